@@ -1,0 +1,76 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+// The rooms of the project, from the bottom up. A target imports only targets above it in this list;
+// Tests/ArchitectureTests reads the import lines and fails when one goes the other way.
+
+/// The C loops are optimised in every build configuration: a debug decoder would be ten times slower.
+let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast"])]
+
+let package = Package(
+  name: "eagle-train",
+  products: [
+    .executable(name: "eagle-train", targets: ["eagle-train"]),
+    .executable(name: "eagle-run", targets: ["eagle-run"]),
+    .library(
+      name: "EagleTrain",
+      targets: [
+        "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
+        "EagleDecoding", "EagleTraining", "EagleRecipe",
+      ]),
+  ],
+  dependencies: [
+    // The two commands: flags, help and usage errors.
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    // SHA-256 of checkpoints, models and shards.
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    // Recipes are YAML.
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+  ],
+  targets: [
+    // C libraries, one module each.
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-openmp-dev"])]),
+    .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+    .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .systemLibrary(name: "CHDF5", pkgConfig: "hdf5", providers: [.apt(["libhdf5-dev"])]),
+    .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+    .target(name: "CEagleKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
+
+    .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS"]),
+    .target(name: "EagleAutograd", dependencies: ["EagleTensor", "CEagleKernels"]),
+    .target(name: "EagleText", dependencies: ["CPCRE2"]),
+    .target(
+      name: "EagleStorage",
+      dependencies: ["EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
+    .target(name: "EagleCluster", dependencies: ["CMPI"]),
+    .target(name: "EagleModels", dependencies: ["EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
+    .target(name: "EagleDecoding", dependencies: ["EagleTensor", "EagleModels"]),
+    .target(
+      name: "EagleTraining",
+      dependencies: [
+        "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels", "EagleDecoding",
+      ]),
+    .target(name: "EagleRecipe", dependencies: ["EagleModels", "EagleTraining", "Yams"]),
+    .executableTarget(
+      name: "eagle-train",
+      dependencies: [
+        "EagleRecipe", "EagleTraining", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .executableTarget(
+      name: "eagle-run",
+      dependencies: ["EagleTraining", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+
+    .testTarget(name: "ArchitectureTests"),
+    .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor"]),
+    .testTarget(name: "EagleAutogradTests", dependencies: ["EagleAutograd"]),
+    .testTarget(name: "EagleTextTests", dependencies: ["EagleText"]),
+    .testTarget(name: "EagleStorageTests", dependencies: ["EagleStorage"]),
+    .testTarget(name: "EagleClusterTests", dependencies: ["EagleCluster"]),
+    .testTarget(name: "EagleModelsTests", dependencies: ["EagleModels"]),
+    .testTarget(name: "EagleDecodingTests", dependencies: ["EagleDecoding"]),
+    .testTarget(name: "EagleTrainingTests", dependencies: ["EagleTraining"]),
+    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
+    .testTarget(name: "CommandTests", dependencies: ["EagleStorage", "EagleText"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

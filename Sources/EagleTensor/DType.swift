@@ -1,0 +1,14 @@
+/// Element type of a tensor. Names are those of NumPy and PyTorch.
+public enum DType: String, Sendable, Codable, CaseIterable {
+  case float32, bfloat16, float16, int64, int32, uint8, bool
+
+  /// Bytes of one element.
+  public var size: Int {
+    switch self {
+    case .float32, .int32: 4
+    case .bfloat16, .float16: 2
+    case .int64: 8
+    case .uint8, .bool: 1
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/// A dense row-major array: an element type, a shape and a place in a storage. Copies share the storage.
+///
+/// There is no lazy evaluation, broadcasting or view with strides: an op says in its name what it does to which shape.
+public struct Tensor: @unchecked Sendable {
+  public let dtype: DType
+  public let shape: [Int]
+  public let storage: Storage
+  /// Bytes from the start of the storage.
+  public let byteOffset: Int
+
+  /// An uninitialised tensor.
+  public init(_ shape: [Int], dtype: DType = .float32) {
+    self.init(shape, dtype: dtype, storage: Storage(byteCount: shape.reduce(1, *) * dtype.size), byteOffset: 0)
+  }
+
+  /// A tensor over existing storage. The caller sees to it that the bytes are there.
+  public init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int) {
+    let bytes = shape.reduce(1, *) * dtype.size
+    precondition(
+      shape.allSatisfy { $0 >= 0 } && byteOffset >= 0 && byteOffset + bytes <= storage.byteCount,
+      "tensor \(shape) of \(dtype) at byte \(byteOffset) does not fit \(storage.byteCount) bytes")
+    self.dtype = dtype
+    self.shape = shape
+    self.storage = storage
+    self.byteOffset = byteOffset
+  }
+
+  /// A float32 tensor with these values.
+  public init(_ values: [Float], _ shape: [Int]) {
+    self.init(shape)
+    precondition(values.count == count, "\(values.count) values for shape \(shape)")
+    _ = buffer(Float.self).initialize(from: values)
+  }
+
+  public static func zeros(_ shape: [Int], dtype: DType = .float32) -> Tensor {
+    let tensor = Tensor(shape, dtype: dtype)
+    tensor.rawBytes.initializeMemory(as: UInt8.self, repeating: 0)
+    return tensor
+  }
+
+  public static func filled(_ shape: [Int], with value: Float) -> Tensor {
+    let tensor = Tensor(shape)
+    tensor.buffer(Float.self).initialize(repeating: value)
+    return tensor
+  }
+
+  public var count: Int { shape.reduce(1, *) }
+  public var byteCount: Int { count * dtype.size }
+
+  /// Elements in the last dimension; 1 for a scalar.
+  public var columns: Int { shape.last ?? 1 }
+  /// Product of all dimensions but the last.
+  public var rows: Int { shape.dropLast().reduce(1, *) }
+
+  public var rawBytes: UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(start: storage.base + byteOffset, count: byteCount)
+  }
+
+  /// The elements as `Element`, which must have the size of `dtype`.
+  public func buffer<Element>(_: Element.Type) -> UnsafeMutableBufferPointer<Element> {
+    precondition(MemoryLayout<Element>.size == dtype.size, "\(Element.self) cannot view \(dtype)")
+    return rawBytes.bindMemory(to: Element.self)
+  }
+
+  /// Start of the float32 elements.
+  public var floats: UnsafeMutablePointer<Float> {
+    precondition(dtype == .float32, "floats of a \(dtype) tensor")
+    return (storage.base + byteOffset).assumingMemoryBound(to: Float.self)
+  }
+
+  /// Start of the bfloat16 bit patterns.
+  public var bfloats: UnsafeMutablePointer<UInt16> {
+    precondition(dtype == .bfloat16, "bfloats of a \(dtype) tensor")
+    return (storage.base + byteOffset).assumingMemoryBound(to: UInt16.self)
+  }
+
+  /// The float32 values as an array.
+  public var values: [Float] { Array(UnsafeBufferPointer(start: floats, count: count)) }
+
+  /// The same elements in another shape.
+  public func reshaped(_ newShape: [Int]) -> Tensor {
+    precondition(newShape.reduce(1, *) == count, "\(shape) reshaped to \(newShape)")
+    return Tensor(newShape, dtype: dtype, storage: storage, byteOffset: byteOffset)
+  }
+
+  /// Rows `range` of the first dimension, sharing the storage.
+  public func slice(_ range: Range<Int>) -> Tensor {
+    precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "rows \(range) of \(shape)")
+    let stride = shape.dropFirst().reduce(1, *) * dtype.size
+    return Tensor(
+      [range.count] + shape.dropFirst(), dtype: dtype, storage: storage,
+      byteOffset: byteOffset + range.lowerBound * stride)
+  }
+}
