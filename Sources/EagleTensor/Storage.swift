@@ -1,5 +1,3 @@
-import CEagleKernels
-
 /// A block of raw memory that tensors share: owned (from the buffer pool) or borrowed from a mapped file.
 ///
 /// The bytes are 64-byte aligned when owned. Borrowed memory is read-only by contract; `owner` keeps the mapping alive.

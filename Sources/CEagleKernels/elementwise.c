@@ -1,0 +1,79 @@
+#include "include/CEagleKernels.h"
+
+#include <string.h>
+#include "dispatch.h"
+#include "exponential.h"
+
+EAGLE_DISPATCHED
+void eagle_f32_to_bf16(const float *restrict x, uint16_t *restrict y, int64_t n) {
+  // Round to nearest, ties to even; a NaN keeps its sign and stays a NaN.
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, 4);
+    uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    y[i] = (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16 | 0x40) : rounded);
+  }
+}
+
+EAGLE_DISPATCHED
+void eagle_bf16_to_f32(const uint16_t *restrict x, float *restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t bits = (uint32_t)x[i] << 16;
+    memcpy(y + i, &bits, 4);
+  }
+}
+
+void eagle_f16_to_f32(const uint16_t *restrict x, float *restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t sign = (uint32_t)(x[i] & 0x8000) << 16, exponent = x[i] >> 10 & 31, mantissa = x[i] & 1023;
+    uint32_t bits;
+    float value;
+    if (exponent == 0) {
+      value = (float)mantissa * 0x1p-24f;
+      y[i] = sign ? -value : value;
+      continue;
+    }
+    bits = sign | (exponent == 31 ? 0x7f800000 | mantissa << 13 : (exponent + 112) << 23 | mantissa << 13);
+    memcpy(&value, &bits, 4);
+    y[i] = value;
+  }
+}
+
+EAGLE_DISPATCHED
+void eagle_add(const float *a, const float *b, float *y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+EAGLE_DISPATCHED
+void eagle_accumulate(const float *restrict x, float *restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+EAGLE_DISPATCHED
+void eagle_scale(float *x, float factor, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] *= factor;
+}
+
+EAGLE_DISPATCHED
+void eagle_swiglu(const float *restrict gate, const float *restrict up, float *restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + eagle_expf(-gate[i])) * up[i];
+}
+
+EAGLE_DISPATCHED
+void eagle_swiglu_backward(const float *restrict dy, const float *restrict gate, const float *restrict up,
+                           float *restrict dgate, float *restrict dup, int64_t n) {
+  // silu(g) = g s, s = sigmoid(g)   so   silu'(g) = s (1 + g (1 - s))
+  for (int64_t i = 0; i < n; i++) {
+    float s = 1.0f / (1.0f + eagle_expf(-gate[i]));
+    dgate[i] += dy[i] * up[i] * s * (1.0f + gate[i] * (1.0f - s));
+    dup[i] += dy[i] * gate[i] * s;
+  }
+}
+
+EAGLE_DISPATCHED
+double eagle_sum_of_squares(const float *x, int64_t n) {
+  EAGLE_REASSOCIATE
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
+  return sum;
+}

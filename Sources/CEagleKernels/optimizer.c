@@ -1,0 +1,18 @@
+#include "include/CEagleKernels.h"
+
+#include <math.h>
+#include "dispatch.h"
+
+EAGLE_DISPATCHED
+void eagle_adamw_step(const eagle_adamw *settings, float *restrict w, const float *restrict g, float *restrict m,
+                      float *restrict v, int64_t n) {
+  // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr (m / c1 / (sqrt(v / c2) + eps) + decay w)
+  const eagle_adamw s = *settings;
+  const float step = s.learning_rate / s.correction1, root = 1.0f / sqrtf(s.correction2);
+  for (int64_t i = 0; i < n; i++) {
+    float gradient = g[i] * s.gradient_scale;
+    m[i] = s.beta1 * m[i] + (1.0f - s.beta1) * gradient;
+    v[i] = s.beta2 * v[i] + (1.0f - s.beta2) * gradient * gradient;
+    w[i] = w[i] * (1.0f - s.learning_rate * s.weight_decay) - step * m[i] / (sqrtf(v[i]) * root + s.epsilon);
+  }
+}

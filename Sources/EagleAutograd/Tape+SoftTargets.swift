@@ -1,0 +1,93 @@
+import CEagleKernels
+import EagleTensor
+
+// R rows · H hidden · D classes (the draft vocabulary).
+
+/// What a row is trained towards, and what is counted about it.
+public struct SoftTargets {
+  /// Distributions over the D classes, one row for each teacher position.
+  public let probabilities: Tensor  // [S, D]
+  /// Share of the teacher's full-vocabulary probability that lies in the D classes, [S].
+  public let coverage: [Float]
+  /// Row of `probabilities` for each of the R rows.
+  public let row: [Int32]
+  /// Whether each row adds to the loss.
+  public let contributes: [Bool]
+  /// The class that counts as a hit for each row; -1 when it is not among the D.
+  public let hit: [Int32]
+
+  public init(probabilities: Tensor, coverage: [Float], row: [Int32], contributes: [Bool], hit: [Int32]) {
+    self.probabilities = probabilities
+    self.coverage = coverage
+    self.row = row
+    self.contributes = contributes
+    self.hit = hit
+  }
+}
+
+/// Sums over rows; divided only after all ranks' sums are added.
+public struct SoftTargetSums: Equatable, Sendable {
+  public var loss = 0.0
+  public var hits = 0.0
+  public var overlap = 0.0
+
+  public init() {}
+}
+
+extension Tape {
+  /// forward: logits = x wᵀ,  loss = weight · Σ over contributing rows of CE(q, softmax(logits))
+  /// backward: dlogits = weight (softmax(logits) − q),  dx += dlogits w,  dw += dlogitsᵀ x
+  ///
+  /// Head and loss are one op over chunks of rows, with the gradient written over the logits, so that [R, D] never
+  /// exists. The gradients are added to x and w at once; the returned sums are those without `weight`.
+  ///
+  /// - Parameters:
+  ///   - x: [R, H]
+  ///   - w: [D, H]
+  public func softTargetLoss(
+    _ x: Variable, _ w: Variable, _ targets: SoftTargets, weight: Float, chunkRows: Int = 256
+  ) -> SoftTargetSums {
+    var sums = SoftTargetSums()
+    let rows = x.value.rows
+    precondition(targets.row.count == rows, "\(targets.row.count) targets for \(rows) rows")
+    for first in stride(from: 0, to: rows, by: chunkRows) {
+      let range = first..<min(rows, first + chunkRows)
+      let logits = Matmul.forward(x.value.slice(range), w.value, products)
+      Self.score(logits, range, targets, weight: weight, into: &sums)
+      guard isRecording else { continue }
+      if let dx = x.gradientToAccumulate() {
+        Matmul.accumulateInputGradient(logits, w.value, into: dx.slice(range), products)
+      }
+      if let dw = w.gradientToAccumulate() {
+        Matmul.accumulateWeightGradient(logits, x.value.slice(range), into: dw, products)
+      }
+    }
+    return sums
+  }
+
+  /// Overwrites the logits of rows `range` by their gradient and adds up what is counted, in row order.
+  private static func score(
+    _ logits: Tensor, _ range: Range<Int>, _ targets: SoftTargets, weight: Float, into sums: inout SoftTargetSums
+  ) {
+    let columns = logits.columns
+    let losses = Tensor([range.count]), hits = Tensor([range.count]), overlaps = Tensor([range.count])
+    Parallel.forEachRange(range.count, grain: 1, dynamic: true) { local in
+      for i in local {
+        let row = range.lowerBound + i
+        let z = logits.floats + i * columns
+        let source = Int(targets.row[row])
+        hits.floats[i] = eagle_argmax(z, Int64(columns)) == Int64(targets.hit[row]) ? 1 : 0
+        let counted = targets.contributes[row]
+        let loss = eagle_cross_entropy_row(
+          z, targets.probabilities.floats + source * columns, Int64(columns), counted ? weight : 0,
+          targets.coverage[source], overlaps.floats + i)
+        losses.floats[i] = counted ? loss : 0
+      }
+    }
+    for i in 0..<range.count {
+      sums.loss += Double(losses.floats[i])
+      sums.hits += Double(hits.floats[i])
+      sums.overlap += Double(overlaps.floats[i])
+    }
+  }
+}

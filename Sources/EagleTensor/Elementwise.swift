@@ -1,0 +1,36 @@
+import CEagleKernels
+
+/// Element-wise ops on float32 tensors of equal shape.
+public enum Elementwise {
+  /// y = silu(gate) · up
+  public static func swiglu(_ gate: Tensor, _ up: Tensor) -> Tensor {
+    let y = Tensor(gate.shape)
+    forEach(y) { offset, n in eagle_swiglu(gate.floats + offset, up.floats + offset, y.floats + offset, n) }
+    return y
+  }
+
+  /// y = a + b
+  public static func sum(_ a: Tensor, _ b: Tensor) -> Tensor {
+    let y = Tensor(a.shape)
+    forEach(y) { offset, n in eagle_add(a.floats + offset, b.floats + offset, y.floats + offset, n) }
+    return y
+  }
+
+  /// y += x
+  public static func accumulate(_ x: Tensor, into y: Tensor) {
+    precondition(x.count == y.count, "\(x.shape) added to \(y.shape)")
+    forEach(y) { offset, n in eagle_accumulate(x.floats + offset, y.floats + offset, n) }
+  }
+
+  package static func forEach(_ y: Tensor, _ body: (Int, Int64) -> Void) {
+    Parallel.forEachRange(y.count, grain: 1 << 14) { body($0.lowerBound, Int64($0.count)) }
+  }
+}
+
+extension Elementwise {
+  /// y = x
+  public static func copy(_ x: Tensor, into y: Tensor) {
+    precondition(x.count == y.count, "\(x.shape) copied to \(y.shape)")
+    forEach(y) { offset, n in (y.floats + offset).update(from: x.floats + offset, count: Int(n)) }
+  }
+}

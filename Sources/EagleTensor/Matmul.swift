@@ -1,0 +1,145 @@
+import CEagleKernels
+import COneDNN
+import COpenBLAS
+
+// R rows · I inputs · O outputs. A weight is [O, I], as PyTorch stores it.
+
+/// How a matrix product is computed.
+public enum Products: Sendable, Equatable {
+  /// Operands in float32.
+  case fp32
+  /// Operands rounded to bfloat16, sums in float32, where the processor has such products; float32 elsewhere.
+  case bf16
+  /// For decoding: bound by memory, one pass over the weights, and a row's bits do not depend on the other rows.
+  case invariant
+}
+
+/// The library behind the float32 products.
+public enum Backend: String, Sendable { case oneDNN, openBLAS }
+
+/// Matrix products of activations with weights, and their gradients.
+public enum Matmul {
+  /// Which path `products` takes on this machine, for people to read.
+  public static func describe(_ products: Products) -> String {
+    switch products {
+    case .bf16 where hasBFloat16Products: "bf16 products (oneDNN, \(Processor.name))"
+    case .bf16: "fp32 products (oneDNN, \(Processor.name); this processor has no bf16 products)"
+    case .fp32: "fp32 products (oneDNN, \(Processor.name))"
+    case .invariant: "batch-invariant products (\(Processor.name))"
+    }
+  }
+
+  /// y[r, o] = Σ_i x[r, i] · w[o, i] (+ bias[o])
+  ///
+  /// - Parameters:
+  ///   - x: [R, I] float32
+  ///   - w: [O, I] float32 or bfloat16
+  ///   - bias: [O] float32
+  /// - Returns: [R, O] float32
+  public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ products: Products) -> Tensor {
+    let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
+    precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
+    let y = Tensor([rows, outputs])
+    guard rows > 0 else { return y }
+    switch products {
+    case .invariant:
+      fewRows(x, w, bias, y)
+      return y
+    case .bf16 where hasBFloat16Products: bf16Forward(x, w, y)
+    default: forEachWideBlock(of: w) { block, first in
+      gemm(
+        .plain, .transposed, rows, block.shape[0], inputs, x.floats, inputs, block.floats, inputs,
+        y.floats + first, outputs, accumulate: false)
+      }
+    }
+    if let bias { addBias(bias, to: y) }
+    return y
+  }
+
+  /// dx[r, i] += Σ_o dy[r, o] · w[o, i]
+  public static func accumulateInputGradient(_ dy: Tensor, _ w: Tensor, into dx: Tensor, _ products: Products) {
+    let (rows, inputs, outputs) = (dy.rows, w.shape[1], w.shape[0])
+    precondition(dy.columns == outputs && dx.count == rows * inputs, "gradient \(dy.shape) through \(w.shape)")
+    guard rows > 0 else { return }
+    if products == .bf16 && hasBFloat16Products {
+      let (a, b) = (dy.bfloat16(), w.bfloat16())
+      bf16Product(rows, inputs, outputs, a, (outputs, 1), b, (inputs, 1), dx.floats, inputs, accumulate: true)
+      return
+    }
+    forEachWideBlock(of: w) { block, first in
+      gemm(
+        .plain, .plain, rows, inputs, block.shape[0], dy.floats + first, outputs, block.floats, inputs,
+        dx.floats, inputs, accumulate: true)
+    }
+  }
+
+  /// dw[o, i] += Σ_r dy[r, o] · x[r, i]
+  public static func accumulateWeightGradient(_ dy: Tensor, _ x: Tensor, into dw: Tensor, _ products: Products) {
+    let (rows, inputs, outputs) = (x.rows, x.columns, dy.columns)
+    precondition(dy.rows == rows && dw.shape == [outputs, inputs], "weight gradient \(dw.shape) of \(dy.shape), \(x.shape)")
+    guard rows > 0 else { return }
+    if products == .bf16 && hasBFloat16Products {
+      let (a, b) = (dy.bfloat16(), x.bfloat16())
+      bf16Product(outputs, inputs, rows, a, (1, outputs), b, (inputs, 1), dw.floats, inputs, accumulate: true)
+      return
+    }
+    gemm(
+      .transposed, .plain, outputs, inputs, rows, dy.floats, outputs, x.floats, inputs, dw.floats, inputs,
+      accumulate: true)
+  }
+
+  // MARK: float32
+
+  package enum Side: Int8 {
+    case plain = 78, transposed = 84  // 'N', 'T'
+  }
+
+  /// C[m, n] = A B (+ C), row-major with leading dimensions.
+  package static func gemm(
+    _ a: Side, _ b: Side, _ m: Int, _ n: Int, _ k: Int, _ x: UnsafePointer<Float>, _ ldx: Int,
+    _ w: UnsafePointer<Float>, _ ldw: Int, _ y: UnsafeMutablePointer<Float>, _ ldy: Int, accumulate: Bool,
+    backend: Backend = .oneDNN
+  ) {
+    let beta: Float = accumulate ? 1 : 0
+    if backend == .oneDNN {
+      let status = eagle_dnnl_sgemm(a.rawValue, b.rawValue, m, n, k, x, ldx, w, ldw, beta, y, ldy)
+      if status == dnnl_success { return }
+    }
+    cblas_sgemm(
+      CblasRowMajor, a == .plain ? CblasNoTrans : CblasTrans, b == .plain ? CblasNoTrans : CblasTrans,
+      Int32(m), Int32(n), Int32(k), 1, x, Int32(ldx), w, Int32(ldw), beta, y, Int32(ldy))
+  }
+
+  /// Calls `body` with the rows of a weight as float32 and the index of the first: all at once when they are float32,
+  /// else in blocks of at most 16 MB, widened just before use. Widening costs one conversion a weight against 2 R
+  /// operations, and a target of 8 GB in bfloat16 never has a float32 copy.
+  private static func forEachWideBlock(of w: Tensor, _ body: (Tensor, Int) -> Void) {
+    if w.dtype == .float32 { return body(w, 0) }
+    let (outputs, inputs) = (w.shape[0], w.shape[1])
+    let blockRows = max(1, min(outputs, (4 << 20) / max(1, inputs)))
+    let scratch = Tensor([blockRows, inputs])
+    for first in stride(from: 0, to: outputs, by: blockRows) {
+      let count = min(blockRows, outputs - first)
+      Tensor.widen(w.slice(first..<first + count), into: scratch.floats)
+      body(scratch.slice(0..<count), first)
+    }
+  }
+
+  private static func addBias(_ bias: Tensor, to y: Tensor) {
+    Parallel.forEachRange(y.rows, grain: 64) { range in
+      for row in range { eagle_accumulate(bias.floats, y.floats + row * y.columns, Int64(y.columns)) }
+    }
+  }
+
+  private static func fewRows(_ x: Tensor, _ w: Tensor, _ bias: Tensor?, _ y: Tensor) {
+    let (rows, inputs, outputs) = (Int64(x.rows), Int64(x.columns), w.shape[0])
+    Parallel.forEachRange(outputs, grain: 64) { range in
+      let (first, end) = (Int64(range.lowerBound), Int64(range.upperBound))
+      if w.dtype == .bfloat16 {
+        eagle_few_rows_bf16(x.floats, rows, inputs, w.bfloats, bias?.floats, y.floats, Int64(outputs), first, end)
+      } else {
+        eagle_few_rows_f32(x.floats, rows, inputs, w.floats, bias?.floats, y.floats, Int64(outputs), first, end)
+      }
+    }
+  }
+}

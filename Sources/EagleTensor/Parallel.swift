@@ -1,0 +1,27 @@
+import CEagleKernels
+
+/// The one thread pool of the process: libgomp's, which oneDNN and OpenBLAS use as well. `OMP_NUM_THREADS` rules it.
+public enum Parallel {
+  public static var threadCount: Int {
+    get { Int(eagle_thread_count()) }
+    set { eagle_set_thread_count(Int32(newValue)) }
+  }
+
+  /// Runs `body` over `0..<count`, one contiguous piece of at least `grain` a thread, or with `dynamic` pieces of
+  /// `grain` handed out as threads become free. `body` runs concurrently: pieces must write to disjoint places.
+  /// The way in which the range is cut must not change what is computed.
+  public static func forEachRange(_ count: Int, grain: Int, dynamic: Bool = false, _ body: (Range<Int>) -> Void) {
+    withoutActuallyEscaping(body) { body in
+      var box = Body(run: body)
+      withUnsafeMutablePointer(to: &box) { pointer in
+        eagle_parallel_for(
+          Int64(count), Int64(grain), dynamic ? 1 : 0,
+          { context, begin, end in
+            context!.assumingMemoryBound(to: Body.self).pointee.run(Int(begin)..<Int(end))
+          }, pointer)
+      }
+    }
+  }
+
+  private struct Body { let run: (Range<Int>) -> Void }
+}

@@ -1,0 +1,30 @@
+/// Copies of chosen rows.
+public enum Rows {
+  /// y[i] = x[indices[i]], as float32.
+  ///
+  /// - Parameters:
+  ///   - x: [N, C] float32 or bfloat16, for example an embedding table
+  ///   - indices: each in 0..<N
+  public static func gather(_ x: Tensor, _ indices: [Int32]) -> Tensor {
+    let columns = x.columns
+    let y = Tensor([indices.count, columns])
+    Parallel.forEachRange(indices.count, grain: 64) { range in
+      for row in range {
+        let source = Int(indices[row])
+        precondition(source >= 0 && source < x.rows, "row \(source) of \(x.rows)")
+        copyRow(x, source, to: y.floats + row * columns)
+      }
+    }
+    return y
+  }
+
+  private static func copyRow(_ x: Tensor, _ row: Int, to target: UnsafeMutablePointer<Float>) {
+    let columns = x.columns
+    if x.dtype == .bfloat16 {
+      let source = x.bfloats + row * columns
+      for i in 0..<columns { target[i] = Float(bitPattern: UInt32(source[i]) << 16) }
+    } else {
+      target.update(from: x.floats + row * columns, count: columns)
+    }
+  }
+}

@@ -1,0 +1,124 @@
+import EagleAutograd
+import EagleTensor
+import Foundation
+import Testing
+
+/// Compares the gradients of `sum(output · probe)` with central differences, for every element of every input.
+private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [Variable]) -> Variable) {
+  var random = RandomSource(seed: 99)
+  let tape = Tape(recording: true, products: .fp32)
+  let variables = inputs.map { Variable($0, requiresGradient: true) }
+  let output = op(tape, variables)
+  let probe = Tensor.normal(output.shape, deviation: 1, using: &random)
+  tape.seed(output, with: probe)
+  tape.backward()
+  func loss() -> Double {
+    let value = op(Tape(recording: false, products: .fp32), inputs.map { Variable($0) }).value.values
+    return zip(value, probe.values).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+  }
+  for (index, input) in inputs.enumerated() {
+    let gradient = variables[index].gradient?.values ?? []
+    #expect(gradient.count == input.count)
+    let scale = max(1, gradient.map { Double(abs($0)) }.max() ?? 1)
+    for i in 0..<input.count {
+      let step: Float = 1e-2
+      let original = input.floats[i]
+      input.floats[i] = original + step
+      let above = loss()
+      input.floats[i] = original - step
+      let below = loss()
+      input.floats[i] = original
+      let numeric = (above - below) / Double(2 * step)
+      #expect(abs(numeric - Double(gradient[i])) / scale < tolerance, "input \(index), element \(i)")
+    }
+  }
+}
+
+@Suite struct GradientTests {
+  private func normal(_ shapes: [[Int]], seed: UInt64 = 1) -> [Tensor] {
+    var random = RandomSource(seed: seed)
+    return shapes.map { .normal($0, deviation: 1, using: &random) }
+  }
+
+  @Test func linear() { check(normal([[3, 5], [4, 5]])) { $0.linear($1[0], $1[1]) } }
+
+  @Test func rmsNorm() { check(normal([[3, 6], [6]])) { $0.rmsNorm($1[0], $1[1], epsilon: 1e-5) } }
+
+  @Test func concatenate() { check(normal([[3, 2], [3, 4]])) { $0.concatenate($1[0], $1[1]) } }
+
+  @Test func gather() { check(normal([[5, 3]])) { $0.gather($1[0], [4, 0, 2]) } }
+
+  @Test func add() { check(normal([[2, 3], [2, 3]])) { $0.add($1[0], $1[1]) } }
+
+  @Test func swiglu() { check(normal([[4, 5], [4, 5]])) { $0.swiglu($1[0], $1[1]) } }
+
+  @Test func rotary() {
+    let rotary = Rotary(headDimension: 4, theta: 100)
+    check(normal([[3, 8]])) { $0.rotary($1[0], rotary, rotary.table(positions: [0, 5, 11])) }
+  }
+
+  /// Two conversations of 3 and 2 keys; four query rows; two chain steps, the second with fewer rows.
+  @Test func attention() {
+    let shape = AttentionShape(heads: 4, kvHeads: 2, headDimension: 4)
+    let rows = [(0, 2), (0, 3), (3, 1), (3, 2)].map { AttentionRow(prefixStart: $0.0, prefixCount: $0.1) }
+    check(normal([[4, 16], [5, 8], [5, 8], [6, 8], [6, 8], [4, 8], [4, 8]])) { tape, x in
+      tape.attention(
+        x[0], x[1], x[2], rows: rows,
+        chain: [
+          ChainLink(k: x[3], v: x[4], row: [1, 2, 4, 5]), ChainLink(k: x[5], v: x[6], row: [0, 1, 2, 3]),
+        ], shape: shape)
+    }
+  }
+
+  @Test func softTargetLossAgreesWithDifferencesAndTheFormula() {
+    let (x, w, teacher) = { ($0[0], $0[1], $0[2]) }(normal([[5, 3], [6, 3], [4, 6]], seed: 4))
+    for row in 0..<4 {
+      let values = (0..<6).map { Double(teacher.floats[row * 6 + $0]) }.map { exp($0) }
+      for i in 0..<6 { teacher.floats[row * 6 + i] = Float(values[i] / values.reduce(0, +)) }
+    }
+    let targets = SoftTargets(
+      probabilities: teacher, coverage: [1, 0.5, 1, 0.9], row: [0, 1, 1, 2, 3],
+      contributes: [true, true, false, true, true], hit: [0, -1, 3, 4, 5])
+    func sums(_ tape: Tape, _ x: Variable, _ w: Variable) -> SoftTargetSums {
+      tape.softTargetLoss(x, w, targets, weight: 0.25, chunkRows: 2)
+    }
+    let (vx, vw) = (Variable(x, requiresGradient: true), Variable(w, requiresGradient: true))
+    let total = sums(Tape(recording: true, products: .fp32), vx, vw)
+    let silent = Tape(recording: false, products: .fp32)
+    for (variable, tensor) in [(vx, x), (vw, w)] {
+      for i in 0..<tensor.count {
+        let original = tensor.floats[i]
+        tensor.floats[i] = original + 1e-2
+        let above = sums(silent, Variable(x), Variable(w)).loss
+        tensor.floats[i] = original - 1e-2
+        let below = sums(silent, Variable(x), Variable(w)).loss
+        tensor.floats[i] = original
+        #expect(abs(0.25 * (above - below) / 2e-2 - Double(variable.gradient!.floats[i])) < 1e-3)
+      }
+    }
+    let expected = plainSums(x, w, targets)
+    #expect(abs(total.loss - expected.loss) < 1e-5 && abs(total.overlap - expected.overlap) < 1e-5)
+    #expect(total.hits == expected.hits)
+  }
+
+  /// The same sums row by row, in double precision.
+  private func plainSums(_ x: Tensor, _ w: Tensor, _ targets: SoftTargets) -> SoftTargetSums {
+    var sums = SoftTargetSums()
+    for row in 0..<x.rows {
+      let z = (0..<6).map { d in (0..<3).reduce(0.0) { $0 + Double(x.floats[row * 3 + $1] * w.floats[d * 3 + $1]) } }
+      let logSum = log(z.reduce(0) { $0 + exp($1) })
+      let source = Int(targets.row[row])
+      for d in 0..<6 {
+        let q = Double(targets.probabilities.floats[source * 6 + d])
+        if targets.contributes[row] { sums.loss -= q * (z[d] - logSum) }
+        sums.overlap += min(q * Double(targets.coverage[source]), exp(z[d] - logSum))
+      }
+      if z.firstIndex(of: z.max()!)! == Int(targets.hit[row]) { sums.hits += 1 }
+    }
+    return sums
+  }
+
+  @Test func aValueUsedTwiceGetsBothGradients() {
+    check(normal([[2, 3]])) { $0.add($1[0], $0.add($1[0], $1[0])) }
+  }
+}

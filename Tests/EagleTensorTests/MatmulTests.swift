@@ -1,0 +1,82 @@
+import EagleTensor
+import Testing
+
+/// A product in the plainest form, in double precision.
+private func reference(_ x: Tensor, _ w: Tensor) -> [Double] {
+  let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
+  let (a, b) = (x.float32().values, w.float32().values)
+  return (0..<rows * outputs).map { at in
+    let (r, o) = (at / outputs, at % outputs)
+    return (0..<inputs).reduce(0.0) { $0 + Double(a[r * inputs + $1]) * Double(b[o * inputs + $1]) }
+  }
+}
+
+private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
+  let scale = expected.map(abs).max() ?? 1
+  return zip(y, expected).map { abs(Double($0) - $1) }.max()! / scale
+}
+
+@Suite struct MatmulTests {
+  private func operands(_ rows: Int, _ inputs: Int, _ outputs: Int) -> (x: Tensor, w: Tensor) {
+    var random = RandomSource(seed: 7)
+    return (
+      .normal([rows, inputs], deviation: 1, using: &random), .normal([outputs, inputs], deviation: 1, using: &random)
+    )
+  }
+
+  @Test(arguments: [(1, 16, 4), (3, 40, 7), (5, 129, 33), (64, 96, 200)])
+  func productsAgreeWithTheReference(rows: Int, inputs: Int, outputs: Int) {
+    let (x, w) = operands(rows, inputs, outputs)
+    for weight in [w, w.bfloat16()] {
+      let expected = reference(x, weight)
+      // because: float32 sums of up to 129 terms
+      #expect(largestError(Matmul.forward(x, weight, .fp32).values, expected) < 1e-6)
+      #expect(largestError(Matmul.forward(x, weight, .invariant).values, expected) < 1e-6)
+    }
+  }
+
+  @Test(.enabled(if: Processor.hasAVX512, "oneDNN computes bfloat16 on AVX-512 and newer"))
+  func bfloat16ProductRunsThroughOneDNN() {
+    let (x, w) = operands(8, 64, 24)
+    let (a, b) = (x.bfloat16(), w.bfloat16())
+    let y = Tensor.zeros([8, 24])
+    Matmul.bf16Product(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: false)
+    // because: exact bf16 operands, float32 sums of 64 terms
+    #expect(largestError(y.values, reference(a, b)) < 1e-5)
+    Matmul.bf16Product(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: true)
+    #expect(largestError(y.values, reference(a, b).map { 2 * $0 }) < 1e-5)
+  }
+
+  @Test func aRowDoesNotDependOnTheRowsBesideIt() {
+    let (x, w) = operands(13, 200, 67)
+    for weight in [w, w.bfloat16()] {
+      let together = Matmul.forward(x, weight, .invariant)
+      for row in 0..<13 {
+        let alone = Matmul.forward(x.slice(row..<row + 1), weight, .invariant)
+        #expect(alone.values == together.slice(row..<row + 1).values)
+      }
+    }
+  }
+
+  @Test func bothBackendsGiveTheSameProduct() {
+    let (x, w) = operands(20, 50, 30)
+    var results: [[Float]] = []
+    for backend in [Backend.oneDNN, .openBLAS] {
+      let y = Tensor([20, 30])
+      Matmul.gemm(
+        .plain, .transposed, 20, 30, 50, x.floats, 50, w.floats, 50, y.floats, 30, accumulate: false, backend: backend)
+      results.append(y.values)
+    }
+    #expect(largestError(results[0], results[1].map(Double.init)) < 1e-6)
+  }
+
+  @Test func biasIsAdded() {
+    let (x, w) = operands(3, 8, 5)
+    let bias = Tensor([1, 2, 3, 4, 5], [5])
+    for products in [Products.fp32, .invariant] {
+      let difference = zip(Matmul.forward(x, w, bias: bias, products).values, Matmul.forward(x, w, products).values)
+        .map { $0 - $1 }
+      for (i, value) in difference.enumerated() { #expect(abs(value - Float(i % 5 + 1)) < 1e-5) }
+    }
+  }
+}
