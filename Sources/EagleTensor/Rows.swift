@@ -1,3 +1,5 @@
+import CEagleKernels
+
 /// Copies of chosen rows.
 public enum Rows {
   /// y[i] = x[indices[i]], as float32.
@@ -26,5 +28,17 @@ public enum Rows {
     } else {
       target.update(from: x.floats + row * columns, count: columns)
     }
+  }
+}
+
+extension Tensor {
+  /// Index of the largest value of each row; the first one of equals.
+  public func argmax() -> [Int] {
+    let result = Tensor([rows], dtype: .int64)
+    let indices = result.buffer(Int64.self)
+    Parallel.forEachRange(rows, grain: 1) { range in
+      for row in range { indices[row] = eagle_argmax(floats + row * columns, Int64(columns)) }
+    }
+    return indices.map(Int.init)
   }
 }

@@ -1,0 +1,40 @@
+/// Settings of one component: plain values whose defaults are written once, as the initial values of the properties.
+public protocol Config: Codable, Equatable, Sendable {
+  /// All defaults.
+  init()
+
+  /// Looks at ranges, and at nothing outside the settings themselves: no files, no models.
+  ///
+  /// - Throws: `ConfigError` for the first value that cannot work.
+  func validate() throws
+}
+
+/// A setting whose value cannot work.
+public struct ConfigError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// Name of the setting as recipes spell it, for example `clip_norm`.
+  public let key: String
+  /// What must hold and what was found.
+  public let message: String
+
+  public init(key: String, message: String) {
+    self.key = key
+    self.message = message
+  }
+
+  public var description: String { "\(key) \(message)" }
+}
+
+/// Throws unless `condition` holds: `try require(clipNorm > 0, "clip_norm", "must be above 0, not \(clipNorm)")`.
+package func require(_ condition: Bool, _ key: String, _ message: @autoclosure () -> String) throws {
+  guard condition else { throw ConfigError(key: key, message: message()) }
+}
+
+/// Decodes one of a few names, with an error that lists them all.
+package func decodeChoice<Choice>(from decoder: any Decoder) throws -> Choice
+where Choice: RawRepresentable<String> & CaseIterable {
+  let container = try decoder.singleValueContainer()
+  let name = try container.decode(String.self)
+  if let choice = Choice(rawValue: name) { return choice }
+  let names = Choice.allCases.map(\.rawValue).joined(separator: " or ")
+  throw DecodingError.dataCorruptedError(in: container, debugDescription: "must be \(names), not '\(name)'")
+}

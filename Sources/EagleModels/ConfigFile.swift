@@ -1,0 +1,56 @@
+import Foundation
+
+/// A `config.json`, read key by key with errors that name the file and the key.
+struct ConfigFile {
+  let path: String
+  let values: [String: Any]
+
+  init(path: String) throws {
+    self.path = path
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw ModelError(path: path, problem: "cannot be read", advice: "name a Hugging Face model folder")
+    }
+    guard let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+      throw ModelError(path: path, problem: "is not a JSON object", advice: "download it again")
+    }
+    self.values = values
+  }
+
+  func integer(_ key: String) throws -> Int {
+    guard let value = (values[key] as? NSNumber)?.intValue else { throw missing(key, "a number") }
+    guard value > 0 else { throw ModelError(path: path, problem: "`\(key)` is \(value), and must be above 0") }
+    return value
+  }
+
+  func integerIfPresent(_ key: String) throws -> Int? {
+    isAbsent(key) ? nil : try integer(key)
+  }
+
+  func number(_ key: String) throws -> Double {
+    guard let value = (values[key] as? NSNumber)?.doubleValue else { throw missing(key, "a number") }
+    return value
+  }
+
+  func text(_ key: String) throws -> String {
+    guard let value = values[key] as? String else { throw missing(key, "a text") }
+    return value
+  }
+
+  func flag(_ key: String) -> Bool { (values[key] as? NSNumber)?.boolValue ?? false }
+
+  /// A token id, or the ids of a list; empty when there is none.
+  func tokenIDs(_ key: String) -> [Int32] {
+    if let one = values[key] as? NSNumber { return [one.int32Value] }
+    return (values[key] as? [NSNumber])?.map(\.int32Value) ?? []
+  }
+
+  func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }
+
+  func refuse(_ what: String) -> ModelError {
+    ModelError(path: path, problem: "asks for \(what), which this program does not compute", advice: "use another model")
+  }
+
+  private func missing(_ key: String, _ kind: String) -> ModelError {
+    ModelError(path: path, problem: "`\(key)` is missing or not \(kind)", advice: "download the model's config again")
+  }
+}

@@ -1,0 +1,136 @@
+import EagleAutograd
+import EagleTensor
+
+// R rows · H hidden · M MLP · D draft vocabulary · d head dimension.
+
+/// The EAGLE-3 draft head: one decoder layer over (token embedding, hidden state), and a head over the draft vocabulary.
+///
+/// The pieces of one step, which training and decoding put together, each with its own keys:
+/// ```
+/// h       = concat(inputNorm(embedding), hiddenNorm(g))
+/// a       = g + o(attention(q(h), keys, values))
+/// next g  = a + mlp(postNorm(a))
+/// logits  = head(norm(next g))
+/// ```
+public final class DraftModel {
+  public let shape: DraftShape
+  public let vocabulary: DraftVocabulary
+  /// All trained tensors under their exported names, in a fixed order.
+  public let parameters: [Parameter]
+  public let rotary: Rotary
+  private let weights: Weights
+
+  /// A named trained tensor.
+  public struct Parameter {
+    public let name: String
+    public let variable: Variable
+  }
+
+  /// - Parameter tensors: one for each name of `tensorShapes`; matrices float32 or bfloat16, norms float32
+  public init(shape: DraftShape, vocabulary: DraftVocabulary, tensors: [String: Tensor], trainable: Bool) {
+    precondition(vocabulary.size == shape.draftVocabularySize, "\(vocabulary.size) draft ids for \(shape.draftVocabularySize)")
+    self.shape = shape
+    self.vocabulary = vocabulary
+    parameters = Self.tensorShapes(shape).map { name, expected in
+      guard let tensor = tensors[name], tensor.shape == expected else {
+        preconditionFailure("draft tensor \(name): \(tensors[name]?.shape ?? []) in place of \(expected)")
+      }
+      return Parameter(name: name, variable: Variable(tensor, requiresGradient: trainable))
+    }
+    weights = Weights(parameters)
+    rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
+  }
+
+  /// Names and shapes of all trained tensors.
+  public static func tensorShapes(_ shape: DraftShape) -> [(name: String, shape: [Int])] {
+    let (h, m) = (shape.hiddenSize, shape.intermediateSize)
+    let (q, kv) = (shape.attention.queryWidth, shape.attention.keyWidth)
+    return [
+      ("fc.weight", [h, 3 * h]), ("midlayer.input_layernorm.weight", [h]), ("midlayer.hidden_norm.weight", [h]),
+      ("midlayer.self_attn.q_proj.weight", [q, 2 * h]), ("midlayer.self_attn.k_proj.weight", [kv, 2 * h]),
+      ("midlayer.self_attn.v_proj.weight", [kv, 2 * h]), ("midlayer.self_attn.o_proj.weight", [h, q]),
+      ("midlayer.post_attention_layernorm.weight", [h]), ("midlayer.mlp.gate_proj.weight", [m, h]),
+      ("midlayer.mlp.up_proj.weight", [m, h]), ("midlayer.mlp.down_proj.weight", [h, m]), ("norm.weight", [h]),
+      ("lm_head.weight", [shape.draftVocabularySize, h]),
+    ]
+  }
+
+  /// Random start: matrices N(0, 0.02), norms 1.
+  public static func random(shape: DraftShape, vocabulary: DraftVocabulary, seed: UInt64) -> DraftModel {
+    var tensors: [String: Tensor] = [:]
+    for (name, size) in tensorShapes(shape) {
+      var random = RandomSource(seed: seed, purpose: name)
+      tensors[name] = size.count == 1
+        ? .filled(size, with: 1) : .normal(size, deviation: 0.02, using: &random)
+    }
+    return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: true)
+  }
+
+  /// The same model as it will be exported and decoded: every weight rounded to bfloat16, not trainable.
+  public func rounded() -> DraftModel {
+    let tensors = parameters.map { parameter -> (String, Tensor) in
+      let narrow = parameter.variable.value.bfloat16()
+      return (parameter.name, narrow.shape.count == 1 ? narrow.float32() : narrow)
+    }
+    return DraftModel(
+      shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
+  }
+
+  public var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
+
+  public func makeCache(capacity: Int = 256) -> KVCache {
+    KVCache(layers: 1, shape: shape.attention, capacity: capacity)
+  }
+
+  // MARK: the pieces of a step
+
+  /// g_0 = fc(captured states): [R, 3H] to [R, H].
+  public func project(_ tape: Tape, _ auxHidden: Tensor) -> Variable {
+    tape.linear(Variable(auxHidden), weights.fc)
+  }
+
+  /// concat(inputNorm(embedding), hiddenNorm(g)): the embedding first, [R, 2H].
+  public func mix(_ tape: Tape, embedding: Tensor, hidden g: Variable) -> Variable {
+    let epsilon = shape.normEpsilon
+    return tape.concatenate(
+      tape.rmsNorm(Variable(embedding), weights.inputNorm, epsilon: epsilon),
+      tape.rmsNorm(g, weights.hiddenNorm, epsilon: epsilon))
+  }
+
+  /// Rotated keys and values of rows, [R, kvHeads · d] each.
+  public func keys(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> (k: Variable, v: Variable) {
+    (tape.rotary(tape.linear(h, weights.key), rotary, table), tape.linear(h, weights.value))
+  }
+
+  /// Rotated queries of rows, [R, heads · d].
+  public func queries(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> Variable {
+    tape.rotary(tape.linear(h, weights.query), rotary, table)
+  }
+
+  /// g_{k+1} from g_k and the attention's result. The residual is the un-normed g_k.
+  public func finish(_ tape: Tape, hidden g: Variable, attended: Variable) -> Variable {
+    let a = tape.add(g, tape.linear(attended, weights.output))
+    let h = tape.rmsNorm(a, weights.postNorm, epsilon: shape.normEpsilon)
+    let activated = tape.swiglu(tape.linear(h, weights.gate), tape.linear(h, weights.up))
+    return tape.add(a, tape.linear(activated, weights.down))
+  }
+
+  /// What the head multiplies: norm(g), [R, H].
+  public func normalized(_ tape: Tape, _ g: Variable) -> Variable {
+    tape.rmsNorm(g, weights.norm, epsilon: shape.normEpsilon)
+  }
+
+  /// The head, [D, H].
+  public var head: Variable { weights.head }
+
+  private struct Weights {
+    let fc, inputNorm, hiddenNorm, query, key, value, output, postNorm, gate, up, down, norm, head: Variable
+
+    /// In the order of `tensorShapes`.
+    init(_ parameters: [Parameter]) {
+      let v = parameters.map(\.variable)
+      (fc, inputNorm, hiddenNorm, query, key, value) = (v[0], v[1], v[2], v[3], v[4], v[5])
+      (output, postNorm, gate, up, down, norm, head) = (v[6], v[7], v[8], v[9], v[10], v[11], v[12])
+    }
+  }
+}

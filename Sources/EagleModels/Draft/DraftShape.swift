@@ -1,0 +1,39 @@
+import EagleTensor
+
+/// Sizes and constants of an EAGLE-3 draft head.
+public struct DraftShape: Sendable, Equatable {
+  public var hiddenSize: Int  // H
+  public var attention: AttentionShape
+  public var intermediateSize: Int  // M
+  public var vocabularySize: Int  // V, of the target
+  public var draftVocabularySize: Int  // D
+  public var normEpsilon: Float
+  public var ropeTheta: Double
+  public var maxPositions: Int
+  /// 0-based target layers whose outputs the draft reads.
+  public var captureLayers: [Int]
+
+  public init(
+    hiddenSize: Int, attention: AttentionShape, intermediateSize: Int, vocabularySize: Int, draftVocabularySize: Int,
+    normEpsilon: Float, ropeTheta: Double, maxPositions: Int, captureLayers: [Int]
+  ) {
+    self.hiddenSize = hiddenSize
+    self.attention = attention
+    self.intermediateSize = intermediateSize
+    self.vocabularySize = vocabularySize
+    self.draftVocabularySize = draftVocabularySize
+    self.normEpsilon = normEpsilon
+    self.ropeTheta = ropeTheta
+    self.maxPositions = maxPositions
+    self.captureLayers = captureLayers
+  }
+
+  /// The draft of a target: its sizes, with one layer and a smaller vocabulary.
+  public init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
+    self.init(
+      hiddenSize: target.hiddenSize, attention: target.attention, intermediateSize: target.intermediateSize,
+      vocabularySize: target.vocabularySize, draftVocabularySize: config.vocabularySize,
+      normEpsilon: target.normEpsilon, ropeTheta: config.ropeTheta, maxPositions: target.maxPositions,
+      captureLayers: captureLayers)
+  }
+}

@@ -1,0 +1,37 @@
+import EagleTensor
+
+/// Causal attention of the rows of several sequences, with and without caches.
+struct TargetAttention {
+  let shape: AttentionShape
+  let segments: [Segment]
+  let layer: Int
+
+  func apply(_ q: Tensor, _ k: Tensor, _ v: Tensor) -> Tensor {
+    guard segments.contains(where: { $0.cache != nil }) else {
+      return Attention.apply(q, k, v, rows: segments.flatMap { rows(of: $0, at: $0.rows.lowerBound) }, shape: shape)
+    }
+    let out = Tensor(q.shape)
+    for segment in segments {
+      let part = attended(segment, q, k, v)
+      (out.floats + segment.rows.lowerBound * q.columns).update(from: part.floats, count: part.count)
+    }
+    return out
+  }
+
+  private func attended(_ segment: Segment, _ q: Tensor, _ k: Tensor, _ v: Tensor) -> Tensor {
+    let queries = q.slice(segment.rows)
+    guard let cache = segment.cache else {
+      return Attention.apply(queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape)
+    }
+    cache.write(layer, k, v, rows: segment.rows)
+    let cached = cache.rows(of: layer)
+    return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape)
+  }
+
+  /// Row i of a segment sees its earlier rows and itself; keys start at row `first` of the key tensor.
+  private func rows(of segment: Segment, at first: Int) -> [AttentionRow] {
+    (0..<segment.rows.count).map {
+      AttentionRow(prefixStart: Int32(first), prefixCount: Int32(segment.firstPosition + $0 + 1))
+    }
+  }
+}

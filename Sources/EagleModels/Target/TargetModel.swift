@@ -1,0 +1,128 @@
+import EagleStorage
+import EagleTensor
+
+// R rows of all sequences end to end · H hidden · V vocabulary.
+
+/// One sequence among the rows of a forward pass.
+public struct Segment {
+  /// Its rows, in order of position.
+  public let rows: Range<Int>
+  /// Earlier rows of the sequence; the new ones are appended. Without a cache the sequence starts at position 0.
+  public let cache: KVCache?
+
+  public init(rows: Range<Int>, cache: KVCache? = nil) {
+    self.rows = rows
+    self.cache = cache
+  }
+
+  var firstPosition: Int { cache?.count ?? 0 }
+}
+
+/// States of a forward pass.
+public struct TargetStates {
+  /// Outputs of the captured layers side by side, [R, 3H]; nil when none were asked for.
+  public let auxHidden: Tensor?
+  /// After the final norm: what the head multiplies, [R, H].
+  public let lastHidden: Tensor
+
+  public init(auxHidden: Tensor?, lastHidden: Tensor) {
+    self.auxHidden = auxHidden
+    self.lastHidden = lastHidden
+  }
+}
+
+/// The frozen target: a decoder of the Llama, Qwen2 or Qwen3 family.
+public final class TargetModel: @unchecked Sendable {
+  public let shape: TargetShape
+  public let path: String
+  /// Identifies the weights.
+  public let fingerprint: String
+  private let weights: TargetWeights
+  private let rotary: Rotary
+
+  /// Maps the weights of a Hugging Face folder.
+  public init(folder path: String) throws {
+    self.path = path
+    shape = try TargetShape(folder: path)
+    weights = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
+    fingerprint = try SafetensorsFolder.fingerprint(folder: path)
+    rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
+  }
+
+  /// The token embedding, [V, H], as stored.
+  public var embedding: Tensor { weights.embedding }
+  /// The head, [V, H], as stored.
+  public var head: Tensor { weights.head }
+
+  public func makeCache(capacity: Int = 256) -> KVCache {
+    KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
+  }
+
+  /// Runs all rows through the layers.
+  ///
+  /// - Parameters:
+  ///   - ids: one token id a row
+  ///   - segments: which rows belong to which sequence; together they cover all rows in order
+  ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
+  public func forward(_ ids: [Int32], segments: [Segment], captureLayers: [Int], _ products: Products) -> TargetStates {
+    let hidden = shape.hiddenSize
+    let x = Rows.gather(weights.embedding, ids)
+    let aux = captureLayers.isEmpty ? nil : Tensor([ids.count, captureLayers.count * hidden])
+    let table = rotary.table(positions: positions(segments, count: ids.count))
+    segments.forEach { $0.cache?.reserve($0.rows.count) }
+    for (index, layer) in weights.layers.enumerated() {
+      attend(x, layer, index, segments, table, products)
+      feedForward(x, layer, products)
+      if let slot = captureLayers.firstIndex(of: index) { copy(x, into: aux!, column: slot * hidden) }
+    }
+    segments.forEach { $0.cache?.advance($0.rows.count) }
+    return TargetStates(auxHidden: aux, lastHidden: RMSNorm.apply(x, weights.norm, epsilon: shape.normEpsilon))
+  }
+
+  /// Logits over the whole vocabulary of states after the final norm: [R, V].
+  public func logits(_ lastHidden: Tensor, _ products: Products) -> Tensor {
+    Matmul.forward(lastHidden, weights.head, products)
+  }
+
+  private func positions(_ segments: [Segment], count: Int) -> [Int32] {
+    var positions = [Int32](repeating: 0, count: count)
+    for segment in segments {
+      for (i, row) in segment.rows.enumerated() { positions[row] = Int32(segment.firstPosition + i) }
+    }
+    return positions
+  }
+
+  /// x += o(attention(q, k, v)) of the normed x.
+  private func attend(
+    _ x: Tensor, _ layer: TargetLayer, _ index: Int, _ segments: [Segment], _ table: Rotary.Table, _ products: Products
+  ) {
+    let h = RMSNorm.apply(x, layer.inputNorm, epsilon: shape.normEpsilon)
+    let q = headNormed(Matmul.forward(h, layer.query, bias: layer.queryBias, products), layer.queryNorm)
+    let k = headNormed(Matmul.forward(h, layer.key, bias: layer.keyBias, products), layer.keyNorm)
+    let v = Matmul.forward(h, layer.value, bias: layer.valueBias, products)
+    rotary.rotate(q, table)
+    rotary.rotate(k, table)
+    let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index).apply(q, k, v)
+    Elementwise.accumulate(Matmul.forward(attended, layer.output, products), into: x)
+  }
+
+  /// x += down(silu(gate(h)) · up(h)) of the normed x.
+  private func feedForward(_ x: Tensor, _ layer: TargetLayer, _ products: Products) {
+    let h = RMSNorm.apply(x, layer.postNorm, epsilon: shape.normEpsilon)
+    let activated = Elementwise.swiglu(
+      Matmul.forward(h, layer.gate, products), Matmul.forward(h, layer.up, products))
+    Elementwise.accumulate(Matmul.forward(activated, layer.down, products), into: x)
+  }
+
+  /// Qwen3 norms every head of q and k.
+  private func headNormed(_ x: Tensor, _ w: Tensor?) -> Tensor {
+    guard let w else { return x }
+    let d = shape.attention.headDimension
+    return RMSNorm.apply(x.reshaped([x.count / d, d]), w, epsilon: shape.normEpsilon).reshaped(x.shape)
+  }
+
+  private func copy(_ x: Tensor, into aux: Tensor, column: Int) {
+    let (width, stride) = (x.columns, aux.columns)
+    for row in 0..<x.rows { (aux.floats + row * stride + column).update(from: x.floats + row * width, count: width) }
+  }
+}

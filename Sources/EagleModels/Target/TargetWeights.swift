@@ -1,0 +1,82 @@
+import EagleStorage
+import EagleTensor
+
+/// Weights of one decoder layer. Matrices are [outputs, inputs] as stored; norms and biases are float32.
+struct TargetLayer {
+  let inputNorm: Tensor  // [H]
+  let query, key, value: Tensor  // [heads · d, H], [kvHeads · d, H] twice
+  let queryBias, keyBias, valueBias: Tensor?
+  let queryNorm, keyNorm: Tensor?  // [d]
+  let output: Tensor  // [H, heads · d]
+  let postNorm: Tensor  // [H]
+  let gate, up: Tensor  // [M, H]
+  let down: Tensor  // [H, M]
+}
+
+/// All weights of a target, mapped from its folder. Tensor names appear only here.
+struct TargetWeights {
+  let embedding: Tensor  // [V, H]
+  let layers: [TargetLayer]
+  let norm: Tensor  // [H]
+  let head: Tensor  // [V, H]
+
+  init(folder: SafetensorsFolder, shape: TargetShape) throws {
+    let reader = WeightReader(folder: folder)
+    let (h, v) = (shape.hiddenSize, shape.vocabularySize)
+    embedding = try reader.matrix("model.embed_tokens.weight", [v, h])
+    layers = try (0..<shape.layers).map { try Self.layer($0, reader, shape) }
+    norm = try reader.vector("model.norm.weight", h)
+    head = shape.tiedHead ? embedding : try reader.matrix("lm_head.weight", [v, h])
+  }
+
+  private static func layer(_ index: Int, _ reader: WeightReader, _ shape: TargetShape) throws -> TargetLayer {
+    let name = "model.layers.\(index)"
+    let (h, m, attention) = (shape.hiddenSize, shape.intermediateSize, shape.attention)
+    let (q, kv, d) = (attention.queryWidth, attention.keyWidth, attention.headDimension)
+    let biased = shape.family.hasAttentionBias
+    let normed = shape.family.hasHeadNorms
+    return TargetLayer(
+      inputNorm: try reader.vector("\(name).input_layernorm.weight", h),
+      query: try reader.matrix("\(name).self_attn.q_proj.weight", [q, h]),
+      key: try reader.matrix("\(name).self_attn.k_proj.weight", [kv, h]),
+      value: try reader.matrix("\(name).self_attn.v_proj.weight", [kv, h]),
+      queryBias: biased ? try reader.vector("\(name).self_attn.q_proj.bias", q) : nil,
+      keyBias: biased ? try reader.vector("\(name).self_attn.k_proj.bias", kv) : nil,
+      valueBias: biased ? try reader.vector("\(name).self_attn.v_proj.bias", kv) : nil,
+      queryNorm: normed ? try reader.vector("\(name).self_attn.q_norm.weight", d) : nil,
+      keyNorm: normed ? try reader.vector("\(name).self_attn.k_norm.weight", d) : nil,
+      output: try reader.matrix("\(name).self_attn.o_proj.weight", [h, q]),
+      postNorm: try reader.vector("\(name).post_attention_layernorm.weight", h),
+      gate: try reader.matrix("\(name).mlp.gate_proj.weight", [m, h]),
+      up: try reader.matrix("\(name).mlp.up_proj.weight", [m, h]),
+      down: try reader.matrix("\(name).mlp.down_proj.weight", [h, m]))
+  }
+}
+
+/// Reads weights and checks their shapes against what the config says.
+struct WeightReader {
+  let folder: SafetensorsFolder
+
+  /// bfloat16 and float32 stay as they are in the file; float16 is widened.
+  func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
+    let tensor = try checked(name, shape)
+    return tensor.dtype == .float16 ? tensor.float32() : tensor
+  }
+
+  /// As float32.
+  func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
+
+  private func checked(_ name: String, _ shape: [Int]) throws -> Tensor {
+    let tensor = try folder.tensor(name)
+    guard tensor.shape == shape else {
+      throw ModelError(
+        path: folder.path, problem: "`\(name)` has shape \(tensor.shape), and config.json asks for \(shape)",
+        advice: "check that config.json and the weights belong together")
+    }
+    guard [.float32, .bfloat16, .float16].contains(tensor.dtype) else {
+      throw ModelError(
+        path: folder.path, problem: "`\(name)` is \(tensor.dtype)", advice: "weights must be bf16, fp16 or fp32")
+    }
+    return tensor
+  }
+}

@@ -1,0 +1,25 @@
+import Foundation
+
+/// Files that exist whole or not at all: written under a temporary name beside the target, synced, renamed.
+///
+/// One writer per path: two processes that write the same path at once leave one of the two contents, whole.
+public enum AtomicFile {
+  public static func write(path: String, data: Data) throws {
+    try write(path: path) { try $0.write(data) }
+  }
+
+  /// Writes what `body` puts into the file. If it throws, the target is as it was and nothing else is left.
+  public static func write(path: String, _ body: (OutputFile) throws -> Void) throws {
+    let place = FilePlace(path)
+    place.removeLeftovers()
+    do {
+      let file = try OutputFile(path: place.temporary)
+      try body(file)
+      try file.finish()
+      try DiskSync.rename(place.temporary, to: path)
+    } catch {
+      unlink(place.temporary)
+      throw error
+    }
+  }
+}

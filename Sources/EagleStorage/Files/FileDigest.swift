@@ -1,0 +1,28 @@
+import Crypto
+import Foundation
+
+/// SHA-256 of files and bytes, as 64 lower-case hexadecimal digits.
+public enum FileDigest {
+  /// Reads the file in pieces of 1 MiB.
+  public static func sha256(path: String) throws -> String {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw StorageError.system(path: path, "open the file") }
+    defer { close(descriptor) }
+    let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+    defer { piece.deallocate() }
+    var hash = SHA256()
+    while true {
+      let count = read(descriptor, piece.baseAddress, piece.count)
+      if count < 0 && errno == EINTR { continue }
+      guard count >= 0 else { throw StorageError.system(path: path, "read") }
+      if count == 0 { return hex(hash.finalize()) }
+      hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: piece[..<count]))
+    }
+  }
+
+  public static func sha256(_ data: Data) -> String { hex(SHA256.hash(data: data)) }
+
+  static func hex(_ digest: SHA256.Digest) -> String {
+    digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+  }
+}

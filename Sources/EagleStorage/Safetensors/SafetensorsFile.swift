@@ -1,0 +1,67 @@
+import EagleTensor
+import Foundation
+
+/// A memory-mapped safetensors file. Opening reads the header only; tensors share the mapping.
+public final class SafetensorsFile: Sendable {
+  /// Where a tensor lies.
+  public struct Entry: Sendable, Equatable {
+    public let name: String
+    public let dtype: DType
+    public let shape: [Int]
+    /// Bytes from the start of the data.
+    public let range: Range<Int>
+  }
+
+  public let path: String
+  /// In the order of the data.
+  public let entries: [Entry]
+  public let metadata: [String: String]
+  /// Bytes of the length field and the header together.
+  package let headerByteCount: Int
+
+  private let places: [String: Int]
+  private let storage: Storage
+
+  /// Maps the file and checks its header: a truncated file, tensors that overlap or leave the file, and unknown types throw.
+  public init(path: String) throws {
+    let file = try MappedFile(path: path)
+    let header = try SafetensorsHeader(of: file)
+    self.path = path
+    entries = header.entries
+    metadata = header.metadata
+    headerByteCount = header.byteCount
+    places = Dictionary(uniqueKeysWithValues: header.entries.enumerated().map { ($1.name, $0) })
+    storage = Storage(borrowing: file.bytes, owner: file)
+  }
+
+  public var names: [String] { entries.map(\.name) }
+
+  public func contains(_ name: String) -> Bool { places[name] != nil }
+
+  public func entry(_ name: String) throws -> Entry {
+    guard let place = places[name] else {
+      throw StorageError(path: path, problem: "has no tensor `\(name)`", advice: "it holds \(sample)")
+    }
+    return entries[place]
+  }
+
+  /// The tensor over the mapping, read-only; a copy if its bytes are not aligned for its type.
+  public func tensor(_ name: String) throws -> Tensor {
+    let entry = try entry(name)
+    let offset = headerByteCount + entry.range.lowerBound
+    guard offset % entry.dtype.size == 0 else { return copy(entry, from: offset) }
+    return Tensor(entry.shape, dtype: entry.dtype, storage: storage, byteOffset: offset)
+  }
+
+  private func copy(_ entry: Entry, from offset: Int) -> Tensor {
+    let tensor = Tensor(entry.shape, dtype: entry.dtype)
+    tensor.rawBytes.copyMemory(from: UnsafeRawBufferPointer(start: storage.base + offset, count: entry.range.count))
+    return tensor
+  }
+
+  private var sample: String {
+    guard !entries.isEmpty else { return "no tensors" }
+    let shown = names.prefix(4).map { "`\($0)`" }.joined(separator: ", ")
+    return entries.count > 4 ? "\(shown) and \(entries.count - 4) more" : shown
+  }
+}

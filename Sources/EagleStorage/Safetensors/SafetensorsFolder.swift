@@ -1,0 +1,99 @@
+import EagleTensor
+import Foundation
+
+/// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`.
+public final class SafetensorsFolder: Sendable {
+  public let path: String
+  /// Sorted.
+  public let names: [String]
+  /// The safetensors files, sorted by name.
+  public let files: [SafetensorsFile]
+  private let fileOfTensor: [String: SafetensorsFile]
+
+  /// Maps all weight files. A missing shard, or a tensor that its shard does not hold, throws.
+  public init(path: String) throws {
+    self.path = path
+    let listing = try Listing(folder: path)
+    let files = try listing.files.map { try SafetensorsFile(path: "\(path)/\($0)") }
+    let byName = Dictionary(uniqueKeysWithValues: zip(listing.files, files))
+    self.files = files
+    if let map = listing.fileOfTensor {
+      fileOfTensor = try map.reduce(into: [:]) { try $0[$1.key] = Self.shard(for: $1.key, in: byName[$1.value]) }
+    } else {
+      fileOfTensor = files[0].names.reduce(into: [:]) { $0[$1] = files[0] }
+    }
+    names = fileOfTensor.keys.sorted()
+  }
+
+  public func contains(_ name: String) -> Bool { fileOfTensor[name] != nil }
+
+  public func entry(_ name: String) throws -> SafetensorsFile.Entry { try file(holding: name).entry(name) }
+
+  /// The tensor over the mapped file, read-only.
+  public func tensor(_ name: String) throws -> Tensor { try file(holding: name).tensor(name) }
+
+  private func file(holding name: String) throws -> SafetensorsFile {
+    guard let file = fileOfTensor[name] else {
+      throw StorageError(
+        path: path, problem: "the weights have no tensor `\(name)`",
+        advice: "check that config.json and the weights belong together")
+    }
+    return file
+  }
+
+  private static func shard(for name: String, in file: SafetensorsFile?) throws -> SafetensorsFile? {
+    guard let file, file.contains(name) else {
+      throw StorageError(
+        path: file?.path ?? name, problem: "has no tensor `\(name)`, although model.safetensors.index.json says so",
+        advice: "download the shards and the index again")
+    }
+    return file
+  }
+}
+
+extension SafetensorsFolder {
+  /// Which files a folder's weights are in.
+  struct Listing {
+    /// Sorted names.
+    let files: [String]
+    /// From the index; nil for a single file.
+    let fileOfTensor: [String: String]?
+
+    private struct Index: Decodable {
+      let weight_map: [String: String]
+    }
+
+    init(folder: String) throws {
+      let indexPath = "\(folder)/model.safetensors.index.json"
+      if FileTree.isFile("\(folder)/model.safetensors") {
+        files = ["model.safetensors"]
+        fileOfTensor = nil
+        return
+      }
+      guard FileTree.isFile(indexPath) else { throw Self.nothingThere(folder) }
+      let map = try Self.weightMap(indexPath)
+      files = Set(map.values).sorted()
+      fileOfTensor = map
+    }
+
+    private static func nothingThere(_ folder: String) -> StorageError {
+      guard FileTree.isFolder(folder) else {
+        return StorageError(path: folder, problem: "there is no such folder", advice: "check the path")
+      }
+      return StorageError(
+        path: folder, problem: "has neither model.safetensors nor model.safetensors.index.json",
+        advice: "name a Hugging Face folder with safetensors weights")
+    }
+
+    private static func weightMap(_ path: String) throws -> [String: String] {
+      let data = try FileTree.read(path)
+      guard let index = try? JSONDecoder().decode(Index.self, from: data), !index.weight_map.isEmpty else {
+        throw StorageError(path: path, problem: "has no valid `weight_map`", advice: "download the index again")
+      }
+      if let odd = index.weight_map.values.first(where: { $0.contains("/") || $0.hasPrefix(".") || $0.isEmpty }) {
+        throw StorageError(path: path, problem: "names the shard `\(odd)`, which is not a file of this folder")
+      }
+      return index.weight_map
+    }
+  }
+}
