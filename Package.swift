@@ -44,21 +44,28 @@ let package = Package(
       dependencies: ["EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
     .target(name: "EagleCluster", dependencies: ["CMPI"]),
     .target(name: "EagleModels", dependencies: ["EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
-    .target(name: "EagleDecoding", dependencies: ["EagleTensor", "EagleModels"]),
+    .target(name: "EagleDecoding", dependencies: ["EagleTensor", "EagleAutograd", "EagleModels"]),
     .target(
       name: "EagleTraining",
       dependencies: [
-        "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels", "EagleDecoding",
+        "CEagleKernels", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
+        "EagleDecoding",
       ]),
-    .target(name: "EagleRecipe", dependencies: ["EagleModels", "EagleTraining", "Yams"]),
+    .target(name: "EagleRecipe", dependencies: [
+        "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "Yams",
+      ]),
     .executableTarget(
       name: "eagle-train",
       dependencies: [
-        "EagleRecipe", "EagleTraining", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "EagleRecipe", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels", "EagleTensor",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "eagle-run",
-      dependencies: ["EagleTraining", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+      dependencies: [
+        "EagleTraining", "EagleDecoding", "EagleModels", "EagleText",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
 
     .testTarget(name: "ArchitectureTests"),
     .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor"]),

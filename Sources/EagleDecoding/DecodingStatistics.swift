@@ -1,5 +1,5 @@
 /// Counts of one or many generations; they add up.
-public struct DecodingStatistics: Sendable, Equatable {
+public struct DecodingStatistics: Sendable, Equatable, Codable {
   /// Tokens of the text, the one that the prompt's pass gives included.
   public var newTokens = 0
   /// Tokens that passes after the prompt gave.

@@ -42,3 +42,17 @@ extension Tensor {
     return indices.map(Int.init)
   }
 }
+
+extension Rows {
+  /// y[i] = x[indices[i]] in the type of x.
+  public static func select(_ x: Tensor, _ indices: [Int32]) -> Tensor {
+    let rowBytes = x.columns * x.dtype.size
+    let y = Tensor([indices.count, x.columns], dtype: x.dtype)
+    for (i, index) in indices.enumerated() {
+      precondition(index >= 0 && Int(index) < x.rows, "row \(index) of \(x.rows)")
+      let source = UnsafeRawPointer(x.rawBytes.baseAddress! + Int(index) * rowBytes)
+      (y.rawBytes.baseAddress! + i * rowBytes).copyMemory(from: source, byteCount: rowBytes)
+    }
+    return y
+  }
+}

@@ -62,20 +62,7 @@ struct DraftConfigFile {
     let after = (file.values["eagle_config"] as? [String: Any])?["eagle_aux_hidden_state_layer_ids"] as? [Int]
     let before = file.values["eagle_aux_hidden_state_layer_ids"] as? [Int]
     let layers = after ?? before?.map { $0 - 1 } ?? target.defaultCaptureLayers
-    try CaptureLayers.validate(layers, target: target, path: file.path)
+    try target.validate(captureLayers: layers, path: file.path)
     return layers
-  }
-}
-
-/// The rule for captured layers.
-public enum CaptureLayers {
-  /// - Throws: `ModelError` unless there are three distinct, increasing layers of the target
-  public static func validate(_ layers: [Int], target: TargetShape, path: String) throws {
-    let increasing = zip(layers, layers.dropFirst()).allSatisfy { $0 < $1 }
-    guard layers.count == 3, increasing, layers.allSatisfy({ (0..<target.layers).contains($0) }) else {
-      throw ModelError(
-        path: path, problem: "captured layers \(layers) do not fit a target of \(target.layers) layers",
-        advice: "name three different layers in increasing order, each from 0 to \(target.layers - 1)")
-    }
   }
 }

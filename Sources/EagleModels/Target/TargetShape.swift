@@ -29,6 +29,16 @@ public struct TargetShape: Sendable, Equatable {
   /// Layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
   public var defaultCaptureLayers: [Int] { [1, layers / 2 - 1, layers - 4] }
 
+  /// - Throws: `ModelError` unless `layers` are three distinct, increasing layers of this target
+  public func validate(captureLayers ids: [Int], path: String) throws {
+    let increasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
+    guard ids.count == 3, increasing, ids.allSatisfy({ (0..<layers).contains($0) }) else {
+      throw ModelError(
+        path: path, problem: "captured layers \(ids) do not fit a target of \(layers) layers",
+        advice: "name three different layers in increasing order, each from 0 to \(layers - 1)")
+    }
+  }
+
   /// - Throws: `ModelError` for a missing key, and by name for everything that the code does not compute.
   public init(folder: String) throws {
     let file = try ConfigFile(path: "\(folder)/config.json")

@@ -54,7 +54,6 @@ enum FileTree {
 
   /// A whole small file.
   static func read(_ path: String) throws -> Data {
-    let file = try MappedFile(path: path)
-    return withExtendedLifetime(file) { Data(file.bytes) }
+    try MappedFile(path: path).withBytes { Data($0) }
   }
 }

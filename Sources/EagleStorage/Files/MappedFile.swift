@@ -2,11 +2,12 @@ import Foundation
 
 /// A file mapped into memory, read-only. Pages are read when touched and shared between processes.
 ///
-/// Whoever keeps a pointer into `bytes` keeps this object. The file must not be shortened while it is mapped; writers in
+/// The bytes are there as long as this object is. The file must not be shortened while it is mapped; writers in
 /// this project replace files by renaming and so never do.
 public final class MappedFile: @unchecked Sendable {
   public let path: String
-  public let bytes: UnsafeRawBufferPointer
+  /// Valid while somebody holds this object: use `withBytes` unless an owner is stored beside the pointer.
+  let bytes: UnsafeRawBufferPointer
 
   public init(path: String) throws {
     self.path = path
@@ -27,6 +28,13 @@ public final class MappedFile: @unchecked Sendable {
   deinit {
     guard let base = bytes.baseAddress else { return }
     munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)
+  }
+
+  public var byteCount: Int { bytes.count }
+
+  /// Runs `body` on the content, which must not leave it.
+  public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try withExtendedLifetime(self) { try body(bytes) }
   }
 
   private static func regularFileSize(_ descriptor: Int32, path: String) throws -> Int {

@@ -25,7 +25,7 @@ public final class SafetensorsFile: Sendable {
   /// Maps the file and checks its header: a truncated file, tensors that overlap or leave the file, and unknown types throw.
   public init(path: String) throws {
     let file = try MappedFile(path: path)
-    let header = try SafetensorsHeader(of: file)
+    let header = try withExtendedLifetime(file) { try SafetensorsHeader(of: file) }
     self.path = path
     entries = header.entries
     metadata = header.metadata

@@ -9,23 +9,20 @@ extension SafetensorsFolder {
   /// against somebody who wants two models to look alike.
   public static func fingerprint(folder: String) throws -> String {
     var hash = SHA256()
-    let config = try MappedFile(path: "\(folder)/config.json")
-    withExtendedLifetime(config) { add("config.json", of: folder, bytes: config.bytes, to: &hash) }
+    try MappedFile(path: "\(folder)/config.json").withBytes { add("config.json", $0, to: &hash) }
     for name in try Listing(folder: folder).files {
-      let path = "\(folder)/\(name)"
-      let headerBytes = try SafetensorsFile(path: path).headerByteCount
-      let file = try MappedFile(path: path)
-      let header = UnsafeRawBufferPointer(rebasing: file.bytes[..<headerBytes])
-      add("\(name) \(file.bytes.count)", of: folder, bytes: header, to: &hash)
-      for piece in samples(of: UnsafeRawBufferPointer(rebasing: file.bytes[headerBytes...])) {
-        hash.update(bufferPointer: piece)
+      let headerBytes = try SafetensorsFile(path: "\(folder)/\(name)").headerByteCount
+      try MappedFile(path: "\(folder)/\(name)").withBytes { bytes in
+        add("\(name) \(bytes.count)", UnsafeRawBufferPointer(rebasing: bytes[..<headerBytes]), to: &hash)
+        for piece in samples(of: UnsafeRawBufferPointer(rebasing: bytes[headerBytes...])) {
+          hash.update(bufferPointer: piece)
+        }
       }
-      withExtendedLifetime(file) {}
     }
     return "sha256:" + FileDigest.hex(hash.finalize())
   }
 
-  private static func add(_ title: String, of folder: String, bytes: UnsafeRawBufferPointer, to hash: inout SHA256) {
+  private static func add(_ title: String, _ bytes: UnsafeRawBufferPointer, to hash: inout SHA256) {
     hash.update(data: Data("\(title) \(bytes.count)\n".utf8))
     hash.update(bufferPointer: bytes)
   }
@@ -35,7 +32,7 @@ extension SafetensorsFolder {
     let length = 65536
     guard data.count > pieces * length else { return [data] }
     return (0..<pieces).map { piece in
-      let start = (data.count - length) / (pieces - 1) * piece
+      let start = (data.count - length) * piece / (pieces - 1)
       return UnsafeRawBufferPointer(rebasing: data[start..<start + length])
     }
   }

@@ -21,7 +21,8 @@ public enum SafetensorsWriter {
   ) throws {
     let announced = tensors.map { Announcement(name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) }
     try write(path: path, announced: announced, metadata: metadata) { index, file in
-      try file.write(UnsafeRawBufferPointer(tensors[index].tensor.rawBytes))
+      let tensor = tensors[index].tensor
+      try withExtendedLifetime(tensor) { try file.write(UnsafeRawBufferPointer(tensor.rawBytes)) }
     }
   }
 

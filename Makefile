@@ -1,0 +1,31 @@
+# What a person does here. Every target works alone, from a fresh clone, and can be repeated.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build quickstart test lint bench clean
+
+# Tests use no @testable import; with it off, tests and commands share one build instead of rebuilding each other.
+SWIFT_TEST := swift test -c release --disable-testable-imports
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install the C libraries (Debian, Ubuntu); does nothing when they are there
+	@scripts/setup
+
+build: setup ## Build eagle-train and eagle-run into .build/release
+	swift build -c release
+
+quickstart: ## Everything once: real model, capture, training on 2 MPI ranks, export, decoding
+	@scripts/quickstart
+
+test: setup ## Run every test
+	$(SWIFT_TEST)
+
+lint: ## Check the style of every Swift file
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+bench: build ## Decode the held-out prompts with the quickstart's draft head and without
+	@scripts/bench
+
+clean: ## Remove what was built; models and checkpoints stay
+	rm -rf .build

@@ -1,0 +1,36 @@
+import Foundation
+
+extension Communicator {
+  /// Fails on every rank when the ranks do not hold the same text, and passes on all of them otherwise.
+  ///
+  /// - Parameters:
+  ///   - text: what must be the same everywhere, for example the canonical recipe.
+  ///   - about: its name in the error, for example "the recipe".
+  /// - Throws: `ClusterError.disagreement` naming the ranks that differ from rank 0 and the first line that does.
+  public func agree(on text: String, about: String) throws {
+    let hashes = try gather(fingerprint(of: text))
+    let others = hashes.indices.filter { hashes[$0] != hashes[0] }
+    guard let other = others.first else { return }
+    // Only now, when the run ends anyway, are the whole texts worth sending.
+    let texts = try gather(Data(text.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    throw ClusterError.disagreement(
+      about: about, ranks: others, detail: firstDifference(texts[0], texts[other], rank: other))
+  }
+
+  /// FNV-1a over the UTF-8 bytes, 64 bits: enough to tell an accident, which is all that is looked for here.
+  private func fingerprint(of text: String) -> Data {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+    return withUnsafeBytes(of: hash.littleEndian) { Data($0) }
+  }
+
+  private func firstDifference(_ root: String, _ other: String, rank: Int) -> String {
+    let rootLines = root.split(separator: "\n", omittingEmptySubsequences: false)
+    let otherLines = other.split(separator: "\n", omittingEmptySubsequences: false)
+    let line = zip(rootLines, otherLines).prefix { $0 == $1 }.count
+    func text(_ lines: [Substring]) -> String {
+      line < lines.count ? "'\(lines[line].trimmingCharacters(in: .whitespaces))'" : "nothing"
+    }
+    return "line \(line + 1): rank 0 has \(text(rootLines)), rank \(rank) has \(text(otherLines))"
+  }
+}

@@ -1,0 +1,152 @@
+import Foundation
+
+/// Ranks that live in one process, one thread each: what tests of distributed code run on.
+///
+/// Sums are taken in rank order, so results are the same bits on every run.
+public final class LoopbackCommunicator: Communicator {
+  public let rank: Int
+  public let size: Int
+  public var localRank: Int { rank }
+  public var localSize: Int { size }
+  private let hub: LoopbackHub
+
+  private init(rank: Int, hub: LoopbackHub) {
+    self.rank = rank
+    size = hub.size
+    self.hub = hub
+  }
+
+  /// The communicators of `size` ranks; give each to a thread of its own.
+  public static func make(size: Int) -> [LoopbackCommunicator] {
+    precondition(size > 0, "a cluster has at least one rank, not \(size)")
+    let hub = LoopbackHub(size: size)
+    return (0..<size).map { LoopbackCommunicator(rank: $0, hub: hub) }
+  }
+
+  /// Runs `body` on `size` ranks at once and returns their results, indexed by rank.
+  ///
+  /// A rank that throws aborts the others, and its error is the one that is thrown here.
+  public static func run<Result: Sendable>(
+    size: Int, _ body: @escaping @Sendable (LoopbackCommunicator) throws -> Result
+  ) throws -> [Result] {
+    let ranks = make(size: size)
+    let outcomes = LoopbackOutcomes<Result>(count: size)
+    let done = DispatchGroup()
+    for communicator in ranks {
+      done.enter()
+      // Threads, not a shared pool: a rank that waits in a collective call must not keep another from starting.
+      let thread = Thread {
+        outcomes.store(Swift.Result { try body(communicator) }, rank: communicator.rank)
+        if outcomes.hasFailed(communicator.rank) { communicator.abort(code: 1) }
+        done.leave()
+      }
+      thread.stackSize = 8 << 20
+      thread.start()
+    }
+    done.wait()
+    return try outcomes.get()
+  }
+
+  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws { try sum(buffer) }
+  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws { try sum(buffer) }
+  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws { try sum(buffer) }
+
+  private func sum<Element: AdditiveArithmetic>(_ buffer: UnsafeMutableBufferPointer<Element>) throws {
+    let parts = try gather(Data(buffer: buffer))
+    try requireEqualLengths(parts, call: "allReduceSum")
+    buffer.update(repeating: .zero)
+    for part in parts {
+      part.withUnsafeBytes { bytes in
+        for i in buffer.indices {
+          buffer[i] += bytes.loadUnaligned(fromByteOffset: i * MemoryLayout<Element>.stride, as: Element.self)
+        }
+      }
+    }
+  }
+
+  public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
+    precondition(0..<size ~= root, "root \(root) is no rank of a cluster of \(size)")
+    let parts = try gather(Data(bytes))
+    try requireEqualLengths(parts, call: "broadcast")
+    bytes.copyBytes(from: parts[root])
+  }
+
+  public func gather(_ data: Data) throws -> [Data] { try hub.exchange(data, rank: rank) }
+  public func barrier() throws { _ = try hub.exchange(Data(), rank: rank) }
+  public func abort(code: Int32) { hub.abort(rank: rank, code: code) }
+  public func finish() throws {}
+
+  private func requireEqualLengths(_ parts: [Data], call: String) throws {
+    guard let odd = parts.firstIndex(where: { $0.count != parts[0].count }) else { return }
+    throw ClusterError.lengthMismatch(call: call, rank: odd, length: parts[odd].count, expected: parts[0].count)
+  }
+}
+
+/// The place where loopback ranks meet: each leaves its data, the last to come hands all of it to everyone.
+private final class LoopbackHub: @unchecked Sendable {
+  let size: Int
+  private let condition = NSCondition()
+  private var waiting: [Int: Data] = [:]
+  private var exchanged: [Data] = []
+  private var generation = 0
+  private var failure: ClusterError?
+
+  init(size: Int) { self.size = size }
+
+  /// Blocks until every rank has brought its data.
+  func exchange(_ data: Data, rank: Int) throws -> [Data] {
+    condition.lock()
+    defer { condition.unlock() }
+    if let failure { throw failure }
+    waiting[rank] = data
+    if waiting.count == size {
+      // Nobody can finish the next exchange before all have read this one: it needs data of every rank.
+      exchanged = (0..<size).compactMap { waiting[$0] }
+      waiting = [:]
+      generation += 1
+      condition.broadcast()
+      return exchanged
+    }
+    let mine = generation
+    while generation == mine && failure == nil { condition.wait() }
+    if generation == mine, let failure { throw failure }
+    return exchanged
+  }
+
+  func abort(rank: Int, code: Int32) {
+    condition.lock()
+    defer { condition.unlock() }
+    if failure == nil { failure = .aborted(rank: rank, code: code) }
+    condition.broadcast()
+  }
+}
+
+/// What each rank of a loopback run returned or threw.
+private final class LoopbackOutcomes<Value: Sendable>: @unchecked Sendable {
+  private let lock = NSLock()
+  private var outcomes: [Result<Value, any Error>?]
+  private var firstFailure: (any Error)?
+
+  init(count: Int) { outcomes = Array(repeating: nil, count: count) }
+
+  func store(_ outcome: Result<Value, any Error>, rank: Int) {
+    lock.withLock {
+      outcomes[rank] = outcome
+      if case .failure(let error) = outcome, firstFailure == nil { firstFailure = error }
+    }
+  }
+
+  func hasFailed(_ rank: Int) -> Bool {
+    lock.withLock {
+      if case .failure = outcomes[rank] { true } else { false }
+    }
+  }
+
+  /// The results in rank order, or the error of the rank that failed first.
+  func get() throws -> [Value] {
+    try lock.withLock {
+      if let firstFailure { throw firstFailure }
+      return try outcomes.compactMap { try $0?.get() }
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import EagleStorage
+import EagleText
+import Foundation
+
+/// The tokenizer of a GGUF model.
+struct GGUFVocabulary {
+  let bos: Int?
+  let eos: Int?
+  let pad: Int?
+  /// The token that ends a turn, where the file names one beside `eos`.
+  let endOfTurn: Int?
+  private let tokens: [String]
+  private let merges: [String]
+  private let types: [Int32]
+  private let preTokenizer: String
+  private let chatTemplate: String
+
+  /// Byte-level BPE only; another tokenizer throws.
+  init(of file: GGUFFile, vocabularySize: Int) throws {
+    let model = try file.string("tokenizer.ggml.model")
+    guard model == "gpt2" else {
+      throw StorageError(
+        path: file.path, problem: "the tokenizer `\(model)` cannot be imported", advice: "byte-level BPE (`gpt2`) can")
+    }
+    tokens = try file.strings("tokenizer.ggml.tokens")
+    merges = try file.strings("tokenizer.ggml.merges")
+    types = try Self.types(file, count: tokens.count)
+    preTokenizer = file.contains(key: "tokenizer.ggml.pre") ? try file.string("tokenizer.ggml.pre") : "default"
+    chatTemplate = file.contains(key: "tokenizer.chat_template") ? try file.string("tokenizer.chat_template") : ""
+    bos = try Self.id("bos", file, tokens)
+    eos = try Self.id("eos", file, tokens)
+    pad = try Self.id("padding", file, tokens)
+    endOfTurn = try Self.id("eot", file, tokens)
+    guard tokens.count <= vocabularySize else {
+      throw StorageError(
+        path: file.path, problem: "the tokenizer has \(tokens.count) tokens, the embedding \(vocabularySize) rows",
+        advice: "the file is damaged: copy or download it again")
+    }
+  }
+
+  /// The content of tokenizer.json.
+  func tokenizerJSON() throws -> Data {
+    try TokenizerFile.json(tokens: tokens, merges: merges, tokenTypes: types, preTokenizer: preTokenizer)
+  }
+
+  /// The content of tokenizer_config.json.
+  func configJSON() throws -> Data {
+    try TokenizerFile.config(
+      chatTemplate: chatTemplate, bos: bos.map { tokens[$0] }, eos: eos.map { tokens[$0] }, pad: pad.map { tokens[$0] })
+  }
+
+  private static func types(_ file: GGUFFile, count: Int) throws -> [Int32] {
+    let key = "tokenizer.ggml.token_type"
+    guard file.contains(key: key) else { return [Int32](repeating: 1, count: count) }
+    let types = try file.ints(key)
+    guard types.count == count else {
+      throw StorageError(path: file.path, problem: "`\(key)` has \(types.count) entries for \(count) tokens")
+    }
+    return types.map { Int32(clamping: $0) }
+  }
+
+  private static func id(_ name: String, _ file: GGUFFile, _ tokens: [String]) throws -> Int? {
+    let key = "tokenizer.ggml.\(name)_token_id"
+    guard file.contains(key: key) else { return nil }
+    let id = try file.int(key)
+    guard tokens.indices.contains(id) else {
+      throw StorageError(path: file.path, problem: "`\(key)` is \(id), the vocabulary has \(tokens.count) tokens")
+    }
+    return id
+  }
+}

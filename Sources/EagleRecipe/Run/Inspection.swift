@@ -1,0 +1,65 @@
+import EagleStorage
+import EagleTraining
+import Foundation
+
+/// What a file or folder of this project holds, for people to read.
+public enum Inspection {
+  public static func lines(of path: String) throws -> [String] {
+    switch URL(fileURLWithPath: path).pathExtension {
+    case "safetensors": try safetensors(path)
+    case "gguf": try gguf(path)
+    case "h5": try shard(path)
+    case "yaml", "yml": [try Recipe.load(path: path).canonicalText]
+    default: try folder(path)
+    }
+  }
+
+  private static func safetensors(_ path: String) throws -> [String] {
+    let file = try SafetensorsFile(path: path)
+    let metadata = file.metadata.sorted { $0.key < $1.key }.map { "metadata \($0.key): \($0.value)" }
+    return metadata + file.entries.map { "\($0.name)  \($0.dtype.rawValue) \($0.shape)" }
+  }
+
+  private static func gguf(_ path: String) throws -> [String] {
+    let file = try GGUFFile(path: path)
+    let metadata = file.metadata.sorted { $0.key < $1.key }.map { key, value in "\(key): \(preview(value))" }
+    return metadata + file.tensors.map { "\($0.name)  \($0.type) \($0.shape)" }
+  }
+
+  /// Vocabularies have tens of thousands of entries; their number is enough.
+  private static func preview(_ value: GGUFValue) -> String {
+    if let array = value.array { return "\(array.count) values" }
+    return value.string ?? value.int.map(String.init) ?? value.float.map { "\($0)" } ?? "\(value)"
+  }
+
+  private static func shard(_ path: String) throws -> [String] {
+    let shard = try CaptureShard(path: path)
+    let a = shard.attributes
+    return [
+      "capture shard: \(shard.conversationCount) conversations, \(shard.rowCount) rows",
+      "hidden_size \(a.hiddenSize), vocab_size \(a.vocabularySize), layers \(a.layers)",
+      "target \(a.targetFingerprint)",
+    ]
+  }
+
+  private static func folder(_ path: String) throws -> [String] {
+    if FileManager.default.fileExists(atPath: CaptureManifest.path(in: path)),
+      let store = try? CaptureStore(folder: path)
+    {
+      let m = store.manifest
+      return [
+        "capture store: \(store.conversationCount) conversations, \(store.tokenCount) tokens, \(m.shards.count) shards",
+        "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers)", "target \(m.targetFingerprint)",
+      ]
+    }
+    if FileManager.default.fileExists(atPath: "\(path)/model.safetensors") {
+      return try safetensors("\(path)/model.safetensors")
+    }
+    let checkpoint = try CheckpointFolder.open(path)
+    let info = try TrainingCheckpoint.info(checkpoint)
+    return [
+      "checkpoint of step \(info.step), all checksums right", "target \(info.targetPath) \(info.targetFingerprint)",
+      "layers \(info.captureLayers), draft vocabulary \(info.draftVocabulary.count)",
+    ]
+  }
+}

@@ -1,0 +1,103 @@
+import EagleCluster
+import EagleModels
+import EagleStorage
+import EagleTraining
+import Foundation
+
+extension RecipeRun {
+  /// Trains, evaluates before the first epoch and after each one, and exports the best head.
+  ///
+  /// - Parameter resume: go on from the newest checkpoint; without it a run that has checkpoints is an error
+  public func train(resume: Bool) throws {
+    let data = try prepare()
+    let store = try capture(data)
+    let evaluator = try makeEvaluator()
+    let trainer = Trainer(try job(data, store), cluster: cluster, progress: progress)
+    if !resume { try refuseExisting() }
+    try trainer.resume()
+    var records = try EvaluationFile.read(folder.evaluation).filter { $0.step <= trainer.step }
+    try evaluate(trainer, evaluator, &records, epoch: 0, when: trainer.step == 0)
+    for epoch in 0..<recipe.train.epochs {
+      let last = trainer.plan.lastStep(ofEpoch: epoch)
+      if trainer.step < last { try trainer.train(epoch: epoch) }
+      try evaluate(trainer, evaluator, &records, epoch: epoch + 1, when: trainer.step == last)
+    }
+    progress.finish("train", summary(records))
+  }
+
+  private func job(_ data: PreparedData, _ store: CaptureStore) throws -> Trainer.Job {
+    Trainer.Job(
+      config: recipe.train, store: store, trained: data.trained, heldOut: data.heldOut, target: model.target,
+      start: try startingDraft(data), output: recipe.output, fingerprint: try fingerprint(data))
+  }
+
+  private func startingDraft(_ data: PreparedData) throws -> DraftModel {
+    let layers = recipe.capture.layers(of: model.target.shape)
+    if let path = recipe.draft.initFrom {
+      let draft = try DraftFolder.read(path, target: model.target.shape, trainable: true)
+      guard draft.shape.captureLayers == layers else {
+        throw TrainingError(
+          path: path, problem: "this head reads layers \(draft.shape.captureLayers), and the recipe captures \(layers)",
+          advice: "set capture.layers to those of the head")
+      }
+      return draft
+    }
+    let shape = DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers)
+    return .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
+  }
+
+  /// Of everything that decides what the optimiser does. More epochs or other evaluations are another matter.
+  private func fingerprint(_ data: PreparedData) throws -> String {
+    var same = Recipe()
+    same.train = recipe.train
+    same.train.checkpointEvery = 1
+    same.train.keepCheckpoints = 1
+    same.draft = recipe.draft
+    same.capture = recipe.capture
+    let text = try same.canonicalText + data.fingerprint + model.target.fingerprint
+    return FileDigest.sha256(Data(text.utf8))
+  }
+
+  private func refuseExisting() throws {
+    let names = try CheckpointFolder.names(in: recipe.output)
+    guard let newest = names.last else { return }
+    throw TrainingError(
+      path: recipe.output, problem: "the run has checkpoints up to \(newest)",
+      advice: "add --resume to go on, or remove the step folders to start again")
+  }
+
+  /// Evaluates the head as it would be exported, unless the epoch is in the records already.
+  private func evaluate(
+    _ trainer: Trainer, _ evaluator: Evaluator, _ records: inout [EvaluationRecord], epoch: Int, when due: Bool
+  ) throws {
+    guard due, !records.contains(where: { $0.epoch == epoch }) else { return }
+    let heldOut = try trainer.heldOutMetrics()
+    let draft = trainer.optimizer.draft.rounded()
+    let record = EvaluationRecord(
+      epoch: epoch, step: trainer.step, benchmarks: try evaluator.run(draft), heldOut: heldOut)
+    records.append(record)
+    progress.finish("evaluate", describe(record))
+    record.table().forEach(progress.say)
+    let isBest = epoch > 0 && records.dropLast().allSatisfy { $0.epoch == 0 || $0.meanAccLength < record.meanAccLength }
+    if isBest { try export(draft) }
+    if cluster.isRoot {
+      if isBest { try CheckpointFolder.point("best", to: CheckpointFolder.name(step: trainer.step), in: recipe.output) }
+      try EvaluationFile.write(records, to: folder.evaluation)
+    }
+    try cluster.barrier()
+  }
+
+  private func describe(_ record: EvaluationRecord) -> String {
+    let when = record.epoch == 0 ? "before training" : "after epoch \(record.epoch)"
+    guard let heldOut = record.heldOut else { return when }
+    return when
+      + String(
+        format: ", held out: loss %.3f, accuracy %.3f, simulated acc_length %.2f", heldOut.loss, heldOut.accuracy[0],
+        heldOut.simulatedAcceptanceLength)
+  }
+
+  private func summary(_ records: [EvaluationRecord]) -> String {
+    let lengths = records.map { String(format: "%.2f", $0.meanAccLength) }.joined(separator: " -> ")
+    return "acc_length by epoch: \(lengths); the best head is in \(folder.export)"
+  }
+}

@@ -1,0 +1,12 @@
+/// Where the parts of a run lie under its output folder.
+public struct RunFolder: Sendable {
+  public let path: String
+
+  public init(_ path: String) { self.path = path }
+
+  public var prepared: String { "\(path)/prepared" }
+  public var capture: String { "\(path)/capture" }
+  public var export: String { "\(path)/export" }
+  public var evaluation: String { "\(path)/evaluation.json" }
+  public var recipe: String { "\(path)/recipe.json" }
+}

@@ -1,0 +1,40 @@
+/// What the captured states of a shard or store belong to.
+public struct CaptureAttributes: Sendable, Equatable {
+  /// H, the width of a hidden state.
+  public var hiddenSize: Int
+  /// V, the vocabulary of the target.
+  public var vocabularySize: Int
+  /// The three captured layers, 0-based, in rising order.
+  public var layers: [Int]
+  public var targetFingerprint: String
+
+  public init(hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String) {
+    self.hiddenSize = hiddenSize
+    self.vocabularySize = vocabularySize
+    self.layers = layers
+    self.targetFingerprint = targetFingerprint
+  }
+
+  static let format = "eagle-capture"
+  static let version = 1
+  static let dtype = "bfloat16"
+
+  /// Throws an error that names both values of the first attribute that differs from `expected`.
+  func check(against expected: CaptureAttributes, path: String) throws {
+    let pairs: [(name: String, found: String, expected: String)] = [
+      ("hidden_size", "\(hiddenSize)", "\(expected.hiddenSize)"),
+      ("vocab_size", "\(vocabularySize)", "\(expected.vocabularySize)"),
+      ("layers", "\(layers)", "\(expected.layers)"),
+      ("target_fingerprint", targetFingerprint, expected.targetFingerprint),
+    ]
+    if let pair = pairs.first(where: { $0.found != $0.expected }) {
+      throw Self.mismatch(pair.name, found: pair.found, expected: pair.expected, path: path)
+    }
+  }
+
+  static func mismatch(_ name: String, found: String, expected: String, path: String) -> StorageError {
+    StorageError(
+      path: path, problem: "captured with \(name) \(found), but this run has \(expected)",
+      advice: "capture again, or name the store that belongs to this target and data")
+  }
+}

@@ -1,0 +1,98 @@
+import Foundation
+
+/// What a capture store holds: `manifest.json`, written when all shards are there.
+public struct CaptureManifest: Codable, Sendable, Equatable {
+  /// A shard's place in the store.
+  public struct Shard: Codable, Sendable, Equatable {
+    public var file: String
+    public var rows: Int
+    public var conversations: Int
+
+    public init(file: String, rows: Int, conversations: Int) {
+      self.file = file
+      self.rows = rows
+      self.conversations = conversations
+    }
+  }
+
+  public private(set) var format = CaptureAttributes.format
+  public private(set) var version = CaptureAttributes.version
+  public private(set) var dtype = CaptureAttributes.dtype
+  public var hiddenSize: Int
+  public var vocabularySize: Int
+  public var layers: [Int]
+  public var targetFingerprint: String
+  public var dataFingerprint: String
+  public private(set) var shardCount: Int
+  public private(set) var shards: [Shard]
+
+  enum CodingKeys: String, CodingKey {
+    case format, version, dtype, layers, shards
+    case hiddenSize = "hidden_size"
+    case vocabularySize = "vocab_size"
+    case targetFingerprint = "target_fingerprint"
+    case dataFingerprint = "data_fingerprint"
+    case shardCount = "shard_count"
+  }
+
+  public init(attributes: CaptureAttributes, dataFingerprint: String, shards: [Shard]) {
+    hiddenSize = attributes.hiddenSize
+    vocabularySize = attributes.vocabularySize
+    layers = attributes.layers
+    targetFingerprint = attributes.targetFingerprint
+    self.dataFingerprint = dataFingerprint
+    shardCount = shards.count
+    self.shards = shards
+  }
+
+  public var attributes: CaptureAttributes {
+    CaptureAttributes(
+      hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint)
+  }
+
+  public static func path(in folder: String) -> String { "\(folder)/manifest.json" }
+
+  /// `shard-00000.h5` and so on.
+  public static func shardName(_ index: Int) -> String {
+    let digits = String(index)
+    return "shard-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits + ".h5"
+  }
+
+  /// Writes the store's manifest, whole or not at all.
+  public func write(to folder: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(path: Self.path(in: folder), data: try encoder.encode(self))
+  }
+
+  /// Reads the store's manifest; a missing or odd one throws.
+  public init(folder: String) throws {
+    let path = Self.path(in: folder)
+    guard FileTree.isFile(path) else {
+      throw StorageError(
+        path: folder, problem: "is not a capture store: it has no manifest.json", advice: "run the capture to its end")
+    }
+    do {
+      self = try JSONDecoder().decode(CaptureManifest.self, from: try FileTree.read(path))
+    } catch is DecodingError {
+      throw StorageError(path: path, problem: "is not a capture manifest", advice: "capture again")
+    }
+    try check(path: path)
+  }
+
+  private func check(path: String) throws {
+    guard format == CaptureAttributes.format, version == CaptureAttributes.version, dtype == CaptureAttributes.dtype
+    else {
+      throw StorageError(
+        path: path, problem: "holds \(format) version \(version) in \(dtype); this program reads "
+          + "\(CaptureAttributes.format) version \(CaptureAttributes.version) in \(CaptureAttributes.dtype)",
+        advice: "capture again")
+    }
+    guard shardCount == shards.count else {
+      throw StorageError(path: path, problem: "lists \(shards.count) of \(shardCount) shards", advice: "capture again")
+    }
+    if let odd = shards.first(where: { $0.file.contains("/") || $0.file.hasPrefix(".") || $0.file.isEmpty }) {
+      throw StorageError(path: path, problem: "names the shard `\(odd.file)`, which is not a file of this folder")
+    }
+  }
+}

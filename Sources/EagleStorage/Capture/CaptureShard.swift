@@ -1,0 +1,109 @@
+import EagleTensor
+import Foundation
+
+/// One conversation with the target's states.
+public struct CapturedConversation: Sendable {
+  public let ids: [Int32]  // [T]
+  public let lossMask: [UInt8]  // [T]
+  public let auxHidden: Tensor  // bfloat16 [T, 3H]: low, mid, high
+  public let lastHidden: Tensor  // bfloat16 [T, H], after the final norm
+  public let teacherArgmax: [Int32]?  // [T]; nil when the shard has none
+  public let teacherLogSum: [Float]?  // [T]; nil when the shard has none
+
+  public init(
+    ids: [Int32], lossMask: [UInt8], auxHidden: Tensor, lastHidden: Tensor, teacherArgmax: [Int32]?,
+    teacherLogSum: [Float]?
+  ) {
+    self.ids = ids
+    self.lossMask = lossMask
+    self.auxHidden = auxHidden
+    self.lastHidden = lastHidden
+    self.teacherArgmax = teacherArgmax
+    self.teacherLogSum = teacherLogSum
+  }
+}
+
+/// A complete shard of a capture store, read conversation by conversation. Reading is safe from any thread.
+public final class CaptureShard: Sendable {
+  public let path: String
+  public let attributes: CaptureAttributes
+  private let columns: ConversationColumns
+  private let auxHidden: HDF5Dataset<UInt16>  // [N, 3H]
+  private let lastHidden: HDF5Dataset<UInt16>  // [N, H]
+  private let teacherArgmax: HDF5Dataset<Int32>?  // [N]
+  private let teacherLogSum: HDF5Dataset<Float>?  // [N]
+
+  /// Opens a shard and checks its format, version, completeness and shapes.
+  public init(path: String) throws {
+    self.path = path
+    columns = try ConversationColumns(
+      path: path, format: CaptureAttributes.format, version: CaptureAttributes.version)
+    let file = columns.file
+    attributes = try Self.attributes(of: file)
+    let hiddenSize = attributes.hiddenSize
+    auxHidden = try HDF5Dataset(opening: "aux_hidden", width: 3 * hiddenSize, in: file)
+    lastHidden = try HDF5Dataset(opening: "last_hidden", width: hiddenSize, in: file)
+    teacherArgmax = try file.contains("teacher_argmax") ? HDF5Dataset(opening: "teacher_argmax", in: file) : nil
+    teacherLogSum =
+      try file.contains("teacher_logsumexp") ? HDF5Dataset(opening: "teacher_logsumexp", in: file) : nil
+    try columns.check(auxHidden)
+    try columns.check(lastHidden)
+    if let teacherArgmax { try columns.check(teacherArgmax) }
+    if let teacherLogSum { try columns.check(teacherLogSum) }
+  }
+
+  public var conversationCount: Int { columns.conversationCount }
+  public var rowCount: Int { columns.rows }
+  /// Conversation c is rows offsets[c] ..< offsets[c + 1]; one entry more than there are conversations.
+  public var offsets: [Int] { columns.offsets }
+
+  /// Reads a conversation; a damaged chunk (wrong checksum) throws.
+  public func read(conversation: Int) throws -> CapturedConversation {
+    let (ids, mask) = try readTokens(conversation: conversation)
+    let range = columns.range(of: conversation)
+    return CapturedConversation(
+      ids: ids, lossMask: mask, auxHidden: try states(auxHidden, range), lastHidden: try states(lastHidden, range),
+      teacherArgmax: try teacherArgmax?.read(range), teacherLogSum: try teacherLogSum?.read(range))
+  }
+
+  /// Reads a conversation's tokens without its states.
+  public func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
+    let (ids, mask) = try columns.read(conversation: conversation)
+    let limit = Int32(clamping: attributes.vocabularySize)
+    if let odd = ids.first(where: { $0 < 0 || $0 >= limit }) {
+      throw StorageError(
+        path: path, problem: "conversation \(conversation) has the token id \(odd), the vocabulary \(limit) tokens",
+        advice: "remove the shard and capture it again")
+    }
+    return (ids, mask)
+  }
+
+  private func states(_ dataset: HDF5Dataset<UInt16>, _ range: Range<Int>) throws -> Tensor {
+    let tensor = Tensor([range.count, dataset.width ?? 1], dtype: .bfloat16)
+    try dataset.read(range, to: tensor.bfloats)
+    return tensor
+  }
+
+  private static func attributes(of file: HDF5File) throws -> CaptureAttributes {
+    let dtype = try required("dtype", try file.text("dtype"), file)
+    guard dtype == CaptureAttributes.dtype else {
+      throw StorageError(path: file.path, problem: "the attribute `dtype` is \(dtype), not \(CaptureAttributes.dtype)")
+    }
+    let attributes = CaptureAttributes(
+      hiddenSize: try required("hidden_size", try file.integers("hidden_size")?.first, file),
+      vocabularySize: try required("vocab_size", try file.integers("vocab_size")?.first, file),
+      layers: try required("layers", try file.integers("layers"), file),
+      targetFingerprint: try required("target_fingerprint", try file.text("target_fingerprint"), file))
+    guard 1...(1 << 24) ~= attributes.hiddenSize, attributes.vocabularySize > 0, attributes.layers.count == 3 else {
+      throw StorageError(
+        path: file.path, problem: "impossible attributes: hidden_size \(attributes.hiddenSize), vocab_size "
+          + "\(attributes.vocabularySize), layers \(attributes.layers)", advice: "capture again")
+    }
+    return attributes
+  }
+
+  private static func required<Value>(_ name: String, _ value: Value?, _ file: HDF5File) throws -> Value {
+    if let value { return value }
+    throw StorageError(path: file.path, problem: "lacks the attribute `\(name)`", advice: "capture again")
+  }
+}

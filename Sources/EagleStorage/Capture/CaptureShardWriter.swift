@@ -1,0 +1,75 @@
+import EagleTensor
+import Foundation
+
+/// Writes one shard of a capture store, conversation by conversation, straight to the file.
+///
+/// The file gets its name in `finish()`; a writer that goes away before leaves nothing.
+public final class CaptureShardWriter {
+  // H hidden size · T rows of a conversation · N rows of the shard
+  private let hiddenSize: Int
+  private let columns: ConversationColumnsWriter
+  private let auxHidden: HDF5Dataset<UInt16>  // [N, 3H]
+  private let lastHidden: HDF5Dataset<UInt16>  // [N, H]
+  private let teacherArgmax: HDF5Dataset<Int32>  // [N]
+  private let teacherLogSum: HDF5Dataset<Float>  // [N]
+
+  public init(path: String, attributes: CaptureAttributes) throws {
+    precondition(attributes.layers.count == 3, "three captured layers, not \(attributes.layers)")
+    hiddenSize = attributes.hiddenSize
+    columns = try ConversationColumnsWriter(
+      path: path, format: CaptureAttributes.format, version: CaptureAttributes.version)
+    let file = columns.draft.file
+    try file.setAttribute("hidden_size", attributes.hiddenSize)
+    try file.setAttribute("vocab_size", attributes.vocabularySize)
+    try file.setAttribute("layers", attributes.layers)
+    try file.setAttribute("target_fingerprint", attributes.targetFingerprint)
+    try file.setAttribute("dtype", CaptureAttributes.dtype)
+    auxHidden = try HDF5Dataset(creating: "aux_hidden", width: 3 * hiddenSize, in: file)
+    lastHidden = try HDF5Dataset(creating: "last_hidden", width: hiddenSize, in: file)
+    teacherArgmax = try HDF5Dataset(creating: "teacher_argmax", in: file)
+    teacherLogSum = try HDF5Dataset(creating: "teacher_logsumexp", in: file)
+  }
+
+  /// Conversations appended so far.
+  public var conversationCount: Int { columns.offsets.count - 1 }
+  /// Rows appended so far.
+  public var rowCount: Int { columns.rows }
+
+  /// Appends a conversation of T tokens.
+  ///
+  /// - Parameters:
+  ///   - auxHidden: bfloat16 [T, 3H], low, mid and high states.
+  ///   - lastHidden: bfloat16 [T, H], after the final norm.
+  ///   - teacherArgmax: T ids, the target's choice at each row.
+  ///   - teacherLogSum: T values, log-sum-exp of the target's logits over the full vocabulary.
+  public func append(
+    ids: [Int32], mask: [UInt8], auxHidden: Tensor, lastHidden: Tensor, teacherArgmax: [Int32], teacherLogSum: [Float]
+  ) throws {
+    let rows = ids.count
+    precondition(
+      auxHidden.dtype == .bfloat16 && auxHidden.shape == [rows, 3 * hiddenSize],
+      "aux states \(auxHidden.dtype) \(auxHidden.shape), not bfloat16 [\(rows), \(3 * hiddenSize)]")
+    precondition(
+      lastHidden.dtype == .bfloat16 && lastHidden.shape == [rows, hiddenSize],
+      "last states \(lastHidden.dtype) \(lastHidden.shape), not bfloat16 [\(rows), \(hiddenSize)]")
+    precondition(
+      teacherArgmax.count == rows && teacherLogSum.count == rows,
+      "\(teacherArgmax.count) teacher ids, \(teacherLogSum.count) log sums for \(rows) rows")
+    try withExtendedLifetime((auxHidden, lastHidden)) {
+      try self.auxHidden.append(auxHidden.bfloats, rows: rows)
+      try self.lastHidden.append(lastHidden.bfloats, rows: rows)
+    }
+    try self.teacherArgmax.append(teacherArgmax)
+    try self.teacherLogSum.append(teacherLogSum)
+    try columns.append(ids: ids, mask: mask)
+  }
+
+  /// Closes the shard, marks it complete and gives it its name.
+  public func finish() throws {
+    try auxHidden.close()
+    try lastHidden.close()
+    try teacherArgmax.close()
+    try teacherLogSum.close()
+    try columns.finish()
+  }
+}

@@ -1,0 +1,96 @@
+import Foundation
+
+/// All shards of a capture store as one list of conversations. Reading is safe from any thread.
+///
+/// Every shard is opened and checked once; a few stay open, so that a store of thousands of shards needs few descriptors.
+public final class CaptureStore: @unchecked Sendable {
+  public let folder: String
+  public let manifest: CaptureManifest
+  /// Tokens of each conversation, shard after shard.
+  public let lengths: [Int]
+
+  /// First conversation of each shard, and the total.
+  private let starts: [Int]
+  private let lock = NSLock()
+  private var open: [(shard: Int, file: CaptureShard)] = []  // last used at the end
+  private static let openLimit = 8
+
+  /// Opens the store. A missing or incomplete shard, or one of another model than the manifest's, throws.
+  public init(folder: String) throws {
+    self.folder = folder
+    manifest = try CaptureManifest(folder: folder)
+    var lengths: [Int] = []
+    var starts = [0]
+    for entry in manifest.shards {
+      let shard = try CaptureShard(path: "\(folder)/\(entry.file)")
+      try Self.check(shard, entry, manifest)
+      lengths += zip(shard.offsets.dropFirst(), shard.offsets).map { $0 - $1 }
+      starts.append(lengths.count)
+    }
+    self.lengths = lengths
+    self.starts = starts
+  }
+
+  public var conversationCount: Int { lengths.count }
+  public var tokenCount: Int { lengths.reduce(0, +) }
+
+  /// Throws an error that names both values when the store belongs to another target, other layers or other data.
+  public func validate(
+    hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, dataFingerprint: String
+  ) throws {
+    let expected = CaptureAttributes(
+      hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint)
+    try manifest.attributes.check(against: expected, path: folder)
+    guard manifest.dataFingerprint == dataFingerprint else {
+      throw CaptureAttributes.mismatch(
+        "data_fingerprint", found: manifest.dataFingerprint, expected: dataFingerprint, path: folder)
+    }
+  }
+
+  public func read(conversation: Int) throws -> CapturedConversation {
+    let (shard, index) = place(of: conversation)
+    return try self.shard(shard).read(conversation: index)
+  }
+
+  /// Reads a conversation's tokens without its states.
+  public func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
+    let (shard, index) = place(of: conversation)
+    return try self.shard(shard).readTokens(conversation: index)
+  }
+
+  /// The last shard that starts at or before the conversation.
+  private func place(of conversation: Int) -> (shard: Int, index: Int) {
+    precondition(
+      conversation >= 0 && conversation < conversationCount, "conversation \(conversation) of \(conversationCount)")
+    var low = 0
+    var high = manifest.shards.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if starts[middle] <= conversation { low = middle } else { high = middle }
+    }
+    return (low, conversation - starts[low])
+  }
+
+  private func shard(_ index: Int) throws -> CaptureShard {
+    lock.lock()
+    defer { lock.unlock() }
+    if let place = open.firstIndex(where: { $0.shard == index }) {
+      let entry = open.remove(at: place)
+      open.append(entry)
+      return entry.file
+    }
+    let file = try CaptureShard(path: "\(folder)/\(manifest.shards[index].file)")
+    if open.count == Self.openLimit { open.removeFirst() }
+    open.append((index, file))
+    return file
+  }
+
+  private static func check(_ shard: CaptureShard, _ entry: CaptureManifest.Shard, _ manifest: CaptureManifest) throws {
+    try shard.attributes.check(against: manifest.attributes, path: shard.path)
+    guard shard.rowCount == entry.rows, shard.conversationCount == entry.conversations else {
+      throw StorageError(
+        path: shard.path, problem: "has \(shard.conversationCount) conversations in \(shard.rowCount) rows, the manifest "
+          + "says \(entry.conversations) in \(entry.rows)", advice: "remove the shard and capture it again")
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import Foundation
+
+/// A checkpoint whose files have all been verified.
+public struct Checkpoint: Sendable, Equatable {
+  /// The folder.
+  public let path: String
+  /// Its name, for example `step-00000123`.
+  public let name: String
+  /// What the writer passed as `info`.
+  public let info: Data
+
+  /// The step in the name; nil for other names.
+  public var step: Int? { CheckpointFolder.step(of: name) }
+
+  public func path(of file: String) -> String { "\(path)/\(file)" }
+}
+
+/// Checkpoint folders: `step-00000123` beside `latest`, each with a manifest of checksums written last.
+public enum CheckpointFolder {
+  private static let manifestName = "manifest.json"
+  private static let infoName = "info.json"
+  private static let format = "eagle-checkpoint"
+
+  /// `step-` and at least eight digits.
+  public static func name(step: Int) -> String {
+    let digits = String(step)
+    return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+  }
+
+  static func step(of name: String) -> Int? {
+    guard name.hasPrefix("step-") else { return nil }
+    let digits = name.dropFirst(5)
+    return digits.allSatisfy { $0.isASCII && $0.isNumber } ? Int(digits) : nil
+  }
+
+  /// Writes a checkpoint, whole or not at all, and points `latest` at it.
+  ///
+  /// - Parameters:
+  ///   - parent: the folder of the run; made when missing.
+  ///   - name: the checkpoint's name; an older one of this name is replaced.
+  ///   - info: stored as `info.json`.
+  ///   - files: puts files into the folder whose path it gets.
+  public static func write(parent: String, name: String, info: Data, files: (String) throws -> Void) throws {
+    try DiskSync.createFolder(parent)
+    removeLeftovers(in: parent)
+    try AtomicFolder.write(path: "\(parent)/\(name)", replacing: true) { folder in
+      try files(folder)
+      try AtomicFile.write(path: "\(folder)/\(infoName)", data: info)
+      try FolderManifest.seal(folder, as: manifestName, format: format)
+    }
+    try point("latest", to: name, in: parent)
+  }
+
+  /// Opens a checkpoint and verifies the size and checksum of every file.
+  public static func open(_ path: String) throws -> Checkpoint {
+    guard FileTree.isFolder(path) else {
+      throw StorageError(path: path, problem: "there is no such checkpoint folder", advice: "check the path")
+    }
+    try FolderManifest(folder: path, name: manifestName, format: format).verify(path)
+    return Checkpoint(path: path, name: FilePlace(path).name, info: try FileTree.read("\(path)/\(infoName)"))
+  }
+
+  /// The newest checkpoint that is valid; `report` hears of each one that had to be passed over, and why.
+  /// Nil when there is none.
+  public static func newestValid(in parent: String, report: (String) -> Void) throws -> Checkpoint? {
+    for name in try names(in: parent).reversed() {
+      do {
+        return try open("\(parent)/\(name)")
+      } catch let error as StorageError {
+        report("checkpoint \(name) is not valid and is passed over: \(error)")
+      }
+    }
+    return nil
+  }
+
+  /// Names of the step folders, oldest first; whether they are valid is another question.
+  public static func names(in parent: String) throws -> [String] {
+    guard FileTree.isFolder(parent) else { return [] }
+    let found = try FileTree.entries(of: parent).compactMap { name in step(of: name).map { (step: $0, name: name) } }
+    return found.filter { FileTree.isFolder("\(parent)/\($0.name)") }.sorted { $0.step < $1.step }.map(\.name)
+  }
+
+  /// Removes all but the newest `count` complete checkpoints and those named in `also`. What `latest` names stays.
+  public static func prune(in parent: String, keep count: Int, also: Set<String> = []) throws {
+    removeLeftovers(in: parent)
+    let names = try names(in: parent)
+    var kept = also
+    kept.formUnion(names.filter { isComplete("\(parent)/\($0)") }.suffix(max(count, 0)))
+    if let latest = try target(of: "latest", in: parent) { kept.insert(latest) }
+    for name in names where !kept.contains(name) { try AtomicFolder.remove("\(parent)/\(name)") }
+  }
+
+  /// Writes a small text file, such as `latest` or `best`, that holds a checkpoint's name.
+  public static func point(_ pointer: String, to name: String, in parent: String) throws {
+    try AtomicFile.write(path: "\(parent)/\(pointer)", data: Data("\(name)\n".utf8))
+  }
+
+  /// The name that a pointer holds; nil when there is no such pointer.
+  public static func target(of pointer: String, in parent: String) throws -> String? {
+    let path = "\(parent)/\(pointer)"
+    guard FileTree.isFile(path) else { return nil }
+    let name = String(decoding: try FileTree.read(path), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    return name.isEmpty ? nil : name
+  }
+
+  private static func isComplete(_ path: String) -> Bool {
+    (try? FolderManifest(folder: path, name: manifestName, format: format).checkSizes(in: path)) != nil
+  }
+
+  private static func removeLeftovers(in parent: String) {
+    FilePlace.removeLeftovers(in: parent) { $0.hasPrefix(".step-") }
+  }
+}

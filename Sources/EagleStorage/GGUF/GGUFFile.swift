@@ -1,0 +1,120 @@
+import EagleTensor
+import Foundation
+
+/// A memory-mapped GGUF file, version 2 or 3, little-endian.
+public final class GGUFFile: Sendable {
+  /// Where a tensor lies and what it is.
+  public struct TensorInfo: Sendable, Equatable {
+    public let name: String
+    /// Row-major as in Hugging Face files: the reverse of the file's own order.
+    public let shape: [Int]
+    public let type: GGMLType
+    /// Bytes of the file.
+    public let range: Range<Int>
+
+    public var count: Int { shape.reduce(1, *) }
+  }
+
+  public let path: String
+  public let version: Int
+  public let metadata: [String: GGUFValue]
+  /// In the order of the header.
+  public let tensors: [TensorInfo]
+  private let places: [String: Int]
+  private let file: MappedFile
+
+  /// Reads the header. A truncated or damaged file, another version and unknown tensor types throw.
+  public init(path: String) throws {
+    let file = try MappedFile(path: path)
+    let header = try withExtendedLifetime(file) { try GGUFHeader(of: file) }
+    self.path = path
+    self.file = file
+    version = header.version
+    metadata = header.metadata
+    tensors = header.tensors
+    places = Dictionary(uniqueKeysWithValues: header.tensors.enumerated().map { ($1.name, $0) })
+  }
+
+  public func contains(tensor name: String) -> Bool { places[name] != nil }
+
+  public func info(_ name: String) throws -> TensorInfo {
+    guard let place = places[name] else {
+      throw StorageError(
+        path: path, problem: "has no tensor `\(name)`", advice: "the file is not a complete model of its architecture")
+    }
+    return tensors[place]
+  }
+
+  /// The tensor's bytes as they are in the file.
+  package func withBytes<Result>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
+    let range = try info(name).range
+    return try withExtendedLifetime(file) { try body(UnsafeRawBufferPointer(rebasing: file.bytes[range])) }
+  }
+
+  /// The dequantised values, row by row.
+  public func floats(_ name: String) throws -> [Float] {
+    let count = try info(name).count
+    return try [Float](unsafeUninitializedCapacity: count) { values, filled in
+      try decode(name, elements: 0..<count, to: values.baseAddress)
+      filled = count
+    }
+  }
+
+  /// The dequantised tensor, float32.
+  public func tensor(_ name: String) throws -> Tensor {
+    let info = try info(name)
+    let tensor = Tensor(info.shape)
+    try decode(name, elements: 0..<info.count, to: tensor.floats)
+    return tensor
+  }
+
+  /// Dequantises some elements, whole blocks of the tensor's type, to `values`.
+  package func decode(_ name: String, elements: Range<Int>, to values: UnsafeMutablePointer<Float>?) throws {
+    let info = try info(name)
+    let length = info.type.blockLength
+    precondition(
+      elements.lowerBound >= 0 && elements.upperBound <= info.count && elements.lowerBound % length == 0
+        && elements.count % length == 0, "elements \(elements) of `\(name)`, blocks of \(length)")
+    guard let values, !elements.isEmpty else { return }
+    try withBytes(of: name) { bytes in
+      guard let base = bytes.baseAddress else { return }
+      let first = base + elements.lowerBound / length * info.type.blockByteCount
+      info.type.decode(first.assumingMemoryBound(to: UInt8.self), blocks: elements.count / length, to: values)
+    }
+  }
+}
+
+extension GGUFFile {
+  public func contains(key: String) -> Bool { metadata[key] != nil }
+
+  public func string(_ key: String) throws -> String { try value(key, "a string") { $0.string } }
+  public func int(_ key: String) throws -> Int { try value(key, "an integer") { $0.int } }
+  public func float(_ key: String) throws -> Double { try value(key, "a float") { $0.float } }
+  public func bool(_ key: String) throws -> Bool { try value(key, "a bool") { $0.bool } }
+
+  public func strings(_ key: String) throws -> [String] {
+    try value(key, "an array of strings") { try? Self.all($0) { $0.string } }
+  }
+
+  public func ints(_ key: String) throws -> [Int] {
+    try value(key, "an array of integers") { try? Self.all($0) { $0.int } }
+  }
+
+  private func value<Value>(_ key: String, _ kind: String, _ convert: (GGUFValue) -> Value?) throws -> Value {
+    guard let found = metadata[key] else { throw StorageError(path: path, problem: "has no metadata key `\(key)`") }
+    guard let value = convert(found) else {
+      throw StorageError(path: path, problem: "metadata key `\(key)` is \(found.kind), not \(kind)")
+    }
+    return value
+  }
+
+  private struct WrongItem: Error {}
+
+  private static func all<Item>(_ value: GGUFValue, _ convert: (GGUFValue) -> Item?) throws -> [Item] {
+    guard let items = value.array else { throw WrongItem() }
+    return try items.map { item in
+      guard let converted = convert(item) else { throw WrongItem() }
+      return converted
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import CHDF5
+import Foundation
+
+/// An HDF5 file.
+final class HDF5File: @unchecked Sendable {
+  let path: String
+  private(set) var id: hid_t
+
+  /// Opens a file for reading.
+  init(reading path: String) throws {
+    guard access(path, R_OK) == 0 else { throw StorageError.system(path: path, "open the file") }
+    self.path = path
+    id = try HDF5.with(path) { library in
+      try library.check(H5Fopen(path, eagle_h5_read_only(), try Self.accessList(library)), "open it as an HDF5 file")
+    }
+  }
+
+  /// Creates a file, or empties an existing one.
+  init(creating path: String) throws {
+    self.path = path
+    id = try HDF5.with(path) { library in
+      let access = try Self.accessList(library)
+      let id = H5Fcreate(path, eagle_h5_truncate(), eagle_h5_default_list(), access)
+      return try library.check(id, "create the HDF5 file")
+    }
+  }
+
+  deinit {
+    if id >= 0 { HDF5.with(path) { _ in _ = H5Fclose(id) } }
+  }
+
+  /// Without file locks: cluster file systems often have none, and files here are renamed when complete, never changed.
+  private static func accessList(_ library: HDF5) throws -> hid_t {
+    let list = try library.keep(H5Pcreate(eagle_h5_file_access()), "make a property list") { H5Pclose($0) }
+    try library.check(H5Pset_file_locking(list, false, true), "switch file locking off")
+    return list
+  }
+
+  func flush() throws {
+    try HDF5.with(path) { _ = try $0.check(H5Fflush(id, H5F_SCOPE_LOCAL), "write the HDF5 file") }
+  }
+
+  /// Writes everything out and closes; the datasets of the file must be closed before.
+  func close() throws {
+    try flush()
+    try HDF5.with(path) { library in
+      let status = H5Fclose(id)
+      id = -1
+      try library.check(status, "close the HDF5 file")
+    }
+  }
+
+  /// Whether the root has a dataset of this name.
+  func contains(_ name: String) throws -> Bool {
+    try HDF5.with(path) { library in
+      try library.check(H5Lexists(id, name, eagle_h5_default_list()), "look for the dataset `\(name)`") > 0
+    }
+  }
+}

@@ -1,0 +1,105 @@
+/// Renders conversations in ChatML, `<|im_start|>role\ncontent<|im_end|>\n` a turn, as token ids with a loss mask.
+///
+/// The ids equal those of `apply_chat_template` in Hugging Face transformers, with one difference on purpose: a
+/// content that spells out an added token, such as `<|im_end|>`, stays text and cannot forge a turn.
+public struct ChatTemplate: Sendable {
+  /// The model families whose templates are known; they differ in the system message.
+  public enum Family: String, Sendable, CaseIterable {
+    case qwen3Instruct = "qwen3-instruct"
+    case smollm2
+
+    /// The system message of a conversation that has none.
+    var defaultSystem: String? {
+      switch self {
+      case .qwen3Instruct: nil
+      case .smollm2: "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+      }
+    }
+  }
+
+  public let family: Family
+  /// The id of `<|im_end|>`, which ends every turn.
+  public let endOfTurn: Int32
+  /// The ids at which an answer ends: the end of turn, and the end of text where the vocabulary has one.
+  public let stopIDs: Set<Int32>
+  private let startOfTurn: Int32
+
+  /// Looks up the control tokens; throws when `tokenizer` lacks one of them.
+  public init(_ family: Family, tokenizer: Tokenizer) throws {
+    self.family = family
+    startOfTurn = try ChatTemplate.control("<|im_start|>", tokenizer)
+    endOfTurn = try ChatTemplate.control("<|im_end|>", tokenizer)
+    let endOfText = tokenizer.id(of: "<|endoftext|>").flatMap { tokenizer.isSpecial($0) ? $0 : nil }
+    stopIDs = Set([endOfTurn, endOfText].compactMap { $0 })
+  }
+
+  private static func control(_ token: String, _ tokenizer: Tokenizer) throws -> Int32 {
+    guard let id = tokenizer.id(of: token), tokenizer.encode(token) == [id] else {
+      throw TextError("the tokenizer has no control token \(token), which ChatML needs")
+    }
+    guard tokenizer.encodeOrdinary(token) != [id] else {
+      throw TextError("the tokenizer reads ordinary text as the control token \(token)")
+    }
+    return id
+  }
+
+  /// The whole conversation with its loss mask. Throws for a wrong order of turns and when nobody answers in it.
+  public func render(_ conversation: Conversation, tokenizer: Tokenizer) throws -> RenderedConversation {
+    try conversation.checkTurns()
+    guard conversation.messages.contains(where: { $0.role == .assistant }) else {
+      throw TextError("conversation \(conversation.id): it has no assistant turn to train on")
+    }
+    return rendering(conversation.messages, tokenizer).result
+  }
+
+  /// The ids before an answer: `messages` and the header of the assistant's turn. The last message is the user's.
+  public func prompt(_ messages: [ChatMessage], tokenizer: Tokenizer) throws -> [Int32] {
+    try Conversation(id: "prompt", messages: messages).checkTurns()
+    guard messages.last?.role == .user else {
+      throw TextError("prompt: its last message is from the assistant, expected user")
+    }
+    var rendering = rendering(messages, tokenizer)
+    rendering.append([startOfTurn], trained: false)
+    rendering.append(tokenizer.encodeOrdinary("assistant\n"), trained: false)
+    return rendering.ids
+  }
+
+  private func rendering(_ messages: [ChatMessage], _ tokenizer: Tokenizer) -> Rendering {
+    var rendering = Rendering()
+    let lineEnd = tokenizer.encodeOrdinary("\n")
+    for message in completed(messages) {
+      rendering.append([startOfTurn], trained: false)
+      appendTurn(message, tokenizer, to: &rendering)
+      rendering.append([endOfTurn], trained: message.role == .assistant)
+      rendering.append(lineEnd, trained: false)
+    }
+    return rendering
+  }
+
+  private func completed(_ messages: [ChatMessage]) -> [ChatMessage] {
+    guard messages.first?.role != .system, let system = family.defaultSystem else { return messages }
+    return [ChatMessage(role: .system, content: system)] + messages
+  }
+
+  /// Header and content are one text between two control tokens, so they are encoded as one: a line end of the header
+  /// can join white space of the content. A token that reaches across the border belongs to the header.
+  private func appendTurn(_ message: ChatMessage, _ tokenizer: Tokenizer, to rendering: inout Rendering) {
+    let header = message.role.rawValue + "\n"
+    let (ids, starts) = tokenizer.encodeOrdinaryWithStarts(header + message.content)
+    let border = starts.firstIndex { $0 >= header.utf8.count } ?? ids.count
+    rendering.append(ids[..<border], trained: false)
+    rendering.append(ids[border...], trained: message.role == .assistant)
+  }
+
+  private struct Rendering {
+    var ids: [Int32] = []
+    var lossMask: [UInt8] = []
+
+    var result: RenderedConversation { RenderedConversation(ids: ids, lossMask: lossMask) }
+
+    mutating func append(_ tokens: some Collection<Int32>, trained: Bool) {
+      ids.append(contentsOf: tokens)
+      lossMask.append(contentsOf: repeatElement(trained ? 1 : 0, count: tokens.count))
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/// One turn of a conversation.
+public struct ChatMessage: Sendable, Equatable {
+  public enum Role: String, Sendable, Equatable {
+    case system, user, assistant
+  }
+
+  public let role: Role
+  public let content: String
+
+  public init(role: Role, content: String) {
+    self.role = role
+    self.content = content
+  }
+}
+
+/// A conversation as data files hold it; `id` names it in reports and must say which line it came from.
+public struct Conversation: Sendable, Equatable {
+  public let id: String
+  public let messages: [ChatMessage]
+
+  public init(id: String, messages: [ChatMessage]) {
+    self.id = id
+    self.messages = messages
+  }
+
+  /// Checks the order of turns: at most one system message, first; then user and assistant by turns, user first.
+  public func checkTurns() throws {
+    let turns = messages.first?.role == .system ? messages.dropFirst() : messages[...]
+    guard !turns.isEmpty else { throw TextError("conversation \(id): it has no user or assistant turn") }
+    for (index, message) in turns.enumerated() {
+      let expected: ChatMessage.Role = index.isMultiple(of: 2) ? .user : .assistant
+      guard message.role == expected else {
+        let position = index + messages.count - turns.count + 1
+        throw TextError(
+          "conversation \(id): message \(position) is from \(message.role.rawValue), expected \(expected.rawValue)")
+      }
+    }
+  }
+}
+
+/// A conversation as token ids with the loss mask that belongs to them.
+public struct RenderedConversation: Sendable, Equatable {
+  public let ids: [Int32]  // [T]
+  public let lossMask: [UInt8]  // [T] 1 on each assistant turn's content and its end-of-turn token
+
+  public init(ids: [Int32], lossMask: [UInt8]) {
+    precondition(ids.count == lossMask.count, "\(ids.count) ids, but a mask of \(lossMask.count)")
+    self.ids = ids
+    self.lossMask = lossMask
+  }
+}

@@ -1,0 +1,48 @@
+import Foundation
+
+/// What went wrong with a text, a tokenizer or a data file: one sentence that says what, where and what to do.
+public struct TextError: Error, CustomStringConvertible, LocalizedError, Equatable {
+  public let description: String
+  public var errorDescription: String? { description }
+
+  public init(_ description: String) {
+    self.description = description
+  }
+
+  /// Says where in `path` a JSON document does not have the expected shape.
+  init(decoding error: any Error, path: String) {
+    description = "\(path): \(TextError.reason(decoding: error))"
+  }
+
+  /// The JSON decoder's complaint as one line: the place inside the document, then what is wrong there.
+  static func reason(decoding error: any Error) -> String {
+    guard let error = error as? DecodingError else { return "\(error)" }
+    switch error {
+    case .keyNotFound(let key, let context):
+      return "\(place(context.codingPath))the field \"\(key.stringValue)\" is missing"
+    case .typeMismatch(let type, let context):
+      return "\(place(context.codingPath))expected \(name(of: type))"
+    case .valueNotFound(let type, let context):
+      return "\(place(context.codingPath))expected \(name(of: type)), found null"
+    case .dataCorrupted(let context):
+      let isSyntax = context.codingPath.isEmpty && context.underlyingError != nil
+      return isSyntax ? "not valid JSON" : "\(place(context.codingPath))\(context.debugDescription)"
+    @unknown default:
+      return "\(error)"
+    }
+  }
+
+  private static func place(_ codingPath: [any CodingKey]) -> String {
+    guard !codingPath.isEmpty else { return "" }
+    let steps = codingPath.map { key in key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)" }
+    return "at \(steps.joined().drop { $0 == "." }): "
+  }
+
+  private static func name(of type: any Any.Type) -> String {
+    if type == String.self { return "a string" }
+    if type == Bool.self { return "true or false" }
+    if type is any BinaryInteger.Type { return "a whole number" }
+    if type is any BinaryFloatingPoint.Type { return "a number" }
+    return "\(type)".hasPrefix("Array") ? "a list" : "an object"
+  }
+}

@@ -1,0 +1,96 @@
+import Foundation
+
+/// What happens to text before it is cut into words: nothing, or Unicode's composed form NFC.
+enum Normalizer: Sendable {
+  case none, nfc
+
+  init(_ component: TokenizerDocument.Component?) throws {
+    guard let component else {
+      self = .none
+      return
+    }
+    guard component.type == "NFC" else {
+      throw TextError("the normalizer \(component.type) is not supported, only NFC is")
+    }
+    self = .nfc
+  }
+
+  func normalized(_ text: String) -> [UInt8] {
+    let bytes = Array(text.utf8)
+    return bytes.withUnsafeBufferPointer(normalized) ?? bytes
+  }
+
+  /// The normalised bytes of valid UTF-8, nil when `text` is in that form already.
+  func normalized(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+    // Below U+0300 (lead bytes up to 0xCB) nothing composes with what stands before it.
+    guard self == .nfc, !text.allSatisfy({ $0 < 0xCC }) else { return nil }
+    var result: [UInt8] = []
+    var copied = 0
+    while let range = Normalizer.nextUnsettled(in: text, from: copied) {
+      result.append(contentsOf: text[copied..<range.lowerBound])
+      result.append(contentsOf: Normalizer.composed(text[range]))
+      copied = range.upperBound
+    }
+    guard copied > 0 else { return nil }
+    result.append(contentsOf: text[copied...])
+    return result
+  }
+
+  /// NFC by way of NFD: Foundation's composition leaves a Hangul syllable and a final consonant after it apart.
+  private static func composed(_ text: Slice<UnsafeBufferPointer<UInt8>>) -> String.UTF8View {
+    let decomposed = String(decoding: text, as: UTF8.self).decomposedStringWithCanonicalMapping
+    return decomposed.precomposedStringWithCanonicalMapping.utf8
+  }
+
+  /// The next stretch that NFC may change: from the settled character before the first unsettled one, with which
+  /// that may compose, to the settled character after it.
+  private static func nextUnsettled(in text: UnsafeBufferPointer<UInt8>, from start: Int) -> Range<Int>? {
+    var position = start
+    var lastSettled = start
+    var first: Int?
+    while position < text.count {
+      let (scalar, length) = decode(text, position)
+      if isSettled(scalar) {
+        if let first { return first..<position }
+        lastSettled = position
+      } else if first == nil {
+        first = lastSettled
+      }
+      position += length
+    }
+    return first.map { $0..<text.count }
+  }
+
+  /// The character at `position` of valid UTF-8 and how many bytes it has.
+  private static func decode(_ text: UnsafeBufferPointer<UInt8>, _ position: Int) -> (scalar: UInt32, length: Int) {
+    let lead = UInt32(text[position])
+    guard lead >= 0x80 else { return (lead, 1) }
+    let length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4
+    var scalar = lead & (0x7F >> UInt32(length))
+    for offset in 1..<length { scalar = scalar << 6 | UInt32(text[position + offset] & 0x3F) }
+    return (scalar, length)
+  }
+
+  /// Whether a character is in NFC by itself, begins a new sequence and never composes with what stands before it.
+  private static func isSettled(_ scalar: UInt32) -> Bool {
+    if scalar < 0x300 { return true }
+    if scalar < 0x10000 { return settledTable[Int(scalar)] }
+    return settled.suffix(2).contains { $0.contains(scalar) }
+  }
+
+  private static let settledTable: [Bool] = {
+    var table = [Bool](repeating: false, count: 0x10000)
+    for range in settled.dropLast(2) { for scalar in range { table[Int(scalar)] = true } }
+    return table
+  }()
+
+  /// Ranges where every character is settled: letters of the common scripts, punctuation, symbols, kana, ideographs,
+  /// Hangul syllables, and above U+FFFF emoji and more ideographs. What is not listed takes the slow way, no wrong one.
+  private static let settled: [ClosedRange<UInt32>] = [
+    0x370...0x373, 0x376...0x377, 0x37B...0x37D, 0x388...0x482, 0x48A...0x590, 0x5BE...0x5BE, 0x5D0...0x5F4,
+    0x606...0x60F, 0x61B...0x64A, 0x660...0x66F, 0x671...0x6D5, 0x904...0x939, 0xE01...0xE30, 0xE32...0xE33,
+    0xE40...0xE47, 0x10A0...0x10FF, 0x1E00...0x1F70, 0x2010...0x205E, 0x2070...0x20CF, 0x2100...0x2125,
+    0x212C...0x2328, 0x232B...0x2ADB, 0x2ADD...0x2CEE, 0x2E00...0x2FFF, 0x3001...0x3029, 0x3030...0x3098,
+    0x309B...0xA4CF, 0xAC00...0xD7A3, 0xFE00...0xFE0F, 0xFF01...0xFFEF, 0x1F300...0x1FAFF, 0x20000...0x2A6DF,
+  ]
+}

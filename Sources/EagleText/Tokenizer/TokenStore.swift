@@ -1,0 +1,54 @@
+/// The bytes of every token by id, and which ids are special.
+struct TokenStore: Sendable {
+  private var starts: [Int32]  // [size] first byte of the token in `bytes`, -1 for ids that name no token
+  private var lengths: [Int32]  // [size]
+  private var bytes: [UInt8] = []
+  private(set) var special: Set<Int32> = []
+  /// Tokens whose text is outside the byte alphabet, and added tokens, by their UTF-8.
+  private var literals = ByteTable()
+
+  var size: Int { starts.count }
+
+  /// Collects a vocabulary and its added tokens; throws when two tokens claim one id or one token two.
+  init(vocabulary: [String: Int32], added: [TokenizerDocument.AddedToken]) throws {
+    let highest = max(vocabulary.values.max() ?? -1, added.map(\.id).max() ?? -1)
+    guard highest < 1 << 24 else { throw TextError("the token id \(highest) is out of range") }
+    starts = [Int32](repeating: -1, count: Int(highest) + 1)
+    lengths = [Int32](repeating: 0, count: Int(highest) + 1)
+    for (token, id) in vocabulary { try insert(token, id) }
+    for token in added { try insert(token, vocabulary) }
+  }
+
+  private mutating func insert(_ token: TokenizerDocument.AddedToken, _ vocabulary: [String: Int32]) throws {
+    let known = vocabulary[token.content]
+    guard known == nil || known == token.id else {
+      throw TextError("the added token \"\(token.content)\" has the id \(token.id), but \(known!) in the vocabulary")
+    }
+    if known == nil { try insert(token.content, token.id) }
+    literals.insert(Array(token.content.utf8), token.id)
+    if token.special ?? false { special.insert(token.id) }
+  }
+
+  private mutating func insert(_ token: String, _ id: Int32) throws {
+    guard id >= 0 else { throw TextError("the token \"\(token)\" has the negative id \(id)") }
+    guard starts[Int(id)] < 0 else { throw TextError("the id \(id) belongs to two tokens, one is \"\(token)\"") }
+    let decoded = ByteAlphabet.decode(token)
+    if decoded == nil { literals.insert(Array(token.utf8), id) }
+    let content = decoded ?? Array(token.utf8)
+    starts[Int(id)] = Int32(bytes.count)
+    lengths[Int(id)] = Int32(content.count)
+    bytes.append(contentsOf: content)
+  }
+
+  func isSpecial(_ id: Int32) -> Bool { special.contains(id) }
+
+  /// The id of an added token or of a token outside the byte alphabet, by its text.
+  func literalID(_ text: String) -> Int32? { literals.value(of: Array(text.utf8)) }
+
+  /// The bytes of token `id`, nil when no token has that id.
+  func bytes(of id: Int32) -> ArraySlice<UInt8>? {
+    guard id >= 0, Int(id) < starts.count, starts[Int(id)] >= 0 else { return nil }
+    let start = Int(starts[Int(id)])
+    return bytes[start..<start + Int(lengths[Int(id)])]
+  }
+}

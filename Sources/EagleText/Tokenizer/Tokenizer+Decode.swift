@@ -1,0 +1,77 @@
+extension Tokenizer {
+  /// The text of `ids`. Bytes that are no valid UTF-8 become U+FFFD, ids that name no token are left out.
+  public func decode(_ ids: [Int32], skipSpecial: Bool) -> String {
+    var bytes: [UInt8] = []
+    for id in ids { append(id, to: &bytes, skipSpecial: skipSpecial) }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// A decoder that turns ids into text as they arrive; all it returns together equals `decode` of all the ids.
+  public func makeStreamingDecoder(skipSpecial: Bool) -> StreamingDecoder {
+    StreamingDecoder(tokenizer: self, skipSpecial: skipSpecial)
+  }
+
+  func append(_ id: Int32, to bytes: inout [UInt8], skipSpecial: Bool) {
+    guard !(skipSpecial && store.isSpecial(id)), let token = store.bytes(of: id) else { return }
+    bytes.append(contentsOf: token)
+  }
+}
+
+/// Decodes one id at a time and never splits a character: the beginning of one waits until the rest has come.
+public struct StreamingDecoder: Sendable {
+  private let tokenizer: Tokenizer
+  private let skipSpecial: Bool
+  private var pending: [UInt8] = []  // at most three bytes between calls
+
+  init(tokenizer: Tokenizer, skipSpecial: Bool) {
+    self.tokenizer = tokenizer
+    self.skipSpecial = skipSpecial
+  }
+
+  /// The text that is complete with token `id`; empty when it ends inside a character.
+  public mutating func append(_ id: Int32) -> String {
+    tokenizer.append(id, to: &pending, skipSpecial: skipSpecial)
+    let complete = pending.count - StreamingDecoder.incompleteSuffix(of: pending)
+    defer { pending.removeFirst(complete) }
+    return String(decoding: pending[..<complete], as: UTF8.self)
+  }
+
+  /// What was held back, as U+FFFD: the text ended inside a character. Empty otherwise.
+  public mutating func finish() -> String {
+    defer { pending = [] }
+    return String(decoding: pending, as: UTF8.self)
+  }
+
+  /// How many bytes at the end may still become a character.
+  private static func incompleteSuffix(of bytes: [UInt8]) -> Int {
+    for length in 1...3 where length <= bytes.count {
+      let lead = bytes[bytes.count - length]
+      if lead & 0xC0 == 0x80 { continue }
+      return isPrefix(bytes.suffix(length), lead: lead) ? length : 0
+    }
+    return 0
+  }
+
+  /// Whether `bytes` is the beginning, and not all, of a well-formed character.
+  private static func isPrefix(_ bytes: ArraySlice<UInt8>, lead: UInt8) -> Bool {
+    guard bytes.count < expectedLength(lead) else { return false }
+    guard bytes.count > 1 else { return true }
+    let second = bytes[bytes.startIndex + 1]
+    switch lead {
+    case 0xE0: return second >= 0xA0
+    case 0xED: return second <= 0x9F
+    case 0xF0: return second >= 0x90
+    case 0xF4: return second <= 0x8F
+    default: return true
+    }
+  }
+
+  private static func expectedLength(_ lead: UInt8) -> Int {
+    switch lead {
+    case 0xC2...0xDF: return 2
+    case 0xE0...0xEF: return 3
+    case 0xF0...0xF4: return 4
+    default: return 0
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import EagleModels
+
+/// How the target's hidden states get from the frozen model to the trainer.
+public struct CaptureConfig: Config {
+  public var mode = CaptureMode.store
+  /// The three decoder layers whose outputs are captured.
+  public var layers = CaptureLayers.automatic
+  /// Tokens of one shard file, at least: a conversation is never cut.
+  public var shardTokens = 65536
+
+  public init() {}
+
+  public func validate() throws {
+    try require(shardTokens >= 1, "shard_tokens", "must be 1 or more, not \(shardTokens)")
+    guard case .listed(let ids) = layers else { return }
+    let isIncreasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
+    try require(
+      ids.count == 3 && isIncreasing && ids[0] >= 0, "layers", "must be three increasing layer numbers, not \(ids)")
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case mode
+    case layers
+    case shardTokens = "shard_tokens"
+  }
+}
+
+/// Where captured states wait for the trainer.
+public enum CaptureMode: String, Codable, CaseIterable, Sendable {
+  /// In HDF5 shards on disk: captured once, read in every epoch and after every restart.
+  case store
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    guard try container.decode(String.self) != "online" else {
+      throw DecodingError.dataCorruptedError(
+        in: container,
+        debugDescription: "must be store; online (no files) is refused, since each epoch would run the target again")
+    }
+    self = try decodeChoice(from: decoder)
+  }
+}
+
+/// Which layers are captured: 0-based decoder layers, low, mid, high, whose output is taken after the layer.
+public enum CaptureLayers: Equatable, Sendable {
+  /// `[1, L/2 - 1, L - 4]` of a target with L layers.
+  case automatic
+  case listed([Int])
+}
+
+extension CaptureLayers: Codable {
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let ids = try? container.decode([Int].self) {
+      self = .listed(ids)
+    } else if (try? container.decode(String.self)) == "auto" {
+      self = .automatic
+    } else {
+      throw DecodingError.dataCorruptedError(
+        in: container, debugDescription: "must be auto or three layer numbers such as [1, 17, 32]")
+    }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch self {
+    case .automatic: try container.encode("auto")
+    case .listed(let ids): try container.encode(ids)
+    }
+  }
+}

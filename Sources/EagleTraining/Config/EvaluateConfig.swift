@@ -1,0 +1,31 @@
+import EagleModels
+
+/// The measurement by real speculative decoding before the first epoch and after each.
+public struct EvaluateConfig: Config {
+  /// Tokens drafted in one round, so that a round yields at most one more.
+  public var draftLength = 3
+  /// Tokens generated for one prompt, at most.
+  public var maxNewTokens = 256
+  /// Name of each benchmark and its prompt file (JSON Lines).
+  public var benchmarks: [String: String] = [:]
+  /// Prompts taken from the start of each file, at most.
+  public var limit = 40
+
+  public init() {}
+
+  public func validate() throws {
+    try require(draftLength >= 1, "draft_length", "must be 1 or more, not \(draftLength)")
+    try require(maxNewTokens >= 1, "max_new_tokens", "must be 1 or more, not \(maxNewTokens)")
+    try require(limit >= 1, "limit", "must be 1 or more, not \(limit)")
+    for (name, path) in benchmarks.sorted(by: { $0.key < $1.key }) {
+      try require(!path.isEmpty, "benchmarks.\(name)", "has no path")
+    }
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case draftLength = "draft_length"
+    case maxNewTokens = "max_new_tokens"
+    case benchmarks
+    case limit
+  }
+}

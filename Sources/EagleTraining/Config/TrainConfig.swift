@@ -1,0 +1,78 @@
+import EagleModels
+
+/// The objective, the optimiser and the pace of training.
+public struct TrainConfig: Config {
+  /// Passes over the training conversations.
+  public var epochs = 3
+  /// K, how many steps of its own drafting the head is trained through.
+  public var tttLength = 7
+  /// Step k weighs `step_decay`^k in the loss.
+  public var stepDecay = 0.8
+  /// Peak of the schedule, reached after the warm-up.
+  public var learningRate = 1e-4
+  /// Share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
+  public var warmupRatio = 0.015
+  /// AdamW's decoupled decay, per unit of learning rate.
+  public var weightDecay = 0.0
+  /// Largest global norm of a gradient; longer ones are scaled down to it.
+  public var clipNorm = 0.5
+  /// AdamW's decay of the mean of gradients.
+  public var beta1 = 0.9
+  /// AdamW's decay of the mean of squared gradients.
+  public var beta2 = 0.999
+  /// Tokens of one optimiser step, over all ranks.
+  public var tokensPerBatch = 8192
+  /// Precision of the draft's matrix products.
+  public var precision = Precision.bf16
+  /// Seed of weights and batches: same seed and ranks, same bits.
+  public var seed: UInt64 = 0
+  /// Optimiser steps between two checkpoints. The end of an epoch is one, too.
+  public var checkpointEvery = 500
+  /// How many of the newest checkpoints stay on disk.
+  public var keepCheckpoints = 3
+
+  public init() {}
+
+  public func validate() throws {
+    try validateObjective()
+    try validateOptimiser()
+    try require(tokensPerBatch >= 1, "tokens_per_batch", "must be 1 or more, not \(tokensPerBatch)")
+    try require(checkpointEvery >= 1, "checkpoint_every", "must be 1 or more, not \(checkpointEvery)")
+    try require(keepCheckpoints >= 1, "keep_checkpoints", "must be 1 or more, not \(keepCheckpoints)")
+  }
+
+  private func validateObjective() throws {
+    try require(epochs >= 1, "epochs", "must be 1 or more, not \(epochs)")
+    try require(tttLength >= 1, "ttt_length", "must be 1 or more, not \(tttLength)")
+    try require(stepDecay > 0 && stepDecay <= 1, "step_decay", "must be above 0 and at most 1, not \(stepDecay)")
+  }
+
+  private func validateOptimiser() throws {
+    try require(
+      learningRate > 0 && learningRate.isFinite, "learning_rate", "must be above 0, not \(learningRate)")
+    try require(
+      warmupRatio >= 0 && warmupRatio <= 1, "warmup_ratio", "must be between 0 and 1, not \(warmupRatio)")
+    try require(
+      weightDecay >= 0 && weightDecay.isFinite, "weight_decay", "must be 0 or more, not \(weightDecay)")
+    try require(clipNorm > 0, "clip_norm", "must be above 0, not \(clipNorm)")
+    try require(beta1 >= 0 && beta1 < 1, "beta1", "must be at least 0 and below 1, not \(beta1)")
+    try require(beta2 >= 0 && beta2 < 1, "beta2", "must be at least 0 and below 1, not \(beta2)")
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case epochs
+    case tttLength = "ttt_length"
+    case stepDecay = "step_decay"
+    case learningRate = "learning_rate"
+    case warmupRatio = "warmup_ratio"
+    case weightDecay = "weight_decay"
+    case clipNorm = "clip_norm"
+    case beta1
+    case beta2
+    case tokensPerBatch = "tokens_per_batch"
+    case precision
+    case seed
+    case checkpointEvery = "checkpoint_every"
+    case keepCheckpoints = "keep_checkpoints"
+  }
+}

@@ -1,0 +1,120 @@
+import EagleDecoding
+import EagleStorage
+import Foundation
+
+/// What one benchmark showed.
+public struct BenchmarkResult: Codable, Sendable, Equatable {
+  public var accLength: Double
+  public var draftLength: Int
+  public var acceptanceByPosition: [Double]
+  public var tokensPerSecond: Double
+  public var plainTokensPerSecond: Double
+  public var speedup: Double
+  public var prompts: Int
+  public var newTokens: Int
+  /// Texts that differ from plain greedy decoding; anything but 0 is a defect of the program.
+  public var differing: Int
+
+  enum CodingKeys: String, CodingKey {
+    case speedup, prompts, differing
+    case accLength = "acc_length"
+    case draftLength = "draft_length"
+    case acceptanceByPosition = "acceptance_by_position"
+    case tokensPerSecond = "tokens_per_second"
+    case plainTokensPerSecond = "plain_tokens_per_second"
+    case newTokens = "new_tokens"
+  }
+
+  init(_ counts: BenchmarkCounts, draftLength: Int) {
+    let (speculative, plain) = (counts.speculative, counts.plain)
+    accLength = speculative.acceptanceLength
+    self.draftLength = draftLength
+    acceptanceByPosition = speculative.acceptanceByPosition
+    tokensPerSecond = speculative.tokensPerSecond
+    plainTokensPerSecond = plain.tokensPerSecond
+    speedup = plain.tokensPerSecond == 0 ? 0 : speculative.tokensPerSecond / plain.tokensPerSecond
+    prompts = counts.prompts
+    newTokens = speculative.newTokens
+    differing = counts.differing
+  }
+}
+
+/// Sums over prompts; ranks add theirs.
+struct BenchmarkCounts: Codable, Sendable {
+  var speculative = DecodingStatistics()
+  var plain = DecodingStatistics()
+  var prompts = 0
+  var differing = 0
+
+  static func += (sum: inout BenchmarkCounts, other: BenchmarkCounts) {
+    sum.speculative += other.speculative
+    sum.plain += other.plain
+    sum.prompts += other.prompts
+    sum.differing += other.differing
+  }
+}
+
+/// One entry of `evaluation.json`.
+public struct EvaluationRecord: Codable, Sendable, Equatable {
+  /// Epochs trained; 0 is before the first.
+  public var epoch: Int
+  public var step: Int
+  /// Mean acc_length of the benchmarks.
+  public var meanAccLength: Double
+  public var benchmarks: [String: BenchmarkResult]
+  /// Teacher-forced metrics on the held-out conversations.
+  public var heldOut: ObjectiveMetrics?
+
+  enum CodingKeys: String, CodingKey {
+    case epoch, step, benchmarks
+    case meanAccLength = "mean_acc_length"
+    case heldOut = "held_out"
+  }
+
+  public init(epoch: Int, step: Int, benchmarks: [String: BenchmarkResult], heldOut: ObjectiveMetrics?) {
+    self.epoch = epoch
+    self.step = step
+    self.benchmarks = benchmarks
+    self.heldOut = heldOut
+    meanAccLength = benchmarks.values.map(\.accLength).sorted().reduce(0, +) / Double(max(1, benchmarks.count))
+  }
+
+  /// The table that people see.
+  public func table() -> [String] { Self.table(benchmarks) + [Self.mean(meanAccLength)] }
+
+  private static func mean(_ value: Double) -> String {
+    "  mean".padding(toLength: 18, withPad: " ", startingAt: 0) + String(format: "%10.2f", value)
+  }
+
+  public static func table(_ benchmarks: [String: BenchmarkResult]) -> [String] {
+    let header = "  benchmark       acc_length   by position          tokens/s    plain   ratio   prompts"
+    let rows = benchmarks.sorted { $0.key < $1.key }.map { name, result in
+      let positions = result.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
+      return "  " + name.padding(toLength: 16, withPad: " ", startingAt: 0)
+        + String(format: "%10.2f   ", result.accLength) + positions.padding(toLength: 18, withPad: " ", startingAt: 0)
+        + String(
+          format: "%11.1f %8.1f %7.2f %9d", result.tokensPerSecond, result.plainTokensPerSecond, result.speedup,
+          result.prompts)
+    }
+    return [header] + rows
+  }
+}
+
+/// `evaluation.json`: the records of a run, oldest first.
+public enum EvaluationFile {
+  public static func read(_ path: String) throws -> [EvaluationRecord] {
+    guard let data = FileManager.default.contents(atPath: path) else { return [] }
+    guard let records = try? JSONDecoder().decode([EvaluationRecord].self, from: data) else {
+      throw TrainingError(path: path, problem: "is not a list of evaluations", advice: "remove it, or restore it")
+    }
+    return records
+  }
+}
+
+extension EvaluationFile {
+  public static func write(_ records: [EvaluationRecord], to path: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    try AtomicFile.write(path: path, data: try encoder.encode(records))
+  }
+}

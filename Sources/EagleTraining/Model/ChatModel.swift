@@ -1,0 +1,36 @@
+import EagleModels
+import EagleText
+
+/// A target with its tokenizer and chat template: what turns text into ids and back around it.
+public struct ChatModel: Sendable {
+  public let target: TargetModel
+  public let tokenizer: Tokenizer
+  public let template: ChatTemplate
+
+  /// Loads a Hugging Face folder.
+  ///
+  /// - Parameter template: `auto`, or the name of a chat template
+  /// - Throws: when a file is missing or broken, and when the tokenizer has ids that the model does not know
+  public init(folder: String, template name: String = "auto") throws {
+    target = try TargetModel(folder: folder)
+    tokenizer = try Tokenizer(folder: folder)
+    guard tokenizer.vocabularySize <= target.shape.vocabularySize else {
+      throw ModelError(
+        path: folder,
+        problem: "tokenizer.json has \(tokenizer.vocabularySize) ids and the model \(target.shape.vocabularySize)",
+        advice: "take the tokenizer that belongs to this model")
+    }
+    template = try ChatTemplate.detect(folder: folder, tokenizer: tokenizer, name: name)
+  }
+
+  /// Ids that end a turn.
+  public var stopIDs: Set<Int32> { template.stopIDs.union(target.shape.eosTokens) }
+
+  /// Ids of a dialogue, ready for the model's next turn.
+  public func prompt(_ messages: [ChatMessage]) throws -> [Int32] {
+    try template.prompt(messages, tokenizer: tokenizer)
+  }
+
+  /// The text of generated ids, without control tokens.
+  public func text(_ ids: [Int32]) -> String { tokenizer.decode(ids, skipSpecial: true) }
+}

@@ -1,0 +1,92 @@
+import CEagleKernels
+import EagleAutograd
+import EagleModels
+import EagleTensor
+import Foundation
+
+// S teacher positions · D draft vocabulary · V target vocabulary · H hidden.
+
+/// Distributions that the draft learns: softmax of the target's logits restricted to the draft vocabulary.
+public final class Teacher {
+  private let head: Tensor  // [V, H]
+  private let draftHead: Tensor  // [D, H]: rows of the head
+  private let vocabulary: DraftVocabulary
+  private let products: Products
+
+  public convenience init(target: TargetModel, vocabulary: DraftVocabulary, products: Products) {
+    self.init(head: target.head, vocabulary: vocabulary, products: products)
+  }
+
+  /// - Parameter head: the target's LM head, [V, H]
+  public init(head: Tensor, vocabulary: DraftVocabulary, products: Products) {
+    self.head = head
+    self.vocabulary = vocabulary
+    self.products = products
+    draftHead = Rows.select(head, vocabulary.targetIDs)
+  }
+
+  /// Teacher rows of a micro-batch, each computed once for all steps that use it.
+  struct Answers {
+    let probabilities: Tensor  // [S, D]
+    let coverage: [Float]  // [S]
+    let argmax: [Int32]  // [S], over the full vocabulary
+  }
+
+  func answers(_ batch: MicroBatch) -> Answers {
+    let hidden = batch.teacherHidden.float32()
+    let probabilities = Matmul.forward(hidden, draftHead, products)
+    let logSums = Self.softmaxRows(probabilities)
+    var (argmax, full) = (batch.teacherArgmax, batch.teacherLogSum)
+    if argmax == nil || full == nil {
+      let computed = fullRows(hidden)
+      argmax = argmax ?? computed.argmax
+      full = full ?? computed.logSum
+    }
+    return Answers(
+      probabilities: probabilities, coverage: zip(logSums, full!).map { min(1, Self.exponential($0 - $1)) },
+      argmax: argmax!)
+  }
+
+  /// What a step is trained towards.
+  func targets(_ answers: Answers, _ step: MicroBatch.Step) -> SoftTargets {
+    let hits = step.teacher.map { vocabulary.draftIDs[Int(answers.argmax[Int($0)])] }
+    return SoftTargets(
+      probabilities: answers.probabilities, coverage: answers.coverage, row: step.teacher,
+      contributes: hits.map { $0 >= 0 }, hit: hits)
+  }
+
+  /// Argmax and log-sum-exp over the full vocabulary, for stores that do not hold them.
+  private func fullRows(_ hidden: Tensor) -> (argmax: [Int32], logSum: [Float]) {
+    FullVocabulary.summarize(hidden, head: head, products)
+  }
+
+  /// Softmax in place; returns the log-sum-exp of each row.
+  static func softmaxRows(_ logits: Tensor) -> [Float] {
+    let sums = Tensor([logits.rows])
+    Parallel.forEachRange(logits.rows, grain: 1, dynamic: true) { range in
+      for row in range {
+        sums.floats[row] = eagle_softmax_row(logits.floats + row * logits.columns, Int64(logits.columns))
+      }
+    }
+    return sums.values
+  }
+
+  private static func exponential(_ x: Float) -> Float { Float(exp(Double(x))) }
+}
+
+/// The two facts about a full-vocabulary distribution that training needs, without keeping [S, V] logits.
+enum FullVocabulary {
+  /// - Parameter hidden: states after the final norm, float32 [S, H]
+  static func summarize(_ hidden: Tensor, head: Tensor, _ products: Products) -> (argmax: [Int32], logSum: [Float]) {
+    let rows = hidden.rows
+    var argmax: [Int32] = []
+    var logSum: [Float] = []
+    let chunk = 256
+    for first in stride(from: 0, to: rows, by: chunk) {
+      let logits = Matmul.forward(hidden.slice(first..<min(rows, first + chunk)), head, products)
+      argmax += logits.argmax().map(Int32.init)
+      logSum += Teacher.softmaxRows(logits)
+    }
+    return (argmax, logSum)
+  }
+}

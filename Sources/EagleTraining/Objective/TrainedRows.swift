@@ -1,0 +1,47 @@
+// T tokens · K steps.
+
+/// Which rows of one conversation are trained at each step.
+///
+/// Row p at step k takes token x[p+1+k] and predicts x[p+2+k]. It is trained when x[p+1] … x[p+2+k] all lie in one
+/// assistant span [s, e): s ≤ p + 1 and p + 2 + k < e. So rows of step k + 1 are among those of step k.
+public struct TrainedRows: Sendable, Equatable {
+  /// Maximal runs of ones in the loss mask.
+  public let spans: [Range<Int>]
+  public let steps: Int  // K
+
+  public init(mask: [UInt8], steps: Int) {
+    var spans: [Range<Int>] = []
+    var start: Int?
+    for (position, flag) in mask.enumerated() {
+      if flag != 0, start == nil { start = position }
+      if flag == 0, let first = start {
+        spans.append(first..<position)
+        start = nil
+      }
+    }
+    if let first = start { spans.append(first..<mask.count) }
+    self.spans = spans
+    self.steps = steps
+  }
+
+  /// Rows trained at step `k`, ascending.
+  public func rows(step k: Int) -> [Int] { spans.flatMap { Self.rows(of: $0, step: k) } }
+
+  public func count(step k: Int) -> Int { spans.reduce(0) { $0 + Self.rows(of: $1, step: k).count } }
+
+  /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.
+  public var prefixCount: Int { rows(step: 0).last.map { $0 + 1 } ?? 0 }
+
+  /// Positions whose teacher distribution is needed: p + 1 + k of every trained (p, k), ascending.
+  public var teacherPositions: [Int] {
+    spans.flatMap { span -> Range<Int> in
+      let rows = Self.rows(of: span, step: 0)
+      return rows.isEmpty ? 0..<0 : rows.lowerBound + 1..<rows.upperBound + 1
+    }
+  }
+
+  private static func rows(of span: Range<Int>, step k: Int) -> Range<Int> {
+    let first = max(0, span.lowerBound - 1)
+    return first..<max(first, span.upperBound - 2 - k)
+  }
+}

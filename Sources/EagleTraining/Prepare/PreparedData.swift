@@ -1,0 +1,81 @@
+import EagleModels
+import EagleStorage
+import Foundation
+
+/// Conversations as token ids, ready for capture: `prepared/` of a run.
+public struct PreparedData: Sendable {
+  /// What `prepared/manifest.json` holds.
+  struct Manifest: Codable, Equatable {
+    /// Covers the data files, the settings and the tokenizer.
+    var fingerprint: String
+    /// Conversations that are never trained on, ascending.
+    var heldOut: [Int]
+    /// Draft vocabulary: target ids, ascending.
+    var draftVocabulary: [Int32]
+    var targetVocabularySize: Int
+    var statistics: DataStatistics
+
+    enum CodingKeys: String, CodingKey {
+      case fingerprint, statistics
+      case heldOut = "held_out"
+      case draftVocabulary = "draft_vocabulary"
+      case targetVocabularySize = "target_vocabulary_size"
+    }
+  }
+
+  public let tokens: TokenStore
+  public let fingerprint: String
+  public let heldOut: [Int]
+  public let vocabulary: DraftVocabulary
+  public let statistics: DataStatistics
+
+  static func manifestPath(_ folder: String) -> String { "\(folder)/manifest.json" }
+  static func tokensPath(_ folder: String) -> String { "\(folder)/tokens.h5" }
+
+  /// Opens a finished preparation.
+  public init(folder: String) throws {
+    let path = Self.manifestPath(folder)
+    guard let data = FileManager.default.contents(atPath: path),
+      let manifest = try? JSONDecoder().decode(Manifest.self, from: data)
+    else {
+      throw TrainingError(path: path, problem: "there is no prepared data", advice: "run `eagle-train prepare` first")
+    }
+    tokens = try TokenStore(path: Self.tokensPath(folder))
+    fingerprint = manifest.fingerprint
+    heldOut = manifest.heldOut
+    vocabulary = DraftVocabulary(targetIDs: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize)
+    statistics = manifest.statistics
+  }
+
+  /// Conversations to train on, ascending.
+  public var trained: [Int] {
+    let heldOut = Set(heldOut)
+    return (0..<tokens.conversationCount).filter { !heldOut.contains($0) }
+  }
+}
+
+/// What the conversations are like.
+public struct DataStatistics: Codable, Equatable, Sendable {
+  public var conversations = 0
+  public var heldOut = 0
+  public var tokens = 0
+  /// Tokens of assistant turns.
+  public var assistantTokens = 0
+  /// Conversations cut at the greatest length.
+  public var cut = 0
+  /// Conversations left out, by reason.
+  public var leftOut: [String: Int] = [:]
+  /// Lines that could not be read.
+  public var skippedLines = 0
+  /// Share of the trained tokens that are in the draft vocabulary.
+  public var vocabularyCoverage = 0.0
+
+  enum CodingKeys: String, CodingKey {
+    case conversations, tokens, cut
+    case heldOut = "held_out"
+    case assistantTokens = "assistant_tokens"
+    case leftOut = "left_out"
+    case skippedLines = "skipped_lines"
+    case vocabularyCoverage = "vocabulary_coverage"
+  }
+}

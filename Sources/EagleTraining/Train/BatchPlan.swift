@@ -1,0 +1,65 @@
+import EagleTensor
+
+/// Which conversations make up every global batch. Follows from (seed, epoch) and the lengths alone, so that neither the
+/// number of ranks nor a restart changes it.
+public struct BatchPlan: Sendable {
+  /// Conversations of each batch, by epoch.
+  public let epochs: [[[Int]]]
+
+  /// - Parameters:
+  ///   - conversations: those to train on
+  ///   - lengths: tokens of every conversation of the store
+  public init(conversations: [Int], lengths: [Int], epochs: Int, tokensPerBatch: Int, seed: UInt64) {
+    self.epochs = (0..<epochs).map { epoch in
+      var random = RandomSource(seed: seed, purpose: "epoch \(epoch)")
+      return Self.cut(conversations.shuffled(using: &random), lengths, tokensPerBatch)
+    }
+  }
+
+  public var totalSteps: Int { epochs.reduce(0) { $0 + $1.count } }
+
+  /// Steps that are done when epoch `epoch` (from 0) ends.
+  public func lastStep(ofEpoch epoch: Int) -> Int { epochs.prefix(epoch + 1).reduce(0) { $0 + $1.count } }
+
+  /// A batch is full once it holds the wanted tokens.
+  private static func cut(_ order: [Int], _ lengths: [Int], _ tokensPerBatch: Int) -> [[Int]] {
+    var batches: [[Int]] = []
+    var (batch, tokens) = ([Int](), 0)
+    for conversation in order {
+      batch.append(conversation)
+      tokens += lengths[conversation]
+      if tokens >= tokensPerBatch {
+        batches.append(batch)
+        (batch, tokens) = ([], 0)
+      }
+    }
+    return batch.isEmpty ? batches : batches + [batch]
+  }
+
+  /// One rank's part of a batch: the longest conversations first, each to the rank with the least so far.
+  public static func share(of batch: [Int], lengths: [Int], rank: Int, ranks: Int) -> [Int] {
+    var load = [Int](repeating: 0, count: ranks)
+    var mine: Set<Int> = []
+    for conversation in batch.sorted(by: { (lengths[$0], $1) > (lengths[$1], $0) }) {
+      let lightest = load.indices.min { (load[$0], $0) < (load[$1], $1) }!
+      load[lightest] += lengths[conversation]
+      if lightest == rank { mine.insert(conversation) }
+    }
+    return batch.filter(mine.contains)
+  }
+
+  /// Consecutive conversations of at most `tokens` together, or one alone.
+  static func microBatches(_ share: [Int], lengths: [Int], tokens limit: Int) -> [[Int]] {
+    var result: [[Int]] = []
+    var tokens = limit
+    for conversation in share {
+      if tokens + lengths[conversation] > limit {
+        result.append([])
+        tokens = 0
+      }
+      result[result.count - 1].append(conversation)
+      tokens += lengths[conversation]
+    }
+    return result
+  }
+}

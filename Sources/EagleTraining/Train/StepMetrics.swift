@@ -1,0 +1,85 @@
+import Foundation
+
+/// One line of `metrics.jsonl`: an optimiser step of all ranks.
+public struct StepMetrics: Codable, Sendable, Equatable {
+  /// Optimiser steps done, this one included.
+  public let step: Int
+  /// From 1.
+  public let epoch: Int
+  public let loss: Double
+  public let lr: Double
+  public let gradNorm: Double
+  /// Tokens of the batch's conversations.
+  public let tokens: Int
+  public let tokensPerSecond: Double
+  /// By step of the objective, K of them.
+  public let accuracy: [Double]
+  public let acceptance: [Double]
+  public let simulatedAcceptanceLength: Double
+
+  enum CodingKeys: String, CodingKey {
+    case step, epoch, loss, lr, tokens, accuracy, acceptance
+    case gradNorm = "grad_norm"
+    case tokensPerSecond = "tokens_per_second"
+    case simulatedAcceptanceLength = "simulated_acceptance_length"
+  }
+}
+
+/// Sums of all K steps turned into what people read.
+public struct ObjectiveMetrics: Codable, Sendable, Equatable {
+  public let loss: Double
+  public let accuracy: [Double]
+  public let acceptance: [Double]
+  public let simulatedAcceptanceLength: Double
+
+  enum CodingKeys: String, CodingKey {
+    case loss, accuracy, acceptance
+    case simulatedAcceptanceLength = "simulated_acceptance_length"
+  }
+
+  /// - Parameters:
+  ///   - sums: of all ranks, by step
+  ///   - weights: decay^k
+  public init(_ sums: [StepSums], weights: [Double]) {
+    func mean(_ value: (StepSums) -> Double) -> [Double] { sums.map { $0.rows == 0 ? 0 : value($0) / $0.rows } }
+    loss = zip(mean(\.loss), weights).reduce(0) { $0 + $1.0 * $1.1 }
+    accuracy = mean(\.hits)
+    acceptance = mean(\.overlap)
+    simulatedAcceptanceLength = 1 + Self.products(accuracy).reduce(0, +)
+  }
+
+  /// a₀, a₀a₁, a₀a₁a₂, …
+  private static func products(_ values: [Double]) -> [Double] {
+    var product = 1.0
+    return values.map {
+      product *= $0
+      return product
+    }
+  }
+}
+
+/// `metrics.jsonl`, one object a line.
+struct MetricsFile {
+  let path: String
+
+  /// Drops the lines of steps after `step`, which a restart will do again, and a torn last line.
+  func truncate(after step: Int) throws {
+    guard let data = FileManager.default.contents(atPath: path) else { return }
+    let kept = data.split(separator: UInt8(ascii: "\n")).filter {
+      (try? JSONDecoder().decode(StepMetrics.self, from: Data($0))).map { $0.step <= step } ?? false
+    }
+    let text = kept.reduce(into: Data()) { $0.append($1 + Data("\n".utf8)) }
+    try text.write(to: URL(fileURLWithPath: path), options: .atomic)
+  }
+
+  func append(_ metrics: StepMetrics) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys]
+    let line = try encoder.encode(metrics) + Data("\n".utf8)
+    if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
+    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    defer { try? file.close() }
+    try file.seekToEnd()
+    try file.write(contentsOf: line)
+  }
+}

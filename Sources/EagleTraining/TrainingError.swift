@@ -1,0 +1,21 @@
+import Foundation
+
+/// What stops a stage: where, what, and what the reader of the message can do.
+public struct TrainingError: Error, CustomStringConvertible, LocalizedError, Equatable {
+  public let path: String
+  public let problem: String
+  public let advice: String?
+
+  public init(path: String, problem: String, advice: String? = nil) {
+    self.path = path
+    self.problem = problem
+    self.advice = advice
+  }
+
+  public var description: String {
+    guard let advice else { return "\(path): \(problem)" }
+    return "\(path): \(problem); \(advice)"
+  }
+
+  public var errorDescription: String? { description }
+}

@@ -1,0 +1,60 @@
+import ArgumentParser
+import EagleRecipe
+import Foundation
+
+struct Prepare: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Conversations to token ids, loss masks, draft vocabulary and statistics.")
+
+  @OptionGroup var options: RecipeOptions
+
+  func run() throws { try options.run { _ = try $0.prepare() } }
+}
+
+struct Capture: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Run the frozen target and store its hidden states.")
+
+  @OptionGroup var options: RecipeOptions
+
+  func run() throws { try options.run { _ = try $0.capture(try $0.prepare()) } }
+}
+
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train, evaluate after each epoch, keep checkpoints, export the best head.")
+
+  @OptionGroup var options: RecipeOptions
+
+  @Flag(help: "Go on from the newest checkpoint.")
+  var resume = false
+
+  func run() throws { try options.run { try $0.train(resume: resume) } }
+}
+
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "All stages: prepare, capture, train, evaluate, export; goes on wherever it stopped.")
+
+  @OptionGroup var options: RecipeOptions
+
+  func run() throws { try options.run { try $0.train(resume: true) } }
+}
+
+struct Evaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Acceptance length and speed of a head on each benchmark.")
+
+  @OptionGroup var options: RecipeOptions
+
+  @Option(help: "Folder of the head; by default the run's export.")
+  var draft: String?
+
+  func run() throws {
+    try options.run { run in
+      let results = try run.evaluate(draft: draft)
+      guard run.cluster.isRoot else { return }
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+      FileHandle.standardOutput.write(try encoder.encode(results) + Data("\n".utf8))
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import EagleTraining
+import Foundation
+
+/// Progress on standard error: one line that changes on a terminal, a plain line now and then elsewhere.
+final class TerminalProgress: ProgressSink {
+  private let isTerminal = isatty(STDERR_FILENO) == 1
+  private let clock = ContinuousClock()
+  private var stage = ""
+  private var start = ContinuousClock().now
+  private var lastShown: ContinuousClock.Instant?
+  private var isLineOpen = false
+
+  /// A terminal's line may change ten times a second; a log gets a line every ten seconds.
+  private var interval: Duration { isTerminal ? .milliseconds(100) : .seconds(10) }
+
+  func advance(_ stage: String, done: Int, total: Int, unit: String, note: String) {
+    begin(stage)
+    let now = clock.now
+    if let lastShown, lastShown.duration(to: now) < interval, done < total { return }
+    lastShown = now
+    var line = "\(stage): \(done)" + (total > 0 ? "/\(total)" : "") + " \(unit)"
+    if let left = timeLeft(done, total, now) { line += ", \(left) left" }
+    show(note.isEmpty ? line : "\(line), \(note)")
+  }
+
+  func finish(_ stage: String, _ summary: String) {
+    begin(stage)
+    let seconds = Self.seconds(start.duration(to: clock.now))
+    closeLine()
+    write("\(stage): \(summary)" + (seconds >= 1 ? " (\(Self.clockText(seconds)))" : "") + "\n")
+    self.stage = ""
+  }
+
+  func say(_ line: String) {
+    closeLine()
+    write(line + "\n")
+  }
+
+  private func begin(_ name: String) {
+    guard name != stage else { return }
+    stage = name
+    start = clock.now
+    lastShown = nil
+  }
+
+  private func timeLeft(_ done: Int, _ total: Int, _ now: ContinuousClock.Instant) -> String? {
+    guard done > 0, total > done else { return nil }
+    return Self.clockText(Self.seconds(start.duration(to: now)) / Double(done) * Double(total - done))
+  }
+
+  private func show(_ line: String) {
+    guard isTerminal else { return write(line + "\n") }
+    write("\r\u{1B}[K" + line)
+    isLineOpen = true
+  }
+
+  private func closeLine() {
+    if isLineOpen { write("\r\u{1B}[K") }
+    isLineOpen = false
+  }
+
+  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+
+  private static func seconds(_ duration: Duration) -> Double {
+    Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+  }
+
+  private static func clockText(_ seconds: Double) -> String {
+    let whole = Int(seconds.rounded())
+    let minutes = whole / 60
+    return minutes < 60
+      ? String(format: "%d:%02d", minutes, whole % 60) : String(format: "%d:%02d:%02d", minutes / 60, minutes % 60, whole % 60)
+  }
+}

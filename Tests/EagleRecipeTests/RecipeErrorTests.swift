@@ -1,0 +1,125 @@
+import EagleRecipe
+import Foundation
+import Testing
+
+@Suite struct RecipeErrorTests {
+  /// The message of the error that `minimal` plus `yaml` gives.
+  private func message(_ yaml: String, overrides: [String] = []) -> String {
+    do {
+      _ = try Recipe.parse(minimal + yaml, path: "r.yaml", overrides: overrides)
+      return "no error"
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  @Test func anUnknownKeyNamesTheNearest() {
+    #expect(message("train:\n  epoch: 3") == "r.yaml:6: unknown key train.epoch; did you mean train.epochs?")
+    #expect(message("trian: {epochs: 3}") == "r.yaml:5: unknown key trian; did you mean train?")
+    #expect(
+      message("draft:\n  rope_theta: 1\n  learning_rate: 1")
+        == "r.yaml:7: unknown key draft.learning_rate; did you mean train.learning_rate?")
+    #expect(
+      message("capture: {zzz: 1}")
+        == "r.yaml:5: unknown key capture.zzz; known here: capture.layers, capture.mode, capture.shard_tokens")
+    #expect(message("evaluate: {benchmark: {}}").hasSuffix("did you mean evaluate.benchmarks?"))
+  }
+
+  @Test func inheritanceIsUnknown() {
+    #expect(message("train: {<<: {epochs: 1}}").hasPrefix("r.yaml:5: unknown key train.<<"))
+  }
+
+  @Test func aWrongTypeSaysWhatIsExpected() {
+    #expect(message("train:\n  epochs: two") == "r.yaml:6: train.epochs must be a whole number, not 'two'")
+    #expect(message("train: {epochs: 2.5}") == "r.yaml:5: train.epochs must be a whole number, not '2.5'")
+    #expect(message("train: {seed: -1}") == "r.yaml:5: train.seed must be a whole number, 0 or more, not '-1'")
+    #expect(message("train: {clip_norm: [1]}") == "r.yaml:5: train.clip_norm must be a single value, not a list")
+    #expect(message("train: 3") == "r.yaml:5: train must be a section (key: value), not '3'")
+    #expect(message("train: {epochs: }") == "r.yaml:5: train.epochs has no value")
+    #expect(message("evaluate: {benchmarks: [x]}").hasPrefix("r.yaml:5: evaluate.benchmarks must be a section"))
+    #expect(message("", overrides: ["data.train=a.jsonl"]).contains("data.train must be a list, not 'a.jsonl'"))
+  }
+
+  @Test func namesThatAreNoChoiceListTheChoices() {
+    #expect(message("train: {precision: fp16}") == "r.yaml:5: train.precision must be bf16 or fp32, not 'fp16'")
+    #expect(message("capture: {mode: ram}") == "r.yaml:5: capture.mode must be store, not 'ram'")
+    #expect(message("capture: {layers: all}").hasPrefix("r.yaml:5: capture.layers must be auto or three layer numbers"))
+  }
+
+  @Test func onlineCaptureIsRefusedWithItsReason() {
+    let text = message("capture: {mode: online}")
+    #expect(text.hasPrefix("r.yaml:5: capture.mode must be store; online (no files) is refused"))
+  }
+
+  @Test(arguments: [
+    ("train: {ttt_length: 0}", "train.ttt_length must be 1 or more, not 0"),
+    ("train: {epochs: 0}", "train.epochs must be 1 or more"),
+    ("train: {clip_norm: 0}", "train.clip_norm must be above 0"),
+    ("train: {step_decay: 1.5}", "train.step_decay must be above 0 and at most 1"),
+    ("train: {learning_rate: .nan}", "train.learning_rate must be above 0"),
+    ("train: {warmup_ratio: 2}", "train.warmup_ratio must be between 0 and 1"),
+    ("train: {weight_decay: -1}", "train.weight_decay must be 0 or more"),
+    ("train: {beta2: 1}", "train.beta2 must be at least 0 and below 1"),
+    ("train: {tokens_per_batch: 0}", "train.tokens_per_batch must be 1 or more"),
+    ("train: {checkpoint_every: 0}", "train.checkpoint_every must be 1 or more"),
+    ("train: {keep_checkpoints: 0}", "train.keep_checkpoints must be 1 or more"),
+    ("evaluate: {draft_length: 0}", "evaluate.draft_length must be 1 or more"),
+    ("evaluate: {benchmarks: {math: \"\"}}", "evaluate.benchmarks.math has no path"),
+    ("evaluate: {limit: 0}", "evaluate.limit must be 1 or more"),
+    ("draft: {vocabulary_size: 0}", "draft.vocabulary_size must be 1 or more"),
+    ("draft: {rope_theta: -1}", "draft.rope_theta must be above 0"),
+    ("capture: {shard_tokens: 0}", "capture.shard_tokens must be 1 or more"),
+    ("capture: {layers: [2, 1, 3]}", "capture.layers must be three increasing layer numbers, not [2, 1, 3]"),
+    ("capture: {layers: [1, 2]}", "capture.layers must be three increasing layer numbers"),
+  ])
+  func rangesAreChecked(yaml: String, expected: String) {
+    #expect(message(yaml).hasPrefix("r.yaml:5: " + expected))
+  }
+
+  @Test func whatMustBeSaidIsAskedFor() {
+    func error(_ overrides: [String]) -> String { message("", overrides: overrides) }
+    #expect(
+      error(["target.path=''"]) == "--set target.path='': target.path is missing: name the folder of the target model")
+    #expect(error(["data.train=[]"]).contains("data.train is empty"))
+    #expect(error(["data.held_out=1"]).contains("data.held_out must be at least 0 and below 1, not 1.0"))
+    #expect(error(["run=a/b"]).contains("run may hold letters"))
+    #expect(throws: RecipeError.self) { try Recipe.parse("run: x", path: "r.yaml") }
+  }
+
+  @Test func overridesThatCannotBeReadSaySo() {
+    #expect(message("", overrides: ["train.epochs"]).hasPrefix("--set train.epochs: expected key=value"))
+    #expect(message("", overrides: ["train.epochs="]).hasPrefix("--set train.epochs=: has no value"))
+    #expect(message("", overrides: ["train.epoch=1"]).contains("did you mean train.epochs?"))
+    #expect(message("", overrides: ["capture.layers=[1, 2"]).contains("no valid YAML"))
+  }
+
+  @Test func brokenYAMLNamesTheLine() {
+    // The end of the text is where the missing brace is noticed.
+    #expect(message("train: {epochs: 1").hasPrefix("r.yaml:6: no valid YAML"))
+    #expect(message("train:\n  epochs: 1\n  epochs: 2").contains("has a key twice: 'epochs'"))
+    #expect(message("- a").contains("no valid YAML"))
+  }
+
+  @Test func filesThatAreNoRecipeSaySo() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("recipe-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func error(_ name: String, _ bytes: Data?) throws -> String {
+      let path = folder.appendingPathComponent(name).path
+      try bytes?.write(to: URL(fileURLWithPath: path))
+      do { _ = try Recipe.load(path: path) } catch { return "\(error)" }
+      return "no error"
+    }
+    #expect(try error("none.yaml", nil).hasSuffix("none.yaml: no such recipe file"))
+    #expect(try error("bytes.yaml", Data([0xff, 0xfe, 0x00])).contains("is not UTF-8 text"))
+    #expect(try error("empty.yaml", Data()).contains("is empty"))
+    #expect(try error("list.yaml", Data("- a\n".utf8)).contains("a recipe must be a section"))
+  }
+
+  @Test func editDistanceCountsSwapsAsOne() {
+    #expect(NearestKey.editDistance("train", "trian") == 1)
+    #expect(NearestKey.editDistance("", "abc") == 3)
+    #expect(NearestKey.editDistance("epoch", "epochs") == 1)
+    #expect(NearestKey.editDistance("kitten", "sitting") == 3)
+  }
+}
