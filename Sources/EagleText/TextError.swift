@@ -25,8 +25,8 @@ public struct TextError: Error, CustomStringConvertible, LocalizedError, Equatab
     case .valueNotFound(let type, let context):
       return "\(place(context.codingPath))expected \(name(of: type)), found null"
     case .dataCorrupted(let context):
-      let isSyntax = context.codingPath.isEmpty && context.underlyingError != nil
-      return isSyntax ? "not valid JSON" : "\(place(context.codingPath))\(context.debugDescription)"
+      guard !context.codingPath.isEmpty else { return "not valid JSON" }
+      return "\(place(context.codingPath))\(context.debugDescription)"
     @unknown default:
       return "\(error)"
     }

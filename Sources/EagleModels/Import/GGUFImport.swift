@@ -4,16 +4,16 @@ import Foundation
 /// Turns a GGUF model into a Hugging Face folder.
 ///
 /// The folder holds config.json, generation_config.json, model.safetensors in bfloat16 (dequantised, rounded to the
-/// nearest, ties to even), tokenizer.json, tokenizer_config.json and import.json, which names the source and all files
-/// with their checksums. Architectures: llama, qwen2, qwen3.
+/// nearest, ties to even), tokenizer.json, tokenizer_config.json and import.json, which names the source and all
+/// files with their checksums. Architectures: llama, qwen2, qwen3.
 public enum GGUFImport {
   private static let recordName = "import.json"
   private static let recordFormat = "eagle-import"
 
   /// Writes the folder, whole or not at all.
   ///
-  /// An existing empty folder is filled. A folder that holds a complete earlier import of the same file is left as it is;
-  /// any other filled folder throws, as does a model that cannot be imported.
+  /// An existing empty folder is filled. A folder that holds a complete earlier import of the same file is left as
+  /// it is; any other filled folder throws, as does a model that cannot be imported.
   public static func run(gguf path: String, output folder: String, progress: (String) -> Void) throws {
     let model = try Model(path: path)
     let source = try FolderManifest.File(measuring: path, as: URL(fileURLWithPath: path).lastPathComponent)

@@ -52,10 +52,12 @@ struct GGUFModelSizes {
   private static func headDimension(_ file: GGUFFile, _ prefix: String, hidden: Int, heads: Int) throws -> Int {
     let key = "\(prefix).attention.key_length"
     let dimension = file.contains(key: key) ? try file.int(key) : hidden / max(heads, 1)
-    for other in ["\(prefix).attention.value_length", "\(prefix).rope.dimension_count"] where file.contains(key: other) {
+    for other in ["\(prefix).attention.value_length", "\(prefix).rope.dimension_count"] where file.contains(key: other)
+    {
       guard try file.int(other) == dimension else {
         throw StorageError(
-          path: file.path, problem: "`\(other)` is \(try file.int(other)), the head dimension \(dimension): models whose "
+          path: file.path,
+          problem: "`\(other)` is \(try file.int(other)), the head dimension \(dimension): models whose "
             + "values have another width, or that rotate part of a head, cannot be imported")
       }
     }

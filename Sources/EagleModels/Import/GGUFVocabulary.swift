@@ -9,6 +9,7 @@ struct GGUFVocabulary {
   let pad: Int?
   /// The token that ends a turn, where the file names one beside `eos`.
   let endOfTurn: Int?
+  private let path: String
   private let tokens: [String]
   private let merges: [String]
   private let types: [Int32]
@@ -22,6 +23,7 @@ struct GGUFVocabulary {
       throw StorageError(
         path: file.path, problem: "the tokenizer `\(model)` cannot be imported", advice: "byte-level BPE (`gpt2`) can")
     }
+    path = file.path
     tokens = try file.strings("tokenizer.ggml.tokens")
     merges = try file.strings("tokenizer.ggml.merges")
     types = try Self.types(file, count: tokens.count)
@@ -40,7 +42,11 @@ struct GGUFVocabulary {
 
   /// The content of tokenizer.json.
   func tokenizerJSON() throws -> Data {
-    try TokenizerFile.json(tokens: tokens, merges: merges, tokenTypes: types, preTokenizer: preTokenizer)
+    do {
+      return try TokenizerFile.json(tokens: tokens, merges: merges, tokenTypes: types, preTokenizer: preTokenizer)
+    } catch {
+      throw StorageError(path: path, problem: "\(error)", advice: "the tokenizer of this model cannot be imported")
+    }
   }
 
   /// The content of tokenizer_config.json.

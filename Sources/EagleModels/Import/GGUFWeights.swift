@@ -27,10 +27,14 @@ struct GGUFWeights {
   init(of file: GGUFFile, _ sizes: GGUFModelSizes) throws {
     self.file = file
     isTied = try Self.isTied(file)
-    var items = [try Self.item("token_embd.weight", "model.embed_tokens.weight", [sizes.vocabulary, sizes.hidden], file)]
+    var items = [
+      try Self.item("token_embd.weight", "model.embed_tokens.weight", [sizes.vocabulary, sizes.hidden], file)
+    ]
     for layer in 0..<sizes.layers { items += try Self.layer(layer, file, sizes) }
     items.append(try Self.item("output_norm.weight", "model.norm.weight", [sizes.hidden], file))
-    if !isTied { items.append(try Self.item("output.weight", "lm_head.weight", [sizes.vocabulary, sizes.hidden], file)) }
+    if !isTied {
+      items.append(try Self.item("output.weight", "lm_head.weight", [sizes.vocabulary, sizes.hidden], file))
+    }
     self.items = items
     hasAttentionBias = items.contains { $0.source.hasSuffix(".bias") }
     let known = Set(items.map(\.source)).union(["output.weight"])

@@ -84,7 +84,8 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     guard format == CaptureAttributes.format, version == CaptureAttributes.version, dtype == CaptureAttributes.dtype
     else {
       throw StorageError(
-        path: path, problem: "holds \(format) version \(version) in \(dtype); this program reads "
+        path: path,
+        problem: "holds \(format) version \(version) in \(dtype); this program reads "
           + "\(CaptureAttributes.format) version \(CaptureAttributes.version) in \(CaptureAttributes.dtype)",
         advice: "capture again")
     }

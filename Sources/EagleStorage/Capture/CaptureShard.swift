@@ -96,7 +96,8 @@ public final class CaptureShard: Sendable {
       targetFingerprint: try required("target_fingerprint", try file.text("target_fingerprint"), file))
     guard 1...(1 << 24) ~= attributes.hiddenSize, attributes.vocabularySize > 0, attributes.layers.count == 3 else {
       throw StorageError(
-        path: file.path, problem: "impossible attributes: hidden_size \(attributes.hiddenSize), vocab_size "
+        path: file.path,
+        problem: "impossible attributes: hidden_size \(attributes.hiddenSize), vocab_size "
           + "\(attributes.vocabularySize), layers \(attributes.layers)", advice: "capture again")
     }
     return attributes

@@ -2,7 +2,8 @@ import Foundation
 
 /// All shards of a capture store as one list of conversations. Reading is safe from any thread.
 ///
-/// Every shard is opened and checked once; a few stay open, so that a store of thousands of shards needs few descriptors.
+/// Every shard is opened and checked once; a few stay open, so that a store of thousands of shards needs few
+/// descriptors.
 public final class CaptureStore: @unchecked Sendable {
   public let folder: String
   public let manifest: CaptureManifest
@@ -89,7 +90,8 @@ public final class CaptureStore: @unchecked Sendable {
     try shard.attributes.check(against: manifest.attributes, path: shard.path)
     guard shard.rowCount == entry.rows, shard.conversationCount == entry.conversations else {
       throw StorageError(
-        path: shard.path, problem: "has \(shard.conversationCount) conversations in \(shard.rowCount) rows, the manifest "
+        path: shard.path,
+        problem: "has \(shard.conversationCount) conversations in \(shard.rowCount) rows, the manifest "
           + "says \(entry.conversations) in \(entry.rows)", advice: "remove the shard and capture it again")
     }
   }

@@ -1,6 +1,7 @@
 import Foundation
 
-/// Size and SHA-256 of every file of a folder, written last: a folder without a valid one does not exist for a reader.
+/// Size and SHA-256 of every file of a folder, written last: a folder without a valid one does not exist for a
+/// reader.
 package struct FolderManifest: Codable, Sendable, Equatable {
   package struct File: Codable, Sendable, Equatable {
     package let path: String
@@ -51,9 +52,11 @@ package struct FolderManifest: Codable, Sendable, Equatable {
     }
     guard manifest.format == format, manifest.version == Self.version else {
       throw StorageError(
-        path: path, problem: "holds \(manifest.format) version \(manifest.version), not \(format) version \(Self.version)")
+        path: path,
+        problem: "holds \(manifest.format) version \(manifest.version), not \(format) version \(Self.version)")
     }
-    if let odd = manifest.files.first(where: { $0.path.hasPrefix("/") || $0.path.split(separator: "/").contains("..") }) {
+    if let odd = manifest.files.first(where: { $0.path.hasPrefix("/") || $0.path.split(separator: "/").contains("..") })
+    {
       throw StorageError(path: path, problem: "names the file `\(odd.path)`, which is outside the folder")
     }
     self = manifest

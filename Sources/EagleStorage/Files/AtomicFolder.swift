@@ -4,7 +4,8 @@ import Foundation
 public enum AtomicFolder {
   /// Lets `body` fill a new folder, whose path it gets, and then gives the folder its name.
   ///
-  /// An existing empty folder at `path` is replaced, a filled one only if `replacing`. If `body` throws, nothing is left.
+  /// An existing empty folder at `path` is replaced, a filled one only if `replacing`. If `body` throws, nothing is
+  /// left.
   public static func write(path: String, replacing: Bool = false, _ body: (String) throws -> Void) throws {
     let place = FilePlace(path)
     try DiskSync.createFolder(place.parent)

@@ -38,7 +38,12 @@ struct FilePlace {
     }
   }
 
+  /// A killed process that its parent has not noticed yet (state Z) counts as ended.
   private static func isRunning(_ process: Int32) -> Bool {
-    process > 0 && (kill(process, 0) == 0 || errno != ESRCH)
+    guard process > 0, kill(process, 0) == 0 || errno != ESRCH else { return false }
+    guard let status = FileManager.default.contents(atPath: "/proc/\(process)/stat") else { return true }
+    // Behind the name, which stands in parentheses and may hold anything: ` Z ...`.
+    let fields = String(decoding: status, as: UTF8.self)
+    return fields.range(of: ")", options: .backwards).map { !fields[$0.upperBound...].hasPrefix(" Z") } ?? true
   }
 }

@@ -101,7 +101,8 @@ extension GGMLType {
     }
   }
 
-  /// Sixteen groups of 16 with signed 8-bit scales: y = (d s) (q - 32), 4 low bits and 2 high bits apart, d at the end.
+  /// Sixteen groups of 16 with signed 8-bit scales: y = (d s) (q - 32), 4 low bits and 2 high bits apart, d at the
+  /// end.
   private static func q6_K(_ block: Block, _ y: Values) {
     let d = block.half(208)
     for half in 0..<2 {
@@ -139,8 +140,8 @@ extension UnsafePointer<UInt8> {
 
   /// Scale and minimum of a group of a K block: d and dmin times the 6-bit numbers packed in bytes 4..15.
   ///
-  /// Groups 0..3 have theirs in the low 6 bits of bytes j and j + 4; groups 4..7 have 4 bits in byte j + 8 and 2 bits on
-  /// top of the bytes of group j - 4.
+  /// Groups 0..3 have theirs in the low 6 bits of bytes j and j + 4; groups 4..7 have 4 bits in byte j + 8 and 2
+  /// bits on top of the bytes of group j - 4.
   @inline(__always)
   fileprivate func groupScale(_ group: Int) -> (scale: Float, minimum: Float) {
     let packed = self + 4

@@ -80,7 +80,8 @@ struct GGUFHeader {
     func placed(dataStart: Int, alignment: Int, _ cursor: GGUFCursor) throws -> GGUFFile.TensorInfo {
       guard let type = GGMLType(rawValue: type) else {
         throw StorageError(
-          path: cursor.path, problem: "tensor `\(name)` has the type \(GGMLType.name(of: type)), which cannot be read here",
+          path: cursor.path,
+          problem: "tensor `\(name)` has the type \(GGMLType.name(of: type)), which cannot be read here",
           advice: "use a file with the types \(GGMLType.allCases.map(\.name).joined(separator: ", "))")
       }
       guard let bytes = byteCount(type) else {

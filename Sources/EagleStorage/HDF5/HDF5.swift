@@ -5,6 +5,9 @@ import Foundation
 /// turns a failed call into an error with the library's own words, and the closing of what a call opened on its way.
 final class HDF5 {
   private static let lock = NSRecursiveLock()
+  /// Without the library's clean-up at exit, which crashes on files that it could not write. Must come before any
+  /// other call; everything here is closed by its owner.
+  private static let noCleanUpAtExit = H5dont_atexit()
 
   private let path: String
   private var opened: [(id: hid_t, close: (hid_t) -> herr_t)] = []
@@ -17,6 +20,7 @@ final class HDF5 {
   static func with<Result>(_ path: String, _ body: (HDF5) throws -> Result) rethrows -> Result {
     lock.lock()
     defer { lock.unlock() }
+    _ = noCleanUpAtExit
     // The library prints every error by itself until told not to; the setting is one per thread.
     H5Eset_auto2(eagle_h5_default_errors(), nil, nil)
     let session = HDF5(path: path)
@@ -59,8 +63,16 @@ final class HDF5 {
 
   private static func summary(_ messages: [String]) -> String {
     guard let cause = messages.first else { return "HDF5 gives no reason" }
+    if let reason = systemReason(cause) { return reason }
     guard let context = messages.dropFirst().first(where: { $0 != cause }) else { return cause }
     return "\(cause) (\(context))"
+  }
+
+  /// The system's own words in a message such as `file write failed: ... error message = 'No space left on device',
+  /// ...`.
+  private static func systemReason(_ message: String) -> String? {
+    guard let start = message.range(of: "error message = '")?.upperBound else { return nil }
+    return message[start...].firstIndex(of: "'").map { String(message[start..<$0]) }
   }
 
   private static func advice(_ messages: String) -> String {

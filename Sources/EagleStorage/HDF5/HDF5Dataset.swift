@@ -18,7 +18,7 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
     self.width = width
     self.file = file
     rows = 0
-    id = try HDF5.with(file.path) { library in
+    id = try file.writing { library in
       let creation = try Self.creationList(width: width, library)
       let access = try Self.accessList(library)
       let space = try Self.space(Self.sizes(0, width), growing: true, library)
@@ -47,12 +47,12 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
   }
 
   deinit {
-    if id >= 0 { HDF5.with(file.path) { _ in _ = H5Dclose(id) } }
+    if id >= 0, !file.isBroken { HDF5.with(file.path) { _ in _ = H5Dclose(id) } }
   }
 
   /// Writes out what is cached and closes.
   func close() throws {
-    try HDF5.with(file.path) { library in
+    try file.writing { library in
       let status = H5Dclose(id)
       id = -1
       try library.check(status, "write the dataset `\(name)`")
@@ -62,7 +62,7 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
   /// Appends `count` rows.
   func append(_ values: UnsafePointer<Element>, rows count: Int) throws {
     guard count > 0 else { return }
-    try HDF5.with(file.path) { library in
+    try file.writing { library in
       try library.check(H5Dset_extent(id, Self.sizes(rows + count, width)), "extend the dataset `\(name)`")
       let (memory, selection) = try select(rows..<rows + count, library)
       let status = H5Dwrite(id, Element.memoryType, memory, selection, eagle_h5_default_list(), values)
@@ -109,8 +109,8 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
 }
 
 extension HDF5Dataset {
-  /// Aimed at size of a chunk in bytes; the library's default cache would hold one of 1 MiB.
-  private static var chunkBytes: Int { 1 << 19 }
+  /// Aimed at sizes of a chunk in bytes, for rows of states and for single numbers.
+  private static var chunkBytes: (wide: Int, narrow: Int) { (1 << 19, 1 << 16) }
 
   private static func sizes(_ rows: Int, _ width: Int?) -> [hsize_t] {
     [hsize_t(rows)] + (width.map { [hsize_t($0)] } ?? [])
@@ -118,7 +118,8 @@ extension HDF5Dataset {
 
   private static func creationList(width: Int?, _ library: HDF5) throws -> hid_t {
     let list = try library.keep(H5Pcreate(eagle_h5_dataset_create()), "make a property list") { H5Pclose($0) }
-    let chunk = sizes(max(1, chunkBytes / ((width ?? 1) * MemoryLayout<Element>.size)), width)
+    let rowBytes = (width ?? 1) * MemoryLayout<Element>.size
+    let chunk = sizes(max(1, (width == nil ? chunkBytes.narrow : chunkBytes.wide) / rowBytes), width)
     try library.check(H5Pset_chunk(list, Int32(chunk.count), chunk), "set the chunk size")
     try library.check(H5Pset_fletcher32(list), "set the checksum filter")
     return list
@@ -127,7 +128,7 @@ extension HDF5Dataset {
   /// A cache of a few chunks: appending fills one chunk in several steps.
   private static func accessList(_ library: HDF5) throws -> hid_t {
     let list = try library.keep(H5Pcreate(eagle_h5_dataset_access()), "make a property list") { H5Pclose($0) }
-    try library.check(H5Pset_chunk_cache(list, 521, 4 * chunkBytes, 1), "set the chunk cache")
+    try library.check(H5Pset_chunk_cache(list, 521, 4 * chunkBytes.wide, 1), "set the chunk cache")
     return list
   }
 

@@ -4,7 +4,7 @@ import Foundation
 // Attributes of the root: strings (UTF-8 of variable length, which h5py reads as `str`) and 32-bit integers.
 extension HDF5File {
   func setAttribute(_ name: String, _ text: String) throws {
-    try HDF5.with(path) { library in
+    try writing { library in
       let type = try Self.stringType(library)
       let attribute = try createAttribute(name, type, try Self.scalarSpace(library), library)
       let status = text.withCString { text in
@@ -15,7 +15,7 @@ extension HDF5File {
   }
 
   func setAttribute(_ name: String, _ value: Int) throws {
-    try HDF5.with(path) { library in
+    try writing { library in
       let attribute = try createAttribute(name, Int32.fileType, try Self.scalarSpace(library), library)
       var number = try int32(value, name)
       try library.check(H5Awrite(attribute, Int32.memoryType, &number), "write the attribute `\(name)`")
@@ -23,7 +23,7 @@ extension HDF5File {
   }
 
   func setAttribute(_ name: String, _ values: [Int]) throws {
-    try HDF5.with(path) { library in
+    try writing { library in
       var size = hsize_t(values.count)
       let space = try library.keep(H5Screate_simple(1, &size, nil), "make a space") { H5Sclose($0) }
       let attribute = try createAttribute(name, Int32.fileType, space, library)

@@ -5,10 +5,14 @@ import Foundation
 final class HDF5File: @unchecked Sendable {
   let path: String
   private(set) var id: hid_t
+  /// Set when writing has failed: the library crashes when such a file is closed, so it stays open until the
+  /// process ends.
+  private(set) var isBroken = false
 
   /// Opens a file for reading.
   init(reading path: String) throws {
     guard access(path, R_OK) == 0 else { throw StorageError.system(path: path, "open the file") }
+    try HDF5HeapCheck.check(path)
     self.path = path
     id = try HDF5.with(path) { library in
       try library.check(H5Fopen(path, eagle_h5_read_only(), try Self.accessList(library)), "open it as an HDF5 file")
@@ -26,24 +30,37 @@ final class HDF5File: @unchecked Sendable {
   }
 
   deinit {
-    if id >= 0 { HDF5.with(path) { _ in _ = H5Fclose(id) } }
+    if id >= 0, !isBroken { HDF5.with(path) { _ in _ = H5Fclose(id) } }
   }
 
-  /// Without file locks: cluster file systems often have none, and files here are renamed when complete, never changed.
+  /// Without file locks: cluster file systems often have none, and files here are renamed when complete, never
+  /// changed. In the format of HDF5 1.10, whose structures all have checksums: in older formats one wrong byte outside
+  /// the data can crash the library.
   private static func accessList(_ library: HDF5) throws -> hid_t {
     let list = try library.keep(H5Pcreate(eagle_h5_file_access()), "make a property list") { H5Pclose($0) }
     try library.check(H5Pset_file_locking(list, false, true), "switch file locking off")
+    try library.check(H5Pset_libver_bounds(list, H5F_LIBVER_V110, H5F_LIBVER_V110), "choose the file format")
     return list
   }
 
+  /// Runs calls that may write to the disk.
+  func writing<Result>(_ body: (HDF5) throws -> Result) throws -> Result {
+    do {
+      return try HDF5.with(path, body)
+    } catch {
+      isBroken = true
+      throw error
+    }
+  }
+
   func flush() throws {
-    try HDF5.with(path) { _ = try $0.check(H5Fflush(id, H5F_SCOPE_LOCAL), "write the HDF5 file") }
+    try writing { _ = try $0.check(H5Fflush(id, H5F_SCOPE_LOCAL), "write the HDF5 file") }
   }
 
   /// Writes everything out and closes; the datasets of the file must be closed before.
   func close() throws {
     try flush()
-    try HDF5.with(path) { library in
+    try writing { library in
       let status = H5Fclose(id)
       id = -1
       try library.check(status, "close the HDF5 file")

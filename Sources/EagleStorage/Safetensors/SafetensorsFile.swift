@@ -22,7 +22,8 @@ public final class SafetensorsFile: Sendable {
   private let places: [String: Int]
   private let storage: Storage
 
-  /// Maps the file and checks its header: a truncated file, tensors that overlap or leave the file, and unknown types throw.
+  /// Maps the file and checks its header: a truncated file, tensors that overlap or leave the file, and unknown
+  /// types throw.
   public init(path: String) throws {
     let file = try MappedFile(path: path)
     let header = try withExtendedLifetime(file) { try SafetensorsHeader(of: file) }

@@ -3,7 +3,8 @@ import Foundation
 
 /// The JSON at the start of a safetensors file, checked against the size of the file.
 ///
-/// Layout: 8 bytes little-endian length n, n bytes of JSON, then the data, which the tensors cover without gap or overlap.
+/// Layout: 8 bytes little-endian length n, n bytes of JSON, then the data, which the tensors cover without gap or
+/// overlap.
 struct SafetensorsHeader {
   let entries: [SafetensorsFile.Entry]  // in the order of the data
   let metadata: [String: String]
@@ -27,7 +28,9 @@ struct SafetensorsHeader {
     metadata = try Self.metadata(in: items, path: file.path)
     entries = try items.compactMap { name, item in
       name == "__metadata__" ? nil : try Self.entry(name, item, path: file.path)
-    }.sorted { ($0.range.lowerBound, $0.range.upperBound, $0.name) < ($1.range.lowerBound, $1.range.upperBound, $1.name) }
+    }.sorted {
+      ($0.range.lowerBound, $0.range.upperBound, $0.name) < ($1.range.lowerBound, $1.range.upperBound, $1.name)
+    }
     try Self.checkCover(entries, dataBytes: file.bytes.count - byteCount, path: file.path)
   }
 

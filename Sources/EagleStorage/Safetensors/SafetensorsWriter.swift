@@ -26,8 +26,8 @@ public enum SafetensorsWriter {
     }
   }
 
-  /// Streams tensors that never exist together: `body` writes the bytes of announcement `index` to the file, in pieces of
-  /// any size.
+  /// Streams tensors that never exist together: `body` writes the bytes of announcement `index` to the file, in
+  /// pieces of any size.
   public static func write(
     path: String, announced: [Announcement], metadata: [String: String] = [:],
     body: (_ index: Int, _ file: OutputFile) throws -> Void

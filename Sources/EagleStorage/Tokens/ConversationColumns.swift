@@ -89,7 +89,8 @@ final class ConversationColumns: Sendable {
     let number = try file.integers("version")?.first
     guard number == version else {
       throw StorageError(
-        path: file.path, problem: "\(format) version \(number.map(String.init) ?? "none"); version \(version) can be read",
+        path: file.path,
+        problem: "\(format) version \(number.map(String.init) ?? "none"); version \(version) can be read",
         advice: "make the file again")
     }
     guard try file.integers("complete") == [1] else {

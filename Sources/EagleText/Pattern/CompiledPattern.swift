@@ -19,7 +19,8 @@ package final class CompiledPattern: @unchecked Sendable {
     code = compiled
     self.source = source
     do {
-      try PCRE2.check(pcre2_jit_compile_8(compiled, PCRE2_JIT_COMPLETE), allowing: PCRE2_ERROR_JIT_BADOPTION, in: source)
+      let status = pcre2_jit_compile_8(compiled, PCRE2_JIT_COMPLETE)
+      try PCRE2.check(status, allowing: PCRE2_ERROR_JIT_BADOPTION, in: source)
     } catch {
       pcre2_code_free_8(compiled)
       throw error
@@ -32,9 +33,8 @@ package final class CompiledPattern: @unchecked Sendable {
 /// The one door for PCRE2's status codes.
 enum PCRE2 {
   /// Passes a status that is no failure (or is `allowed`), throws the library's message otherwise.
-  @discardableResult
-  static func check(_ status: Int32, allowing allowed: Int32 = 0, in pattern: String) throws -> Int32 {
-    guard status < 0, status != allowed else { return status }
+  static func check(_ status: Int32, allowing allowed: Int32, in pattern: String) throws {
+    guard status < 0, status != allowed else { return }
     throw TextError("PCRE2 cannot use the pattern \(pattern): \(message(status))")
   }
 

@@ -28,18 +28,12 @@ enum Normalizer: Sendable {
     var copied = 0
     while let range = Normalizer.nextUnsettled(in: text, from: copied) {
       result.append(contentsOf: text[copied..<range.lowerBound])
-      result.append(contentsOf: Normalizer.composed(text[range]))
+      result.append(contentsOf: CanonicalComposition.composed(String(decoding: text[range], as: UTF8.self)).utf8)
       copied = range.upperBound
     }
     guard copied > 0 else { return nil }
     result.append(contentsOf: text[copied...])
     return result
-  }
-
-  /// NFC by way of NFD: Foundation's composition leaves a Hangul syllable and a final consonant after it apart.
-  private static func composed(_ text: Slice<UnsafeBufferPointer<UInt8>>) -> String.UTF8View {
-    let decomposed = String(decoding: text, as: UTF8.self).decomposedStringWithCanonicalMapping
-    return decomposed.precomposedStringWithCanonicalMapping.utf8
   }
 
   /// The next stretch that NFC may change: from the settled character before the first unsettled one, with which

@@ -10,23 +10,35 @@ struct TokenStore: Sendable {
   var size: Int { starts.count }
 
   /// Collects a vocabulary and its added tokens; throws when two tokens claim one id or one token two.
-  init(vocabulary: [String: Int32], added: [TokenizerDocument.AddedToken]) throws {
+  init(vocabulary: [String: Int32], added: [TokenizerDocument.AddedToken], normalizer: Normalizer) throws {
     let highest = max(vocabulary.values.max() ?? -1, added.map(\.id).max() ?? -1)
     guard highest < 1 << 24 else { throw TextError("the token id \(highest) is out of range") }
     starts = [Int32](repeating: -1, count: Int(highest) + 1)
     lengths = [Int32](repeating: 0, count: Int(highest) + 1)
     for (token, id) in vocabulary { try insert(token, id) }
-    for token in added { try insert(token, vocabulary) }
+    for token in added { try insert(token, vocabulary, normalizer) }
   }
 
-  private mutating func insert(_ token: TokenizerDocument.AddedToken, _ vocabulary: [String: Int32]) throws {
-    let known = vocabulary[token.content]
-    guard known == nil || known == token.id else {
-      throw TextError("the added token \"\(token.content)\" has the id \(token.id), but \(known!) in the vocabulary")
+  private mutating func insert(
+    _ token: TokenizerDocument.AddedToken, _ vocabulary: [String: Int32], _ normalizer: Normalizer
+  ) throws {
+    let known = TokenStore.id(of: token.content, in: vocabulary)
+    if let known, known != token.id {
+      throw TextError("the added token \"\(token.content)\" has the id \(token.id), but \(known) in the vocabulary")
     }
-    if known == nil { try insert(token.content, token.id) }
+    if known == nil {
+      let isNormalized = token.normalized ?? true
+      let content = isNormalized ? String(decoding: normalizer.normalized(token.content), as: UTF8.self) : token.content
+      try insert(content, token.id)
+    }
     literals.insert(Array(token.content.utf8), token.id)
     if token.special ?? false { special.insert(token.id) }
+  }
+
+  /// The id of exactly `token`: a dictionary of strings also finds canonically equivalent ones.
+  private static func id(of token: String, in vocabulary: [String: Int32]) -> Int32? {
+    guard let index = vocabulary.index(forKey: token) else { return nil }
+    return vocabulary[index].key.utf8.elementsEqual(token.utf8) ? vocabulary[index].value : nil
   }
 
   private mutating func insert(_ token: String, _ id: Int32) throws {

@@ -6,7 +6,7 @@ import Foundation
 /// ByteLevel, added tokens, and the decoder ByteLevel. A file that needs anything else is refused by name.
 /// Post-processors play no part: text is encoded as with `add_special_tokens=False`.
 ///
-/// Any number of threads may use one tokenizer at once.
+/// Any number of threads may use one tokenizer at once. A text has less than 2 GiB.
 public final class Tokenizer: Sendable {
   let normalizer: Normalizer
   let preTokenizer: PreTokenizer
@@ -33,7 +33,7 @@ public final class Tokenizer: Sendable {
       try Tokenizer.refuseUnsupported(document, added)
       normalizer = try Normalizer(document.normalizer)
       preTokenizer = try PreTokenizer(document.preTokenizer)
-      store = try TokenStore(vocabulary: document.model.vocabulary, added: added)
+      store = try TokenStore(vocabulary: document.model.vocabulary, added: added, normalizer: normalizer)
       model = try BytePairModel(document.model, special: store.special)
       rawTokens = AddedTokens(added.filter { !($0.normalized ?? true) }, normalizer: .none)
       normalizedTokens = AddedTokens(added.filter { $0.normalized ?? true }, normalizer: normalizer)

@@ -109,7 +109,9 @@ struct TokenizerDocument: Decodable {
         pairs = try lists.map(MergeList.pair)
       } else {
         let lines = try container.decode([String].self).filter { !$0.hasPrefix("#version") }
-        pairs = try lines.map { try MergeList.pair($0.split(separator: " ", omittingEmptySubsequences: false).map(String.init)) }
+        pairs = try lines.map { line in
+          try MergeList.pair(line.split(separator: " ", omittingEmptySubsequences: false).map(String.init))
+        }
       }
     }
 

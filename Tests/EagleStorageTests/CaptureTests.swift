@@ -1,0 +1,261 @@
+import EagleStorage
+import EagleTensor
+import Foundation
+import Testing
+
+/// A small store for tests: H 8, vocabulary 100.
+struct SampleCapture {
+  static let attributes = CaptureAttributes(
+    hiddenSize: 8, vocabularySize: 100, layers: [1, 14, 26], targetFingerprint: "sha256:abc")
+
+  static func states(_ rows: Int, _ columns: Int, seed: Int) -> Tensor {
+    let tensor = Tensor([rows, columns], dtype: .bfloat16)
+    tensor.rawBytes.copyBytes(from: noise(tensor.byteCount, seed: UInt64(seed)))
+    return tensor
+  }
+
+  static func ids(_ rows: Int, seed: Int) -> [Int32] { (0..<rows).map { Int32(($0 * 7 + seed) % 100) } }
+
+  static func write(_ path: String, lengths: [Int], seed: Int = 0, attributes: CaptureAttributes = attributes) throws {
+    let writer = try CaptureShardWriter(path: path, attributes: attributes)
+    for (index, rows) in lengths.enumerated() { try append(rows, seed: seed + index, to: writer, attributes) }
+    try writer.finish()
+  }
+
+  static func append(_ rows: Int, seed: Int, to writer: CaptureShardWriter, _ attributes: CaptureAttributes) throws {
+    let width = attributes.hiddenSize
+    try writer.append(
+      ids: ids(rows, seed: seed), mask: ids(rows, seed: seed).map { UInt8($0 % 2) },
+      auxHidden: states(rows, 3 * width, seed: seed), lastHidden: states(rows, width, seed: seed + 50),
+      teacherArgmax: ids(rows, seed: seed + 1))
+  }
+
+  static func expect(_ read: CapturedConversation, rows: Int, seed: Int, width: Int = 8) {
+    #expect(read.ids == ids(rows, seed: seed))
+    #expect(read.lossMask == ids(rows, seed: seed).map { UInt8($0 % 2) })
+    #expect(read.teacherArgmax == ids(rows, seed: seed + 1))
+    #expect(read.auxHidden.shape == [rows, 3 * width] && read.auxHidden.dtype == .bfloat16)
+    #expect(bytes(read.auxHidden) == bytes(states(rows, 3 * width, seed: seed)))
+    #expect(bytes(read.lastHidden) == bytes(states(rows, width, seed: seed + 50)))
+  }
+}
+
+@Suite struct CaptureShardTests {
+  @Test func conversationsComeBack() throws {
+    let scratch = try Scratch()
+    let lengths = [3, 0, 17, 1]
+    try SampleCapture.write(scratch("shard-00000.h5"), lengths: lengths)
+    #expect(try scratch.entries() == ["shard-00000.h5"])
+    let shard = try CaptureShard(path: scratch("shard-00000.h5"))
+    #expect(shard.attributes == SampleCapture.attributes)
+    #expect(shard.offsets == [0, 3, 3, 20, 21] && shard.rowCount == 21 && shard.conversationCount == 4)
+    for index in [2, 0, 3, 1] {
+      SampleCapture.expect(try shard.read(conversation: index), rows: lengths[index], seed: index)
+    }
+  }
+
+  @Test func conversationsCrossChunks() throws {
+    let scratch = try Scratch()
+    var attributes = SampleCapture.attributes
+    attributes.hiddenSize = 1024  // a chunk of 512 KiB holds 85 rows of aux states and 256 of last states
+    let lengths = [100, 300, 7]
+    try SampleCapture.write(scratch("a.h5"), lengths: lengths, attributes: attributes)
+    let shard = try CaptureShard(path: scratch("a.h5"))
+    for index in 0..<3 {
+      SampleCapture.expect(try shard.read(conversation: index), rows: lengths[index], seed: index, width: 1024)
+    }
+  }
+
+  @Test func emptyShard() throws {
+    let scratch = try Scratch()
+    try SampleCapture.write(scratch("a.h5"), lengths: [])
+    #expect(try CaptureShard(path: scratch("a.h5")).offsets == [0])
+  }
+
+  @Test func unfinishedShardDoesNotExist() throws {
+    let scratch = try Scratch()
+    var writer: CaptureShardWriter? = try CaptureShardWriter(
+      path: scratch("a.h5"), attributes: SampleCapture.attributes)
+    try SampleCapture.append(5, seed: 0, to: #require(writer), SampleCapture.attributes)
+    #expect(try scratch.entries() == [".a.h5.tmp-\(getpid())"])
+    // A copy of what a killed writer would leave, under the final name.
+    try FileManager.default.copyItem(atPath: scratch(".a.h5.tmp-\(getpid())"), toPath: scratch("killed.h5"))
+    writer = nil
+    #expect(try scratch.entries() == ["killed.h5"])
+    let text = try message { _ = try CaptureShard(path: scratch("killed.h5")) }
+    #expect(text.hasPrefix(scratch("killed.h5")), "\(text)")
+  }
+
+  @Test func flippedByteIsNoticed() throws {
+    let scratch = try Scratch()
+    try SampleCapture.write(scratch("a.h5"), lengths: [9, 9])
+    let whole = try scratch.read("a.h5")
+    for (dataset, content) in [
+      ("aux_hidden", bytes(SampleCapture.states(9, 24, seed: 1))),
+      ("last_hidden", bytes(SampleCapture.states(9, 8, seed: 51))),
+      ("teacher_argmax", SampleCapture.ids(9, seed: 2).withUnsafeBytes { Data($0) }),
+    ] {
+      var data = whole
+      data[try #require(whole.range(of: content)).lowerBound + 5] ^= 0x10
+      let shard = try CaptureShard(path: scratch.put("odd.h5", data))
+      let text = try message { _ = try shard.read(conversation: 1) }
+      #expect(text.hasPrefix(scratch("odd.h5")) && text.contains("`\(dataset)`"), "\(text)")
+      #expect(text.contains("Fletcher32") && text.contains("the checksum is wrong"), "\(text)")
+    }
+  }
+
+  @Test func damagedStructureIsSurvived() throws {
+    let scratch = try Scratch()
+    try SampleCapture.write(scratch("a.h5"), lengths: [9])
+    let whole = try scratch.read("a.h5")
+    // The attributes, with their heap of strings at byte 2048, and the headers of the datasets lie at the start.
+    for place in Array(2048..<2100) + Array(stride(from: 0, to: 6000, by: 37)) {
+      var data = whole
+      data[place] ^= 0xFF
+      let path = try scratch.put("odd.h5", data)
+      do {
+        SampleCapture.expect(try CaptureShard(path: path).read(conversation: 0), rows: 9, seed: 0)
+      } catch let error as StorageError {
+        #expect(error.path == path, "byte \(place)")
+      }
+    }
+  }
+
+  @Test func truncatedShards() throws {
+    let scratch = try Scratch()
+    try SampleCapture.write(scratch("a.h5"), lengths: [9, 9])
+    let whole = try scratch.read("a.h5")
+    for count in [0, 8, 100, 2000, whole.count / 2, whole.count - 1] {
+      let path = try scratch.put("cut.h5", whole.prefix(count))
+      #expect(try message { _ = try CaptureShard(path: path) }.contains("cut.h5: cannot open it as an HDF5 file"))
+    }
+    #expect(try message { _ = try CaptureShard(path: scratch("none.h5")) }.contains("No such file or directory"))
+  }
+
+  @Test func otherHDF5Files() throws {
+    let scratch = try Scratch()
+    let writer = try TokenStoreWriter(path: scratch("tokens.h5"))
+    try writer.finish()
+    let text = try message { _ = try CaptureShard(path: scratch("tokens.h5")) }
+    #expect(text.contains("`format` is eagle-tokens, not eagle-capture"))
+  }
+
+  @Test func tokensOutsideTheVocabulary() throws {
+    let scratch = try Scratch()
+    var attributes = SampleCapture.attributes
+    attributes.vocabularySize = 10
+    try SampleCapture.write(scratch("a.h5"), lengths: [9], attributes: attributes)
+    let text = try message { _ = try CaptureShard(path: scratch("a.h5")).read(conversation: 0) }
+    #expect(text.contains("conversation 0 has the token id 14, the vocabulary 10 tokens"))
+  }
+
+  @Test func threadsReadTogether() async throws {
+    let scratch = try Scratch()
+    let lengths = (0..<20).map { $0 + 1 }
+    try SampleCapture.write(scratch("a.h5"), lengths: lengths)
+    let shard = try CaptureShard(path: scratch("a.h5"))
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for index in 0..<20 {
+        group.addTask { SampleCapture.expect(try shard.read(conversation: index), rows: index + 1, seed: index) }
+      }
+      try await group.waitForAll()
+    }
+  }
+}
+
+@Suite struct CaptureStoreTests {
+  private func store(_ scratch: Scratch, shards: Int = 3) throws -> CaptureManifest {
+    var entries: [CaptureManifest.Shard] = []
+    for index in 0..<shards {
+      let name = CaptureManifest.shardName(index)
+      try SampleCapture.write(scratch(name), lengths: [index + 1, 4], seed: 10 * index)
+      entries.append(.init(file: name, rows: index + 5, conversations: 2))
+    }
+    let manifest = CaptureManifest(
+      attributes: SampleCapture.attributes, dataFingerprint: "sha256:data", shards: entries)
+    try manifest.write(to: scratch.path)
+    return manifest
+  }
+
+  @Test func shardsAreOneList() throws {
+    let scratch = try Scratch()
+    let manifest = try store(scratch, shards: 11)
+    #expect(manifest.shards[10].file == "shard-00010.h5")
+    let store = try CaptureStore(folder: scratch.path)
+    #expect(store.manifest == manifest)
+    #expect(store.lengths == (0..<11).flatMap { [$0 + 1, 4] } && store.tokenCount == 110)
+    for index in (0..<22).reversed() {
+      let read = try store.read(conversation: index)
+      SampleCapture.expect(read, rows: store.lengths[index], seed: index / 2 * 10 + index % 2)
+      #expect(try store.readTokens(conversation: index).ids == read.ids)
+    }
+  }
+
+  @Test func manifestIsReadableElsewhere() throws {
+    let scratch = try Scratch()
+    _ = try store(scratch)
+    let json = try #require(
+      try JSONSerialization.jsonObject(with: scratch.read("manifest.json")) as? [String: Any])
+    #expect(json["format"] as? String == "eagle-capture" && json["version"] as? Int == 1)
+    #expect(json["hidden_size"] as? Int == 8 && json["vocab_size"] as? Int == 100)
+    #expect(json["layers"] as? [Int] == [1, 14, 26] && json["dtype"] as? String == "bfloat16")
+    #expect(json["shard_count"] as? Int == 3 && (json["shards"] as? [[String: Any]])?.count == 3)
+    #expect(json["target_fingerprint"] as? String == "sha256:abc")
+    #expect(json["data_fingerprint"] as? String == "sha256:data")
+  }
+
+  @Test func anotherModelIsRefusedWithBothValues() throws {
+    let scratch = try Scratch()
+    _ = try store(scratch)
+    let store = try CaptureStore(folder: scratch.path)
+    func check(_ hidden: Int, _ vocabulary: Int, _ layers: [Int], _ target: String, _ data: String) throws {
+      try store.validate(
+        hiddenSize: hidden, vocabularySize: vocabulary, layers: layers, targetFingerprint: target, dataFingerprint: data
+      )
+    }
+    try check(8, 100, [1, 14, 26], "sha256:abc", "sha256:data")
+    #expect(
+      try message { try check(16, 100, [1, 14, 26], "sha256:abc", "sha256:data") }
+        .contains("captured with hidden_size 8, but this run has 16"))
+    #expect(try message { try check(8, 99, [1, 14, 26], "sha256:abc", "sha256:data") }.contains("vocab_size 100"))
+    #expect(
+      try message { try check(8, 100, [1, 2, 3], "sha256:abc", "sha256:data") }
+        .contains("layers [1, 14, 26], but this run has [1, 2, 3]"))
+    #expect(
+      try message { try check(8, 100, [1, 14, 26], "sha256:x", "sha256:data") }
+        .contains("target_fingerprint sha256:abc, but this run has sha256:x"))
+    #expect(
+      try message { try check(8, 100, [1, 14, 26], "sha256:abc", "sha256:y") }
+        .contains("data_fingerprint sha256:data, but this run has sha256:y"))
+  }
+
+  @Test func shardsOfAnotherModelOrMissing() throws {
+    let scratch = try Scratch()
+    _ = try store(scratch)
+    var other = SampleCapture.attributes
+    other.layers = [0, 1, 2]
+    try SampleCapture.write(scratch("shard-00001.h5"), lengths: [2, 4], attributes: other)
+    #expect(
+      try message { _ = try CaptureStore(folder: scratch.path) }
+        .contains("shard-00001.h5: captured with layers [0, 1, 2], but this run has [1, 14, 26]"))
+    try SampleCapture.write(scratch("shard-00001.h5"), lengths: [2])
+    #expect(
+      try message { _ = try CaptureStore(folder: scratch.path) }
+        .contains("has 1 conversations in 2 rows, the manifest says 2 in 6"))
+    try FileManager.default.removeItem(atPath: scratch("shard-00001.h5"))
+    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("shard-00001.h5: cannot open"))
+  }
+
+  @Test func oddManifests() throws {
+    let scratch = try Scratch()
+    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("it has no manifest.json"))
+    try scratch.put("manifest.json", "{\"format\":")
+    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("is not a capture manifest"))
+    _ = try store(scratch)
+    let text = String(decoding: try scratch.read("manifest.json"), as: UTF8.self)
+    try scratch.put("manifest.json", text.replacingOccurrences(of: "\"version\" : 1", with: "\"version\" : 2"))
+    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("eagle-capture version 2"))
+    try scratch.put("manifest.json", text.replacingOccurrences(of: "shard-00001.h5", with: "../x.h5"))
+    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("`../x.h5`"))
+  }
+}

@@ -1,0 +1,108 @@
+import EagleStorage
+import Foundation
+import Testing
+
+@Suite struct FilesTests {
+  /// A process that has ended, as the writer in a leftover's name.
+  private func endedProcess() throws -> Int32 {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/true")
+    try process.run()
+    process.waitUntilExit()
+    return process.processIdentifier
+  }
+
+  @Test func atomicFileReplacesWhole() throws {
+    let scratch = try Scratch()
+    try scratch.put("a.txt", "old")
+    try AtomicFile.write(path: scratch("a.txt")) { file in
+      try file.write(Data("new ".utf8))
+      #expect(try scratch.read("a.txt") == Data("old".utf8))
+      try file.write(Data("content".utf8))
+    }
+    #expect(try scratch.read("a.txt") == Data("new content".utf8))
+    #expect(try scratch.entries() == ["a.txt"])
+  }
+
+  @Test func failedAtomicFileLeavesTheOldOne() throws {
+    struct Stop: Error {}
+    let scratch = try Scratch()
+    try scratch.put("a.txt", "old")
+    #expect(throws: Stop.self) {
+      try AtomicFile.write(path: scratch("a.txt")) { file in
+        try file.write(Data("half".utf8))
+        throw Stop()
+      }
+    }
+    #expect(try scratch.read("a.txt") == Data("old".utf8))
+    #expect(try scratch.entries() == ["a.txt"])
+  }
+
+  @Test func leftoversOfKilledWritersGo() throws {
+    let scratch = try Scratch()
+    let ended = try endedProcess()
+    try scratch.put(".a.txt.tmp-\(ended)", "half")
+    try scratch.put(".a.txt.tmp-1", "of a running process")
+    try scratch.put(".b.txt.tmp-\(ended)", "of another file")
+    try AtomicFile.write(path: scratch("a.txt"), data: Data("x".utf8))
+    #expect(try scratch.entries() == [".a.txt.tmp-1", ".b.txt.tmp-\(ended)", "a.txt"])
+  }
+
+  @Test func missingFolderAndFullDiskSaySo() throws {
+    let scratch = try Scratch()
+    let missing = try message { try AtomicFile.write(path: scratch("no/a.txt"), data: Data([1])) }
+    #expect(missing.contains("No such file or directory") && missing.contains("/no/"))
+    // Linux offers a device that is always full.
+    let full = try message { try OutputFile(path: "/dev/full").write(noise(10)) }
+    #expect(full.contains("/dev/full: cannot write: No space left on device; free some space"))
+  }
+
+  @Test func mappedFile() throws {
+    let scratch = try Scratch()
+    let path = try scratch.put("a.bin", noise(5000))
+    #expect(try MappedFile(path: path).withBytes { Data($0) } == noise(5000))
+    #expect(try MappedFile(path: scratch.put("empty", "")).byteCount == 0)
+    #expect(try message { _ = try MappedFile(path: scratch("none")) }.contains("No such file or directory"))
+    #expect(try message { _ = try MappedFile(path: scratch.path) }.contains("is not a file"))
+  }
+
+  @Test func digestOfKnownContent() throws {
+    let scratch = try Scratch()
+    // FIPS 180-2, appendix B: "abc" and a million times "a".
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    #expect(FileDigest.sha256(Data("abc".utf8)) == abc)
+    #expect(try FileDigest.sha256(path: scratch.put("abc", "abc")) == abc)
+    let million = try scratch.put("million", Data(repeating: UInt8(ascii: "a"), count: 1_000_000))
+    #expect(
+      try FileDigest.sha256(path: million) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0")
+  }
+
+  @Test func atomicFolder() throws {
+    let scratch = try Scratch()
+    let ended = try endedProcess()
+    try FileManager.default.createDirectory(
+      atPath: scratch("deep/.out.tmp-\(ended)"), withIntermediateDirectories: true)
+    try scratch.put("deep/.out.tmp-\(ended)/half", "x")
+    try AtomicFolder.write(path: scratch("deep/out")) { folder in
+      #expect(folder == scratch("deep/.out.tmp-\(getpid())"))
+      try AtomicFile.write(path: "\(folder)/a", data: Data("1".utf8))
+    }
+    #expect(try scratch.entries("deep") == ["out"])
+    #expect(try scratch.entries("deep/out") == ["a"])
+  }
+
+  @Test func atomicFolderKeepsWhatIsThere() throws {
+    struct Stop: Error {}
+    let scratch = try Scratch()
+    try AtomicFolder.write(path: scratch("out")) { try AtomicFile.write(path: "\($0)/a", data: Data("1".utf8)) }
+    #expect(throws: Stop.self) { try AtomicFolder.write(path: scratch("out"), replacing: true) { _ in throw Stop() } }
+    #expect(try message { try AtomicFolder.write(path: scratch("out")) { _ in } }.contains("exists and is not empty"))
+    #expect(try scratch.entries() == ["out"])
+    #expect(try scratch.read("out/a") == Data("1".utf8))
+    try AtomicFolder.write(path: scratch("out"), replacing: true) {
+      try AtomicFile.write(path: "\($0)/b", data: Data("2".utf8))
+    }
+    #expect(try scratch.entries() == ["out"])
+    #expect(try scratch.entries("out") == ["b"])
+  }
+}

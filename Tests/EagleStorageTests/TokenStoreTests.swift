@@ -1,0 +1,47 @@
+import EagleStorage
+import Foundation
+import Testing
+
+@Suite struct TokenStoreTests {
+  @Test func conversationsComeBack() throws {
+    let scratch = try Scratch()
+    let writer = try TokenStoreWriter(
+      path: scratch("tokens.h5"), attributes: ["data_fingerprint": "sha256:ä", "statistics": "{\"a\":1}"])
+    try writer.append(ids: [5, -1, 151_935], mask: [0, 1, 1])
+    try writer.append(ids: [], mask: [])
+    try writer.append(ids: Array(0..<300_000), mask: Array(repeating: 1, count: 300_000))
+    #expect(writer.conversationCount == 3 && writer.tokenCount == 300_003)
+    #expect(try scratch.entries() == [".tokens.h5.tmp-\(getpid())"])
+    try writer.finish()
+    #expect(try scratch.entries() == ["tokens.h5"])
+    let store = try TokenStore(path: scratch("tokens.h5"))
+    #expect(store.lengths == [3, 0, 300_000] && store.conversationCount == 3 && store.tokenCount == 300_003)
+    #expect(try store.conversation(0) == ([5, -1, 151_935], [0, 1, 1]))
+    #expect(try store.conversation(1) == ([], []))
+    #expect(try store.conversation(2).ids == Array(0..<300_000))
+    #expect(try store.attribute("data_fingerprint") == "sha256:ä")
+    #expect(try store.attribute("statistics") == "{\"a\":1}")
+    #expect(try store.attribute("other") == nil)
+  }
+
+  @Test func damageIsNoticed() throws {
+    let scratch = try Scratch()
+    let writer = try TokenStoreWriter(path: scratch("tokens.h5"))
+    let ids: [Int32] = (0..<50).map { $0 * 1000 }
+    try writer.append(ids: ids, mask: Array(repeating: 1, count: 50))
+    try writer.finish()
+    var data = try scratch.read("tokens.h5")
+    data[try #require(data.range(of: ids.withUnsafeBytes { Data($0) })).lowerBound + 40] ^= 1
+    let store = try TokenStore(path: scratch.put("odd.h5", data))
+    let text = try message { _ = try store.conversation(0) }
+    #expect(text.contains("odd.h5: cannot read the dataset `input_ids`") && text.contains("the checksum is wrong"))
+    #expect(
+      try message { _ = try TokenStore(path: scratch.put("text.h5", "no")) }.contains("text.h5: cannot open it as"))
+  }
+
+  @Test func captureShardIsNotATokenStore() throws {
+    let scratch = try Scratch()
+    try SampleCapture.write(scratch("a.h5"), lengths: [2])
+    #expect(try message { _ = try TokenStore(path: scratch("a.h5")) }.contains("`format` is eagle-capture"))
+  }
+}

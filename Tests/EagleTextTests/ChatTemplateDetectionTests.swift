@@ -1,0 +1,51 @@
+import EagleText
+import Foundation
+import Testing
+
+@Suite struct ChatTemplateDetectionTests {
+  private static let chatML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+  private static let smolLM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+
+  private func detect(_ files: [String: String], name: String = "auto") throws -> ChatTemplate.Family {
+    try withTemporaryFolder { folder in
+      for (file, content) in files {
+        try Data(content.utf8).write(to: folder.appendingPathComponent(file))
+      }
+      let tokenizer = try SmallVocabulary().tokenizer()
+      return try ChatTemplate.detect(folder: folder.path, tokenizer: tokenizer, name: name).family
+    }
+  }
+
+  private func config(_ template: String) throws -> String {
+    String(decoding: try TokenizerFile.config(chatTemplate: template, bos: nil, eos: nil, pad: nil), as: UTF8.self)
+  }
+
+  @Test func theTemplateDecides() throws {
+    #expect(try detect(["tokenizer_config.json": config(Self.chatML)]) == .qwen3Instruct)
+    #expect(try detect(["tokenizer_config.json": config(Self.smolLM + Self.chatML)]) == .smollm2)
+    #expect(try detect(["chat_template.jinja": Self.chatML]) == .qwen3Instruct)
+    #expect(try detect(["tokenizer_config.json": "{}", "chat_template.jinja": Self.smolLM + Self.chatML]) == .smollm2)
+  }
+
+  @Test func ofSeveralTemplatesTheDefaultCounts() throws {
+    let list =
+      #"{"chat_template": [{"name": "tools", "template": "x"}, "#
+      + #"{"name": "default", "template": "<|im_start|><|im_end|>"}]}"#
+    #expect(try detect(["tokenizer_config.json": list]) == .qwen3Instruct)
+  }
+
+  @Test func aNameNeedsNoFile() throws {
+    #expect(try detect([:], name: "smollm2") == .smollm2)
+    #expect(try detect([:], name: "qwen3-instruct") == .qwen3Instruct)
+    let message = errorText { _ = try detect([:], name: "llama") }
+    #expect(message.contains("\"llama\", choose auto, qwen3-instruct, smollm2"))
+  }
+
+  @Test func otherTemplatesAreRefused() throws {
+    let message = errorText { _ = try detect(["tokenizer_config.json": config("[INST] {{ x }} [/INST]")]) }
+    #expect(message.contains("tokenizer_config.json: its chat template is not ChatML"))
+    #expect(errorText { _ = try detect([:]) }.contains("no chat_template"))
+    #expect(errorText { _ = try detect(["tokenizer_config.json": "{\"chat_te"]) }.contains("not valid JSON"))
+    #expect(errorText { _ = try detect(["tokenizer_config.json": "{\"chat_template\": 3}"]) }.contains("chat_template"))
+  }
+}

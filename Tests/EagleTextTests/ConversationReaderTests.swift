@@ -1,0 +1,171 @@
+import EagleText
+import Foundation
+import Testing
+
+@Suite struct ConversationReaderTests {
+  private func read(_ content: String, name: String = "data.jsonl") throws -> ([Conversation], ReadReport) {
+    try withTemporaryFile(content, name: name) { path in
+      var conversations: [Conversation] = []
+      let report = try ConversationReader.read(path: path) { conversations.append($0) }
+      return (conversations, report)
+    }
+  }
+
+  private func good(_ count: Int) -> String {
+    String(repeating: #"{"messages": [{"role": "user", "content": "q"}]}"# + "\n", count: count)
+  }
+
+  @Test func theThreeShapesComeToTheSame() throws {
+    let messages: [ChatMessage] = [
+      .init(role: .system, content: "s"), .init(role: .user, content: "q"), .init(role: .assistant, content: "é\n"),
+    ]
+    let roles =
+      #"[{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, "#
+      + #"{"role": "assistant", "content": "\u00e9\n"}]"#
+    let senders =
+      #"[{"from": "system", "value": "s"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "é\n"}]"#
+    let (conversations, report) = try read(
+      """
+      {"id": "a", "conversations": \(roles), "extra": {"x": [1]}}
+      {"id": 17, "conversations": \(senders)}
+
+      {"messages": \(roles)}
+      """)
+    #expect(conversations.map(\.messages) == [messages, messages, messages])
+    #expect(conversations.map(\.id) == ["a", "17", "data.jsonl:4"])
+    #expect(report.read == 3 && report.skippedCount == 0 && report.skipped.isEmpty)
+  }
+
+  @Test func lineEndsAndByteOrderMarksDoNotMatter() throws {
+    let line = #"{"messages": [{"role": "user", "content": "q"}]}"#
+    let (conversations, _) = try read("\u{FEFF}\(line)\r\n \t\r\n\(line)")
+    #expect(conversations.map(\.id) == ["data.jsonl:1", "data.jsonl:3"])
+  }
+
+  @Test func linesMayBeLongerThanOneRead() throws {
+    let long = String(repeating: "abc ", count: 700_000)
+    let line = #"{"messages": [{"role": "user", "content": "\#(long)"}]}"#
+    let (conversations, _) = try read(good(3) + line + "\n" + good(2) + line)
+    #expect(conversations.count == 7)
+    #expect(conversations[3].messages[0].content == long && conversations[6].messages[0].content == long)
+    #expect(conversations[6].id == "data.jsonl:7")
+  }
+
+  @Test func fewBadLinesAreSkippedAndReported() throws {
+    let content = good(150) + "{\"messages\": [{\"role\"\n" + good(150) + "7\n" + good(100)
+    let (conversations, report) = try read(content)
+    #expect(conversations.count == 400 && report.read == 400 && report.skippedCount == 2)
+    #expect(report.skipped.map(\.line) == [151, 302])
+    #expect(report.skipped[0].reason == "not valid JSON")
+  }
+
+  @Test(arguments: [
+    (#"{"id": "x"}"#, "neither \"conversations\" nor \"messages\""),
+    (#"{"messages": []}"#, "\"messages\" is empty"),
+    (#"{"messages": "text"}"#, "messages"),
+    (#"{"messages": [{"content": "q"}]}"#, "message 1 has neither"),
+    (
+      #"{"messages": [{"role": "user", "content": "q"}, {"role": "tool", "content": "r"}]}"#,
+      "message 2 has the unknown role \"tool\""
+    ),
+    (#"{"messages": [{"role": "user", "content": null}]}"#, "message 1 has no text"),
+    (#"{"messages": [{"role": "user", "content": [1]}]}"#, "content"),
+    (#"{"id": [1], "messages": [{"role": "user", "content": "q"}]}"#, "the id"),
+    ("[1, 2]", "expected"),
+  ])
+  func wrongShapesAreExplained(line: String, reason: String) throws {
+    let (_, report) = try read(good(60) + line + "\n" + good(60))
+    #expect(report.skippedCount == 1 && report.skipped.first?.line == 61)
+    #expect(report.skipped.first?.reason.contains(reason) == true, "\(report.skipped)")
+  }
+
+  @Test func moreThanOneInAHundredIsAnError() throws {
+    let content = good(50) + "broken\n" + good(20)
+    try withTemporaryFile(content) { path in
+      var read = 0
+      let message = errorText { try ConversationReader.read(path: path) { _ in read += 1 } }
+      #expect(message == "\(path): 1 of 71 lines cannot be used, more than 1 %; the first is line 51: not valid JSON")
+      #expect(read == 70)
+    }
+  }
+
+  @Test func aWrongFileStopsEarly() throws {
+    try withTemporaryFile(good(1) + String(repeating: "broken\n", count: 100_000)) { path in
+      let message = errorText { try ConversationReader.read(path: path) { _ in } }
+      #expect(message.contains("1000 of 1001 lines cannot be used") && message.contains("the first is line 2"))
+    }
+  }
+
+  @Test func onlyTheFirstReasonsAreKept() throws {
+    let (_, report) = try read(good(5000) + String(repeating: "broken\n", count: 20))
+    #expect(report.skippedCount == 20 && report.skipped.count == 8)
+  }
+
+  @Test func invalidUTF8IsASkippedLine() throws {
+    let report = try withTemporaryFile(good(200)) { path in
+      let line = Data(#"{"messages": [{"role": "user", "content": ""#.utf8) + Data([0xFF, 0xFE]) + Data("\"}]}\n".utf8)
+      let handle = try #require(FileHandle(forWritingAtPath: path))
+      try handle.seekToEnd()
+      try handle.write(contentsOf: line)
+      try handle.close()
+      return try ConversationReader.read(path: path) { _ in }
+    }
+    #expect(report.read == 200 && report.skipped.map(\.line) == [201])
+  }
+
+  @Test func whatTheCallerThrowsComesThrough() throws {
+    struct Stop: Error {}
+    try withTemporaryFile(good(3)) { path in
+      _ = #expect(throws: Stop.self) { try ConversationReader.read(path: path) { _ in throw Stop() } }
+    }
+  }
+
+  @Test func unreadablePathsAreNamed() throws {
+    let missing = errorText { try ConversationReader.read(path: "/nowhere/x.jsonl") { _ in } }
+    #expect(missing.hasPrefix("/nowhere/x.jsonl: "))
+    try withTemporaryFolder { folder in
+      #expect(errorText { try ConversationReader.read(path: folder.path) { _ in } }.hasPrefix(folder.path + ": "))
+    }
+    #expect(try read("").1.read == 0)
+  }
+}
+
+@Suite struct PromptReaderTests {
+  private func read(_ content: String) throws -> [Prompt] {
+    try withTemporaryFile(content) { try PromptReader.read(path: $0) }
+  }
+
+  @Test func everyShapeIsRead() throws {
+    let prompts = try read(
+      """
+      {"question_id": 81, "category": "writing", "turns": ["one", "two"]}
+      {"task_id": "HumanEval/0", "prompt": "def f():"}
+      {"question": "2 + 2?", "answer": "4"}
+
+      {"id": "m1", "problem": "x", "level": 5}
+      {"prompt": ["a", "b"]}
+      """)
+    #expect(
+      prompts == [
+        Prompt(id: "81", turns: ["one", "two"]), Prompt(id: "HumanEval/0", turns: ["def f():"]),
+        Prompt(id: "3", turns: ["2 + 2?"]), Prompt(id: "m1", turns: ["x"]), Prompt(id: "6", turns: ["a", "b"]),
+      ])
+  }
+
+  @Test(arguments: [
+    (#"{"text": "x"}"#, "none of"), (#"{"turns": []}"#, "\"turns\" is empty"), (#"{"turns": [1]}"#, "turns"),
+    (#"{"prompt": 3}"#, "prompt"), (#"{"prompt": "x", "id": {}}"#, "the id"), ("{", "not valid JSON"),
+    ("3", "expected"),
+  ])
+  func aWrongLineIsAnErrorWithItsNumber(line: String, reason: String) throws {
+    try withTemporaryFile("{\"prompt\": \"x\"}\n\n\(line)\n") { path in
+      let message = errorText { _ = try PromptReader.read(path: path) }
+      #expect(message.hasPrefix("\(path), line 3: ") && message.contains(reason), "\(message)")
+    }
+  }
+
+  @Test func anEmptyFileIsAnError() {
+    #expect(errorText { _ = try read("\n\n") }.contains("there is no prompt"))
+    #expect(errorText { _ = try PromptReader.read(path: "/nowhere/p.jsonl") }.hasPrefix("/nowhere/p.jsonl: "))
+  }
+}

@@ -1,0 +1,30 @@
+import EagleText
+import Testing
+
+@Suite struct PatternTests {
+  private func firstMatch(_ pattern: String, _ text: String, from start: Int = 0) throws -> Range<Int>? {
+    let pattern = try CompiledPattern(pattern)
+    return Array(text.utf8).withUnsafeBufferPointer { bytes in
+      PatternMatcher().firstMatch(of: pattern, in: bytes, from: start)
+    }
+  }
+
+  @Test func matchesAreByteRanges() throws {
+    #expect(try firstMatch(#"\p{L}+"#, "12 你好!") == 3..<9)
+    #expect(try firstMatch("b", "abcb", from: 2) == 3..<4)
+    #expect(try firstMatch("x", "abc") == nil)
+    #expect(try firstMatch("x*", "") == 0..<0)
+  }
+
+  @Test func mistakesAreExplained() {
+    let message = errorText { _ = try CompiledPattern("a(b") }
+    #expect(message == "the pattern a(b does not compile: missing closing parenthesis at byte 3")
+  }
+
+  /// The JIT's stack is bounded; a match that needs more than it has is made all the same.
+  @Test func longMatchesDoNotFail() throws {
+    let text = String(repeating: "ab", count: 500_000)
+    #expect(try firstMatch("(?:a(?:b|c))+", text) == 0..<1_000_000)
+    #expect(try firstMatch("(?:(a)(b)|(c))+$", text) == 0..<1_000_000)
+  }
+}

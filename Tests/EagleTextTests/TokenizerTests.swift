@@ -1,0 +1,132 @@
+import EagleText
+import Foundation
+import Testing
+
+@Suite struct TokenizerTests {
+  @Test func mergesGoByRankAndThenFromTheLeft() throws {
+    let tokenizer = try SmallVocabulary(merges: [("a", "b"), ("a", "a"), ("aa", "b")]).tokenizer()
+    let (a, b, ab, aa) = (Int32(97), Int32(98), Int32(256), Int32(257))
+    #expect(tokenizer.encode("ab") == [ab])
+    #expect(tokenizer.encode("aab") == [a, ab], "a+b has the lower rank")
+    #expect(tokenizer.encode("aaa") == [aa, a], "of two equal merges the leftmost goes first")
+    #expect(tokenizer.encode("bbb") == [b, b, b])
+    #expect(tokenizer.encode("").isEmpty)
+  }
+
+  @Test func wordsAreCutBeforeMerging() throws {
+    let small = SmallVocabulary()
+    let tokenizer = try small.tokenizer()
+    #expect(tokenizer.encode("hello world") == [259, 260] + Array("orld".utf8).map(Int32.init))
+    #expect(tokenizer.decode([259, 260], skipSpecial: false) == "hello w")
+    #expect(tokenizer.vocabularySize == small.tokens.count)
+  }
+
+  @Test func aVeryLongWordTakesNoQuadraticTime() throws {
+    let tokenizer = try SmallVocabulary(merges: [("a", "a"), ("aa", "aa")]).tokenizer()
+    let ids = tokenizer.encode(String(repeating: "a", count: 1_000_003))
+    #expect(ids.count == 250_002)
+    #expect(ids.dropLast(2).allSatisfy { $0 == 257 })
+    #expect(ids.suffix(2) == [256, 97])
+  }
+
+  @Test func addedTokensAreFoundInTextUnlessItIsOrdinary() throws {
+    let small = SmallVocabulary()
+    let tokenizer = try small.tokenizer()
+    let (first, text) = (small.firstControl, "x<|im_start|>y<think><|im_end|>")
+    #expect(tokenizer.encode(text) == [120, first + 1, 121, first + 3, first + 2])
+    #expect(tokenizer.encodeOrdinary(text) == Array(text.utf8).map(Int32.init))
+    #expect(tokenizer.decode(tokenizer.encodeOrdinary(text), skipSpecial: true) == text)
+  }
+
+  @Test func specialTokensCanBeLeftOutOfText() throws {
+    let small = SmallVocabulary()
+    let tokenizer = try small.tokenizer()
+    let ids = tokenizer.encode("a<|im_end|>b<think>")
+    #expect(tokenizer.decode(ids, skipSpecial: true) == "ab<think>")
+    #expect(tokenizer.decode(ids, skipSpecial: false) == "a<|im_end|>b<think>")
+    #expect(tokenizer.isSpecial(small.firstControl) && !tokenizer.isSpecial(small.firstControl + 3))
+    #expect(!tokenizer.isSpecial(97) && !tokenizer.isSpecial(-1))
+  }
+
+  @Test func tokensAreLookedUpAsTheFileWritesThem() throws {
+    let small = SmallVocabulary()
+    let tokenizer = try small.tokenizer()
+    #expect(tokenizer.id(of: "Ġw") == 260 && tokenizer.bytes(of: 260) == [0x20, 0x77])
+    #expect(tokenizer.id(of: "<|im_end|>") == small.firstControl + 2)
+    #expect(tokenizer.id(of: " w") == nil && tokenizer.id(of: "nothing") == nil)
+    #expect(tokenizer.bytes(of: 0xFF) == [0xFF] && tokenizer.bytes(of: -1) == nil)
+    #expect(tokenizer.bytes(of: Int32(tokenizer.vocabularySize)) == nil)
+  }
+
+  @Test func canonicallyEquivalentTextsStayDifferent() throws {
+    let tokenizer = try SmallVocabulary().tokenizer()
+    #expect(tokenizer.encode("e\u{301}") == [0x65, 0xCC, 0x81], "a letter and a combining accent")
+    #expect(tokenizer.encode("\u{E9}") == [0xC3, 0xA9], "the composed letter")
+  }
+
+  @Test func invalidBytesDecodeToReplacementCharacters() throws {
+    let tokenizer = try SmallVocabulary().tokenizer()
+    #expect(tokenizer.decode([0xE4, 0xBD, 0xA0], skipSpecial: false) == "你")
+    #expect(tokenizer.decode([0xE4, 0xBD, 97, 0xFF, 0xFF], skipSpecial: false) == "\u{FFFD}a\u{FFFD}\u{FFFD}")
+    #expect(tokenizer.decode([97, 99_999, -5, 98], skipSpecial: false) == "ab")
+  }
+
+  @Test func manyThreadsMayEncodeAtOnce() async throws {
+    let tokenizer = try SmallVocabulary().tokenizer()
+    let text = String(repeating: "hello world, well well 123\n\n", count: 200)
+    let expected = tokenizer.encode(text)
+    await withTaskGroup(of: [Int32].self) { group in
+      for _ in 0..<8 { group.addTask { tokenizer.encode(text) } }
+      for await ids in group { #expect(ids == expected) }
+    }
+  }
+
+  @Test func aFullWordCacheChangesNothing() throws {
+    let tokenizer = try SmallVocabulary().tokenizer()
+    let words = (0..<70_000).map { "hello\($0)" }.joined(separator: " ")
+    #expect(tokenizer.decode(tokenizer.encode(words), skipSpecial: false) == words)
+    #expect(tokenizer.encode("hello1") == [259, 49])
+  }
+}
+
+@Suite struct StreamingDecoderTests {
+  @Test func charactersAreNeverSplit() throws {
+    let tokenizer = try SmallVocabulary().tokenizer()
+    var decoder = tokenizer.makeStreamingDecoder(skipSpecial: false)
+    let pieces = Array("a你👍".utf8).map { decoder.append(Int32($0)) }
+    #expect(pieces == ["a", "", "", "你", "", "", "", "👍"])
+    #expect(decoder.finish().isEmpty)
+  }
+
+  @Test func aHalfCharacterAtTheEndIsReplaced() throws {
+    var decoder = try SmallVocabulary().tokenizer().makeStreamingDecoder(skipSpecial: false)
+    #expect(decoder.append(0xE4).isEmpty && decoder.append(0xBD).isEmpty)
+    #expect(decoder.finish() == "\u{FFFD}")
+    #expect(decoder.finish().isEmpty)
+  }
+
+  /// Runs of three bytes that are telling in UTF-8: all pieces together are what decoding at once gives.
+  @Test func piecesTogetherAreTheWholeText() throws {
+    let tokenizer = try SmallVocabulary().tokenizer()
+    let telling: [Int32] = [
+      0x41, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5,
+    ]
+    for first in telling {
+      for second in telling {
+        for third in telling {
+          for ids in [[first, second, third], [first, second, third, 0x80, 0x42]] {
+            var decoder = tokenizer.makeStreamingDecoder(skipSpecial: false)
+            let streamed = ids.map { decoder.append($0) }.joined() + decoder.finish()
+            #expect(streamed.unicodeScalars.elementsEqual(tokenizer.decode(ids, skipSpecial: false).unicodeScalars))
+          }
+        }
+      }
+    }
+  }
+
+  @Test func specialTokensAreLeftOut() throws {
+    let small = SmallVocabulary()
+    var decoder = try small.tokenizer().makeStreamingDecoder(skipSpecial: true)
+    #expect(decoder.append(97) + decoder.append(small.firstControl + 2) + decoder.append(98) == "ab")
+  }
+}
