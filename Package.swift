@@ -34,7 +34,8 @@ let package = Package(
     .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .systemLibrary(name: "CHDF5", pkgConfig: "hdf5", providers: [.apt(["libhdf5-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
-    .target(name: "CEagleKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
+    .target(
+      name: "CEagleKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
 
     .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS"]),
     .target(name: "EagleAutograd", dependencies: ["EagleTensor", "CEagleKernels"]),
@@ -71,13 +72,15 @@ let package = Package(
     .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor"]),
     .testTarget(name: "EagleAutogradTests", dependencies: ["EagleAutograd"]),
     .testTarget(name: "EagleTextTests", dependencies: ["EagleText"]),
-    .testTarget(name: "EagleStorageTests", dependencies: ["EagleStorage"]),
+    .testTarget(name: "EagleStorageTests", dependencies: ["EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleClusterTests", dependencies: ["EagleCluster"]),
-    .testTarget(name: "EagleModelsTests", dependencies: ["EagleModels"]),
-    .testTarget(name: "EagleDecodingTests", dependencies: ["EagleDecoding"]),
-    .testTarget(name: "EagleTrainingTests", dependencies: ["EagleTraining"]),
+    .testTarget(name: "EagleModelsTests", dependencies: ["EagleModels", "EagleStorage", "EagleTensor"]),
+    .testTarget(name: "EagleDecodingTests", dependencies: ["EagleDecoding", "EagleModels", "EagleTensor"]),
+    .testTarget(
+      name: "EagleTrainingTests",
+      dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
-    .testTarget(name: "CommandTests", dependencies: ["EagleStorage", "EagleText"]),
+    .testTarget(name: "CommandTests", dependencies: ["EagleStorage", "EagleTensor", "EagleText"]),
   ],
   swiftLanguageModes: [.v6]
 )

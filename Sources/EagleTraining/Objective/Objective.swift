@@ -12,6 +12,13 @@ public struct StepSums: Sendable, Equatable {
   public var hits = 0.0
   public var overlap = 0.0
 
+  public init(rows: Double = 0, loss: Double = 0, hits: Double = 0, overlap: Double = 0) {
+    self.rows = rows
+    self.loss = loss
+    self.hits = hits
+    self.overlap = overlap
+  }
+
   static func + (a: StepSums, b: StepSums) -> StepSums {
     StepSums(rows: a.rows + b.rows, loss: a.loss + b.loss, hits: a.hits + b.hits, overlap: a.overlap + b.overlap)
   }

@@ -1,0 +1,101 @@
+import EagleDecoding
+import EagleModels
+import EagleTensor
+import Foundation
+import Testing
+
+/// A random tiny model with the greedy ids that transformers gives.
+private func fixture(_ name: String) throws -> (model: TargetModel, ids: [Int32], greedy: [Int32]) {
+  struct Expected: Decodable { let ids, greedy: [Int32] }
+  let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  let folder = tests.appendingPathComponent("Fixtures/\(name)")
+  let expected = try JSONDecoder().decode(
+    Expected.self, from: Data(contentsOf: folder.appendingPathComponent("expected.json")))
+  return (try TargetModel(folder: folder.path), expected.ids, expected.greedy)
+}
+
+private func draft(of model: TargetModel, size: Int, seed: UInt64, deviation: Float = 1) -> DraftModel {
+  var config = DraftConfig()
+  config.vocabularySize = size
+  let counts = [Int](repeating: 1, count: model.shape.vocabularySize)
+  let random = DraftModel.random(
+    shape: DraftShape(of: model.shape, config, captureLayers: [0, 1, 2]),
+    vocabulary: .mostFrequent(counts: counts, size: size, always: []), seed: seed)
+  for parameter in random.parameters where parameter.variable.shape.count == 2 {
+    for i in 0..<parameter.variable.value.count { parameter.variable.value.floats[i] *= 10 * deviation }
+  }
+  return random.rounded()
+}
+
+@Suite struct GeneratorTests {
+  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func plainDecodingAgreesWithTransformers(name: String) throws {
+    let (model, ids, greedy) = try fixture(name)
+    let options = DecodingOptions(maxNewTokens: greedy.count, stopIDs: [])
+    let generation = try Generator(target: model).generate(ids, options)
+    #expect(generation.ids == greedy)
+    #expect(generation.statistics.acceptanceLength == 1)
+    #expect(generation.statistics.targetPasses == greedy.count - 1)
+  }
+
+  /// Whatever the draft proposes, the text is that of plain decoding.
+  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func speculativeTextIsThePlainText(name: String) throws {
+    let (model, ids, _) = try fixture(name)
+    for seed in 0..<12 as Range<UInt64> {
+      let prompt = ids.map { ($0 + Int32(seed) * 7) % Int32(model.shape.vocabularySize) }
+      let plain = try Generator(target: model).generate(prompt, DecodingOptions(maxNewTokens: 40, stopIDs: []))
+      for length in [1, 3, 6] {
+        let head = draft(of: model, size: seed % 2 == 0 ? 64 : 20, seed: seed)
+        var options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
+        options.draftLength = length
+        let speculative = try Generator(target: model, draft: head).generate(prompt, options)
+        #expect(speculative.ids == plain.ids, "\(name), seed \(seed), draft length \(length)")
+        let counts = speculative.statistics
+        #expect(counts.decodedTokens == 39 && counts.acceptanceLength >= 1)
+        #expect(counts.accepted.reduce(0, +) + counts.targetPasses == counts.decodedTokens)
+      }
+    }
+  }
+
+  @Test func aStopIDEndsTheTextInsideARound() throws {
+    let (model, ids, greedy) = try fixture("tiny-llama")
+    let stop = greedy[5]
+    let end = greedy.firstIndex(of: stop)!
+    for head in [nil, draft(of: model, size: 64, seed: 3)] {
+      let generation = try Generator(target: model, draft: head).generate(
+        ids, DecodingOptions(maxNewTokens: 40, stopIDs: [stop]))
+      #expect(generation.ids == Array(greedy[...end]))
+    }
+  }
+
+  @Test func tokensStreamAndCanBeStopped() throws {
+    let (model, ids, greedy) = try fixture("tiny-llama")
+    nonisolated(unsafe) var streamed: [Int32] = []
+    let generation = try Generator(target: model).generate(ids, DecodingOptions(maxNewTokens: 12, stopIDs: [])) {
+      streamed += $0
+      return streamed.count < 4
+    }
+    #expect(streamed == Array(greedy.prefix(4)) && generation.ids == streamed)
+  }
+
+  @Test func batchesGiveTheSameTexts() throws {
+    let (model, ids, _) = try fixture("tiny-qwen3")
+    let prompts = (0..<7).map { Array(ids.prefix(3 + $0)) }
+    let options = DecodingOptions(maxNewTokens: 15, stopIDs: [11])
+    var answers = [[Int32]](repeating: [], count: prompts.count)
+    try BatchGenerator(target: model, width: 3).generate(prompts, options) { answers[$0] = $1 }
+    for (prompt, answer) in zip(prompts, answers) {
+      #expect(try Generator(target: model).generate(prompt, options).ids == answer)
+    }
+  }
+
+  @Test func impossibleRequestsAreRefused() throws {
+    let (model, ids, _) = try fixture("tiny-llama")
+    let generator = Generator(target: model)
+    let tooLong = DecodingOptions(maxNewTokens: model.shape.maxPositions, stopIDs: [])
+    let error = #expect(throws: EagleDecoding.DecodingError.self) { try generator.generate(ids, tooLong) }
+    #expect(error?.description.contains("positions") == true)
+    let few = DecodingOptions(maxNewTokens: 1, stopIDs: [])
+    #expect(throws: EagleDecoding.DecodingError.self) { try generator.generate([], few) }
+    #expect(throws: EagleDecoding.DecodingError.self) { try generator.generate([9999], few) }
+  }
+}

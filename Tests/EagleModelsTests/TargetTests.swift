@@ -1,0 +1,119 @@
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+import Testing
+
+@Suite struct TargetTests {
+  private func relativeError(_ values: [Float], _ reference: [Double]) -> Double {
+    let difference = zip(values, reference).reduce(0.0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }
+    return (difference / reference.reduce(0.0) { $0 + $1 * $1 }).squareRoot()
+  }
+
+  /// Columns of one captured layer.
+  private func layer(_ aux: Tensor, _ slot: Int, hidden: Int) -> [Float] {
+    (0..<aux.rows).flatMap { row in
+      (0..<hidden).map { aux.values[row * aux.columns + slot * hidden + $0] }
+    }
+  }
+
+  @Test(arguments: TinyModel.names) func statesAndLogitsAgreeWithTransformers(name: String) throws {
+    let expected = try TinyModel.load(name)
+    let model = try TargetModel(folder: TinyModel.folder(name))
+    for products in [Products.fp32, .invariant] {
+      let states = model.forward(
+        expected.ids, segments: [Segment(rows: 0..<expected.ids.count)], captureLayers: expected.layers, products)
+      // because: float32 on both sides, four layers
+      for slot in 0..<3 {
+        let values = layer(states.auxHidden!, slot, hidden: model.shape.hiddenSize)
+        #expect(relativeError(values, expected.hidden_states[slot].flatMap { $0 }) < 1e-5)
+      }
+      #expect(relativeError(states.lastHidden.values, expected.final_norm.flatMap { $0 }) < 1e-5)
+      let logits = model.logits(Rows.gather(states.lastHidden, expected.logits_rows.map(Int32.init)), products)
+      #expect(relativeError(logits.values, expected.logits.flatMap { $0 }) < 1e-5)
+    }
+  }
+
+  /// The same rows in one pass, in pieces through a cache, and beside another sequence.
+  @Test(arguments: TinyModel.names) func cachesAndPackingDoNotChangeStates(name: String) throws {
+    let ids = try TinyModel.load(name).ids
+    let model = try TargetModel(folder: TinyModel.folder(name))
+    let whole = model.forward(
+      ids, segments: [Segment(rows: 0..<12)], captureLayers: [], .invariant).lastHidden.values
+    let cache = model.makeCache(capacity: 2)
+    var pieces: [Float] = []
+    for piece in [0..<5, 5..<6, 6..<12] {
+      pieces += model.forward(
+        Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], .invariant
+      ).lastHidden.values
+    }
+    #expect(pieces == whole)
+    let packed = model.forward(
+      [7, 8, 9] + ids, segments: [Segment(rows: 0..<3), Segment(rows: 3..<15)], captureLayers: [], .invariant)
+    #expect(packed.lastHidden.slice(3..<15).values == whole)
+  }
+
+  @Test func droppedRowsLeaveNoTrace() throws {
+    let model = try TargetModel(folder: TinyModel.folder("tiny-llama"))
+    func last(_ cache: KVCache, _ ids: [Int32]) -> [Float] {
+      let states = model.forward(
+        ids, segments: [Segment(rows: 0..<ids.count, cache: cache)], captureLayers: [], .invariant)
+      return states.lastHidden.slice(ids.count - 1..<ids.count).values
+    }
+    let (straight, detour) = (model.makeCache(), model.makeCache())
+    _ = last(straight, [5, 6, 7])
+    _ = last(detour, [5, 6, 7, 40, 41])
+    detour.truncate(to: 3)
+    #expect(last(straight, [8]) == last(detour, [8]))
+  }
+
+  @Test(arguments: [
+    ("rope_scaling", ["rope_type": "yarn", "factor": 4.0] as [String: any Sendable] as any Sendable, "rope scaling"),
+    ("sliding_window", 64, "sliding"), ("num_experts", 8, "experts"),
+    ("quantization_config", ["bits": 4], "quantised"), ("hidden_act", "gelu", "activation"),
+    ("mlp_bias", true, "biases"), ("model_type", "gemma", "model_type"),
+  ])
+  func whatIsNotComputedIsRefusedByName(key: String, value: any Sendable, word: String) throws {
+    let scratch = try ModelScratch()
+    let folder = try scratch.copy(of: "tiny-llama") { $0[key] = value }
+    let error = #expect(throws: ModelError.self) { try TargetModel(folder: folder) }
+    #expect(error?.description.contains(word) == true && error?.path.hasSuffix("config.json") == true)
+  }
+
+  @Test func weightsThatDoNotFitTheConfigAreNamed() throws {
+    let scratch = try ModelScratch()
+    let folder = try scratch.copy(of: "tiny-llama") { $0["intermediate_size"] = 56 }
+    let error = #expect(throws: ModelError.self) { try TargetModel(folder: folder) }
+    #expect(error?.description.contains("mlp.gate_proj.weight") == true)
+    #expect(throws: ModelError.self) { try TargetModel(folder: "\(scratch.path)/nowhere") }
+  }
+
+  @Test func shardedWeightsLoadLikeOneFile() throws {
+    let scratch = try ModelScratch()
+    let folder = try scratch.copy(of: "tiny-llama") { _ in }
+    let source = try SafetensorsFile(path: "\(folder)/model.safetensors")
+    let halves = [Array(source.names.prefix(10)), Array(source.names.dropFirst(10))]
+    var map: [String: String] = [:]
+    for (index, names) in halves.enumerated() {
+      let file = "model-0000\(index + 1)-of-00002.safetensors"
+      try SafetensorsWriter.write(path: "\(folder)/\(file)", tensors: try names.map { ($0, try source.tensor($0)) })
+      for name in names { map[name] = file }
+    }
+    try JSONSerialization.data(withJSONObject: ["weight_map": map])
+      .write(to: URL(fileURLWithPath: "\(folder)/model.safetensors.index.json"))
+    try FileManager.default.removeItem(atPath: "\(folder)/model.safetensors")
+    func states(_ folder: String) throws -> [Float] {
+      try TargetModel(folder: folder).forward(
+        [1, 2, 3], segments: [Segment(rows: 0..<3)], captureLayers: [], .fp32).lastHidden.values
+    }
+    #expect(try states(folder) == states(TinyModel.folder("tiny-llama")))
+  }
+
+  @Test func captureLayersMustFit() throws {
+    let shape = try TargetShape(folder: TinyModel.folder("tiny-llama"))
+    try shape.validate(captureLayers: [0, 1, 3], path: "recipe")
+    for layers in [[0, 1], [1, 1, 2], [0, 2, 1], [0, 1, 4]] {
+      #expect(throws: ModelError.self) { try shape.validate(captureLayers: layers, path: "recipe") }
+    }
+  }
+}

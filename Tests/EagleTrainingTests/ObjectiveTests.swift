@@ -1,0 +1,99 @@
+import EagleModels
+import EagleTensor
+import EagleTraining
+import Testing
+
+@Suite struct ObjectiveTests {
+  private let fixture: DraftStepFixture
+
+  init() throws { fixture = try .load() }
+
+  private func objective(_ draft: DraftModel) -> Objective {
+    Objective(
+      draft: draft, embedding: fixture.embedding,
+      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, products: .fp32),
+      steps: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, products: .fp32)
+  }
+
+  /// Norm of the difference over the norm of the reference.
+  private func relativeError(_ values: [Float], _ reference: [Double]) -> Double {
+    let difference = zip(values, reference).reduce(0.0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }
+    let norm = reference.reduce(0.0) { $0 + $1 * $1 }
+    return (difference / max(norm, 1e-30)).squareRoot()
+  }
+
+  @Test func lossMetricsAndGradientsAgreeWithPyTorch() {
+    let draft = fixture.draft()
+    let sums = objective(draft).run(fixture.conversations(), globalRows: fixture.outputs.rows, recording: true)
+    let weights = (0..<sums.count).map { k in (0..<k).reduce(1.0) { value, _ in value * fixture.config.step_decay } }
+    let metrics = ObjectiveMetrics(sums, weights: weights)
+    // because: float32 against float64, sums of tens of rows
+    #expect(abs(metrics.loss - fixture.outputs.loss) < 1e-5 * fixture.outputs.loss)
+    #expect(sums.map(\.rows) == fixture.outputs.rows)
+    for k in sums.indices {
+      #expect(abs(sums[k].loss / sums[k].rows - fixture.outputs.loss_per_step[k]) < 1e-5)
+      #expect(abs(metrics.accuracy[k] - fixture.outputs.accuracy[k]) < 1e-9)
+      #expect(abs(metrics.acceptance[k] - fixture.outputs.acceptance[k]) < 1e-5)
+    }
+    #expect(abs(metrics.simulatedAcceptanceLength - fixture.outputs.simulated_acceptance_length) < 1e-9)
+    for parameter in draft.parameters {
+      let error = relativeError(parameter.variable.gradient!.values, fixture.outputs.gradients[parameter.name]!)
+      #expect(error < 1e-4, "\(parameter.name)")
+    }
+  }
+
+  @Test func optimiserStepsAgreeWithPyTorch() {
+    var config = TrainConfig()
+    config.learningRate = fixture.config.lr
+    config.clipNorm = fixture.config.max_grad_norm
+    config.weightDecay = fixture.config.weight_decay
+    let optimizer = AdamW(fixture.draft(), config: config)
+    for step in 1...fixture.config.optimizer_steps {
+      optimizer.clearGradients()
+      let sums = objective(optimizer.draft).run(
+        fixture.conversations(), globalRows: fixture.outputs.rows, recording: true)
+      let norm = optimizer.gradientNorm()
+      #expect(abs(norm - fixture.after_optimizer.gradient_norms[step - 1]) < 1e-4 * norm)
+      #expect(sums[0].rows == fixture.outputs.rows[0])
+      optimizer.apply(step: step, learningRate: config.learningRate, norm: norm)
+    }
+    for parameter in optimizer.draft.parameters {
+      let error = relativeError(parameter.variable.value.values, fixture.after_optimizer.weights[parameter.name]!)
+      // because: AdamW's first steps divide a gradient by its own size, which magnifies errors of tiny gradients
+      #expect(error < 1e-4, "\(parameter.name)")
+    }
+  }
+
+  /// The gradient of a batch does not depend on how it is cut.
+  @Test func partsAddUpToTheWhole() {
+    let (whole, parts) = (fixture.draft(), fixture.draft())
+    let conversations = fixture.conversations()
+    let rows = fixture.outputs.rows
+    _ = objective(whole).run(conversations, globalRows: rows, recording: true)
+    for conversation in conversations { _ = objective(parts).run([conversation], globalRows: rows, recording: true) }
+    for (a, b) in zip(whole.parameters, parts.parameters) {
+      let reference = a.variable.gradient!.values.map(Double.init)
+      #expect(relativeError(b.variable.gradient!.values, reference) < 1e-5, "\(a.name)")
+    }
+  }
+
+  @Test func conversationsWithoutTrainedRowsCountNothing() {
+    let conversation = fixture.conversations()[0]
+    let draft = fixture.draft()
+    let silent = objective(draft).run(
+      [
+        .init(
+          ids: conversation.ids, lossMask: conversation.lossMask.map { _ in 0 }, auxHidden: conversation.auxHidden,
+          lastHidden: conversation.lastHidden, teacherArgmax: nil, teacherLogSum: nil)
+      ], globalRows: [1, 1, 1], recording: true)
+    #expect(silent.allSatisfy { $0 == StepSums() })
+    #expect(draft.parameters.allSatisfy { $0.variable.gradient == nil })
+  }
+
+  @Test func trainedRowsOfTheFixtureAgree() {
+    for (index, conversation) in fixture.conversations().enumerated() {
+      let rows = TrainedRows(mask: conversation.lossMask, steps: fixture.config.ttt_length)
+      for k in 0..<fixture.config.ttt_length { #expect(rows.rows(step: k) == fixture.outputs.trained_rows[k][index]) }
+    }
+  }
+}
