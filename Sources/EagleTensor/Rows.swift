@@ -34,12 +34,14 @@ public enum Rows {
 extension Tensor {
   /// Index of the largest value of each row; the first one of equals.
   public func argmax() -> [Int] {
-    let result = Tensor([rows], dtype: .int64)
-    let indices = result.buffer(Int64.self)
-    Parallel.forEachRange(rows, grain: 1) { range in
-      for row in range { indices[row] = eagle_argmax(floats + row * columns, Int64(columns)) }
+    var result = [Int](repeating: 0, count: rows)
+    result.withUnsafeMutableBufferPointer { result in
+      let result = result
+      Parallel.forEachRange(rows, grain: 1) { range in
+        for row in range { result[row] = Int(eagle_argmax(floats + row * columns, Int64(columns))) }
+      }
     }
-    return indices.map(Int.init)
+    return result
   }
 }
 

@@ -12,6 +12,10 @@ struct Import: ParsableCommand {
   var output: String
 
   func run() throws {
-    try GGUFImport.run(gguf: model, output: output) { FileHandle.standardError.write(Data("\($0)\n".utf8)) }
+    let progress = TerminalProgress()
+    try GGUFImport.run(gguf: model, output: output) { line in
+      // One line for each of hundreds of tensors is for a terminal's changing line only.
+      if line.hasPrefix("weights ") { progress.show(passing: line) } else { progress.say(line) }
+    }
   }
 }

@@ -36,6 +36,14 @@ final class TerminalProgress: ProgressSink {
     write(line + "\n")
   }
 
+  /// A line that the next one may replace: shown on a terminal always, elsewhere only now and then.
+  func show(passing line: String) {
+    let now = clock.now
+    if let lastShown, lastShown.duration(to: now) < interval { return }
+    lastShown = now
+    show(line)
+  }
+
   private func begin(_ name: String) {
     guard name != stage else { return }
     stage = name

@@ -27,13 +27,16 @@ struct SampleCapture {
     try writer.append(
       ids: ids(rows, seed: seed), mask: ids(rows, seed: seed).map { UInt8($0 % 2) },
       auxHidden: states(rows, 3 * width, seed: seed), lastHidden: states(rows, width, seed: seed + 50),
-      teacherArgmax: ids(rows, seed: seed + 1))
+      teacherArgmax: ids(rows, seed: seed + 1), teacherLogSum: logSums(rows, seed: seed))
   }
+
+  static func logSums(_ rows: Int, seed: Int) -> [Float] { ids(rows, seed: seed + 2).map { Float($0) / 8 } }
 
   static func expect(_ read: CapturedConversation, rows: Int, seed: Int, width: Int = 8) {
     #expect(read.ids == ids(rows, seed: seed))
     #expect(read.lossMask == ids(rows, seed: seed).map { UInt8($0 % 2) })
     #expect(read.teacherArgmax == ids(rows, seed: seed + 1))
+    #expect(read.teacherLogSum == logSums(rows, seed: seed))
     #expect(read.auxHidden.shape == [rows, 3 * width] && read.auxHidden.dtype == .bfloat16)
     #expect(bytes(read.auxHidden) == bytes(states(rows, 3 * width, seed: seed)))
     #expect(bytes(read.lastHidden) == bytes(states(rows, width, seed: seed + 50)))

@@ -35,7 +35,8 @@ import Testing
       #expect(abs(metrics.accuracy[k] - fixture.outputs.accuracy[k]) < 1e-9)
       #expect(abs(metrics.acceptance[k] - fixture.outputs.acceptance[k]) < 1e-5)
     }
-    #expect(abs(metrics.simulatedAcceptanceLength - fixture.outputs.simulated_acceptance_length) < 1e-9)
+    // because: the fixture has nine significant digits
+    #expect(abs(metrics.simulatedAcceptanceLength - fixture.outputs.simulated_acceptance_length) < 1e-8)
     for parameter in draft.parameters {
       let error = relativeError(parameter.variable.gradient!.values, fixture.outputs.gradients[parameter.name]!)
       #expect(error < 1e-4, "\(parameter.name)")

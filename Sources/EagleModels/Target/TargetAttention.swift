@@ -12,8 +12,7 @@ struct TargetAttention {
     }
     let out = Tensor(q.shape)
     for segment in segments {
-      let part = attended(segment, q, k, v)
-      (out.floats + segment.rows.lowerBound * q.columns).update(from: part.floats, count: part.count)
+      Elementwise.copy(attended(segment, q, k, v), into: out.slice(segment.rows))
     }
     return out
   }

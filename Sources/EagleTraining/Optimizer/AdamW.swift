@@ -54,14 +54,16 @@ public final class AdamW {
   public func gradientNorm() -> Double {
     let piece = 1 << 16
     let count = gradients.count
-    let sums = Tensor([(count + piece - 1) / piece], dtype: .int64)
-    let bits = sums.buffer(Double.self)
-    Parallel.forEachRange(bits.count, grain: 1, dynamic: true) { range in
-      for i in range {
-        bits[i] = eagle_sum_of_squares(gradients.floats + i * piece, Int64(min(piece, count - i * piece)))
+    var sums = [Double](repeating: 0, count: (count + piece - 1) / piece)
+    sums.withUnsafeMutableBufferPointer { sums in
+      let sums = sums
+      Parallel.forEachRange(sums.count, grain: 1, dynamic: true) { range in
+        for i in range {
+          sums[i] = eagle_sum_of_squares(gradients.floats + i * piece, Int64(min(piece, count - i * piece)))
+        }
       }
     }
-    return bits.reduce(0, +).squareRoot()
+    return sums.reduce(0, +).squareRoot()
   }
 
   /// One step with the gradients that are there, scaled down to the clip norm.

@@ -1,0 +1,111 @@
+import EagleStorage
+import Foundation
+import Testing
+
+/// One clear error, status 1 (64 for wrong usage), and nothing half-written.
+@Suite(.serialized) struct BadInputTests {
+  private func fails(
+    _ world: TinyWorld, _ arguments: [String], saying words: String..., program: String = "eagle-train",
+    location: SourceLocation = #_sourceLocation
+  ) throws {
+    let outcome = try Command.run(program, arguments, in: world.path)
+    #expect(outcome.status == 1, "\(outcome.errors)", sourceLocation: location)
+    let line = outcome.errors.split(separator: "\n").first { $0.contains("Error:") } ?? ""
+    for word in words { #expect(line.contains(word), "\(outcome.errors)", sourceLocation: location) }
+  }
+
+  @Test func recipes() throws {
+    let world = try TinyWorld()
+    try fails(world, ["prepare", "nothing.yaml"], saying: "nothing.yaml")
+    try fails(world, ["prepare", "recipe.yaml", "--set", "train.epoch=3"], saying: "train.epoch", "train.epochs")
+    try fails(world, ["prepare", "recipe.yaml", "--set", "train.clip_norm=-1"], saying: "clip_norm")
+    #expect(!FileManager.default.fileExists(atPath: world("out")))
+  }
+
+  @Test func data() throws {
+    let world = try TinyWorld()
+    try fails(world, ["prepare", "recipe.yaml", "--set", "data.train=[missing.jsonl]"], saying: "missing.jsonl")
+    try world.put("broken.jsonl", "{\"id\": \"a\"\n" + String(decoding: try world.read("data.jsonl"), as: UTF8.self))
+    try fails(world, ["prepare", "recipe.yaml", "--set", "data.train=[broken.jsonl]"], saying: "broken.jsonl", "1 %")
+    try world.put("silent.jsonl", #"{"id": "x", "conversations": [{"role": "user", "content": "hello"}]}"# + "\n")
+    try fails(world, ["prepare", "recipe.yaml", "--set", "data.train=[silent.jsonl]"], saying: "no conversation")
+    #expect(!FileManager.default.fileExists(atPath: world("out/prepared")))
+  }
+
+  @Test func targets() throws {
+    let world = try TinyWorld()
+    let weights = try world.read("target/model.safetensors")
+    try weights.prefix(weights.count / 2).write(to: URL(fileURLWithPath: world("target/model.safetensors")))
+    try fails(world, ["capture", "recipe.yaml"], saying: "model.safetensors")
+    try weights.write(to: URL(fileURLWithPath: world("target/model.safetensors")))
+    let config = String(decoding: try world.read("target/config.json"), as: UTF8.self)
+    try world.put("target/config.json", config.replacingOccurrences(of: "259", with: "258"))
+    try fails(world, ["capture", "recipe.yaml"], saying: "embed_tokens")
+    try world.put("target/config.json", config)
+    try world.put("model.gguf", "GGUF")
+    try fails(world, ["import", "model.gguf", "--output", "imported"], saying: "model.gguf")
+    #expect(!FileManager.default.fileExists(atPath: world("imported")))
+  }
+
+  @Test func aTokenizerOfAnotherModel() throws {
+    let world = try TinyWorld()
+    var tokenizer = try JSONSerialization.jsonObject(with: world.read("target/tokenizer.json")) as? [String: Any] ?? [:]
+    var added = tokenizer["added_tokens"] as? [[String: Any]] ?? []
+    added.append(added[0].merging(["id": 300, "content": "<|extra|>"]) { $1 })
+    tokenizer["added_tokens"] = added
+    try JSONSerialization.data(withJSONObject: tokenizer)
+      .write(to: URL(fileURLWithPath: world("target/tokenizer.json")))
+    try fails(world, ["capture", "recipe.yaml"], saying: "tokenizer")
+  }
+
+  @Test func stores() throws {
+    let world = try TinyWorld()
+    #expect(try Command.run("eagle-train", ["capture", "recipe.yaml"], in: world.path).status == 0)
+    try fails(world, ["capture", "recipe.yaml", "--set", "capture.layers=[0, 2, 5]"], saying: "layers", "[0, 2, 5]")
+    try fails(world, ["capture", "recipe.yaml", "--set", "capture.layers=[0, 2, 9]", "--set", "output=new"], saying: "[0, 2, 9]")
+    try world.put("more.jsonl", String(decoding: try world.read("data.jsonl").dropLast(400), as: UTF8.self) + "\n")
+    try fails(world, ["capture", "recipe.yaml", "--set", "data.train=[data.jsonl, data.jsonl]"], saying: "data_fingerprint")
+  }
+
+  @Test func ranksThatDisagree() throws {
+    let world = try TinyWorld()
+    try world.put("rank.sh", """
+      #!/bin/sh
+      exec "$1" prepare recipe.yaml --set train.seed=$OMPI_COMM_WORLD_RANK
+
+      """)
+    var flags = ["mpirun", "-np", "2", "--oversubscribe", "--bind-to", "none"]
+    if getuid() == 0 { flags.append("--allow-run-as-root") }
+    let outcome = try Command.run(
+      "/usr/bin/env", flags + ["sh", "rank.sh", "\(Command.binaries)/eagle-train"], in: world.path)
+    #expect(outcome.status != 0 && outcome.errors.contains("disagree about the recipe"), "\(outcome.errors)")
+  }
+
+  @Test func runsThatExistAreNotOverwritten() throws {
+    let world = try TinyWorld(conversations: 20)
+    let arguments = ["train", "recipe.yaml", "--set", "train.epochs=1"]
+    #expect(try Command.run("eagle-train", arguments, in: world.path).status == 0)
+    try fails(world, arguments, saying: "--resume")
+    #expect(try Command.run("eagle-train", arguments + ["--resume"], in: world.path).status == 0)
+  }
+
+  @Test func headsOfAnotherTarget() throws {
+    let world = try TinyWorld()
+    try fails(
+      world, ["generate", "--target", "target", "--draft", "target", "--prompt", "x"], saying: "draft_vocab_size",
+      program: "eagle-run")
+    try fails(
+      world, ["bench", "--target", "target", "--draft", "nowhere", "--prompts", "prompts.jsonl"], saying: "nowhere",
+      program: "eagle-run")
+  }
+
+  @Test func wrongUsage() throws {
+    let world = try TinyWorld()
+    for (program, arguments) in [
+      ("eagle-train", ["prepare"]), ("eagle-train", ["dance"]), ("eagle-run", ["generate", "--target", "target"]),
+      ("eagle-run", ["bench", "--target", "target", "--prompts", "prompts.jsonl"]),
+    ] {
+      #expect(try Command.run(program, arguments, in: world.path).status == 64, "\(arguments)")
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import Foundation
+import Testing
+
+/// What a finished program left behind.
+struct Outcome {
+  let status: Int32
+  let output: String
+  let errors: String
+}
+
+/// Runs the built programs, as a person would.
+enum Command {
+  static let root = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+
+  /// The test bundle lies beside the programs.
+  static let binaries = Bundle.main.bundleURL.deletingLastPathComponentIfFile.path
+
+  static func run(_ program: String, _ arguments: [String], in folder: String = root) throws -> Outcome {
+    let process = try start(program, arguments, in: folder)
+    return try process.finish()
+  }
+
+  static func start(_ program: String, _ arguments: [String], in folder: String = root) throws -> Running {
+    let path = program.hasPrefix("eagle-") ? "\(binaries)/\(program)" : program
+    return try Running(path, arguments, folder)
+  }
+
+  /// `count` ranks of eagle-train under mpirun.
+  static func runRanks(_ count: Int, _ arguments: [String], in folder: String) throws -> Outcome {
+    var flags = ["mpirun", "-np", "\(count)", "--oversubscribe", "--bind-to", "none"]
+    if getuid() == 0 { flags.append("--allow-run-as-root") }
+    return try run("/usr/bin/env", flags + ["\(binaries)/eagle-train"] + arguments, in: folder)
+  }
+}
+
+extension URL {
+  /// `Bundle.main` of a test run is the folder of the runner's executable.
+  fileprivate var deletingLastPathComponentIfFile: URL { hasDirectoryPath ? self : deletingLastPathComponent() }
+}
+
+/// A program that is running, with its output going to files so that no pipe can fill up.
+final class Running {
+  let process = Process()
+  private let scratch = NSTemporaryDirectory() + "/eagle-command-" + UUID().uuidString
+
+  init(_ path: String, _ arguments: [String], _ folder: String) throws {
+    try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
+    process.executableURL = URL(fileURLWithPath: path)
+    process.arguments = arguments
+    process.currentDirectoryURL = URL(fileURLWithPath: folder)
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = try file("out")
+    process.standardError = try file("err")
+    var environment = ProcessInfo.processInfo.environment
+    environment["OMP_NUM_THREADS"] = "1"
+    environment["COLUMNS"] = "100"
+    process.environment = environment
+    try process.run()
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: scratch) }
+
+  func finish() throws -> Outcome {
+    process.waitUntilExit()
+    return Outcome(status: process.terminationStatus, output: try text("out"), errors: try text("err"))
+  }
+
+  private func file(_ name: String) throws -> FileHandle {
+    FileManager.default.createFile(atPath: "\(scratch)/\(name)", contents: nil)
+    return try FileHandle(forWritingTo: URL(fileURLWithPath: "\(scratch)/\(name)"))
+  }
+
+  private func text(_ name: String) throws -> String {
+    String(decoding: try Data(contentsOf: URL(fileURLWithPath: "\(scratch)/\(name)")), as: UTF8.self)
+  }
+}

@@ -1,0 +1,21 @@
+import Foundation
+import Testing
+
+/// `--help` is a contract: a change of it changes these files too. EAGLE_RECORD_HELP=1 writes them anew.
+@Suite struct HelpTests {
+  @Test(arguments: [
+    "eagle-train", "eagle-train import", "eagle-train prepare", "eagle-train capture", "eagle-train train",
+    "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect", "eagle-run",
+    "eagle-run generate", "eagle-run answer", "eagle-run bench",
+  ])
+  func helpIsAsRecorded(command: String) throws {
+    let words = command.split(separator: " ").map(String.init)
+    let outcome = try Command.run(words[0], Array(words.dropFirst()) + ["--help"])
+    let path = "\(Command.root)/Tests/Fixtures/help/\(words.joined(separator: "-")).txt"
+    if ProcessInfo.processInfo.environment["EAGLE_RECORD_HELP"] == "1" {
+      try Data(outcome.output.utf8).write(to: URL(fileURLWithPath: path))
+    }
+    #expect(outcome.status == 0)
+    #expect(outcome.output == (try String(contentsOfFile: path, encoding: .utf8)))
+  }
+}

@@ -1,0 +1,110 @@
+import EagleStorage
+import Foundation
+import Testing
+
+@Suite(.serialized) struct RunTests {
+  private struct Line: Decodable {
+    let step: Int
+    let loss: Double
+  }
+
+  private func losses(_ world: TinyWorld, _ output: String = "out") throws -> [Line] {
+    let text = String(decoding: try world.read("\(output)/metrics.jsonl"), as: UTF8.self)
+    return try text.split(separator: "\n").map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) }
+  }
+
+  private func lastState(_ world: TinyWorld, _ output: String) throws -> Data {
+    let name = try #require(try CheckpointFolder.names(in: world(output)).last)
+    return try world.read("\(output)/\(name)/state.safetensors")
+  }
+
+  private func run(_ world: TinyWorld, _ arguments: String...) throws -> Outcome {
+    try Command.run("eagle-train", ["run", "recipe.yaml"] + arguments, in: world.path)
+  }
+
+  @Test func everythingFromConversationsToText() throws {
+    let world = try TinyWorld()
+    let first = try run(world)
+    #expect(first.status == 0, "\(first.errors)")
+    for file in ["prepared/tokens.h5", "capture/manifest.json", "export/config.json", "evaluation.json", "latest", "best"] {
+      #expect(FileManager.default.fileExists(atPath: world("out/\(file)")), "\(file)")
+    }
+    let records = try JSONSerialization.jsonObject(with: world.read("out/evaluation.json")) as? [[String: Any]] ?? []
+    #expect(records.compactMap { $0["epoch"] as? Int } == [0, 1, 2])
+    let few = (records.last?["benchmarks"] as? [String: [String: Any]])?["few"]
+    #expect(few?["differing"] as? Int == 0 && few?["prompts"] as? Int == 2)
+    let plain = try generate(world, [])
+    #expect(try generate(world, ["--draft", "out/export"]) == plain && !plain.isEmpty)
+    let second = try run(world)
+    #expect(second.status == 0 && second.errors.contains("prepare: up to date"), "\(second.errors)")
+    #expect(second.errors.contains("capture: up to date") && !second.errors.contains("train: 1/"))
+  }
+
+  private func generate(_ world: TinyWorld, _ arguments: [String]) throws -> [Int] {
+    let outcome = try Command.run(
+      "eagle-run", ["generate", "--target", "target", "--prompt", "hello", "--max-tokens", "40", "--json"] + arguments,
+      in: world.path)
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    let answer = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any]
+    return answer?["tokens"] as? [Int] ?? []
+  }
+
+  @Test func twoRanksGiveTheLossesOfOne() throws {
+    let world = try TinyWorld()
+    let alone = try run(world, "--set", "train.epochs=4")
+    let ranks = try Command.runRanks(
+      2, ["run", "recipe.yaml", "--set", "train.epochs=4", "--set", "output=two"], in: world.path)
+    #expect(alone.status == 0 && ranks.status == 0, "\(ranks.errors)")
+    let (one, two) = (try losses(world), try losses(world, "two"))
+    #expect(one.count == two.count && one.count >= 20)
+    for (a, b) in zip(one.prefix(20), two) { #expect(abs(a.loss - b.loss) < 1e-5, "step \(a.step)") }
+  }
+
+  /// SIGKILL in the middle of training, then the same command again: bit-equal weights.
+  @Test func aKilledRunGoesOnToTheSameWeights() throws {
+    let world = try TinyWorld()
+    let longer = ["--set", "train.epochs=30", "--set", "train.checkpoint_every=10", "--set", "evaluate.limit=1"]
+    let whole = try Command.run("eagle-train", ["run", "recipe.yaml"] + longer, in: world.path)
+    #expect(whole.status == 0, "\(whole.errors)")
+    let arguments = ["run", "recipe.yaml", "--set", "output=cut"] + longer
+    let killed = try Command.start("eagle-train", arguments, in: world.path)
+    while try CheckpointFolder.names(in: world("cut")).count < 2 && killed.process.isRunning { usleep(2000) }
+    kill(killed.process.processIdentifier, SIGKILL)
+    _ = try killed.finish()
+    let before = try #require(try CheckpointFolder.names(in: world("cut")).last)
+    #expect(before != (try CheckpointFolder.names(in: world("out")).last), "the run ended before it was killed")
+    let again = try Command.run("eagle-train", arguments, in: world.path)
+    #expect(again.status == 0 && again.errors.contains("resumed from step-"), "\(again.errors)")
+    #expect(try lastState(world, "cut") == lastState(world, "out"))
+    #expect(try losses(world, "cut").map(\.loss) == losses(world).map(\.loss))
+  }
+
+  @Test func checkpointsExportAndInspect() throws {
+    let world = try TinyWorld(conversations: 20)
+    #expect(try run(world, "--set", "train.epochs=1").status == 0)
+    let name = try #require(try CheckpointFolder.names(in: world("out")).last)
+    let export = try Command.run("eagle-train", ["export", "out/\(name)", "--output", "head"], in: world.path)
+    #expect(export.status == 0, "\(export.errors)")
+    #expect(try world.read("head/model.safetensors") == world.read("out/export/model.safetensors"))
+    for (path, word) in [
+      ("out/\(name)", "all checksums right"), ("out/capture", "capture store"), ("head", "fc.weight"),
+      ("recipe.yaml", "\"ttt_length\""), ("target/model.safetensors", "model.embed_tokens.weight"),
+      ("out/capture/shard-00000.h5", "capture shard"),
+    ] {
+      let shown = try Command.run("eagle-train", ["inspect", path], in: world.path)
+      #expect(shown.status == 0 && shown.output.contains(word), "\(path): \(shown.output)\(shown.errors)")
+    }
+  }
+
+  @Test func answersOfTheTargetBecomeConversations() throws {
+    let world = try TinyWorld()
+    let arguments = [
+      "answer", "--target", "target", "--prompts", "prompts.jsonl", "--output", "answers.jsonl", "--max-tokens", "8",
+    ]
+    #expect(try Command.run("eagle-run", arguments, in: world.path).status == 0)
+    let first = try world.read("answers.jsonl")
+    #expect(String(decoding: first, as: UTF8.self).split(separator: "\n").count == 2)
+    #expect(try Command.run("eagle-run", arguments, in: world.path).status == 0)
+    #expect(try world.read("answers.jsonl") == first)
+  }
+}
