@@ -67,7 +67,7 @@ final class Running {
   }
 
   private func file(_ name: String) throws -> FileHandle {
-    FileManager.default.createFile(atPath: "\(scratch)/\(name)", contents: nil)
+    _ = FileManager.default.createFile(atPath: "\(scratch)/\(name)", contents: nil)
     return try FileHandle(forWritingTo: URL(fileURLWithPath: "\(scratch)/\(name)"))
   }
 
