@@ -52,7 +52,9 @@ let package = Package(
         "CEagleKernels", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
         "EagleDecoding",
       ]),
-    .target(name: "EagleRecipe", dependencies: [
+    .target(
+      name: "EagleRecipe",
+      dependencies: [
         "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "Yams",
       ]),
     .executableTarget(

@@ -70,7 +70,9 @@ extension Tape {
     _ logits: Tensor, _ range: Range<Int>, _ targets: SoftTargets, weight: Float, into sums: inout SoftTargetSums
   ) {
     let columns = logits.columns
-    let losses = Tensor([range.count]), hits = Tensor([range.count]), overlaps = Tensor([range.count])
+    let losses = Tensor([range.count])
+    let hits = Tensor([range.count])
+    let overlaps = Tensor([range.count])
     Parallel.forEachRange(range.count, grain: 1, dynamic: true) { local in
       for i in local {
         let row = range.lowerBound + i

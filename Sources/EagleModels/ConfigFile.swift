@@ -47,7 +47,8 @@ struct ConfigFile {
   func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }
 
   func refuse(_ what: String) -> ModelError {
-    ModelError(path: path, problem: "asks for \(what), which this program does not compute", advice: "use another model")
+    ModelError(
+      path: path, problem: "asks for \(what), which this program does not compute", advice: "use another model")
   }
 
   private func missing(_ key: String, _ kind: String) -> ModelError {

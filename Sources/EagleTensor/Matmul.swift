@@ -46,10 +46,11 @@ public enum Matmul {
       fewRows(x, w, bias, y)
       return y
     case .bf16 where hasBFloat16Products: bf16Forward(x, w, y)
-    default: forEachWideBlock(of: w) { block, first in
-      gemm(
-        .plain, .transposed, rows, block.shape[0], inputs, x.floats, inputs, block.floats, inputs,
-        y.floats + first, outputs, accumulate: false)
+    default:
+      forEachWideBlock(of: w) { block, first in
+        gemm(
+          .plain, .transposed, rows, block.shape[0], inputs, x.floats, inputs, block.floats, inputs,
+          y.floats + first, outputs, accumulate: false)
       }
     }
     if let bias { addBias(bias, to: y) }
@@ -76,7 +77,8 @@ public enum Matmul {
   /// dw[o, i] += Σ_r dy[r, o] · x[r, i]
   public static func accumulateWeightGradient(_ dy: Tensor, _ x: Tensor, into dw: Tensor, _ products: Products) {
     let (rows, inputs, outputs) = (x.rows, x.columns, dy.columns)
-    precondition(dy.rows == rows && dw.shape == [outputs, inputs], "weight gradient \(dw.shape) of \(dy.shape), \(x.shape)")
+    precondition(
+      dy.rows == rows && dw.shape == [outputs, inputs], "weight gradient \(dw.shape) of \(dy.shape), \(x.shape)")
     guard rows > 0 else { return }
     if products == .bf16 && hasBFloat16Products {
       let (a, b) = (dy.bfloat16(), x.bfloat16())
@@ -91,7 +93,8 @@ public enum Matmul {
   // MARK: float32
 
   package enum Side: Int8 {
-    case plain = 78, transposed = 84  // 'N', 'T'
+    case plain = 78  // 'N'
+    case transposed = 84  // 'T'
   }
 
   /// C[m, n] = A B (+ C), row-major with leading dimensions.

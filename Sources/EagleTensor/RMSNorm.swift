@@ -10,7 +10,8 @@ public enum RMSNorm {
   public static func apply(
     _ x: Tensor, _ w: Tensor, epsilon: Float, into y: Tensor, column: Int = 0, scales: Tensor? = nil
   ) {
-    precondition(w.count == x.columns && y.rows == x.rows && column + x.columns <= y.columns, "norm \(x.shape) \(w.shape)")
+    precondition(
+      w.count == x.columns && y.rows == x.rows && column + x.columns <= y.columns, "norm \(x.shape) \(w.shape)")
     let width = Int64(x.columns)
     Parallel.forEachRange(x.rows, grain: 32) { range in
       let first = range.lowerBound

@@ -39,7 +39,7 @@ struct Bench: ParsableCommand {
     let evaluator = try Evaluator(
       model: model, precision: .fp32, config: config)
     let results = try evaluator.run(draft!)
-    EvaluationRecord.table(results).forEach { write($0 + "\n") }
+    for line in EvaluationRecord.table(results) { write(line + "\n") }
     if let json {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]

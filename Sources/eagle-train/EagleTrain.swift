@@ -5,5 +5,7 @@ struct EagleTrain: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eagle-train",
     abstract: "Train EAGLE-3 draft heads on CPUs: alone, or over MPI with mpirun or srun.",
-    subcommands: [Import.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self, Run.self, Inspect.self])
+    subcommands: [
+      Import.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self, Run.self, Inspect.self,
+    ])
 }

@@ -77,6 +77,7 @@ final class TerminalProgress: ProgressSink {
     let whole = Int(seconds.rounded())
     let minutes = whole / 60
     return minutes < 60
-      ? String(format: "%d:%02d", minutes, whole % 60) : String(format: "%d:%02d:%02d", minutes / 60, minutes % 60, whole % 60)
+      ? String(format: "%d:%02d", minutes, whole % 60)
+      : String(format: "%d:%02d:%02d", minutes / 60, minutes % 60, whole % 60)
   }
 }

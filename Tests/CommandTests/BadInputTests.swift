@@ -62,14 +62,19 @@ import Testing
     let world = try TinyWorld()
     #expect(try Command.run("eagle-train", ["capture", "recipe.yaml"], in: world.path).status == 0)
     try fails(world, ["capture", "recipe.yaml", "--set", "capture.layers=[0, 2, 5]"], saying: "layers", "[0, 2, 5]")
-    try fails(world, ["capture", "recipe.yaml", "--set", "capture.layers=[0, 2, 9]", "--set", "output=new"], saying: "[0, 2, 9]")
+    try fails(
+      world, ["capture", "recipe.yaml", "--set", "capture.layers=[0, 2, 9]", "--set", "output=new"], saying: "[0, 2, 9]"
+    )
     try world.put("more.jsonl", String(decoding: try world.read("data.jsonl").dropLast(400), as: UTF8.self) + "\n")
-    try fails(world, ["capture", "recipe.yaml", "--set", "data.train=[data.jsonl, data.jsonl]"], saying: "data_fingerprint")
+    try fails(
+      world, ["capture", "recipe.yaml", "--set", "data.train=[data.jsonl, data.jsonl]"], saying: "data_fingerprint")
   }
 
   @Test func ranksThatDisagree() throws {
     let world = try TinyWorld()
-    try world.put("rank.sh", """
+    try world.put(
+      "rank.sh",
+      """
       #!/bin/sh
       exec "$1" prepare recipe.yaml --set train.seed=$OMPI_COMM_WORLD_RANK
 

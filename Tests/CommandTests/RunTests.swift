@@ -26,7 +26,9 @@ import Testing
     let world = try TinyWorld()
     let first = try run(world)
     #expect(first.status == 0, "\(first.errors)")
-    for file in ["prepared/tokens.h5", "capture/manifest.json", "export/config.json", "evaluation.json", "latest", "best"] {
+    for file in [
+      "prepared/tokens.h5", "capture/manifest.json", "export/config.json", "evaluation.json", "latest", "best",
+    ] {
       #expect(FileManager.default.fileExists(atPath: world("out/\(file)")), "\(file)")
     }
     let records = try JSONSerialization.jsonObject(with: world.read("out/evaluation.json")) as? [[String: Any]] ?? []

@@ -15,7 +15,8 @@ final class TinyWorld {
     try writeTokenizer()
     try writeTarget()
     try put("data.jsonl", (0..<conversations).map(Self.conversation).joined(separator: "\n") + "\n")
-    try put("prompts.jsonl", #"{"id": "a", "turns": ["one two", "three"]}"# + "\n" + #"{"id": "b", "prompt": "four"}"# + "\n")
+    try put(
+      "prompts.jsonl", #"{"id": "a", "turns": ["one two", "three"]}"# + "\n" + #"{"id": "b", "prompt": "four"}"# + "\n")
     try put("recipe.yaml", Self.recipe)
   }
 
@@ -61,7 +62,8 @@ final class TinyWorld {
     let tokenizer = try TokenizerFile.json(
       tokens: tokens + Self.special, merges: [], tokenTypes: types, preTokenizer: "gpt-2")
     try tokenizer.write(to: URL(fileURLWithPath: self("target/tokenizer.json")))
-    let template = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    let template =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
       + "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     try TokenizerFile.config(chatTemplate: template, bos: nil, eos: "<|im_end|>", pad: nil)
       .write(to: URL(fileURLWithPath: self("target/tokenizer_config.json")))
@@ -89,8 +91,11 @@ final class TinyWorld {
     shapes += [("model.norm.weight", [h]), ("lm_head.weight", [v, h])]
     var random = RandomSource(seed: 42)
     let tensors = shapes.map { name, shape in
-      (name: name, tensor: shape.count == 1
-        ? Tensor.filled(shape, with: 1).bfloat16() : Tensor.normal(shape, deviation: 0.3, using: &random).bfloat16())
+      (
+        name: name,
+        tensor: shape.count == 1
+          ? Tensor.filled(shape, with: 1).bfloat16() : Tensor.normal(shape, deviation: 0.3, using: &random).bfloat16()
+      )
     }
     try SafetensorsWriter.write(path: self("target/model.safetensors"), tensors: tensors)
   }

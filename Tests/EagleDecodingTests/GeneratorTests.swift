@@ -28,7 +28,9 @@ private func draft(of model: TargetModel, size: Int, seed: UInt64, deviation: Fl
 }
 
 @Suite struct GeneratorTests {
-  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func plainDecodingAgreesWithTransformers(name: String) throws {
+  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func plainDecodingAgreesWithTransformers(name: String)
+    throws
+  {
     let (model, ids, greedy) = try fixture(name)
     let options = DecodingOptions(maxNewTokens: greedy.count, stopIDs: [])
     let generation = try Generator(target: model).generate(ids, options)

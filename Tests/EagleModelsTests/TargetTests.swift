@@ -39,13 +39,15 @@ import Testing
     let ids = try TinyModel.load(name).ids
     let model = try TargetModel(folder: TinyModel.folder(name))
     let whole = model.forward(
-      ids, segments: [Segment(rows: 0..<12)], captureLayers: [], .invariant).lastHidden.values
+      ids, segments: [Segment(rows: 0..<12)], captureLayers: [], .invariant
+    ).lastHidden.values
     let cache = model.makeCache(capacity: 2)
     var pieces: [Float] = []
     for piece in [0..<5, 5..<6, 6..<12] {
-      pieces += model.forward(
-        Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], .invariant
-      ).lastHidden.values
+      pieces +=
+        model.forward(
+          Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], .invariant
+        ).lastHidden.values
     }
     #expect(pieces == whole)
     let packed = model.forward(
@@ -104,7 +106,8 @@ import Testing
     try FileManager.default.removeItem(atPath: "\(folder)/model.safetensors")
     func states(_ folder: String) throws -> [Float] {
       try TargetModel(folder: folder).forward(
-        [1, 2, 3], segments: [Segment(rows: 0..<3)], captureLayers: [], .fp32).lastHidden.values
+        [1, 2, 3], segments: [Segment(rows: 0..<3)], captureLayers: [], .fp32
+      ).lastHidden.values
     }
     #expect(try states(folder) == states(TinyModel.folder("tiny-llama")))
   }

@@ -43,11 +43,13 @@ public enum DraftFolder {
     return copy
   }
 
-  private static func vocabulary(_ reader: WeightReader, _ shape: DraftShape, _ path: String) throws -> DraftVocabulary {
+  private static func vocabulary(_ reader: WeightReader, _ shape: DraftShape, _ path: String) throws -> DraftVocabulary
+  {
     let tensor = try reader.folder.tensor("d2t")
     guard tensor.dtype == .int64, tensor.shape == [shape.draftVocabularySize] else {
       throw ModelError(
-        path: path, problem: "`d2t` is \(tensor.dtype) \(tensor.shape), and must be int64 [\(shape.draftVocabularySize)]")
+        path: path,
+        problem: "`d2t` is \(tensor.dtype) \(tensor.shape), and must be int64 [\(shape.draftVocabularySize)]")
     }
     let ids = tensor.buffer(Int64.self).enumerated().map { Int64($0.offset) + $0.element }
     guard zip(ids, ids.dropFirst()).allSatisfy({ $0 < $1 }), (ids.first ?? 0) >= 0,

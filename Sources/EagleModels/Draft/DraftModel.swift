@@ -28,7 +28,8 @@ public final class DraftModel {
 
   /// - Parameter tensors: one for each name of `tensorShapes`; matrices float32 or bfloat16, norms float32
   public init(shape: DraftShape, vocabulary: DraftVocabulary, tensors: [String: Tensor], trainable: Bool) {
-    precondition(vocabulary.size == shape.draftVocabularySize, "\(vocabulary.size) draft ids for \(shape.draftVocabularySize)")
+    precondition(
+      vocabulary.size == shape.draftVocabularySize, "\(vocabulary.size) draft ids for \(shape.draftVocabularySize)")
     self.shape = shape
     self.vocabulary = vocabulary
     parameters = Self.tensorShapes(shape).map { name, expected in
@@ -60,7 +61,8 @@ public final class DraftModel {
     var tensors: [String: Tensor] = [:]
     for (name, size) in tensorShapes(shape) {
       var random = RandomSource(seed: seed, purpose: name)
-      tensors[name] = size.count == 1
+      tensors[name] =
+        size.count == 1
         ? .filled(size, with: 1) : .normal(size, deviation: 0.02, using: &random)
     }
     return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: true)

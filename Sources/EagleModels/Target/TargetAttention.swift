@@ -20,7 +20,8 @@ struct TargetAttention {
   private func attended(_ segment: Segment, _ q: Tensor, _ k: Tensor, _ v: Tensor) -> Tensor {
     let queries = q.slice(segment.rows)
     guard let cache = segment.cache else {
-      return Attention.apply(queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape)
+      return Attention.apply(
+        queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape)
     }
     cache.write(layer, k, v, rows: segment.rows)
     let cached = cache.rows(of: layer)

@@ -69,13 +69,13 @@ public final class TargetModel: @unchecked Sendable {
     let x = Rows.gather(weights.embedding, ids)
     let aux = captureLayers.isEmpty ? nil : Tensor([ids.count, captureLayers.count * hidden])
     let table = rotary.table(positions: positions(segments, count: ids.count))
-    segments.forEach { $0.cache?.reserve($0.rows.count) }
+    for segment in segments { segment.cache?.reserve(segment.rows.count) }
     for (index, layer) in weights.layers.enumerated() {
       attend(x, layer, index, segments, table, products)
       feedForward(x, layer, products)
       if let slot = captureLayers.firstIndex(of: index) { copy(x, into: aux!, column: slot * hidden) }
     }
-    segments.forEach { $0.cache?.advance($0.rows.count) }
+    for segment in segments { segment.cache?.advance(segment.rows.count) }
     return TargetStates(auxHidden: aux, lastHidden: RMSNorm.apply(x, weights.norm, epsilon: shape.normEpsilon))
   }
 

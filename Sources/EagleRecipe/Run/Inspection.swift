@@ -49,7 +49,8 @@ public enum Inspection {
       let m = store.manifest
       return [
         "capture store: \(store.conversationCount) conversations, \(store.tokenCount) tokens, \(m.shards.count) shards",
-        "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers)", "target \(m.targetFingerprint)",
+        "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers)",
+        "target \(m.targetFingerprint)",
       ]
     }
     if FileManager.default.fileExists(atPath: "\(path)/model.safetensors") {

@@ -46,7 +46,9 @@ public struct CapturePass {
     var meter = Meter(progress: progress, total: total)
     for index in mine {
       let path = "\(folder)/\(CaptureManifest.shardName(index))"
-      if try isDone(path, shards[index]) { meter.skip(tokens(of: shards[index])) } else {
+      if try isDone(path, shards[index]) {
+        meter.skip(tokens(of: shards[index]))
+      } else {
         try write(shards[index], to: path, &meter)
       }
     }
@@ -174,7 +176,9 @@ private struct Meter {
   var rate: String {
     guard computed > 0 else { return "all of them were there" }
     let seconds = start.duration(to: clock.now).components
-    return String(format: "%.0f tokens/s a rank", Double(computed) / (Double(seconds.seconds) + Double(seconds.attoseconds) * 1e-18))
+    return String(
+      format: "%.0f tokens/s a rank", Double(computed) / (Double(seconds.seconds) + Double(seconds.attoseconds) * 1e-18)
+    )
   }
 
   private func note() { progress.advance("capture", done: done, total: total, unit: "tokens", note: rate) }

@@ -30,7 +30,9 @@ public final class Evaluator {
   }
 
   public func run(_ draft: DraftModel) throws -> [String: BenchmarkResult] {
-    let generators = (plain: Generator(target: model.target), speculative: Generator(target: model.target, draft: draft))
+    let generators = (
+      plain: Generator(target: model.target), speculative: Generator(target: model.target, draft: draft)
+    )
     var results: [String: BenchmarkResult] = [:]
     let total = benchmarks.reduce(0) { $0 + $1.prompts.count }
     var done = 0
@@ -47,7 +49,9 @@ public final class Evaluator {
   }
 
   /// Both decodings of every turn, one after the other; the next turn sees the plain answer.
-  private func measure(_ prompt: Prompt, _ generators: (plain: Generator, speculative: Generator)) throws -> BenchmarkCounts {
+  private func measure(_ prompt: Prompt, _ generators: (plain: Generator, speculative: Generator)) throws
+    -> BenchmarkCounts
+  {
     var counts = BenchmarkCounts()
     counts.prompts = 1
     var messages: [ChatMessage] = []

@@ -97,7 +97,8 @@ public struct Preparation {
     }
     guard draft.vocabularySize <= counts.count else {
       throw TrainingError(
-        path: "draft.vocabulary_size", problem: "\(draft.vocabularySize) is more than the target's \(counts.count) tokens",
+        path: "draft.vocabulary_size",
+        problem: "\(draft.vocabularySize) is more than the target's \(counts.count) tokens",
         advice: "choose a smaller one")
     }
     return .mostFrequent(counts: counts, size: draft.vocabularySize, always: [model.template.endOfTurn])

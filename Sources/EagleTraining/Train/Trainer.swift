@@ -150,7 +150,8 @@ public final class Trainer {
   private func globalRows(_ share: [Int]) throws -> [Double] {
     var rows = [Int64](repeating: 0, count: objective.steps)
     for conversation in share {
-      let trained = TrainedRows(mask: try job.store.readTokens(conversation: conversation).lossMask, steps: objective.steps)
+      let trained = TrainedRows(
+        mask: try job.store.readTokens(conversation: conversation).lossMask, steps: objective.steps)
       for k in rows.indices { rows[k] += Int64(trained.count(step: k)) }
     }
     return try cluster.allReduceSum(rows).map(Double.init)

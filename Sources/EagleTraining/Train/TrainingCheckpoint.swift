@@ -65,7 +65,8 @@ public struct TrainingCheckpoint {
     for (name, expected) in DraftModel.tensorShapes(shape) {
       let tensor = try source.tensor(name)
       guard tensor.shape == expected else {
-        throw TrainingError(path: checkpoint.path, problem: "`\(name)` has shape \(tensor.shape) in place of \(expected)")
+        throw TrainingError(
+          path: checkpoint.path, problem: "`\(name)` has shape \(tensor.shape) in place of \(expected)")
       }
       tensors[name] = tensor
     }
@@ -82,7 +83,9 @@ public struct TrainingCheckpoint {
   /// Weights under their exported names, moments under these with a prefix.
   private static func tensors(of optimizer: AdamW) -> [(name: String, tensor: Tensor)] {
     var result: [(name: String, tensor: Tensor)] = []
-    for (prefix, flat) in [("", optimizer.weights), ("adam.m.", optimizer.firstMoment), ("adam.v.", optimizer.secondMoment)] {
+    for (prefix, flat) in [
+      ("", optimizer.weights), ("adam.m.", optimizer.firstMoment), ("adam.v.", optimizer.secondMoment),
+    ] {
       var at = 0
       for parameter in optimizer.draft.parameters {
         let count = parameter.variable.value.count
