@@ -77,7 +77,9 @@ let package = Package(
     .testTarget(name: "EagleStorageTests", dependencies: ["EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleClusterTests", dependencies: ["EagleCluster"]),
     .testTarget(name: "EagleModelsTests", dependencies: ["EagleModels", "EagleStorage", "EagleTensor"]),
-    .testTarget(name: "EagleDecodingTests", dependencies: ["EagleDecoding", "EagleModels", "EagleTensor"]),
+    .testTarget(
+      name: "EagleDecodingTests",
+      dependencies: ["EagleDecoding", "EagleModels", "EagleStorage", "EagleTensor"]),
     .testTarget(
       name: "EagleTrainingTests",
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),

@@ -28,60 +28,53 @@ EAGLE_INLINE float scalar_bf16(uint16_t h) {
   return value;
 }
 
+typedef float lanes8 __attribute__((vector_size(32)));
+typedef float lanes4 __attribute__((vector_size(16)));
+
 EAGLE_INLINE float sum_lanes(lanes v) {
-  float f[16];
-  memcpy(f, &v, sizeof f);
-  for (int width = 8; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) f[i] += f[i + width];
-  return f[0];
+  lanes8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+             __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  lanes4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
-// `rows` and `outputs` are compile-time constants in every call, so the accumulators stay in registers.
+// `rows` is a compile-time constant in every call, so the accumulators stay in registers.
 #define DEFINE_BLOCK(name, type, load, scalar)                                                                    \
-  EAGLE_INLINE void name(const int rows, const int outputs, const float *x, int64_t k, const type *w,             \
-                         const float *bias, float *y, int64_t y_stride) {                                         \
-    lanes sum[rows * outputs];                                                                                    \
-    for (int i = 0; i < rows * outputs; i++) sum[i] = (lanes){0};                                                 \
+  EAGLE_INLINE void name(const int rows, const float *x, int64_t k, const type *w, float bias, float *y,          \
+                         int64_t y_stride) {                                                                      \
+    lanes sum[rows];                                                                                              \
+    for (int m = 0; m < rows; m++) sum[m] = (lanes){0};                                                           \
     int64_t i = 0;                                                                                                \
-    for (; i + 16 <= k; i += 16)                                                                                  \
-      for (int n = 0; n < outputs; n++) {                                                                         \
-        lanes weight = load(w + n * k + i);                                                                       \
-        for (int m = 0; m < rows; m++) sum[n * rows + m] += load_f32(x + m * k + i) * weight;                     \
-      }                                                                                                           \
-    for (int n = 0; n < outputs; n++)                                                                             \
-      for (int m = 0; m < rows; m++) {                                                                            \
-        float total = sum_lanes(sum[n * rows + m]);                                                               \
-        for (int64_t j = i; j < k; j++) total += x[m * k + j] * scalar(w[n * k + j]);                             \
-        y[m * y_stride + n] = bias ? total + bias[n] : total;                                                     \
-      }                                                                                                           \
+    for (; i + 16 <= k; i += 16) {                                                                                \
+      lanes weight = load(w + i);                                                                                 \
+      for (int m = 0; m < rows; m++) sum[m] += load_f32(x + m * k + i) * weight;                                  \
+    }                                                                                                             \
+    for (int m = 0; m < rows; m++) {                                                                              \
+      float total = sum_lanes(sum[m]);                                                                            \
+      for (int64_t j = i; j < k; j++) total += x[m * k + j] * scalar(w[j]);                                       \
+      y[m * y_stride] = total + bias;                                                                             \
+    }                                                                                                             \
   }
 
 #define SCALAR_F32(value) (value)
 DEFINE_BLOCK(block_bf16, uint16_t, load_bf16, scalar_bf16)
 DEFINE_BLOCK(block_f32, float, load_f32, SCALAR_F32)
 
+// One output at a time: its weights come from memory once and serve all rows, four at a time, from the cache.
 #define DEFINE_FEW_ROWS(name, type, block)                                                                        \
   EAGLE_DISPATCHED                                                                                                \
   void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y,                  \
             int64_t y_stride, int64_t n_begin, int64_t n_end) {                                                   \
-    for (int64_t n = n_begin; n < n_end;) {                                                                       \
-      if (rows == 1 && n + 4 <= n_end) {                                                                          \
-        block(1, 4, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);                                       \
-        n += 4;                                                                                                   \
-        continue;                                                                                                 \
-      }                                                                                                           \
-      for (int64_t m = 0; m < rows;) {                                                                            \
-        const float *xm = x + m * k;                                                                              \
-        const type *wn = w + n * k;                                                                               \
-        const float *bn = bias ? bias + n : 0;                                                                    \
-        float *ym = y + m * y_stride + n;                                                                         \
-        int64_t left = rows - m;                                                                                  \
-        if (left >= 4) { block(4, 1, xm, k, wn, bn, ym, y_stride); m += 4; }                                      \
-        else if (left == 3) { block(3, 1, xm, k, wn, bn, ym, y_stride); m += 3; }                                 \
-        else if (left == 2) { block(2, 1, xm, k, wn, bn, ym, y_stride); m += 2; }                                 \
-        else { block(1, 1, xm, k, wn, bn, ym, y_stride); m += 1; }                                                \
-      }                                                                                                           \
-      n += 1;                                                                                                     \
+    for (int64_t n = n_begin; n < n_end; n++) {                                                                   \
+      const type *wn = w + n * k;                                                                                 \
+      const float bn = bias ? bias[n] : 0.0f;                                                                     \
+      int64_t m = 0;                                                                                              \
+      for (; m + 4 <= rows; m += 4) block(4, x + m * k, k, wn, bn, y + m * y_stride + n, y_stride);               \
+      const float *xm = x + m * k;                                                                                \
+      float *ym = y + m * y_stride + n;                                                                           \
+      if (rows - m == 3) block(3, xm, k, wn, bn, ym, y_stride);                                                   \
+      if (rows - m == 2) block(2, xm, k, wn, bn, ym, y_stride);                                                   \
+      if (rows - m == 1) block(1, xm, k, wn, bn, ym, y_stride);                                                   \
     }                                                                                                             \
   }
 

@@ -29,36 +29,42 @@ public final class Generator {
     var sequence = Sequence(prompt: prompt, options: options, onTokens: onTokens)
     let cache = target.makeCache(capacity: prompt.count + options.maxNewTokens + options.draftLength + 1)
     let start = clock.now
-    var states = target.forward(
+    let states = target.forward(
       prompt, segments: [Segment(rows: 0..<prompt.count, cache: cache)], captureLayers: layers, options.promptProducts)
     let last = states.lastHidden.slice(prompt.count - 1..<prompt.count)
-    sequence.append([target.bestTokens(last)[0]])
+    sequence.append(target.bestTokens(last))
     let decoding = clock.now
+    decode(prompt, states, cache, &sequence)
     sequence.statistics.promptSeconds = seconds(start.duration(to: decoding))
-    let chain = draft.map { DraftChain(draft: $0, embedding: target.embedding, capacity: cache.capacity) }
-    var verifiedTokens = Array(prompt.dropFirst())
-    var products = options.promptProducts
-    while !sequence.isDone {
-      verifiedTokens.append(sequence.lastToken)
-      let length = min(options.draftLength, options.maxNewTokens - sequence.ids.count - 1)
-      let proposal =
-        chain?.propose(after: states.auxHidden!, nextTokens: verifiedTokens, length: length, products) ?? []
-      let (accepted, next) = verify(proposal, after: sequence.lastToken, cache)
-      states = next
-      products = .invariant
-      verifiedTokens = Array(accepted.dropLast())
-      if chain != nil { sequence.statistics.countRound(proposed: proposal.count, accepted: accepted.count - 1) }
-      sequence.append(accepted)
-    }
     sequence.statistics.decodeSeconds = seconds(decoding.duration(to: clock.now))
     return Generation(ids: sequence.ids, statistics: sequence.statistics)
+  }
+
+  /// Rounds of proposing and verifying until the sequence is done.
+  private func decode(_ prompt: [Int32], _ states: TargetStates, _ cache: KVCache, _ sequence: inout Sequence) {
+    let options = sequence.options
+    let chain = draft.map { DraftChain(draft: $0, embedding: target.embedding, capacity: cache.capacity) }
+    // States whose rows the draft has not seen, the token after each of them, and how to run them.
+    var (states, nextTokens, products) = (states, Array(prompt.dropFirst()), options.promptProducts)
+    while !sequence.isDone {
+      nextTokens.append(sequence.lastToken)
+      let length = min(options.draftLength, options.maxNewTokens - sequence.ids.count - 1)
+      let proposal =
+        chain?.propose(after: states.auxHidden!, nextTokens: nextTokens, length: length, products) ?? []
+      let verified = verify(proposal, after: sequence.lastToken, cache)
+      if chain != nil { sequence.statistics.countRound(proposed: proposal.count, accepted: verified.tokens.count - 1) }
+      sequence.append(verified.tokens)
+      (states, nextTokens, products) = (verified.states, verified.tokens.dropLast(), .invariant)
+    }
   }
 
   private var layers: [Int] { draft?.shape.captureLayers ?? [] }
 
   /// One target pass over the newest token and the proposals. Returns the agreeing ones and the target's own next token,
   /// and the states of the kept rows; the cache keeps no others.
-  private func verify(_ proposal: [Int32], after token: Int32, _ cache: KVCache) -> ([Int32], TargetStates) {
+  private func verify(
+    _ proposal: [Int32], after token: Int32, _ cache: KVCache
+  ) -> (tokens: [Int32], states: TargetStates) {
     let rows = [token] + proposal
     let states = target.forward(
       rows, segments: [Segment(rows: 0..<rows.count, cache: cache)], captureLayers: layers, .invariant)

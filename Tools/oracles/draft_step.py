@@ -295,9 +295,13 @@ def main():
         weights, read_shape(arguments.target, arguments.draft_config), read_target(arguments.target, dtype),
         vocabulary, read_conversations(arguments.store, arguments.conversations),
         arguments.ttt_length, arguments.step_decay, arguments.recompute_argmax)
+    conversations = arguments.conversations or len(read_conversations(arguments.store, None))
+    summary |= {
+        "ttt_length": arguments.ttt_length, "step_decay": arguments.step_decay, "conversations": conversations}
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "step.json").write_text(json.dumps(summary, indent=2) + "\n")
-    save_file({name: g.contiguous() for name, g in gradients.items()}, str(arguments.output / "gradients.safetensors"))
+    # float32 is enough to compare with, whatever the sums were made in.
+    save_file({name: g.float().contiguous() for name, g in gradients.items()}, str(arguments.output / "gradients.safetensors"))
     print(json.dumps(summary, indent=2))
 
 

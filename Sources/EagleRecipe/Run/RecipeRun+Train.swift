@@ -78,7 +78,7 @@ extension RecipeRun {
     records.append(record)
     progress.finish("evaluate", describe(record))
     record.table().forEach(progress.say)
-    let isBest = epoch > 0 && records.dropLast().allSatisfy { $0.epoch == 0 || $0.meanAccLength < record.meanAccLength }
+    let isBest = epoch > 0 && records.dropLast().allSatisfy { $0.epoch == 0 || $0.score < record.score }
     if isBest { try export(draft) }
     if cluster.isRoot {
       if isBest { try CheckpointFolder.point("best", to: CheckpointFolder.name(step: trainer.step), in: recipe.output) }

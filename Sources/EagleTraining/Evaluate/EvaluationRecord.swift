@@ -79,6 +79,11 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
     meanAccLength = benchmarks.values.map(\.accLength).sorted().reduce(0, +) / Double(max(1, benchmarks.count))
   }
 
+  /// What the best epoch is chosen by: acc_length, without benchmarks the held-out estimate, without either the epoch.
+  public var score: Double {
+    benchmarks.isEmpty ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : meanAccLength
+  }
+
   /// The table that people see.
   public func table() -> [String] { Self.table(benchmarks) + [Self.mean(meanAccLength)] }
 

@@ -1,0 +1,69 @@
+import EagleDecoding
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+import Testing
+
+/// Where `scripts/parity` has put the target and what transformers computes for it; the test runs only then.
+private let reference = ProcessInfo.processInfo.environment["EAGLE_TARGET_REFERENCE"]
+private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
+
+/// A real model in float32 against Hugging Face transformers (`Tools/oracles/target_reference.py`).
+@Suite(.enabled(if: reference != nil && targetFolder != nil)) struct TargetParityTests {
+  private struct Reference: Decodable {
+    struct Prompt: Decodable { let ids, greedy: [Int32] }
+    let prompts: [Prompt]
+  }
+
+  private let model: TargetModel
+  private let prompts: [Reference.Prompt]
+  private let states: SafetensorsFile
+
+  init() throws {
+    let path = try #require(reference)
+    model = try TargetModel(folder: try #require(targetFolder))
+    prompts = try JSONDecoder().decode(
+      Reference.self, from: Data(contentsOf: URL(fileURLWithPath: "\(path).json"))
+    ).prompts
+    states = try SafetensorsFile(path: "\(path).safetensors")
+  }
+
+  /// Norm of the difference over the norm of the reference.
+  private func relativeError(_ values: [Float], _ reference: [Float]) -> Double {
+    let difference = zip(values, reference).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
+    return (difference / reference.reduce(0.0) { $0 + Double($1) * Double($1) }).squareRoot()
+  }
+
+  private func columns(_ aux: Tensor, _ slot: Int) -> [Float] {
+    let (hidden, values) = (model.shape.hiddenSize, aux.values)
+    return (0..<aux.rows).flatMap { row in (0..<hidden).map { values[row * aux.columns + slot * hidden + $0] } }
+  }
+
+  @Test func capturedAndFinalStates() throws {
+    var worst = [Double](repeating: 0, count: 4)
+    for (index, prompt) in prompts.enumerated() {
+      let ours = model.forward(
+        prompt.ids, segments: [Segment(rows: 0..<prompt.ids.count)], captureLayers: model.shape.defaultCaptureLayers,
+        .fp32)
+      let (aux, last) = (try states.tensor("prompt\(index).aux"), try states.tensor("prompt\(index).last"))
+      for slot in 0..<3 {
+        worst[slot] = max(worst[slot], relativeError(columns(ours.auxHidden!, slot), columns(aux, slot)))
+      }
+      worst[3] = max(worst[3], relativeError(ours.lastHidden.values, last.values))
+    }
+    print("relative errors of the captured layers and the final state: \(worst)")
+    #expect(!prompts.isEmpty && worst.allSatisfy { $0 < 1e-4 })
+  }
+
+  @Test func greedyTokens() throws {
+    let generator = Generator(target: model)
+    var equal = 0
+    for prompt in prompts {
+      let options = DecodingOptions(maxNewTokens: prompt.greedy.count, stopIDs: [])
+      if try generator.generate(prompt.ids, options).ids == prompt.greedy { equal += 1 }
+    }
+    print("greedy texts equal: \(equal) of \(prompts.count)")
+    #expect(equal == prompts.count && equal >= 20)
+  }
+}
