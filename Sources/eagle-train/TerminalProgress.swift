@@ -7,6 +7,8 @@ final class TerminalProgress: ProgressSink {
   private let clock = ContinuousClock()
   private var stage = ""
   private var start = ContinuousClock().now
+  /// Work that was done when the stage began here: after a resume or an evaluation.
+  private var firstDone: Int?
   private var lastShown: ContinuousClock.Instant?
   private var isLineOpen = false
 
@@ -15,6 +17,7 @@ final class TerminalProgress: ProgressSink {
 
   func advance(_ stage: String, done: Int, total: Int, unit: String, note: String) {
     begin(stage)
+    firstDone = firstDone ?? done
     let now = clock.now
     if let lastShown, lastShown.duration(to: now) < interval, done < total { return }
     lastShown = now
@@ -49,11 +52,13 @@ final class TerminalProgress: ProgressSink {
     stage = name
     start = clock.now
     lastShown = nil
+    firstDone = nil
   }
 
   private func timeLeft(_ done: Int, _ total: Int, _ now: ContinuousClock.Instant) -> String? {
-    guard done > 0, total > done else { return nil }
-    return Self.clockText(Self.seconds(start.duration(to: now)) / Double(done) * Double(total - done))
+    let fresh = done - (firstDone ?? 0)
+    guard fresh > 0, total > done else { return nil }
+    return Self.clockText(Self.seconds(start.duration(to: now)) / Double(fresh) * Double(total - done))
   }
 
   private func show(_ line: String) {
