@@ -46,7 +46,7 @@ extension RecipeRun {
     return .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
   }
 
-  /// Of everything that decides what the optimiser does. More epochs or other evaluations are another matter.
+  /// Of everything that decides what the optimiser does: not evaluations, and not how often checkpoints are kept.
   private func fingerprint(_ data: PreparedData) throws -> String {
     var same = Recipe()
     same.train = recipe.train

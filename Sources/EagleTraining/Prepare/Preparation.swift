@@ -70,7 +70,8 @@ public struct Preparation {
       }
     }
     for (reason, count) in pass.statistics.leftOut.sorted(by: { $0.key < $1.key }) {
-      progress.say("left out \(count) conversations: \(reason)")
+      let first = pass.firstLeftOut[reason] ?? ""
+      progress.say("left out \(count) conversation\(count == 1 ? "" : "s"), the first is \(first): \(reason)")
     }
     guard pass.statistics.conversations > pass.heldOut.count else {
       throw TrainingError(
@@ -118,6 +119,8 @@ private struct PreparationPass {
   let writer: TokenStoreWriter
   var statistics = DataStatistics()
   var heldOut: [Int] = []
+  /// Id of the first conversation left out for each reason.
+  private(set) var firstLeftOut: [String: String] = [:]
   /// Trained occurrences of each target id, [V].
   var counts: [Int]
 
@@ -134,18 +137,25 @@ private struct PreparationPass {
     do {
       rendered = try model.template.render(conversation, tokenizer: model.tokenizer)
     } catch let error as TextError {
-      statistics.leftOut[error.description, default: 0] += 1
+      let prefix = "conversation \(conversation.id): "
+      let text = error.description
+      leaveOut(conversation, text.hasPrefix(prefix) ? String(text.dropFirst(prefix.count)) : text)
       return
     }
     let length = min(rendered.ids.count, data.maxLength)
     let (ids, mask) = (Array(rendered.ids.prefix(length)), Array(rendered.lossMask.prefix(length)))
     guard TrainedRows(mask: mask, steps: 1).count(step: 0) > 0 else {
-      statistics.leftOut["no assistant token to train on within max_length", default: 0] += 1
+      leaveOut(conversation, "it has no assistant token to train on within max_length")
       return
     }
     if length < rendered.ids.count { statistics.cut += 1 }
     count(ids, mask, isHeldOut: isHeldOut(conversation.id))
     try writer.append(ids: ids, mask: mask)
+  }
+
+  private mutating func leaveOut(_ conversation: Conversation, _ reason: String) {
+    statistics.leftOut[reason, default: 0] += 1
+    firstLeftOut[reason] = firstLeftOut[reason] ?? conversation.id
   }
 
   private mutating func count(_ ids: [Int32], _ mask: [UInt8], isHeldOut: Bool) {
