@@ -11,8 +11,8 @@ void eagle_adamw_step(const eagle_adamw *settings, float *restrict w, const floa
   const float step = s.learning_rate / s.correction1, root = 1.0f / sqrtf(s.correction2);
   for (int64_t i = 0; i < n; i++) {
     float gradient = g[i] * s.gradient_scale;
-    m[i] = s.beta1 * m[i] + (1.0f - s.beta1) * gradient;
-    v[i] = s.beta2 * v[i] + (1.0f - s.beta2) * gradient * gradient;
+    m[i] = s.beta1 * m[i] + s.rest1 * gradient;
+    v[i] = s.beta2 * v[i] + s.rest2 * gradient * gradient;
     w[i] = w[i] * (1.0f - s.learning_rate * s.weight_decay) - step * m[i] / (sqrtf(v[i]) * root + s.epsilon);
   }
 }

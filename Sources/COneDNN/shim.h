@@ -5,10 +5,6 @@
 #include <dnnl.h>
 #include <dnnl_version.h>
 
-static inline int eagle_dnnl_version_major(void) { return dnnl_version()->major; }
-static inline int eagle_dnnl_version_minor(void) { return dnnl_version()->minor; }
-static inline int eagle_dnnl_version_patch(void) { return dnnl_version()->patch; }
-
 /// C[m,n] = A[m,k] B[k,n] + beta C, row-major float32; 'T' takes an operand transposed.
 static inline dnnl_status_t eagle_dnnl_sgemm(char transa, char transb, long m, long n, long k, const float *a, long lda,
                                              const float *b, long ldb, float beta, float *c, long ldc) {

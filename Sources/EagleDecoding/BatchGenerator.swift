@@ -27,10 +27,11 @@ public final class BatchGenerator {
     }
   }
 
-  /// Continues every prompt; `onFinished` gets each index and its new ids, in the order in which they end.
+  /// Continues every prompt, after looking at all of them; `onFinished` gets each index and its new ids, in the order in which they end.
   public func generate(
     _ prompts: [[Int32]], _ options: DecodingOptions, onFinished: (Int, [Int32]) throws -> Void
   ) throws {
+    for prompt in prompts { try target.check(prompt, options) }
     var waiting = Array(prompts.indices.reversed())
     var slots: [Slot] = []
     while !waiting.isEmpty || !slots.isEmpty {

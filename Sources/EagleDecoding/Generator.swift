@@ -25,7 +25,7 @@ public final class Generator {
   public func generate(
     _ prompt: [Int32], _ options: DecodingOptions, onTokens: @escaping ([Int32]) -> Bool = { _ in true }
   ) throws -> Generation {
-    try check(prompt, options)
+    try target.check(prompt, options)
     var sequence = Sequence(prompt: prompt, options: options, onTokens: onTokens)
     let cache = target.makeCache(capacity: prompt.count + options.maxNewTokens + options.draftLength + 1)
     let start = clock.now
@@ -76,19 +76,6 @@ public final class Generator {
       Array(proposal.prefix(kept)) + [best[kept]],
       TargetStates(auxHidden: states.auxHidden?.slice(keptRows), lastHidden: states.lastHidden.slice(keptRows))
     )
-  }
-
-  private func check(_ prompt: [Int32], _ options: DecodingOptions) throws {
-    guard !prompt.isEmpty else { throw DecodingError("the prompt is empty: give at least one token") }
-    if let odd = prompt.first(where: { $0 < 0 || $0 >= target.shape.vocabularySize }) {
-      throw DecodingError("token id \(odd) is outside the target's vocabulary of \(target.shape.vocabularySize)")
-    }
-    let positions = prompt.count + options.maxNewTokens
-    guard positions <= target.shape.maxPositions else {
-      throw DecodingError(
-        "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones need \(positions) positions, and the "
-          + "target has \(target.shape.maxPositions): shorten the prompt or ask for fewer tokens")
-    }
   }
 
   private func seconds(_ duration: Duration) -> Double {

@@ -15,7 +15,7 @@ public struct AttentionRow {
 }
 
 /// Sizes of a grouped-query attention.
-public struct AttentionShape: Sendable, Equatable {
+public struct AttentionShape: Sendable, Equatable, Codable {
   public let heads: Int
   public let kvHeads: Int
   public let headDimension: Int
@@ -46,6 +46,12 @@ public enum Attention {
     _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep] = [], shape: AttentionShape,
     logSums: Tensor? = nil
   ) -> Tensor {
+    precondition(
+      q.shape == [rows.count, shape.queryWidth] && k.columns == shape.keyWidth && v.shape == k.shape,
+      "attention of queries \(q.shape) for \(rows.count) rows, keys \(k.shape), values \(v.shape)")
+    precondition(
+      rows.allSatisfy { $0.prefixCount > 0 && Int($0.prefixStart + $0.prefixCount) <= k.rows },
+      "a prefix is empty or ends past the \(k.rows) keys")
     let out = Tensor(q.shape)
     let (d, group) = (shape.headDimension, shape.groupSize)
     Parallel.forEachRange(rows.count * shape.kvHeads, grain: max(1, min(64, rows.count / 8)), dynamic: true) { range in
@@ -120,7 +126,6 @@ package struct KeyCursor {
 
   package mutating func move(to row: Int) {
     let (first, width) = (Int(rows[row].prefixStart), Int(keys.stride))
-    assert(first + Int(rows[row].prefixCount) <= k.rows, "prefix of row \(row) ends past \(k.rows) keys")
     keys.prefix_k = UnsafePointer(k.floats + first * width)
     keys.prefix_v = UnsafePointer(v.floats + first * width)
     keys.prefix_count = Int64(rows[row].prefixCount)

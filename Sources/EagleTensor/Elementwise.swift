@@ -4,6 +4,7 @@ import CEagleKernels
 public enum Elementwise {
   /// y = silu(gate) · up
   public static func swiglu(_ gate: Tensor, _ up: Tensor) -> Tensor {
+    precondition(gate.shape == up.shape, "swiglu of \(gate.shape) and \(up.shape)")
     let y = Tensor(gate.shape)
     forEach(y) { offset, n in eagle_swiglu(gate.floats + offset, up.floats + offset, y.floats + offset, n) }
     return y
@@ -11,6 +12,7 @@ public enum Elementwise {
 
   /// y = a + b
   public static func sum(_ a: Tensor, _ b: Tensor) -> Tensor {
+    precondition(a.shape == b.shape, "sum of \(a.shape) and \(b.shape)")
     let y = Tensor(a.shape)
     forEach(y) { offset, n in eagle_add(a.floats + offset, b.floats + offset, y.floats + offset, n) }
     return y

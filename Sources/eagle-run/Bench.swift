@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleDecoding
 import EagleTraining
 import Foundation
 
@@ -40,6 +41,10 @@ struct Bench: ParsableCommand {
       model: model, precision: .fp32, config: config)
     let results = try evaluator.run(draft!)
     for line in EvaluationRecord.table(results) { write(line + "\n") }
+    if let differing = results[name]?.differing, differing > 0 {
+      throw EagleDecoding.DecodingError(
+        "\(differing) texts differ from plain decoding: this is a defect of the program")
+    }
     if let json {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]

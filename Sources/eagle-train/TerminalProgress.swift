@@ -19,7 +19,7 @@ final class TerminalProgress: ProgressSink {
     begin(stage)
     firstDone = firstDone ?? done
     let now = clock.now
-    if let lastShown, lastShown.duration(to: now) < interval, done < total { return }
+    if let lastShown, lastShown.duration(to: now) < interval, done < total || total == 0 { return }
     lastShown = now
     var line = "\(stage): \(done)" + (total > 0 ? "/\(total)" : "") + " \(unit)"
     if let left = timeLeft(done, total, now) { line += ", \(left) left" }

@@ -81,6 +81,22 @@ import Testing
     #expect(try losses(world, "cut").map(\.loss) == losses(world).map(\.loss))
   }
 
+  /// What has gone from a finished run is made again, and nothing else.
+  @Test func lostFilesComeBack() throws {
+    let world = try TinyWorld(conversations: 20)
+    #expect(try run(world, "--set", "train.epochs=1").status == 0)
+    let (shard, head) = ("out/capture/shard-00000.h5", "out/export/model.safetensors")
+    let weights = try world.read(head)
+    try FileManager.default.removeItem(atPath: world(shard))
+    try FileManager.default.removeItem(atPath: world("out/export"))
+    let again = try run(world, "--set", "train.epochs=1")
+    #expect(again.status == 0 && again.errors.contains("capturing what is missing"), "\(again.errors)")
+    #expect(FileManager.default.fileExists(atPath: world(shard)))
+    #expect(try world.read(head) == weights)
+    let third = try run(world, "--set", "train.epochs=1")
+    #expect(third.status == 0 && third.errors.contains("capture: up to date"), "\(third.errors)")
+  }
+
   @Test func checkpointsExportAndInspect() throws {
     let world = try TinyWorld(conversations: 20)
     #expect(try run(world, "--set", "train.epochs=1").status == 0)

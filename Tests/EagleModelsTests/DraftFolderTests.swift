@@ -68,6 +68,31 @@ import Testing
     #expect(throws: ModelError.self) { try DraftFolder.read("\(scratch.path)/head", target: other) }
   }
 
+  @Test func aHeadWithMoreThanThisProgramComputesIsRefused() throws {
+    let scratch = try ModelScratch()
+    let path = "\(scratch.path)/head"
+    try DraftFolder.write(draft(), target: target, to: path)
+    let weights = "\(path)/model.safetensors"
+    let file = try SafetensorsFile(path: weights)
+    let tensors = try file.names.map { (name: $0, tensor: try file.tensor($0)) }
+    let bias = (name: "layers.0.self_attn.q_proj.bias", tensor: Tensor.zeros([4]))
+    try SafetensorsWriter.write(path: weights, tensors: tensors + [bias])
+    let error = #expect(throws: ModelError.self) { try DraftFolder.read(path, target: target) }
+    #expect(error?.description.contains("layers.0.self_attn.q_proj.bias") == true)
+  }
+
+  @Test func aHeadOfTwoLayersIsRefused() throws {
+    let scratch = try ModelScratch()
+    let path = "\(scratch.path)/head"
+    try DraftFolder.write(draft(), target: target, to: path)
+    let config = URL(fileURLWithPath: "\(path)/config.json")
+    var values = try JSONSerialization.jsonObject(with: Data(contentsOf: config)) as? [String: Any] ?? [:]
+    values["num_hidden_layers"] = 2
+    try JSONSerialization.data(withJSONObject: values).write(to: config)
+    let error = #expect(throws: ModelError.self) { try DraftFolder.read(path, target: target) }
+    #expect(error?.description.contains("num_hidden_layers") == true)
+  }
+
   @Test func vocabularyTakesTheMostFrequentAndBreaksTiesByID() {
     let vocabulary = DraftVocabulary.mostFrequent(counts: [0, 5, 5, 1, 0, 0, 9], size: 4, always: [5])
     #expect(vocabulary.targetIDs == [1, 2, 5, 6])

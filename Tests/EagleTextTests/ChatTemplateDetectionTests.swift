@@ -48,4 +48,14 @@ import Testing
     #expect(errorText { _ = try detect(["tokenizer_config.json": "{\"chat_te"]) }.contains("not valid JSON"))
     #expect(errorText { _ = try detect(["tokenizer_config.json": "{\"chat_template\": 3}"]) }.contains("chat_template"))
   }
+
+  @Test func chatMLThatWouldBeRenderedOtherwiseIsRefused() throws {
+    for (addition, named) in [
+      ("{{ '<think>' }}", "thinking blocks"), ("You are Qwen, created by Alibaba Cloud.", "a default system prompt"),
+    ] {
+      let template = try config(Self.chatML + addition)
+      #expect(errorText { _ = try detect(["tokenizer_config.json": template]) }.contains(named))
+      #expect(try detect(["tokenizer_config.json": template], name: "qwen3-instruct") == .qwen3Instruct)
+    }
+  }
 }

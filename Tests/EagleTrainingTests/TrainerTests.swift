@@ -60,10 +60,10 @@ private final class SmallRun: Sendable {
       shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     let job = Trainer.Job(
-      config: config, store: store, trained: Array(0..<21), heldOut: [21, 22, 23], target: target, start: start,
+      config: config, store: store, trained: Array(0..<21), heldOut: [21, 22, 23], target: target,
       output: "\(path)/\(output)", fingerprint: "same")
     try? FileManager.default.createDirectory(atPath: job.output, withIntermediateDirectories: true)
-    return Trainer(job, cluster: cluster, progress: SilentProgress())
+    return Trainer(job, start: start, cluster: cluster, progress: SilentProgress())
   }
 
   func metrics(_ output: String) throws -> [StepMetrics] {
@@ -105,7 +105,7 @@ private final class SmallRun: Sendable {
     }
   }
 
-  /// Stops between two checkpoints, as a kill does, and goes on from the last one: the same bits.
+  /// One trainer does the first epoch and another, which reads its checkpoint, the rest.
   @Test func aResumedRunEndsWithTheSameBits() throws {
     let whole = run.trainer("whole")
     for epoch in 0..<4 { try whole.train(epoch: epoch) }

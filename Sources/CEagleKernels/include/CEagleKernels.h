@@ -107,6 +107,7 @@ float eagle_cross_entropy_row(float *z, const float *q, int64_t n, float weight,
 
 typedef struct {
   float learning_rate, beta1, beta2, epsilon, weight_decay;
+  float rest1, rest2;              // 1 - beta, rounded once
   float correction1, correction2;  // 1 - beta^step
   float gradient_scale;
 } eagle_adamw;

@@ -36,29 +36,26 @@ struct DraftConfigFile {
   /// Reads and checks the config of a head for `target`.
   static func shape(folder: String, target: TargetShape) throws -> DraftShape {
     let file = try ConfigFile(path: "\(folder)/config.json")
-    let heads = try file.integer("num_attention_heads")
-    let kvHeads = try file.integerIfPresent("num_key_value_heads") ?? heads
+    let vocabularySize = try file.integer("draft_vocab_size")  // first: no other model has it
+    try file.refuseUncomputed()
+    let layers = try file.integerIfPresent("num_hidden_layers") ?? 1
+    guard layers == 1 else { throw file.refuse("\(layers) layers (`num_hidden_layers`)") }
     let hidden = try file.integer("hidden_size")
     guard hidden == target.hiddenSize, try file.integer("vocab_size") == target.vocabularySize else {
       throw ModelError(
         path: file.path, problem: "this head is for another target: hidden_size or vocab_size differ",
         advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
     }
-    guard heads % kvHeads == 0 else {
-      throw ModelError(path: file.path, problem: "\(heads) heads cannot share \(kvHeads) key-value heads")
-    }
     return DraftShape(
-      hiddenSize: hidden,
-      attention: AttentionShape(
-        heads: heads, kvHeads: kvHeads, headDimension: try file.integerIfPresent("head_dim") ?? hidden / heads),
+      hiddenSize: hidden, attention: try file.attention(hiddenSize: hidden),
       intermediateSize: try file.integer("intermediate_size"), vocabularySize: target.vocabularySize,
-      draftVocabularySize: try file.integer("draft_vocab_size"), normEpsilon: Float(try file.number("rms_norm_eps")),
+      draftVocabularySize: vocabularySize, normEpsilon: Float(try file.number("rms_norm_eps")),
       ropeTheta: file.isAbsent("rope_theta") ? 10000 : try file.number("rope_theta"),
       maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
-      captureLayers: try layers(file, target))
+      captureLayers: try captureLayers(file, target))
   }
 
-  private static func layers(_ file: ConfigFile, _ target: TargetShape) throws -> [Int] {
+  private static func captureLayers(_ file: ConfigFile, _ target: TargetShape) throws -> [Int] {
     let after = (file.values["eagle_config"] as? [String: Any])?["eagle_aux_hidden_state_layer_ids"] as? [Int]
     let before = file.values["eagle_aux_hidden_state_layer_ids"] as? [Int]
     let layers = after ?? before?.map { $0 - 1 } ?? target.defaultCaptureLayers

@@ -23,10 +23,10 @@ public enum DraftFolder {
   ///
   /// - Throws: `ModelError` when the head does not fit the target
   public static func read(_ path: String, target: TargetShape, trainable: Bool = false) throws -> DraftModel {
-    var shape = try DraftConfigFile.shape(folder: path, target: target)
+    let shape = try DraftConfigFile.shape(folder: path, target: target)
     let reader = WeightReader(folder: try SafetensorsFolder(path: path))
+    try refuseUnknownTensors(reader.folder, shape)
     let vocabulary = try vocabulary(reader, shape, path)
-    shape.draftVocabularySize = vocabulary.size
     var tensors: [String: Tensor] = [:]
     for (name, size) in DraftModel.tensorShapes(shape) {
       let tensor = size.count == 1 ? try reader.vector(name, size[0]) : try reader.matrix(name, size)
@@ -34,6 +34,16 @@ public enum DraftFolder {
     }
     if trainable { tensors = tensors.mapValues(writableCopy) }
     return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: trainable)
+  }
+
+  /// A tensor that nothing here multiplies by would change what the head means.
+  private static func refuseUnknownTensors(_ folder: SafetensorsFolder, _ shape: DraftShape) throws {
+    let known = Set(DraftModel.tensorShapes(shape).map(\.name) + ["d2t", "t2d"])
+    if let odd = folder.names.first(where: { !known.contains($0) }) {
+      throw ModelError(
+        path: folder.path, problem: "holds the tensor `\(odd)`, which an EAGLE-3 head of this program does not have",
+        advice: "use a head with the tensors that eagle-train exports")
+    }
   }
 
   /// The optimiser writes to its parameters; a mapped file cannot be written to.
@@ -51,12 +61,7 @@ public enum DraftFolder {
         path: path,
         problem: "`d2t` is \(tensor.dtype) \(tensor.shape), and must be int64 [\(shape.draftVocabularySize)]")
     }
-    let ids = tensor.buffer(Int64.self).enumerated().map { Int64($0.offset) + $0.element }
-    guard zip(ids, ids.dropFirst()).allSatisfy({ $0 < $1 }), (ids.first ?? 0) >= 0,
-      (ids.last ?? 0) < Int64(shape.vocabularySize)
-    else {
-      throw ModelError(path: path, problem: "`d2t` is not an ascending map into the \(shape.vocabularySize) target ids")
-    }
-    return DraftVocabulary(targetIDs: ids.map(Int32.init), targetSize: shape.vocabularySize)
+    let ids = tensor.buffer(Int64.self).enumerated().map { Int32(clamping: Int64($0.offset) &+ $0.element) }
+    return try DraftVocabulary(checking: ids, targetSize: shape.vocabularySize, path: path)
   }
 }

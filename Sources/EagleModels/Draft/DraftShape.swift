@@ -1,7 +1,7 @@
 import EagleTensor
 
 /// Sizes and constants of an EAGLE-3 draft head.
-public struct DraftShape: Sendable, Equatable {
+public struct DraftShape: Sendable, Equatable, Codable {
   public var hiddenSize: Int  // H
   public var attention: AttentionShape
   public var intermediateSize: Int  // M

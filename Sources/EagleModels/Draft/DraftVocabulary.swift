@@ -19,6 +19,18 @@ public struct DraftVocabulary: Sendable, Equatable {
     self.draftIDs = draftIDs
   }
 
+  /// Ids from a file.
+  ///
+  /// - Throws: `ModelError` unless they are ascending ids of the target
+  public init(checking ids: [Int32], targetSize: Int, path: String) throws {
+    let ascending = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
+    guard ascending, !ids.isEmpty, ids[0] >= 0, Int(ids[ids.count - 1]) < targetSize else {
+      throw ModelError(
+        path: path, problem: "its draft vocabulary is not an ascending list of the \(targetSize) target ids")
+    }
+    self.init(targetIDs: ids, targetSize: targetSize)
+  }
+
   /// The `size` most frequent ids, with `always` among them; ties go to the lower id; padded with the lowest unused ids.
   ///
   /// - Parameters:

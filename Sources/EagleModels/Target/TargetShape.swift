@@ -43,7 +43,7 @@ public struct TargetShape: Sendable, Equatable {
   public init(folder: String) throws {
     let file = try ConfigFile(path: "\(folder)/config.json")
     family = try Self.family(file)
-    try Self.refuseUnknown(file)
+    try file.refuseUncomputed()
     hiddenSize = try file.integer("hidden_size")
     layers = try file.integer("num_hidden_layers")
     intermediateSize = try file.integer("intermediate_size")
@@ -52,30 +52,10 @@ public struct TargetShape: Sendable, Equatable {
     ropeTheta = try Self.theta(file)
     maxPositions = try file.integer("max_position_embeddings")
     tiedHead = file.flag("tie_word_embeddings")
-    attention = try Self.attention(file, hiddenSize: hiddenSize)
+    attention = try file.attention(hiddenSize: hiddenSize)
     bosToken = file.tokenIDs("bos_token_id").first
     eosTokens = file.tokenIDs("eos_token_id")
     padToken = file.tokenIDs("pad_token_id").first
-  }
-
-  /// A shape without a file, for measurements on random weights.
-  public init(
-    family: TargetFamily, hiddenSize: Int, layers: Int, attention: AttentionShape, intermediateSize: Int,
-    vocabularySize: Int, ropeTheta: Double, maxPositions: Int, tiedHead: Bool
-  ) {
-    self.family = family
-    self.hiddenSize = hiddenSize
-    self.layers = layers
-    self.attention = attention
-    self.intermediateSize = intermediateSize
-    self.vocabularySize = vocabularySize
-    normEpsilon = 1e-5
-    self.ropeTheta = ropeTheta
-    self.maxPositions = maxPositions
-    self.tiedHead = tiedHead
-    bosToken = nil
-    eosTokens = []
-    padToken = nil
   }
 
   private static func family(_ file: ConfigFile) throws -> TargetFamily {
@@ -88,19 +68,6 @@ public struct TargetShape: Sendable, Equatable {
     return family
   }
 
-  private static func attention(_ file: ConfigFile, hiddenSize: Int) throws -> AttentionShape {
-    let heads = try file.integer("num_attention_heads")
-    let kvHeads = try file.integerIfPresent("num_key_value_heads") ?? heads
-    let dimension = try file.integerIfPresent("head_dim") ?? hiddenSize / heads
-    guard heads % kvHeads == 0 else {
-      throw ModelError(path: file.path, problem: "\(heads) heads cannot share \(kvHeads) key-value heads")
-    }
-    guard dimension % 2 == 0 else {
-      throw ModelError(path: file.path, problem: "`head_dim` is \(dimension), and must be even")
-    }
-    return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
-  }
-
   /// Newer configs keep theta inside `rope_parameters`.
   private static func theta(_ file: ConfigFile) throws -> Double {
     if let parameters = file.values["rope_parameters"] as? [String: Any],
@@ -109,26 +76,5 @@ public struct TargetShape: Sendable, Equatable {
       return theta
     }
     return file.isAbsent("rope_theta") ? 10000 : try file.number("rope_theta")
-  }
-
-  private static func refuseUnknown(_ file: ConfigFile) throws {
-    for key in ["rope_scaling", "rope_parameters"] {
-      guard let scaling = file.values[key] as? [String: Any] else { continue }
-      let type = (scaling["rope_type"] ?? scaling["type"]) as? String ?? "default"
-      if type != "default" { throw file.refuse("rope scaling \"\(type)\" (`\(key)`)") }
-    }
-    if file.flag("use_sliding_window") || (file.isAbsent("use_sliding_window") && !file.isAbsent("sliding_window")) {
-      throw file.refuse("a sliding attention window (`sliding_window`)")
-    }
-    for key in ["num_experts", "num_local_experts", "n_routed_experts"] where !file.isAbsent(key) {
-      throw file.refuse("a mixture of experts (`\(key)`)")
-    }
-    if !file.isAbsent("quantization_config") { throw file.refuse("quantised weights (`quantization_config`)") }
-    let activation = file.isAbsent("hidden_act") ? "silu" : try file.text("hidden_act")
-    if activation != "silu" { throw file.refuse("the activation \"\(activation)\" (`hidden_act`)") }
-    for key in ["attention_bias", "mlp_bias"] where file.flag(key) { throw file.refuse("biases (`\(key)`)") }
-    if let partial = file.values["partial_rotary_factor"] as? Double, partial != 1 {
-      throw file.refuse("a partial rotary embedding (`partial_rotary_factor`)")
-    }
   }
 }

@@ -60,7 +60,7 @@ public enum Inspection {
     let info = try TrainingCheckpoint.info(checkpoint)
     return [
       "checkpoint of step \(info.step), all checksums right", "target \(info.targetPath) \(info.targetFingerprint)",
-      "layers \(info.captureLayers), draft vocabulary \(info.draftVocabulary.count)",
+      "layers \(info.draftShape.captureLayers), draft vocabulary \(info.draftVocabulary.count)",
     ]
   }
 }

@@ -12,23 +12,44 @@ extension RecipeRun {
     let data = try prepare()
     let store = try capture(data)
     let evaluator = try makeEvaluator()
-    let trainer = Trainer(try job(data, store), cluster: cluster, progress: progress)
+    let trainer = Trainer(try job(data, store), start: try startingDraft(data), cluster: cluster, progress: progress)
     if !resume { try refuseExisting() }
     try trainer.resume()
-    var records = try EvaluationFile.read(folder.evaluation).filter { $0.step <= trainer.step }
+    var records = try earlierRecords(upTo: trainer.step)
     try evaluate(trainer, evaluator, &records, epoch: 0, when: trainer.step == 0)
     for epoch in 0..<recipe.train.epochs {
       let last = trainer.plan.lastStep(ofEpoch: epoch)
       if trainer.step < last { try trainer.train(epoch: epoch) }
       try evaluate(trainer, evaluator, &records, epoch: epoch + 1, when: trainer.step == last)
     }
+    try exportIfMissing()
     progress.finish("train", summary(records))
   }
 
   private func job(_ data: PreparedData, _ store: CaptureStore) throws -> Trainer.Job {
     Trainer.Job(
       config: recipe.train, store: store, trained: data.trained, heldOut: data.heldOut, target: model.target,
-      start: try startingDraft(data), output: recipe.output, fingerprint: try fingerprint(data))
+      output: recipe.output, fingerprint: try fingerprint(data))
+  }
+
+  /// Evaluations that still hold; a run that starts again has none. One rank reads, all get the same.
+  private func earlierRecords(upTo step: Int) throws -> [EvaluationRecord] {
+    guard step > 0 else { return [] }
+    let mine = cluster.isRoot ? try JSONEncoder().encode(try EvaluationFile.read(folder.evaluation)) : Data()
+    let shared = try cluster.broadcast(data: mine)
+    return try EvaluationFile.decode(shared, path: folder.evaluation).filter { $0.step <= step }
+  }
+
+  /// Writes the best checkpoint's head again when the folder has gone.
+  private func exportIfMissing() throws {
+    if cluster.isRoot, !FileManager.default.fileExists(atPath: "\(folder.export)/config.json"),
+      let best = try CheckpointFolder.target(of: "best", in: recipe.output)
+    {
+      let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
+      let draft = try TrainingCheckpoint.draft(checkpoint, target: model.target.shape)
+      try DraftFolder.write(draft, target: model.target.shape, to: folder.export)
+    }
+    try cluster.barrier()
   }
 
   private func startingDraft(_ data: PreparedData) throws -> DraftModel {
@@ -40,6 +61,9 @@ extension RecipeRun {
           path: path, problem: "this head reads layers \(draft.shape.captureLayers), and the recipe captures \(layers)",
           advice: "set capture.layers to those of the head")
       }
+      progress.say(
+        "fine-tuning \(path): its own sizes hold, draft vocabulary \(draft.vocabulary.size), rope_theta \(draft.shape.ropeTheta)"
+      )
       return draft
     }
     let shape = DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers)
@@ -54,6 +78,7 @@ extension RecipeRun {
     same.train.keepCheckpoints = 1
     same.draft = recipe.draft
     same.capture = recipe.capture
+    same.target.precision = recipe.target.precision
     let text = try same.canonicalText + data.fingerprint + model.target.fingerprint
     return FileDigest.sha256(Data(text.utf8))
   }
@@ -77,7 +102,7 @@ extension RecipeRun {
       epoch: epoch, step: trainer.step, benchmarks: try evaluator.run(draft), heldOut: heldOut)
     records.append(record)
     progress.finish("evaluate", describe(record))
-    record.table().forEach(progress.say)
+    for line in record.table() { progress.say(line) }
     let isBest = epoch > 0 && records.dropLast().allSatisfy { $0.epoch == 0 || $0.score < record.score }
     if isBest { try export(draft) }
     if cluster.isRoot {

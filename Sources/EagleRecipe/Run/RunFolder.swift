@@ -1,4 +1,4 @@
-/// Where the parts of a run lie under its output folder.
+/// Where the parts of a run lie under its output folder; checkpoints/README.md says what each holds.
 public struct RunFolder: Sendable {
   public let path: String
 
@@ -8,5 +8,4 @@ public struct RunFolder: Sendable {
   public var capture: String { "\(path)/capture" }
   public var export: String { "\(path)/export" }
   public var evaluation: String { "\(path)/evaluation.json" }
-  public var recipe: String { "\(path)/recipe.json" }
 }

@@ -50,6 +50,14 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
       hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint)
   }
 
+  /// Throws an error that names both values when the store belongs to another target, other layers or other data.
+  public func validate(_ expected: CaptureAttributes, dataFingerprint wanted: String, path: String) throws {
+    try attributes.check(against: expected, path: path)
+    guard dataFingerprint == wanted else {
+      throw CaptureAttributes.mismatch("data_fingerprint", found: dataFingerprint, expected: wanted, path: path)
+    }
+  }
+
   public static func path(in folder: String) -> String { "\(folder)/manifest.json" }
 
   /// `shard-00000.h5` and so on.

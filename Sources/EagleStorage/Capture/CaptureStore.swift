@@ -41,11 +41,7 @@ public final class CaptureStore: @unchecked Sendable {
   ) throws {
     let expected = CaptureAttributes(
       hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint)
-    try manifest.attributes.check(against: expected, path: folder)
-    guard manifest.dataFingerprint == dataFingerprint else {
-      throw CaptureAttributes.mismatch(
-        "data_fingerprint", found: manifest.dataFingerprint, expected: dataFingerprint, path: folder)
-    }
+    try manifest.validate(expected, dataFingerprint: dataFingerprint, path: folder)
   }
 
   public func read(conversation: Int) throws -> CapturedConversation {

@@ -3,7 +3,8 @@ import Foundation
 extension ChatTemplate {
   /// The template called `name`, or with "auto" the one that the model folder's own chat template amounts to.
   ///
-  /// Throws when the name is unknown, the folder has no chat template, or its template is not ChatML.
+  /// Throws when the name is unknown, the folder has no chat template, or its template is not one of the known ones:
+  /// another markup than ChatML, thinking blocks, or a default system prompt of its own would be rendered wrongly.
   public static func detect(folder: String, tokenizer: Tokenizer, name: String) throws -> ChatTemplate {
     if name != "auto" { return try ChatTemplate(family(named: name), tokenizer: tokenizer) }
     let (template, path) = try readTemplate(folder: folder)
@@ -11,8 +12,17 @@ extension ChatTemplate {
       throw TextError(
         "\(path): its chat template is not ChatML (<|im_start|> … <|im_end|>), which is what is supported: \(names)")
     }
-    let isSmolLM = Family.smollm2.defaultSystem.map(template.contains) ?? false
-    return try ChatTemplate(isSmolLM ? .smollm2 : .qwen3Instruct, tokenizer: tokenizer)
+    if let system = Family.smollm2.defaultSystem, template.contains(system) {
+      return try ChatTemplate(.smollm2, tokenizer: tokenizer)
+    }
+    for (mark, what) in [("<think>", "thinking blocks"), ("You are ", "a default system prompt of its own")] {
+      guard !template.contains(mark) else {
+        throw TextError(
+          "\(path): its chat template has \(what), which is not supported; where plain ChatML is right, name it: \(names)"
+        )
+      }
+    }
+    return try ChatTemplate(.qwen3Instruct, tokenizer: tokenizer)
   }
 
   private static var names: String { Family.allCases.map(\.rawValue).joined(separator: ", ") }

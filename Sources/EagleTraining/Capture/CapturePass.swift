@@ -16,7 +16,7 @@ public struct CapturePass {
   private let data: PreparedData
   private let layers: [Int]
   private let shardTokens: Int
-  private let products: Products
+  private let precision: Precision
   private let cluster: any Communicator
   private let progress: ProgressSink
 
@@ -29,16 +29,21 @@ public struct CapturePass {
     layers = config.layers(of: target.shape)
     try target.shape.validate(captureLayers: layers, path: "capture.layers")
     shardTokens = config.shardTokens
-    products = precision == .bf16 ? .bf16 : .fp32
+    self.precision = precision
     self.cluster = cluster
     self.progress = progress
   }
 
   /// Writes what is missing, on all ranks.
   ///
-  /// - Throws: when the folder holds a store of another target, other layers or other data
+  /// - Throws: when the folder holds a store of another target, other layers, other data or another precision
   public func run(folder: String) throws -> CaptureStore {
-    if let store = try existing(folder) { return store }
+    // One rank looks, so that a disk that shows ranks different states cannot part them.
+    if try cluster.anyTrue(cluster.isRoot && isComplete(folder)) {
+      let store = try CaptureStore(folder: folder)
+      progress.finish("capture", "up to date: \(store.tokenCount) tokens in \(store.manifest.shards.count) shards")
+      return store
+    }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let shards = shards()
     let mine = shards.indices.filter { $0 % cluster.size == cluster.rank }
@@ -66,14 +71,26 @@ public struct CapturePass {
       targetFingerprint: target.fingerprint)
   }
 
-  private func existing(_ folder: String) throws -> CaptureStore? {
-    guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder)) else { return nil }
-    let store = try CaptureStore(folder: folder)
-    try store.validate(
-      hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: layers,
-      targetFingerprint: target.fingerprint, dataFingerprint: data.fingerprint)
-    progress.finish("capture", "up to date: \(store.tokenCount) tokens in \(store.manifest.shards.count) shards")
-    return store
+  private var products: Products { precision == .bf16 ? .bf16 : .fp32 }
+
+  /// What the states were computed from and how.
+  private var dataFingerprint: String { "\(data.tokensFingerprint), captured in \(precision.rawValue)" }
+
+  /// Whether a store of this target and data is there. One with a missing or damaged shard counts as unfinished: its
+  /// manifest goes, and the shards that are right stay.
+  private func isComplete(_ folder: String) throws -> Bool {
+    let path = CaptureManifest.path(in: folder)
+    guard FileManager.default.fileExists(atPath: path) else { return false }
+    let manifest = try CaptureManifest(folder: folder)
+    try manifest.validate(attributes, dataFingerprint: dataFingerprint, path: folder)
+    do {
+      _ = try CaptureStore(folder: folder)
+      return true
+    } catch {
+      progress.say("\(error); capturing what is missing")
+      try FileManager.default.removeItem(atPath: path)
+      return false
+    }
   }
 
   /// Conversations of each shard: full once it holds the wanted tokens.
@@ -144,7 +161,7 @@ public struct CapturePass {
       CaptureManifest.Shard(
         file: CaptureManifest.shardName(index), rows: tokens(of: shard), conversations: shard.count)
     }
-    try CaptureManifest(attributes: attributes, dataFingerprint: data.fingerprint, shards: entries).write(to: folder)
+    try CaptureManifest(attributes: attributes, dataFingerprint: dataFingerprint, shards: entries).write(to: folder)
   }
 }
 

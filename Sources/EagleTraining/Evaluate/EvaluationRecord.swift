@@ -91,15 +91,17 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
     "  mean".padding(toLength: 18, withPad: " ", startingAt: 0) + String(format: "%10.2f", value)
   }
 
+  /// A line for the columns, then one for each benchmark.
   public static func table(_ benchmarks: [String: BenchmarkResult]) -> [String] {
-    let header = "  benchmark       acc_length   by position          tokens/s    plain   ratio   prompts"
+    let header =
+      "  benchmark       acc_length   by position          tokens/s    plain   ratio   prompts   equal to plain"
     let rows = benchmarks.sorted { $0.key < $1.key }.map { name, result in
       let positions = result.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
       return "  " + name.padding(toLength: 16, withPad: " ", startingAt: 0)
         + String(format: "%10.2f   ", result.accLength) + positions.padding(toLength: 18, withPad: " ", startingAt: 0)
         + String(
-          format: "%11.1f %8.1f %7.2f %9d", result.tokensPerSecond, result.plainTokensPerSecond, result.speedup,
-          result.prompts)
+          format: "%11.1f %8.1f %7.2f %9d   ", result.tokensPerSecond, result.plainTokensPerSecond, result.speedup,
+          result.prompts) + (result.differing == 0 ? "all" : "\(result.differing) DIFFER")
     }
     return [header] + rows
   }
@@ -107,8 +109,14 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
 
 /// `evaluation.json`: the records of a run, oldest first.
 public enum EvaluationFile {
+  /// The records of a file; none when there is no such file.
   public static func read(_ path: String) throws -> [EvaluationRecord] {
     guard let data = FileManager.default.contents(atPath: path) else { return [] }
+    return try decode(data, path: path)
+  }
+
+  /// Records from the bytes of such a file, which `path` names in errors.
+  public static func decode(_ data: Data, path: String) throws -> [EvaluationRecord] {
     guard let records = try? JSONDecoder().decode([EvaluationRecord].self, from: data) else {
       throw TrainingError(path: path, problem: "is not a list of evaluations", advice: "remove it, or restore it")
     }
@@ -117,6 +125,7 @@ public enum EvaluationFile {
 }
 
 extension EvaluationFile {
+  /// Writes all records, whole or not at all.
   public static func write(_ records: [EvaluationRecord], to path: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]

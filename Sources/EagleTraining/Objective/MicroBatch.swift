@@ -19,8 +19,6 @@ struct MicroBatch {
   /// Full-vocabulary log-sum-exp at the teacher positions, [S]; nil when the store has none.
   let teacherLogSum: [Float]?
   let steps: [Step]
-  /// Tokens of the conversations.
-  let tokens: Int
 
   /// The rows of one step.
   struct Step {
@@ -42,7 +40,7 @@ struct MicroBatch {
   init(_ conversations: [CapturedConversation], steps count: Int) {
     var builder = Builder(steps: count)
     for conversation in conversations { builder.add(conversation) }
-    (nextTokens, positions, steps, tokens) = (builder.nextTokens, builder.positions, builder.steps, builder.tokens)
+    (nextTokens, positions, steps) = (builder.nextTokens, builder.positions, builder.steps)
     auxHidden = Self.stack(builder.auxRows)
     teacherHidden = Self.stack(builder.teacherRows)
     teacherArgmax = builder.argmax
@@ -71,13 +69,11 @@ private struct Builder {
   var argmax: [Int32]? = []
   var logSum: [Float]? = []
   var steps: [MicroBatch.Step]
-  var tokens = 0
   private var teacherCount = 0
 
   init(steps count: Int) { steps = [MicroBatch.Step](repeating: MicroBatch.Step(), count: count) }
 
   mutating func add(_ conversation: CapturedConversation) {
-    tokens += conversation.ids.count
     let trained = TrainedRows(mask: conversation.lossMask, steps: steps.count)
     let prefix = trained.prefixCount
     guard prefix > 0 else { return }

@@ -76,7 +76,8 @@ public final class AdamW {
     let scale = min(1, config.clipNorm / (norm + 1e-6))
     var settings = eagle_adamw(
       learning_rate: Float(learningRate), beta1: Float(config.beta1), beta2: Float(config.beta2), epsilon: Self.epsilon,
-      weight_decay: Float(config.weightDecay), correction1: Float(1 - pow(config.beta1, Double(step))),
+      weight_decay: Float(config.weightDecay), rest1: Float(1 - config.beta1), rest2: Float(1 - config.beta2),
+      correction1: Float(1 - pow(config.beta1, Double(step))),
       correction2: Float(1 - pow(config.beta2, Double(step))), gradient_scale: Float(scale))
     withUnsafePointer(to: &settings) { settings in
       Elementwise.forEach(weights) { at, n in

@@ -24,13 +24,14 @@ public struct Preparation {
   ///
   /// - Throws: for unreadable files, more than 1 % broken lines, and when nothing is left to train on
   public func run(folder: String) throws -> PreparedData {
-    let fingerprint = try fingerprint()
+    let tokens = try tokensFingerprint()
+    let fingerprint = try fingerprint(tokens)
     if let done = try? PreparedData(folder: folder), done.fingerprint == fingerprint {
       progress.finish("prepare", "up to date: \(Self.describe(done.statistics))")
       return done
     }
     try AtomicFolder.write(path: folder, replacing: true) { temporary in
-      let manifest = try write(into: temporary, fingerprint: fingerprint)
+      let manifest = try write(into: temporary, tokens, fingerprint)
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.sortedKeys]
       try AtomicFile.write(path: PreparedData.manifestPath(temporary), data: try encoder.encode(manifest))
@@ -47,16 +48,25 @@ public struct Preparation {
       + "\(s.assistantTokens) of assistant turns, draft vocabulary covers \(coverage) %"
   }
 
-  /// Of everything that the result depends on.
-  private func fingerprint() throws -> String {
-    var parts = ["prepare 1", "\(data)", "\(draft.vocabularySize)", "\(draft.initFrom ?? "")", "\(seed)"]
+  /// Of everything that ids and masks depend on.
+  private func tokensFingerprint() throws -> String {
+    var parts = ["tokens 1", model.template.family.rawValue, "\(data.maxLength)"]
+    parts.append("\(model.target.shape.vocabularySize)")
     parts.append(try FileDigest.sha256(path: "\(model.target.path)/tokenizer.json"))
     for path in data.train { parts.append(try FileDigest.sha256(path: path)) }
+    return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
+  }
+
+  /// Of that, the held-out split and the draft vocabulary.
+  private func fingerprint(_ tokens: String) throws -> String {
+    var parts = ["prepare 2", tokens, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
     if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }
 
-  private func write(into folder: String, fingerprint: String) throws -> PreparedData.Manifest {
+  private func write(
+    into folder: String, _ tokensFingerprint: String, _ fingerprint: String
+  ) throws -> PreparedData.Manifest {
     let writer = try TokenStoreWriter(path: PreparedData.tokensPath(folder))
     var pass = PreparationPass(model: model, data: data, seed: seed, writer: writer)
     for path in data.train {
@@ -82,7 +92,8 @@ public struct Preparation {
     let vocabulary = try vocabulary(pass.counts)
     pass.statistics.vocabularyCoverage = Self.coverage(of: vocabulary, pass.counts)
     return PreparedData.Manifest(
-      fingerprint: fingerprint, heldOut: pass.heldOut, draftVocabulary: vocabulary.targetIDs,
+      tokensFingerprint: tokensFingerprint, fingerprint: fingerprint, heldOut: pass.heldOut,
+      draftVocabulary: vocabulary.targetIDs,
       targetVocabularySize: vocabulary.targetSize, statistics: pass.statistics)
   }
 

@@ -6,7 +6,9 @@ import Foundation
 public struct PreparedData: Sendable {
   /// What `prepared/manifest.json` holds.
   struct Manifest: Codable, Equatable {
-    /// Covers the data files, the settings and the tokenizer.
+    /// Of everything that the token ids and masks depend on.
+    var tokensFingerprint: String
+    /// Of that, the held-out split and the draft vocabulary.
     var fingerprint: String
     /// Conversations that are never trained on, ascending.
     var heldOut: [Int]
@@ -17,6 +19,7 @@ public struct PreparedData: Sendable {
 
     enum CodingKeys: String, CodingKey {
       case fingerprint, statistics
+      case tokensFingerprint = "tokens_fingerprint"
       case heldOut = "held_out"
       case draftVocabulary = "draft_vocabulary"
       case targetVocabularySize = "target_vocabulary_size"
@@ -24,6 +27,9 @@ public struct PreparedData: Sendable {
   }
 
   public let tokens: TokenStore
+  /// Of the token ids and masks: what captured states depend on.
+  public let tokensFingerprint: String
+  /// Of everything in the folder.
   public let fingerprint: String
   public let heldOut: [Int]
   public let vocabulary: DraftVocabulary
@@ -41,9 +47,11 @@ public struct PreparedData: Sendable {
       throw TrainingError(path: path, problem: "there is no prepared data", advice: "run `eagle-train prepare` first")
     }
     tokens = try TokenStore(path: Self.tokensPath(folder))
+    tokensFingerprint = manifest.tokensFingerprint
     fingerprint = manifest.fingerprint
     heldOut = manifest.heldOut
-    vocabulary = DraftVocabulary(targetIDs: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize)
+    vocabulary = try DraftVocabulary(
+      checking: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize, path: path)
     statistics = manifest.statistics
   }
 

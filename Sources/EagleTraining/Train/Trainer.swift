@@ -14,22 +14,20 @@ public final class Trainer {
     public var trained: [Int]
     public var heldOut: [Int]
     public var target: TargetModel
-    public var start: DraftModel
     /// Folder of the run.
     public var output: String
     /// Of everything that must be the same when the run is resumed.
     public var fingerprint: String
 
     public init(
-      config: TrainConfig, store: CaptureStore, trained: [Int], heldOut: [Int], target: TargetModel, start: DraftModel,
-      output: String, fingerprint: String
+      config: TrainConfig, store: CaptureStore, trained: [Int], heldOut: [Int], target: TargetModel, output: String,
+      fingerprint: String
     ) {
       self.config = config
       self.store = store
       self.trained = trained
       self.heldOut = heldOut
       self.target = target
-      self.start = start
       self.output = output
       self.fingerprint = fingerprint
     }
@@ -49,20 +47,23 @@ public final class Trainer {
   private let schedule: Schedule
   private let metrics: MetricsFile
   private let clock = ContinuousClock()
+  /// Trained rows by step of the conversations that this rank has had.
+  private var rowCounts: [Int: [Int64]] = [:]
 
-  public init(_ job: Job, cluster: any Communicator, progress: ProgressSink) {
+  /// - Parameter start: the head to train; its weights are copied
+  public init(_ job: Job, start: DraftModel, cluster: any Communicator, progress: ProgressSink) {
     let config = job.config
     let products: Products = config.precision == .bf16 ? .bf16 : .fp32
     self.job = job
     self.cluster = cluster
     self.progress = progress
-    optimizer = AdamW(job.start, config: config)
+    optimizer = AdamW(start, config: config)
     plan = BatchPlan(
       conversations: job.trained, lengths: job.store.lengths, epochs: config.epochs,
       tokensPerBatch: config.tokensPerBatch, seed: config.seed)
     objective = Objective(
       draft: optimizer.draft, embedding: job.target.embedding,
-      teacher: Teacher(target: job.target, vocabulary: job.start.vocabulary, products: products),
+      teacher: Teacher(target: job.target, vocabulary: start.vocabulary, products: products),
       steps: config.tttLength, stepDecay: config.stepDecay, products: products)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: plan.totalSteps)
     metrics = MetricsFile(path: "\(job.output)/metrics.jsonl")
@@ -81,7 +82,8 @@ public final class Trainer {
     let info = try TrainingCheckpoint.info(checkpoint)
     guard info.runFingerprint == job.fingerprint else {
       throw TrainingError(
-        path: checkpoint.path, problem: "the checkpoint belongs to a run with other settings, data or target",
+        path: checkpoint.path,
+        problem: "the checkpoint belongs to a run with other settings (train.epochs is one of them), data or target",
         advice: "resume with the recipe that it was made with, or choose another output folder")
     }
     try TrainingCheckpoint.load(checkpoint, into: optimizer)
@@ -150,11 +152,17 @@ public final class Trainer {
   private func globalRows(_ share: [Int]) throws -> [Double] {
     var rows = [Int64](repeating: 0, count: objective.steps)
     for conversation in share {
-      let trained = TrainedRows(
-        mask: try job.store.readTokens(conversation: conversation).lossMask, steps: objective.steps)
-      for k in rows.indices { rows[k] += Int64(trained.count(step: k)) }
+      let counts = try rowCounts[conversation] ?? countRows(conversation)
+      rowCounts[conversation] = counts
+      for k in rows.indices { rows[k] += counts[k] }
     }
     return try cluster.allReduceSum(rows).map(Double.init)
+  }
+
+  private func countRows(_ conversation: Int) throws -> [Int64] {
+    let mask = try job.store.readTokens(conversation: conversation).lossMask
+    let trained = TrainedRows(mask: mask, steps: objective.steps)
+    return (0..<objective.steps).map { Int64(trained.count(step: $0)) }
   }
 
   private func added(_ sums: [StepSums]) throws -> [StepSums] {
@@ -179,7 +187,7 @@ public final class Trainer {
       let shape = optimizer.draft.shape
       let info = TrainingCheckpoint.Info(
         step: step, runFingerprint: job.fingerprint, targetPath: job.target.path,
-        targetFingerprint: job.target.fingerprint, captureLayers: shape.captureLayers, ropeTheta: shape.ropeTheta,
+        targetFingerprint: job.target.fingerprint, draftShape: shape,
         draftVocabulary: optimizer.draft.vocabulary.targetIDs)
       try TrainingCheckpoint.write(optimizer, info, parent: job.output)
       let best = try CheckpointFolder.target(of: "best", in: job.output)

@@ -12,8 +12,7 @@ public struct TrainingCheckpoint {
     public var runFingerprint: String
     public var targetPath: String
     public var targetFingerprint: String
-    public var captureLayers: [Int]
-    public var ropeTheta: Double
+    public var draftShape: DraftShape
     public var draftVocabulary: [Int32]
 
     enum CodingKeys: String, CodingKey {
@@ -21,8 +20,7 @@ public struct TrainingCheckpoint {
       case runFingerprint = "run_fingerprint"
       case targetPath = "target_path"
       case targetFingerprint = "target_fingerprint"
-      case captureLayers = "capture_layers"
-      case ropeTheta = "rope_theta"
+      case draftShape = "draft_shape"
       case draftVocabulary = "draft_vocabulary"
     }
   }
@@ -55,11 +53,9 @@ public struct TrainingCheckpoint {
   /// The draft head of a checkpoint, for export.
   public static func draft(_ checkpoint: Checkpoint, target: TargetShape) throws -> DraftModel {
     let info = try info(checkpoint)
-    let vocabulary = DraftVocabulary(targetIDs: info.draftVocabulary, targetSize: target.vocabularySize)
-    var config = DraftConfig()
-    config.vocabularySize = vocabulary.size
-    config.ropeTheta = info.ropeTheta
-    let shape = DraftShape(of: target, config, captureLayers: info.captureLayers)
+    let vocabulary = try DraftVocabulary(
+      checking: info.draftVocabulary, targetSize: target.vocabularySize, path: checkpoint.path)
+    let shape = info.draftShape
     let source = try SafetensorsFile(path: checkpoint.path(of: file))
     var tensors: [String: Tensor] = [:]
     for (name, expected) in DraftModel.tensorShapes(shape) {

@@ -1,0 +1,40 @@
+import EagleTensor
+
+/// Keys that targets and draft heads have in common.
+extension ConfigFile {
+  /// Heads and their sizes.
+  func attention(hiddenSize: Int) throws -> AttentionShape {
+    let heads = try integer("num_attention_heads")
+    let kvHeads = try integerIfPresent("num_key_value_heads") ?? heads
+    let dimension = try integerIfPresent("head_dim") ?? hiddenSize / heads
+    guard heads % kvHeads == 0 else {
+      throw ModelError(path: path, problem: "\(heads) heads cannot share \(kvHeads) key-value heads")
+    }
+    guard dimension % 2 == 0 else {
+      throw ModelError(path: path, problem: "`head_dim` is \(dimension), and must be even")
+    }
+    return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
+  }
+
+  /// Refuses by name what no code here computes.
+  func refuseUncomputed() throws {
+    for key in ["rope_scaling", "rope_parameters"] {
+      guard let scaling = values[key] as? [String: Any] else { continue }
+      let type = (scaling["rope_type"] ?? scaling["type"]) as? String ?? "default"
+      if type != "default" { throw refuse("rope scaling \"\(type)\" (`\(key)`)") }
+    }
+    if flag("use_sliding_window") || (isAbsent("use_sliding_window") && !isAbsent("sliding_window")) {
+      throw refuse("a sliding attention window (`sliding_window`)")
+    }
+    for key in ["num_experts", "num_local_experts", "n_routed_experts"] where !isAbsent(key) {
+      throw refuse("a mixture of experts (`\(key)`)")
+    }
+    if !isAbsent("quantization_config") { throw refuse("quantised weights (`quantization_config`)") }
+    let activation = isAbsent("hidden_act") ? "silu" : try text("hidden_act")
+    if activation != "silu" { throw refuse("the activation \"\(activation)\" (`hidden_act`)") }
+    for key in ["attention_bias", "mlp_bias"] where flag(key) { throw refuse("biases (`\(key)`)") }
+    if let partial = values["partial_rotary_factor"] as? Double, partial != 1 {
+      throw refuse("a partial rotary embedding (`partial_rotary_factor`)")
+    }
+  }
+}
