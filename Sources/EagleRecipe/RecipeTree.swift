@@ -35,7 +35,7 @@ struct RecipeTree {
       throw RecipeError(at: place, "has no value; write null for none")
     }
     let node = keys.reversed().reduce(value) { inner, key in Node([(Node(key), inner)]) }
-    root = try merged(root, with: node, key: "") { _ in place }
+    root = try merged(root, with: node, key: "", replaced: keys.joined(separator: ".")) { _ in place }
   }
 
   /// The recipe that the tree holds.
@@ -71,9 +71,11 @@ struct RecipeTree {
 extension RecipeTree {
   /// `base` with every key of `node` replaced.
   ///
-  /// - Parameter key: full key of `base`, empty at the root.
+  /// - Parameters:
+  ///   - key: full key of `base`, empty at the root.
+  ///   - replaced: an open section with this key loses what it held.
   private mutating func merged(
-    _ base: Node, with node: Node, key: String, place: (_ line: Int?) -> String
+    _ base: Node, with node: Node, key: String, replaced: String? = nil, place: (_ line: Int?) -> String
   ) throws -> Node {
     let here = place(node.mark?.line)
     guard case .mapping(var section) = base else {
@@ -85,10 +87,11 @@ extension RecipeTree {
       let name = key.isEmpty ? "a recipe" : key
       throw RecipeError(at: here, "\(name) must be a section (key: value), not \(described(node))")
     }
+    if key == replaced, Self.openSections.contains(key) { section = Node.Mapping([]) }
     for (name, value) in entries {
       let full = key.isEmpty ? (name.string ?? "") : "\(key).\(name.string ?? "")"
       if let known = section[name] {
-        section[name] = try merged(known, with: value, key: full, place: place)
+        section[name] = try merged(known, with: value, key: full, replaced: replaced, place: place)
       } else {
         guard Self.openSections.contains(key) else {
           throw RecipeError(at: place(name.mark?.line), unknown(full, in: section))

@@ -21,6 +21,7 @@ public enum RMSNorm {
     }
   }
 
+  /// y = x / sqrt(mean(x^2) + epsilon) * w for each row of x [R, H], float32.
   public static func apply(_ x: Tensor, _ w: Tensor, epsilon: Float) -> Tensor {
     let y = Tensor(x.shape)
     apply(x, w, epsilon: epsilon, into: y)

@@ -18,6 +18,7 @@ public struct Rotary: Sendable {
     let sine: Tensor  // [R, d/2]
   }
 
+  /// Cosines and sines at `positions`, one row each.
   public func table(positions: [Int32]) -> Table {
     let half = headDimension / 2
     let (cosine, sine) = (Tensor([positions.count, half]), Tensor([positions.count, half]))

@@ -32,12 +32,14 @@ public struct Tensor: @unchecked Sendable {
     _ = buffer(Float.self).initialize(from: values)
   }
 
+  /// All bits 0.
   public static func zeros(_ shape: [Int], dtype: DType = .float32) -> Tensor {
     let tensor = Tensor(shape, dtype: dtype)
     tensor.rawBytes.initializeMemory(as: UInt8.self, repeating: 0)
     return tensor
   }
 
+  /// A float32 tensor with one value everywhere.
   public static func filled(_ shape: [Int], with value: Float) -> Tensor {
     let tensor = Tensor(shape)
     tensor.buffer(Float.self).initialize(repeating: value)

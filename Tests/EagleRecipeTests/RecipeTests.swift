@@ -74,6 +74,16 @@ let minimal = """
     #expect(recipe.run == "a_b")
   }
 
+  @Test func anOverrideReplacesTheWholeListOfBenchmarks() throws {
+    let yaml = minimal + "\nevaluate: {benchmarks: {math: m.jsonl}, limit: 2}\n"
+    func benchmarks(_ override: String) throws -> [String: String] {
+      try Recipe.parse(yaml, path: "r.yaml", overrides: [override]).evaluate.benchmarks
+    }
+    #expect(try benchmarks("evaluate.benchmarks={}").isEmpty)
+    #expect(try benchmarks("evaluate.benchmarks={chat: c.jsonl}") == ["chat": "c.jsonl"])
+    #expect(try benchmarks("evaluate.benchmarks.chat=c.jsonl") == ["math": "m.jsonl", "chat": "c.jsonl"])
+  }
+
   @Test func canonicalTextIsARecipeOfTheSameRun() throws {
     var recipe = try Recipe.parse(minimal, path: "r.yaml")
     recipe.evaluate.benchmarks = ["z": "1", "a": "2", "m": "3"]

@@ -80,6 +80,7 @@ public final class DraftModel {
 
   public var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
+  /// An empty cache for this head; `capacity` in positions, it grows on demand.
   public func makeCache(capacity: Int = 256) -> KVCache {
     KVCache(layers: 1, shape: shape.attention, capacity: capacity)
   }

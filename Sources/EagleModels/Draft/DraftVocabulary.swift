@@ -10,6 +10,7 @@ public struct DraftVocabulary: Sendable, Equatable {
   public var size: Int { targetIDs.count }
   public var targetSize: Int { draftIDs.count }
 
+  /// Ascending target ids of a target with `targetSize` tokens.
   public init(targetIDs: [Int32], targetSize: Int) {
     precondition(zip(targetIDs, targetIDs.dropFirst()).allSatisfy { $0 < $1 }, "draft vocabulary is not ascending")
     precondition((targetIDs.first ?? 0) >= 0 && Int(targetIDs.last ?? 0) < targetSize, "id outside 0..<\(targetSize)")

@@ -54,6 +54,7 @@ public final class TargetModel: @unchecked Sendable {
   /// The head, [V, H], as stored.
   public var head: Tensor { weights.head }
 
+  /// An empty cache for all layers; `capacity` in positions, it grows on demand.
   public func makeCache(capacity: Int = 256) -> KVCache {
     KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
   }

@@ -4,6 +4,7 @@ import Foundation
 
 /// What a file or folder of this project holds, for people to read.
 public enum Inspection {
+  /// What the file or folder at `path` is and holds, line by line; throws when it is damaged or of no known kind.
   public static func lines(of path: String) throws -> [String] {
     switch URL(fileURLWithPath: path).pathExtension {
     case "safetensors": try safetensors(path)

@@ -46,6 +46,7 @@ public final class RecipeRun {
     return try PreparedData(folder: folder.prepared)
   }
 
+  /// The capture store of the prepared data, made or completed on all ranks.
   @discardableResult
   public func capture(_ data: PreparedData) throws -> CaptureStore {
     try CapturePass(

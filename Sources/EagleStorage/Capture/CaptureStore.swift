@@ -44,6 +44,7 @@ public final class CaptureStore: @unchecked Sendable {
     try manifest.validate(expected, dataFingerprint: dataFingerprint, path: folder)
   }
 
+  /// Tokens, mask and states of a conversation; throws when its shard cannot be read.
   public func read(conversation: Int) throws -> CapturedConversation {
     let (shard, index) = place(of: conversation)
     return try self.shard(shard).read(conversation: index)

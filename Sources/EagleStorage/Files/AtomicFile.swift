@@ -4,6 +4,7 @@ import Foundation
 ///
 /// One writer per path: two processes that write the same path at once leave one of the two contents, whole.
 public enum AtomicFile {
+  /// Replaces the file at `path`: after a failure the old one is still there, whole.
   public static func write(path: String, data: Data) throws {
     try write(path: path) { try $0.write(data) }
   }

@@ -20,6 +20,7 @@ public enum FileDigest {
     }
   }
 
+  /// Of bytes in memory, in lower-case hexadecimal.
   public static func sha256(_ data: Data) -> String { hex(SHA256.hash(data: data)) }
 
   static func hex(_ digest: SHA256.Digest) -> String {

@@ -9,6 +9,7 @@ public final class MappedFile: @unchecked Sendable {
   /// Valid while somebody holds this object: use `withBytes` unless an owner is stored beside the pointer.
   let bytes: UnsafeRawBufferPointer
 
+  /// Maps a whole file read-only; throws when it is missing or unreadable.
   public init(path: String) throws {
     self.path = path
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)

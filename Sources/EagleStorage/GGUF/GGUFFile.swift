@@ -37,6 +37,7 @@ public final class GGUFFile: Sendable {
 
   public func contains(tensor name: String) -> Bool { places[name] != nil }
 
+  /// Type and shape of a tensor; throws when there is none of that name.
   public func info(_ name: String) throws -> TensorInfo {
     guard let place = places[name] else {
       throw StorageError(

@@ -39,6 +39,7 @@ public final class SafetensorsFile: Sendable {
 
   public func contains(_ name: String) -> Bool { places[name] != nil }
 
+  /// Type and shape of a tensor; throws when there is none of that name.
   public func entry(_ name: String) throws -> Entry {
     guard let place = places[name] else {
       throw StorageError(path: path, problem: "has no tensor `\(name)`", advice: "it holds \(sample)")

@@ -27,6 +27,7 @@ public final class SafetensorsFolder: Sendable {
 
   public func contains(_ name: String) -> Bool { fileOfTensor[name] != nil }
 
+  /// Type and shape of a tensor; throws when there is none of that name.
   public func entry(_ name: String) throws -> SafetensorsFile.Entry { try file(holding: name).entry(name) }
 
   /// The tensor over the mapped file, read-only.

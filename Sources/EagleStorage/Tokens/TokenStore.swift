@@ -25,6 +25,7 @@ public final class TokenStoreWriter {
     try columns.append(ids: ids, mask: mask)
   }
 
+  /// Writes what is still in memory and closes the file, which is complete from then on.
   public func finish() throws {
     try columns.finish()
   }
@@ -51,6 +52,7 @@ public final class TokenStore: Sendable {
   /// Tokens of each conversation.
   public var lengths: [Int] { zip(columns.offsets.dropFirst(), columns.offsets).map { $0 - $1 } }
 
+  /// Ids and loss mask of a conversation, of equal length.
   public func conversation(_ index: Int) throws -> (ids: [Int32], mask: [UInt8]) {
     try columns.read(conversation: index)
   }

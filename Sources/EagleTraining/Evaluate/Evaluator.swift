@@ -29,6 +29,7 @@ public final class Evaluator {
     }
   }
 
+  /// Decodes every benchmark with the head and without it, shared among the ranks; all ranks get all results.
   public func run(_ draft: DraftModel) throws -> [String: BenchmarkResult] {
     let generators = (
       plain: Generator(target: model.target), speculative: Generator(target: model.target, draft: draft)

@@ -9,6 +9,9 @@ public struct TrainedRows: Sendable, Equatable {
   public let spans: [Range<Int>]
   public let steps: Int  // K
 
+  /// - Parameters:
+  ///   - mask: 1 where a token is trained, one byte a token
+  ///   - steps: K
   public init(mask: [UInt8], steps: Int) {
     var spans: [Range<Int>] = []
     var start: Int?
@@ -27,6 +30,7 @@ public struct TrainedRows: Sendable, Equatable {
   /// Rows trained at step `k`, ascending.
   public func rows(step k: Int) -> [Int] { spans.flatMap { Self.rows(of: $0, step: k) } }
 
+  /// Rows that carry loss at step k.
   public func count(step k: Int) -> Int { spans.reduce(0) { $0 + Self.rows(of: $1, step: k).count } }
 
   /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.

@@ -46,6 +46,7 @@ public final class AdamW {
     }
   }
 
+  /// Sets every gradient to 0.
   public func clearGradients() {
     gradients.rawBytes.initializeMemory(as: UInt8.self, repeating: 0)
   }

@@ -69,6 +69,7 @@ public struct TrainingCheckpoint {
     return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: false)
   }
 
+  /// What the checkpoint belongs to; throws when it is damaged.
   public static func info(_ checkpoint: Checkpoint) throws -> Info {
     guard let info = try? JSONDecoder().decode(Info.self, from: checkpoint.info) else {
       throw TrainingError(path: checkpoint.path, problem: "is no training checkpoint", advice: "name a step folder")
