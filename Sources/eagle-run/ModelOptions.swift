@@ -12,6 +12,6 @@ struct ModelOptions: ParsableArguments {
 
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
     let model = try ChatModel(folder: target)
-    return (model, try draft.map { try DraftFolder.read($0, target: model.target.shape) })
+    return (model, try draft.map { try DraftFolder.read($0, target: model.target) })
   }
 }

@@ -5,9 +5,10 @@ import Foundation
 import Testing
 
 @Suite struct DraftFolderTests {
-  private let target: TargetShape
+  private let model: TargetModel
+  private var target: TargetShape { model.shape }
 
-  init() throws { target = try TargetShape(folder: TinyModel.folder("tiny-llama")) }
+  init() throws { model = try TargetModel(folder: TinyModel.folder("tiny-llama")) }
 
   private func draft(layers: [Int] = [0, 1, 2]) -> DraftModel {
     var config = DraftConfig()
@@ -20,14 +21,14 @@ import Testing
 
   @Test func whatIsWrittenIsReadBack() throws {
     let scratch = try ModelScratch()
-    let (model, path) = (draft(layers: [1, 2, 3]), "\(scratch.path)/head")
-    try DraftFolder.write(model, target: target, to: path)
-    let back = try DraftFolder.read(path, target: target)
-    #expect(back.shape == model.shape && back.vocabulary == model.vocabulary)
-    for (a, b) in zip(model.rounded().parameters, back.parameters) {
+    let (head, path) = (draft(layers: [1, 2, 3]), "\(scratch.path)/head")
+    try DraftFolder.write(head, target: target, to: path)
+    let back = try DraftFolder.read(path, target: model)
+    #expect(back.shape == head.shape && back.vocabulary == head.vocabulary)
+    for (a, b) in zip(head.rounded().parameters, back.parameters) {
       #expect(a.name == b.name && a.variable.value.float32().values == b.variable.value.float32().values)
     }
-    let trainable = try DraftFolder.read(path, target: target, trainable: true)
+    let trainable = try DraftFolder.read(path, target: model, trainable: true)
     #expect(trainable.parameters.allSatisfy { $0.variable.requiresGradient && !$0.variable.value.storage.isReadOnly })
   }
 
@@ -60,37 +61,74 @@ import Testing
     #expect(other["max_position_embeddings"] as? Int == target.maxPositions && other["norm_output"] == nil)
   }
 
-  @Test func aHeadOfAnotherTargetIsRefused() throws {
-    let scratch = try ModelScratch()
-    try DraftFolder.write(draft(), target: target, to: "\(scratch.path)/head")
-    let folder = try scratch.copy(of: "tiny-llama") { $0["vocab_size"] = 65 }
-    let other = try TargetShape(folder: folder)
-    #expect(throws: ModelError.self) { try DraftFolder.read("\(scratch.path)/head", target: other) }
-  }
-
-  @Test func aHeadWithMoreThanThisProgramComputesIsRefused() throws {
-    let scratch = try ModelScratch()
-    let path = "\(scratch.path)/head"
-    try DraftFolder.write(draft(), target: target, to: path)
-    let weights = "\(path)/model.safetensors"
-    let file = try SafetensorsFile(path: weights)
-    let tensors = try file.names.map { (name: $0, tensor: try file.tensor($0)) }
-    let bias = (name: "layers.0.self_attn.q_proj.bias", tensor: Tensor.zeros([4]))
-    try SafetensorsWriter.write(path: weights, tensors: tensors + [bias])
-    let error = #expect(throws: ModelError.self) { try DraftFolder.read(path, target: target) }
-    #expect(error?.description.contains("layers.0.self_attn.q_proj.bias") == true)
-  }
-
-  @Test func aHeadOfTwoLayersIsRefused() throws {
-    let scratch = try ModelScratch()
-    let path = "\(scratch.path)/head"
+  /// The folder of a written head after `edit` of its config and tensors.
+  private func edited(
+    _ scratch: ModelScratch, config edit: (inout [String: Any]) -> Void = { _ in },
+    tensors change: (inout [String: Tensor]) -> Void = { _ in }
+  ) throws -> String {
+    let path = "\(scratch.path)/edited-\(UUID().uuidString)"
     try DraftFolder.write(draft(), target: target, to: path)
     let config = URL(fileURLWithPath: "\(path)/config.json")
     var values = try JSONSerialization.jsonObject(with: Data(contentsOf: config)) as? [String: Any] ?? [:]
-    values["num_hidden_layers"] = 2
+    edit(&values)
     try JSONSerialization.data(withJSONObject: values).write(to: config)
-    let error = #expect(throws: ModelError.self) { try DraftFolder.read(path, target: target) }
-    #expect(error?.description.contains("num_hidden_layers") == true)
+    let file = try SafetensorsFile(path: "\(path)/model.safetensors")
+    var tensors = try file.names.reduce(into: [String: Tensor]()) { $0[$1] = try file.tensor($1) }
+    change(&tensors)
+    try SafetensorsWriter.write(
+      path: "\(path)/model.safetensors",
+      tensors: tensors.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) })
+    return path
+  }
+
+  private func refuses(_ path: String, naming word: String, location: SourceLocation = #_sourceLocation) {
+    let error = #expect(throws: ModelError.self, sourceLocation: location) { try DraftFolder.read(path, target: model) }
+    #expect(error?.description.contains(word) == true, "\(error?.description ?? "")", sourceLocation: location)
+  }
+
+  @Test func headsOfOtherToolsAreRead() throws {
+    let scratch = try ModelScratch()
+    let path = try edited(
+      scratch,
+      tensors: { tensors in
+        for name in tensors.keys where name.hasPrefix("midlayer.") {
+          tensors["layers.0." + name.dropFirst("midlayer.".count)] = tensors.removeValue(forKey: name)
+        }
+        tensors["embed_tokens.weight"] = model.embedding
+        tensors["layers.0.self_attn.rotary_emb.inv_freq"] = .zeros([4])
+        tensors["t2d"] = nil
+      })
+    let back = try DraftFolder.read(path, target: model)
+    #expect(back.vocabulary == draft().vocabulary)
+    for (a, b) in zip(draft().rounded().parameters, back.parameters) {
+      #expect(a.name == b.name && a.variable.value.float32().values == b.variable.value.float32().values)
+    }
+  }
+
+  @Test func aHeadOverTheWholeVocabularyNeedsNoMap() throws {
+    let scratch = try ModelScratch()
+    let (v, h) = (target.vocabularySize, target.hiddenSize)
+    let path = try edited(
+      scratch, config: { $0["draft_vocab_size"] = v },
+      tensors: { tensors in
+        tensors["lm_head.weight"] = .zeros([v, h])
+        (tensors["d2t"], tensors["t2d"]) = (nil, nil)
+      })
+    #expect(try DraftFolder.read(path, target: model).vocabulary.targetIDs == (0..<Int32(v)).map { $0 })
+  }
+
+  @Test func headsThatWouldMeanSomethingElseAreRefused() throws {
+    let scratch = try ModelScratch()
+    refuses(try edited(scratch, config: { $0["vocab_size"] = target.vocabularySize + 1 }), naming: "another target")
+    refuses(try edited(scratch, config: { $0["num_hidden_layers"] = 2 }), naming: "num_hidden_layers")
+    let bias = "midlayer.self_attn.q_proj.bias"
+    refuses(try edited(scratch, tensors: { $0[bias] = .zeros([4]) }), naming: bias)
+    let other = Tensor.filled([target.vocabularySize, target.hiddenSize], with: 1)
+    refuses(try edited(scratch, tensors: { $0["embed_tokens.weight"] = other }), naming: "embed_tokens.weight")
+    refuses(try edited(scratch, tensors: { $0["t2d"] = .zeros([target.vocabularySize], dtype: .bool) }), naming: "t2d")
+    let descending = Tensor.zeros([24], dtype: .int64)
+    for i in 0..<24 { descending.buffer(Int64.self)[i] = Int64(30 - 2 * i) }
+    refuses(try edited(scratch, tensors: { $0["d2t"] = descending }), naming: "ascending")
   }
 
   @Test func vocabularyTakesTheMostFrequentAndBreaksTiesByID() {

@@ -10,7 +10,9 @@ struct TinyModel: Decodable {
   let logits: [[Double]]
   let greedy: [Int32]
 
-  static let names = ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]
+  static let names = [
+    "tiny-llama", "tiny-llama-shards", "tiny-qwen2", "tiny-qwen2-tied", "tiny-qwen3", "tiny-qwen3-untied",
+  ]
 
   static func folder(_ name: String) -> String {
     let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

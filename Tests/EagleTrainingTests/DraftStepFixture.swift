@@ -7,7 +7,7 @@ import Foundation
 struct DraftStepFixture: Decodable {
   struct Config: Decodable {
     let hidden_size, num_attention_heads, num_key_value_heads, head_dim, intermediate_size: Int
-    let vocab_size, draft_vocab_size, ttt_length, optimizer_steps: Int
+    let vocab_size, draft_vocab_size, ttt_length, optimizer_steps, warmup_steps: Int
     let rms_norm_eps, rope_theta, step_decay, lr, weight_decay, max_grad_norm: Double
     let betas: [Double]
   }
@@ -29,7 +29,7 @@ struct DraftStepFixture: Decodable {
   }
 
   struct AfterOptimizer: Decodable {
-    let gradient_norms, losses: [Double]
+    let rates, gradient_norms, losses: [Double]
     let weights: [String: [Double]]
   }
 

@@ -1,6 +1,7 @@
 import EagleModels
 import EagleTensor
 import EagleTraining
+import Foundation
 import Testing
 
 @Suite struct ObjectiveTests {
@@ -43,23 +44,30 @@ import Testing
     }
   }
 
+  /// Ten steps with clipping, weight decay, warm-up and cosine.
   @Test func optimiserStepsAgreeWithPyTorch() {
     var config = TrainConfig()
-    config.learningRate = fixture.config.lr
     config.clipNorm = fixture.config.max_grad_norm
     config.weightDecay = fixture.config.weight_decay
+    let (steps, expected) = (fixture.config.optimizer_steps, fixture.after_optimizer)
+    let schedule = Schedule(
+      peak: fixture.config.lr, warmupRatio: Double(fixture.config.warmup_steps) / Double(steps), totalSteps: steps)
     let optimizer = AdamW(fixture.draft(), config: config)
-    for step in 1...fixture.config.optimizer_steps {
+    for step in 1...steps {
       optimizer.clearGradients()
       let sums = objective(optimizer.draft).run(
         fixture.conversations(), globalRows: fixture.outputs.rows, recording: true)
-      let norm = optimizer.gradientNorm()
-      #expect(abs(norm - fixture.after_optimizer.gradient_norms[step - 1]) < 1e-4 * norm)
-      #expect(sums[0].rows == fixture.outputs.rows[0])
-      optimizer.apply(step: step, learningRate: config.learningRate, norm: norm)
+      let loss = sums.indices.reduce(0) {
+        $0 + sums[$1].loss / sums[$1].rows * pow(fixture.config.step_decay, Double($1))
+      }
+      let (norm, rate) = (optimizer.gradientNorm(), schedule.learningRate(step: step))
+      #expect(abs(loss - expected.losses[step - 1]) < 1e-5 * loss, "step \(step)")
+      #expect(abs(norm - expected.gradient_norms[step - 1]) < 1e-4 * norm, "step \(step)")
+      #expect(abs(rate - expected.rates[step - 1]) < 1e-8 * fixture.config.lr, "step \(step)")
+      optimizer.apply(step: step, learningRate: rate, norm: norm)
     }
     for parameter in optimizer.draft.parameters {
-      let error = relativeError(parameter.variable.value.values, fixture.after_optimizer.weights[parameter.name]!)
+      let error = relativeError(parameter.variable.value.values, expected.weights[parameter.name]!)
       // because: AdamW's first steps divide a gradient by its own size, which magnifies errors of tiny gradients
       #expect(error < 1e-4, "\(parameter.name)")
     }

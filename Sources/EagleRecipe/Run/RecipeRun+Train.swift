@@ -55,7 +55,7 @@ extension RecipeRun {
   private func startingDraft(_ data: PreparedData) throws -> DraftModel {
     let layers = recipe.capture.layers(of: model.target.shape)
     if let path = recipe.draft.initFrom {
-      let draft = try DraftFolder.read(path, target: model.target.shape, trainable: true)
+      let draft = try DraftFolder.read(path, target: model.target, trainable: true)
       guard draft.shape.captureLayers == layers else {
         throw TrainingError(
           path: path, problem: "this head reads layers \(draft.shape.captureLayers), and the recipe captures \(layers)",

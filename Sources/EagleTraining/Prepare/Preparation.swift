@@ -105,7 +105,7 @@ public struct Preparation {
   /// That of the head to fine-tune, or the most frequent trained tokens.
   private func vocabulary(_ counts: [Int]) throws -> DraftVocabulary {
     if let initFrom = draft.initFrom {
-      return try DraftFolder.read(initFrom, target: model.target.shape).vocabulary
+      return try DraftFolder.vocabulary(initFrom, target: model.target)
     }
     guard draft.vocabularySize <= counts.count else {
       throw TrainingError(

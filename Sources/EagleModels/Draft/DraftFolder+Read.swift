@@ -1,0 +1,117 @@
+import EagleStorage
+import EagleTensor
+
+extension DraftFolder {
+  /// Reads a head for `target`, written here or by another tool: the layer may be called `midlayer` or `layers.0`, and
+  /// a copy of the target's embedding may lie beside it. Weights stay as stored; `trainable` widens them to float32.
+  ///
+  /// - Throws: `ModelError` when the head does not fit the target, or holds what nothing here computes
+  public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
+    let reader = try DraftReader(path, target: target)
+    var tensors = try reader.tensors()
+    if trainable { tensors = tensors.mapValues { writableCopy($0.float32()) } }
+    return DraftModel(shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: tensors, trainable: trainable)
+  }
+
+  /// The draft vocabulary alone.
+  public static func vocabulary(_ path: String, target: TargetModel) throws -> DraftVocabulary {
+    try DraftReader(path, target: target).vocabulary()
+  }
+
+  /// The optimiser writes to its parameters; a mapped file cannot be written to.
+  private static func writableCopy(_ tensor: Tensor) -> Tensor {
+    let copy = Tensor(tensor.shape)
+    Elementwise.copy(tensor, into: copy)
+    return copy
+  }
+}
+
+/// The folder of a head, checked against its target.
+private struct DraftReader {
+  let shape: DraftShape
+  private let path: String
+  private let reader: WeightReader
+  private let layer: String
+
+  /// Tensors that say nothing new: tables that follow from the config, and the target's embedding.
+  private static let derived = ["rotary_emb.inv_freq"]
+  private static let embedding = "embed_tokens.weight"
+
+  init(_ path: String, target: TargetModel) throws {
+    self.path = path
+    shape = try DraftConfigFile.shape(folder: path, target: target.shape)
+    let folder = try SafetensorsFolder(path: path)
+    reader = WeightReader(folder: folder)
+    layer = folder.contains("layers.0.hidden_norm.weight") ? "layers.0" : "midlayer"
+    try refuseUnknownTensors()
+    if folder.contains(Self.embedding) { try refuseOtherEmbedding(target) }
+  }
+
+  func tensors() throws -> [String: Tensor] {
+    var tensors: [String: Tensor] = [:]
+    for (name, size) in DraftModel.tensorShapes(shape) {
+      let stored = storedName(name)
+      tensors[name] = size.count == 1 ? try reader.vector(stored, size[0]) : try reader.matrix(stored, size)
+    }
+    return tensors
+  }
+
+  /// `d2t` holds offsets: draft id i is target id `i + d2t[i]`. A head over the whole vocabulary may leave it out.
+  func vocabulary() throws -> DraftVocabulary {
+    let (draftSize, targetSize) = (shape.draftVocabularySize, shape.vocabularySize)
+    if draftSize == targetSize, !reader.folder.contains("d2t") {
+      return DraftVocabulary(targetIDs: (0..<Int32(targetSize)).map { $0 }, targetSize: targetSize)
+    }
+    let tensor = try reader.folder.tensor("d2t")
+    guard tensor.dtype == .int64, tensor.shape == [draftSize] else {
+      throw ModelError(
+        path: path, problem: "`d2t` is \(tensor.dtype) \(tensor.shape), and must be int64 [\(draftSize)]")
+    }
+    let ids = tensor.buffer(Int64.self).enumerated().map { Int32(clamping: Int64($0.offset) &+ $0.element) }
+    let vocabulary = try DraftVocabulary(checking: ids, targetSize: targetSize, path: path)
+    try checkMembers(vocabulary)
+    return vocabulary
+  }
+
+  private func storedName(_ name: String) -> String {
+    name.hasPrefix("midlayer.") ? layer + name.dropFirst("midlayer".count) : name
+  }
+
+  /// A tensor that nothing here multiplies by would change what the head means.
+  private func refuseUnknownTensors() throws {
+    let known = Set(DraftModel.tensorShapes(shape).map { storedName($0.name) } + ["d2t", "t2d", Self.embedding])
+    let odd = reader.folder.names.first { name in !known.contains(name) && !Self.derived.contains(where: name.hasSuffix)
+    }
+    if let odd {
+      throw ModelError(
+        path: path, problem: "holds the tensor `\(odd)`, which an EAGLE-3 head of this program does not have",
+        advice: "use a head with the tensors that eagle-train exports")
+    }
+  }
+
+  /// Drafting looks tokens up in the target's embedding: a copy may differ by rounding and no more. Every 97th row tells.
+  private func refuseOtherEmbedding(_ target: TargetModel) throws {
+    let copy = try reader.matrix(Self.embedding, [shape.vocabularySize, shape.hiddenSize])
+    let rows = stride(from: Int32(0), to: Int32(shape.vocabularySize), by: 97).map { $0 }
+    let (theirs, ours) = (Rows.gather(copy, rows).values, Rows.gather(target.embedding, rows).values)
+    let difference = zip(theirs, ours).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+    guard difference <= 1e-4 * ours.reduce(0, { $0 + $1 * $1 }) else {
+      throw ModelError(
+        path: path, problem: "`\(Self.embedding)` is not the target's embedding",
+        advice: "use the target that this head was trained for")
+    }
+  }
+
+  /// `t2d`, where there is one, must mark the ids of `d2t`; it does not where `d2t` holds ids in place of offsets.
+  private func checkMembers(_ vocabulary: DraftVocabulary) throws {
+    guard reader.folder.contains("t2d") else { return }
+    let tensor = try reader.folder.tensor("t2d")
+    guard tensor.dtype == .bool, tensor.shape == [shape.vocabularySize],
+      zip(tensor.buffer(UInt8.self), vocabulary.draftIDs).allSatisfy({ ($0 != 0) == ($1 >= 0) })
+    else {
+      throw ModelError(
+        path: path, problem: "`t2d` does not mark the tokens of `d2t`",
+        advice: "d2t[i] must be the target id of draft id i, minus i")
+    }
+  }
+}
