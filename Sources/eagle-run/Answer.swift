@@ -11,6 +11,9 @@ struct Answer: ParsableCommand {
   @Option(help: "Folder of the target model (Hugging Face layout).")
   var target: String
 
+  @Option(help: "Name of the chat template; auto takes the target's own.")
+  var chatTemplate = "auto"
+
   @Option(help: "JSON lines with `turns`, `prompt`, `question` or `problem`.")
   var prompts: String
 
@@ -29,7 +32,7 @@ struct Answer: ParsableCommand {
   }
 
   func run() throws {
-    let model = try ChatModel(folder: target)
+    let model = try ChatModel(folder: target, template: chatTemplate)
     let writer = try ConversationWriter(path: output)
     let waiting = try PromptReader.read(path: prompts).filter { !writer.known.contains($0.id) }
     var dialogues = waiting.map { Dialogue(prompt: $0) }

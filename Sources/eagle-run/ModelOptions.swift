@@ -10,8 +10,11 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "Folder of a draft head; without one decoding is plain.")
   var draft: String?
 
+  @Option(help: "Name of the chat template; auto takes the target's own.")
+  var chatTemplate = "auto"
+
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
-    let model = try ChatModel(folder: target)
+    let model = try ChatModel(folder: target, template: chatTemplate)
     return (model, try draft.map { try DraftFolder.read($0, target: model.target) })
   }
 }

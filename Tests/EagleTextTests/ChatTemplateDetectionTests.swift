@@ -51,11 +51,21 @@ import Testing
 
   @Test func chatMLThatWouldBeRenderedOtherwiseIsRefused() throws {
     for (addition, named) in [
-      ("{{ '<think>' }}", "thinking blocks"), ("You are Qwen, created by Alibaba Cloud.", "a default system prompt"),
+      ("{% if enable_thinking is false %}{{ '<think>' }}{% endif %}", "thinking blocks"),
+      (#"{{ '<|im_start|>assistant\n<think>\n' }}"#, "thinking blocks"),
+      (#"{{ '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud.<|im_end|>' }}"#, "a default system prompt"),
+      ("<|im_start|>system\nYou are a helpful assistant.<|im_end|>", "a default system prompt"),
     ] {
       let template = try config(Self.chatML + addition)
       #expect(errorText { _ = try detect(["tokenizer_config.json": template]) }.contains(named))
       #expect(try detect(["tokenizer_config.json": template], name: "qwen3-instruct") == .qwen3Instruct)
     }
+  }
+
+  /// Such parts stand in templates of Qwen3-Instruct-2507 and do not touch a plain conversation.
+  @Test func toolsAndRemovedThoughtsDoNotMatter() throws {
+    let tools = #"{% if tools %}{{ '<|im_start|>system\n' }}You are provided with function signatures{% endif %}"#
+    let removal = #"{% if thought %}{{ '<|im_start|>' + m.role + '\n<think>\n' + thought }}{% endif %}"#
+    #expect(try detect(["tokenizer_config.json": config(Self.chatML + tools + removal)]) == .qwen3Instruct)
   }
 }

@@ -50,7 +50,7 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     config.vocabularySize = ids.count
     let shape = DraftShape(of: target, config, captureLayers: target.defaultCaptureLayers)
     var tensors: [String: Tensor] = [:]
-    for (name, _) in DraftModel.tensorShapes(shape) { tensors[name] = try file.tensor(name) }
+    for (name, _) in DraftModel.tensorShapes(shape) { tensors[name] = try file.tensor(name).float32() }
     return DraftModel(
       shape: shape, vocabulary: DraftVocabulary(targetIDs: ids, targetSize: target.vocabularySize), tensors: tensors,
       trainable: true)

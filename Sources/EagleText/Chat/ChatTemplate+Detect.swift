@@ -15,14 +15,24 @@ extension ChatTemplate {
     if let system = Family.smollm2.defaultSystem, template.contains(system) {
       return try ChatTemplate(.smollm2, tokenizer: tokenizer)
     }
-    for (mark, what) in [("<think>", "thinking blocks"), ("You are ", "a default system prompt of its own")] {
-      guard !template.contains(mark) else {
-        throw TextError(
-          "\(path): its chat template has \(what), which is not supported; where plain ChatML is right, name it: \(names)"
-        )
-      }
+    if let what = otherwiseRendered(template) {
+      throw TextError(
+        "\(path): its chat template has \(what), which is not supported; where plain ChatML is right, name it: \(names)"
+      )
     }
     return try ChatTemplate(.qwen3Instruct, tokenizer: tokenizer)
+  }
+
+  /// What plain ChatML would leave out of every prompt. In a template a line break is one character or `\n` in quotes.
+  ///
+  /// Blocks that a template merely removes from earlier answers, as those of Qwen3-Instruct-2507 may, change nothing.
+  private static func otherwiseRendered(_ template: String) -> String? {
+    func contains(_ pattern: String) -> Bool { template.range(of: pattern, options: .regularExpression) != nil }
+    let lineBreak = #"(\\n|\n)"#
+    if contains("enable_thinking") || contains(#"<\|im_start\|>assistant"# + lineBreak + "<think>") {
+      return "thinking blocks"
+    }
+    return contains(#"<\|im_start\|>system"# + lineBreak + "[A-Za-z]") ? "a default system prompt of its own" : nil
   }
 
   private static var names: String { Family.allCases.map(\.rawValue).joined(separator: ", ") }
