@@ -1,7 +1,7 @@
 # What a person does here. Every target works alone, from a fresh clone, and can be repeated.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test lint bench clean
+.PHONY: help setup build quickstart test lint bench oracles clean
 
 # Tests use no @testable import; with it off, tests and commands share one build instead of rebuilding each other.
 SWIFT_TEST := swift test -c release --disable-testable-imports
@@ -26,6 +26,9 @@ lint: ## Check the style of every Swift file
 
 bench: build ## Decode the held-out prompts with the quickstart's draft head and without
 	@scripts/bench
+
+oracles: build ## Compare with transformers, PyTorch, speculators, OpenVINO and others (after quickstart)
+	@scripts/oracles
 
 clean: ## Remove what was built; models and checkpoints stay
 	rm -rf .build

@@ -1,7 +1,7 @@
-import Foundation
+import EagleStorage
 
 /// What does not fit about a model: where, what, and what the reader of the message can do.
-public struct ModelError: Error, CustomStringConvertible, LocalizedError, Equatable {
+public struct ModelError: LocatedError {
   public let path: String
   public let problem: String
   public let advice: String?
@@ -11,11 +11,4 @@ public struct ModelError: Error, CustomStringConvertible, LocalizedError, Equata
     self.problem = problem
     self.advice = advice
   }
-
-  public var description: String {
-    guard let advice else { return "\(path): \(problem)" }
-    return "\(path): \(problem); \(advice)"
-  }
-
-  public var errorDescription: String? { description }
 }

@@ -1,7 +1,7 @@
 import Foundation
 
 /// What went wrong with a file or folder: where, what, and what the reader of the message can do.
-public struct StorageError: Error, CustomStringConvertible, LocalizedError, Equatable {
+public struct StorageError: LocatedError {
   public let path: String
   public let problem: String
   public let advice: String?
@@ -11,13 +11,6 @@ public struct StorageError: Error, CustomStringConvertible, LocalizedError, Equa
     self.problem = problem
     self.advice = advice
   }
-
-  public var description: String {
-    guard let advice else { return "\(path): \(problem)" }
-    return "\(path): \(problem); \(advice)"
-  }
-
-  public var errorDescription: String? { description }
 
   /// A failed system call, in the system's own words, for example `cannot write: No space left on device`.
   package static func system(path: String, _ action: String, code: Int32 = errno) -> StorageError {

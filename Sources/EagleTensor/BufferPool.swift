@@ -31,6 +31,15 @@ final class BufferPool: @unchecked Sendable {
     freeBytes += size
   }
 
+  /// Gives every kept block back to the system.
+  func empty() {
+    lock.lock()
+    let blocks = free.values.flatMap { $0 }
+    (free, freeBytes) = ([:], 0)
+    lock.unlock()
+    for block in blocks { block.deallocate() }
+  }
+
   /// Rounds up to one of eight steps per power of two, so that nearly equal sizes share blocks.
   static func sizeClass(_ byteCount: Int) -> Int {
     guard byteCount > 512 else { return 512 }

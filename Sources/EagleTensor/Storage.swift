@@ -24,6 +24,10 @@ public final class Storage: @unchecked Sendable {
     self.owner = owner
   }
 
+  /// Gives the memory of past tensors, which is kept for new ones of the same size, back to the system. Worth calling
+  /// where one kind of work ends and another begins.
+  public static func releaseUnused() { BufferPool.shared.empty() }
+
   deinit {
     if owner == nil { BufferPool.shared.give(base, byteCount) }
   }

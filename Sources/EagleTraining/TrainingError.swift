@@ -1,7 +1,7 @@
-import Foundation
+import EagleStorage
 
 /// What stops a stage: where, what, and what the reader of the message can do.
-public struct TrainingError: Error, CustomStringConvertible, LocalizedError, Equatable {
+public struct TrainingError: LocatedError {
   public let path: String
   public let problem: String
   public let advice: String?
@@ -11,11 +11,4 @@ public struct TrainingError: Error, CustomStringConvertible, LocalizedError, Equ
     self.problem = problem
     self.advice = advice
   }
-
-  public var description: String {
-    guard let advice else { return "\(path): \(problem)" }
-    return "\(path): \(problem); \(advice)"
-  }
-
-  public var errorDescription: String? { description }
 }

@@ -81,6 +81,23 @@ import Testing
     #expect(try losses(world, "cut").map(\.loss) == losses(world).map(\.loss))
   }
 
+  /// A run that starts from an exported head begins where the head's own run ended, up to bfloat16.
+  @Test func anExportedHeadIsTrainedFurther() throws {
+    let world = try TinyWorld()
+    func heldOutLosses(_ output: String) throws -> [Double] {
+      let records = try JSONSerialization.jsonObject(with: world.read("\(output)/evaluation.json")) as? [[String: Any]]
+      return (records ?? []).compactMap { ($0["held_out"] as? [String: Any])?["loss"] as? Double }
+    }
+    #expect(try run(world, "--set", "train.epochs=1").status == 0)
+    let tuned = try run(
+      world, "--set", "train.epochs=1", "--set", "draft.init_from=out/export", "--set", "output=tuned")
+    #expect(tuned.status == 0 && tuned.errors.contains("fine-tuning out/export"), "\(tuned.errors)")
+    let (before, after) = (try heldOutLosses("out"), try heldOutLosses("tuned"))
+    #expect(before.count == 2 && after.count == 2 && after[1] < after[0])
+    // because: the head went through bfloat16, which has three digits
+    #expect(abs(after[0] - before[1]) < 1e-2 * before[1])
+  }
+
   /// What has gone from a finished run is made again, and nothing else.
   @Test func lostFilesComeBack() throws {
     let world = try TinyWorld(conversations: 20)

@@ -5,7 +5,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Where `scripts/parity` has put the target and what transformers computes for it; the test runs only then.
+/// Where `scripts/oracles` has put the target and what transformers computes for it; the test runs only then.
 private let reference = ProcessInfo.processInfo.environment["EAGLE_TARGET_REFERENCE"]
 private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
 

@@ -5,7 +5,7 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// Where `scripts/parity` has put store, weights and what PyTorch computes from them; the test runs only then.
+/// Where `scripts/oracles` has put store, weights and what PyTorch computes from them; the test runs only then.
 private let reference = ProcessInfo.processInfo.environment["EAGLE_STEP_REFERENCE"]
 private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
 

@@ -123,6 +123,7 @@ extension RecipeRun {
 
   private func summary(_ records: [EvaluationRecord]) -> String {
     let lengths = records.map { String(format: "%.2f", $0.meanAccLength) }.joined(separator: " -> ")
-    return "acc_length by epoch: \(lengths); the best head is in \(folder.export)"
+    let measured = recipe.evaluate.benchmarks.isEmpty ? "no benchmarks" : "acc_length by epoch: \(lengths)"
+    return "\(measured); the best head is in \(folder.export)"
   }
 }

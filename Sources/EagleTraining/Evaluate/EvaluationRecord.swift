@@ -84,8 +84,8 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
     benchmarks.isEmpty ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : meanAccLength
   }
 
-  /// The table that people see.
-  public func table() -> [String] { Self.table(benchmarks) + [Self.mean(meanAccLength)] }
+  /// The table that people see; empty without benchmarks.
+  public func table() -> [String] { benchmarks.isEmpty ? [] : Self.table(benchmarks) + [Self.mean(meanAccLength)] }
 
   private static func mean(_ value: Double) -> String {
     "  mean".padding(toLength: 18, withPad: " ", startingAt: 0) + String(format: "%10.2f", value)

@@ -33,8 +33,9 @@ public final class Trainer {
     }
   }
 
-  /// Tokens that one rank runs through the draft at a time.
-  static let microBatchTokens = 2048
+  /// Tokens that one rank runs through the draft at a time. At Qwen3-4B's size and K = 7 a trained row keeps 2.3 MB for
+  /// its way back.
+  static let microBatchTokens = 1024
 
   public let optimizer: AdamW
   public let plan: BatchPlan
@@ -93,6 +94,7 @@ public final class Trainer {
 
   /// Runs the rest of epoch `epoch` (from 0) and leaves a checkpoint at its end.
   public func train(epoch: Int) throws {
+    Storage.releaseUnused()  // of the start, or of the evaluation before
     let first = plan.lastStep(ofEpoch: epoch - 1)
     for (index, batch) in plan.epochs[epoch].enumerated() where first + index >= step {
       let line = try optimize(batch, epoch: epoch)
