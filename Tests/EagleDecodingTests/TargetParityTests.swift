@@ -14,18 +14,20 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
   private struct Reference: Decodable {
     struct Prompt: Decodable { let ids, greedy: [Int32] }
     let prompts: [Prompt]
+    let bfloat16_spread: [Double]
   }
 
   private let model: TargetModel
   private let prompts: [Reference.Prompt]
+  private let spread: [Double]
   private let states: SafetensorsFile
 
   init() throws {
     let path = try #require(reference)
     model = try TargetModel(folder: try #require(targetFolder))
-    prompts = try JSONDecoder().decode(
-      Reference.self, from: Data(contentsOf: URL(fileURLWithPath: "\(path).json"))
-    ).prompts
+    let reference = try JSONDecoder().decode(
+      Reference.self, from: Data(contentsOf: URL(fileURLWithPath: "\(path).json")))
+    (prompts, spread) = (reference.prompts, reference.bfloat16_spread)
     states = try SafetensorsFile(path: "\(path).safetensors")
   }
 
@@ -40,20 +42,33 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     return (0..<aux.rows).flatMap { row in (0..<hidden).map { values[row * aux.columns + slot * hidden + $0] } }
   }
 
-  @Test func capturedAndFinalStates() throws {
+  /// Largest relative errors of the three captured layers and of the final state.
+  private func worstErrors(_ products: Products) throws -> [Double] {
     var worst = [Double](repeating: 0, count: 4)
     for (index, prompt) in prompts.enumerated() {
       let ours = model.forward(
         prompt.ids, segments: [Segment(rows: 0..<prompt.ids.count)], captureLayers: model.shape.defaultCaptureLayers,
-        .fp32)
+        products)
       let (aux, last) = (try states.tensor("prompt\(index).aux"), try states.tensor("prompt\(index).last"))
       for slot in 0..<3 {
         worst[slot] = max(worst[slot], relativeError(columns(ours.auxHidden!, slot), columns(aux, slot)))
       }
       worst[3] = max(worst[3], relativeError(ours.lastHidden.values, last.values))
     }
+    return worst
+  }
+
+  @Test func capturedAndFinalStates() throws {
+    let worst = try worstErrors(.fp32)
     print("relative errors of the captured layers and the final state: \(worst)")
     #expect(!prompts.isEmpty && worst.allSatisfy { $0 < 1e-4 })
+  }
+
+  /// In bfloat16 no further from float32 than transformers' own bfloat16 is.
+  @Test(.enabled(if: Matmul.hasBFloat16Products)) func statesInBFloat16() throws {
+    let worst = try worstErrors(.bf16)
+    print("relative errors in bfloat16: \(worst); transformers' own: \(spread)")
+    #expect(!prompts.isEmpty && zip(worst, spread).allSatisfy { $0 < $1 })
   }
 
   @Test func greedyTokens() throws {

@@ -9,12 +9,14 @@ Layers are 0-based ids whose OUTPUT is recorded, hidden_states[layer + 1]; defau
 
 Writes PREFIX.safetensors: prompt{i}.ids int32 [T], prompt{i}.aux float32 [T, 3H], prompt{i}.last float32 [T, H] (after
 the final norm); and PREFIX.json {"origin", "layers", "prompts": [{"name", "ids", "text", "greedy", "margins"}]}.
+With --spread the JSON also has "bfloat16_spread": the relative differences between transformers' own bfloat16 states and
+its float32 states, the worst prompt's, for the three layers and the final state: what bfloat16 arithmetic may cost.
 "greedy" stops after an end-of-sequence token unless --ignore-eos; "margins" are the gaps between the best and the
 second logit, so that a difference at a near tie can be told from an error. Greedy decoding is skipped for a store.
 
 Versions used: transformers 5.23, torch 2.15, safetensors 0.8.
 Usage: python target_reference.py --model DIR (--prompts FILE.jsonl | --store DIR) --output PREFIX
-           [--count 20] [--tokens 64] [--layers 1 14 26] [--ignore-eos] [--greedy-only]
+           [--count 20] [--tokens 64] [--layers 1 14 26] [--ignore-eos] [--greedy-only] [--spread]
 """
 
 import argparse
@@ -31,6 +33,18 @@ from capture_store import read_conversations
 
 def load_model(folder):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def bfloat16_spread(folder, states, count, layers):
+    """Relative differences of the captured layers and the final state, the worst of all prompts."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager").eval()
+    worst = [0.0] * (len(layers) + 1)
+    for number in range(count):
+        aux, last = captured_states(model, states[f"prompt{number}.ids"].tolist(), layers)
+        exact = [*states[f"prompt{number}.aux"].chunk(len(layers), -1), states[f"prompt{number}.last"]]
+        for slot, (ours, reference) in enumerate(zip([*aux.chunk(len(layers), -1), last], exact)):
+            worst[slot] = max(worst[slot], ((ours.float() - reference).norm() / reference.norm()).item())
+    return worst
 
 
 def default_layers(count):
@@ -93,6 +107,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=64, help="greedy tokens per prompt")
     parser.add_argument("--layers", type=int, nargs=3)
     parser.add_argument("--ignore-eos", action="store_true")
+    parser.add_argument("--spread", action="store_true", help="also compare with transformers in bfloat16")
     parser.add_argument("--greedy-only", action="store_true", help="write no states")
     arguments = parser.parse_args()
 
@@ -121,6 +136,9 @@ def main():
     origin = {"script": "target_reference.py", "torch": torch.__version__, "transformers": transformers.__version__,
               "dtype": "float32", "stops": sorted(stops)}
     content = {"origin": origin, "layers": layers, "prompts": prompts}
+    if arguments.spread:
+        content["bfloat16_spread"] = bfloat16_spread(arguments.model, states, len(inputs), layers)
+        print("bfloat16 spread", content["bfloat16_spread"])
     Path(f"{arguments.output}.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
     if states:
         save_file(states, f"{arguments.output}.safetensors")
