@@ -66,7 +66,7 @@ let package = Package(
     .executableTarget(
       name: "eagle-run",
       dependencies: [
-        "EagleTraining", "EagleDecoding", "EagleModels", "EagleText",
+        "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 

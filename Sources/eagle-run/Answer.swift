@@ -1,5 +1,6 @@
 import ArgumentParser
 import EagleDecoding
+import EagleStorage
 import EagleText
 import EagleTraining
 import Foundation
@@ -51,11 +52,6 @@ struct Answer: ParsableCommand {
   }
 }
 
-/// What the disk refuses.
-private struct AnswerError: Error, CustomStringConvertible {
-  let description: String
-}
-
 /// A prompt and the answers so far.
 struct Dialogue {
   let prompt: Prompt
@@ -79,23 +75,30 @@ final class ConversationWriter {
 
   init(path: String) throws {
     if FileManager.default.fileExists(atPath: path) {
-      try Self.dropTornLine(path)
+      try Self.mendEnd(path)
       var ids: Set<String> = []
       _ = try ConversationReader.read(path: path) { ids.insert($0.id) }
       known = ids
     } else if !FileManager.default.createFile(atPath: path, contents: nil) {
-      throw AnswerError(description: "\(path): cannot be written; check the folder and its permissions")
+      throw StorageError(
+        path: path, problem: "cannot be written", advice: "check the folder and its permissions")
     }
     file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
     try file.seekToEnd()
   }
 
-  /// A program that was killed may have left half a line.
-  private static func dropTornLine(_ path: String) throws {
+  /// A program that was killed may have left half a line, which goes; a whole one without its line end gets it.
+  private static func mendEnd(_ path: String) throws {
     let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
     let data = try file.readToEnd() ?? Data()
     let end = data.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
-    if end < data.count { try file.truncate(atOffset: UInt64(end)) }
+    if end < data.count {
+      if (try? JSONSerialization.jsonObject(with: Data(data[end...]))) != nil {
+        try file.write(contentsOf: Data("\n".utf8))
+      } else {
+        try file.truncate(atOffset: UInt64(end))
+      }
+    }
     try file.close()
   }
 

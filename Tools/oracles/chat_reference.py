@@ -33,6 +33,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 import make_corpus
+from tokenizer_reference import encode, read_texts, write_lines
 
 CONTENTS = ["", "Hi", "What is the capital of France?", "  And of Italy?\n", "The capital of Italy is Rome.\n\nAnything else?", "\nleading line", "\n\nleading lines",
             "\r\n\tleading tab", "\u3000\u00a0odd spaces \u2003", "trailing lines\n\n\n", " \n ", "```python\ndef f(x):\n    return x ** 2  # square\n```\n",
@@ -97,11 +98,6 @@ class Reference:
                 spans.append((start, end))
         return spans
 
-    def encode(self, text):
-        ids = self.fast.encode(text, add_special_tokens=False).ids
-        decoded = self.fast.decode(ids, skip_special_tokens=False)
-        return {"text": text, "ids": ids} | ({} if decoded == text else {"decoded": decoded})
-
 
 def make_texts(chooser):
     """Short texts: those above, then some of every generated kind."""
@@ -152,7 +148,7 @@ def main():
 
     chooser = random.Random(5)
     reference = Reference(arguments.model)
-    texts = [reference.encode(text) for text in json.loads(arguments.texts.read_text(encoding="utf-8")) + make_texts(chooser)]
+    texts = [encode(reference.fast, text) for text in read_texts(arguments.texts) + make_texts(chooser)]
     conversations = [reference.conversation(*conversation) for conversation in make_conversations(chooser)]
     full = (arguments.model / "tokenizer.json").read_bytes()
     content = cut(json.loads(full), {id for entry in texts + conversations for id in entry["ids"]})
@@ -162,8 +158,7 @@ def main():
               "tokenizer_json_sha256": hashlib.sha256(full).hexdigest()}
     fixture = {"origin": origin, "tokenizer": content, "chat_template": reference.tokenizer.chat_template, "texts": texts,
                "conversations": conversations}
-    lines = json.dumps(fixture, separators=(",", ":")).replace('},{"text"', '},\n{"text"').replace('},{"messages"', '},\n{"messages"')
-    arguments.output.write_text(lines + "\n", encoding="ascii")
+    lines = write_lines(arguments.output, fixture)
     print(f"{len(texts)} texts, {len(conversations)} conversations, {sum('loss_mask' in entry for entry in conversations)} with masks, "
           f"{len(content['model']['vocab'])} tokens, {len(content['model']['merges'])} merges, {len(lines)} bytes")
 

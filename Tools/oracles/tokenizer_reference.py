@@ -43,6 +43,13 @@ def render(tokenizer, fast, conversation):
     return {"messages": messages, "add_generation_prompt": header, "text": text, "ids": ids}
 
 
+def write_lines(path, content):
+    """Compact JSON with a line for each text and conversation; returns it."""
+    lines = json.dumps(content, separators=(",", ":")).replace('},{"text"', '},\n{"text"').replace('},{"messages"', '},\n{"messages"')
+    path.write_text(lines + "\n", encoding="ascii")
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
@@ -62,8 +69,7 @@ def main():
         assert entry["ids"] == tokenizer(entry["text"], add_special_tokens=False)["input_ids"], entry["text"]
     content = {"origin": origin, "texts": texts,
                "conversations": [render(tokenizer, fast, conversation) for conversation in conversations]}
-    lines = json.dumps(content, separators=(",", ":")).replace('},{"text"', '},\n{"text"').replace('},{"messages"', '},\n{"messages"')
-    arguments.output.write_text(lines + "\n", encoding="ascii")
+    lines = write_lines(arguments.output, content)
     print(f"{len(texts)} texts, {sum('decoded' in entry for entry in texts)} of them not restored by decoding, "
           f"{len(conversations)} conversations, {len(lines)} bytes")
 
