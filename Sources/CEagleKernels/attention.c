@@ -57,33 +57,61 @@ void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset
   }
 }
 
-EAGLE_INLINE void back_through_key(const float *dout, const float *q, float p, float delta, float scale, int64_t d,
-                                   const float *k, const float *v, float *dq, float *dk, float *dv) {
+// MARK: blocks of rows, whose products with keys and values are matrix products
+
+EAGLE_DISPATCHED
+float eagle_dot(const float *a, const float *b, int64_t n) { return dot(a, b, n); }
+
+EAGLE_DISPATCHED
+void eagle_add_scaled(float *y, float factor, const float *x, int64_t n) { add_scaled(y, factor, x, n); }
+
+EAGLE_INLINE void exponentiate_block_row(float *scores, int64_t prefix, int64_t keys, int64_t chain, float scale,
+                                         float shift, float *sum) {
+  EAGLE_REASSOCIATE
+  float total = 0;
+  for (int64_t t = 0; t < prefix; t++) {
+    float e = eagle_expf(scale * scores[t] - shift);
+    scores[t] = e;
+    total += e;
+  }
+  for (int64_t t = prefix; t < keys; t++) scores[t] = 0;
+  for (int64_t t = keys; t < keys + chain; t++) {
+    float e = eagle_expf(scale * scores[t] - shift);
+    scores[t] = e;
+    total += e;
+  }
+  *sum = total;
+}
+
+EAGLE_DISPATCHED
+float eagle_attention_softmax(float *scores, int64_t prefix, int64_t keys, int64_t chain, float scale, float *lse) {
+  EAGLE_REASSOCIATE
+  float maximum = scores[0];
+  for (int64_t t = 1; t < prefix; t++) maximum = scores[t] > maximum ? scores[t] : maximum;
+  for (int64_t t = keys; t < keys + chain; t++) maximum = scores[t] > maximum ? scores[t] : maximum;
+  float sum, shift = scale * maximum;
+  exponentiate_block_row(scores, prefix, keys, chain, scale, shift, &sum);
+  if (lse) *lse = shift + logf(sum);
+  return 1.0f / sum;
+}
+
+EAGLE_DISPATCHED
+void eagle_attention_probabilities(float *scores, int64_t prefix, int64_t keys, float scale, float lse) {
+  float sum;
+  exponentiate_block_row(scores, prefix, keys, 0, scale, lse, &sum);
+}
+
+EAGLE_DISPATCHED
+void eagle_attention_score_gradient(const float *restrict p, float *restrict dp, int64_t n, float delta, float scale) {
+  for (int64_t t = 0; t < n; t++) dp[t] = scale * p[t] * (dp[t] - delta);
+}
+
+EAGLE_DISPATCHED
+void eagle_attention_chain_backward(const float *dout, const float *q, float delta, float lse, float scale, int64_t d,
+                                    const float *k, const float *v, float *dq, float *dk, float *dv) {
+  float p = eagle_expf(scale * dot(q, k, d) - lse);
   float ds = scale * p * (dot(dout, v, d) - delta);
   add_scaled(dv, p, dout, d);
   add_scaled(dq, ds, k, d);
   add_scaled(dk, ds, q, d);
-}
-
-EAGLE_DISPATCHED
-void eagle_attention_backward(const float *dout, const float *out, const float *q, const float *lse, int64_t heads,
-                              int64_t d, int64_t kv_offset, const eagle_attention_keys *keys, float scale,
-                              float *scores, float *dq, const eagle_attention_gradients *gradients) {
-  int64_t count = keys->prefix_count + keys->chain_count;
-  for (int64_t head = 0; head < heads; head++) {
-    const float *qh = q + head * d, *doh = dout + head * d;
-    float *dqh = dq + head * d;
-    float delta = dot(doh, out + head * d, d);
-    score_row(qh, d, kv_offset, keys, scale, scores);
-    exponentiate(scores, count, lse[head]);
-    for (int64_t t = 0; t < keys->prefix_count; t++) {
-      int64_t at = t * keys->stride + kv_offset;
-      back_through_key(doh, qh, scores[t], delta, scale, d, keys->prefix_k + at, keys->prefix_v + at, dqh,
-                       gradients->prefix_dk + at, gradients->prefix_dv + at);
-    }
-    for (int64_t j = 0; j < keys->chain_count; j++)
-      back_through_key(doh, qh, scores[keys->prefix_count + j], delta, scale, d, keys->chain_k[j] + kv_offset,
-                       keys->chain_v[j] + kv_offset, dqh, gradients->chain_dk[j] + kv_offset,
-                       gradients->chain_dv[j] + kv_offset);
-  }
 }

@@ -60,13 +60,13 @@ void eagle_swiglu(const float *restrict gate, const float *restrict up, float *r
 }
 
 EAGLE_DISPATCHED
-void eagle_swiglu_backward(const float *restrict dy, const float *restrict gate, const float *restrict up,
-                           float *restrict dgate, float *restrict dup, int64_t n) {
+void eagle_swiglu_backward(float *restrict dy, const float *restrict gate, const float *restrict up,
+                           float *restrict dup, int64_t n) {
   // silu(g) = g s, s = sigmoid(g)   so   silu'(g) = s (1 + g (1 - s))
   for (int64_t i = 0; i < n; i++) {
     float s = 1.0f / (1.0f + eagle_expf(-gate[i]));
-    dgate[i] += dy[i] * up[i] * s * (1.0f + gate[i] * (1.0f - s));
-    dup[i] += dy[i] * gate[i] * s;
+    dup[i] = dy[i] * gate[i] * s;
+    dy[i] = dy[i] * up[i] * s * (1.0f + gate[i] * (1.0f - s));
   }
 }
 

@@ -22,22 +22,32 @@ void eagle_rms_norm(const float *x, int64_t x_stride, const float *w, float eps,
   }
 }
 
+// y = x r w, r = (mean(x^2) + eps)^(-1/2)   so   dr/dx_i = -r^3 x_i / C
+// dx_i = r w_i dy_i - x_i r^3 / C * sum_j dy_j w_j x_j;  dw_i = dy_i x_i r
+
 EAGLE_DISPATCHED
-void eagle_rms_norm_backward(const float *dy, int64_t dy_stride, const float *x, const float *w, const float *r,
-                             float *dx, float *dw, int64_t rows, int64_t columns) {
+void eagle_rms_norm_input_gradient(const float *dy, int64_t dy_stride, const float *x, const float *w, const float *r,
+                                   float *dx, int accumulate, int64_t rows, int64_t columns) {
   EAGLE_REASSOCIATE
-  // y = x r w, r = (mean(x^2) + eps)^(-1/2)   so   dr/dx_i = -r^3 x_i / C
-  // dx_i = r w_i dy_i - x_i r^3 / C * sum_j dy_j w_j x_j;  dw_i = dy_i x_i r
   for (int64_t row = 0; row < rows; row++) {
     const float *dyi = dy + row * dy_stride, *xi = x + row * columns;
+    float *dxi = dx + row * columns;
     float scale = r[row], sum = 0;
     for (int64_t i = 0; i < columns; i++) sum += dyi[i] * w[i] * xi[i];
     float factor = scale * scale * scale * sum / (float)columns;
-    if (dx) {
-      float *dxi = dx + row * columns;
+    if (accumulate)
       for (int64_t i = 0; i < columns; i++) dxi[i] += scale * w[i] * dyi[i] - xi[i] * factor;
-    }
-    if (dw)
-      for (int64_t i = 0; i < columns; i++) dw[i] += dyi[i] * xi[i] * scale;
+    else
+      for (int64_t i = 0; i < columns; i++) dxi[i] = scale * w[i] * dyi[i] - xi[i] * factor;
+  }
+}
+
+EAGLE_DISPATCHED
+void eagle_rms_norm_weight_gradient(const float *dy, int64_t dy_stride, const float *x, int64_t x_stride,
+                                    const float *r, float *dw, int64_t rows, int64_t columns) {
+  for (int64_t row = 0; row < rows; row++) {
+    const float *dyi = dy + row * dy_stride, *xi = x + row * x_stride;
+    float scale = r[row];
+    for (int64_t i = 0; i < columns; i++) dw[i] += dyi[i] * xi[i] * scale;
   }
 }

@@ -26,69 +26,138 @@ extension Tape {
   ) -> Variable {
     let logSums = Tensor([q.value.rows, shape.heads])
     let out = Attention.apply(
-      q.value, k.value, v.value, rows: rows, chain: chain.map(\.step), shape: shape, logSums: logSums)
+      q.value, k.value, v.value, rows: rows, chain: chain.map(\.step), shape: shape, logSums: logSums, products)
     return result(out, of: [q, k, v] + chain.flatMap { [$0.k, $0.v] }) { dout in
-      let pass = AttentionBackward(
-        q: q.value, k: k.value, v: v.value, rows: rows, chain: chain, shape: shape, out: out, logSums: logSums,
-        dout: dout, dq: Self.buffer(q), dk: Self.buffer(k), dv: Self.buffer(v))
-      pass.run()
+      let blocks = AttentionBlocks(
+        q: q.value, k: k.value, v: v.value, rows: rows, chain: chain.map(\.step), shape: shape)
+      let pass = AttentionBackward(blocks: blocks, out: out, logSums: logSums, dout: dout)
+      pass.runPrefix(addingTo: (q, k, v))
+      pass.runChain(addingTo: q, chain)
     }
   }
-
-  fileprivate static func buffer(_ x: Variable) -> Tensor { x.gradientToAccumulate() ?? Tensor.zeros(x.shape) }
 }
 
-/// The backward pass of one attention. Work is cut by (conversation, kv head): no two pieces write to the same place.
+/// The backward pass of one attention. The scores are computed again from the queries and keys; the log-sum-exp of the
+/// forward pass turns them into probabilities.
 private struct AttentionBackward {
-  let q, k, v: Tensor
-  let rows: [AttentionRow]
-  let chain: [ChainLink]
-  let shape: AttentionShape
-  let out, logSums, dout, dq, dk, dv: Tensor
+  let blocks: AttentionBlocks
+  let out, logSums, dout: Tensor
+  /// dout · out of each row and head, [R, heads].
+  let delta: Tensor
 
-  func run() {
-    let chainGradients = chain.map { (k: Tape.buffer($0.k), v: Tape.buffer($0.v)) }
-    let conversations = runs()
-    Parallel.forEachRange(conversations.count * shape.kvHeads, grain: 1, dynamic: true) { range in
+  init(blocks: AttentionBlocks, out: Tensor, logSums: Tensor, dout: Tensor) {
+    self.blocks = blocks
+    self.out = out
+    self.logSums = logSums
+    self.dout = dout
+    let (d, delta) = (blocks.shape.headDimension, Tensor(logSums.shape))
+    Parallel.forEachRange(delta.count, grain: 64) { range in
+      for i in range { delta.floats[i] = eagle_dot(dout.floats + i * d, out.floats + i * d, Int64(d)) }
+    }
+    self.delta = delta
+  }
+
+  private var shape: AttentionShape { blocks.shape }
+
+  // MARK: prefix
+
+  /// Cut by (conversation, query head): no two pieces write to the same place. Heads that share a key head therefore have
+  /// key and value gradients of their own, which are added up at the end.
+  func runPrefix(addingTo inputs: (q: Variable, k: Variable, v: Variable)) {
+    let dq = Tensor(blocks.q.shape)
+    let (dk, dv) = (Tensor.zeros([blocks.k.rows, shape.queryWidth]), Tensor.zeros([blocks.k.rows, shape.queryWidth]))
+    let conversations = conversations()
+    Parallel.forEachRange(conversations.count * shape.heads, grain: 1, dynamic: true) { range in
       for task in range {
-        backward(
-          conversations[task / shape.kvHeads], kvHead: task % shape.kvHeads, chainGradients: chainGradients)
-      }
-    }
-  }
-
-  /// Ranges of consecutive rows whose prefixes start at the same key.
-  private func runs() -> [Range<Int>] {
-    var result: [Range<Int>] = []
-    var start = 0
-    for row in rows.indices where row + 1 == rows.count || rows[row + 1].prefixStart != rows[row].prefixStart {
-      result.append(start..<row + 1)
-      start = row + 1
-    }
-    return result
-  }
-
-  private func backward(_ range: Range<Int>, kvHead: Int, chainGradients: [(k: Tensor, v: Tensor)]) {
-    let (d, group, width) = (shape.headDimension, shape.groupSize, shape.keyWidth)
-    withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<Float>?.self, capacity: 2 * chain.count + 1) { pointers in
-      KeyCursor.with(k, v, rows: rows, chain: chain.map(\.step), shape: shape) { cursor in
-        for row in range {
-          cursor.move(to: row)
-          for (j, gradients) in chainGradients.enumerated() {
-            pointers[j] = gradients.k.floats + Int(chain[j].row[row]) * width
-            pointers[chain.count + j] = gradients.v.floats + Int(chain[j].row[row]) * width
-          }
-          let first = Int(rows[row].prefixStart) * width
-          var targets = eagle_attention_gradients(
-            prefix_dk: dk.floats + first, prefix_dv: dv.floats + first, chain_dk: pointers.baseAddress!,
-            chain_dv: pointers.baseAddress! + chain.count)
-          let at = row * shape.queryWidth + kvHead * group * d
-          eagle_attention_backward(
-            dout.floats + at, out.floats + at, q.floats + at, logSums.floats + row * shape.heads + kvHead * group,
-            Int64(group), Int64(d), Int64(kvHead * d), &cursor.keys, shape.scale, cursor.scores, dq.floats + at,
-            &targets)
+        for block in conversations[task / shape.heads] {
+          runPrefix(block, head: task % shape.heads, dq: dq, dk: dk, dv: dv)
         }
       }
+    }
+    inputs.q.addGradient(giving: dq)
+    addHeads(of: dk, to: inputs.k)
+    addHeads(of: dv, to: inputs.v)
+  }
+
+  /// Blocks with the same prefix, the most work first.
+  private func conversations() -> [[AttentionBlocks.Block]] {
+    var result: [[AttentionBlocks.Block]] = []
+    for block in blocks.blocks {
+      if let last = result.last?.last, last.firstKey == block.firstKey {
+        result[result.count - 1].append(block)
+      } else {
+        result.append([block])
+      }
+    }
+    func work(_ blocks: [AttentionBlocks.Block]) -> Int { blocks.reduce(0) { $0 + $1.rows.count * $1.keys } }
+    return result.sorted { work($0) > work($1) }
+  }
+
+  private func runPrefix(_ block: AttentionBlocks.Block, head: Int, dq: Tensor, dk: Tensor, dv: Tensor) {
+    let (d, width, keys, count) = (shape.headDimension, shape.queryWidth, block.keys, block.rows.count)
+    let at = block.rows.lowerBound * width + head * d
+    let (p, ds) = (Tensor([count, keys]), Tensor([count, keys]))
+    blocks.multiplyByKeys(block, head: head, blocks.q.floats + at, blocks.k, into: p.floats, columns: keys)
+    blocks.multiplyByKeys(block, head: head, dout.floats + at, blocks.v, into: ds.floats, columns: keys)
+    for (i, row) in block.rows.enumerated() {
+      let place = row * shape.heads + head
+      eagle_attention_probabilities(
+        p.floats + i * keys, Int64(blocks.rows[row].prefixCount), Int64(keys), shape.scale, logSums.floats[place])
+      eagle_attention_score_gradient(
+        p.floats + i * keys, ds.floats + i * keys, Int64(keys), delta.floats[place], shape.scale)
+    }
+    Matmul.gemm(
+      .plain, .plain, count, d, keys, ds.floats, keys, blocks.k.floats + blocks.keyOffset(block, head),
+      shape.keyWidth, dq.floats + at, width, accumulate: false)
+    let first = block.firstKey * width + head * d
+    for (scores, x, gradient) in [(ds, blocks.q, dk), (p, dout, dv)] {
+      Matmul.gemm(
+        .transposed, .plain, keys, d, count, scores.floats, keys, x.floats + at, width, gradient.floats + first, width,
+        accumulate: true)
+    }
+  }
+
+  /// Sums of the query heads that share a key head: [N, heads · d] to [N, kvHeads · d].
+  private func addHeads(of gradient: Tensor, to x: Variable) {
+    let (d, group) = (shape.headDimension, shape.groupSize)
+    if group == 1 { return x.addGradient(giving: gradient) }
+    x.addGradient { dx, accumulate in
+      if !accumulate { dx.clear() }
+      Parallel.forEachRange(gradient.rows * shape.kvHeads, grain: 64) { range in
+        for place in range {
+          for head in place * group..<(place + 1) * group {
+            eagle_accumulate(gradient.floats + head * d, dx.floats + place * d, Int64(d))
+          }
+        }
+      }
+    }
+  }
+
+  // MARK: chain
+
+  /// A chain row belongs to one query row, so rows are independent.
+  func runChain(addingTo q: Variable, _ chain: [ChainLink]) {
+    for (link, step) in zip(chain, blocks.chain) {
+      let (dk, dv) = (Tensor.zeros(step.k.shape), Tensor.zeros(step.v.shape))
+      q.addGradient { dq, accumulate in
+        if !accumulate { dq.clear() }
+        Parallel.forEachRange(blocks.rows.count, grain: 16) { range in
+          for row in range { runChain(step, row, dq: dq, dk: dk, dv: dv) }
+        }
+      }
+      link.k.addGradient(giving: dk)
+      link.v.addGradient(giving: dv)
+    }
+  }
+
+  private func runChain(_ step: Attention.ChainStep, _ row: Int, dq: Tensor, dk: Tensor, dv: Tensor) {
+    let d = shape.headDimension
+    for head in 0..<shape.heads {
+      let (at, own) = (row * shape.queryWidth + head * d, blocks.chainOffset(step, row, head))
+      let place = row * shape.heads + head
+      eagle_attention_chain_backward(
+        dout.floats + at, blocks.q.floats + at, delta.floats[place], logSums.floats[place], shape.scale, Int64(d),
+        step.k.floats + own, step.v.floats + own, dq.floats + at, dk.floats + own, dv.floats + own)
     }
   }
 }

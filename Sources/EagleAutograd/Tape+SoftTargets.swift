@@ -50,18 +50,21 @@ extension Tape {
     var sums = SoftTargetSums()
     let rows = x.value.rows
     precondition(targets.row.count == rows, "\(targets.row.count) targets for \(rows) rows")
+    let (a, b) = (x.operand(products), w.operand(products))
+    let dx = Tensor(x.shape)
     for first in stride(from: 0, to: rows, by: chunkRows) {
       let range = first..<min(rows, first + chunkRows)
-      let logits = Matmul.forward(x.value.slice(range), w.value, products)
+      let logits = Matmul.forward(a.slice(range), b, products)
       Self.score(logits, range, targets, weight: weight, into: &sums)
       guard isRecording else { continue }
-      if let dx = x.gradientToAccumulate() {
-        Matmul.accumulateInputGradient(logits, w.value, into: dx.slice(range), products)
-      }
-      if let dw = w.gradientToAccumulate() {
-        Matmul.accumulateWeightGradient(logits, x.value.slice(range), into: dw, products)
+      let dy = Matmul.takesBFloat16(products) ? logits.bfloat16() : logits
+      Matmul.inputGradient(dy, b, into: dx.slice(range), accumulate: false, products)
+      w.addGradient { dw, accumulate in
+        if !accumulate { dw.clear() }
+        Matmul.accumulateWeightGradient(dy, a.slice(range), into: dw, products)
       }
     }
+    if isRecording { x.addGradient(giving: dx) }
     return sums
   }
 

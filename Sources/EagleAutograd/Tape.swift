@@ -14,15 +14,17 @@ public final class Tape {
     self.products = products
   }
 
-  /// The result of an op on `inputs`; `backward` gets the result's gradient. Nothing is kept when no input wants one.
+  /// The result of an op on `inputs`. `backward` gets the result's gradient, in a buffer that nobody else needs. Nothing is
+  /// kept when no input wants a gradient.
   package func result(_ value: Tensor, of inputs: [Variable], backward: @escaping (Tensor) -> Void) -> Variable {
     let tracked = isRecording && inputs.contains { $0.requiresGradient }
     let output = Variable(value, requiresGradient: tracked)
     if tracked {
       steps.append {
         // A result that nothing depended on has no gradient to pass on.
-        if let gradient = output.gradient { backward(gradient) }
+        guard let gradient = output.gradient else { return }
         output.clearGradient()
+        backward(gradient)
       }
     }
     return output
@@ -36,6 +38,8 @@ public final class Tape {
   /// Gives `variable` this gradient to start from.
   public func seed(_ variable: Variable, with gradient: Tensor) {
     precondition(gradient.shape == variable.shape, "seed \(gradient.shape) for \(variable.shape)")
-    variable.gradientToAccumulate().map { Elementwise.accumulate(gradient, into: $0) }
+    variable.addGradient { buffer, accumulate in
+      if accumulate { Elementwise.accumulate(gradient, into: buffer) } else { Elementwise.copy(gradient, into: buffer) }
+    }
   }
 }

@@ -6,6 +6,7 @@ public final class Variable {
   public let requiresGradient: Bool
   /// float32, the shape of `value`; nil until something has been added.
   public private(set) var gradient: Tensor?
+  private var narrow: Tensor?
 
   public init(_ value: Tensor, requiresGradient: Bool = false) {
     self.value = value
@@ -14,13 +15,36 @@ public final class Variable {
 
   public var shape: [Int] { value.shape }
 
-  /// The gradient to add to, zero at first. Nil when no gradient is wanted.
-  package func gradientToAccumulate() -> Tensor? {
-    guard requiresGradient else { return nil }
-    if let gradient { return gradient }
-    let zeros = Tensor.zeros(shape)
-    gradient = zeros
-    return zeros
+  /// The value as products of this kind take it: rounded to bfloat16 for those that do, once for all products.
+  package func operand(_ products: Products) -> Tensor {
+    guard Matmul.takesBFloat16(products), value.dtype == .float32 else { return value }
+    let operand = narrow ?? value.bfloat16()
+    narrow = operand
+    return operand
+  }
+
+  /// Says that the value's elements have been overwritten.
+  public func valueHasChanged() { narrow = nil }
+
+  /// Lets `write` add to the gradient. When there is none yet, `accumulate` is false and the buffer is to be overwritten.
+  /// Nothing happens when no gradient is wanted.
+  package func addGradient(_ write: (_ buffer: Tensor, _ accumulate: Bool) -> Void) {
+    guard requiresGradient else { return }
+    if let gradient { return write(gradient, true) }
+    let buffer = Tensor(shape)
+    gradient = buffer
+    write(buffer, false)
+  }
+
+  /// Adds `dy`, which nobody else needs: it becomes the gradient when there is none.
+  package func addGradient(giving dy: Tensor) {
+    precondition(dy.count == value.count, "gradient \(dy.shape) for \(shape)")
+    guard requiresGradient else { return }
+    if let gradient {
+      Elementwise.accumulate(dy, into: gradient)
+    } else {
+      gradient = dy.reshaped(shape)
+    }
   }
 
   /// Forgets the gradient.

@@ -42,9 +42,11 @@ public enum Attention {
   ///   - rows: one entry for each row of q
   ///   - chain: (keys, values, row of each q row in them) for each chain step
   ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
+  ///   - products: with `.invariant` each row is computed alone, so that its bits do not depend on the others; otherwise
+  ///     blocks of rows meet the keys in matrix products
   public static func apply(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep] = [], shape: AttentionShape,
-    logSums: Tensor? = nil
+    logSums: Tensor? = nil, _ products: Products
   ) -> Tensor {
     precondition(
       q.shape == [rows.count, shape.queryWidth] && k.columns == shape.keyWidth && v.shape == k.shape,
@@ -52,6 +54,16 @@ public enum Attention {
     precondition(
       rows.allSatisfy { $0.prefixCount > 0 && Int($0.prefixStart + $0.prefixCount) <= k.rows },
       "a prefix is empty or ends past the \(k.rows) keys")
+    guard products == .invariant else {
+      return AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape).apply(logSums: logSums)
+    }
+    return rowByRow(q, k, v, rows: rows, chain: chain, shape: shape, logSums: logSums)
+  }
+
+  private static func rowByRow(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep], shape: AttentionShape,
+    logSums: Tensor?
+  ) -> Tensor {
     let out = Tensor(q.shape)
     let (d, group) = (shape.headDimension, shape.groupSize)
     Parallel.forEachRange(rows.count * shape.kvHeads, grain: max(1, min(64, rows.count / 8)), dynamic: true) { range in
@@ -84,9 +96,9 @@ public enum Attention {
 }
 
 /// Points the kernel at the keys of one row after another; one for each thread.
-package struct KeyCursor {
-  package var keys = eagle_attention_keys()
-  package let scores: UnsafeMutablePointer<Float>
+private struct KeyCursor {
+  var keys = eagle_attention_keys()
+  let scores: UnsafeMutablePointer<Float>
   private let k: Tensor
   private let v: Tensor
   private let rows: [AttentionRow]
@@ -94,7 +106,7 @@ package struct KeyCursor {
   private let chainK: UnsafeMutablePointer<UnsafePointer<Float>?>
   private let chainV: UnsafeMutablePointer<UnsafePointer<Float>?>
 
-  package static func with(
+  static func with(
     _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [Attention.ChainStep], shape: AttentionShape,
     _ body: (inout KeyCursor) -> Void
   ) {
@@ -124,7 +136,7 @@ package struct KeyCursor {
     self.chainV = chainV
   }
 
-  package mutating func move(to row: Int) {
+  mutating func move(to row: Int) {
     let (first, width) = (Int(rows[row].prefixStart), Int(keys.stride))
     keys.prefix_k = UnsafePointer(k.floats + first * width)
     keys.prefix_v = UnsafePointer(v.floats + first * width)

@@ -1,32 +1,53 @@
 import COneDNN
+import Foundation
 
 extension Matmul {
-  /// y = x wᵀ with both operands in bfloat16.
-  static func bf16Forward(_ x: Tensor, _ w: Tensor, _ y: Tensor) {
-    let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
-    bf16Product(
-      rows, outputs, inputs, x.bfloat16(), (inputs, 1), w.bfloat16(), (1, inputs), y.floats, outputs,
-      accumulate: false)
-  }
+  /// What becomes of products that are asked for in bfloat16.
+  enum BFloat16Support { case hardware, emulated, none }
+
+  /// Asked once. The environment variable `EAGLE_EMULATE_BF16=1` gives the numbers of a processor with bf16 products on any
+  /// other: operands are rounded to bfloat16 and multiplied in float32, where their products are exact.
+  static let bfloat16Support: BFloat16Support =
+    ProcessInfo.processInfo.environment["EAGLE_EMULATE_BF16"] == "1"
+    ? .emulated : Processor.hasBFloat16 && hardwareIsRight() ? .hardware : .none
+
+  /// Whether operands of these products are bfloat16, so that it pays to round a tensor once for several of them.
+  public static func takesBFloat16(_ products: Products) -> Bool { products == .bf16 && hasBFloat16Products }
+
+  /// Whether products that are asked for in bfloat16 come out so; float32 takes their place where they do not.
+  public static var hasBFloat16Products: Bool { bfloat16Support != .none }
 
   /// C[m, n] = A[m, k] B[k, n] (+ C); A and B bfloat16 by (row, column) strides, C float32.
   package static func bf16Product(
     _ m: Int, _ n: Int, _ k: Int, _ a: Tensor, _ aStrides: (Int, Int), _ b: Tensor, _ bStrides: (Int, Int),
     _ c: UnsafeMutablePointer<Float>, _ ldc: Int, accumulate: Bool
   ) {
+    if bfloat16Support == .emulated {
+      return emulate(m, n, k, a, aStrides, b, bStrides, c, ldc, accumulate: accumulate)
+    }
     let done = tryBF16Product(m, n, k, a, aStrides, b, bStrides, c, ldc, accumulate: accumulate)
     precondition(done, "oneDNN refused a bf16 product [\(m), \(k)] x [\(k), \(n)]")
   }
 
-  /// Whether bf16 products can be used: the processor has them, oneDNN runs one, and the result is right. Asked once.
-  public static let hasBFloat16Products: Bool = {
-    guard Processor.hasBFloat16 else { return false }
+  /// Runs a small product: oneDNN must have it, and the result must be right.
+  private static func hardwareIsRight() -> Bool {
     let a = Tensor((0..<64).map { Float($0 % 7) - 3 }, [4, 16]).bfloat16()
     let b = Tensor((0..<48).map { Float($0 % 5) - 2 }, [3, 16]).bfloat16()
     let (y, expected) = (Tensor.zeros([4, 3]), forward(a.float32(), b.float32(), .fp32))
     let done = tryBF16Product(4, 3, 16, a, (16, 1), b, (1, 16), y.floats, 3, accumulate: false)
     return done && y.values == expected.values
-  }()
+  }
+
+  /// The same by float32 products of the rounded numbers.
+  private static func emulate(
+    _ m: Int, _ n: Int, _ k: Int, _ a: Tensor, _ aStrides: (Int, Int), _ b: Tensor, _ bStrides: (Int, Int),
+    _ c: UnsafeMutablePointer<Float>, _ ldc: Int, accumulate: Bool
+  ) {
+    let (x, w) = (a.float32(), b.float32())
+    gemm(
+      aStrides.1 == 1 ? .plain : .transposed, bStrides.1 == 1 ? .plain : .transposed, m, n, k, x.floats,
+      max(aStrides.0, aStrides.1), w.floats, max(bStrides.0, bStrides.1), c, ldc, accumulate: accumulate)
+  }
 
   /// False when oneDNN has no implementation for this processor.
   package static func tryBF16Product(

@@ -15,19 +15,28 @@ public enum Products: Sendable, Equatable {
 }
 
 /// The library behind the float32 products.
-public enum Backend: String, Sendable { case oneDNN, openBLAS }
+public enum Backend: String, Sendable, CaseIterable {
+  case kernels = "own kernels"
+  case oneDNN
+  case openBLAS = "OpenBLAS"
+}
 
 /// Matrix products of activations with weights, and their gradients.
 public enum Matmul {
   /// Which path `products` takes on this machine, for people to read.
   public static func describe(_ products: Products) -> String {
-    switch products {
-    case .bf16 where hasBFloat16Products: "bf16 products (oneDNN, \(Processor.name))"
-    case .bf16: "fp32 products (oneDNN, \(Processor.name); this processor has no bf16 products)"
-    case .fp32: "fp32 products (oneDNN, \(Processor.name))"
-    case .invariant: "batch-invariant products (\(Processor.name))"
+    let place = "\(fp32Backend.rawValue), \(Processor.name)"
+    return switch (products, bfloat16Support) {
+    case (.bf16, .hardware): "bf16 products (oneDNN, \(Processor.name))"
+    case (.bf16, .emulated): "bf16 products by rounding to bf16 and multiplying in fp32 (\(place))"
+    case (.bf16, .none): "fp32 products (\(place); this processor has no bf16 products)"
+    case (.fp32, _): "fp32 products (\(place))"
+    case (.invariant, _): "batch-invariant products (\(Processor.name))"
     }
   }
+
+  /// Who multiplies in float32. The kernels are written for AVX2; oneDNN's use AVX-512.
+  static let fp32Backend: Backend = Processor.hasAVX512 ? .oneDNN : Processor.hasAVX2 ? .kernels : .openBLAS
 
   /// y[r, o] = Σ_i x[r, i] · w[o, i] (+ bias[o])
   ///
@@ -40,37 +49,70 @@ public enum Matmul {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
     let y = Tensor([rows, outputs])
-    guard rows > 0 else { return y }
-    switch products {
-    case .invariant:
+    if products == .invariant {
       fewRows(x, w, bias, y)
       return y
-    case .bf16 where hasBFloat16Products: bf16Forward(x, w, y)
-    default:
-      forEachWideBlock(of: w) { block, first in
-        gemm(
-          .plain, .transposed, rows, block.shape[0], inputs, x.floats, inputs, block.floats, inputs,
-          y.floats + first, outputs, accumulate: false)
-      }
     }
+    multiply(x, w, into: y, accumulate: false, products)
     if let bias { addBias(bias, to: y) }
     return y
   }
 
-  /// dx[r, i] += Σ_o dy[r, o] · w[o, i]
-  public static func accumulateInputGradient(_ dy: Tensor, _ w: Tensor, into dx: Tensor, _ products: Products) {
+  /// y[r, o] += Σ_i x[r, i] · w[o, i], for residual streams.
+  ///
+  /// - Parameter y: [R, O] float32
+  public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ products: Products) {
+    precondition(y.shape == [x.rows, w.shape[0]] && w.shape[1] == x.columns, "\(x.shape) by \(w.shape) to \(y.shape)")
+    if products == .invariant {
+      Elementwise.accumulate(forward(x, w, products), into: y)
+    } else {
+      multiply(x, w, into: y, accumulate: true, products)
+    }
+  }
+
+  private static func multiply(_ x: Tensor, _ w: Tensor, into y: Tensor, accumulate: Bool, _ products: Products) {
+    let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
+    guard rows > 0 else { return }
+    if takesBFloat16(products) {
+      let (a, b) = (x.bfloat16(), w.bfloat16())
+      bf16Product(rows, outputs, inputs, a, (inputs, 1), b, (1, inputs), y.floats, outputs, accumulate: accumulate)
+      return
+    }
+    if fp32Backend == .kernels {
+      return Gemm(
+        m: rows, n: outputs, k: inputs, a: x.floats, aStrides: (inputs, 1), b: weights(w), bStrides: (1, inputs),
+        c: y.floats, ldc: outputs, accumulate: accumulate
+      ).run()
+    }
+    forEachWideBlock(of: w) { block, first in
+      gemm(
+        .plain, .transposed, rows, block.shape[0], inputs, x.floats, inputs, block.floats, inputs,
+        y.floats + first, outputs, accumulate: accumulate)
+    }
+  }
+
+  /// dx[r, i] = Σ_o dy[r, o] · w[o, i] (+ dx[r, i])
+  public static func inputGradient(
+    _ dy: Tensor, _ w: Tensor, into dx: Tensor, accumulate: Bool, _ products: Products
+  ) {
     let (rows, inputs, outputs) = (dy.rows, w.shape[1], w.shape[0])
     precondition(dy.columns == outputs && dx.count == rows * inputs, "gradient \(dy.shape) through \(w.shape)")
     guard rows > 0 else { return }
-    if products == .bf16 && hasBFloat16Products {
+    if takesBFloat16(products) {
       let (a, b) = (dy.bfloat16(), w.bfloat16())
-      bf16Product(rows, inputs, outputs, a, (outputs, 1), b, (inputs, 1), dx.floats, inputs, accumulate: true)
+      bf16Product(rows, inputs, outputs, a, (outputs, 1), b, (inputs, 1), dx.floats, inputs, accumulate: accumulate)
       return
+    }
+    if fp32Backend == .kernels {
+      return Gemm(
+        m: rows, n: inputs, k: outputs, a: dy.floats, aStrides: (outputs, 1), b: weights(w), bStrides: (inputs, 1),
+        c: dx.floats, ldc: inputs, accumulate: accumulate
+      ).run()
     }
     forEachWideBlock(of: w) { block, first in
       gemm(
         .plain, .plain, rows, inputs, block.shape[0], dy.floats + first, outputs, block.floats, inputs,
-        dx.floats, inputs, accumulate: true)
+        dx.floats, inputs, accumulate: accumulate || first > 0)
     }
   }
 
@@ -80,7 +122,7 @@ public enum Matmul {
     precondition(
       dy.rows == rows && dw.shape == [outputs, inputs], "weight gradient \(dw.shape) of \(dy.shape), \(x.shape)")
     guard rows > 0 else { return }
-    if products == .bf16 && hasBFloat16Products {
+    if takesBFloat16(products) {
       let (a, b) = (dy.bfloat16(), x.bfloat16())
       bf16Product(outputs, inputs, rows, a, (1, outputs), b, (inputs, 1), dw.floats, inputs, accumulate: true)
       return
@@ -101,16 +143,27 @@ public enum Matmul {
   package static func gemm(
     _ a: Side, _ b: Side, _ m: Int, _ n: Int, _ k: Int, _ x: UnsafePointer<Float>, _ ldx: Int,
     _ w: UnsafePointer<Float>, _ ldw: Int, _ y: UnsafeMutablePointer<Float>, _ ldy: Int, accumulate: Bool,
-    backend: Backend = .oneDNN
+    backend: Backend = fp32Backend
   ) {
     let beta: Float = accumulate ? 1 : 0
-    if backend == .oneDNN {
+    switch backend {
+    case .kernels:
+      return Gemm(
+        m: m, n: n, k: k, a: x, aStrides: a == .plain ? (ldx, 1) : (1, ldx), b: .float32(w),
+        bStrides: b == .plain ? (ldw, 1) : (1, ldw), c: y, ldc: ldy, accumulate: accumulate
+      ).run()
+    case .oneDNN:
       let status = eagle_dnnl_sgemm(a.rawValue, b.rawValue, m, n, k, x, ldx, w, ldw, beta, y, ldy)
       if status == dnnl_success { return }
+    case .openBLAS: break
     }
     cblas_sgemm(
       CblasRowMajor, a == .plain ? CblasNoTrans : CblasTrans, b == .plain ? CblasNoTrans : CblasTrans,
       Int32(m), Int32(n), Int32(k), 1, x, Int32(ldx), w, Int32(ldw), beta, y, Int32(ldy))
+  }
+
+  private static func weights(_ w: Tensor) -> Gemm.Weights {
+    w.dtype == .bfloat16 ? .bfloat16(w.bfloats) : .float32(w.floats)
   }
 
   /// Calls `body` with the rows of a weight as float32 and the index of the first: all at once when they are float32,

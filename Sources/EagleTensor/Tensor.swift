@@ -35,7 +35,7 @@ public struct Tensor: @unchecked Sendable {
   /// All bits 0.
   public static func zeros(_ shape: [Int], dtype: DType = .float32) -> Tensor {
     let tensor = Tensor(shape, dtype: dtype)
-    tensor.rawBytes.initializeMemory(as: UInt8.self, repeating: 0)
+    tensor.clear()
     return tensor
   }
 
@@ -44,6 +44,14 @@ public struct Tensor: @unchecked Sendable {
     let tensor = Tensor(shape)
     tensor.buffer(Float.self).initialize(repeating: value)
     return tensor
+  }
+
+  /// Sets all bits to 0, on all threads.
+  public func clear() {
+    let bytes = rawBytes
+    Parallel.forEachRange(bytes.count, grain: 1 << 20) { range in
+      (bytes.baseAddress! + range.lowerBound).initializeMemory(as: UInt8.self, repeating: 0, count: range.count)
+    }
   }
 
   public var count: Int { shape.reduce(1, *) }

@@ -5,7 +5,8 @@ import Testing
 @Suite struct HelpTests {
   @Test(arguments: [
     "eagle-train", "eagle-train import", "eagle-train prepare", "eagle-train capture", "eagle-train train",
-    "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect", "eagle-run",
+    "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect",
+    "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train", "eagle-run",
     "eagle-run generate", "eagle-run answer", "eagle-run bench",
   ])
   func helpIsAsRecorded(command: String) throws {

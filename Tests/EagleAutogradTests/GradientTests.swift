@@ -44,7 +44,15 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
 
   @Test func rmsNorm() { check(normal([[3, 6], [6]])) { $0.rmsNorm($1[0], $1[1], epsilon: 1e-5) } }
 
-  @Test func concatenate() { check(normal([[3, 2], [3, 4]])) { $0.concatenate($1[0], $1[1]) } }
+  @Test func sideBySideNorms() {
+    check(normal([[3, 6], [6], [3, 4], [4]])) {
+      $0.sideBySideNorms([($1[0], $1[1]), ($1[2], $1[3])], epsilon: 1e-5)
+    }
+  }
+
+  @Test func linearAddedToAResidual() {
+    check(normal([[3, 5], [4, 5], [3, 4]])) { $0.linear($1[0], $1[1], addedTo: $1[2]) }
+  }
 
   @Test func gather() { check(normal([[5, 3]])) { $0.gather($1[0], [4, 0, 2]) } }
 
@@ -54,7 +62,10 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
 
   @Test func rotary() {
     let rotary = Rotary(headDimension: 4, theta: 100)
-    check(normal([[3, 8]])) { $0.rotary($1[0], rotary, rotary.table(positions: [0, 5, 11])) }
+    // It turns its argument in place, hence the copy.
+    check(normal([[3, 8]])) {
+      $0.rotary($0.gather($1[0], [0, 1, 2]), rotary, rotary.table(positions: [0, 5, 11]))
+    }
   }
 
   /// Two conversations of 3 and 2 keys; four query rows; two chain steps, the second with fewer rows.

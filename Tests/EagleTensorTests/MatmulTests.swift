@@ -61,13 +61,51 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   @Test func bothBackendsGiveTheSameProduct() {
     let (x, w) = operands(20, 50, 30)
     var results: [[Float]] = []
-    for backend in [Backend.oneDNN, .openBLAS] {
+    for backend in Backend.allCases {
       let y = Tensor([20, 30])
       Matmul.gemm(
         .plain, .transposed, 20, 30, 50, x.floats, 50, w.floats, 50, y.floats, 30, accumulate: false, backend: backend)
       results.append(y.values)
     }
-    #expect(largestError(results[0], results[1].map(Double.init)) < 1e-6)
+    for result in results.dropFirst() { #expect(largestError(results[0], result.map(Double.init)) < 1e-6) }
+  }
+
+  /// Every edge of the kernel's blocks: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a time.
+  @Test(arguments: [(1, 1, 1), (6, 16, 8), (7, 17, 9), (97, 40, 321), (5, 3080, 12), (200, 33, 700)])
+  func ownKernelsAgreeWithOpenBLAS(m: Int, n: Int, k: Int) {
+    var random = RandomSource(seed: 5)
+    let (a, b) = (
+      Tensor.normal([m * k], deviation: 1, using: &random), Tensor.normal([k * n], deviation: 1, using: &random)
+    )
+    let start = Tensor.normal([m * n], deviation: 1, using: &random).values
+    for (left, right) in [(Matmul.Side.plain, Matmul.Side.plain), (.plain, .transposed), (.transposed, .plain)] {
+      for accumulate in [false, true] {
+        let results = [Backend.kernels, .openBLAS].map { backend in
+          let c = Tensor(start, [m, n])
+          Matmul.gemm(
+            left, right, m, n, k, a.floats, left == .plain ? k : m, b.floats, right == .plain ? n : k, c.floats, n,
+            accumulate: accumulate, backend: backend)
+          return c.values
+        }
+        // because: float32 sums of up to 700 terms
+        #expect(largestError(results[0], results[1].map(Double.init)) < 2e-6)
+      }
+    }
+  }
+
+  @Test func aProductHasTheSameBitsOnAnyNumberOfThreads() {
+    let (x, w) = operands(150, 200, 330)
+    let threads = Parallel.threadCount
+    defer { Parallel.threadCount = threads }
+    let results = [1, 2, 3].map { count in
+      Parallel.threadCount = count
+      let y = Tensor([150, 330])
+      Matmul.gemm(
+        .plain, .transposed, 150, 330, 200, x.floats, 200, w.floats, 200, y.floats, 330, accumulate: false,
+        backend: .kernels)
+      return y.values
+    }
+    #expect(results[0] == results[1] && results[0] == results[2])
   }
 
   @Test func biasIsAdded() {

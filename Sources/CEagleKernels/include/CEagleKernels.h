@@ -34,8 +34,8 @@ void eagle_accumulate(const float *x, float *y, int64_t n);
 void eagle_scale(float *x, float factor, int64_t n);
 /// y = silu(gate) * up.
 void eagle_swiglu(const float *gate, const float *up, float *y, int64_t n);
-/// dgate += dy * up * silu'(gate), dup += dy * silu(gate).
-void eagle_swiglu_backward(const float *dy, const float *gate, const float *up, float *dgate, float *dup, int64_t n);
+/// dup = dy * silu(gate), and dy is overwritten by dgate = dy * up * silu'(gate).
+void eagle_swiglu_backward(float *dy, const float *gate, const float *up, float *dup, int64_t n);
 double eagle_sum_of_squares(const float *x, int64_t n);
 
 // MARK: norm (norm.c)
@@ -43,9 +43,12 @@ double eagle_sum_of_squares(const float *x, int64_t n);
 /// y[i] = x[i] * r * w[i], r = 1 / sqrt(mean(x^2) + eps), for each of `rows` rows; x and y have their own row strides.
 void eagle_rms_norm(const float *x, int64_t x_stride, const float *w, float eps, float *y, int64_t y_stride,
                     float *r, int64_t rows, int64_t columns);
-/// dx += and dw += of eagle_rms_norm, for `rows` rows.
-void eagle_rms_norm_backward(const float *dy, int64_t dy_stride, const float *x, const float *w, const float *r,
-                             float *dx, float *dw, int64_t rows, int64_t columns);
+/// dx = (or +=) of eagle_rms_norm, for `rows` rows; x and dx are dense, dy has its own row stride.
+void eagle_rms_norm_input_gradient(const float *dy, int64_t dy_stride, const float *x, const float *w, const float *r,
+                                   float *dx, int accumulate, int64_t rows, int64_t columns);
+/// dw += of eagle_rms_norm for some columns, over the rows in their order.
+void eagle_rms_norm_weight_gradient(const float *dy, int64_t dy_stride, const float *x, int64_t x_stride,
+                                    const float *r, float *dw, int64_t rows, int64_t columns);
 
 // MARK: rotary position embedding (rotary.c)
 
@@ -71,15 +74,40 @@ typedef struct {
 void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys,
                      float scale, float *scores, float *out, float *lse);
 
-typedef struct {
-  float *prefix_dk, *prefix_dv;
-  float *const *chain_dk, *const *chain_dv;
-} eagle_attention_gradients;
+float eagle_dot(const float *a, const float *b, int64_t n);
+/// y += factor * x.
+void eagle_add_scaled(float *y, float factor, const float *x, int64_t n);
 
-/// Adds the gradients of eagle_attention to dq, and to the key and value gradients of every attended row.
-void eagle_attention_backward(const float *dout, const float *out, const float *q, const float *lse, int64_t heads,
-                              int64_t d, int64_t kv_offset, const eagle_attention_keys *keys, float scale,
-                              float *scores, float *dq, const eagle_attention_gradients *gradients);
+/// One row of a block of q . k: `keys` prefix keys, of which the first `prefix` are the row's own, then `chain` keys.
+/// Overwrites it by exp(scale s - max), 0 for keys that are not the row's own, and returns 1 / sum.
+float eagle_attention_softmax(float *scores, int64_t prefix, int64_t keys, int64_t chain, float scale, float *lse);
+/// The same row without a chain, by its known log-sum-exp: probabilities.
+void eagle_attention_probabilities(float *scores, int64_t prefix, int64_t keys, float scale, float lse);
+/// Overwrites dp by the gradient of q . k: scale p (dp - delta), delta = dout . out.
+void eagle_attention_score_gradient(const float *p, float *dp, int64_t n, float delta, float scale);
+/// Adds one chain key's part to the gradients of query, key and value.
+void eagle_attention_chain_backward(const float *dout, const float *q, float delta, float lse, float scale, int64_t d,
+                                    const float *k, const float *v, float *dq, float *dk, float *dv);
+
+// MARK: float32 products (gemm.c)
+
+enum {
+  EAGLE_GEMM_ROWS = 6,      // of C in registers
+  EAGLE_GEMM_COLUMNS = 16,  // the same, and the width of a panel
+  EAGLE_GEMM_DEPTH = 320,   // largest k of one block
+};
+
+/// Packs up to 16 columns of B [k, n] for eagle_gemm_block: panel[p][j], columns beyond n are 0. Either stride is 1.
+void eagle_gemm_pack_f32(const float *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                         float *panel);
+void eagle_gemm_pack_bf16(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                          float *panel);
+/// Packs m rows of A [m, k] for eagle_gemm_block: panels of 6 rows, [k][6] each, rows beyond m are 0. Either stride is 1.
+void eagle_gemm_pack_rows(const float *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                          float *block);
+/// C[m, n] = (or +=) A[m, k] B[k, n], both as packed panels one after the other, k <= EAGLE_GEMM_DEPTH.
+void eagle_gemm_block(const float *a, const float *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
+                      int accumulate);
 
 // MARK: few-row products (fewrows.c)
 

@@ -94,10 +94,8 @@ public final class DraftModel {
 
   /// concat(inputNorm(embedding), hiddenNorm(g)): the embedding first, [R, 2H].
   public func mix(_ tape: Tape, embedding: Tensor, hidden g: Variable) -> Variable {
-    let epsilon = shape.normEpsilon
-    return tape.concatenate(
-      tape.rmsNorm(Variable(embedding), weights.inputNorm, epsilon: epsilon),
-      tape.rmsNorm(g, weights.hiddenNorm, epsilon: epsilon))
+    tape.sideBySideNorms(
+      [(Variable(embedding), weights.inputNorm), (g, weights.hiddenNorm)], epsilon: shape.normEpsilon)
   }
 
   /// Rotated keys and values of rows, [R, kvHeads · d] each.
@@ -112,10 +110,10 @@ public final class DraftModel {
 
   /// g_{k+1} from g_k and the attention's result. The residual is the un-normed g_k.
   public func finish(_ tape: Tape, hidden g: Variable, attended: Variable) -> Variable {
-    let a = tape.add(g, tape.linear(attended, weights.output))
+    let a = tape.linear(attended, weights.output, addedTo: g)
     let h = tape.rmsNorm(a, weights.postNorm, epsilon: shape.normEpsilon)
     let activated = tape.swiglu(tape.linear(h, weights.gate), tape.linear(h, weights.up))
-    return tape.add(a, tape.linear(activated, weights.down))
+    return tape.linear(activated, weights.down, addedTo: a)
   }
 
   /// What the head multiplies: norm(g), [R, H].

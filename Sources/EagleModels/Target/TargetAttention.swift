@@ -5,10 +5,12 @@ struct TargetAttention {
   let shape: AttentionShape
   let segments: [Segment]
   let layer: Int
+  let products: Products
 
   func apply(_ q: Tensor, _ k: Tensor, _ v: Tensor) -> Tensor {
     guard segments.contains(where: { $0.cache != nil }) else {
-      return Attention.apply(q, k, v, rows: segments.flatMap { rows(of: $0, at: $0.rows.lowerBound) }, shape: shape)
+      return Attention.apply(
+        q, k, v, rows: segments.flatMap { rows(of: $0, at: $0.rows.lowerBound) }, shape: shape, products)
     }
     let out = Tensor(q.shape)
     for segment in segments {
@@ -21,11 +23,11 @@ struct TargetAttention {
     let queries = q.slice(segment.rows)
     guard let cache = segment.cache else {
       return Attention.apply(
-        queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape)
+        queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape, products)
     }
     cache.write(layer, k, v, rows: segment.rows)
     let cached = cache.rows(of: layer)
-    return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape)
+    return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape, products)
   }
 
   /// Row i of a segment sees its earlier rows and itself; keys start at row `first` of the key tensor.

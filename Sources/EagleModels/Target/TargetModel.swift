@@ -49,6 +49,15 @@ public final class TargetModel: @unchecked Sendable {
     rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
   }
 
+  /// A target with seeded random bfloat16 weights, for measurements.
+  package init(random shape: TargetShape, seed: UInt64) {
+    path = "random weights"
+    fingerprint = "random \(seed)"
+    self.shape = shape
+    weights = TargetWeights(random: shape, seed: seed)
+    rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
+  }
+
   /// The token embedding, [V, H], as stored.
   public var embedding: Tensor { weights.embedding }
   /// The head, [V, H], as stored.
@@ -103,8 +112,9 @@ public final class TargetModel: @unchecked Sendable {
     let v = Matmul.forward(h, layer.value, bias: layer.valueBias, products)
     rotary.rotate(q, table)
     rotary.rotate(k, table)
-    let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index).apply(q, k, v)
-    Elementwise.accumulate(Matmul.forward(attended, layer.output, products), into: x)
+    let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index, products: products)
+      .apply(q, k, v)
+    Matmul.accumulate(attended, layer.output, into: x, products)
   }
 
   /// x += down(silu(gate(h)) · up(h)) of the normed x.
@@ -112,7 +122,7 @@ public final class TargetModel: @unchecked Sendable {
     let h = RMSNorm.apply(x, layer.postNorm, epsilon: shape.normEpsilon)
     let activated = Elementwise.swiglu(
       Matmul.forward(h, layer.gate, products), Matmul.forward(h, layer.up, products))
-    Elementwise.accumulate(Matmul.forward(activated, layer.down, products), into: x)
+    Matmul.accumulate(activated, layer.down, into: x, products)
   }
 
   /// Qwen3 norms every head of q and k.

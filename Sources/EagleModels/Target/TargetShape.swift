@@ -39,6 +39,23 @@ public struct TargetShape: Sendable, Equatable {
     }
   }
 
+  /// A target that no folder holds, for measurements.
+  package init(
+    family: TargetFamily, hiddenSize: Int, layers: Int, attention: AttentionShape, intermediateSize: Int,
+    vocabularySize: Int, ropeTheta: Double, maxPositions: Int
+  ) {
+    self.family = family
+    self.hiddenSize = hiddenSize
+    self.layers = layers
+    self.attention = attention
+    self.intermediateSize = intermediateSize
+    self.vocabularySize = vocabularySize
+    self.ropeTheta = ropeTheta
+    self.maxPositions = maxPositions
+    (normEpsilon, tiedHead) = (1e-6, true)
+    (bosToken, eosTokens, padToken) = (nil, [], nil)
+  }
+
   /// - Throws: `ModelError` for a missing key, and by name for everything that the code does not compute.
   public init(folder: String) throws {
     let file = try ConfigFile(path: "\(folder)/config.json")

@@ -19,10 +19,11 @@ public struct CapturePass {
   private let precision: Precision
   private let cluster: any Communicator
   private let progress: ProgressSink
+  private let clock: PhaseClock
 
   public init(
     target: TargetModel, precision: Precision, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
-    progress: ProgressSink
+    progress: ProgressSink, clock: PhaseClock = PhaseClock()
   ) throws {
     self.target = target
     self.data = data
@@ -32,6 +33,7 @@ public struct CapturePass {
     self.precision = precision
     self.cluster = cluster
     self.progress = progress
+    self.clock = clock
   }
 
   /// Writes what is missing, on all ranks.
@@ -134,7 +136,7 @@ public struct CapturePass {
       try append(tokens, to: writer)
       meter.add(tokens.reduce(0) { $0 + $1.ids.count })
     }
-    try writer.finish()
+    try clock.measure(.writing) { try writer.finish() }
   }
 
   private func append(_ conversations: [(ids: [Int32], mask: [UInt8])], to writer: CaptureShardWriter) throws {
@@ -143,16 +145,21 @@ public struct CapturePass {
       let start = segments.last?.rows.upperBound ?? 0
       segments.append(Segment(rows: start..<start + conversation.ids.count))
     }
-    let states = target.forward(
-      conversations.flatMap(\.ids), segments: segments, captureLayers: layers, products)
+    let states = clock.measure(.target) {
+      target.forward(conversations.flatMap(\.ids), segments: segments, captureLayers: layers, products)
+    }
     // What training sees is the stored bfloat16 state, so the teacher's facts are those of that state.
     let (aux, last) = (states.auxHidden!.bfloat16(), states.lastHidden.bfloat16())
-    let facts = FullVocabulary.summarize(last.float32(), head: target.head, products)
-    for (conversation, segment) in zip(conversations, segments) {
-      try writer.append(
-        ids: conversation.ids, mask: conversation.mask, auxHidden: aux.slice(segment.rows),
-        lastHidden: last.slice(segment.rows), teacherArgmax: Array(facts.argmax[segment.rows]),
-        teacherLogSum: Array(facts.logSum[segment.rows]))
+    let facts = clock.measure(.targetHead) {
+      FullVocabulary.summarize(last.float32(), head: target.head, products)
+    }
+    try clock.measure(.writing) {
+      for (conversation, segment) in zip(conversations, segments) {
+        try writer.append(
+          ids: conversation.ids, mask: conversation.mask, auxHidden: aux.slice(segment.rows),
+          lastHidden: last.slice(segment.rows), teacherArgmax: Array(facts.argmax[segment.rows]),
+          teacherLogSum: Array(facts.logSum[segment.rows]))
+      }
     }
   }
 

@@ -35,9 +35,11 @@ public struct Objective {
   let steps: Int  // K
   let stepDecay: Double
   let products: Products
+  let clock: PhaseClock
 
   public init(
-    draft: DraftModel, embedding: Tensor, teacher: Teacher, steps: Int, stepDecay: Double, products: Products
+    draft: DraftModel, embedding: Tensor, teacher: Teacher, steps: Int, stepDecay: Double, products: Products,
+    clock: PhaseClock = PhaseClock()
   ) {
     self.draft = draft
     self.embedding = embedding
@@ -45,6 +47,7 @@ public struct Objective {
     self.steps = steps
     self.stepDecay = stepDecay
     self.products = products
+    self.clock = clock
   }
 
   /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters.
@@ -55,17 +58,20 @@ public struct Objective {
     var sums = [StepSums](repeating: StepSums(), count: steps)
     guard !batch.nextTokens.isEmpty else { return sums }
     let tape = Tape(recording: recording, products: products)
-    let answers = teacher.answers(batch)
-    var pass = ObjectivePass(draft: draft, embedding: embedding, batch: batch, tape: tape)
+    let answers = clock.measure(.teacher) { teacher.answers(batch) }
+    var pass = clock.measure(.draftForward) {
+      ObjectivePass(draft: draft, embedding: embedding, batch: batch, tape: tape)
+    }
     for k in 0..<steps where !batch.steps[k].rows.isEmpty {
-      let hidden = pass.step(k)
-      let counted = tape.softTargetLoss(
-        draft.normalized(tape, hidden), draft.head, teacher.targets(answers, batch.steps[k]),
-        weight: Float(weight(k) / globalRows[k]))
+      let hidden = clock.measure(.draftForward) { draft.normalized(tape, pass.step(k)) }
+      let counted = clock.measure(.headAndLoss) {
+        tape.softTargetLoss(
+          hidden, draft.head, teacher.targets(answers, batch.steps[k]), weight: Float(weight(k) / globalRows[k]))
+      }
       sums[k] = StepSums(
         rows: Double(batch.steps[k].rows.count), loss: counted.loss, hits: counted.hits, overlap: counted.overlap)
     }
-    tape.backward()
+    clock.measure(.backward) { tape.backward() }
     return sums
   }
 

@@ -47,8 +47,11 @@ public final class AdamW {
   }
 
   /// Sets every gradient to 0.
-  public func clearGradients() {
-    gradients.rawBytes.initializeMemory(as: UInt8.self, repeating: 0)
+  public func clearGradients() { gradients.clear() }
+
+  /// To be called after the flat weights have been written to.
+  func weightsHaveChanged() {
+    for parameter in draft.parameters { parameter.variable.valueHasChanged() }
   }
 
   /// Euclidean norm of all gradients, summed in a fixed order.
@@ -86,5 +89,6 @@ public final class AdamW {
           settings, weights.floats + at, gradients.floats + at, firstMoment.floats + at, secondMoment.floats + at, n)
       }
     }
+    weightsHaveChanged()
   }
 }

@@ -55,6 +55,13 @@ public struct PreparedData: Sendable {
     statistics = manifest.statistics
   }
 
+  /// Data that no preparation made, for measurements.
+  init(tokens: TokenStore, vocabulary: DraftVocabulary) {
+    self.tokens = tokens
+    (tokensFingerprint, fingerprint) = ("none", "none")
+    (heldOut, self.vocabulary, statistics) = ([], vocabulary, DataStatistics())
+  }
+
   /// Conversations to train on, ascending.
   public var trained: [Int] {
     let heldOut = Set(heldOut)

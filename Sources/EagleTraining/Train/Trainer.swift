@@ -47,7 +47,8 @@ public final class Trainer {
   private let objective: Objective
   private let schedule: Schedule
   private let metrics: MetricsFile
-  private let clock = ContinuousClock()
+  /// Where this rank's time goes.
+  let clock = PhaseClock()
   /// Trained rows by step of the conversations that this rank has had.
   private var rowCounts: [Int: [Int64]] = [:]
 
@@ -65,7 +66,7 @@ public final class Trainer {
     objective = Objective(
       draft: optimizer.draft, embedding: job.target.embedding,
       teacher: Teacher(target: job.target, vocabulary: start.vocabulary, products: products),
-      steps: config.tttLength, stepDecay: config.stepDecay, products: products)
+      steps: config.tttLength, stepDecay: config.stepDecay, products: products, clock: clock)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: plan.totalSteps)
     metrics = MetricsFile(path: "\(job.output)/metrics.jsonl")
   }
@@ -106,14 +107,16 @@ public final class Trainer {
   }
 
   /// One optimiser step of all ranks.
-  private func optimize(_ batch: [Int], epoch: Int) throws -> StepMetrics {
-    let start = clock.now
+  func optimize(_ batch: [Int], epoch: Int) throws -> StepMetrics {
+    let start = ContinuousClock.now
     let share = BatchPlan.share(of: batch, lengths: job.store.lengths, rank: cluster.rank, ranks: cluster.size)
-    optimizer.clearGradients()
+    clock.measure(.optimiser) { optimizer.clearGradients() }
     let sums = try gradients(of: share, globalRows: try globalRows(share))
-    try cluster.allReduceSum(optimizer.gradients.buffer(Float.self))
-    let total = try added(sums)
-    let norm = optimizer.gradientNorm()
+    let total = try clock.measure(.communication) {
+      try cluster.allReduceSum(optimizer.gradients.buffer(Float.self))
+      return try added(sums)
+    }
+    let norm = clock.measure(.optimiser) { optimizer.gradientNorm() }
     guard norm.isFinite else {
       throw TrainingError(
         path: job.output, problem: "the gradient of step \(step + 1) is not a number",
@@ -121,7 +124,7 @@ public final class Trainer {
     }
     step += 1
     let rate = schedule.learningRate(step: step)
-    optimizer.apply(step: step, learningRate: rate, norm: norm)
+    clock.measure(.optimiser) { optimizer.apply(step: step, learningRate: rate, norm: norm) }
     let tokens = batch.reduce(0) { $0 + job.store.lengths[$1] }
     return line(total, epoch: epoch, rate: rate, norm: norm, tokens: tokens, since: start)
   }
@@ -129,8 +132,7 @@ public final class Trainer {
   private func line(
     _ sums: [StepSums], epoch: Int, rate: Double, norm: Double, tokens: Int, since start: ContinuousClock.Instant
   ) -> StepMetrics {
-    let duration = start.duration(to: clock.now).components
-    let seconds = Double(duration.seconds) + Double(duration.attoseconds) * 1e-18
+    let seconds = start.duration(to: .now).inSeconds
     let reading = ObjectiveMetrics(sums, weights: sums.indices.map(objective.weight))
     return StepMetrics(
       step: step, epoch: epoch + 1, loss: reading.loss, lr: rate, gradNorm: norm, tokens: tokens,
@@ -143,7 +145,7 @@ public final class Trainer {
     var sums = [StepSums](repeating: StepSums(), count: objective.steps)
     let batches = BatchPlan.microBatches(share, lengths: job.store.lengths, tokens: Self.microBatchTokens)
     for batch in batches {
-      let conversations = try batch.map { try job.store.read(conversation: $0) }
+      let conversations = try clock.measure(.reading) { try batch.map { try job.store.read(conversation: $0) } }
       let counted = objective.run(conversations, globalRows: globalRows, recording: recording)
       sums = zip(sums, counted).map { $0 + $1 }
     }

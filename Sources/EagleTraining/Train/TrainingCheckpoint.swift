@@ -48,6 +48,7 @@ public struct TrainingCheckpoint {
       }
       Elementwise.copy(stored, into: tensor)
     }
+    optimizer.weightsHaveChanged()
   }
 
   /// The draft head of a checkpoint, for export.

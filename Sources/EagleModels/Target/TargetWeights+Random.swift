@@ -1,0 +1,44 @@
+import EagleTensor
+
+extension TargetWeights {
+  /// Matrices of small random numbers, norms 1, no biases.
+  init(random shape: TargetShape, seed: UInt64) {
+    var source = RandomMatrices(seed: seed)
+    let (h, m, attention) = (shape.hiddenSize, shape.intermediateSize, shape.attention)
+    let (q, kv, d) = (attention.queryWidth, attention.keyWidth, attention.headDimension)
+    let biased = shape.family.hasAttentionBias
+    let headNorm = shape.family.hasHeadNorms ? Tensor.filled([d], with: 1) : nil
+    embedding = source.next([shape.vocabularySize, h])
+    layers = (0..<shape.layers).map { _ in
+      TargetLayer(
+        inputNorm: .filled([h], with: 1), query: source.next([q, h]), key: source.next([kv, h]),
+        value: source.next([kv, h]), queryBias: biased ? .zeros([q]) : nil, keyBias: biased ? .zeros([kv]) : nil,
+        valueBias: biased ? .zeros([kv]) : nil, queryNorm: headNorm, keyNorm: headNorm, output: source.next([h, q]),
+        postNorm: .filled([h], with: 1), gate: source.next([m, h]), up: source.next([m, h]), down: source.next([h, m]))
+    }
+    norm = .filled([h], with: 1)
+    head = shape.tiedHead ? embedding : source.next([shape.vocabularySize, h])
+  }
+}
+
+/// Fills large matrices fast: each takes its numbers from one block of random ones, starting at another place.
+private struct RandomMatrices {
+  private let block: Tensor  // bfloat16
+  private var random: RandomSource
+
+  init(seed: UInt64) {
+    random = RandomSource(seed: seed, purpose: "random target")
+    block = Tensor.normal([1 << 20], deviation: 0.02, using: &random).bfloat16()
+  }
+
+  mutating func next(_ shape: [Int]) -> Tensor {
+    let matrix = Tensor(shape, dtype: .bfloat16)
+    var (from, to) = (Int.random(in: 0..<block.count, using: &random), 0)
+    while to < matrix.count {
+      let n = min(block.count - from, matrix.count - to)
+      (matrix.bfloats + to).update(from: block.bfloats + from, count: n)
+      (from, to) = (0, to + n)
+    }
+    return matrix
+  }
+}

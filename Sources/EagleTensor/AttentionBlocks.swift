@@ -1,0 +1,111 @@
+import CEagleKernels
+
+// R query rows · N key rows · B rows of a block · n prefix keys that a block sees · d head dimension.
+
+/// Attention in blocks of query rows: S = Q Kᵀ and O = P V are matrix products of one head, [B, d] with [d, n] and back.
+///
+/// A block's rows share the start of their prefix. Its scores, [B, n + chain], stay in the cache: rows see different
+/// numbers of keys, and what a row does not see has probability 0.
+package struct AttentionBlocks {
+  package let q, k, v: Tensor
+  package let rows: [AttentionRow]
+  package let chain: [Attention.ChainStep]
+  package let shape: AttentionShape
+
+  package init(
+    q: Tensor, k: Tensor, v: Tensor, rows: [AttentionRow], chain: [Attention.ChainStep], shape: AttentionShape
+  ) {
+    self.q = q
+    self.k = k
+    self.v = v
+    self.rows = rows
+    self.chain = chain
+    self.shape = shape
+  }
+
+  /// Consecutive query rows whose prefixes start at the same key.
+  package struct Block {
+    package var rows: Range<Int>
+    package let firstKey: Int
+    /// The longest prefix among the rows.
+    package var keys: Int
+  }
+
+  private static let blockRows = 64
+
+  /// All rows, in order, cut into blocks.
+  package var blocks: [Block] {
+    var result: [Block] = []
+    for (index, row) in rows.enumerated() {
+      let (first, count) = (Int(row.prefixStart), Int(row.prefixCount))
+      if let last = result.last, last.firstKey == first, last.rows.count < Self.blockRows {
+        result[result.count - 1].rows = last.rows.lowerBound..<index + 1
+        result[result.count - 1].keys = max(last.keys, count)
+      } else {
+        result.append(Block(rows: index..<index + 1, firstKey: first, keys: count))
+      }
+    }
+    return result
+  }
+
+  /// - Parameter logSums: receives the log-sum-exp of each row and head, [R, heads]
+  func apply(logSums: Tensor?) -> Tensor {
+    let out = Tensor(q.shape)
+    let blocks = blocks
+    // Long prefixes first, so that no thread starts on one when the others are done.
+    let order = blocks.indices.sorted { (blocks[$0].keys, $1) > (blocks[$1].keys, $0) }
+    Parallel.forEachRange(blocks.count * shape.heads, grain: 1, dynamic: true) { range in
+      for task in range { attend(blocks[order[task / shape.heads]], head: task % shape.heads, out, logSums) }
+    }
+    return out
+  }
+
+  private func attend(_ block: Block, head: Int, _ out: Tensor, _ logSums: Tensor?) {
+    let (d, width, columns) = (shape.headDimension, shape.queryWidth, block.keys + chain.count)
+    let at = block.rows.lowerBound * width + head * d
+    let scores = Tensor([block.rows.count, columns])
+    let s = scores.floats
+    multiplyByKeys(block, head: head, q.floats + at, k, into: s, columns: columns)
+    var inverseSums = [Float](repeating: 0, count: block.rows.count)
+    for (i, row) in block.rows.enumerated() {
+      for (j, step) in chain.enumerated() {
+        s[i * columns + block.keys + j] = eagle_dot(
+          q.floats + row * width + head * d, step.k.floats + chainOffset(step, row, head), Int64(d))
+      }
+      inverseSums[i] = eagle_attention_softmax(
+        s + i * columns, Int64(rows[row].prefixCount), Int64(block.keys), Int64(chain.count), shape.scale,
+        logSums.map { $0.floats + row * shape.heads + head })
+    }
+    Matmul.gemm(
+      .plain, .plain, block.rows.count, d, block.keys, s, columns, v.floats + keyOffset(block, head), shape.keyWidth,
+      out.floats + at, width, accumulate: false)
+    for (i, row) in block.rows.enumerated() {
+      let o = out.floats + row * width + head * d
+      for (j, step) in chain.enumerated() {
+        eagle_add_scaled(
+          o, s[i * columns + block.keys + j], step.v.floats + chainOffset(step, row, head), Int64(d))
+      }
+      eagle_scale(o, inverseSums[i], Int64(d))
+    }
+  }
+
+  /// [B, d] of one head, `width` floats a row, times the block's keys (or values) transposed: [B, n].
+  package func multiplyByKeys(
+    _ block: Block, head: Int, _ x: UnsafePointer<Float>, _ keys: Tensor, into y: UnsafeMutablePointer<Float>,
+    columns: Int
+  ) {
+    Matmul.gemm(
+      .plain, .transposed, block.rows.count, block.keys, shape.headDimension, x, shape.queryWidth,
+      keys.floats + keyOffset(block, head), shape.keyWidth, y, columns, accumulate: false)
+  }
+
+  /// Where the keys that a block's query head reads begin.
+  package func keyOffset(_ block: Block, _ head: Int) -> Int {
+    block.firstKey * shape.keyWidth + head / shape.groupSize * shape.headDimension
+  }
+
+  /// Where a row's own key of a chain step begins.
+  package func chainOffset(_ step: Attention.ChainStep, _ row: Int, _ head: Int) -> Int {
+    Int(step.row[row]) * shape.keyWidth + head / shape.groupSize * shape.headDimension
+  }
+}

@@ -1,0 +1,48 @@
+import EagleModels
+import EagleTensor
+
+/// What is measured.
+public struct BenchmarkOptions: Sendable {
+  public var shape: BenchmarkShape
+  /// Tokens of one conversation.
+  public var tokens: Int
+  public var conversations: Int
+  /// Share of a conversation's tokens, at its end, that are one assistant span.
+  public var assistantShare: Double
+  public var tttLength: Int
+  /// D; that of the shape when nil.
+  public var draftVocabularySize: Int?
+  public var precision: Precision
+  public var repeats: Int
+
+  public init(
+    shape: BenchmarkShape, tokens: Int, conversations: Int, assistantShare: Double, tttLength: Int,
+    draftVocabularySize: Int?, precision: Precision, repeats: Int
+  ) {
+    self.shape = shape
+    self.tokens = tokens
+    self.conversations = conversations
+    self.assistantShare = assistantShare
+    self.tttLength = tttLength
+    self.draftVocabularySize = draftVocabularySize
+    self.precision = precision
+    self.repeats = repeats
+  }
+
+  var products: Products { precision == .bf16 ? .bf16 : .fp32 }
+  var draftSize: Int { draftVocabularySize ?? shape.draftVocabularySize }
+
+  /// 1 on the last `assistantShare` of the tokens.
+  var lossMask: [UInt8] {
+    let trained = min(tokens, Int((Double(tokens) * assistantShare).rounded()))
+    return [UInt8](repeating: 0, count: tokens - trained) + [UInt8](repeating: 1, count: trained)
+  }
+
+  /// Conversations of random ids.
+  func randomConversations(vocabulary: Int) -> [[Int32]] {
+    var random = RandomSource(seed: 0, purpose: "benchmark conversations")
+    return (0..<conversations).map { _ in
+      (0..<tokens).map { _ in Int32.random(in: 0..<Int32(vocabulary), using: &random) }
+    }
+  }
+}

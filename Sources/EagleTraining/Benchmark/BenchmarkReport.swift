@@ -1,0 +1,82 @@
+import EagleTensor
+import Foundation
+
+/// What a measurement of capture or training found.
+public struct BenchmarkReport: Codable, Sendable {
+  public var benchmark: String
+  public var shape: BenchmarkShape
+  /// Tokens of each conversation, and how many conversations.
+  public var tokens: Int
+  public var conversations: Int
+  public var threads: Int
+  /// Which products were used.
+  public var path: String
+  /// Median of the repeats.
+  public var seconds: Double
+  public var tokensPerSecond: Double
+  /// Needed operations (see `NeededOperations`) a second, in 1e9.
+  public var gflops: Double
+  /// What a large product reached beside the repeats, in 1e9 a second.
+  public var peakGflops: Double
+  public var peakRatio: Double
+  /// Of the median repeat; what is left to `seconds` belongs to no phase.
+  public var phases: [String: Double]
+  /// Largest resident memory of the process so far, in bytes, mapped files included.
+  public var peakRSS: Int
+
+  enum CodingKeys: String, CodingKey {
+    case benchmark, shape, tokens, conversations, threads, path, seconds, gflops, phases
+    case tokensPerSecond = "tokens_per_second"
+    case peakGflops = "peak_gflops"
+    case peakRatio = "peak_ratio"
+    case peakRSS = "peak_rss"
+  }
+
+  /// Lines for people.
+  public func lines() -> [String] {
+    let head = String(
+      format: "%@ %@: %.1f tokens/s, %.1f GFLOP/s of needed operations, %.0f %% of the %.1f that products reach",
+      benchmark, shape.rawValue, tokensPerSecond, gflops, 100 * peakRatio, peakGflops)
+    let what = "\(conversations) conversations of \(tokens) tokens, \(threads) threads, \(path)"
+    let parts = phases.sorted { $0.value > $1.value }.map { name, seconds in
+      String(
+        format: "  %@%8.3f s  %5.1f %%", name.padding(toLength: 16, withPad: " ", startingAt: 0), seconds,
+        100 * seconds / self.seconds)
+    }
+    return [head, what] + parts + [String(format: "peak resident memory %.0f MB", Double(peakRSS) / 1e6)]
+  }
+}
+
+/// One timed run.
+struct BenchmarkRepeat {
+  let seconds: Double
+  let peakGflops: Double
+  let phases: [String: Double]
+}
+
+extension BenchmarkReport {
+  /// - Parameters:
+  ///   - operations: needed in one repeat
+  init(
+    _ benchmark: String, _ options: BenchmarkOptions, operations: Double, path: String, repeats: [BenchmarkRepeat]
+  ) {
+    let median = repeats.sorted { $0.seconds < $1.seconds }[repeats.count / 2]
+    let peak = repeats.map(\.peakGflops).sorted()[repeats.count / 2]
+    self.benchmark = benchmark
+    self.path = path
+    shape = options.shape
+    (tokens, conversations, threads) = (options.tokens, options.conversations, Parallel.threadCount)
+    seconds = median.seconds
+    tokensPerSecond = Double(options.tokens * options.conversations) / median.seconds
+    gflops = operations / median.seconds * 1e-9
+    (peakGflops, peakRatio) = (peak, gflops / peak)
+    phases = median.phases
+    peakRSS = Self.peakRSS()
+  }
+
+  static func peakRSS() -> Int {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_maxrss * 1024
+  }
+}

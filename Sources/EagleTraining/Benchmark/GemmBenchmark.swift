@@ -1,0 +1,109 @@
+import EagleTensor
+
+// R rows · I inputs · O outputs.
+
+/// How fast this machine multiplies matrices: in general, and in the sizes of a model.
+public enum GemmBenchmark {
+  /// One size and the rate of its three products, in 1e9 operations a second.
+  public struct Row: Codable, Sendable {
+    public var name: String
+    public var rows: Int
+    public var inputs: Int
+    public var outputs: Int
+    public var forward: Double
+    public var inputGradient: Double
+    public var weightGradient: Double
+
+    enum CodingKeys: String, CodingKey {
+      case name, rows, inputs, outputs, forward
+      case inputGradient = "input_gradient"
+      case weightGradient = "weight_gradient"
+    }
+  }
+
+  /// All of it.
+  public struct Report: Codable, Sendable {
+    public var shape: BenchmarkShape
+    public var threads: Int
+    public var path: String
+    public var peakGflops: Double
+    public var rows: [Row]
+
+    enum CodingKeys: String, CodingKey {
+      case shape, threads, path, rows
+      case peakGflops = "peak_gflops"
+    }
+
+    /// Lines for people.
+    public func lines() -> [String] {
+      let title = "gemm \(shape.rawValue): \(threads) threads, \(path)"
+      let peak = "a product of [2048, 2048] with [2048, 2048] reaches \(format(peakGflops)) GFLOP/s"
+      return [title, peak, "  weight              rows       [O, I]     forward   dx        dw"]
+        + rows.map { row in
+          let size = "[\(row.outputs), \(row.inputs)]"
+          let cells = [pad(row.name, 18), pad("\(row.rows)", 6), pad(size, 16)]
+          return "  " + cells.joined(separator: "  ")
+            + [row.forward, row.inputGradient, row.weightGradient].map { pad(format($0), 10) }.joined()
+        }
+    }
+
+    private func pad(_ text: String, _ width: Int) -> String {
+      text + String(repeating: " ", count: max(0, width - text.count))
+    }
+
+    private func format(_ value: Double) -> String { "\((value * 10).rounded() / 10)" }
+  }
+
+  /// - Parameter options: shape, tokens (rows of each product), precision and repeats count
+  public static func run(_ options: BenchmarkOptions) -> Report {
+    let draft = options.shape.draft(vocabularySize: options.draftSize)
+    let (h, m, a) = (draft.hiddenSize, draft.intermediateSize, draft.attention)
+    let sizes = [
+      ("fc", 3 * h, h), ("q_proj", 2 * h, a.queryWidth), ("k_proj", 2 * h, a.keyWidth), ("o_proj", a.queryWidth, h),
+      ("gate_proj", h, m), ("down_proj", m, h), ("lm_head", h, options.draftSize),
+    ]
+    return Report(
+      shape: options.shape, threads: Parallel.threadCount, path: Matmul.describe(options.products),
+      peakGflops: peak(options.products, repeats: max(3, options.repeats)),
+      rows: sizes.map { measure($0.0, rows: options.tokens, inputs: $0.1, outputs: $0.2, options) })
+  }
+
+  /// The rate of a large product: the best of several, in 1e9 operations a second.
+  static func peak(_ products: Products, repeats: Int = 3) -> Double {
+    let (x, w) = (random([2048, 2048], products), random([2048, 2048], products))
+    return best(repeats, operations: 2 * 2048.0 * 2048 * 2048) { _ = Matmul.forward(x, w, products) }
+  }
+
+  private static func measure(
+    _ name: String, rows: Int, inputs: Int, outputs: Int, _ options: BenchmarkOptions
+  ) -> Row {
+    let (products, repeats) = (options.products, options.repeats)
+    let (x, w) = (random([rows, inputs], products), random([outputs, inputs], products))
+    let dy = random([rows, outputs], products)
+    let (dx, dw) = (Tensor.zeros([rows, inputs]), Tensor.zeros([outputs, inputs]))
+    let operations = 2 * Double(rows) * Double(inputs) * Double(outputs)
+    return Row(
+      name: name, rows: rows, inputs: inputs, outputs: outputs,
+      forward: best(repeats, operations: operations) { _ = Matmul.forward(x, w, products) },
+      inputGradient: best(repeats, operations: operations) {
+        Matmul.inputGradient(dy, w, into: dx, accumulate: false, products)
+      },
+      weightGradient: best(repeats, operations: operations) {
+        Matmul.accumulateWeightGradient(dy, x, into: dw, products)
+      })
+  }
+
+  /// Operands in the type in which products meet them.
+  private static func random(_ shape: [Int], _ products: Products) -> Tensor {
+    var source = RandomSource(seed: 1)
+    let tensor = Tensor.normal(shape, deviation: 1, using: &source)
+    return Matmul.takesBFloat16(products) ? tensor.bfloat16() : tensor
+  }
+
+  private static func best(_ repeats: Int, operations: Double, _ body: () -> Void) -> Double {
+    let clock = ContinuousClock()
+    body()
+    let seconds = (0..<repeats).map { _ in clock.measure(body).inSeconds }
+    return operations / (seconds.min() ?? .infinity) * 1e-9
+  }
+}

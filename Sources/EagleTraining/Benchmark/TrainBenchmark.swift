@@ -1,0 +1,68 @@
+import EagleCluster
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+
+/// The trainer's own optimiser step over a store of random states: reading, objective, gradients, AdamW.
+public enum TrainBenchmark {
+  /// - Parameter folder: an empty one for the store
+  public static func run(_ options: BenchmarkOptions, folder: String) throws -> BenchmarkReport {
+    let shape = options.shape.draft(vocabularySize: options.draftSize)
+    let vocabulary = DraftVocabulary(
+      targetIDs: (0..<Int32(options.draftSize)).map { $0 }, targetSize: shape.vocabularySize)
+    let store = try randomStore(options, shape, folder: folder)
+    let conversations = Array(0..<options.conversations)
+    let job = Trainer.Job(
+      config: config(options), store: store, trained: conversations, heldOut: [],
+      target: TargetModel(random: options.shape.target(layers: 0), seed: 0), output: folder, fingerprint: "benchmark")
+    let trainer = Trainer(
+      job, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), cluster: SoloCommunicator(),
+      progress: SilentProgress())
+    let repeats = try (0...options.repeats).map { _ in
+      trainer.clock.reset()
+      let peak = GemmBenchmark.peak(options.products)
+      let seconds = try ContinuousClock().measure { _ = try trainer.optimize(conversations, epoch: 0) }.inSeconds
+      return BenchmarkRepeat(seconds: seconds, peakGflops: peak, phases: trainer.clock.named)
+    }
+    let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
+    return BenchmarkReport(
+      "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
+      path: Matmul.describe(options.products), repeats: Array(repeats.dropFirst()))
+  }
+
+  private static func config(_ options: BenchmarkOptions) -> TrainConfig {
+    var config = TrainConfig()
+    config.tttLength = options.tttLength
+    config.precision = options.precision
+    config.tokensPerBatch = options.tokens * options.conversations
+    // The schedule ends with the epochs: one for each timed step and the first.
+    config.epochs = options.repeats + 1
+    return config
+  }
+
+  private static func randomStore(
+    _ options: BenchmarkOptions, _ shape: DraftShape, folder: String
+  ) throws -> CaptureStore {
+    let attributes = CaptureAttributes(
+      hiddenSize: shape.hiddenSize, vocabularySize: shape.vocabularySize, layers: shape.captureLayers,
+      targetFingerprint: "random 0")
+    let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(0))", attributes: attributes)
+    var random = RandomSource(seed: 0, purpose: "benchmark states")
+    for ids in options.randomConversations(vocabulary: options.draftSize) {
+      let rows = ids.count
+      try writer.append(
+        ids: ids, mask: options.lossMask,
+        auxHidden: Tensor.normal([rows, 3 * shape.hiddenSize], deviation: 1, using: &random).bfloat16(),
+        lastHidden: Tensor.normal([rows, shape.hiddenSize], deviation: 1, using: &random).bfloat16(),
+        // All choices lie in the draft vocabulary, so that every trained row carries loss.
+        teacherArgmax: ids, teacherLogSum: [Float](repeating: 12, count: rows))
+    }
+    try writer.finish()
+    let entry = CaptureManifest.Shard(
+      file: CaptureManifest.shardName(0), rows: options.tokens * options.conversations,
+      conversations: options.conversations)
+    try CaptureManifest(attributes: attributes, dataFingerprint: "benchmark", shards: [entry]).write(to: folder)
+    return try CaptureStore(folder: folder)
+  }
+}

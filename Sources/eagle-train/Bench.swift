@@ -1,0 +1,122 @@
+import ArgumentParser
+import EagleCluster
+import EagleModels
+import EagleTensor
+import EagleTraining
+import Foundation
+
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Speed of this machine on random weights in the shape of a model: no model needed.",
+    subcommands: [BenchGemm.self, BenchCapture.self, BenchTrain.self])
+}
+
+/// Matrix products in the sizes of a draft head.
+struct BenchGemm: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "gemm", abstract: "Matrix products in the sizes of a draft head: forward and both gradients.")
+
+  @OptionGroup var options: BenchOptions
+
+  func run() throws {
+    let report = try options.run { options, _ in GemmBenchmark.run(options) }
+    try options.show(report, report.lines())
+  }
+}
+
+struct BenchCapture: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "capture", abstract: "The capture pass of a frozen target, its HDF5 shards written.")
+
+  @OptionGroup var options: BenchOptions
+
+  func run() throws {
+    let report = try options.run { try CaptureBenchmark.run($0, folder: $1) }
+    try options.show(report, report.lines())
+  }
+}
+
+struct BenchTrain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Optimiser steps of a draft head: reading, objective, gradients, AdamW.")
+
+  @OptionGroup var options: BenchOptions
+
+  func run() throws {
+    let report = try options.run { try TrainBenchmark.run($0, folder: $1) }
+    try options.show(report, report.lines())
+  }
+}
+
+/// What is measured and how it is shown.
+struct BenchOptions: ParsableArguments {
+  @Option(help: "The model whose sizes are taken.")
+  var shape: BenchmarkShape
+
+  @Option(help: "Tokens of one conversation; rows of a product.")
+  var tokens = 512
+
+  @Option(help: "Conversations of one repeat; by default as many as 2048 tokens hold, at least 1.")
+  var conversations: Int?
+
+  @Option(help: "Share of the tokens that an assistant wrote.")
+  var assistantShare = 0.5
+
+  @Option(help: "Steps that the head is trained through.")
+  var tttLength = 7
+
+  @Option(help: "Draft vocabulary; by default that of the shape's recipe.")
+  var draftVocabulary: Int?
+
+  @Option(help: "Precision of matrix products.")
+  var precision = Precision.bf16
+
+  @Option(help: "Timed repeats after a first one; the median counts.")
+  var `repeat` = 3
+
+  @Option(help: "Folder for a temporary store; by default the system's.")
+  var folder: String?
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func validate() throws {
+    guard tokens >= 16, conversations ?? 1 > 0, tttLength > 0, `repeat` > 0 else {
+      throw ValidationError("--tokens must be 16 or more, --conversations, --ttt-length and --repeat above 0")
+    }
+    guard assistantShare > 0, assistantShare <= 1, Int(Double(tokens) * assistantShare) >= 2 else {
+      throw ValidationError("--assistant-share must be above 0, at most 1, and make at least 2 tokens")
+    }
+    let largest = shape.vocabularySize
+    guard (1...largest).contains(draftVocabulary ?? 1) else {
+      throw ValidationError("--draft-vocabulary must be between 1 and \(largest)")
+    }
+  }
+
+  /// Runs `body` with all threads and an empty folder that is removed afterwards.
+  func run<T>(_ body: (BenchmarkOptions, String) throws -> T) throws -> T {
+    Parallel.threadCount = Cluster.defaultThreads(localSize: 1)
+    let parent = folder.map { URL(fileURLWithPath: $0) } ?? FileManager.default.temporaryDirectory
+    let temporary = parent.appendingPathComponent("eagle-train-bench-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: temporary, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: temporary) }
+    return try body(measured, temporary.path)
+  }
+
+  private var measured: BenchmarkOptions {
+    BenchmarkOptions(
+      shape: shape, tokens: tokens, conversations: conversations ?? max(1, 2048 / tokens),
+      assistantShare: assistantShare, tttLength: tttLength, draftVocabularySize: draftVocabulary, precision: precision,
+      repeats: `repeat`)
+  }
+
+  func show(_ report: some Encodable, _ lines: [String]) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    let text = json ? try encoder.encode(report) : Data(lines.joined(separator: "\n").utf8)
+    FileHandle.standardOutput.write(text + Data("\n".utf8))
+  }
+}
+
+extension BenchmarkShape: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}

@@ -1,0 +1,40 @@
+import Foundation
+import Testing
+
+@Suite struct BenchTests {
+  private func report(_ arguments: [String]) throws -> [String: Any] {
+    let outcome = try Command.run("eagle-train", ["bench"] + arguments + ["--repeat", "1", "--json"])
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    return try #require(try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any])
+  }
+
+  @Test(arguments: [
+    ["capture", "--shape", "smollm2-135m", "--tokens", "16", "--conversations", "2"],
+    ["train", "--shape", "smollm2-135m", "--tokens", "24", "--conversations", "2", "--draft-vocabulary", "64"],
+  ])
+  func speedsAreReported(arguments: [String]) throws {
+    let report = try report(arguments)
+    for key in ["tokens_per_second", "gflops", "peak_gflops", "peak_ratio", "peak_rss", "seconds"] {
+      #expect((report[key] as? Double ?? 0) > 0, "\(key)")
+    }
+    let phases = try #require(report["phases"] as? [String: Double])
+    let expected =
+      arguments[0] == "capture"
+      ? ["target", "target_head", "writing"]
+      : ["reading", "teacher", "draft_forward", "head_and_loss", "backward", "communication", "optimiser"]
+    #expect(Set(phases.keys) == Set(expected))
+    #expect(phases.values.reduce(0, +) <= report["seconds"] as? Double ?? 0)
+  }
+
+  @Test func productsAreReported() throws {
+    let report = try report(["gemm", "--shape", "smollm2-135m", "--tokens", "16", "--draft-vocabulary", "64"])
+    let rows = try #require(report["rows"] as? [[String: Any]])
+    #expect(rows.count == 7)
+    for row in rows { #expect((row["forward"] as? Double ?? 0) > 0 && (row["weight_gradient"] as? Double ?? 0) > 0) }
+  }
+
+  @Test(arguments: [["--shape", "gpt-5"], ["--shape", "qwen3-4b", "--tokens", "0"], ["--tokens", "64"]])
+  func badArgumentsAreRefused(arguments: [String]) throws {
+    #expect(try Command.run("eagle-train", ["bench", "train"] + arguments).status == 64)
+  }
+}
