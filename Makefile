@@ -24,7 +24,7 @@ test: setup ## Run every test
 lint: ## Check the style of every Swift file
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
 
-bench: build ## Decode the held-out prompts with the quickstart's draft head and without
+bench: build ## Speeds of training and capture, beside PyTorch where it is installed, and of decoding
 	@scripts/bench
 
 oracles: build ## Compare with transformers, PyTorch, speculators, OpenVINO and others (after quickstart)

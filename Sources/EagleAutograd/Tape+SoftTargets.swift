@@ -45,7 +45,7 @@ extension Tape {
   ///   - x: [R, H]
   ///   - w: [D, H]
   public func softTargetLoss(
-    _ x: Variable, _ w: Variable, _ targets: SoftTargets, weight: Float, chunkRows: Int = 256
+    _ x: Variable, _ w: Variable, _ targets: SoftTargets, weight: Float, chunkRows: Int = 512
   ) -> SoftTargetSums {
     var sums = SoftTargetSums()
     let rows = x.value.rows

@@ -16,14 +16,18 @@ enum Command {
   /// The test bundle lies beside the programs.
   static let binaries = Bundle.main.bundleURL.deletingLastPathComponentIfFile.path
 
-  static func run(_ program: String, _ arguments: [String], in folder: String = root) throws -> Outcome {
-    let process = try start(program, arguments, in: folder)
+  static func run(
+    _ program: String, _ arguments: [String], in folder: String = root, environment: [String: String] = [:]
+  ) throws -> Outcome {
+    let process = try start(program, arguments, in: folder, environment: environment)
     return try process.finish()
   }
 
-  static func start(_ program: String, _ arguments: [String], in folder: String = root) throws -> Running {
+  static func start(
+    _ program: String, _ arguments: [String], in folder: String = root, environment: [String: String] = [:]
+  ) throws -> Running {
     let path = program.hasPrefix("eagle-") ? "\(binaries)/\(program)" : program
-    return try Running(path, arguments, folder)
+    return try Running(path, arguments, folder, environment)
   }
 
   /// `count` ranks of eagle-train under mpirun.
@@ -44,7 +48,7 @@ final class Running {
   let process = Process()
   private let scratch = NSTemporaryDirectory() + "/eagle-command-" + UUID().uuidString
 
-  init(_ path: String, _ arguments: [String], _ folder: String) throws {
+  init(_ path: String, _ arguments: [String], _ folder: String, _ additions: [String: String]) throws {
     try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
     process.executableURL = URL(fileURLWithPath: path)
     process.arguments = arguments
@@ -55,7 +59,7 @@ final class Running {
     var environment = ProcessInfo.processInfo.environment
     environment["OMP_NUM_THREADS"] = "1"
     environment["COLUMNS"] = "100"
-    process.environment = environment
+    process.environment = environment.merging(additions) { $1 }
     try process.run()
   }
 

@@ -63,6 +63,21 @@ import Testing
   }
 
   /// SIGKILL in the middle of training, then the same command again: bit-equal weights.
+  /// The path of bf16 products, emulated where the processor has none: weights and activations are rounded, once each.
+  @Test func bfloat16LearnsAsFloat32Does() throws {
+    let world = try TinyWorld()
+    let plain = try run(world)
+    let narrow = try Command.run(
+      "eagle-train", ["run", "recipe.yaml", "--set", "output=narrow", "--set", "train.precision=bf16"],
+      in: world.path, environment: ["EAGLE_EMULATE_BF16": "1"])
+    try #require(plain.status == 0 && narrow.status == 0, "\(plain.errors) \(narrow.errors)")
+    let (expected, losses) = (try losses(world), try losses(world, "narrow"))
+    #expect(!losses.isEmpty && losses.count == expected.count)
+    // because: bf16 operands have 8 bits, and sums over hundreds of tokens average their errors
+    for (a, b) in zip(losses, expected) { #expect(abs(a.loss - b.loss) < 0.01 * b.loss, "step \(a.step)") }
+    #expect(zip(losses, expected).contains { $0.loss != $1.loss }, "nothing was rounded")
+  }
+
   @Test func aKilledRunGoesOnToTheSameWeights() throws {
     let world = try TinyWorld()
     let longer = ["--set", "train.epochs=30", "--set", "train.checkpoint_every=10", "--set", "evaluate.limit=1"]

@@ -78,15 +78,43 @@ public final class Teacher {
 enum FullVocabulary {
   /// - Parameter hidden: states after the final norm, float32 [S, H]
   static func summarize(_ hidden: Tensor, head: Tensor, _ products: Products) -> (argmax: [Int32], logSum: [Float]) {
-    let rows = hidden.rows
-    var argmax: [Int32] = []
-    var logSum: [Float] = []
-    let chunk = 256
-    for first in stride(from: 0, to: rows, by: chunk) {
-      let logits = Matmul.forward(hidden.slice(first..<min(rows, first + chunk)), head, products)
-      argmax += logits.argmax().map(Int32.init)
-      logSum += Teacher.softmaxRows(logits)
+    let (rows, size) = (hidden.rows, head.rows)
+    var facts = [Fact](repeating: Fact(), count: rows)
+    // Blocks of the vocabulary, so that a weight is read once for all rows.
+    let block = max(1024, Self.blockElements / max(1, rows))
+    for first in stride(from: 0, to: size, by: block) {
+      let logits = Matmul.forward(hidden, head.slice(first..<min(size, first + block)), products)
+      facts.withUnsafeMutableBufferPointer { facts in
+        let facts = facts
+        Parallel.forEachRange(rows, grain: 4, dynamic: true) { range in
+          for row in range { facts[row].add(logits.floats + row * logits.columns, logits.columns, first: first) }
+        }
+      }
     }
-    return (argmax, logSum)
+    return (facts.map(\.argmax), facts.map { $0.maximum + Float(log($0.sum)) })
+  }
+
+  /// Logits that are held at a time.
+  private static let blockElements = 16 << 20
+
+  /// What is known about a row after some blocks.
+  private struct Fact {
+    var argmax: Int32 = 0
+    var maximum = -Float.infinity
+    /// Σ exp(logit − maximum).
+    var sum = 0.0
+
+    /// Overwrites the logits.
+    mutating func add(_ logits: UnsafeMutablePointer<Float>, _ count: Int, first: Int) {
+      let place = eagle_argmax(logits, Int64(count))
+      var top: Float = 0
+      let part = Double(eagle_exp_row(logits, Int64(count), &top))
+      if top > maximum {
+        (sum, maximum) = (sum * exp(Double(maximum - top)) + part, top)
+        argmax = Int32(first) + Int32(place)
+      } else {
+        sum += part * exp(Double(top - maximum))
+      }
+    }
   }
 }
