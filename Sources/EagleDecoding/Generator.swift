@@ -35,8 +35,8 @@ public final class Generator {
     sequence.append(target.bestTokens(last))
     let decoding = clock.now
     decode(prompt, states, cache, &sequence)
-    sequence.statistics.promptSeconds = seconds(start.duration(to: decoding))
-    sequence.statistics.decodeSeconds = seconds(decoding.duration(to: clock.now))
+    sequence.statistics.promptSeconds = start.duration(to: decoding).inSeconds
+    sequence.statistics.decodeSeconds = decoding.duration(to: clock.now).inSeconds
     return Generation(ids: sequence.ids, statistics: sequence.statistics)
   }
 
@@ -76,10 +76,6 @@ public final class Generator {
       Array(proposal.prefix(kept)) + [best[kept]],
       TargetStates(auxHidden: states.auxHidden?.slice(keptRows), lastHidden: states.lastHidden.slice(keptRows))
     )
-  }
-
-  private func seconds(_ duration: Duration) -> Double {
-    Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
   }
 }
 

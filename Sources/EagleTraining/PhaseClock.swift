@@ -1,3 +1,5 @@
+import EagleTensor
+
 /// A part of the work whose time is told apart.
 public enum Phase: String, CaseIterable, Sendable, Codable {
   /// Captured states from their shards.
@@ -40,8 +42,4 @@ public final class PhaseClock {
   public var named: [String: Double] {
     Dictionary(uniqueKeysWithValues: seconds.map { ($0.key.rawValue, $0.value) })
   }
-}
-
-extension Duration {
-  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

@@ -1,3 +1,4 @@
+import EagleTensor
 import EagleTraining
 import Foundation
 
@@ -28,7 +29,7 @@ final class TerminalProgress: ProgressSink {
 
   func finish(_ stage: String, _ summary: String) {
     begin(stage)
-    let seconds = Self.seconds(start.duration(to: clock.now))
+    let seconds = start.duration(to: clock.now).inSeconds
     closeLine()
     write("\(stage): \(summary)" + (seconds >= 1 ? " (\(Self.clockText(seconds)))" : "") + "\n")
     self.stage = ""
@@ -58,7 +59,7 @@ final class TerminalProgress: ProgressSink {
   private func timeLeft(_ done: Int, _ total: Int, _ now: ContinuousClock.Instant) -> String? {
     let fresh = done - (firstDone ?? 0)
     guard fresh > 0, total > done else { return nil }
-    return Self.clockText(Self.seconds(start.duration(to: now)) / Double(fresh) * Double(total - done))
+    return Self.clockText(start.duration(to: now).inSeconds / Double(fresh) * Double(total - done))
   }
 
   private func show(_ line: String) {
@@ -73,10 +74,6 @@ final class TerminalProgress: ProgressSink {
   }
 
   private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
-
-  private static func seconds(_ duration: Duration) -> Double {
-    Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
-  }
 
   private static func clockText(_ seconds: Double) -> String {
     let whole = Int(seconds.rounded())

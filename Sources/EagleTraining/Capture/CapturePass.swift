@@ -199,10 +199,7 @@ private struct Meter {
 
   var rate: String {
     guard computed > 0 else { return "all of them were there" }
-    let seconds = start.duration(to: clock.now).components
-    return String(
-      format: "%.0f tokens/s a rank", Double(computed) / (Double(seconds.seconds) + Double(seconds.attoseconds) * 1e-18)
-    )
+    return String(format: "%.0f tokens/s a rank", Double(computed) / start.duration(to: clock.now).inSeconds)
   }
 
   private func note() { progress.advance("capture", done: done, total: total, unit: "tokens", note: rate) }
