@@ -45,7 +45,8 @@ let package = Package(
       dependencies: ["EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
     .target(name: "EagleCluster", dependencies: ["CMPI"]),
     .target(name: "EagleModels", dependencies: ["EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
-    .target(name: "EagleDecoding", dependencies: ["EagleTensor", "EagleAutograd", "EagleModels"]),
+    .target(
+      name: "EagleDecoding", dependencies: ["CEagleKernels", "EagleTensor", "EagleAutograd", "EagleModels"]),
     .target(
       name: "EagleTraining",
       dependencies: [
@@ -71,7 +72,7 @@ let package = Package(
       ]),
 
     .testTarget(name: "ArchitectureTests"),
-    .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor"]),
+    .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor", "CEagleKernels"]),
     .testTarget(name: "EagleAutogradTests", dependencies: ["EagleAutograd"]),
     .testTarget(name: "EagleTextTests", dependencies: ["EagleText"]),
     .testTarget(name: "EagleStorageTests", dependencies: ["EagleStorage", "EagleTensor"]),

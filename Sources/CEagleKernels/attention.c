@@ -3,6 +3,7 @@
 #include <math.h>
 #include "dispatch.h"
 #include "exponential.h"
+#include "lanes.h"
 
 // s_t = scale q . k_t;  p = softmax(s);  out = sum_t p_t v_t
 // dv_t += p_t dout;  dp_t = dout . v_t;  ds_t = p_t (dp_t - dout . out);  dq += scale ds_t k_t;  dk_t += scale ds_t q
@@ -18,12 +19,23 @@ EAGLE_INLINE void add_scaled(float *restrict y, float factor, const float *restr
   for (int64_t i = 0; i < n; i++) y[i] += factor * x[i];
 }
 
+EAGLE_INLINE float ordered_dot(const float *a, const float *b, int64_t n) {
+  lanes sum[4] = {{0}, {0}, {0}, {0}};
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32)
+    for (int j = 0; j < 4; j++) sum[j] += load(a + i + 8 * j) * load(b + i + 8 * j);
+  for (; i + 8 <= n; i += 8) sum[0] += load(a + i) * load(b + i);
+  float total = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
+  for (; i < n; i++) total += a[i] * b[i];
+  return total;
+}
+
 EAGLE_INLINE void score_row(const float *q, int64_t d, int64_t offset, const eagle_attention_keys *keys, float scale,
                             float *scores) {
   for (int64_t t = 0; t < keys->prefix_count; t++)
-    scores[t] = scale * dot(q, keys->prefix_k + t * keys->stride + offset, d);
+    scores[t] = scale * ordered_dot(q, keys->prefix_k + t * keys->stride + offset, d);
   for (int64_t j = 0; j < keys->chain_count; j++)
-    scores[keys->prefix_count + j] = scale * dot(q, keys->chain_k[j] + offset, d);
+    scores[keys->prefix_count + j] = scale * ordered_dot(q, keys->chain_k[j] + offset, d);
 }
 
 EAGLE_INLINE float exponentiate(float *scores, int64_t n, float shift) {
@@ -37,24 +49,39 @@ EAGLE_INLINE float exponentiate(float *scores, int64_t n, float shift) {
   return sum;
 }
 
+// Sums of p_t v_t for some vectors of columns, in registers; every column adds its keys in order.
+EAGLE_INLINE void weigh(const int vectors, const eagle_attention_keys *keys, int64_t column, const float *p, float sum,
+                        float *out) {
+  lanes total[8];
+  for (int i = 0; i < vectors; i++) total[i] = (lanes){0};
+  for (int64_t t = 0; t < keys->prefix_count; t++)
+    for (int i = 0; i < vectors; i++) total[i] += p[t] * load(keys->prefix_v + t * keys->stride + column + 8 * i);
+  for (int64_t j = 0; j < keys->chain_count; j++)
+    for (int i = 0; i < vectors; i++)
+      total[i] += p[keys->prefix_count + j] * load(keys->chain_v[j] + column + 8 * i);
+  for (int i = 0; i < vectors; i++) *(lanes_unaligned *)(out + 8 * i) = total[i] / sum;
+}
+
+EAGLE_INLINE void weigh_one(const eagle_attention_keys *keys, int64_t column, const float *p, float sum, float *out) {
+  float total = 0;
+  for (int64_t t = 0; t < keys->prefix_count; t++) total += p[t] * keys->prefix_v[t * keys->stride + column];
+  for (int64_t j = 0; j < keys->chain_count; j++) total += p[keys->prefix_count + j] * keys->chain_v[j][column];
+  *out = total / sum;
+}
+
 EAGLE_DISPATCHED
-void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys,
-                     float scale, float *scores, float *out, float *lse) {
+void eagle_attention(const float *q, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys, float scale,
+                     float *scores, float *out, float *lse) {
   int64_t count = keys->prefix_count + keys->chain_count;
-  for (int64_t head = 0; head < heads; head++) {
-    float *o = out + head * d;
-    score_row(q + head * d, d, kv_offset, keys, scale, scores);
-    float maximum = scores[0];
-    for (int64_t t = 1; t < count; t++) maximum = scores[t] > maximum ? scores[t] : maximum;
-    float sum = exponentiate(scores, count, maximum);
-    for (int64_t i = 0; i < d; i++) o[i] = 0;
-    for (int64_t t = 0; t < keys->prefix_count; t++)
-      add_scaled(o, scores[t], keys->prefix_v + t * keys->stride + kv_offset, d);
-    for (int64_t j = 0; j < keys->chain_count; j++)
-      add_scaled(o, scores[keys->prefix_count + j], keys->chain_v[j] + kv_offset, d);
-    for (int64_t i = 0; i < d; i++) o[i] /= sum;
-    if (lse) lse[head] = maximum + logf(sum);
-  }
+  score_row(q, d, kv_offset, keys, scale, scores);
+  float maximum = scores[0];
+  for (int64_t t = 1; t < count; t++) maximum = scores[t] > maximum ? scores[t] : maximum;
+  float sum = exponentiate(scores, count, maximum);
+  int64_t i = 0;
+  for (; i + 64 <= d; i += 64) weigh(8, keys, kv_offset + i, scores, sum, out + i);
+  for (; i + 8 <= d; i += 8) weigh(1, keys, kv_offset + i, scores, sum, out + i);
+  for (; i < d; i++) weigh_one(keys, kv_offset + i, scores, sum, out + i);
+  if (lse) *lse = maximum + logf(sum);
 }
 
 // MARK: blocks of rows, whose products with keys and values are matrix products

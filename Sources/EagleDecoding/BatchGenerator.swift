@@ -1,9 +1,9 @@
 import EagleModels
 import EagleTensor
 
-/// Plain greedy decoding of many prompts, several at a time: one pass over the weights gives a token to each.
+/// Plain decoding of many prompts, several at a time: one pass over the weights gives a token to each.
 ///
-/// Decoding passes are batch-invariant, so each text is the one that `Generator` gives.
+/// Decoding passes are batch-invariant, so each text is the one that a session of its own gives.
 public final class BatchGenerator {
   private let target: TargetModel
   private let width: Int
@@ -18,12 +18,22 @@ public final class BatchGenerator {
   private final class Slot {
     let index: Int
     let cache: KVCache
-    var ids: [Int32]
+    var ids: [Int32] = []
+    private let promptCount: Int
+    private var sampler: Sampler
 
-    init(index: Int, cache: KVCache, first: Int32) {
+    init(index: Int, cache: KVCache, prompt: [Int32], _ options: DecodingOptions) {
       self.index = index
       self.cache = cache
-      ids = [first]
+      promptCount = prompt.count
+      sampler = Sampler(options.sampling, prompt: prompt)
+    }
+
+    /// Adds the token that the logits [V] give.
+    func append(_ logits: UnsafeMutableBufferPointer<Float>) {
+      let token = sampler.choose(logits, position: promptCount + ids.count)
+      sampler.append(token)
+      ids.append(token)
     }
   }
 
@@ -48,14 +58,22 @@ public final class BatchGenerator {
     let cache = target.makeCache(capacity: prompt.count + options.maxNewTokens)
     let states = target.forward(
       prompt, segments: [Segment(rows: 0..<prompt.count, cache: cache)], captureLayers: [], options.promptProducts)
-    let last = states.lastHidden.slice(prompt.count - 1..<prompt.count)
-    return Slot(index: index, cache: cache, first: target.bestTokens(last)[0])
+    let slot = Slot(index: index, cache: cache, prompt: prompt, options)
+    append([slot], states.lastHidden.slice(prompt.count - 1..<prompt.count))
+    return slot
   }
 
   private func step(_ slots: [Slot]) {
     let segments = slots.indices.map { Segment(rows: $0..<$0 + 1, cache: slots[$0].cache) }
-    let states = target.forward(slots.map { $0.ids.last! }, segments: segments, captureLayers: [], .invariant)
-    for (slot, token) in zip(slots, target.bestTokens(states.lastHidden)) { slot.ids.append(token) }
+    append(
+      slots, target.forward(slots.map { $0.ids.last! }, segments: segments, captureLayers: [], .invariant).lastHidden)
+  }
+
+  private func append(_ slots: [Slot], _ lastHidden: Tensor) {
+    let logits = target.logits(lastHidden, .invariant)
+    for (row, slot) in slots.enumerated() {
+      slot.append(UnsafeMutableBufferPointer(start: logits.floats + row * logits.columns, count: logits.columns))
+    }
   }
 
   private func isDone(_ slot: Slot, _ options: DecodingOptions) -> Bool {

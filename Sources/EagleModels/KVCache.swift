@@ -1,28 +1,28 @@
 import EagleTensor
 
 /// Keys and values of one sequence: for each layer, rows of `keyWidth` floats in the order of positions.
+///
+/// The addresses of all `capacity` rows are reserved at the start and memory comes with the rows, so a cache may be made
+/// for the model's whole context, and no row ever moves as it grows.
 public final class KVCache {
   /// Rows that are valid; the next row goes there.
   public private(set) var count = 0
+  /// Rows that there are addresses for.
+  public let capacity: Int
   private let width: Int
-  private var keys: [Tensor]  // each [capacity, keyWidth]
-  private var values: [Tensor]
-  /// Rows that there is room for.
-  public private(set) var capacity: Int
+  private let keys: [Tensor]  // each [capacity, keyWidth]
+  private let values: [Tensor]
 
-  public init(layers: Int, shape: AttentionShape, capacity: Int = 256) {
+  public init(layers: Int, shape: AttentionShape, capacity: Int) {
     width = shape.keyWidth
     self.capacity = capacity
-    keys = (0..<layers).map { _ in Tensor([capacity, shape.keyWidth]) }
-    values = (0..<layers).map { _ in Tensor([capacity, shape.keyWidth]) }
-  }
-
-  /// Makes room for `rows` more rows after `count` in every layer.
-  public func reserve(_ rows: Int) {
-    guard count + rows > capacity else { return }
-    capacity = max(count + rows, 2 * capacity)
-    keys = keys.map(grown)
-    values = values.map(grown)
+    let bytes = capacity * shape.keyWidth * DType.float32.size
+    let storage = Storage(reserving: 2 * layers * bytes)
+    func rows(_ index: Int) -> Tensor {
+      Tensor([capacity, shape.keyWidth], dtype: .float32, storage: storage, byteOffset: index * bytes)
+    }
+    keys = (0..<layers).map { rows(2 * $0) }
+    values = (0..<layers).map { rows(2 * $0 + 1) }
   }
 
   /// Writes rows `range` of k and v [R, keyWidth] behind the valid rows of `layer`; `advance` makes them valid.
@@ -54,9 +54,17 @@ public final class KVCache {
     count = newCount
   }
 
-  private func grown(_ old: Tensor) -> Tensor {
-    let new = Tensor([capacity, width])
-    new.floats.update(from: old.floats, count: count * width)
-    return new
+  /// Of the rows from `first` on keeps those at `first + path[i]`, in that order, and drops the others: the accepted path
+  /// of a tree, whose places increase.
+  public func keep(_ path: [Int], from first: Int) {
+    precondition(
+      zip(path, path.dropFirst()).allSatisfy { $0 < $1 } && first + (path.last ?? -1) < count && (path.first ?? 0) >= 0,
+      "path \(path) from row \(first) in a cache of \(count)")
+    for (i, place) in path.enumerated() where place != i {
+      for rows in keys + values {
+        (rows.floats + (first + i) * width).update(from: rows.floats + (first + place) * width, count: width)
+      }
+    }
+    count = first + path.count
   }
 }

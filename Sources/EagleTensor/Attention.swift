@@ -57,28 +57,61 @@ public enum Attention {
     guard products == .invariant else {
       return AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape).apply(logSums: logSums)
     }
-    return rowByRow(q, k, v, rows: rows, chain: chain, shape: shape, logSums: logSums)
+    return rowByRow(q, k, v, rows: rows, single: .chain(chain), shape: shape, logSums: logSums)
+  }
+
+  /// Attention of a tree of tokens that follow one sequence, row by row: row r sees the first `prefix` keys and then those
+  /// of its ancestors and itself. Its bits are those of the row in a plain sequence, if the keys are.
+  ///
+  /// - Parameters:
+  ///   - q: [R, heads · d]
+  ///   - k, v: [N, kvHeads · d]
+  ///   - paths: for each row of q the keys that it sees behind the prefix, in order of position: 0 is the first one there
+  public static func tree(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, prefix: Int, paths: [[Int]], shape: AttentionShape
+  ) -> Tensor {
+    precondition(
+      q.shape == [paths.count, shape.queryWidth] && k.columns == shape.keyWidth && v.shape == k.shape
+        && paths.allSatisfy { !$0.isEmpty && prefix + $0.last! < k.rows },
+      "attention of a tree of \(paths.count) rows: queries \(q.shape), keys \(k.shape)")
+    let row = AttentionRow(prefixStart: 0, prefixCount: Int32(prefix))
+    return rowByRow(q, k, v, rows: paths.map { _ in row }, single: .paths(paths), shape: shape, logSums: nil)
   }
 
   private static func rowByRow(
-    _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep], shape: AttentionShape,
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], single: SingleKeys, shape: AttentionShape,
     logSums: Tensor?
   ) -> Tensor {
     let out = Tensor(q.shape)
-    let (d, group) = (shape.headDimension, shape.groupSize)
-    Parallel.forEachRange(rows.count * shape.kvHeads, grain: max(1, min(64, rows.count / 8)), dynamic: true) { range in
-      KeyCursor.with(k, v, rows: rows, chain: chain, shape: shape) { cursor in
+    let (d, heads) = (shape.headDimension, shape.heads)
+    Parallel.forEachRange(rows.count * heads, grain: max(1, min(64, rows.count / 8)), dynamic: true) { range in
+      KeyCursor.with(k, v, rows: rows, single: single, shape: shape) { cursor in
         for task in range {
-          let (row, kvHead) = (task / shape.kvHeads, task % shape.kvHeads)
-          let at = row * shape.queryWidth + kvHead * group * d
+          let (row, head) = (task / heads, task % heads)
+          let at = row * shape.queryWidth + head * d
           cursor.move(to: row)
           eagle_attention(
-            q.floats + at, Int64(group), Int64(d), Int64(kvHead * d), &cursor.keys, shape.scale, cursor.scores,
-            out.floats + at, logSums.map { $0.floats + row * shape.heads + kvHead * group })
+            q.floats + at, Int64(d), Int64(head / shape.groupSize * d), &cursor.keys, shape.scale, cursor.scores,
+            out.floats + at, logSums.map { $0.floats + row * heads + head })
         }
       }
     }
     return out
+  }
+
+  /// Key rows beyond the prefix.
+  fileprivate enum SingleKeys {
+    /// Each step gives one key to each row.
+    case chain([ChainStep])
+    /// Each row has its own list of keys, counted from the end of its prefix.
+    case paths([[Int]])
+
+    var longest: Int {
+      switch self {
+      case .chain(let steps): steps.count
+      case .paths(let rows): rows.reduce(0) { max($0, $1.count) }
+      }
+    }
   }
 
   /// Keys and values that earlier draft steps made, and which row of them each query row owns.
@@ -99,41 +132,29 @@ public enum Attention {
 private struct KeyCursor {
   var keys = eagle_attention_keys()
   let scores: UnsafeMutablePointer<Float>
-  private let k: Tensor
-  private let v: Tensor
-  private let rows: [AttentionRow]
-  private let chain: [Attention.ChainStep]
-  private let chainK: UnsafeMutablePointer<UnsafePointer<Float>?>
-  private let chainV: UnsafeMutablePointer<UnsafePointer<Float>?>
+  fileprivate let k: Tensor
+  fileprivate let v: Tensor
+  fileprivate let rows: [AttentionRow]
+  fileprivate let single: Attention.SingleKeys
+  fileprivate let singleK: UnsafeMutablePointer<UnsafePointer<Float>?>
+  fileprivate let singleV: UnsafeMutablePointer<UnsafePointer<Float>?>
 
   static func with(
-    _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [Attention.ChainStep], shape: AttentionShape,
+    _ k: Tensor, _ v: Tensor, rows: [AttentionRow], single: Attention.SingleKeys, shape: AttentionShape,
     _ body: (inout KeyCursor) -> Void
   ) {
-    let longest = rows.reduce(0) { max($0, Int($1.prefixCount)) } + chain.count
+    let longest = rows.reduce(0) { max($0, Int($1.prefixCount)) } + single.longest
     let scores = Tensor([max(1, longest)])
-    withUnsafeTemporaryAllocation(of: UnsafePointer<Float>?.self, capacity: 2 * chain.count + 1) { pointers in
+    withUnsafeTemporaryAllocation(of: UnsafePointer<Float>?.self, capacity: 2 * single.longest + 1) { pointers in
+      let (singleK, singleV) = (pointers.baseAddress!, pointers.baseAddress! + single.longest)
       var cursor = KeyCursor(
-        scores: scores.floats, k: k, v: v, rows: rows, chain: chain, chainK: pointers.baseAddress!,
-        chainV: pointers.baseAddress! + chain.count)
+        scores: scores.floats, k: k, v: v, rows: rows, single: single, singleK: singleK, singleV: singleV)
       cursor.keys.stride = Int64(shape.keyWidth)
-      cursor.keys.chain_count = Int64(chain.count)
+      cursor.keys.chain_k = UnsafePointer(singleK)
+      cursor.keys.chain_v = UnsafePointer(singleV)
       body(&cursor)
     }
     withExtendedLifetime(scores) {}
-  }
-
-  private init(
-    scores: UnsafeMutablePointer<Float>, k: Tensor, v: Tensor, rows: [AttentionRow], chain: [Attention.ChainStep],
-    chainK: UnsafeMutablePointer<UnsafePointer<Float>?>, chainV: UnsafeMutablePointer<UnsafePointer<Float>?>
-  ) {
-    self.scores = scores
-    self.k = k
-    self.v = v
-    self.rows = rows
-    self.chain = chain
-    self.chainK = chainK
-    self.chainV = chainV
   }
 
   mutating func move(to row: Int) {
@@ -141,11 +162,19 @@ private struct KeyCursor {
     keys.prefix_k = UnsafePointer(k.floats + first * width)
     keys.prefix_v = UnsafePointer(v.floats + first * width)
     keys.prefix_count = Int64(rows[row].prefixCount)
-    for (j, step) in chain.enumerated() {
-      chainK[j] = UnsafePointer(step.k.floats + Int(step.row[row]) * width)
-      chainV[j] = UnsafePointer(step.v.floats + Int(step.row[row]) * width)
+    switch single {
+    case .chain(let steps):
+      for (j, step) in steps.enumerated() { point(j, at: step.k, step.v, row: Int(step.row[row])) }
+      keys.chain_count = Int64(steps.count)
+    case .paths(let lists):
+      let end = first + Int(rows[row].prefixCount)
+      for (j, place) in lists[row].enumerated() { point(j, at: k, v, row: end + place) }
+      keys.chain_count = Int64(lists[row].count)
     }
-    keys.chain_k = UnsafePointer(chainK)
-    keys.chain_v = UnsafePointer(chainV)
+  }
+
+  private func point(_ j: Int, at k: Tensor, _ v: Tensor, row: Int) {
+    singleK[j] = UnsafePointer(k.floats + row * Int(keys.stride))
+    singleV[j] = UnsafePointer(v.floats + row * Int(keys.stride))
   }
 }

@@ -42,15 +42,15 @@ public enum Matmul {
   ///
   /// - Parameters:
   ///   - x: [R, I] float32
-  ///   - w: [O, I] float32 or bfloat16
+  ///   - w: [O, I] float32, bfloat16, or quantized to 8 bits, which `products` does not change
   ///   - bias: [O] float32
   /// - Returns: [R, O] float32
   public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ products: Products) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
     let y = Tensor([rows, outputs])
-    if products == .invariant {
-      fewRows(x, w, bias, y)
+    if products == .invariant || w.dtype == .int8 {
+      FewRows(x).run([FewRows.Product(w: w, bias: bias, y: y)])
       return y
     }
     multiply(x, w, into: y, accumulate: false, products)
@@ -58,12 +58,23 @@ public enum Matmul {
     return y
   }
 
+  /// The products of one x with several weights, each as `forward` gives it. Decoding starts its threads once for all.
+  public static func forward(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ products: Products) -> [Tensor] {
+    guard products == .invariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
+      return weights.map { forward(x, $0.w, bias: $0.bias, products) }
+    }
+    let parts = weights.map { FewRows.Product(w: $0.w, bias: $0.bias, y: Tensor([x.rows, $0.w.shape[0]])) }
+    precondition(parts.allSatisfy { $0.w.columns == x.columns }, "products of \(x.shape) with other widths")
+    FewRows(x).run(parts)
+    return parts.map(\.y)
+  }
+
   /// y[r, o] += Σ_i x[r, i] · w[o, i], for residual streams.
   ///
   /// - Parameter y: [R, O] float32
   public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ products: Products) {
     precondition(y.shape == [x.rows, w.shape[0]] && w.shape[1] == x.columns, "\(x.shape) by \(w.shape) to \(y.shape)")
-    if products == .invariant {
+    if products == .invariant || w.dtype == .int8 {
       Elementwise.accumulate(forward(x, w, products), into: y)
     } else {
       multiply(x, w, into: y, accumulate: true, products)
@@ -184,18 +195,6 @@ public enum Matmul {
   private static func addBias(_ bias: Tensor, to y: Tensor) {
     Parallel.forEachRange(y.rows, grain: 64) { range in
       for row in range { eagle_accumulate(bias.floats, y.floats + row * y.columns, Int64(y.columns)) }
-    }
-  }
-
-  private static func fewRows(_ x: Tensor, _ w: Tensor, _ bias: Tensor?, _ y: Tensor) {
-    let (rows, inputs, outputs) = (Int64(x.rows), Int64(x.columns), w.shape[0])
-    Parallel.forEachRange(outputs, grain: 64) { range in
-      let (first, end) = (Int64(range.lowerBound), Int64(range.upperBound))
-      if w.dtype == .bfloat16 {
-        eagle_few_rows_bf16(x.floats, rows, inputs, w.bfloats, bias?.floats, y.floats, Int64(outputs), first, end)
-      } else {
-        eagle_few_rows_f32(x.floats, rows, inputs, w.floats, bias?.floats, y.floats, Int64(outputs), first, end)
-      }
     }
   }
 }

@@ -1,3 +1,5 @@
+import Foundation
+
 /// A block of raw memory that tensors share: owned (from the buffer pool) or borrowed from a mapped file.
 ///
 /// The bytes are 64-byte aligned when owned. Borrowed memory is read-only by contract; `owner` keeps the mapping alive.
@@ -5,14 +7,34 @@ public final class Storage: @unchecked Sendable {
   public let base: UnsafeMutableRawPointer
   public let byteCount: Int
   public let isReadOnly: Bool
-  private let owner: AnyObject?
+  private let origin: Origin
+
+  private enum Origin {
+    case pool
+    case reserved
+    case borrowed(AnyObject)
+  }
 
   /// Takes `byteCount` bytes from the pool; their content is undefined.
   public init(byteCount: Int) {
     self.byteCount = byteCount
     base = BufferPool.shared.take(byteCount)
     isReadOnly = false
-    owner = nil
+    origin = .pool
+  }
+
+  /// Reserves addresses for `byteCount` bytes and no memory: a page is there, zeroed, from the first write to it. So what
+  /// is stored can grow to that size without ever being moved.
+  public init(reserving byteCount: Int) {
+    self.byteCount = byteCount
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE)
+    let address = mmap(nil, max(1, byteCount), PROT_READ | PROT_WRITE, flags, -1, 0)
+    guard let address, address != MAP_FAILED else {
+      fatalError("the system refuses \(byteCount) bytes of address space: raise the limit (ulimit -v)")
+    }
+    base = address
+    isReadOnly = false
+    origin = .reserved
   }
 
   /// Borrows memory that `owner` keeps alive, for example a mapped weight file.
@@ -21,7 +43,7 @@ public final class Storage: @unchecked Sendable {
     base = UnsafeMutableRawPointer(mutating: bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 64)!)
     byteCount = bytes.count
     isReadOnly = true
-    self.owner = owner
+    origin = .borrowed(owner)
   }
 
   /// Gives the memory of past tensors, which is kept for new ones of the same size, back to the system. Worth calling
@@ -29,6 +51,10 @@ public final class Storage: @unchecked Sendable {
   public static func releaseUnused() { BufferPool.shared.empty() }
 
   deinit {
-    if owner == nil { BufferPool.shared.give(base, byteCount) }
+    switch origin {
+    case .pool: BufferPool.shared.give(base, byteCount)
+    case .reserved: munmap(base, max(1, byteCount))
+    case .borrowed: break
+    }
   }
 }

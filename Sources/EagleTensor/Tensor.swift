@@ -7,6 +7,8 @@ public struct Tensor: @unchecked Sendable {
   public let storage: Storage
   /// Bytes from the start of the storage.
   public let byteOffset: Int
+  /// Of a quantized matrix: one float32 for each row of the storage.
+  let rowScales: Storage?
 
   /// An uninitialised tensor.
   public init(_ shape: [Int], dtype: DType = .float32) {
@@ -15,6 +17,10 @@ public struct Tensor: @unchecked Sendable {
 
   /// A tensor over existing storage. The caller sees to it that the bytes are there.
   public init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int) {
+    self.init(shape, dtype: dtype, storage: storage, byteOffset: byteOffset, rowScales: nil)
+  }
+
+  init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int, rowScales: Storage?) {
     let bytes = shape.reduce(1, *) * dtype.size
     precondition(
       shape.allSatisfy { $0 >= 0 } && byteOffset >= 0 && byteOffset + bytes <= storage.byteCount,
@@ -23,6 +29,7 @@ public struct Tensor: @unchecked Sendable {
     self.shape = shape
     self.storage = storage
     self.byteOffset = byteOffset
+    self.rowScales = rowScales
   }
 
   /// A float32 tensor with these values.
@@ -99,6 +106,6 @@ public struct Tensor: @unchecked Sendable {
     let stride = shape.dropFirst().reduce(1, *) * dtype.size
     return Tensor(
       [range.count] + shape.dropFirst(), dtype: dtype, storage: storage,
-      byteOffset: byteOffset + range.lowerBound * stride)
+      byteOffset: byteOffset + range.lowerBound * stride, rowScales: rowScales)
   }
 }

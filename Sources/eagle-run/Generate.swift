@@ -29,11 +29,11 @@ struct Generate: ParsableCommand {
   func run() throws {
     let (model, draft) = try models.load()
     let ids = try model.prompt([ChatMessage(role: .user, content: prompt)])
-    let options = DecodingOptions(maxNewTokens: maxTokens, stopIDs: model.stopIDs, draftLength: draftLength)
+    let options = DecodingOptions(maxNewTokens: maxTokens, stopIDs: model.stopIDs, plan: .chain(draftLength))
     var decoder = model.tokenizer.makeStreamingDecoder(skipSpecial: true)
     let isStreaming = !json
-    let generation = try Generator(target: model.target, draft: draft).generate(ids, options) { tokens in
-      if isStreaming { write(tokens.map { decoder.append($0) }.joined()) }
+    let generation = try Generator(target: model.target, draft: draft).generate(ids, options) { token in
+      if isStreaming { write(decoder.append(token)) }
       return true
     }
     if json { return try printJSON(Answered(model.text(generation.ids), generation, promptTokens: ids.count)) }

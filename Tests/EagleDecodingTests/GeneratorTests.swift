@@ -4,34 +4,11 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// A random tiny model with the greedy ids that transformers gives.
-private func fixture(_ name: String) throws -> (model: TargetModel, ids: [Int32], greedy: [Int32]) {
-  struct Expected: Decodable { let ids, greedy: [Int32] }
-  let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-  let folder = tests.appendingPathComponent("Fixtures/\(name)")
-  let expected = try JSONDecoder().decode(
-    Expected.self, from: Data(contentsOf: folder.appendingPathComponent("expected.json")))
-  return (try TargetModel(folder: folder.path), expected.ids, expected.greedy)
-}
-
-private func draft(of model: TargetModel, size: Int, seed: UInt64, deviation: Float = 1) -> DraftModel {
-  var config = DraftConfig()
-  config.vocabularySize = size
-  let counts = [Int](repeating: 1, count: model.shape.vocabularySize)
-  let random = DraftModel.random(
-    shape: DraftShape(of: model.shape, config, captureLayers: [0, 1, 2]),
-    vocabulary: .mostFrequent(counts: counts, size: size, always: []), seed: seed)
-  for parameter in random.parameters where parameter.variable.shape.count == 2 {
-    for i in 0..<parameter.variable.value.count { parameter.variable.value.floats[i] *= 10 * deviation }
-  }
-  return random.rounded()
-}
-
 @Suite struct GeneratorTests {
   @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func plainDecodingAgreesWithTransformers(name: String)
     throws
   {
-    let (model, ids, greedy) = try fixture(name)
+    let (model, ids, greedy) = try Fixture.load(name)
     let options = DecodingOptions(maxNewTokens: greedy.count, stopIDs: [])
     let generation = try Generator(target: model).generate(ids, options)
     #expect(generation.ids == greedy)
@@ -41,14 +18,14 @@ private func draft(of model: TargetModel, size: Int, seed: UInt64, deviation: Fl
 
   /// Whatever the draft proposes, the text is that of plain decoding.
   @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func speculativeTextIsThePlainText(name: String) throws {
-    let (model, ids, _) = try fixture(name)
+    let (model, ids, _) = try Fixture.load(name)
     for seed in 0..<12 as Range<UInt64> {
       let prompt = ids.map { ($0 + Int32(seed) * 7) % Int32(model.shape.vocabularySize) }
       let plain = try Generator(target: model).generate(prompt, DecodingOptions(maxNewTokens: 40, stopIDs: []))
       for length in [1, 3, 6] {
-        let head = draft(of: model, size: seed % 2 == 0 ? 64 : 20, seed: seed)
+        let head = Drafts.random(for: model, size: seed % 2 == 0 ? 64 : 20, seed: seed)
         var options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
-        options.draftLength = length
+        options.plan = .chain(length)
         let speculative = try Generator(target: model, draft: head).generate(prompt, options)
         #expect(speculative.ids == plain.ids, "\(name), seed \(seed), draft length \(length)")
         let counts = speculative.statistics
@@ -59,10 +36,10 @@ private func draft(of model: TargetModel, size: Int, seed: UInt64, deviation: Fl
   }
 
   @Test func aStopIDEndsTheTextInsideARound() throws {
-    let (model, ids, greedy) = try fixture("tiny-llama")
+    let (model, ids, greedy) = try Fixture.load("tiny-llama")
     let stop = greedy[5]
     let end = greedy.firstIndex(of: stop)!
-    for head in [nil, draft(of: model, size: 64, seed: 3)] {
+    for head in [nil, Drafts.random(for: model, size: 64, seed: 3)] {
       let generation = try Generator(target: model, draft: head).generate(
         ids, DecodingOptions(maxNewTokens: 40, stopIDs: [stop]))
       #expect(generation.ids == Array(greedy[...end]))
@@ -70,17 +47,17 @@ private func draft(of model: TargetModel, size: Int, seed: UInt64, deviation: Fl
   }
 
   @Test func tokensStreamAndCanBeStopped() throws {
-    let (model, ids, greedy) = try fixture("tiny-llama")
+    let (model, ids, greedy) = try Fixture.load("tiny-llama")
     nonisolated(unsafe) var streamed: [Int32] = []
     let generation = try Generator(target: model).generate(ids, DecodingOptions(maxNewTokens: 12, stopIDs: [])) {
-      streamed += $0
+      streamed.append($0)
       return streamed.count < 4
     }
     #expect(streamed == Array(greedy.prefix(4)) && generation.ids == streamed)
   }
 
   @Test func batchesGiveTheSameTexts() throws {
-    let (model, ids, _) = try fixture("tiny-qwen3")
+    let (model, ids, _) = try Fixture.load("tiny-qwen3")
     let prompts = (0..<7).map { Array(ids.prefix(3 + $0)) }
     let options = DecodingOptions(maxNewTokens: 15, stopIDs: [11])
     var answers = [[Int32]](repeating: [], count: prompts.count)
@@ -91,7 +68,7 @@ private func draft(of model: TargetModel, size: Int, seed: UInt64, deviation: Fl
   }
 
   @Test func impossibleRequestsAreRefused() throws {
-    let (model, ids, _) = try fixture("tiny-llama")
+    let (model, ids, _) = try Fixture.load("tiny-llama")
     let generator = Generator(target: model)
     let tooLong = DecodingOptions(maxNewTokens: model.shape.maxPositions, stopIDs: [])
     let error = #expect(throws: EagleDecoding.DecodingError.self) { try generator.generate(ids, tooLong) }

@@ -41,7 +41,7 @@ import Testing
     let whole = model.forward(
       ids, segments: [Segment(rows: 0..<12)], captureLayers: [], .invariant
     ).lastHidden.values
-    let cache = model.makeCache(capacity: 2)
+    let cache = model.makeCache(capacity: 12)
     var pieces: [Float] = []
     for piece in [0..<5, 5..<6, 6..<12] {
       pieces +=
@@ -62,7 +62,7 @@ import Testing
         ids, segments: [Segment(rows: 0..<ids.count, cache: cache)], captureLayers: [], .invariant)
       return states.lastHidden.slice(ids.count - 1..<ids.count).values
     }
-    let (straight, detour) = (model.makeCache(), model.makeCache())
+    let (straight, detour) = (model.makeCache(capacity: 64), model.makeCache(capacity: 64))
     _ = last(straight, [5, 6, 7])
     _ = last(detour, [5, 6, 7, 40, 41])
     detour.truncate(to: 3)

@@ -1,3 +1,4 @@
+import CEagleKernels
 import EagleTensor
 import Testing
 
@@ -56,6 +57,45 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
         #expect(alone.values == together.slice(row..<row + 1).values)
       }
     }
+  }
+
+  @Test(arguments: [(1, 16, 4), (3, 40, 7), (8, 129, 33), (13, 96, 200)])
+  func eightBitWeightsAreCloseAndRowsIndependent(rows: Int, inputs: Int, outputs: Int) {
+    let (x, w) = operands(rows, inputs, outputs)
+    for weight in [w, w.bfloat16()] {
+      let quantized = weight.quantized()
+      let y = Matmul.forward(x, quantized, .fp32)
+      // because: weights of deviation 1 are off by at most max/254, about 0.004 on average over 16 to 129 terms
+      #expect(largestError(y.values, reference(x, weight)) < 0.02)
+      #expect(Matmul.forward(x, quantized, .invariant).values == y.values)
+      for row in 0..<rows {
+        #expect(Matmul.forward(x.slice(row..<row + 1), quantized, .fp32).values == y.slice(row..<row + 1).values)
+      }
+    }
+  }
+
+  /// Sums of integers: every variant of the kernel that this processor has gives the same bits.
+  @Test func eightBitVariantsGiveTheSameBits() {
+    var random = RandomSource(seed: 4)
+    let (rows, k, outputs) = (7, 203, 21)
+    let x = (0..<rows * k).map { _ in Int16.random(in: -32000...32000, using: &random) }
+    let w = (0..<outputs * k).map { _ in Int8.random(in: -127...127, using: &random) }
+    let (xScale, wScale) = ((0..<rows).map { 0.1 / Float($0 + 3) }, (0..<outputs).map { 0.3 / Float($0 + 7) })
+    let bias = (0..<outputs).map { Float($0) / 3 }
+    var variants = [EAGLE_INT8_PORTABLE, EAGLE_INT8_BEST]
+    if Processor.hasAVX2 { variants.append(EAGLE_INT8_AVX2) }
+    let results = variants.map { variant in
+      var y = [Float](repeating: 0, count: rows * outputs)
+      eagle_few_rows_int8(
+        x, xScale, Int64(rows), Int64(k), w, wScale, bias, &y, Int64(outputs), 0, Int64(outputs),
+        Int32(variant))
+      return y
+    }
+    #expect(results.allSatisfy { $0.elementsEqual(results[0]) })
+    let exact = (0..<k).reduce(0) { $0 + Int(x[3 * k + $1]) * Int(w[5 * k + $1]) }
+    let expected = Double(exact) * Double(xScale[3]) * Double(wScale[5]) + Double(bias[5])
+    // because: one rounding of the sum and one of the scale
+    #expect(abs(Double(results[0][3 * outputs + 5]) - expected) < 1e-6 * abs(expected))
   }
 
   @Test func bothBackendsGiveTheSameProduct() {

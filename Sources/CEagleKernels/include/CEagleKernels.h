@@ -68,11 +68,11 @@ typedef struct {
   int64_t stride;
 } eagle_attention_keys;
 
-/// out[h] = sum_t p_t v_t, p = softmax(scale * q[h] . k_t) over prefix and chain, for the heads [head, head + heads)
-/// that share the kv head whose columns start at kv_offset. `scores` holds prefix_count + chain_count floats.
-/// Writes log-sum-exp per head to lse when it is not null.
-void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys,
-                     float scale, float *scores, float *out, float *lse);
+/// out = sum_t p_t v_t, p = softmax(scale * q . k_t) over prefix and chain, for one head whose keys and values start at
+/// column kv_offset. `scores` holds prefix_count + chain_count floats. Keys of the prefix and of the chain are added alike:
+/// a row gives the same bits wherever the border lies. Writes the log-sum-exp to lse when it is not null.
+void eagle_attention(const float *q, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys, float scale,
+                     float *scores, float *out, float *lse);
 
 float eagle_dot(const float *a, const float *b, int64_t n);
 /// y += factor * x.
@@ -109,14 +109,27 @@ void eagle_gemm_pack_rows(const float *a, int64_t row_stride, int64_t column_str
 void eagle_gemm_block(const float *a, const float *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
                       int accumulate);
 
-// MARK: few-row products (fewrows.c)
+// MARK: few-row products (fewrows.c, int8rows.c)
 
 /// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]) for n in [n_begin, n_end). The order of additions of one row does not
-/// depend on how many rows are computed with it.
+/// depend on how many rows are computed with it. For bf16 weights x lies in the order that eagle_few_rows_order makes.
 void eagle_few_rows_bf16(const float *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias, float *y,
                          int64_t y_stride, int64_t n_begin, int64_t n_end);
 void eagle_few_rows_f32(const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
                         int64_t y_stride, int64_t n_begin, int64_t n_end);
+/// y = x with the even numbers of each sixteen before the odd ones; what does not fill sixteen stays.
+void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k);
+
+enum { EAGLE_INT8_BEST, EAGLE_INT8_PORTABLE, EAGLE_INT8_AVX2, EAGLE_INT8_VNNI };
+
+/// q = x / scale rounded to [-127, 127]; returns the scale, 0 when all of x is 0.
+float eagle_quantize_int8(const float *x, int8_t *q, int64_t n);
+/// q = x / scale rounded to as many of 16 bits as sums of n products with 8-bit numbers have room for.
+float eagle_quantize_int16(const float *x, int16_t *q, int64_t n);
+/// The product with 8-bit weights, w[n][k] w_scale[n], and x[m][k] x_scale[m].
+void eagle_few_rows_int8(const int16_t *x, const float *x_scale, int64_t rows, int64_t k, const int8_t *w,
+                         const float *w_scale, const float *bias, float *y, int64_t y_stride, int64_t n_begin,
+                         int64_t n_end, int variant);
 
 // MARK: softmax (softmax.c)
 

@@ -78,10 +78,17 @@ public final class DraftModel {
       shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
   }
 
+  /// The same head with 8-bit matrices, for decoding.
+  public func quantized() -> DraftModel {
+    let tensors = parameters.map { ($0.name, $0.variable.shape.count == 1 ? $0.variable.value : $0.variable.value.quantized()) }
+    return DraftModel(
+      shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
+  }
+
   public var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
-  /// An empty cache for this head; `capacity` in positions, it grows on demand.
-  public func makeCache(capacity: Int = 256) -> KVCache {
+  /// An empty cache for this head with addresses for `capacity` rows.
+  public func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: 1, shape: shape.attention, capacity: capacity)
   }
 

@@ -27,6 +27,9 @@ struct TargetAttention {
     }
     cache.write(layer, k, v, rows: segment.rows)
     let cached = cache.rows(of: layer)
+    if let tree = segment.tree, !tree.isChain {
+      return Attention.tree(queries, cached.k, cached.v, prefix: cache.count, paths: tree.paths, shape: shape)
+    }
     return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape, products)
   }
 

@@ -5,17 +5,57 @@ import EagleTensor
 
 /// One sequence among the rows of a forward pass.
 public struct Segment {
-  /// Its rows, in order of position.
+  /// Its rows, in order of position; those of a tree with each parent before its children.
   public let rows: Range<Int>
   /// Earlier rows of the sequence; the new ones are appended. Without a cache the sequence starts at position 0.
   public let cache: KVCache?
+  /// Of rows that branch: how they hang together.
+  let tree: RowTree?
 
   public init(rows: Range<Int>, cache: KVCache? = nil) {
     self.rows = rows
     self.cache = cache
+    tree = nil
+  }
+
+  /// Rows that form a tree behind the cached ones.
+  public init(rows: Range<Int>, cache: KVCache, tree: RowTree) {
+    precondition(tree.count == rows.count, "a tree of \(tree.count) for \(rows.count) rows")
+    self.rows = rows
+    self.cache = cache
+    self.tree = tree
   }
 
   var firstPosition: Int { cache?.count ?? 0 }
+
+  /// Position of its i-th row.
+  func position(_ i: Int) -> Int { firstPosition + (tree.map { $0.depth[i] } ?? i) }
+}
+
+/// Rows that branch. Siblings share a position, and a row sees its ancestors and itself.
+public struct RowTree: Sendable, Equatable {
+  /// Row of the parent of each row, always an earlier one; -1 for the root, which is row 0.
+  public let parents: [Int]
+  /// Steps from the root.
+  public let depth: [Int]
+  /// Rows from the root to each row, itself included.
+  public let paths: [[Int]]
+
+  public init(parents: [Int]) {
+    var paths: [[Int]] = []
+    for (row, parent) in parents.enumerated() {
+      precondition(parent < row && (parent >= 0) == (row > 0), "row \(row) of a tree hangs on row \(parent)")
+      paths.append((parent < 0 ? [] : paths[parent]) + [row])
+    }
+    self.parents = parents
+    self.paths = paths
+    depth = paths.map { $0.count - 1 }
+  }
+
+  public var count: Int { parents.count }
+
+  /// Whether no row has a sibling, so that the rows are a plain sequence.
+  public var isChain: Bool { depth.last == count - 1 }
 }
 
 /// States of a forward pass.
@@ -41,10 +81,13 @@ public final class TargetModel: @unchecked Sendable {
   private let rotary: Rotary
 
   /// Maps the weights of a Hugging Face folder.
-  public init(folder path: String) throws {
+  ///
+  /// - Parameter format: with `int8` the matrices are copied in 8 bits, for decoding alone
+  public init(folder path: String, format: WeightFormat = .stored) throws {
     self.path = path
     shape = try TargetShape(folder: path)
-    weights = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
+    let stored = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
+    weights = format == .int8 ? stored.quantized() : stored
     fingerprint = try SafetensorsFolder.fingerprint(folder: path)
     rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
   }
@@ -63,8 +106,8 @@ public final class TargetModel: @unchecked Sendable {
   /// The head, [V, H], as stored.
   public var head: Tensor { weights.head }
 
-  /// An empty cache for all layers; `capacity` in positions, it grows on demand.
-  public func makeCache(capacity: Int = 256) -> KVCache {
+  /// An empty cache for all layers with addresses for `capacity` rows.
+  public func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
   }
 
@@ -79,7 +122,6 @@ public final class TargetModel: @unchecked Sendable {
     let x = Rows.gather(weights.embedding, ids)
     let aux = captureLayers.isEmpty ? nil : Tensor([ids.count, captureLayers.count * hidden])
     let table = rotary.table(positions: positions(segments, count: ids.count))
-    for segment in segments { segment.cache?.reserve(segment.rows.count) }
     for (index, layer) in weights.layers.enumerated() {
       attend(x, layer, index, segments, table, products)
       feedForward(x, layer, products)
@@ -97,7 +139,7 @@ public final class TargetModel: @unchecked Sendable {
   private func positions(_ segments: [Segment], count: Int) -> [Int32] {
     var positions = [Int32](repeating: 0, count: count)
     for segment in segments {
-      for (i, row) in segment.rows.enumerated() { positions[row] = Int32(segment.firstPosition + i) }
+      for (i, row) in segment.rows.enumerated() { positions[row] = Int32(segment.position(i)) }
     }
     return positions
   }
@@ -107,22 +149,21 @@ public final class TargetModel: @unchecked Sendable {
     _ x: Tensor, _ layer: TargetLayer, _ index: Int, _ segments: [Segment], _ table: Rotary.Table, _ products: Products
   ) {
     let h = RMSNorm.apply(x, layer.inputNorm, epsilon: shape.normEpsilon)
-    let q = headNormed(Matmul.forward(h, layer.query, bias: layer.queryBias, products), layer.queryNorm)
-    let k = headNormed(Matmul.forward(h, layer.key, bias: layer.keyBias, products), layer.keyNorm)
-    let v = Matmul.forward(h, layer.value, bias: layer.valueBias, products)
+    let projected = Matmul.forward(
+      h, [(layer.query, layer.queryBias), (layer.key, layer.keyBias), (layer.value, layer.valueBias)], products)
+    let (q, k) = (headNormed(projected[0], layer.queryNorm), headNormed(projected[1], layer.keyNorm))
     rotary.rotate(q, table)
     rotary.rotate(k, table)
     let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index, products: products)
-      .apply(q, k, v)
+      .apply(q, k, projected[2])
     Matmul.accumulate(attended, layer.output, into: x, products)
   }
 
   /// x += down(silu(gate(h)) · up(h)) of the normed x.
   private func feedForward(_ x: Tensor, _ layer: TargetLayer, _ products: Products) {
     let h = RMSNorm.apply(x, layer.postNorm, epsilon: shape.normEpsilon)
-    let activated = Elementwise.swiglu(
-      Matmul.forward(h, layer.gate, products), Matmul.forward(h, layer.up, products))
-    Matmul.accumulate(activated, layer.down, into: x, products)
+    let projected = Matmul.forward(h, [(layer.gate, nil), (layer.up, nil)], products)
+    Matmul.accumulate(Elementwise.swiglu(projected[0], projected[1]), layer.down, into: x, products)
   }
 
   /// Qwen3 norms every head of q and k.

@@ -159,6 +159,7 @@ extension DType {
     case .int64: "I64"
     case .int32: "I32"
     case .uint8: "U8"
+    case .int8: "I8"
     case .bool: "BOOL"
     }
   }

@@ -71,7 +71,7 @@ public final class Evaluator {
 
   private var options: DecodingOptions {
     DecodingOptions(
-      maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, draftLength: config.draftLength,
+      maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(config.draftLength),
       promptProducts: promptProducts)
   }
 

@@ -11,8 +11,8 @@ public struct ChatModel: Sendable {
   ///
   /// - Parameter template: `auto`, or the name of a chat template
   /// - Throws: when a file is missing or broken, and when the tokenizer has ids that the model does not know
-  public init(folder: String, template name: String = "auto") throws {
-    target = try TargetModel(folder: folder)
+  public init(folder: String, template name: String = "auto", format: WeightFormat = .stored) throws {
+    target = try TargetModel(folder: folder, format: format)
     tokenizer = try Tokenizer(folder: folder)
     guard tokenizer.vocabularySize <= target.shape.vocabularySize else {
       throw ModelError(

@@ -1,0 +1,22 @@
+// Eight float32 lanes, one AVX2 register, for loops whose order of additions must be the same wherever they are compiled
+// into: a compiler that may reassociate could choose another order at each place.
+#ifndef EAGLE_LANES_H
+#define EAGLE_LANES_H
+
+#include "dispatch.h"
+
+// The helpers are always inlined, so no vector crosses a call and the ABI warning does not apply.
+#pragma clang diagnostic ignored "-Wpsabi"
+
+typedef float lanes __attribute__((vector_size(32)));
+typedef float lanes_unaligned __attribute__((vector_size(32), aligned(4)));
+typedef float lanes4 __attribute__((vector_size(16)));
+
+EAGLE_INLINE lanes load(const float *p) { return *(const lanes_unaligned *)p; }
+
+EAGLE_INLINE float sum_lanes(lanes v) {
+  lanes4 b = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
+
+#endif

@@ -1,0 +1,81 @@
+import EagleTensor
+
+/// What the target makes of a proposal.
+struct Verdict {
+  /// Rows that are kept: the newest token's and those of the agreeing proposals, one below the other.
+  private(set) var path = [0]
+  /// The agreeing tokens and the target's own one after them; as many as rows are kept.
+  private(set) var tokens: [Int32] = []
+
+  /// - Parameters:
+  ///   - position: of the first proposed token
+  ///   - logits: the target's logits [V] after a row, which may be overwritten; asked for in the order of the path
+  static func of(
+    _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
+  ) -> Verdict {
+    var verdict = Verdict()
+    if proposal.drawn.isEmpty {
+      verdict.descend(proposal, position, sampler, logits)
+    } else {
+      verdict.compare(proposal, position, sampler, logits)
+    }
+    return verdict
+  }
+
+  /// Chooses as plain decoding would, and goes on as long as a child proposes just that token. Exact by itself, for the most
+  /// likely token and for drawn ones alike.
+  private mutating func descend(
+    _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
+  ) {
+    while true {
+      let row = path.last!
+      let token = sampler.choose(logits(row), position: position + tokens.count, path: tokens[...])
+      let child = proposal.child(of: row, token: token)
+      tokens.append(token)
+      guard let child else { return }
+      path.append(child)
+    }
+  }
+
+  /// Speculative sampling (arXiv 2211.17192) down a chain: a token x drawn from q is kept with probability min(1, p(x) / q(x));
+  /// where it is not, one is drawn from max(p − q, 0), normed. Together that is p.
+  private mutating func compare(
+    _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
+  ) {
+    while true {
+      let (row, at) = (path.last!, position + tokens.count)
+      let p = logits(row)
+      guard let child = proposal.child(of: row) else {
+        tokens.append(sampler.choose(p, position: at, path: tokens[...]))
+        return
+      }
+      sampler.makeDistribution(p, path: tokens[...])
+      let (token, q) = (proposal.rows[child], proposal.drawn[child - 1])
+      let isKept = sampler.random(.acceptance, at) * Double(q[token]) < Double(p[Int(token)])
+      if !isKept, q.subtract(from: p) {
+        tokens.append(Int32(Sampler.draw(p, sampler.random(.residual, at))))
+        return
+      }
+      tokens.append(token)
+      path.append(child)
+    }
+  }
+}
+
+extension DraftDistribution {
+  /// Probability of a token of the target's vocabulary.
+  subscript(token: Int32) -> Float {
+    var (low, high) = (0, targetIDs.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if targetIDs[middle] < token { low = middle + 1 } else { high = middle }
+    }
+    return low < targetIDs.count && targetIDs[low] == token ? probabilities.floats[low] : 0
+  }
+
+  /// p = max(p − q, 0). False when nothing is left, which is when both are the same distribution.
+  func subtract(from p: UnsafeMutableBufferPointer<Float>) -> Bool {
+    for (i, id) in targetIDs.enumerated() { p[Int(id)] = max(0, p[Int(id)] - probabilities.floats[i]) }
+    return p.contains { $0 > 0 }
+  }
+}

@@ -1,0 +1,84 @@
+import EagleDecoding
+import EagleModels
+import EagleTensor
+import Testing
+
+@Suite struct DraftTreeTests {
+  /// A drafter that has read a prompt, and the target's states for it.
+  private func drafter(_ name: String, seed: UInt64) throws -> (EagleDrafter, Int32) {
+    let (target, ids, _) = try Fixture.load(name)
+    let head = Drafts.random(for: target, size: 50, seed: seed)
+    let drafter = EagleDrafter(draft: head, embedding: target.embedding, capacity: 200)
+    let states = target.forward(
+      ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: drafter.captureLayers, .invariant)
+    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()) + [9], .invariant)
+    return (drafter, 9)
+  }
+
+  private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil) -> Proposal {
+    drafter.propose(after: token, plan, Sampler(.greedy, prompt: []), costs.map(DraftBudget.init))
+  }
+
+  @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aTreeHoldsTheLikeliestPaths(name: String) throws {
+    for seed in 0..<8 as Range<UInt64> {
+      let (drafter, token) = try drafter(name, seed: seed)
+      let chain = propose(drafter, token, .chain(4))
+      let tree = propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10))
+      #expect(chain.count == 4 && chain.tree.isChain && tree.count == 10 && tree.passes == 4)
+      // Growing a tree leaves nothing behind in the draft's cache, and is repeatable.
+      #expect(propose(drafter, token, .chain(4)).rows == chain.rows)
+      #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10)).rows == tree.rows)
+      // Siblings differ, and the first level holds the chain's first token.
+      for row in 0..<tree.rows.count {
+        let children = (1..<tree.rows.count).filter { tree.tree.parents[$0] == row }.map { tree.rows[$0] }
+        #expect(Set(children).count == children.count && children.count <= 3)
+      }
+      #expect((1..<tree.rows.count).contains { tree.tree.parents[$0] == 0 && tree.rows[$0] == chain.rows[1] })
+    }
+  }
+
+  /// What follows a path does not depend on what else is in the tree: trees of different shapes agree on the best child of
+  /// every path that they share, and the chain's path is among them.
+  @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aNodeSeesItsAncestorsAlone(name: String) throws {
+    var shared = 0
+    for seed in 0..<4 as Range<UInt64> {
+      let (drafter, token) = try drafter(name, seed: seed)
+      var best: [[Int32]: Int32] = [:]
+      let plans = [.chain(4)] + [2, 3, 5, 8].map { DraftPlan(depth: 4, width: $0, nodes: 60) }
+      for tree in plans.map({ propose(drafter, token, $0) }) {
+        for row in 0..<tree.rows.count {
+          guard let child = tree.tree.parents.firstIndex(of: row) else { continue }
+          let path = tree.tree.paths[row].map { tree.rows[$0] }
+          if let known = best[path] {
+            #expect(known == tree.rows[child])
+            shared += path.count > 1 ? 1 : 0
+          }
+          best[path] = tree.rows[child]
+        }
+      }
+    }
+    #expect(shared > 30)
+  }
+
+  @Test func costsDecideHowFarARoundDrafts() throws {
+    let (drafter, token) = try drafter("tiny-llama", seed: 2)
+    let free = DecodingCosts(targetPass: [1, 1, 1, 1, 1, 1], draftPass: 0)
+    let dear = DecodingCosts(targetPass: [1, 2, 3, 4, 5, 6], draftPass: 5)
+    #expect(propose(drafter, token, .chain(5), costs: free).count == 5)
+    #expect(propose(drafter, token, .chain(5), costs: dear).count == 1)
+    #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: free).count == 9)
+    #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dear).count <= 1)
+  }
+
+  @Test func acceptedRowsOfATreeAreKept() {
+    let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 2)
+    let cache = KVCache(layers: 1, shape: shape, capacity: 10)
+    func row(_ value: Float) -> Tensor { Tensor([value, -value], [1, 2]) }
+    for value in 0..<8 { cache.append(row(Float(value)), row(Float(10 * value))) }
+    cache.keep([0, 2, 5], from: 2)
+    #expect(cache.count == 5)
+    let (k, v) = cache.rows(of: 0)
+    #expect((0..<5).map { k.values[2 * $0] } == [0, 1, 2, 4, 7])
+    #expect((0..<5).map { v.values[2 * $0] } == [0, 10, 20, 40, 70])
+  }
+}

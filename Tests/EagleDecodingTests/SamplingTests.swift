@@ -1,0 +1,152 @@
+import EagleDecoding
+import EagleModels
+import EagleTensor
+import Foundation
+import Testing
+
+/// Drawn texts have the target's distribution, whatever proposes their tokens.
+@Suite struct SamplingTests {
+  private static let chain = DraftPlan.chain(3)
+  private static let tree = DraftPlan(depth: 3, width: 3, nodes: 8)
+
+  private static var filters: [SamplingOptions] {
+    var (plain, filtered) = (SamplingOptions(), SamplingOptions())
+    plain.temperature = 1
+    (filtered.temperature, filtered.topK, filtered.topP, filtered.minP) = (1.3, 30, 0.95, 0.02)
+    filtered.repetitionPenalty = 1.3
+    return [plain, filtered]
+  }
+
+  /// The distribution of the second and third new token over all ways to get there, from the target's logits alone.
+  private func exact(_ target: TargetModel, _ prompt: [Int32], _ sampling: SamplingOptions) -> [[Double]] {
+    let size = target.shape.vocabularySize
+    func next(_ text: [Int32]) -> [Double] {
+      let states = target.forward(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [], .invariant)
+      let logits = target.logits(states.lastHidden.slice(text.count - 1..<text.count), .invariant)
+      let row = UnsafeMutableBufferPointer(start: logits.floats, count: size)
+      Sampler(sampling, prompt: text).makeDistribution(row, path: [])
+      return row.map(Double.init)
+    }
+    var marginals = [[Double](repeating: 0, count: size), [Double](repeating: 0, count: size)]
+    for (a, p) in next(prompt).enumerated() where p > 0 {
+      let second = next(prompt + [Int32(a)])
+      for (b, q) in second.enumerated() where q > 0 {
+        marginals[0][b] += p * q
+        guard p * q > 1e-6 else { continue }
+        for (c, r) in next(prompt + [Int32(a), Int32(b)]).enumerated() { marginals[1][c] += p * q * r }
+      }
+    }
+    return marginals
+  }
+
+  /// Chi-squared over the 64 tokens of a small model.
+  @Test(arguments: [chain, tree], [0, 1]) func speculativeSamplingHasTheTargetsDistribution(plan: DraftPlan, filter: Int)
+    throws
+  {
+    let (target, ids, _) = try Fixture.load("tiny-qwen3")
+    let sampling = Self.filters[filter]
+    let prompt = Array(ids.prefix(4))
+    let session = DecodingSession(target: target, draft: Drafts.random(for: target, size: 40, seed: 3, deviation: 0.1))
+    var counts = [[Int](repeating: 0, count: 64), [Int](repeating: 0, count: 64)]
+    var statistics = DecodingStatistics()
+    for seed in 0..<3000 as Range<UInt64> {
+      var options = DecodingOptions(maxNewTokens: 5, stopIDs: [], plan: plan, sampling: sampling, promptProducts: .invariant)
+      options.sampling.seed = seed
+      let generation = try session.generate(prompt, options)
+      for place in 0..<2 { counts[place][Int(generation.ids[place + 1])] += 1 }
+      statistics += generation.statistics
+    }
+    let expected = exact(target, prompt, sampling)
+    for place in 0..<2 {
+      #expect(ChiSquared.score(counts[place], expected[place]) < 4, "place \(place)")
+      #expect(ChiSquared.score(counts[place], flattened(expected[place])) > 4, "a test that cannot fail")
+    }
+    // Proposals were kept and refused, or nothing was tested.
+    #expect(statistics.accepted[0] > 300 && statistics.accepted[0] < statistics.proposed[0] - 300)
+  }
+
+  /// A distribution that is a little wrong.
+  private func flattened(_ p: [Double]) -> [Double] {
+    let powered = p.map { $0 > 0 ? pow($0, 0.8) : 0 }
+    let total = powered.reduce(0, +)
+    return powered.map { $0 / total }
+  }
+
+  @Test func aSeedDecidesTheText() throws {
+    let (target, ids, _) = try Fixture.load("tiny-llama")
+    let head = Drafts.random(for: target, size: 64, seed: 3)
+    for plan in [Self.chain, Self.tree] {
+      var options = DecodingOptions(maxNewTokens: 20, stopIDs: [], plan: plan)
+      (options.sampling.temperature, options.sampling.seed) = (1, 5)
+      func text() throws -> [Int32] { try DecodingSession(target: target, draft: head).generate(ids, options).ids }
+      let first = try text()
+      #expect(try text() == first)
+      options.sampling.seed = 6
+      #expect(try text() != first)
+    }
+  }
+
+  @Test func batchesDrawAsSessionsDo() throws {
+    let (target, ids, _) = try Fixture.load("tiny-qwen2")
+    var options = DecodingOptions(maxNewTokens: 15, stopIDs: [])
+    (options.sampling.temperature, options.sampling.seed) = (0.8, 9)
+    let prompts = (0..<5).map { Array(ids.prefix(3 + $0)) }
+    var answers = [[Int32]](repeating: [], count: 5)
+    try BatchGenerator(target: target, width: 2).generate(prompts, options) { answers[$0] = $1 }
+    for (prompt, answer) in zip(prompts, answers) {
+      #expect(try DecodingSession(target: target).generate(prompt, options).ids == answer)
+    }
+  }
+
+  // MARK: filters
+
+  private func distribution(_ logits: [Float], seen: [Int32] = [], _ edit: (inout SamplingOptions) -> Void) -> [Float] {
+    var options = SamplingOptions()
+    options.temperature = 1
+    edit(&options)
+    var values = logits
+    values.withUnsafeMutableBufferPointer { Sampler(options, prompt: seen).makeDistribution($0, path: []) }
+    return values
+  }
+
+  /// The shares that a filter leaves of the probabilities 1/2, 1/4, 1/8 and 1/8.
+  private func check(_ shares: [Float], _ edit: (inout SamplingOptions) -> Void) {
+    let logits: [Float] = [8, 4, 2, 2].map { log($0) }
+    let total = shares.reduce(0, +)
+    for (value, share) in zip(distribution(logits, edit), shares) { #expect(abs(value - share / total) < 1e-6) }
+  }
+
+  @Test func filtersKeepWhatTheySay() {
+    check([4, 2, 1, 1]) { _ in }
+    check([4, 2, 0, 0]) { $0.topK = 2 }
+    check([4, 2, 1, 0]) { $0.topK = 3 }
+    check([4, 2, 0, 0]) { $0.topP = 0.7 }
+    check([1, 0, 0, 0]) { $0.topP = 0.4 }
+    check([4, 2, 0, 0]) { $0.minP = 0.4 }
+    check([16, 4, 1, 1]) { $0.temperature = 0.5 }
+  }
+
+  @Test func thePenaltyLowersSeenTokens() {
+    let penalized = distribution([1, -1, 0], seen: [0, 1]) { $0.repetitionPenalty = 2 }
+    let weights: [Float] = [0.5, -2, 0].map { exp($0) }
+    let total = weights.reduce(0, +)
+    for (value, weight) in zip(penalized, weights) { #expect(abs(value - weight / total) < 1e-6) }
+  }
+
+  @Test func optionsWithoutAMeaningAreRefused() throws {
+    let (target, ids, _) = try Fixture.load("tiny-llama")
+    let edits: [(inout SamplingOptions) -> Void] = [
+      { $0.temperature = -1 }, { $0.temperature = .nan }, { $0.topK = -1 }, { $0.topP = 0 }, { $0.topP = 1.1 },
+      { $0.minP = 1 }, { $0.repetitionPenalty = 0 },
+    ]
+    for edit in edits {
+      var options = DecodingOptions(maxNewTokens: 3, stopIDs: [])
+      edit(&options.sampling)
+      #expect(throws: EagleDecoding.DecodingError.self) { try Generator(target: target).generate(ids, options) }
+    }
+    for plan in [DraftPlan(depth: 3, width: 0, nodes: 3), DraftPlan(depth: 5, width: 2, nodes: 4), .chain(1000)] {
+      let options = DecodingOptions(maxNewTokens: 3, stopIDs: [], plan: plan)
+      #expect(throws: EagleDecoding.DecodingError.self) { try Generator(target: target).generate(ids, options) }
+    }
+  }
+}
