@@ -43,12 +43,13 @@ void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k) {
 }
 
 // The weights lie in memory one after the other, but are read in several places at once, which the processor's own prefetch
-// does not see through: so they are asked for a chunk ahead, into the second cache.
-enum { CHUNK_BYTES = 32768 };
+// does not see through: so each block asks for bytes that lie a little further on.
+enum { CHUNK_BYTES = 32768, AHEAD_BYTES = 4096 };
 
-// Which part of k asks for the next chunk: the passes over a chunk share that out, so that memory is never idle.
+// Which part of k asks, and how far ahead. Where a chunk takes several passes they share out the asking for the next chunk,
+// so that memory is never idle.
 typedef struct {
-  int64_t begin, end;
+  int64_t begin, end, bytes;
 } k_range;
 
 // `rows` and `outputs` are compile-time constants in every call, so that sums, weights and one x are in registers: 16 of
@@ -59,12 +60,12 @@ typedef struct {
     lanes sum[5][4], weight[4];                                                                                    \
     for (int m = 0; m < rows; m++)                                                                                 \
       for (int n = 0; n < outputs; n++) sum[m][n] = (lanes){0};                                                    \
-    const char *ahead = (const char *)w + CHUNK_BYTES;                                                             \
+    const char *ahead = (const char *)w + asking.bytes;                                                            \
     int64_t i = 0;                                                                                                 \
     for (; i + 16 <= k; i += 16) {                                                                                 \
       if (i >= asking.begin && i < asking.end)                                                                     \
         for (int j = 0; j < 16 * outputs * (int)sizeof(type); j += 64)                                             \
-          __builtin_prefetch(ahead + i * outputs * sizeof(type) + j, 0, 2);                                        \
+          __builtin_prefetch(ahead + i * outputs * sizeof(type) + j);                                              \
       for (int n = 0; n < outputs; n++) weight[n] = first(w + n * k + i);                                          \
       for (int m = 0; m < rows; m++)                                                                               \
         for (int n = 0; n < outputs; n++) sum[m][n] += load(x + m * k + i) * weight[n];                            \
@@ -101,7 +102,8 @@ DEFINE_BLOCK(block_bf16, uint16_t, first_bf16, second_bf16, scalar_bf16)
     for (int64_t n = n_begin; n < n_end; n += chunk) {                                                             \
       int64_t end = n + chunk < n_end ? n + chunk : n_end, m = 0;                                                  \
       for (int64_t pass = 0; m < rows; pass++) {                                                                   \
-        k_range asking = {k * pass / passes, k * (pass + 1) / passes};                                             \
+        k_range asking = {k * pass / passes, k * (pass + 1) / passes, AHEAD_BYTES};                                \
+        if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                          \
         const float *xm = x + m * k;                                                                               \
         float *ym = y + m * y_stride;                                                                              \
         int64_t left = rows - m, taken = left <= 5 ? left : left == 6 ? 3 : 5;                                     \

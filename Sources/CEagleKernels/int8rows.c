@@ -33,47 +33,23 @@ float eagle_quantize_int16(const float *x, int16_t *q, int64_t n) {
   return largest / limit;
 }
 
-#define DEFINE_ALL_ROWS(suffix, attributes)                                                                        \
-  attributes static inline void all_rows_##suffix(const int outputs, const int16_t *x, const float *x_scale,      \
-                                                  int64_t rows, int64_t k, const int8_t *w, const float *w_scale,  \
-                                                  const float *bias, float *y, int64_t y_stride) {                 \
-    for (; rows >= 4; rows -= 4, x += 4 * k, x_scale += 4, y += 4 * y_stride)                                      \
-      block_##suffix(4, outputs, x, x_scale, k, w, w_scale, bias, y, y_stride);                                    \
-    if (rows == 3) block_##suffix(3, outputs, x, x_scale, k, w, w_scale, bias, y, y_stride);                       \
-    if (rows == 2) block_##suffix(2, outputs, x, x_scale, k, w, w_scale, bias, y, y_stride);                       \
-    if (rows == 1) block_##suffix(1, outputs, x, x_scale, k, w, w_scale, bias, y, y_stride);                       \
-  }                                                                                                                \
-  attributes static void few_rows_##suffix(const int16_t *x, const float *x_scale, int64_t rows, int64_t k,        \
-                                           const int8_t *w, const float *w_scale, const float *bias, float *y,     \
-                                           int64_t y_stride, int64_t n_begin, int64_t n_end) {                     \
-    int64_t n = n_begin;                                                                                           \
-    if (rows <= 2)                                                                                                 \
-      for (; n + 4 <= n_end; n += 4)                                                                               \
-        all_rows_##suffix(4, x, x_scale, rows, k, w + n * k, w_scale + n, bias ? bias + n : 0, y + n, y_stride);   \
-    for (; n + 2 <= n_end; n += 2)                                                                                 \
-      all_rows_##suffix(2, x, x_scale, rows, k, w + n * k, w_scale + n, bias ? bias + n : 0, y + n, y_stride);     \
-    for (; n < n_end; n++)                                                                                         \
-      all_rows_##suffix(1, x, x_scale, rows, k, w + n * k, w_scale + n, bias ? bias + n : 0, y + n, y_stride);     \
-  }
-
 // Fused on purpose: a compiler that fuses in one variant and not in another would tell them apart.
-EAGLE_INLINE float scaled(int32_t sum, float x_scale, float w_scale, const float *bias, int n) {
+EAGLE_INLINE float scaled(int32_t sum, float x_scale, float w_scale, const float *bias, int64_t n) {
   float scale = x_scale * w_scale;
   return bias ? __builtin_fmaf((float)sum, scale, bias[n]) : (float)sum * scale;
 }
 
-EAGLE_INLINE void block_portable(const int rows, const int outputs, const int16_t *x, const float *x_scale, int64_t k,
-                                 const int8_t *w, const float *w_scale, const float *bias, float *y,
-                                 int64_t y_stride) {
-  for (int m = 0; m < rows; m++)
-    for (int n = 0; n < outputs; n++) {
+// The plain form, which the others must equal.
+static void few_rows_portable(const int16_t *x, const float *x_scale, int64_t rows, int64_t k, const int8_t *w,
+                              const float *w_scale, const float *bias, float *y, int64_t y_stride, int64_t n_begin,
+                              int64_t n_end) {
+  for (int64_t n = n_begin; n < n_end; n++)
+    for (int64_t m = 0; m < rows; m++) {
       int32_t sum = 0;
       for (int64_t i = 0; i < k; i++) sum += x[m * k + i] * w[n * k + i];
       y[m * y_stride + n] = scaled(sum, x_scale[m], w_scale[n], bias, n);
     }
 }
-
-DEFINE_ALL_ROWS(portable, )
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -85,16 +61,20 @@ DEFINE_ALL_ROWS(portable, )
 #define MULTIPLY_ADD_AVX2(sum, x, w) _mm256_add_epi32(sum, _mm256_madd_epi16(x, w))
 #define MULTIPLY_ADD_VNNI(sum, x, w) _mm256_dpwssd_epi32(sum, x, w)
 
-#define DEFINE_BLOCK(suffix, attributes, multiply_add)                                                             \
+enum { CHUNK_BYTES = 32768, AHEAD_BYTES = 4096 };
+
+// Blocks of rows and outputs in registers, weights asked for ahead, chunks of weights that stay in the cache for further rows:
+// as in fewrows.c.
+#define DEFINE_FEW_ROWS(suffix, attributes, multiply_add)                                                          \
   attributes static inline __attribute__((always_inline)) void block_##suffix(                                     \
-      const int rows, const int outputs, const int16_t *x, const float *x_scale, int64_t k, const int8_t *w,       \
-      const float *w_scale, const float *bias, float *y, int64_t y_stride) {                                       \
-    __m256i sum[4][4];                                                                                             \
+      const int rows, const int outputs, int64_t ahead, const int16_t *x, const float *x_scale, int64_t k,         \
+      const int8_t *w, const float *w_scale, const float *bias, float *y, int64_t y_stride) {                      \
+    __m256i sum[5][4], weight[4];                                                                                  \
     for (int m = 0; m < rows; m++)                                                                                 \
       for (int n = 0; n < outputs; n++) sum[m][n] = _mm256_setzero_si256();                                        \
     int64_t i = 0;                                                                                                 \
     for (; i + 16 <= k; i += 16) {                                                                                 \
-      __m256i weight[4];                                                                                           \
+      __builtin_prefetch(w + ahead + i * outputs);                                                                 \
       for (int n = 0; n < outputs; n++)                                                                            \
         weight[n] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(w + n * k + i)));                       \
       for (int m = 0; m < rows; m++) {                                                                             \
@@ -110,12 +90,43 @@ DEFINE_ALL_ROWS(portable, )
         for (int64_t j = i; j < k; j++) total += x[m * k + j] * w[n * k + j];                                      \
         y[m * y_stride + n] = scaled(total, x_scale[m], w_scale[n], bias, n);                                      \
       }                                                                                                            \
+  }                                                                                                                \
+  attributes static inline __attribute__((always_inline)) void pass_##suffix(                                      \
+      const int rows, const int outputs, int64_t ahead, const int16_t *x, const float *x_scale, int64_t k,         \
+      const int8_t *w, const float *w_scale, const float *bias, float *y, int64_t y_stride, int64_t n_begin,       \
+      int64_t n_end) {                                                                                             \
+    int64_t n = n_begin;                                                                                           \
+    for (; n + outputs <= n_end; n += outputs)                                                                     \
+      block_##suffix(rows, outputs, ahead, x, x_scale, k, w + n * k, w_scale + n, bias ? bias + n : 0, y + n,      \
+                     y_stride);                                                                                    \
+    for (; n < n_end; n++)                                                                                         \
+      block_##suffix(rows, 1, ahead, x, x_scale, k, w + n * k, w_scale + n, bias ? bias + n : 0, y + n, y_stride); \
+  }                                                                                                                \
+  attributes static void few_rows_##suffix(const int16_t *x, const float *x_scale, int64_t rows, int64_t k,        \
+                                           const int8_t *w, const float *w_scale, const float *bias, float *y,     \
+                                           int64_t y_stride, int64_t n_begin, int64_t n_end) {                     \
+    int64_t chunk = CHUNK_BYTES / (k + 1) / 12 * 12;                                                               \
+    if (chunk < 12) chunk = 12;                                                                                    \
+    int64_t ahead = rows <= 5 ? AHEAD_BYTES : chunk * k;                                                           \
+    for (int64_t n = n_begin; n < n_end; n += chunk) {                                                             \
+      int64_t end = n + chunk < n_end ? n + chunk : n_end, m = 0;                                                  \
+      while (m < rows) {                                                                                           \
+        const int16_t *xm = x + m * k;                                                                             \
+        const float *sm = x_scale + m;                                                                             \
+        float *ym = y + m * y_stride;                                                                              \
+        int64_t left = rows - m, taken = left <= 5 ? left : left == 6 ? 3 : 5;                                     \
+        if (taken == 1) pass_##suffix(1, 4, ahead, xm, sm, k, w, w_scale, bias, ym, y_stride, n, end);             \
+        if (taken == 2) pass_##suffix(2, 4, ahead, xm, sm, k, w, w_scale, bias, ym, y_stride, n, end);             \
+        if (taken == 3) pass_##suffix(3, 3, ahead, xm, sm, k, w, w_scale, bias, ym, y_stride, n, end);             \
+        if (taken == 4) pass_##suffix(4, 2, ahead, xm, sm, k, w, w_scale, bias, ym, y_stride, n, end);             \
+        if (taken == 5) pass_##suffix(5, 2, ahead, xm, sm, k, w, w_scale, bias, ym, y_stride, n, end);             \
+        m += taken;                                                                                                \
+      }                                                                                                            \
+    }                                                                                                              \
   }
 
-DEFINE_BLOCK(avx2, EAGLE_AVX2, MULTIPLY_ADD_AVX2)
-DEFINE_ALL_ROWS(avx2, EAGLE_AVX2)
-DEFINE_BLOCK(vnni, EAGLE_VNNI, MULTIPLY_ADD_VNNI)
-DEFINE_ALL_ROWS(vnni, EAGLE_VNNI)
+DEFINE_FEW_ROWS(avx2, EAGLE_AVX2, MULTIPLY_ADD_AVX2)
+DEFINE_FEW_ROWS(vnni, EAGLE_VNNI, MULTIPLY_ADD_VNNI)
 #endif
 
 void eagle_few_rows_int8(const int16_t *x, const float *x_scale, int64_t rows, int64_t k, const int8_t *w,

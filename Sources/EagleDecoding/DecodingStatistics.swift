@@ -27,6 +27,23 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
 
   public init() {}
 
+  enum CodingKeys: String, CodingKey {
+    case rounds, proposed, accepted
+    case promptTokens = "prompt_tokens"
+    case cachedTokens = "cached_tokens"
+    case newTokens = "new_tokens"
+    case decodedTokens = "decoded_tokens"
+    case targetPasses = "target_passes"
+    case targetRows = "target_rows"
+    case draftPasses = "draft_passes"
+    case draftedTokens = "drafted_tokens"
+    case promptSeconds = "prompt_seconds"
+    case decodeSeconds = "decode_seconds"
+    case draftSeconds = "draft_seconds"
+    case targetSeconds = "target_seconds"
+    case choiceSeconds = "choice_seconds"
+  }
+
   /// Tokens per target pass after the prompt; 1 is no gain. 1 when there was no such pass.
   public var acceptanceLength: Double { targetPasses == 0 ? 1 : Double(decodedTokens) / Double(targetPasses) }
 

@@ -19,7 +19,9 @@ struct FewRows {
   func run(_ products: [Product]) {
     let x = Operands(x, types: Set(products.map(\.w.dtype)))
     let ends = products.reduce(into: [0]) { $0.append($0.last! + $1.w.shape[0]) }
-    Parallel.forEachRange(ends.last!, grain: 64) { range in
+    // Pieces as threads become free: memory does not serve all threads alike.
+    let grain = min(512, max(48, ends.last! / (8 * Parallel.threadCount)))
+    Parallel.forEachRange(ends.last!, grain: grain, dynamic: true) { range in
       for (product, first) in zip(products, ends) {
         let own = range.clamped(to: first..<first + product.w.shape[0])
         if !own.isEmpty { x.multiply(product, own.lowerBound - first..<own.upperBound - first) }

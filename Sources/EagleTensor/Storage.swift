@@ -30,7 +30,7 @@ public final class Storage: @unchecked Sendable {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE)
     let address = mmap(nil, max(1, byteCount), PROT_READ | PROT_WRITE, flags, -1, 0)
     guard let address, address != MAP_FAILED else {
-      fatalError("the system refuses \(byteCount) bytes of address space: raise the limit (ulimit -v)")
+      preconditionFailure("the system refuses \(byteCount) bytes of address space: raise the limit (ulimit -v)")
     }
     base = address
     isReadOnly = false

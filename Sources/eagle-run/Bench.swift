@@ -5,50 +5,72 @@ import Foundation
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Answer a file of prompts plainly and speculatively: acceptance length, speed, equal texts.")
+    abstract: "Answer files of prompts plainly and speculatively: acceptance length, speed, equal texts.")
 
   @OptionGroup var models: ModelOptions
 
-  @Option(help: "JSON lines with `turns`, `prompt`, `question` or `problem`.")
-  var prompts: String
+  @Option(
+    help: "Prompts: JSON lines with `turns`, `prompt`, `question` or `problem`, or a CSV of multiple choice; several files.")
+  var prompts: [String]
 
-  @Option(help: "Most prompts to run.")
+  @Option(help: "Most prompts of a file to run.")
   var limit = 40
 
   @Option(help: "Most tokens to generate for a turn.")
   var maxTokens = 256
 
-  @Option(help: "Tokens that the draft proposes in each round.")
-  var draftLength = 3
+  @OptionGroup var plan: PlanOptions
 
-  @Option(help: "File for the result as JSON.")
+  @Option(help: "File for the result as JSON: one object for each file of prompts.")
   var json: String?
 
   func validate() throws {
     guard models.draft != nil else { throw ValidationError("bench compares: name a head with --draft") }
-    guard limit > 0, maxTokens > 0, draftLength > 0 else {
-      throw ValidationError("--limit, --max-tokens and --draft-length must be above 0")
-    }
+    guard limit > 0, maxTokens > 0 else { throw ValidationError("--limit and --max-tokens must be above 0") }
   }
 
   func run() throws {
     let (model, draft) = try models.load()
-    var config = EvaluateConfig()
-    let name = URL(fileURLWithPath: prompts).deletingPathExtension().lastPathComponent
-    (config.benchmarks, config.limit) = ([name: prompts], limit)
-    (config.maxNewTokens, config.draftLength) = (maxTokens, draftLength)
+    let benchmarks = try PromptFiles.named(prompts)
     let evaluator = try Evaluator(
-      model: model, precision: .fp32, config: config)
-    let results = try evaluator.run(draft!)
+      model: model, precision: .fp32, config: EvaluateConfig(benchmarks, limit: limit, maxTokens: maxTokens))
+    let plan = try plan.plan(models, model, draft)
+    let results = try evaluator.run(draft!, plans: [plan]).mapValues { $0[0] }
+    write("draft: \(plan)\n")
     for line in EvaluationRecord.table(results) { write(line + "\n") }
-    if let differing = results[name]?.differing, differing > 0 {
+    if let json { try EagleRun.write(results, to: json) }
+    try results.values.requireEqualTexts()
+  }
+}
+
+/// Files of prompts under the names of their benchmarks.
+enum PromptFiles {
+  static func named(_ paths: [String]) throws -> [String: String] {
+    var named: [String: String] = [:]
+    for path in paths {
+      let name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+      guard named.updateValue(path, forKey: name) == nil else {
+        throw ValidationError("two files of prompts are called \(name): rename one")
+      }
+    }
+    return named
+  }
+}
+
+extension EvaluateConfig {
+  init(_ benchmarks: [String: String], limit: Int, maxTokens: Int) {
+    self.init()
+    (self.benchmarks, self.limit, maxNewTokens) = (benchmarks, limit, maxTokens)
+  }
+}
+
+extension Collection<BenchmarkResult> {
+  /// - Throws: when a greedy text is not that of plain decoding
+  func requireEqualTexts() throws {
+    let differing = reduce(0) { $0 + $1.differing }
+    guard differing == 0 else {
       throw EagleDecoding.DecodingError(
         "\(differing) texts differ from plain decoding: this is a defect of the program")
-    }
-    if let json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-      try encoder.encode(results[name]).write(to: URL(fileURLWithPath: json), options: .atomic)
     }
   }
 }

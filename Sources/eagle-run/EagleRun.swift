@@ -1,9 +1,15 @@
 import ArgumentParser
+import EagleStorage
 
 @main
 struct EagleRun: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eagle-run",
     abstract: "Decode with a target model, plainly or speculatively with an EAGLE-3 draft head.",
-    subcommands: [Generate.self, Answer.self, Bench.self])
+    subcommands: [Generate.self, Chat.self, Answer.self, Bench.self, Tune.self])
+
+  /// Writes a result as JSON, whole or not at all.
+  static func write(_ value: some Encodable, to path: String) throws {
+    try AtomicFile.write(path: path, data: try json(value))
+  }
 }

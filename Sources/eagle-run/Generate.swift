@@ -9,70 +9,113 @@ struct Generate: ParsableCommand {
 
   @OptionGroup var models: ModelOptions
 
-  @Option(help: "The user's message.")
-  var prompt: String
+  @Option(help: "The user's message; without it or a file it is read from standard input.")
+  var prompt: String?
+
+  @Option(help: "File with the user's message.")
+  var promptFile: String?
+
+  @Option(help: "What the system turn says.")
+  var system: String?
 
   @Option(help: "Most tokens to generate.")
   var maxTokens = 256
 
-  @Option(help: "Tokens that the draft proposes in each round.")
-  var draftLength = 3
+  @Option(help: "End the text before this string; can be given several times.")
+  var stop: [String] = []
+
+  @OptionGroup var plan: PlanOptions
+
+  @OptionGroup var sampling: SamplingArguments
 
   @Flag(help: "Print one JSON object in place of the text.")
   var json = false
 
   func validate() throws {
     guard maxTokens > 0 else { throw ValidationError("--max-tokens must be above 0") }
-    guard draftLength > 0 else { throw ValidationError("--draft-length must be above 0") }
+    guard prompt == nil || promptFile == nil else { throw ValidationError("give --prompt or --prompt-file, not both") }
+    guard !stop.contains("") else { throw ValidationError("--stop must not be empty") }
   }
 
   func run() throws {
+    let message = try readPrompt()
     let (model, draft) = try models.load()
-    let ids = try model.prompt([ChatMessage(role: .user, content: prompt)])
-    let options = DecodingOptions(maxNewTokens: maxTokens, stopIDs: model.stopIDs, plan: .chain(draftLength))
-    var decoder = model.tokenizer.makeStreamingDecoder(skipSpecial: true)
-    let isStreaming = !json
-    let generation = try Generator(target: model.target, draft: draft).generate(ids, options) { token in
-      if isStreaming { write(decoder.append(token)) }
-      return true
+    let ids = try model.prompt(ChatMessage.turn(system: system, user: message))
+    let options = DecodingOptions(
+      maxNewTokens: maxTokens, stopIDs: model.stopIDs, plan: try plan.plan(models, model, draft),
+      sampling: sampling.options)
+    var stream = AnswerStream(model.tokenizer, stops: stop)
+    var text = ""
+    func emit(_ piece: String) {
+      if json { text += piece } else { write(piece) }
     }
-    if json { return try printJSON(Answered(model.text(generation.ids), generation, promptTokens: ids.count)) }
-    write(decoder.finish() + "\n")
-    report(generation.statistics, isSpeculative: draft != nil)
+    let generation = try DecodingSession(target: model.target, draft: draft).generate(ids, options) { token in
+      emit(stream.append(token))
+      return !stream.isStopped
+    }
+    emit(stream.finish())
+    if json { return try printJSON(Answered(text, generation, options)) }
+    write("\n")
+    note(summary(generation.statistics, isSpeculative: draft != nil))
   }
 
-  private func report(_ statistics: DecodingStatistics, isSpeculative: Bool) {
-    var line = String(format: "%d tokens, %.1f tokens/s", statistics.newTokens, statistics.tokensPerSecond)
-    if isSpeculative { line += String(format: ", acc_length %.2f", statistics.acceptanceLength) }
-    FileHandle.standardError.write(Data("\(line)\n".utf8))
+  private func readPrompt() throws -> String {
+    let (place, data) = try promptBytes()
+    guard let text = String(validating: data, as: UTF8.self) else {
+      throw TextError("\(place): the prompt is not UTF-8 text; convert it first")
+    }
+    guard !text.allSatisfy(\.isWhitespace) else { throw TextError("\(place): the prompt is empty") }
+    return text
+  }
+
+  private func promptBytes() throws -> (place: String, bytes: Data) {
+    if let prompt { return ("--prompt", Data(prompt.utf8)) }
+    guard let promptFile else {
+      return ("standard input", try FileHandle.standardInput.readToEnd() ?? Data())
+    }
+    guard let data = FileManager.default.contents(atPath: promptFile) else {
+      throw TextError("\(promptFile): cannot be opened for reading; check the path and its permissions")
+    }
+    return (promptFile, data)
   }
 }
 
-/// Writes text to standard output at once.
-func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+extension ChatMessage {
+  /// A user's message behind a system turn, where there is one.
+  static func turn(system: String?, user: String) -> [ChatMessage] {
+    (system.map { [ChatMessage(role: .system, content: $0)] } ?? []) + [ChatMessage(role: .user, content: user)]
+  }
+}
 
-func printJSON(_ value: some Encodable) throws {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  write(String(decoding: try encoder.encode(value), as: UTF8.self) + "\n")
+/// One line about what was generated.
+func summary(_ statistics: DecodingStatistics, isSpeculative: Bool) -> String {
+  let line = String(format: "%d tokens, %.1f tokens/s", statistics.newTokens, statistics.tokensPerSecond)
+  return isSpeculative ? line + String(format: ", acc_length %.2f", statistics.acceptanceLength) : line
 }
 
 private struct Answered: Encodable {
   let text: String
   let tokens: [Int32]
+  let finish_reason: FinishReason
   let prompt_tokens: Int
   let new_tokens: Int
   let acc_length: Double
   let acceptance_by_position: [Double]
   let tokens_per_second: Double
+  let seed: UInt64
+  let counts: DecodingStatistics
 
-  init(_ text: String, _ generation: Generation, promptTokens: Int) {
+  init(_ text: String, _ generation: Generation, _ options: DecodingOptions) {
     self.text = text
+    let statistics = generation.statistics
     tokens = generation.ids
-    prompt_tokens = promptTokens
-    new_tokens = generation.ids.count
-    acc_length = generation.statistics.acceptanceLength
-    acceptance_by_position = generation.statistics.acceptanceByPosition
-    tokens_per_second = generation.statistics.tokensPerSecond
+    finish_reason = generation.finish == .caller ? .stop : generation.finish
+    prompt_tokens = statistics.promptTokens
+    new_tokens = statistics.newTokens
+    acc_length = statistics.acceptanceLength
+    acceptance_by_position = statistics.acceptanceByPosition
+    tokens_per_second = statistics.tokensPerSecond
+    seed = options.sampling.seed
+    counts = statistics
   }
 }

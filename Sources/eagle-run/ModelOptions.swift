@@ -1,6 +1,10 @@
 import ArgumentParser
+import EagleDecoding
 import EagleModels
 import EagleTraining
+import Foundation
+
+extension WeightFormat: ExpressibleByArgument {}
 
 /// Which model, and how.
 struct ModelOptions: ParsableArguments {
@@ -13,8 +17,104 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "Name of the chat template; auto takes the target's own.")
   var chatTemplate = "auto"
 
+  @Option(help: "Weights of target and head: stored, or int8 (half the memory traffic, small errors).")
+  var weights = WeightFormat.stored
+
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
-    let model = try ChatModel(folder: target, template: chatTemplate)
-    return (model, try draft.map { try DraftFolder.read($0, target: model.target) })
+    let model = try ChatModel(folder: target, template: chatTemplate, format: weights)
+    let head = try draft.map { try DraftFolder.read($0, target: model.target) }
+    return (model, weights == .int8 ? head?.quantized() : head)
   }
+}
+
+/// What a draft proposes in a round.
+struct PlanOptions: ParsableArguments {
+  @Option(help: "Tokens that the draft proposes in each round, one after the other; 3, or what tune found.")
+  var draftLength: Int?
+
+  @Option(help: "Branches that a draft tree grows at each level; 1 is a chain.")
+  var draftWidth: Int?
+
+  @Option(help: "Nodes of a draft tree that the target checks; draft length times width, if not given.")
+  var draftNodes: Int?
+
+  @Flag(help: "End a round's drafting where another token is not worth its cost on this machine.")
+  var adaptive = false
+
+  func validate() throws {
+    guard draftLength ?? 1 > 0 else { throw ValidationError("--draft-length must be above 0") }
+    guard draftWidth ?? 1 > 0 else { throw ValidationError("--draft-width must be above 0") }
+    guard let draftNodes else { return }
+    guard draftNodes >= draftLength ?? 3, draftNodes <= DraftPlan.mostNodes else {
+      throw ValidationError("--draft-nodes must be from the draft length to \(DraftPlan.mostNodes)")
+    }
+  }
+
+  /// The plan that the flags ask for; without any the one that tune wrote beside the head.
+  func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
+    guard let draft, let folder = models.draft else { return .chain(0) }
+    let tuned = try tuned(folder, DecodingFile.Place(target: model.target, weights: models.weights))
+    if let tuned, !isGiven { return tuned.plan }
+    let (depth, width) = (draftLength ?? 3, draftWidth ?? 1)
+    var plan = DraftPlan(
+      depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? min(depth * width, DraftPlan.mostNodes))
+    if adaptive { plan.costs = tuned?.costs ?? DecodingCosts.measure(target: model.target, draft: draft) }
+    try plan.validate()
+    return plan
+  }
+
+  private var isGiven: Bool { draftLength != nil || draftWidth != nil || draftNodes != nil || adaptive }
+
+  private func tuned(_ folder: String, _ place: DecodingFile.Place) throws -> DecodingFile? {
+    guard let file = try DecodingFile.read(draft: folder) else { return nil }
+    if file.place == place { return file }
+    if !isGiven { note("\(folder)/decoding.json is for another machine, target or weights: drafting 3 tokens") }
+    return nil
+  }
+}
+
+/// How tokens are chosen.
+struct SamplingArguments: ParsableArguments {
+  @Option(help: "0 takes the most likely token; above 0 tokens are drawn.")
+  var temperature: Float = 0
+
+  @Option(help: "Draw from this many most likely tokens; 0 is off.")
+  var topK = 0
+
+  @Option(help: "Draw from the most likely tokens that together reach this probability; 1 is off.")
+  var topP: Float = 1
+
+  @Option(help: "Draw from tokens at least this likely, as a share of the most likely one; 0 is off.")
+  var minP: Float = 0
+
+  @Option(help: "Makes tokens that the text already holds less likely; 1 is off.")
+  var repetitionPenalty: Float = 1
+
+  @Option(help: "The same seed gives the same text.")
+  var seed: UInt64 = 0
+
+  func validate() throws {
+    do { try options.validate() } catch { throw ValidationError("\(error)") }
+  }
+
+  var options: SamplingOptions {
+    var options = SamplingOptions()
+    (options.temperature, options.topK, options.topP, options.minP) = (temperature, topK, topP, minP)
+    (options.repetitionPenalty, options.seed) = (repetitionPenalty, seed)
+    return options
+  }
+}
+
+/// Writes text to standard output at once.
+func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+
+/// Writes a line that is no result to standard error.
+func note(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
+
+func printJSON(_ value: some Encodable) throws { write(String(decoding: try json(value), as: UTF8.self) + "\n") }
+
+func json(_ value: some Encodable) throws -> Data {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  return try encoder.encode(value)
 }

@@ -107,7 +107,7 @@ import Testing
   @Test func wrongUsage() throws {
     let world = try TinyWorld()
     for (program, arguments) in [
-      ("eagle-train", ["prepare"]), ("eagle-train", ["dance"]), ("eagle-run", ["generate", "--target", "target"]),
+      ("eagle-train", ["prepare"]), ("eagle-train", ["dance"]), ("eagle-run", ["generate", "--prompt", "x"]),
       ("eagle-run", ["bench", "--target", "target", "--prompts", "prompts.jsonl"]),
     ] {
       #expect(try Command.run(program, arguments, in: world.path).status == 64, "\(arguments)")

@@ -17,17 +17,19 @@ enum Command {
   static let binaries = Bundle.main.bundleURL.deletingLastPathComponentIfFile.path
 
   static func run(
-    _ program: String, _ arguments: [String], in folder: String = root, environment: [String: String] = [:]
+    _ program: String, _ arguments: [String], in folder: String = root, environment: [String: String] = [:],
+    input: Data = Data()
   ) throws -> Outcome {
-    let process = try start(program, arguments, in: folder, environment: environment)
+    let process = try start(program, arguments, in: folder, environment: environment, input: input)
     return try process.finish()
   }
 
   static func start(
-    _ program: String, _ arguments: [String], in folder: String = root, environment: [String: String] = [:]
+    _ program: String, _ arguments: [String], in folder: String = root, environment: [String: String] = [:],
+    input: Data? = Data()
   ) throws -> Running {
     let path = program.hasPrefix("eagle-") ? "\(binaries)/\(program)" : program
-    return try Running(path, arguments, folder, environment)
+    return try Running(path, arguments, folder, environment, input)
   }
 
   /// `count` ranks of eagle-train under mpirun.
@@ -48,12 +50,23 @@ final class Running {
   let process = Process()
   private let scratch = NSTemporaryDirectory() + "/eagle-command-" + UUID().uuidString
 
-  init(_ path: String, _ arguments: [String], _ folder: String, _ additions: [String: String]) throws {
+  /// Writes to its standard input, when no input was given.
+  let keyboard = Pipe()
+
+  /// - Parameter input: what it reads from standard input; nil to write it later
+  init(
+    _ path: String, _ arguments: [String], _ folder: String, _ additions: [String: String], _ input: Data?
+  ) throws {
     try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
     process.executableURL = URL(fileURLWithPath: path)
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
-    process.standardInput = FileHandle.nullDevice
+    if let input {
+      try input.write(to: URL(fileURLWithPath: "\(scratch)/in"))
+      process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: "\(scratch)/in"))
+    } else {
+      process.standardInput = keyboard
+    }
     process.standardOutput = try file("out")
     process.standardError = try file("err")
     var environment = ProcessInfo.processInfo.environment
@@ -74,6 +87,9 @@ final class Running {
     _ = FileManager.default.createFile(atPath: "\(scratch)/\(name)", contents: nil)
     return try FileHandle(forWritingTo: URL(fileURLWithPath: "\(scratch)/\(name)"))
   }
+
+  /// What it has written so far.
+  var output: String { (try? text("out")) ?? "" }
 
   private func text(_ name: String) throws -> String {
     String(decoding: try Data(contentsOf: URL(fileURLWithPath: "\(scratch)/\(name)")), as: UTF8.self)

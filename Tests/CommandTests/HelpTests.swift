@@ -7,7 +7,7 @@ import Testing
     "eagle-train", "eagle-train import", "eagle-train prepare", "eagle-train capture", "eagle-train train",
     "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect",
     "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train", "eagle-run",
-    "eagle-run generate", "eagle-run answer", "eagle-run bench",
+    "eagle-run generate", "eagle-run chat", "eagle-run answer", "eagle-run bench", "eagle-run tune",
   ])
   func helpIsAsRecorded(command: String) throws {
     let words = command.split(separator: " ").map(String.init)

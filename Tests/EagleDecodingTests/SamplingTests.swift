@@ -67,7 +67,7 @@ import Testing
 
   /// A distribution that is a little wrong.
   private func flattened(_ p: [Double]) -> [Double] {
-    let powered = p.map { $0 > 0 ? pow($0, 0.8) : 0 }
+    let powered = p.map { $0 > 0 ? pow($0, 0.7) : 0 }
     let total = powered.reduce(0, +)
     return powered.map { $0 / total }
   }

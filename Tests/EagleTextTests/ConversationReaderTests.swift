@@ -164,6 +164,31 @@ import Testing
     }
   }
 
+  private func readTable(_ content: String) throws -> [Prompt] {
+    try withTemporaryFile(content, name: "table.csv") { try PromptReader.read(path: $0) }
+  }
+
+  @Test func tablesOfMultipleChoiceAreRead() throws {
+    // CMMLU's columns, a quoted field with a comma, a line end and doubled quotes, CR LF, no line end at the end.
+    let cmmlu = "\u{FEFF},Question,A,B,C,D,Answer\r\n7,\"净重,\n\"\"是\"\"指\",a,b,\"\",d,A\r\n8,二,1,2,3,4,B"
+    let prompts = try readTable(cmmlu)
+    #expect(prompts.map(\.id) == ["7", "8"])
+    #expect(prompts[0].turns[0].hasPrefix("净重,\n\"是\"指\n\nA. a\nB. b\nC. \nD. d\n\n"))
+    // C-Eval's.
+    let ceval = "id,question,A,B,C,D\n0,q,a,b,c,d\n"
+    #expect(try readTable(ceval).map(\.id) == ["0"])
+  }
+
+  @Test(arguments: [
+    ("Question,A,B,C,D\nq,a,b,c\n", "line 2: 4 fields"), ("Question,A,B,C,D\n\"q,a,b,c,d\n", "line 2: a quote is opened"),
+    ("q,a\n1,2\n", "line 1: the columns are q, a"), ("", "the file is empty"),
+    ("Question,A,B,C,D\n", "there is no prompt"),
+  ])
+  func aWrongTableIsAnError(content: String, reason: String) {
+    let message = errorText { _ = try readTable(content) }
+    #expect(message.contains(reason), "\(message)")
+  }
+
   @Test func anEmptyFileIsAnError() {
     #expect(errorText { _ = try read("\n\n") }.contains("there is no prompt"))
     #expect(errorText { _ = try PromptReader.read(path: "/nowhere/p.jsonl") }.hasPrefix("/nowhere/p.jsonl: "))

@@ -129,4 +129,29 @@ import Testing
     var decoder = try small.tokenizer().makeStreamingDecoder(skipSpecial: true)
     #expect(decoder.append(97) + decoder.append(small.firstControl + 2) + decoder.append(98) == "ab")
   }
+
+  /// All texts of up to six letters of an alphabet in which stop strings overlap with themselves and with each other.
+  @Test func stopStringsEndAStreamBeforeThem() throws {
+    let tokenizer = try SmallVocabulary().tokenizer()
+    let stops = ["aab", "你a", "ba\u{301}b"]
+    var stopped = 0
+    for number in 0..<4096 {
+      let text = (0..<6).map { ["a", "b", "你", "a\u{301}"][number >> (2 * $0) & 3] }.joined()
+      var stream = AnswerStream(tokenizer, stops: stops)
+      let streamed = text.utf8.map { stream.append(Int32($0)) }.joined() + stream.finish()
+      let bytes = Array(text.utf8)
+      let end = bytes.indices.first { i in stops.contains { bytes[i...].starts(with: $0.utf8) } }
+      #expect(Array(streamed.utf8) == Array(bytes[..<(end ?? bytes.count)]))
+      #expect(stream.isStopped == (end != nil))
+      stopped += end == nil ? 0 : 1
+    }
+    #expect(stopped > 300 && stopped < 3000)
+  }
+
+  @Test func textIsHeldBackOnlyWhileAStopStringMayFollow() throws {
+    var stream = AnswerStream(try SmallVocabulary().tokenizer(), stops: ["END"])
+    #expect("xEN".utf8.map { stream.append(Int32($0)) } == ["x", "", ""])
+    #expect(stream.append(Int32(UInt8(ascii: "x"))) == "ENx")
+    #expect("EN".utf8.map { stream.append(Int32($0)) } == ["", ""] && stream.finish() == "EN")
+  }
 }

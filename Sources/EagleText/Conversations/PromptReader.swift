@@ -11,20 +11,43 @@ public struct Prompt: Sendable, Equatable {
   }
 }
 
-/// Reads benchmark prompts from JSON lines: one object a line with `turns` (a list of texts), `prompt`, `question` or
-/// `problem`, and optionally `id`, `question_id` or `task_id`.
+/// Reads benchmark prompts in the formats that benchmarks come in: JSON lines with one object each that has `turns` (a list
+/// of texts, as MT-Bench), `prompt` (HumanEval), `question` (GSM8K) or `problem` (MATH-500), and optionally `id`,
+/// `question_id`, `task_id` or `unique_id`; and CSV tables of multiple choice (CMMLU, C-Eval).
 public enum PromptReader {
   /// All prompts of `path` in order; one without an id gets its line number. Throws with file and line at the first
   /// line that has another shape, and when there is no prompt at all.
   public static func read(path: String) throws -> [Prompt] {
+    let prompts = path.lowercased().hasSuffix(".csv") ? try choices(path: path) : try lines(path: path)
+    guard !prompts.isEmpty else { throw TextError("\(path): there is no prompt in it") }
+    return prompts
+  }
+
+  private static func lines(path: String) throws -> [Prompt] {
     var lines = try LineReader(path: path)
     var prompts: [Prompt] = []
     while let line = try lines.next() {
       if line.isBlank { continue }
       prompts.append(try parse(line, number: lines.lineNumber, path: path))
     }
-    guard !prompts.isEmpty else { throw TextError("\(path): there is no prompt in it") }
     return prompts
+  }
+
+  /// Rows of a table with the columns Question, A, B, C and D, in any order and case.
+  private static func choices(path: String) throws -> [Prompt] {
+    let table = try CSVTable(path: path)
+    let names = table.columns.map { $0.trimmingCharacters(in: .whitespaces).lowercased() }
+    let places = ["question", "a", "b", "c", "d"].map { names.firstIndex(of: $0) }
+    guard !places.contains(nil) else {
+      throw TextError("\(path), line 1: the columns are \(names.joined(separator: ", ")); Question, A, B, C and D are needed")
+    }
+    let id = names.firstIndex(of: "id") ?? names.firstIndex(of: "")
+    return table.rows.map { row in
+      let texts = places.map { row.fields[$0!] }
+      let options = zip(["A", "B", "C", "D"], texts.dropFirst()).map { "\($0). \($1)" }.joined(separator: "\n")
+      let turn = "\(texts[0])\n\n\(options)\n\n请选出正确的选项，并说明理由。"
+      return Prompt(id: id.map { row.fields[$0] } ?? "\(row.line)", turns: [turn])
+    }
   }
 
   private static func parse(_ line: Data, number: Int, path: String) throws -> Prompt {
@@ -47,12 +70,13 @@ private struct PromptRecord: Decodable {
     case id
     case questionID = "question_id"
     case taskID = "task_id"
+    case uniqueID = "unique_id"
     case turns, prompt, question, problem
   }
 
   init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
-    let idKey = [CodingKeys.id, .questionID, .taskID].first(where: fields.contains)
+    let idKey = [CodingKeys.id, .questionID, .taskID, .uniqueID].first(where: fields.contains)
     id = try idKey.flatMap { try fields.decodeIfPresent(RecordID.self, forKey: $0)?.text }
     let textKey = [CodingKeys.turns, .prompt, .question, .problem].first(where: fields.contains)
     guard let textKey else { throw TextError("there is none of \"turns\", \"prompt\", \"question\" and \"problem\"") }

@@ -6,6 +6,8 @@ import Foundation
 public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var accLength: Double
   public var draftLength: Int
+  /// What was drafted in a round, in words.
+  public var plan: String?
   public var acceptanceByPosition: [Double]
   public var tokensPerSecond: Double
   public var plainTokensPerSecond: Double
@@ -14,9 +16,17 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var newTokens: Int
   /// Texts that differ from plain greedy decoding; anything but 0 is a defect of the program.
   public var differing: Int
+  /// What was counted, with the head and without it: all else follows from it.
+  public var counts: Counts?
+
+  /// Raw counts of both ways to decode.
+  public struct Counts: Codable, Sendable, Equatable {
+    public var speculative: DecodingStatistics
+    public var plain: DecodingStatistics
+  }
 
   enum CodingKeys: String, CodingKey {
-    case speedup, prompts, differing
+    case speedup, prompts, differing, plan, counts
     case accLength = "acc_length"
     case draftLength = "draft_length"
     case acceptanceByPosition = "acceptance_by_position"
@@ -25,10 +35,12 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     case newTokens = "new_tokens"
   }
 
-  init(_ counts: BenchmarkCounts, draftLength: Int) {
+  init(_ counts: BenchmarkCounts, plan: DraftPlan) {
     let (speculative, plain) = (counts.speculative, counts.plain)
     accLength = speculative.acceptanceLength
-    self.draftLength = draftLength
+    draftLength = plan.depth
+    self.plan = plan.description
+    self.counts = Counts(speculative: speculative, plain: plain)
     acceptanceByPosition = speculative.acceptanceByPosition
     tokensPerSecond = speculative.tokensPerSecond
     plainTokensPerSecond = plain.tokensPerSecond

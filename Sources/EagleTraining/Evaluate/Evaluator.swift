@@ -31,48 +31,59 @@ public final class Evaluator {
 
   /// Decodes every benchmark with the head and without it, shared among the ranks; all ranks get all results.
   public func run(_ draft: DraftModel) throws -> [String: BenchmarkResult] {
-    let generators = (
-      plain: Generator(target: model.target), speculative: Generator(target: model.target, draft: draft)
+    try run(draft, plans: [.chain(config.draftLength)]).mapValues { $0[0] }
+  }
+
+  /// Decodes every benchmark without the head and by each of several plans, prompt by prompt in turn, so that a slow moment
+  /// of the machine falls on all alike. The results of a benchmark are in the order of the plans.
+  public func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
+    let sessions = (
+      plain: DecodingSession(target: model.target), speculative: plans.map { _ in
+        DecodingSession(target: model.target, draft: draft)
+      }
     )
-    var results: [String: BenchmarkResult] = [:]
+    var results: [String: [BenchmarkResult]] = [:]
     let total = benchmarks.reduce(0) { $0 + $1.prompts.count }
     var done = 0
     for (name, prompts) in benchmarks {
-      var counts = BenchmarkCounts()
+      var counts = [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count)
       for (index, prompt) in prompts.enumerated() where index % cluster.size == cluster.rank {
-        counts += try measure(prompt, generators)
+        for (plan, count) in try measure(prompt, plans, sessions).enumerated() { counts[plan] += count }
         progress.advance("evaluate", done: done + index + 1, total: total, unit: "prompts", note: name)
       }
       done += prompts.count
-      results[name] = BenchmarkResult(try added(counts), draftLength: config.draftLength)
+      results[name] = try zip(plans, counts).map { BenchmarkResult(try added($1), plan: $0) }
     }
     return results
   }
 
-  /// Both decodings of every turn, one after the other; the next turn sees the plain answer.
-  private func measure(_ prompt: Prompt, _ generators: (plain: Generator, speculative: Generator)) throws
-    -> BenchmarkCounts
-  {
-    var counts = BenchmarkCounts()
-    counts.prompts = 1
+  /// All decodings of every turn, one after the other; the next turn sees the plain answer.
+  private func measure(
+    _ prompt: Prompt, _ plans: [DraftPlan], _ sessions: (plain: DecodingSession, speculative: [DecodingSession])
+  ) throws -> [BenchmarkCounts] {
+    var counts = [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count)
+    sessions.plain.reset()
     var messages: [ChatMessage] = []
     for turn in prompt.turns {
       messages.append(ChatMessage(role: .user, content: turn))
       let ids = try model.prompt(messages)
-      let plain = try generators.plain.generate(ids, options)
-      let speculative = try generators.speculative.generate(ids, options)
-      counts.plain += plain.statistics
-      counts.speculative += speculative.statistics
-      if plain.ids != speculative.ids { counts.differing += 1 }
+      let plain = try sessions.plain.generate(ids, options(.chain(0)))
+      for (index, plan) in plans.enumerated() {
+        if messages.count == 1 { sessions.speculative[index].reset() }
+        let speculative = try sessions.speculative[index].generate(ids, options(plan))
+        counts[index].prompts = 1
+        counts[index].plain += plain.statistics
+        counts[index].speculative += speculative.statistics
+        if plain.ids != speculative.ids { counts[index].differing += 1 }
+      }
       messages.append(ChatMessage(role: .assistant, content: model.text(plain.ids)))
     }
     return counts
   }
 
-  private var options: DecodingOptions {
+  private func options(_ plan: DraftPlan) -> DecodingOptions {
     DecodingOptions(
-      maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(config.draftLength),
-      promptProducts: promptProducts)
+      maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: plan, promptProducts: promptProducts)
   }
 
   /// Speeds of ranks that decode side by side are those of one sequence on one rank.

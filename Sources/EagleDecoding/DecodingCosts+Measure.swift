@@ -1,0 +1,61 @@
+import EagleModels
+import EagleTensor
+
+extension DecodingCosts {
+  /// Times target passes of 1 to `mostRows` rows and the passes of a chain, in turn, behind a text of `context` tokens.
+  public static func measure(
+    target: TargetModel, draft: DraftModel, context: Int = 256, mostRows: Int = 12, repeats: Int = 5
+  ) -> DecodingCosts {
+    let context = max(1, min(context, target.shape.maxPositions - mostRows - 8))
+    let bench = CostBench(target: target, draft: draft, context: context)
+    var (passes, drafts) = ([[Double]](repeating: [], count: mostRows), [Double]())
+    for _ in 0..<max(1, repeats) {
+      for rows in 1...mostRows { passes[rows - 1].append(bench.pass(rows: rows)) }
+      drafts.append(bench.draftPass())
+    }
+    func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+    return DecodingCosts(targetPass: passes.map(median), draftPass: median(drafts))
+  }
+}
+
+/// A text in both caches, to time passes behind it.
+private final class CostBench {
+  private let target: TargetModel
+  private let cache: KVCache
+  private let drafter: EagleDrafter
+  private let layers: [Int]
+  private let clock = ContinuousClock()
+
+  init(target: TargetModel, draft: DraftModel, context: Int) {
+    self.target = target
+    cache = target.makeCache(capacity: context + 64)
+    drafter = EagleDrafter(draft: draft, embedding: target.embedding, capacity: context + 64)
+    layers = draft.shape.captureLayers
+    let ids = Self.ids(context + 1, target)
+    let states = target.forward(
+      Array(ids.dropLast()), segments: [Segment(rows: 0..<context, cache: cache)], captureLayers: layers, .fp32)
+    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()), .fp32)
+  }
+
+  /// Tokens from all over the vocabulary.
+  private static func ids(_ count: Int, _ target: TargetModel) -> [Int32] {
+    (0..<count).map { Int32($0 * 7919 % target.shape.vocabularySize) }
+  }
+
+  func pass(rows: Int) -> Double {
+    let (ids, base) = (Self.ids(rows, target), cache.count)
+    let start = clock.now
+    let states = target.forward(
+      ids, segments: [Segment(rows: 0..<rows, cache: cache)], captureLayers: layers, .invariant)
+    _ = target.logits(states.lastHidden, .invariant)
+    let seconds = start.duration(to: clock.now).inSeconds
+    cache.truncate(to: base)
+    return seconds
+  }
+
+  func draftPass() -> Double {
+    let start = clock.now
+    let proposal = drafter.propose(after: 0, .chain(4), Sampler(.greedy, prompt: []), nil)
+    return start.duration(to: clock.now).inSeconds / Double(max(1, proposal.passes))
+  }
+}

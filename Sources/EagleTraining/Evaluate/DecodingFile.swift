@@ -1,0 +1,70 @@
+import EagleDecoding
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+
+/// `decoding.json` beside a head's weights: how to draft with it on the machine where that was measured.
+public struct DecodingFile: Codable, Sendable, Equatable {
+  /// What was fastest.
+  public var plan: DraftPlan
+  /// What passes cost on this machine.
+  public var costs: DecodingCosts
+  public var tokensPerSecond: Double
+  public var plainTokensPerSecond: Double
+  /// For whom this holds.
+  public var place: Place
+
+  /// A machine, a target and a format of its weights: costs of another are of no use.
+  public struct Place: Codable, Sendable, Equatable {
+    public var processor: String
+    public var threads: Int
+    public var target: String
+    public var weights: WeightFormat
+
+    public init(target: TargetModel, weights: WeightFormat) {
+      processor = Processor.name
+      threads = Parallel.threadCount
+      self.target = target.fingerprint
+      self.weights = weights
+    }
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case plan, costs, place
+    case tokensPerSecond = "tokens_per_second"
+    case plainTokensPerSecond = "plain_tokens_per_second"
+  }
+
+  public init(
+    plan: DraftPlan, costs: DecodingCosts, tokensPerSecond: Double, plainTokensPerSecond: Double, place: Place
+  ) {
+    self.plan = plan
+    self.costs = costs
+    self.tokensPerSecond = tokensPerSecond
+    self.plainTokensPerSecond = plainTokensPerSecond
+    self.place = place
+  }
+
+  private static func path(_ draft: String) -> String { "\(draft)/decoding.json" }
+
+  /// The file of a head's folder; nil when there is none.
+  ///
+  /// - Throws: `TrainingError` for a file that is none of these
+  public static func read(draft: String) throws -> DecodingFile? {
+    guard let data = FileManager.default.contents(atPath: path(draft)) else { return nil }
+    guard let file = try? JSONDecoder().decode(DecodingFile.self, from: data) else {
+      throw TrainingError(path: path(draft), problem: "is no result of tuning", advice: "remove it, or tune again")
+    }
+    return file
+  }
+
+  /// Writes it into a head's folder, whole or not at all. Returns its path.
+  @discardableResult
+  public func write(draft: String) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(path: Self.path(draft), data: try encoder.encode(self))
+    return Self.path(draft)
+  }
+}

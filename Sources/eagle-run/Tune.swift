@@ -1,0 +1,146 @@
+import ArgumentParser
+import EagleDecoding
+import EagleStorage
+import EagleTraining
+import Foundation
+
+struct Tune: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Find the fastest draft length or tree for this machine, model and head, and write it beside the head.")
+
+  @OptionGroup var models: ModelOptions
+
+  @Option(help: "Prompts like those to be answered: one or several files, as for bench.")
+  var prompts: [String]
+
+  @Option(help: "Most prompts of a file to run.")
+  var limit = 8
+
+  @Option(help: "Most tokens to generate for a turn.")
+  var maxTokens = 96
+
+  @Option(
+    help: """
+      A draft to try, in place of the usual ones; several times. 3 is a chain of three, 4x3:8 a tree of depth 4 and width 3 \
+      with 8 nodes; +adaptive behind it lets costs end a round.
+      """)
+  var plan: [TrialPlan] = []
+
+  @Option(help: "File for all measurements as JSON.")
+  var json: String?
+
+  @Flag(help: "Measure and write nothing beside the head.")
+  var dryRun = false
+
+  func validate() throws {
+    guard models.draft != nil else { throw ValidationError("tune is for a head: name it with --draft") }
+    guard limit > 0, maxTokens > 0 else { throw ValidationError("--limit and --max-tokens must be above 0") }
+  }
+
+  func run() throws {
+    let (model, draft) = try models.load()
+    let evaluator = try Evaluator(
+      model: model, precision: .fp32,
+      config: EvaluateConfig(try PromptFiles.named(prompts), limit: limit, maxTokens: maxTokens))
+    let costs = DecodingCosts.measure(target: model.target, draft: draft!)
+    showCosts(costs)
+    let plans = (plan.isEmpty ? TrialPlan.usual : plan).map { $0.plan(costs) }
+    let results = try evaluator.run(draft!, plans: plans)
+    let measured = plans.indices.map { plan in TunedPlan(plans[plan], results.values.map { $0[plan] }) }
+    for line in TunedPlan.table(measured) { write(line + "\n") }
+    if let json { try EagleRun.write(TuneResult(costs: costs, plans: measured, benchmarks: results), to: json) }
+    try results.values.flatMap { $0 }.requireEqualTexts()
+    let best = measured.max { $0.tokensPerSecond < $1.tokensPerSecond }!
+    write(String(format: "fastest: \(best.plan), %.2f times plain decoding\n", best.speedup))
+    if dryRun { return }
+    let file = DecodingFile(
+      plan: best.plan, costs: costs, tokensPerSecond: best.tokensPerSecond,
+      plainTokensPerSecond: best.plainTokensPerSecond,
+      place: DecodingFile.Place(target: model.target, weights: models.weights))
+    write("written to \(try file.write(draft: models.draft!))\n")
+  }
+
+  private func showCosts(_ costs: DecodingCosts) {
+    let one = costs.targetPass[0]
+    let rows = [2, 3, 4, 5, 6, 8, 12].map { String(format: "%d rows: %.2f", $0, costs.targetPass[$0 - 1] / one) }
+    let step = String(format: "a draft pass: %.3f", costs.draftPass / one)
+    note(String(format: "a target pass takes %.1f ms; as a share of it ", one * 1000) + (rows + [step]).joined(separator: ", "))
+  }
+}
+
+/// A draft to try, as a flag spells it.
+struct TrialPlan: ExpressibleByArgument {
+  private let shape: DraftPlan
+  private let isAdaptive: Bool
+
+  init?(argument: String) {
+    let parts = argument.split(separator: "+", omittingEmptySubsequences: false)
+    guard parts.count == 1 || (parts.count == 2 && parts[1] == "adaptive") else { return nil }
+    isAdaptive = parts.count == 2
+    let numbers = parts[0].split(whereSeparator: { "x:".contains($0) }).map { Int($0) }
+    switch (numbers.count, parts[0].contains("x"), parts[0].contains(":")) {
+    case (1, false, false): shape = numbers[0].map(DraftPlan.chain) ?? .chain(-1)
+    case (3, true, true):
+      guard let depth = numbers[0], let width = numbers[1], let nodes = numbers[2] else { return nil }
+      shape = DraftPlan(depth: depth, width: width, nodes: nodes)
+    default: return nil
+    }
+    guard (try? shape.validate()) != nil, shape.depth > 0 else { return nil }
+  }
+
+  static let usual = [
+    "1", "2", "3", "4", "5", "2x2:4", "3x2:4", "3x3:8", "6+adaptive", "4x3:8+adaptive",
+  ].compactMap(TrialPlan.init(argument:))
+
+  func plan(_ costs: DecodingCosts) -> DraftPlan {
+    DraftPlan(depth: shape.depth, width: shape.width, nodes: shape.nodes, costs: isAdaptive ? costs : nil)
+  }
+}
+
+private struct TuneResult: Encodable {
+  let costs: DecodingCosts
+  let plans: [TunedPlan]
+  /// By name of the benchmark, in the order of the plans.
+  let benchmarks: [String: [BenchmarkResult]]
+}
+
+/// What one plan showed over all prompts.
+private struct TunedPlan: Encodable {
+  let plan: DraftPlan
+  let accLength: Double
+  let tokensPerSecond: Double
+  let plainTokensPerSecond: Double
+  let targetRowsPerPass: Double
+  var speedup: Double { tokensPerSecond / plainTokensPerSecond }
+
+  init(_ plan: DraftPlan, _ results: [BenchmarkResult]) {
+    var (speculative, plain) = (DecodingStatistics(), DecodingStatistics())
+    for counts in results.compactMap(\.counts) {
+      speculative += counts.speculative
+      plain += counts.plain
+    }
+    self.plan = plan
+    accLength = speculative.acceptanceLength
+    tokensPerSecond = speculative.tokensPerSecond
+    plainTokensPerSecond = plain.tokensPerSecond
+    targetRowsPerPass = Double(speculative.targetRows) / Double(max(1, speculative.targetPasses))
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case plan
+    case accLength = "acc_length"
+    case tokensPerSecond = "tokens_per_second"
+    case plainTokensPerSecond = "plain_tokens_per_second"
+    case targetRowsPerPass = "target_rows_per_pass"
+  }
+
+  static func table(_ plans: [TunedPlan]) -> [String] {
+    ["  draft                         acc_length   rows/pass   tokens/s    plain   ratio"]
+      + plans.map { plan in
+        "  " + plan.plan.description.padding(toLength: 30, withPad: " ", startingAt: 0)
+          + String(
+            format: "%10.2f %11.1f %10.1f %8.1f %7.2f", plan.accLength, plan.targetRowsPerPass, plan.tokensPerSecond,
+            plan.plainTokensPerSecond, plan.speedup)
+      }
+  }
+}
