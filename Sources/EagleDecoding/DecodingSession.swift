@@ -139,7 +139,8 @@ public final class DecodingSession {
     let drafted = clock.now
     let rows = 0..<proposal.rows.count
     let states = target.forward(
-      proposal.rows, segments: [Segment(rows: rows, cache: cache, tree: proposal.tree)], captureLayers: layers, .invariant)
+      proposal.rows, segments: [Segment(rows: rows, cache: cache, tree: proposal.tree)], captureLayers: layers,
+      .invariant)
     let logits = target.logits(states.lastHidden, .invariant)
     let checked = clock.now
     let verdict = Verdict.of(

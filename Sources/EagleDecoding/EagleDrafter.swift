@@ -145,7 +145,8 @@ struct DraftGrowth {
       for (id, logProbability) in choices(logits, row, after: parent, vocabulary) {
         nodes.append(
           Node(
-            token: vocabulary.targetIDs[id], depth: passes, score: (parent < 0 ? 0 : nodes[parent].score) + logProbability,
+            token: vocabulary.targetIDs[id], depth: passes,
+            score: (parent < 0 ? 0 : nodes[parent].score) + logProbability,
             parent: parent, parentRow: row, ancestorKeys: keys))
       }
     }

@@ -28,7 +28,8 @@ package struct Sampler {
   /// The token for a position from the target's logits [V], which are overwritten.
   ///
   /// - Parameter path: proposed tokens between the sequence and this position
-  package func choose(_ logits: UnsafeMutableBufferPointer<Float>, position: Int, path: ArraySlice<Int32> = []) -> Int32 {
+  package func choose(_ logits: UnsafeMutableBufferPointer<Float>, position: Int, path: ArraySlice<Int32> = []) -> Int32
+  {
     penalize(logits, path) { Int($0) }
     if isGreedy { return Int32(eagle_argmax(logits.baseAddress!, Int64(logits.count))) }
     shape(logits)

@@ -10,7 +10,9 @@ struct Bench: ParsableCommand {
   @OptionGroup var models: ModelOptions
 
   @Option(
-    help: "Prompts: JSON lines with `turns`, `prompt`, `question` or `problem`, or a CSV of multiple choice; several files.")
+    help:
+      "Prompts: JSON lines with `turns`, `prompt`, `question` or `problem`, or a CSV of multiple choice; several files."
+  )
   var prompts: [String]
 
   @Option(help: "Most prompts of a file to run.")

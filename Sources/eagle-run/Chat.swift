@@ -132,7 +132,8 @@ private final class Talk {
     let shares = [("draft", total.draftSeconds), ("target", total.targetSeconds), ("choice", total.choiceSeconds)]
     note(
       "seconds: "
-        + ([("prompts", total.promptSeconds)] + shares).map { String(format: "\($0.0) %.2f", $0.1) }.joined(separator: ", "))
+        + ([("prompts", total.promptSeconds)] + shares).map { String(format: "\($0.0) %.2f", $0.1) }.joined(
+          separator: ", "))
     if isSpeculative {
       let positions = total.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
       note("acceptance by position: \(positions)")

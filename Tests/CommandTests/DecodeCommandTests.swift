@@ -111,7 +111,8 @@ import Testing
 
   @Test func benchAndTuneMeasureInTurn() throws {
     let world = try trained()
-    try world.put("choice.csv", ",Question,A,B,C,D,Answer\n0,\"one, two?\",a,b,c,d,A\n1,three,\"x \"\"y\"\"\",b,c,d,B\n")
+    try world.put(
+      "choice.csv", ",Question,A,B,C,D,Answer\n0,\"one, two?\",a,b,c,d,A\n1,three,\"x \"\"y\"\"\",b,c,d,B\n")
     let files = ["--prompts", "prompts.jsonl", "--prompts", "choice.csv", "--max-tokens", "10"]
     let bench = try Command.run(
       "eagle-run", ["bench", "--target", "target", "--json", "bench.json"] + Self.head + files, in: world.path)
@@ -145,7 +146,8 @@ import Testing
     let long = String(repeating: "word ", count: 150)
     let target = ["--target", "target"]
     let cases: [([String], String)] = [
-      (["generate", "--prompt", " "] + target, "empty"), (["generate", "--prompt-file", "empty.txt"] + target, "empty.txt"),
+      (["generate", "--prompt", " "] + target, "empty"),
+      (["generate", "--prompt-file", "empty.txt"] + target, "empty.txt"),
       (["generate", "--prompt-file", "broken.txt"] + target, "UTF-8"), (["generate"] + target, "standard input"),
       (["generate", "--prompt-file", "nowhere.txt"] + target, "nowhere.txt"),
       (["generate", "--prompt", long] + target, "512"),
@@ -161,10 +163,12 @@ import Testing
       #expect(outcome.errors.split(separator: "\n").count == 1, "\(outcome.errors)")
     }
     for flags in [
-      ["--temperature", "-1"], ["--top-p", "2"], ["--draft-length", "0"], ["--draft-nodes", "1"], ["--weights", "int4"],
+      ["--temperature", "-1"], ["--top-p", "2"], ["--draft-length", "0"], ["--draft-nodes", "1"],
+      ["--weights", "int4"],
       ["--stop", ""],
     ] {
-      let outcome = try Command.run("eagle-run", ["generate", "--prompt", "x"] + target + Self.head + flags, in: world.path)
+      let outcome = try Command.run(
+        "eagle-run", ["generate", "--prompt", "x"] + target + Self.head + flags, in: world.path)
       #expect(outcome.status == 64, "\(flags)")
     }
   }

@@ -16,7 +16,8 @@ enum ChiSquared {
       }
     }
     if rest.expected > 0 || rest.seen > 0 { cells.append((rest.seen, max(rest.expected, 1e-9))) }
-    return normal(cells.reduce(0) { $0 + ($1.seen - $1.expected) * ($1.seen - $1.expected) / $1.expected }, cells.count - 1)
+    return normal(
+      cells.reduce(0) { $0 + ($1.seen - $1.expected) * ($1.seen - $1.expected) / $1.expected }, cells.count - 1)
   }
 
   /// The same score for the question whether two samples are from one distribution.

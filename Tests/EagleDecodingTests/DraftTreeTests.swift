@@ -15,7 +15,9 @@ import Testing
     return (drafter, 9)
   }
 
-  private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil) -> Proposal {
+  private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil)
+    -> Proposal
+  {
     drafter.propose(after: token, plan, Sampler(.greedy, prompt: []), costs.map(DraftBudget.init))
   }
 

@@ -40,7 +40,9 @@ import Testing
   }
 
   /// Chi-squared over the 64 tokens of a small model.
-  @Test(arguments: [chain, tree], [0, 1]) func speculativeSamplingHasTheTargetsDistribution(plan: DraftPlan, filter: Int)
+  @Test(arguments: [chain, tree], [0, 1]) func speculativeSamplingHasTheTargetsDistribution(
+    plan: DraftPlan, filter: Int
+  )
     throws
   {
     let (target, ids, _) = try Fixture.load("tiny-qwen3")
@@ -50,7 +52,8 @@ import Testing
     var counts = [[Int](repeating: 0, count: 64), [Int](repeating: 0, count: 64)]
     var statistics = DecodingStatistics()
     for seed in 0..<3000 as Range<UInt64> {
-      var options = DecodingOptions(maxNewTokens: 5, stopIDs: [], plan: plan, sampling: sampling, promptProducts: .invariant)
+      var options = DecodingOptions(
+        maxNewTokens: 5, stopIDs: [], plan: plan, sampling: sampling, promptProducts: .invariant)
       options.sampling.seed = seed
       let generation = try session.generate(prompt, options)
       for place in 0..<2 { counts[place][Int(generation.ids[place + 1])] += 1 }

@@ -180,7 +180,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("Question,A,B,C,D\nq,a,b,c\n", "line 2: 4 fields"), ("Question,A,B,C,D\n\"q,a,b,c,d\n", "line 2: a quote is opened"),
+    ("Question,A,B,C,D\nq,a,b,c\n", "line 2: 4 fields"),
+    ("Question,A,B,C,D\n\"q,a,b,c,d\n", "line 2: a quote is opened"),
     ("q,a\n1,2\n", "line 1: the columns are q, a"), ("", "the file is empty"),
     ("Question,A,B,C,D\n", "there is no prompt"),
   ])

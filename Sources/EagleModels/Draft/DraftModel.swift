@@ -80,7 +80,9 @@ public final class DraftModel {
 
   /// The same head with 8-bit matrices, for decoding.
   public func quantized() -> DraftModel {
-    let tensors = parameters.map { ($0.name, $0.variable.shape.count == 1 ? $0.variable.value : $0.variable.value.quantized()) }
+    let tensors = parameters.map {
+      ($0.name, $0.variable.shape.count == 1 ? $0.variable.value : $0.variable.value.quantized())
+    }
     return DraftModel(
       shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
   }

@@ -17,7 +17,8 @@ struct CSVTable {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw TextError("\(path): cannot be opened for reading; check the path and its permissions")
     }
-    guard let text = String(validating: data.starts(with: [0xEF, 0xBB, 0xBF]) ? data.dropFirst(3) : data, as: UTF8.self)
+    guard
+      let text = String(validating: data.starts(with: [0xEF, 0xBB, 0xBF]) ? data.dropFirst(3) : data, as: UTF8.self)
     else { throw TextError("\(path): not UTF-8 text; convert it first") }
     var all = try Self.parse(Array(text.utf8), path: path)
     guard !all.isEmpty else { throw TextError("\(path): the file is empty") }

@@ -39,7 +39,8 @@ public enum PromptReader {
     let names = table.columns.map { $0.trimmingCharacters(in: .whitespaces).lowercased() }
     let places = ["question", "a", "b", "c", "d"].map { names.firstIndex(of: $0) }
     guard !places.contains(nil) else {
-      throw TextError("\(path), line 1: the columns are \(names.joined(separator: ", ")); Question, A, B, C and D are needed")
+      throw TextError(
+        "\(path), line 1: the columns are \(names.joined(separator: ", ")); Question, A, B, C and D are needed")
     }
     let id = names.firstIndex(of: "id") ?? names.firstIndex(of: "")
     return table.rows.map { row in

@@ -38,7 +38,8 @@ public final class Evaluator {
   /// of the machine falls on all alike. The results of a benchmark are in the order of the plans.
   public func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
     let sessions = (
-      plain: DecodingSession(target: model.target), speculative: plans.map { _ in
+      plain: DecodingSession(target: model.target),
+      speculative: plans.map { _ in
         DecodingSession(target: model.target, draft: draft)
       }
     )

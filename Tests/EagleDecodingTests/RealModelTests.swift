@@ -1,0 +1,75 @@
+import EagleDecoding
+import EagleModels
+import EagleTensor
+import Foundation
+import Testing
+
+/// Where `scripts/oracles` has put a target, prompts for it and a head; the tests run only then.
+private let reference = ProcessInfo.processInfo.environment["EAGLE_TARGET_REFERENCE"]
+private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
+private let draftFolder = ProcessInfo.processInfo.environment["EAGLE_DRAFT"]
+
+/// Decoding with a real model and a trained head.
+@Suite(.enabled(if: reference != nil && targetFolder != nil && draftFolder != nil), .serialized)
+struct RealModelTests {
+  private struct Reference: Decodable {
+    struct Prompt: Decodable { let ids, greedy: [Int32] }
+    let prompts: [Prompt]
+  }
+
+  private let target: TargetModel
+  private let draft: DraftModel
+  private let prompts: [Reference.Prompt]
+
+  init() throws {
+    target = try TargetModel(folder: try #require(targetFolder))
+    draft = try DraftFolder.read(try #require(draftFolder), target: target)
+    let data = try Data(contentsOf: URL(fileURLWithPath: "\(try #require(reference)).json"))
+    prompts = try JSONDecoder().decode(Reference.self, from: data).prompts
+  }
+
+  /// The second and third new token, drawn plainly with some seeds and speculatively with others: one distribution.
+  @Test(arguments: [DraftPlan.chain(3), DraftPlan(depth: 3, width: 3, nodes: 6)])
+  func drawnTokensAreThoseOfPlainDecoding(plan: DraftPlan) throws {
+    let sessions = [DecodingSession(target: target), DecodingSession(target: target, draft: draft)]
+    var counts = [[Int]](repeating: [Int](repeating: 0, count: 2 * target.shape.vocabularySize), count: 2)
+    var statistics = DecodingStatistics()
+    for seed in 0..<500 as Range<UInt64> {
+      for (which, session) in sessions.enumerated() {
+        var options = DecodingOptions(maxNewTokens: 4, stopIDs: [], plan: plan)
+        (options.sampling.temperature, options.sampling.topP) = (0.9, 0.95)
+        options.sampling.seed = 2 * seed + UInt64(which)
+        let generation = try session.generate(prompts[0].ids, options)
+        for place in 0..<2 { counts[which][place * target.shape.vocabularySize + Int(generation.ids[place + 1])] += 1 }
+        if which == 1 { statistics += generation.statistics }
+      }
+    }
+    let score = ChiSquared.twoSampleScore(counts[0], counts[1])
+    print("\(plan): two-sample score \(score), accepted \(statistics.accepted) of \(statistics.proposed)")
+    #expect(score < 4)
+    #expect(statistics.accepted[0] > 20 && statistics.accepted[0] < statistics.proposed[0])
+  }
+
+  /// What 8 bits a weight change along the texts of the stored weights.
+  @Test func eightBitWeightsStayClose() throws {
+    let narrow = try TargetModel(folder: targetFolder!, format: .int8)
+    var (same, rows, difference, size) = (0, 0, 0.0, 0.0)
+    for prompt in prompts {
+      let ids = prompt.ids + prompt.greedy
+      let logits = [target, narrow].map { model in
+        let states = model.forward(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [], .fp32)
+        return model.logits(states.lastHidden, .fp32)
+      }
+      same += zip(logits[0].argmax(), logits[1].argmax()).reduce(0) { $0 + ($1.0 == $1.1 ? 1 : 0) }
+      rows += ids.count
+      for i in 0..<logits[0].count {
+        let (a, b) = (Double(logits[0].floats[i]), Double(logits[1].floats[i]))
+        difference += (a - b) * (a - b)
+        size += a * a
+      }
+    }
+    let (error, agreement) = ((difference / size).squareRoot(), Double(same) / Double(rows))
+    print("8-bit weights: logits differ by \(error), the likeliest token is the same in \(agreement) of \(rows) rows")
+    #expect(error < 0.05 && agreement > 0.9)
+  }
+}
