@@ -67,7 +67,7 @@ let package = Package(
     .executableTarget(
       name: "eagle-run",
       dependencies: [
-        "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText",
+        "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText", "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 

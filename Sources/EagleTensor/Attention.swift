@@ -84,7 +84,8 @@ public enum Attention {
   ) -> Tensor {
     let out = Tensor(q.shape)
     let (d, heads) = (shape.headDimension, shape.heads)
-    Parallel.forEachRange(rows.count * heads, grain: max(1, min(64, rows.count / 8)), dynamic: true) { range in
+    let grain = max(1, min(64, rows.count * heads / (8 * Parallel.threadCount)))
+    Parallel.forEachRange(rows.count * heads, grain: grain, dynamic: true) { range in
       KeyCursor.with(k, v, rows: rows, single: single, shape: shape) { cursor in
         for task in range {
           let (row, head) = (task / heads, task % heads)

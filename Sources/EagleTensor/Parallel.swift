@@ -7,6 +7,11 @@ public enum Parallel {
     set { eagle_set_thread_count(Int32(newValue)) }
   }
 
+  /// For the first line of a program: threads that wait for work sleep after some microseconds, where libgomp's would keep their
+  /// cores busy for milliseconds. Beside another busy program that is the difference between a little slower and standing
+  /// still. `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY`, where they are set, are left alone.
+  public static func boundWaiting() { eagle_bound_waiting(CommandLine.unsafeArgv) }
+
   /// Runs `body` over `0..<count`, one contiguous piece of at least `grain` a thread, or with `dynamic` pieces of
   /// `grain` handed out as threads become free. `body` runs concurrently: pieces must write to disjoint places.
   /// The way in which the range is cut must not change what is computed.

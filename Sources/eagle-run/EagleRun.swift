@@ -1,5 +1,6 @@
 import ArgumentParser
 import EagleStorage
+import EagleTensor
 
 @main
 struct EagleRun: ParsableCommand {
@@ -7,6 +8,11 @@ struct EagleRun: ParsableCommand {
     commandName: "eagle-run",
     abstract: "Decode with a target model, plainly or speculatively with an EAGLE-3 draft head.",
     subcommands: [Generate.self, Chat.self, Answer.self, Bench.self, Tune.self])
+
+  static func main() {
+    Parallel.boundWaiting()
+    main(nil)
+  }
 
   /// Writes a result as JSON, whole or not at all.
   static func write(_ value: some Encodable, to path: String) throws {

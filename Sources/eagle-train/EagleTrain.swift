@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleTensor
 
 @main
 struct EagleTrain: ParsableCommand {
@@ -9,4 +10,9 @@ struct EagleTrain: ParsableCommand {
       Import.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self, Run.self, Inspect.self,
       Bench.self,
     ])
+
+  static func main() {
+    Parallel.boundWaiting()
+    main(nil)
+  }
 }

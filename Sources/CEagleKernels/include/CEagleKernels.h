@@ -15,6 +15,9 @@ typedef void (*eagle_task)(void *context, int64_t begin, int64_t end);
 /// With `dynamic`, pieces of `grain` are handed out as threads become free; otherwise each thread gets one piece.
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context);
 int eagle_thread_count(void);
+/// Starts this process again, once, with GOMP_SPINCOUNT set: libgomp reads it while the process is loaded. Returns when it is
+/// set already, or when the process cannot be started.
+void eagle_bound_waiting(char *const *arguments);
 void eagle_set_thread_count(int threads);
 
 // MARK: processor (parallel.c)
