@@ -71,8 +71,10 @@ public final class BatchGenerator {
 
   private func append(_ slots: [Slot], _ lastHidden: Tensor) {
     let logits = target.logits(lastHidden, .invariant)
-    for (row, slot) in slots.enumerated() {
-      slot.append(UnsafeMutableBufferPointer(start: logits.floats + row * logits.columns, count: logits.columns))
+    withExtendedLifetime(logits) {
+      for (row, slot) in slots.enumerated() {
+        slot.append(UnsafeMutableBufferPointer(start: logits.floats + row * logits.columns, count: logits.columns))
+      }
     }
   }
 

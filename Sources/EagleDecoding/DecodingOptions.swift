@@ -34,7 +34,7 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
   /// Ends a round's drafting where the costs of this machine say that another node will not pay. Nil drafts all of it.
   public var costs: DecodingCosts?
 
-  /// Most nodes of a plan: caches keep so many rows free.
+  /// Most nodes of a plan, and most rows of its draft passes together: caches keep so many rows free.
   public static let mostNodes = 256
 
   public init(depth: Int, width: Int, nodes: Int, costs: DecodingCosts? = nil) {
@@ -55,10 +55,11 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
 
   /// - Throws: `DecodingError` for a shape that cannot be grown
   public func validate() throws {
-    guard depth >= 0, width >= 1, nodes >= depth, nodes <= Self.mostNodes else {
+    guard depth >= 0, width >= 1, nodes >= depth, nodes <= Self.mostNodes, width <= Self.mostNodes / max(1, depth)
+    else {
       throw DecodingError(
         "a draft of depth \(depth), width \(width) and \(nodes) nodes cannot be grown: depth is 0 or more, width 1 or "
-          + "more, nodes from the depth to \(Self.mostNodes)")
+          + "more, nodes from the depth to \(Self.mostNodes), and depth times width not above that")
     }
   }
 }

@@ -124,7 +124,7 @@ public final class DecodingSession {
 
   private func firstToken(_ pending: inout Pending, _ text: inout Text) -> Int32 {
     let logits = target.logits(pending.states.lastHidden, .invariant)
-    return text.sampler.choose(row(0, of: logits), position: text.prompt.count)
+    return withExtendedLifetime(logits) { text.sampler.choose(row(0, of: logits), position: text.prompt.count) }
   }
 
   // MARK: rounds
@@ -143,8 +143,9 @@ public final class DecodingSession {
       .invariant)
     let logits = target.logits(states.lastHidden, .invariant)
     let checked = clock.now
-    let verdict = Verdict.of(
-      proposal, position: first + 1, sampler: text.sampler, logits: { self.row($0, of: logits) })
+    let verdict = withExtendedLifetime(logits) {
+      Verdict.of(proposal, position: first + 1, sampler: text.sampler, logits: { self.row($0, of: logits) })
+    }
     text.statistics.draftSeconds += started.duration(to: drafted).inSeconds
     text.statistics.targetSeconds += drafted.duration(to: checked).inSeconds
     text.statistics.choiceSeconds += checked.duration(to: clock.now).inSeconds

@@ -44,10 +44,13 @@ struct PlanOptions: ParsableArguments {
   func validate() throws {
     guard draftLength ?? 1 > 0 else { throw ValidationError("--draft-length must be above 0") }
     guard draftWidth ?? 1 > 0 else { throw ValidationError("--draft-width must be above 0") }
-    guard let draftNodes else { return }
-    guard draftNodes >= draftLength ?? 3, draftNodes <= DraftPlan.mostNodes else {
-      throw ValidationError("--draft-nodes must be from the draft length to \(DraftPlan.mostNodes)")
-    }
+    do { try shape.validate() } catch { throw ValidationError("\(error)") }
+  }
+
+  /// The plan of the flags, costs aside.
+  private var shape: DraftPlan {
+    let (depth, width) = (draftLength ?? 3, draftWidth ?? 1)
+    return DraftPlan(depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? depth * width)
   }
 
   /// The plan that the flags ask for; without any the one that tune wrote beside the head.
@@ -55,11 +58,8 @@ struct PlanOptions: ParsableArguments {
     guard let draft, let folder = models.draft else { return .chain(0) }
     let tuned = try tuned(folder, DecodingFile.Place(target: model.target, weights: models.weights))
     if let tuned, !isGiven { return tuned.plan }
-    let (depth, width) = (draftLength ?? 3, draftWidth ?? 1)
-    var plan = DraftPlan(
-      depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? min(depth * width, DraftPlan.mostNodes))
+    var plan = shape
     if adaptive { plan.costs = tuned?.costs ?? DecodingCosts.measure(target: model.target, draft: draft) }
-    try plan.validate()
     return plan
   }
 

@@ -163,7 +163,7 @@ import Testing
       #expect(outcome.errors.split(separator: "\n").count == 1, "\(outcome.errors)")
     }
     for flags in [
-      ["--temperature", "-1"], ["--top-p", "2"], ["--draft-length", "0"], ["--draft-nodes", "1"],
+      ["--temperature", "-1"], ["--top-p", "2"], ["--draft-length", "0"], ["--draft-width", "2", "--draft-nodes", "1"],
       ["--weights", "int4"],
       ["--stop", ""],
     ] {
