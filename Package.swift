@@ -43,7 +43,7 @@ let package = Package(
     .target(
       name: "EagleStorage",
       dependencies: ["EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
-    .target(name: "EagleCluster", dependencies: ["CMPI"]),
+    .target(name: "EagleCluster", dependencies: ["CMPI", "CEagleKernels"]),
     .target(name: "EagleModels", dependencies: ["EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
     .target(
       name: "EagleDecoding", dependencies: ["CEagleKernels", "EagleTensor", "EagleAutograd", "EagleModels"]),

@@ -7,7 +7,10 @@ public final class Tape {
   public let isRecording: Bool
   /// How the products of this pass are computed.
   public let products: Products
-  private var steps: [() -> Void] = []
+  /// Each gives the variables whose gradients it has added to.
+  private var steps: [() -> [Variable]] = []
+  /// How many steps may still add to a variable's gradient.
+  private var uses: [ObjectIdentifier: Int] = [:]
 
   public init(recording: Bool, products: Products) {
     isRecording = recording
@@ -20,19 +23,37 @@ public final class Tape {
     let tracked = isRecording && inputs.contains { $0.requiresGradient }
     let output = Variable(value, requiresGradient: tracked)
     if tracked {
+      let changed = inputs.filter(\.requiresGradient)
+      for input in changed { uses[ObjectIdentifier(input), default: 0] += 1 }
       steps.append {
         // A result that nothing depended on has no gradient to pass on.
-        guard let gradient = output.gradient else { return }
-        output.clearGradient()
-        backward(gradient)
+        if let gradient = output.gradient {
+          output.clearGradient()
+          backward(gradient)
+        }
+        return changed
       }
     }
     return output
   }
 
   /// Runs the recorded steps backwards, once. Gradients of parameters are added to what they hold.
-  public func backward() {
-    while let step = steps.popLast() { step() }
+  public func backward() { backward(telling: []) { _ in } }
+
+  /// - Parameters:
+  ///   - parameters: those to tell about
+  ///   - isFinal: called with each of them as soon as no step is left that adds to its gradient
+  public func backward(telling parameters: [Variable], isFinal: (Variable) throws -> Void) rethrows {
+    let told = Set(parameters.map(ObjectIdentifier.init))
+    for parameter in parameters where uses[ObjectIdentifier(parameter)] == nil { try isFinal(parameter) }
+    while let step = steps.popLast() {
+      for input in step() {
+        let id = ObjectIdentifier(input)
+        let left = uses[id, default: 1] - 1
+        uses[id] = left == 0 ? nil : left
+        if left == 0, told.contains(id) { try isFinal(input) }
+      }
+    }
   }
 
   /// Gives `variable` this gradient to start from.

@@ -8,6 +8,8 @@ public enum ClusterError: Error, Equatable, Sendable {
   case aborted(rank: Int, code: Int32)
   /// A rank passed a buffer of another length than rank 0.
   case lengthMismatch(call: String, rank: Int, length: Int, expected: Int)
+  /// A call whose answer is known gave another one.
+  case wrongResult(call: String)
 }
 
 extension ClusterError: CustomStringConvertible {
@@ -23,6 +25,8 @@ extension ClusterError: CustomStringConvertible {
       "rank \(rank) has failed (status \(code)); its own message says why"
     case .lengthMismatch(let call, let rank, let length, let expected):
       "\(call): rank \(rank) passed \(length) bytes, rank 0 passed \(expected); every rank must pass the same length"
+    case .wrongResult(let call):
+      "\(call) gave a wrong result: this MPI library or network cannot be trained on (\(Cluster.library))"
     }
   }
 }

@@ -9,10 +9,8 @@ public protocol Communicator: AnyObject, Sendable {
   var rank: Int { get }
   /// How many processes share the run.
   var size: Int { get }
-  /// Number of this process among those on the same node, 0..<`localSize`.
-  var localRank: Int { get }
-  /// How many ranks share this node, and so its cores.
-  var localSize: Int { get }
+  /// For each rank the smallest rank on its node: ranks with the same number can share memory.
+  var nodes: [Int] { get }
 
   /// Replaces every element by its sum over all ranks. All ranks hold the same bits afterwards.
   func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws
@@ -25,10 +23,37 @@ public protocol Communicator: AnyObject, Sendable {
   /// Gives every rank the data of all, indexed by rank. Lengths may differ.
   func gather(_ data: Data) throws -> [Data]
 
+  /// Sends `data[r]` to rank r and returns what the ranks have sent to this one, indexed by rank. Lengths may differ.
+  func exchange(_ data: [Data]) throws -> [Data]
+
   /// Waits until every rank is here.
   func barrier() throws
 
-  /// Tells the other ranks that this one has failed, so that none waits for it for ever.
+  /// Starts to replace every element by its sum over all ranks and returns at once.
+  ///
+  /// Parts are added up in fp32 in the order of ranks; all ranks hold the same bits afterwards.
+  /// - Parameter ownSliceOnly: leaves each rank with the sums of its slice alone (see `Slices`); what the rest of the
+  ///   buffer holds then is undefined
+  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool) throws -> any Pending
+
+  /// Starts to give every rank the slices of all, each from the rank that it belongs to, and returns at once.
+  func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending
+
+  /// What sums and gathers that were started have cost since the last call.
+  func takeAveragingCost() -> AveragingCost
+
+  /// A counter that all ranks draw from: each call gives the next number from 0 that no rank has had. Only making it is
+  /// collective: a rank draws when it likes, and waits for nobody.
+  func tickets() throws -> () throws -> Int
+
+  /// Notes that this rank is getting on with its work, for those who watch it.
+  func tick()
+
+  /// From now on no rank waits for ever for another that has died, hangs or cannot be reached: when one exceeds the
+  /// limits, all end with its name on standard error. Collective.
+  func watch(_ limits: RankLimits) throws
+
+  /// Tells the other ranks that this one has failed, so that none waits for it.
   ///
   /// Under MPI this ends all processes of the job with status `code` and does not return. Alone it does nothing: the
   /// caller exits. Say what went wrong before.
@@ -41,6 +66,10 @@ public protocol Communicator: AnyObject, Sendable {
 extension Communicator {
   /// Whether this rank writes what exists once.
   public var isRoot: Bool { rank == 0 }
+  /// Whether this rank writes what exists once on each node.
+  public var isFirstOfNode: Bool { nodes[rank] == rank }
+  /// How many ranks share this node, and so its memory and disks.
+  public var ranksOnNode: Int { nodes.count { $0 == nodes[rank] } }
 
   /// The elementwise sum of `values` over all ranks.
   public func allReduceSum(_ values: [Float]) throws -> [Float] {

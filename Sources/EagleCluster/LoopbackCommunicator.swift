@@ -3,33 +3,38 @@ import Foundation
 /// Ranks that live in one process, one thread each: what tests of distributed code run on.
 ///
 /// Sums are taken in rank order, so results are the same bits on every run.
-public final class LoopbackCommunicator: Communicator {
+public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
   public let rank: Int
   public let size: Int
-  public var localRank: Int { rank }
-  public var localSize: Int { size }
+  public let nodes: [Int]
   private let hub: LoopbackHub
+  private let lock = NSLock()
+  private var countersMade = 0
+  private var cost = AveragingCost()
 
-  private init(rank: Int, hub: LoopbackHub) {
+  private init(rank: Int, hub: LoopbackHub, ranksPerNode: Int) {
     self.rank = rank
     size = hub.size
+    nodes = (0..<hub.size).map { $0 / ranksPerNode * ranksPerNode }
     self.hub = hub
   }
 
   /// The communicators of `size` ranks; give each to a thread of its own.
-  public static func make(size: Int) -> [LoopbackCommunicator] {
+  ///
+  /// - Parameter ranksPerNode: how many ranks pretend to be on one node; nil puts all of them there
+  public static func make(size: Int, ranksPerNode: Int? = nil) -> [LoopbackCommunicator] {
     precondition(size > 0, "a cluster has at least one rank, not \(size)")
     let hub = LoopbackHub(size: size)
-    return (0..<size).map { LoopbackCommunicator(rank: $0, hub: hub) }
+    return (0..<size).map { LoopbackCommunicator(rank: $0, hub: hub, ranksPerNode: ranksPerNode ?? size) }
   }
 
   /// Runs `body` on `size` ranks at once and returns their results, indexed by rank.
   ///
   /// A rank that throws aborts the others, and its error is the one that is thrown here.
   public static func run<Result: Sendable>(
-    size: Int, _ body: @escaping @Sendable (LoopbackCommunicator) throws -> Result
+    size: Int, ranksPerNode: Int? = nil, _ body: @escaping @Sendable (LoopbackCommunicator) throws -> Result
   ) throws -> [Result] {
-    let ranks = make(size: size)
+    let ranks = make(size: size, ranksPerNode: ranksPerNode)
     let outcomes = LoopbackOutcomes<Result>(count: size)
     let done = DispatchGroup()
     for communicator in ranks {
@@ -73,6 +78,72 @@ public final class LoopbackCommunicator: Communicator {
 
   public func gather(_ data: Data) throws -> [Data] { try hub.exchange(data, rank: rank) }
   public func barrier() throws { _ = try hub.exchange(Data(), rank: rank) }
+
+  public func exchange(_ data: [Data]) throws -> [Data] {
+    // Everything goes to everyone in turn; in one process that costs nothing.
+    try (0..<size).map { receiver in try gather(data[receiver]) }[rank]
+  }
+
+  /// Adds up at once: the call returns only after the other ranks have made theirs.
+  public func startSum(
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool
+  ) throws -> any Pending {
+    let start = ContinuousClock.now
+    let slices = Slices(count: buffer.count, ranks: size)
+    if wire == .bf16 { Wire.round(buffer) }
+    try allReduceSum(buffer)
+    if wire == .bf16 && !ownSliceOnly { Wire.round(buffer) }
+    if ownSliceOnly {
+      // Nobody may count on the rest.
+      for i in buffer.indices where !slices[rank].contains(i) { buffer[i] = .nan }
+    }
+    let own = slices[rank].count
+    note((buffer.count - own + (ownSliceOnly ? 0 : own * (size - 1))) * wire.bytes, since: start)
+    return Completed()
+  }
+
+  public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
+    let start = ContinuousClock.now
+    let slices = Slices(count: buffer.count, ranks: size)
+    let parts = try gather(Data(buffer: UnsafeMutableBufferPointer(rebasing: buffer[slices[rank]])))
+    for (rank, part) in parts.enumerated() where rank != self.rank {
+      guard part.count == slices[rank].count * MemoryLayout<Float>.stride else {
+        throw ClusterError.lengthMismatch(
+          call: "startGather", rank: rank, length: part.count, expected: slices[rank].count * MemoryLayout<Float>.stride
+        )
+      }
+      _ = part.copyBytes(to: UnsafeMutableBufferPointer(rebasing: buffer[slices[rank]]))
+    }
+    note(slices[rank].count * (size - 1) * MemoryLayout<Float>.stride, since: start)
+    return Completed()
+  }
+
+  private func note(_ bytes: Int, since start: ContinuousClock.Instant) {
+    lock.withLock {
+      cost.bytesSent += bytes
+      let time = start.duration(to: .now).components
+      cost.seconds += Double(time.seconds) + Double(time.attoseconds) * 1e-18
+    }
+  }
+
+  public func takeAveragingCost() -> AveragingCost {
+    lock.withLock {
+      defer { cost = AveragingCost() }
+      return cost
+    }
+  }
+
+  public func tickets() throws -> () throws -> Int {
+    try barrier()
+    let counter = lock.withLock {
+      defer { countersMade += 1 }
+      return countersMade
+    }
+    return { [hub] in try hub.ticket(of: counter) }
+  }
+
+  public func tick() {}
+  public func watch(_ limits: RankLimits) {}
   public func abort(code: Int32) { hub.abort(rank: rank, code: code) }
   public func finish() throws {}
 
@@ -90,8 +161,17 @@ private final class LoopbackHub: @unchecked Sendable {
   private var exchanged: [Data] = []
   private var generation = 0
   private var failure: ClusterError?
+  private var tickets: [Int: Int] = [:]
 
   init(size: Int) { self.size = size }
+
+  func ticket(of counter: Int) throws -> Int {
+    condition.lock()
+    defer { condition.unlock() }
+    if let failure { throw failure }
+    defer { tickets[counter, default: 0] += 1 }
+    return tickets[counter, default: 0]
+  }
 
   /// Blocks until every rank has brought its data.
   func exchange(_ data: Data, rank: Int) throws -> [Data] {

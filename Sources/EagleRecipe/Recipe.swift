@@ -16,6 +16,7 @@ public struct Recipe: Codable, Equatable, Sendable {
   public var draft = DraftConfig()
   public var train = TrainConfig()
   public var evaluate = EvaluateConfig()
+  public var cluster = ClusterConfig()
 
   public init() {}
 
@@ -44,6 +45,7 @@ public struct Recipe: Codable, Equatable, Sendable {
     try validate(draft, under: "draft")
     try validate(train, under: "train")
     try validate(evaluate, under: "evaluate")
+    try validate(cluster, under: "cluster")
   }
 
   private func check(_ condition: Bool, _ key: String, _ message: String) throws {

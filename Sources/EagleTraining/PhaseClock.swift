@@ -14,6 +14,8 @@ public enum Phase: String, CaseIterable, Sendable, Codable {
   /// Waiting for, and adding up with, the other ranks.
   case communication
   case optimiser
+  /// Copying what a checkpoint holds, and waiting for the one before.
+  case checkpoint
   /// The target's layers.
   case target
   /// The target's choice and log-sum-exp over the full vocabulary.
@@ -35,6 +37,9 @@ public final class PhaseClock {
     defer { seconds[phase, default: 0] += start.duration(to: clock.now).inSeconds }
     return try body()
   }
+
+  /// Counts time that was taken otherwise.
+  func add(_ time: Double, to phase: Phase) { seconds[phase, default: 0] += time }
 
   public func reset() { seconds = [:] }
 

@@ -8,7 +8,15 @@ import Foundation
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Speed of this machine on random weights in the shape of a model: no model needed.",
-    subcommands: [BenchGemm.self, BenchCapture.self, BenchTrain.self])
+    subcommands: [BenchGemm.self, BenchCapture.self, BenchTrain.self, BenchRanks.self])
+
+  /// - Parameter lines: for people; nil prints JSON
+  static func show(_ report: some Encodable, _ lines: [String]?) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    let text = try lines.map { Data($0.joined(separator: "\n").utf8) } ?? encoder.encode(report)
+    FileHandle.standardOutput.write(text + Data("\n".utf8))
+  }
 }
 
 /// Matrix products in the sizes of a draft head.
@@ -38,13 +46,54 @@ struct BenchCapture: ParsableCommand {
 
 struct BenchTrain: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "train", abstract: "Optimiser steps of a draft head: reading, objective, gradients, AdamW.")
+    commandName: "train",
+    abstract: "Optimiser steps of a draft head: reading, objective, gradients, AdamW; alone, or over MPI.")
 
   @OptionGroup var options: BenchOptions
 
+  @Option(help: "Precision of gradients between ranks.")
+  var gradients = WireFormat.fp32
+
+  @Flag(help: "Each rank steps its share of the weights only.")
+  var shardOptimizer = false
+
   func run() throws {
-    let report = try options.run { try TrainBenchmark.run($0, folder: $1) }
-    try options.show(report, report.lines())
+    try Job.run { cluster in
+      let report = try options.run(cluster) {
+        try TrainBenchmark.run(
+          $0, folder: $1, cluster: cluster, gradients: gradients, isSharded: shardOptimizer)
+      }
+      if cluster.isRoot { try options.show(report, report.lines()) }
+    }
+  }
+}
+
+/// What ranks can send each other.
+struct BenchRanks: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ranks",
+    abstract: "Start it under mpirun: checks every collective call, then measures latency and sums of gradients.")
+
+  @Option(help: "Size of the largest sum.")
+  var megabytes = 64
+
+  @Option(help: "Timed repeats after a first one; the median counts.")
+  var `repeat` = 5
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func validate() throws {
+    guard (1...4096).contains(megabytes), `repeat` > 0 else {
+      throw ValidationError("--megabytes must be between 1 and 4096, --repeat above 0")
+    }
+  }
+
+  func run() throws {
+    try Job.run { cluster in
+      let report = try RanksBenchmark.run(cluster, megabytes: megabytes, repeats: `repeat`)
+      if cluster.isRoot { try Bench.show(report, json ? nil : report.lines()) }
+    }
   }
 }
 
@@ -94,8 +143,10 @@ struct BenchOptions: ParsableArguments {
   }
 
   /// Runs `body` with all threads and an empty folder that is removed afterwards.
-  func run<T>(_ body: (BenchmarkOptions, String) throws -> T) throws -> T {
-    Parallel.threadCount = Cluster.defaultThreads(localSize: 1)
+  func run<T>(
+    _ cluster: any Communicator = SoloCommunicator(), _ body: (BenchmarkOptions, String) throws -> T
+  ) throws -> T {
+    Parallel.threadCount = try Cluster.defaultThreads(for: cluster)
     let parent = folder.map { URL(fileURLWithPath: $0) } ?? FileManager.default.temporaryDirectory
     let temporary = parent.appendingPathComponent("eagle-train-bench-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: temporary, withIntermediateDirectories: true)
@@ -110,13 +161,9 @@ struct BenchOptions: ParsableArguments {
       repeats: `repeat`)
   }
 
-  func show(_ report: some Encodable, _ lines: [String]) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    let text = json ? try encoder.encode(report) : Data(lines.joined(separator: "\n").utf8)
-    FileHandle.standardOutput.write(text + Data("\n".utf8))
-  }
+  func show(_ report: some Encodable, _ lines: [String]) throws { try Bench.show(report, json ? nil : lines) }
 }
 
 extension BenchmarkShape: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
+extension WireFormat: ExpressibleByArgument {}

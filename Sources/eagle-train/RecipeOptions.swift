@@ -1,9 +1,7 @@
 import ArgumentParser
 import EagleCluster
 import EagleRecipe
-import EagleTensor
 import EagleTraining
-import Foundation
 
 /// The recipe, and settings that replace some of it.
 struct RecipeOptions: ParsableArguments {
@@ -13,21 +11,18 @@ struct RecipeOptions: ParsableArguments {
   @Option(name: .customLong("set"), help: "Replace one setting, for example --set train.epochs=2. May be repeated.")
   var overrides: [String] = []
 
-  /// Joins the other ranks and runs `body`. When one rank fails, it says so and ends all of them.
+  /// Runs `body` on all ranks of the job. A signal asks it to stop.
   func run(_ body: (RecipeRun) throws -> Void) throws {
-    let cluster = try Cluster.connect()
-    do {
-      Parallel.threadCount = try Cluster.defaultThreads(for: cluster)
+    let stop = StopRequest()
+    // Before MPI starts threads of its own, which inherit who listens to signals.
+    let signals = StopSignals(stop)
+    try Job.run { cluster in
+      signals.isToTell = cluster.isRoot
       let progress: ProgressSink = cluster.isRoot ? TerminalProgress() : SilentProgress()
-      let run = try RecipeRun(try Recipe.load(path: recipe, overrides: overrides), cluster: cluster, progress: progress)
+      let run = try RecipeRun(
+        try Recipe.load(path: recipe, overrides: overrides), cluster: cluster, progress: progress, stop: stop)
       progress.say(run.description)
       try body(run)
-      try cluster.finish()
-    } catch {
-      let rank = cluster.size > 1 ? "rank \(cluster.rank): " : ""
-      FileHandle.standardError.write(Data("Error: \(rank)\(error)\n".utf8))
-      cluster.abort(code: 1)
-      throw ExitCode.failure
     }
   }
 }

@@ -21,7 +21,8 @@ import Testing
         == "r.yaml:7: unknown key draft.learning_rate; did you mean train.learning_rate?")
     #expect(
       message("capture: {zzz: 1}")
-        == "r.yaml:5: unknown key capture.zzz; known here: capture.layers, capture.mode, capture.shard_tokens")
+        == "r.yaml:5: unknown key capture.zzz; known here: capture.layers, capture.mode, capture.shard_tokens, capture.store"
+    )
     #expect(message("evaluate: {benchmark: {}}").hasSuffix("did you mean evaluate.benchmarks?"))
   }
 

@@ -25,7 +25,7 @@ import Testing
 
   @Test(arguments: [1, 2, 3, 7]) func sharesCoverTheBatchEvenly(ranks: Int) {
     let batch = Array(10..<40)
-    let shares = (0..<ranks).map { BatchPlan.share(of: batch, lengths: lengths, rank: $0, ranks: ranks) }
+    let shares = BatchPlan.shares(of: batch, lengths: lengths, ranks: ranks)
     #expect(shares.flatMap { $0 }.sorted() == batch)
     let loads = shares.map { $0.reduce(0) { $0 + lengths[$1] } }
     #expect(loads.max()! - loads.min()! <= lengths.max()!)

@@ -21,7 +21,10 @@ private final class SmallRun: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  private static func write(to folder: String, _ target: TargetModel) throws -> CaptureStore {
+  /// - Parameter poisoned: conversations whose states are no numbers
+  static func write(
+    to folder: String, _ target: TargetModel, poisoned: Set<Int> = []
+  ) throws -> CaptureStore {
     let attributes = CaptureAttributes(
       hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: [0, 1, 2],
       targetFingerprint: target.fingerprint)
@@ -29,7 +32,7 @@ private final class SmallRun: Sendable {
     var entries: [CaptureManifest.Shard] = []
     for shard in 0..<2 {
       let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(shard))", attributes: attributes)
-      for _ in 0..<12 {
+      for index in 0..<12 {
         let length = 8 + Int(random.next() % 24)
         let ids = (0..<length).map { _ in Int32(random.next() % 64) }
         let states = target.forward(
@@ -37,6 +40,9 @@ private final class SmallRun: Sendable {
         let logits = target.logits(states.lastHidden.bfloat16().float32(), .fp32)
         let logSums = (0..<length).map { row in
           Float(log(logits.slice(row..<row + 1).values.reduce(0.0) { $0 + exp(Double($1)) }))
+        }
+        if poisoned.contains(shard * 12 + index) {
+          Elementwise.copy(.filled([length, 3 * 32], with: .nan), into: states.auxHidden!)
         }
         try writer.append(
           ids: ids, mask: (0..<length).map { $0 < 3 ? 0 : 1 }, auxHidden: states.auxHidden!.bfloat16(),
@@ -50,20 +56,25 @@ private final class SmallRun: Sendable {
     return try CaptureStore(folder: folder)
   }
 
-  func trainer(_ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator()) -> Trainer {
+  /// - Parameter change: of the settings
+  func trainer(
+    _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
+    gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(), change: (inout TrainConfig) -> Void = { _ in }
+  ) throws -> Trainer {
     var config = TrainConfig()
     (config.epochs, config.tttLength, config.tokensPerBatch) = (epochs, 3, 80)
     (config.learningRate, config.precision, config.checkpointEvery) = (5e-3, .fp32, 4)
+    change(&config)
     var draft = DraftConfig()
     draft.vocabularySize = 40
     let start = DraftModel.random(
       shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     let job = Trainer.Job(
-      config: config, store: store, trained: Array(0..<21), heldOut: [21, 22, 23], target: target,
-      output: "\(path)/\(output)", fingerprint: "same")
+      config: config, gradients: gradients, store: store ?? self.store, trained: Array(0..<21), heldOut: [21, 22, 23],
+      target: target, output: "\(path)/\(output)", fingerprint: "same", name: { "conversation \($0)" })
     try? FileManager.default.createDirectory(atPath: job.output, withIntermediateDirectories: true)
-    return Trainer(job, start: start, cluster: cluster, progress: SilentProgress())
+    return try Trainer(job, start: start, cluster: cluster, progress: SilentProgress(), stop: stop)
   }
 
   func metrics(_ output: String) throws -> [StepMetrics] {
@@ -78,7 +89,7 @@ private final class SmallRun: Sendable {
   init() throws { run = try SmallRun() }
 
   @Test func lossFallsAndHeldOutIsMeasured() throws {
-    let trainer = run.trainer("a")
+    let trainer = try run.trainer("a")
     let before = try #require(try trainer.heldOutMetrics())
     for epoch in 0..<4 { try trainer.train(epoch: epoch) }
     let lines = try run.metrics("a")
@@ -89,11 +100,11 @@ private final class SmallRun: Sendable {
   }
 
   @Test(arguments: [2, 3]) func ranksGiveTheLossesOfOneRank(ranks: Int) throws {
-    let alone = run.trainer("alone")
+    let alone = try run.trainer("alone")
     for epoch in 0..<4 { try alone.train(epoch: epoch) }
     let run = run
     _ = try LoopbackCommunicator.run(size: ranks) { cluster in
-      let trainer = run.trainer("ranks-\(ranks)", cluster: cluster)
+      let trainer = try run.trainer("ranks-\(ranks)", cluster: cluster)
       for epoch in 0..<4 { try trainer.train(epoch: epoch) }
       return trainer.step
     }
@@ -107,11 +118,11 @@ private final class SmallRun: Sendable {
 
   /// One trainer does the first epoch and another, which reads its checkpoint, the rest.
   @Test func aResumedRunEndsWithTheSameBits() throws {
-    let whole = run.trainer("whole")
+    let whole = try run.trainer("whole")
     for epoch in 0..<4 { try whole.train(epoch: epoch) }
-    let first = run.trainer("cut")
+    let first = try run.trainer("cut")
     try first.train(epoch: 0)
-    let second = run.trainer("cut")
+    let second = try run.trainer("cut")
     try second.resume()
     #expect(second.step == first.step)
     for epoch in 0..<4 where second.step < second.plan.lastStep(ofEpoch: epoch) { try second.train(epoch: epoch) }
@@ -121,8 +132,114 @@ private final class SmallRun: Sendable {
     #expect(a.map(\.loss) == b.map(\.loss) && a.map(\.step) == b.map(\.step))
   }
 
+  /// Rank counts of the two parts of a run, the second with or without a sharded optimiser.
+  @Test(arguments: [(1, 3, true), (3, 1, false), (2, 3, true), (3, 2, false)])
+  func aRunGoesOnWithAnotherNumberOfRanks(first: Int, second: Int, isSharded: Bool) throws {
+    let alone = try run.trainer("elastic-alone")
+    for epoch in 0..<4 { try alone.train(epoch: epoch) }
+    let run = run
+    let output = "elastic-\(first)-\(second)"
+    _ = try LoopbackCommunicator.run(size: first) { cluster in
+      let trainer = try run.trainer(output, epochs: 4, cluster: cluster) { $0.shardOptimizer = !isSharded }
+      try trainer.train(epoch: 0)
+      try trainer.train(epoch: 1)
+    }
+    _ = try LoopbackCommunicator.run(size: second) { cluster in
+      let trainer = try run.trainer(output, epochs: 4, cluster: cluster) { $0.shardOptimizer = isSharded }
+      try trainer.resume()
+      #expect(trainer.step == trainer.plan.lastStep(ofEpoch: 1))
+      for epoch in 2..<4 { try trainer.train(epoch: epoch) }
+    }
+    let (a, b) = (try run.metrics("elastic-alone"), try run.metrics(output))
+    #expect(a.map(\.step) == b.map(\.step))
+    for (a, b) in zip(a, b) { #expect(abs(a.loss - b.loss) < 1e-4, "step \(a.step)") }
+  }
+
+  /// Whole or sharded, what one rank holds at the end is what all hold, to rounding.
+  @Test func aShardedOptimiserTakesTheSameSteps() throws {
+    let run = run
+    func weights(isSharded: Bool, _ wire: WireFormat = .fp32) throws -> [[Float]] {
+      try LoopbackCommunicator.run(size: 3) { cluster in
+        let trainer = try run.trainer("sharded-\(isSharded)-\(wire)", cluster: cluster, gradients: wire) {
+          $0.shardOptimizer = isSharded
+        }
+        for epoch in 0..<4 { try trainer.train(epoch: epoch) }
+        if isSharded { #expect(trainer.optimizer.firstMoment.count * 2 < trainer.optimizer.weights.count) }
+        return trainer.optimizer.weights.values
+      }
+    }
+    let (whole, sharded) = (try weights(isSharded: false), try weights(isSharded: true))
+    #expect(whole[0] == whole[1] && whole[0] == whole[2] && sharded[0] == sharded[1] && sharded[0] == sharded[2])
+    func difference(_ other: [Float]) -> Float { zip(whole[0], other).reduce(0) { max($0, abs($1.0 - $1.1)) } }
+    // because: the norm of the gradient is added up in another order, and AdamW divides by the size of tiny gradients
+    #expect(difference(sharded[0]) < 2e-4)
+    let narrow = try weights(isSharded: false, .bf16)
+    #expect(narrow[0] == narrow[2] && difference(narrow[0]) > 0)
+  }
+
+  @Test func moreEpochsGoOnFromTheLastCheckpoint() throws {
+    let first = try run.trainer("more", epochs: 1)
+    try first.train(epoch: 0)
+    let second = try run.trainer("more", epochs: 3)
+    try second.resume()
+    #expect(second.step == first.step)
+    for epoch in 1..<3 { try second.train(epoch: epoch) }
+    #expect(try run.metrics("more").map(\.step) == Array(1...second.plan.totalSteps))
+  }
+
+  @Test(arguments: [1, 3]) func stepsWithoutUsableNumbersAreLeftOut(ranks: Int) throws {
+    try FileManager.default.createDirectory(atPath: "\(run.path)/poisoned", withIntermediateDirectories: true)
+    let store = try SmallRun.write(to: "\(run.path)/poisoned", run.target, poisoned: [4])
+    let run = run
+    let output = "skips-\(ranks)"
+    let weights = try LoopbackCommunicator.run(size: ranks) { cluster in
+      let trainer = try run.trainer(output, cluster: cluster, store: store)
+      try trainer.train(epoch: 0)
+      return trainer.optimizer.weights.values
+    }
+    #expect(weights.allSatisfy { $0.allSatisfy(\.isFinite) && $0 == weights[0] })
+    let text = try String(contentsOfFile: "\(run.path)/\(output)/metrics.jsonl", encoding: .utf8)
+    let lines = text.split(separator: "\n").map { Data($0.utf8) }
+    let skipped = lines.compactMap { try? JSONDecoder().decode(SkippedStep.self, from: $0) }
+    #expect(skipped.count == 1 && skipped[0].conversations == ["conversation 4"])
+    #expect(try lines.count == run.trainer("unused").plan.epochs[0].count)
+  }
+
+  /// When every batch is bad the run ends, and its newest checkpoint is from before.
+  @Test func tooManySkippedStepsEndTheRun() throws {
+    let folder = "\(run.path)/all-poisoned"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let first = try run.trainer("spoilt")
+    try first.train(epoch: 0)
+    let store = try SmallRun.write(to: folder, run.target, poisoned: Set(0..<24))
+    let second = try run.trainer("spoilt", store: store) { $0.maxSkippedSteps = 2 }
+    try second.resume()
+    let error = #expect(throws: TrainingError.self) { try second.train(epoch: 1) }
+    #expect(error?.description.contains("3 steps in a row") == true)
+    #expect(error?.description.contains("conversation") == true)
+    let third = try run.trainer("spoilt")
+    try third.resume()
+    #expect(third.step == first.step && third.optimizer.weights.values == first.optimizer.weights.values)
+  }
+
+  @Test func aWishToStopLeavesACheckpointOfTheStep() throws {
+    let run = run
+    let steps = try LoopbackCommunicator.run(size: 2) { cluster -> Int in
+      let stop = StopRequest()
+      let trainer = try run.trainer("stopped", cluster: cluster, stop: stop)
+      // One rank alone hears of it.
+      if cluster.rank == 1 { stop.make("SIGTERM") }
+      #expect(throws: StoppedRun.self) { try trainer.train(epoch: 0) }
+      return trainer.step
+    }
+    #expect(steps == [1, 1])
+    let again = try run.trainer("stopped")
+    try again.resume()
+    #expect(again.step == 1)
+  }
+
   @Test func aDamagedCheckpointIsPassedOverForTheOneBefore() throws {
-    let first = run.trainer("damaged")
+    let first = try run.trainer("damaged")
     try first.train(epoch: 0)
     let names = try CheckpointFolder.names(in: "\(run.path)/damaged")
     #expect(names.count >= 2)
@@ -130,13 +247,13 @@ private final class SmallRun: Sendable {
     var data = try Data(contentsOf: file)
     data[data.count - 5] ^= 1
     try data.write(to: file)
-    let second = run.trainer("damaged")
+    let second = try run.trainer("damaged")
     try second.resume()
     #expect(CheckpointFolder.name(step: second.step) == names[names.count - 2])
   }
 
   @Test func aCheckpointOfAnotherRunIsRefused() throws {
-    let first = run.trainer("other")
+    let first = try run.trainer("other")
     try first.train(epoch: 0)
     let checkpoint = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/other") { _ in })
     var info = try TrainingCheckpoint.info(checkpoint)
@@ -147,13 +264,13 @@ private final class SmallRun: Sendable {
       try FileManager.default.copyItem(
         atPath: checkpoint.path(of: "state.safetensors"), toPath: "\(folder)/state.safetensors")
     }
-    let second = run.trainer("other")
+    let second = try run.trainer("other")
     let error = #expect(throws: TrainingError.self) { try second.resume() }
     #expect(error?.description.contains("other settings") == true)
   }
 
   @Test func aCheckpointExportsTheTrainedHead() throws {
-    let trainer = run.trainer("export")
+    let trainer = try run.trainer("export")
     try trainer.train(epoch: 0)
     let checkpoint = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/export") { _ in })
     let draft = try TrainingCheckpoint.draft(checkpoint, target: run.target.shape)

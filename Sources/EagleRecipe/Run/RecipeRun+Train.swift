@@ -12,7 +12,8 @@ extension RecipeRun {
     let data = try prepare()
     let store = try capture(data)
     let evaluator = try makeEvaluator()
-    let trainer = Trainer(try job(data, store), start: try startingDraft(data), cluster: cluster, progress: progress)
+    let trainer = try Trainer(
+      job(data, store), start: startingDraft(data), cluster: cluster, progress: progress, stop: stop)
     if !resume { try refuseExisting() }
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
@@ -28,8 +29,10 @@ extension RecipeRun {
 
   private func job(_ data: PreparedData, _ store: CaptureStore) throws -> Trainer.Job {
     Trainer.Job(
-      config: recipe.train, store: store, trained: data.trained, heldOut: data.heldOut, target: model.target,
-      output: recipe.output, fingerprint: try fingerprint(data))
+      config: recipe.train, gradients: recipe.cluster.gradients, store: store,
+      mask: recipe.capture.store == .node ? { try data.tokens.conversation($0).mask } : nil, trained: data.trained,
+      heldOut: data.heldOut, target: model.target, output: recipe.output, fingerprint: try fingerprint(data),
+      name: data.name)
   }
 
   /// Evaluations that still hold; a run that starts again has none. One rank reads, all get the same.
@@ -70,14 +73,20 @@ extension RecipeRun {
     return .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
   }
 
-  /// Of everything that decides what the optimiser does: not evaluations, and not how often checkpoints are kept.
+  /// Of everything that decides what a step of the optimiser does: not evaluations, not the number of epochs and ranks, and
+  /// not where states and checkpoints are kept.
   private func fingerprint(_ data: PreparedData) throws -> String {
     var same = Recipe()
     same.train = recipe.train
-    same.train.checkpointEvery = 1
-    same.train.keepCheckpoints = 1
+    let defaults = TrainConfig()
+    same.train.epochs = defaults.epochs
+    same.train.checkpointEvery = defaults.checkpointEvery
+    same.train.keepCheckpoints = defaults.keepCheckpoints
+    same.train.shardOptimizer = defaults.shardOptimizer
+    same.train.maxSkippedSteps = defaults.maxSkippedSteps
     same.draft = recipe.draft
     same.capture = recipe.capture
+    same.capture.store = CaptureConfig().store
     same.target.precision = recipe.target.precision
     let text = try same.canonicalText + data.fingerprint + model.target.fingerprint
     return FileDigest.sha256(Data(text.utf8))

@@ -5,6 +5,22 @@ import EagleTensor
 import EagleTraining
 import Foundation
 
+/// Passes everything on, and lets the other ranks know that this one is getting on.
+private final class TickingProgress: ProgressSink {
+  private let inner: ProgressSink
+  private let cluster: any Communicator
+
+  init(_ inner: ProgressSink, cluster: any Communicator) { (self.inner, self.cluster) = (inner, cluster) }
+
+  func advance(_ stage: String, done: Int, total: Int, unit: String, note: String) {
+    cluster.tick()
+    inner.advance(stage, done: done, total: total, unit: unit, note: note)
+  }
+
+  func finish(_ stage: String, _ summary: String) { inner.finish(stage, summary) }
+  func say(_ line: String) { inner.say(line) }
+}
+
 /// The stages of a recipe, in order. Each is skipped when its output is up to date, and says what it did.
 public final class RecipeRun {
   public let recipe: Recipe
@@ -12,16 +28,24 @@ public final class RecipeRun {
   public let cluster: any Communicator
   let model: ChatModel
   let progress: ProgressSink
+  let stop: StopRequest
+  private let lock: FolderLock?
 
-  /// Loads the target on every rank.
+  /// Loads the target on every rank, and begins to watch the ranks.
   ///
-  /// - Throws: when ranks disagree about the recipe, or the target cannot be loaded
-  public init(_ recipe: Recipe, cluster: any Communicator, progress: ProgressSink) throws {
+  /// - Parameter stop: looked at between small pieces of work; what is finished by then stays
+  /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the output
+  public init(
+    _ recipe: Recipe, cluster: any Communicator, progress: ProgressSink, stop: StopRequest = StopRequest()
+  ) throws {
     self.recipe = recipe
     self.cluster = cluster
-    self.progress = progress
+    self.progress = TickingProgress(progress, cluster: cluster)
+    self.stop = stop
     folder = RunFolder(recipe.output)
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
+    try cluster.watch(recipe.cluster.limits)
+    lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     model = try ChatModel(folder: recipe.target.path, template: recipe.data.chatTemplate)
     try cluster.agree(on: model.target.fingerprint, about: "the target model")
   }
@@ -39,11 +63,39 @@ public final class RecipeRun {
   public func prepare() throws -> PreparedData {
     if cluster.isRoot {
       let preparation = Preparation(
-        data: recipe.data, draft: recipe.draft, seed: recipe.train.seed, model: model, progress: progress)
-      _ = try preparation.run(folder: folder.prepared)
+        data: recipe.data, draft: recipe.draft, seed: recipe.train.seed, model: model, progress: progress, stop: stop)
+      do {
+        _ = try preparation.run(folder: folder.prepared)
+      } catch is StoppedRun {}  // for all ranks to hear of, below
     }
-    try cluster.barrier()
-    return try PreparedData(folder: folder.prepared)
+    if try cluster.anyTrue(stop.isMade) {
+      stop.make("another rank")
+      try stop.throwIfMade(during: "prepare")
+    }
+    if recipe.capture.store == .node { try shareWithNodes(folder.prepared) }
+    try requireSight(of: folder.prepared)
+    let data = try PreparedData(folder: folder.prepared)
+    try cluster.agree(on: data.fingerprint, about: "the prepared data")
+    return data
+  }
+
+  /// Copies a folder of rank 0 to the nodes that have none, or another one.
+  private func shareWithNodes(_ path: String) throws {
+    let digest = try cluster.broadcast(data: cluster.isRoot ? Data(try FolderCopy.digest(of: path).utf8) : Data())
+    let isMissing =
+      cluster.isFirstOfNode && (try? FolderCopy.digest(of: path)) != String(decoding: digest, as: UTF8.self)
+    guard try cluster.anyTrue(isMissing) else { return }
+    try FolderCopy.broadcast(path, receives: isMissing, cluster: cluster)
+  }
+
+  /// Where ranks are told that they share a disk, and do not, is the time to say so.
+  private func requireSight(of path: String) throws {
+    let sees = FileManager.default.fileExists(atPath: path)
+    let all = try cluster.gather(Data([sees ? 1 : 0]))
+    guard let blind = all.firstIndex(where: { $0.first == 0 }) else { return }
+    throw TrainingError(
+      path: path, problem: "rank \(blind) does not see what rank 0 has written",
+      advice: "put the output on a disk that all nodes share, or set capture.store to node")
   }
 
   /// The capture store of the prepared data, made or completed on all ranks.
@@ -51,7 +103,7 @@ public final class RecipeRun {
   public func capture(_ data: PreparedData) throws -> CaptureStore {
     try CapturePass(
       target: model.target, precision: recipe.target.precision, data: data, config: recipe.capture, cluster: cluster,
-      progress: progress
+      progress: progress, stop: stop
     ).run(folder: folder.capture)
   }
 
@@ -63,6 +115,7 @@ public final class RecipeRun {
 
   func makeEvaluator() throws -> Evaluator {
     try Evaluator(
-      model: model, precision: recipe.target.precision, config: recipe.evaluate, cluster: cluster, progress: progress)
+      model: model, precision: recipe.target.precision, config: recipe.evaluate, cluster: cluster, progress: progress,
+      stop: stop)
   }
 }

@@ -10,27 +10,44 @@ public final class CaptureStore: @unchecked Sendable {
   /// Tokens of each conversation, shard after shard.
   public let lengths: [Int]
 
+  /// Whether each shard is in the folder.
+  public let holds: [Bool]
+
   /// First conversation of each shard, and the total.
   private let starts: [Int]
   private let lock = NSLock()
   private var open: [(shard: Int, file: CaptureShard)] = []  // last used at the end
   private static let openLimit = 8
 
-  /// Opens the store. A missing or incomplete shard, or one of another model than the manifest's, throws.
-  public init(folder: String) throws {
+  /// Opens the store. An incomplete shard, or one of another model than the manifest's, throws.
+  ///
+  /// - Parameter known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing
+  ///   shard throws, too
+  public init(folder: String, lengths known: [Int]? = nil) throws {
     self.folder = folder
     manifest = try CaptureManifest(folder: folder)
-    var lengths: [Int] = []
-    var starts = [0]
+    var (lengths, starts, holds) = ([Int](), [0], [Bool]())
     for entry in manifest.shards {
-      let shard = try CaptureShard(path: "\(folder)/\(entry.file)")
-      try Self.check(shard, entry, manifest)
-      lengths += zip(shard.offsets.dropFirst(), shard.offsets).map { $0 - $1 }
+      let path = "\(folder)/\(entry.file)"
+      let range = lengths.count..<lengths.count + entry.conversations
+      if let known, !FileTree.isFile(path), range.upperBound <= known.count {
+        lengths += known[range]
+        holds.append(false)
+      } else {
+        let shard = try CaptureShard(path: path)
+        try Self.check(shard, entry, manifest)
+        lengths += zip(shard.offsets.dropFirst(), shard.offsets).map { $0 - $1 }
+        holds.append(true)
+      }
       starts.append(lengths.count)
     }
     self.lengths = lengths
     self.starts = starts
+    self.holds = holds
   }
+
+  /// The shard that a conversation is in.
+  public func shard(of conversation: Int) -> Int { place(of: conversation).shard }
 
   public var conversationCount: Int { lengths.count }
   public var tokenCount: Int { lengths.reduce(0, +) }

@@ -6,33 +6,49 @@ import Foundation
 
 /// The trainer's own optimiser step over a store of random states: reading, objective, gradients, AdamW.
 public enum TrainBenchmark {
-  /// - Parameter folder: an empty one for the store
-  public static func run(_ options: BenchmarkOptions, folder: String) throws -> BenchmarkReport {
+  /// Collective. The conversations are shared out among the ranks.
+  ///
+  /// - Parameters:
+  ///   - folder: an empty one for this rank's copy of the store
+  ///   - gradients: how they travel between ranks
+  ///   - isSharded: each rank steps its share of the weights only
+  public static func run(
+    _ options: BenchmarkOptions, folder: String, cluster: any Communicator = SoloCommunicator(),
+    gradients: WireFormat = .fp32, isSharded: Bool = false
+  ) throws -> BenchmarkReport {
     let shape = options.shape.draft(vocabularySize: options.draftSize)
     let vocabulary = DraftVocabulary(
       targetIDs: (0..<Int32(options.draftSize)).map { $0 }, targetSize: shape.vocabularySize)
     let store = try randomStore(options, shape, folder: folder)
     let conversations = Array(0..<options.conversations)
     let job = Trainer.Job(
-      config: config(options), store: store, trained: conversations, heldOut: [],
+      config: config(options, isSharded: isSharded), gradients: gradients, store: store, trained: conversations,
+      heldOut: [],
       target: TargetModel(random: options.shape.target(layers: 0), seed: 0), output: folder, fingerprint: "benchmark")
-    let trainer = Trainer(
-      job, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), cluster: SoloCommunicator(),
+    let trainer = try Trainer(
+      job, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), cluster: cluster,
       progress: SilentProgress())
     let repeats = try (0...options.repeats).map { _ in
       trainer.clock.reset()
-      let peak = GemmBenchmark.peak(options.products)
-      let seconds = try ContinuousClock().measure { _ = try trainer.optimize(conversations, epoch: 0) }.inSeconds
-      return BenchmarkRepeat(seconds: seconds, peakGflops: peak, phases: trainer.clock.named)
+      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.products)])[0]
+      try cluster.barrier()
+      // Every step prepares the next one, and finds itself prepared by the one before.
+      let seconds = try ContinuousClock().measure {
+        _ = try trainer.optimize(conversations, next: conversations, epoch: 0)
+      }.inSeconds
+      return BenchmarkRepeat(
+        seconds: seconds, peakGflops: peak, phases: trainer.clock.named,
+        communication: trainer.newestMetrics?.communication)
     }
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
     return BenchmarkReport(
       "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
-      path: Matmul.describe(options.products), repeats: Array(repeats.dropFirst()))
+      path: Matmul.describe(options.products), repeats: Array(repeats.dropFirst()), ranks: cluster.size)
   }
 
-  private static func config(_ options: BenchmarkOptions) -> TrainConfig {
+  private static func config(_ options: BenchmarkOptions, isSharded: Bool) -> TrainConfig {
     var config = TrainConfig()
+    config.shardOptimizer = isSharded
     config.tttLength = options.tttLength
     config.precision = options.precision
     config.tokensPerBatch = options.tokens * options.conversations

@@ -6,8 +6,8 @@ import Foundation
 
 /// Runs the frozen target over the prepared conversations and writes its states to the capture store.
 ///
-/// Conversations go to shards in their order, shards to ranks in turn. A shard that is there and right is kept, so a
-/// second run finds everything done and an interrupted one goes on at the first missing shard.
+/// Conversations go to shards in their order; each rank takes the next missing shard when it is done with one. A shard
+/// that is there and right is kept, so a second run finds everything done and an interrupted one captures what is missing.
 public struct CapturePass {
   /// Tokens that run through the target at a time.
   static let batchTokens = 2048
@@ -16,55 +16,74 @@ public struct CapturePass {
   private let data: PreparedData
   private let layers: [Int]
   private let shardTokens: Int
+  private let sharing: CaptureSharing
   private let precision: Precision
   private let cluster: any Communicator
   private let progress: ProgressSink
+  private let stop: StopRequest
   private let clock: PhaseClock
 
   public init(
     target: TargetModel, precision: Precision, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
-    progress: ProgressSink, clock: PhaseClock = PhaseClock()
+    progress: ProgressSink, stop: StopRequest = StopRequest(), clock: PhaseClock = PhaseClock()
   ) throws {
     self.target = target
     self.data = data
     layers = config.layers(of: target.shape)
     try target.shape.validate(captureLayers: layers, path: "capture.layers")
-    shardTokens = config.shardTokens
+    (shardTokens, sharing) = (config.shardTokens, config.store)
     self.precision = precision
     self.cluster = cluster
     self.progress = progress
+    self.stop = stop
     self.clock = clock
   }
 
   /// Writes what is missing, on all ranks.
   ///
-  /// - Throws: when the folder holds a store of another target, other layers, other data or another precision
+  /// - Throws: when the folder holds a store of another target, other layers, other data or another precision;
+  ///   `StoppedRun` when a stop was asked for, with the finished shards in place
   public func run(folder: String) throws -> CaptureStore {
     // One rank looks, so that a disk that shows ranks different states cannot part them.
-    if try cluster.anyTrue(cluster.isRoot && isComplete(folder)) {
+    if sharing == .shared, try cluster.anyTrue(cluster.isRoot && isComplete(folder)) {
       let store = try CaptureStore(folder: folder)
       progress.finish("capture", "up to date: \(store.tokenCount) tokens in \(store.manifest.shards.count) shards")
       return store
     }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let shards = shards()
-    let mine = shards.indices.filter { $0 % cluster.size == cluster.rank }
-    let total = mine.reduce(0) { $0 + tokens(of: shards[$1]) }
-    var meter = Meter(progress: progress, total: total)
-    for index in mine {
-      let path = "\(folder)/\(CaptureManifest.shardName(index))"
-      if try isDone(path, shards[index]) {
-        meter.skip(tokens(of: shards[index]))
-      } else {
-        try write(shards[index], to: path, &meter)
-      }
+    let missing = try missing(shards, folder)
+    var meter = Meter(progress: progress, total: data.tokens.tokenCount)
+    let next = try cluster.tickets()
+    while !stop.isMade {
+      let ticket = try next()
+      guard ticket < missing.count else { break }
+      // Shards with smaller tickets are done, or under way on other ranks.
+      meter.begin(at: data.tokens.tokenCount - missing[ticket...].reduce(0) { $0 + tokens(of: shards[$1]) })
+      let index = missing[ticket]
+      try write(shards[index], to: "\(folder)/\(CaptureManifest.shardName(index))", &meter)
     }
+    if try cluster.anyTrue(stop.isMade) {
+      stop.make("another rank")
+      try stop.throwIfMade(during: "capture")
+    }
+    if sharing == .shared ? cluster.isRoot : cluster.isFirstOfNode { try writeManifest(shards, folder) }
     try cluster.barrier()
-    if cluster.isRoot { try writeManifest(shards, folder) }
-    try cluster.barrier()
-    let store = try CaptureStore(folder: folder)
-    progress.finish("capture", "\(store.tokenCount) tokens in \(shards.count) shards, \(meter.rate)")
+    let store = try CaptureStore(folder: folder, lengths: sharing == .node ? data.tokens.lengths : nil)
+    progress.finish("capture", "\(data.tokens.tokenCount) tokens in \(shards.count) shards, \(meter.rate)")
     return store
+  }
+
+  /// Shards that no rank sees whole and right. The ranks that share a disk share the looking. Collective.
+  private func missing(_ shards: [Range<Int>], _ folder: String) throws -> [Int] {
+    let lookers = (0..<cluster.size).filter { sharing == .shared || cluster.nodes[$0] == cluster.nodes[cluster.rank] }
+    let mine = lookers.firstIndex(of: cluster.rank)!
+    var isHere = [UInt8](repeating: 0, count: shards.count)
+    for index in shards.indices where index % lookers.count == mine {
+      if try isDone("\(folder)/\(CaptureManifest.shardName(index))", shards[index]) { isHere[index] = 1 }
+    }
+    let all = try cluster.gather(Data(isHere))
+    return shards.indices.filter { index in all.allSatisfy { $0[$0.startIndex + index] == 0 } }
   }
 
   private var attributes: CaptureAttributes {
@@ -128,10 +147,12 @@ public struct CapturePass {
     return true
   }
 
+  /// Leaves nothing when a stop is asked for on the way.
   private func write(_ conversations: Range<Int>, to path: String, _ meter: inout Meter) throws {
     let writer = try CaptureShardWriter(path: path, attributes: attributes)
     let batches = BatchPlan.microBatches(Array(conversations), lengths: data.tokens.lengths, tokens: Self.batchTokens)
     for batch in batches {
+      if stop.isMade { return }
       let tokens = try batch.map { try data.tokens.conversation($0) }
       try append(tokens, to: writer)
       meter.add(tokens.reduce(0) { $0 + $1.ids.count })
@@ -186,8 +207,9 @@ private struct Meter {
     self.total = total
   }
 
-  mutating func skip(_ tokens: Int) {
-    done += tokens
+  /// - Parameter done: tokens of the shards before
+  mutating func begin(at done: Int) {
+    self.done = done
     note()
   }
 

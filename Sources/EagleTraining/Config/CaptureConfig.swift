@@ -7,6 +7,8 @@ public struct CaptureConfig: Config {
   public var layers = CaptureLayers.automatic
   /// Tokens of one shard file, at least: a conversation is never cut.
   public var shardTokens = 65536
+  /// Whether the ranks of all nodes see one store, or each node keeps what it has captured on a disk of its own.
+  public var store = CaptureSharing.shared
 
   public init() {}
 
@@ -22,7 +24,18 @@ public struct CaptureConfig: Config {
     case mode
     case layers
     case shardTokens = "shard_tokens"
+    case store
   }
+}
+
+/// Who sees the run's output folder.
+public enum CaptureSharing: String, Codable, CaseIterable, Sendable {
+  /// Every rank: one disk, or one network file system.
+  case shared
+  /// The ranks of a node, each node its own. States that another node holds come over the network when they are needed.
+  case node
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
 /// Where captured states wait for the trainer.

@@ -28,8 +28,12 @@ public struct TrainConfig: Config {
   public var seed: UInt64 = 0
   /// Optimiser steps between two checkpoints. The end of an epoch is one, too.
   public var checkpointEvery = 500
-  /// How many of the newest checkpoints stay on disk.
+  /// How many of the newest checkpoints stay on disk, beside the best.
   public var keepCheckpoints = 3
+  /// Each rank keeps the moments of its share of the weights only and steps these; the ranks then exchange weights.
+  public var shardOptimizer = false
+  /// How many steps in a row may be left out because their loss or gradient is not a number.
+  public var maxSkippedSteps = 3
 
   public init() {}
 
@@ -39,6 +43,7 @@ public struct TrainConfig: Config {
     try require(tokensPerBatch >= 1, "tokens_per_batch", "must be 1 or more, not \(tokensPerBatch)")
     try require(checkpointEvery >= 1, "checkpoint_every", "must be 1 or more, not \(checkpointEvery)")
     try require(keepCheckpoints >= 1, "keep_checkpoints", "must be 1 or more, not \(keepCheckpoints)")
+    try require(maxSkippedSteps >= 0, "max_skipped_steps", "must be 0 or more, not \(maxSkippedSteps)")
   }
 
   private func validateObjective() throws {
@@ -74,5 +79,7 @@ public struct TrainConfig: Config {
     case seed
     case checkpointEvery = "checkpoint_every"
     case keepCheckpoints = "keep_checkpoints"
+    case shardOptimizer = "shard_optimizer"
+    case maxSkippedSteps = "max_skipped_steps"
   }
 }

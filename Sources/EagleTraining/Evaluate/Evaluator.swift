@@ -11,18 +11,21 @@ public final class Evaluator {
   private let config: EvaluateConfig
   private let cluster: any Communicator
   private let progress: ProgressSink
+  private let stop: StopRequest
   private let promptProducts: Products
   private let benchmarks: [(name: String, prompts: [Prompt])]
 
   /// Reads the prompt files, so that a missing one is found before anything is trained.
   public init(
     model: ChatModel, precision: Precision, config: EvaluateConfig,
-    cluster: any Communicator = SoloCommunicator(), progress: ProgressSink = SilentProgress()
+    cluster: any Communicator = SoloCommunicator(), progress: ProgressSink = SilentProgress(),
+    stop: StopRequest = StopRequest()
   ) throws {
     self.model = model
     self.config = config
     self.cluster = cluster
     self.progress = progress
+    self.stop = stop
     promptProducts = precision == .bf16 ? .bf16 : .fp32
     benchmarks = try config.benchmarks.sorted { $0.key < $1.key }.map { name, path in
       (name, Array(try PromptReader.read(path: path).prefix(config.limit)))
@@ -43,17 +46,26 @@ public final class Evaluator {
         DecodingSession(target: model.target, draft: draft)
       }
     )
+    let work = benchmarks.indices.flatMap { benchmark in benchmarks[benchmark].prompts.map { (benchmark, $0) } }
+    var counts = [[BenchmarkCounts]](
+      repeating: .init(repeating: BenchmarkCounts(), count: plans.count), count: benchmarks.count)
+    // A rank takes the next prompt when it is done with one, so that a slow node delays nobody.
+    let next = try cluster.tickets()
+    while !stop.isMade {
+      let ticket = try next()
+      guard ticket < work.count else { break }
+      let (benchmark, prompt) = work[ticket]
+      for (plan, count) in try measure(prompt, plans, sessions).enumerated() { counts[benchmark][plan] += count }
+      progress.advance(
+        "evaluate", done: ticket + 1, total: work.count, unit: "prompts", note: benchmarks[benchmark].name)
+    }
+    if try cluster.anyTrue(stop.isMade) {
+      stop.make("another rank")
+      try stop.throwIfMade(during: "evaluate")
+    }
     var results: [String: [BenchmarkResult]] = [:]
-    let total = benchmarks.reduce(0) { $0 + $1.prompts.count }
-    var done = 0
-    for (name, prompts) in benchmarks {
-      var counts = [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count)
-      for (index, prompt) in prompts.enumerated() where index % cluster.size == cluster.rank {
-        for (plan, count) in try measure(prompt, plans, sessions).enumerated() { counts[plan] += count }
-        progress.advance("evaluate", done: done + index + 1, total: total, unit: "prompts", note: name)
-      }
-      done += prompts.count
-      results[name] = try zip(plans, counts).map { BenchmarkResult(try added($1), plan: $0) }
+    for (benchmark, counts) in zip(benchmarks, counts) {
+      results[benchmark.name] = try zip(plans, counts).map { BenchmarkResult(try added($1), plan: $0) }
     }
     return results
   }

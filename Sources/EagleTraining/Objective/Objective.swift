@@ -50,15 +50,37 @@ public struct Objective {
     self.clock = clock
   }
 
+  /// Conversations with what the target says about them: the part of the work that does not depend on the draft's weights.
+  struct Question {
+    fileprivate let batch: MicroBatch
+    fileprivate let answers: Teacher.Answers?
+  }
+
+  func question(_ conversations: [CapturedConversation]) -> Question {
+    let batch = MicroBatch(conversations, steps: steps)
+    guard !batch.nextTokens.isEmpty else { return Question(batch: batch, answers: nil) }
+    return Question(batch: batch, answers: clock.measure(.teacher) { teacher.answers(batch) })
+  }
+
   /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters.
   ///
   /// - Parameter globalRows: N_k of the global batch, K of them
   public func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [StepSums] {
-    let batch = MicroBatch(conversations, steps: steps)
+    run(question(conversations), globalRows: globalRows, recording: recording)
+  }
+
+  func run(_ question: Question, globalRows: [Double], recording: Bool) -> [StepSums] {
+    run(question, globalRows: globalRows, recording: recording) { _ in }
+  }
+
+  /// - Parameter isFinal: called with each of the draft's parameters as soon as nothing is added to its gradient any more
+  func run(
+    _ question: Question, globalRows: [Double], recording: Bool, isFinal: (Variable) throws -> Void
+  ) rethrows -> [StepSums] {
     var sums = [StepSums](repeating: StepSums(), count: steps)
-    guard !batch.nextTokens.isEmpty else { return sums }
+    let batch = question.batch
+    guard let answers = question.answers else { return sums }
     let tape = Tape(recording: recording, products: products)
-    let answers = clock.measure(.teacher) { teacher.answers(batch) }
     var pass = clock.measure(.draftForward) {
       ObjectivePass(draft: draft, embedding: embedding, batch: batch, tape: tape)
     }
@@ -71,7 +93,9 @@ public struct Objective {
       sums[k] = StepSums(
         rows: Double(batch.steps[k].rows.count), loss: counted.loss, hits: counted.hits, overlap: counted.overlap)
     }
-    clock.measure(.backward) { tape.backward() }
+    try clock.measure(.backward) {
+      try tape.backward(telling: draft.parameters.map(\.variable), isFinal: isFinal)
+    }
     return sums
   }
 

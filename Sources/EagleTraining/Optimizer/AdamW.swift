@@ -1,4 +1,5 @@
 import CEagleKernels
+import EagleAutograd
 import EagleModels
 import EagleTensor
 import Foundation
@@ -14,8 +15,13 @@ public final class AdamW {
   public let draft: DraftModel
   public let weights: Tensor  // [P]
   public let gradients: Tensor  // [P]
-  public let firstMoment: Tensor  // [P]
-  public let secondMoment: Tensor  // [P]
+  /// Moments of the owned weights, one range after the other: [P], or the shard's size.
+  public private(set) var firstMoment: Tensor
+  public private(set) var secondMoment: Tensor
+  /// The part of the flat buffer that this optimiser steps; all of it unless `own` says otherwise.
+  public private(set) var owned: [Range<Int>]
+  /// Where each parameter lies in the flat buffers.
+  let places: [(name: String, variable: Variable, range: Range<Int>)]
   private let config: TrainConfig
 
   /// Copies the draft's weights into the flat buffer.
@@ -23,6 +29,7 @@ public final class AdamW {
     let count = start.parameterCount
     self.config = config
     weights = Tensor([count])
+    owned = [0..<count]
     (gradients, firstMoment, secondMoment) = (.zeros([count]), .zeros([count]), .zeros([count]))
     var tensors: [String: Tensor] = [:]
     var at = 0
@@ -33,16 +40,35 @@ public final class AdamW {
       at += slice.count
     }
     draft = DraftModel(shape: start.shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
-    bindGradients()
+    at = 0
+    places = draft.parameters.map { parameter in
+      let range = at..<at + parameter.variable.value.count
+      at = range.upperBound
+      return (parameter.name, parameter.variable, range)
+    }
+    // Every parameter adds its gradient to a slice of the flat buffer.
+    for place in places {
+      place.variable.adoptGradient(gradients.slice(place.range).reshaped(place.variable.shape))
+    }
   }
 
-  /// Lets every parameter add its gradient to a slice of the flat buffer.
-  private func bindGradients() {
-    var at = 0
-    for parameter in draft.parameters {
-      let count = parameter.variable.value.count
-      parameter.variable.adoptGradient(gradients.slice(at..<at + count).reshaped(parameter.variable.shape))
-      at += count
+  /// Leaves the rest of the weights to other ranks, and the memory of their moments. Before the first step.
+  func own(_ ranges: [Range<Int>]) {
+    owned = ranges
+    let count = ranges.reduce(0) { $0 + $1.count }
+    (firstMoment, secondMoment) = (.zeros([count]), .zeros([count]))
+  }
+
+  /// Calls `body` with each owned part of `range` and where its moments lie.
+  func forEachOwned(in range: Range<Int>, _ body: (_ part: Range<Int>, _ moments: Range<Int>) throws -> Void) rethrows {
+    var base = 0
+    for own in owned {
+      let part = own.clamped(to: range)
+      if !part.isEmpty {
+        let first = base + part.lowerBound - own.lowerBound
+        try body(part, first..<first + part.count)
+      }
+      base += own.count
     }
   }
 
@@ -54,23 +80,27 @@ public final class AdamW {
     for parameter in draft.parameters { parameter.variable.valueHasChanged() }
   }
 
-  /// Euclidean norm of all gradients, summed in a fixed order.
-  public func gradientNorm() -> Double {
-    let piece = 1 << 16
-    let count = gradients.count
-    var sums = [Double](repeating: 0, count: (count + piece - 1) / piece)
+  /// Euclidean norm of all gradients, for an optimiser that owns all.
+  public func gradientNorm() -> Double { sumOfSquares(owned).squareRoot() }
+
+  /// Of the gradients in these ranges, summed in a fixed order.
+  func sumOfSquares(_ ranges: [Range<Int>]) -> Double {
+    let pieces = ranges.flatMap { range in
+      stride(from: range.lowerBound, to: range.upperBound, by: 1 << 16).map { $0..<min(range.upperBound, $0 + 1 << 16) }
+    }
+    var sums = [Double](repeating: 0, count: pieces.count)
     sums.withUnsafeMutableBufferPointer { sums in
       let sums = sums
       Parallel.forEachRange(sums.count, grain: 1, dynamic: true) { range in
         for i in range {
-          sums[i] = eagle_sum_of_squares(gradients.floats + i * piece, Int64(min(piece, count - i * piece)))
+          sums[i] = eagle_sum_of_squares(gradients.floats + pieces[i].lowerBound, Int64(pieces[i].count))
         }
       }
     }
-    return sums.reduce(0, +).squareRoot()
+    return sums.reduce(0, +)
   }
 
-  /// One step with the gradients that are there, scaled down to the clip norm.
+  /// One step of the owned weights with the gradients that are there, scaled down to the clip norm.
   ///
   /// - Parameters:
   ///   - step: number of this step, from 1
@@ -84,9 +114,13 @@ public final class AdamW {
       correction1: Float(1 - pow(config.beta1, Double(step))),
       correction2: Float(1 - pow(config.beta2, Double(step))), gradient_scale: Float(scale))
     withUnsafePointer(to: &settings) { settings in
-      Elementwise.forEach(weights) { at, n in
-        eagle_adamw_step(
-          settings, weights.floats + at, gradients.floats + at, firstMoment.floats + at, secondMoment.floats + at, n)
+      forEachOwned(in: 0..<weights.count) { part, moments in
+        Parallel.forEachRange(part.count, grain: 1 << 14) { range in
+          let (at, moment) = (part.lowerBound + range.lowerBound, moments.lowerBound + range.lowerBound)
+          eagle_adamw_step(
+            settings, weights.floats + at, gradients.floats + at, firstMoment.floats + moment,
+            secondMoment.floats + moment, Int64(range.count))
+        }
       }
     }
     weightsHaveChanged()

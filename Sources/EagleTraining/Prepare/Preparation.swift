@@ -11,13 +11,18 @@ public struct Preparation {
   private let seed: UInt64
   private let model: ChatModel
   private let progress: ProgressSink
+  private let stop: StopRequest
 
-  public init(data: DataConfig, draft: DraftConfig, seed: UInt64, model: ChatModel, progress: ProgressSink) {
+  public init(
+    data: DataConfig, draft: DraftConfig, seed: UInt64, model: ChatModel, progress: ProgressSink,
+    stop: StopRequest = StopRequest()
+  ) {
     self.data = data
     self.draft = draft
     self.seed = seed
     self.model = model
     self.progress = progress
+    self.stop = stop
   }
 
   /// Writes `folder`, whole or not at all; what is there and up to date stays.
@@ -59,7 +64,7 @@ public struct Preparation {
 
   /// Of that, the held-out split and the draft vocabulary.
   private func fingerprint(_ tokens: String) throws -> String {
-    var parts = ["prepare 2", tokens, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
+    var parts = ["prepare 3", tokens, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
     if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }
@@ -68,9 +73,11 @@ public struct Preparation {
     into folder: String, _ tokensFingerprint: String, _ fingerprint: String
   ) throws -> PreparedData.Manifest {
     let writer = try TokenStoreWriter(path: PreparedData.tokensPath(folder))
-    var pass = PreparationPass(model: model, data: data, seed: seed, writer: writer)
+    let names = try OutputFile(path: PreparedData.namesPath(folder))
+    var pass = PreparationPass(model: model, data: data, seed: seed, writer: writer, names: names)
     for path in data.train {
       let report = try ConversationReader.read(path: path) { conversation in
+        try stop.throwIfMade(during: "prepare")
         try pass.add(conversation)
         if pass.statistics.conversations % 1000 == 0 { note(pass.statistics) }
       }
@@ -89,6 +96,7 @@ public struct Preparation {
         advice: "check the data files, data.held_out and data.max_length")
     }
     try writer.finish()
+    try names.finish()
     let vocabulary = try vocabulary(pass.counts)
     pass.statistics.vocabularyCoverage = Self.coverage(of: vocabulary, pass.counts)
     return PreparedData.Manifest(
@@ -128,6 +136,9 @@ private struct PreparationPass {
   let data: DataConfig
   let seed: UInt64
   let writer: TokenStoreWriter
+  /// The conversations' ids, a JSON string a line.
+  let names: OutputFile
+  private let encoder = JSONEncoder()
   var statistics = DataStatistics()
   var heldOut: [Int] = []
   /// Id of the first conversation left out for each reason.
@@ -135,11 +146,12 @@ private struct PreparationPass {
   /// Trained occurrences of each target id, [V].
   var counts: [Int]
 
-  init(model: ChatModel, data: DataConfig, seed: UInt64, writer: TokenStoreWriter) {
+  init(model: ChatModel, data: DataConfig, seed: UInt64, writer: TokenStoreWriter, names: OutputFile) {
     self.model = model
     self.data = data
     self.seed = seed
     self.writer = writer
+    self.names = names
     counts = [Int](repeating: 0, count: model.target.shape.vocabularySize)
   }
 
@@ -162,6 +174,7 @@ private struct PreparationPass {
     if length < rendered.ids.count { statistics.cut += 1 }
     count(ids, mask, isHeldOut: isHeldOut(conversation.id))
     try writer.append(ids: ids, mask: mask)
+    try names.write(try encoder.encode(conversation.id) + Data("\n".utf8))
   }
 
   private mutating func leaveOut(_ conversation: Conversation, _ reason: String) {

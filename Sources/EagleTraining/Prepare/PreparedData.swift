@@ -34,9 +34,11 @@ public struct PreparedData: Sendable {
   public let heldOut: [Int]
   public let vocabulary: DraftVocabulary
   public let statistics: DataStatistics
+  private let namesPath: String?
 
   static func manifestPath(_ folder: String) -> String { "\(folder)/manifest.json" }
   static func tokensPath(_ folder: String) -> String { "\(folder)/tokens.h5" }
+  static func namesPath(_ folder: String) -> String { "\(folder)/conversations.jsonl" }
 
   /// Opens a finished preparation.
   public init(folder: String) throws {
@@ -53,13 +55,22 @@ public struct PreparedData: Sendable {
     vocabulary = try DraftVocabulary(
       checking: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize, path: path)
     statistics = manifest.statistics
+    namesPath = Self.namesPath(folder)
   }
 
   /// Data that no preparation made, for measurements.
   init(tokens: TokenStore, vocabulary: DraftVocabulary) {
     self.tokens = tokens
     (tokensFingerprint, fingerprint) = ("none", "none")
-    (heldOut, self.vocabulary, statistics) = ([], vocabulary, DataStatistics())
+    (heldOut, self.vocabulary, statistics, namesPath) = ([], vocabulary, DataStatistics(), nil)
+  }
+
+  /// The id that the data files give to a conversation. Reads the list of all: for messages.
+  public func name(of conversation: Int) -> String {
+    let lines =
+      namesPath.flatMap { FileManager.default.contents(atPath: $0) }?.split(separator: UInt8(ascii: "\n")) ?? []
+    let line = conversation < lines.count ? Data(lines[conversation]) : Data()
+    return (try? JSONDecoder().decode(String.self, from: line)) ?? "number \(conversation)"
   }
 
   /// Conversations to train on, ascending.

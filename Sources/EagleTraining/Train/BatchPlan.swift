@@ -22,7 +22,7 @@ public struct BatchPlan: Sendable {
   public func lastStep(ofEpoch epoch: Int) -> Int { epochs.prefix(epoch + 1).reduce(0) { $0 + $1.count } }
 
   /// A batch is full once it holds the wanted tokens.
-  private static func cut(_ order: [Int], _ lengths: [Int], _ tokensPerBatch: Int) -> [[Int]] {
+  static func cut(_ order: [Int], _ lengths: [Int], _ tokensPerBatch: Int) -> [[Int]] {
     var batches: [[Int]] = []
     var (batch, tokens) = ([Int](), 0)
     for conversation in order {
@@ -36,16 +36,16 @@ public struct BatchPlan: Sendable {
     return batch.isEmpty ? batches : batches + [batch]
   }
 
-  /// One rank's part of a batch: the longest conversations first, each to the rank with the least so far.
-  public static func share(of batch: [Int], lengths: [Int], rank: Int, ranks: Int) -> [Int] {
+  /// Each rank's part of a batch: the longest conversations first, each to the rank with the least so far.
+  public static func shares(of batch: [Int], lengths: [Int], ranks: Int) -> [[Int]] {
     var load = [Int](repeating: 0, count: ranks)
-    var mine: Set<Int> = []
+    var owner: [Int: Int] = [:]
     for conversation in batch.sorted(by: { (lengths[$0], $1) > (lengths[$1], $0) }) {
       let lightest = load.indices.min { (load[$0], $0) < (load[$1], $1) }!
       load[lightest] += lengths[conversation]
-      if lightest == rank { mine.insert(conversation) }
+      owner[conversation] = lightest
     }
-    return batch.filter(mine.contains)
+    return (0..<ranks).map { rank in batch.filter { owner[$0] == rank } }
   }
 
   /// Consecutive conversations of at most `tokens` together, or one alone.

@@ -16,13 +16,43 @@ public struct StepMetrics: Codable, Sendable, Equatable {
   public let accuracy: [Double]
   public let acceptance: [Double]
   public let simulatedAcceptanceLength: Double
+  /// nil for a run of one rank.
+  public let communication: StepCommunication?
 
   enum CodingKeys: String, CodingKey {
-    case step, epoch, loss, lr, tokens, accuracy, acceptance
+    case step, epoch, loss, lr, tokens, accuracy, acceptance, communication
     case gradNorm = "grad_norm"
     case tokensPerSecond = "tokens_per_second"
     case simulatedAcceptanceLength = "simulated_acceptance_length"
   }
+}
+
+/// What working together has cost in one step, as rank 0 saw it.
+public struct StepCommunication: Codable, Sendable, Equatable {
+  /// Seconds in which gradients or weights were on their way.
+  public let seconds: Double
+  /// Seconds in which this rank waited and computed nothing.
+  public let exposed: Double
+  /// Bytes that this rank sent.
+  public let bytesSent: Int
+  /// How much longer the slowest rank computed than the ranks did on average, as a share of that.
+  public let imbalance: Double
+
+  enum CodingKeys: String, CodingKey {
+    case seconds, exposed, imbalance
+    case bytesSent = "bytes_sent"
+  }
+}
+
+/// The line of a step that was left out: nothing was learnt from its batch, and the rest of the run goes on.
+public struct SkippedStep: Codable, Sendable, Equatable {
+  public let step: Int
+  /// From 1.
+  public let epoch: Int
+  /// What was not a number.
+  public let skipped: String
+  /// Ids of the conversations that it comes from; empty when none of the batch shows it alone.
+  public let conversations: [String]
 }
 
 /// Sums of all K steps turned into what people read.
@@ -66,13 +96,16 @@ struct MetricsFile {
   func truncate(after step: Int) throws {
     guard let data = FileManager.default.contents(atPath: path) else { return }
     let kept = data.split(separator: UInt8(ascii: "\n")).filter {
-      (try? JSONDecoder().decode(StepMetrics.self, from: Data($0))).map { $0.step <= step } ?? false
+      (try? JSONDecoder().decode(Line.self, from: Data($0))).map { $0.step <= step } ?? false
     }
     let text = kept.reduce(into: Data()) { $0.append($1 + Data("\n".utf8)) }
     try text.write(to: URL(fileURLWithPath: path), options: .atomic)
   }
 
-  func append(_ metrics: StepMetrics) throws {
+  /// What every line has.
+  private struct Line: Decodable { let step: Int }
+
+  func append(_ metrics: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     let line = try encoder.encode(metrics) + Data("\n".utf8)

@@ -1,3 +1,4 @@
+import EagleAutograd
 import EagleCluster
 import EagleModels
 import EagleStorage
@@ -9,7 +10,10 @@ public final class Trainer {
   /// What a trainer works on.
   public struct Job {
     public var config: TrainConfig
+    public var gradients: WireFormat
     public var store: CaptureStore
+    /// Loss mask of a conversation; the store's own when nil.
+    public var mask: ((Int) throws -> [UInt8])?
     /// Conversations to train on, and those that are only measured.
     public var trained: [Int]
     public var heldOut: [Int]
@@ -18,18 +22,24 @@ public final class Trainer {
     public var output: String
     /// Of everything that must be the same when the run is resumed.
     public var fingerprint: String
+    /// The id that the data has for a conversation of the store.
+    public var name: (Int) -> String
 
     public init(
-      config: TrainConfig, store: CaptureStore, trained: [Int], heldOut: [Int], target: TargetModel, output: String,
-      fingerprint: String
+      config: TrainConfig, gradients: WireFormat = .fp32, store: CaptureStore, mask: ((Int) throws -> [UInt8])? = nil,
+      trained: [Int], heldOut: [Int], target: TargetModel, output: String, fingerprint: String,
+      name: @escaping (Int) -> String = { "\($0)" }
     ) {
       self.config = config
+      self.gradients = gradients
       self.store = store
+      self.mask = mask
       self.trained = trained
       self.heldOut = heldOut
       self.target = target
       self.output = output
       self.fingerprint = fingerprint
+      self.name = name
     }
   }
 
@@ -39,26 +49,45 @@ public final class Trainer {
 
   public let optimizer: AdamW
   public let plan: BatchPlan
-  /// Optimiser steps done.
+  /// Optimiser steps done or left out.
   public private(set) var step = 0
   private let job: Job
   private let cluster: any Communicator
   private let progress: ProgressSink
+  private let stop: StopRequest
+  private let feed: ConversationFeed
   private let objective: Objective
   private let schedule: Schedule
   private let metrics: MetricsFile
+  private let buckets: GradientBuckets
+  private let writer: CheckpointWriter
   /// Where this rank's time goes.
   let clock = PhaseClock()
   /// Trained rows by step of the conversations that this rank has had.
   private var rowCounts: [Int: [Int64]] = [:]
+  /// What was begun for the step to come while gradients were on their way.
+  private var prepared: Work?
+  private var skippedInARow = 0
+  /// Of the last step that was not left out.
+  private(set) var newestMetrics: StepMetrics?
 
-  /// - Parameter start: the head to train; its weights are copied
-  public init(_ job: Job, start: DraftModel, cluster: any Communicator, progress: ProgressSink) {
+  /// Collective.
+  ///
+  /// - Parameters:
+  ///   - start: the head to train; its weights are copied
+  ///   - stop: looked at in every step
+  /// - Throws: when no node has one of the store's shards
+  public init(
+    _ job: Job, start: DraftModel, cluster: any Communicator, progress: ProgressSink,
+    stop: StopRequest = StopRequest()
+  ) throws {
     let config = job.config
     let products: Products = config.precision == .bf16 ? .bf16 : .fp32
     self.job = job
     self.cluster = cluster
     self.progress = progress
+    self.stop = stop
+    feed = try ConversationFeed(job.store, cluster: cluster)
     optimizer = AdamW(start, config: config)
     plan = BatchPlan(
       conversations: job.trained, lengths: job.store.lengths, epochs: config.epochs,
@@ -69,141 +98,354 @@ public final class Trainer {
       steps: config.tttLength, stepDecay: config.stepDecay, products: products, clock: clock)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: plan.totalSteps)
     metrics = MetricsFile(path: "\(job.output)/metrics.jsonl")
+    buckets = GradientBuckets(
+      optimizer.gradients, places: optimizer.places.map { ($0.variable, $0.range) }, cluster: cluster,
+      wire: job.gradients, isSharded: config.shardOptimizer)
+    writer = CheckpointWriter(parent: job.output, keep: config.keepCheckpoints)
+    if config.shardOptimizer { optimizer.own(buckets.ownRanges) }
   }
 
-  /// Goes on from the newest valid checkpoint; without one the run starts at step 0.
+  /// Goes on from the newest valid checkpoint; without one the run starts at step 0. Rank 0 reads for all. Collective.
   public func resume() throws {
-    let found = try CheckpointFolder.newestValid(in: job.output) { progress.say($0) }
-    if let checkpoint = found { try load(checkpoint) }
-    // A shared disk may show ranks different states; they must not start apart.
-    try cluster.agree(on: "\(step)", about: "the checkpoint to resume from")
+    var (found, info) = (Checkpoint?.none, TrainingCheckpoint.Info?.none)
+    if cluster.isRoot {
+      found = try CheckpointFolder.newestValid(in: job.output) { progress.say($0) }
+      info = try found.map(checkedInfo)
+    }
+    step = Int(try cluster.allReduceSum([Int64(info?.step ?? 0)])[0])
+    if step > 0 { try TrainingCheckpoint.load(found, into: optimizer, cluster: cluster) }
+    if let found { progress.say("resumed from \(found.name)") }
     if cluster.isRoot { try metrics.truncate(after: step) }
   }
 
-  private func load(_ checkpoint: Checkpoint) throws {
+  private func checkedInfo(_ checkpoint: Checkpoint) throws -> TrainingCheckpoint.Info {
     let info = try TrainingCheckpoint.info(checkpoint)
     guard info.runFingerprint == job.fingerprint else {
       throw TrainingError(
-        path: checkpoint.path,
-        problem: "the checkpoint belongs to a run with other settings (train.epochs is one of them), data or target",
+        path: checkpoint.path, problem: "the checkpoint belongs to a run with other settings, data or target",
         advice: "resume with the recipe that it was made with, or choose another output folder")
     }
-    try TrainingCheckpoint.load(checkpoint, into: optimizer)
-    step = info.step
-    progress.say("resumed from \(checkpoint.name)")
+    return info
   }
 
   /// Runs the rest of epoch `epoch` (from 0) and leaves a checkpoint at its end.
+  ///
+  /// - Throws: `StoppedRun` when a stop was asked for, after the step that is under way, with a checkpoint
   public func train(epoch: Int) throws {
     Storage.releaseUnused()  // of the start, or of the evaluation before
     let first = plan.lastStep(ofEpoch: epoch - 1)
-    for (index, batch) in plan.epochs[epoch].enumerated() where first + index >= step {
-      let line = try optimize(batch, epoch: epoch)
-      if cluster.isRoot { try metrics.append(line) }
-      note(line)
-      let isEnd = index + 1 == plan.epochs[epoch].count
-      if isEnd || step % job.config.checkpointEvery == 0 { try checkpoint() }
+    let batches = plan.epochs[epoch]
+    for (index, batch) in batches.enumerated() where first + index >= step {
+      let next = index + 1 < batches.count ? batches[index + 1] : nil
+      let isToStop = try optimize(batch, next: next, epoch: epoch)
+      let isEnd = next == nil
+      if isEnd || isToStop || step % job.config.checkpointEvery == 0 { try checkpoint() }
+      if isEnd || isToStop { try waitForCheckpoint() }
+      if isToStop {
+        stop.make("another rank")
+        try stop.throwIfMade(during: "training, after step \(step)")
+      }
     }
   }
 
-  /// One optimiser step of all ranks.
-  func optimize(_ batch: [Int], epoch: Int) throws -> StepMetrics {
+  /// A batch as this rank works on it.
+  private struct Work {
+    let batch: [Int]
+    /// Conversations of each micro-batch of this rank.
+    let parts: [[Int]]
+    /// Trained rows by step of this rank's conversations.
+    let ownRows: [Int64]
+    /// N_k of the global batch; known once the ranks have added theirs up.
+    var globalRows: [Double] = []
+    /// The first micro-batch, read and answered.
+    var first: Objective.Question?
+  }
+
+  /// This rank's part of a batch, with what it needs from other nodes at hand. Collective.
+  private func work(on batch: [Int]) throws -> Work {
+    let shares = BatchPlan.shares(of: batch, lengths: job.store.lengths, ranks: cluster.size)
+    try clock.measure(.reading) { try feed.fetch(shares) }
+    let share = shares[cluster.rank]
+    return Work(
+      batch: batch, parts: BatchPlan.microBatches(share, lengths: job.store.lengths, tokens: Self.microBatchTokens),
+      ownRows: try rows(of: share))
+  }
+
+  /// What was prepared for this batch, or the same from nothing.
+  private func takeWork(on batch: [Int]) throws -> Work {
+    defer { prepared = nil }
+    if let prepared, prepared.batch == batch { return prepared }
+    var work = try work(on: batch)
+    work.globalRows = try clock.measure(.communication) { try cluster.allReduceSum(work.ownRows) }.map(Double.init)
+    return work
+  }
+
+  /// One optimiser step of all ranks, which ends with a line of metrics.
+  ///
+  /// - Parameter next: the batch after this one, which is prepared while gradients are on their way
+  /// - Returns: whether a rank wants to stop
+  func optimize(_ batch: [Int], next: [Int]?, epoch: Int) throws -> Bool {
     let start = ContinuousClock.now
-    let share = BatchPlan.share(of: batch, lengths: job.store.lengths, rank: cluster.rank, ranks: cluster.size)
+    let waited = clock.seconds[.communication] ?? 0
+    _ = cluster.takeAveragingCost()
+    let work = try takeWork(on: batch)
     clock.measure(.optimiser) { optimizer.clearGradients() }
-    let sums = try gradients(of: share, globalRows: try globalRows(share))
-    let total = try clock.measure(.communication) {
-      try cluster.allReduceSum(optimizer.gradients.buffer(Float.self))
-      return try added(sums)
+    buckets.begin()
+    let sums = try gradients(of: work)
+    let busy = start.duration(to: .now).inSeconds - (clock.seconds[.communication] ?? 0) + waited
+    try buckets.allAreFinal()
+    try prepare(next, withAnswers: !job.config.shardOptimizer)
+    let message = try clock.measure(.communication) {
+      try StepMessage(sums, nextRows: prepared?.ownRows, busy: busy, isToStop: stop.isMade, cluster).addedUp()
     }
-    let norm = clock.measure(.optimiser) { optimizer.gradientNorm() }
-    guard norm.isFinite else {
-      throw TrainingError(
-        path: job.output, problem: "the gradient of step \(step + 1) is not a number",
-        advice: "lower train.learning_rate; the last checkpoint is intact")
-    }
+    prepared?.globalRows = message.nextRows
+    try clock.measure(.communication) { try buckets.wait() }
+    let norm = try norm()
     step += 1
+    guard norm.isFinite, message.sums.allSatisfy(\.loss.isFinite) else {
+      try skip(work, epoch: epoch, what: norm.isFinite ? "loss" : "gradient")
+      return message.isToStop
+    }
+    skippedInARow = 0
     let rate = schedule.learningRate(step: step)
     clock.measure(.optimiser) { optimizer.apply(step: step, learningRate: rate, norm: norm) }
-    let tokens = batch.reduce(0) { $0 + job.store.lengths[$1] }
-    return line(total, epoch: epoch, rate: rate, norm: norm, tokens: tokens, since: start)
+    if job.config.shardOptimizer { try shareWeights() }
+    try writer.check()
+    let line = line(
+      message, epoch: epoch, rate: rate, norm: norm, batch: batch, since: start,
+      exposed: (clock.seconds[.communication] ?? 0) - waited)
+    if cluster.isRoot { try metrics.append(line) }
+    newestMetrics = line
+    note(line)
+    return message.isToStop
+  }
+
+  /// Rows of the batch to come, and the target's answers to its first micro-batch: neither depends on the weights.
+  private func prepare(_ next: [Int]?, withAnswers: Bool) throws {
+    guard let next else { return }
+    prepared = try work(on: next)
+    if withAnswers { try answerFirst() }
+  }
+
+  private func answerFirst() throws {
+    guard let first = prepared?.parts.first else { return }
+    prepared?.first = try question(first)
+  }
+
+  private func question(_ conversations: [Int]) throws -> Objective.Question {
+    objective.question(
+      try clock.measure(.reading) { try conversations.map { try job.store.read(conversation: $0) } })
+  }
+
+  /// Every rank has stepped its own weights; now all get all. The next step's answers are computed meanwhile.
+  private func shareWeights() throws {
+    let start = ContinuousClock.now
+    var answering = 0.0
+    try buckets.gather(optimizer.weights) {
+      answering = try ContinuousClock().measure { try answerFirst() }.inSeconds
+    }
+    clock.add(start.duration(to: .now).inSeconds - answering, to: .communication)
+    optimizer.weightsHaveChanged()
+  }
+
+  /// Of the averaged gradient.
+  private func norm() throws -> Double {
+    let own = clock.measure(.optimiser) { optimizer.sumOfSquares(optimizer.owned) }
+    guard job.config.shardOptimizer else { return own.squareRoot() }
+    return try clock.measure(.communication) { try cluster.allReduceSum([own])[0] }.squareRoot()
   }
 
   private func line(
-    _ sums: [StepSums], epoch: Int, rate: Double, norm: Double, tokens: Int, since start: ContinuousClock.Instant
+    _ message: StepMessage, epoch: Int, rate: Double, norm: Double, batch: [Int], since start: ContinuousClock.Instant,
+    exposed: Double
   ) -> StepMetrics {
     let seconds = start.duration(to: .now).inSeconds
-    let reading = ObjectiveMetrics(sums, weights: sums.indices.map(objective.weight))
+    let reading = ObjectiveMetrics(message.sums, weights: message.sums.indices.map(objective.weight))
+    let tokens = batch.reduce(0) { $0 + job.store.lengths[$1] }
+    let cost = cluster.takeAveragingCost()
+    let communication = StepCommunication(
+      seconds: cost.seconds, exposed: exposed, bytesSent: cost.bytesSent, imbalance: message.imbalance)
     return StepMetrics(
       step: step, epoch: epoch + 1, loss: reading.loss, lr: rate, gradNorm: norm, tokens: tokens,
       tokensPerSecond: Double(tokens) / seconds, accuracy: reading.accuracy, acceptance: reading.acceptance,
-      simulatedAcceptanceLength: reading.simulatedAcceptanceLength)
+      simulatedAcceptanceLength: reading.simulatedAcceptanceLength,
+      communication: cluster.size > 1 ? communication : nil)
   }
 
-  /// Adds the gradients of one rank's share to the optimiser's buffer.
-  private func gradients(of share: [Int], globalRows: [Double], recording: Bool = true) throws -> [StepSums] {
+  /// Adds the gradients of this rank's share to the optimiser's buffer; in the last micro-batch's way back they start on
+  /// their own way to the other ranks.
+  private func gradients(of work: Work) throws -> [StepSums] {
     var sums = [StepSums](repeating: StepSums(), count: objective.steps)
-    let batches = BatchPlan.microBatches(share, lengths: job.store.lengths, tokens: Self.microBatchTokens)
-    for batch in batches {
-      let conversations = try clock.measure(.reading) { try batch.map { try job.store.read(conversation: $0) } }
-      let counted = objective.run(conversations, globalRows: globalRows, recording: recording)
+    for (index, part) in work.parts.enumerated() {
+      let question = try index == 0 ? work.first ?? question(part) : question(part)
+      let isLast = index + 1 == work.parts.count
+      let counted = try objective.run(question, globalRows: work.globalRows, recording: true) {
+        if isLast { try buckets.isFinal($0) }
+      }
       sums = zip(sums, counted).map { $0 + $1 }
+      cluster.tick()
     }
     return sums
   }
 
-  /// N_k of the global batch.
-  private func globalRows(_ share: [Int]) throws -> [Double] {
+  private func rows(of share: [Int]) throws -> [Int64] {
     var rows = [Int64](repeating: 0, count: objective.steps)
     for conversation in share {
       let counts = try rowCounts[conversation] ?? countRows(conversation)
       rowCounts[conversation] = counts
       for k in rows.indices { rows[k] += counts[k] }
     }
-    return try cluster.allReduceSum(rows).map(Double.init)
+    return rows
   }
 
   private func countRows(_ conversation: Int) throws -> [Int64] {
-    let mask = try job.store.readTokens(conversation: conversation).lossMask
+    let mask = try job.mask?(conversation) ?? job.store.readTokens(conversation: conversation).lossMask
     let trained = TrainedRows(mask: mask, steps: objective.steps)
     return (0..<objective.steps).map { Int64(trained.count(step: $0)) }
-  }
-
-  private func added(_ sums: [StepSums]) throws -> [StepSums] {
-    let flat = try cluster.allReduceSum(sums.flatMap { [$0.rows, $0.loss, $0.hits, $0.overlap] })
-    return sums.indices.map {
-      StepSums(rows: flat[4 * $0], loss: flat[4 * $0 + 1], hits: flat[4 * $0 + 2], overlap: flat[4 * $0 + 3])
-    }
   }
 
   /// Teacher-forced loss and accuracy on the held-out conversations; nil when there are none.
   public func heldOutMetrics() throws -> ObjectiveMetrics? {
     guard !job.heldOut.isEmpty else { return nil }
-    let share = BatchPlan.share(
-      of: job.heldOut, lengths: job.store.lengths, rank: cluster.rank, ranks: cluster.size)
     let ones = [Double](repeating: 1, count: objective.steps)
-    let sums = try added(try gradients(of: share, globalRows: ones, recording: false))
-    return ObjectiveMetrics(sums, weights: sums.indices.map(objective.weight))
+    var sums = [StepSums](repeating: StepSums(), count: objective.steps)
+    for batch in BatchPlan.cut(job.heldOut, job.store.lengths, job.config.tokensPerBatch) {
+      for part in try work(on: batch).parts {
+        let counted = objective.run(try question(part), globalRows: ones, recording: false)
+        sums = zip(sums, counted).map { $0 + $1 }
+        cluster.tick()
+      }
+    }
+    let all = try StepMessage(sums, nextRows: nil, busy: 0, isToStop: false, cluster).addedUp()
+    return ObjectiveMetrics(all.sums, weights: sums.indices.map(objective.weight))
   }
 
-  private func checkpoint() throws {
-    if cluster.isRoot {
-      let shape = optimizer.draft.shape
+  // MARK: numbers that are none
+
+  /// Leaves the step out: weights and moments stay. Too many in a row end the run with a checkpoint from before them.
+  private func skip(_ work: Work, epoch: Int, what: String) throws {
+    skippedInARow += 1
+    let culprits = try culprits(work).map(job.name)
+    let skipped = SkippedStep(
+      step: step, epoch: epoch + 1, skipped: "the \(what) is not a number", conversations: culprits)
+    if cluster.isRoot { try metrics.append(skipped) }
+    let names =
+      culprits.isEmpty ? "no conversation shows it alone" : "conversations: \(culprits.joined(separator: ", "))"
+    progress.say("step \(step) is left out: \(skipped.skipped); \(names)")
+    guard skippedInARow > job.config.maxSkippedSteps else { return }
+    let good = step - skippedInARow
+    if good > 0 { try checkpoint(of: good) }
+    try waitForCheckpoint()
+    throw TrainingError(
+      path: job.output, problem: "\(skippedInARow) steps in a row up to step \(step) had no usable numbers; \(names)",
+      advice:
+        "the weights of step \(good) are kept; take the conversations out of the data, or lower train.learning_rate")
+  }
+
+  /// Conversations of the batch whose loss or gradient is not a number when they are run alone. Spoils the gradients.
+  private func culprits(_ work: Work) throws -> [Int] {
+    var found: [Int] = []
+    for conversation in work.parts.joined() {
+      optimizer.clearGradients()
+      let sums = objective.run(
+        try question([conversation]), globalRows: work.globalRows.map { max(1, $0) }, recording: true)
+      let isUsable =
+        sums.allSatisfy(\.loss.isFinite) && optimizer.sumOfSquares([0..<optimizer.gradients.count]).isFinite
+      if !isUsable { found.append(conversation) }
+      cluster.tick()
+    }
+    return try cluster.gather(try JSONEncoder().encode(found))
+      .flatMap { try JSONDecoder().decode([Int].self, from: $0) }.sorted()
+  }
+
+  // MARK: checkpoints
+
+  private func checkpoint() throws { try checkpoint(of: step) }
+
+  /// Copies what a checkpoint holds and starts to write it. Collective.
+  private func checkpoint(of step: Int) throws {
+    let moments = try clock.measure(.checkpoint) { try allMoments() }
+    guard cluster.isRoot else { return }
+    try clock.measure(.checkpoint) {
+      try writer.finish()
       let info = TrainingCheckpoint.Info(
         step: step, runFingerprint: job.fingerprint, targetPath: job.target.path,
-        targetFingerprint: job.target.fingerprint, draftShape: shape,
+        targetFingerprint: job.target.fingerprint, draftShape: optimizer.draft.shape,
         draftVocabulary: optimizer.draft.vocabulary.targetIDs)
-      try TrainingCheckpoint.write(optimizer, info, parent: job.output)
-      let best = try CheckpointFolder.target(of: "best", in: job.output)
-      try CheckpointFolder.prune(in: job.output, keep: job.config.keepCheckpoints, also: Set([best].compactMap { $0 }))
+      try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
     }
+  }
+
+  /// Both moments of all weights, on rank 0 and, where each rank has its own only, on all.
+  private func allMoments() throws -> (first: Tensor, second: Tensor) {
+    guard job.config.shardOptimizer else { return (optimizer.firstMoment, optimizer.secondMoment) }
+    func whole(_ own: Tensor) throws -> Tensor {
+      let all = Tensor([optimizer.weights.count])
+      optimizer.forEachOwned(in: 0..<all.count) { part, moments in
+        Elementwise.copy(own.slice(moments), into: all.slice(part))
+      }
+      try buckets.gather(all)
+      return all
+    }
+    return (try whole(optimizer.firstMoment), try whole(optimizer.secondMoment))
+  }
+
+  /// Returns once the last checkpoint is on disk. Collective.
+  private func waitForCheckpoint() throws {
+    if cluster.isRoot { try writer.finish() }
     try cluster.barrier()
   }
 
   private func note(_ line: StepMetrics) {
-    let text = String(
+    var text = String(
       format: "epoch %d, loss %.3f, accuracy %.3f, %.0f tokens/s", line.epoch, line.loss, line.accuracy[0],
       line.tokensPerSecond)
+    if let communication = line.communication {
+      text += String(
+        format: ", gradients on their way %.2f s, waiting %.2f s, imbalance %.0f %%", communication.seconds,
+        communication.exposed, 100 * communication.imbalance)
+    }
     progress.advance("train", done: step, total: plan.totalSteps, unit: "steps", note: text)
+  }
+}
+
+/// The small numbers that ranks add up once a step, in one call.
+private struct StepMessage {
+  private(set) var sums: [StepSums]
+  /// N_k of the next batch; empty without one.
+  private(set) var nextRows: [Double]
+  /// Seconds that each rank computed.
+  private var busy: [Double]
+  private var stops: Double
+  private let cluster: any Communicator
+
+  init(_ sums: [StepSums], nextRows: [Int64]?, busy: Double, isToStop: Bool, _ cluster: any Communicator) {
+    self.sums = sums
+    self.nextRows = (nextRows ?? []).map(Double.init)
+    self.busy = (0..<cluster.size).map { $0 == cluster.rank ? busy : 0 }
+    stops = isToStop ? 1 : 0
+    self.cluster = cluster
+  }
+
+  var isToStop: Bool { stops > 0 }
+
+  var imbalance: Double {
+    let mean = busy.reduce(0, +) / Double(busy.count)
+    return mean > 0 ? busy.max()! / mean - 1 : 0
+  }
+
+  /// That of all ranks together. Collective.
+  func addedUp() throws -> StepMessage {
+    var flat = try cluster.allReduceSum(
+      sums.flatMap { [$0.rows, $0.loss, $0.hits, $0.overlap] } + nextRows + busy + [stops])[...]
+    var all = self
+    all.sums = sums.map { _ in
+      StepSums(
+        rows: flat.removeFirst(), loss: flat.removeFirst(), hits: flat.removeFirst(), overlap: flat.removeFirst())
+    }
+    all.nextRows = nextRows.map { _ in flat.removeFirst() }
+    all.busy = busy.map { _ in flat.removeFirst() }
+    all.stops = flat.removeFirst()
+    return all
   }
 }

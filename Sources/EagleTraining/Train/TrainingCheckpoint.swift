@@ -1,9 +1,11 @@
+import EagleCluster
 import EagleModels
 import EagleStorage
 import EagleTensor
 import Foundation
 
-/// A checkpoint's content: master weights and both moments, float32, and where the run stands.
+/// A checkpoint's content: master weights and both moments, float32, and where the run stands. It does not depend on the
+/// number of ranks that wrote it.
 public struct TrainingCheckpoint {
   /// `info.json` of a checkpoint.
   public struct Info: Codable, Sendable, Equatable {
@@ -27,28 +29,73 @@ public struct TrainingCheckpoint {
 
   private static let file = "state.safetensors"
 
-  static func write(_ optimizer: AdamW, _ info: Info, parent: String) throws {
+  /// A copy of what a checkpoint holds, under the names of its tensors: exported names of the weights, and these with a
+  /// prefix for the moments.
+  struct State: Sendable {
+    let tensors: [(name: String, tensor: Tensor)]
+
+    /// - Parameters:
+    ///   - optimizer: its weights are copied
+    ///   - moments: both of all weights, [P] each; they are copied, too
+    init(_ optimizer: AdamW, moments: (first: Tensor, second: Tensor)) {
+      tensors = zip(TrainingCheckpoint.prefixes, [optimizer.weights, moments.first, moments.second]).flatMap { part in
+        optimizer.places.map { place in
+          let copy = Tensor(place.variable.shape)
+          Elementwise.copy(part.1.slice(place.range), into: copy)
+          return (part.0 + place.name, copy)
+        }
+      }
+    }
+  }
+
+  private static let prefixes = ["", "adam.m.", "adam.v."]
+
+  static func write(_ state: State, _ info: Info, parent: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     let data = try encoder.encode(info)
     try CheckpointFolder.write(parent: parent, name: CheckpointFolder.name(step: info.step), info: data) { folder in
-      try SafetensorsWriter.write(path: "\(folder)/\(file)", tensors: tensors(of: optimizer))
+      try SafetensorsWriter.write(path: "\(folder)/\(file)", tensors: state.tensors)
     }
   }
 
-  /// Fills the optimiser with what the checkpoint holds.
-  static func load(_ checkpoint: Checkpoint, into optimizer: AdamW) throws {
-    let source = try SafetensorsFile(path: checkpoint.path(of: file))
-    for (name, tensor) in tensors(of: optimizer) {
-      let stored = try source.tensor(name)
-      guard stored.shape == tensor.shape, stored.dtype == .float32 else {
-        throw TrainingError(
-          path: checkpoint.path, problem: "`\(name)` has shape \(stored.shape), and this run's draft \(tensor.shape)",
-          advice: "resume with the recipe that the checkpoint was made with")
+  /// Fills the optimiser of every rank with what the checkpoint holds. Rank 0 reads, whatever disks the others see, and
+  /// each keeps the moments that it owns. Collective.
+  ///
+  /// - Parameter checkpoint: on rank 0; nil on the others
+  static func load(_ checkpoint: Checkpoint?, into optimizer: AdamW, cluster: any Communicator) throws {
+    let source = try checkpoint.map { try SafetensorsFile(path: $0.path(of: file)) }
+    for place in optimizer.places {
+      let shape = place.variable.shape
+      func stored(_ prefix: String) throws -> Tensor {
+        let tensor = Tensor(shape)
+        if let source, let checkpoint {
+          Elementwise.copy(try find(prefix + place.name, shape, in: source, checkpoint), into: tensor)
+        }
+        try cluster.broadcast(tensor.rawBytes, root: 0)
+        return tensor.reshaped([tensor.count])
       }
-      Elementwise.copy(stored, into: tensor)
+      Elementwise.copy(try stored(prefixes[0]), into: optimizer.weights.slice(place.range))
+      let moments = (try stored(prefixes[1]), try stored(prefixes[2]))
+      optimizer.forEachOwned(in: place.range) { part, own in
+        let part = part.lowerBound - place.range.lowerBound..<part.upperBound - place.range.lowerBound
+        Elementwise.copy(moments.0.slice(part), into: optimizer.firstMoment.slice(own))
+        Elementwise.copy(moments.1.slice(part), into: optimizer.secondMoment.slice(own))
+      }
     }
     optimizer.weightsHaveChanged()
+  }
+
+  private static func find(
+    _ name: String, _ shape: [Int], in source: SafetensorsFile, _ checkpoint: Checkpoint
+  ) throws -> Tensor {
+    let tensor = try source.tensor(name)
+    guard tensor.shape == shape, tensor.dtype == .float32 else {
+      throw TrainingError(
+        path: checkpoint.path, problem: "`\(name)` has shape \(tensor.shape), and this run's draft \(shape)",
+        advice: "resume with the recipe that the checkpoint was made with")
+    }
+    return tensor
   }
 
   /// The draft head of a checkpoint, for export.
@@ -76,21 +123,5 @@ public struct TrainingCheckpoint {
       throw TrainingError(path: checkpoint.path, problem: "is no training checkpoint", advice: "name a step folder")
     }
     return info
-  }
-
-  /// Weights under their exported names, moments under these with a prefix.
-  private static func tensors(of optimizer: AdamW) -> [(name: String, tensor: Tensor)] {
-    var result: [(name: String, tensor: Tensor)] = []
-    for (prefix, flat) in [
-      ("", optimizer.weights), ("adam.m.", optimizer.firstMoment), ("adam.v.", optimizer.secondMoment),
-    ] {
-      var at = 0
-      for parameter in optimizer.draft.parameters {
-        let count = parameter.variable.value.count
-        result.append((prefix + parameter.name, flat.slice(at..<at + count).reshaped(parameter.variable.shape)))
-        at += count
-      }
-    }
-    return result
   }
 }

@@ -1,0 +1,81 @@
+import CEagleKernels
+import Foundation
+
+/// How numbers travel between ranks when they are added up.
+public enum WireFormat: String, Codable, CaseIterable, Sendable, Equatable {
+  case fp32
+  /// Half the bytes: every rank's part is rounded to bfloat16 once, added up in fp32, and the sum rounded once.
+  case bf16
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let name = try container.decode(String.self)
+    guard let format = WireFormat(rawValue: name) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "must be fp32 or bf16, not '\(name)'")
+    }
+    self = format
+  }
+
+  package var bytes: Int { self == .fp32 ? 4 : 2 }
+}
+
+/// Work that is under way while its caller does something else.
+public protocol Pending: Sendable {
+  /// Returns once it is done. Its buffer must be left alone until then.
+  func wait() throws
+}
+
+/// What is done already.
+struct Completed: Pending {
+  func wait() {}
+}
+
+/// What sums and gathers of buffers that were started have cost this rank.
+public struct AveragingCost: Sendable, Equatable {
+  /// Time in which at least one was on its way.
+  public var seconds = 0.0
+  public var bytesSent = 0
+
+  public init(seconds: Double = 0, bytesSent: Int = 0) {
+    self.seconds = seconds
+    self.bytesSent = bytesSent
+  }
+}
+
+/// A buffer cut into one slice for each rank: the rank adds its slice up, for all.
+public struct Slices: Sendable, Equatable {
+  public let count: Int
+  public let ranks: Int
+
+  public init(count: Int, ranks: Int) {
+    self.count = count
+    self.ranks = ranks
+  }
+
+  /// Elements of a rank's slice. Slices are of equal length to one element, in the order of ranks.
+  public subscript(rank: Int) -> Range<Int> { count * rank / ranks..<count * (rank + 1) / ranks }
+}
+
+/// Float kernels on raw memory.
+enum Wire {
+  static func narrow(_ floats: UnsafePointer<Float>, _ halves: UnsafeMutablePointer<UInt16>, _ count: Int) {
+    eagle_f32_to_bf16(floats, halves, Int64(count))
+  }
+
+  static func widen(_ halves: UnsafePointer<UInt16>, _ floats: UnsafeMutablePointer<Float>, _ count: Int) {
+    eagle_bf16_to_f32(halves, floats, Int64(count))
+  }
+
+  static func add(_ floats: UnsafePointer<Float>, to sum: UnsafeMutablePointer<Float>, _ count: Int) {
+    eagle_accumulate(floats, sum, Int64(count))
+  }
+
+  /// To bfloat16 and back.
+  static func round(_ floats: UnsafeMutableBufferPointer<Float>) {
+    guard let base = floats.baseAddress else { return }
+    let halves = UnsafeMutablePointer<UInt16>.allocate(capacity: floats.count)
+    defer { halves.deallocate() }
+    narrow(base, halves, floats.count)
+    widen(halves, base, floats.count)
+  }
+}

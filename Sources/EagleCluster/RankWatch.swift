@@ -1,0 +1,142 @@
+import CMPI
+import Foundation
+
+/// How long a rank may be silent or idle before the run is given up.
+public struct RankLimits: Sendable, Equatable {
+  /// Seconds without a heartbeat: the process is stopped or gone, or the network is cut.
+  public var silence: Double
+  /// Seconds without any progress while another rank waits.
+  public var stall: Double
+
+  public init(silence: Double = 60, stall: Double = 1800) {
+    self.silence = silence
+    self.stall = stall
+  }
+}
+
+/// Heartbeats: every rank sends them to rank 0, and rank 0 to all. For the MPI thread alone.
+final class RankWatch {
+  private struct Beat {
+    /// Grows with everything that the rank does.
+    var ticks: Int64 = 0
+    /// Whether the rank waits for others.
+    var isWaiting: Int64 = 0
+  }
+
+  /// What is known of another rank.
+  private final class Peer {
+    let rank: Int
+    var heard: Double
+    var moved: Double
+    var beat = Beat()
+    var receiving = eagle_mpi_request()
+    var sending: eagle_mpi_request?
+    // What is sent and received needs addresses that stay.
+    let incoming = UnsafeMutablePointer<Beat>.allocate(capacity: 1)
+    let outgoing = UnsafeMutablePointer<Beat>.allocate(capacity: 1)
+
+    init(rank: Int, now: Double) {
+      self.rank = rank
+      (heard, moved) = (now, now)
+      incoming.initialize(to: Beat())
+      outgoing.initialize(to: Beat())
+    }
+  }
+
+  private static let look = 0.05  // s between two looks at the mail
+  private static let tag: Int32 = 7
+
+  var limits: RankLimits
+  private let place: MPIThread.Place
+  private let names: [String]
+  private let peers: [Peer]
+  private var lastLook: Double
+  private var lastBeat = 0.0
+  private var own = (ticks: Int64(0), moved: 0.0)
+
+  init(_ place: MPIThread.Place, names: [String], limits: RankLimits) {
+    self.place = place
+    self.names = names
+    self.limits = limits
+    let now = Self.now
+    lastLook = now
+    own.moved = now
+    peers = (place.rank == 0 ? Array(1..<place.size) : [0]).map { Peer(rank: $0, now: now) }
+    for peer in peers { receive(peer) }
+  }
+
+  private static var now: Double { Double(DispatchTime.now().uptimeNanoseconds) * 1e-9 }
+
+  private static let bytes = Int32(MemoryLayout<Beat>.size)
+
+  private func receive(_ peer: Peer) {
+    _ = eagle_mpi_receive(
+      peer.incoming, Self.bytes, Int32(peer.rank), Self.tag, place.control, &peer.receiving)
+  }
+
+  /// Sends and reads what is due; says whom to give the run up for, and why.
+  func look(ticks: Int64, isWaiting: Bool) -> String? {
+    let now = Self.now
+    guard now - lastLook >= Self.look else { return nil }
+    // Whoever was stopped himself has no right to complain of the others' silence.
+    if now - lastLook > limits.silence / 4 {
+      own.moved = now
+      for peer in peers { (peer.heard, peer.moved) = (now, now) }
+    }
+    lastLook = now
+    if ticks != own.ticks || isWaiting { own = (ticks, now) }
+    for peer in peers { read(peer, now) }
+    if now - lastBeat >= min(2, limits.silence / 8) {
+      lastBeat = now
+      for peer in peers { send(Beat(ticks: ticks, isWaiting: isWaiting ? 1 : 0), to: peer) }
+    }
+    return complaint(now)
+  }
+
+  private func read(_ peer: Peer, _ now: Double) {
+    while (try? testMPI(&peer.receiving, "MPI_Test")) == true {
+      let beat = peer.incoming.pointee
+      peer.heard = now
+      if beat.ticks != peer.beat.ticks || beat.isWaiting != 0 { peer.moved = now }
+      peer.beat = beat
+      receive(peer)
+    }
+  }
+
+  private func send(_ beat: Beat, to peer: Peer) {
+    if var request = peer.sending {
+      // A rank that reads nothing gets no second letter on top of the first.
+      guard (try? testMPI(&request, "MPI_Test")) == true else {
+        peer.sending = request
+        return
+      }
+    }
+    peer.outgoing.pointee = beat
+    var request = eagle_mpi_request()
+    let status = eagle_mpi_send(
+      peer.outgoing, Self.bytes, Int32(peer.rank), Self.tag, place.control, &request)
+    peer.sending = status == 0 ? request : nil
+  }
+
+  private func complaint(_ now: Double) -> String? {
+    if let silent = peers.first(where: { now - $0.heard > limits.silence }) {
+      return "\(names[silent.rank]) has not been heard from for \(Int(limits.silence)) s: its process is stopped or "
+        + "gone, or the network is cut; all ranks end now, and the same command goes on from the last checkpoint"
+    }
+    // Only rank 0 hears of all; a stalled rank matters because the others wait for it.
+    guard place.rank == 0 else { return nil }
+    let stalled = now - own.moved > limits.stall ? 0 : peers.first { now - $0.moved > limits.stall }?.rank
+    return stalled.map {
+      "\(names[$0]) has made no progress for \(Int(limits.stall)) s; all ranks end now: look at that host's disks and "
+        + "memory"
+    }
+  }
+
+  /// Ends the mail, after which no rank sends any more.
+  func stop() {
+    for peer in peers {
+      eagle_mpi_cancel(&peer.receiving)
+      if var request = peer.sending { while (try? testMPI(&request, "MPI_Test")) == false { usleep(100) } }
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import Foundation
+
+/// The wish that a run ends soon with everything written, from outside: a signal, or a test.
+public final class StopRequest: @unchecked Sendable {
+  private let lock = NSLock()
+  private var text: String?
+
+  public init() {}
+
+  /// - Parameter reason: what asked for it, for example SIGTERM
+  public func make(_ reason: String) { lock.withLock { text = text ?? reason } }
+
+  public var isMade: Bool { lock.withLock { text != nil } }
+
+  public func throwIfMade(during stage: String) throws {
+    if let reason = lock.withLock({ text }) { throw StoppedRun(stage: stage, reason: reason) }
+  }
+}
+
+/// A run that was asked to stop and has stopped with everything written.
+public struct StoppedRun: Error, Equatable, CustomStringConvertible {
+  public let stage: String
+  public let reason: String
+
+  public init(stage: String, reason: String) {
+    self.stage = stage
+    self.reason = reason
+  }
+
+  public var description: String { "stopped during \(stage) by \(reason); the same command goes on from here" }
+}

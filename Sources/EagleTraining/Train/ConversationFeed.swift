@@ -1,0 +1,115 @@
+import EagleCluster
+import EagleStorage
+import EagleTensor
+import Foundation
+
+/// Captured conversations for the ranks of a run, from wherever they are: a rank reads what its node holds, and what only
+/// another node holds comes over the network before the step that needs it.
+final class ConversationFeed {
+  private let store: CaptureStore
+  private let cluster: any Communicator
+  /// For each shard the ranks that can read it; nil when every rank can read every shard.
+  private let holders: [[Int]]?
+  /// What came from other nodes for the batch at hand.
+  private var fetched: [Int: CapturedConversation] = [:]
+
+  /// Collective.
+  init(_ store: CaptureStore, cluster: any Communicator) throws {
+    self.store = store
+    self.cluster = cluster
+    let all = try cluster.gather(Data(store.holds.map { $0 ? 1 : 0 }))
+    let holders = store.holds.indices.map { shard in all.indices.filter { all[$0][all[$0].startIndex + shard] == 1 } }
+    if let lost = holders.firstIndex(where: \.isEmpty) {
+      throw TrainingError(
+        path: "\(store.folder)/\(store.manifest.shards[lost].file)", problem: "no node has this shard",
+        advice: "run the capture again; it writes what is missing")
+    }
+    self.holders = holders.allSatisfy { $0.count == cluster.size } ? nil : holders
+  }
+
+  var lengths: [Int] { store.lengths }
+
+  /// Gets what this rank needs and its node does not hold. Collective.
+  ///
+  /// - Parameter shares: conversations that each rank needs
+  func fetch(_ shares: [[Int]]) throws {
+    guard let holders else { return }
+    fetched = [:]
+    // All ranks find the same sender for the same conversation; those that hold it take turns.
+    func sender(_ conversation: Int, to rank: Int) -> Int? {
+      let ranks = holders[store.shard(of: conversation)]
+      return ranks.contains(rank) ? nil : ranks[conversation % ranks.count]
+    }
+    let letters = try shares.enumerated().map { rank, share in
+      try share.filter { sender($0, to: rank) == cluster.rank }.reduce(into: Data()) {
+        $0 += try store.read(conversation: $1).encoded
+      }
+    }
+    for (from, letter) in try cluster.exchange(letters).enumerated() where from != cluster.rank {
+      var rest = letter[...]
+      for conversation in shares[cluster.rank] where sender(conversation, to: cluster.rank) == from {
+        fetched[conversation] = try CapturedConversation(decoding: &rest)
+      }
+    }
+  }
+
+  /// A conversation that this rank holds or has fetched.
+  func read(_ conversation: Int) throws -> CapturedConversation {
+    try fetched[conversation] ?? store.read(conversation: conversation)
+  }
+}
+
+extension CapturedConversation {
+  /// For the way between ranks of one run: lengths, then the arrays one after the other.
+  var encoded: Data {
+    var data = Data()
+    let header = [ids.count, lastHidden.columns, teacherArgmax == nil ? 0 : 1, teacherLogSum == nil ? 0 : 1]
+    for number in header { withUnsafeBytes(of: Int64(number)) { data.append(contentsOf: $0) } }
+    ids.withUnsafeBytes { data.append(contentsOf: $0) }
+    data.append(contentsOf: lossMask)
+    for states in [auxHidden, lastHidden] { data.append(contentsOf: UnsafeRawBufferPointer(states.rawBytes)) }
+    teacherArgmax?.withUnsafeBytes { data.append(contentsOf: $0) }
+    teacherLogSum?.withUnsafeBytes { data.append(contentsOf: $0) }
+    return data
+  }
+
+  /// Takes one conversation from the start of `data`.
+  ///
+  /// - Throws: when the data is shorter than it says
+  init(decoding data: inout Data.SubSequence) throws {
+    let header = try Self.take(4, Int64.self, &data).map(Int.init)
+    let (rows, width) = (header[0], header[1])
+    let ids = try Self.take(rows, Int32.self, &data)
+    let mask = try Self.take(rows, UInt8.self, &data)
+    let aux = try Self.states([rows, 3 * width], &data)
+    let last = try Self.states([rows, width], &data)
+    self.init(
+      ids: ids, lossMask: mask, auxHidden: aux, lastHidden: last,
+      teacherArgmax: try header[2] == 1 ? Self.take(rows, Int32.self, &data) : nil,
+      teacherLogSum: try header[3] == 1 ? Self.take(rows, Float.self, &data) : nil)
+  }
+
+  private static func states(_ shape: [Int], _ data: inout Data.SubSequence) throws -> Tensor {
+    let tensor = Tensor(shape, dtype: .bfloat16)
+    tensor.rawBytes.copyBytes(from: try bytes(tensor.byteCount, &data))
+    return tensor
+  }
+
+  private static func take<Element: BitwiseCopyable>(
+    _ count: Int, _: Element.Type, _ data: inout Data.SubSequence
+  ) throws -> [Element] {
+    let bytes = try bytes(count * MemoryLayout<Element>.stride, &data)
+    return [Element](unsafeUninitializedCapacity: count) { buffer, filled in
+      UnsafeMutableRawBufferPointer(buffer).copyBytes(from: bytes)
+      filled = count
+    }
+  }
+
+  private static func bytes(_ count: Int, _ data: inout Data.SubSequence) throws -> Data.SubSequence {
+    guard count >= 0, data.count >= count else {
+      throw ClusterError.wrongResult(call: "exchange of captured conversations")
+    }
+    defer { data = data.dropFirst(count) }
+    return data.prefix(count)
+  }
+}

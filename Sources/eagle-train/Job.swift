@@ -1,0 +1,29 @@
+import ArgumentParser
+import EagleCluster
+import EagleTensor
+import EagleTraining
+import Foundation
+
+/// What all ranks of one start of the program do together.
+enum Job {
+  /// Joins the other ranks and runs `body`. When one rank fails, it says so and ends all of them; when the run has stopped
+  /// because it was asked to, all end with what is finished, and status 130.
+  static func run(_ body: (any Communicator) throws -> Void) throws {
+    let cluster = try Cluster.connect()
+    do {
+      Parallel.threadCount = try Cluster.defaultThreads(for: cluster)
+      try body(cluster)
+      try cluster.finish()
+    } catch let stopped as StoppedRun {
+      if cluster.isRoot { say("\(stopped)") }
+      try? cluster.finish()
+      throw ExitCode(StopSignals.status)
+    } catch {
+      say("Error: \(cluster.size > 1 ? "rank \(cluster.rank): " : "")\(error)")
+      cluster.abort(code: 1)
+      throw ExitCode.failure
+    }
+  }
+
+  private static func say(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
+}
