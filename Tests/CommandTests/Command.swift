@@ -34,9 +34,13 @@ enum Command {
 
   /// `count` ranks of eagle-train under mpirun.
   static func runRanks(_ count: Int, _ arguments: [String], in folder: String) throws -> Outcome {
+    try startRanks(count, arguments, in: folder).finish()
+  }
+
+  static func startRanks(_ count: Int, _ arguments: [String], in folder: String) throws -> Running {
     var flags = ["mpirun", "-np", "\(count)", "--oversubscribe", "--bind-to", "none"]
     if getuid() == 0 { flags.append("--allow-run-as-root") }
-    return try run("/usr/bin/env", flags + ["\(binaries)/eagle-train"] + arguments, in: folder)
+    return try start("/usr/bin/env", flags + ["\(binaries)/eagle-train"] + arguments, in: folder)
   }
 }
 
@@ -86,6 +90,38 @@ final class Running {
   private func file(_ name: String) throws -> FileHandle {
     _ = FileManager.default.createFile(atPath: "\(scratch)/\(name)", contents: nil)
     return try FileHandle(forWritingTo: URL(fileURLWithPath: "\(scratch)/\(name)"))
+  }
+
+  /// Whether it has ended within this time.
+  func wait(seconds: Double) -> Bool {
+    let end = Date().addingTimeInterval(seconds)
+    while process.isRunning {
+      if Date() >= end { return false }
+      usleep(1000)
+    }
+    return true
+  }
+
+  /// Processes of the ranks that this mpirun has started here.
+  var ranks: [Int32] {
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return entries.compactMap { Int32($0) }.filter { candidate in
+      let status = FileManager.default.contents(atPath: "/proc/\(candidate)/stat").map { String(decoding: $0, as: UTF8.self) }
+      let fields = status?.split(separator: ")").last?.split(separator: " ") ?? []
+      return fields.count > 1 && Int32(fields[1]) == process.processIdentifier
+    }
+  }
+
+  /// The process itself, or one of its ranks once they have started.
+  func victim(ranks count: Int, random: inout some RandomNumberGenerator) -> Int32 {
+    (count > 1 ? ranks.randomElement(using: &random) : nil) ?? process.processIdentifier
+  }
+
+  /// A variable of a process's environment.
+  static func variable(_ name: String, of process: Int32) -> String? {
+    let text = FileManager.default.contents(atPath: "/proc/\(process)/environ")
+    let entries = text?.split(separator: 0).map { String(decoding: $0, as: UTF8.self) } ?? []
+    return entries.first { $0.hasPrefix("\(name)=") }.map { String($0.dropFirst(name.count + 1)) }
   }
 
   /// What it has written so far.

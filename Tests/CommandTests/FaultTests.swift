@@ -1,0 +1,297 @@
+import EagleStorage
+import EagleTensor
+import Foundation
+import Testing
+
+/// What a run must survive: kills, signals, dead and silent ranks, damaged files, full disks, a second program.
+///
+/// `EAGLE_FAULT_KILLS` is the number of random kills; `make test-faults` asks for hundreds.
+@Suite(.serialized) struct FaultTests {
+  private static let kills = ProcessInfo.processInfo.environment["EAGLE_FAULT_KILLS"].flatMap { Int($0) } ?? 6
+  private static let settings = [
+    "--set", "train.epochs=12", "--set", "train.checkpoint_every=4", "--set", "evaluate.limit=1",
+    "--set", "capture.shard_tokens=300",
+  ]
+
+  /// What an undisturbed run ends with, and the seconds that it takes.
+  private struct Reference {
+    let weights: Data
+    let head: Data
+    let losses: [Double]
+    let seconds: Double
+  }
+
+  private func arguments(_ output: String = "out", _ more: [String] = []) -> [String] {
+    ["run", "recipe.yaml", "--set", "output=\(output)"] + Self.settings + more
+  }
+
+  private func start(_ world: TinyWorld, ranks: Int = 1, _ more: [String] = []) throws -> Running {
+    ranks == 1
+      ? try Command.start("eagle-train", arguments("out", more), in: world.path)
+      : try Command.startRanks(ranks, arguments("out", more), in: world.path)
+  }
+
+  private func reference(_ world: TinyWorld) throws -> Reference {
+    let begin = Date()
+    let whole = try Command.run("eagle-train", arguments("whole"), in: world.path)
+    try #require(whole.status == 0, "\(whole.errors)")
+    let seconds = Date().timeIntervalSince(begin)
+    return try results(world, "whole", seconds: seconds)
+  }
+
+  private func results(_ world: TinyWorld, _ output: String, seconds: Double = 0) throws -> Reference {
+    struct Line: Decodable { let loss: Double }
+    let name = try #require(try CheckpointFolder.names(in: world(output)).last)
+    let lines = try world.read("\(output)/metrics.jsonl").split(separator: UInt8(ascii: "\n"))
+    return Reference(
+      weights: try world.read("\(output)/\(name)/state.safetensors"),
+      head: try world.read("\(output)/export/model.safetensors"),
+      losses: try lines.map { try JSONDecoder().decode(Line.self, from: Data($0)).loss }, seconds: seconds)
+  }
+
+  /// The run in `out` is done and is what an undisturbed one is: bit by bit alone, to rounding with several ranks.
+  private func expectEqual(_ world: TinyWorld, _ expected: Reference, ranks: Int, _ comment: Comment) throws {
+    let found = try results(world, "out")
+    if ranks == 1 {
+      #expect(found.weights == expected.weights && found.head == expected.head, comment)
+    }
+    #expect(found.losses.count == expected.losses.count, comment)
+    for (a, b) in zip(found.losses, expected.losses) { #expect(abs(a - b) < (ranks == 1 ? 1e-12 : 1e-4), comment) }
+    let left = try FileManager.default.subpathsOfDirectory(atPath: world("out")).filter { $0.contains(".tmp-") }
+    #expect(left.isEmpty, comment)
+  }
+
+  /// SIGKILL at random instants, again and again, until the run gets through; then a new run.
+  @Test(arguments: [1, 2]) func randomKillsChangeNothing(ranks: Int) throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    var random = RandomSource(seed: UInt64(ranks), purpose: "kills")
+    var (done, runs) = (0, 0)
+    while done < Self.kills || runs == 0 {
+      let running = try start(world, ranks: ranks)
+      // A run of ranks takes longer to start.
+      let instant = Double(random.uniform()) * (expected.seconds + (ranks > 1 ? 1 : 0))
+      if running.wait(seconds: instant) {
+        let outcome = try running.finish()
+        try #require(outcome.status == 0, "after \(done) kills: \(outcome.errors)")
+        try expectEqual(world, expected, ranks: ranks, "run \(runs) after \(done) kills in all")
+        try FileManager.default.removeItem(atPath: world("out"))
+        runs += 1
+      } else if done < Self.kills {
+        kill(running.victim(ranks: ranks, random: &random), SIGKILL)
+        // mpirun notices and ends the other ranks.
+        #expect(running.wait(seconds: 60), "the other ranks go on without the dead one")
+        #expect(try running.finish().status != 0)
+        done += 1
+      } else {
+        _ = running.wait(seconds: 600)
+        let outcome = try running.finish()
+        try #require(outcome.status == 0, "after \(done) kills: \(outcome.errors)")
+        try expectEqual(world, expected, ranks: ranks, "the last run")
+        runs += 1
+      }
+    }
+    print("\(ranks) ranks: \(done) kills survived, \(runs) runs ended with the weights of an undisturbed one")
+  }
+
+  @Test func aKilledExportLeavesNothingOrAll() throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    let name = try #require(try CheckpointFolder.names(in: world("whole")).last)
+    var random = RandomSource(seed: 3, purpose: "export kills")
+    let command = ["export", "whole/\(name)", "--output", "head"]
+    for _ in 0..<max(4, Self.kills / 4) {
+      let running = try Command.start("eagle-train", command, in: world.path)
+      if !running.wait(seconds: Double(random.uniform()) * 0.08) { kill(running.process.processIdentifier, SIGKILL) }
+      _ = try running.finish()
+      if FileManager.default.fileExists(atPath: world("head")) {
+        #expect(try world.read("head/model.safetensors").count == expected.head.count)
+        #expect(FileManager.default.fileExists(atPath: world("head/config.json")))
+        try FileManager.default.removeItem(atPath: world("head"))
+      }
+    }
+    #expect(try Command.run("eagle-train", command, in: world.path).status == 0)
+  }
+
+  /// The first signal ends the run after the piece of work at hand, with status 130 and a checkpoint.
+  @Test(arguments: [SIGINT, SIGTERM, SIGUSR1]) func aSignalStopsTheRunInOrder(signal: Int32) throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    for share in [0.15, 0.4, 0.7] {
+      let running = try start(world)
+      if running.wait(seconds: expected.seconds * share) { continue }
+      kill(running.process.processIdentifier, signal)
+      let outcome = try running.finish()
+      #expect(outcome.status == 130 && outcome.errors.contains("stopped during"), "\(outcome.errors)")
+      let names = try CheckpointFolder.names(in: world("out"))
+      for name in names { _ = try CheckpointFolder.open(world("out/\(name)")) }
+    }
+    #expect(try start(world).finish().status == 0)
+    try expectEqual(world, expected, ranks: 1, "after signal \(signal)")
+  }
+
+  @Test func aSecondSignalEndsAtOnce() throws {
+    let world = try TinyWorld()
+    let running = try start(world)
+    while !FileManager.default.fileExists(atPath: world("out/prepared")), running.process.isRunning { usleep(1000) }
+    kill(running.process.processIdentifier, SIGTERM)
+    usleep(1000)
+    kill(running.process.processIdentifier, SIGTERM)
+    let outcome = try running.finish()
+    #expect(outcome.status == 130 && running.process.terminationReason == .exit)
+    #expect(try start(world).finish().status == 0)
+  }
+
+  /// mpirun passes SIGUSR1 on to every rank.
+  @Test func ranksStopTogether() throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    let running = try start(world, ranks: 2)
+    while try CheckpointFolder.names(in: world("out")).isEmpty, running.process.isRunning { usleep(2000) }
+    kill(running.process.processIdentifier, SIGUSR1)
+    let outcome = try running.finish()
+    #expect(outcome.status == 130 && outcome.errors.contains("stopped during"), "\(outcome.errors)")
+    #expect(try start(world, ranks: 2).finish().status == 0)
+    try expectEqual(world, expected, ranks: 2, "after SIGUSR1")
+  }
+
+  /// A rank that is stopped, as by a debugger or a swapped-out host, is named, and all end.
+  @Test(arguments: [0, 1]) func aSilentRankEndsTheRun(rank: Int) throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    let running = try start(world, ranks: 2, ["--set", "cluster.rank_timeout=3"])
+    while try CheckpointFolder.names(in: world("out")).isEmpty, running.process.isRunning { usleep(2000) }
+    let victim = try #require(running.ranks.first { Running.variable("OMPI_COMM_WORLD_RANK", of: $0) == "\(rank)" })
+    kill(victim, SIGSTOP)
+    #expect(running.wait(seconds: 60), "the run waits for a stopped rank")
+    kill(victim, SIGKILL)
+    let outcome = try running.finish()
+    #expect(outcome.status != 0 && outcome.errors.contains("rank \(rank) on "), "\(outcome.errors)")
+    #expect(outcome.errors.contains("has not been heard from for 3 s"), "\(outcome.errors)")
+    #expect(try start(world, ranks: 2).finish().status == 0)
+    try expectEqual(world, expected, ranks: 2, "after rank \(rank) was stopped")
+  }
+
+  @Test func aSecondProgramOnTheSameOutputIsRefused() throws {
+    let world = try TinyWorld()
+    let first = try start(world)
+    while !FileManager.default.fileExists(atPath: world("out/.lock")), first.process.isRunning { usleep(1000) }
+    let second = try start(world).finish()
+    #expect(second.status == 1 && second.errors.contains("out: process \(first.process.processIdentifier) on "))
+    #expect(second.errors.contains("choose another output"), "\(second.errors)")
+    #expect(try first.finish().status == 0)
+  }
+
+  /// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with the
+  /// file's name.
+  @Test func damagedFilesAreNeverBelieved() throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    let half = arguments("half", ["--set", "train.epochs=6"])
+    try #require(try Command.run("eagle-train", half, in: world.path).status == 0)
+    let newest = try #require(try CheckpointFolder.names(in: world("half")).last)
+    let inputs = ["recipe.yaml", "data.jsonl", "prompts.jsonl"]
+    let target = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map { "target/\($0)" }
+    let outputs = [
+      "prepared/manifest.json", "prepared/tokens.h5", "prepared/conversations.jsonl", "capture/manifest.json",
+      "capture/shard-00000.h5", "\(newest)/state.safetensors", "\(newest)/info.json", "\(newest)/manifest.json", "latest",
+      "best", "metrics.jsonl", "evaluation.json", "export/model.safetensors", "export/config.json", ".lock",
+    ].map { "out/\($0)" }
+    var random = RandomSource(seed: 5, purpose: "damage")
+    var table: [String] = []
+    for file in inputs + target + outputs {
+      for damage in Damage.allCases {
+        try? FileManager.default.removeItem(atPath: world("out"))
+        try FileManager.default.copyItem(atPath: world("half"), toPath: world("out"))
+        let original = try world.read(file)
+        guard let damaged = damage.apply(to: original, random: &random) else { continue }
+        try damaged.write(to: URL(fileURLWithPath: world(file)))
+        let running = try start(world)
+        let outcome = try running.finish()
+        try original.write(to: URL(fileURLWithPath: world(file)))
+        #expect(running.process.terminationReason == .exit, "\(file), \(damage): \(outcome.errors)")
+        if outcome.status == 0 {
+          let found = try results(world, "out")
+          #expect(found.weights == expected.weights, "\(file), \(damage): another result")
+        } else {
+          let name = URL(fileURLWithPath: file).lastPathComponent
+          let isNamed = outcome.errors.contains(name) || outcome.errors.contains("settings, data or target")
+          #expect(outcome.status == 1 && outcome.errors.contains("Error: ") && isNamed, "\(file): \(outcome.errors)")
+        }
+        table.append("\(file), \(damage.rawValue): \(outcome.status == 0 ? "same weights" : "refused")")
+      }
+    }
+    print(table.joined(separator: "\n"))
+  }
+
+  private enum Damage: String, CaseIterable {
+    case emptied, halved
+    case flipped = "a bit flipped"
+
+    /// nil when it would change nothing.
+    func apply(to data: Data, random: inout RandomSource) -> Data? {
+      guard !data.isEmpty else { return nil }
+      switch self {
+      case .emptied: return Data()
+      case .halved: return data.count > 1 ? Data(data.prefix(data.count / 2)) : nil
+      case .flipped:
+        var changed = data
+        changed[Int(random.next() % UInt64(data.count))] ^= UInt8(1 << (random.next() % 8))
+        return changed
+      }
+    }
+  }
+
+  /// Disks that are too small by more and more; what was written stays whole, and with room the run goes on.
+  @Test(.enabled(if: Mount.isPossible, "a small file system needs root")) func aFullDiskLosesNothing() throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    try FileManager.default.createDirectory(atPath: world("out"), withIntermediateDirectories: true)
+    let disk = try Mount(at: world("out"), kilobytes: 64)
+    var refused = 0
+    for kilobytes in [64, 300, 700, 1200, 2000, 3000] {
+      try disk.resize(kilobytes: kilobytes)
+      let running = try start(world)
+      let outcome = try running.finish()
+      #expect(running.process.terminationReason == .exit, "\(kilobytes) KB: \(outcome.errors)")
+      if outcome.status == 0 { continue }
+      refused += 1
+      #expect(outcome.errors.contains("No space left on device"), "\(kilobytes) KB: \(outcome.errors)")
+      for name in try CheckpointFolder.names(in: world("out")) {
+        #expect(throws: Never.self, "\(kilobytes) KB") { try CheckpointFolder.open(world("out/\(name)")) }
+      }
+    }
+    #expect(refused >= 2)
+    try disk.resize(kilobytes: 100_000)
+    let last = try start(world).finish()
+    #expect(last.status == 0, "\(last.errors)")
+    try expectEqual(world, expected, ranks: 1, "with room again")
+  }
+}
+
+/// A file system in memory, of a given size.
+private final class Mount {
+  static var isPossible: Bool {
+    guard getuid() == 0 else { return false }
+    let folder = NSTemporaryDirectory() + "/eagle-mount-" + UUID().uuidString
+    try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    return (try? Mount(at: folder, kilobytes: 64)) != nil
+  }
+
+  private let path: String
+
+  init(at path: String, kilobytes: Int) throws {
+    self.path = path
+    try Self.run("mount", ["-t", "tmpfs", "-o", "size=\(kilobytes)k", "tmpfs", path])
+  }
+
+  deinit { try? Self.run("umount", ["-l", path]) }
+
+  func resize(kilobytes: Int) throws { try Self.run("mount", ["-o", "remount,size=\(kilobytes)k", path]) }
+
+  private static func run(_ program: String, _ arguments: [String]) throws {
+    let outcome = try Command.run("/usr/bin/env", [program] + arguments)
+    try #require(outcome.status == 0, "\(outcome.errors)")
+  }
+}
