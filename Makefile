@@ -1,13 +1,13 @@
 # What a person does here. Every target works alone, from a fresh clone, and can be repeated.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test lint bench oracles clean
+.PHONY: help setup build quickstart test test-faults lint bench oracles clean
 
 # Tests use no @testable import; with it off, tests and commands share one build instead of rebuilding each other.
 SWIFT_TEST := swift test -c release --disable-testable-imports
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the C libraries (Debian, Ubuntu); does nothing when they are there
 	@scripts/setup
@@ -20,6 +20,9 @@ quickstart: ## Everything once: real model, capture, training on 2 MPI ranks, ex
 
 test: setup ## Run every test
 	$(SWIFT_TEST)
+
+test-faults: setup ## Kills, dead ranks, damaged files, full disks: the long form (make test has a short one)
+	EAGLE_FAULT_KILLS=$${EAGLE_FAULT_KILLS:-120} $(SWIFT_TEST) --filter FaultTests
 
 lint: ## Check the style of every Swift file
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests

@@ -106,7 +106,9 @@ final class Running {
   var ranks: [Int32] {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return entries.compactMap { Int32($0) }.filter { candidate in
-      let status = FileManager.default.contents(atPath: "/proc/\(candidate)/stat").map { String(decoding: $0, as: UTF8.self) }
+      let status = FileManager.default.contents(atPath: "/proc/\(candidate)/stat").map {
+        String(decoding: $0, as: UTF8.self)
+      }
       let fields = status?.split(separator: ")").last?.split(separator: " ") ?? []
       return fields.count > 1 && Int32(fields[1]) == process.processIdentifier
     }
