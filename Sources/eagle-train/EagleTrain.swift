@@ -8,7 +8,7 @@ struct EagleTrain: ParsableCommand {
     abstract: "Train EAGLE-3 draft heads on CPUs: alone, or over MPI with mpirun or srun.",
     subcommands: [
       Import.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self, Run.self, Inspect.self,
-      Bench.self,
+      Bench.self, Plan.self,
     ])
 
   static func main() {

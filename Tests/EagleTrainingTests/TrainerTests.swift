@@ -59,7 +59,7 @@ private final class SmallRun: Sendable {
   /// - Parameter change: of the settings
   func trainer(
     _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
-    gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(), change: (inout TrainConfig) -> Void = { _ in }
+    masksOf whole: CaptureStore? = nil, gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(), change: (inout TrainConfig) -> Void = { _ in }
   ) throws -> Trainer {
     var config = TrainConfig()
     (config.epochs, config.tttLength, config.tokensPerBatch) = (epochs, 3, 80)
@@ -71,7 +71,8 @@ private final class SmallRun: Sendable {
       shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     let job = Trainer.Job(
-      config: config, gradients: gradients, store: store ?? self.store, trained: Array(0..<21), heldOut: [21, 22, 23],
+      config: config, gradients: gradients, store: store ?? self.store,
+      mask: whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }, trained: Array(0..<21), heldOut: [21, 22, 23],
       target: target, output: "\(path)/\(output)", fingerprint: "same", name: { "conversation \($0)" })
     try? FileManager.default.createDirectory(atPath: job.output, withIntermediateDirectories: true)
     return try Trainer(job, start: start, cluster: cluster, progress: SilentProgress(), stop: stop)
@@ -175,6 +176,43 @@ private final class SmallRun: Sendable {
     #expect(difference(sharded[0]) < 2e-4)
     let narrow = try weights(isSharded: false, .bf16)
     #expect(narrow[0] == narrow[2] && difference(narrow[0]) > 0)
+  }
+
+  /// Each rank is a node with a disk of its own that holds one of the shards, or both.
+  @Test(arguments: [[[0], [1]], [[0, 1], [1], [0]]]) func nodesWithoutASharedDiskTrainAlike(disks: [[Int]]) throws {
+    let alone = try run.trainer("disk-alone")
+    for epoch in 0..<2 { try alone.train(epoch: epoch) }
+    let heldOut = try #require(try alone.heldOutMetrics())
+    let (run, output) = (run, "disks-\(disks.count)")
+    let losses = try LoopbackCommunicator.run(size: disks.count, ranksPerNode: 1) { cluster -> Double in
+      let folder = "\(run.path)/\(output)-disk-\(cluster.rank)"
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      for name in ["manifest.json"] + disks[cluster.rank].map(CaptureManifest.shardName) {
+        try FileManager.default.copyItem(atPath: "\(run.path)/store/\(name)", toPath: "\(folder)/\(name)")
+      }
+      let store = try CaptureStore(folder: folder, lengths: run.store.lengths)
+      let trainer = try run.trainer(output, cluster: cluster, store: store, masksOf: run.store)
+      for epoch in 0..<2 { try trainer.train(epoch: epoch) }
+      return try trainer.heldOutMetrics()?.loss ?? 0
+    }
+    for (a, b) in zip(try run.metrics("disk-alone"), try run.metrics(output)) { #expect(abs(a.loss - b.loss) < 1e-5) }
+    #expect(losses.allSatisfy { abs($0 - heldOut.loss) < 1e-4 })
+  }
+
+  @Test func aShardThatNoNodeHasIsNamed() throws {
+    let run = run
+    let error = #expect(throws: TrainingError.self) {
+      _ = try LoopbackCommunicator.run(size: 2, ranksPerNode: 1) { cluster in
+        let folder = "\(run.path)/lost-disk-\(cluster.rank)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        for name in ["manifest.json", "shard-00000.h5"] {
+          try FileManager.default.copyItem(atPath: "\(run.path)/store/\(name)", toPath: "\(folder)/\(name)")
+        }
+        let store = try CaptureStore(folder: folder, lengths: run.store.lengths)
+        return try run.trainer("lost", cluster: cluster, store: store).step
+      }
+    }
+    #expect(error?.description.contains("shard-00001.h5: no node has this shard") == true, "\(error as Any)")
   }
 
   @Test func moreEpochsGoOnFromTheLastCheckpoint() throws {

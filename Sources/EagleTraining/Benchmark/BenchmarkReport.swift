@@ -23,6 +23,9 @@ public struct BenchmarkReport: Codable, Sendable {
   public var peakRatio: Double
   /// Of the median repeat; what is left to `seconds` belongs to no phase.
   public var phases: [String: Double]
+  /// Trained parameters of the head, and those of its LM head among them; nil for capture.
+  public var parameters: Int?
+  public var headParameters: Int?
   /// Of the median repeat; nil when one rank works alone.
   public var communication: StepCommunication?
   /// Largest resident memory of the process so far, in bytes, mapped files included.
@@ -34,7 +37,12 @@ public struct BenchmarkReport: Codable, Sendable {
     case peakGflops = "peak_gflops"
     case peakRatio = "peak_ratio"
     case peakRSS = "peak_rss"
+    case parameters
+    case headParameters = "head_parameters"
   }
+
+  /// Bytes of a capture store for each token: four states in bfloat16, the id, the mask, and two facts of the teacher.
+  public var storedBytesPerToken: Int { 4 * shape.hiddenSize * 2 + 4 + 1 + 8 }
 
   /// Lines for people.
   public func lines() -> [String] {

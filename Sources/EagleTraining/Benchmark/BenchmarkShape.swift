@@ -22,6 +22,9 @@ public enum BenchmarkShape: String, CaseIterable, Sendable, Codable {
     }
   }
 
+  /// H.
+  public var hiddenSize: Int { target().hiddenSize }
+
   /// V.
   public var vocabularySize: Int { target().vocabularySize }
 

@@ -41,9 +41,12 @@ public enum TrainBenchmark {
         communication: trainer.newestMetrics?.communication)
     }
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
-    return BenchmarkReport(
+    var report = BenchmarkReport(
       "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
       path: Matmul.describe(options.products), repeats: Array(repeats.dropFirst()), ranks: cluster.size)
+    report.parameters = trainer.optimizer.weights.count
+    report.headParameters = shape.draftVocabularySize * shape.hiddenSize
+    return report
   }
 
   private static func config(_ options: BenchmarkOptions, isSharded: Bool) -> TrainConfig {

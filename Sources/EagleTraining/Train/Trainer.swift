@@ -234,7 +234,7 @@ public final class Trainer {
 
   private func question(_ conversations: [Int]) throws -> Objective.Question {
     objective.question(
-      try clock.measure(.reading) { try conversations.map { try job.store.read(conversation: $0) } })
+      try clock.measure(.reading) { try conversations.map { try feed.read($0) } })
   }
 
   /// Every rank has stepped its own weights; now all get all. The next step's answers are computed meanwhile.
