@@ -4,6 +4,11 @@ import PackageDescription
 // The rooms of the project, from the bottom up. A target imports only targets above it in this list;
 // Tests/ArchitectureTests reads the import lines and fails when one goes the other way.
 
+/// The MPI library to build against, by its pkg-config name: Open MPI, or with `EAGLE_MPI=mpich` MPICH.
+let mpi =
+  Context.environment["EAGLE_MPI"] == "mpich"
+  ? (name: "mpich", package: "libmpich-dev") : (name: "ompi-c", package: "libopenmpi-dev")
+
 /// The C loops are optimised in every build configuration: a debug decoder would be ten times slower.
 let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast"])]
 
@@ -31,7 +36,7 @@ let package = Package(
     // C libraries, one module each.
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-openmp-dev"])]),
     .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
-    .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .systemLibrary(name: "CMPI", pkgConfig: mpi.name, providers: [.apt([mpi.package])]),
     .systemLibrary(name: "CHDF5", pkgConfig: "hdf5", providers: [.apt(["libhdf5-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .target(

@@ -7,6 +7,7 @@
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct { MPI_Comm handle; } eagle_mpi_comm;

@@ -82,7 +82,8 @@ struct Plan: ParsableCommand {
 
   private func read<Report: Decodable>(_ path: String, from command: String) throws -> Report {
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw TrainingError(path: path, problem: "cannot be read", advice: "write it with `eagle-train \(command) --json`")
+      throw TrainingError(
+        path: path, problem: "cannot be read", advice: "write it with `eagle-train \(command) --json`")
     }
     guard let report = try? JSONDecoder().decode(Report.self, from: data) else {
       throw TrainingError(

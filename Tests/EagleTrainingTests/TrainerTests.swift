@@ -59,7 +59,8 @@ private final class SmallRun: Sendable {
   /// - Parameter change: of the settings
   func trainer(
     _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
-    masksOf whole: CaptureStore? = nil, gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(), change: (inout TrainConfig) -> Void = { _ in }
+    masksOf whole: CaptureStore? = nil, gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(),
+    change: (inout TrainConfig) -> Void = { _ in }
   ) throws -> Trainer {
     var config = TrainConfig()
     (config.epochs, config.tttLength, config.tokensPerBatch) = (epochs, 3, 80)
@@ -72,7 +73,8 @@ private final class SmallRun: Sendable {
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     let job = Trainer.Job(
       config: config, gradients: gradients, store: store ?? self.store,
-      mask: whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }, trained: Array(0..<21), heldOut: [21, 22, 23],
+      mask: whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }, trained: Array(0..<21),
+      heldOut: [21, 22, 23],
       target: target, output: "\(path)/\(output)", fingerprint: "same", name: { "conversation \($0)" })
     try? FileManager.default.createDirectory(atPath: job.output, withIntermediateDirectories: true)
     return try Trainer(job, start: start, cluster: cluster, progress: SilentProgress(), stop: stop)

@@ -224,7 +224,9 @@ private struct Meter {
     return String(format: "%.0f tokens/s a rank", Double(computed) / start.duration(to: clock.now).inSeconds)
   }
 
-  private func note() { progress.advance("capture", done: done, total: total, unit: "tokens", note: rate) }
+  private func note() {
+    progress.advance("capture", done: done, total: total, unit: "tokens", note: computed > 0 ? rate : "")
+  }
 }
 
 extension CaptureConfig {
