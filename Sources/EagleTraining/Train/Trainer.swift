@@ -364,6 +364,7 @@ public final class Trainer {
 
   /// Copies what a checkpoint holds and starts to write it. Collective.
   private func checkpoint(of step: Int) throws {
+    let before = clock.seconds[.checkpoint] ?? 0
     let moments = try clock.measure(.checkpoint) { try allMoments() }
     guard cluster.isRoot else { return }
     try clock.measure(.checkpoint) {
@@ -374,6 +375,17 @@ public final class Trainer {
         draftVocabulary: optimizer.draft.vocabulary.targetIDs)
       try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
     }
+    note(checkpoint: step, seconds: (clock.seconds[.checkpoint] ?? 0) - before)
+  }
+
+  /// What the copy, and a wait for the checkpoint before, have cost.
+  private func note(checkpoint step: Int, seconds: Double) {
+    guard let newestMetrics else { return }
+    let stepSeconds = Double(newestMetrics.tokens) / newestMetrics.tokensPerSecond
+    progress.say(
+      String(
+        format: "checkpoint of step %d: training waited %.3f s, %.1f %% of the time of %d steps", step, seconds,
+        100 * seconds / (stepSeconds * Double(job.config.checkpointEvery)), job.config.checkpointEvery))
   }
 
   /// Both moments of all weights, on rank 0 and, where each rank has its own only, on all.
