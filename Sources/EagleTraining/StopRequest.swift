@@ -1,3 +1,4 @@
+import EagleCluster
 import Foundation
 
 /// The wish that a run ends soon with everything written, from outside: a signal, or a test.
@@ -14,6 +15,15 @@ public final class StopRequest: @unchecked Sendable {
 
   public func throwIfMade(during stage: String) throws {
     if let reason = lock.withLock({ text }) { throw StoppedRun(stage: stage, reason: reason) }
+  }
+}
+
+extension StopRequest {
+  /// Ends the stage on every rank when one of them was asked to stop. Collective.
+  public func throwIfAnyRankStops(_ cluster: any Communicator, during stage: String) throws {
+    guard try cluster.anyTrue(isMade) else { return }
+    make("another rank")
+    try throwIfMade(during: stage)
   }
 }
 

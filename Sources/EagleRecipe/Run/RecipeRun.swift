@@ -68,10 +68,7 @@ public final class RecipeRun {
         _ = try preparation.run(folder: folder.prepared)
       } catch is StoppedRun {}  // for all ranks to hear of, below
     }
-    if try cluster.anyTrue(stop.isMade) {
-      stop.make("another rank")
-      try stop.throwIfMade(during: "prepare")
-    }
+    try stop.throwIfAnyRankStops(cluster, during: "prepare")
     if recipe.capture.store == .node { try shareWithNodes(folder.prepared) }
     try requireSight(of: folder.prepared)
     let data = try PreparedData(folder: folder.prepared)

@@ -64,9 +64,7 @@ public enum RanksBenchmark {
     let seconds = try median(cluster, repeats) {
       let buckets = GradientBuckets.cut(0..<elements)
       let pending = try buckets.map {
-        try cluster.startSum(
-          UnsafeMutableBufferPointer(start: buffer.floats + $0.lowerBound, count: $0.count), wire: wire,
-          ownSliceOnly: false)
+        try cluster.startSum(GradientBuckets.buffer(buffer, $0), wire: wire, ownSliceOnly: false)
       }
       for sum in pending { try sum.wait() }
     }

@@ -63,10 +63,7 @@ public struct CapturePass {
       let index = missing[ticket]
       try write(shards[index], to: "\(folder)/\(CaptureManifest.shardName(index))", &meter)
     }
-    if try cluster.anyTrue(stop.isMade) {
-      stop.make("another rank")
-      try stop.throwIfMade(during: "capture")
-    }
+    try stop.throwIfAnyRankStops(cluster, during: "capture")
     if sharing == .shared ? cluster.isRoot : cluster.isFirstOfNode { try writeManifest(shards, folder) }
     try cluster.barrier()
     let store = try CaptureStore(folder: folder, lengths: sharing == .node ? data.tokens.lengths : nil)

@@ -59,10 +59,7 @@ public final class Evaluator {
       progress.advance(
         "evaluate", done: ticket + 1, total: work.count, unit: "prompts", note: benchmarks[benchmark].name)
     }
-    if try cluster.anyTrue(stop.isMade) {
-      stop.make("another rank")
-      try stop.throwIfMade(during: "evaluate")
-    }
+    try stop.throwIfAnyRankStops(cluster, during: "evaluate")
     var results: [String: [BenchmarkResult]] = [:]
     for (benchmark, counts) in zip(benchmarks, counts) {
       results[benchmark.name] = try zip(plans, counts).map { BenchmarkResult(try added($1), plan: $0) }

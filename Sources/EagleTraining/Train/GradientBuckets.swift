@@ -106,7 +106,7 @@ final class GradientBuckets {
     for gather in pending { try gather.wait() }
   }
 
-  private static func buffer(_ flat: Tensor, _ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
+  static func buffer(_ flat: Tensor, _ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: flat.floats + range.lowerBound, count: range.count)
   }
 }
