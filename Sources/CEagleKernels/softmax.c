@@ -52,6 +52,51 @@ float eagle_softmax_row(float *x, int64_t n) {
   return maximum + logf(sum);
 }
 
+// With d = softmax(z), p = full_scale * q the target's own probabilities and m_i = [d_i < p_i]:
+//   acceptance a = sum_i min(p_i, d_i);  da/dz_j = d_j (m_j - s),  s = sum_i m_i d_i
+typedef struct {
+  float acceptance, below;
+} acceptance_sums;
+
+EAGLE_DISPATCHED
+static acceptance_sums acceptance_row(const float *restrict e, const float *restrict q, int64_t n, float draft_scale,
+                                      float full_scale) {
+  EAGLE_REASSOCIATE
+  float acceptance = 0, below = 0;
+  for (int64_t i = 0; i < n; i++) {
+    float draft = e[i] * draft_scale, full = q[i] * full_scale;
+    acceptance += draft < full ? draft : full;
+    below += draft < full ? draft : 0;
+  }
+  return (acceptance_sums){acceptance, below};
+}
+
+EAGLE_DISPATCHED
+static void mixed_gradient_row(float *restrict z, const float *restrict q, int64_t n, float draft_scale,
+                               float full_scale, float below, float entropy_weight, float acceptance_weight) {
+  // entropy_weight * dCE/dz - acceptance_weight * da/dz
+  for (int64_t i = 0; i < n; i++) {
+    float draft = z[i] * draft_scale, full = q[i] * full_scale;
+    float slope = draft < full ? below - 1 : below;
+    z[i] = entropy_weight * (draft - q[i]) + acceptance_weight * draft * slope;
+  }
+}
+
+float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale, float decay,
+                                float *overlap) {
+  float maximum;
+  float dot = dot_row(q, z, n);
+  float sum = eagle_exp_row(z, n, &maximum);
+  acceptance_sums sums = acceptance_row(z, q, n, 1.0f / sum, full_scale);
+  float acceptance = sums.acceptance > 1e-30f ? sums.acceptance : 1e-30f;
+  float entropy_share = decay < 0 ? 0 : expf(-decay * acceptance);
+  float slope = decay < 0 ? 1 / acceptance : 1 - entropy_share;
+  mixed_gradient_row(z, q, n, 1.0f / sum, full_scale, sums.below, weight * entropy_share, weight * slope);
+  *overlap = sums.acceptance;
+  if (decay < 0) return -logf(acceptance);
+  return entropy_share * (maximum + logf(sum) - dot) + (1 - entropy_share) * (1 - acceptance);
+}
+
 EAGLE_DISPATCHED
 static float gradient_row(float *restrict z, const float *restrict q, int64_t n, float draft_scale, float full_scale,
                           float weight) {

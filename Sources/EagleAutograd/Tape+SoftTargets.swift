@@ -25,6 +25,18 @@ public struct SoftTargets {
   }
 }
 
+/// What a draft's distribution d, softmax(logits), is held against: q, the target's probabilities p among the D classes, with
+/// the sum 1, or the acceptance a = Σ min(p, d) that speculative decoding will have (LK losses, arXiv 2602.23881).
+public enum SoftTargetLoss: Sendable, Equatable {
+  /// CE(q, d), which has the gradient of the Kullback-Leibler divergence.
+  case crossEntropy
+  /// −log a
+  case acceptance
+  /// λ CE(q, d) + (1 − λ)(1 − a), with λ = exp(−decay · a) of each row taken as a constant. The paper takes a's mean over the
+  /// batch; a row's own keeps the gradient independent of how a batch is cut.
+  case mixed(decay: Float)
+}
+
 /// Sums over rows; divided only after all ranks' sums are added.
 public struct SoftTargetSums: Equatable, Sendable {
   public var loss = 0.0
@@ -35,8 +47,11 @@ public struct SoftTargetSums: Equatable, Sendable {
 }
 
 extension Tape {
-  /// forward: logits = x wᵀ,  loss = weight · Σ over contributing rows of CE(q, softmax(logits))
-  /// backward: dlogits = weight (softmax(logits) − q),  dx += dlogits w,  dw += dlogitsᵀ x
+  /// forward: logits = x wᵀ,  loss = weight · Σ over contributing rows of ℓ, with d = softmax(logits)
+  ///   ℓ = CE(q, d):  dlogits = weight (d − q)
+  ///   ℓ = −log a:  dlogits = weight / a · d (s − m),  m = [d < p],  s = Σ m d,  since da/dlogits = d (m − s)
+  ///   ℓ = λ CE(q, d) + (1 − λ)(1 − a):  dlogits = weight (λ (d − q) + (1 − λ) d (s − m))
+  /// backward: dx += dlogits w,  dw += dlogitsᵀ x
   ///
   /// Head and loss are one op over chunks of rows, with the gradient written over the logits, so that [R, D] never
   /// exists. The gradients are added to x and w at once; the returned sums are those without `weight`.
@@ -45,7 +60,8 @@ extension Tape {
   ///   - x: [R, H]
   ///   - w: [D, H]
   public func softTargetLoss(
-    _ x: Variable, _ w: Variable, _ targets: SoftTargets, weight: Float, chunkRows: Int = 512
+    _ x: Variable, _ w: Variable, _ targets: SoftTargets, _ loss: SoftTargetLoss = .crossEntropy, weight: Float,
+    chunkRows: Int = 512
   ) -> SoftTargetSums {
     var sums = SoftTargetSums()
     let rows = x.value.rows
@@ -55,7 +71,7 @@ extension Tape {
     for first in stride(from: 0, to: rows, by: chunkRows) {
       let range = first..<min(rows, first + chunkRows)
       let logits = Matmul.forward(a.slice(range), b, products)
-      Self.score(logits, range, targets, weight: weight, into: &sums)
+      Self.score(logits, range, targets, loss, weight: weight, into: &sums)
       guard isRecording else { continue }
       let dy = Matmul.takesBFloat16(products) ? logits.bfloat16() : logits
       Matmul.inputGradient(dy, b, into: dx.slice(range), accumulate: false, products)
@@ -70,7 +86,8 @@ extension Tape {
 
   /// Overwrites the logits of rows `range` by their gradient and adds up what is counted, in row order.
   private static func score(
-    _ logits: Tensor, _ range: Range<Int>, _ targets: SoftTargets, weight: Float, into sums: inout SoftTargetSums
+    _ logits: Tensor, _ range: Range<Int>, _ targets: SoftTargets, _ kind: SoftTargetLoss, weight: Float,
+    into sums: inout SoftTargetSums
   ) {
     let columns = logits.columns
     let losses = Tensor([range.count])
@@ -83,9 +100,14 @@ extension Tape {
         let source = Int(targets.row[row])
         hits.floats[i] = eagle_argmax(z, Int64(columns)) == Int64(targets.hit[row]) ? 1 : 0
         let counted = targets.contributes[row]
-        let loss = eagle_cross_entropy_row(
-          z, targets.probabilities.floats + source * columns, Int64(columns), counted ? weight : 0,
-          targets.coverage[source], overlaps.floats + i)
+        let q = targets.probabilities.floats + source * columns
+        let (share, coverage, overlap) = (counted ? weight : 0, targets.coverage[source], overlaps.floats + i)
+        let loss =
+          switch kind {
+          case .crossEntropy: eagle_cross_entropy_row(z, q, Int64(columns), share, coverage, overlap)
+          case .acceptance: eagle_acceptance_loss_row(z, q, Int64(columns), share, coverage, -1, overlap)
+          case .mixed(let decay): eagle_acceptance_loss_row(z, q, Int64(columns), share, coverage, decay, overlap)
+          }
         losses.floats[i] = counted ? loss : 0
       }
     }

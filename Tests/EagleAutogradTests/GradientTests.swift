@@ -81,7 +81,8 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     }
   }
 
-  @Test func softTargetLossAgreesWithDifferencesAndTheFormula() {
+  @Test(arguments: [SoftTargetLoss.crossEntropy, .acceptance, .mixed(decay: 3)])
+  func softTargetLossAgreesWithDifferencesAndTheFormula(loss: SoftTargetLoss) {
     let (x, w, teacher) = { ($0[0], $0[1], $0[2]) }(normal([[5, 3], [6, 3], [4, 6]], seed: 4))
     for row in 0..<4 {
       let values = (0..<6).map { Double(teacher.floats[row * 6 + $0]) }.map { exp($0) }
@@ -91,42 +92,54 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
       probabilities: teacher, coverage: [1, 0.5, 1, 0.9], row: [0, 1, 1, 2, 3],
       contributes: [true, true, false, true, true], hit: [0, -1, 3, 4, 5])
     func sums(_ tape: Tape, _ x: Variable, _ w: Variable) -> SoftTargetSums {
-      tape.softTargetLoss(x, w, targets, weight: 0.25, chunkRows: 2)
+      tape.softTargetLoss(x, w, targets, loss, weight: 0.25, chunkRows: 2)
     }
+    // The share of a mixed loss is a constant for the gradient, and so for the differences.
+    let shares = plainSums(x, w, targets, loss).shares
     let (vx, vw) = (Variable(x, requiresGradient: true), Variable(w, requiresGradient: true))
     let total = sums(Tape(recording: true, products: .fp32), vx, vw)
-    let silent = Tape(recording: false, products: .fp32)
     for (variable, tensor) in [(vx, x), (vw, w)] {
       for i in 0..<tensor.count {
         let original = tensor.floats[i]
-        tensor.floats[i] = original + 1e-2
-        let above = sums(silent, Variable(x), Variable(w)).loss
-        tensor.floats[i] = original - 1e-2
-        let below = sums(silent, Variable(x), Variable(w)).loss
+        tensor.floats[i] = original + 1e-3
+        let above = plainSums(x, w, targets, loss, shares: shares).sums.loss
+        tensor.floats[i] = original - 1e-3
+        let below = plainSums(x, w, targets, loss, shares: shares).sums.loss
         tensor.floats[i] = original
-        #expect(abs(0.25 * (above - below) / 2e-2 - Double(variable.gradient!.floats[i])) < 1e-3)
+        #expect(abs(0.25 * (above - below) / 2e-3 - Double(variable.gradient!.floats[i])) < 1e-3)
       }
     }
-    let expected = plainSums(x, w, targets)
+    let expected = plainSums(x, w, targets, loss).sums
     #expect(abs(total.loss - expected.loss) < 1e-5 && abs(total.overlap - expected.overlap) < 1e-5)
     #expect(total.hits == expected.hits)
   }
 
-  /// The same sums row by row, in double precision.
-  private func plainSums(_ x: Tensor, _ w: Tensor, _ targets: SoftTargets) -> SoftTargetSums {
-    var sums = SoftTargetSums()
+  /// The same sums row by row, in double precision, and the share of the divergence in each row's mixed loss.
+  private func plainSums(
+    _ x: Tensor, _ w: Tensor, _ targets: SoftTargets, _ loss: SoftTargetLoss, shares known: [Double]? = nil
+  ) -> (sums: SoftTargetSums, shares: [Double]) {
+    var (sums, shares) = (SoftTargetSums(), [Double]())
     for row in 0..<x.rows {
-      let z = (0..<6).map { d in (0..<3).reduce(0.0) { $0 + Double(x.floats[row * 3 + $1] * w.floats[d * 3 + $1]) } }
-      let logSum = log(z.reduce(0) { $0 + exp($1) })
-      let source = Int(targets.row[row])
-      for d in 0..<6 {
-        let q = Double(targets.probabilities.floats[source * 6 + d])
-        if targets.contributes[row] { sums.loss -= q * (z[d] - logSum) }
-        sums.overlap += min(q * Double(targets.coverage[source]), exp(z[d] - logSum))
+      let z = (0..<6).map { d in
+        (0..<3).reduce(0.0) { $0 + Double(x.floats[row * 3 + $1]) * Double(w.floats[d * 3 + $1]) }
       }
+      let logSum = log(z.reduce(0) { $0 + exp($1) })
+      let q = (0..<6).map { Double(targets.probabilities.floats[Int(targets.row[row]) * 6 + $0]) }
+      let coverage = Double(targets.coverage[Int(targets.row[row])])
+      let entropy = (0..<6).reduce(0.0) { $0 - q[$1] * (z[$1] - logSum) }
+      let acceptance = (0..<6).reduce(0.0) { $0 + min(q[$1] * coverage, exp(z[$1] - logSum)) }
+      if case .mixed(let decay) = loss { shares.append(known?[row] ?? exp(-Double(decay) * acceptance)) }
+      let value =
+        switch loss {
+        case .crossEntropy: entropy
+        case .acceptance: -log(acceptance)
+        case .mixed: shares[row] * entropy + (1 - shares[row]) * (1 - acceptance)
+        }
+      if targets.contributes[row] { sums.loss += value }
+      sums.overlap += acceptance
       if z.firstIndex(of: z.max()!)! == Int(targets.hit[row]) { sums.hits += 1 }
     }
-    return sums
+    return (sums, shares)
   }
 
   @Test func aValueUsedTwiceGetsBothGradients() {

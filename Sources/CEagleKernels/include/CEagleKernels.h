@@ -147,6 +147,11 @@ float eagle_softmax_row(float *x, int64_t n);
 /// logits z by weight * (softmax(z) - q), and puts sum min(full_scale * q, softmax(z)) into *overlap.
 float eagle_cross_entropy_row(float *z, const float *q, int64_t n, float weight, float full_scale, float *overlap);
 
+/// The same for a loss that rewards the acceptance a = sum min(full_scale * q, softmax(z)), arXiv 2602.23881: with a
+/// negative decay -log a, otherwise share * CE + (1 - share) * (1 - a) with share = exp(-decay * a) taken as a constant.
+float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale, float decay,
+                                float *overlap);
+
 // MARK: optimiser (optimizer.c)
 
 typedef struct {

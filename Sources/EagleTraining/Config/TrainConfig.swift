@@ -1,4 +1,26 @@
+import EagleAutograd
 import EagleModels
+
+/// The loss of one trained row (arXiv 2602.23881 for the LK losses).
+public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
+  /// Divergence from the target's distribution over the draft vocabulary.
+  case kl
+  /// Minus the logarithm of the acceptance.
+  case lkAlpha = "lk-alpha"
+  /// Divergence at first, and more of one minus the acceptance as that grows.
+  case lkLambda = "lk-lambda"
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  /// The paper's 3 for the decay of the divergence's share.
+  var kind: SoftTargetLoss {
+    switch self {
+    case .kl: .crossEntropy
+    case .lkAlpha: .acceptance
+    case .lkLambda: .mixed(decay: 3)
+    }
+  }
+}
 
 /// The objective, the optimiser and the pace of training.
 public struct TrainConfig: Config {
@@ -8,6 +30,8 @@ public struct TrainConfig: Config {
   public var tttLength = 7
   /// Step k weighs `step_decay`^k in the loss.
   public var stepDecay = 0.8
+  /// What a row's distribution is held against.
+  public var loss = TrainingLoss.kl
   /// Peak of the schedule, reached after the warm-up.
   public var learningRate = 1e-4
   /// Share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
@@ -68,6 +92,7 @@ public struct TrainConfig: Config {
     case epochs
     case tttLength = "ttt_length"
     case stepDecay = "step_decay"
+    case loss
     case learningRate = "learning_rate"
     case warmupRatio = "warmup_ratio"
     case weightDecay = "weight_decay"

@@ -26,7 +26,7 @@ public struct StepSums: Sendable, Equatable {
 
 /// Training-time test: the draft runs K steps on its own states, and each step is held against the target.
 ///
-/// loss = Σ_k decay^k · Σ over trained rows of CE(q, softmax(logits)) / N_k, where N_k counts the trained rows of step k
+/// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`, where N_k counts the trained rows of step k
 /// in the global batch. So the gradient does not depend on how the batch is cut.
 public struct Objective {
   let draft: DraftModel
@@ -34,18 +34,20 @@ public struct Objective {
   let teacher: Teacher
   let steps: Int  // K
   let stepDecay: Double
+  let loss: SoftTargetLoss
   let products: Products
   let clock: PhaseClock
 
   public init(
-    draft: DraftModel, embedding: Tensor, teacher: Teacher, steps: Int, stepDecay: Double, products: Products,
-    clock: PhaseClock = PhaseClock()
+    draft: DraftModel, embedding: Tensor, teacher: Teacher, steps: Int, stepDecay: Double,
+    loss: SoftTargetLoss = .crossEntropy, products: Products, clock: PhaseClock = PhaseClock()
   ) {
     self.draft = draft
     self.embedding = embedding
     self.teacher = teacher
     self.steps = steps
     self.stepDecay = stepDecay
+    self.loss = loss
     self.products = products
     self.clock = clock
   }
@@ -88,7 +90,7 @@ public struct Objective {
       let hidden = clock.measure(.draftForward) { draft.normalized(tape, pass.step(k)) }
       let counted = clock.measure(.headAndLoss) {
         tape.softTargetLoss(
-          hidden, draft.head, teacher.targets(answers, batch.steps[k]), weight: Float(weight(k) / globalRows[k]))
+          hidden, draft.head, teacher.targets(answers, batch.steps[k]), loss, weight: Float(weight(k) / globalRows[k]))
       }
       sums[k] = StepSums(
         rows: Double(batch.steps[k].rows.count), loss: counted.loss, hits: counted.hits, overlap: counted.overlap)

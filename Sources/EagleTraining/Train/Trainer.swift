@@ -95,7 +95,7 @@ public final class Trainer {
     objective = Objective(
       draft: optimizer.draft, embedding: job.target.embedding,
       teacher: Teacher(target: job.target, vocabulary: start.vocabulary, products: products),
-      steps: config.tttLength, stepDecay: config.stepDecay, products: products, clock: clock)
+      steps: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, products: products, clock: clock)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: plan.totalSteps)
     metrics = MetricsFile(path: "\(job.output)/metrics.jsonl")
     buckets = GradientBuckets(
