@@ -39,12 +39,14 @@ let package = Package(
     .systemLibrary(name: "CMPI", pkgConfig: mpi.name, providers: [.apt([mpi.package])]),
     .systemLibrary(name: "CHDF5", pkgConfig: "hdf5", providers: [.apt(["libhdf5-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(
       name: "CEagleKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
 
     .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS"]),
     .target(name: "EagleAutograd", dependencies: ["EagleTensor", "CEagleKernels"]),
-    .target(name: "EagleText", dependencies: ["CPCRE2"]),
+    .target(name: "EagleText", dependencies: ["CPCRE2", "CZlib", "CZstd"]),
     .target(
       name: "EagleStorage",
       dependencies: ["EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
@@ -90,7 +92,9 @@ let package = Package(
       name: "EagleTrainingTests",
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
-    .testTarget(name: "CommandTests", dependencies: ["EagleStorage", "EagleTensor", "EagleText"]),
+    .testTarget(
+      name: "CommandTests",
+      dependencies: ["EagleCluster", "EagleStorage", "EagleTensor", "EagleText", "EagleModels", "EagleTraining"]),
   ],
   swiftLanguageModes: [.v6]
 )

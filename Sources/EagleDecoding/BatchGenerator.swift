@@ -1,84 +1,188 @@
 import EagleModels
 import EagleTensor
 
-/// Plain decoding of many prompts, several at a time: one pass over the weights gives a token to each.
+// R rows of a pass · V vocabulary.
+
+/// A text to be continued, one of many.
+public struct DecodingRequest: Sendable {
+  /// Comes back with the answer.
+  public var id: Int
+  public var prompt: [Int32]
+  public var sampling: SamplingOptions
+  public var maxNewTokens: Int
+
+  public init(id: Int, prompt: [Int32], sampling: SamplingOptions = .greedy, maxNewTokens: Int) {
+    self.id = id
+    self.prompt = prompt
+    self.sampling = sampling
+    self.maxNewTokens = maxNewTokens
+  }
+}
+
+/// Plain decoding of many texts, several at a time: one pass over the weights gives a token to each. As soon as a text ends,
+/// the next takes its place.
 ///
-/// Decoding passes are batch-invariant, so each text is the one that a session of its own gives.
+/// Up to 16 sequences decode in batch-invariant passes, and a text is the one that a session of its own gives. More of them
+/// are several times faster in the products of a prompt, together with the rows of new prompts; texts may then differ where
+/// two tokens are equally likely to within rounding.
 public final class BatchGenerator {
+  /// Rows of a pass. Prompts wait where more would come together.
+  static let mostRows = 1024
+
+  /// What few rows cost is the reading of the weights, and many the multiplications: 16 is where both cost the same.
+  static let mostInvariant = 16
+
   private let target: TargetModel
   private let width: Int
+  private let stopIDs: Set<Int32>
+  private let promptProducts: Products
+  private let products: Products
+  private var slots: [Slot] = []
 
-  /// - Parameter width: sequences that run together
-  public init(target: TargetModel, width: Int) {
+  /// - Parameters:
+  ///   - width: sequences that run together
+  ///   - stopIDs: the first of these ends a text; it is among the new tokens
+  ///   - promptProducts: products of the passes over prompts
+  public init(target: TargetModel, width: Int, stopIDs: Set<Int32>, promptProducts: Products = .fp32) {
     precondition(width > 0, "a batch of \(width)")
     self.target = target
     self.width = width
+    self.stopIDs = stopIDs
+    self.promptProducts = promptProducts
+    products = width > Self.mostInvariant ? promptProducts : .invariant
   }
 
-  private final class Slot {
-    let index: Int
-    let cache: KVCache
-    var ids: [Int32] = []
-    private let promptCount: Int
-    private var sampler: Sampler
-
-    init(index: Int, cache: KVCache, prompt: [Int32], _ options: DecodingOptions) {
-      self.index = index
-      self.cache = cache
-      promptCount = prompt.count
-      sampler = Sampler(options.sampling, prompt: prompt)
-    }
-
-    /// Adds the token that the logits [V] give.
-    func append(_ logits: UnsafeMutableBufferPointer<Float>) {
-      let token = sampler.choose(logits, position: promptCount + ids.count)
-      sampler.append(token)
-      ids.append(token)
-    }
-  }
-
-  /// Continues every prompt, after looking at all of them; `onFinished` gets each index and its new ids, in the order in which they end.
-  public func generate(
-    _ prompts: [[Int32]], _ options: DecodingOptions, onFinished: (Int, [Int32]) throws -> Void
+  /// Continues texts until there are no more of them.
+  ///
+  /// - Parameters:
+  ///   - next: the next text to begin, nil when there are no more
+  ///   - finished: gets each text with its new ids, in the order in which they end; what it returns goes on in the same
+  ///     place, where rows that both have in common are not computed again
+  /// - Throws: what the closures throw, and `DecodingError` for a text that the model cannot take
+  public func run(
+    next: () throws -> DecodingRequest?, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?
   ) throws {
-    for prompt in prompts { try target.check(prompt, options) }
-    var waiting = Array(prompts.indices.reversed())
-    var slots: [Slot] = []
-    while !waiting.isEmpty || !slots.isEmpty {
-      while slots.count < width, let index = waiting.popLast() {
-        slots.append(start(index, prompts[index], options))
+    defer { slots = [] }
+    var hasMore = true
+    while true {
+      while hasMore, let place = freePlace {
+        guard let request = try next() else {
+          hasMore = false
+          break
+        }
+        try begin(request, place)
       }
-      for slot in slots where isDone(slot, options) { try onFinished(slot.index, slot.ids) }
-      slots.removeAll { isDone($0, options) }
-      if !slots.isEmpty { step(slots) }
+      let busy = slots.filter { $0.request != nil }
+      if busy.isEmpty { return }
+      for slot in step(busy) where isDone(slot) {
+        let (request, ids) = slot.end()
+        if let more = try finished(request, ids) { try begin(more, slot) }
+      }
     }
   }
 
-  private func start(_ index: Int, _ prompt: [Int32], _ options: DecodingOptions) -> Slot {
-    let cache = target.makeCache(capacity: prompt.count + options.maxNewTokens)
-    let states = target.forward(
-      prompt, segments: [Segment(rows: 0..<prompt.count, cache: cache)], captureLayers: [], options.promptProducts)
-    let slot = Slot(index: index, cache: cache, prompt: prompt, options)
-    append([slot], states.lastHidden.slice(prompt.count - 1..<prompt.count))
-    return slot
+  /// A slot without work, kept for the rows that the next text may share with its last one, or a new one.
+  private var freePlace: Slot? {
+    if let slot = slots.first(where: { $0.request == nil }) { return slot }
+    guard slots.count < width else { return nil }
+    slots.append(Slot())
+    return slots.last
   }
 
-  private func step(_ slots: [Slot]) {
-    let segments = slots.indices.map { Segment(rows: $0..<$0 + 1, cache: slots[$0].cache) }
-    append(
-      slots, target.forward(slots.map { $0.ids.last! }, segments: segments, captureLayers: [], .invariant).lastHidden)
+  private func begin(_ request: DecodingRequest, _ slot: Slot) throws {
+    try target.check(request.prompt, DecodingOptions(maxNewTokens: request.maxNewTokens, stopIDs: stopIDs))
+    slot.begin(request) { target.makeCache(capacity: $0) }
   }
 
-  private func append(_ slots: [Slot], _ lastHidden: Tensor) {
-    let logits = target.logits(lastHidden, .invariant)
+  private func isDone(_ slot: Slot) -> Bool {
+    stopIDs.contains(slot.new.last!) || slot.new.count >= slot.request!.maxNewTokens
+  }
+
+  /// A token for every slot whose prompt has run; returns these.
+  private func step(_ busy: [Slot]) -> [Slot] {
+    if products == promptProducts { return pass(busy, products) }
+    let (prompts, decoding) = (busy.filter { $0.pending.count > 1 }, busy.filter { $0.pending.count == 1 })
+    return (prompts.isEmpty ? [] : pass(prompts, promptProducts)) + (decoding.isEmpty ? [] : pass(decoding, products))
+  }
+
+  private func pass(_ busy: [Slot], _ products: Products) -> [Slot] {
+    var (ids, segments, ended): ([Int32], [Segment], [Slot]) = ([], [], [])
+    var lastRows: [Int32] = []
+    // Those that decode have one row each; what is left of the pass goes to prompts.
+    for slot in busy.sorted(by: { $0.pending.count < $1.pending.count }) {
+      let count = min(slot.pending.count, max(0, Self.mostRows - ids.count))
+      if count == 0 { break }
+      segments.append(Segment(rows: ids.count..<ids.count + count, cache: slot.cache))
+      ids.append(contentsOf: slot.take(count))
+      if slot.pending.isEmpty {
+        ended.append(slot)
+        lastRows.append(Int32(ids.count - 1))
+      }
+    }
+    let states = target.forward(ids, segments: segments, captureLayers: [], products).lastHidden
+    if !ended.isEmpty { choose(ended, target.logits(Rows.gather(states, lastRows), self.products)) }
+    return ended
+  }
+
+  /// - Parameter logits: [R, V], a row for each slot
+  private func choose(_ slots: [Slot], _ logits: Tensor) {
     withExtendedLifetime(logits) {
-      for (row, slot) in slots.enumerated() {
-        slot.append(UnsafeMutableBufferPointer(start: logits.floats + row * logits.columns, count: logits.columns))
+      Parallel.forEachRange(slots.count, grain: 1, dynamic: true) { range in
+        for row in range {
+          slots[row].append(
+            UnsafeMutableBufferPointer(start: logits.floats + row * logits.columns, count: logits.columns))
+        }
       }
     }
   }
+}
 
-  private func isDone(_ slot: Slot, _ options: DecodingOptions) -> Bool {
-    options.stopIDs.contains(slot.ids.last!) || slot.ids.count >= options.maxNewTokens
+/// The place of one sequence in a batch. Its cache outlives the text.
+private final class Slot: @unchecked Sendable {
+  private(set) var request: DecodingRequest?
+  private(set) var cache: KVCache?
+  /// Ids whose rows are in the cache.
+  private var cached: [Int32] = []
+  /// Ids whose rows have not run.
+  private(set) var pending: ArraySlice<Int32> = []
+  private(set) var new: [Int32] = []
+  private var sampler = Sampler(.greedy, prompt: [])
+
+  func begin(_ request: DecodingRequest, makeCache: (Int) -> KVCache) {
+    let needed = request.prompt.count + request.maxNewTokens
+    if let cache, cache.capacity >= needed {
+      // The last row runs again: its logits are needed.
+      let common = zip(cached, request.prompt.dropLast()).prefix { $0 == $1 }.count
+      cache.truncate(to: common)
+      cached.removeLast(cached.count - common)
+    } else {
+      // Room for other texts of about this length.
+      cache = makeCache((needed + 511) / 512 * 512)
+      cached = []
+    }
+    pending = request.prompt[cached.count...]
+    new = []
+    sampler = Sampler(request.sampling, prompt: request.prompt)
+    self.request = request
+  }
+
+  func end() -> (DecodingRequest, [Int32]) {
+    defer { request = nil }
+    return (request!, new)
+  }
+
+  /// The next ids to run.
+  func take(_ count: Int) -> ArraySlice<Int32> {
+    defer { pending = pending.dropFirst(count) }
+    cached.append(contentsOf: pending.prefix(count))
+    return pending.prefix(count)
+  }
+
+  /// Adds the token that the logits [V] give.
+  func append(_ logits: UnsafeMutableBufferPointer<Float>) {
+    let token = sampler.choose(logits, position: request!.prompt.count + new.count)
+    sampler.append(token)
+    new.append(token)
+    pending = [token]
   }
 }

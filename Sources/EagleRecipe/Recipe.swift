@@ -11,6 +11,8 @@ public struct Recipe: Codable, Equatable, Sendable {
   /// Folder that holds everything the run makes.
   public var output = ""
   public var target = TargetConfig()
+  public var regenerate = RegenerateConfig()
+  public var synthesize = SynthesizeConfig()
   public var data = DataConfig()
   public var capture = CaptureConfig()
   public var draft = DraftConfig()
@@ -40,6 +42,8 @@ public struct Recipe: Codable, Equatable, Sendable {
     try check(isName, "run", "may hold letters, digits, '.', '_' and '-' only, not '\(run)'")
     try check(!output.isEmpty, "output", "is missing: name the folder for what the run makes")
     try validate(target, under: "target")
+    try validate(regenerate, under: "regenerate")
+    try validate(synthesize, under: "synthesize")
     try validate(data, under: "data")
     try validate(capture, under: "capture")
     try validate(draft, under: "draft")

@@ -78,6 +78,40 @@ public enum Attention {
     return rowByRow(q, k, v, rows: paths.map { _ in row }, single: .paths(paths), shape: shape, logSums: nil)
   }
 
+  /// Attention of single rows of many sequences, each with keys of its own: out[r] = softmax(scale · q[r] · keys of r) values.
+  /// A row's bits are those that it has alone.
+  ///
+  /// - Parameters:
+  ///   - q: [R, heads · d]
+  ///   - keys: for each row of q its keys and values, [N, kvHeads · d], and how many of them it sees
+  public static func separate(_ q: Tensor, keys: [(k: Tensor, v: Tensor, count: Int)], shape: AttentionShape) -> Tensor
+  {
+    precondition(
+      q.shape == [keys.count, shape.queryWidth]
+        && keys.allSatisfy { $0.k.columns == shape.keyWidth && $0.v.shape == $0.k.shape && (1...$0.k.rows) ~= $0.count },
+      "attention of queries \(q.shape) for \(keys.count) sequences")
+    let out = Tensor(q.shape)
+    let (d, heads) = (shape.headDimension, shape.heads)
+    let longest = keys.reduce(1) { max($0, $1.count) }
+    Parallel.forEachRange(keys.count, grain: 1, dynamic: true) { range in
+      let scores = Tensor([longest])
+      var place = eagle_attention_keys()
+      place.stride = Int64(shape.keyWidth)
+      for row in range {
+        place.prefix_k = UnsafePointer(keys[row].k.floats)
+        place.prefix_v = UnsafePointer(keys[row].v.floats)
+        place.prefix_count = Int64(keys[row].count)
+        for head in 0..<heads {
+          let at = row * shape.queryWidth + head * d
+          eagle_attention(
+            q.floats + at, Int64(d), Int64(head / shape.groupSize * d), &place, shape.scale, scores.floats,
+            out.floats + at, nil)
+        }
+      }
+    }
+    return out
+  }
+
   private static func rowByRow(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], single: SingleKeys, shape: AttentionShape,
     logSums: Tensor?

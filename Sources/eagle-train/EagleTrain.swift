@@ -7,7 +7,9 @@ struct EagleTrain: ParsableCommand {
     commandName: "eagle-train",
     abstract: "Train EAGLE-3 draft heads on CPUs: alone, or over MPI with mpirun or srun.",
     subcommands: [
-      Import.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self, Run.self, Inspect.self,
+      Import.self, Regenerate.self, Synthesize.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self,
+      Run.self,
+      Inspect.self,
       Bench.self, Plan.self,
     ])
 

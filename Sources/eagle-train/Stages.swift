@@ -2,6 +2,24 @@ import ArgumentParser
 import EagleRecipe
 import Foundation
 
+struct Regenerate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Let the target answer questions, or the user's turns of conversations, to train on its own answers.")
+
+  @OptionGroup var options: RecipeOptions
+
+  func run() throws { try options.run { try $0.regenerate() } }
+}
+
+struct Synthesize: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Let the target make up conversations, questions and answers, to train on without a data set.")
+
+  @OptionGroup var options: RecipeOptions
+
+  func run() throws { try options.run { try $0.synthesize() } }
+}
+
 struct Prepare: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Conversations to token ids, loss masks, draft vocabulary and statistics.")

@@ -191,7 +191,8 @@ import Testing
     let inputs = ["recipe.yaml", "data.jsonl", "prompts.jsonl"]
     let target = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map { "target/\($0)" }
     let outputs = [
-      "prepared/manifest.json", "prepared/tokens.h5", "prepared/conversations.jsonl", "capture/manifest.json",
+      "prepared/manifest.json", "prepared/tokens-00000.h5", "prepared/conversations-00000.jsonl",
+      "capture/manifest.json",
       "capture/shard-00000.h5", "\(newest)/state.safetensors", "\(newest)/info.json", "\(newest)/manifest.json",
       "latest",
       "best", "metrics.jsonl", "evaluation.json", "export/model.safetensors", "export/config.json", ".lock",

@@ -4,10 +4,12 @@ import Testing
 /// `--help` is a contract: a change of it changes these files too. EAGLE_RECORD_HELP=1 writes them anew.
 @Suite struct HelpTests {
   @Test(arguments: [
-    "eagle-train", "eagle-train import", "eagle-train prepare", "eagle-train capture", "eagle-train train",
+    "eagle-train", "eagle-train import", "eagle-train regenerate", "eagle-train synthesize", "eagle-train prepare",
+    "eagle-train capture",
+    "eagle-train train",
     "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect",
     "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train", "eagle-run",
-    "eagle-run generate", "eagle-run chat", "eagle-run answer", "eagle-run bench", "eagle-run tune",
+    "eagle-run generate", "eagle-run chat", "eagle-run bench", "eagle-run tune",
   ])
   func helpIsAsRecorded(command: String) throws {
     let words = command.split(separator: " ").map(String.init)

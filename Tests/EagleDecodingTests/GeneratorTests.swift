@@ -59,11 +59,56 @@ import Testing
   @Test func batchesGiveTheSameTexts() throws {
     let (model, ids, _) = try Fixture.load("tiny-qwen3")
     let prompts = (0..<7).map { Array(ids.prefix(3 + $0)) }
-    let options = DecodingOptions(maxNewTokens: 15, stopIDs: [11])
-    var answers = [[Int32]](repeating: [], count: prompts.count)
-    try BatchGenerator(target: model, width: 3).generate(prompts, options) { answers[$0] = $1 }
+    let answers = try Batch(model, width: 3, stopIDs: [11]).answers(prompts, maxNewTokens: 15)
     for (prompt, answer) in zip(prompts, answers) {
+      let options = DecodingOptions(maxNewTokens: 15, stopIDs: [11])
       #expect(try Generator(target: model).generate(prompt, options).ids == answer)
+    }
+  }
+
+  /// Wide batches take other products. Whatever they choose must be likeliest in the passes of a session, but for rounding.
+  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func wideBatchesGiveTheLikeliestTokens(name: String)
+    throws
+  {
+    let (model, ids, _) = try Fixture.load(name)
+    let prompts = (0..<40).map { seed in
+      ids.prefix(2 + seed % 9).map { ($0 + Int32(seed) * 5) % Int32(model.shape.vocabularySize) }
+    }
+    let answers = try Batch(model, width: 24).answers(prompts, maxNewTokens: 12)
+    for (prompt, answer) in zip(prompts, answers) {
+      #expect(answer.count == 12)
+      let text = prompt + answer.dropLast()
+      let states = model.forward(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [], .fp32).lastHidden
+      let logits = model.logits(states, .fp32)
+      for (i, token) in answer.enumerated() {
+        let row = logits.slice(prompt.count - 1 + i..<prompt.count + i).values
+        #expect(row.max()! - row[Int(token)] < 1e-3, "\(name): token \(i)")
+      }
+    }
+  }
+
+  /// A dialogue goes on in its place, and rows that it shares with its last text do not run again.
+  @Test func aTextGoesOnInItsPlace() throws {
+    let (model, ids, _) = try Fixture.load("tiny-llama")
+    var turns: [Int: [Int32]] = [:]
+    var waiting = (0..<5).map { DecodingRequest(id: $0, prompt: Array(ids.prefix(4 + $0)), maxNewTokens: 6) }
+    try BatchGenerator(target: model, width: 2, stopIDs: []).run {
+      waiting.popLast()
+    } finished: { request, answer in
+      if turns[request.id] != nil {
+        turns[request.id]! += answer
+        return nil
+      }
+      turns[request.id] = answer
+      var next = request
+      next.prompt += answer + [3, 4]
+      return next
+    }
+    for id in 0..<5 {
+      let options = DecodingOptions(maxNewTokens: 6, stopIDs: [])
+      let first = try Generator(target: model).generate(Array(ids.prefix(4 + id)), options).ids
+      let second = try Generator(target: model).generate(ids.prefix(4 + id) + first + [3, 4], options).ids
+      #expect(turns[id] == first + second)
     }
   }
 

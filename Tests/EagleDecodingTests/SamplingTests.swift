@@ -94,8 +94,7 @@ import Testing
     var options = DecodingOptions(maxNewTokens: 15, stopIDs: [])
     (options.sampling.temperature, options.sampling.seed) = (0.8, 9)
     let prompts = (0..<5).map { Array(ids.prefix(3 + $0)) }
-    var answers = [[Int32]](repeating: [], count: 5)
-    try BatchGenerator(target: target, width: 2).generate(prompts, options) { answers[$0] = $1 }
+    let answers = try Batch(target, width: 2).answers(prompts, maxNewTokens: 15, options.sampling)
     for (prompt, answer) in zip(prompts, answers) {
       #expect(try DecodingSession(target: target).generate(prompt, options).ids == answer)
     }

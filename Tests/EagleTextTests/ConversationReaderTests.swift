@@ -153,7 +153,7 @@ import Testing
   }
 
   @Test(arguments: [
-    (#"{"text": "x"}"#, "none of"), (#"{"turns": []}"#, "\"turns\" is empty"), (#"{"turns": [1]}"#, "turns"),
+    (#"{"body": "x"}"#, "none of"), (#"{"turns": []}"#, "\"turns\" is empty"), (#"{"turns": [1]}"#, "turns"),
     (#"{"prompt": 3}"#, "prompt"), (#"{"prompt": "x", "id": {}}"#, "the id"), ("{", "not valid JSON"),
     ("3", "expected"),
   ])

@@ -58,10 +58,38 @@ public final class RecipeRun {
       + Matmul.describe(recipe.train.precision == .bf16 ? .bf16 : .fp32)
   }
 
-  /// Conversations to ids. Rank 0 works, the others wait for the result.
+  /// The target's answers to the questions of `regenerate.input`, on all ranks.
+  public func regenerate() throws {
+    guard !recipe.regenerate.input.isEmpty else {
+      throw RecipeError(at: "regenerate.input", "is empty: name files of prompts or conversations to answer")
+    }
+    try Regeneration(
+      model: model, precision: recipe.target.precision, config: recipe.regenerate, cluster: cluster, progress: progress,
+      stop: stop
+    ).run()
+  }
+
+  /// Conversations that the target makes up, on all ranks.
+  public func synthesize() throws {
+    guard recipe.synthesize.conversations > 0 else {
+      throw RecipeError(at: "synthesize.conversations", "is 0: say how many conversations to make")
+    }
+    try Synthesis(
+      model: model, precision: recipe.target.precision, config: recipe.synthesize, cluster: cluster, progress: progress,
+      stop: stop
+    ).run()
+  }
+
+  /// Conversations to ids, after those that the recipe has generated. Rank 0 works, the others wait for the result.
   @discardableResult
   public func prepare() throws -> PreparedData {
+    if !recipe.regenerate.input.isEmpty { try regenerate() }
+    if recipe.synthesize.conversations > 0 { try synthesize() }
+    let threads = Parallel.threadCount
+    defer { Parallel.threadCount = threads }
+    let idle = try threadsOfNode()
     if cluster.isRoot {
+      Parallel.threadCount = idle
       let preparation = Preparation(
         data: recipe.data, draft: recipe.draft, seed: recipe.train.seed, model: model, progress: progress, stop: stop)
       do {
@@ -74,6 +102,15 @@ public final class RecipeRun {
     let data = try PreparedData(folder: folder.prepared)
     try cluster.agree(on: data.fingerprint, about: "the prepared data")
     return data
+  }
+
+  /// Threads that the ranks of this node have together, as far as there are cores for them. Collective.
+  private func threadsOfNode() throws -> Int {
+    let counts = try cluster.gather(Data("\(Parallel.threadCount)".utf8)).map {
+      Int(String(decoding: $0, as: UTF8.self))!
+    }
+    let sum = counts.indices.reduce(0) { $0 + (cluster.nodes[$1] == cluster.nodes[cluster.rank] ? counts[$1] : 0) }
+    return max(Parallel.threadCount, min(sum, CoreSet.ofThisProcess.count))
   }
 
   /// Copies a folder of rank 0 to the nodes that have none, or another one.

@@ -21,6 +21,12 @@ public enum AtomicFolder {
     }
   }
 
+  /// Gives a finished folder its place beside it, where it replaces what is there.
+  public static func install(_ folder: String, at path: String) throws {
+    try sync(folder)
+    try install(folder, at: path, replacing: true)
+  }
+
   private static func sync(_ folder: String) throws {
     for file in try FileTree.files(under: folder) { try DiskSync.sync("\(folder)/\(file)") }
     for inner in try FileTree.folders(under: folder) { try DiskSync.sync(inner) }

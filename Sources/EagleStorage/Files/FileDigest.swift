@@ -23,6 +23,13 @@ public enum FileDigest {
   /// Of bytes in memory, in lower-case hexadecimal.
   public static func sha256(_ data: Data) -> String { hex(SHA256.hash(data: data)) }
 
+  /// The first 128 bits.
+  public static func short(_ data: Data) -> (high: UInt64, low: UInt64) {
+    SHA256.hash(data: data).withUnsafeBytes {
+      ($0.loadUnaligned(as: UInt64.self).bigEndian, $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
+    }
+  }
+
   static func hex(_ digest: SHA256.Digest) -> String {
     digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
   }

@@ -31,34 +31,42 @@ public final class TokenStoreWriter {
   }
 }
 
-/// A token store, read conversation by conversation. Reading is safe from any thread.
+/// A token store of one or more files, read conversation by conversation. Reading is safe from any thread.
 public final class TokenStore: Sendable {
   static let format = "eagle-tokens"
   static let version = 1
   static let reserved: Set<String> = ["format", "version", "complete"]
 
-  public let path: String
-  private let columns: ConversationColumns
+  private let files: [ConversationColumns]
+  /// Number of the first conversation of each file, and behind them how many there are.
+  private let starts: [Int]
+  /// Tokens of each conversation.
+  public let lengths: [Int]
 
-  /// Opens a complete store; anything else throws.
-  public init(path: String) throws {
-    self.path = path
-    columns = try ConversationColumns(path: path, format: Self.format, version: Self.version)
+  /// Opens complete files, whose conversations are counted in the order of `paths`; anything else throws.
+  public init(paths: [String]) throws {
+    let files = try paths.map { try ConversationColumns(path: $0, format: Self.format, version: Self.version) }
+    self.files = files
+    starts = files.reduce(into: [0]) { $0.append($0.last! + $1.conversationCount) }
+    lengths = files.flatMap { columns in zip(columns.offsets.dropFirst(), columns.offsets).map { $0 - $1 } }
   }
 
-  public var conversationCount: Int { columns.conversationCount }
-  public var tokenCount: Int { columns.rows }
+  public convenience init(path: String) throws { try self.init(paths: [path]) }
 
-  /// Tokens of each conversation.
-  public var lengths: [Int] { zip(columns.offsets.dropFirst(), columns.offsets).map { $0 - $1 } }
+  public var conversationCount: Int { starts.last! }
+  public var tokenCount: Int { files.reduce(0) { $0 + $1.rows } }
 
   /// Ids and loss mask of a conversation, of equal length.
   public func conversation(_ index: Int) throws -> (ids: [Int32], mask: [UInt8]) {
-    try columns.read(conversation: index)
+    precondition(index >= 0 && index < conversationCount, "conversation \(index) of \(conversationCount)")
+    var (low, high) = (0, files.count)
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if starts[middle] <= index { low = middle } else { high = middle }
+    }
+    return try files[low].read(conversation: index - starts[low])
   }
 
-  /// A string attribute that the writer was given; nil when there is none.
-  public func attribute(_ name: String) throws -> String? {
-    try columns.file.text(name)
-  }
+  /// A string attribute that the first file's writer was given; nil when there is none.
+  public func attribute(_ name: String) throws -> String? { try files.first?.file.text(name) }
 }

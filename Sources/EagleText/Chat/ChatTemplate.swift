@@ -64,13 +64,29 @@ public struct ChatTemplate: Sendable {
     return rendering.ids
   }
 
+  /// The ids before a question that the model is to write itself: `messages`, the last of them an answer, and the beginning
+  /// of a user's turn.
+  public func questionPrompt(_ messages: [ChatMessage], opening: String, tokenizer: Tokenizer) throws -> [Int32] {
+    if messages.contains(where: { $0.role != .system }) {
+      try Conversation(id: "prompt", messages: messages).checkTurns()
+      guard messages.last?.role == .assistant else {
+        throw TextError("prompt: its last message is from the user, expected assistant")
+      }
+    }
+    var rendering = rendering(messages, tokenizer)
+    rendering.append([startOfTurn], trained: false)
+    rendering.append(tokenizer.encodeOrdinary("user\n" + opening), trained: false)
+    return rendering.ids
+  }
+
   private func rendering(_ messages: [ChatMessage], _ tokenizer: Tokenizer) -> Rendering {
     var rendering = Rendering()
     let lineEnd = tokenizer.encodeOrdinary("\n")
     for message in completed(messages) {
+      rendering.turns.append(.init(role: message.role, start: rendering.ids.count))
       rendering.append([startOfTurn], trained: false)
       appendTurn(message, tokenizer, to: &rendering)
-      rendering.append([endOfTurn], trained: message.role == .assistant)
+      rendering.append([endOfTurn], trained: message.role == .assistant && !message.isCut)
       rendering.append(lineEnd, trained: false)
     }
     return rendering
@@ -94,8 +110,9 @@ public struct ChatTemplate: Sendable {
   private struct Rendering {
     var ids: [Int32] = []
     var lossMask: [UInt8] = []
+    var turns: [RenderedConversation.Turn] = []
 
-    var result: RenderedConversation { RenderedConversation(ids: ids, lossMask: lossMask) }
+    var result: RenderedConversation { RenderedConversation(ids: ids, lossMask: lossMask, turns: turns) }
 
     mutating func append(_ tokens: some Collection<Int32>, trained: Bool) {
       ids.append(contentsOf: tokens)

@@ -1,15 +1,18 @@
 /// One turn of a conversation.
 public struct ChatMessage: Sendable, Equatable {
-  public enum Role: String, Sendable, Equatable {
+  public enum Role: String, Sendable, Equatable, CaseIterable {
     case system, user, assistant
   }
 
   public let role: Role
   public let content: String
+  /// Whether an answer was broken off, so that its end is none of its author's.
+  public let isCut: Bool
 
-  public init(role: Role, content: String) {
+  public init(role: Role, content: String, isCut: Bool = false) {
     self.role = role
     self.content = content
+    self.isCut = isCut
   }
 }
 
@@ -42,10 +45,18 @@ public struct Conversation: Sendable, Equatable {
 public struct RenderedConversation: Sendable, Equatable {
   public let ids: [Int32]  // [T]
   public let lossMask: [UInt8]  // [T] 1 on each assistant turn's content and its end-of-turn token
+  /// Where each turn begins, header included.
+  public let turns: [Turn]
 
-  public init(ids: [Int32], lossMask: [UInt8]) {
+  public struct Turn: Sendable, Equatable {
+    public let role: ChatMessage.Role
+    public let start: Int
+  }
+
+  public init(ids: [Int32], lossMask: [UInt8], turns: [Turn] = []) {
     precondition(ids.count == lossMask.count, "\(ids.count) ids, but a mask of \(lossMask.count)")
     self.ids = ids
     self.lossMask = lossMask
+    self.turns = turns
   }
 }

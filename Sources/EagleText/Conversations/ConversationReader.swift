@@ -1,13 +1,13 @@
 import Foundation
 
 /// A line of a data file that was left out, and why.
-public struct SkippedLine: Sendable, Equatable {
+public struct SkippedLine: Sendable, Equatable, Codable {
   public let line: Int
   public let reason: String
 }
 
 /// What reading a data file came to.
-public struct ReadReport: Sendable, Equatable {
+public struct ReadReport: Sendable, Equatable, Codable {
   public let path: String
   /// Conversations handed on.
   public internal(set) var read = 0
@@ -23,41 +23,45 @@ public struct ReadReport: Sendable, Equatable {
 /// Reads conversations from JSON lines, one object a line, in any of three shapes:
 /// `{"id", "conversations": [{"role", "content"}]}` (EagleChat, SpecForge),
 /// `{"id", "conversations": [{"from": "human" | "gpt" | "system", "value"}]}` (ShareGPT) and
-/// `{"messages": [{"role", "content"}]}` (OpenAI).
+/// `{"messages": [{"role", "content"}]}` (OpenAI). A message with `"cut": true` was broken off.
 ///
-/// Blank lines are ignored. A line that cannot be read is skipped and counted; more than 1 % of them is an error.
+/// Files may be compressed with gzip or Zstandard. Blank lines are ignored. A line that cannot be read is skipped and counted;
+/// more than 1 % of them is an error.
 public enum ConversationReader {
-  private static let keptReasons = 8
-  private static let linesBeforeEarlyStop = 1000
-
   /// Reads `path` and calls `each` with every conversation in order. A missing id becomes "<file name>:<line>".
   ///
   /// Throws when the file cannot be read, when more than 1 % of its lines were skipped (checked at the end, and after
   /// every line past the first thousand), and what `each` throws.
   @discardableResult
   public static func read(path: String, each: (Conversation) throws -> Void) throws -> ReadReport {
-    var lines = try LineReader(path: path)
-    var report = ReadReport(path: path)
-    let fileName = URL(fileURLWithPath: path).lastPathComponent
+    var lines = try ConversationLines(path: path)
     while let line = try lines.next() {
-      if line.isBlank { continue }
-      switch parse(line, fallbackID: "\(fileName):\(lines.lineNumber)") {
+      switch line.parsed() {
       case .success(let conversation):
         try each(conversation)
-        report.read += 1
-      case .failure(let error):
-        report.skip(line: lines.lineNumber, reason: error.description, keeping: keptReasons)
-        if report.read + report.skippedCount > linesBeforeEarlyStop { try report.checkShare() }
+        lines.count(read: line)
+      case .failure(let error): try lines.count(skipped: line, because: error)
       }
     }
-    try report.checkShare()
-    return report
+    return try lines.finished()
   }
+}
 
-  private static func parse(_ line: Data, fallbackID: String) -> Result<Conversation, TextError> {
+/// A line that may hold a conversation; parsing it can be left to another thread.
+public struct ConversationLine: Sendable {
+  public let number: Int
+  /// Nil for one that is too long to be read.
+  let bytes: Data?
+  let fileName: String
+
+  public var byteCount: Int { bytes?.count ?? 0 }
+
+  /// The conversation, or what is wrong with the line.
+  public func parsed() -> Result<Conversation, TextError> {
+    guard let bytes else { return .failure(Line.tooLong) }
     do {
-      let record = try JSONDecoder().decode(ConversationRecord.self, from: line)
-      return .success(Conversation(id: record.id ?? fallbackID, messages: record.messages))
+      let record = try JSONDecoder().decode(ConversationRecord.self, from: bytes)
+      return .success(Conversation(id: record.id ?? "\(fileName):\(number)", messages: record.messages))
     } catch let error as TextError {
       return .failure(error)
     } catch {
@@ -66,10 +70,57 @@ public enum ConversationReader {
   }
 }
 
+/// The lines of a data file, whose parsing the caller does and reports back.
+public struct ConversationLines {
+  private static let linesBeforeEarlyStop = 1000
+
+  /// What the file has come to so far.
+  public private(set) var report: ReadReport
+  private var lines: LineReader
+  private let fileName: String
+
+  /// Opens the file; throws with its path when that fails.
+  public init(path: String) throws {
+    lines = try LineReader(path: path)
+    report = ReadReport(path: path)
+    fileName = URL(fileURLWithPath: path).lastPathComponent
+  }
+
+  /// The next line that is not blank; nil after the last.
+  public mutating func next() throws -> ConversationLine? {
+    while let line = try lines.next() {
+      if !line.isBlank { return ConversationLine(number: line.number, bytes: line.bytes, fileName: fileName) }
+    }
+    return nil
+  }
+
+  /// Passes over the lines up to number `last`, which are in `report`.
+  public mutating func skip(to last: Int, report: ReadReport) throws {
+    while last > 0, let line = try lines.next(), line.number < last {}
+    self.report = report
+  }
+
+  public mutating func count(read line: ConversationLine) { report.read += 1 }
+
+  /// Throws when the file is wrong as a whole.
+  public mutating func count(skipped line: ConversationLine, because error: TextError) throws {
+    report.skip(line: line.number, reason: error.description)
+    if report.read + report.skippedCount > Self.linesBeforeEarlyStop { try report.checkShare() }
+  }
+
+  /// After the last line; throws when too many were skipped.
+  public func finished() throws -> ReadReport {
+    try report.checkShare()
+    return report
+  }
+}
+
 extension ReadReport {
-  mutating func skip(line: Int, reason: String, keeping limit: Int) {
+  private static let keptReasons = 8
+
+  mutating func skip(line: Int, reason: String) {
     skippedCount += 1
-    if skipped.count < limit { skipped.append(SkippedLine(line: line, reason: reason)) }
+    if skipped.count < Self.keptReasons { skipped.append(SkippedLine(line: line, reason: reason)) }
   }
 
   /// Throws when more than one line in a hundred was skipped.
@@ -82,11 +133,11 @@ extension ReadReport {
 }
 
 /// One line of a conversation file.
-private struct ConversationRecord: Decodable {
+struct ConversationRecord: Decodable {
   let id: String?
   let messages: [ChatMessage]
 
-  private enum CodingKeys: String, CodingKey {
+  enum CodingKeys: String, CodingKey {
     case id, conversations, messages
   }
 
@@ -106,12 +157,13 @@ private struct ConversationRecord: Decodable {
     let from: String?
     let content: String?
     let value: String?
+    let cut: Bool?
 
     func message(number: Int) throws -> ChatMessage {
       guard let name = role ?? from else { throw TextError("message \(number) has neither \"role\" nor \"from\"") }
       guard let role = Turn.roles[name] else { throw TextError("message \(number) has the unknown role \"\(name)\"") }
       guard let text = content ?? value else { throw TextError("message \(number) has no text") }
-      return ChatMessage(role: role, content: text)
+      return ChatMessage(role: role, content: text, isCut: cut ?? false)
     }
 
     private static let roles: [String: ChatMessage.Role] = [

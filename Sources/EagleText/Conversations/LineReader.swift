@@ -1,75 +1,93 @@
 import Foundation
 
-/// Reads a text file line by line in pieces of fixed size, so that a file of any length needs little memory.
+/// A line of a file, without its line end (LF or CR LF).
+struct Line {
+  /// Counted from 1.
+  let number: Int
+  /// Nil when the line is longer than can be read.
+  let bytes: Data?
+
+  /// Whether there is nothing here but blanks.
+  var isBlank: Bool { bytes?.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D } ?? false }
+
+  static let tooLong = TextError("the line is longer than \(LineReader.longestLine >> 20) MB")
+}
+
+/// Reads a text file, compressed or not, line by line, so that a file of any length needs little memory.
 struct LineReader {
-  private static let chunkBytes = 1 << 20
+  /// Bytes of a line that is still read. Longer ones are passed over.
+  static let longestLine = 16 << 20
 
   let path: String
-  /// The number of the line that `next` returned last, counted from 1.
-  private(set) var lineNumber = 0
-  private let handle: FileHandle
+  private let source: ByteSource
+  private var number = 0
   private var buffer = Data()
   private var position = 0  // of the next line in buffer
   private var searched = 0  // up to here buffer holds no further line end
   private var isAtEnd = false
+  /// In the middle of a line that is too long, whose start is gone.
+  private var isPassing = false
 
   /// Opens the file; throws with its path when that fails.
   init(path: String) throws {
     self.path = path
-    do {
-      handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-    } catch {
-      throw TextError("\(path): cannot be opened for reading; check the path and its permissions")
-    }
+    source = try ByteSource(path: path)
   }
 
-  /// The next line without its line end (LF or CR LF), nil after the last one.
-  mutating func next() throws -> Data? {
+  /// The next line, nil after the last one.
+  mutating func next() throws -> Line? {
     while true {
       if let end = nextLineEnd() {
         defer { (position, searched) = (end + 1, end + 1) }
         return line(upTo: end)
       }
       if isAtEnd { return lastLine() }
-      try readChunk()
+      try readMore()
     }
   }
 
-  private mutating func lastLine() -> Data? {
-    guard position < buffer.count else { return nil }
+  private mutating func lastLine() -> Line? {
+    guard position < buffer.count || isPassing else { return nil }
     defer { (position, searched) = (buffer.count, buffer.count) }
     return line(upTo: buffer.count)
   }
 
   private mutating func nextLineEnd() -> Int? {
-    let found = buffer.withUnsafeBytes { bytes in bytes[searched...].firstIndex(of: 0x0A) }
+    let found = buffer.withUnsafeBytes { bytes -> Int? in
+      guard searched < bytes.count, let start = bytes.baseAddress,
+        let end = memchr(start + searched, 0x0A, bytes.count - searched)
+      else { return nil }
+      return start.distance(to: UnsafeRawPointer(end))
+    }
     if found == nil { searched = buffer.count }
     return found
   }
 
-  private mutating func line(upTo end: Int) -> Data {
-    lineNumber += 1
+  private mutating func line(upTo end: Int) -> Line {
+    number += 1
+    defer { isPassing = false }
+    if isPassing || end - position > Self.longestLine { return Line(number: number, bytes: nil) }
     let hasReturn = end > position && buffer[end - 1] == 0x0D
     let line = buffer.subdata(in: position..<(hasReturn ? end - 1 : end))
     let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
-    return lineNumber == 1 && line.starts(with: byteOrderMark) ? line.subdata(in: 3..<line.count) : line
+    return Line(
+      number: number, bytes: number == 1 && line.starts(with: byteOrderMark) ? line.subdata(in: 3..<line.count) : line)
   }
 
-  private mutating func readChunk() throws {
-    let chunk: Data
+  private mutating func readMore() throws {
+    let piece: Data
     do {
-      chunk = try handle.read(upToCount: LineReader.chunkBytes) ?? Data()
-    } catch {
-      throw TextError("\(path): reading failed after line \(lineNumber); it must be a readable regular file")
+      piece = try source.next()
+    } catch let error as TextError {
+      throw TextError("\(error.description) (after line \(number))")
     }
-    isAtEnd = chunk.isEmpty
-    buffer = buffer.subdata(in: position..<buffer.count) + chunk
-    searched -= position
-    position = 0
+    isAtEnd = piece.isEmpty
+    if buffer.count - position > Self.longestLine {
+      isPassing = true
+      buffer = piece
+    } else {
+      buffer = buffer.subdata(in: position..<buffer.count) + piece
+    }
+    (position, searched) = (0, isPassing ? 0 : max(0, searched - position))
   }
-}
-
-extension Data {
-  /// Whether there is nothing here but blanks.
-  var isBlank: Bool { allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D } }
 }

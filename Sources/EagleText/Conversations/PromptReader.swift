@@ -1,19 +1,23 @@
 import Foundation
 
-/// One task of a benchmark: what the user says, turn by turn.
+/// What the user says, turn by turn: a task of a benchmark, or questions to answer.
 public struct Prompt: Sendable, Equatable {
   public let id: String
+  /// The system message, where the file has one.
+  public let system: String?
   public let turns: [String]
 
-  public init(id: String, turns: [String]) {
+  public init(id: String, system: String? = nil, turns: [String]) {
     self.id = id
+    self.system = system
     self.turns = turns
   }
 }
 
-/// Reads benchmark prompts in the formats that benchmarks come in: JSON lines with one object each that has `turns` (a list
-/// of texts, as MT-Bench), `prompt` (HumanEval), `question` (GSM8K) or `problem` (MATH-500), and optionally `id`,
-/// `question_id`, `task_id` or `unique_id`; and CSV tables of multiple choice (CMMLU, C-Eval).
+/// Reads prompts in the formats that benchmarks and questions come in: JSON lines with one object each that has `turns` (a
+/// list of texts, as MT-Bench), `prompt` (HumanEval), `question` (GSM8K), `problem` (MATH-500) or `text` (MBPP), and
+/// optionally `id`, `question_id`, `task_id` or `unique_id`; conversations, of which the user's turns and the system message
+/// count; and CSV tables of multiple choice (CMMLU, C-Eval).
 public enum PromptReader {
   /// All prompts of `path` in order; one without an id gets its line number. Throws with file and line at the first
   /// line that has another shape, and when there is no prompt at all.
@@ -28,7 +32,11 @@ public enum PromptReader {
     var prompts: [Prompt] = []
     while let line = try lines.next() {
       if line.isBlank { continue }
-      prompts.append(try parse(line, number: lines.lineNumber, path: path))
+      do {
+        prompts.append(try parse(line, fallbackID: "\(line.number)"))
+      } catch {
+        throw TextError("\(path), line \(line.number): \(error)")
+      }
     }
     return prompts
   }
@@ -51,13 +59,14 @@ public enum PromptReader {
     }
   }
 
-  private static func parse(_ line: Data, number: Int, path: String) throws -> Prompt {
+  /// Throws a `TextError` that says what is wrong with the line.
+  static func parse(_ line: Line, fallbackID: String) throws -> Prompt {
+    guard let bytes = line.bytes else { throw Line.tooLong }
     do {
-      let record = try JSONDecoder().decode(PromptRecord.self, from: line)
-      return Prompt(id: record.id ?? "\(number)", turns: record.turns)
+      let record = try JSONDecoder().decode(PromptRecord.self, from: bytes)
+      return Prompt(id: record.id ?? fallbackID, system: record.system, turns: record.turns)
     } catch {
-      let reason = (error as? TextError)?.description ?? TextError.reason(decoding: error)
-      throw TextError("\(path), line \(number): \(reason)")
+      throw error as? TextError ?? TextError(TextError.reason(decoding: error))
     }
   }
 }
@@ -65,6 +74,7 @@ public enum PromptReader {
 /// One line of a benchmark file.
 private struct PromptRecord: Decodable {
   let id: String?
+  let system: String?
   let turns: [String]
 
   private enum CodingKeys: String, CodingKey {
@@ -72,17 +82,36 @@ private struct PromptRecord: Decodable {
     case questionID = "question_id"
     case taskID = "task_id"
     case uniqueID = "unique_id"
-    case turns, prompt, question, problem
+    case turns, prompt, question, problem, text
   }
 
   init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     let idKey = [CodingKeys.id, .questionID, .taskID, .uniqueID].first(where: fields.contains)
     id = try idKey.flatMap { try fields.decodeIfPresent(RecordID.self, forKey: $0)?.text }
-    let textKey = [CodingKeys.turns, .prompt, .question, .problem].first(where: fields.contains)
-    guard let textKey else { throw TextError("there is none of \"turns\", \"prompt\", \"question\" and \"problem\"") }
-    turns = try fields.decode(Texts.self, forKey: textKey).list
-    guard !turns.isEmpty else { throw TextError("the list \"\(textKey.stringValue)\" is empty") }
+    let textKey = [CodingKeys.turns, .prompt, .question, .problem, .text].first(where: fields.contains)
+    if let textKey {
+      system = nil
+      turns = try fields.decode(Texts.self, forKey: textKey).list
+      guard !turns.isEmpty else { throw TextError("the list \"\(textKey.stringValue)\" is empty") }
+    } else {
+      (system, turns) = try Self.userTurns(of: decoder)
+    }
+  }
+
+  /// Those of a conversation.
+  private static func userTurns(of decoder: any Decoder) throws -> (String?, [String]) {
+    let fields = try decoder.container(keyedBy: ConversationRecord.CodingKeys.self)
+    guard fields.contains(.conversations) || fields.contains(.messages) else {
+      throw TextError(
+        "there is none of \"turns\", \"prompt\", \"question\", \"problem\", \"text\" and \"conversations\"")
+    }
+    let messages = try ConversationRecord(from: decoder).messages
+    try Conversation(id: "", messages: messages).checkTurns()
+    return (
+      messages.first.flatMap { $0.role == .system ? $0.content : nil },
+      messages.filter { $0.role == .user }.map(\.content)
+    )
   }
 
   /// A text or a list of texts.

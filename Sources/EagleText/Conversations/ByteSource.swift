@@ -1,0 +1,150 @@
+import CZlib
+import CZstd
+import Foundation
+
+/// The bytes of a file in order, decompressed where it is compressed: gzip and Zstandard, told by their first bytes.
+///
+/// Gzip files may have several members and Zstandard files several frames, as parallel compressors write them.
+final class ByteSource {
+  private static let pieceBytes = 1 << 20
+
+  let path: String
+  private let handle: FileHandle
+  private var decoder: (any Decompressor)?
+
+  /// Throws when the file cannot be opened, or its name promises a compression that its bytes do not have.
+  init(path: String) throws {
+    self.path = path
+    do {
+      handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+    } catch {
+      throw TextError("\(path): cannot be opened for reading; check the path and its permissions")
+    }
+    let start = (try? handle.read(upToCount: 4)) ?? Data()
+    try? handle.seek(toOffset: 0)
+    if start.starts(with: [0x1F, 0x8B]) {
+      decoder = GzipDecompressor()
+    } else if start.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) {
+      decoder = ZstdDecompressor()
+    } else if let suffix = [".gz", ".zst"].first(where: path.lowercased().hasSuffix) {
+      throw TextError("\(path): it is called \(suffix) and is not compressed so; give it the name of what it is")
+    }
+  }
+
+  /// The next bytes, about a megabyte; none at the end.
+  func next() throws -> Data {
+    guard let decoder else { return try read() }
+    while true {
+      let output = try decoder.output(Self.pieceBytes, path: path)
+      if !output.isEmpty { return output }
+      let input = try read()
+      if input.isEmpty {
+        guard decoder.isAtEnd else {
+          throw TextError("\(path): the compressed data end too early; the file was not copied whole")
+        }
+        return Data()
+      }
+      decoder.input(input)
+    }
+  }
+
+  private func read() throws -> Data {
+    do {
+      return try handle.read(upToCount: Self.pieceBytes) ?? Data()
+    } catch {
+      throw TextError("\(path): reading failed; it must be a readable regular file")
+    }
+  }
+}
+
+/// Turns compressed bytes into plain ones, piece by piece.
+private protocol Decompressor: AnyObject {
+  /// Whether what came in so far ends where a member or frame ends.
+  var isAtEnd: Bool { get }
+  /// Takes more compressed bytes, after all output of the earlier ones was taken.
+  func input(_ bytes: Data)
+  /// Plain bytes, at most `limit`; none when more input is needed. Throws where the data are damaged.
+  func output(_ limit: Int, path: String) throws -> Data
+}
+
+private func damaged(_ path: String, _ reason: String) -> TextError {
+  TextError("\(path): the compressed data are damaged (\(reason)); copy the file again")
+}
+
+private final class GzipDecompressor: Decompressor {
+  private var stream = z_stream()
+  private var pending = Data()
+  private var used = 0
+  private(set) var isAtEnd = true
+
+  init() {
+    let status = eagle_inflate_init_gzip(&stream)
+    precondition(status == Z_OK, "zlib cannot start: \(status)")
+  }
+
+  deinit { inflateEnd(&stream) }
+
+  func input(_ bytes: Data) { (pending, used) = (bytes, 0) }
+
+  func output(_ limit: Int, path: String) throws -> Data {
+    var result = Data(count: limit)
+    var written = 0
+    while used < pending.count, written == 0 {
+      if isAtEnd { inflateReset(&stream) }
+      let (status, taken) = pending.withUnsafeBytes { input in
+        result.withUnsafeMutableBytes { output in
+          let left = input.count - used
+          stream.next_in = UnsafeMutablePointer(mutating: input.bindMemory(to: UInt8.self).baseAddress! + used)
+          stream.avail_in = UInt32(left)
+          stream.next_out = output.bindMemory(to: UInt8.self).baseAddress
+          stream.avail_out = UInt32(limit)
+          let status = inflate(&stream, Z_NO_FLUSH)
+          return (status, left - Int(stream.avail_in))
+        }
+      }
+      guard status == Z_OK || status == Z_STREAM_END || status == Z_BUF_ERROR else {
+        throw damaged(path, stream.msg.map { String(cString: $0) } ?? "zlib error \(status)")
+      }
+      isAtEnd = status == Z_STREAM_END
+      written = limit - Int(stream.avail_out)
+      used += taken
+      if taken == 0, written == 0 { break }
+    }
+    return result.prefix(written)
+  }
+}
+
+private final class ZstdDecompressor: Decompressor {
+  private let stream = ZSTD_createDStream()
+  private var pending = Data()
+  private var used = 0
+  /// The last piece filled the output, so that more may be waiting inside.
+  private var mayHaveMore = false
+  private(set) var isAtEnd = true
+
+  deinit { ZSTD_freeDStream(stream) }
+
+  func input(_ bytes: Data) { (pending, used) = (bytes, 0) }
+
+  func output(_ limit: Int, path: String) throws -> Data {
+    var result = Data(count: limit)
+    var written = 0
+    while used < pending.count || mayHaveMore, written == 0 {
+      let before = used
+      let hint = pending.withUnsafeBytes { input in
+        result.withUnsafeMutableBytes { output in
+          var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: used)
+          var target = ZSTD_outBuffer(dst: output.baseAddress, size: limit, pos: 0)
+          let hint = ZSTD_decompressStream(stream, &target, &source)
+          (written, used) = (target.pos, source.pos)
+          return hint
+        }
+      }
+      guard ZSTD_isError(hint) == 0 else { throw damaged(path, String(cString: ZSTD_getErrorName(hint))) }
+      isAtEnd = hint == 0
+      mayHaveMore = written == limit
+      if used == before, written == 0 { break }
+    }
+    return result.prefix(written)
+  }
+}

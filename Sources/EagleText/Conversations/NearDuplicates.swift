@@ -1,0 +1,68 @@
+/// Finds texts that say nearly the same as an earlier one, by MinHash (Broder 1997) with locality-sensitive hashing.
+///
+/// A text is the set of its runs of three words. Of two sets the share of hash functions whose least values agree estimates
+/// what they have in common over what they have together. Texts that agree in one band of four values are compared.
+public struct NearDuplicates {
+  private static let functions = 64
+  private static let bandRows = 4
+  private static let wordsTogether = 3
+
+  private let threshold: Double
+  private var signatures: [[UInt32]] = []
+  /// Texts by a band's number and values.
+  private var bands: [UInt64: [Int]] = [:]
+
+  /// - Parameter threshold: from this share on two texts are the same
+  public init(threshold: Double = 0.7) { self.threshold = threshold }
+
+  /// Adds a text unless one like it is there; says whether it was added.
+  public mutating func insert(_ text: String) -> Bool {
+    let signature = Self.signature(text)
+    let keys = Self.bandKeys(signature)
+    let candidates = Set(keys.flatMap { bands[$0] ?? [] })
+    if candidates.contains(where: { Self.agreement(signatures[$0], signature) >= threshold }) { return false }
+    for key in keys { bands[key, default: []].append(signatures.count) }
+    signatures.append(signature)
+    return true
+  }
+
+  private static func agreement(_ a: [UInt32], _ b: [UInt32]) -> Double {
+    Double(zip(a, b).count { $0 == $1 }) / Double(functions)
+  }
+
+  /// The least value of each hash function over the runs of words.
+  private static func signature(_ text: String) -> [UInt32] {
+    let words = text.lowercased().split { !$0.isLetter && !$0.isNumber }
+    var least = [UInt32](repeating: .max, count: functions)
+    let count = max(1, words.count - wordsTogether + 1)
+    for start in 0..<count {
+      let run = words[min(start, words.count)..<min(start + wordsTogether, words.count)]
+      let base = hash(run.joined(separator: " "))
+      for i in 0..<functions {
+        least[i] = min(least[i], UInt32(truncatingIfNeeded: mix(base &+ UInt64(i) &* 0x9e37_79b9_7f4a_7c15) >> 32))
+      }
+    }
+    return least
+  }
+
+  private static func bandKeys(_ signature: [UInt32]) -> [UInt64] {
+    stride(from: 0, to: functions, by: bandRows).map { start in
+      signature[start..<start + bandRows].reduce(UInt64(start)) { mix($0 ^ UInt64($1)) }
+    }
+  }
+
+  /// FNV-1a.
+  private static func hash(_ text: String) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    return hash
+  }
+
+  /// SplitMix64's last step.
+  private static func mix(_ x: UInt64) -> UInt64 {
+    var z = x &+ 0x9e37_79b9_7f4a_7c15
+    z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
+    return z ^ z >> 31
+  }
+}

@@ -1,0 +1,55 @@
+import Foundation
+
+/// The prompts of several files, one after another, for files that need not fit into memory.
+///
+/// Blank lines are ignored. A line that cannot be read is skipped and counted; more than 1 % of a file's lines are an error.
+public struct PromptStream {
+  private var files: ArraySlice<String>
+  private var lines: LineReader?
+  private var table: ArraySlice<Prompt> = []
+  /// What reading each file came to, as far as it has been read.
+  public private(set) var reports: [ReadReport] = []
+
+  /// Opens nothing yet. A prompt without an id is named after its file and line.
+  public init(paths: [String]) { files = paths[...] }
+
+  /// The next prompt; nil after the last.
+  ///
+  /// - Throws: for a file that cannot be read, has no prompt, or has more than 1 % broken lines
+  public mutating func next() throws -> Prompt? {
+    while true {
+      if let prompt = try nextOfFile() { return prompt }
+      if let last = reports.last {
+        try last.checkShare()
+        guard last.read > 0 else { throw TextError("\(last.path): there is no prompt in it") }
+      }
+      guard let path = files.popFirst() else { return nil }
+      reports.append(ReadReport(path: path))
+      if path.lowercased().hasSuffix(".csv") {
+        table = try PromptReader.read(path: path)[...]
+      } else {
+        lines = try LineReader(path: path)
+      }
+    }
+  }
+
+  private mutating func nextOfFile() throws -> Prompt? {
+    if let prompt = table.popFirst() {
+      reports[reports.count - 1].read += 1
+      return prompt
+    }
+    while let line = try lines?.next(), let path = reports.last?.path {
+      if line.isBlank { continue }
+      do {
+        let name = URL(fileURLWithPath: path).lastPathComponent
+        let prompt = try PromptReader.parse(line, fallbackID: "\(name):\(line.number)")
+        reports[reports.count - 1].read += 1
+        return prompt
+      } catch {
+        reports[reports.count - 1].skip(line: line.number, reason: "\(error)")
+      }
+    }
+    lines = nil
+    return nil
+  }
+}

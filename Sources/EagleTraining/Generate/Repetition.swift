@@ -1,0 +1,15 @@
+/// Texts that have fallen into a loop, as small models do.
+enum Repetition {
+  private static let longestPeriod = 64
+  private static let fewestTokens = 48
+
+  /// Whether a text ends in at least four copies of one piece, 48 tokens or more of them.
+  static func endsInLoop(_ ids: some RandomAccessCollection<Int32>) -> Bool {
+    let ids = Array(ids.suffix(4 * longestPeriod))
+    return (1...longestPeriod).contains { period in
+      let length = max(4 * period, fewestTokens)
+      guard ids.count >= length else { return false }
+      return (ids.count - length + period..<ids.count).allSatisfy { ids[$0] == ids[$0 - period] }
+    }
+  }
+}

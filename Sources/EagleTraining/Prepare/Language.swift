@@ -1,0 +1,37 @@
+import EagleText
+
+/// The language of a text, as far as its script tells: enough to see that a draft vocabulary leaves one out.
+public enum Language: String, Codable, CaseIterable, Sendable {
+  case latin, chinese, japanese, korean, cyrillic, arabic, other
+
+  /// Letters that are looked at in each message.
+  private static let mostScalars = 2000
+
+  /// That of most letters. Japanese is told from Chinese by its kana, of which a tenth will do.
+  static func of(_ messages: [ChatMessage]) -> Language {
+    var counts = [Int](repeating: 0, count: allCases.count)
+    for message in messages {
+      for scalar in message.content.unicodeScalars.prefix(mostScalars) {
+        if let place = place(scalar.value) { counts[place] += 1 }
+      }
+    }
+    let kana = counts[2]
+    if kana * 10 > counts[1] + kana, kana > 0 { counts[2] += counts[1] }
+    let most = counts.indices.max { (counts[$0], $1) < (counts[$1], $0) }!
+    return counts[most] == 0 ? .other : allCases[most]
+  }
+
+  /// Index among the cases; nil for what is no letter.
+  private static func place(_ scalar: UInt32) -> Int? {
+    switch scalar {
+    case 0x41...0x5A, 0x61...0x7A, 0xC0...0x24F: 0
+    case 0x3400...0x4DBF, 0x4E00...0x9FFF, 0x20000...0x323AF: 1
+    case 0x3040...0x30FF: 2
+    case 0x1100...0x11FF, 0xAC00...0xD7AF: 3
+    case 0x400...0x52F: 4
+    case 0x600...0x6FF: 5
+    case 0x370...0x3FF, 0x530...0x10FF, 0x1200...0x1FFF: 6
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import EagleStorage
+import EagleText
+import Foundation
+
+/// Why a conversation is not trained on.
+enum LeftOut: String, Codable, Sendable {
+  case wrongRoles = "roles out of order"
+  case noAnswer = "no assistant turn"
+  case emptyAnswer = "an empty answer"
+  case cutAnswer = "an answer that was broken off"
+  case loopingAnswer = "an answer that ends in a loop"
+  case tooLong = "longer than max_length"
+  case nothingTrained = "no assistant token to train on within max_length"
+  case duplicate = "the same messages as an earlier one"
+  case notDrawn = "not drawn by the file's weight"
+}
+
+/// What a line has come to, before it is compared with other lines.
+enum LineOutcome: Sendable {
+  case broken(TextError)
+  case leftOut(LeftOut, String)
+  case prepared(PreparedConversation)
+}
+
+/// A conversation as tokens, with what is counted about it.
+struct PreparedConversation: Sendable {
+  let id: String
+  let ids: [Int32]
+  let mask: [UInt8]
+  /// 128 bits of SHA-256 over roles and texts.
+  let digest: Digest
+  let language: Language
+  let turns: Int
+  /// Tokens by role, headers included, in the order of `ChatMessage.Role.allCases`.
+  let roleTokens: [Int]
+  let isCut: Bool
+
+  struct Digest: Hashable, Sendable {
+    let high, low: UInt64
+  }
+}
+
+/// Turns lines into conversations. Any number of threads may use one.
+struct LineWork: Sendable {
+  let model: ChatModel
+  let data: DataConfig
+
+  func outcome(_ line: ConversationLine) -> LineOutcome {
+    switch line.parsed() {
+    case .failure(let error): .broken(error)
+    case .success(let conversation): outcome(conversation)
+    }
+  }
+
+  private func outcome(_ conversation: Conversation) -> LineOutcome {
+    let (messages, id) = (conversation.messages, conversation.id)
+    if let reason = fault(messages) { return .leftOut(reason, id) }
+    let rendered: RenderedConversation
+    do {
+      try conversation.checkTurns()
+      rendered = try model.template.render(conversation, tokenizer: model.tokenizer)
+    } catch {
+      return .leftOut(.wrongRoles, "\(error)")
+    }
+    if data.loopingAnswers == .drop, Self.loops(rendered) { return .leftOut(.loopingAnswer, id) }
+    let length = min(rendered.ids.count, data.maxLength)
+    if length < rendered.ids.count, data.tooLong == .drop { return .leftOut(.tooLong, id) }
+    let mask = Array(rendered.lossMask.prefix(length))
+    guard TrainedRows(mask: mask, steps: 1).count(step: 0) > 0 else { return .leftOut(.nothingTrained, id) }
+    return .prepared(
+      PreparedConversation(
+        id: id, ids: Array(rendered.ids.prefix(length)), mask: mask, digest: Self.digest(messages),
+        language: Language.of(messages), turns: messages.count { $0.role == .user },
+        roleTokens: Self.roleTokens(rendered, length: length), isCut: length < rendered.ids.count))
+  }
+
+  private func fault(_ messages: [ChatMessage]) -> LeftOut? {
+    let answers = messages.filter { $0.role == .assistant }
+    if answers.isEmpty { return .noAnswer }
+    if answers.contains(where: { $0.content.allSatisfy(\.isWhitespace) }) { return .emptyAnswer }
+    return data.cutAnswers == .drop && answers.contains(where: \.isCut) ? .cutAnswer : nil
+  }
+
+  /// Whether an answer ends in a loop; the end of its turn does not count.
+  private static func loops(_ rendered: RenderedConversation) -> Bool {
+    TrainedRows(mask: rendered.lossMask, steps: 1).spans.contains { span in
+      Repetition.endsInLoop(rendered.ids[span]) || Repetition.endsInLoop(rendered.ids[span].dropLast())
+    }
+  }
+
+  private static func digest(_ messages: [ChatMessage]) -> PreparedConversation.Digest {
+    var bytes = Data()
+    for message in messages {
+      bytes.append(contentsOf: "\(message.role.rawValue) \(message.content.utf8.count) ".utf8)
+      bytes.append(contentsOf: message.content.utf8)
+    }
+    let words = FileDigest.short(bytes)
+    return .init(high: words.high, low: words.low)
+  }
+
+  private static func roleTokens(_ rendered: RenderedConversation, length: Int) -> [Int] {
+    var counts = [Int](repeating: 0, count: ChatMessage.Role.allCases.count)
+    let ends = rendered.turns.dropFirst().map(\.start) + [rendered.ids.count]
+    for (turn, end) in zip(rendered.turns, ends) {
+      counts[ChatMessage.Role.allCases.firstIndex(of: turn.role)!] += max(0, min(end, length) - turn.start)
+    }
+    return counts
+  }
+}

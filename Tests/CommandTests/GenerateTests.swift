@@ -1,0 +1,159 @@
+import Foundation
+import Testing
+
+/// `regenerate` and `synthesize`.
+@Suite(.serialized) struct GenerateTests {
+  private struct Line: Decodable, Equatable {
+    struct Message: Decodable, Equatable {
+      let role, content: String
+      let cut: Bool?
+    }
+    let id: String
+    let conversations: [Message]
+  }
+
+  private func lines(_ world: TinyWorld, _ name: String) throws -> [Line] {
+    try String(decoding: try world.read(name), as: UTF8.self).split(separator: "\n").map {
+      try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+    }
+  }
+
+  private func regenerate(_ world: TinyWorld, _ output: String, _ more: String..., ranks: Int = 1) throws -> Outcome {
+    let arguments =
+      [
+        "regenerate", "recipe.yaml", "--set", "regenerate.input=[questions.jsonl]", "--set", "regenerate.batch=3",
+        "--set", "regenerate.output=\(output)", "--set", "regenerate.max_new_tokens=8",
+      ] + more.flatMap { ["--set", $0] }
+    return ranks == 1
+      ? try Command.run("eagle-train", arguments, in: world.path)
+      : try Command.runRanks(ranks, arguments, in: world.path)
+  }
+
+  /// Prompts, and conversations whose answers do not matter.
+  private func putQuestions(_ world: TinyWorld, count: Int = 9) throws {
+    let questions = (0..<count).map { #"{"id": "q\#($0)", "turns": ["word \#($0)", "and \#($0)"]}"# }
+    let conversation =
+      #"{"id": "talk", "conversations": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}, "#
+      + #"{"role": "assistant", "content": "an old answer"}, {"role": "user", "content": "more"}]}"#
+    try world.put("questions.jsonl", (questions + [conversation]).joined(separator: "\n") + "\n")
+  }
+
+  @Test func everyTurnIsAnsweredByTheTarget() throws {
+    let world = try TinyWorld()
+    try putQuestions(world)
+    let outcome = try regenerate(world, "answers.jsonl")
+    #expect(outcome.status == 0 && outcome.errors.contains("10 of 10 conversations"), "\(outcome.errors)")
+    let answers = try lines(world, "answers.jsonl")
+    #expect(answers.map(\.id) == (0..<9).map { "q\($0)" } + ["talk"])
+    let talk = try #require(answers.last).conversations
+    #expect(talk.map(\.role).prefix(3) == ["system", "user", "assistant"] && talk[0].content == "be kind")
+    // What the target says with a session of its own.
+    let plain = try Command.run(
+      "eagle-run", ["generate", "--target", "target", "--prompt", "word 3", "--max-tokens", "8", "--json"],
+      in: world.path)
+    let text = (try JSONSerialization.jsonObject(with: Data(plain.output.utf8)) as? [String: Any])?["text"]
+    #expect(answers[3].conversations[1].content == text as? String)
+    // An answer without an end is marked and ends its conversation.
+    for answer in answers {
+      let cut = answer.conversations.filter { $0.cut == true }
+      #expect(cut.isEmpty || (cut.count == 1 && answer.conversations.last == cut[0]))
+      #expect(!cut.isEmpty || answer.conversations.count >= 4)
+    }
+    #expect(answers.contains { $0.conversations.last?.cut == true })
+  }
+
+  @Test func aRunThatWasStoppedGoesOnAndRanksMakeNoDifference() throws {
+    let world = try TinyWorld()
+    try putQuestions(world, count: 30)
+    let drawn = ["regenerate.temperature=1", "regenerate.seed=5"]
+    #expect(try regenerate(world, "whole.jsonl", drawn[0], drawn[1]).status == 0)
+    let whole = try world.read("whole.jsonl")
+    let ranks = try regenerate(world, "ranks.jsonl", drawn[0], drawn[1], ranks: 2)
+    #expect(try ranks.status == 0 && world.read("ranks.jsonl") == whole, "\(ranks.errors)")
+    // As if two ranks had been killed: finished conversations, and half a line.
+    try FileManager.default.createDirectory(atPath: world("cut.jsonl.parts"), withIntermediateDirectories: true)
+    try FileManager.default.copyItem(atPath: world("whole.jsonl.made.json"), toPath: world("cut.jsonl.made.json"))
+    let all = String(decoding: whole, as: UTF8.self).split(separator: "\n")
+    try world.put("cut.jsonl.parts/rank-0.jsonl", all[3..<9].joined(separator: "\n") + "\n" + all[9].dropLast(9))
+    try world.put("cut.jsonl.parts/rank-5.jsonl", all[20] + "\n")
+    let resumed = try regenerate(world, "cut.jsonl", drawn[0], drawn[1])
+    #expect(try resumed.status == 0 && world.read("cut.jsonl") == whole, "\(resumed.errors)")
+    #expect(resumed.errors.contains("\(31 - 7) conversations") || resumed.errors.contains("31 of 31"))
+    let again = try regenerate(world, "cut.jsonl", drawn[0], drawn[1])
+    #expect(again.status == 0 && again.errors.contains("up to date"), "\(again.errors)")
+    #expect(!FileManager.default.fileExists(atPath: world("cut.jsonl.parts")))
+  }
+
+  @Test func moreQuestionsAreAddedAndOtherSettingsRefused() throws {
+    let world = try TinyWorld()
+    try putQuestions(world, count: 4)
+    #expect(try regenerate(world, "answers.jsonl").status == 0)
+    let first = try lines(world, "answers.jsonl")
+    try putQuestions(world, count: 6)
+    #expect(try regenerate(world, "answers.jsonl").status == 0)
+    let more = try lines(world, "answers.jsonl")
+    #expect(more.count == 7 && first.allSatisfy(more.contains))
+    let other = try regenerate(world, "answers.jsonl", "regenerate.temperature=0.5")
+    #expect(other.status == 1 && other.errors.contains("other settings"), "\(other.errors)")
+    try world.put("mine.jsonl", "precious\n")
+    let foreign = try regenerate(world, "mine.jsonl")
+    #expect(foreign.status == 1 && foreign.errors.contains("mine.jsonl"), "\(foreign.errors)")
+    #expect(try world.read("mine.jsonl") == Data("precious\n".utf8))
+  }
+
+  @Test func questionsThatAreNoneAreCountedOrRefused() throws {
+    let world = try TinyWorld()
+    try world.put("questions.jsonl", "\n\n")
+    let empty = try regenerate(world, "answers.jsonl")
+    #expect(empty.status == 1 && empty.errors.contains("no prompt"), "\(empty.errors)")
+    let many = (0..<200).map { #"{"id": "q\#($0)", "prompt": "word \#($0)"}"# } + [#"{"id": "bad", "prompt": 7}"#]
+    try world.put("questions.jsonl", many.joined(separator: "\n"))
+    let one = try regenerate(world, "answers.jsonl", "regenerate.max_new_tokens=1")
+    #expect(one.status == 0 && one.errors.contains("line 201"), "\(one.errors)")
+    let long = String(repeating: "x", count: 600)
+    try world.put("questions.jsonl", #"{"id": "a", "prompt": "\#(long)"}"# + "\n" + #"{"id": "b", "prompt": "y"}"#)
+    let tooLong = try regenerate(world, "few.jsonl")
+    #expect(tooLong.status == 0 && tooLong.errors.contains("1 conversations too long"), "\(tooLong.errors)")
+    #expect(try lines(world, "few.jsonl").map(\.id) == ["b"])
+  }
+
+  // MARK: synthesize
+
+  private func synthesize(_ world: TinyWorld, _ output: String, _ more: String..., ranks: Int = 1) throws -> Outcome {
+    let arguments =
+      [
+        "synthesize", "recipe.yaml", "--set", "synthesize.conversations=12", "--set", "synthesize.batch=4", "--set",
+        "synthesize.output=\(output)", "--set", "synthesize.max_new_tokens=16", "--set", "synthesize.turns=2", "--set",
+        "synthesize.question_tokens=200", "--set", "synthesize.openings=['', 'Tell me all ']",
+      ] + more.flatMap { ["--set", $0] }
+    return ranks == 1
+      ? try Command.run("eagle-train", arguments, in: world.path)
+      : try Command.runRanks(ranks, arguments, in: world.path)
+  }
+
+  @Test func conversationsAreMadeUpTheSameOnAnyNumberOfRanks() throws {
+    let world = try TinyWorld()
+    let alone = try synthesize(world, "alone.jsonl")
+    #expect(alone.status == 0 && alone.errors.contains("dropped"), "\(alone.errors)")
+    let made = try lines(world, "alone.jsonl")
+    #expect(made.count == 12 && Set(made.map(\.id)).count == 12)
+    for line in made {
+      let isOdd = Int(line.id.dropFirst("synthetic-".count))! % 2 == 1
+      #expect(line.conversations[0].role == "user" && line.conversations[1].role == "assistant")
+      #expect(!isOdd || line.conversations[0].content.hasPrefix("Tell me all "))
+    }
+    let ranks = try synthesize(world, "ranks.jsonl", ranks: 2)
+    #expect(try ranks.status == 0 && world.read("ranks.jsonl") == world.read("alone.jsonl"), "\(ranks.errors)")
+    let again = try synthesize(world, "alone.jsonl")
+    #expect(again.status == 0 && again.errors.contains("up to date"), "\(again.errors)")
+    let other = try synthesize(world, "other.jsonl", "synthesize.seed=1")
+    #expect(try other.status == 0 && world.read("other.jsonl") != world.read("alone.jsonl"))
+  }
+
+  @Test func aTargetThatFinishesNothingIsRefused() throws {
+    let world = try TinyWorld()
+    let outcome = try synthesize(world, "none.jsonl", "synthesize.question_tokens=1", "synthesize.conversations=60")
+    #expect(outcome.status == 1 && outcome.errors.contains("of 83 attempts 0"), "\(outcome.errors)")
+    #expect(!FileManager.default.fileExists(atPath: world("none.jsonl")))
+  }
+}

@@ -1,0 +1,227 @@
+import EagleCluster
+import EagleModels
+import EagleStorage
+import EagleTensor
+import EagleTraining
+import Foundation
+import Testing
+
+/// Data as it comes: large, compressed, repeated, broken, stopped in the middle.
+@Suite(.serialized) struct PrepareTests {
+  private func prepare(_ world: TinyWorld, _ more: String...) throws -> Outcome {
+    try Command.run("eagle-train", ["prepare", "recipe.yaml"] + more.flatMap { ["--set", $0] }, in: world.path)
+  }
+
+  private func manifest(_ world: TinyWorld) throws -> [String: Any] {
+    try JSONSerialization.jsonObject(with: world.read("out/prepared/manifest.json")) as? [String: Any] ?? [:]
+  }
+
+  private func statistics(_ world: TinyWorld) throws -> [String: Any] {
+    try manifest(world)["statistics"] as? [String: Any] ?? [:]
+  }
+
+  private func line(_ id: String, _ messages: (String, String)..., extra: String = "") -> String {
+    let list = messages.map { #"{"role": "\#($0)", "content": "\#($1)"\#(extra)}"# }.joined(separator: ", ")
+    return #"{"id": "\#(id)", "conversations": [\#(list)]}"#
+  }
+
+  private func good(_ count: Int) -> [String] {
+    (0..<count).map { line("good\($0)", ("user", "question \($0)"), ("assistant", "answer \($0)")) }
+  }
+
+  // MARK: filters
+
+  @Test func everyReasonIsCountedWithAPlace() throws {
+    let world = try TinyWorld()
+    let loop = String(repeating: "na ", count: 40)
+    let odd = [
+      line("none", ("user", "hello")), line("empty", ("user", "hello"), ("assistant", " \\n")),
+      line("order", ("user", "a"), ("user", "b"), ("assistant", "c")),
+      line("late", ("user", String(repeating: "x", count: 300)), ("assistant", "y")),
+      line("again", ("user", "question 3"), ("assistant", "answer 3")),
+      line("loop", ("user", "sing"), ("assistant", loop)),
+      line("cut", ("user", "long"), ("assistant", "unfinished"), extra: #", "cut": true"#),
+      line("long", ("user", "much"), ("assistant", (0..<80).map { "word\($0)" }.joined(separator: " "))),
+    ]
+    let broken = [
+      "{\"id\": 1, \"conversations\": [",
+      "{\"id\": \"r\", \"conversations\": [{\"role\": \"robot\", \"content\": \"x\"}]}",
+    ]
+    try world.put("data.jsonl", (good(400) + odd + broken).joined(separator: "\n"))
+    let all = try prepare(
+      world, "data.cut_answers=drop", "data.looping_answers=drop", "data.too_long=drop", "data.held_out=0")
+    #expect(all.status == 0 && all.errors.contains("line 409"), "\(all.errors)")
+    #expect(all.errors.contains("data.jsonl, line 403"))
+    var s = try statistics(world)
+    #expect(s["conversations"] as? Int == 400 && s["skipped_lines"] as? Int == 2)
+    #expect(
+      s["left_out"] as? [String: Int] == [
+        "no assistant turn": 1, "an empty answer": 1, "roles out of order": 1, "longer than max_length": 2,
+        "the same messages as an earlier one": 1, "an answer that ends in a loop": 1,
+        "an answer that was broken off": 1,
+      ])
+    let page = String(decoding: try world.read("out/prepared/statistics.md"), as: UTF8.self)
+    #expect(page.contains("an empty answer | 1 | data.jsonl, line 402: empty"), "\(page)")
+    #expect(page.contains("| latin | 400 |"))
+    // By default what can be trained on is kept.
+    #expect(try prepare(world, "data.held_out=0", "data.duplicates=keep").status == 0)
+    s = try statistics(world)
+    #expect(s["conversations"] as? Int == 404 && s["cut"] as? Int == 1)
+    #expect((s["left_out"] as? [String: Int])?["no assistant token to train on within max_length"] == 1)
+  }
+
+  /// The end of an answer that was broken off is not the target's and so not trained.
+  @Test func theEndOfACutAnswerIsNotTrained() throws {
+    let world = try TinyWorld()
+    try world.put(
+      "data.jsonl",
+      line("a", ("user", "one"), ("assistant", "two")) + "\n"
+        + line("b", ("user", "one"), ("assistant", "three"), extra: #", "cut": true"#))
+    #expect(try prepare(world, "data.held_out=0").status == 0)
+    let store = try TokenStore(path: world("out/prepared/tokens-00000.h5"))
+    let (whole, cut) = (try store.conversation(0), try store.conversation(1))
+    #expect(whole.mask.reduce(0) { $0 + Int($1) } == "two".count + 1)
+    #expect(cut.mask.reduce(0) { $0 + Int($1) } == "three".count)
+  }
+
+  @Test func numbersOnThePageAddUp() throws {
+    let world = try TinyWorld()
+    try world.put(
+      "data.jsonl",
+      (good(30) + [line("zh", ("system", "短"), ("user", "你好吗"), ("assistant", "我很好"))]).joined(separator: "\n"))
+    #expect(try prepare(world, "draft.vocabulary_size=20").status == 0)
+    let s = try statistics(world)
+    let languages = s["languages"] as? [String: [String: Any]] ?? [:]
+    #expect(languages["chinese"]?["conversations"] as? Int == 1 && languages["latin"]?["conversations"] as? Int == 30)
+    let roles = s["tokens_by_role"] as? [String: Int] ?? [:]
+    #expect(roles.values.reduce(0, +) == s["tokens"] as? Int && roles["system"] == "?system\n???!\n".count)
+    #expect((s["lengths"] as? [String: Int])?.values.reduce(0, +) == 31)
+    #expect(languages.values.compactMap { $0["tokens"] as? Int }.reduce(0, +) == s["tokens"] as? Int)
+  }
+
+  @Test func aLanguageThatTheVocabularyLeavesOutIsAWarning() throws {
+    let world = try TinyWorld()
+    let chinese = (0..<20).map { line("zh\($0)", ("user", "你好\($0)"), ("assistant", "的一是不了人我在有他这中大来上个国")) }
+    try world.put("data.jsonl", (good(100) + chinese).joined(separator: "\n"))
+    let few = try prepare(world, "draft.vocabulary_size=24", "data.duplicates=keep", "data.held_out=0")
+    let warning = few.errors.split(separator: "\n").first { $0.contains("warning") } ?? ""
+    #expect(warning.contains("chinese") && few.status == 0, "\(few.errors)")
+    // What it says would do, does.
+    let size = try #require(warning.split(separator: " ").drop { $0 != "draft.vocabulary_size" }.dropFirst().first)
+    let enough = try prepare(world, "draft.vocabulary_size=\(size)", "data.duplicates=keep", "data.held_out=0")
+    #expect(!enough.errors.contains("chinese tokens") && enough.status == 0, "\(enough.errors)")
+  }
+
+  // MARK: weights
+
+  @Test func weightsRepeatAndDraw() throws {
+    let world = try TinyWorld()
+    try world.put("data.jsonl", good(200).joined(separator: "\n"))
+    try world.put("more.jsonl", line("extra", ("user", "x"), ("assistant", "y")))
+    let files = "[{path: data.jsonl, weight: 0.25}, {path: more.jsonl, weight: 3}]"
+    #expect(try prepare(world, "data.train=\(files)", "data.held_out=0").status == 0)
+    let data = try PreparedData(folder: world("out/prepared"))
+    #expect((25...75).contains(data.tokens.conversationCount - 1))
+    #expect(
+      data.trained.count == data.tokens.conversationCount + 2
+        && Array(data.trained.suffix(3)) == [Int](repeating: data.tokens.conversationCount - 1, count: 3))
+    let run = try Command.run(
+      "eagle-train", ["run", "recipe.yaml", "--set", "data.train=\(files)", "--set", "train.epochs=1"], in: world.path)
+    #expect(run.status == 0, "\(run.errors)")
+    for (wrong, word) in [("{path: data.jsonl, weight: 0}", "weight"), ("{file: data.jsonl}", "unknown key file")] {
+      let outcome = try prepare(world, "data.train=[\(wrong)]")
+      #expect(outcome.status == 1 && outcome.errors.contains(word), "\(outcome.errors)")
+    }
+  }
+
+  // MARK: stopping
+
+  /// Asks for a stop once so many conversations are in.
+  private final class StopAt: ProgressSink {
+    let count: Int
+    let stop: StopRequest
+    private(set) var lines: [String] = []
+
+    init(_ count: Int, _ stop: StopRequest) { (self.count, self.stop) = (count, stop) }
+    func advance(_: String, done: Int, total _: Int, unit _: String, note _: String) {
+      if done >= count { stop.make("a test") }
+    }
+    func finish(_: String, _: String) {}
+    func say(_ line: String) { lines.append(line) }
+  }
+
+  @Test func aStoppedPreparationGoesOnWhereItWas() throws {
+    let world = try TinyWorld(conversations: 150)
+    try world.put("second.jsonl", (good(90) + ["broken"] + good(10)).joined(separator: "\n"))
+    let model = try ChatModel(folder: world("target"))
+    var data = DataConfig()
+    data.train = [DataFile(path: world("data.jsonl")), DataFile(path: world("second.jsonl"), weight: 1.5)]
+    func prepare(_ folder: String, stopAt: Int = .max) throws -> [String] {
+      let stop = StopRequest()
+      let progress = StopAt(stopAt, stop)
+      _ = try Preparation(
+        data: data, draft: DraftConfig.small, seed: 3, model: model, progress: progress, stop: stop, pieceBytes: 700,
+        fileTokens: 900
+      ).run(folder: world(folder))
+      return progress.lines
+    }
+    _ = try prepare("whole")
+    for count in [40, 120, 200] {
+      #expect(throws: StoppedRun.self) { _ = try prepare("cut", stopAt: count) }
+      #expect(!FileManager.default.fileExists(atPath: world("cut")))
+      // Half a file of tokens, as a kill leaves it.
+      try world.put("cut.partial/.tokens-00099.h5.tmp-1", "half")
+    }
+    let lines = try prepare("cut")
+    #expect(lines.contains { $0.contains("going on behind") }, "\(lines)")
+    let names = try FileManager.default.contentsOfDirectory(atPath: world("whole")).sorted()
+    #expect(names.count > 10)
+    for name in names {
+      let same = try world.read("whole/\(name)") == world.read("cut/\(name)")
+      #expect(same || name.hasSuffix(".h5"), "\(name)")
+    }
+    let (whole, cut) = (try PreparedData(folder: world("whole")), try PreparedData(folder: world("cut")))
+    #expect(whole.fingerprint == cut.fingerprint && whole.tokens.lengths == cut.tokens.lengths)
+    for conversation in 0..<whole.tokens.conversationCount {
+      #expect(try whole.tokens.conversation(conversation) == cut.tokens.conversation(conversation))
+    }
+    #expect(whole.trained == cut.trained && whole.name(of: 170) == cut.name(of: 170) && whole.name(of: 0) == "c0")
+  }
+
+  // MARK: bad input
+
+  @Test func oddBytesAreCountedAndNeverFatal() throws {
+    let world = try TinyWorld()
+    func bytes(_ odd: Data) -> Data { Data((good(150).joined(separator: "\n") + "\n").utf8) + odd + Data("\n".utf8) }
+    let long = Data(("{\"id\": \"big\", \"conversations\": \"").utf8) + Data(count: 40 << 20)
+    let nul =
+      Data(#"{"id": "n", "conversations": [{"role": "user", "content": ""#.utf8) + Data([0]) + Data("\"}]}".utf8)
+    let deep = Data((String(repeating: "[", count: 100_000)).utf8)
+    for (odd, word) in [
+      (nul, "JSON"), (Data(#"{"id": "s", "conversations": [{"role": "user", "content": "\ud800"}]}"#.utf8), "JSON"),
+      (long, "longer than 16 MB"), (deep, "JSON"),
+      (Data(#"{"id": "x", "conversations": {"role": "user"}}"#.utf8), "list"),
+      (Data(#"{"conversations": [{"role": "user", "content": {"text": "x"}}]}"#.utf8), "string"),
+      (Data(#"{"conversations": [{"role": "tool", "content": "x"}]}"#.utf8), "tool"),
+      (Data([0xFF, 0xFE, 0x00, 0x01]), "JSON"),
+    ] {
+      try bytes(odd).write(to: URL(fileURLWithPath: world("data.jsonl")))
+      let outcome = try prepare(world)
+      #expect(outcome.status == 0, "\(outcome.errors)")
+      #expect(outcome.errors.contains("line 151") && outcome.errors.contains(word), "\(outcome.errors)")
+    }
+    // An escaped NUL is a character like others.
+    try bytes(Data(line("z", ("user", "a"), ("assistant", "b\\u0000c")).utf8)).write(
+      to: URL(fileURLWithPath: world("data.jsonl")))
+    let outcome = try prepare(world)
+    #expect(outcome.status == 0 && outcome.errors.contains("151 conversations"), "\(outcome.errors)")
+  }
+}
+
+extension DraftConfig {
+  fileprivate static var small: DraftConfig {
+    var config = DraftConfig()
+    config.vocabularySize = 64
+    return config
+  }
+}
