@@ -10,12 +10,14 @@ static inline hid_t eagle_h5_native_float32(void) { return H5T_NATIVE_FLOAT; }
 static inline hid_t eagle_h5_native_int64(void) { return H5T_NATIVE_INT64; }
 static inline hid_t eagle_h5_native_uint16(void) { return H5T_NATIVE_UINT16; }
 static inline hid_t eagle_h5_native_uint8(void) { return H5T_NATIVE_UINT8; }
+static inline hid_t eagle_h5_native_int8(void) { return H5T_NATIVE_INT8; }
 
 static inline hid_t eagle_h5_file_int32(void) { return H5T_STD_I32LE; }
 static inline hid_t eagle_h5_file_float32(void) { return H5T_IEEE_F32LE; }
 static inline hid_t eagle_h5_file_int64(void) { return H5T_STD_I64LE; }
 static inline hid_t eagle_h5_file_uint16(void) { return H5T_STD_U16LE; }
 static inline hid_t eagle_h5_file_uint8(void) { return H5T_STD_U8LE; }
+static inline hid_t eagle_h5_file_int8(void) { return H5T_STD_I8LE; }
 
 static inline hid_t eagle_h5_c_string(void) { return H5T_C_S1; }
 static inline size_t eagle_h5_variable_length(void) { return H5T_VARIABLE; }

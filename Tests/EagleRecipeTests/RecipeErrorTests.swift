@@ -21,7 +21,7 @@ import Testing
         == "r.yaml:7: unknown key draft.learning_rate; did you mean train.learning_rate?")
     #expect(
       message("capture: {zzz: 1}")
-        == "r.yaml:5: unknown key capture.zzz; known here: capture.layers, capture.mode, capture.shard_tokens, capture.store"
+        == "r.yaml:5: unknown key capture.zzz; known here: capture.layers, capture.mode, capture.shard_tokens, capture.states, capture.store"
     )
     #expect(message("evaluate: {benchmark: {}}").hasSuffix("did you mean evaluate.benchmarks?"))
   }
@@ -43,13 +43,8 @@ import Testing
 
   @Test func namesThatAreNoChoiceListTheChoices() {
     #expect(message("train: {precision: fp16}") == "r.yaml:5: train.precision must be bf16 or fp32, not 'fp16'")
-    #expect(message("capture: {mode: ram}") == "r.yaml:5: capture.mode must be store, not 'ram'")
+    #expect(message("capture: {mode: ram}") == "r.yaml:5: capture.mode must be store or online, not 'ram'")
     #expect(message("capture: {layers: all}").hasPrefix("r.yaml:5: capture.layers must be auto or three layer numbers"))
-  }
-
-  @Test func onlineCaptureIsRefusedWithItsReason() {
-    let text = message("capture: {mode: online}")
-    #expect(text.hasPrefix("r.yaml:5: capture.mode must be store; online (no files) is refused"))
   }
 
   @Test(arguments: [

@@ -57,6 +57,49 @@ struct SampleCapture {
     }
   }
 
+  /// 8 bits with a scale a block: near what went in, exactly what `asStored` says, and half the bytes.
+  @Test(arguments: [8, 64, 100]) func statesInEightBits(width: Int) throws {
+    let scratch = try Scratch()
+    // Enough for files that are more than a few chunks.
+    let rows = width == 64 ? 16000 : 300
+    var attributes = SampleCapture.attributes
+    (attributes.hiddenSize, attributes.format) = (width, .int8)
+    var random = RandomSource(seed: 3)
+    let aux = Tensor.normal([rows, 3 * width], deviation: 2, using: &random)
+    // A state that is much larger than others, as real ones have, and one that is 0.
+    aux.floats[5] = 900
+    for i in 0..<3 * width { aux.floats[3 * width + i] = 0 }
+    let last = Tensor.normal([rows, width], deviation: 1, using: &random).bfloat16()
+    for (name, format) in [("int8.h5", StateFormat.int8), ("bf16.h5", .bfloat16)] {
+      attributes.format = format
+      let writer = try CaptureShardWriter(path: scratch(name), attributes: attributes)
+      try writer.append(
+        ids: SampleCapture.ids(rows, seed: 0), mask: [UInt8](repeating: 1, count: rows), auxHidden: aux.bfloat16(),
+        lastHidden: last, teacherArgmax: SampleCapture.ids(rows, seed: 1),
+        teacherLogSum: [Float](repeating: 1, count: rows))
+      try writer.finish()
+    }
+    let shard = try CaptureShard(path: scratch("int8.h5"))
+    #expect(shard.attributes.format == .int8)
+    let read = try shard.read(conversation: 0)
+    let promised = StateFormat.int8.asStored(aux.bfloat16(), hiddenSize: width)
+    #expect(bytes(read.auxHidden) == bytes(promised))
+    #expect(bytes(read.lastHidden) == bytes(StateFormat.int8.asStored(last, hiddenSize: width)))
+    let (got, wanted) = (read.auxHidden.float32().values, aux.bfloat16().float32().values)
+    for start in stride(from: 0, to: got.count, by: width) {
+      for first in stride(from: start, to: start + width, by: 64) {
+        let block = first..<min(first + 64, start + width)
+        let largest = block.reduce(Float(0)) { max($0, abs(wanted[$1])) }
+        // because: half a step of 1/127, a scale of 8 bits, and a result of 8 bits
+        #expect(block.allSatisfy { abs(got[$0] - wanted[$0]) <= largest * 0.012 })
+      }
+    }
+    #expect(got[3 * width..<6 * width].allSatisfy { $0 == 0 })
+    if width == 64 {
+      #expect(Double(try scratch.read("int8.h5").count) < 0.62 * Double(try scratch.read("bf16.h5").count))
+    }
+  }
+
   @Test func conversationsCrossChunks() throws {
     let scratch = try Scratch()
     var attributes = SampleCapture.attributes

@@ -72,7 +72,7 @@ private final class SmallRun: Sendable {
       shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     let job = Trainer.Job(
-      config: config, gradients: gradients, store: store ?? self.store,
+      config: config, gradients: gradients, states: .store(store ?? self.store),
       mask: whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }, trained: Array(0..<21),
       heldOut: [21, 22, 23],
       target: target, output: "\(path)/\(output)", fingerprint: "same", name: { "conversation \($0)" })

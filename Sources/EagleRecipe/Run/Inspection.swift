@@ -50,7 +50,7 @@ public enum Inspection {
       let m = store.manifest
       return [
         "capture store: \(store.conversationCount) conversations, \(store.tokenCount) tokens, \(m.shards.count) shards",
-        "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers)",
+        "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers), states in \(m.dtype)",
         "target \(m.targetFingerprint)",
       ]
     }

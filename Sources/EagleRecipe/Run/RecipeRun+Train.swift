@@ -10,10 +10,10 @@ extension RecipeRun {
   /// - Parameter resume: go on from the newest checkpoint; without it a run that has checkpoints is an error
   public func train(resume: Bool) throws {
     let data = try prepare()
-    let store = try capture(data)
+    let states = try states(data)
     let evaluator = try makeEvaluator()
     let trainer = try Trainer(
-      job(data, store), start: startingDraft(data), cluster: cluster, progress: progress, stop: stop)
+      job(data, states), start: startingDraft(data), cluster: cluster, progress: progress, stop: stop)
     if !resume { try refuseExisting() }
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
@@ -27,9 +27,19 @@ extension RecipeRun {
     progress.finish("train", summary(records))
   }
 
-  private func job(_ data: PreparedData, _ store: CaptureStore) throws -> Trainer.Job {
+  private func states(_ data: PreparedData) throws -> StateSource {
+    switch recipe.capture.mode {
+    case .store: .store(try capture(data))
+    case .online:
+      .live(
+        try LiveStates(
+          target: model.target, precision: recipe.target.precision, config: recipe.capture, data: data))
+    }
+  }
+
+  private func job(_ data: PreparedData, _ states: StateSource) throws -> Trainer.Job {
     Trainer.Job(
-      config: recipe.train, gradients: recipe.cluster.gradients, store: store,
+      config: recipe.train, gradients: recipe.cluster.gradients, states: states,
       mask: recipe.capture.store == .node ? { try data.tokens.conversation($0).mask } : nil, trained: data.trained,
       heldOut: data.heldOut, target: model.target, output: recipe.output, fingerprint: try fingerprint(data),
       name: data.name)

@@ -135,7 +135,10 @@ public final class RecipeRun {
   /// The capture store of the prepared data, made or completed on all ranks.
   @discardableResult
   public func capture(_ data: PreparedData) throws -> CaptureStore {
-    try CapturePass(
+    guard recipe.capture.mode == .store else {
+      throw RecipeError(at: "capture.mode", "is online: training runs the target itself, and there is no store to make")
+    }
+    return try CapturePass(
       target: model.target, precision: recipe.target.precision, data: data, config: recipe.capture, cluster: cluster,
       progress: progress, stop: stop
     ).run(folder: folder.capture)

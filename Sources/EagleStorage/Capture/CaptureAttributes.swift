@@ -7,17 +7,21 @@ public struct CaptureAttributes: Sendable, Equatable {
   /// The three captured layers, 0-based, in rising order.
   public var layers: [Int]
   public var targetFingerprint: String
+  /// How states are kept.
+  public var format: StateFormat
 
-  public init(hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String) {
+  public init(
+    hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, format: StateFormat = .bfloat16
+  ) {
     self.hiddenSize = hiddenSize
     self.vocabularySize = vocabularySize
     self.layers = layers
     self.targetFingerprint = targetFingerprint
+    self.format = format
   }
 
-  static let format = "eagle-capture"
+  static let kind = "eagle-capture"
   static let version = 1
-  static let dtype = "bfloat16"
 
   /// Throws an error that names both values of the first attribute that differs from `expected`.
   func check(against expected: CaptureAttributes, path: String) throws {
@@ -26,6 +30,7 @@ public struct CaptureAttributes: Sendable, Equatable {
       ("vocab_size", "\(vocabularySize)", "\(expected.vocabularySize)"),
       ("layers", "\(layers)", "\(expected.layers)"),
       ("target_fingerprint", targetFingerprint, expected.targetFingerprint),
+      ("dtype", format.rawValue, expected.format.rawValue),
     ]
     if let pair = pairs.first(where: { $0.found != $0.expected }) {
       throw Self.mismatch(pair.name, found: pair.found, expected: pair.expected, path: path)

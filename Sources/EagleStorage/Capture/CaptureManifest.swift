@@ -15,9 +15,9 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     }
   }
 
-  public private(set) var format = CaptureAttributes.format
+  public private(set) var format = CaptureAttributes.kind
   public private(set) var version = CaptureAttributes.version
-  public private(set) var dtype = CaptureAttributes.dtype
+  public private(set) var dtype: String
   public var hiddenSize: Int
   public var vocabularySize: Int
   public var layers: [Int]
@@ -36,6 +36,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   }
 
   public init(attributes: CaptureAttributes, dataFingerprint: String, shards: [Shard]) {
+    dtype = attributes.format.rawValue
     hiddenSize = attributes.hiddenSize
     vocabularySize = attributes.vocabularySize
     layers = attributes.layers
@@ -47,7 +48,8 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
 
   public var attributes: CaptureAttributes {
     CaptureAttributes(
-      hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint)
+      hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint,
+      format: StateFormat(rawValue: dtype) ?? .bfloat16)
   }
 
   /// Throws an error that names both values when the store belongs to another target, other layers or other data.
@@ -89,12 +91,13 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   }
 
   private func check(path: String) throws {
-    guard format == CaptureAttributes.format, version == CaptureAttributes.version, dtype == CaptureAttributes.dtype
+    guard format == CaptureAttributes.kind, version == CaptureAttributes.version, StateFormat(rawValue: dtype) != nil
     else {
       throw StorageError(
         path: path,
         problem: "holds \(format) version \(version) in \(dtype); this program reads "
-          + "\(CaptureAttributes.format) version \(CaptureAttributes.version) in \(CaptureAttributes.dtype)",
+          + "\(CaptureAttributes.kind) version \(CaptureAttributes.version) in "
+          + StateFormat.allCases.map(\.rawValue).joined(separator: " or "),
         advice: "capture again")
     }
     guard shardCount == shards.count else {

@@ -28,8 +28,8 @@ public final class CaptureShard: Sendable {
   public let path: String
   public let attributes: CaptureAttributes
   private let columns: ConversationColumns
-  private let auxHidden: HDF5Dataset<UInt16>  // [N, 3H]
-  private let lastHidden: HDF5Dataset<UInt16>  // [N, H]
+  private let auxHidden: StateColumn  // [N, 3H]
+  private let lastHidden: StateColumn  // [N, H]
   private let teacherArgmax: HDF5Dataset<Int32>?  // [N]
   private let teacherLogSum: HDF5Dataset<Float>?  // [N]
 
@@ -37,17 +37,14 @@ public final class CaptureShard: Sendable {
   public init(path: String) throws {
     self.path = path
     columns = try ConversationColumns(
-      path: path, format: CaptureAttributes.format, version: CaptureAttributes.version)
+      path: path, format: CaptureAttributes.kind, version: CaptureAttributes.version)
     let file = columns.file
     attributes = try Self.attributes(of: file)
-    let hiddenSize = attributes.hiddenSize
-    auxHidden = try HDF5Dataset(opening: "aux_hidden", width: 3 * hiddenSize, in: file)
-    lastHidden = try HDF5Dataset(opening: "last_hidden", width: hiddenSize, in: file)
+    auxHidden = try StateColumn("aux", states: 3, attributes, columns: columns)
+    lastHidden = try StateColumn("last", states: 1, attributes, columns: columns)
     teacherArgmax = try file.contains("teacher_argmax") ? HDF5Dataset(opening: "teacher_argmax", in: file) : nil
     teacherLogSum =
       try file.contains("teacher_logsumexp") ? HDF5Dataset(opening: "teacher_logsumexp", in: file) : nil
-    try columns.check(auxHidden)
-    try columns.check(lastHidden)
     if let teacherArgmax { try columns.check(teacherArgmax) }
     if let teacherLogSum { try columns.check(teacherLogSum) }
   }
@@ -62,7 +59,7 @@ public final class CaptureShard: Sendable {
     let (ids, mask) = try readTokens(conversation: conversation)
     let range = columns.range(of: conversation)
     return CapturedConversation(
-      ids: ids, lossMask: mask, auxHidden: try states(auxHidden, range), lastHidden: try states(lastHidden, range),
+      ids: ids, lossMask: mask, auxHidden: try auxHidden.read(range), lastHidden: try lastHidden.read(range),
       teacherArgmax: try teacherArgmax?.read(range), teacherLogSum: try teacherLogSum?.read(range))
   }
 
@@ -78,22 +75,17 @@ public final class CaptureShard: Sendable {
     return (ids, mask)
   }
 
-  private func states(_ dataset: HDF5Dataset<UInt16>, _ range: Range<Int>) throws -> Tensor {
-    let tensor = Tensor([range.count, dataset.width ?? 1], dtype: .bfloat16)
-    try dataset.read(range, to: tensor.bfloats)
-    return tensor
-  }
-
   private static func attributes(of file: HDF5File) throws -> CaptureAttributes {
     let dtype = try required("dtype", try file.text("dtype"), file)
-    guard dtype == CaptureAttributes.dtype else {
-      throw StorageError(path: file.path, problem: "the attribute `dtype` is \(dtype), not \(CaptureAttributes.dtype)")
+    guard let format = StateFormat(rawValue: dtype) else {
+      let known = StateFormat.allCases.map(\.rawValue).joined(separator: " or ")
+      throw StorageError(path: file.path, problem: "the attribute `dtype` is \(dtype), not \(known)")
     }
     let attributes = CaptureAttributes(
       hiddenSize: try required("hidden_size", try file.integers("hidden_size")?.first, file),
       vocabularySize: try required("vocab_size", try file.integers("vocab_size")?.first, file),
       layers: try required("layers", try file.integers("layers"), file),
-      targetFingerprint: try required("target_fingerprint", try file.text("target_fingerprint"), file))
+      targetFingerprint: try required("target_fingerprint", try file.text("target_fingerprint"), file), format: format)
     guard 1...(1 << 24) ~= attributes.hiddenSize, attributes.vocabularySize > 0, attributes.layers.count == 3 else {
       throw StorageError(
         path: file.path,

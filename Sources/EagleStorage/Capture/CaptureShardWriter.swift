@@ -8,8 +8,8 @@ public final class CaptureShardWriter {
   // H hidden size · T rows of a conversation · N rows of the shard
   private let hiddenSize: Int
   private let columns: ConversationColumnsWriter
-  private let auxHidden: HDF5Dataset<UInt16>  // [N, 3H]
-  private let lastHidden: HDF5Dataset<UInt16>  // [N, H]
+  private let auxHidden: StateColumnWriter  // [N, 3H]
+  private let lastHidden: StateColumnWriter  // [N, H]
   private let teacherArgmax: HDF5Dataset<Int32>  // [N]
   private let teacherLogSum: HDF5Dataset<Float>  // [N]
 
@@ -17,15 +17,15 @@ public final class CaptureShardWriter {
     precondition(attributes.layers.count == 3, "three captured layers, not \(attributes.layers)")
     hiddenSize = attributes.hiddenSize
     columns = try ConversationColumnsWriter(
-      path: path, format: CaptureAttributes.format, version: CaptureAttributes.version)
+      path: path, format: CaptureAttributes.kind, version: CaptureAttributes.version)
     let file = columns.draft.file
     try file.setAttribute("hidden_size", attributes.hiddenSize)
     try file.setAttribute("vocab_size", attributes.vocabularySize)
     try file.setAttribute("layers", attributes.layers)
     try file.setAttribute("target_fingerprint", attributes.targetFingerprint)
-    try file.setAttribute("dtype", CaptureAttributes.dtype)
-    auxHidden = try HDF5Dataset(creating: "aux_hidden", width: 3 * hiddenSize, in: file)
-    lastHidden = try HDF5Dataset(creating: "last_hidden", width: hiddenSize, in: file)
+    try file.setAttribute("dtype", attributes.format.rawValue)
+    auxHidden = try StateColumnWriter("aux", states: 3, hiddenSize: hiddenSize, format: attributes.format, in: file)
+    lastHidden = try StateColumnWriter("last", states: 1, hiddenSize: hiddenSize, format: attributes.format, in: file)
     teacherArgmax = try HDF5Dataset(creating: "teacher_argmax", in: file)
     teacherLogSum = try HDF5Dataset(creating: "teacher_logsumexp", in: file)
   }
@@ -56,8 +56,8 @@ public final class CaptureShardWriter {
       teacherArgmax.count == rows && teacherLogSum.count == rows,
       "\(teacherArgmax.count) teacher ids, \(teacherLogSum.count) log sums for \(rows) rows")
     try withExtendedLifetime((auxHidden, lastHidden)) {
-      try self.auxHidden.append(auxHidden.bfloats, rows: rows)
-      try self.lastHidden.append(lastHidden.bfloats, rows: rows)
+      try self.auxHidden.append(auxHidden)
+      try self.lastHidden.append(lastHidden)
     }
     try self.teacherArgmax.append(teacherArgmax)
     try self.teacherLogSum.append(teacherLogSum)

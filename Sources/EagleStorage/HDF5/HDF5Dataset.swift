@@ -109,7 +109,7 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
 }
 
 extension HDF5Dataset {
-  /// Aimed at sizes of a chunk in bytes, for rows of states and for single numbers.
+  /// Aimed at sizes of a chunk in bytes, for rows of states and for single numbers or a few.
   private static var chunkBytes: (wide: Int, narrow: Int) { (1 << 19, 1 << 16) }
 
   private static func sizes(_ rows: Int, _ width: Int?) -> [hsize_t] {
@@ -119,7 +119,7 @@ extension HDF5Dataset {
   private static func creationList(width: Int?, _ library: HDF5) throws -> hid_t {
     let list = try library.keep(H5Pcreate(eagle_h5_dataset_create()), "make a property list") { H5Pclose($0) }
     let rowBytes = (width ?? 1) * MemoryLayout<Element>.size
-    let chunk = sizes(max(1, (width == nil ? chunkBytes.narrow : chunkBytes.wide) / rowBytes), width)
+    let chunk = sizes(max(1, (rowBytes < 256 ? chunkBytes.narrow : chunkBytes.wide) / rowBytes), width)
     try library.check(H5Pset_chunk(list, Int32(chunk.count), chunk), "set the chunk size")
     try library.check(H5Pset_fletcher32(list), "set the checksum filter")
     return list

@@ -26,6 +26,11 @@ extension UInt8: HDF5Scalar {
   static var memoryType: hid_t { eagle_h5_native_uint8() }
 }
 
+extension Int8: HDF5Scalar {
+  static var fileType: hid_t { eagle_h5_file_int8() }
+  static var memoryType: hid_t { eagle_h5_native_int8() }
+}
+
 extension Float: HDF5Scalar {
   static var fileType: hid_t { eagle_h5_file_float32() }
   static var memoryType: hid_t { eagle_h5_native_float32() }

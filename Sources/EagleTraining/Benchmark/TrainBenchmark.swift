@@ -22,7 +22,8 @@ public enum TrainBenchmark {
     let store = try randomStore(options, shape, folder: folder)
     let conversations = Array(0..<options.conversations)
     let job = Trainer.Job(
-      config: config(options, isSharded: isSharded), gradients: gradients, store: store, trained: conversations,
+      config: config(options, isSharded: isSharded), gradients: gradients, states: .store(store),
+      trained: conversations,
       heldOut: [],
       target: TargetModel(random: options.shape.target(layers: 0), seed: 0), output: folder, fingerprint: "benchmark")
     let trainer = try Trainer(

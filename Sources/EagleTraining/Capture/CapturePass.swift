@@ -12,12 +12,10 @@ public struct CapturePass {
   /// Tokens that run through the target at a time.
   static let batchTokens = 2048
 
-  private let target: TargetModel
+  private let states: StateCapture
   private let data: PreparedData
-  private let layers: [Int]
   private let shardTokens: Int
   private let sharing: CaptureSharing
-  private let precision: Precision
   private let cluster: any Communicator
   private let progress: ProgressSink
   private let stop: StopRequest
@@ -27,12 +25,9 @@ public struct CapturePass {
     target: TargetModel, precision: Precision, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest(), clock: PhaseClock = PhaseClock()
   ) throws {
-    self.target = target
+    states = try StateCapture(target: target, precision: precision, config: config)
     self.data = data
-    layers = config.layers(of: target.shape)
-    try target.shape.validate(captureLayers: layers, path: "capture.layers")
     (shardTokens, sharing) = (config.shardTokens, config.store)
-    self.precision = precision
     self.cluster = cluster
     self.progress = progress
     self.stop = stop
@@ -83,16 +78,10 @@ public struct CapturePass {
     return shards.indices.filter { index in all.allSatisfy { $0[$0.startIndex + index] == 0 } }
   }
 
-  private var attributes: CaptureAttributes {
-    CaptureAttributes(
-      hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: layers,
-      targetFingerprint: target.fingerprint)
-  }
-
-  private var products: Products { precision == .bf16 ? .bf16 : .fp32 }
+  private var attributes: CaptureAttributes { states.attributes }
 
   /// What the states were computed from and how.
-  private var dataFingerprint: String { "\(data.tokensFingerprint), captured in \(precision.rawValue)" }
+  private var dataFingerprint: String { "\(data.tokensFingerprint), captured in \(states.precision.rawValue)" }
 
   /// Whether a store of this target and data is there. One with a missing or damaged shard counts as unfinished: its
   /// manifest goes, and the shards that are right stay.
@@ -158,25 +147,15 @@ public struct CapturePass {
   }
 
   private func append(_ conversations: [(ids: [Int32], mask: [UInt8])], to writer: CaptureShardWriter) throws {
-    var segments: [Segment] = []
-    for conversation in conversations {
-      let start = segments.last?.rows.upperBound ?? 0
-      segments.append(Segment(rows: start..<start + conversation.ids.count))
-    }
-    let states = clock.measure(.target) {
-      target.forward(conversations.flatMap(\.ids), segments: segments, captureLayers: layers, products)
-    }
-    // What training sees is the stored bfloat16 state, so the teacher's facts are those of that state.
-    let (aux, last) = (states.auxHidden!.bfloat16(), states.lastHidden.bfloat16())
-    let facts = clock.measure(.targetHead) {
-      FullVocabulary.summarize(last.float32(), head: target.head, products)
-    }
+    let rows = clock.measure(.target) { states.run(conversations.map(\.ids)) }
+    // What training sees is the stored state, so the teacher's facts are those of that state.
+    let facts = clock.measure(.targetHead) { states.facts(rows.last) }
     try clock.measure(.writing) {
-      for (conversation, segment) in zip(conversations, segments) {
+      for (conversation, range) in zip(conversations, rows.ranges) {
         try writer.append(
-          ids: conversation.ids, mask: conversation.mask, auxHidden: aux.slice(segment.rows),
-          lastHidden: last.slice(segment.rows), teacherArgmax: Array(facts.argmax[segment.rows]),
-          teacherLogSum: Array(facts.logSum[segment.rows]))
+          ids: conversation.ids, mask: conversation.mask, auxHidden: rows.aux.slice(range),
+          lastHidden: rows.last.slice(range), teacherArgmax: Array(facts.argmax[range]),
+          teacherLogSum: Array(facts.logSum[range]))
       }
     }
   }

@@ -1,10 +1,13 @@
 import EagleModels
+import EagleStorage
 
 /// How the target's hidden states get from the frozen model to the trainer.
 public struct CaptureConfig: Config {
   public var mode = CaptureMode.store
   /// The three decoder layers whose outputs are captured.
   public var layers = CaptureLayers.automatic
+  /// How a store keeps states.
+  public var states = CaptureStates.bf16
   /// Tokens of one shard file, at least: a conversation is never cut.
   public var shardTokens = 65536
   /// Whether the ranks of all nodes see one store, or each node keeps what it has captured on a disk of its own.
@@ -23,6 +26,7 @@ public struct CaptureConfig: Config {
   enum CodingKeys: String, CodingKey {
     case mode
     case layers
+    case states
     case shardTokens = "shard_tokens"
     case store
   }
@@ -42,16 +46,21 @@ public enum CaptureSharing: String, Codable, CaseIterable, Sendable {
 public enum CaptureMode: String, Codable, CaseIterable, Sendable {
   /// In HDF5 shards on disk: captured once, read in every epoch and after every restart.
   case store
+  /// In memory, as long as the micro-batch: each epoch runs the target again, and nothing needs disk.
+  case online
 
-  public init(from decoder: any Decoder) throws {
-    let container = try decoder.singleValueContainer()
-    guard try container.decode(String.self) != "online" else {
-      throw DecodingError.dataCorruptedError(
-        in: container,
-        debugDescription: "must be store; online (no files) is refused, since each epoch would run the target again")
-    }
-    self = try decodeChoice(from: decoder)
-  }
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
+/// Precision of stored states.
+public enum CaptureStates: String, Codable, CaseIterable, Sendable {
+  case bf16
+  /// With a scale for each row and block of 64 numbers: about half the disk.
+  case int8
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  var format: StateFormat { self == .bf16 ? .bfloat16 : .int8 }
 }
 
 /// Which layers are captured: 0-based decoder layers, low, mid, high, whose output is taken after the layer.

@@ -138,7 +138,7 @@ struct GeneratedFile {
   }
 
   /// Calls `body` with every finished conversation, in no order. Needs all ranks to have written theirs.
-  func forEach(_ body: (Line) throws -> Void) throws {
+  func readAll(_ body: (Line) throws -> Void) throws {
     let decoder = JSONDecoder()
     for path in try files() {
       let file = try MappedFile(path: path)

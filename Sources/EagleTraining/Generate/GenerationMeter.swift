@@ -47,11 +47,13 @@ struct GenerationMeter {
 
   /// What this rank has done so far.
   ///
-  /// - Parameter before: conversations of earlier rounds
-  func add(_ counts: GenerationCounts, before: Int = 0) {
+  /// - Parameters:
+  ///   - before: conversations of earlier rounds
+  ///   - begunByAll: conversations of all ranks, about
+  func add(_ counts: GenerationCounts, before: Int = 0, begunByAll: Int = 0) {
+    let done = known + before + max(counts.conversations, begunByAll)
     let note = "\(rate(counts)) tokens/s and \(counts.tokens) tokens of this rank"
-    progress.advance(
-      stage, done: known + before + counts.conversations, total: total, unit: "conversations", note: note)
+    progress.advance(stage, done: min(done, total), total: total, unit: "conversations", note: note)
   }
 
   private func rate(_ counts: GenerationCounts) -> Int {

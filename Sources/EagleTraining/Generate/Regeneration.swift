@@ -49,12 +49,14 @@ public struct Regeneration {
       target: model.target, width: config.batch, stopIDs: model.stopIDs,
       promptProducts: precision == .bf16 ? .bf16 : .fp32)
     do {
-      try generator.run(next: { try work.next() }) { request, ids in
-        try stop.throwIfMade(during: "regenerate")
-        let next = try work.finish(request, ids)
-        meter.add(work.counts)
-        return next
-      }
+      try generator.run(
+        next: { try work.next() },
+        finished: { request, ids in
+          try stop.throwIfMade(during: "regenerate")
+          let next = try work.finish(request, ids)
+          meter.add(work.counts, begunByAll: work.begunByAll)
+          return next
+        })
     } catch is StoppedRun {}  // for all ranks to hear of, below
     try stop.throwIfAnyRankStops(cluster, during: "regenerate")
     var order = PromptStream(paths: config.input)
@@ -90,8 +92,8 @@ private final class PromptQueue {
   private var stream: PromptStream
   private var seen: Set<String>
   private let draw: () throws -> Int
-  /// Unanswered prompts that have been passed.
-  private var passed = 0
+  /// Unanswered prompts that have been passed: what all ranks have begun, as far as this one knows.
+  private(set) var passed = 0
 
   init(paths: [String], known: Set<String>, cluster: any Communicator) throws {
     stream = PromptStream(paths: paths)
@@ -127,6 +129,9 @@ private final class Work {
     self.model = model
     self.config = config
   }
+
+  /// Conversations that all ranks have taken, but for as many as this one has open.
+  var begunByAll: Int { source.passed - open.count }
 
   func next() throws -> DecodingRequest? {
     while let prompt = try source.next() {

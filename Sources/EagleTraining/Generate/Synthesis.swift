@@ -67,12 +67,14 @@ public struct Synthesis {
       target: model.target, width: config.batch, stopIDs: model.stopIDs,
       promptProducts: precision == .bf16 ? .bf16 : .fp32)
     do {
-      try generator.run(next: { try work.next() }) { request, ids in
-        try stop.throwIfMade(during: "synthesize")
-        let next = try work.finish(request, ids)
-        meter.add(work.counts, before: round.kept.count)
-        return next
-      }
+      try generator.run(
+        next: { try work.next() },
+        finished: { request, ids in
+          try stop.throwIfMade(during: "synthesize")
+          let next = try work.finish(request, ids)
+          meter.add(work.counts, before: round.kept.count)
+          return next
+        })
     } catch is StoppedRun {}  // for all ranks to hear of, below
     try stop.throwIfAnyRankStops(cluster, during: "synthesize")
   }
@@ -131,7 +133,7 @@ private struct SynthesisRound: Codable {
   init(attempts: Int, _ file: GeneratedFile) throws {
     self.init(attempts: attempts, kept: [])
     var questions: [Int: String] = [:]
-    try file.forEach { line in
+    try file.readAll { line in
       guard let number = Attempt.number(line.id), number < attempts else { return }
       if let reason = line.rejected {
         rejected[reason, default: 0] += 1

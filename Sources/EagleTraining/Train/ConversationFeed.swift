@@ -6,7 +6,7 @@ import Foundation
 /// Captured conversations for the ranks of a run, from wherever they are: a rank reads what its node holds, and what only
 /// another node holds comes over the network before the step that needs it.
 final class ConversationFeed {
-  private let store: CaptureStore
+  private let source: StateSource
   private let cluster: any Communicator
   /// For each shard the ranks that can read it; nil when every rank can read every shard.
   private let holders: [[Int]]?
@@ -14,9 +14,13 @@ final class ConversationFeed {
   private var fetched: [Int: CapturedConversation] = [:]
 
   /// Collective.
-  init(_ store: CaptureStore, cluster: any Communicator) throws {
-    self.store = store
+  init(_ source: StateSource, cluster: any Communicator) throws {
+    self.source = source
     self.cluster = cluster
+    guard case .store(let store) = source else {
+      holders = nil
+      return
+    }
     let all = try cluster.gather(Data(store.holds.map { $0 ? 1 : 0 }))
     let holders = store.holds.indices.map { shard in all.indices.filter { all[$0][all[$0].startIndex + shard] == 1 } }
     if let lost = holders.firstIndex(where: \.isEmpty) {
@@ -27,13 +31,11 @@ final class ConversationFeed {
     self.holders = holders.allSatisfy { $0.count == cluster.size } ? nil : holders
   }
 
-  var lengths: [Int] { store.lengths }
-
   /// Gets what this rank needs and its node does not hold. Collective.
   ///
   /// - Parameter shares: conversations that each rank needs
   func fetch(_ shares: [[Int]]) throws {
-    guard let holders else { return }
+    guard let holders, case .store(let store) = source else { return }
     fetched = [:]
     // All ranks find the same sender for the same conversation; those that hold it take turns.
     func sender(_ conversation: Int, to rank: Int) -> Int? {
@@ -53,9 +55,15 @@ final class ConversationFeed {
     }
   }
 
-  /// A conversation that this rank holds or has fetched.
-  func read(_ conversation: Int) throws -> CapturedConversation {
-    try fetched[conversation] ?? store.read(conversation: conversation)
+  /// Conversations that this rank holds, has fetched, or lets the target run.
+  func read(_ conversations: [Int], _ clock: PhaseClock) throws -> [CapturedConversation] {
+    switch source {
+    case .store(let store):
+      try clock.measure(.reading) {
+        try conversations.map { try fetched[$0] ?? store.read(conversation: $0) }
+      }
+    case .live(let states): try clock.measure(.target) { try states.read(conversations) }
+    }
   }
 }
 

@@ -5,14 +5,14 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// Trains a draft head from a capture store: batches, averaging over ranks, optimiser, checkpoints, metrics.
+/// Trains a draft head on the target's states: batches, averaging over ranks, optimiser, checkpoints, metrics.
 public final class Trainer {
   /// What a trainer works on.
   public struct Job {
     public var config: TrainConfig
     public var gradients: WireFormat
-    public var store: CaptureStore
-    /// Loss mask of a conversation; the store's own when nil.
+    public var states: StateSource
+    /// Loss mask of a conversation; that of the states' source when nil.
     public var mask: ((Int) throws -> [UInt8])?
     /// Conversations to train on, and those that are only measured.
     public var trained: [Int]
@@ -22,17 +22,17 @@ public final class Trainer {
     public var output: String
     /// Of everything that must be the same when the run is resumed.
     public var fingerprint: String
-    /// The id that the data has for a conversation of the store.
+    /// The id that the data has for a conversation.
     public var name: (Int) -> String
 
     public init(
-      config: TrainConfig, gradients: WireFormat = .fp32, store: CaptureStore, mask: ((Int) throws -> [UInt8])? = nil,
+      config: TrainConfig, gradients: WireFormat = .fp32, states: StateSource, mask: ((Int) throws -> [UInt8])? = nil,
       trained: [Int], heldOut: [Int], target: TargetModel, output: String, fingerprint: String,
       name: @escaping (Int) -> String = { "\($0)" }
     ) {
       self.config = config
       self.gradients = gradients
-      self.store = store
+      self.states = states
       self.mask = mask
       self.trained = trained
       self.heldOut = heldOut
@@ -87,10 +87,10 @@ public final class Trainer {
     self.cluster = cluster
     self.progress = progress
     self.stop = stop
-    feed = try ConversationFeed(job.store, cluster: cluster)
+    feed = try ConversationFeed(job.states, cluster: cluster)
     optimizer = AdamW(start, config: config)
     plan = BatchPlan(
-      conversations: job.trained, lengths: job.store.lengths, epochs: config.epochs,
+      conversations: job.trained, lengths: job.states.lengths, epochs: config.epochs,
       tokensPerBatch: config.tokensPerBatch, seed: config.seed)
     objective = Objective(
       draft: optimizer.draft, embedding: job.target.embedding,
@@ -163,11 +163,11 @@ public final class Trainer {
 
   /// This rank's part of a batch, with what it needs from other nodes at hand. Collective.
   private func work(on batch: [Int]) throws -> Work {
-    let shares = BatchPlan.shares(of: batch, lengths: job.store.lengths, ranks: cluster.size)
+    let shares = BatchPlan.shares(of: batch, lengths: job.states.lengths, ranks: cluster.size)
     try clock.measure(.reading) { try feed.fetch(shares) }
     let share = shares[cluster.rank]
     return Work(
-      batch: batch, parts: BatchPlan.microBatches(share, lengths: job.store.lengths, tokens: Self.microBatchTokens),
+      batch: batch, parts: BatchPlan.microBatches(share, lengths: job.states.lengths, tokens: Self.microBatchTokens),
       ownRows: try rows(of: share))
   }
 
@@ -233,8 +233,7 @@ public final class Trainer {
   }
 
   private func question(_ conversations: [Int]) throws -> Objective.Question {
-    objective.question(
-      try clock.measure(.reading) { try conversations.map { try feed.read($0) } })
+    objective.question(try feed.read(conversations, clock))
   }
 
   /// Every rank has stepped its own weights; now all get all. The next step's answers are computed meanwhile.
@@ -261,7 +260,7 @@ public final class Trainer {
   ) -> StepMetrics {
     let seconds = start.duration(to: .now).inSeconds
     let reading = ObjectiveMetrics(message.sums, weights: message.sums.indices.map(objective.weight))
-    let tokens = batch.reduce(0) { $0 + job.store.lengths[$1] }
+    let tokens = batch.reduce(0) { $0 + job.states.lengths[$1] }
     let cost = cluster.takeAveragingCost()
     let communication = StepCommunication(
       seconds: cost.seconds, exposed: exposed, bytesSent: cost.bytesSent, imbalance: message.imbalance)
@@ -299,7 +298,7 @@ public final class Trainer {
   }
 
   private func countRows(_ conversation: Int) throws -> [Int64] {
-    let mask = try job.mask?(conversation) ?? job.store.readTokens(conversation: conversation).lossMask
+    let mask = try job.mask?(conversation) ?? job.states.mask(conversation)
     let trained = TrainedRows(mask: mask, steps: objective.steps)
     return (0..<objective.steps).map { Int64(trained.count(step: $0)) }
   }
@@ -309,7 +308,7 @@ public final class Trainer {
     guard !job.heldOut.isEmpty else { return nil }
     let ones = [Double](repeating: 1, count: objective.steps)
     var sums = [StepSums](repeating: StepSums(), count: objective.steps)
-    for batch in BatchPlan.cut(job.heldOut, job.store.lengths, job.config.tokensPerBatch) {
+    for batch in BatchPlan.cut(job.heldOut, job.states.lengths, job.config.tokensPerBatch) {
       for part in try work(on: batch).parts {
         let counted = objective.run(try question(part), globalRows: ones, recording: false)
         sums = zip(sums, counted).map { $0 + $1 }

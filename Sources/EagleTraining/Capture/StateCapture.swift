@@ -1,0 +1,66 @@
+import EagleModels
+import EagleStorage
+import EagleTensor
+
+// T tokens of a conversation · N rows of all · H hidden size.
+
+/// What a store keeps of a conversation, from the target.
+struct StateCapture {
+  let precision: Precision
+  let attributes: CaptureAttributes
+  private let target: TargetModel
+
+  /// - Throws: for layers that the target does not have
+  init(target: TargetModel, precision: Precision, config: CaptureConfig) throws {
+    let layers = config.layers(of: target.shape)
+    try target.shape.validate(captureLayers: layers, path: "capture.layers")
+    self.target = target
+    self.precision = precision
+    attributes = CaptureAttributes(
+      hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: layers,
+      targetFingerprint: target.fingerprint, format: config.states.format)
+  }
+
+  /// States of several conversations laid end to end.
+  struct Rows {
+    /// Those of each conversation.
+    let ranges: [Range<Int>]
+    let aux: Tensor  // bfloat16 [N, 3H]
+    let last: Tensor  // bfloat16 [N, H]
+  }
+
+  private var products: Products { precision == .bf16 ? .bf16 : .fp32 }
+
+  /// - Parameter conversations: token ids of each
+  func run(_ conversations: [[Int32]]) -> Rows {
+    var ranges: [Range<Int>] = []
+    for ids in conversations {
+      let start = ranges.last?.upperBound ?? 0
+      ranges.append(start..<start + ids.count)
+    }
+    let states = target.forward(
+      conversations.flatMap { $0 }, segments: ranges.map { Segment(rows: $0) }, captureLayers: attributes.layers,
+      products)
+    return Rows(ranges: ranges, aux: states.auxHidden!.bfloat16(), last: states.lastHidden.bfloat16())
+  }
+
+  /// Argmax and log-sum-exp over the full vocabulary, of the states as a reader will get them.
+  func facts(_ last: Tensor) -> (argmax: [Int32], logSum: [Float]) {
+    FullVocabulary.summarize(stored(last).float32(), head: target.head, products)
+  }
+
+  private func stored(_ states: Tensor) -> Tensor {
+    attributes.format.asStored(states, hiddenSize: attributes.hiddenSize)
+  }
+
+  /// What a store would give back, but for the teacher's facts, which training computes where it needs them.
+  func captured(_ conversations: [(ids: [Int32], mask: [UInt8])]) -> [CapturedConversation] {
+    let rows = run(conversations.map(\.ids))
+    let (aux, last) = (stored(rows.aux), stored(rows.last))
+    return zip(conversations, rows.ranges).map { conversation, range in
+      CapturedConversation(
+        ids: conversation.ids, lossMask: conversation.mask, auxHidden: aux.slice(range), lastHidden: last.slice(range),
+        teacherArgmax: nil, teacherLogSum: nil)
+    }
+  }
+}

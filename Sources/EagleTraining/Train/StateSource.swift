@@ -1,0 +1,42 @@
+import EagleModels
+import EagleStorage
+
+/// Where the target's states come from.
+public enum StateSource {
+  case store(CaptureStore)
+  case live(LiveStates)
+
+  /// Tokens of each conversation.
+  public var lengths: [Int] {
+    switch self {
+    case .store(let store): store.lengths
+    case .live(let states): states.lengths
+    }
+  }
+
+  /// Loss mask of a conversation.
+  func mask(_ conversation: Int) throws -> [UInt8] {
+    switch self {
+    case .store(let store): try store.readTokens(conversation: conversation).lossMask
+    case .live(let states): try states.tokens.conversation(conversation).mask
+    }
+  }
+}
+
+/// States that the target makes when they are needed.
+public struct LiveStates {
+  let tokens: TokenStore
+  let lengths: [Int]
+  private let capture: StateCapture
+
+  /// - Throws: for layers that the target does not have
+  public init(target: TargetModel, precision: Precision, config: CaptureConfig, data: PreparedData) throws {
+    capture = try StateCapture(target: target, precision: precision, config: config)
+    tokens = data.tokens
+    lengths = data.tokens.lengths
+  }
+
+  func read(_ conversations: [Int]) throws -> [CapturedConversation] {
+    capture.captured(try conversations.map { try tokens.conversation($0) })
+  }
+}
