@@ -8,7 +8,7 @@ import Foundation
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Speed of this machine on random weights in the shape of a model: no model needed.",
-    subcommands: [BenchGemm.self, BenchCapture.self, BenchTrain.self, BenchRanks.self])
+    subcommands: [BenchGemm.self, BenchCapture.self, BenchTrain.self, BenchGenerate.self, BenchRanks.self])
 
   /// - Parameter lines: for people; nil prints JSON
   static func show(_ report: some Encodable, _ lines: [String]?) throws {
@@ -65,6 +65,44 @@ struct BenchTrain: ParsableCommand {
       }
       if cluster.isRoot { try options.show(report, report.lines()) }
     }
+  }
+}
+
+struct BenchGenerate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "generate", abstract: "Answers to many prompts at a time, as regenerate decodes them, by batch size.")
+
+  @Option(help: "The model whose sizes are taken.")
+  var shape: BenchmarkShape
+
+  @Option(help: "Sequences that decode together.")
+  var batches = "1,16,64"
+
+  @Option(help: "Tokens of each prompt.")
+  var promptTokens = 100
+
+  @Option(help: "Tokens of each answer.")
+  var newTokens = 100
+
+  @Option(help: "Precision of matrix products.")
+  var precision = Precision.bf16
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  private var widths: [Int] { batches.split(separator: ",").map { Int($0) ?? 0 } }
+
+  func validate() throws {
+    guard !widths.isEmpty, widths.allSatisfy({ $0 > 0 }), promptTokens > 0, newTokens > 0 else {
+      throw ValidationError("--batches is a list such as 1,16,64; the other numbers must be above 0")
+    }
+  }
+
+  func run() throws {
+    Parallel.threadCount = try Cluster.defaultThreads(for: SoloCommunicator())
+    let report = try GenerateBenchmark.run(
+      shape, batches: widths, promptTokens: promptTokens, newTokens: newTokens, precision: precision)
+    try Bench.show(report, json ? nil : report.lines())
   }
 }
 

@@ -26,6 +26,19 @@ import Testing
     #expect(phases.values.reduce(0, +) <= report["seconds"] as? Double ?? 0)
   }
 
+  @Test func answersAreReportedByBatch() throws {
+    let outcome = try Command.run(
+      "eagle-train",
+      [
+        "bench", "generate", "--shape", "smollm2-135m", "--batches", "1,2", "--prompt-tokens", "4", "--new-tokens", "2",
+        "--json",
+      ])
+    let report = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any]
+    let batches = try #require(report?["batches"] as? [[String: Any]], "\(outcome.errors)")
+    #expect(batches.map { $0["batch"] as? Int } == [1, 2])
+    #expect(batches.allSatisfy { ($0["tokens_per_second"] as? Double ?? 0) > 0 })
+  }
+
   @Test func productsAreReported() throws {
     let report = try report(["gemm", "--shape", "smollm2-135m", "--tokens", "16", "--draft-vocabulary", "64"])
     let rows = try #require(report["rows"] as? [[String: Any]])

@@ -8,7 +8,8 @@ import Testing
     "eagle-train capture",
     "eagle-train train",
     "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect",
-    "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train", "eagle-run",
+    "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train",
+    "eagle-train bench generate", "eagle-train bench ranks", "eagle-train plan", "eagle-run",
     "eagle-run generate", "eagle-run chat", "eagle-run bench", "eagle-run tune",
   ])
   func helpIsAsRecorded(command: String) throws {

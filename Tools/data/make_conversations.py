@@ -3,8 +3,9 @@
 
 Usage: make_conversations.py OUTPUT MEGABYTES [SEED]
 
-Words follow Zipf's law over a vocabulary of syllables, so that texts are neither all alike nor noise; some have numbers, code and
-rare characters. About one conversation in a hundred is broken or odd in one of the ways that data sets are.
+Words follow Zipf's law over a vocabulary of syllables, and texts are drawn from 200,000 sentences of them, so that they are neither all
+alike nor noise; some have numbers and code. Nearly one conversation in a hundred is broken or odd in one of the ways that data
+sets are.
 """
 import json
 import random
@@ -37,21 +38,21 @@ def sentence(rng, words, chinese):
 WEIGHTS = [1 / (i + 3) for i in range(len(HANZI))]
 
 
-def text(rng, words, chinese, sentences):
-    body = " ".join(sentence(rng, words, chinese) for _ in range(sentences))
+def text(rng, pools, chinese, sentences):
+    body = " ".join(rng.choices(pools[chinese], k=sentences))
     if rng.random() < 0.05:
         body += "\n```python\ndef f(x):\n    return x * %d\n```" % rng.randrange(1000)
     return body
 
 
-def conversation(rng, words, number):
+def conversation(rng, pools, number):
     chinese = rng.random() < 0.4
     messages = []
     if rng.random() < 0.2:
-        messages.append({"role": "system", "content": text(rng, words, chinese, 1)})
+        messages.append({"role": "system", "content": text(rng, pools, chinese, 1)})
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        messages.append({"role": "user", "content": text(rng, words, chinese, rng.randrange(1, 5))})
-        messages.append({"role": "assistant", "content": text(rng, words, chinese, rng.randrange(2, 20))})
+        messages.append({"role": "user", "content": text(rng, pools, chinese, rng.randrange(1, 5))})
+        messages.append({"role": "assistant", "content": text(rng, pools, chinese, rng.randrange(2, 20))})
     return {"id": f"made-{number}", "conversations": messages}
 
 
@@ -72,10 +73,11 @@ def main():
     path, size = sys.argv[1], int(float(sys.argv[2]) * 1e6)
     rng = random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 0)
     words = [word(rng, i) for i in range(20000)]
+    pools = [[sentence(rng, words, chinese) for _ in range(100000)] for chinese in (False, True)]
     written = number = 0
     with open(path, "w", encoding="utf-8") as file:
         while written < size:
-            record = conversation(rng, words, number)
+            record = conversation(rng, pools, number)
             line = json.dumps(record, ensure_ascii=False)
             if rng.random() < 0.008:
                 line = odd(rng, line, record)

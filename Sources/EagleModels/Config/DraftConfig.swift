@@ -1,7 +1,9 @@
-/// The EAGLE-3 draft head. Its other sizes are those of the target.
+/// The EAGLE-3 draft head. Sizes that are not here are those of the target.
 public struct DraftConfig: Config {
   /// D, how many of the target's tokens the head can propose: the most frequent ones of the training answers.
   public var vocabularySize = 32000
+  /// Width of its MLP; none takes the target's.
+  public var intermediateSize: Int?
   /// Base of the rotary embedding. Some readers of exported heads have 10000 built in.
   public var ropeTheta = 10000.0
   /// Folder of an exported EAGLE-3 head to start from; none starts from random weights.
@@ -11,20 +13,24 @@ public struct DraftConfig: Config {
 
   public func validate() throws {
     try require(vocabularySize >= 1, "vocabulary_size", "must be 1 or more, not \(vocabularySize)")
+    try require(
+      intermediateSize ?? 1 >= 1, "intermediate_size", "must be 1 or more, or null, not \(intermediateSize ?? 0)")
     try require(ropeTheta > 0 && ropeTheta.isFinite, "rope_theta", "must be above 0, not \(ropeTheta)")
     try require(initFrom != "", "init_from", "is empty: name a folder, or write null")
   }
 
   enum CodingKeys: String, CodingKey {
     case vocabularySize = "vocabulary_size"
+    case intermediateSize = "intermediate_size"
     case ropeTheta = "rope_theta"
     case initFrom = "init_from"
   }
 
-  /// Written by hand so that an absent `init_from` is an explicit null: a dump shows every key there is.
+  /// Written by hand so that what is absent is an explicit null: a dump shows every key there is.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(vocabularySize, forKey: .vocabularySize)
+    try container.encode(intermediateSize, forKey: .intermediateSize)
     try container.encode(ropeTheta, forKey: .ropeTheta)
     try container.encode(initFrom, forKey: .initFrom)
   }

@@ -28,10 +28,11 @@ public struct DraftShape: Sendable, Equatable, Codable {
     self.captureLayers = captureLayers
   }
 
-  /// The draft of a target: its sizes, with one layer and a smaller vocabulary.
+  /// The draft of a target: its sizes, but for what the config says, one layer and a smaller vocabulary.
   public init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
     self.init(
-      hiddenSize: target.hiddenSize, attention: target.attention, intermediateSize: target.intermediateSize,
+      hiddenSize: target.hiddenSize, attention: target.attention,
+      intermediateSize: config.intermediateSize ?? target.intermediateSize,
       vocabularySize: target.vocabularySize, draftVocabularySize: config.vocabularySize,
       normEpsilon: target.normEpsilon, ropeTheta: config.ropeTheta, maxPositions: target.maxPositions,
       captureLayers: captureLayers)

@@ -1,0 +1,77 @@
+import EagleDecoding
+import EagleModels
+import EagleTensor
+
+/// Answers to many prompts at a time, as `regenerate` decodes them, on a target of random weights.
+public enum GenerateBenchmark {
+  public struct Report: Codable, Sendable {
+    public var benchmark = "generate"
+    public var shape: BenchmarkShape
+    public var promptTokens: Int
+    public var newTokens: Int
+    public var threads: Int
+    /// Which products prompts and wide batches use.
+    public var path: String
+    public var batches: [Batch]
+
+    enum CodingKeys: String, CodingKey {
+      case benchmark, shape, threads, path, batches
+      case promptTokens = "prompt_tokens"
+      case newTokens = "new_tokens"
+    }
+  }
+
+  public struct Batch: Codable, Sendable {
+    /// Sequences that decode together; twice as many are answered.
+    public var batch: Int
+    public var seconds: Double
+    /// Of new tokens; the time of the prompts is in it.
+    public var tokensPerSecond: Double
+    /// Largest resident memory of the process so far, in bytes.
+    public var peakRSS: Int
+
+    enum CodingKeys: String, CodingKey {
+      case batch, seconds
+      case tokensPerSecond = "tokens_per_second"
+      case peakRSS = "peak_rss"
+    }
+  }
+
+  public static func run(
+    _ shape: BenchmarkShape, batches: [Int], promptTokens: Int, newTokens: Int, precision: Precision
+  ) throws -> Report {
+    let target = TargetModel(random: shape.target(), seed: 0)
+    let products: Products = precision == .bf16 ? .bf16 : .fp32
+    let measured = try batches.map { batch in
+      let generator = BatchGenerator(target: target, width: batch, stopIDs: [], promptProducts: products)
+      var random = RandomSource(seed: 0, purpose: "benchmark prompts")
+      var begun = 0
+      let seconds = try ContinuousClock().measure {
+        try generator.run(
+          next: {
+            guard begun < 2 * batch else { return nil }
+            begun += 1
+            let prompt = (0..<promptTokens).map { _ in
+              Int32.random(in: 0..<Int32(target.shape.vocabularySize), using: &random)
+            }
+            return DecodingRequest(id: begun, prompt: prompt, maxNewTokens: newTokens)
+          }, finished: { _, _ in nil })
+      }.inSeconds
+      return Batch(
+        batch: batch, seconds: seconds, tokensPerSecond: Double(2 * batch * newTokens) / seconds,
+        peakRSS: BenchmarkReport.peakRSS())
+    }
+    return Report(
+      shape: shape, promptTokens: promptTokens, newTokens: newTokens, threads: Parallel.threadCount,
+      path: Matmul.describe(products), batches: measured)
+  }
+}
+
+extension GenerateBenchmark.Report {
+  public func lines() -> [String] {
+    ["\(shape.rawValue), prompts of \(promptTokens) tokens, \(newTokens) new ones, \(threads) threads, \(path)"]
+      + batches.map {
+        "batch \($0.batch): \(Int($0.tokensPerSecond.rounded())) tokens/s, peak memory \($0.peakRSS / 1_000_000) MB"
+      }
+  }
+}
