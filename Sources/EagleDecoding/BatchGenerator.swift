@@ -22,9 +22,9 @@ public struct DecodingRequest: Sendable {
 /// Plain decoding of many texts, several at a time: one pass over the weights gives a token to each. As soon as a text ends,
 /// the next takes its place.
 ///
-/// Up to 16 sequences decode in batch-invariant passes, and a text is the one that a session of its own gives. More of them
-/// are several times faster in the products of a prompt, together with the rows of new prompts; texts may then differ where
-/// two tokens are equally likely to within rounding.
+/// Up to 16 sequences decode in batch-invariant passes, as sessions do. More of them are several times faster in the products
+/// of a prompt, together with the rows of new prompts; texts may then differ where two tokens are equally likely to within
+/// rounding.
 public final class BatchGenerator {
   /// Rows of a pass. Prompts wait where more would come together.
   static let mostRows = 1024
@@ -58,9 +58,11 @@ public final class BatchGenerator {
   ///   - next: the next text to begin, nil when there are no more
   ///   - finished: gets each text with its new ids, in the order in which they end; what it returns goes on in the same
   ///     place, where rows that both have in common are not computed again
+  ///   - passed: called after every pass
   /// - Throws: what the closures throw, and `DecodingError` for a text that the model cannot take
   public func run(
-    next: () throws -> DecodingRequest?, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?
+    next: () throws -> DecodingRequest?, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,
+    passed: () throws -> Void = {}
   ) throws {
     defer { slots = [] }
     var hasMore = true
@@ -78,6 +80,7 @@ public final class BatchGenerator {
         let (request, ids) = slot.end()
         if let more = try finished(request, ids) { try begin(more, slot) }
       }
+      try passed()
     }
   }
 

@@ -1,3 +1,4 @@
+import EagleStorage
 import Foundation
 import Testing
 
@@ -42,7 +43,7 @@ import Testing
     let world = try TinyWorld()
     try putQuestions(world)
     let outcome = try regenerate(world, "answers.jsonl")
-    #expect(outcome.status == 0 && outcome.errors.contains("10 of 10 conversations"), "\(outcome.errors)")
+    #expect(outcome.status == 0 && outcome.errors.contains("10 conversations to 10 questions"), "\(outcome.errors)")
     let answers = try lines(world, "answers.jsonl")
     #expect(answers.map(\.id) == (0..<9).map { "q\($0)" } + ["talk"])
     let talk = try #require(answers.last).conversations
@@ -78,7 +79,11 @@ import Testing
     try world.put("cut.jsonl.parts/rank-5.jsonl", all[20] + "\n")
     let resumed = try regenerate(world, "cut.jsonl", drawn[0], drawn[1])
     #expect(try resumed.status == 0 && world.read("cut.jsonl") == whole, "\(resumed.errors)")
-    #expect(resumed.errors.contains("\(31 - 7) conversations") || resumed.errors.contains("31 of 31"))
+    // All turns of the 24 that were missing, and of no other.
+    let answers = try lines(world, "whole.jsonl").map { line in line.conversations.count { $0.role == "assistant" } }
+    let kept = Set([3, 4, 5, 6, 7, 8, 20])
+    let missing = answers.indices.filter { !kept.contains($0) }.reduce(0) { $0 + answers[$1] }
+    #expect(resumed.errors.contains(": \(missing) new answers"), "\(resumed.errors)")
     let again = try regenerate(world, "cut.jsonl", drawn[0], drawn[1])
     #expect(again.status == 0 && again.errors.contains("up to date"), "\(again.errors)")
     #expect(!FileManager.default.fileExists(atPath: world("cut.jsonl.parts")))
@@ -99,6 +104,52 @@ import Testing
     let foreign = try regenerate(world, "mine.jsonl")
     #expect(foreign.status == 1 && foreign.errors.contains("mine.jsonl"), "\(foreign.errors)")
     #expect(try world.read("mine.jsonl") == Data("precious\n".utf8))
+  }
+
+  /// A question is what it says, not its id: the same one is asked once, another one under its id again.
+  @Test func questionsAreToldApartByTheirText() throws {
+    let world = try TinyWorld()
+    let first = #"{"id": "1", "prompt": "one"}"#
+    try world.put(
+      "questions.jsonl",
+      [first, #"{"id": "2", "prompt": "one"}"#, #"{"id": "1", "prompt": "two"}"#].joined(separator: "\n"))
+    let outcome = try regenerate(world, "answers.jsonl")
+    #expect(outcome.status == 0 && outcome.errors.contains("1 questions came before"), "\(outcome.errors)")
+    #expect(try lines(world, "answers.jsonl").map(\.conversations[0].content) == ["one", "two"])
+    // A line in front changes nothing about the others.
+    try world.put("questions.jsonl", #"{"prompt": "zero"}"# + "\n" + first)
+    let more = try regenerate(world, "answers.jsonl")
+    #expect(more.status == 0 && more.errors.contains(": 1 new answers"), "\(more.errors)")
+    #expect(try lines(world, "answers.jsonl").map(\.conversations[0].content) == ["zero", "one", "two"])
+  }
+
+  /// One rank hears the signal, all end, and the same command goes on.
+  @Test func aStopReachesAllRanks() throws {
+    let world = try TinyWorld()
+    try putQuestions(world, count: 400)
+    let arguments = [
+      "regenerate", "recipe.yaml", "--set", "regenerate.input=[questions.jsonl]", "--set", "regenerate.batch=2",
+      "--set",
+      "regenerate.output=answers.jsonl", "--set", "regenerate.max_new_tokens=200",
+    ]
+    let running = try Command.startRanks(2, arguments, in: world.path)
+    let part = world("answers.jsonl.parts/rank-1.jsonl")
+    while (FileManager.default.contents(atPath: part)?.count ?? 0) < 100 && running.process.isRunning { usleep(2000) }
+    kill(try #require(running.ranks.first), SIGTERM)
+    let outcome = try running.finish()
+    #expect(outcome.errors.contains("stopped during regenerate"), "\(outcome.errors)")
+    #expect(!FileManager.default.fileExists(atPath: world("answers.jsonl")))
+    let rest = try Command.runRanks(2, arguments, in: world.path)
+    #expect(rest.status == 0 && rest.errors.contains("401 conversations to 401"), "\(rest.errors)")
+  }
+
+  @Test func twoProgramsOnOneFileAreRefused() throws {
+    let world = try TinyWorld()
+    try putQuestions(world)
+    let lock = try FolderLock(world("answers.jsonl.parts"))
+    let second = try regenerate(world, "answers.jsonl")
+    #expect(second.status == 1 && second.errors.contains("writes here"), "\(second.errors)")
+    withExtendedLifetime(lock) {}
   }
 
   @Test func questionsThatAreNoneAreCountedOrRefused() throws {
@@ -146,6 +197,10 @@ import Testing
     #expect(try ranks.status == 0 && world.read("ranks.jsonl") == world.read("alone.jsonl"), "\(ranks.errors)")
     let again = try synthesize(world, "alone.jsonl")
     #expect(again.status == 0 && again.errors.contains("up to date"), "\(again.errors)")
+    // More of them: the first ones stay.
+    let more = try synthesize(world, "alone.jsonl", "synthesize.conversations=20")
+    let grown = try lines(world, "alone.jsonl")
+    #expect(more.status == 0 && grown.count == 20 && Array(grown.prefix(12)) == made, "\(more.errors)")
     let other = try synthesize(world, "other.jsonl", "synthesize.seed=1")
     #expect(try other.status == 0 && world.read("other.jsonl") != world.read("alone.jsonl"))
   }

@@ -96,6 +96,8 @@ import Testing
     let roles = s["tokens_by_role"] as? [String: Int] ?? [:]
     #expect(roles.values.reduce(0, +) == s["tokens"] as? Int && roles["system"] == "?system\n???!\n".count)
     #expect((s["lengths"] as? [String: Int])?.values.reduce(0, +) == 31)
+    let page = String(decoding: try world.read("out/prepared/statistics.md"), as: UTF8.self)
+    #expect(page.contains("| tokens | \(try #require(s["tokens"] as? Int)) |") && page.contains("| chinese | 1 |"))
     #expect(languages.values.compactMap { $0["tokens"] as? Int }.reduce(0, +) == s["tokens"] as? Int)
   }
 
@@ -132,6 +134,18 @@ import Testing
       let outcome = try prepare(world, "data.train=[\(wrong)]")
       #expect(outcome.status == 1 && outcome.errors.contains(word), "\(outcome.errors)")
     }
+  }
+
+  /// What a weight leaves out does not make a duplicate of the same conversation in another file.
+  @Test func aConversationThatWasNotDrawnIsNoDuplicate() throws {
+    let world = try TinyWorld()
+    try world.put("data.jsonl", good(200).joined(separator: "\n"))
+    try world.put("curated.jsonl", good(50).joined(separator: "\n"))
+    let files = "[{path: data.jsonl, weight: 0.2}, curated.jsonl]"
+    #expect(try prepare(world, "data.train=\(files)", "data.held_out=0").status == 0)
+    let data = try PreparedData(folder: world("out/prepared"))
+    let names = Set((0..<data.tokens.conversationCount).map(data.name))
+    #expect((0..<50).allSatisfy { names.contains("good\($0)") } && names.count == data.tokens.conversationCount)
   }
 
   // MARK: stopping

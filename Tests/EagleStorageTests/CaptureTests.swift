@@ -100,6 +100,16 @@ struct SampleCapture {
     }
   }
 
+  /// Numbers that are none stay so in 8 bits, for the trainer to name their conversation.
+  @Test func whatIsNoNumberStaysNone() {
+    let states = Tensor.filled([2, 128], with: 1)
+    (states.floats[3], states.floats[200]) = (.nan, .infinity)
+    let stored = StateFormat.int8.asStored(states.bfloat16(), hiddenSize: 128).float32().values
+    for (i, value) in stored.enumerated() {
+      #expect(value.isNaN == (i < 64 || i >= 192), "\(i)")
+    }
+  }
+
   @Test func conversationsCrossChunks() throws {
     let scratch = try Scratch()
     var attributes = SampleCapture.attributes

@@ -37,8 +37,18 @@ import Testing
       var damaged = bytes
       damaged[damaged.count - 12] ^= 0x55
       let message = errorText { _ = try read(damaged, name) }
-      #expect(message.contains(name) && !message.isEmpty, "\(message)")
+      #expect(message.contains(name) && message.contains("compressed data cannot be read"), "\(message)")
     }
+  }
+
+  /// One line of exactly 1 MiB, which is what is decompressed at a time; and a frame that parallel compressors put in front.
+  @Test func oddFramesAreRead() throws {
+    let mebibyte = Data(
+      base64Encoded:
+        "KLUv/aQAABAArAAAaHsicHJvbXB0IjogIngBAPD/OfgCAgAQeAIAEHgCABB4AgAQeAIAEHgCABB4XQAAGHgifQEA+v85EAJlF9Bg")!
+    #expect(try read(mebibyte, "x.jsonl.zst") == [String(repeating: "x", count: (1 << 20) - 14)])
+    let skippable = Data(base64Encoded: "UCpNGAQAAABhYmNkKLUv/SQk9QAAwHsicHJvbXB0IjogIm9uZSJ9CnR3byJ9CgEAipthrLnaNg==")!
+    #expect(try read(skippable, "x.jsonl.zst") == ["one", "two"])
   }
 
   @Test func namesThatPromiseAnotherCompressionAreRefused() throws {

@@ -4,6 +4,13 @@ import Testing
 @Suite struct PlanTests {
   private let lengths = (0..<50).map { 20 + ($0 * 37) % 90 }
 
+  /// A weight repeats conversations; copies in one batch are shared out like others.
+  @Test func repeatedConversationsAreSharedOutEvenly() {
+    let shares = BatchPlan.shares(of: [0, 0, 0, 0, 0, 0, 1], lengths: [100, 50], ranks: 3)
+    #expect(shares.map { $0.reduce(0) { $0 + [100, 50][$1] } }.sorted() == [200, 200, 250])
+    #expect(shares.joined().sorted() == [0, 0, 0, 0, 0, 0, 1])
+  }
+
   @Test func everyConversationComesOnceAnEpochAndBatchesAreFull() {
     let plan = BatchPlan(
       conversations: Array(0..<50), lengths: lengths, epochs: 2, tokensPerBatch: 300, seed: 5)

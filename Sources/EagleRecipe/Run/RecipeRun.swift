@@ -64,8 +64,8 @@ public final class RecipeRun {
       throw RecipeError(at: "regenerate.input", "is empty: name files of prompts or conversations to answer")
     }
     try Regeneration(
-      model: model, precision: recipe.target.precision, config: recipe.regenerate, cluster: cluster, progress: progress,
-      stop: stop
+      model: model, precision: recipe.target.precision, config: recipe.regenerate, maxLength: recipe.data.maxLength,
+      cluster: cluster, progress: progress, stop: stop
     ).run()
   }
 

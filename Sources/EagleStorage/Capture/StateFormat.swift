@@ -96,7 +96,14 @@ struct BlockInt8 {
   private static func quantize(_ x: UnsafePointer<UInt16>, _ q: UnsafeMutablePointer<Int8>, _ count: Int) -> UInt16 {
     func value(_ i: Int) -> Float { Float(bitPattern: UInt32(x[i]) << 16) }
     var largest: Float = 0
-    for i in 0..<count { largest = max(largest, abs(value(i))) }
+    for i in 0..<count {
+      guard value(i).isFinite else {
+        // A scale that is no number makes the whole block none, for the trainer to notice.
+        for j in 0..<count { q[j] = 1 }
+        return 0x7FC0
+      }
+      largest = max(largest, abs(value(i)))
+    }
     let bits = bfloat16(largest / 127)
     let scale = Float(bitPattern: UInt32(bits) << 16)
     let inverse = scale > 0 ? 1 / scale : 0
@@ -106,6 +113,7 @@ struct BlockInt8 {
 
   /// To the nearest, of two the even one.
   private static func bfloat16(_ x: Float) -> UInt16 {
+    if x.isNaN { return 0x7FC0 }
     let bits = x.bitPattern
     return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
   }

@@ -24,11 +24,16 @@ final class ByteSource {
     try? handle.seek(toOffset: 0)
     if start.starts(with: [0x1F, 0x8B]) {
       decoder = GzipDecompressor()
-    } else if start.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) {
+    } else if start.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) || Self.isSkippableFrame(start) {
       decoder = ZstdDecompressor()
     } else if let suffix = [".gz", ".zst"].first(where: path.lowercased().hasSuffix) {
       throw TextError("\(path): it is called \(suffix) and is not compressed so; give it the name of what it is")
     }
+  }
+
+  /// What parallel compressors put before a Zstandard frame.
+  private static func isSkippableFrame(_ start: Data) -> Bool {
+    start.count == 4 && start[0] & 0xF0 == 0x50 && start.dropFirst().elementsEqual([0x2A, 0x4D, 0x18])
   }
 
   /// The next bytes, about a megabyte; none at the end.
@@ -68,7 +73,7 @@ private protocol Decompressor: AnyObject {
 }
 
 private func damaged(_ path: String, _ reason: String) -> TextError {
-  TextError("\(path): the compressed data are damaged (\(reason)); copy the file again")
+  TextError("\(path): the compressed data cannot be read (\(reason)); copy the file again, or compress it anew")
 }
 
 private final class GzipDecompressor: Decompressor {
@@ -141,7 +146,8 @@ private final class ZstdDecompressor: Decompressor {
         }
       }
       guard ZSTD_isError(hint) == 0 else { throw damaged(path, String(cString: ZSTD_getErrorName(hint))) }
-      isAtEnd = hint == 0
+      // A call that neither takes nor gives anything says what a next frame would need.
+      if used > before || written > 0 { isAtEnd = hint == 0 }
       mayHaveMore = written == limit
       if used == before, written == 0 { break }
     }

@@ -90,28 +90,25 @@ private struct PromptRecord: Decodable {
     let idKey = [CodingKeys.id, .questionID, .taskID, .uniqueID].first(where: fields.contains)
     id = try idKey.flatMap { try fields.decodeIfPresent(RecordID.self, forKey: $0)?.text }
     let textKey = [CodingKeys.turns, .prompt, .question, .problem, .text].first(where: fields.contains)
-    if let textKey {
+    if let messages = try Self.messages(of: decoder) {
+      system = messages.first.flatMap { $0.role == .system ? $0.content : nil }
+      turns = messages.filter { $0.role == .user }.map(\.content)
+      guard !turns.isEmpty else { throw TextError("the conversation has no user turn") }
+    } else if let textKey {
       system = nil
       turns = try fields.decode(Texts.self, forKey: textKey).list
       guard !turns.isEmpty else { throw TextError("the list \"\(textKey.stringValue)\" is empty") }
     } else {
-      (system, turns) = try Self.userTurns(of: decoder)
-    }
-  }
-
-  /// Those of a conversation.
-  private static func userTurns(of decoder: any Decoder) throws -> (String?, [String]) {
-    let fields = try decoder.container(keyedBy: ConversationRecord.CodingKeys.self)
-    guard fields.contains(.conversations) || fields.contains(.messages) else {
       throw TextError(
         "there is none of \"turns\", \"prompt\", \"question\", \"problem\", \"text\" and \"conversations\"")
     }
-    let messages = try ConversationRecord(from: decoder).messages
-    try Conversation(id: "", messages: messages).checkTurns()
-    return (
-      messages.first.flatMap { $0.role == .system ? $0.content : nil },
-      messages.filter { $0.role == .user }.map(\.content)
-    )
+  }
+
+  /// Those of a conversation, in any order of roles; nil when the line is none.
+  private static func messages(of decoder: any Decoder) throws -> [ChatMessage]? {
+    let fields = try decoder.container(keyedBy: ConversationRecord.CodingKeys.self)
+    guard fields.contains(.conversations) || fields.contains(.messages) else { return nil }
+    return try ConversationRecord(from: decoder).messages
   }
 
   /// A text or a list of texts.

@@ -10,7 +10,7 @@ public struct PromptStream {
   /// What reading each file came to, as far as it has been read.
   public private(set) var reports: [ReadReport] = []
 
-  /// Opens nothing yet. A prompt without an id is named after its file and line.
+  /// Opens nothing yet. A prompt without an id is named after its file and line; rows of tables are always.
   public init(paths: [String]) { files = paths[...] }
 
   /// The next prompt; nil after the last.
@@ -26,7 +26,8 @@ public struct PromptStream {
       guard let path = files.popFirst() else { return nil }
       reports.append(ReadReport(path: path))
       if path.lowercased().hasSuffix(".csv") {
-        table = try PromptReader.read(path: path)[...]
+        let name = URL(fileURLWithPath: path).lastPathComponent
+        table = try PromptReader.read(path: path).map { Prompt(id: "\(name):\($0.id)", turns: $0.turns) }[...]
       } else {
         lines = try LineReader(path: path)
       }

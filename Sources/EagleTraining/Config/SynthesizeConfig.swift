@@ -7,7 +7,7 @@ public struct SynthesizeConfig: Config {
   public var conversations = 0
   /// JSON Lines file for them.
   public var output = ""
-  /// What user turns begin with, by turns; the target writes the rest. An empty one leaves it all to the target.
+  /// What conversations begin with, one after the other; the target writes the rest. An empty one leaves it all to the target.
   public var openings = [""]
   /// User turns of a conversation, at most; each conversation draws its own number.
   public var turns = 1

@@ -5,9 +5,10 @@ import Foundation
 
 /// A file of generated conversations while it is being made, by any number of ranks that may be stopped at any time.
 ///
-/// Finished conversations go to `<output>.parts/`, one file a rank. When all are there, rank 0 writes them to the output in
-/// order. `<output>.made.json` beside it says what made it, so that a later run completes it or refuses to mix.
-struct GeneratedFile {
+/// Finished conversations go to `<output>.parts/`, one file a rank, on a disk that all ranks see. When all are there, rank 0
+/// writes them to the output in order. `<output>.made.json` beside it says what made it, so that a later run completes it or
+/// refuses to mix.
+final class GeneratedFile {
   /// One conversation as it stands in the file.
   struct Line: Codable {
     struct Message: Codable {
@@ -17,57 +18,72 @@ struct GeneratedFile {
       var cut: Bool?
     }
     let id: String
+    /// What tells it from others, where that is not the id.
+    var key: String?
     let conversations: [Message]
     /// Why the conversation does not go to the output, where it does not.
     var rejected: String?
   }
 
-  private struct Origin: Codable, Equatable {
+  /// What makes a file: the stage, for errors, and the fingerprint of everything that a conversation's text follows from.
+  struct Origin: Codable, Equatable {
     let stage: String
     let fingerprint: String
   }
 
   let output: String
-  /// Ids of conversations that are finished, by this run or an earlier one.
+  /// Keys of conversations that are finished, by this run or an earlier one.
   private(set) var known: Set<String> = []
-  /// Whether the output was there and nothing was left to be added to it.
-  let isComplete: Bool
-  private let origin: Origin
   private let cluster: any Communicator
   private let part: FileHandle
+  private let lock: FolderLock?
 
-  private var parts: String { "\(output).parts" }
+  private var parts: String { Self.partsPath(output) }
+  private static func partsPath(_ output: String) -> String { "\(output).parts" }
   private static func originPath(_ output: String) -> String { "\(output).made.json" }
+  private var stopPath: String { "\(parts)/stop" }
+
+  /// Keys of the conversations in a finished output; nil when there is none, or more is waiting to be added to it.
+  ///
+  /// - Throws: when the output comes from elsewhere or other settings
+  static func finished(_ output: String, _ origin: Origin) throws -> Set<String>? {
+    try checkOrigin(output, origin)
+    guard FileManager.default.fileExists(atPath: output), try partFiles(output).isEmpty else { return nil }
+    var keys: Set<String> = []
+    try forEachLine(output) { key, _ in keys.insert(key) }
+    return keys
+  }
 
   /// Opens or begins the file. Collective.
   ///
-  /// - Parameters:
-  ///   - stage: what makes the file, for errors
-  ///   - fingerprint: of everything that a conversation's text follows from
-  /// - Throws: when the output comes from elsewhere or other settings, or ranks do not see the same folder
-  init(output: String, stage: String, fingerprint: String, cluster: any Communicator) throws {
+  /// - Throws: when the output comes from elsewhere or other settings, another program works on it, or ranks do not see the
+  ///   same folder
+  init(output: String, origin: Origin, cluster: any Communicator) throws {
     self.output = output
     self.cluster = cluster
-    origin = Origin(stage: stage, fingerprint: fingerprint)
-    let folder = "\(output).parts"
-    let isUnfinished =
-      !FileManager.default.fileExists(atPath: output) || FileManager.default.fileExists(atPath: folder)
-    isComplete = try !cluster.anyTrue(isUnfinished)
-    if cluster.isRoot {
-      try Self.checkOrigin(output, origin)
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-      try AtomicFile.write(path: Self.originPath(output), data: try encoder.encode(origin) + Data("\n".utf8))
-    }
+    let folder = Self.partsPath(output)
+    lock = try cluster.isRoot ? Self.begin(output, origin) : nil
     try cluster.barrier()
     part = try Self.openPart("\(folder)/rank-\(cluster.rank).jsonl")
     // Every rank must see the same finished conversations, so all have mended their parts by now.
     try cluster.barrier()
     for path in try files() {
-      try Self.forEachLine(path) { id, _ in known.insert(id) }
+      try Self.forEachLine(path) { key, _ in
+        known.insert(key)
+        cluster.tick()
+      }
     }
     try cluster.agree(on: "\(known.count) finished conversations", about: "\(folder); all ranks must see one disk")
+  }
+
+  private static func begin(_ output: String, _ origin: Origin) throws -> FolderLock {
+    try checkOrigin(output, origin)
+    let lock = try FolderLock(partsPath(output))
+    try? FileManager.default.removeItem(atPath: "\(partsPath(output))/stop")
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    try AtomicFile.write(path: originPath(output), data: try encoder.encode(origin) + Data("\n".utf8))
+    return lock
   }
 
   private static func checkOrigin(_ output: String, _ origin: Origin) throws {
@@ -81,7 +97,7 @@ struct GeneratedFile {
     guard (try? JSONDecoder().decode(Origin.self, from: data)) == origin else {
       throw TrainingError(
         path: output, problem: "it was made with other settings or another target",
-        advice: "choose another output, or remove it with \(path) and \(output).parts")
+        advice: "choose another output, or remove it with \(path) and \(partsPath(output))")
     }
   }
 
@@ -106,25 +122,33 @@ struct GeneratedFile {
     return file
   }
 
-  /// The output, as far as there is one, and all parts.
-  private func files() throws -> [String] {
-    let exists = FileManager.default.fileExists(atPath: output)
-    let names = try FileManager.default.contentsOfDirectory(atPath: parts).filter { $0.hasSuffix(".jsonl") }.sorted()
-    return (exists ? [output] : []) + names.map { "\(parts)/\($0)" }
+  private static func partFiles(_ output: String) throws -> [String] {
+    let folder = partsPath(output)
+    guard FileManager.default.fileExists(atPath: folder) else { return [] }
+    return try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".jsonl") }.sorted()
+      .map { "\(folder)/\($0)" }
   }
 
-  /// Calls `body` with the id and the place of each line.
+  /// The output, as far as there is one, and all parts.
+  private func files() throws -> [String] {
+    (FileManager.default.fileExists(atPath: output) ? [output] : []) + (try Self.partFiles(output))
+  }
+
+  /// Calls `body` with the key and the place of each line.
   private static func forEachLine(_ path: String, _ body: (String, Range<Int>) throws -> Void) throws {
-    struct Named: Decodable { let id: String }
+    struct Named: Decodable {
+      let id: String
+      let key: String?
+    }
     let file = try MappedFile(path: path)
     try file.withBytes { bytes in
       var start = 0
       while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
         let line = Data(bytes[start..<end])
-        guard let id = (try? JSONDecoder().decode(Named.self, from: line))?.id else {
+        guard let named = try? JSONDecoder().decode(Named.self, from: line) else {
           throw TrainingError(path: path, problem: "a line of it is damaged", advice: "remove the file and run again")
         }
-        try body(id, start..<end + 1)
+        try body(named.key ?? named.id, start..<end + 1)
         start = end + 1
       }
     }
@@ -144,34 +168,54 @@ struct GeneratedFile {
       let file = try MappedFile(path: path)
       try Self.forEachLine(path) { _, range in
         try body(try file.withBytes { try decoder.decode(Line.self, from: Data($0[range])) })
+        cluster.tick()
       }
     }
   }
 
-  /// Writes the output: the finished conversations that `ids` names, in that order, and then all others. Collective.
+  // MARK: stopping
+
+  /// Ends the work of this rank when it, or another one that sees the same disk, was asked to stop. To be called often.
+  func throwIfStopped(_ stop: StopRequest, during stage: String) throws {
+    if stop.isMade {
+      _ = FileManager.default.createFile(atPath: stopPath, contents: nil)
+    } else if access(stopPath, F_OK) == 0 {
+      stop.make("another rank")
+    }
+    try stop.throwIfMade(during: stage)
+  }
+
+  // MARK: the end
+
+  /// Writes the output: the finished conversations that `keys` names, in that order, and then all others. Collective, and the
+  /// last call.
   ///
-  /// - Parameter others: whether conversations that `ids` does not name are written behind those that it does
+  /// - Parameter others: whether conversations that `keys` does not name are written behind those that it does
   /// - Returns: how many it holds
   @discardableResult
-  func finish(others: Bool, order ids: () throws -> String?) throws -> Int {
+  func finish(others: Bool, order keys: () throws -> String?) throws -> Int {
     try part.synchronize()
+    // Some network file systems keep a file that is open, and so its folder, when it is removed.
+    try part.close()
     try cluster.barrier()
     var count: [Int64] = [0]
-    if cluster.isRoot { count[0] = Int64(try merge(ids, others: others)) }
+    if cluster.isRoot {
+      count[0] = Int64(try merge(keys, others: others))
+      for path in try Self.partFiles(output) { try FileManager.default.removeItem(atPath: path) }
+      // What is left is this process's lock; a folder that stays does no harm.
+      try? FileManager.default.removeItem(atPath: parts)
+    }
     return Int(try cluster.allReduceSum(count)[0])
   }
 
-  /// Leaves the output as it is. Collective.
-  func discardParts() throws {
-    try cluster.barrier()
-    if cluster.isRoot { try FileManager.default.removeItem(atPath: parts) }
-  }
-
-  private func merge(_ ids: () throws -> String?, others: Bool) throws -> Int {
+  private func merge(_ keys: () throws -> String?, others: Bool) throws -> Int {
     let files = try files()
     var places: [String: (file: Int, range: Range<Int>)] = [:]
     for (index, path) in files.enumerated() {
-      try Self.forEachLine(path) { id, range in places[id] = places[id] ?? (index, range) }
+      try Self.forEachLine(path) { key, range in
+        places[key] = places[key] ?? (index, range)
+        cluster.tick()
+      }
     }
     let sources = try files.map { try MappedFile(path: $0) }
     var count = 0
@@ -179,17 +223,14 @@ struct GeneratedFile {
       func copy(_ place: (file: Int, range: Range<Int>)) throws {
         try sources[place.file].withBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[place.range])) }
         count += 1
+        cluster.tick()
       }
-      while let id = try ids() {
-        if let place = places.removeValue(forKey: id) { try copy(place) }
+      while let key = try keys() {
+        if let place = places.removeValue(forKey: key) { try copy(place) }
       }
-      for place in (others ? places.values.map { $0 } : []).sorted(by: {
-        ($0.file, $0.range.lowerBound) < ($1.file, $1.range.lowerBound)
-      }) {
-        try copy(place)
-      }
+      let rest = others ? places.values.sorted { ($0.file, $0.range.lowerBound) < ($1.file, $1.range.lowerBound) } : []
+      for place in rest { try copy(place) }
     }
-    try FileManager.default.removeItem(atPath: parts)
     return count
   }
 }

@@ -10,7 +10,7 @@ struct GenerationCounts {
   var cut = 0
   /// Answers that end in a loop.
   var looping = 0
-  /// Conversations that the target's positions do not hold, or not to their end.
+  /// Conversations whose next question would make them too long.
   var tooLong = 0
 
   static func + (a: GenerationCounts, b: GenerationCounts) -> GenerationCounts {
@@ -32,39 +32,34 @@ struct GenerationCounts {
 struct GenerationMeter {
   let stage: String
   let total: Int
-  /// Conversations that were finished before.
-  let known: Int
   let progress: ProgressSink
   private let clock = ContinuousClock()
   private let start = ContinuousClock().now
 
-  init(stage: String, total: Int, known: Int, progress: ProgressSink) {
+  init(stage: String, total: Int, progress: ProgressSink) {
     self.stage = stage
     self.total = total
-    self.known = known
     self.progress = progress
   }
 
-  /// What this rank has done so far.
-  ///
-  /// - Parameters:
-  ///   - before: conversations of earlier rounds
-  ///   - begunByAll: conversations of all ranks, about
-  func add(_ counts: GenerationCounts, before: Int = 0, begunByAll: Int = 0) {
-    let done = known + before + max(counts.conversations, begunByAll)
-    let note = "\(rate(counts)) tokens/s and \(counts.tokens) tokens of this rank"
-    progress.advance(stage, done: min(done, total), total: total, unit: "conversations", note: note)
+  /// - Parameter counts: of all ranks
+  func summary(_ counts: GenerationCounts) -> String {
+    let long = counts.tooLong > 0 ? ", \(counts.tooLong) conversations too long" : ""
+    return ": \(counts.answers) new answers (\(counts.cut) cut, \(counts.looping) looping), \(counts.tokens) tokens, "
+      + "\(rate(counts)) tokens/s\(long)"
   }
 
+  /// Tokens a second since this was made.
   private func rate(_ counts: GenerationCounts) -> Int {
     Int(Double(counts.tokens) / max(1e-9, start.duration(to: clock.now).inSeconds))
   }
 
-  /// Of all ranks.
-  func summary(_ counts: GenerationCounts) -> String {
-    guard counts.answers > 0 else { return ", up to date" }
-    let long = counts.tooLong > 0 ? ", \(counts.tooLong) conversations too long for the target" : ""
-    return ": \(counts.answers) new answers (\(counts.cut) cut, \(counts.looping) looping), \(counts.tokens) tokens, "
-      + "\(rate(counts)) tokens/s\(long)"
+  /// - Parameters:
+  ///   - counts: of this rank
+  ///   - done: conversations of all ranks, about
+  func note(_ counts: GenerationCounts, done: Int) {
+    progress.advance(
+      stage, done: min(done, total), total: total, unit: "conversations",
+      note: "\(rate(counts)) tokens/s and \(counts.tokens) tokens of this rank")
   }
 }

@@ -8,23 +8,26 @@ import Foundation
 
 /// Lets the target answer the user's turns of other conversations again, turn by turn, on all ranks.
 ///
-/// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Which rank
-/// answers does not change the texts; ranks take conversations as they get on.
+/// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Ranks take
+/// conversations as they get on; which one answers changes no text, but for tokens that are equally likely to within rounding.
 public struct Regeneration {
   private let model: ChatModel
   private let config: RegenerateConfig
+  private let maxLength: Int
   private let precision: Precision
   private let cluster: any Communicator
   private let progress: ProgressSink
   private let stop: StopRequest
 
+  /// - Parameter maxLength: tokens of a conversation that are trained on: longer prompts get no answer
   public init(
-    model: ChatModel, precision: Precision, config: RegenerateConfig, cluster: any Communicator, progress: ProgressSink,
-    stop: StopRequest = StopRequest()
+    model: ChatModel, precision: Precision, config: RegenerateConfig, maxLength: Int, cluster: any Communicator,
+    progress: ProgressSink, stop: StopRequest = StopRequest()
   ) {
     self.model = model
     self.precision = precision
     self.config = config
+    self.maxLength = min(maxLength, model.target.shape.maxPositions - config.maxNewTokens)
     self.cluster = cluster
     self.progress = progress
     self.stop = stop
@@ -35,16 +38,27 @@ public struct Regeneration {
   /// - Throws: for input without prompts or with more than 1 % broken lines, and an output of other settings;
   ///   `StoppedRun` when a stop was asked for, with the finished conversations kept
   public func run() throws {
-    var total = 0
-    var stream = PromptStream(paths: config.input)
-    while try stream.next() != nil { total += 1 }
-    if cluster.isRoot { report(stream.reports) }
-    let file = try GeneratedFile(
-      output: config.output, stage: "regenerate", fingerprint: try fingerprint(), cluster: cluster)
+    let origin = GeneratedFile.Origin(stage: "regenerate", fingerprint: try fingerprint())
+    let finished = try cluster.isRoot ? GeneratedFile.finished(config.output, origin) : nil
+    let questions = try Questions(paths: config.input, known: finished, cluster)
+    if cluster.isRoot { report(questions) }
+    if try cluster.anyTrue(finished != nil && questions.unknown == 0) {
+      return progress.finish("regenerate", "up to date: \(questions.total) conversations in \(config.output)")
+    }
+    let file = try GeneratedFile(output: config.output, origin: origin, cluster: cluster)
     let work = Work(
       source: try PromptQueue(paths: config.input, known: file.known, cluster: cluster), file: file, model: model,
-      config: config)
-    let meter = GenerationMeter(stage: "regenerate", total: total, known: file.known.count, progress: progress)
+      config: config, maxLength: maxLength)
+    let meter = GenerationMeter(stage: "regenerate", total: questions.total, progress: progress)
+    try answer(work, file, meter)
+    var order = PromptStream(paths: config.input)
+    let kept = try file.finish(others: true) { try order.next()?.key }
+    let counts = try work.counts.sum(over: cluster)
+    progress.finish(
+      "regenerate", "\(kept) conversations to \(questions.total) questions in \(config.output)" + meter.summary(counts))
+  }
+
+  private func answer(_ work: Work, _ file: GeneratedFile, _ meter: GenerationMeter) throws {
     let generator = BatchGenerator(
       target: model.target, width: config.batch, stopIDs: model.stopIDs,
       promptProducts: precision == .bf16 ? .bf16 : .fp32)
@@ -52,25 +66,25 @@ public struct Regeneration {
       try generator.run(
         next: { try work.next() },
         finished: { request, ids in
-          try stop.throwIfMade(during: "regenerate")
           let next = try work.finish(request, ids)
-          meter.add(work.counts, begunByAll: work.begunByAll)
+          meter.note(work.counts, done: file.known.count + work.begunByAll)
           return next
+        },
+        passed: {
+          cluster.tick()
+          try file.throwIfStopped(stop, during: "regenerate")
         })
     } catch is StoppedRun {}  // for all ranks to hear of, below
     try stop.throwIfAnyRankStops(cluster, during: "regenerate")
-    var order = PromptStream(paths: config.input)
-    let kept = try file.finish(others: true) { try order.next()?.id }
-    let counts = try work.counts.sum(over: cluster)
-    progress.finish("regenerate", "\(kept) of \(total) conversations in \(config.output)\(meter.summary(counts))")
   }
 
-  private func report(_ reports: [ReadReport]) {
-    for report in reports where report.skippedCount > 0 {
+  private func report(_ questions: Questions) {
+    for report in questions.reports where report.skippedCount > 0 {
       let first = report.skipped[0]
       progress.say(
         "\(report.path): skipped \(report.skippedCount) lines, the first is line \(first.line): \(first.reason)")
     }
+    if questions.repeated > 0 { progress.say("\(questions.repeated) questions came before and are asked once") }
   }
 
   /// Of everything that an answer follows from. More input may come later.
@@ -84,6 +98,46 @@ public struct Regeneration {
       model.template.family.rawValue, precision.rawValue,
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
+  }
+}
+
+/// The input, counted; all ranks must see the same.
+private struct Questions {
+  private(set) var total = 0
+  private(set) var repeated = 0
+  /// Those that a finished output does not answer.
+  private(set) var unknown = 0
+  private(set) var reports: [ReadReport] = []
+
+  /// Collective.
+  ///
+  /// - Parameter known: keys of a finished output
+  init(paths: [String], known: Set<String>?, _ cluster: any Communicator) throws {
+    var (stream, seen, hash) = (PromptStream(paths: paths), Set<String>(), UInt64(0))
+    while let key = try stream.next()?.key {
+      cluster.tick()
+      guard seen.insert(key).inserted else {
+        repeated += 1
+        continue
+      }
+      total += 1
+      if known?.contains(key) != true { unknown += 1 }
+      hash = key.utf8.reduce(hash) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    }
+    reports = stream.reports
+    try cluster.agree(on: "\(total) questions, \(hash)", about: "the questions of regenerate.input")
+  }
+}
+
+extension Prompt {
+  /// What tells a question from others: the system message and the user's turns.
+  var key: String {
+    var bytes = Data()
+    for text in [system ?? ""] + turns {
+      bytes.append(contentsOf: "\(text.utf8.count) ".utf8)
+      bytes.append(contentsOf: text.utf8)
+    }
+    return String(FileDigest.sha256(bytes).prefix(24))
   }
 }
 
@@ -104,8 +158,7 @@ private final class PromptQueue {
   func next() throws -> Prompt? {
     let ticket = try draw()
     while let prompt = try stream.next() {
-      // An id that comes twice is one conversation.
-      guard seen.insert(prompt.id).inserted else { continue }
+      guard seen.insert(prompt.key).inserted else { continue }
       passed += 1
       if passed > ticket { return prompt }
     }
@@ -119,15 +172,17 @@ private final class Work {
   private let file: GeneratedFile
   private let model: ChatModel
   private let config: RegenerateConfig
+  private let maxLength: Int
   private var open: [Int: Dialogue] = [:]
   private var begun = 0
   private(set) var counts = GenerationCounts()
 
-  init(source: PromptQueue, file: GeneratedFile, model: ChatModel, config: RegenerateConfig) {
+  init(source: PromptQueue, file: GeneratedFile, model: ChatModel, config: RegenerateConfig, maxLength: Int) {
     self.source = source
     self.file = file
     self.model = model
     self.config = config
+    self.maxLength = maxLength
   }
 
   /// Conversations that all ranks have taken, but for as many as this one has open.
@@ -145,11 +200,10 @@ private final class Work {
   private func request(_ id: Int, _ dialogue: Dialogue) throws -> DecodingRequest? {
     if let messages = dialogue.nextMessages {
       let ids = try model.prompt(messages)
-      if ids.count + config.maxNewTokens <= model.target.shape.maxPositions {
+      if ids.count <= maxLength {
         open[id] = dialogue
-        let turn = dialogue.answers.count + 1
         return DecodingRequest(
-          id: id, prompt: ids, sampling: config.sampling("answer \(turn) of \(dialogue.prompt.id)"),
+          id: id, prompt: ids, sampling: config.sampling("answer \(dialogue.answers.count + 1) of \(dialogue.key)"),
           maxNewTokens: config.maxNewTokens)
       }
       counts.tooLong += 1
@@ -171,6 +225,7 @@ private final class Work {
     if Repetition.endsInLoop(ids) { counts.looping += 1 }
     return try self.request(request.id, dialogue)
   }
+
 }
 
 /// A prompt and the answers so far.
@@ -181,7 +236,13 @@ private struct Dialogue {
   }
 
   let prompt: Prompt
+  let key: String
   var answers: [Answer] = []
+
+  init(prompt: Prompt) {
+    self.prompt = prompt
+    key = prompt.key
+  }
 
   /// Everything up to the next user turn; nil when all turns are answered, or one was broken off.
   var nextMessages: [ChatMessage]? {
@@ -200,6 +261,6 @@ private struct Dialogue {
       [Message(role: "user", content: $0), Message(role: "assistant", content: $1.text, cut: $1.isCut ? true : nil)]
     }
     return GeneratedFile.Line(
-      id: prompt.id, conversations: system.map { Message(role: "system", content: $0.content) } + turns)
+      id: prompt.id, key: key, conversations: system.map { Message(role: "system", content: $0.content) } + turns)
   }
 }

@@ -10,7 +10,7 @@ import Foundation
 /// answers it (Magpie, arXiv 2406.08464).
 ///
 /// Attempts are numbered, and each is drawn with a seed of its own. The output is the first attempts that pass the filters, in
-/// their order, whatever the number of ranks and however often the run was stopped.
+/// their order; ranks and stops change nothing, but for draws that fall between two tokens to within rounding.
 public struct Synthesis {
   private let model: ChatModel
   private let config: SynthesizeConfig
@@ -36,25 +36,27 @@ public struct Synthesis {
   /// - Throws: for an output of other settings, and for a target of whose attempts hardly one passes; `StoppedRun` when a stop
   ///   was asked for, with the finished attempts kept
   public func run() throws {
-    let file = try GeneratedFile(
-      output: config.output, stage: "synthesize", fingerprint: try fingerprint(), cluster: cluster)
-    if file.isComplete {
-      try file.discardParts()
-      return progress.finish("synthesize", "up to date: \(config.output)")
+    try checkOpenings()
+    let origin = GeneratedFile.Origin(stage: "synthesize", fingerprint: try fingerprint())
+    let made = try cluster.isRoot ? GeneratedFile.finished(config.output, origin)?.count ?? 0 : 0
+    if try cluster.anyTrue(made >= config.conversations) {
+      return progress.finish("synthesize", "up to date: \(made) conversations in \(config.output)")
     }
-    let meter = GenerationMeter(stage: "synthesize", total: config.conversations, known: 0, progress: progress)
+    let file = try GeneratedFile(output: config.output, origin: origin, cluster: cluster)
+    let meter = GenerationMeter(stage: "synthesize", total: config.conversations, progress: progress)
     var (round, counts) = (SynthesisRound(attempts: 0, kept: []), GenerationCounts())
     while round.kept.count < config.conversations {
       let last = round.attempts + round.attemptsNeeded(for: config.conversations)
       let work = AttemptQueue(
         try tickets(round.attempts..<last, known: file.known), file: file, model: model, config: config)
-      try attempt(work, round, meter)
+      try attempt(work, file, round, meter)
       counts = counts + work.counts
       round = try shared(round: last, file)
       if round.isHopeless { throw hopeless(round) }
     }
     let kept = Array(round.kept.prefix(config.conversations))
     var order = kept[...]
+    // What passes beyond the wish is made again when more is wished for.
     try file.finish(others: false) { order.popFirst() }
     progress.finish(
       "synthesize",
@@ -62,7 +64,9 @@ public struct Synthesis {
         + meter.summary(try counts.sum(over: cluster)) + round.describeRejected)
   }
 
-  private func attempt(_ work: AttemptQueue, _ round: SynthesisRound, _ meter: GenerationMeter) throws {
+  private func attempt(
+    _ work: AttemptQueue, _ file: GeneratedFile, _ round: SynthesisRound, _ meter: GenerationMeter
+  ) throws {
     let generator = BatchGenerator(
       target: model.target, width: config.batch, stopIDs: model.stopIDs,
       promptProducts: precision == .bf16 ? .bf16 : .fp32)
@@ -70,13 +74,27 @@ public struct Synthesis {
       try generator.run(
         next: { try work.next() },
         finished: { request, ids in
-          try stop.throwIfMade(during: "synthesize")
           let next = try work.finish(request, ids)
-          meter.add(work.counts, before: round.kept.count)
+          meter.note(work.counts, done: round.kept.count + work.counts.conversations * cluster.size)
           return next
+        },
+        passed: {
+          cluster.tick()
+          try file.throwIfStopped(stop, during: "synthesize")
         })
     } catch is StoppedRun {}  // for all ranks to hear of, below
     try stop.throwIfAnyRankStops(cluster, during: "synthesize")
+  }
+
+  private func checkOpenings() throws {
+    for opening in config.openings {
+      let prompt = try model.template.questionPrompt([], opening: opening, tokenizer: model.tokenizer)
+      guard prompt.count + config.questionTokens <= model.target.shape.maxPositions else {
+        throw TrainingError(
+          path: "synthesize.openings", problem: "\"\(opening.prefix(40))…\" leaves no room for question_tokens",
+          advice: "the target has \(model.target.shape.maxPositions) positions")
+      }
+    }
   }
 
   /// Attempts of a range that this rank may take, one after another.
@@ -106,7 +124,7 @@ public struct Synthesis {
   /// Of everything that the conversations follow from.
   private func fingerprint() throws -> String {
     var same = config
-    (same.output, same.batch) = ("", SynthesizeConfig().batch)
+    (same.output, same.batch, same.conversations) = ("", SynthesizeConfig().batch, 0)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     let parts = [
@@ -214,8 +232,10 @@ private final class AttemptQueue {
   }
 
   func next() throws -> DecodingRequest? {
-    guard let number = try draw() else { return nil }
-    return try request(Attempt(number: number, config))
+    while let number = try draw() {
+      if let request = try request(Attempt(number: number, config)) { return request }
+    }
+    return nil
   }
 
   /// The next question or answer of an attempt; nil when it has all its turns, which writes it.
@@ -251,7 +271,7 @@ private final class AttemptQueue {
       attempt.messages.append(ChatMessage(role: .assistant, content: text, isCut: isCut))
     } else {
       let question = (attempt.opening(config) + text).trimmingCharacters(in: .whitespacesAndNewlines)
-      if question.split(whereSeparator: \.isWhitespace).count < 3 { return try end(attempt, "empty talk") }
+      if Words.of(question).count < 3 { return try end(attempt, "empty talk") }
       attempt.messages.append(ChatMessage(role: .user, content: question))
     }
     attempt.isAnswering.toggle()
@@ -262,7 +282,7 @@ private final class AttemptQueue {
   private static func fault(_ ids: [Int32], isCut: Bool, _ text: String) -> String? {
     if Repetition.endsInLoop(ids) || Repetition.endsInLoop(ids.dropLast()) { return "looping" }
     if isCut { return "questions without an end" }
-    return text.contains(where: \.isLetter) ? nil : "empty talk"
+    return Words.of(text).isEmpty ? "empty talk" : nil
   }
 
   /// Writes the attempt: as far as it has answers, or as one that came to nothing.

@@ -156,7 +156,7 @@ public struct Preparation {
   private func tokensFingerprint() throws -> String {
     var parts = ["tokens 2", model.template.family.rawValue, "\(model.target.shape.vocabularySize)"]
     parts.append(try FileDigest.sha256(path: "\(model.target.path)/tokenizer.json"))
-    for file in data.train { parts.append("\(try FileDigest.sha256(path: file.path)) \(file.weight)") }
+    for file in data.train { parts.append("\(try FileDigest.sha256(path: file.path)) \(min(1, file.weight))") }
     var same = data
     (same.train, same.heldOut) = ([], 0)
     let encoder = JSONEncoder()
@@ -169,7 +169,8 @@ public struct Preparation {
 
   /// Of that, the held-out split and the draft vocabulary.
   private func fingerprint(_ tokens: String) throws -> String {
-    var parts = ["prepare 4", tokens, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
+    let weights = data.train.map { "\($0.weight)" }.joined(separator: " ")
+    var parts = ["prepare 4", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
     if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }

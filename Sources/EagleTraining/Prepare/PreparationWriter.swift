@@ -47,11 +47,11 @@ struct PreparationWriter {
 
   /// - Parameter weight: of its file
   mutating func add(_ conversation: PreparedConversation, weight: Double, place: String) throws {
+    let times = times(conversation.id, weight)
+    guard times > 0 else { return state.statistics.leaveOut(.notDrawn, example: place) }
     if dropsDuplicates, !seen.insert(conversation.digest).inserted {
       return state.statistics.leaveOut(.duplicate, example: place)
     }
-    let times = times(conversation.id, weight)
-    guard times > 0 else { return state.statistics.leaveOut(.notDrawn, example: place) }
     fresh.append(conversation.digest)
     let number = state.statistics.conversations
     let isHeldOut = isHeldOut(conversation.id)

@@ -39,13 +39,14 @@ public struct BatchPlan: Sendable {
   /// Each rank's part of a batch: the longest conversations first, each to the rank with the least so far.
   public static func shares(of batch: [Int], lengths: [Int], ranks: Int) -> [[Int]] {
     var load = [Int](repeating: 0, count: ranks)
-    var owner: [Int: Int] = [:]
-    for conversation in batch.sorted(by: { (lengths[$0], $1) > (lengths[$1], $0) }) {
+    var owner = [Int](repeating: 0, count: batch.count)  // by place: a batch may hold a conversation twice
+    let order = batch.indices.sorted { (lengths[batch[$0]], batch[$1], $1) > (lengths[batch[$1]], batch[$0], $0) }
+    for place in order {
       let lightest = load.indices.min { (load[$0], $0) < (load[$1], $1) }!
-      load[lightest] += lengths[conversation]
-      owner[conversation] = lightest
+      load[lightest] += lengths[batch[place]]
+      owner[place] = lightest
     }
-    return (0..<ranks).map { rank in batch.filter { owner[$0] == rank } }
+    return (0..<ranks).map { rank in batch.indices.filter { owner[$0] == rank }.map { batch[$0] } }
   }
 
   /// Consecutive conversations of at most `tokens` together, or one alone.
