@@ -84,6 +84,15 @@ import Testing
     #expect(cut.mask.reduce(0) { $0 + Int($1) } == "three".count)
   }
 
+  @Test func questionsAreTrainedWhereTheRecipeWantsIt() throws {
+    let world = try TinyWorld()
+    try world.put("data.jsonl", line("a", ("system", "sys"), ("user", "one"), ("assistant", "three")))
+    #expect(try prepare(world, "data.held_out=0", "data.trained_turns=all").status == 0)
+    let (ids, mask) = try TokenStore(path: world("out/prepared/tokens-00000.h5")).conversation(0)
+    let trained = zip(ids, mask).filter { $0.1 == 1 }.map { $0.0 < 256 ? String(UnicodeScalar(UInt8($0.0))) : "|" }
+    #expect(trained.joined() == "one|three|")
+  }
+
   @Test func numbersOnThePageAddUp() throws {
     let world = try TinyWorld()
     try world.put(

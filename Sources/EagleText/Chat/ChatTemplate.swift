@@ -44,12 +44,16 @@ public struct ChatTemplate: Sendable {
   }
 
   /// The whole conversation with its loss mask. Throws for a wrong order of turns and when nobody answers in it.
-  public func render(_ conversation: Conversation, tokenizer: Tokenizer) throws -> RenderedConversation {
+  ///
+  /// - Parameter trained: whose turns the mask covers
+  public func render(
+    _ conversation: Conversation, tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = [.assistant]
+  ) throws -> RenderedConversation {
     try conversation.checkTurns()
     guard conversation.messages.contains(where: { $0.role == .assistant }) else {
       throw TextError("conversation \(conversation.id): it has no assistant turn to train on")
     }
-    return rendering(conversation.messages, tokenizer).result
+    return rendering(conversation.messages, tokenizer, trained: trained).result
   }
 
   /// The ids before an answer: `messages` and the header of the assistant's turn. The last message is the user's.
@@ -79,14 +83,17 @@ public struct ChatTemplate: Sendable {
     return rendering.ids
   }
 
-  private func rendering(_ messages: [ChatMessage], _ tokenizer: Tokenizer) -> Rendering {
+  private func rendering(
+    _ messages: [ChatMessage], _ tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = []
+  ) -> Rendering {
     var rendering = Rendering()
     let lineEnd = tokenizer.encodeOrdinary("\n")
     for message in completed(messages) {
       rendering.turns.append(.init(role: message.role, start: rendering.ids.count))
       rendering.append([startOfTurn], trained: false)
-      appendTurn(message, tokenizer, to: &rendering)
-      rendering.append([endOfTurn], trained: message.role == .assistant && !message.isCut)
+      let isTrained = trained.contains(message.role)
+      appendTurn(message, tokenizer, trained: isTrained, to: &rendering)
+      rendering.append([endOfTurn], trained: isTrained && !message.isCut)
       rendering.append(lineEnd, trained: false)
     }
     return rendering
@@ -99,12 +106,14 @@ public struct ChatTemplate: Sendable {
 
   /// Header and content are one text between two control tokens, so they are encoded as one: a line end of the header
   /// can join white space of the content. A token that reaches across the border belongs to the header.
-  private func appendTurn(_ message: ChatMessage, _ tokenizer: Tokenizer, to rendering: inout Rendering) {
+  private func appendTurn(
+    _ message: ChatMessage, _ tokenizer: Tokenizer, trained: Bool, to rendering: inout Rendering
+  ) {
     let header = message.role.rawValue + "\n"
     let (ids, starts) = tokenizer.encodeOrdinaryWithStarts(header + message.content)
     let border = starts.firstIndex { $0 >= header.utf8.count } ?? ids.count
     rendering.append(ids[..<border], trained: false)
-    rendering.append(ids[border...], trained: message.role == .assistant)
+    rendering.append(ids[border...], trained: trained)
   }
 
   private struct Rendering {

@@ -44,7 +44,7 @@ public struct Conversation: Sendable, Equatable {
 /// A conversation as token ids with the loss mask that belongs to them.
 public struct RenderedConversation: Sendable, Equatable {
   public let ids: [Int32]  // [T]
-  public let lossMask: [UInt8]  // [T] 1 on each assistant turn's content and its end-of-turn token
+  public let lossMask: [UInt8]  // [T] 1 on each trained turn's content and its end-of-turn token
   /// Where each turn begins, header included.
   public let turns: [Turn]
 

@@ -1,4 +1,5 @@
 import EagleModels
+import EagleText
 
 /// The conversations to learn from, and how they become tokens.
 public struct DataConfig: Config {
@@ -10,6 +11,8 @@ public struct DataConfig: Config {
   public var chatTemplate = "auto"
   /// Tokens that a conversation may have.
   public var maxLength = 2048
+  /// Whose turns are trained on.
+  public var trainedTurns = TrainedTurns.assistant
   /// What becomes of a conversation with more tokens: its beginning is kept, or it is left out.
   public var tooLong = LongConversations.cut
   /// Conversations with an answer that is marked as broken off. When they are kept, the missing end is not trained.
@@ -38,6 +41,7 @@ public struct DataConfig: Config {
     case heldOut = "held_out"
     case chatTemplate = "chat_template"
     case maxLength = "max_length"
+    case trainedTurns = "trained_turns"
     case tooLong = "too_long"
     case cutAnswers = "cut_answers"
     case loopingAnswers = "looping_answers"
@@ -96,6 +100,18 @@ extension DataFile: Codable {
       try container.encode(weight, forKey: .weight)
     }
   }
+}
+
+/// Turns that carry loss.
+public enum TrainedTurns: String, Codable, CaseIterable, Sendable {
+  /// What the target writes when the head is used.
+  case assistant
+  /// The user's as well: the target has an opinion about every token, and small sets become larger.
+  case all
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  var roles: Set<ChatMessage.Role> { self == .assistant ? [.assistant] : [.assistant, .user] }
 }
 
 /// Whether conversations of a kind are trained on.

@@ -7,7 +7,7 @@ public struct DataStatistics: Codable, Equatable, Sendable {
   /// User turns.
   public var turns = 0
   public var tokens = 0
-  /// Tokens of assistant turns that are trained on.
+  /// Tokens that are trained on: those of assistant turns, where the recipe wants no others.
   public var assistantTokens = 0
   /// Tokens by role, headers included.
   public var tokensByRole: [String: Int] = [:]
@@ -71,7 +71,7 @@ public struct DataStatistics: Codable, Equatable, Sendable {
   var summary: String {
     let out = leftOut.isEmpty ? "" : ", left out \(leftOut.values.reduce(0, +))"
     return "\(conversations) conversations (\(heldOut) held out\(out)), \(tokens) tokens, "
-      + "\(assistantTokens) of assistant turns, draft vocabulary covers \(percent(vocabularyCoverage))"
+      + "\(assistantTokens) trained, draft vocabulary covers \(percent(vocabularyCoverage))"
   }
 
   enum CodingKeys: String, CodingKey {

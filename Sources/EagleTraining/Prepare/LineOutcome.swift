@@ -58,7 +58,8 @@ struct LineWork: Sendable {
     let rendered: RenderedConversation
     do {
       try conversation.checkTurns()
-      rendered = try model.template.render(conversation, tokenizer: model.tokenizer)
+      rendered = try model.template.render(
+        conversation, tokenizer: model.tokenizer, trained: data.trainedTurns.roles)
     } catch {
       return .leftOut(.wrongRoles, "\(error)")
     }
