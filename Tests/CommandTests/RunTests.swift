@@ -64,6 +64,38 @@ import Testing
     for (a, b) in zip(one.prefix(20), two) { #expect(abs(a.loss - b.loss) < 1e-5, "step \(a.step)") }
   }
 
+  /// A fitted head foresees before it is trained, the same on any number of ranks, and learns on.
+  @Test func aFittedStartIsAheadOfARandomOne() throws {
+    func heldOut(_ world: TinyWorld, _ output: String) throws -> [(loss: Double, accuracy: Double)] {
+      let records = try JSONSerialization.jsonObject(with: world.read("\(output)/evaluation.json")) as? [[String: Any]]
+      return (records ?? []).compactMap { record in
+        let values = record["held_out"] as? [String: Any]
+        guard let loss = values?["loss"] as? Double, let accuracy = values?["accuracy"] as? [Double] else { return nil }
+        return (loss, accuracy[0])
+      }
+    }
+    let world = try TinyWorld(conversations: 400)
+    let settings = [
+      "--set", "train.epochs=1", "--set", "data.held_out=0.2", "--set", "draft.vocabulary_size=259", "--set",
+      "train.ttt_length=1",
+    ]
+    let plain = try Command.run("eagle-train", ["run", "recipe.yaml"] + settings, in: world.path)
+    let fitted = settings + ["--set", "draft.start=fitted"]
+    let alone = try Command.run(
+      "eagle-train", ["run", "recipe.yaml", "--set", "output=fitted"] + fitted, in: world.path)
+    let ranks = try Command.runRanks(2, ["run", "recipe.yaml", "--set", "output=two"] + fitted, in: world.path)
+    #expect(plain.status == 0 && alone.status == 0 && ranks.status == 0, "\(alone.errors) \(ranks.errors)")
+    let (random, start) = (try heldOut(world, "out"), try heldOut(world, "fitted"))
+    #expect(start[0].loss < 0.95 * random[0].loss && start[0].accuracy > random[0].accuracy + 0.1, "\(start) \(random)")
+    #expect(start[1].loss < start[0].loss)
+    for (a, b) in zip(try losses(world, "fitted"), try losses(world, "two")) {
+      #expect(abs(a.loss - b.loss) < 1e-3 * b.loss, "step \(a.step)")
+    }
+    let again = try Command.run(
+      "eagle-train", ["run", "recipe.yaml", "--set", "output=fitted"] + fitted, in: world.path)
+    #expect(again.status == 0 && again.errors.contains("resumed"), "\(again.errors)")
+  }
+
   /// States that live only as long as a micro-batch give the losses of stored ones.
   @Test func onlineCaptureGivesTheLossesOfAStore() throws {
     let world = try TinyWorld()

@@ -6,6 +6,8 @@ public struct DraftConfig: Config {
   public var intermediateSize: Int?
   /// Base of the rotary embedding. Some readers of exported heads have 10000 built in.
   public var ropeTheta = 10000.0
+  /// What the weights are before training.
+  public var start = DraftStart.random
   /// Folder of an exported EAGLE-3 head to start from; none starts from random weights.
   public var initFrom: String?
 
@@ -23,6 +25,7 @@ public struct DraftConfig: Config {
     case vocabularySize = "vocabulary_size"
     case intermediateSize = "intermediate_size"
     case ropeTheta = "rope_theta"
+    case start
     case initFrom = "init_from"
   }
 
@@ -32,6 +35,17 @@ public struct DraftConfig: Config {
     try container.encode(vocabularySize, forKey: .vocabularySize)
     try container.encode(intermediateSize, forKey: .intermediateSize)
     try container.encode(ropeTheta, forKey: .ropeTheta)
+    try container.encode(start, forKey: .start)
     try container.encode(initFrom, forKey: .initFrom)
   }
+}
+
+/// Weights of a head that starts from nothing.
+public enum DraftStart: String, Codable, CaseIterable, Sendable {
+  /// Matrices N(0, 0.02), norms 1.
+  case random
+  /// The best linear guess at the target's next state, from some of the captured ones.
+  case fitted
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }

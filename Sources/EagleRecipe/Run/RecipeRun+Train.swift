@@ -13,7 +13,7 @@ extension RecipeRun {
     let states = try states(data)
     let evaluator = try makeEvaluator()
     let trainer = try Trainer(
-      job(data, states), start: startingDraft(data), cluster: cluster, progress: progress, stop: stop)
+      job(data, states), start: startingDraft(data, states), cluster: cluster, progress: progress, stop: stop)
     if !resume { try refuseExisting() }
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
@@ -65,7 +65,7 @@ extension RecipeRun {
     try cluster.barrier()
   }
 
-  private func startingDraft(_ data: PreparedData) throws -> DraftModel {
+  private func startingDraft(_ data: PreparedData, _ states: StateSource) throws -> DraftModel {
     let layers = recipe.capture.layers(of: model.target.shape)
     if let path = recipe.draft.initFrom {
       let draft = try DraftFolder.read(path, target: model.target, trainable: true)
@@ -80,7 +80,11 @@ extension RecipeRun {
       return draft
     }
     let shape = DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers)
-    return .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
+    let random = DraftModel.random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
+    // A run that goes on gets its weights from a checkpoint.
+    let isNew = try cluster.anyTrue(try cluster.isRoot && CheckpointFolder.names(in: recipe.output).isEmpty)
+    guard recipe.draft.start == .fitted, isNew else { return random }
+    return try .fitted(random, target: model.target, states: states, conversations: data.trained, cluster: cluster)
   }
 
   /// Of everything that decides what a step of the optimiser does: not evaluations, not the number of epochs and ranks, and

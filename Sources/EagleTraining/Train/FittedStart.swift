@@ -1,0 +1,276 @@
+import EagleAutograd
+import EagleCluster
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+
+// N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · F = 4H features · d head dimension.
+
+/// A draft that foresees before it is trained: a guess at the target's next state that needs no gradient, written into its weights.
+///
+/// The target's state z of the next position is fitted by least squares (ridge) from what step 0 of the draft sees: the three captured
+/// states and the normed embedding of the token between. What that leaves is fitted from random features, the MLP with random
+/// gates. Then
+/// ```
+/// fc       = the states' part
+/// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see nothing but their own token:
+///            their queries are a large multiple of their keys, which are random projections of the embedding
+/// gate, up = random, down = fitted to what is left
+/// lm_head  = the target's own rows, norm = the scale at which they are least wrong
+/// ```
+/// so that the logits of step 0 are the target's head on the guess. Everything is trained from there as from a random start.
+struct FittedStart {
+  /// Rows that are fitted: tens of times the features.
+  static let mostRows = 100_000
+  /// Rows that are added at a time.
+  private static let pieceRows = 1024
+  /// What the diagonal of the features' products grows by.
+  private static let ridge: Float = 0.01
+
+  private let target: TargetModel
+  private let shape: DraftShape
+  /// Calls its argument with conversations until that says that it has enough.
+  private let conversations: ((CapturedConversation) -> Bool) throws -> Void
+
+  init(
+    target: TargetModel, shape: DraftShape, conversations: @escaping ((CapturedConversation) -> Bool) throws -> Void
+  ) {
+    self.target = target
+    self.shape = shape
+    self.conversations = conversations
+  }
+
+  /// The fitted weights over those of `start`; nil when there is nothing to fit.
+  func apply(to start: DraftModel) throws -> DraftModel? {
+    let (h, attention) = (shape.hiddenSize, shape.attention)
+    guard let (guess, embedding) = try linear() else { return nil }
+    var tensors = Dictionary(uniqueKeysWithValues: start.parameters.map { ($0.name, $0.variable.value) })
+    tensors["fc.weight"] = Self.columns(guess, 0..<3 * h)
+    let (q, k) = (tensors["midlayer.self_attn.q_proj.weight"]!, tensors["midlayer.self_attn.k_proj.weight"]!)
+    let (v, o) = (Tensor.zeros([attention.keyWidth, 2 * h]), Tensor.zeros([h, attention.queryWidth]))
+    for (place, group) in ownTokenGroups.enumerated() {
+      seeOwnToken(q, k, group: group)
+      let d = attention.headDimension
+      let (first, head) = (place * d, group * attention.groupSize)
+      for i in 0..<d {
+        (v.floats + (group * d + i) * 2 * h).update(from: embedding.right.floats + (first + i) * h, count: h)
+        for row in 0..<h {
+          o.floats[row * attention.queryWidth + head * d + i] =
+            embedding.left.floats[row * embedding.left.columns + first + i]
+        }
+      }
+    }
+    tensors["midlayer.self_attn.v_proj.weight"] = v
+    tensors["midlayer.self_attn.o_proj.weight"] = o
+    let head = Rows.select(target.head, start.vocabulary.targetIDs).float32()
+    tensors["lm_head.weight"] = head
+    let gates = gates()
+    tensors["midlayer.mlp.gate_proj.weight"] = gates.gate
+    tensors["midlayer.mlp.up_proj.weight"] = gates.up
+    guard let rest = try rest(of: Self.joined(guess, embedding, hidden: h), gates) else { return nil }
+    tensors["midlayer.mlp.down_proj.weight"] = rest.down
+    tensors["norm.weight"] = .filled([h], with: scale(rest.sample.foreseen, rest.sample.states, head))
+    return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
+  }
+
+  // MARK: rows
+
+  /// Features [N, F] and states to be foreseen [N, H] of step 0, piece by piece.
+  private func forEachPiece(_ body: (Tensor, Tensor) -> Void) throws {
+    var (features, states, waiting, done): ([Tensor], [Tensor], Int, Int) = ([], [], 0, 0)
+    func flush() {
+      if waiting > 0 { body(Self.stacked(features), Self.stacked(states)) }
+      (features, states, waiting) = ([], [], 0)
+    }
+    try conversations { conversation in
+      let trained = TrainedRows(mask: conversation.lossMask, steps: 1).rows(step: 0)
+      guard !trained.isEmpty else { return true }
+      let tokens = trained.map { conversation.ids[$0 + 1] }
+      let embedding = RMSNorm.apply(
+        Rows.gather(target.embedding, tokens), .filled([shape.hiddenSize], with: 1), epsilon: shape.normEpsilon)
+      features.append(Self.sideBySide(Rows.gather(conversation.auxHidden, trained.map(Int32.init)), embedding))
+      states.append(Rows.gather(conversation.lastHidden, trained.map { Int32($0 + 1) }))
+      (waiting, done) = (waiting + trained.count, done + trained.count)
+      if waiting >= Self.pieceRows { flush() }
+      return done < Self.mostRows
+    }
+    flush()
+  }
+
+  // MARK: the guess
+
+  /// The guess [H, F], and the embedding's part of it in as many dimensions as there are values.
+  private func linear() throws -> (Tensor, (left: Tensor, right: Tensor))? {
+    let (h, width) = (shape.hiddenSize, 4 * shape.hiddenSize)
+    let (squares, guess) = (Tensor.zeros([width, width]), Tensor.zeros([h, width]))
+    try forEachPiece { features, states in
+      Matmul.accumulateWeightGradient(features, features, into: squares, .fp32)
+      Matmul.accumulateWeightGradient(states, features, into: guess, .fp32)
+    }
+    guard Self.solve(squares, guess) else { return nil }
+    let rank = min(h, ownTokenGroups.count * shape.attention.headDimension)
+    guard let parts = LinearAlgebra.lowRank(Self.columns(guess, 3 * h..<4 * h), rank: rank) else { return nil }
+    return (guess, parts)
+  }
+
+  /// Gates whose inputs, normed states, come out with variance 1.
+  private func gates() -> (gate: Tensor, up: Tensor) {
+    func normal(_ purpose: String) -> Tensor {
+      var random = RandomSource(seed: 0, purpose: purpose)
+      return .normal(
+        [shape.intermediateSize, shape.hiddenSize], deviation: 1 / Float(shape.hiddenSize).squareRoot(), using: &random)
+    }
+    return (normal("fitted gate"), normal("fitted up"))
+  }
+
+  /// down [H, M], fitted to what the guess [H, F] leaves, and the last rows with both, to choose the scale with.
+  private func rest(
+    of guess: Tensor, _ gates: (gate: Tensor, up: Tensor)
+  ) throws -> (down: Tensor, sample: (foreseen: Tensor, states: Tensor))? {
+    let (h, m) = (shape.hiddenSize, shape.intermediateSize)
+    let (squares, down) = (Tensor.zeros([m, m]), Tensor.zeros([h, m]))
+    let ones = Tensor.filled([h], with: 1)
+    var last: (foreseen: Tensor, hidden: Tensor, states: Tensor)?
+    try forEachPiece { features, states in
+      let foreseen = Matmul.forward(features, guess, .fp32)
+      let normed = RMSNorm.apply(foreseen, ones, epsilon: shape.normEpsilon)
+      let hidden = Elementwise.swiglu(
+        Matmul.forward(normed, gates.gate, .fp32), Matmul.forward(normed, gates.up, .fp32))
+      let left = Tensor(states.shape)
+      for i in 0..<left.count { left.floats[i] = states.floats[i] - foreseen.floats[i] }
+      Matmul.accumulateWeightGradient(hidden, hidden, into: squares, .fp32)
+      Matmul.accumulateWeightGradient(left, hidden, into: down, .fp32)
+      last = (foreseen, hidden, states)
+    }
+    guard let last, Self.solve(squares, down) else { return nil }
+    Matmul.accumulate(last.hidden, down, into: last.foreseen, .fp32)
+    return (down, (last.foreseen, last.states))
+  }
+
+  /// Least squares from their products; overwrites both.
+  private static func solve(_ squares: Tensor, _ targets: Tensor) -> Bool {
+    let width = squares.columns
+    // What is always 0 gets no weight.
+    let mean = (0..<width).reduce(Float(0)) { $0 + squares.floats[$1 * width + $1] } / Float(width)
+    for i in 0..<width { squares.floats[i * width + i] += ridge * squares.floats[i * width + i] + 1e-6 * mean }
+    return LinearAlgebra.solve(squares, targets)
+  }
+
+  /// Groups of heads whose first head sees its own token: all of them, or half where a group is one head, so that others can look around.
+  private var ownTokenGroups: Range<Int> {
+    let groups = shape.attention.kvHeads
+    return 0..<(shape.attention.groupSize > 1 ? groups : (groups + 1) / 2)
+  }
+
+  /// The first head of a group gives all its weight to keys of its own token. Of random projections R of a normed embedding e,
+  /// |R e|² is about d, and the score of the own key 16.
+  private func seeOwnToken(_ q: Tensor, _ k: Tensor, group: Int) {
+    let (h, d) = (shape.hiddenSize, shape.attention.headDimension)
+    var random = RandomSource(seed: 0, purpose: "own token \(group)")
+    let projection = Tensor.normal([d, h], deviation: 1 / Float(h).squareRoot(), using: &random)
+    let factor = 16 / Float(d).squareRoot()
+    let head = group * shape.attention.groupSize
+    for i in 0..<d {
+      let (key, query) = (k.floats + (group * d + i) * 2 * h, q.floats + (head * d + i) * 2 * h)
+      for j in 0..<h {
+        (key[j], query[j]) = (projection.floats[i * h + j], factor * projection.floats[i * h + j])
+        (key[h + j], query[h + j]) = (0, 0)
+      }
+    }
+  }
+
+  /// The norm's weight with which the head's distributions of the guesses are nearest to those of the states.
+  private func scale(_ foreseen: Tensor, _ states: Tensor, _ head: Tensor) -> Float {
+    let probabilities = Matmul.forward(states, head, .fp32)
+    _ = Teacher.softmaxRows(probabilities)
+    let count = states.rows
+    let targets = SoftTargets(
+      probabilities: probabilities, coverage: [Float](repeating: 1, count: count), row: (0..<count).map(Int32.init),
+      contributes: [Bool](repeating: true, count: count), hit: [Int32](repeating: -1, count: count))
+    let size = (states.values.reduce(0) { $0 + $1 * $1 } / Float(states.count)).squareRoot()
+    let losses = (2...12).map { tenths -> (scale: Float, loss: Double) in
+      let scale = size * Float(tenths) / 10
+      let normed = RMSNorm.apply(foreseen, .filled([shape.hiddenSize], with: scale), epsilon: shape.normEpsilon)
+      let tape = Tape(recording: false, products: .fp32)
+      return (scale, tape.softTargetLoss(Variable(normed), Variable(head), targets, weight: 1).loss)
+    }
+    return losses.min { $0.loss < $1.loss }!.scale
+  }
+
+  // MARK: matrices
+
+  private static func sideBySide(_ a: Tensor, _ b: Tensor) -> Tensor {
+    let result = Tensor([a.rows, a.columns + b.columns])
+    for row in 0..<a.rows {
+      (result.floats + row * result.columns).update(from: a.floats + row * a.columns, count: a.columns)
+      (result.floats + row * result.columns + a.columns).update(from: b.floats + row * b.columns, count: b.columns)
+    }
+    return result
+  }
+
+  private static func stacked(_ parts: [Tensor]) -> Tensor {
+    let result = Tensor([parts.reduce(0) { $0 + $1.rows }, parts[0].columns])
+    var at = result.floats
+    for part in parts {
+      at.update(from: part.floats, count: part.count)
+      at += part.count
+    }
+    return result
+  }
+
+  private static func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
+    let result = Tensor([x.rows, range.count])
+    for row in 0..<x.rows {
+      (result.floats + row * range.count).update(
+        from: x.floats + row * x.columns + range.lowerBound, count: range.count)
+    }
+    return result
+  }
+
+  /// The guess with the embedding's part in fewer dimensions.
+  private static func joined(_ guess: Tensor, _ embedding: (left: Tensor, right: Tensor), hidden h: Int) -> Tensor {
+    let transposed = Tensor([h, embedding.right.rows])  // right as [I, r] for a product with left [O, r]
+    for k in 0..<embedding.right.rows {
+      for i in 0..<h { transposed.floats[i * embedding.right.rows + k] = embedding.right.floats[k * h + i] }
+    }
+    return sideBySide(columns(guess, 0..<3 * h), Matmul.forward(embedding.left, transposed, .fp32))
+  }
+}
+
+extension DraftModel {
+  /// `random` with weights fitted to some of the conversations. Rank 0 fits, all get the same. Collective.
+  ///
+  /// - Parameter conversations: those to fit to, as many as are needed of them
+  /// - Throws: when states cannot be read, or no row is there to be fitted
+  public static func fitted(
+    _ random: DraftModel, target: TargetModel, states: StateSource, conversations: [Int], cluster: any Communicator
+  ) throws -> DraftModel {
+    var mine = Data()
+    if cluster.isRoot {
+      let here = conversations.filter(states.isHere)
+      let start = FittedStart(target: target, shape: random.shape) { take in
+        for conversation in here {
+          cluster.tick()
+          if try !states.read([conversation]).allSatisfy(take) { return }
+        }
+      }
+      guard let draft = try start.apply(to: random) else {
+        throw TrainingError(
+          path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
+      }
+      for parameter in draft.parameters {
+        mine.append(contentsOf: UnsafeRawBufferPointer(parameter.variable.value.rawBytes))
+      }
+    }
+    let all = try cluster.broadcast(data: mine)
+    var (tensors, at) = ([String: Tensor](), 0)
+    for (name, size) in tensorShapes(random.shape) {
+      let tensor = Tensor(size)
+      tensor.rawBytes.copyBytes(from: all[at..<at + tensor.byteCount])
+      tensors[name] = tensor
+      at += tensor.byteCount
+    }
+    return DraftModel(shape: random.shape, vocabulary: random.vocabulary, tensors: tensors, trainable: true)
+  }
+}
