@@ -160,6 +160,8 @@ typedef struct {
   float correction1, correction2;  // 1 - beta^step
   float gradient_scale;
 } eagle_adamw;
-void eagle_adamw_step(const eagle_adamw *settings, float *w, const float *g, float *m, float *v, int64_t n);
+/// `rates` multiply the learning rate of each weight; NULL for 1.
+void eagle_adamw_step(const eagle_adamw *settings, float *w, const float *g, float *m, float *v, const float *rates,
+                      int64_t n);
 
 #endif

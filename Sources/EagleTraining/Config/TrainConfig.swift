@@ -22,6 +22,16 @@ public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
   }
 }
 
+/// Learning rates of the features, the three states that `fc` reads.
+public enum FeatureRates: String, Codable, CaseIterable, Sendable {
+  /// That of all other weights.
+  case equal
+  /// Divided by the feature's root mean square.
+  case bySize = "by-size"
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
 /// The objective, the optimiser and the pace of training.
 public struct TrainConfig: Config {
   /// Passes over the training conversations.
@@ -34,6 +44,8 @@ public struct TrainConfig: Config {
   public var loss = TrainingLoss.kl
   /// Peak of the schedule, reached after the warm-up.
   public var learningRate = 1e-4
+  /// How the rate of `fc` follows the sizes of what it reads.
+  public var featureRates = FeatureRates.equal
   /// Share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
   public var warmupRatio = 0.015
   /// AdamW's decoupled decay, per unit of learning rate.
@@ -94,6 +106,7 @@ public struct TrainConfig: Config {
     case stepDecay = "step_decay"
     case loss
     case learningRate = "learning_rate"
+    case featureRates = "feature_rates"
     case warmupRatio = "warmup_ratio"
     case weightDecay = "weight_decay"
     case clipNorm = "clip_norm"

@@ -7,7 +7,9 @@ import Foundation
 /// AdamW with float32 master weights, over one flat buffer that the draft's tensors are slices of.
 ///
 /// m = β₁ m + (1 − β₁) g,  v = β₂ v + (1 − β₂) g²,
-/// w = w (1 − lr · decay) − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+/// w = w (1 − lr · decay) − lr · r · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+///
+/// with a rate r of 1, but for columns of `fc` that have their own.
 public final class AdamW {
   public static let epsilon: Float = 1e-8
 
@@ -22,7 +24,9 @@ public final class AdamW {
   public private(set) var owned: [Range<Int>]
   /// Where each parameter lies in the flat buffers.
   let places: [(name: String, variable: Variable, range: Range<Int>)]
-  private let config: TrainConfig
+  /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [3H]; nil for 1 everywhere.
+  var featureRates: Tensor?
+  let config: TrainConfig
 
   /// Copies the draft's weights into the flat buffer.
   public init(_ start: DraftModel, config: TrainConfig) {
@@ -116,13 +120,34 @@ public final class AdamW {
     withUnsafePointer(to: &settings) { settings in
       forEachOwned(in: 0..<weights.count) { part, moments in
         Parallel.forEachRange(part.count, grain: 1 << 14) { range in
-          let (at, moment) = (part.lowerBound + range.lowerBound, moments.lowerBound + range.lowerBound)
-          eagle_adamw_step(
-            settings, weights.floats + at, gradients.floats + at, firstMoment.floats + moment,
-            secondMoment.floats + moment, Int64(range.count))
+          let range = part.lowerBound + range.lowerBound..<part.lowerBound + range.upperBound
+          forEachRated(in: range) { run, rates in
+            let moment = moments.lowerBound + run.lowerBound - part.lowerBound
+            eagle_adamw_step(
+              settings, weights.floats + run.lowerBound, gradients.floats + run.lowerBound, firstMoment.floats + moment,
+              secondMoment.floats + moment, rates, Int64(run.count))
+          }
         }
       }
     }
     weightsHaveChanged()
+  }
+
+  /// Cuts a range of weights into those outside `fc`, which have no rates, and rows of it.
+  private func forEachRated(in range: Range<Int>, _ body: (Range<Int>, _ rates: UnsafePointer<Float>?) -> Void) {
+    guard let featureRates else { return body(range, nil) }
+    let rated = places.first { $0.name == "fc.weight" }!.range
+    let (before, after) = (
+      range.clamped(to: 0..<rated.lowerBound), range.clamped(to: rated.upperBound..<weights.count)
+    )
+    if !before.isEmpty { body(before, nil) }
+    var at = max(range.lowerBound, rated.lowerBound)
+    while at < min(range.upperBound, rated.upperBound) {
+      let column = (at - rated.lowerBound) % featureRates.count
+      let end = min(at + featureRates.count - column, range.upperBound, rated.upperBound)
+      body(at..<end, UnsafePointer(featureRates.floats + column))
+      at = end
+    }
+    if !after.isEmpty { body(after, nil) }
   }
 }

@@ -248,12 +248,8 @@ extension DraftModel {
   ) throws -> DraftModel {
     var mine = Data()
     if cluster.isRoot {
-      let here = conversations.filter(states.isHere)
       let start = FittedStart(target: target, shape: random.shape) { take in
-        for conversation in here {
-          cluster.tick()
-          if try !states.read([conversation]).allSatisfy(take) { return }
-        }
+        try states.sample(conversations, cluster: cluster, take)
       }
       guard let draft = try start.apply(to: random) else {
         throw TrainingError(

@@ -1,3 +1,4 @@
+import EagleCluster
 import EagleModels
 import EagleStorage
 
@@ -26,6 +27,16 @@ public enum StateSource {
     switch self {
     case .store(let store): try conversations.map { try store.read(conversation: $0) }
     case .live(let states): try states.read(conversations)
+    }
+  }
+
+  /// Calls `take` with those of the conversations that this rank can read by itself, until it says that it has enough.
+  func sample(
+    _ conversations: [Int], cluster: any Communicator, _ take: (CapturedConversation) throws -> Bool
+  ) throws {
+    for conversation in conversations where isHere(conversation) {
+      cluster.tick()
+      if try !read([conversation]).allSatisfy(take) { return }
     }
   }
 

@@ -133,6 +133,10 @@ public final class Trainer {
   /// - Throws: `StoppedRun` when a stop was asked for, after the step that is under way, with a checkpoint
   public func train(epoch: Int) throws {
     Storage.releaseUnused()  // of the start, or of the evaluation before
+    if job.config.featureRates == .bySize && optimizer.featureRates == nil {
+      optimizer.featureRates = try FeatureSizes.rates(
+        job.states, features: 3 * job.target.shape.hiddenSize, conversations: job.trained, cluster: cluster)
+    }
     let first = plan.lastStep(ofEpoch: epoch - 1)
     let batches = plan.epochs[epoch]
     for (index, batch) in batches.enumerated() where first + index >= step {

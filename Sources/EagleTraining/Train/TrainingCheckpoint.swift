@@ -4,8 +4,8 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// A checkpoint's content: master weights and both moments, float32, and where the run stands. It does not depend on the
-/// number of ranks that wrote it.
+/// A checkpoint's content: master weights and both moments, rates of features where they have their own, all float32, and
+/// where the run stands. It does not depend on the number of ranks that wrote it.
 public struct TrainingCheckpoint {
   /// `info.json` of a checkpoint.
   public struct Info: Codable, Sendable, Equatable {
@@ -38,16 +38,20 @@ public struct TrainingCheckpoint {
     ///   - optimizer: its weights are copied
     ///   - moments: both of all weights, [P] each; they are copied, too
     init(_ optimizer: AdamW, moments: (first: Tensor, second: Tensor)) {
-      tensors = zip(TrainingCheckpoint.prefixes, [optimizer.weights, moments.first, moments.second]).flatMap { part in
-        optimizer.places.map { place in
-          let copy = Tensor(place.variable.shape)
-          Elementwise.copy(part.1.slice(place.range), into: copy)
-          return (part.0 + place.name, copy)
+      let rates = optimizer.featureRates.map { [(TrainingCheckpoint.rates, $0)] } ?? []
+      tensors =
+        rates
+        + zip(TrainingCheckpoint.prefixes, [optimizer.weights, moments.first, moments.second]).flatMap { part in
+          optimizer.places.map { place in
+            let copy = Tensor(place.variable.shape)
+            Elementwise.copy(part.1.slice(place.range), into: copy)
+            return (part.0 + place.name, copy)
+          }
         }
-      }
     }
   }
 
+  private static let rates = "feature_rates"
   private static let prefixes = ["", "adam.m.", "adam.v."]
 
   static func write(_ state: State, _ info: Info, parent: String) throws {
@@ -65,23 +69,23 @@ public struct TrainingCheckpoint {
   /// - Parameter checkpoint: on rank 0; nil on the others
   static func load(_ checkpoint: Checkpoint?, into optimizer: AdamW, cluster: any Communicator) throws {
     let source = try checkpoint.map { try SafetensorsFile(path: $0.path(of: file)) }
+    func stored(_ name: String, _ shape: [Int]) throws -> Tensor {
+      let tensor = Tensor(shape)
+      if let source, let checkpoint { Elementwise.copy(try find(name, shape, in: source, checkpoint), into: tensor) }
+      try cluster.broadcast(tensor.rawBytes, root: 0)
+      return tensor.reshaped([tensor.count])
+    }
     for place in optimizer.places {
-      let shape = place.variable.shape
-      func stored(_ prefix: String) throws -> Tensor {
-        let tensor = Tensor(shape)
-        if let source, let checkpoint {
-          Elementwise.copy(try find(prefix + place.name, shape, in: source, checkpoint), into: tensor)
-        }
-        try cluster.broadcast(tensor.rawBytes, root: 0)
-        return tensor.reshaped([tensor.count])
-      }
-      Elementwise.copy(try stored(prefixes[0]), into: optimizer.weights.slice(place.range))
-      let moments = (try stored(prefixes[1]), try stored(prefixes[2]))
+      let parts = try prefixes.map { try stored($0 + place.name, place.variable.shape) }
+      Elementwise.copy(parts[0], into: optimizer.weights.slice(place.range))
       optimizer.forEachOwned(in: place.range) { part, own in
         let part = part.lowerBound - place.range.lowerBound..<part.upperBound - place.range.lowerBound
-        Elementwise.copy(moments.0.slice(part), into: optimizer.firstMoment.slice(own))
-        Elementwise.copy(moments.1.slice(part), into: optimizer.secondMoment.slice(own))
+        Elementwise.copy(parts[1].slice(part), into: optimizer.firstMoment.slice(own))
+        Elementwise.copy(parts[2].slice(part), into: optimizer.secondMoment.slice(own))
       }
+    }
+    if optimizer.config.featureRates == .bySize {
+      optimizer.featureRates = try stored(rates, [3 * optimizer.draft.shape.hiddenSize])
     }
     optimizer.weightsHaveChanged()
   }
