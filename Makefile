@@ -1,7 +1,7 @@
 # What a person does here. Every target works alone, from a fresh clone, and can be repeated.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-faults lint bench oracles clean
+.PHONY: help setup build quickstart test test-faults lint docs bench oracles clean
 
 # Tests use no @testable import; with it off, tests and commands share one build instead of rebuilding each other.
 SWIFT_TEST := swift test -c release --disable-testable-imports
@@ -26,6 +26,9 @@ test-faults: setup ## Kills, dead ranks, damaged files, full disks: the long for
 
 lint: ## Check the style of every Swift file
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+docs: build ## Documentation of the library's interface, as pages for a browser
+	@scripts/docs
 
 bench: build ## Speeds of training and capture, beside PyTorch where it is installed, and of decoding
 	@scripts/bench

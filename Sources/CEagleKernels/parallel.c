@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -54,7 +55,15 @@ void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task ta
 
 void eagle_bound_waiting(char *const *arguments) {
   if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-  if (setenv("GOMP_SPINCOUNT", "30000", 0) == 0) execv("/proc/self/exe", arguments);
+  if (setenv("GOMP_SPINCOUNT", "30000", 0) != 0) return;
+  // By its own name, so that lists of processes show it; by the link when the file has been replaced meanwhile.
+  char name[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", name, sizeof name - 1);
+  if (length > 0) {
+    name[length] = 0;
+    execv(name, arguments);
+  }
+  execv("/proc/self/exe", arguments);
 }
 
 int eagle_thread_count(void) { return omp_get_max_threads(); }

@@ -59,6 +59,10 @@ extension Tape {
   /// - Parameters:
   ///   - x: [R, H]
   ///   - w: [D, H]
+  ///   - targets: q and p of each row
+  ///   - loss: ℓ
+  ///   - weight: of every row's loss
+  ///   - chunkRows: rows whose logits exist at a time
   public func softTargetLoss(
     _ x: Variable, _ w: Variable, _ targets: SoftTargets, _ loss: SoftTargetLoss = .crossEntropy, weight: Float,
     chunkRows: Int = 512

@@ -19,6 +19,7 @@ extension Cluster {
   ///
   /// - Parameters:
   ///   - localSize: ranks that share the cores.
+  ///   - environment: where the variable is looked for.
   ///   - cores: how many there are to share.
   public static func defaultThreads(
     localSize: Int,

@@ -31,9 +31,8 @@ public protocol Communicator: AnyObject, Sendable {
 
   /// Starts to replace every element by its sum over all ranks and returns at once.
   ///
-  /// Parts are added up in fp32 in the order of ranks; all ranks hold the same bits afterwards.
-  /// - Parameter ownSliceOnly: leaves each rank with the sums of its slice alone (see `Slices`); what the rest of the
-  ///   buffer holds then is undefined
+  /// Parts are added up in fp32 in the order of ranks; all ranks hold the same bits afterwards. `ownSliceOnly` leaves each rank
+  /// with the sums of its slice alone (see `Slices`); what the rest of the buffer holds then is undefined.
   func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool) throws -> any Pending
 
   /// Starts to give every rank the slices of all, each from the rank that it belongs to, and returns at once.

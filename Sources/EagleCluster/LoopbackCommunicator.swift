@@ -19,9 +19,8 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     self.hub = hub
   }
 
-  /// The communicators of `size` ranks; give each to a thread of its own.
-  ///
-  /// - Parameter ranksPerNode: how many ranks pretend to be on one node; nil puts all of them there
+  /// The communicators of `size` ranks, of which `ranksPerNode` pretend to be on one node, all when nil; give each to a thread
+  /// of its own.
   public static func make(size: Int, ranksPerNode: Int? = nil) -> [LoopbackCommunicator] {
     precondition(size > 0, "a cluster has at least one rank, not \(size)")
     let hub = LoopbackHub(size: size)

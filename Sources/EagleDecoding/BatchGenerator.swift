@@ -40,6 +40,7 @@ public final class BatchGenerator {
   private var slots: [Slot] = []
 
   /// - Parameters:
+  ///   - target: whose texts these are
   ///   - width: sequences that run together
   ///   - stopIDs: the first of these ends a text; it is among the new tokens
   ///   - promptProducts: products of the passes over prompts

@@ -64,7 +64,10 @@ public final class DecodingSession {
 
   /// Continues `prompt`, the whole conversation so far, until a stop id or the limit.
   ///
-  /// - Parameter onToken: gets each new id as it is found; false ends the text with it
+  /// - Parameters:
+  ///   - prompt: all ids; those that the cache has are not computed again
+  ///   - options: limit, stop ids, drafting, sampling
+  ///   - onToken: gets each new id as it is found; false ends the text with it
   /// - Throws: `DecodingError` for an empty prompt, an id outside the vocabulary, options without a meaning, or more
   ///   positions than the target has
   public func generate(

@@ -38,9 +38,11 @@ public enum Attention {
   ///
   /// - Parameters:
   ///   - q: [R, heads · d]
-  ///   - k, v: [N, kvHeads · d], the rows that prefixes point into
+  ///   - k: [N, kvHeads · d], the rows that prefixes point into
+  ///   - v: as k
   ///   - rows: one entry for each row of q
   ///   - chain: (keys, values, row of each q row in them) for each chain step
+  ///   - shape: heads and their width
   ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
   ///   - products: with `.invariant` each row is computed alone, so that its bits do not depend on the others; otherwise
   ///     blocks of rows meet the keys in matrix products
@@ -65,8 +67,11 @@ public enum Attention {
   ///
   /// - Parameters:
   ///   - q: [R, heads · d]
-  ///   - k, v: [N, kvHeads · d]
+  ///   - k: [N, kvHeads · d]
+  ///   - v: as k
+  ///   - prefix: keys that every row sees
   ///   - paths: for each row of q the keys that it sees behind the prefix, in order of position: 0 is the first one there
+  ///   - shape: heads and their width
   public static func tree(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, prefix: Int, paths: [[Int]], shape: AttentionShape
   ) -> Tensor {
@@ -84,6 +89,7 @@ public enum Attention {
   /// - Parameters:
   ///   - q: [R, heads · d]
   ///   - keys: for each row of q its keys and values, [N, kvHeads · d], and how many of them it sees
+  ///   - shape: heads and their width
   public static func separate(_ q: Tensor, keys: [(k: Tensor, v: Tensor, count: Int)], shape: AttentionShape) -> Tensor
   {
     precondition(

@@ -44,6 +44,7 @@ public enum Matmul {
   ///   - x: [R, I] float32
   ///   - w: [O, I] float32, bfloat16, or quantized to 8 bits, which `products` does not change
   ///   - bias: [O] float32
+  ///   - products: who multiplies, and in which precision
   /// - Returns: [R, O] float32
   public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ products: Products) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
@@ -69,9 +70,7 @@ public enum Matmul {
     return parts.map(\.y)
   }
 
-  /// y[r, o] += Σ_i x[r, i] · w[o, i], for residual streams.
-  ///
-  /// - Parameter y: [R, O] float32
+  /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.
   public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ products: Products) {
     precondition(y.shape == [x.rows, w.shape[0]] && w.shape[1] == x.columns, "\(x.shape) by \(w.shape) to \(y.shape)")
     if products == .invariant || w.dtype == .int8 {

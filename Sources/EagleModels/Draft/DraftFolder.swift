@@ -3,9 +3,8 @@ import EagleTensor
 
 /// Reads and writes draft heads as Hugging Face folders: `config.json` and `model.safetensors`.
 public enum DraftFolder {
-  /// Writes the head with bfloat16 weights, `d2t` and `t2d`, whole or not at all.
-  ///
-  /// - Parameter target: gives the special token ids of the config
+  /// Writes the head with bfloat16 weights, `d2t` and `t2d`, whole or not at all. The special token ids of its config are those
+  /// of `target`.
   public static func write(_ model: DraftModel, target: TargetShape, to path: String) throws {
     let rounded = model.rounded()
     var tensors = rounded.parameters.map { (name: $0.name, tensor: $0.variable.value.bfloat16()) }

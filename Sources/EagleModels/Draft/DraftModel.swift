@@ -26,7 +26,7 @@ public final class DraftModel {
     public let variable: Variable
   }
 
-  /// - Parameter tensors: one for each name of `tensorShapes`; matrices float32 or bfloat16, norms float32
+  /// A head of these tensors, one for each name of `tensorShapes`; matrices float32 or bfloat16, norms float32.
   public init(shape: DraftShape, vocabulary: DraftVocabulary, tensors: [String: Tensor], trainable: Bool) {
     precondition(
       vocabulary.size == shape.draftVocabularySize, "\(vocabulary.size) draft ids for \(shape.draftVocabularySize)")

@@ -36,6 +36,7 @@ public struct DraftVocabulary: Sendable, Equatable {
   ///
   /// - Parameters:
   ///   - counts: occurrences of each target id among trained tokens, [V]
+  ///   - size: D
   ///   - always: ids that are in whatever their count, such as the end of a turn
   public static func mostFrequent(counts: [Int], size: Int, always: [Int32]) -> DraftVocabulary {
     precondition(size <= counts.count && always.count <= size, "draft vocabulary of \(size) from \(counts.count) ids")

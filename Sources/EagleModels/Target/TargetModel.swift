@@ -80,9 +80,7 @@ public final class TargetModel: @unchecked Sendable {
   private let weights: TargetWeights
   private let rotary: Rotary
 
-  /// Maps the weights of a Hugging Face folder.
-  ///
-  /// - Parameter format: with `int8` the matrices are copied in 8 bits, for decoding alone
+  /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding alone.
   public init(folder path: String, format: WeightFormat = .stored) throws {
     self.path = path
     shape = try TargetShape(folder: path)
@@ -117,6 +115,7 @@ public final class TargetModel: @unchecked Sendable {
   ///   - ids: one token id a row
   ///   - segments: which rows belong to which sequence; together they cover all rows in order
   ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
+  ///   - products: who multiplies, and in which precision
   public func forward(_ ids: [Int32], segments: [Segment], captureLayers: [Int], _ products: Products) -> TargetStates {
     let hidden = shape.hiddenSize
     let x = Rows.gather(weights.embedding, ids)

@@ -38,6 +38,8 @@ public final class CaptureShardWriter {
   /// Appends a conversation of T tokens.
   ///
   /// - Parameters:
+  ///   - ids: T tokens.
+  ///   - mask: T values, 1 where a token carries loss.
   ///   - auxHidden: bfloat16 [T, 3H], low, mid and high states.
   ///   - lastHidden: bfloat16 [T, H], after the final norm.
   ///   - teacherArgmax: T ids, the target's choice at each row.

@@ -21,8 +21,10 @@ public final class CaptureStore: @unchecked Sendable {
 
   /// Opens the store. An incomplete shard, or one of another model than the manifest's, throws.
   ///
-  /// - Parameter known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing
-  ///   shard throws, too
+  /// - Parameters:
+  ///   - folder: where the store lies
+  ///   - known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing shard
+  ///     throws, too
   public init(folder: String, lengths known: [Int]? = nil) throws {
     self.folder = folder
     manifest = try CaptureManifest(folder: folder)

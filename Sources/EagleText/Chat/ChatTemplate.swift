@@ -43,9 +43,8 @@ public struct ChatTemplate: Sendable {
     return id
   }
 
-  /// The whole conversation with its loss mask. Throws for a wrong order of turns and when nobody answers in it.
-  ///
-  /// - Parameter trained: whose turns the mask covers
+  /// The whole conversation with its loss mask, which covers the turns of `trained`. Throws for a wrong order of turns and when
+  /// nobody answers in it.
   public func render(
     _ conversation: Conversation, tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = [.assistant]
   ) throws -> RenderedConversation {

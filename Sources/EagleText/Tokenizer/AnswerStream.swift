@@ -7,7 +7,7 @@ public struct AnswerStream: Sendable {
   private let stops: [[UInt8]]
   private var held: [UInt8] = []
 
-  /// - Parameter stops: empty ones are ignored
+  /// A stream of one answer, which ends before the first of `stops`; empty ones are ignored.
   public init(_ tokenizer: Tokenizer, stops: [String] = []) {
     decoder = tokenizer.makeStreamingDecoder(skipSpecial: true)
     self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) }

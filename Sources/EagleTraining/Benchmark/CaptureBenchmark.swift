@@ -6,7 +6,7 @@ import Foundation
 
 /// The capture pass as a run does it, HDF5 shards written and synced, on a target of random weights.
 public enum CaptureBenchmark {
-  /// - Parameter folder: an empty one for the store; what is written there is removed again
+  /// Needs an empty `folder` for the store; what is written there is removed again.
   public static func run(_ options: BenchmarkOptions, folder: String) throws -> BenchmarkReport {
     let shape = options.shape.target()
     let target = TargetModel(random: shape, seed: 0)

@@ -36,9 +36,7 @@ public enum RanksBenchmark {
     }
   }
 
-  /// Checks every collective call, then measures. Collective.
-  ///
-  /// - Parameter megabytes: size of the largest buffer in fp32
+  /// Checks every collective call, then measures with buffers up to `megabytes` in fp32. Collective.
   public static func run(_ cluster: any Communicator, megabytes: Int, repeats: Int) throws -> Report {
     try ClusterCheck.run(cluster)
     let latency = try median(cluster, 20 * repeats) { try cluster.barrier() }

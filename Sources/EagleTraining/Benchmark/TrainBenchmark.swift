@@ -9,7 +9,9 @@ public enum TrainBenchmark {
   /// Collective. The conversations are shared out among the ranks.
   ///
   /// - Parameters:
+  ///   - options: shape and sizes
   ///   - folder: an empty one for this rank's copy of the store
+  ///   - cluster: the ranks that take part
   ///   - gradients: how they travel between ranks
   ///   - isSharded: each rank steps its share of the weights only
   public static func run(

@@ -19,7 +19,7 @@ public struct Regeneration {
   private let progress: ProgressSink
   private let stop: StopRequest
 
-  /// - Parameter maxLength: tokens of a conversation that are trained on: longer prompts get no answer
+  /// Prompts of more than `maxLength` tokens, which are what a conversation is trained on, will get no answer.
   public init(
     model: ChatModel, precision: Precision, config: RegenerateConfig, maxLength: Int, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest()

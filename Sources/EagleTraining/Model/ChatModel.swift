@@ -7,9 +7,8 @@ public struct ChatModel: Sendable {
   public let tokenizer: Tokenizer
   public let template: ChatTemplate
 
-  /// Loads a Hugging Face folder.
+  /// Loads a Hugging Face folder. `auto` takes the chat template that belongs to it.
   ///
-  /// - Parameter template: `auto`, or the name of a chat template
   /// - Throws: when a file is missing or broken, and when the tokenizer has ids that the model does not know
   public init(folder: String, template name: String = "auto", format: WeightFormat = .stored) throws {
     target = try TargetModel(folder: folder, format: format)

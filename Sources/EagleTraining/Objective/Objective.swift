@@ -64,9 +64,8 @@ public struct Objective {
     return Question(batch: batch, answers: clock.measure(.teacher) { teacher.answers(batch) })
   }
 
-  /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters.
-  ///
-  /// - Parameter globalRows: N_k of the global batch, K of them
+  /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters. `globalRows` are N_k
+  /// of the global batch, K of them.
   public func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [StepSums] {
     run(question(conversations), globalRows: globalRows, recording: recording)
   }

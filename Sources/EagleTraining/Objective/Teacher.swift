@@ -17,7 +17,7 @@ public final class Teacher {
     self.init(head: target.head, vocabulary: vocabulary, products: products)
   }
 
-  /// - Parameter head: the target's LM head, [V, H]
+  /// A teacher with this LM head of the target, [V, H].
   public init(head: Tensor, vocabulary: DraftVocabulary, products: Products) {
     self.head = head
     self.vocabulary = vocabulary

@@ -108,6 +108,7 @@ public final class AdamW {
   ///
   /// - Parameters:
   ///   - step: number of this step, from 1
+  ///   - learningRate: that of this step
   ///   - norm: the gradients' norm
   public func apply(step: Int, learningRate: Double, norm: Double) {
     // As torch.nn.utils.clip_grad_norm_ does.

@@ -9,6 +9,9 @@ public struct BatchPlan: Sendable {
   /// - Parameters:
   ///   - conversations: those to train on
   ///   - lengths: tokens of every conversation of the store
+  ///   - epochs: passes over them
+  ///   - tokensPerBatch: a batch is full once it holds them
+  ///   - seed: of the order
   public init(conversations: [Int], lengths: [Int], epochs: Int, tokensPerBatch: Int, seed: UInt64) {
     self.epochs = (0..<epochs).map { epoch in
       var random = RandomSource(seed: seed, purpose: "epoch \(epoch)")

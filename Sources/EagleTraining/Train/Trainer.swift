@@ -74,7 +74,10 @@ public final class Trainer {
   /// Collective.
   ///
   /// - Parameters:
+  ///   - job: what to train on
   ///   - start: the head to train; its weights are copied
+  ///   - cluster: the ranks that take part
+  ///   - progress: told of every step
   ///   - stop: looked at in every step
   /// - Throws: when no node has one of the store's shards
   public init(
