@@ -21,7 +21,7 @@ let package = Package(
       name: "EagleTrain",
       targets: [
         "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
-        "EagleDecoding", "EagleTraining", "EagleRecipe",
+        "EagleDecoding", "EagleTraining", "EagleServer", "EagleRecipe",
       ]),
   ],
   dependencies: [
@@ -31,6 +31,11 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     // Recipes are YAML.
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    // eagle-run serve speaks HTTP: connections, parsing and streaming bodies on SwiftNIO. The two below come with it: its
+    // orderly end, and its log, which stays silent.
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
   ],
   targets: [
     // C libraries, one module each.
@@ -65,6 +70,15 @@ let package = Package(
       dependencies: [
         "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "Yams",
       ]),
+    .target(
+      name: "EagleServer",
+      dependencies: [
+        "EagleText", "EagleModels", "EagleDecoding", "EagleTraining",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      resources: [.embedInCode("Page/chat.html")]),
     .executableTarget(
       name: "eagle-train",
       dependencies: [
@@ -74,7 +88,7 @@ let package = Package(
     .executableTarget(
       name: "eagle-run",
       dependencies: [
-        "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText", "EagleTensor",
+        "EagleServer", "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText", "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -91,6 +105,7 @@ let package = Package(
     .testTarget(
       name: "EagleTrainingTests",
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
+    .testTarget(name: "EagleServerTests", dependencies: ["EagleServer", "EagleDecoding", "EagleText"]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
     .testTarget(
       name: "CommandTests",

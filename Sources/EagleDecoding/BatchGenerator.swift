@@ -25,6 +25,9 @@ public struct DecodingRequest: Sendable {
 /// Up to 16 sequences decode in batch-invariant passes, as sessions do. More of them are several times faster in the products
 /// of a prompt, together with the rows of new prompts; texts may then differ where two tokens are equally likely to within
 /// rounding.
+///
+/// `run` takes texts from a closure until there are no more. A server, whose texts come and go at any time, calls `begin`,
+/// `advance` and `end` itself.
 public final class BatchGenerator {
   /// Rows of a pass. Prompts wait where more would come together.
   static let mostRows = 1024
@@ -75,7 +78,7 @@ public final class BatchGenerator {
         }
         try begin(request, place)
       }
-      let busy = slots.filter { $0.request != nil }
+      let busy = busy
       if busy.isEmpty { return }
       for slot in step(busy) where isDone(slot) {
         let (request, ids) = slot.end()
@@ -83,6 +86,73 @@ public final class BatchGenerator {
       }
       try passed()
     }
+  }
+
+  // MARK: one pass at a time
+
+  /// Texts that run.
+  public var count: Int { busy.count }
+
+  /// Whether another text can begin.
+  public var hasRoom: Bool { count < width }
+
+  /// Begins a text where most rows of its prompt are in a cache already. There must be room.
+  ///
+  /// - Returns: how many rows are
+  /// - Throws: `DecodingError` for a text that the model cannot take
+  @discardableResult
+  public func begin(_ request: DecodingRequest) throws -> Int {
+    precondition(hasRoom, "a batch of \(width) is full")
+    let slot = place(for: request.prompt)
+    try begin(request, slot)
+    return request.prompt.count - slot.pending.count
+  }
+
+  /// Goes on with what a session has read or written: the target's rows move here as they are. The session is not to be used again.
+  ///
+  /// - Parameter request: its prompt is the session's prompt and text
+  /// - Throws: `DecodingError` for a text that the model cannot take
+  public func begin(_ request: DecodingRequest, takingOver session: DecodingSession) throws {
+    precondition(hasRoom, "a batch of \(width) is full")
+    let slot = place(for: request.prompt)
+    slot.adopt(session.cache, session.cached)
+    try begin(request, slot)
+  }
+
+  /// One pass: a token for every text whose prompt has been read. A text that is done makes room.
+  public func advance() -> [NewToken] {
+    let busy = busy
+    if busy.isEmpty { return [] }
+    return step(busy).map { slot in
+      let token = NewToken(id: slot.request!.id, token: slot.new.last!, isLast: isDone(slot))
+      if token.isLast { _ = slot.end() }
+      return token
+    }
+  }
+
+  /// Ends a text before it is done.
+  public func end(_ id: Int) {
+    if let slot = busy.first(where: { $0.request!.id == id }) { _ = slot.end() }
+  }
+
+  /// What `advance` gave to one text.
+  public struct NewToken: Sendable {
+    /// Of the request.
+    public let id: Int
+    public let token: Int32
+    public let isLast: Bool
+  }
+
+  // MARK: slots
+
+  private var busy: [Slot] { slots.filter { $0.request != nil } }
+
+  /// The slot without work whose cache begins like this prompt, or a new one.
+  private func place(for prompt: [Int32]) -> Slot {
+    let best = slots.filter { $0.request == nil }.max { $0.sharedRows(prompt) < $1.sharedRows(prompt) }
+    if let best, slots.count == width || best.sharedRows(prompt) > 0 { return best }
+    slots.append(Slot())
+    return slots.last!
   }
 
   /// A slot without work, kept for the rows that the next text may share with its last one, or a new one.
@@ -155,8 +225,7 @@ private final class Slot: @unchecked Sendable {
   func begin(_ request: DecodingRequest, makeCache: (Int) -> KVCache) {
     let needed = request.prompt.count + request.maxNewTokens
     if let cache, cache.capacity >= needed {
-      // The last row runs again: its logits are needed.
-      let common = zip(cached, request.prompt.dropLast()).prefix { $0 == $1 }.count
+      let common = sharedRows(request.prompt)
       cache.truncate(to: common)
       cached.removeLast(cached.count - common)
     } else {
@@ -169,6 +238,15 @@ private final class Slot: @unchecked Sendable {
     sampler = Sampler(request.sampling, prompt: request.prompt)
     self.request = request
   }
+
+  /// Takes a cache with the ids of its rows in place of its own.
+  func adopt(_ cache: KVCache, _ cached: [Int32]) {
+    self.cache = cache
+    self.cached = cached
+  }
+
+  /// Rows that a prompt need not run. Its last row runs again: its logits are needed.
+  func sharedRows(_ prompt: [Int32]) -> Int { zip(cached, prompt.dropLast()).prefix { $0 == $1 }.count }
 
   func end() -> (DecodingRequest, [Int32]) {
     defer { request = nil }

@@ -30,10 +30,10 @@ public struct Generation: Sendable {
 public final class DecodingSession {
   private let target: TargetModel
   private let drafter: (any Drafter)?
-  private let cache: KVCache
+  let cache: KVCache
   private let clock = ContinuousClock()
   /// The tokens whose keys are in the cache.
-  private var cached: [Int32] = []
+  private(set) var cached: [Int32] = []
   /// Sees the target's logits [V] of each position that gives a token, before they are used.
   package var onLogits: ((UnsafeMutableBufferPointer<Float>) -> Void)?
 
@@ -59,6 +59,9 @@ public final class DecodingSession {
   /// Tokens that the cache holds.
   public var cachedTokens: Int { cached.count }
 
+  /// How many tokens at the beginning of a prompt the cache holds.
+  public func sharedTokens(with prompt: [Int32]) -> Int { zip(cached, prompt).prefix { $0 == $1 }.count }
+
   /// Forgets the conversation.
   public func reset() { forget(from: 0) }
 
@@ -73,16 +76,28 @@ public final class DecodingSession {
   public func generate(
     _ prompt: [Int32], _ options: DecodingOptions, onToken: (Int32) -> Bool = { _ in true }
   ) throws -> Generation {
+    try generate(prompt, options, isWanted: { true }, onToken: { token, _ in onToken(token) })
+  }
+
+  /// The same for a caller who may lose interest while a long prompt is read, or wants to know where tokens come from.
+  ///
+  /// - Parameters:
+  ///   - isWanted: asked before each pass over the prompt; false ends the text before it begins, and what was read stays cached
+  ///   - onToken: gets each new id and whether a draft had proposed it; false ends the text with it
+  public func generate(
+    _ prompt: [Int32], _ options: DecodingOptions, isWanted: () -> Bool, onToken: (Int32, _ isDrafted: Bool) -> Bool
+  ) throws -> Generation {
     try target.check(prompt, options)
     var text = Text(prompt: prompt, options: options)
     guard options.maxNewTokens > 0 else {
       return Generation(ids: [], finish: .length, statistics: text.statistics)
     }
     let start = clock.now
-    var pending = readPrompt(&text)
+    let read = readPrompt(&text, isWanted)
     let decoding = clock.now
     text.statistics.promptSeconds = start.duration(to: decoding).inSeconds
-    text.append([firstToken(&pending, &text)], onToken)
+    guard var pending = read else { return Generation(ids: [], finish: .caller, statistics: text.statistics) }
+    text.append([firstToken(&pending, &text)], drafted: 0, onToken)
     var budget = options.plan.costs.map(DraftBudget.init)
     while text.finish == nil { pending = round(pending, &text, &budget, onToken) }
     close(pending, text)
@@ -98,18 +113,21 @@ public final class DecodingSession {
     var products: Products
   }
 
-  /// Runs the part of the prompt that the cache does not hold. Returns the states of its last row.
+  /// Runs the part of the prompt that the cache does not hold. Returns the states of its last row, nil when it is not wanted.
   ///
   /// The last cached row is run again: the draft needs its states beside the token that follows it now.
-  private func readPrompt(_ text: inout Text) -> Pending {
+  private func readPrompt(_ text: inout Text, _ isWanted: () -> Bool) -> Pending? {
     let prompt = text.prompt
-    let common = zip(cached, prompt).prefix { $0 == $1 }.count
-    let reused = max(0, min(common, cached.count) - 1)
+    let reused = max(0, sharedTokens(with: prompt) - 1)
     forget(from: reused)
     (text.statistics.promptTokens, text.statistics.cachedTokens) = (prompt.count, reused)
     let products = text.options.promptProducts
     var last: TargetStates?
     for first in stride(from: reused, to: prompt.count, by: Self.promptRows) {
+      guard isWanted() else {
+        cached = Array(prompt[..<first])
+        return nil
+      }
       let range = first..<min(first + Self.promptRows, prompt.count)
       let states = target.forward(
         Array(prompt[range]), segments: [Segment(rows: 0..<range.count, cache: cache)], captureLayers: layers, products)
@@ -134,7 +152,7 @@ public final class DecodingSession {
 
   /// Proposes, checks and keeps. Returns the states of the kept rows.
   private func round(
-    _ pending: Pending, _ text: inout Text, _ budget: inout DraftBudget?, _ onToken: (Int32) -> Bool
+    _ pending: Pending, _ text: inout Text, _ budget: inout DraftBudget?, _ onToken: (Int32, Bool) -> Bool
   ) -> Pending {
     let first = cache.count  // also the position of the newest token
     let started = clock.now
@@ -158,7 +176,7 @@ public final class DecodingSession {
       text.statistics.countRound(proposal, accepted: verdict.path.count - 1)
       budget?.count(draftPasses: proposal.passes, rows: rows.count, kept: verdict.path.count - 1)
     }
-    let kept = text.append(verdict.tokens, onToken)
+    let kept = text.append(verdict.tokens, drafted: verdict.path.count - 1, onToken)
     let path = Array(verdict.path.prefix(kept))
     cache.keep(path, from: first)
     cached += path.map { proposal.rows[$0] }
@@ -224,8 +242,10 @@ private struct Text {
   }
 
   /// Adds what one pass gave, one token after the other until the text ends. Returns how many were added.
+  ///
+  /// - Parameter drafted: how many of them, the first ones, a draft had proposed
   @discardableResult
-  mutating func append(_ tokens: [Int32], _ onToken: (Int32) -> Bool) -> Int {
+  mutating func append(_ tokens: [Int32], drafted: Int, _ onToken: (Int32, Bool) -> Bool) -> Int {
     let isFirst = ids.isEmpty
     var added = 0
     for token in tokens where finish == nil {
@@ -237,7 +257,7 @@ private struct Text {
       } else if ids.count >= options.maxNewTokens {
         finish = .length
       }
-      if !onToken(token) { finish = finish ?? .caller }
+      if !onToken(token, added <= drafted) { finish = finish ?? .caller }
     }
     statistics.newTokens = ids.count
     if !isFirst { statistics.decodedTokens += added }

@@ -7,7 +7,7 @@ struct EagleRun: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eagle-run",
     abstract: "Decode with a target model, plainly or speculatively with an EAGLE-3 draft head.",
-    subcommands: [Generate.self, Chat.self, Bench.self, Tune.self])
+    subcommands: [Generate.self, Chat.self, Bench.self, Tune.self, Serve.self])
 
   static func main() {
     Parallel.boundWaiting()

@@ -128,6 +128,7 @@ final class Running {
 
   /// What it has written so far.
   var output: String { (try? text("out")) ?? "" }
+  var errors: String { (try? text("err")) ?? "" }
 
   private func text(_ name: String) throws -> String {
     String(decoding: try Data(contentsOf: URL(fileURLWithPath: "\(scratch)/\(name)")), as: UTF8.self)

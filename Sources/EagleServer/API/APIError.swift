@@ -1,0 +1,97 @@
+import Foundation
+
+/// An answer that says no, in the shape of OpenAI's errors.
+package struct APIError: Error, Equatable {
+  package let status: Int
+  package let message: String
+  package let type: String
+  /// The field at fault.
+  package let param: String?
+  package let code: String?
+  /// Header fields that belong to it.
+  package var headers: [String: String] = [:]
+
+  package static func invalid(_ message: String, param: String? = nil, code: String? = nil, status: Int = 400)
+    -> APIError
+  {
+    APIError(status: status, message: message, type: "invalid_request_error", param: param, code: code)
+  }
+
+  package static func unknownRoute(_ path: String) -> APIError {
+    invalid(
+      "there is no \(path): see /v1/chat/completions, /v1/completions, /v1/models, /health, /metrics", status: 404)
+  }
+
+  package static func wrongMethod(_ method: String, _ path: String, allowed: String) -> APIError {
+    var error = invalid("\(path) takes \(allowed), not \(method)", code: "method_not_allowed", status: 405)
+    error.headers["Allow"] = allowed
+    return error
+  }
+
+  package static func unknownModel(_ name: String, served: String) -> APIError {
+    invalid(
+      "the model '\(name)' is not served here, '\(served)' is", param: "model", code: "model_not_found", status: 404)
+  }
+
+  package static func tooLarge(limit: Int) -> APIError {
+    invalid("the body has more than \(limit) bytes", code: "body_too_large", status: 413)
+  }
+
+  package static var wrongKey: APIError {
+    var error = invalid(
+      "a valid API key is needed: send it as `Authorization: Bearer KEY`", code: "invalid_api_key", status: 401)
+    error.headers["WWW-Authenticate"] = "Bearer"
+    return error
+  }
+
+  package static func queueFull(waiting: Int, retryAfter: Int) -> APIError {
+    var error = APIError(
+      status: 429, message: "\(waiting) requests wait already, which is the limit: try again later",
+      type: "server_busy",
+      param: nil, code: "queue_full")
+    error.headers["Retry-After"] = String(retryAfter)
+    return error
+  }
+
+  package static var stopping: APIError {
+    var error = APIError(
+      status: 503, message: "the server is stopping", type: "server_error", param: nil, code: "stopping")
+    error.headers["Retry-After"] = "10"
+    return error
+  }
+
+  package static func failed(_ message: String) -> APIError {
+    APIError(status: 500, message: message, type: "server_error", param: nil, code: nil)
+  }
+
+  /// A client that went away; nobody reads this, but it is counted.
+  package static var clientGone: APIError {
+    APIError(status: 499, message: "the client has gone", type: "server_error", param: nil, code: nil)
+  }
+
+  /// `{"error": {"message", "type", "param", "code"}}`
+  package var body: Data { encodeJSON(Envelope(error: self)) }
+
+  private struct Envelope: Encodable { let error: APIError }
+}
+
+extension APIError: Encodable {
+  private enum CodingKeys: String, CodingKey { case message, type, param, code }
+
+  package func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(message, forKey: .message)
+    try fields.encode(type, forKey: .type)
+    try fields.encode(param, forKey: .param)
+    try fields.encode(code, forKey: .code)
+  }
+}
+
+/// JSON in one line, with the names of Swift's properties as the field writes them.
+func encodeJSON(_ value: some Encodable) -> Data {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  encoder.keyEncodingStrategy = .convertToSnakeCase
+  // No value of this module can fail: strings, whole numbers and finite ones.
+  return (try? encoder.encode(value)) ?? Data("{}".utf8)
+}

@@ -1,0 +1,64 @@
+import EagleDecoding
+
+/// What a finished text took.
+package struct Outcome: Sendable, Equatable {
+  package enum Finish: String, Sendable { case stop, length }
+
+  package let finish: Finish
+  package let statistics: DecodingStatistics
+  /// Seconds that it waited for its turn.
+  package let queueSeconds: Double
+
+  package init(finish: Finish, statistics: DecodingStatistics, queueSeconds: Double) {
+    (self.finish, self.statistics, self.queueSeconds) = (finish, statistics, queueSeconds)
+  }
+}
+
+/// Tokens of a request, as OpenAI counts them.
+package struct Usage: Encodable {
+  package let promptTokens: Int
+  package let completionTokens: Int
+  package let totalTokens: Int
+  package let promptTokensDetails: PromptDetails
+  package let completionTokensDetails: CompletionDetails
+
+  package struct PromptDetails: Encodable { let cachedTokens: Int }
+
+  /// Tokens that the draft head proposed.
+  package struct CompletionDetails: Encodable {
+    let acceptedPredictionTokens: Int
+    let rejectedPredictionTokens: Int
+  }
+
+  package init(_ statistics: DecodingStatistics) {
+    promptTokens = statistics.promptTokens
+    completionTokens = statistics.newTokens
+    totalTokens = promptTokens + completionTokens
+    promptTokensDetails = PromptDetails(cachedTokens: statistics.cachedTokens)
+    completionTokensDetails = CompletionDetails(
+      acceptedPredictionTokens: statistics.acceptedTokens,
+      rejectedPredictionTokens: statistics.draftedTokens - statistics.acceptedTokens)
+  }
+}
+
+/// The extension field `eagle` at the end of an answer: what the draft head brought.
+package struct AnswerReport: Encodable {
+  package let accLength: Double
+  package let tokensPerSecond: Double
+  package let promptSeconds: Double
+  package let queueSeconds: Double
+
+  package init(_ outcome: Outcome) {
+    accLength = Self.rounded(outcome.statistics.acceptanceLength)
+    tokensPerSecond = Self.rounded(outcome.statistics.tokensPerSecond)
+    promptSeconds = Self.rounded(outcome.statistics.promptSeconds)
+    queueSeconds = Self.rounded(outcome.queueSeconds)
+  }
+
+  private static func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
+}
+
+extension DecodingStatistics {
+  /// Drafted tokens that were kept.
+  package var acceptedTokens: Int { accepted.reduce(0, +) }
+}

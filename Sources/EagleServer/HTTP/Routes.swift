@@ -1,0 +1,159 @@
+import Foundation
+import Hummingbird
+
+/// Answers every request: finds out what it asks for, and whether it may.
+struct Routes: HTTPResponder {
+  typealias Context = BasicRequestContext
+
+  let access: AccessRules
+  let generation: GenerationEndpoint
+  let metrics: ServerMetrics
+  let engine: Engine
+  let state: ServerState
+  let modelName: String
+  let created: Int
+
+  private enum Route {
+    case page, health, metrics, models
+    case model(String)
+    case generate(AnswerWriter.Endpoint)
+
+    /// Its path in metrics, where names of models would make too many.
+    var name: String {
+      switch self {
+      case .page: "/"
+      case .health: "/health"
+      case .metrics: "/metrics"
+      case .models: "/v1/models"
+      case .model: "/v1/models/{model}"
+      case .generate(.chat): "/v1/chat/completions"
+      case .generate(.completion): "/v1/completions"
+      }
+    }
+
+    var method: HTTPRequest.Method {
+      if case .generate = self { .post } else { .get }
+    }
+
+    /// Whether one who does not know the key may see it.
+    var isOpen: Bool {
+      switch self {
+      case .page, .health: true
+      default: false
+      }
+    }
+
+    init?(path: String) {
+      switch path {
+      case "/": self = .page
+      case "/health": self = .health
+      case "/metrics": self = .metrics
+      case "/v1/models": self = .models
+      case "/v1/chat/completions": self = .generate(.chat)
+      case "/v1/completions": self = .generate(.completion)
+      case _ where path.hasPrefix("/v1/models/"):
+        self = .model(path.dropFirst("/v1/models/".count).removingPercentEncoding ?? "")
+      default: return nil
+      }
+    }
+  }
+
+  func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+    let path = request.uri.path
+    guard let route = Route(path: path) else { return refuse(.unknownRoute(path), endpoint: "other") }
+    do {
+      try check(request, route, path)
+      if case .generate(let endpoint) = route {
+        return try await generation.respond(to: request, endpoint, name: route.name)
+      }
+      let response = try answer(route)
+      metrics.count(endpoint: route.name, status: response.status.code)
+      return response
+    } catch let error as APIError {
+      return refuse(error, endpoint: route.name)
+    } catch {
+      // The body could not be read: the connection is broken or speaks no HTTP.
+      return refuse(.invalid("the request could not be read"), endpoint: route.name)
+    }
+  }
+
+  private func check(_ request: Request, _ route: Route, _ path: String) throws {
+    guard request.method == route.method else {
+      throw APIError.wrongMethod("\(request.method)", path, allowed: route.method.rawValue)
+    }
+    try access.checkHost(request.head.authority)
+    if !route.isOpen { try access.checkKey(request.headers[.authorization]) }
+    if case .generate = route {
+      if state.isStopping { throw APIError.stopping }
+      try AccessRules.checkContentType(request.headers[.contentType])
+    }
+  }
+
+  private func answer(_ route: Route) throws -> Response {
+    switch route {
+    case .page: return ChatPage.response
+    case .health:
+      let isStopping = state.isStopping
+      return .json(
+        encodeJSON(["status": isStopping ? "stopping" : "ok"]), status: isStopping ? .serviceUnavailable : .ok)
+    case .metrics:
+      let text = metrics.text(waiting: engine.queue.count, running: engine.runningCount)
+      return Response(
+        status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+        body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    case .models: return .json(encodeJSON(ModelList(data: [model])))
+    case .model(let name):
+      guard name == modelName else { throw APIError.unknownModel(name, served: modelName) }
+      return .json(encodeJSON(model))
+    case .generate: preconditionFailure("a text is no answer of this kind")
+    }
+  }
+
+  private var model: Model { Model(id: modelName, created: created) }
+
+  private func refuse(_ error: APIError, endpoint: String) -> Response {
+    metrics.count(endpoint: endpoint, status: error.status)
+    return .refusal(error)
+  }
+
+  private struct ModelList: Encodable {
+    let object = "list"
+    let data: [Model]
+  }
+
+  private struct Model: Encodable {
+    let id: String
+    let object = "model"
+    let created: Int
+    let ownedBy = "eagle-run"
+  }
+}
+
+extension Response {
+  static func json(_ body: Data, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
+    var headers = headers
+    headers[.contentType] = "application/json"
+    return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+  }
+
+  static func refusal(_ error: APIError, headers: HTTPFields = [:]) -> Response {
+    var headers = headers
+    for (name, value) in error.headers { headers[HTTPFields.Element.Name(name)!] = value }
+    return .json(error.body, status: HTTPResponse.Status(code: error.status), headers: headers)
+  }
+}
+
+/// The page at `/`.
+enum ChatPage {
+  static var response: Response {
+    Response(
+      status: .ok,
+      headers: [
+        .contentType: "text/html; charset=utf-8",
+        .contentSecurityPolicy:
+          "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+        .cacheControl: "no-cache",
+      ],
+      body: ResponseBody(byteBuffer: ByteBuffer(bytes: PackageResources.chat_html)))
+  }
+}

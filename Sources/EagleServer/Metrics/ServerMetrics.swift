@@ -1,0 +1,94 @@
+import EagleDecoding
+import Synchronization
+
+/// Counts of everything that the server does, as Prometheus reads them.
+package final class ServerMetrics: Sendable {
+  private struct Key: Hashable, Comparable {
+    let endpoint: String
+    let status: Int
+
+    static func < (a: Key, b: Key) -> Bool { (a.endpoint, a.status) < (b.endpoint, b.status) }
+  }
+
+  private struct Counts {
+    var requests: [Key: Int] = [:]
+    var decoding = DecodingStatistics()
+    var queue = Histogram()
+    var firstToken = Histogram()
+    var total = Histogram()
+    /// Seconds of writing, without waiting.
+    var writing = Histogram()
+  }
+
+  private let counts = Mutex(Counts())
+
+  package init() {}
+
+  /// A request has been answered.
+  package func count(endpoint: String, status: Int) {
+    counts.withLock { $0.requests[Key(endpoint: endpoint, status: status), default: 0] += 1 }
+  }
+
+  /// A text is finished.
+  package func count(_ job: Job, _ outcome: Outcome) {
+    let total = job.arrival.seconds(to: .now)
+    counts.withLock {
+      $0.decoding += outcome.statistics
+      $0.queue.add(outcome.queueSeconds)
+      $0.total.add(total)
+      $0.writing.add(total - outcome.queueSeconds)
+      if let first = job.firstToken { $0.firstToken.add(job.arrival.seconds(to: first)) }
+    }
+  }
+
+  /// Seconds after which so many texts will probably have been written; 1 to 60.
+  package func seconds(for texts: Int) -> Int {
+    let mean = counts.withLock { $0.writing.mean }
+    return min(60, max(1, Int((mean * Double(texts)).rounded(.up))))
+  }
+
+  /// - Parameters:
+  ///   - waiting: requests in the queue
+  ///   - running: texts that are being written
+  package func text(waiting: Int, running: Int) -> String {
+    let counts = counts.withLock { $0 }
+    var text = Self.header(
+      "eagle_requests_total", "counter", "Requests by endpoint and status; 499: the client has gone.")
+    for (key, count) in counts.requests.sorted(by: { $0.key < $1.key }) {
+      text += "eagle_requests_total{endpoint=\"\(key.endpoint)\",status=\"\(key.status)\"} \(count)\n"
+    }
+    text += Self.value("eagle_queue_depth", "gauge", "Requests that wait.", waiting)
+    text += Self.value("eagle_running_requests", "gauge", "Texts that are being written.", running)
+    text += Self.decoding(counts.decoding)
+    for (name, help, histogram) in [
+      ("eagle_queue_seconds", "Seconds that finished requests waited for their turn.", counts.queue),
+      ("eagle_time_to_first_token_seconds", "Seconds from arrival to the first token.", counts.firstToken),
+      ("eagle_request_seconds", "Seconds from arrival to the end of the text.", counts.total),
+    ] {
+      text += Self.header(name, "histogram", help) + histogram.text(name)
+    }
+    return text
+  }
+
+  private static func decoding(_ statistics: DecodingStatistics) -> String {
+    let accepted = statistics.acceptedTokens
+    return value("eagle_prompt_tokens_total", "counter", "Tokens of prompts.", statistics.promptTokens)
+      + value("eagle_cached_tokens_total", "counter", "Those of them that a cache held.", statistics.cachedTokens)
+      + value("eagle_generated_tokens_total", "counter", "Tokens of texts.", statistics.newTokens)
+      + value(
+        "eagle_draft_rounds_total", "counter",
+        "Rounds that asked the draft head; 1 + accepted / rounds is the acceptance length.", statistics.rounds)
+      + value("eagle_draft_accepted_tokens_total", "counter", "Drafted tokens that were kept.", accepted)
+      + value(
+        "eagle_draft_rejected_tokens_total", "counter", "Drafted tokens that were dropped.",
+        statistics.draftedTokens - accepted)
+  }
+
+  private static func header(_ name: String, _ type: String, _ help: String) -> String {
+    "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+  }
+
+  private static func value(_ name: String, _ type: String, _ help: String, _ value: Int) -> String {
+    header(name, type, help) + "\(name) \(value)\n"
+  }
+}

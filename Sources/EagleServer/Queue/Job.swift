@@ -1,0 +1,131 @@
+import EagleDecoding
+import EagleText
+import Foundation
+import Synchronization
+
+/// What a client gets to know of its request.
+package enum JobEvent: Sendable, Equatable {
+  case piece(Piece)
+  case finished(Outcome)
+  case failed(APIError)
+}
+
+/// One text to be written, from its arrival to its end. The engine's thread writes it; anyone may cancel it.
+///
+/// Its events are read from a stream of their own: when nobody holds that any more, the job is cancelled.
+package final class Job: @unchecked Sendable {
+  package let id: Int
+  package let prompt: [Int32]
+  package let options: DecodingOptions
+  package let arrival = ContinuousClock.now
+
+  private let wish = Atomic(Wish.wanted)
+  private let events: AsyncStream<JobEvent>.Continuation
+  private let onEnd: @Sendable (Job, End) -> Void
+
+  // The engine's thread alone.
+  private var stream: AnswerStream
+  private var tokens = 0
+  private var accepted = 0
+  private(set) var start: ContinuousClock.Instant?
+  private(set) var firstToken: ContinuousClock.Instant?
+
+  private enum Wish: UInt8, AtomicRepresentable {
+    case wanted
+    /// The client has gone.
+    case unwanted
+    /// The server is stopping and its time is over.
+    case stopped
+  }
+
+  /// How a job ended.
+  package enum End: Sendable {
+    case finished(Outcome)
+    case failed(APIError)
+    case cancelled
+  }
+
+  /// - Parameters:
+  ///   - onEnd: called once, before the last event
+  /// - Returns: the job, and the events that its client reads
+  package static func make(
+    id: Int, prompt: [Int32], options: DecodingOptions, stream: AnswerStream,
+    onEnd: @escaping @Sendable (Job, End) -> Void
+  ) -> (job: Job, events: AsyncStream<JobEvent>) {
+    let (events, continuation) = AsyncStream<JobEvent>.makeStream()
+    let job = Job(id, prompt, options, stream, continuation, onEnd)
+    continuation.onTermination = { [weak job] reason in
+      if case .cancelled = reason { job?.cancel() }
+    }
+    return (job, events)
+  }
+
+  private init(
+    _ id: Int, _ prompt: [Int32], _ options: DecodingOptions, _ stream: AnswerStream,
+    _ events: AsyncStream<JobEvent>.Continuation, _ onEnd: @escaping @Sendable (Job, End) -> Void
+  ) {
+    (self.id, self.prompt, self.options) = (id, prompt, options)
+    (self.stream, self.events, self.onEnd) = (stream, events, onEnd)
+  }
+
+  package var isCancelled: Bool { wish.load(ordering: .relaxed) != .wanted }
+
+  /// Nobody waits for it any more.
+  package func cancel() { wish.store(.unwanted, ordering: .relaxed) }
+
+  /// Its client waits, but the server must end.
+  package func stop() { wish.store(.stopped, ordering: .relaxed) }
+
+  // MARK: the engine's thread
+
+  /// Its turn has come.
+  package func begin() { start = .now }
+
+  package var queueSeconds: Double { arrival.seconds(to: start ?? .now) }
+
+  /// Hands on what a new token makes sure. False when no more are wanted.
+  package func take(_ token: Int32, isDrafted: Bool) -> Bool {
+    if firstToken == nil { firstToken = .now }
+    tokens += 1
+    accepted += isDrafted ? 1 : 0
+    emit(stream.append(token))
+    return !stream.isStopped && !isCancelled
+  }
+
+  /// Whether a stop string has come.
+  package var isStopped: Bool { stream.isStopped }
+
+  package func finish(_ finish: FinishReason, _ statistics: DecodingStatistics) {
+    if finish == .caller && !stream.isStopped { return abandon() }
+    emit(stream.finish())
+    let outcome = Outcome(
+      finish: finish == .length ? .length : .stop, statistics: statistics, queueSeconds: queueSeconds)
+    onEnd(self, .finished(outcome))
+    events.yield(.finished(outcome))
+    events.finish()
+  }
+
+  package func fail(_ error: APIError) {
+    onEnd(self, .failed(error))
+    events.yield(.failed(error))
+    events.finish()
+  }
+
+  /// Ends a job that was cancelled: without a word when nobody listens.
+  package func abandon() {
+    if wish.load(ordering: .relaxed) == .stopped { return fail(.stopping) }
+    onEnd(self, .cancelled)
+    events.finish()
+  }
+
+  /// Tokens whose text is held back, as part of a character or of a stop string, count with the next text.
+  private func emit(_ text: String) {
+    if text.isEmpty { return }
+    events.yield(.piece(Piece(text: text, tokens: tokens, accepted: accepted)))
+    (tokens, accepted) = (0, 0)
+  }
+}
+
+extension ContinuousClock.Instant {
+  func seconds(to end: ContinuousClock.Instant) -> Double { duration(to: end) / .seconds(1) }
+}

@@ -1,0 +1,76 @@
+import Foundation
+
+/// Jobs that wait, first come, first served, up to a limit. Any thread may use it.
+package final class RequestQueue: @unchecked Sendable {
+  package enum Admission: Equatable {
+    case admitted
+    /// So many wait already.
+    case full(Int)
+    case closed
+  }
+
+  private let condition = NSCondition()
+  private let capacity: Int
+  private var waiting: [Job] = []
+  private var isClosed = false
+
+  package init(capacity: Int) {
+    precondition(capacity > 0, "a queue for \(capacity)")
+    self.capacity = capacity
+  }
+
+  /// Jobs that wait.
+  package var count: Int { locked { waiting.count } }
+
+  package func add(_ job: Job) -> Admission {
+    locked {
+      if isClosed { return .closed }
+      guard waiting.count < capacity else { return .full(waiting.count) }
+      waiting.append(job)
+      condition.signal()
+      return .admitted
+    }
+  }
+
+  /// The job that has waited longest. Waits for one; nil when the queue is closed and empty.
+  package func next() -> Job? {
+    locked {
+      while waiting.isEmpty && !isClosed { condition.wait() }
+      return waiting.isEmpty ? nil : waiting.removeFirst()
+    }
+  }
+
+  /// The job that has waited longest, if there is one.
+  package func poll() -> Job? { locked { waiting.isEmpty ? nil : waiting.removeFirst() } }
+
+  /// Takes a job out, which frees its place. False when its turn has come already.
+  package func remove(_ job: Job) -> Bool {
+    locked {
+      guard let place = waiting.firstIndex(where: { $0 === job }) else { return false }
+      waiting.remove(at: place)
+      return true
+    }
+  }
+
+  /// Takes no more jobs. Those that wait still get their turn.
+  package func close() {
+    locked {
+      isClosed = true
+      condition.broadcast()
+    }
+  }
+
+  /// Takes out all that wait.
+  package func removeAll() -> [Job] {
+    locked {
+      defer { waiting = [] }
+      return waiting
+    }
+  }
+
+  private func locked<Value>(_ body: () -> Value) -> Value {
+    condition.lock()
+    defer { condition.unlock() }
+    return body()
+  }
+}

@@ -1,0 +1,98 @@
+import EagleDecoding
+import EagleModels
+import EagleTraining
+import Foundation
+import Hummingbird
+import Logging
+import ServiceLifecycle
+import Synchronization
+
+/// An HTTP server that speaks OpenAI's API: chat and text completions, whole and streamed, with a page to chat on.
+///
+/// One thread writes texts; requests wait for it in a bounded queue, first come, first served.
+public final class Server: Sendable {
+  private let config: ServerConfig
+  private let engine: Engine
+  private let state = ServerState()
+  private let routes: Routes
+  private let group = Mutex<ServiceGroup?>(nil)
+
+  /// - Parameters:
+  ///   - draft: nil decodes plainly
+  ///   - plan: what the draft proposes in a round
+  ///   - log: gets a line for each text that was written
+  public init(
+    model: ChatModel, draft: DraftModel?, plan: DraftPlan, config: ServerConfig,
+    log: @escaping @Sendable (String) -> Void = { _ in }
+  ) {
+    self.config = config
+    engine = Engine(model: model, draft: draft, config: config)
+    let metrics = ServerMetrics()
+    routes = Routes(
+      access: AccessRules(config),
+      generation: GenerationEndpoint(
+        model: model, plan: plan, config: config, engine: engine, metrics: metrics, log: log),
+      metrics: metrics, engine: engine, state: state, modelName: config.modelName,
+      created: Int(Date().timeIntervalSince1970))
+  }
+
+  /// Serves until `stop` is called and all is done.
+  ///
+  /// - Parameter onListening: called with the port once requests are answered
+  /// - Throws: `ServerError` when the address cannot be listened on
+  public func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
+    let logger = Logger(label: "eagle-run") { _ in SwiftLogNoOpLogHandler() }
+    let application = Application(
+      responder: routes,
+      server: .http1(configuration: .init(idleTimeout: .seconds(Int64(config.idleSeconds)))),
+      configuration: ApplicationConfiguration(
+        address: .hostname(config.host, port: config.port), serverName: nil,
+        availableConnectionsDelegate: .maximum(config.connections, logger: logger)),
+      onServerRunning: { onListening($0.localAddress?.port ?? 0) },
+      logger: logger)
+    var configuration = ServiceGroupConfiguration(services: [application], logger: logger)
+    configuration.maximumGracefulShutdownDuration = .seconds(5)
+    let group = ServiceGroup(configuration: configuration)
+    self.group.withLock { $0 = group }
+    engine.start()
+    do {
+      try await group.run()
+    } catch {
+      engine.queue.close()
+      if state.isStopping { return }
+      throw ServerError(
+        "\(config.host):\(config.port): cannot be listened on (\(error)): choose another --port or --host")
+    }
+  }
+
+  /// Takes no more requests, lets those that it has finish within the time of its settings, and ends.
+  public func stop() async {
+    guard state.stop() else { return }
+    engine.queue.close()
+    let deadline = ContinuousClock.now + .seconds(config.stopSeconds)
+    while !engine.isIdle {
+      if ContinuousClock.now >= deadline { engine.cancelAll() }
+      try? await Task.sleep(for: .milliseconds(20))
+    }
+    await group.withLock { $0 }?.triggerGracefulShutdown()
+  }
+}
+
+/// Whether the server still takes requests.
+final class ServerState: Sendable {
+  private let stopping = Atomic(false)
+
+  var isStopping: Bool { stopping.load(ordering: .relaxed) }
+
+  /// False when it was stopping already.
+  func stop() -> Bool { !stopping.exchange(true, ordering: .relaxed) }
+}
+
+/// A server that cannot start.
+public struct ServerError: Error, CustomStringConvertible, LocalizedError {
+  public let description: String
+
+  init(_ description: String) { self.description = description }
+
+  public var errorDescription: String? { description }
+}

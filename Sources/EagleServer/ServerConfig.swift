@@ -1,0 +1,31 @@
+/// Where a server listens, and its limits.
+public struct ServerConfig: Sendable {
+  public var host = "127.0.0.1"
+  /// 0 takes a free one.
+  public var port = 8080
+  /// What clients must send as bearer token; nil lets everyone in who reaches the server.
+  public var apiKey: String?
+  /// The name that requests and answers carry.
+  public var modelName: String
+  /// Requests that may wait; more are turned away.
+  public var queue = 32
+  /// Texts that are written together when several requests wait; 1 writes one after the other. Up to 16 are batch-invariant.
+  public var batch = 8
+  /// Conversations whose rows stay in memory for their next turn.
+  public var conversations = 4
+  /// Seconds that running requests get when the server is to stop.
+  public var stopSeconds = 30.0
+  /// Connections that are open at the same time; more wait to be accepted.
+  public var connections = 512
+  /// Seconds after which a connection is closed on which no request comes.
+  public var idleSeconds = 60
+
+  public init(modelName: String) { self.modelName = modelName }
+
+  /// Whether only this machine reaches the server.
+  public var isLoopback: Bool { Self.isLoopback(host) }
+
+  static func isLoopback(_ host: String) -> Bool {
+    host == "localhost" || host == "::1" || host == "[::1]" || host.hasPrefix("127.")
+  }
+}

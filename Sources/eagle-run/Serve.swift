@@ -1,0 +1,120 @@
+import ArgumentParser
+import Dispatch
+import EagleServer
+import Foundation
+
+struct Serve: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Answer over HTTP as OpenAI's API does; a page to chat on is at /.")
+
+  @OptionGroup var models: ModelOptions
+
+  @Option(help: "Address to listen on; others than this machine's own need --api-key.")
+  var host = "127.0.0.1"
+
+  @Option(help: "Port to listen on; 0 takes a free one.")
+  var port = 8080
+
+  @Option(help: "What clients must send as bearer token; better set in the environment as EAGLE_API_KEY.")
+  var apiKey: String?
+
+  @Option(help: "Name of the model in requests; the name of its folder, if not given.")
+  var modelName: String?
+
+  @Option(help: "Requests that may wait; more are turned away.")
+  var queue = 32
+
+  @Option(help: "Texts that are written together when several requests wait; 1 writes one after the other.")
+  var batch = 8
+
+  @Option(help: "Conversations whose tokens stay in memory for their next turn.")
+  var conversations = 4
+
+  @Option(help: "Seconds that running requests get to finish after SIGTERM or Ctrl-C; a second signal ends at once.")
+  var stopSeconds = 30.0
+
+  @OptionGroup var plan: PlanOptions
+
+  func validate() throws {
+    guard (0...65535).contains(port) else { throw ValidationError("--port must be from 0 to 65535") }
+    guard queue > 0, conversations > 0 else { throw ValidationError("--queue and --conversations must be above 0") }
+    guard (1...16).contains(batch) else { throw ValidationError("--batch must be from 1 to 16") }
+    guard stopSeconds >= 0 else { throw ValidationError("--stop-seconds must be 0 or more") }
+    guard key != "" else { throw ValidationError("the API key is empty: give one or leave it out") }
+  }
+
+  func run() throws {
+    let (model, draft) = try models.load()
+    let config = config
+    let server = Server(
+      model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, log: note)
+    if config.apiKey == nil && !config.isLoopback {
+      note("warning: \(host) is reached from other machines, and without an API key everyone there may use the model")
+    }
+    let signals = StopSignals { await server.stop() }
+    try waitFor {
+      try await server.run { port in
+        note("serving \(config.modelName) at http://\(host.contains(":") ? "[\(host)]" : host):\(port)/")
+      }
+    }
+    signals.end()
+    note("stopped")
+  }
+
+  private var key: String? { apiKey ?? ProcessInfo.processInfo.environment["EAGLE_API_KEY"] }
+
+  private var config: ServerConfig {
+    var config = ServerConfig(
+      modelName: modelName ?? URL(fileURLWithPath: models.target).standardizedFileURL.lastPathComponent)
+    (config.host, config.port, config.apiKey) = (host, port, key)
+    (config.queue, config.batch) = (queue, batch)
+    (config.conversations, config.stopSeconds) = (conversations, stopSeconds)
+    return config
+  }
+}
+
+/// Runs asynchronous work from a command that is not, and hands on its error.
+private func waitFor(_ work: @escaping @Sendable () async throws -> Void) throws {
+  let done = DispatchSemaphore(value: 0)
+  nonisolated(unsafe) var result: Result<Void, any Error> = .success(())
+  Task {
+    do { try await work() } catch { result = .failure(error) }
+    done.signal()
+  }
+  done.wait()
+  try result.get()
+}
+
+/// SIGTERM and SIGINT as a request to stop in order; the second one ends the program.
+private final class StopSignals {
+  private let sources: [any DispatchSourceSignal]
+
+  init(_ stop: @escaping @Sendable () async -> Void) {
+    let count = SignalCount()
+    sources = [SIGTERM, SIGINT].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler {
+        guard count.next() == 1 else { _exit(130) }
+        note("stopping: running requests finish first; another signal ends at once")
+        Task { await stop() }
+      }
+      source.resume()
+      return source
+    }
+  }
+
+  func end() { for source in sources { source.cancel() } }
+}
+
+private final class SignalCount: @unchecked Sendable {
+  private let lock = NSLock()
+  private var count = 0
+
+  func next() -> Int {
+    lock.lock()
+    defer { lock.unlock() }
+    count += 1
+    return count
+  }
+}

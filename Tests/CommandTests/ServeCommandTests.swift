@@ -1,0 +1,210 @@
+import Foundation
+import Testing
+
+/// `eagle-run serve`, asked over bare connections.
+@Suite(.serialized) struct ServeCommandTests {
+  private static let chat = "/v1/chat/completions"
+  /// What the small model answers without an end.
+  private static let endless = "abc"
+
+  private func body(_ text: String, _ fields: String = "") -> String {
+    #"{"messages": [{"role": "user", "content": "\#(text)"}], "temperature": 0\#(fields.isEmpty ? "" : ", ")\#(fields)}"#
+  }
+
+  /// A world whose model has room for texts without end.
+  private func wideWorld() throws -> TinyWorld {
+    let world = try TinyWorld()
+    let config = String(decoding: try world.read("target/config.json"), as: UTF8.self)
+    try world.put("target/config.json", config.replacingOccurrences(of: "512", with: "400000"))
+    return world
+  }
+
+  private func generate(_ world: TinyWorld, _ prompt: String, tokens: Int = 40) throws -> String {
+    let outcome = try Command.run(
+      "eagle-run", ["generate", "--target", "target", "--prompt", prompt, "--max-tokens", "\(tokens)", "--json"],
+      in: world.path)
+    let answer = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any]
+    return try #require(answer?["text"] as? String, "\(outcome.errors)")
+  }
+
+  @Test func bothEndpointsAnswerAsGenerateDoes() throws {
+    let world = try TinyWorld(conversations: 30)
+    let run = try Command.run("eagle-train", ["run", "recipe.yaml", "--set", "train.epochs=1"], in: world.path)
+    try #require(run.status == 0, "\(run.errors)")
+    let expected = try generate(world, "cloud 7")
+    let served = try Served(world, ["--draft", "out/export"])
+    let whole = try served.ask("POST", Self.chat, body: body("cloud 7", #""max_tokens": 40"#))
+    #expect(whole.status == 200 && whole.content == expected && !expected.isEmpty, "\(whole.text)")
+    let usage = try #require(whole.json["usage"] as? [String: Any])
+    #expect((usage["completion_tokens"] as? Int ?? 0) > 0 && whole.json["model"] as? String == "target")
+    let details = try #require(usage["completion_tokens_details"] as? [String: Int])
+    #expect(details["accepted_prediction_tokens"]! + details["rejected_prediction_tokens"]! > 0)
+
+    let stream = try served.ask(
+      "POST", Self.chat,
+      body: body("cloud 7", #""max_completion_tokens": 40, "stream": true, "stream_options": {"include_usage": true}"#))
+    #expect(stream.status == 200 && stream.headers["content-type"]?.hasPrefix("text/event-stream") == true)
+    #expect(stream.streamed == expected && stream.text.hasSuffix("data: [DONE]\n\n"))
+    let last = try #require(stream.events.last)
+    #expect((last["usage"] as? [String: Any])?["completion_tokens"] as? Int == usage["completion_tokens"] as? Int)
+    // The same prompt again: all but its last token is in the cache.
+    let again = (last["usage"] as? [String: Any])?["prompt_tokens_details"] as? [String: Int]
+    #expect(again?["cached_tokens"] == (usage["prompt_tokens"] as? Int).map { $0 - 1 })
+    let kept = stream.events.compactMap { ($0["eagle"] as? [String: Any])?["accepted"] as? Int }.reduce(0, +)
+    #expect(kept == details["accepted_prediction_tokens"])
+
+    let raw = #""prompt": "<|im_start|>user\ncloud 7<|im_end|>\n<|im_start|>assistant\n", "temperature": 0"#
+    let completion = try served.ask("POST", "/v1/completions", body: "{\(raw), \"max_tokens\": 40}")
+    #expect(completion.content == expected && completion.json["object"] as? String == "text_completion")
+    let short = try served.ask("POST", "/v1/completions", body: "{\(raw), \"stream\": true}")
+    #expect(!short.streamed.isEmpty && expected.hasPrefix(short.streamed))
+  }
+
+  @Test func stopStringsAndSeedsAreHonoured() throws {
+    let world = try TinyWorld()
+    let served = try Served(world)
+    let whole = try generate(world, "river 1")
+    // Every token is a byte, so that the stop string lies over several.
+    let stop = String(whole.dropFirst(8).prefix(3))
+    let expected = String(whole[..<whole.range(of: stop)!.lowerBound])
+    let list = String(decoding: try JSONSerialization.data(withJSONObject: ["nowhere", stop]), as: UTF8.self)
+    for fields in [#""max_tokens": 40"#, #""max_tokens": 40, "stream": true"#] {
+      let answer = try served.ask("POST", Self.chat, body: body("river 1", "\(fields), \"stop\": \(list)"))
+      #expect((answer.content ?? answer.streamed) == expected && answer.text.contains(#""finish_reason":"stop""#))
+    }
+    func drawn(_ seed: Int) throws -> String? {
+      let fields = #""max_tokens": 20, "temperature": 1, "seed": \#(seed)"#
+      return try served.ask("POST", Self.chat, body: body("river 1").replacing("\"temperature\": 0", with: fields))
+        .content
+    }
+    #expect(try drawn(3) == drawn(3))
+    #expect(try drawn(3) != drawn(4))
+  }
+
+  @Test func whatIsWrongIsSaidInJSON() throws {
+    let served = try Served(try TinyWorld())
+    let cases: [(String, String, String?, Int, String)] = [
+      ("GET", "/nowhere", nil, 404, "/nowhere"), ("GET", Self.chat, nil, 405, "POST"),
+      ("POST", "/health", "{}", 405, "GET"), ("POST", Self.chat, "{", 400, "JSON"),
+      ("POST", Self.chat, "", 400, "empty"), ("POST", Self.chat, "{}", 400, "messages"),
+      ("POST", Self.chat, body("x", #""n": 2"#), 400, "n "),
+      ("POST", Self.chat, body("x", #""model": "y""#), 404, "target"),
+      ("POST", Self.chat, body("x", #""max_tokens": 600"#), 400, "512"),
+      ("POST", Self.chat, body(String(repeating: "a", count: 600)), 400, "512"),
+      ("POST", Self.chat, #"{"messages": [{"role": "assistant", "content": "x"}]}"#, 400, "user"),
+      ("POST", Self.chat, body("x", #""max_token": 5"#), 400, "max_token"),
+      ("POST", "/v1/completions", #"{"prompt": [1, 999]}"#, 400, "999"),
+      ("POST", "/v1/completions", String(repeating: " ", count: 1 << 20) + "{}", 413, "1048576"),
+      ("GET", "/v1/models/other", nil, 404, "other"),
+    ]
+    for (method, path, body, status, complaint) in cases {
+      let answer = try served.ask(method, path, body: body)
+      #expect(answer.status == status, "\(method) \(path) \(body?.prefix(80) ?? ""): \(answer.text)")
+      let message = answer.error?["message"] as? String
+      #expect(message?.contains(complaint) == true, "\(method) \(path): \(answer.text)")
+      #expect(Set((answer.error ?? [:]).keys) == ["message", "type", "param", "code"])
+    }
+    #expect(try served.ask("POST", Self.chat, body: body("x"), headers: ["Content-Type": "text/plain"]).status == 400)
+    #expect(try served.ask("GET", "/health").json["status"] as? String == "ok")
+    let models = try served.ask("GET", "/v1/models").json["data"] as? [[String: Any]]
+    #expect(models?.map { $0["id"] as? String } == ["target"])
+    #expect(try served.ask("GET", "/v1/models/target").json["object"] as? String == "model")
+    let page = try served.ask("GET", "/")
+    #expect(page.status == 200 && page.text.hasPrefix("<!doctype html>"))
+    #expect(try served.ask("GET", "/metrics").text.contains(#"endpoint="/v1/completions",status="413"} 1"#))
+    // Headers that go on without end are none of the server's business.
+    #expect(try served.ask("GET", "/health", headers: ["X": String(repeating: "x", count: 200_000)]).status != 200)
+    #expect(try served.ask("GET", "/health").status == 200)
+  }
+
+  @Test func aKeyIsAskedForWhereThereIsOne() throws {
+    let served = try Served(try TinyWorld(), environment: ["EAGLE_API_KEY": "secret"])
+    for path in ["/v1/models", "/metrics"] {
+      let refused = try served.ask("GET", path)
+      #expect(refused.status == 401 && refused.error?["code"] as? String == "invalid_api_key")
+      #expect(try served.ask("GET", path, headers: ["Authorization": "Bearer secret"]).status == 200)
+    }
+    #expect(
+      try served.ask("POST", Self.chat, body: body("x"), headers: ["Authorization": "Bearer other"]).status == 401)
+    #expect(try served.ask("GET", "/health").status == 200)
+  }
+
+  @Test func aFullQueueTurnsAwayAndWhoGoesFreesThePlace() throws {
+    let served = try Served(try wideWorld(), ["--queue", "1", "--batch", "1"])
+    let long = body(Self.endless, #""stream": true"#)
+    let first = try served.send("POST", Self.chat, body: long)
+    #expect(first.read(until: "\"content\":\""))
+    #expect(try served.wait(for: "eagle_running_requests", 1))
+    let second = try served.send("POST", Self.chat, body: body("hello", #""max_tokens": 5"#))
+    #expect(try served.wait(for: "eagle_queue_depth", 1))
+    let refused = try served.ask("POST", Self.chat, body: long)
+    #expect(refused.status == 429 && refused.error?["code"] as? String == "queue_full")
+    #expect(Int(refused.headers["retry-after"] ?? "") ?? 0 > 0)
+    // One who waits goes: the next may wait. One whose text is being written goes: the next is written.
+    second.close()
+    #expect(try served.wait(for: "eagle_queue_depth", 0))
+    let third = try served.send("POST", Self.chat, body: body("hello", #""max_tokens": 5"#))
+    #expect(try served.wait(for: "eagle_queue_depth", 1))
+    first.close()
+    #expect(try third.answer().status == 200)
+    #expect(try served.metric(#"eagle_requests_total{endpoint="/v1/chat/completions",status="499"}"#) == 2)
+    #expect(try served.metric(#"eagle_requests_total{endpoint="/v1/chat/completions",status="429"}"#) == 1)
+    #expect(try served.metric("eagle_queue_seconds_count") == 1)
+  }
+
+  /// Nobody waits for the end of a text that has none; each text is that of a request alone.
+  @Test func thoseWhoComeTogetherAreWrittenTogether() throws {
+    let world = try wideWorld()
+    let served = try Served(world, ["--batch", "4"])
+    let prompts = ["hello", "green 3", "river", "paper 9", "x"]
+    let expected = try prompts.map { try generate(world, $0) }
+    let endless = try (0..<2).map { _ in
+      try served.send("POST", Self.chat, body: body(Self.endless, #""stream": true"#))
+    }
+    for connection in endless { #expect(connection.read(until: "\"content\":\"")) }
+    let others = try prompts.map { try served.send("POST", Self.chat, body: body($0, #""max_tokens": 40"#)) }
+    #expect(try others.map { try $0.answer().content } == expected)
+    #expect(try served.wait(for: "eagle_running_requests", 2))
+    for connection in endless { connection.close() }
+    #expect(try served.wait(for: "eagle_running_requests", 0))
+    let again = try served.ask("POST", Self.chat, body: body("river", #""max_tokens": 40"#))
+    #expect(again.content == expected[2])
+  }
+
+  @Test func aSignalLetsRunningTextsFinish() throws {
+    let served = try Served(try wideWorld())
+    let running = try served.send("POST", Self.chat, body: body(Self.endless, #""max_tokens": 1500, "stream": true"#))
+    #expect(running.read(until: "\"content\":\""))
+    served.signal(SIGTERM)
+    let answer = try running.answer()
+    #expect(answer.text.hasSuffix("data: [DONE]\n\n") && answer.text.contains(#""finish_reason":"length""#))
+    #expect(try served.running.finish().status == 0)
+  }
+
+  @Test func whenTheTimeIsOverTextsEndWithAnError() throws {
+    let served = try Served(try wideWorld(), ["--stop-seconds", "1.5", "--batch", "1"])
+    let running = try served.send("POST", Self.chat, body: body(Self.endless, #""stream": true"#))
+    let waiting = try served.send("POST", Self.chat, body: body(Self.endless))
+    #expect(running.read(until: "\"content\":\""))
+    #expect(try served.wait(for: "eagle_queue_depth", 1))
+    served.signal(SIGINT)
+    var refused: HTTPAnswer?
+    while refused?.status != 503 { refused = try served.ask("GET", "/health") }
+    #expect(try served.ask("POST", Self.chat, body: body("hello")).error?["code"] as? String == "stopping")
+    #expect(try running.answer().events.last?["error"] != nil)
+    #expect(try waiting.answer().status == 503)
+    #expect(try served.running.finish().status == 0)
+  }
+
+  @Test func whereItCannotListenItSaysSo() throws {
+    let world = try TinyWorld()
+    let served = try Served(world)
+    for (flags, status, complaint) in [
+      (["--port", "\(served.port)"], Int32(1), "cannot be listened on"), (["--host", "300.1.1.1"], 1, "300.1.1.1"),
+      (["--port", "70000"], 64, "--port"), (["--queue", "0"], 64, "--queue"), (["--api-key", ""], 64, "API key"),
+    ] {
+      let outcome = try Command.run("eagle-run", ["serve", "--target", "target"] + flags, in: world.path)
+      #expect(outcome.status == status && outcome.errors.contains(complaint), "\(flags): \(outcome.errors)")
+    }
+  }
+}

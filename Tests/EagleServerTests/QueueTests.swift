@@ -1,0 +1,156 @@
+import EagleDecoding
+import EagleServer
+import EagleText
+import Foundation
+import Synchronization
+import Testing
+
+@Suite struct QueueTests {
+  private final class Ends: Sendable {
+    let list = Mutex<[String]>([])
+
+    func add(_ job: Job, _ end: Job.End) {
+      let name =
+        switch end {
+        case .finished(let outcome): "finished \(outcome.finish)"
+        case .failed(let error): "failed \(error.status)"
+        case .cancelled: "cancelled"
+        }
+      list.withLock { $0.append("\(job.id) \(name)") }
+    }
+  }
+
+  /// Ids are bytes.
+  private let tokenizer: Tokenizer
+
+  init() throws {
+    // GPT-2's printable stand-in for each byte.
+    let printable = Array(33...126) + Array(161...172) + Array(174...255)
+    let others = (0..<256).filter { !printable.contains($0) }
+    let tokens = (0..<256).map { byte in
+      String(Unicode.Scalar(UInt32(printable.contains(byte) ? byte : 256 + others.firstIndex(of: byte)!))!)
+    }
+    tokenizer = try Tokenizer(
+      json: TokenizerFile.json(
+        tokens: tokens, merges: [], tokenTypes: [Int32](repeating: 1, count: 256), preTokenizer: "gpt-2"), path: "bytes"
+    )
+  }
+
+  private func job(_ id: Int, stops: [String] = [], _ ends: Ends = Ends()) -> (job: Job, events: AsyncStream<JobEvent>)
+  {
+    Job.make(
+      id: id, prompt: [1], options: DecodingOptions(maxNewTokens: 100, stopIDs: []),
+      stream: AnswerStream(tokenizer, stops: stops), onEnd: ends.add)
+  }
+
+  @Test func whoComesFirstIsServedFirst() {
+    let queue = RequestQueue(capacity: 3)
+    let jobs = (0..<4).map { job($0) }
+    #expect(jobs.prefix(3).map { queue.add($0.job) } == [.admitted, .admitted, .admitted])
+    #expect(queue.add(jobs[3].job) == .full(3))
+    #expect(queue.next()?.id == 0)
+    #expect(queue.add(jobs[3].job) == .admitted)
+    #expect((0..<3).map { _ in queue.poll()?.id } == [1, 2, 3])
+    #expect(queue.poll() == nil)
+  }
+
+  @Test func whoGoesAwayFreesItsPlace() {
+    let queue = RequestQueue(capacity: 2)
+    let jobs = (0..<3).map { job($0) }
+    for job in jobs.prefix(2) { _ = queue.add(job.job) }
+    #expect(queue.remove(jobs[0].job) && !queue.remove(jobs[0].job))
+    #expect(queue.add(jobs[2].job) == .admitted && queue.count == 2)
+    #expect(queue.next()?.id == 1)
+    #expect(!queue.remove(jobs[1].job))
+  }
+
+  @Test func aClosedQueueIsEmptiedAndThenEnds() async {
+    let queue = RequestQueue(capacity: 2)
+    let (first, second) = (job(0), job(1))
+    _ = queue.add(first.job)
+    queue.close()
+    #expect(queue.add(second.job) == .closed)
+    #expect(queue.next()?.id == 0)
+    #expect(queue.next() == nil)
+  }
+
+  @Test func aThreadThatWaitsGetsTheJob() async {
+    let queue = RequestQueue(capacity: 1)
+    let (job, _) = job(7)
+    let found = Task.detached { queue.next()?.id }
+    _ = queue.add(job)
+    #expect(await found.value == 7)
+  }
+
+  /// A stop string over three tokens, and a beginning of one that leads nowhere.
+  @Test func stopStringsNeverShow() async {
+    let ends = Ends()
+    let (job, events) = job(1, stops: ["END"], ends)
+    let text = Array("an EN, then END and more".utf8)
+    var taken = 0
+    for byte in text {
+      taken += 1
+      if !job.take(Int32(byte), isDrafted: taken.isMultiple(of: 2)) { break }
+    }
+    #expect(job.isStopped && taken == 15)
+    job.finish(.caller, DecodingStatistics())
+    var (answer, tokens, accepted, finish) = ("", 0, 0, Outcome.Finish.length)
+    for await event in events {
+      switch event {
+      case .piece(let piece):
+        answer += piece.text
+        tokens += piece.tokens
+        accepted += piece.accepted
+      case .finished(let outcome): finish = outcome.finish
+      case .failed(let error): Issue.record("\(error)")
+      }
+    }
+    #expect(answer == "an EN, then " && finish == .stop)
+    // The three of END are never shown.
+    #expect(tokens == 12 && accepted == 6)
+    #expect(ends.list.withLock { $0 } == ["1 finished stop"])
+  }
+
+  @Test func charactersAreNotCut() async {
+    let (job, events) = job(1)
+    for byte in Array("a中🦅".utf8) { _ = job.take(Int32(byte), isDrafted: false) }
+    job.finish(.length, DecodingStatistics())
+    var pieces: [Piece] = []
+    for await case .piece(let piece) in events { pieces.append(piece) }
+    #expect(pieces.map(\.text) == ["a", "中", "🦅"] && pieces.map(\.tokens) == [1, 3, 4])
+  }
+
+  @Test func aCancelledJobEndsWithoutAWord() async {
+    let ends = Ends()
+    let (job, events) = job(2, ends)
+    #expect(job.take(65, isDrafted: false))
+    job.cancel()
+    #expect(!job.take(66, isDrafted: false))
+    job.finish(.caller, DecodingStatistics())
+    var last: JobEvent?
+    for await event in events { last = event }
+    #expect(last == .piece(Piece(text: "B", tokens: 1, accepted: 0)))
+    #expect(ends.list.withLock { $0 } == ["2 cancelled"])
+  }
+
+  @Test func aJobThatNobodyListensToIsCancelled() {
+    /// Its events end with the call.
+    func deserted() -> Job {
+      let (job, events) = job(3)
+      withExtendedLifetime(events) { #expect(!job.isCancelled) }
+      return job
+    }
+    #expect(deserted().isCancelled)
+  }
+
+  @Test func aServerThatStopsTellsThoseWhoWait() async {
+    let ends = Ends()
+    let (job, events) = job(4, ends)
+    job.stop()
+    job.finish(.caller, DecodingStatistics())
+    var last: JobEvent?
+    for await event in events { last = event }
+    #expect(last == .failed(.stopping))
+    #expect(ends.list.withLock { $0 } == ["4 failed 503"])
+  }
+}

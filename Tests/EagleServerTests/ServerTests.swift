@@ -1,0 +1,129 @@
+import EagleDecoding
+import EagleServer
+import Foundation
+import Testing
+
+@Suite struct AccessTests {
+  private func rules(host: String = "127.0.0.1", key: String? = nil) -> AccessRules {
+    var config = ServerConfig(modelName: "small")
+    (config.host, config.apiKey) = (host, key)
+    return AccessRules(config)
+  }
+
+  private func status(_ work: () throws -> Void) -> Int {
+    do {
+      try work()
+      return 200
+    } catch {
+      return (error as? APIError)?.status ?? 0
+    }
+  }
+
+  @Test func theKeyIsAskedFor() {
+    let rules = rules(key: "secret")
+    #expect(status { try rules.checkKey("Bearer secret") } == 200)
+    #expect(status { try rules.checkKey("bearer secret") } == 200)
+    for wrong in [
+      nil, "", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "Bearer Secret", "Basic secret",
+    ] {
+      #expect(status { try rules.checkKey(wrong) } == 401, "\(wrong ?? "nil")")
+    }
+    #expect(status { try self.rules().checkKey(nil) } == 200)
+  }
+
+  @Test func aForeignNameDoesNotReachThisMachine() {
+    for name in ["localhost", "localhost:8080", "127.0.0.1:80", "[::1]:8080", ""] {
+      #expect(status { try rules().checkHost(name) } == 200, "\(name)")
+    }
+    for name in ["evil.example", "localhost.evil.example:8080", "10.0.0.1"] {
+      #expect(status { try rules().checkHost(name) } == 403, "\(name)")
+    }
+    #expect(status { try rules(host: "0.0.0.0").checkHost("evil.example") } == 200)
+    #expect(status { try rules(key: "secret").checkHost("proxy.example") } == 200)
+  }
+
+  @Test func onlyJSONIsRead() {
+    for type in ["application/json", "Application/JSON; charset=utf-8"] {
+      #expect(status { try AccessRules.checkContentType(type) } == 200)
+    }
+    for type in [nil, "text/plain", "application/x-www-form-urlencoded"] {
+      #expect(status { try AccessRules.checkContentType(type) } == 400)
+    }
+  }
+}
+
+@Suite struct MetricsTests {
+  @Test func bucketsAddUp() {
+    var histogram = Histogram()
+    for seconds in [0.001, 0.01, 0.3, 0.4, 1000] { histogram.add(seconds) }
+    let text = histogram.text("x")
+    #expect(text.contains("x_bucket{le=\"0.01\"} 2\n") && text.contains("x_bucket{le=\"0.25\"} 2\n"))
+    #expect(text.contains("x_bucket{le=\"0.5\"} 4\n") && text.contains("x_bucket{le=\"250.0\"} 4\n"))
+    #expect(text.contains("x_bucket{le=\"+Inf\"} 5\n") && text.contains("x_count 5\n"))
+    #expect(abs(histogram.sum - 1000.711) < 1e-9)
+  }
+
+  @Test func requestsAreCountedByEndpointAndStatus() {
+    let metrics = ServerMetrics()
+    metrics.count(endpoint: "/health", status: 200)
+    metrics.count(endpoint: "/v1/models", status: 401)
+    metrics.count(endpoint: "/health", status: 200)
+    let text = metrics.text(waiting: 3, running: 1)
+    #expect(text.contains("eagle_requests_total{endpoint=\"/health\",status=\"200\"} 2\n"))
+    #expect(text.contains("eagle_requests_total{endpoint=\"/v1/models\",status=\"401\"} 1\n"))
+    #expect(text.contains("eagle_queue_depth 3\n") && text.contains("eagle_running_requests 1\n"))
+    // Every line is a comment, or a name with a number.
+    for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+      #expect(Double(line.split(separator: " ").last!) != nil, "\(line)")
+    }
+  }
+}
+
+@Suite struct AnswerTests {
+  private var outcome: Outcome {
+    var statistics = DecodingStatistics()
+    (statistics.promptTokens, statistics.cachedTokens, statistics.newTokens) = (10, 4, 7)
+    (statistics.decodedTokens, statistics.targetPasses, statistics.rounds) = (6, 3, 3)
+    (statistics.draftedTokens, statistics.accepted) = (9, [2, 1, 0])
+    return Outcome(finish: .length, statistics: statistics, queueSeconds: 0.25)
+  }
+
+  private func object(_ data: Data) throws -> [String: Any] {
+    try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+  }
+
+  private func events(_ data: Data) throws -> [[String: Any]] {
+    try String(decoding: data, as: UTF8.self).components(separatedBy: "\n\n").filter {
+      !$0.isEmpty && $0 != "data: [DONE]"
+    }
+    .map { try object(Data($0.dropFirst("data: ".count).utf8)) }
+  }
+
+  @Test func aWholeAnswerCountsItsTokens() throws {
+    let writer = AnswerWriter(endpoint: .chat, id: "chatcmpl-1", created: 5, model: "small")
+    let answer = try object(writer.answer("text", outcome))
+    #expect(answer["object"] as? String == "chat.completion" && answer["model"] as? String == "small")
+    let choice = try #require((answer["choices"] as? [[String: Any]])?.first)
+    #expect(choice["finish_reason"] as? String == "length")
+    #expect((choice["message"] as? [String: Any])?["content"] as? String == "text")
+    let usage = try #require(answer["usage"] as? [String: Any])
+    #expect(usage["prompt_tokens"] as? Int == 10 && usage["total_tokens"] as? Int == 17)
+    #expect((usage["prompt_tokens_details"] as? [String: Int])?["cached_tokens"] == 4)
+    let details = usage["completion_tokens_details"] as? [String: Int]
+    #expect(details == ["accepted_prediction_tokens": 3, "rejected_prediction_tokens": 6])
+    #expect((answer["eagle"] as? [String: Double])?["acc_length"] == 2)
+  }
+
+  @Test func aStreamSaysWhatTheDraftGave() throws {
+    let writer = AnswerWriter(endpoint: .chat, id: "chatcmpl-1", created: 5, model: "small")
+    let piece = try events(writer.piece(Piece(text: "a", tokens: 2, accepted: 1)))[0]
+    #expect(piece["eagle"] as? [String: Int] == ["tokens": 2, "accepted": 1])
+    let choice = try #require((piece["choices"] as? [[String: Any]])?.first)
+    #expect(choice["finish_reason"] is NSNull && (choice["delta"] as? [String: String]) == ["content": "a"])
+    let end = writer.ending(outcome, includesUsage: true)
+    #expect(String(decoding: end, as: UTF8.self).hasSuffix("data: [DONE]\n\n"))
+    let last = try events(end)
+    #expect(last.count == 2 && (last[1]["choices"] as? [Any])?.isEmpty == true && last[1]["usage"] != nil)
+    #expect(try events(writer.ending(outcome, includesUsage: false)).count == 1)
+  }
+}
