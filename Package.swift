@@ -21,7 +21,7 @@ let package = Package(
       name: "EagleTrain",
       targets: [
         "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
-        "EagleDecoding", "EagleTraining", "EagleRecipe",
+        "EagleDecoding", "EagleTraining", "EagleReport", "EagleRecipe",
       ]),
   ],
   dependencies: [
@@ -60,15 +60,16 @@ let package = Package(
         "CEagleKernels", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
         "EagleDecoding",
       ]),
+    .target(name: "EagleReport", dependencies: ["EagleStorage", "EagleModels", "EagleTraining"]),
     .target(
       name: "EagleRecipe",
       dependencies: [
-        "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "Yams",
+        "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "EagleReport", "Yams",
       ]),
     .executableTarget(
       name: "eagle-train",
       dependencies: [
-        "EagleRecipe", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels", "EagleTensor",
+        "EagleRecipe", "EagleReport", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels", "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -91,6 +92,7 @@ let package = Package(
     .testTarget(
       name: "EagleTrainingTests",
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
+    .testTarget(name: "EagleReportTests", dependencies: ["EagleReport", "EagleTraining"]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
     .testTarget(
       name: "CommandTests",

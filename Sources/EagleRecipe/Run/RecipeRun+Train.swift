@@ -1,5 +1,6 @@
 import EagleCluster
 import EagleModels
+import EagleReport
 import EagleStorage
 import EagleTensor
 import EagleTraining
@@ -138,9 +139,19 @@ extension RecipeRun {
       if isBest { try CheckpointFolder.point("best", to: CheckpointFolder.name(step: trainer.step), in: recipe.output) }
       try EvaluationFile.write(records, to: folder.evaluation)
       try ExamplesFile.write(evaluator.examples, epoch: epoch, step: trainer.step, to: folder.examples)
+      writeReport()
     }
     trainer.logEvents(record)
     try cluster.barrier()
+  }
+
+  /// A page that cannot be written must not end the run that it tells of.
+  private func writeReport() {
+    do {
+      try RunReport(folder: recipe.output).write(to: folder.report)
+    } catch {
+      progress.say("warning: the report was not written: \(error); the run goes on")
+    }
   }
 
   private func describe(_ record: EvaluationRecord) -> String {
