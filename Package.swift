@@ -21,7 +21,7 @@ let package = Package(
       name: "EagleTrain",
       targets: [
         "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
-        "EagleDecoding", "EagleTraining", "EagleServer", "EagleRecipe",
+        "EagleDecoding", "EagleTraining", "EagleReport", "EagleServer", "EagleRecipe",
       ]),
   ],
   dependencies: [
@@ -65,10 +65,11 @@ let package = Package(
         "CEagleKernels", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
         "EagleDecoding",
       ]),
+    .target(name: "EagleReport", dependencies: ["EagleStorage", "EagleModels", "EagleTraining"]),
     .target(
       name: "EagleRecipe",
       dependencies: [
-        "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "Yams",
+        "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "EagleReport", "Yams",
       ]),
     .target(
       name: "EagleServer",
@@ -82,7 +83,7 @@ let package = Package(
     .executableTarget(
       name: "eagle-train",
       dependencies: [
-        "EagleRecipe", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels", "EagleTensor",
+        "EagleRecipe", "EagleReport", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels", "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -105,6 +106,7 @@ let package = Package(
     .testTarget(
       name: "EagleTrainingTests",
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
+    .testTarget(name: "EagleReportTests", dependencies: ["EagleReport", "EagleTraining"]),
     .testTarget(name: "EagleServerTests", dependencies: ["EagleServer", "EagleDecoding", "EagleText"]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
     .testTarget(

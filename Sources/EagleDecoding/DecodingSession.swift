@@ -16,8 +16,19 @@ public enum FinishReason: String, Sendable, Codable {
 /// A generated text and what it took.
 public struct Generation: Sendable {
   public let ids: [Int32]
+  /// The target's passes that gave them, in order; the first is the prompt's.
+  public let passes: [Pass]
   public let finish: FinishReason
   public let statistics: DecodingStatistics
+
+  /// What one pass gave to the text.
+  public struct Pass: Sendable, Equatable {
+    public let tokens: Int
+    /// How many of them, the first ones, a draft had proposed.
+    public let accepted: Int
+
+    public init(tokens: Int, accepted: Int) { (self.tokens, self.accepted) = (tokens, accepted) }
+  }
 }
 
 /// Decodes one conversation: plainly, or speculatively with a draft. Caches stay between calls, so a prompt that begins with
@@ -90,19 +101,21 @@ public final class DecodingSession {
     try target.check(prompt, options)
     var text = Text(prompt: prompt, options: options)
     guard options.maxNewTokens > 0 else {
-      return Generation(ids: [], finish: .length, statistics: text.statistics)
+      return Generation(ids: [], passes: [], finish: .length, statistics: text.statistics)
     }
     let start = clock.now
     let read = readPrompt(&text, isWanted)
     let decoding = clock.now
     text.statistics.promptSeconds = start.duration(to: decoding).inSeconds
-    guard var pending = read else { return Generation(ids: [], finish: .caller, statistics: text.statistics) }
+    guard var pending = read else {
+      return Generation(ids: [], passes: [], finish: .caller, statistics: text.statistics)
+    }
     text.append([firstToken(&pending, &text)], drafted: 0, onToken)
     var budget = options.plan.costs.map(DraftBudget.init)
     while text.finish == nil { pending = round(pending, &text, &budget, onToken) }
     close(pending, text)
     text.statistics.decodeSeconds = decoding.duration(to: clock.now).inSeconds
-    return Generation(ids: text.ids, finish: text.finish!, statistics: text.statistics)
+    return Generation(ids: text.ids, passes: text.passes, finish: text.finish!, statistics: text.statistics)
   }
 
   // MARK: prompt
@@ -224,6 +237,7 @@ private struct Text {
   let prompt: [Int32]
   let options: DecodingOptions
   private(set) var ids: [Int32] = []
+  private(set) var passes: [Generation.Pass] = []
   private(set) var finish: FinishReason?
   var sampler: Sampler
   var statistics = DecodingStatistics()
@@ -259,6 +273,7 @@ private struct Text {
       }
       if !onToken(token, added <= drafted) { finish = finish ?? .caller }
     }
+    passes.append(.init(tokens: added, accepted: min(added, drafted)))
     statistics.newTokens = ids.count
     if !isFirst { statistics.decodedTokens += added }
     return added

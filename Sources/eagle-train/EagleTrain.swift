@@ -9,7 +9,7 @@ struct EagleTrain: ParsableCommand {
     subcommands: [
       Import.self, Regenerate.self, Synthesize.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self,
       Run.self,
-      Inspect.self,
+      Inspect.self, Report.self,
       Bench.self, Plan.self,
     ])
 

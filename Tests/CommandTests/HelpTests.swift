@@ -7,7 +7,7 @@ import Testing
     "eagle-train", "eagle-train import", "eagle-train regenerate", "eagle-train synthesize", "eagle-train prepare",
     "eagle-train capture",
     "eagle-train train",
-    "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect",
+    "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect", "eagle-train report",
     "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train",
     "eagle-train bench generate", "eagle-train bench ranks", "eagle-train plan", "eagle-run",
     "eagle-run generate", "eagle-run chat", "eagle-run bench", "eagle-run tune", "eagle-run serve",

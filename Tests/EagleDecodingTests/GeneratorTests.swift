@@ -31,6 +31,10 @@ import Testing
         let counts = speculative.statistics
         #expect(counts.decodedTokens == 39 && counts.acceptanceLength >= 1)
         #expect(counts.accepted.reduce(0, +) + counts.targetPasses == counts.decodedTokens)
+        let passes = speculative.passes
+        #expect(passes.count == counts.targetPasses + 1 && passes[0] == .init(tokens: 1, accepted: 0))
+        #expect(passes.allSatisfy { $0.tokens == $0.accepted + 1 })
+        #expect(passes.reduce(0) { $0 + $1.accepted } == counts.accepted.reduce(0, +))
       }
     }
   }
@@ -43,6 +47,7 @@ import Testing
       let generation = try Generator(target: model, draft: head).generate(
         ids, DecodingOptions(maxNewTokens: 40, stopIDs: [stop]))
       #expect(generation.ids == Array(greedy[...end]))
+      #expect(generation.passes.reduce(0) { $0 + $1.tokens } == generation.ids.count)
     }
   }
 

@@ -165,6 +165,47 @@ private final class SmallRun: Sendable {
     #expect(a.map(\.loss) == b.map(\.loss) && a.map(\.step) == b.map(\.step))
   }
 
+  /// Every number of the metrics is in the events, each frame's checksums hold, and what a restart does again counts once.
+  @Test func eventsHoldTheMetrics() throws {
+    #expect(EventReader.crc32c(Array("123456789".utf8)) == 0xe306_9283)
+    let first = try run.trainer("events") { ($0.tensorboard, $0.keepCheckpoints) = (true, 9) }
+    for epoch in 0..<2 { try first.train(epoch: epoch) }
+    let end = first.plan.lastStep(ofEpoch: 0)
+    // As if the second epoch had been killed before its checkpoint.
+    for name in try CheckpointFolder.names(in: "\(run.path)/events") where name > CheckpointFolder.name(step: end) {
+      try FileManager.default.removeItem(atPath: "\(run.path)/events/\(name)")
+    }
+    let second = try run.trainer("events") { $0.tensorboard = true }
+    try second.resume()
+    try #require(second.step == end)
+    for epoch in 1..<4 { try second.train(epoch: epoch) }
+    second.logEvents(
+      EvaluationRecord(epoch: 4, step: second.step, benchmarks: [:], heldOut: try second.heldOutMetrics()))
+
+    let folder = "\(run.path)/events/tensorboard"
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    try #require(files.count == 2)
+    var kept: [EventReader.Event] = []
+    for file in files {
+      let events = try EventReader.events("\(folder)/\(file)")
+      #expect(events[0].version == "brain.Event:2" && events[1].startsSession)
+      kept = kept.filter { $0.step < events[1].step } + events.dropFirst(2)
+    }
+    #expect(kept.last?.scalars["held_out/loss"] != nil)
+    let lines = try run.metrics("events")
+    #expect(kept.dropLast().map(\.step) == lines.map(\.step))
+    for (event, line) in zip(kept, lines) {
+      let expected = [
+        "loss": line.loss, "lr": line.lr, "grad_norm": line.gradNorm, "tokens_per_second": line.tokensPerSecond,
+        "simulated_acceptance_length": line.simulatedAcceptanceLength, "accuracy/1": line.accuracy[0],
+        "accuracy/3": line.accuracy[2], "acceptance/2": line.acceptance[1],
+        "loss_by_position/3": line.lossByPosition![2],
+      ]
+      for (tag, value) in expected { #expect(event.scalars[tag] == Float(value), "step \(line.step), \(tag)") }
+      #expect(event.scalars.count == 5 + 3 * 3)
+    }
+  }
+
   /// Rank counts of the two parts of a run, the second with or without a sharded optimiser.
   @Test(arguments: [(1, 3, true), (3, 1, false), (2, 3, true), (3, 2, false)])
   func aRunGoesOnWithAnotherNumberOfRanks(first: Int, second: Int, isSharded: Bool) throws {

@@ -1,6 +1,8 @@
 import EagleCluster
 import EagleModels
+import EagleReport
 import EagleStorage
+import EagleTensor
 import EagleTraining
 import Foundation
 
@@ -15,6 +17,7 @@ extension RecipeRun {
     let trainer = try Trainer(
       job(data, states), start: startingDraft(data, states), cluster: cluster, progress: progress, stop: stop)
     if !resume { try refuseExisting() }
+    if cluster.isRoot { try AtomicFile.write(path: folder.recipe, data: Data(try recipe.canonicalText.utf8)) }
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
     try evaluate(trainer, evaluator, &records, epoch: 0, when: trainer.step == 0)
@@ -98,6 +101,7 @@ extension RecipeRun {
     same.train.keepCheckpoints = defaults.keepCheckpoints
     same.train.shardOptimizer = defaults.shardOptimizer
     same.train.maxSkippedSteps = defaults.maxSkippedSteps
+    same.train.tensorboard = defaults.tensorboard
     same.draft = recipe.draft
     same.capture = recipe.capture
     same.capture.store = CaptureConfig().store
@@ -119,10 +123,13 @@ extension RecipeRun {
     _ trainer: Trainer, _ evaluator: Evaluator, _ records: inout [EvaluationRecord], epoch: Int, when due: Bool
   ) throws {
     guard due, !records.contains(where: { $0.epoch == epoch }) else { return }
+    let start = ContinuousClock.now
     let heldOut = try trainer.heldOutMetrics()
     let draft = trainer.optimizer.draft.rounded()
-    let record = EvaluationRecord(
+    var record = EvaluationRecord(
       epoch: epoch, step: trainer.step, benchmarks: try evaluator.run(draft), heldOut: heldOut)
+    record.time = Date().timeIntervalSince1970
+    record.seconds = start.duration(to: .now).inSeconds
     records.append(record)
     progress.finish("evaluate", describe(record))
     for line in record.table() { progress.say(line) }
@@ -131,8 +138,20 @@ extension RecipeRun {
     if cluster.isRoot {
       if isBest { try CheckpointFolder.point("best", to: CheckpointFolder.name(step: trainer.step), in: recipe.output) }
       try EvaluationFile.write(records, to: folder.evaluation)
+      try ExamplesFile.write(evaluator.examples, epoch: epoch, step: trainer.step, to: folder.examples)
+      writeReport()
     }
+    trainer.logEvents(record)
     try cluster.barrier()
+  }
+
+  /// A page that cannot be written must not end the run that it tells of.
+  private func writeReport() {
+    do {
+      try RunReport(folder: recipe.output).write(to: folder.report)
+    } catch {
+      progress.say("warning: the report was not written: \(error); the run goes on")
+    }
   }
 
   private func describe(_ record: EvaluationRecord) -> String {

@@ -70,6 +70,8 @@ public struct TrainConfig: Config {
   public var shardOptimizer = false
   /// How many steps in a row may be left out because their loss or gradient is not a number.
   public var maxSkippedSteps = 3
+  /// Whether events for TensorBoard are written beside the metrics.
+  public var tensorboard = false
 
   public init() {}
 
@@ -119,5 +121,6 @@ public struct TrainConfig: Config {
     case keepCheckpoints = "keep_checkpoints"
     case shardOptimizer = "shard_optimizer"
     case maxSkippedSteps = "max_skipped_steps"
+    case tensorboard
   }
 }

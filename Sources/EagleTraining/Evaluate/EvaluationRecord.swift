@@ -76,9 +76,12 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
   public var benchmarks: [String: BenchmarkResult]
   /// Teacher-forced metrics on the held-out conversations.
   public var heldOut: ObjectiveMetrics?
+  /// When it was done, in seconds since 1970, and how long it took; files of older versions have neither.
+  public var time: Double?
+  public var seconds: Double?
 
   enum CodingKeys: String, CodingKey {
-    case epoch, step, benchmarks
+    case epoch, step, benchmarks, time, seconds
     case meanAccLength = "mean_acc_length"
     case heldOut = "held_out"
   }

@@ -14,6 +14,8 @@ public final class Evaluator {
   private let stop: StopRequest
   private let promptProducts: Products
   private let benchmarks: [(name: String, prompts: [Prompt])]
+  /// A text of each benchmark from the last run, by name: that of its shortest prompt. All ranks have all.
+  public private(set) var examples: [ExampleText] = []
 
   /// Reads the prompt files, so that a missing one is found before anything is trained.
   public init(
@@ -47,6 +49,7 @@ public final class Evaluator {
       }
     )
     let work = benchmarks.indices.flatMap { benchmark in benchmarks[benchmark].prompts.map { (benchmark, $0) } }
+    examples = []
     var counts = [[BenchmarkCounts]](
       repeating: .init(repeating: BenchmarkCounts(), count: plans.count), count: benchmarks.count)
     // A rank takes the next prompt when it is done with one, so that a slow node delays nobody.
@@ -55,7 +58,11 @@ public final class Evaluator {
       let ticket = try next()
       guard ticket < work.count else { break }
       let (benchmark, prompt) = work[ticket]
-      for (plan, count) in try measure(prompt, plans, sessions).enumerated() { counts[benchmark][plan] += count }
+      let measured = try measure(prompt, plans, sessions)
+      for (plan, count) in measured.counts.enumerated() { counts[benchmark][plan] += count }
+      if let first = measured.first, prompt == shortestPrompt(of: benchmark) {
+        examples.append(ExampleText(benchmark: benchmarks[benchmark].name, prompt: prompt.turns[0], first, model))
+      }
       progress.advance(
         "evaluate", done: ticket + 1, total: work.count, unit: "prompts", note: benchmarks[benchmark].name)
     }
@@ -64,13 +71,21 @@ public final class Evaluator {
     for (benchmark, counts) in zip(benchmarks, counts) {
       results[benchmark.name] = try zip(plans, counts).map { BenchmarkResult(try added($1), plan: $0) }
     }
+    examples = try cluster.gather(try JSONEncoder().encode(examples))
+      .flatMap { try JSONDecoder().decode([ExampleText].self, from: $0) }.sorted { $0.benchmark < $1.benchmark }
     return results
   }
 
-  /// All decodings of every turn, one after the other; the next turn sees the plain answer.
+  private func shortestPrompt(of benchmark: Int) -> Prompt? {
+    benchmarks[benchmark].prompts.min { $0.turns[0].utf8.count < $1.turns[0].utf8.count }
+  }
+
+  /// All decodings of every turn, one after the other; the next turn sees the plain answer. The first turn's text by the
+  /// first plan is an example.
   private func measure(
     _ prompt: Prompt, _ plans: [DraftPlan], _ sessions: (plain: DecodingSession, speculative: [DecodingSession])
-  ) throws -> [BenchmarkCounts] {
+  ) throws -> (counts: [BenchmarkCounts], first: Generation?) {
+    var first: Generation?
     var counts = [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count)
     sessions.plain.reset()
     var messages: [ChatMessage] = []
@@ -81,6 +96,7 @@ public final class Evaluator {
       for (index, plan) in plans.enumerated() {
         if messages.count == 1 { sessions.speculative[index].reset() }
         let speculative = try sessions.speculative[index].generate(ids, options(plan))
+        first = first ?? speculative
         counts[index].prompts = 1
         counts[index].plain += plain.statistics
         counts[index].speculative += speculative.statistics
@@ -88,7 +104,7 @@ public final class Evaluator {
       }
       messages.append(ChatMessage(role: .assistant, content: model.text(plain.ids)))
     }
-    return counts
+    return (counts, first)
   }
 
   private func options(_ plan: DraftPlan) -> DecodingOptions {

@@ -7,6 +7,8 @@ public struct StepMetrics: Codable, Sendable, Equatable {
   /// From 1.
   public let epoch: Int
   public let loss: Double
+  /// Of each step of the objective, undecayed; files of older versions have none.
+  public let lossByPosition: [Double]?
   public let lr: Double
   public let gradNorm: Double
   /// Tokens of the batch's conversations.
@@ -21,6 +23,7 @@ public struct StepMetrics: Codable, Sendable, Equatable {
 
   enum CodingKeys: String, CodingKey {
     case step, epoch, loss, lr, tokens, accuracy, acceptance, communication
+    case lossByPosition = "loss_by_position"
     case gradNorm = "grad_norm"
     case tokensPerSecond = "tokens_per_second"
     case simulatedAcceptanceLength = "simulated_acceptance_length"
@@ -58,12 +61,15 @@ public struct SkippedStep: Codable, Sendable, Equatable {
 /// Sums of all K steps turned into what people read.
 public struct ObjectiveMetrics: Codable, Sendable, Equatable {
   public let loss: Double
+  /// Of each step, undecayed; files of older versions have none.
+  public let lossByPosition: [Double]?
   public let accuracy: [Double]
   public let acceptance: [Double]
   public let simulatedAcceptanceLength: Double
 
   enum CodingKeys: String, CodingKey {
     case loss, accuracy, acceptance
+    case lossByPosition = "loss_by_position"
     case simulatedAcceptanceLength = "simulated_acceptance_length"
   }
 
@@ -72,7 +78,9 @@ public struct ObjectiveMetrics: Codable, Sendable, Equatable {
   ///   - weights: decay^k
   public init(_ sums: [StepSums], weights: [Double]) {
     func mean(_ value: (StepSums) -> Double) -> [Double] { sums.map { $0.rows == 0 ? 0 : value($0) / $0.rows } }
-    loss = zip(mean(\.loss), weights).reduce(0) { $0 + $1.0 * $1.1 }
+    let losses = mean(\.loss)
+    loss = zip(losses, weights).reduce(0) { $0 + $1.0 * $1.1 }
+    lossByPosition = losses
     accuracy = mean(\.hits)
     acceptance = mean(\.overlap)
     simulatedAcceptanceLength = 1 + Self.products(accuracy).reduce(0, +)

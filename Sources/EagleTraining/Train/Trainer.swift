@@ -61,6 +61,9 @@ public final class Trainer {
   private let metrics: MetricsFile
   private let buckets: GradientBuckets
   private let writer: CheckpointWriter
+  private let timing: TimingRecorder
+  /// On rank 0, when the recipe asks for it and it works; its first use tells it behind which step it begins.
+  private lazy var events = job.config.tensorboard && cluster.isRoot ? openEvents() : nil
   /// Where this rank's time goes.
   let clock = PhaseClock()
   /// Trained rows by step of the conversations that this rank has had.
@@ -100,7 +103,8 @@ public final class Trainer {
       teacher: Teacher(target: job.target, vocabulary: start.vocabulary, products: products),
       steps: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, products: products, clock: clock)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: plan.totalSteps)
-    metrics = MetricsFile(path: "\(job.output)/metrics.jsonl")
+    metrics = MetricsFile(path: RunFolder(job.output).metrics)
+    timing = TimingRecorder(path: RunFolder(job.output).timing, cluster: cluster, clock: clock)
     buckets = GradientBuckets(
       optimizer.gradients, places: optimizer.places.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: job.gradients, isSharded: config.shardOptimizer)
@@ -142,12 +146,17 @@ public final class Trainer {
     }
     let first = plan.lastStep(ofEpoch: epoch - 1)
     let batches = plan.epochs[epoch]
+    try timing.open(after: step)
+    _ = events
     for (index, batch) in batches.enumerated() where first + index >= step {
       let next = index + 1 < batches.count ? batches[index + 1] : nil
       let isToStop = try optimize(batch, next: next, epoch: epoch)
       let isEnd = next == nil
       if isEnd || isToStop || step % job.config.checkpointEvery == 0 { try checkpoint() }
-      if isEnd || isToStop { try waitForCheckpoint() }
+      if isEnd || isToStop {
+        try waitForCheckpoint()
+        try timing.close(epoch: epoch + 1, step: step)
+      }
       if isToStop {
         stop.make("another rank")
         try stop.throwIfMade(during: "training, after step \(step)")
@@ -222,6 +231,7 @@ public final class Trainer {
       message, epoch: epoch, rate: rate, norm: norm, batch: batch, since: start,
       exposed: (clock.seconds[.communication] ?? 0) - waited)
     if cluster.isRoot { try metrics.append(line) }
+    logEvents(line.scalars, step: line.step)
     newestMetrics = line
     note(line)
     return message.isToStop
@@ -272,7 +282,8 @@ public final class Trainer {
     let communication = StepCommunication(
       seconds: cost.seconds, exposed: exposed, bytesSent: cost.bytesSent, imbalance: message.imbalance)
     return StepMetrics(
-      step: step, epoch: epoch + 1, loss: reading.loss, lr: rate, gradNorm: norm, tokens: tokens,
+      step: step, epoch: epoch + 1, loss: reading.loss, lossByPosition: reading.lossByPosition, lr: rate,
+      gradNorm: norm, tokens: tokens,
       tokensPerSecond: Double(tokens) / seconds, accuracy: reading.accuracy, acceptance: reading.acceptance,
       simulatedAcceptanceLength: reading.simulatedAcceptanceLength,
       communication: cluster.size > 1 ? communication : nil)
@@ -324,6 +335,35 @@ public final class Trainer {
     }
     let all = try StepMessage(sums, nextRows: nil, busy: 0, isToStop: false, cluster).addedUp()
     return ObjectiveMetrics(all.sums, weights: sums.indices.map(objective.weight))
+  }
+
+  // MARK: events for TensorBoard
+
+  /// Puts an evaluation of the run among its events, when the recipe wants events.
+  public func logEvents(_ record: EvaluationRecord) { logEvents(record.scalars, step: record.step) }
+
+  private func logEvents(_ scalars: [EventFile.Scalar], step: Int) {
+    guard let events else { return }
+    do {
+      try events.append(scalars, step: step)
+    } catch {
+      sayWithoutEvents(error)
+      self.events = nil
+    }
+  }
+
+  private func openEvents() -> EventFile? {
+    do {
+      return try EventFile(folder: RunFolder(job.output).tensorboard, after: step)
+    } catch {
+      sayWithoutEvents(error)
+      return nil
+    }
+  }
+
+  /// Curves that are drawn elsewhere are not worth the end of a run.
+  private func sayWithoutEvents(_ error: any Error) {
+    progress.say("warning: no more events for TensorBoard: \(error); training goes on")
   }
 
   // MARK: numbers that are none
@@ -424,46 +464,5 @@ public final class Trainer {
         communication.exposed, 100 * communication.imbalance)
     }
     progress.advance("train", done: step, total: plan.totalSteps, unit: "steps", note: text)
-  }
-}
-
-/// The small numbers that ranks add up once a step, in one call.
-private struct StepMessage {
-  private(set) var sums: [StepSums]
-  /// N_k of the next batch; empty without one.
-  private(set) var nextRows: [Double]
-  /// Seconds that each rank computed.
-  private var busy: [Double]
-  private var stops: Double
-  private let cluster: any Communicator
-
-  init(_ sums: [StepSums], nextRows: [Int64]?, busy: Double, isToStop: Bool, _ cluster: any Communicator) {
-    self.sums = sums
-    self.nextRows = (nextRows ?? []).map(Double.init)
-    self.busy = (0..<cluster.size).map { $0 == cluster.rank ? busy : 0 }
-    stops = isToStop ? 1 : 0
-    self.cluster = cluster
-  }
-
-  var isToStop: Bool { stops > 0 }
-
-  var imbalance: Double {
-    let mean = busy.reduce(0, +) / Double(busy.count)
-    return mean > 0 ? busy.max()! / mean - 1 : 0
-  }
-
-  /// That of all ranks together. Collective.
-  func addedUp() throws -> StepMessage {
-    var flat = try cluster.allReduceSum(
-      sums.flatMap { [$0.rows, $0.loss, $0.hits, $0.overlap] } + nextRows + busy + [stops])[...]
-    var all = self
-    all.sums = sums.map { _ in
-      StepSums(
-        rows: flat.removeFirst(), loss: flat.removeFirst(), hits: flat.removeFirst(), overlap: flat.removeFirst())
-    }
-    all.nextRows = nextRows.map { _ in flat.removeFirst() }
-    all.busy = busy.map { _ in flat.removeFirst() }
-    all.stops = flat.removeFirst()
-    return all
   }
 }

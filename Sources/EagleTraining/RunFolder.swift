@@ -7,5 +7,11 @@ public struct RunFolder: Sendable {
   public var prepared: String { "\(path)/prepared" }
   public var capture: String { "\(path)/capture" }
   public var export: String { "\(path)/export" }
+  public var recipe: String { "\(path)/recipe.json" }
+  public var metrics: String { "\(path)/metrics.jsonl" }
   public var evaluation: String { "\(path)/evaluation.json" }
+  public var examples: String { "\(path)/examples.json" }
+  public var timing: String { "\(path)/timing.json" }
+  public var tensorboard: String { "\(path)/tensorboard" }
+  public var report: String { "\(path)/report.html" }
 }

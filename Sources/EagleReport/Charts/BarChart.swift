@@ -1,0 +1,82 @@
+import Foundation
+
+/// A bar for each of a few classes.
+struct BarChart {
+  var id: String
+  var title: String
+  var description: String
+  var xName: String
+  var bars: [(name: String, value: Double)]
+  /// Whether values are shares, to be written in percent.
+  var isShare = false
+
+  func figure() -> String {
+    let canvas = Canvas()
+    let y = Axis(bars.map { isShare ? 100 * $0.value : $0.value } + (isShare ? [0, 100] : [0]))
+    let width = 1 / Double(max(1, bars.count))
+    // Names that would touch each other are left out, every second or third.
+    let longest = bars.map(\.name.count).max() ?? 1
+    let stride = max(1, (bars.count * longest * 11 + 540) / 556)
+    let drawn = bars.enumerated().map { index, bar in
+      let value = isShare ? 100 * bar.value : bar.value
+      let (from, to) = (canvas.x((Double(index) + 0.12) * width), canvas.x((Double(index) + 0.88) * width))
+      let (foot, head) = (canvas.y(0), canvas.y(y.place(value)))
+      let name = isShare ? String(format: "%.1f %%", value) : HTML.grouped(Int(value))
+      let rectangle =
+        "<rect class=\"bar\" x=\"\(Canvas.text(from))\" y=\"\(Canvas.text(head))\" width=\"\(Canvas.text(to - from))\" "
+        + "height=\"\(Canvas.text(foot - head))\"><title>\(HTML.escape(bar.name)): \(name)</title></rect>"
+      guard index % stride == 0 else { return rectangle }
+      return rectangle + canvas.text(bar.name, ((from + to) / 2, foot + 20), anchor: "middle")
+    }
+    let empty = Axis([Double]())
+    let frame = canvas.horizontalMarks(y) + canvas.verticalMarks(empty.withoutTicks, name: xName)
+    return "<figure><figcaption>\(HTML.escape(title))</figcaption>"
+      + canvas.svg(id: id, title: title, description: description, [frame] + drawn) + "</figure>"
+  }
+}
+
+extension Axis {
+  /// The same range, with nothing marked.
+  var withoutTicks: Axis { Axis(low: low, high: high, ticks: [], isLogarithmic: isLogarithmic) }
+
+  private init(low: Double, high: Double, ticks: [Double], isLogarithmic: Bool) {
+    (self.low, self.high, self.ticks, self.isLogarithmic) = (low, high, ticks, isLogarithmic)
+  }
+}
+
+/// A row for each of several workers, its parts one behind the other.
+struct StackChart {
+  var id: String
+  var title: String
+  var description: String
+  var xName: String
+  /// Names of the parts, in the order of their styles `k0`, `k1`, ….
+  var parts: [String]
+  var rows: [(name: String, values: [Double])]
+
+  func figure() -> String {
+    let canvas = Canvas(height: 70 + 34 * Double(rows.count))
+    let x = Axis(rows.map { $0.values.reduce(0, +) } + [0], marks: 6)
+    let drawn = rows.enumerated().map { index, row in
+      let (top, share) = (canvas.top + 34 * Double(index), canvas.top + 34 * Double(index) + 21)
+      var sum = 0.0
+      let bars = row.values.enumerated().map { part, value in
+        let from = canvas.x(x.place(sum))
+        sum += value
+        let to = canvas.x(x.place(sum))
+        return "<rect class=\"k\(part)\" x=\"\(Canvas.text(from))\" y=\"\(Canvas.text(top))\" "
+          + "width=\"\(Canvas.text(to - from))\" height=\"26\"><title>\(HTML.escape(row.name)), "
+          + "\(HTML.escape(parts[part])): \(String(format: "%.1f", value)) s</title></rect>"
+      }
+      return bars.joined() + canvas.text(row.name, (canvas.left - 8, share - 3), anchor: "end")
+    }
+    let items = parts.enumerated().map { index, name in
+      "<li><svg viewBox=\"0 0 24 12\" aria-hidden=\"true\"><rect class=\"k\(index)\" width=\"24\" height=\"12\"/></svg>"
+        + "\(HTML.escape(name))</li>"
+    }
+    return "<figure class=\"full\"><figcaption>\(HTML.escape(title))</figcaption>"
+      + canvas.svg(
+        id: id, title: title, description: description, drawn + [canvas.verticalMarks(x, name: xName)])
+      + "<ul class=\"legend\">\(items.joined())</ul></figure>"
+  }
+}

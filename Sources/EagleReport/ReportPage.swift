@@ -1,0 +1,41 @@
+import EagleTraining
+import Foundation
+
+/// The page of a run, section by section.
+struct ReportPage {
+  let record: RunRecord
+
+  init(_ record: RunRecord) { self.record = record }
+
+  var text: String {
+    let title = "\(record.name): draft head"
+    return """
+      <!DOCTYPE html>
+      <html lang="en">
+      <head>
+      <meta charset="utf-8">
+      <meta name="viewport" content="width=device-width, initial-scale=1">
+      <meta name="color-scheme" content="light dark">
+      <title>\(HTML.escape(title))</title>
+      <style>
+      \(ReportStyle.sheet)
+      </style>
+      </head>
+      <body>
+      <main>
+      \(content)
+      </main>
+      </body>
+      </html>
+
+      """
+  }
+
+  /// What changes while a run goes on.
+  var content: String {
+    [
+      Headline(record).html, EvaluationSection(record).html, ExamplesSection(record).html,
+      CurvesSection(record).html, TimeSection(record).html, DataSection(record).html, OriginSection(record).html,
+    ].joined(separator: "\n")
+  }
+}

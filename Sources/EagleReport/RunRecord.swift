@@ -1,0 +1,102 @@
+import EagleModels
+import EagleStorage
+import EagleTraining
+import Foundation
+
+/// Everything that a run's folder tells about it. What an older run lacks is nil or empty.
+struct RunRecord {
+  let folder: RunFolder
+  let name: String
+  /// Folder of the target; nil when nothing in the run names it.
+  let targetPath: String?
+  let targetFingerprint: String?
+  let steps: [StepMetrics]
+  let skipped: [SkippedStep]
+  let evaluations: [EvaluationRecord]
+  let examples: [EpochExamples]
+  let timing: RunTiming?
+  let data: PreparedSummary?
+  let draftShape: DraftShape?
+  /// Canonical text.
+  let recipe: String?
+  /// When the newest of the files was written, for runs that do not say it themselves.
+  let changed: Date?
+
+  /// What the page takes from `prepared/manifest.json`.
+  struct PreparedSummary: Decodable {
+    let fingerprint: String
+    let draftVocabulary: [Int32]
+    let statistics: DataStatistics
+
+    enum CodingKeys: String, CodingKey {
+      case fingerprint, statistics
+      case draftVocabulary = "draft_vocabulary"
+    }
+  }
+
+  /// What it takes from a recipe.
+  private struct RecipeNames: Decodable {
+    struct Target: Decodable { let path: String }
+    let run: String
+    let target: Target
+  }
+
+  /// - Parameter recipe: canonical text, for a run that has kept none
+  /// - Throws: when the folder holds nothing of a run
+  init(folder path: String, recipe given: String?) throws {
+    folder = RunFolder(path)
+    (steps, skipped) = Self.metrics(folder.metrics)
+    evaluations = try EvaluationFile.read(folder.evaluation)
+    examples = ExamplesFile.read(folder.examples)
+    timing = RunTiming.read(folder.timing)
+    data = Self.decoded("\(folder.prepared)/manifest.json")
+    recipe = FileManager.default.contents(atPath: folder.recipe).map { String(decoding: $0, as: UTF8.self) } ?? given
+    guard !(steps.isEmpty && evaluations.isEmpty && data == nil) else {
+      throw TrainingError(
+        path: path, problem: "there is no run in this folder: no metrics.jsonl, evaluation.json or prepared data",
+        advice: "name the output folder of a run, or its recipe")
+    }
+    let names = recipe.flatMap { try? JSONDecoder().decode(RecipeNames.self, from: Data($0.utf8)) }
+    let info = Self.checkpointInfo(in: path)
+    name = names?.run ?? URL(fileURLWithPath: path).lastPathComponent
+    targetPath = info?.targetPath ?? names?.target.path
+    targetFingerprint = info?.targetFingerprint
+    draftShape = info?.draftShape
+    changed = [folder.evaluation, folder.metrics].compactMap(Self.changed).max()
+  }
+
+  /// The evaluation that the exported head comes from; the one before training when there is no other.
+  var best: EvaluationRecord? {
+    let trained = evaluations.filter { $0.epoch > 0 }
+    return trained.max { ($0.score, $1.epoch) < ($1.score, $0.epoch) } ?? evaluations.last
+  }
+
+  private static func metrics(_ path: String) -> ([StepMetrics], [SkippedStep]) {
+    let decoder = JSONDecoder()
+    var (steps, skipped) = ([StepMetrics](), [SkippedStep]())
+    for line in FileManager.default.contents(atPath: path)?.split(separator: UInt8(ascii: "\n")) ?? [] {
+      if let step = try? decoder.decode(StepMetrics.self, from: Data(line)) {
+        steps.append(step)
+      } else if let step = try? decoder.decode(SkippedStep.self, from: Data(line)) {
+        skipped.append(step)
+      }
+    }
+    return (steps, skipped)
+  }
+
+  /// Of the best checkpoint, or the newest. Weights are not read, and so not checked.
+  private static func checkpointInfo(in path: String) -> TrainingCheckpoint.Info? {
+    let best = try? CheckpointFolder.target(of: "best", in: path)
+    let names = (try? CheckpointFolder.names(in: path)) ?? []
+    let folders = [best].compactMap { $0 } + names.reversed()
+    return folders.lazy.compactMap { name -> TrainingCheckpoint.Info? in decoded("\(path)/\(name)/info.json") }.first
+  }
+
+  private static func decoded<Value: Decodable>(_ path: String) -> Value? {
+    FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(Value.self, from: $0) }
+  }
+
+  private static func changed(_ path: String) -> Date? {
+    (try? FileManager.default.attributesOfItem(atPath: path))?[.modificationDate] as? Date
+  }
+}

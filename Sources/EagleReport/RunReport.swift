@@ -1,0 +1,21 @@
+import EagleStorage
+import Foundation
+
+/// What a run came to, as one page that needs nothing else: no network, no scripts.
+public struct RunReport {
+  private let record: RunRecord
+
+  /// Reads the folder of a run, finished or not.
+  ///
+  /// - Parameter recipe: canonical text of the recipe, for a run that has kept none
+  /// - Throws: when the folder holds nothing of a run
+  public init(folder: String, recipe: String? = nil) throws {
+    record = try RunRecord(folder: folder, recipe: recipe)
+  }
+
+  /// The page.
+  public var html: String { ReportPage(record).text }
+
+  /// Writes the page, whole or not at all.
+  public func write(to path: String) throws { try AtomicFile.write(path: path, data: Data(html.utf8)) }
+}

@@ -1,0 +1,46 @@
+import EagleTraining
+
+/// Texts of the best head, with what it drafted marked.
+struct ExamplesSection {
+  let record: RunRecord
+
+  init(_ record: RunRecord) { self.record = record }
+
+  var html: String {
+    let epoch = record.best?.epoch
+    guard let entry = record.examples.last(where: { $0.epoch == epoch }) ?? record.examples.last, !entry.texts.isEmpty
+    else {
+      let text = "This run has no example texts: it has no benchmarks, or its evaluation came before texts were kept."
+      return HTML.section("Example texts", id: "examples", [HTML.missing(text)])
+    }
+    let text =
+      "<p>The shortest prompt of each benchmark, \(entry.epoch == 0 ? "before training" : "after epoch \(entry.epoch)"). "
+      + "<mark>Marked and underlined</mark> tokens were drafted by the head and accepted by the model; "
+      + "the model wrote the others itself. With and without the head the text is the same.</p>"
+    return HTML.section("Example texts", id: "examples", [text] + entry.texts.map(example))
+  }
+
+  private func example(_ text: ExampleText) -> String {
+    let accepted = text.pieces.count { $0.accepted }
+    let passes = Set(text.pieces.map(\.pass)).count
+    return "<article class=\"example\"><h3>\(HTML.escape(text.benchmark))</h3>"
+      + "<p class=\"prompt\">\(HTML.escape(text.prompt))</p><p class=\"answer\">\(marked(text.pieces))"
+      + "\(text.isCut ? " …" : "")</p><p class=\"note\">\(text.pieces.count) tokens in \(passes) passes, "
+      + "\(accepted) of them drafted</p></article>"
+  }
+
+  /// Accepted tokens of one pass share a mark.
+  private func marked(_ pieces: [ExampleText.Piece]) -> String {
+    var (html, open) = ("", Int?.none)
+    for piece in pieces {
+      let wanted = piece.accepted ? piece.pass : nil
+      if wanted != open {
+        if open != nil { html += "</mark>" }
+        if wanted != nil { html += "<mark>" }
+        open = wanted
+      }
+      html += HTML.escape(piece.text)
+    }
+    return html + (open == nil ? "" : "</mark>")
+  }
+}

@@ -1,0 +1,118 @@
+import EagleTraining
+import Foundation
+
+/// How fast training was, and where the time of each rank went.
+struct TimeSection {
+  let record: RunRecord
+
+  init(_ record: RunRecord) { self.record = record }
+
+  /// Ranks with a bar of their own.
+  private static let mostRanks = 16
+  private static let other = "other"
+
+  var html: String {
+    var parts: [String] = []
+    if !record.steps.isEmpty {
+      parts += [
+        "<div class=\"charts\">", CurvesSection(record).single("speed", "Tokens per second", \.tokensPerSecond),
+        "</div>",
+        HTML.list(speeds),
+      ]
+    }
+    guard let timing = record.timing, !timing.parts.isEmpty else {
+      parts.append(HTML.missing("This run has no timing.json, so where the time went is not known."))
+      return HTML.section("Time", id: "time", parts)
+    }
+    return HTML.section("Time", id: "time", parts + [phases(timing), table(timing), epochs(timing)])
+  }
+
+  private var speeds: [(String, String)] {
+    let steps = record.steps
+    let tokens = steps.reduce(0) { $0 + $1.tokens }
+    let seconds = steps.reduce(0) { $0 + Double($1.tokens) / $1.tokensPerSecond }
+    var entries = [
+      ("tokens trained", HTML.number(tokens)), ("time of the steps", Self.duration(seconds)),
+      ("mean tokens per second", HTML.number(Double(tokens) / seconds, digits: 0)),
+    ]
+    let communication = steps.compactMap(\.communication)
+    if !communication.isEmpty {
+      let waited = communication.reduce(0) { $0 + $1.exposed }
+      let imbalance = communication.reduce(0) { $0 + $1.imbalance } / Double(communication.count)
+      entries += [
+        ("waiting for other ranks", HTML.percent(waited / seconds)), ("mean imbalance", HTML.percent(imbalance)),
+      ]
+    }
+    return entries
+  }
+
+  /// Seconds of each rank by phase over the whole run. Ranks of starts with other numbers of ranks have what they had.
+  private func sums(_ timing: RunTiming) -> [[String: Double]] {
+    timing.parts.reduce(into: [[String: Double]]()) { sums, part in
+      for (rank, phases) in part.phases.enumerated() {
+        if rank == sums.count { sums.append([:]) }
+        for (name, seconds) in phases { sums[rank][name, default: 0] += seconds }
+        // Sorted, so that the sum has the same bits each time.
+        let rest = part.seconds - phases.values.sorted().reduce(0, +)
+        sums[rank][Self.other, default: 0] += max(0, rest)
+      }
+    }
+  }
+
+  private func names(_ sums: [[String: Double]]) -> [String] {
+    (Phase.allCases.map(\.rawValue) + [Self.other]).filter { name in sums.contains { ($0[name] ?? 0) > 0 } }
+  }
+
+  private func phases(_ timing: RunTiming) -> String {
+    let sums = sums(timing)
+    let names = names(sums)
+    let rows = sums.prefix(Self.mostRanks).enumerated().map { rank, phases in
+      (name: "rank \(rank)", values: names.map { phases[$0] ?? 0 })
+    }
+    let largest = names.max { (sums[0][$0] ?? 0) < (sums[0][$1] ?? 0) } ?? ""
+    let chart = StackChart(
+      id: "phases", title: "Where the time of training went",
+      description: String(
+        format: "Rank 0 spent most in %@, %.1f seconds.", Self.words(largest) as NSString, sums[0][largest] ?? 0),
+      xName: "seconds", parts: names.map(Self.words), rows: rows
+    ).figure()
+    guard sums.count > rows.count else { return chart }
+    return chart + HTML.paragraph("The first \(rows.count) of \(sums.count) ranks are shown.")
+  }
+
+  private func table(_ timing: RunTiming) -> String {
+    let sums = sums(timing)
+    let names = names(sums)
+    let ranks = sums.prefix(Self.mostRanks)
+    let rows = names.map { name in
+      [Self.words(name)] + ranks.map { HTML.number($0[name] ?? 0, digits: 1) }
+    }
+    return HTML.details(
+      "Seconds by phase and rank",
+      HTML.table("seconds, evaluations not counted", ["phase"] + ranks.indices.map { "rank \($0)" }, rows))
+  }
+
+  private func epochs(_ timing: RunTiming) -> String {
+    let tokens = Dictionary(grouping: record.steps, by: \.epoch).mapValues { $0.reduce(0) { $0 + $1.tokens } }
+    let rows = Dictionary(grouping: timing.parts, by: \.epoch).sorted { $0.key < $1.key }.map { epoch, parts in
+      let seconds = parts.reduce(0) { $0 + $1.seconds }
+      let evaluation = record.evaluations.first { $0.epoch == epoch }?.seconds
+      return [
+        HTML.number(epoch), parts.map { "\($0.firstStep) to \($0.lastStep)" }.joined(separator: ", "),
+        HTML.number(parts.last!.phases.count), Self.duration(seconds), HTML.number(tokens[epoch] ?? 0),
+        evaluation.map(Self.duration) ?? "–",
+      ]
+    }
+    return HTML.table("by epoch", ["epoch", "steps", "ranks", "training", "tokens", "evaluation"], rows)
+  }
+
+  private static func words(_ phase: String) -> String { phase.replacingOccurrences(of: "_", with: " ") }
+
+  static func duration(_ seconds: Double) -> String {
+    guard seconds.isFinite else { return "–" }
+    if seconds < 60 { return "<data value=\"\(seconds)\">\(String(format: "%.1f", seconds)) s</data>" }
+    let minutes = Int((seconds / 60).rounded())
+    let text = minutes < 60 ? "\(minutes) min" : "\(minutes / 60) h \(minutes % 60) min"
+    return "<data value=\"\(seconds)\">\(text)</data>"
+  }
+}

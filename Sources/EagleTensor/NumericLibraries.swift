@@ -1,0 +1,33 @@
+import COneDNN
+import COpenBLAS
+
+/// Versions of the libraries behind the tensors, as they are loaded.
+public enum NumericLibraries {
+  /// For example `2.6.3`.
+  public static var oneDNN: String {
+    guard let version = dnnl_version()?.pointee else { return "unknown" }
+    return "\(version.major).\(version.minor).\(version.patch)"
+  }
+
+  /// Version and how it was built.
+  public static var openBLAS: String {
+    guard let text = openblas_get_config() else { return "unknown" }
+    let words = String(cString: text).split(separator: " ").filter { $0 != "OpenBLAS" }
+    return words.joined(separator: " ")
+  }
+
+  /// The Swift that compiled this.
+  public static var swift: String {
+    #if compiler(>=6.4)
+      return "6.4 or newer"
+    #elseif compiler(>=6.3)
+      return "6.3"
+    #elseif compiler(>=6.2)
+      return "6.2"
+    #elseif compiler(>=6.1)
+      return "6.1"
+    #else
+      return "6.0"
+    #endif
+  }
+}

@@ -1,0 +1,82 @@
+import EagleCluster
+import EagleStorage
+import EagleTensor
+import Foundation
+
+/// Keeps `timing.json` up to date: at the start, and after each epoch or part of one.
+final class TimingRecorder {
+  private let path: String
+  private let cluster: any Communicator
+  private let clock: PhaseClock
+  /// On rank 0, once the ranks have met.
+  private var timing: RunTiming?
+  private var hasBegun = false
+  /// When the part began, at which step, and what the clock showed.
+  private var opening: (time: ContinuousClock.Instant, step: Int, seconds: [Phase: Double])?
+
+  init(path: String, cluster: any Communicator, clock: PhaseClock) {
+    (self.path, self.cluster, self.clock) = (path, cluster, clock)
+  }
+
+  /// A part of the training begins behind `step`. Collective.
+  func open(after step: Int) throws {
+    if !hasBegun { try begin(after: step) }
+    hasBegun = true
+    opening = (.now, step, clock.seconds)
+  }
+
+  /// The part has ended with `step`. Collective.
+  func close(epoch: Int, step: Int) throws {
+    guard let (time, first, before) = opening else { return }
+    opening = nil
+    let seconds = time.duration(to: .now).inSeconds
+    let own = clock.seconds.map { ($0.key.rawValue, $0.value - before[$0.key, default: 0]) }.filter { $0.1 > 0 }
+    let all = try gathered(Dictionary(uniqueKeysWithValues: own))
+    guard cluster.isRoot, step > first, let starts = timing?.starts.count else { return }
+    timing?.parts.append(
+      .init(start: starts - 1, epoch: epoch, firstStep: first + 1, lastStep: step, seconds: seconds, phases: all))
+    try write()
+  }
+
+  private func begin(after step: Int) throws {
+    let own = RunTiming.Rank(host: Self.host, threads: Parallel.threadCount, processor: Processor.name)
+    let ranks = try gathered(own)
+    guard cluster.isRoot else { return }
+    var timing = (RunTiming.read(path) ?? RunTiming()).kept(after: step)
+    timing.starts.append(
+      .init(time: Date().timeIntervalSince1970, step: step, versions: Self.versions, ranks: ranks))
+    self.timing = timing
+    try write()
+  }
+
+  private func gathered<Value: Codable>(_ own: Value) throws -> [Value] {
+    try cluster.gather(try JSONEncoder().encode(own)).map { try JSONDecoder().decode(Value.self, from: $0) }
+  }
+
+  private func write() throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    if let timing { try AtomicFile.write(path: path, data: try encoder.encode(timing)) }
+  }
+
+  private static var versions: [String: String] {
+    [
+      "Swift": NumericLibraries.swift, "oneDNN": NumericLibraries.oneDNN, "OpenBLAS": NumericLibraries.openBLAS,
+      "HDF5": HDF5Library.version, "MPI": Cluster.library,
+    ]
+  }
+
+  /// Asked of the kernel: a look-up of the full name may wait for a network.
+  private static var host: String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
+    return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+}
+
+extension RunTiming {
+  /// The record of a run; nil when there is none, or none that can be read.
+  public static func read(_ path: String) -> RunTiming? {
+    FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(RunTiming.self, from: $0) }
+  }
+}
