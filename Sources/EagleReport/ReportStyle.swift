@@ -48,7 +48,6 @@ enum ReportStyle {
       margin: .75rem 0 0; padding: .75rem .75rem .6rem; background: var(--card); border: 1px solid var(--rule);
       border-radius: 6px; break-inside: avoid; max-width: 46rem;
     }
-    figure.full { max-width: none; }
     figcaption { font-weight: 600; margin-bottom: .35rem; }
     figure > svg { display: block; width: 100%; height: auto; }
     svg text { font-size: 14px; fill: var(--quiet); font-family: inherit; }
@@ -80,7 +79,7 @@ enum ReportStyle {
     .k8 { fill: var(--k8); } .k9 { fill: var(--k9); } .k10 { fill: var(--k10); } .k11 { fill: var(--k11); }
     .wide { overflow-x: auto; margin: 1rem 0; }
     table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-    caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
+    caption { text-align: left; white-space: nowrap; font-weight: 600; padding-bottom: .3rem; }
     th, td { padding: .3rem .8rem .3rem 0; text-align: right; border-bottom: 1px solid var(--rule); vertical-align: top; }
     th:first-child, td:first-child { text-align: left; }
     thead th { color: var(--quiet); font-weight: 500; vertical-align: bottom; }
@@ -105,7 +104,8 @@ enum ReportStyle {
       h1 { font-size: 1.5rem; }
       .facts { grid-template-columns: repeat(2, 1fr); }
       figure { padding: .6rem .4rem; }
-      svg text { font-size: 22px; }
+      svg text { font-size: 20px; }
+      .minor { display: none; }
       .curve { stroke-width: 3; }
       .curve.raw { stroke-width: 1.5; }
     }
@@ -116,6 +116,8 @@ enum ReportStyle {
         --p0: #00224e; --p1: #2b4479; --p2: #4a6272; --p3: #6f7a63; --p4: #90894c; --p5: #ae9a2e; --p6: #cfae00;
       }
       body { font-size: 11pt; }
+      svg text { font-size: 20px; }
+      .minor { display: none; }
       main { max-width: none; padding: 0; }
       .charts { grid-template-columns: 1fr 1fr; }
       .wide { overflow: visible; }

@@ -9,11 +9,11 @@ public enum NumericLibraries {
     return "\(version.major).\(version.minor).\(version.patch)"
   }
 
-  /// Version and how it was built.
+  /// Version, and the processor that it takes this one for.
   public static var openBLAS: String {
-    guard let text = openblas_get_config() else { return "unknown" }
-    let words = String(cString: text).split(separator: " ").filter { $0 != "OpenBLAS" }
-    return words.joined(separator: " ")
+    guard let text = openblas_get_config(), let core = openblas_get_corename() else { return "unknown" }
+    let version = String(cString: text).split(separator: " ").first { $0 != "OpenBLAS" }
+    return "\(version ?? "unknown"), \(String(cString: core))"
   }
 
   /// The Swift that compiled this.

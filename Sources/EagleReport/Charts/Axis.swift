@@ -62,9 +62,10 @@ package struct Axis {
     return String(format: "%.\(digits)f", tick).replacingOccurrences(of: "-", with: "−")
   }
 
-  /// For example 1000, 0.01, 1e−4 or 2.5e−5.
+  /// For example 1000, 10k, 0.01, 1e−4 or 2.5e−5.
   private static func short(_ value: Double) -> String {
-    if value >= 0.01, value < 100_000 { return String(format: "%g", value) }
+    if value >= 10_000, value < 1_000_000 { return String(format: "%gk", value / 1000) }
+    if value >= 0.01, value < 10_000 { return String(format: "%g", value) }
     let exponent = Int(floor(log10(abs(value)) + 1e-9))
     let factor = String(format: "%g", value / pow(10, Double(exponent)))
     return "\(factor)e\(exponent)".replacingOccurrences(of: "-", with: "−")

@@ -14,9 +14,9 @@ struct BarChart {
     let canvas = Canvas()
     let y = Axis(bars.map { isShare ? 100 * $0.value : $0.value } + (isShare ? [0, 100] : [0]))
     let width = 1 / Double(max(1, bars.count))
-    // Names that would touch each other are left out, every second or third.
+    // Names that would touch each other in the larger letters of a small screen are hidden there.
     let longest = bars.map(\.name.count).max() ?? 1
-    let stride = max(1, (bars.count * longest * 11 + 540) / 556)
+    let stride = max(1, (bars.count * longest * 13 + 531) / 532)
     let drawn = bars.enumerated().map { index, bar in
       let value = isShare ? 100 * bar.value : bar.value
       let (from, to) = (canvas.x((Double(index) + 0.12) * width), canvas.x((Double(index) + 0.88) * width))
@@ -25,8 +25,8 @@ struct BarChart {
       let rectangle =
         "<rect class=\"bar\" x=\"\(Canvas.text(from))\" y=\"\(Canvas.text(head))\" width=\"\(Canvas.text(to - from))\" "
         + "height=\"\(Canvas.text(foot - head))\"><title>\(HTML.escape(bar.name)): \(name)</title></rect>"
-      guard index % stride == 0 else { return rectangle }
-      return rectangle + canvas.text(bar.name, ((from + to) / 2, foot + 20), anchor: "middle")
+      let style = index % stride == 0 ? "" : "minor"
+      return rectangle + canvas.text(bar.name, ((from + to) / 2, foot + 24), anchor: "middle", style: style)
     }
     let empty = Axis([Double]())
     let frame = canvas.horizontalMarks(y) + canvas.verticalMarks(empty.withoutTicks, name: xName)
@@ -55,7 +55,7 @@ struct StackChart {
   var rows: [(name: String, values: [Double])]
 
   func figure() -> String {
-    let canvas = Canvas(height: 70 + 34 * Double(rows.count))
+    let canvas = Canvas(height: 74 + 34 * Double(rows.count))
     let x = Axis(rows.map { $0.values.reduce(0, +) } + [0], marks: 6)
     let drawn = rows.enumerated().map { index, row in
       let (top, share) = (canvas.top + 34 * Double(index), canvas.top + 34 * Double(index) + 21)
@@ -74,7 +74,7 @@ struct StackChart {
       "<li><svg viewBox=\"0 0 24 12\" aria-hidden=\"true\"><rect class=\"k\(index)\" width=\"24\" height=\"12\"/></svg>"
         + "\(HTML.escape(name))</li>"
     }
-    return "<figure class=\"full\"><figcaption>\(HTML.escape(title))</figcaption>"
+    return "<figure><figcaption>\(HTML.escape(title))</figcaption>"
       + canvas.svg(
         id: id, title: title, description: description, drawn + [canvas.verticalMarks(x, name: xName)])
       + "<ul class=\"legend\">\(items.joined())</ul></figure>"

@@ -4,10 +4,10 @@ import Foundation
 struct Canvas {
   static let width = 640.0
   let height: Double
-  let left = 68.0
-  let right = 16.0
+  let left = 84.0
+  let right = 24.0
   let top = 14.0
-  let bottom = 46.0
+  let bottom = 52.0
 
   init(height: Double = 300) { self.height = height }
 
@@ -36,7 +36,7 @@ struct Canvas {
     let marks = axis.ticks.map { tick in
       let x = x(axis.place(tick))
       return line((x, height - bottom), (x, height - bottom + 5), "grid")
-        + text(axis.label(tick), (x, height - bottom + 20), anchor: "middle")
+        + text(axis.label(tick), (x, height - bottom + 24), anchor: "middle")
     }
     let title = text(name, (Self.width - right, height - 6), anchor: "end")
     return marks.joined() + line((left, height - bottom), (Self.width - right, height - bottom), "axis") + title

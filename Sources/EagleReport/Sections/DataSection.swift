@@ -53,7 +53,7 @@ struct DataSection {
       id: "coverage", title: "Trained tokens within the D most frequent; this run has D = \(HTML.grouped(size))",
       description: "The draft vocabulary of \(size) covers \(covered) percent of the trained tokens.",
       xName: "D, size of the draft vocabulary",
-      bars: sorted.map { ($0.key % 1024 == 0 ? "\($0.key / 1024)Ki" : "\($0.key / 1000)k", $0.value) }, isShare: true
+      bars: sorted.map { (String(format: "%.3gk", Double($0.key) / 1000), $0.value) }, isShare: true
     ).figure()
   }
 

@@ -12,19 +12,19 @@ struct TimeSection {
   private static let other = "other"
 
   var html: String {
-    var parts: [String] = []
+    var charts: [String] = []
+    var tables: [String] = []
     if !record.steps.isEmpty {
-      parts += [
-        "<div class=\"charts\">", CurvesSection(record).single("speed", "Tokens per second", \.tokensPerSecond),
-        "</div>",
-        HTML.list(speeds),
-      ]
+      charts.append(CurvesSection(record).single("speed", "Tokens per second", \.tokensPerSecond))
+      tables.append(HTML.list(speeds))
     }
-    guard let timing = record.timing, !timing.parts.isEmpty else {
-      parts.append(HTML.missing("This run has no timing.json, so where the time went is not known."))
-      return HTML.section("Time", id: "time", parts)
+    if let timing = record.timing, !timing.parts.isEmpty {
+      charts.append(phases(timing))
+      tables += [epochs(timing), table(timing)]
+    } else {
+      tables.append(HTML.missing("This run has no timing.json, so where the time went is not known."))
     }
-    return HTML.section("Time", id: "time", parts + [phases(timing), table(timing), epochs(timing)])
+    return HTML.section("Time", id: "time", ["<div class=\"charts\">"] + charts + ["</div>"] + tables)
   }
 
   private var speeds: [(String, String)] {
@@ -70,14 +70,13 @@ struct TimeSection {
       (name: "rank \(rank)", values: names.map { phases[$0] ?? 0 })
     }
     let largest = names.max { (sums[0][$0] ?? 0) < (sums[0][$1] ?? 0) } ?? ""
-    let chart = StackChart(
-      id: "phases", title: "Where the time of training went",
+    let part = sums.count > rows.count ? ", first \(rows.count) of \(sums.count) ranks" : ""
+    return StackChart(
+      id: "phases", title: "Where the time of training went\(part)",
       description: String(
         format: "Rank 0 spent most in %@, %.1f seconds.", Self.words(largest) as NSString, sums[0][largest] ?? 0),
       xName: "seconds", parts: names.map(Self.words), rows: rows
     ).figure()
-    guard sums.count > rows.count else { return chart }
-    return chart + HTML.paragraph("The first \(rows.count) of \(sums.count) ranks are shown.")
   }
 
   private func table(_ timing: RunTiming) -> String {
