@@ -107,19 +107,25 @@ import Testing
     #expect(try Command.run("eagle-train", command, in: world.path).status == 0)
   }
 
-  /// The first signal ends the run after the piece of work at hand, with status 130 and a checkpoint.
+  /// The first signal ends the run after the piece of work at hand, with status 130 and a checkpoint. One that comes when the
+  /// last piece is done changes nothing.
   @Test(arguments: [SIGINT, SIGTERM, SIGUSR1]) func aSignalStopsTheRunInOrder(signal: Int32) throws {
     let world = try TinyWorld()
     let expected = try reference(world)
+    var stops = 0
     for share in [0.15, 0.4, 0.7] {
       let running = try start(world)
       if running.wait(seconds: expected.seconds * share) { continue }
       kill(running.process.processIdentifier, signal)
       let outcome = try running.finish()
-      #expect(outcome.status == 130 && outcome.errors.contains("stopped during"), "\(outcome.errors)")
+      let isStopped = outcome.status == 130 && outcome.errors.contains("stopped during")
+      let isDone = outcome.status == 0 && outcome.errors.contains("the best head is in")
+      #expect(isStopped || isDone, "\(outcome.errors)")
+      stops += isStopped ? 1 : 0
       let names = try CheckpointFolder.names(in: world("out"))
       for name in names { _ = try CheckpointFolder.open(world("out/\(name)")) }
     }
+    #expect(stops > 0)
     #expect(try start(world).finish().status == 0)
     try expectEqual(world, expected, ranks: 1, "after signal \(signal)")
   }
