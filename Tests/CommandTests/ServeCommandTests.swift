@@ -4,7 +4,7 @@ import Testing
 /// `eagle-run serve`, asked over bare connections.
 @Suite(.serialized) struct ServeCommandTests {
   private static let chat = "/v1/chat/completions"
-  /// What the small model answers without an end.
+  /// What the small model answers without an end: 20,000 tokens at least.
   private static let endless = "abc"
 
   private func body(_ text: String, _ fields: String = "") -> String {
@@ -182,7 +182,7 @@ import Testing
   }
 
   @Test func whenTheTimeIsOverTextsEndWithAnError() throws {
-    let served = try Served(try wideWorld(), ["--stop-seconds", "1.5", "--batch", "1"])
+    let served = try Served(try wideWorld(), ["--stop-seconds", "4", "--batch", "1"])
     let running = try served.send("POST", Self.chat, body: body(Self.endless, #""stream": true"#))
     let waiting = try served.send("POST", Self.chat, body: body(Self.endless))
     #expect(running.read(until: "\"content\":\""))

@@ -1,12 +1,14 @@
 """Speed of a served model: one request alone, and several at once, written together and in turn.
 
-The two servers take turns, so that a slow moment of the machine falls on both; ratios are those of a round.
+The two servers take turns, so that a slow moment of the machine falls on both; ratios are those of a round. Beside them stand the
+processor seconds of a hundred tokens, which do not depend on who else uses the machine as much as time does.
 
     python measure.py --target models/SmolLM2-135M-Instruct --draft checkpoints/quickstart/export --rounds 5
 """
 
 import asyncio
 import json
+import os
 import statistics
 import time
 
@@ -25,11 +27,18 @@ async def ask(client, word, tokens):
     return answer.usage.completion_tokens
 
 
+def processor_seconds(process):
+    """What a process has used so far, all its threads together."""
+    with open(f"/proc/{process.pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def speed(client, words, tokens):
-    """Tokens a second over all requests, prompts and waiting included."""
-    begin = time.time()
-    counts = await asyncio.gather(*[ask(client, word, tokens) for word in words])
-    return sum(counts) / (time.time() - begin)
+    """Tokens a second over all requests, prompts and waiting included, and processor seconds of a hundred tokens."""
+    begin, used = time.time(), processor_seconds(client.process)
+    tokens = sum(await asyncio.gather(*[ask(client, word, tokens) for word in words]))
+    return tokens / (time.time() - begin), 100 * (processor_seconds(client.process) - used) / tokens
 
 
 async def rounds(options, together, turn):
@@ -38,8 +47,9 @@ async def rounds(options, together, turn):
         words = WORDS[number:] + WORDS[:number]
         for count in options.counts:
             for name, client in (("together", together), ("in turn", turn)):
-                rate = await speed(client, words[:count], options.tokens)
-                table.setdefault((count, name), []).append(rate)
+                measured = await speed(client, words[:count], options.tokens)
+                table.setdefault((count, name), []).append(measured)
+                print(f"round {number}, {count} {name}: {measured[0]:.1f} tokens/s, {measured[1]:.1f} s", flush=True)
     return table
 
 
@@ -56,13 +66,19 @@ def main():
         for served in (together, turn):
             client = openai.AsyncOpenAI(base_url=served.url + "/v1", api_key="none", max_retries=0, timeout=600)
             client.served = openai.OpenAI(base_url=served.url + "/v1", api_key="none").models.list().data[0].id
+            client.process = served.process
             clients.append(client)
         table = asyncio.run(rounds(options, *clients))
-    print("requests at once   together   in turn   ratio (median of rounds, tokens/s over all)")
+    print("requests   tokens/s              processor seconds of 100 tokens")
+    print("at once    together  in turn  ratio  together  in turn  ratio     (medians of rounds)")
     for count in options.counts:
-        a, b = table[count, "together"], table[count, "in turn"]
-        ratio = statistics.median(x / y for x, y in zip(a, b))
-        print(f"{count:16d} {statistics.median(a):10.1f} {statistics.median(b):9.1f} {ratio:7.2f}")
+        line = f"{count:7d}"
+        for value in (0, 1):
+            a = [measured[value] for measured in table[count, "together"]]
+            b = [measured[value] for measured in table[count, "in turn"]]
+            ratio = statistics.median(x / y for x, y in zip(a, b))
+            line += f" {statistics.median(a):11.1f} {statistics.median(b):8.1f} {ratio:6.2f}"
+        print(line)
     if options.json:
         with open(options.json, "w") as file:
             json.dump({f"{count} {name}": rates for (count, name), rates in table.items()}, file, indent=1)
