@@ -110,7 +110,9 @@ public final class BatchGenerator {
 
   /// Goes on with what a session has read or written: the target's rows move here as they are. The session is not to be used again.
   ///
-  /// - Parameter request: its prompt is the session's prompt and text
+  /// - Parameters:
+  ///   - request: its prompt is the session's prompt and text
+  ///   - session: whose rows these are
   /// - Throws: `DecodingError` for a text that the model cannot take
   public func begin(_ request: DecodingRequest, takingOver session: DecodingSession) throws {
     precondition(hasRoom, "a batch of \(width) is full")

@@ -93,6 +93,8 @@ public final class DecodingSession {
   /// The same for a caller who may lose interest while a long prompt is read, or wants to know where tokens come from.
   ///
   /// - Parameters:
+  ///   - prompt: all ids; those that the cache has are not computed again
+  ///   - options: limit, stop ids, drafting, sampling
   ///   - isWanted: asked before each pass over the prompt; false ends the text before it begins, and what was read stays cached
   ///   - onToken: gets each new id and whether a draft had proposed it; false ends the text with it
   public func generate(

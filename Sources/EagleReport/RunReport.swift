@@ -7,7 +7,9 @@ public struct RunReport {
 
   /// Reads the folder of a run, finished or not.
   ///
-  /// - Parameter recipe: canonical text of the recipe, for a run that has kept none
+  /// - Parameters:
+  ///   - folder: the run's output
+  ///   - recipe: canonical text of the recipe, for a run that has kept none
   /// - Throws: when the folder holds nothing of a run
   public init(folder: String, recipe: String? = nil) throws {
     record = try RunRecord(folder: folder, recipe: recipe)

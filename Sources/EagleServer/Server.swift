@@ -18,8 +18,10 @@ public final class Server: Sendable {
   private let group = Mutex<ServiceGroup?>(nil)
 
   /// - Parameters:
+  ///   - model: who answers
   ///   - draft: nil decodes plainly
   ///   - plan: what the draft proposes in a round
+  ///   - config: address, limits, key
   ///   - log: gets a line for each text that was written
   public init(
     model: ChatModel, draft: DraftModel?, plan: DraftPlan, config: ServerConfig,
