@@ -17,6 +17,7 @@ extension RecipeRun {
     if !resume { try refuseExisting() }
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
+    trainer.lastAccLength = accLength(records)
     try evaluate(trainer, evaluator, &records, epoch: 0, when: trainer.step == 0)
     for epoch in 0..<recipe.train.epochs {
       let last = trainer.plan.lastStep(ofEpoch: epoch)
@@ -124,6 +125,7 @@ extension RecipeRun {
     let record = EvaluationRecord(
       epoch: epoch, step: trainer.step, benchmarks: try evaluator.run(draft), heldOut: heldOut)
     records.append(record)
+    trainer.lastAccLength = accLength(records)
     progress.finish("evaluate", describe(record))
     for line in record.table() { progress.say(line) }
     let isBest = epoch > 0 && records.dropLast().allSatisfy { $0.epoch == 0 || $0.score < record.score }
@@ -133,6 +135,11 @@ extension RecipeRun {
       try EvaluationFile.write(records, to: folder.evaluation)
     }
     try cluster.barrier()
+  }
+
+  /// Of the last evaluation; none without benchmarks.
+  private func accLength(_ records: [EvaluationRecord]) -> Double? {
+    recipe.evaluate.benchmarks.isEmpty ? nil : records.last?.meanAccLength
   }
 
   private func describe(_ record: EvaluationRecord) -> String {
