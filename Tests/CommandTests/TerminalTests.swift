@@ -53,7 +53,7 @@ import Testing
     text.components(separatedBy: Self.clear).dropFirst().filter { !$0.isEmpty && !$0.contains("\n") }
   }
 
-  private let long = ["run", "recipe.yaml", "--set", "train.epochs=30", "--set", "evaluate.benchmarks={}"]
+  private let long = ["run", "recipe.yaml", "--set", "train.epochs=300", "--set", "evaluate.benchmarks={}"]
 
   @Test func linesFitTheTerminalAndFollowItsSize() throws {
     let world = try TinyWorld()

@@ -16,7 +16,7 @@ extension RunPlan {
     return [
       "\(run): \(measured); measured for \(Self.time(measuringSeconds))",
       String(
-        format: "data: %.0f conversations, %.0f tokens, %.1f %% of them trained, %@; %d steps an epoch",
+        format: "data: %.0f conversations, %.0f tokens, %.1f %% of them trained, %@; %ld steps an epoch",
         corpus.conversations, corpus.tokens, 100 * corpus.trainedShare, share, corpus.stepsPerEpoch),
     ]
   }
