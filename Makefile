@@ -1,7 +1,7 @@
 # What a person does here. Every target works alone, from a fresh clone, and can be repeated.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-faults lint docs bench oracles clean
+.PHONY: help setup build install uninstall quickstart test test-faults lint docs bench oracles clean
 
 # Tests use no @testable import; with it off, tests and commands share one build instead of rebuilding each other.
 SWIFT_TEST := swift test -c release --disable-testable-imports
@@ -13,7 +13,14 @@ setup: ## Install the C libraries (Debian, Ubuntu); does nothing when they are t
 	@scripts/setup
 
 build: setup ## Build eagle-train and eagle-run into .build/release
+	@scripts/version
 	swift build -c release
+
+install: ## Install programs, manual pages and completions: PREFIX=/usr/local, DESTDIR= (after make build)
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install
+
+uninstall: ## Remove what make install has put there
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install --uninstall
 
 quickstart: ## Everything once: real model, capture, training on 2 MPI ranks, export, decoding
 	@scripts/quickstart

@@ -49,6 +49,9 @@ let package = Package(
     .target(
       name: "CEagleKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
 
+    // One function, compiled again when scripts/version has noted another commit.
+    .target(name: "CEagleVersion"),
+
     .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS"]),
     .target(name: "EagleAutograd", dependencies: ["EagleTensor", "CEagleKernels"]),
     .target(name: "EagleText", dependencies: ["CPCRE2", "CZlib", "CZstd"]),
@@ -62,8 +65,8 @@ let package = Package(
     .target(
       name: "EagleTraining",
       dependencies: [
-        "CEagleKernels", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
-        "EagleDecoding",
+        "CEagleKernels", "CEagleVersion", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster",
+        "EagleModels", "EagleDecoding",
       ]),
     .target(name: "EagleReport", dependencies: ["EagleStorage", "EagleModels", "EagleTraining"]),
     .target(
@@ -92,6 +95,8 @@ let package = Package(
         "EagleServer", "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText", "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    // Manual pages from what the commands say about themselves; make install runs it.
+    .executableTarget(name: "eagle-manual"),
 
     .testTarget(name: "ArchitectureTests"),
     .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor", "CEagleKernels"]),

@@ -1,12 +1,15 @@
 import ArgumentParser
 import EagleStorage
 import EagleTensor
+import EagleTraining
 
 @main
 struct EagleRun: ParsableCommand {
+  /// Libraries are asked for their versions only when somebody wants to know.
   static let configuration = CommandConfiguration(
     commandName: "eagle-run",
     abstract: "Decode with a target model, plainly or speculatively with an EAGLE-3 draft head.",
+    version: CommandLine.arguments.contains("--version") ? Version.text(command: "eagle-run") : Version.number,
     subcommands: [Generate.self, Chat.self, Bench.self, Tune.self, Serve.self])
 
   static func main() {

@@ -1,11 +1,14 @@
 import ArgumentParser
 import EagleTensor
+import EagleTraining
 
 @main
 struct EagleTrain: ParsableCommand {
+  /// Libraries are asked for their versions only when somebody wants to know.
   static let configuration = CommandConfiguration(
     commandName: "eagle-train",
     abstract: "Train EAGLE-3 draft heads on CPUs: alone, or over MPI with mpirun or srun.",
+    version: CommandLine.arguments.contains("--version") ? Version.text(command: "eagle-train") : Version.number,
     subcommands: [
       Import.self, Regenerate.self, Synthesize.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self,
       Run.self,

@@ -1,94 +1,74 @@
 import ArgumentParser
 import EagleCluster
+import EagleRecipe
 import EagleTraining
 import Foundation
 
 struct Plan: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Predict step time, efficiency and disk of N nodes from measurements of one node and the link.",
+    abstract: "Say what a run will take before it starts: time, memory, disk, here and on other nodes.",
     discussion: """
-      Measure first: `eagle-train bench train --json > train.json` on one node, and
-      `mpirun … eagle-train bench ranks --json > ranks.json` with one rank on each of two nodes.
+      Reads a share of the data, works sizes out and measures short pieces of the run: start it as the run will be started,
+      alone or under mpirun. Nothing is written under the recipe's output.
       """)
 
-  @Option(help: "What `bench train --json` printed on one node.")
-  var train: String
+  @Argument(help: "The recipe: a YAML file.")
+  var recipe: String
 
-  @Option(help: "What `bench ranks --json` printed between nodes.")
-  var ranks: String
+  @Option(name: .customLong("set"), help: "Replace one setting, for example --set train.epochs=2. May be repeated.")
+  var overrides: [String] = []
 
-  @Option(help: "Numbers of nodes.")
-  var nodes = "1,2,4,8,64,512"
+  @Option(help: "Numbers of nodes like this one, for example 1,8,64.")
+  var nodes: String?
 
-  @Option(help: "Tokens of the global batch.")
-  var batch = 8192
+  @Option(help: "Ranks on each of those nodes; as many as here by default.")
+  var ranks: Int?
 
-  @Option(help: "Tokens of the training data, for the times and the disk.")
-  var dataTokens = 68_000_000
+  @Option(help: "What lies between them: a rate such as 1Gbit or 10Gbit.")
+  var link = "10Gbit"
 
-  @Option(help: "Passes over the data.")
-  var epochs = 3
-
-  @Option(help: "Precision of gradients between ranks.")
-  var gradients = WireFormat.fp32
+  @Option(help: "What `bench ranks --json` measured between two nodes, in place of --link.")
+  var linkFile: String?
 
   @Option(help: "How much longer the slowest node computes than the mean, as a share.")
   var imbalance = 0.0
+
+  @Option(help: "Tokens of the whole data, when the files at hand are a sample of it.")
+  var dataTokens: Int?
 
   @Flag(help: "Print JSON.")
   var json = false
 
   func validate() throws {
-    guard !counts.isEmpty, counts.allSatisfy({ $0 > 0 }), batch > 0, dataTokens > 0, epochs > 0, imbalance >= 0 else {
-      throw ValidationError("--nodes is a list such as 1,8,64; the other numbers must be above 0")
+    guard counts.allSatisfy({ (1...100_000).contains($0) }) else {
+      throw ValidationError("--nodes is a list of numbers such as 1,8,64, not \(nodes ?? "")")
+    }
+    guard StepModel.Link(link) != nil else {
+      throw ValidationError("--link is a rate such as 1Gbit, 10Gbit or 500Mbit, not \(link)")
+    }
+    guard (1...4096).contains(ranks ?? 1) else { throw ValidationError("--ranks must be between 1 and 4096") }
+    guard imbalance >= 0, imbalance.isFinite, dataTokens ?? 1 > 0 else {
+      throw ValidationError("--imbalance must be 0 or more, --data-tokens above 0")
     }
   }
 
-  private var counts: [Int] { nodes.split(separator: ",").map { Int($0) ?? 0 } }
+  private var counts: [Int] {
+    nodes?.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 } ?? []
+  }
 
   func run() throws {
-    let report: BenchmarkReport = try read(train, from: "bench train")
-    let link: RanksBenchmark.Report = try read(ranks, from: "bench ranks")
-    guard let size = report.parameters, let head = report.headParameters,
-      let sum = link.sums.last(where: { $0.wire == .fp32 && $0.bytesSent > 0 })
-    else {
-      throw TrainingError(
-        path: "\(train), \(ranks)", problem: "are not the reports that a plan needs",
-        advice: "run bench train, and bench ranks on two nodes, with --json")
-    }
-    let model = StepModel(
-      costs: .init(report), link: .init(bandwidth: sum.bytesPerSecond, latency: link.latency), parameters: size,
-      headParameters: head, wireBytes: gradients == .fp32 ? 4 : 2, imbalance: imbalance)
-    let steps = counts.map { model.step(nodes: $0, batch: batch) }
-    try Bench.show(steps, json ? nil : lines(steps, model, report))
-  }
-
-  private func lines(_ steps: [StepModel.Step], _ model: StepModel, _ report: BenchmarkReport) -> [String] {
-    let head = String(
-      format: "%@, %.1f M parameters, gradients in %@, link %.1f MB/s and %.0f µs, batch of %d tokens",
-      report.shape.rawValue, Double(model.parameters) / 1e6, gradients.rawValue, model.link.bandwidth / 1e6,
-      model.link.latency * 1e6, batch)
-    let names = "nodes   step s  exposed s  efficiency  training h  disk GB/node  batch for 90 %"
-    return [head, names]
-      + steps.map { step in
-        let hours = step.seconds * Double(dataTokens * epochs) / Double(batch) / 3600
-        let disk = Double(dataTokens * report.storedBytesPerToken) / 1e9 / Double(step.nodes)
-        let best = model.batch(nodes: step.nodes, efficiency: 0.9).map { "\($0)" } ?? "none"
-        return String(
-          format: "%5d %8.2f %10.2f %9.1f %% %11.2f %13.1f %15@", step.nodes, step.seconds, step.exposed,
-          100 * step.efficiency, hours, disk, best as NSString)
+    try Job.run { cluster in
+      let between = try linkFile.map { try StepModel.Link(measuredIn: $0) } ?? StepModel.Link(link)!
+      let recipe = try Recipe.load(path: recipe, overrides: overrides)
+      let elsewhere = Planner.Elsewhere(
+        nodes: counts, ranksPerNode: ranks, link: between, imbalance: imbalance,
+        dataTokens: dataTokens.map(Double.init))
+      let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("eagle-plan-\(UUID().uuidString)")
+      try FileManager.default.createDirectory(at: temporary, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(at: temporary) }
+      if let plan = try recipe.plan(elsewhere, cluster: cluster, folder: temporary.path) {
+        try Bench.show(plan, json ? nil : plan.lines())
       }
-  }
-
-  private func read<Report: Decodable>(_ path: String, from command: String) throws -> Report {
-    guard let data = FileManager.default.contents(atPath: path) else {
-      throw TrainingError(
-        path: path, problem: "cannot be read", advice: "write it with `eagle-train \(command) --json`")
     }
-    guard let report = try? JSONDecoder().decode(Report.self, from: data) else {
-      throw TrainingError(
-        path: path, problem: "is not what `\(command)` prints", advice: "write it with `eagle-train \(command) --json`")
-    }
-    return report
   }
 }

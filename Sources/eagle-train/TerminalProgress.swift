@@ -3,13 +3,14 @@ import EagleTraining
 import Foundation
 
 /// Progress on standard error: one line that changes on a terminal, a plain line now and then elsewhere.
+///
+/// There are no colours. Control codes go to terminals only, and not to those that call themselves dumb.
 final class TerminalProgress: ProgressSink {
-  private let isTerminal = isatty(STDERR_FILENO) == 1
+  private let isTerminal = isatty(STDERR_FILENO) == 1 && ProcessInfo.processInfo.environment["TERM"] != "dumb"
   private let clock = ContinuousClock()
   private var stage = ""
   private var start = ContinuousClock().now
-  /// Work that was done when the stage began here: after a resume or an evaluation.
-  private var firstDone: Int?
+  private var left = TimeLeft()
   private var lastShown: ContinuousClock.Instant?
   private var isLineOpen = false
 
@@ -18,12 +19,12 @@ final class TerminalProgress: ProgressSink {
 
   func advance(_ stage: String, done: Int, total: Int, unit: String, note: String) {
     begin(stage)
-    firstDone = firstDone ?? done
     let now = clock.now
+    let seconds = left.estimate(done: done, total: total, at: start.duration(to: now).inSeconds)
     if let lastShown, lastShown.duration(to: now) < interval, done < total || total == 0 { return }
     lastShown = now
     var line = "\(stage): \(done)" + (total > 0 ? "/\(total)" : "") + " \(unit)"
-    if let left = timeLeft(done, total, now) { line += ", \(left) left" }
+    if let seconds { line += ", \(Self.clockText(seconds)) left" }
     show(note.isEmpty ? line : "\(line), \(note)")
   }
 
@@ -53,18 +54,12 @@ final class TerminalProgress: ProgressSink {
     stage = name
     start = clock.now
     lastShown = nil
-    firstDone = nil
-  }
-
-  private func timeLeft(_ done: Int, _ total: Int, _ now: ContinuousClock.Instant) -> String? {
-    let fresh = done - (firstDone ?? 0)
-    guard fresh > 0, total > done else { return nil }
-    return Self.clockText(start.duration(to: now).inSeconds / Double(fresh) * Double(total - done))
+    left = TimeLeft()
   }
 
   private func show(_ line: String) {
     guard isTerminal else { return write(line + "\n") }
-    write("\r\u{1B}[K" + line)
+    write("\r\u{1B}[K" + Self.cut(line, width: Self.width))
     isLineOpen = true
   }
 
@@ -74,6 +69,18 @@ final class TerminalProgress: ProgressSink {
   }
 
   private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+
+  /// Columns of the terminal as it is now: it is asked for each line, so a window may change its size.
+  private static var width: Int {
+    var size = winsize()
+    guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    return Int(size.ws_col)
+  }
+
+  /// What fits on one line. The last column stays free: some terminals break the line there.
+  private static func cut(_ line: String, width: Int) -> String {
+    line.count < width ? line : line.prefix(max(0, width - 2)) + "…"
+  }
 
   private static func clockText(_ seconds: Double) -> String {
     let whole = Int(seconds.rounded())

@@ -20,6 +20,7 @@ extension RecipeRun {
     if cluster.isRoot { try AtomicFile.write(path: folder.recipe, data: Data(try recipe.canonicalText.utf8)) }
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
+    trainer.lastAccLength = accLength(records)
     try evaluate(trainer, evaluator, &records, epoch: 0, when: trainer.step == 0)
     for epoch in 0..<recipe.train.epochs {
       let last = trainer.plan.lastStep(ofEpoch: epoch)
@@ -131,6 +132,7 @@ extension RecipeRun {
     record.time = Date().timeIntervalSince1970
     record.seconds = start.duration(to: .now).inSeconds
     records.append(record)
+    trainer.lastAccLength = accLength(records)
     progress.finish("evaluate", describe(record))
     for line in record.table() { progress.say(line) }
     let isBest = epoch > 0 && records.dropLast().allSatisfy { $0.epoch == 0 || $0.score < record.score }
@@ -152,6 +154,11 @@ extension RecipeRun {
     } catch {
       progress.say("warning: the report was not written: \(error); the run goes on")
     }
+  }
+
+  /// Of the last evaluation; none without benchmarks.
+  private func accLength(_ records: [EvaluationRecord]) -> Double? {
+    recipe.evaluate.benchmarks.isEmpty ? nil : records.last?.meanAccLength
   }
 
   private func describe(_ record: EvaluationRecord) -> String {

@@ -11,6 +11,8 @@ final class ByteSource {
   let path: String
   private let handle: FileHandle
   private var decoder: (any Decompressor)?
+  /// Bytes of the file that were read.
+  private var bytesRead = 0
 
   /// Throws when the file cannot be opened, or its name promises a compression that its bytes do not have.
   init(path: String) throws {
@@ -36,6 +38,21 @@ final class ByteSource {
     start.count == 4 && start[0] & 0xF0 == 0x50 && start.dropFirst().elementsEqual([0x2A, 0x4D, 0x18])
   }
 
+  var isCompressed: Bool { decoder != nil }
+
+  /// Bytes of the file that the bytes handed out so far came from.
+  var bytesUsed: Int { bytesRead - (decoder?.waiting ?? 0) }
+
+  /// Goes on at another place of a file that is not compressed.
+  func jump(to offset: Int) throws {
+    precondition(decoder == nil, "a place in a compressed file")
+    do {
+      try handle.seek(toOffset: UInt64(offset))
+    } catch {
+      throw TextError("\(path): reading failed; it must be a readable regular file")
+    }
+  }
+
   /// The next bytes, about a megabyte; none at the end.
   func next() throws -> Data {
     guard let decoder else { return try read() }
@@ -55,7 +72,9 @@ final class ByteSource {
 
   private func read() throws -> Data {
     do {
-      return try handle.read(upToCount: Self.pieceBytes) ?? Data()
+      let bytes = try handle.read(upToCount: Self.pieceBytes) ?? Data()
+      bytesRead += bytes.count
+      return bytes
     } catch {
       throw TextError("\(path): reading failed; it must be a readable regular file")
     }
@@ -66,6 +85,8 @@ final class ByteSource {
 private protocol Decompressor: AnyObject {
   /// Whether what came in so far ends where a member or frame ends.
   var isAtEnd: Bool { get }
+  /// Bytes that came in and were not used yet.
+  var waiting: Int { get }
   /// Takes more compressed bytes, after all output of the earlier ones was taken.
   func input(_ bytes: Data)
   /// Plain bytes, at most `limit`; none when more input is needed. Throws where the data are damaged.
@@ -81,6 +102,7 @@ private final class GzipDecompressor: Decompressor {
   private var pending = Data()
   private var used = 0
   private(set) var isAtEnd = true
+  var waiting: Int { pending.count - used }
 
   init() {
     let status = eagle_inflate_init_gzip(&stream)
@@ -126,6 +148,7 @@ private final class ZstdDecompressor: Decompressor {
   /// The last piece filled the output, so that more may be waiting inside.
   private var mayHaveMore = false
   private(set) var isAtEnd = true
+  var waiting: Int { pending.count - used }
 
   deinit { ZSTD_freeDStream(stream) }
 

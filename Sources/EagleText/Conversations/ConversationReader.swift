@@ -86,6 +86,14 @@ public struct ConversationLines {
     fileName = URL(fileURLWithPath: path).lastPathComponent
   }
 
+  public var isCompressed: Bool { lines.isCompressed }
+
+  /// Bytes of the file that the lines so far came from: of a compressed one about as many.
+  public var bytesUsed: Double { lines.bytesUsed }
+
+  /// Goes on with the first line that begins behind `offset` of a file that is not compressed, to read a share of it.
+  public mutating func jump(behind offset: Int) throws { try lines.jump(behind: offset) }
+
   /// The next line that is not blank; nil after the last.
   public mutating func next() throws -> ConversationLine? {
     while let line = try lines.next() {

@@ -27,11 +27,28 @@ struct LineReader {
   private var isAtEnd = false
   /// In the middle of a line that is too long, whose start is gone.
   private var isPassing = false
+  /// Bytes that came from the source, decompressed.
+  private var bytesTaken = 0
 
   /// Opens the file; throws with its path when that fails.
   init(path: String) throws {
     self.path = path
     source = try ByteSource(path: path)
+  }
+
+  var isCompressed: Bool { source.isCompressed }
+
+  /// Bytes of the file that the lines so far came from: of a compressed one about as many.
+  var bytesUsed: Double {
+    let share = bytesTaken == 0 ? 0 : Double(bytesTaken - (buffer.count - position)) / Double(bytesTaken)
+    return Double(source.bytesUsed) * share
+  }
+
+  /// Goes on with the first line that begins behind `offset` of a file that is not compressed. Lines are not counted any more.
+  mutating func jump(behind offset: Int) throws {
+    try source.jump(to: offset)
+    (buffer, position, searched, isAtEnd, isPassing) = (Data(), 0, 0, false, false)
+    _ = try next()
   }
 
   /// The next line, nil after the last one.
@@ -82,6 +99,7 @@ struct LineReader {
       throw TextError("\(error.description) (after line \(number))")
     }
     isAtEnd = piece.isEmpty
+    bytesTaken += piece.count
     if buffer.count - position > Self.longestLine {
       isPassing = true
       buffer = piece

@@ -33,6 +33,14 @@ public struct StepModel: Sendable {
       (backward, optimiser) = (seconds(.backward) / tokens, seconds(.optimiser))
     }
 
+    /// What a forecast has worked out.
+    ///
+    /// - Parameter optimiser: and whatever else a step costs whatever its tokens
+    package init(teacher: Double, forward: Double, head: Double, backward: Double, optimiser: Double) {
+      (self.teacher, self.forward, self.head) = (teacher, forward, head)
+      (self.backward, self.optimiser) = (backward, optimiser)
+    }
+
     var perToken: Double { teacher + forward + head + backward }
   }
 

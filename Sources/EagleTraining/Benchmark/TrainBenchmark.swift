@@ -21,7 +21,8 @@ public enum TrainBenchmark {
     let shape = options.shape.draft(vocabularySize: options.draftSize)
     let vocabulary = DraftVocabulary(
       targetIDs: (0..<Int32(options.draftSize)).map { $0 }, targetSize: shape.vocabularySize)
-    let store = try randomStore(options, shape, folder: folder)
+    let ids = options.randomConversations(vocabulary: options.draftSize)
+    let store = try randomStore(ids, masks: ids.map { _ in options.lossMask }, shape, folder: folder)
     let conversations = Array(0..<options.conversations)
     let job = Trainer.Job(
       config: config(options, isSharded: isSharded), gradients: gradients, states: .store(store),
@@ -63,18 +64,21 @@ public enum TrainBenchmark {
     return config
   }
 
-  private static func randomStore(
-    _ options: BenchmarkOptions, _ shape: DraftShape, folder: String
+  /// A store of one shard with random states.
+  ///
+  /// - Parameter conversations: ids below D of each
+  static func randomStore(
+    _ conversations: [[Int32]], masks: [[UInt8]], _ shape: DraftShape, folder: String
   ) throws -> CaptureStore {
     let attributes = CaptureAttributes(
       hiddenSize: shape.hiddenSize, vocabularySize: shape.vocabularySize, layers: shape.captureLayers,
       targetFingerprint: "random 0")
     let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(0))", attributes: attributes)
     var random = RandomSource(seed: 0, purpose: "benchmark states")
-    for ids in options.randomConversations(vocabulary: options.draftSize) {
+    for (ids, mask) in zip(conversations, masks) {
       let rows = ids.count
       try writer.append(
-        ids: ids, mask: options.lossMask,
+        ids: ids, mask: mask,
         auxHidden: Tensor.normal([rows, 3 * shape.hiddenSize], deviation: 1, using: &random).bfloat16(),
         lastHidden: Tensor.normal([rows, shape.hiddenSize], deviation: 1, using: &random).bfloat16(),
         // All choices lie in the draft vocabulary, so that every trained row carries loss.
@@ -82,8 +86,8 @@ public enum TrainBenchmark {
     }
     try writer.finish()
     let entry = CaptureManifest.Shard(
-      file: CaptureManifest.shardName(0), rows: options.tokens * options.conversations,
-      conversations: options.conversations)
+      file: CaptureManifest.shardName(0), rows: conversations.reduce(0) { $0 + $1.count },
+      conversations: conversations.count)
     try CaptureManifest(attributes: attributes, dataFingerprint: "benchmark", shards: [entry]).write(to: folder)
     return try CaptureStore(folder: folder)
   }

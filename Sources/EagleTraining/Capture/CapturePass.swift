@@ -48,7 +48,7 @@ public struct CapturePass {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let shards = shards()
     let missing = try missing(shards, folder)
-    var meter = Meter(progress: progress, total: data.tokens.tokenCount)
+    var meter = Meter(progress: progress, total: data.tokens.tokenCount, ranks: cluster.size)
     let next = try cluster.tickets()
     while !stop.isMade {
       let ticket = try next()
@@ -173,14 +173,16 @@ public struct CapturePass {
 private struct Meter {
   let progress: ProgressSink
   let total: Int
+  let ranks: Int
   private var done = 0
   private var computed = 0
   private let clock = ContinuousClock()
   private let start = ContinuousClock().now
 
-  init(progress: ProgressSink, total: Int) {
+  init(progress: ProgressSink, total: Int, ranks: Int) {
     self.progress = progress
     self.total = total
+    self.ranks = ranks
   }
 
   /// - Parameter done: tokens of the shards before
@@ -189,8 +191,9 @@ private struct Meter {
     note()
   }
 
+  /// The other ranks are taken to be as fast as this one, until the next shard tells how far they are.
   mutating func add(_ tokens: Int) {
-    done += tokens
+    done = min(total, done + tokens * ranks)
     computed += tokens
     note()
   }

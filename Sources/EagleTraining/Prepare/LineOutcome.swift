@@ -1,4 +1,5 @@
 import EagleStorage
+import EagleTensor
 import EagleText
 import Foundation
 
@@ -44,6 +45,20 @@ struct PreparedConversation: Sendable {
 struct LineWork: Sendable {
   let model: ChatModel
   let data: DataConfig
+
+  /// Of lines that all threads share.
+  func outcomes(_ piece: [ConversationLine]) -> [LineOutcome] {
+    [LineOutcome](unsafeUninitializedCapacity: piece.count) { buffer, count in
+      let places = Places(start: buffer.baseAddress)
+      Parallel.forEachRange(piece.count, grain: 16, dynamic: true) { range in
+        for i in range { (places.start! + i).initialize(to: outcome(piece[i])) }
+      }
+      count = piece.count
+    }
+  }
+
+  /// Threads write to places of their own.
+  private struct Places: @unchecked Sendable { let start: UnsafeMutablePointer<LineOutcome>? }
 
   func outcome(_ line: ConversationLine) -> LineOutcome {
     switch line.parsed() {

@@ -87,7 +87,7 @@ public struct Preparation {
       try stop.throwIfMade(during: "prepare")
       let piece = try piece(&lines)
       guard let last = piece.last else { break }
-      for (line, outcome) in zip(piece, outcomes(piece, work)) {
+      for (line, outcome) in zip(piece, work.outcomes(piece)) {
         let place = "\(file.path), line \(line.number)"
         switch outcome {
         case .broken(let error): try lines.count(skipped: line, because: error)
@@ -113,19 +113,6 @@ public struct Preparation {
     }
     return piece
   }
-
-  private func outcomes(_ piece: [ConversationLine], _ work: LineWork) -> [LineOutcome] {
-    [LineOutcome](unsafeUninitializedCapacity: piece.count) { buffer, count in
-      let places = Places(start: buffer.baseAddress)
-      Parallel.forEachRange(piece.count, grain: 16, dynamic: true) { range in
-        for i in range { (places.start! + i).initialize(to: work.outcome(piece[i])) }
-      }
-      count = piece.count
-    }
-  }
-
-  /// Threads write to places of their own.
-  private struct Places: @unchecked Sendable { let start: UnsafeMutablePointer<LineOutcome>? }
 
   private func note(_ statistics: DataStatistics) {
     progress.advance(

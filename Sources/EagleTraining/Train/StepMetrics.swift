@@ -41,9 +41,26 @@ public struct StepCommunication: Codable, Sendable, Equatable {
   /// How much longer the slowest rank computed than the ranks did on average, as a share of that.
   public let imbalance: Double
 
+  package init(seconds: Double, exposed: Double, bytesSent: Int, imbalance: Double) {
+    (self.seconds, self.exposed, self.bytesSent, self.imbalance) = (seconds, exposed, bytesSent, imbalance)
+  }
+
   enum CodingKeys: String, CodingKey {
     case seconds, exposed, imbalance
     case bytesSent = "bytes_sent"
+  }
+}
+
+extension StepCommunication {
+  /// What is worth a word on the progress line: more than 5 % of the step spent waiting, or shares that differ by more than
+  /// 20 %.
+  package func complaints(stepSeconds: Double) -> [String] {
+    var complaints: [String] = []
+    if exposed > 0.05 * stepSeconds {
+      complaints.append(String(format: "waiting %.2f s of %.2f", exposed, stepSeconds))
+    }
+    if imbalance > 0.2 { complaints.append(String(format: "imbalance %.0f %%", 100 * imbalance)) }
+    return complaints
   }
 }
 

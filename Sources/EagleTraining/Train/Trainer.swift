@@ -71,6 +71,8 @@ public final class Trainer {
   /// What was begun for the step to come while gradients were on their way.
   private var prepared: Work?
   private var skippedInARow = 0
+  /// The acc_length of the last evaluation, for the progress line.
+  public var lastAccLength: Double?
   /// Of the last step that was not left out.
   private(set) var newestMetrics: StepMetrics?
 
@@ -321,6 +323,9 @@ public final class Trainer {
     return (0..<objective.steps).map { Int64(trained.count(step: $0)) }
   }
 
+  /// Of the held-out conversations.
+  var heldOutTokens: Int { job.heldOut.reduce(0) { $0 + job.states.lengths[$1] } }
+
   /// Teacher-forced loss and accuracy on the held-out conversations; nil when there are none.
   public func heldOutMetrics() throws -> ObjectiveMetrics? {
     guard !job.heldOut.isEmpty else { return nil }
@@ -455,14 +460,11 @@ public final class Trainer {
   }
 
   private func note(_ line: StepMetrics) {
-    var text = String(
-      format: "epoch %d, loss %.3f, accuracy %.3f, %.0f tokens/s", line.epoch, line.loss, line.accuracy[0],
-      line.tokensPerSecond)
-    if let communication = line.communication {
-      text += String(
-        format: ", gradients on their way %.2f s, waiting %.2f s, imbalance %.0f %%", communication.seconds,
-        communication.exposed, 100 * communication.imbalance)
-    }
-    progress.advance("train", done: step, total: plan.totalSteps, unit: "steps", note: text)
+    var parts = [String(format: "epoch %d, loss %.3f, accuracy %.3f", line.epoch, line.loss, line.accuracy[0])]
+    if let lastAccLength { parts.append(String(format: "acc_length %.2f", lastAccLength)) }
+    parts.append(String(format: "%.0f tokens/s", line.tokensPerSecond))
+    parts += line.communication?.complaints(stepSeconds: Double(line.tokens) / line.tokensPerSecond) ?? []
+    progress.advance(
+      "train", done: step, total: plan.totalSteps, unit: "steps", note: parts.joined(separator: ", "))
   }
 }

@@ -1,0 +1,106 @@
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+
+// H hidden · V target vocabulary · D draft vocabulary · P trained parameters · R ranks in all.
+
+/// A named number of bytes.
+public struct Need: Sendable, Codable, Equatable {
+  public var name: String
+  public var bytes: Double
+
+  package init(_ name: String, _ bytes: Double) { (self.name, self.bytes) = (name, bytes) }
+}
+
+/// What a run needs by its sizes alone.
+package struct Sizes {
+  package var target: TargetShape
+  package var draft: DraftShape
+  /// Bytes of the target's files.
+  package var targetBytes: Double
+
+  package init(target: TargetShape, draft: DraftShape, targetBytes: Double) {
+    (self.target, self.draft, self.targetBytes) = (target, draft, targetBytes)
+  }
+
+  /// P.
+  package var parameters: Int { DraftModel.tensorShapes(draft).reduce(0) { $0 + $1.shape.reduce(1, *) } }
+  package var headParameters: Int { draft.draftVocabularySize * draft.hiddenSize }
+
+  // MARK: disk
+
+  /// Of the capture store, by token: four states, the id, the mask, two facts of the teacher.
+  package func storedBytes(_ states: CaptureStates) -> Double {
+    let h = Double(draft.hiddenSize)
+    let blocks = Double((draft.hiddenSize + 63) / 64)
+    return 4 * (states == .bf16 ? 2 * h : h + 2 * blocks) + 4 + 1 + 8
+  }
+
+  package func disk(tokens: Double, conversations: Double, capture: CaptureConfig, keep: Int) -> [Need] {
+    var needs = [Need("prepared tokens", 5 * tokens + 24 * conversations)]
+    if capture.mode == .store { needs.append(Need("capture store", storedBytes(capture.states) * tokens)) }
+    // Those that stay, the best, and the one that is being written; weights and two moments in float32.
+    needs.append(Need("\(keep + 2) checkpoints", Double(keep + 2) * 12 * Double(parameters)))
+    needs.append(Need("exported head", 2 * Double(parameters)))
+    return needs
+  }
+
+  // MARK: memory
+
+  /// Of one rank while it trains, the target's mapped weights aside, which the ranks of a node share.
+  ///
+  /// - Parameters:
+  ///   - activations: bytes of the largest micro-batch
+  ///   - ranks: R, that share the moments of a sharded optimiser
+  package func training(_ config: TrainConfig, activations: Double, ranks: Int) -> [Need] {
+    let p = Double(parameters)
+    var needs = [
+      Need("draft weights, float32", 4 * p), Need("gradients", 4 * p),
+      Need(
+        config.shardOptimizer ? "moments, a share of 1 in \(ranks)" : "moments",
+        8 * p / (config.shardOptimizer ? Double(ranks) : 1)),
+      Need("the target's head for the draft vocabulary", 2 * Double(headParameters)),
+    ]
+    if Matmul.takesBFloat16(config.precision == .bf16 ? .bf16 : .fp32) { needs.append(Need("weights in bf16", 2 * p)) }
+    needs.append(Need("activations of a micro-batch", activations))
+    return needs
+  }
+
+  /// Keys and values of this many tokens in all layers.
+  package func cache(tokens: Double, layers: Int) -> Double {
+    8 * Double(target.attention.keyWidth) * Double(layers) * tokens
+  }
+
+  /// Caches of an evaluation: a plain and a speculative session, and the draft's layer.
+  package func evaluationCaches(tokens: Double) -> Double {
+    cache(tokens: tokens, layers: 2 * target.layers + 1)
+  }
+}
+
+/// This machine as it is now.
+package enum Machine {
+  /// Bytes of memory that there are, and those that a new program may take; 0 where the system does not say.
+  package static var memory: (total: Double, available: Double) {
+    (field("MemTotal", of: "/proc/meminfo"), field("MemAvailable", of: "/proc/meminfo"))
+  }
+
+  /// Bytes of this process that no file holds.
+  package static var ownMemory: Double { field("RssAnon", of: "/proc/self/status") }
+
+  /// Free bytes of the disk on which `path` is or will be.
+  package static func freeDisk(at path: String) -> Double {
+    var folder = URL(fileURLWithPath: path)
+    while !FileManager.default.fileExists(atPath: folder.path), folder.path != "/" { folder.deleteLastPathComponent() }
+    var status = statvfs()
+    guard statvfs(folder.path, &status) == 0 else { return 0 }
+    return Double(status.f_bavail) * Double(status.f_frsize)
+  }
+
+  private static func field(_ name: String, of path: String) -> Double {
+    let text = FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("\(name):") }
+    let words = line?.split(whereSeparator: \.isWhitespace) ?? []
+    return words.count > 1 ? 1024 * (Double(words[1]) ?? 0) : 0
+  }
+}

@@ -1,0 +1,253 @@
+import EagleCluster
+import EagleModels
+import EagleStorage
+import EagleTensor
+import EagleText
+import Foundation
+
+/// Says what a run will take: counts, works out, and measures short pieces of it.
+public struct Planner {
+  /// The recipe's sections.
+  public struct Settings {
+    public var run = ""
+    public var output = ""
+    public var target = TargetConfig()
+    public var regenerate = RegenerateConfig()
+    public var synthesize = SynthesizeConfig()
+    public var data = DataConfig()
+    public var capture = CaptureConfig()
+    public var draft = DraftConfig()
+    public var train = TrainConfig()
+    public var evaluate = EvaluateConfig()
+    public var cluster = ClusterConfig()
+
+    public init() {}
+  }
+
+  /// Other clusters than the one at hand.
+  public struct Elsewhere {
+    /// Numbers of nodes like this one.
+    public var nodes: [Int]
+    /// Ranks on each; as many as here when nil.
+    public var ranksPerNode: Int?
+    public var link: StepModel.Link
+    /// How much longer the slowest node computes than the mean.
+    public var imbalance: Double
+    /// Tokens of the data, when the files at hand are a part of it.
+    public var dataTokens: Double?
+
+    public init(nodes: [Int], ranksPerNode: Int?, link: StepModel.Link, imbalance: Double, dataTokens: Double?) {
+      (self.nodes, self.ranksPerNode, self.link) = (nodes, ranksPerNode, link)
+      (self.imbalance, self.dataTokens) = (imbalance, dataTokens)
+    }
+  }
+
+  /// acc_length that evaluations of a head in training are supposed to have, and of one that knows nothing.
+  static let supposedAccLength = 1.5
+
+  let settings: Settings
+  let elsewhere: Elsewhere
+  let cluster: any Communicator
+  let model: ChatModel
+  let sizes: Sizes
+
+  /// Loads the target.
+  ///
+  /// - Throws: for a target, layers or a head to start from that cannot be used
+  public init(_ settings: Settings, elsewhere: Elsewhere, cluster: any Communicator) throws {
+    (self.settings, self.elsewhere, self.cluster) = (settings, elsewhere, cluster)
+    let model = try ChatModel(folder: settings.target.path, template: settings.data.chatTemplate)
+    self.model = model
+    let target = model.target.shape
+    let layers = settings.capture.layers(of: target)
+    try target.validate(captureLayers: layers, path: "capture.layers")
+    guard settings.draft.vocabularySize <= target.vocabularySize else {
+      throw TrainingError(
+        path: "draft.vocabulary_size",
+        problem: "\(settings.draft.vocabularySize) is more than the target's \(target.vocabularySize) tokens",
+        advice: "choose a smaller one")
+    }
+    let draft =
+      try settings.draft.initFrom.map { try DraftFolder.read($0, target: model.target).shape }
+      ?? DraftShape(of: target, settings.draft, captureLayers: layers)
+    let files = try SafetensorsFolder(path: settings.target.path).files
+    let bytes = try files.reduce(0.0) {
+      $0 + Double(try FileManager.default.attributesOfItem(atPath: $1.path)[.size] as? Int ?? 0)
+    }
+    sizes = Sizes(target: target, draft: draft, targetBytes: bytes)
+  }
+
+  /// What rank 0 has found out, for the others to measure with.
+  private struct Work: Codable {
+    var capture: [DataSample.Conversation]
+    var training: [DataSample.Conversation]
+    var tokensPerBatch: Int
+    var prompts: [[Int32]]
+    var generatedPromptTokens: Int
+  }
+
+  /// Collective. The whole plan is rank 0's; the others get nil.
+  ///
+  /// - Parameter folder: an empty one for this rank's temporary files
+  public func run(folder: String) throws -> RunPlan? {
+    let start = ContinuousClock.now
+    let peak = GemmBenchmark.peak(settings.target.precision == .bf16 ? .bf16 : .fp32) * 1e9
+    var (sample, evaluation) = (DataSample(), EvaluationWork())
+    var work = Work(capture: [], training: [], tokensPerBatch: 0, prompts: [], generatedPromptTokens: 0)
+    if cluster.isRoot {
+      sample = try dataSample()
+      evaluation = try EvaluationWork(settings.evaluate, model)
+      work = self.work(sample, evaluation, peak)
+    }
+    let shared = try cluster.broadcast(data: cluster.isRoot ? try JSONEncoder().encode(work) : Data())
+    work = try JSONDecoder().decode(Work.self, from: shared)
+    let measurement = PlanMeasurement(model: model, cluster: cluster, folder: folder)
+    let capture = try measurement.capture(
+      settings.capture, precision: settings.target.precision, conversations: work.capture)
+    let (training, head) = try measurement.training(
+      settings.train, gradients: settings.cluster.gradients, draft: sizes.draft, conversations: work.training,
+      tokensPerBatch: work.tokensPerBatch)
+    let decoding =
+      try work.prompts.isEmpty
+      ? nil
+      : measurement.decoding(
+        head, settings.evaluate, precision: settings.target.precision, prompts: work.prompts)
+    let generation =
+      try work.generatedPromptTokens == 0
+      ? nil
+      : measurement.generation(
+        width: settings.regenerate.input.isEmpty ? settings.synthesize.batch : settings.regenerate.batch,
+        promptTokens: work.generatedPromptTokens, precision: settings.target.precision)
+    guard cluster.isRoot else { return nil }
+    var forecast = Forecast(
+      planner: self, sample: sample, evaluation: evaluation, capture: capture, training: training, decoding: decoding,
+      generation: generation, generatedPromptTokens: Double(work.generatedPromptTokens), peak: peak)
+    forecast.measuringSeconds = start.duration(to: .now).inSeconds
+    return forecast.plan()
+  }
+
+  // MARK: what is there
+
+  /// Conversations of the files that are there, and of those that the run will generate first.
+  private func dataSample() throws -> DataSample {
+    var data = settings.data
+    let generated = generatedFiles.filter { !FileManager.default.fileExists(atPath: $0) }
+    data.train.removeAll { generated.contains($0.path) }
+    var sample = data.train.isEmpty ? DataSample() : try DataSample(data: data, model: model)
+    for file in settings.data.train where generated.contains(file.path) {
+      sample.conversations += try supposedConversations(file)
+    }
+    return elsewhere.dataTokens.map { sample.scaled(toTokens: $0) } ?? sample
+  }
+
+  private var generatedFiles: [String] {
+    (settings.regenerate.input.isEmpty ? [] : [settings.regenerate.output])
+      + (settings.synthesize.conversations == 0 ? [] : [settings.synthesize.output])
+  }
+
+  /// As if every answer became as long as it may.
+  private func supposedConversations(_ file: DataFile) throws -> [DataSample.Conversation] {
+    func conversation(_ prompt: Int, _ answer: Int, _ count: Double) -> DataSample.Conversation {
+      let length = min(settings.data.maxLength, prompt + answer)
+      let mask = (0..<length).map { UInt8($0 < prompt ? 0 : 1) }
+      return .init(
+        ids: [Int32](repeating: 0, count: length), mask: mask, count: count, trained: count * file.weight)
+    }
+    if file.path == settings.regenerate.output, !settings.regenerate.input.isEmpty {
+      let work = try GenerationWork(settings.regenerate, model)
+      return work.promptTokens.map {
+        conversation($0, settings.regenerate.maxNewTokens, work.answers / Double(work.promptTokens.count))
+      }
+    }
+    let config = settings.synthesize
+    return [conversation(config.questionTokens, config.maxNewTokens, GenerationWork(config).answers)]
+  }
+
+  // MARK: what is measured
+
+  private func work(_ sample: DataSample, _ evaluation: EvaluationWork, _ peak: Double) -> Work {
+    let ranks = cluster.size
+    let lengths = sample.conversations.map(\.ids.count)
+    let all = Double(lengths.reduce(0, +))
+    let captureRate = 0.8 * peak / (NeededOperations.capture(sizes.target, lengths: lengths) / all)
+    let captured = max(64, min(CapturePass.batchTokens, Int(PlanMeasurement.seconds * captureRate)))
+    let operations = NeededOperations.training(
+      sizes.draft, masks: sample.conversations.map(\.mask), steps: settings.train.tttLength)
+    let trainRate = 0.8 * peak / max(1, operations / all)
+    let affordable = max(128, min(Trainer.microBatchTokens, Int(PlanMeasurement.seconds * trainRate)))
+    let step = min(settings.train.tokensPerBatch, ranks * affordable)
+    let stepSeconds = Double(step) / Double(ranks) / trainRate
+    let steps = max(1, min(24, Int(PlanMeasurement.seconds / stepSeconds)))
+    let longest = step < settings.train.tokensPerBatch ? affordable : settings.data.maxLength
+    var work = Work(
+      capture: sample.picked(tokens: ranks * captured, longest: max(128, captured)),
+      training: sample.picked(tokens: (steps + 2) * (step + Int(all) / lengths.count / 2), longest: longest),
+      tokensPerBatch: step, prompts: evaluation.picked(4 * ranks), generatedPromptTokens: 0)
+    while work.capture.count < ranks { work.capture += work.capture }
+    if !generatedFiles.isEmpty {
+      work.generatedPromptTokens = Int(generationPromptTokens)
+    }
+    return work
+  }
+
+  private var generationPromptTokens: Double {
+    guard !settings.regenerate.input.isEmpty, let work = try? GenerationWork(settings.regenerate, model) else {
+      return Double(max(8, settings.synthesize.questionTokens / 2))
+    }
+    return max(1, Double(work.promptTokens.reduce(0, +)) / Double(max(1, work.promptTokens.count)))
+  }
+}
+
+/// The prompts of the recipe's benchmarks.
+struct EvaluationWork {
+  /// User turns of each prompt, and the ids of the first.
+  var turns: [Int] = []
+  var ids: [[Int32]] = []
+
+  init() {}
+
+  /// - Throws: for a prompt file that cannot be read
+  init(_ config: EvaluateConfig, _ model: ChatModel) throws {
+    for (_, path) in config.benchmarks.sorted(by: { $0.key < $1.key }) {
+      for prompt in try PromptReader.read(path: path).prefix(config.limit) {
+        turns.append(prompt.turns.count)
+        ids.append(try model.prompt([ChatMessage(role: .user, content: prompt.turns[0])]))
+      }
+    }
+  }
+
+  /// Some of them, from all files alike.
+  func picked(_ count: Int) -> [[Int32]] {
+    guard ids.count > count else { return ids }
+    return (0..<count).map { ids[(2 * $0 + 1) * ids.count / (2 * count)] }
+  }
+}
+
+/// What is to be generated before there is anything to train on.
+struct GenerationWork {
+  private static let mostPrompts = 200
+
+  /// Answers, and tokens that are written for each at most.
+  var answers: Double
+  var newTokens: Double
+  /// Of some of the prompts.
+  var promptTokens: [Int] = []
+
+  init(_ config: SynthesizeConfig) {
+    // Each conversation draws its number of turns.
+    answers = Double(config.conversations) * Double(1 + config.turns) / 2
+    newTokens = Double(config.questionTokens + config.maxNewTokens)
+  }
+
+  /// - Throws: for a file of prompts that cannot be read
+  init(_ config: RegenerateConfig, _ model: ChatModel) throws {
+    (answers, newTokens) = (0, Double(config.maxNewTokens))
+    var prompts = PromptStream(paths: config.input)
+    while let prompt = try prompts.next() {
+      answers += Double(prompt.turns.count)
+      if promptTokens.count < Self.mostPrompts, let turn = prompt.turns.first {
+        promptTokens.append(try model.prompt([ChatMessage(role: .user, content: turn)]).count)
+      }
+    }
+  }
+}

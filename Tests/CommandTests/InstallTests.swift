@@ -1,0 +1,68 @@
+import Foundation
+import Testing
+
+@Suite struct InstallTests {
+  private func install(_ arguments: [String], into folder: String) throws -> Outcome {
+    try Command.run(
+      "\(Command.root)/scripts/install", arguments,
+      environment: ["DESTDIR": folder, "PREFIX": "/opt/eagle", "EAGLE_BUILT": Command.binaries])
+  }
+
+  @Test func everythingHasItsPlaceAndGoesAgain() throws {
+    let folder = NSTemporaryDirectory() + "/eagle-install-" + UUID().uuidString
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let outcome = try install([], into: folder)
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    let root = "\(folder)/opt/eagle"
+    for name in ["eagle-train", "eagle-run"] {
+      #expect(FileManager.default.isExecutableFile(atPath: "\(root)/bin/\(name)"))
+      let completion = "\(root)/share/bash-completion/completions/\(name)"
+      let checked = try Command.run("/usr/bin/env", ["bash", "-n", completion])
+      #expect(checked.status == 0 && checked.errors.isEmpty, "\(checked.errors)")
+      #expect(try text("\(root)/share/zsh/site-functions/_\(name)").hasPrefix("#compdef \(name)"))
+      #expect(try text("\(root)/share/fish/vendor_completions.d/\(name).fish").contains("complete -c"))
+    }
+    try checkPages("\(root)/share/man/man1")
+    #expect(try install(["--uninstall"], into: folder).status == 0)
+    let left = try FileManager.default.subpathsOfDirectory(atPath: root).filter { path in
+      var isFolder: ObjCBool = false
+      return FileManager.default.fileExists(atPath: "\(root)/\(path)", isDirectory: &isFolder) && !isFolder.boolValue
+    }
+    #expect(left.isEmpty, "\(left)")
+  }
+
+  /// A page for each command; every line that begins with a point is a request that man(7) has.
+  private func checkPages(_ folder: String) throws {
+    let pages = try FileManager.default.contentsOfDirectory(atPath: folder)
+    for page in ["eagle-train.1", "eagle-train-plan.1", "eagle-train-bench-gemm.1", "eagle-run.1", "eagle-run-chat.1"] {
+      #expect(pages.contains(page))
+    }
+    let known = [".TH", ".SH", ".TP", ".PP", ".B", ".BR", ".I"]
+    for page in pages {
+      let lines = try text("\(folder)/\(page)").split(separator: "\n")
+      for line in lines where line.hasPrefix(".") || line.hasPrefix("'") {
+        #expect(known.contains { line == $0 || line.hasPrefix("\($0) ") }, "\(page): \(line)")
+      }
+    }
+    let plan = try text("\(folder)/eagle-train-plan.1")
+    #expect(plan.contains(".SH NAME\neagle\\-train\\-plan \\- ") && plan.contains("\\fB\\-\\-nodes\\fR"))
+  }
+
+  private func text(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
+
+  @Test func missingProgramsAreNamed() throws {
+    let outcome = try Command.run(
+      "\(Command.root)/scripts/install", [], environment: ["EAGLE_BUILT": "/nowhere", "DESTDIR": "/nowhere"])
+    #expect(outcome.status == 1 && outcome.errors.contains("run make build first"))
+  }
+
+  @Test(arguments: ["eagle-train", "eagle-run"]) func versionsAreTold(command: String) throws {
+    let outcome = try Command.run(command, ["--version"])
+    let lines = outcome.output.split(separator: "\n")
+    #expect(outcome.status == 0)
+    #expect(try #require(lines.first).wholeMatch(of: try Regex(#"\#(command) \d+\.\d+\.\d+, commit \S+"#)) != nil)
+    for name in ["oneDNN", "OpenBLAS", "HDF5", "MPI", "PCRE2", "zlib", "Zstandard", "processor"] {
+      #expect(lines.contains { $0.hasPrefix("  \(name) ") }, "\(name): \(outcome.output)")
+    }
+  }
+}

@@ -1,0 +1,130 @@
+import EagleTraining
+import Foundation
+import Testing
+
+@Suite struct PlanCommandTests {
+  private func plan(_ world: TinyWorld, _ arguments: [String] = [], ranks: Int = 1) throws -> RunPlan {
+    let all = ["plan", "recipe.yaml", "--json"] + arguments
+    let outcome =
+      try ranks == 1
+      ? Command.run("eagle-train", all, in: world.path) : Command.runRanks(ranks, all, in: world.path)
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    return try JSONDecoder().decode(RunPlan.self, from: Data(outcome.output.utf8))
+  }
+
+  @Test func smallFilesAreCountedAndNothingIsWritten() throws {
+    let world = try TinyWorld()
+    let plan = try plan(world)
+    #expect(!FileManager.default.fileExists(atPath: world("out")))
+    let prepared = try Command.run("eagle-train", ["capture", "recipe.yaml"], in: world.path)
+    try #require(prepared.status == 0, "\(prepared.errors)")
+    let statistics = try PreparedData(folder: world("out/prepared")).statistics
+    #expect(plan.corpus.conversations == Double(statistics.conversations))
+    #expect(plan.corpus.tokens == Double(statistics.tokens))
+    #expect(plan.corpus.trainedShare == Double(statistics.assistantTokens) / Double(statistics.tokens))
+    #expect(plan.corpus.readShare == 1)
+    #expect(plan.stages.map(\.name) == ["prepare", "capture", "training", "evaluation"])
+    #expect(plan.stages.allSatisfy { $0.seconds.count == 1 && $0.seconds[0] > 0 && $0.seconds[0].isFinite })
+    #expect(plan.problems.isEmpty && plan.nodes.count == 1)
+    // HDF5 adds tables of its own to what the sizes say.
+    let stored = try #require(plan.disk.first { $0.name == "capture store" }?.bytes)
+    let files = try FileManager.default.subpathsOfDirectory(atPath: world("out/capture")).filter { $0.hasSuffix(".h5") }
+    let real = try files.reduce(0) {
+      try $0 + (FileManager.default.attributesOfItem(atPath: world("out/capture/\($1)"))[.size] as? Int ?? 0)
+    }
+    #expect(stored < Double(real) && Double(real) < 1.5 * stored, "\(stored) of \(real)")
+  }
+
+  @Test func compressedFilesSayTheSame() throws {
+    let world = try TinyWorld()
+    let plain = try plan(world)
+    _ = try Command.run("/usr/bin/env", ["gzip", "data.jsonl"], in: world.path)
+    let packed = try plan(world, ["--set", "data.train=[data.jsonl.gz]"])
+    #expect(packed.corpus.tokens == plain.corpus.tokens && packed.corpus.readShare == 1)
+    #expect(packed.corpus.stepsPerEpoch == plain.corpus.stepsPerEpoch)
+  }
+
+  /// A share of a file stands for the rest of it, wherever the file is compressed or not.
+  @Test(arguments: [false, true]) func largeFilesAreEstimated(isCompressed: Bool) throws {
+    let world = try TinyWorld(conversations: 3000)
+    var data = DataConfig()
+    data.train = [DataFile(path: world("data.jsonl"))]
+    data.duplicates = .keep
+    let model = try ChatModel(folder: world("target"))
+    let whole = try DataSample(data: data, model: model)
+    if isCompressed {
+      _ = try Command.run("/usr/bin/env", ["gzip", "data.jsonl"], in: world.path)
+      data.train = [DataFile(path: world("data.jsonl.gz"))]
+    }
+    let share = try DataSample(data: data, model: model, shareBytes: 60_000)
+    #expect(whole.isWhole && whole.conversationCount == 3000)
+    #expect(!share.isWhole && share.conversations.count < 1000)
+    #expect(abs(share.tokens / whole.tokens - 1) < 0.05, "\(share.tokens) for \(whole.tokens)")
+    #expect(abs(share.conversationCount / 3000 - 1) < 0.05)
+  }
+
+  @Test func ranksAndNodesAreForecast() throws {
+    let world = try TinyWorld()
+    let plan = try plan(world, ["--nodes", "1,8", "--ranks", "4", "--link", "1Gbit"], ranks: 2)
+    #expect(plan.measured.hasPrefix("2 ranks x 1 threads"))
+    #expect(plan.nodes.map(\.nodes) == [1, 1, 8] && plan.nodes.map(\.ranksPerNode) == [2, 4, 4])
+    #expect(plan.stages.allSatisfy { $0.seconds.count == 3 })
+    #expect(plan.nodes[2].exposed > 0 && plan.nodes[2].efficiency < 1)
+    #expect(plan.nodes[1].memory > plan.nodes[0].memory)
+  }
+
+  @Test func generatedDataAreForeseen() throws {
+    let world = try TinyWorld()
+    let plan = try plan(
+      world,
+      [
+        "--set", "regenerate.input=[prompts.jsonl]", "--set", "regenerate.output=made.jsonl", "--set",
+        "regenerate.max_new_tokens=20", "--set", "regenerate.batch=2", "--set", "data.train=[made.jsonl]",
+      ])
+    #expect(plan.stages.first?.name == "regenerate" && plan.stages[0].seconds[0] > 0)
+    #expect(plan.corpus.conversations == 3)  // turns of two prompts
+  }
+
+  @Test func onlineRunsNeedNoStore() throws {
+    let plan = try plan(try TinyWorld(), ["--set", "capture.mode=online"])
+    #expect(!plan.disk.contains { $0.name == "capture store" } && !plan.stages.contains { $0.name == "capture" })
+  }
+
+  @Test func whatWillNotFitIsSaid() throws {
+    let world = try TinyWorld()
+    let outcome = try Command.run(
+      "eagle-train", ["plan", "recipe.yaml", "--data-tokens", "1000000000000000"], in: world.path)
+    #expect(outcome.status == 0 && outcome.output.contains("this will not fit: "))
+    #expect(outcome.output.contains("set capture.states to int8, or set capture.mode to online"))
+  }
+
+  @Test(arguments: [
+    (["--link", "fast"], 64, "--link is a rate"), (["--nodes", "1,x"], 64, "--nodes is a list"),
+    (["--nodes", "0"], 64, "--nodes is a list"), (["--nodes", "8,"], 64, "--nodes is a list"),
+    (["--ranks", "0"], 64, "--ranks must be"), (["--imbalance", "-1"], 64, "--imbalance"),
+    (["--set", "data.train=[nowhere.jsonl]"], 1, "nowhere.jsonl: cannot be opened"),
+    (["--set", "target.path=nowhere"], 1, "nowhere"),
+    (["--link-file", "prompts.jsonl"], 1, "is not what `bench ranks`"),
+    (["--link-file", "nowhere.json"], 1, "nowhere.json: cannot be read"),
+    (["--set", "evaluate.benchmarks={few: nowhere.jsonl}"], 1, "nowhere.jsonl"),
+    (["--set", "draft.vocabulary_size=100000"], 1, "draft.vocabulary_size"),
+  ])
+  func errorsSayWhatToDo(arguments: [String], status: Int, message: String) throws {
+    let world = try TinyWorld()
+    let outcome = try Command.run("eagle-train", ["plan", "recipe.yaml"] + arguments, in: world.path)
+    #expect(outcome.status == Int32(status) && outcome.errors.contains(message), "\(outcome.errors)")
+    #expect(outcome.output.isEmpty)
+  }
+
+  /// A measured link takes the place of a named one.
+  @Test func measuredLinksAreUsed() throws {
+    let world = try TinyWorld()
+    let ranks = try Command.runRanks(
+      2, ["bench", "ranks", "--megabytes", "1", "--repeat", "1", "--json"], in: world.path)
+    try world.put("ranks.json", ranks.output)
+    let plan = try plan(world, ["--nodes", "2", "--link-file", "ranks.json"])
+    let report = try #require(try JSONSerialization.jsonObject(with: Data(ranks.output.utf8)) as? [String: Any])
+    let latency = try #require(report["latency"] as? Double)
+    #expect(plan.suppositions.contains { $0.contains(String(format: "and %.0f µs between nodes", latency * 1e6)) })
+  }
+}
