@@ -5,7 +5,10 @@ import Foundation
 extension Recipe {
   /// What the run will take, on rank 0; nil on the others. Writes nothing under the recipe's output. Collective.
   ///
-  /// - Parameter folder: an empty one for this rank's temporary files
+  /// - Parameters:
+  ///   - elsewhere: other machines that it is wanted for
+  ///   - cluster: the ranks that measure
+  ///   - folder: an empty one for this rank's temporary files
   public func plan(
     _ elsewhere: Planner.Elsewhere, cluster: any Communicator, folder: String
   ) throws -> RunPlan? {
