@@ -113,7 +113,7 @@ let package = Package(
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleReportTests", dependencies: ["EagleReport", "EagleTraining"]),
     .testTarget(name: "EagleServerTests", dependencies: ["EagleServer", "EagleDecoding", "EagleText"]),
-    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
+    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe", "EagleTraining"]),
     .testTarget(
       name: "CommandTests",
       dependencies: ["EagleCluster", "EagleStorage", "EagleTensor", "EagleText", "EagleModels", "EagleTraining"]),

@@ -1,4 +1,5 @@
 import EagleModels
+import EagleTraining
 import Foundation
 
 extension Recipe {

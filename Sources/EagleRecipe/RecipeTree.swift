@@ -1,3 +1,4 @@
+import EagleTraining
 import Foundation
 import Yams
 

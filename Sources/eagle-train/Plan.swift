@@ -66,7 +66,7 @@ struct Plan: ParsableCommand {
       let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("eagle-plan-\(UUID().uuidString)")
       try FileManager.default.createDirectory(at: temporary, withIntermediateDirectories: true)
       defer { try? FileManager.default.removeItem(at: temporary) }
-      if let plan = try recipe.plan(elsewhere, cluster: cluster, folder: temporary.path) {
+      if let plan = try Planner(recipe, elsewhere: elsewhere, cluster: cluster).run(folder: temporary.path) {
         try Bench.show(plan, json ? nil : plan.lines())
       }
     }

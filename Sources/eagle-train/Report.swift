@@ -1,6 +1,7 @@
 import ArgumentParser
 import EagleRecipe
 import EagleReport
+import EagleTraining
 import Foundation
 
 struct Report: ParsableCommand {

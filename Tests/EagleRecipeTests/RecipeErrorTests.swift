@@ -1,4 +1,5 @@
 import EagleRecipe
+import EagleTraining
 import Foundation
 import Testing
 

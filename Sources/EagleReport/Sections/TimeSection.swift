@@ -19,8 +19,9 @@ struct TimeSection {
       tables.append(HTML.list(speeds))
     }
     if let timing = record.timing, !timing.parts.isEmpty {
-      charts.append(phases(timing))
-      tables += [epochs(timing), table(timing)]
+      let sums = sums(timing)
+      charts.append(phases(sums))
+      tables += [epochs(timing), table(sums)]
     } else {
       tables.append(HTML.missing("This run has no timing.json, so where the time went is not known."))
     }
@@ -63,8 +64,7 @@ struct TimeSection {
     (Phase.allCases.map(\.rawValue) + [Self.other]).filter { name in sums.contains { ($0[name] ?? 0) > 0 } }
   }
 
-  private func phases(_ timing: RunTiming) -> String {
-    let sums = sums(timing)
+  private func phases(_ sums: [[String: Double]]) -> String {
     let names = names(sums)
     let rows = sums.prefix(Self.mostRanks).enumerated().map { rank, phases in
       (name: "rank \(rank)", values: names.map { phases[$0] ?? 0 })
@@ -79,8 +79,7 @@ struct TimeSection {
     ).figure()
   }
 
-  private func table(_ timing: RunTiming) -> String {
-    let sums = sums(timing)
+  private func table(_ sums: [[String: Double]]) -> String {
     let names = names(sums)
     let ranks = sums.prefix(Self.mostRanks)
     let rows = names.map { name in

@@ -41,9 +41,6 @@ public struct BenchmarkReport: Codable, Sendable {
     case headParameters = "head_parameters"
   }
 
-  /// Bytes of a capture store for each token: four states in bfloat16, the id, the mask, and two facts of the teacher.
-  public var storedBytesPerToken: Int { 4 * shape.hiddenSize * 2 + 4 + 1 + 8 }
-
   /// Lines for people.
   public func lines() -> [String] {
     let head = String(

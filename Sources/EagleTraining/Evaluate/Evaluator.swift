@@ -13,7 +13,7 @@ public final class Evaluator {
   private let progress: ProgressSink
   private let stop: StopRequest
   private let promptProducts: Products
-  private let benchmarks: [(name: String, prompts: [Prompt])]
+  private let benchmarks: [(name: String, prompts: [Prompt], shortest: Prompt?)]
   /// A text of each benchmark from the last run, by name: that of its shortest prompt. All ranks have all.
   public private(set) var examples: [ExampleText] = []
 
@@ -30,7 +30,8 @@ public final class Evaluator {
     self.stop = stop
     promptProducts = precision == .bf16 ? .bf16 : .fp32
     benchmarks = try config.benchmarks.sorted { $0.key < $1.key }.map { name, path in
-      (name, Array(try PromptReader.read(path: path).prefix(config.limit)))
+      let prompts = Array(try PromptReader.read(path: path).prefix(config.limit))
+      return (name, prompts, prompts.min { $0.turns[0].utf8.count < $1.turns[0].utf8.count })
     }
   }
 
@@ -60,7 +61,7 @@ public final class Evaluator {
       let (benchmark, prompt) = work[ticket]
       let measured = try measure(prompt, plans, sessions)
       for (plan, count) in measured.counts.enumerated() { counts[benchmark][plan] += count }
-      if let first = measured.first, prompt == shortestPrompt(of: benchmark) {
+      if let first = measured.first, prompt == benchmarks[benchmark].shortest {
         examples.append(ExampleText(benchmark: benchmarks[benchmark].name, prompt: prompt.turns[0], first, model))
       }
       progress.advance(
@@ -74,10 +75,6 @@ public final class Evaluator {
     examples = try cluster.gather(try JSONEncoder().encode(examples))
       .flatMap { try JSONDecoder().decode([ExampleText].self, from: $0) }.sorted { $0.benchmark < $1.benchmark }
     return results
-  }
-
-  private func shortestPrompt(of benchmark: Int) -> Prompt? {
-    benchmarks[benchmark].prompts.min { $0.turns[0].utf8.count < $1.turns[0].utf8.count }
   }
 
   /// All decodings of every turn, one after the other; the next turn sees the plain answer. The first turn's text by the

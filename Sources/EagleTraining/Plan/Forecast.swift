@@ -9,6 +9,7 @@ struct Forecast {
   let planner: Planner
   let sample: DataSample
   let evaluation: EvaluationWork
+  let regeneration: GenerationWork?
   let capture: PlanMeasurement.Capture
   let training: PlanMeasurement.Training
   let decoding: PlanMeasurement.Decoding?
@@ -18,7 +19,7 @@ struct Forecast {
   let peak: Double
   var measuringSeconds = 0.0
 
-  private var settings: Planner.Settings { planner.settings }
+  private var recipe: Recipe { planner.recipe }
   private var sizes: Sizes { planner.sizes }
   private var ranks: Int { planner.cluster.size }
   private var nodesHere: Int { Set(planner.cluster.nodes).count }
@@ -28,15 +29,15 @@ struct Forecast {
 
   func plan() -> RunPlan {
     let disk = sizes.disk(
-      tokens: sample.tokens, conversations: sample.conversationCount, capture: settings.capture,
-      keep: settings.train.keepCheckpoints)
+      tokens: sample.tokens, conversations: sample.conversationCount, capture: recipe.capture,
+      keep: recipe.train.keepCheckpoints)
     let columns = [nil] + planner.elsewhere.nodes.map { Optional($0) }
     let here = needsOfRank(ranks: ranks)
-    let free = Machine.freeDisk(at: settings.output)
+    let free = Machine.freeDisk(at: recipe.output)
     var plan = RunPlan(
-      run: settings.run,
+      run: recipe.run,
       measured: "\(ranks) rank\(ranks == 1 ? "" : "s") x \(Parallel.threadCount) threads, "
-        + Matmul.describe(settings.train.precision == .bf16 ? .bf16 : .fp32),
+        + Matmul.describe(recipe.train.precision == .bf16 ? .bf16 : .fp32),
       measuringSeconds: measuringSeconds,
       corpus: RunPlan.Corpus(
         conversations: sample.conversationCount, tokens: sample.tokens,
@@ -48,7 +49,7 @@ struct Forecast {
     for column in plan.nodes.indices {
       let node = plan.nodes[column]
       let advice = RunPlan.Advice(
-        capture: settings.capture, train: settings.train, ranksPerNode: node.ranksPerNode,
+        capture: recipe.capture, train: recipe.train, ranksPerNode: node.ranksPerNode,
         ranks: node.nodes * node.ranksPerNode, nodes: node.nodes)
       let found = RunPlan.problems(
         memory: node.memory, of: plan.totalMemory, disk: node.disk, free: free, config: advice)
@@ -64,7 +65,7 @@ struct Forecast {
     let step = self.step(count)
     let own = needsOfRank(ranks: number * perNode).reduce(0) { $0 + $1.bytes }
     let parts = disk.map { need in
-      need.name == "capture store" && settings.capture.store == .node ? need.bytes / Double(number) : need.bytes
+      need.name == "capture store" && recipe.capture.store == .node ? need.bytes / Double(number) : need.bytes
     }
     return RunPlan.Nodes(
       nodes: number, ranksPerNode: perNode, stepSeconds: step.seconds, exposed: step.exposed,
@@ -76,14 +77,14 @@ struct Forecast {
   private func needsOfRank(ranks: Int) -> [Need] {
     let activations =
       training.activationBytes / max(1, training.microBatchTokens)
-      * min(Double(Trainer.microBatchTokens), Double(settings.train.tokensPerBatch) / Double(ranks))
-    var needs = sizes.training(settings.train, activations: activations, ranks: ranks)
+      * min(Double(Trainer.microBatchTokens), Double(recipe.train.tokensPerBatch) / Double(ranks))
+    var needs = sizes.training(recipe.train, activations: activations, ranks: ranks)
     if let longest = evaluation.ids.map(\.count).max() {
-      let tokens = Double(longest + settings.evaluate.maxNewTokens)
+      let tokens = Double(longest + recipe.evaluate.maxNewTokens)
       needs.append(Need("key and value caches of an evaluation", sizes.evaluationCaches(tokens: tokens)))
     }
     if generation != nil {
-      let batch = settings.regenerate.input.isEmpty ? settings.synthesize.batch : settings.regenerate.batch
+      let batch = recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch
       let tokens = Double(batch) * (generatedPromptTokens + Double(generatedTokens))
       needs.append(
         Need("caches of \(batch) answers, before training", sizes.cache(tokens: tokens, layers: sizes.target.layers)))
@@ -92,32 +93,32 @@ struct Forecast {
   }
 
   private var generatedTokens: Int {
-    settings.regenerate.input.isEmpty ? settings.synthesize.maxNewTokens : settings.regenerate.maxNewTokens
+    recipe.regenerate.input.isEmpty ? recipe.synthesize.maxNewTokens : recipe.regenerate.maxNewTokens
   }
 
   // MARK: training
 
   private var stepsPerEpoch: Int {
-    sample.steps(tokensPerBatch: settings.train.tokensPerBatch, heldOut: settings.data.heldOut)
+    sample.steps(tokensPerBatch: recipe.train.tokensPerBatch, heldOut: recipe.data.heldOut)
   }
 
   /// Tokens of a mean batch.
   private var batchTokens: Double {
-    sample.epochTokens(heldOut: settings.data.heldOut) / Double(stepsPerEpoch)
+    sample.epochTokens(heldOut: recipe.data.heldOut) / Double(stepsPerEpoch)
   }
 
   /// Needed operations of an epoch.
   private var epochOperations: Double {
-    (1 - settings.data.heldOut)
+    (1 - recipe.data.heldOut)
       * sample.conversations.reduce(0) {
         $0 + $1.trained
-          * NeededOperations.training(sizes.draft, masks: [$1.mask], steps: settings.train.tttLength)
+          * NeededOperations.training(sizes.draft, masks: [$1.mask], steps: recipe.train.tttLength)
       }
   }
 
   /// Costs of one node.
   private var costs: StepModel.Costs {
-    let epoch = max(1, sample.epochTokens(heldOut: settings.data.heldOut))
+    let epoch = max(1, sample.epochTokens(heldOut: recipe.data.heldOut))
     // The measured conversations need other operations for a token than the mean one.
     let scale = epochOperations / epoch / max(1, training.operations / training.tokens)
     func perToken(_ phases: [Phase]) -> Double {
@@ -125,7 +126,7 @@ struct Forecast {
     }
     let computing: [Phase] = [.teacher, .reading, .draftForward, .headAndLoss, .backward]
     let counted = computing.reduce(0) { $0 + (training.phases[$1.rawValue] ?? 0) }
-    let online = settings.capture.mode == .online ? captureOperations / sample.tokens / capture.operationsPerSecond : 0
+    let online = recipe.capture.mode == .online ? captureOperations / sample.tokens / capture.operationsPerSecond : 0
     return StepModel.Costs(
       teacher: perToken([.teacher, .reading]) + online / Double(ranks) * Double(nodesHere),
       forward: perToken([.draftForward]), head: perToken([.headAndLoss]), backward: perToken([.backward]),
@@ -135,7 +136,7 @@ struct Forecast {
   private var model: StepModel {
     StepModel(
       costs: costs, link: planner.elsewhere.link, parameters: sizes.parameters, headParameters: sizes.headParameters,
-      wireBytes: settings.cluster.gradients == .fp32 ? 4 : 2, imbalance: planner.elsewhere.imbalance)
+      wireBytes: recipe.cluster.gradients == .fp32 ? 4 : 2, imbalance: planner.elsewhere.imbalance)
   }
 
   /// - Parameter nodes: nil for this start as it is, whose own communication was measured with the rest
@@ -164,22 +165,22 @@ struct Forecast {
     }
     var stages = generationStages(each)
     stages.append(prepareStage(columns))
-    if settings.capture.mode == .store {
+    if recipe.capture.mode == .store {
       let operations = captureOperations
       let all = operations / capture.operationsPerSecond
-      let shard = all * Double(settings.capture.shardTokens) / sample.tokens
+      let shard = all * Double(recipe.capture.shardTokens) / sample.tokens
       stages.append(
         .init(
           name: "capture",
           work: String(format: "%.0f tokens, %.0f tokens/s a rank", sample.tokens, capture.tokensPerSecond),
           operations: operations, seconds: each { RunPlan.makespan(total: all, job: shard, workers: $1) }))
     }
-    if settings.draft.start == .fitted, settings.draft.initFrom == nil { stages.append(fittedStage(columns)) }
-    let steps = stepsPerEpoch * settings.train.epochs
+    if recipe.draft.start == .fitted, recipe.draft.initFrom == nil { stages.append(fittedStage(columns)) }
+    let steps = stepsPerEpoch * recipe.train.epochs
     stages.append(
       .init(
-        name: "training", work: "\(steps) steps of \(Int(batchTokens)) tokens, \(settings.train.epochs) epochs",
-        operations: epochOperations * Double(settings.train.epochs),
+        name: "training", work: "\(steps) steps of \(Int(batchTokens)) tokens, \(recipe.train.epochs) epochs",
+        operations: epochOperations * Double(recipe.train.epochs),
         seconds: columns.map { step($0).seconds * Double(steps) }))
     stages.append(evaluationStage(columns, each))
     return stages
@@ -207,17 +208,17 @@ struct Forecast {
   }
 
   private func evaluationStage(_ columns: [Int?], _ each: ((Int, Int) -> Double) -> [Double]) -> RunPlan.Stage {
-    let times = settings.train.epochs + 1
-    let heldTokens = sample.tokens * settings.data.heldOut
+    let times = recipe.train.epochs + 1
+    let heldTokens = sample.tokens * recipe.data.heldOut
     let turns = Double(evaluation.turns.reduce(0, +)) / Double(max(1, evaluation.turns.count))
-    let startsEmpty = settings.draft.start == .random && settings.draft.initFrom == nil
+    let startsEmpty = recipe.draft.start == .random && recipe.draft.initFrom == nil
     func prompt(_ accLength: Double) -> Double {
       guard let decoding else { return 0 }
       return turns * (decoding.plainSeconds + max(0, decoding.newTokens - 1) / accLength * decoding.roundSeconds)
     }
     let decodings =
       [startsEmpty ? 1 : Planner.supposedAccLength]
-      + [Double](repeating: Planner.supposedAccLength, count: settings.train.epochs)
+      + [Double](repeating: Planner.supposedAccLength, count: recipe.train.epochs)
     let held = columns.map { column in
       heldTokens * training.heldOutSecondsPerToken * Double(times) / Double(column ?? nodesHere) * Double(nodesHere)
     }
@@ -251,12 +252,12 @@ struct Forecast {
         })
     }
     var stages: [RunPlan.Stage] = []
-    if !settings.regenerate.input.isEmpty, let work = try? GenerationWork(settings.regenerate, planner.model) {
-      stages.append(stage("regenerate", work, settings.regenerate.batch, settings.regenerate.output))
+    if let regeneration {
+      stages.append(stage("regenerate", regeneration, recipe.regenerate.batch, recipe.regenerate.output))
     }
-    if settings.synthesize.conversations > 0 {
+    if recipe.synthesize.conversations > 0 {
       stages.append(
-        stage("synthesize", GenerationWork(settings.synthesize), settings.synthesize.batch, settings.synthesize.output))
+        stage("synthesize", GenerationWork(recipe.synthesize), recipe.synthesize.batch, recipe.synthesize.output))
     }
     return stages
   }

@@ -7,23 +7,6 @@ import Foundation
 
 /// Says what a run will take: counts, works out, and measures short pieces of it.
 public struct Planner {
-  /// The recipe's sections.
-  public struct Settings {
-    public var run = ""
-    public var output = ""
-    public var target = TargetConfig()
-    public var regenerate = RegenerateConfig()
-    public var synthesize = SynthesizeConfig()
-    public var data = DataConfig()
-    public var capture = CaptureConfig()
-    public var draft = DraftConfig()
-    public var train = TrainConfig()
-    public var evaluate = EvaluateConfig()
-    public var cluster = ClusterConfig()
-
-    public init() {}
-  }
-
   /// Other clusters than the one at hand.
   public struct Elsewhere {
     /// Numbers of nodes like this one.
@@ -45,32 +28,33 @@ public struct Planner {
   /// acc_length that evaluations of a head in training are supposed to have, and of one that knows nothing.
   static let supposedAccLength = 1.5
 
-  let settings: Settings
+  let recipe: Recipe
   let elsewhere: Elsewhere
   let cluster: any Communicator
   let model: ChatModel
   let sizes: Sizes
 
-  /// Loads the target.
+  /// Loads the target. Collective.
   ///
-  /// - Throws: for a target, layers or a head to start from that cannot be used
-  public init(_ settings: Settings, elsewhere: Elsewhere, cluster: any Communicator) throws {
-    (self.settings, self.elsewhere, self.cluster) = (settings, elsewhere, cluster)
-    let model = try ChatModel(folder: settings.target.path, template: settings.data.chatTemplate)
+  /// - Throws: when ranks disagree about the recipe, and for a target, layers or a head to start from that cannot be used
+  public init(_ recipe: Recipe, elsewhere: Elsewhere, cluster: any Communicator) throws {
+    (self.recipe, self.elsewhere, self.cluster) = (recipe, elsewhere, cluster)
+    try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
+    let model = try ChatModel(folder: recipe.target.path, template: recipe.data.chatTemplate)
     self.model = model
     let target = model.target.shape
-    let layers = settings.capture.layers(of: target)
+    let layers = recipe.capture.layers(of: target)
     try target.validate(captureLayers: layers, path: "capture.layers")
-    guard settings.draft.vocabularySize <= target.vocabularySize else {
+    guard recipe.draft.vocabularySize <= target.vocabularySize else {
       throw TrainingError(
         path: "draft.vocabulary_size",
-        problem: "\(settings.draft.vocabularySize) is more than the target's \(target.vocabularySize) tokens",
+        problem: "\(recipe.draft.vocabularySize) is more than the target's \(target.vocabularySize) tokens",
         advice: "choose a smaller one")
     }
     let draft =
-      try settings.draft.initFrom.map { try DraftFolder.read($0, target: model.target).shape }
-      ?? DraftShape(of: target, settings.draft, captureLayers: layers)
-    let files = try SafetensorsFolder(path: settings.target.path).files
+      try recipe.draft.initFrom.map { try DraftFolder.read($0, target: model.target).shape }
+      ?? DraftShape(of: target, recipe.draft, captureLayers: layers)
+    let files = try SafetensorsFolder(path: recipe.target.path).files
     let bytes = try files.reduce(0.0) {
       $0 + Double(try FileManager.default.attributesOfItem(atPath: $1.path)[.size] as? Int ?? 0)
     }
@@ -91,36 +75,38 @@ public struct Planner {
   /// - Parameter folder: an empty one for this rank's temporary files
   public func run(folder: String) throws -> RunPlan? {
     let start = ContinuousClock.now
-    let peak = GemmBenchmark.peak(settings.target.precision == .bf16 ? .bf16 : .fp32) * 1e9
-    var (sample, evaluation) = (DataSample(), EvaluationWork())
+    let peak = GemmBenchmark.peak(recipe.target.precision == .bf16 ? .bf16 : .fp32) * 1e9
+    var (sample, evaluation, regeneration) = (DataSample(), EvaluationWork(), GenerationWork?.none)
     var work = Work(capture: [], training: [], tokensPerBatch: 0, prompts: [], generatedPromptTokens: 0)
     if cluster.isRoot {
-      sample = try dataSample()
-      evaluation = try EvaluationWork(settings.evaluate, model)
-      work = self.work(sample, evaluation, peak)
+      regeneration = try self.regeneration()
+      sample = try dataSample(regeneration)
+      evaluation = try EvaluationWork(recipe.evaluate, model)
+      work = self.work(sample, evaluation, regeneration, peak)
     }
     let shared = try cluster.broadcast(data: cluster.isRoot ? try JSONEncoder().encode(work) : Data())
     work = try JSONDecoder().decode(Work.self, from: shared)
     let measurement = PlanMeasurement(model: model, cluster: cluster, folder: folder)
     let capture = try measurement.capture(
-      settings.capture, precision: settings.target.precision, conversations: work.capture)
+      recipe.capture, precision: recipe.target.precision, conversations: work.capture)
     let (training, head) = try measurement.training(
-      settings.train, gradients: settings.cluster.gradients, draft: sizes.draft, conversations: work.training,
+      recipe.train, gradients: recipe.cluster.gradients, draft: sizes.draft, conversations: work.training,
       tokensPerBatch: work.tokensPerBatch)
     let decoding =
       try work.prompts.isEmpty
       ? nil
       : measurement.decoding(
-        head, settings.evaluate, precision: settings.target.precision, prompts: work.prompts)
+        head, recipe.evaluate, precision: recipe.target.precision, prompts: work.prompts)
     let generation =
       try work.generatedPromptTokens == 0
       ? nil
       : measurement.generation(
-        width: settings.regenerate.input.isEmpty ? settings.synthesize.batch : settings.regenerate.batch,
-        promptTokens: work.generatedPromptTokens, precision: settings.target.precision)
+        width: recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch,
+        promptTokens: work.generatedPromptTokens, precision: recipe.target.precision)
     guard cluster.isRoot else { return nil }
     var forecast = Forecast(
-      planner: self, sample: sample, evaluation: evaluation, capture: capture, training: training, decoding: decoding,
+      planner: self, sample: sample, evaluation: evaluation, regeneration: regeneration, capture: capture,
+      training: training, decoding: decoding,
       generation: generation, generatedPromptTokens: Double(work.generatedPromptTokens), peak: peak)
     forecast.measuringSeconds = start.duration(to: .now).inSeconds
     return forecast.plan()
@@ -128,71 +114,83 @@ public struct Planner {
 
   // MARK: what is there
 
+  /// The questions of `regenerate`; nil without them, and where they have gone and the answers are there.
+  private func regeneration() throws -> GenerationWork? {
+    guard !recipe.regenerate.input.isEmpty else { return nil }
+    do {
+      return try GenerationWork(recipe.regenerate, model)
+    } catch {
+      guard FileManager.default.fileExists(atPath: recipe.regenerate.output) else { throw error }
+      return nil
+    }
+  }
+
   /// Conversations of the files that are there, and of those that the run will generate first.
-  private func dataSample() throws -> DataSample {
-    var data = settings.data
+  private func dataSample(_ regeneration: GenerationWork?) throws -> DataSample {
+    var data = recipe.data
     let generated = generatedFiles.filter { !FileManager.default.fileExists(atPath: $0) }
     data.train.removeAll { generated.contains($0.path) }
     var sample = data.train.isEmpty ? DataSample() : try DataSample(data: data, model: model)
-    for file in settings.data.train where generated.contains(file.path) {
-      sample.conversations += try supposedConversations(file)
+    for file in recipe.data.train where generated.contains(file.path) {
+      sample.conversations += supposedConversations(file, regeneration)
     }
     return elsewhere.dataTokens.map { sample.scaled(toTokens: $0) } ?? sample
   }
 
   private var generatedFiles: [String] {
-    (settings.regenerate.input.isEmpty ? [] : [settings.regenerate.output])
-      + (settings.synthesize.conversations == 0 ? [] : [settings.synthesize.output])
+    (recipe.regenerate.input.isEmpty ? [] : [recipe.regenerate.output])
+      + (recipe.synthesize.conversations == 0 ? [] : [recipe.synthesize.output])
   }
 
   /// As if every answer became as long as it may.
-  private func supposedConversations(_ file: DataFile) throws -> [DataSample.Conversation] {
+  private func supposedConversations(
+    _ file: DataFile, _ regeneration: GenerationWork?
+  ) -> [DataSample.Conversation] {
     func conversation(_ prompt: Int, _ answer: Int, _ count: Double) -> DataSample.Conversation {
-      let length = min(settings.data.maxLength, prompt + answer)
+      let length = min(recipe.data.maxLength, prompt + answer)
       let mask = (0..<length).map { UInt8($0 < prompt ? 0 : 1) }
       return .init(
         ids: [Int32](repeating: 0, count: length), mask: mask, count: count, trained: count * file.weight)
     }
-    if file.path == settings.regenerate.output, !settings.regenerate.input.isEmpty {
-      let work = try GenerationWork(settings.regenerate, model)
+    if file.path == recipe.regenerate.output, let work = regeneration {
       return work.promptTokens.map {
-        conversation($0, settings.regenerate.maxNewTokens, work.answers / Double(work.promptTokens.count))
+        conversation($0, recipe.regenerate.maxNewTokens, work.answers / Double(work.promptTokens.count))
       }
     }
-    let config = settings.synthesize
+    let config = recipe.synthesize
     return [conversation(config.questionTokens, config.maxNewTokens, GenerationWork(config).answers)]
   }
 
   // MARK: what is measured
 
-  private func work(_ sample: DataSample, _ evaluation: EvaluationWork, _ peak: Double) -> Work {
+  private func work(
+    _ sample: DataSample, _ evaluation: EvaluationWork, _ regeneration: GenerationWork?, _ peak: Double
+  ) -> Work {
     let ranks = cluster.size
     let lengths = sample.conversations.map(\.ids.count)
     let all = Double(lengths.reduce(0, +))
     let captureRate = 0.8 * peak / (NeededOperations.capture(sizes.target, lengths: lengths) / all)
     let captured = max(64, min(CapturePass.batchTokens, Int(PlanMeasurement.seconds * captureRate)))
     let operations = NeededOperations.training(
-      sizes.draft, masks: sample.conversations.map(\.mask), steps: settings.train.tttLength)
+      sizes.draft, masks: sample.conversations.map(\.mask), steps: recipe.train.tttLength)
     let trainRate = 0.8 * peak / max(1, operations / all)
     let affordable = max(128, min(Trainer.microBatchTokens, Int(PlanMeasurement.seconds * trainRate)))
-    let step = min(settings.train.tokensPerBatch, ranks * affordable)
+    let step = min(recipe.train.tokensPerBatch, ranks * affordable)
     let stepSeconds = Double(step) / Double(ranks) / trainRate
     let steps = max(1, min(24, Int(PlanMeasurement.seconds / stepSeconds)))
-    let longest = step < settings.train.tokensPerBatch ? affordable : settings.data.maxLength
+    let longest = step < recipe.train.tokensPerBatch ? affordable : recipe.data.maxLength
     var work = Work(
       capture: sample.picked(tokens: ranks * captured, longest: max(128, captured)),
       training: sample.picked(tokens: (steps + 2) * (step + Int(all) / lengths.count / 2), longest: longest),
       tokensPerBatch: step, prompts: evaluation.picked(4 * ranks), generatedPromptTokens: 0)
     while work.capture.count < ranks { work.capture += work.capture }
-    if !generatedFiles.isEmpty {
-      work.generatedPromptTokens = Int(generationPromptTokens)
-    }
+    if !generatedFiles.isEmpty { work.generatedPromptTokens = Int(promptTokens(regeneration)) }
     return work
   }
 
-  private var generationPromptTokens: Double {
-    guard !settings.regenerate.input.isEmpty, let work = try? GenerationWork(settings.regenerate, model) else {
-      return Double(max(8, settings.synthesize.questionTokens / 2))
+  private func promptTokens(_ regeneration: GenerationWork?) -> Double {
+    guard let work = regeneration else {
+      return Double(max(8, recipe.synthesize.questionTokens / 2))
     }
     return max(1, Double(work.promptTokens.reduce(0, +)) / Double(max(1, work.promptTokens.count)))
   }

@@ -347,10 +347,10 @@ public final class Trainer {
   /// Puts an evaluation of the run among its events, when the recipe wants events.
   public func logEvents(_ record: EvaluationRecord) { logEvents(record.scalars, step: record.step) }
 
-  private func logEvents(_ scalars: [EventFile.Scalar], step: Int) {
+  private func logEvents(_ scalars: @autoclosure () -> [EventFile.Scalar], step: Int) {
     guard let events else { return }
     do {
-      try events.append(scalars, step: step)
+      try events.append(scalars(), step: step)
     } catch {
       sayWithoutEvents(error)
       self.events = nil
