@@ -85,8 +85,7 @@ void eagle_attention(const float *q, int64_t d, int64_t kv_offset, const eagle_a
                      float *scores, float *out, float *lse) {
   int64_t count = keys->prefix_count + keys->chain_count;
   score_row(q, d, kv_offset, keys, scale, scores);
-  float maximum = scores[0];
-  for (int64_t t = 1; t < count; t++) maximum = scores[t] > maximum ? scores[t] : maximum;
+  float maximum = maximum_of(scores, count, scores[0]);
   float sum = exponentiate(scores, count, maximum);
   int64_t i = 0;
   for (; i + 64 <= d; i += 64) weigh(8, keys, kv_offset + i, scores, sum, out + i);
@@ -123,10 +122,7 @@ EAGLE_INLINE void exponentiate_block_row(float *scores, int64_t prefix, int64_t 
 
 EAGLE_DISPATCHED
 float eagle_attention_softmax(float *scores, int64_t prefix, int64_t keys, int64_t chain, float scale, float *lse) {
-  EAGLE_REASSOCIATE
-  float maximum = scores[0];
-  for (int64_t t = 1; t < prefix; t++) maximum = scores[t] > maximum ? scores[t] : maximum;
-  for (int64_t t = keys; t < keys + chain; t++) maximum = scores[t] > maximum ? scores[t] : maximum;
+  float maximum = maximum_of(scores + keys, chain, maximum_of(scores, prefix, scores[0]));
   float sum, shift = scale * maximum;
   exponentiate_block_row(scores, prefix, keys, chain, scale, shift, &sum);
   if (lse) *lse = shift + logf(sum);

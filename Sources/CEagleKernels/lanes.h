@@ -19,4 +19,19 @@ EAGLE_INLINE float sum_lanes(lanes v) {
   return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
+/// The largest of n numbers and of `start`.
+EAGLE_INLINE float maximum_of(const float *x, int64_t n, float start) {
+  lanes top[4];
+  for (int j = 0; j < 4; j++) top[j] = (lanes){start, start, start, start, start, start, start, start};
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32)
+    for (int j = 0; j < 4; j++) top[j] = __builtin_elementwise_max(top[j], load(x + i + 8 * j));
+  lanes all = __builtin_elementwise_max(
+      __builtin_elementwise_max(top[0], top[1]), __builtin_elementwise_max(top[2], top[3]));
+  float maximum = start;
+  for (int j = 0; j < 8; j++) maximum = all[j] > maximum ? all[j] : maximum;
+  for (; i < n; i++) maximum = x[i] > maximum ? x[i] : maximum;
+  return maximum;
+}
+
 #endif

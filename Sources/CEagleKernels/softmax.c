@@ -3,21 +3,28 @@
 #include <math.h>
 #include "dispatch.h"
 #include "exponential.h"
+#include "lanes.h"
 
 EAGLE_DISPATCHED
 static float row_maximum(const float *x, int64_t n) {
-  EAGLE_REASSOCIATE
-  float maximum = x[0];
-  for (int64_t i = 1; i < n; i++) maximum = x[i] > maximum ? x[i] : maximum;
-  return maximum;
+  return maximum_of(x, n, x[0]);
+}
+
+EAGLE_DISPATCHED
+static int64_t first_equal(const float *x, int64_t n, float value) {
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    int found = 0;
+    for (int j = 0; j < 64; j++) found |= x[i + j] == value;
+    if (found) break;
+  }
+  while (i < n && x[i] != value) i++;
+  return i < n ? i : 0;
 }
 
 int64_t eagle_argmax(const float *x, int64_t n) {
   // The first of equal maxima, as in NumPy and PyTorch.
-  float maximum = row_maximum(x, n);
-  for (int64_t i = 0; i < n; i++)
-    if (x[i] == maximum) return i;
-  return 0;
+  return first_equal(x, n, row_maximum(x, n));
 }
 
 EAGLE_DISPATCHED

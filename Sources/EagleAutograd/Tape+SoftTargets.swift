@@ -75,9 +75,11 @@ extension Tape {
     for first in stride(from: 0, to: rows, by: chunkRows) {
       let range = first..<min(rows, first + chunkRows)
       let logits = Matmul.forward(a.slice(range), b, products)
-      Self.score(logits, range, targets, loss, weight: weight, into: &sums)
+      // The gradient as the products take it: rounded while a row of it is in the cache, or in place of the logits.
+      let narrow = isRecording && Matmul.takesBFloat16(products) ? Tensor(logits.shape, dtype: .bfloat16) : nil
+      Self.score(logits, range, targets, loss, weight: weight, narrow: narrow, into: &sums)
       guard isRecording else { continue }
-      let dy = Matmul.takesBFloat16(products) ? logits.bfloat16() : logits
+      let dy = narrow ?? logits
       Matmul.inputGradient(dy, b, into: dx.slice(range), accumulate: false, products)
       w.addGradient { dw, accumulate in
         if !accumulate { dw.clear() }
@@ -88,10 +90,11 @@ extension Tape {
     return sums
   }
 
-  /// Overwrites the logits of rows `range` by their gradient and adds up what is counted, in row order.
+  /// Overwrites the logits of rows `range` by their gradient, writes it rounded to `narrow` as well, and adds up what is
+  /// counted, in row order.
   private static func score(
     _ logits: Tensor, _ range: Range<Int>, _ targets: SoftTargets, _ kind: SoftTargetLoss, weight: Float,
-    into sums: inout SoftTargetSums
+    narrow: Tensor?, into sums: inout SoftTargetSums
   ) {
     let columns = logits.columns
     let losses = Tensor([range.count])
@@ -113,6 +116,7 @@ extension Tape {
           case .mixed(let decay): eagle_acceptance_loss_row(z, q, Int64(columns), share, coverage, decay, overlap)
           }
         losses.floats[i] = counted ? loss : 0
+        if let narrow { eagle_f32_to_bf16(z, narrow.bfloats + i * columns, Int64(columns)) }
       }
     }
     for i in 0..<range.count {

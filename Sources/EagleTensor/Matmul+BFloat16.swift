@@ -2,14 +2,16 @@ import COneDNN
 import Foundation
 
 extension Matmul {
-  /// What becomes of products that are asked for in bfloat16.
-  enum BFloat16Support { case hardware, emulated, none }
+  /// What becomes of products that are asked for in bfloat16. The kernels are written for AVX512-BF16; oneDNN's use AMX.
+  enum BFloat16Support { case kernels, oneDNN, emulated, none }
 
   /// Asked once. The environment variable `EAGLE_EMULATE_BF16=1` gives the numbers of a processor with bf16 products on any
   /// other: operands are rounded to bfloat16 and multiplied in float32, where their products are exact.
-  static let bfloat16Support: BFloat16Support =
-    ProcessInfo.processInfo.environment["EAGLE_EMULATE_BF16"] == "1"
-    ? .emulated : Processor.hasBFloat16 && hardwareIsRight() ? .hardware : .none
+  static let bfloat16Support: BFloat16Support = {
+    if ProcessInfo.processInfo.environment["EAGLE_EMULATE_BF16"] == "1" { return .emulated }
+    if Processor.hasAMX, oneDNNIsRight() { return .oneDNN }
+    return Processor.hasAVX512BFloat16 ? .kernels : .none
+  }()
 
   /// Whether operands of these products are bfloat16, so that it pays to round a tensor once for several of them.
   public static func takesBFloat16(_ products: Products) -> Bool { products == .bf16 && hasBFloat16Products }
@@ -22,19 +24,25 @@ extension Matmul {
     _ m: Int, _ n: Int, _ k: Int, _ a: Tensor, _ aStrides: (Int, Int), _ b: Tensor, _ bStrides: (Int, Int),
     _ c: UnsafeMutablePointer<Float>, _ ldc: Int, accumulate: Bool
   ) {
-    if bfloat16Support == .emulated {
-      return emulate(m, n, k, a, aStrides, b, bStrides, c, ldc, accumulate: accumulate)
+    switch bfloat16Support {
+    case .emulated: emulate(m, n, k, a, aStrides, b, bStrides, c, ldc, accumulate: accumulate)
+    case .kernels:
+      Gemm<BFloat16Kernel>(
+        m: m, n: n, k: k, a: a.bfloats, aStrides: aStrides, b: b.bfloats, bStrides: bStrides, c: c, ldc: ldc,
+        accumulate: accumulate
+      ).run()
+    case .oneDNN, .none:
+      let done = tryOneDNN(m, n, k, a, aStrides, b, bStrides, c, ldc, accumulate: accumulate)
+      precondition(done, "oneDNN refused a bf16 product [\(m), \(k)] x [\(k), \(n)]")
     }
-    let done = tryBF16Product(m, n, k, a, aStrides, b, bStrides, c, ldc, accumulate: accumulate)
-    precondition(done, "oneDNN refused a bf16 product [\(m), \(k)] x [\(k), \(n)]")
   }
 
   /// Runs a small product: oneDNN must have it, and the result must be right.
-  private static func hardwareIsRight() -> Bool {
+  private static func oneDNNIsRight() -> Bool {
     let a = Tensor((0..<64).map { Float($0 % 7) - 3 }, [4, 16]).bfloat16()
     let b = Tensor((0..<48).map { Float($0 % 5) - 2 }, [3, 16]).bfloat16()
     let (y, expected) = (Tensor.zeros([4, 3]), forward(a.float32(), b.float32(), .fp32))
-    let done = tryBF16Product(4, 3, 16, a, (16, 1), b, (1, 16), y.floats, 3, accumulate: false)
+    let done = tryOneDNN(4, 3, 16, a, (16, 1), b, (1, 16), y.floats, 3, accumulate: false)
     return done && y.values == expected.values
   }
 
@@ -50,7 +58,7 @@ extension Matmul {
   }
 
   /// False when oneDNN has no implementation for this processor.
-  package static func tryBF16Product(
+  package static func tryOneDNN(
     _ m: Int, _ n: Int, _ k: Int, _ a: Tensor, _ aStrides: (Int, Int), _ b: Tensor, _ bStrides: (Int, Int),
     _ c: UnsafeMutablePointer<Float>, _ ldc: Int, accumulate: Bool
   ) -> Bool {

@@ -27,7 +27,8 @@ public enum Matmul {
   public static func describe(_ products: Products) -> String {
     let place = "\(fp32Backend.rawValue), \(Processor.name)"
     return switch (products, bfloat16Support) {
-    case (.bf16, .hardware): "bf16 products (oneDNN, \(Processor.name))"
+    case (.bf16, .kernels): "bf16 products (own kernels, \(Processor.name))"
+    case (.bf16, .oneDNN): "bf16 products (oneDNN, \(Processor.name))"
     case (.bf16, .emulated): "bf16 products by rounding to bf16 and multiplying in fp32 (\(place))"
     case (.bf16, .none): "fp32 products (\(place); this processor has no bf16 products)"
     case (.fp32, _): "fp32 products (\(place))"
@@ -41,7 +42,7 @@ public enum Matmul {
   /// y[r, o] = Σ_i x[r, i] · w[o, i] (+ bias[o])
   ///
   /// - Parameters:
-  ///   - x: [R, I] float32
+  ///   - x: [R, I] float32, or bfloat16 for products that take it
   ///   - w: [O, I] float32, bfloat16, or quantized to 8 bits, which `products` does not change
   ///   - bias: [O] float32
   ///   - products: who multiplies, and in which precision
@@ -62,6 +63,7 @@ public enum Matmul {
   /// The products of one x with several weights, each as `forward` gives it. Decoding starts its threads once for all.
   public static func forward(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ products: Products) -> [Tensor] {
     guard products == .invariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
+      let x = takesBFloat16(products) ? x.bfloat16() : x
       return weights.map { forward(x, $0.w, bias: $0.bias, products) }
     }
     let parts = weights.map { FewRows.Product(w: $0.w, bias: $0.bias, y: Tensor([x.rows, $0.w.shape[0]])) }
@@ -89,7 +91,7 @@ public enum Matmul {
       return
     }
     if fp32Backend == .kernels {
-      return Gemm(
+      return Gemm<Float32Kernel>(
         m: rows, n: outputs, k: inputs, a: x.floats, aStrides: (inputs, 1), b: weights(w), bStrides: (1, inputs),
         c: y.floats, ldc: outputs, accumulate: accumulate
       ).run()
@@ -114,7 +116,7 @@ public enum Matmul {
       return
     }
     if fp32Backend == .kernels {
-      return Gemm(
+      return Gemm<Float32Kernel>(
         m: rows, n: inputs, k: outputs, a: dy.floats, aStrides: (outputs, 1), b: weights(w), bStrides: (inputs, 1),
         c: dx.floats, ldc: inputs, accumulate: accumulate
       ).run()
@@ -158,7 +160,7 @@ public enum Matmul {
     let beta: Float = accumulate ? 1 : 0
     switch backend {
     case .kernels:
-      return Gemm(
+      return Gemm<Float32Kernel>(
         m: m, n: n, k: k, a: x, aStrides: a == .plain ? (ldx, 1) : (1, ldx), b: .float32(w),
         bStrides: b == .plain ? (ldw, 1) : (1, ldw), c: y, ldc: ldy, accumulate: accumulate
       ).run()
@@ -172,7 +174,7 @@ public enum Matmul {
       Int32(m), Int32(n), Int32(k), 1, x, Int32(ldx), w, Int32(ldw), beta, y, Int32(ldy))
   }
 
-  private static func weights(_ w: Tensor) -> Gemm.Weights {
+  private static func weights(_ w: Tensor) -> Float32Kernel.Right {
     w.dtype == .bfloat16 ? .bfloat16(w.bfloats) : .float32(w.floats)
   }
 

@@ -20,11 +20,9 @@ public enum Version {
         ("Swift", NumericLibraries.swift), ("oneDNN", NumericLibraries.oneDNN), ("OpenBLAS", NumericLibraries.openBLAS),
         ("HDF5", HDF5Library.version), ("MPI", Cluster.library),
       ] + TextLibraries.versions
-    let bfloat16 =
-      Processor.hasBFloat16 ? Matmul.hasBFloat16Products ? "yes" : "in the processor, not in oneDNN" : "no"
     let rows =
       libraries + [
-        ("processor", "\(Processor.name); bf16 products: \(bfloat16)"), ("fp32", Matmul.describe(.fp32)),
+        ("processor", Processor.name), ("fp32", Matmul.describe(.fp32)), ("bf16", Matmul.describe(.bf16)),
       ]
     let lines = rows.map { name, value in "  \(name.padding(toLength: 11, withPad: " ", startingAt: 0))\(value)" }
     return (["\(command) \(number), commit \(commit)"] + lines).joined(separator: "\n")

@@ -41,11 +41,37 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let (x, w) = operands(8, 64, 24)
     let (a, b) = (x.bfloat16(), w.bfloat16())
     let y = Tensor.zeros([8, 24])
-    Matmul.bf16Product(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: false)
+    #expect(Matmul.tryOneDNN(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: false))
     // because: exact bf16 operands, float32 sums of 64 terms
     #expect(largestError(y.values, reference(a, b)) < 1e-5)
-    Matmul.bf16Product(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: true)
+    #expect(Matmul.tryOneDNN(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: true))
     #expect(largestError(y.values, reference(a, b).map { 2 * $0 }) < 1e-5)
+  }
+
+  /// Every edge of the kernel's blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time, 192 rows,
+  /// 1024 columns and 576 of k.
+  @Test(
+    .enabled(if: Processor.hasAVX512BFloat16 && !Processor.hasAMX, "this processor has no AVX512-BF16"),
+    arguments: [(1, 1, 1), (12, 32, 16), (13, 33, 31), (11, 15, 34), (193, 40, 577), (5, 1030, 12), (200, 17, 1201)])
+  func bfloat16KernelsAgreeWithFloat32(m: Int, n: Int, k: Int) {
+    var random = RandomSource(seed: 6)
+    let a = Tensor.normal([m * k], deviation: 1, using: &random).bfloat16()
+    let b = Tensor.normal([k * n], deviation: 1, using: &random).bfloat16()
+    let (wideA, wideB) = (a.float32(), b.float32())
+    let start = Tensor.normal([m * n], deviation: 1, using: &random).values
+    for (left, right) in [(Matmul.Side.plain, Matmul.Side.plain), (.plain, .transposed), (.transposed, .plain)] {
+      for accumulate in [false, true] {
+        let (c, expected) = (Tensor(start, [m, n]), Tensor(start, [m, n]))
+        Matmul.bf16Product(
+          m, n, k, a, left == .plain ? (k, 1) : (1, m), b, right == .plain ? (n, 1) : (1, k), c.floats, n,
+          accumulate: accumulate)
+        Matmul.gemm(
+          left, right, m, n, k, wideA.floats, left == .plain ? k : m, wideB.floats, right == .plain ? n : k,
+          expected.floats, n, accumulate: accumulate, backend: .openBLAS)
+        // because: the products are exact in float32, whose sums have up to 1201 terms
+        #expect(largestError(c.values, expected.values.map(Double.init)) < 2e-6)
+      }
+    }
   }
 
   @Test func aRowDoesNotDependOnTheRowsBesideIt() {
@@ -143,7 +169,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
       Matmul.gemm(
         .plain, .transposed, 150, 330, 200, x.floats, 200, w.floats, 200, y.floats, 330, accumulate: false,
         backend: .kernels)
-      return y.values
+      return y.values + Matmul.forward(x, w, .bf16).values
     }
     #expect(results[0] == results[1] && results[0] == results[2])
   }

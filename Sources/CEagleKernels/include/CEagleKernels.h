@@ -112,6 +112,26 @@ void eagle_gemm_pack_rows(const float *a, int64_t row_stride, int64_t column_str
 void eagle_gemm_block(const float *a, const float *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
                       int accumulate);
 
+// MARK: bfloat16 products (gemm_bf16.c), for processors with AVX512-BF16 alone
+
+enum {
+  EAGLE_GEMM_BF16_ROWS = 12,
+  EAGLE_GEMM_BF16_COLUMNS = 32,
+  EAGLE_GEMM_BF16_DEPTH = 576,
+};
+
+/// Packs up to 32 columns of B [k, n] for eagle_gemm_bf16_block: panel[p][j] holds b[2p, j] in its low half and b[2p + 1, j] in
+/// its high one, 0 beyond n and k. Either stride is 1.
+void eagle_gemm_bf16_pack_columns(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                                  uint32_t *panel);
+/// Packs m rows of A [m, k] for eagle_gemm_bf16_block: panels of 12 rows, [ceil(k/2)][12] such words each, and may write to four
+/// words behind them. Either stride is 1.
+void eagle_gemm_bf16_pack_rows(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                               uint32_t *block);
+/// C[m, n] = (or +=) A[m, k] B[k, n], both as packed panels one after the other, C float32.
+void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
+                           int accumulate);
+
 // MARK: few-row products (fewrows.c, int8rows.c)
 
 /// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]) for n in [n_begin, n_end). The order of additions of one row does not

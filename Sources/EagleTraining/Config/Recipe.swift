@@ -1,5 +1,4 @@
 import EagleModels
-import EagleTraining
 import Foundation
 
 /// A whole run: where its parts come from, where its results go, and every setting of every component.

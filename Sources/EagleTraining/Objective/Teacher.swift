@@ -79,6 +79,7 @@ enum FullVocabulary {
   /// - Parameter hidden: states after the final norm, float32 [S, H]
   static func summarize(_ hidden: Tensor, head: Tensor, _ products: Products) -> (argmax: [Int32], logSum: [Float]) {
     let (rows, size) = (hidden.rows, head.rows)
+    let hidden = Matmul.takesBFloat16(products) ? hidden.bfloat16() : hidden
     var facts = [Fact](repeating: Fact(), count: rows)
     // Blocks of the vocabulary, so that a weight is read once for all rows.
     let block = max(1024, Self.blockElements / max(1, rows))
@@ -94,8 +95,8 @@ enum FullVocabulary {
     return (facts.map(\.argmax), facts.map { $0.maximum + Float(log($0.sum)) })
   }
 
-  /// Logits that are held at a time.
-  private static let blockElements = 16 << 20
+  /// Logits that are held at a time: 16 MB, which a third-level cache takes.
+  private static let blockElements = 4 << 20
 
   /// What is known about a row after some blocks.
   private struct Fact {

@@ -1,0 +1,177 @@
+#include "include/CEagleKernels.h"
+
+// The pieces of a bfloat16 product C[m, n] (+)= A[m, k] B[k, n] with sums in float32, in the order of Goto and van de Geijn, as
+// gemm.c has them for float32. vdpbf16ps multiplies pairs that lie side by side in k and adds both products to a float32 lane,
+// so a word of a panel holds two numbers: B's panels are [k/2][32] words, A's [k/2][12], and 12 rows by 32 columns of C stay in
+// 24 registers. Where k is odd the last pair ends with 0.
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+// Of processors with AVX512-BF16 alone; callers ask eagle_cpu_has_avx512_bf16.
+#define WITH_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+#define INLINE_BF16 WITH_BF16 static inline __attribute__((always_inline))
+#define TILE_ROWS EAGLE_GEMM_BF16_ROWS
+#define TILE_COLUMNS EAGLE_GEMM_BF16_COLUMNS
+
+// How far ahead packing asks for memory: lines that lie apart are nothing that the processor foresees.
+enum { AHEAD_HALVES = 256, AHEAD_LINES = 16 };
+
+INLINE_BF16 __mmask32 first_halves(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
+
+/// r[0..15] are rows of sixteen words; afterwards they are the columns.
+INLINE_BF16 void transpose(__m512i r[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  // Afterwards r[4 g + c] holds column c + 4 l of the rows 4 g to 4 g + 3 in its lane l.
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  for (int c = 0; c < 4; c++) {
+    __m512i even01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88), odd01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
+    __m512i even23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
+    __m512i odd23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
+    t[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);
+    t[8 + c] = _mm512_shuffle_i32x4(even01, even23, 0xdd);
+    t[4 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
+    t[12 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0xdd);
+  }
+  for (int i = 0; i < 16; i++) r[i] = t[i];
+}
+
+/// Up to sixteen lines, `stride` apart, of k numbers side by side: to[p * width + i] = the pair p of line i, for the lines up to
+/// 16. Where width is below 16 each store spills into the next pair, which is written after it.
+INLINE_BF16 void pack_along_k(const uint16_t *from, int64_t stride, int64_t lines, int64_t k, uint32_t *to, int width) {
+  for (int64_t p = 0; p < k; p += 32, to += 16 * width) {
+    __m512i r[16];
+    __mmask32 halves = first_halves(k - p);
+    for (int i = 0; i < 16; i++)
+      r[i] = i < lines ? _mm512_maskz_loadu_epi16(halves, from + i * stride + p) : _mm512_setzero_si512();
+    for (int i = 0; i < 16; i++)
+      if (i < lines) __builtin_prefetch(from + i * stride + p + AHEAD_HALVES);
+    transpose(r);
+    int64_t pairs = (k - p + 1) / 2;
+    for (int i = 0; i < 16; i++)
+      if (i < pairs) _mm512_storeu_si512(to + i * width, r[i]);
+  }
+}
+
+/// The pairs of two lines of up to 32 numbers: those of the first sixteen and of the rest.
+INLINE_BF16 void pair(const uint16_t *first, const uint16_t *second, __mmask32 which, __m512i pairs[2]) {
+  __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4,
+                                 35, 3, 34, 2, 33, 1, 32, 0);
+  __m512i a = _mm512_maskz_loadu_epi16(which, first);
+  __m512i b = second ? _mm512_maskz_loadu_epi16(which, second) : _mm512_setzero_si512();
+  pairs[0] = _mm512_permutex2var_epi16(a, low, b);
+  pairs[1] = _mm512_permutex2var_epi16(a, _mm512_add_epi16(low, _mm512_set1_epi16(16)), b);
+}
+
+WITH_BF16
+void eagle_gemm_bf16_pack_columns(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                                  uint32_t *panel) {
+  if (row_stride == 1) {
+    pack_along_k(b, column_stride, n < 16 ? n : 16, k, panel, TILE_COLUMNS);
+    return pack_along_k(b + 16 * column_stride, column_stride, n - 16, k, panel + 16, TILE_COLUMNS);
+  }
+  for (int64_t p = 0; p < k; p += 2, panel += TILE_COLUMNS) {
+    const uint16_t *row = b + p * row_stride;
+    __m512i pairs[2];
+    pair(row, p + 1 < k ? row + row_stride : 0, first_halves(n), pairs);
+    _mm512_storeu_si512(panel, pairs[0]);
+    _mm512_storeu_si512(panel + 16, pairs[1]);
+  }
+}
+
+WITH_BF16
+void eagle_gemm_bf16_pack_rows(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                               uint32_t *block) {
+  int64_t panel = (k + 1) / 2 * TILE_ROWS;
+  if (column_stride == 1) {
+    for (int64_t first = 0; first < m; first += TILE_ROWS, block += panel)
+      pack_along_k(a + first * row_stride, row_stride, m - first < TILE_ROWS ? m - first : TILE_ROWS, k, block, TILE_ROWS);
+    return;
+  }
+  for (int64_t p = 0; p < k; p += 2) {
+    const uint16_t *line = a + p * column_stride;
+    for (int64_t first = 0; first < m; first += 32) {
+      __builtin_prefetch(line + AHEAD_LINES * column_stride + first);
+      __builtin_prefetch(line + (AHEAD_LINES + 1) * column_stride + first);
+    }
+    for (int64_t first = 0; first < m; first += TILE_ROWS) {
+      __m512i pairs[2];
+      int64_t rows = m - first < TILE_ROWS ? m - first : TILE_ROWS;
+      pair(line + first, p + 1 < k ? line + column_stride + first : 0, first_halves(rows), pairs);
+      _mm512_mask_storeu_epi32(block + first / TILE_ROWS * panel + p / 2 * TILE_ROWS, (1 << TILE_ROWS) - 1, pairs[0]);
+    }
+  }
+}
+
+/// sum[i][h] = products of a packed panel of A with one of B.
+INLINE_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pairs, __m512 sum[TILE_ROWS][2]) {
+  for (int i = 0; i < TILE_ROWS; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+#pragma clang loop unroll_count(2)
+  for (int64_t p = 0; p < pairs; p++) {
+    __m512bh low = (__m512bh)_mm512_loadu_si512(b + p * TILE_COLUMNS);
+    __m512bh high = (__m512bh)_mm512_loadu_si512(b + p * TILE_COLUMNS + 16);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < TILE_ROWS; i++) {
+      __m512bh x = (__m512bh)_mm512_set1_epi32((int)a[p * TILE_ROWS + i]);
+      sum[i][0] = _mm512_dpbf16_ps(sum[i][0], x, low);
+      sum[i][1] = _mm512_dpbf16_ps(sum[i][1], x, high);
+    }
+  }
+}
+
+/// A tile, the whole or the part of it that lies in C.
+INLINE_BF16 void write_tile(__m512 sum[TILE_ROWS][2], float *c, int64_t ldc, int64_t m, int64_t n, int accumulate) {
+  __mmask32 which = first_halves(n);
+  for (int i = 0; i < TILE_ROWS; i++)
+    for (int h = 0; h < 2; h++) {
+      float *to = c + i * ldc + 16 * h;
+      __mmask16 part = i < m ? (__mmask16)(which >> 16 * h) : 0;
+      _mm512_mask_storeu_ps(to, part, accumulate ? _mm512_maskz_loadu_ps(part, to) + sum[i][h] : sum[i][h]);
+    }
+}
+
+WITH_BF16
+void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
+                           int accumulate) {
+  int64_t pairs = (k + 1) / 2;
+  // A's panel stays in the first-level cache and B's in the second, and rows of C are written from left to right: with C's
+  // rows 64 kB apart the other order was a tenth slower.
+  for (int64_t i = 0; i < m; i += TILE_ROWS)
+    for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
+      __m512 sum[TILE_ROWS][2];
+      float *to = c + i * ldc + j;
+      for (int64_t row = i; row < i + TILE_ROWS && row < m; row++) {
+        __builtin_prefetch(c + row * ldc + j, 1);
+        __builtin_prefetch(c + row * ldc + j + 16, 1);
+      }
+      multiply_tile(a + i * pairs, b + j * pairs, pairs, sum);
+      write_tile(sum, to, ldc, m - i, n - j, accumulate);
+    }
+}
+#else
+#include <stdlib.h>
+
+void eagle_gemm_bf16_pack_columns(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                                  uint32_t *panel) {
+  abort();
+}
+
+void eagle_gemm_bf16_pack_rows(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                               uint32_t *block) {
+  abort();
+}
+
+void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
+                           int accumulate) {
+  abort();
+}
+#endif
