@@ -77,7 +77,7 @@ let package = Package(
     .target(
       name: "EagleServer",
       dependencies: [
-        "EagleText", "EagleModels", "EagleDecoding", "EagleTraining",
+        "EagleText", "EagleModels", "EagleDecoding", "EagleTraining", "EagleReport",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Logging", package: "swift-log"),
@@ -86,7 +86,8 @@ let package = Package(
     .executableTarget(
       name: "eagle-train",
       dependencies: [
-        "EagleRecipe", "EagleReport", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels", "EagleTensor",
+        "EagleRecipe", "EagleServer", "EagleReport", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels",
+        "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(

@@ -7,28 +7,32 @@ struct ReportPage {
 
   init(_ record: RunRecord) { self.record = record }
 
-  var text: String {
-    let title = "\(record.name): draft head"
-    return """
-      <!DOCTYPE html>
-      <html lang="en">
-      <head>
-      <meta charset="utf-8">
-      <meta name="viewport" content="width=device-width, initial-scale=1">
-      <meta name="color-scheme" content="light dark">
-      <title>\(HTML.escape(title))</title>
-      <style>
-      \(ReportStyle.sheet)
-      </style>
-      </head>
-      <body>
-      <main>
-      \(content)
-      </main>
-      </body>
-      </html>
+  var text: String { Self.document(title: "\(record.name): draft head", main: content) }
 
-      """
+  /// - Parameters:
+  ///   - before: what stands above the content
+  ///   - after: what stands below it
+  static func document(title: String, main: String, before: String = "", after: String = "") -> String {
+    """
+    <!DOCTYPE html>
+    <html lang="en">
+    <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <title>\(HTML.escape(title))</title>
+    <style>
+    \(ReportStyle.sheet)
+    </style>
+    </head>
+    <body>
+    \(before)<main>
+    \(main)
+    </main>
+    \(after)</body>
+    </html>
+
+    """
   }
 
   /// What changes while a run goes on.

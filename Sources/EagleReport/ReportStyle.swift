@@ -27,6 +27,7 @@ enum ReportStyle {
       font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif;
     }
     main { max-width: 72rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
+    #live { margin: 0; padding: .3rem 1.25rem; max-width: none; color: var(--quiet); font-size: .85rem; text-align: right; }
     h1 { font-size: 1.9rem; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
     h2 { font-size: 1.3rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--rule); }
     h3 { font-size: 1rem; margin: 0 0 .4rem; }

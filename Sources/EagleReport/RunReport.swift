@@ -18,6 +18,14 @@ public struct RunReport {
   /// The page.
   public var html: String { ReportPage(record).text }
 
+  /// What stands in the page's `main`, for a page that is open while the run goes on.
+  public var content: String { ReportPage(record).content }
+
+  /// The page without content, which follows the events of a dashboard and fills itself.
+  public static var livePage: String {
+    ReportPage.document(title: "Draft head in training", main: "", before: LivePage.status, after: LivePage.script)
+  }
+
   /// Writes the page, whole or not at all.
   public func write(to path: String) throws { try AtomicFile.write(path: path, data: Data(html.utf8)) }
 }

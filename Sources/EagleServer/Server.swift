@@ -2,9 +2,6 @@ import EagleDecoding
 import EagleModels
 import EagleTraining
 import Foundation
-import Hummingbird
-import Logging
-import ServiceLifecycle
 import Synchronization
 
 /// An HTTP server that speaks OpenAI's API: chat and text completions, whole and streamed, with a page to chat on.
@@ -14,8 +11,7 @@ public final class Server: Sendable {
   private let config: ServerConfig
   private let engine: Engine
   private let state = ServerState()
-  private let routes: Routes
-  private let group = Mutex<ServiceGroup?>(nil)
+  private let listener: Listener<Routes>
 
   /// - Parameters:
   ///   - model: who answers
@@ -30,12 +26,15 @@ public final class Server: Sendable {
     self.config = config
     engine = Engine(model: model, draft: draft, config: config)
     let metrics = ServerMetrics()
-    routes = Routes(
+    let routes = Routes(
       access: AccessRules(config),
       generation: GenerationEndpoint(
         model: model, plan: plan, config: config, engine: engine, metrics: metrics, log: log),
       metrics: metrics, engine: engine, state: state, modelName: config.modelName,
       created: Int(Date().timeIntervalSince1970))
+    listener = Listener(
+      host: config.host, port: config.port, connections: config.connections, idleSeconds: config.idleSeconds,
+      responder: routes)
   }
 
   /// Serves until `stop` is called and all is done.
@@ -43,22 +42,9 @@ public final class Server: Sendable {
   /// - Parameter onListening: called with the port once requests are answered
   /// - Throws: `ServerError` when the address cannot be listened on
   public func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
-    let logger = Logger(label: "eagle-run") { _ in SwiftLogNoOpLogHandler() }
-    let application = Application(
-      responder: routes,
-      server: .http1(configuration: .init(idleTimeout: .seconds(Int64(config.idleSeconds)))),
-      configuration: ApplicationConfiguration(
-        address: .hostname(config.host, port: config.port), serverName: nil,
-        availableConnectionsDelegate: .maximum(config.connections, logger: logger)),
-      onServerRunning: { onListening($0.localAddress?.port ?? 0) },
-      logger: logger)
-    var configuration = ServiceGroupConfiguration(services: [application], logger: logger)
-    configuration.maximumGracefulShutdownDuration = .seconds(5)
-    let group = ServiceGroup(configuration: configuration)
-    self.group.withLock { $0 = group }
     engine.start()
     do {
-      try await group.run()
+      try await listener.run(onListening: onListening)
     } catch {
       engine.queue.close()
       if state.isStopping { return }
@@ -76,7 +62,7 @@ public final class Server: Sendable {
       if ContinuousClock.now >= deadline { engine.cancelAll() }
       try? await Task.sleep(for: .milliseconds(20))
     }
-    await group.withLock { $0 }?.triggerGracefulShutdown()
+    await listener.stop()
   }
 }
 

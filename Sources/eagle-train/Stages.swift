@@ -42,11 +42,12 @@ struct Train: ParsableCommand {
     abstract: "Train, evaluate after each epoch, keep checkpoints, export the best head.")
 
   @OptionGroup var options: RecipeOptions
+  @OptionGroup var dashboard: DashboardOptions
 
   @Flag(help: "Go on from the newest checkpoint.")
   var resume = false
 
-  func run() throws { try options.run { try $0.train(resume: resume) } }
+  func run() throws { try options.run { run in try dashboard.during(run) { try run.train(resume: resume) } } }
 }
 
 struct Run: ParsableCommand {
@@ -54,8 +55,9 @@ struct Run: ParsableCommand {
     abstract: "All stages: prepare, capture, train, evaluate, export; goes on wherever it stopped.")
 
   @OptionGroup var options: RecipeOptions
+  @OptionGroup var dashboard: DashboardOptions
 
-  func run() throws { try options.run { try $0.train(resume: true) } }
+  func run() throws { try options.run { run in try dashboard.during(run) { try run.train(resume: true) } } }
 }
 
 struct Evaluate: ParsableCommand {

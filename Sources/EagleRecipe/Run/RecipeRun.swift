@@ -59,6 +59,9 @@ public final class RecipeRun {
       + Matmul.describe(recipe.train.precision == .bf16 ? .bf16 : .fp32)
   }
 
+  /// Tells people a line, between what the stages say.
+  public func say(_ line: String) { progress.say(line) }
+
   /// The target's answers to the questions of `regenerate.input`, on all ranks.
   public func regenerate() throws {
     guard !recipe.regenerate.input.isEmpty else {

@@ -4,13 +4,12 @@ import Hummingbird
 /// Who may ask.
 package struct AccessRules: Sendable {
   private let apiKey: [UInt8]?
-  /// Host names under which the server may be addressed; nil allows all.
-  private let hosts: [String]?
+  /// Under which names the server may be addressed; nil allows all.
+  private let names: LocalNames?
 
   package init(_ config: ServerConfig) {
     apiKey = config.apiKey.map { Array($0.utf8) }
-    // A page of a foreign name that resolves to this machine must not reach a server that trusts everyone here.
-    hosts = config.isLoopback && config.apiKey == nil ? [config.host, "localhost"] : nil
+    names = config.isLoopback && config.apiKey == nil ? LocalNames(host: config.host) : nil
   }
 
   /// - Throws: `APIError` without the key
@@ -24,12 +23,9 @@ package struct AccessRules: Sendable {
   /// - Parameter authority: the Host of the request, with or without port
   /// - Throws: `APIError` for a foreign name
   package func checkHost(_ authority: String?) throws {
-    guard let hosts else { return }
-    let name = Self.hostName(authority ?? "")
-    guard name.isEmpty || hosts.contains(name) || ServerConfig.isLoopback(name) else {
-      throw APIError.invalid(
-        "this server answers under a local name only, not \(name)", code: "wrong_host", status: 403)
-    }
+    guard let names, let name = names.stranger(authority) else { return }
+    throw APIError.invalid(
+      "this server answers under a local name only, not \(name)", code: "wrong_host", status: 403)
   }
 
   /// JSON alone: a browser sends it to a foreign server only after asking, and this one never agrees.
@@ -45,6 +41,18 @@ package struct AccessRules: Sendable {
     var difference: UInt8 = given.count == key.count ? 0 : 1
     for (i, byte) in given.enumerated() { difference |= byte ^ key[i % key.count] }
     return difference == 0
+  }
+}
+
+/// The names of a server that trusts everyone on this machine. A page of a foreign name that resolves to this machine must not
+/// reach it.
+struct LocalNames: Sendable {
+  let host: String
+
+  /// The name in the Host of a request, with or without port, when it is not one of them.
+  func stranger(_ authority: String?) -> String? {
+    let name = Self.hostName(authority ?? "")
+    return name.isEmpty || [host, "localhost"].contains(name) || ServerConfig.isLoopback(name) ? nil : name
   }
 
   private static func hostName(_ authority: String) -> String {

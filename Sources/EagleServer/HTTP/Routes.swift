@@ -91,7 +91,7 @@ struct Routes: HTTPResponder {
 
   private func answer(_ route: Route) throws -> Response {
     switch route {
-    case .page: return ChatPage.response
+    case .page: return .page(ByteBuffer(bytes: PackageResources.chat_html))
     case .health:
       let isStopping = state.isStopping
       return .json(
@@ -143,9 +143,9 @@ extension Response {
   }
 }
 
-/// The page at `/`.
-enum ChatPage {
-  static var response: Response {
+extension Response {
+  /// A page of our own, which may load nothing and speak to nobody but this server.
+  static func page(_ html: ByteBuffer) -> Response {
     Response(
       status: .ok,
       headers: [
@@ -154,6 +154,6 @@ enum ChatPage {
           "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
         .cacheControl: "no-cache",
       ],
-      body: ResponseBody(byteBuffer: ByteBuffer(bytes: PackageResources.chat_html)))
+      body: ResponseBody(byteBuffer: html))
   }
 }

@@ -1,0 +1,133 @@
+import EagleReport
+import Foundation
+import Hummingbird
+import Synchronization
+
+/// A run's report as a page that follows the run, by server-sent events.
+public final class Dashboard: Sendable {
+  private let config: DashboardConfig
+  private let feed: DashboardFeed
+  private let listener: Listener<DashboardRoutes>
+  private let ended = DispatchSemaphore(value: 0)
+
+  /// - Parameters:
+  ///   - folder: the run's output
+  ///   - config: address and token
+  public init(folder: String, config: DashboardConfig) {
+    self.config = config
+    feed = DashboardFeed(folder: folder)
+    listener = Listener(
+      host: config.host, port: config.port, connections: 64, idleSeconds: 60,
+      responder: DashboardRoutes(config: config, feed: feed))
+  }
+
+  /// Begins to answer, on threads of its own. Blocks the calling thread, which must not be one of a task, until it does.
+  ///
+  /// - Returns: the page's address
+  /// - Throws: `ServerError` when the address cannot be listened on
+  public func start() throws -> String {
+    let begun = DispatchSemaphore(value: 0)
+    let outcome = Outcome()
+    Task.detached { [listener, ended] in
+      do {
+        try await listener.run { port in
+          outcome.set(.success(port))
+          begun.signal()
+        }
+      } catch {
+        outcome.set(.failure(ServerError("\(error)")))
+      }
+      begun.signal()
+      ended.signal()
+    }
+    begun.wait()
+    switch outcome.first {
+    case .success(let port)?:
+      let host = config.host.contains(":") ? "[\(config.host)]" : config.host
+      return "http://\(host):\(port)/" + (config.token.map { "?token=\($0)" } ?? "")
+    case .failure(let error)?:
+      throw ServerError(
+        "\(config.host):\(config.port): cannot be listened on (\(error)): choose another address for --dashboard")
+    case nil: throw ServerError("\(config.host):\(config.port): the dashboard ended before it began")
+    }
+  }
+
+  /// Shows those who look what the run has written last, and ends. Blocks like `start`.
+  public func stop() {
+    Task.detached { [feed, listener] in
+      await feed.end()
+      await listener.stop()
+    }
+    _ = ended.wait(timeout: .now() + 8)
+  }
+
+  /// How the start went; what comes later does not change it.
+  private final class Outcome: Sendable {
+    private let value = Mutex<Result<Int, ServerError>?>(nil)
+
+    func set(_ result: Result<Int, ServerError>) { value.withLock { $0 = $0 ?? result } }
+
+    var first: Result<Int, ServerError>? { value.withLock { $0 } }
+  }
+}
+
+/// The page, and the events by which it stays up to date.
+struct DashboardRoutes: HTTPResponder {
+  typealias Context = BasicRequestContext
+
+  let config: DashboardConfig
+  let feed: DashboardFeed
+
+  func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+    if config.token == nil, let name = LocalNames(host: config.host).stranger(request.head.authority) {
+      return refusal(.forbidden, "this page answers under a local name only, not \(name)")
+    }
+    guard request.method == .get else { return refusal(.methodNotAllowed, "only GET is answered here") }
+    if let token = config.token {
+      let given = request.uri.queryParameters["token"].map(String.init) ?? ""
+      guard AccessRules.isEqual(Array(given.utf8), Array(token.utf8)) else {
+        return refusal(.forbidden, "open the address that the run has printed; its token is missing here or wrong")
+      }
+    }
+    switch request.uri.path {
+    case "/": return .page(ByteBuffer(string: RunReport.livePage))
+    case "/events": return events
+    default: return refusal(.notFound, "there is nothing here but / and /events")
+    }
+  }
+
+  private var events: Response {
+    Response(
+      status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+      body: ResponseBody { [feed] writer in
+        var (seen, silent) = (0, 0)
+        while true {
+          let isLast = await feed.isEnding
+          if let version = await feed.version(after: seen) {
+            (seen, silent) = (version.number, 0)
+            try await writer.write(ByteBuffer(string: Self.event(version)))
+          } else if silent >= 30 {
+            // Tells both ends that the other is still there.
+            silent = 0
+            try await writer.write(ByteBuffer(string: ": nothing new\n\n"))
+          }
+          if isLast { break }
+          silent += 1
+          try await Task.sleep(for: .milliseconds(500))
+        }
+        try await writer.finish(nil)
+      })
+  }
+
+  /// An event is lines of text; the content goes as one JSON string.
+  private static func event(_ version: DashboardFeed.Version) throws -> String {
+    let data = try JSONEncoder().encode(version.content)
+    return "id: \(version.number)\nevent: content\ndata: \(String(decoding: data, as: UTF8.self))\n\n"
+  }
+
+  private func refusal(_ status: HTTPResponse.Status, _ text: String) -> Response {
+    Response(
+      status: status, headers: [.contentType: "text/plain; charset=utf-8"],
+      body: ResponseBody(byteBuffer: ByteBuffer(string: text + "\n")))
+  }
+}

@@ -1,0 +1,48 @@
+import Foundation
+
+/// Where a dashboard listens, and who may look at it.
+public struct DashboardConfig: Sendable, Equatable {
+  /// Where `--dashboard` listens when it names no address.
+  public static let standard = "127.0.0.1:8090"
+
+  public var host: String
+  /// 0 takes a free one.
+  public var port: Int
+  /// What the page's address must carry; nil lets everyone in who reaches the server.
+  public var token: String?
+
+  /// - Parameter address: `ADDRESS:PORT`, or a port of this machine alone; IPv6 addresses in brackets
+  /// - Throws: `ServerError` for what is neither
+  public init(address: String) throws {
+    let colon = address.lastIndex(of: ":")
+    let number = colon.map { address[address.index(after: $0)...] } ?? address[...]
+    let name = colon.map { String(address[..<$0]) } ?? "127.0.0.1"
+    guard let port = Int(number), (0...65535).contains(port), !name.isEmpty else {
+      throw ServerError(
+        "\(address): is no address for a dashboard: write ADDRESS:PORT or PORT, for example \(Self.standard)")
+    }
+    host = name.hasPrefix("[") && name.hasSuffix("]") ? String(name.dropFirst().dropLast()) : name
+    self.port = port
+  }
+
+  /// Whether only this machine reaches the page.
+  public var isLoopback: Bool { ServerConfig.isLoopback(host) }
+
+  /// Demands a token where others reach the page. It is kept in the run's folder, readable by its owner alone, so that a page which
+  /// is open goes on when the run is started again.
+  public mutating func protect(in folder: String) throws {
+    guard !isLoopback else { return }
+    let path = "\(folder)/dashboard.token"
+    if let kept = FileManager.default.contents(atPath: path), kept.count >= 32 {
+      token = String(decoding: kept, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+      return
+    }
+    var random = SystemRandomNumberGenerator()
+    let made = (0..<4).map { _ in String(format: "%08x", UInt32.random(in: 0...(.max), using: &random)) }.joined()
+    guard
+      FileManager.default.createFile(
+        atPath: path, contents: Data("\(made)\n".utf8), attributes: [.posixPermissions: 0o600])
+    else { throw ServerError("\(path): cannot be written: the dashboard's token belongs there") }
+    token = made
+  }
+}

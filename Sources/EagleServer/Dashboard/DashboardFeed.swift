@@ -1,0 +1,49 @@
+import EagleReport
+import Foundation
+
+/// What a run's page shows, read again when the run's files have changed. All who look share it.
+///
+/// Reading and drawing take time of a core that the run could use, and more of it the longer the run is. So the next time comes
+/// no sooner than two hundred times what the last one took: half a percent.
+package actor DashboardFeed {
+  package struct Version: Sendable {
+    package let number: Int
+    package let content: String
+  }
+
+  private let folder: String
+  private var newest: Version?
+  private var drawn: [String: Date] = [:]
+  private var next = ContinuousClock.now
+  private(set) var isEnding = false
+
+  private static let files = ["metrics.jsonl", "evaluation.json", "timing.json", "prepared/manifest.json"]
+  private static let restPerSecond = 200
+
+  package init(folder: String) { self.folder = folder }
+
+  /// The page's content, when there is a newer one than number `seen`.
+  package func version(after seen: Int) -> Version? {
+    if isEnding || ContinuousClock.now >= next { drawIfChanged() }
+    return newest.flatMap { $0.number > seen ? $0 : nil }
+  }
+
+  /// The run is over: what it has written last is shown, without further rest.
+  package func end() { isEnding = true }
+
+  private func drawIfChanged() {
+    let dates = Self.files.reduce(into: [String: Date]()) { $0[$1] = Self.changed("\(folder)/\($1)") }
+    guard dates != drawn || newest == nil else { return }
+    let start = ContinuousClock.now
+    // A folder without a run is one whose run has not measured anything yet.
+    let content = (try? RunReport(folder: folder).content) ?? "<p>Nothing has been measured yet.</p>"
+    drawn = dates
+    newest = Version(number: (newest?.number ?? 0) + 1, content: content)
+    let end = ContinuousClock.now
+    next = end + max(.seconds(1), start.duration(to: end) * Self.restPerSecond)
+  }
+
+  private static func changed(_ path: String) -> Date? {
+    (try? FileManager.default.attributesOfItem(atPath: path))?[.modificationDate] as? Date
+  }
+}

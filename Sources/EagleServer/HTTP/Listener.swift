@@ -1,0 +1,42 @@
+import Hummingbird
+import Logging
+import ServiceLifecycle
+import Synchronization
+
+/// An address on which requests are answered, from `run` until `stop`.
+final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context == BasicRequestContext {
+  private let host: String
+  private let port: Int
+  private let responder: Responder
+  /// Connections that are open at the same time, and seconds after which an idle one is closed.
+  private let connections: Int
+  private let idleSeconds: Int
+  private let group = Mutex<ServiceGroup?>(nil)
+
+  init(host: String, port: Int, connections: Int, idleSeconds: Int, responder: Responder) {
+    (self.host, self.port, self.responder) = (host, port, responder)
+    (self.connections, self.idleSeconds) = (connections, idleSeconds)
+  }
+
+  /// Returns after `stop`, or throws when the address cannot be listened on.
+  ///
+  /// - Parameter onListening: called with the port once requests are answered
+  func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
+    let logger = Logger(label: "eagle") { _ in SwiftLogNoOpLogHandler() }
+    let application = Application(
+      responder: responder, server: .http1(configuration: .init(idleTimeout: .seconds(Int64(idleSeconds)))),
+      configuration: ApplicationConfiguration(
+        address: .hostname(host, port: port), serverName: nil,
+        availableConnectionsDelegate: .maximum(connections, logger: logger)),
+      onServerRunning: { onListening($0.localAddress?.port ?? 0) },
+      logger: logger)
+    var configuration = ServiceGroupConfiguration(services: [application], logger: logger)
+    configuration.maximumGracefulShutdownDuration = .seconds(5)
+    let group = ServiceGroup(configuration: configuration)
+    self.group.withLock { $0 = group }
+    try await group.run()
+  }
+
+  /// Lets requests that are being answered end, for at most five seconds.
+  func stop() async { await group.withLock { $0 }?.triggerGracefulShutdown() }
+}

@@ -1,0 +1,30 @@
+import ArgumentParser
+import EagleCluster
+import EagleRecipe
+import EagleServer
+
+/// The page that follows a run.
+struct DashboardOptions: ParsableArguments {
+  @Option(
+    defaultAsFlag: DashboardConfig.standard,
+    help: ArgumentHelp(
+      "Show the run's report in the browser while it goes on. Give another address after the recipe or as --dashboard=…",
+      valueName: "address:port"))
+  var dashboard: String?
+
+  func validate() throws {
+    guard let dashboard else { return }
+    do { _ = try DashboardConfig(address: dashboard) } catch { throw ValidationError("--dashboard \(error)") }
+  }
+
+  /// Runs `body`, with a page of the run on rank 0 when one was asked for.
+  func during(_ run: RecipeRun, _ body: () throws -> Void) throws {
+    guard let dashboard, run.cluster.isRoot else { return try body() }
+    var config = try DashboardConfig(address: dashboard)
+    try config.protect(in: run.recipe.output)
+    let page = Dashboard(folder: run.recipe.output, config: config)
+    run.say("dashboard: \(try page.start())")
+    defer { page.stop() }
+    try body()
+  }
+}

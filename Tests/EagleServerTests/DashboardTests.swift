@@ -1,0 +1,129 @@
+import EagleServer
+import Foundation
+import FoundationNetworking
+import Testing
+
+/// A folder for a run's files.
+private final class RunFiles {
+  let path = NSTemporaryDirectory() + "/eagle-dashboard-" + UUID().uuidString
+
+  init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func put(steps: Int) throws {
+    let lines = (1...steps).map { step in
+      "{\"step\":\(step),\"epoch\":1,\"loss\":\(3.25 + Double(step)),\"lr\":0.001,\"grad_norm\":1,\"tokens\":640,"
+        + "\"tokens_per_second\":900,\"accuracy\":[0.5],\"acceptance\":[0.4],\"loss_by_position\":[2],"
+        + "\"simulated_acceptance_length\":1.5}\n"
+    }
+    try Data(lines.joined().utf8).write(to: URL(fileURLWithPath: "\(path)/metrics.jsonl"))
+  }
+}
+
+@Suite struct DashboardConfigTests {
+  @Test func addressesAreTakenApart() throws {
+    for (text, host, port) in [
+      ("127.0.0.1:8090", "127.0.0.1", 8090), ("9000", "127.0.0.1", 9000), ("0.0.0.0:80", "0.0.0.0", 80),
+      ("node1.example:0", "node1.example", 0), ("[::1]:8090", "::1", 8090),
+    ] {
+      let config = try DashboardConfig(address: text)
+      #expect(config.host == host && config.port == port, "\(text)")
+    }
+    for text in ["", "here", ":80", "a:b", "127.0.0.1:70000", "127.0.0.1:"] {
+      let error = #expect(throws: (any Error).self) { try DashboardConfig(address: text) }
+      #expect("\(error!)".contains("ADDRESS:PORT"), "\(text)")
+    }
+  }
+
+  @Test func othersNeedATokenThatLasts() throws {
+    let run = try RunFiles()
+    var (here, open, again) = (
+      try DashboardConfig(address: "8090"), try DashboardConfig(address: "0.0.0.0:8090"),
+      try DashboardConfig(address: "0.0.0.0:8091")
+    )
+    try here.protect(in: run.path)
+    try open.protect(in: run.path)
+    try again.protect(in: run.path)
+    #expect(here.token == nil && open.token?.count == 32 && again.token == open.token)
+    let attributes = try FileManager.default.attributesOfItem(atPath: "\(run.path)/dashboard.token")
+    #expect(attributes[.posixPermissions] as? Int == 0o600)
+  }
+}
+
+@Suite struct DashboardTests {
+  private let run: RunFiles
+
+  init() throws { run = try RunFiles() }
+
+  /// Does what blocks a thread on one that tasks do not need.
+  private static func aside<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+      DispatchQueue.global().async { continuation.resume(with: Result(catching: work)) }
+    }
+  }
+
+  private static func get(_ address: String) async throws -> (status: Int, text: String) {
+    let (data, response) = try await URLSession.shared.data(from: URL(string: address)!)
+    return ((response as! HTTPURLResponse).statusCode, String(decoding: data, as: UTF8.self))
+  }
+
+  @Test func theFeedFollowsTheFiles() async throws {
+    let feed = DashboardFeed(folder: run.path)
+    let empty = try #require(await feed.version(after: 0))
+    #expect(empty.content.contains("Nothing has been measured yet"))
+    #expect(await feed.version(after: empty.number) == nil)
+    try run.put(steps: 3)
+    await feed.end()  // which waits for nothing
+    let first = try #require(await feed.version(after: empty.number))
+    #expect(first.number == empty.number + 1 && first.content.contains("<data value=\"6.25\">"))
+    #expect(await feed.version(after: first.number) == nil)
+  }
+
+  @Test func drawingRestsBetweenTwoTimes() async throws {
+    let feed = DashboardFeed(folder: run.path)
+    let first = try #require(await feed.version(after: 0))
+    try run.put(steps: 1)
+    // because: no sooner than a second after the first time
+    #expect(await feed.version(after: first.number) == nil)
+  }
+
+  /// Pages come until the end, the last events with what the run has written last.
+  @Test func pageAndEventsAreServed() async throws {
+    let page = Dashboard(folder: run.path, config: try DashboardConfig(address: "127.0.0.1:0"))
+    let address = try await Self.aside { try page.start() }
+    let document = try await Self.get(address)
+    #expect(document.status == 200 && document.text.contains("EventSource('events'"))
+    #expect(try await Self.get(address + "else").status == 404)
+    async let events = Self.get(address + "events")
+    try await Task.sleep(for: .milliseconds(300))
+    try run.put(steps: 2)
+    try await Self.aside { page.stop() }
+    let text = try await events.text
+    #expect(text.contains("Nothing has been measured yet"))
+    #expect(text.contains("id: 2\nevent: content\ndata: ") && text.contains("<data value=\\\"5.25\\\">"))
+    await #expect(throws: (any Error).self) { try await Self.get(address) }
+  }
+
+  @Test func aTokenIsAskedFor() async throws {
+    var config = try DashboardConfig(address: "127.0.0.1:0")
+    config.token = "0123456789abcdef0123456789abcdef"
+    let page = Dashboard(folder: run.path, config: config)
+    let address = try await Self.aside { try page.start() }
+    #expect(try await Self.get(address).status == 200)
+    let bare = String(address.prefix { $0 != "?" })
+    for wrong in ["", "?token=", "?token=0123456789abcdef0123456789abcdee", "events"] {
+      #expect(try await Self.get(bare + wrong).status == 403, "\(wrong)")
+    }
+    try await Self.aside { page.stop() }
+  }
+
+  @Test func aPortThatIsTakenIsAnError() async throws {
+    let first = Dashboard(folder: run.path, config: try DashboardConfig(address: "127.0.0.1:0"))
+    let port = try await Self.aside { try first.start() }.split(separator: ":").last!.dropLast()
+    let second = Dashboard(folder: run.path, config: try DashboardConfig(address: String(port)))
+    let error = await #expect(throws: ServerError.self) { try await Self.aside { try second.start() } }
+    #expect("\(error!)".contains("127.0.0.1:\(port)") && "\(error!)".contains("--dashboard"))
+    try await Self.aside { first.stop() }
+  }
+}
