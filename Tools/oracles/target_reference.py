@@ -10,7 +10,9 @@ Layers are 0-based ids whose OUTPUT is recorded, hidden_states[layer + 1]; defau
 Writes PREFIX.safetensors: prompt{i}.ids int32 [T], prompt{i}.aux float32 [T, 3H], prompt{i}.last float32 [T, H] (after
 the final norm); and PREFIX.json {"origin", "layers", "prompts": [{"name", "ids", "text", "greedy", "margins"}]}.
 With --spread the JSON also has "bfloat16_spread": the relative differences between transformers' own bfloat16 states and
-its float32 states, the worst prompt's, for the three layers and the final state: what bfloat16 arithmetic may cost.
+its float32 states, root mean square over the rows of a prompt and the worst prompt's, for the three layers and the final
+state: what bfloat16 arithmetic may cost. Each row counts alike, since the first token's state can be twenty times as large as
+all others together, and its error is then that of one rounded number.
 "greedy" stops after an end-of-sequence token unless --ignore-eos; "margins" are the gaps between the best and the
 second logit, so that a difference at a near tie can be told from an error. Greedy decoding is skipped for a store.
 
@@ -43,7 +45,8 @@ def bfloat16_spread(folder, states, count, layers):
         aux, last = captured_states(model, states[f"prompt{number}.ids"].tolist(), layers)
         exact = [*states[f"prompt{number}.aux"].chunk(len(layers), -1), states[f"prompt{number}.last"]]
         for slot, (ours, reference) in enumerate(zip([*aux.chunk(len(layers), -1), last], exact)):
-            worst[slot] = max(worst[slot], ((ours.float() - reference).norm() / reference.norm()).item())
+            errors = (ours.float() - reference).norm(dim=-1) / reference.norm(dim=-1)
+            worst[slot] = max(worst[slot], errors.square().mean().sqrt().item())
     return worst
 
 
