@@ -1,6 +1,7 @@
 import EagleServer
 import Foundation
 import FoundationNetworking
+import Glibc
 import Testing
 
 /// A folder for a run's files.
@@ -11,13 +12,50 @@ private final class RunFiles {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  func put(steps: Int) throws {
+  func put(steps: Int) throws { try Self.put(steps: steps, in: path) }
+
+  static func put(steps: Int, in path: String) throws {
     let lines = (1...steps).map { step in
       "{\"step\":\(step),\"epoch\":1,\"loss\":\(3.25 + Double(step)),\"lr\":0.001,\"grad_norm\":1,\"tokens\":640,"
         + "\"tokens_per_second\":900,\"accuracy\":[0.5],\"acceptance\":[0.4],\"loss_by_position\":[2],"
         + "\"simulated_acceptance_length\":1.5}\n"
     }
     try Data(lines.joined().utf8).write(to: URL(fileURLWithPath: "\(path)/metrics.jsonl"))
+  }
+}
+
+/// An answer that is read as it comes.
+private final class Stream {
+  private let socket: Int32
+  private var text = ""
+
+  init(port: UInt16, path: String) throws {
+    socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    (address.sin_family, address.sin_port) = (sa_family_t(AF_INET), port.bigEndian)
+    address.sin_addr.s_addr = inet_addr("127.0.0.1")
+    let isConnected = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
+    }
+    try #require(isConnected == 0)
+    let request = Array("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)
+    try #require(send(socket, request, request.count, 0) == request.count)
+  }
+
+  deinit { close(socket) }
+
+  /// All text so far, up to `mark` or to the end.
+  @discardableResult
+  func read(until mark: String? = nil) -> String {
+    var bytes = [UInt8](repeating: 0, count: 1 << 16)
+    while mark.map({ !text.contains($0) }) ?? true {
+      let count = recv(socket, &bytes, bytes.count, 0)
+      guard count > 0 else { break }
+      text += String(decoding: bytes[..<count], as: UTF8.self)
+    }
+    return text
   }
 }
 
@@ -95,11 +133,14 @@ private final class RunFiles {
     let document = try await Self.get(address)
     #expect(document.status == 200 && document.text.contains("EventSource('events'"))
     #expect(try await Self.get(address + "else").status == 404)
-    async let events = Self.get(address + "events")
-    try await Task.sleep(for: .milliseconds(300))
-    try run.put(steps: 2)
-    try await Self.aside { page.stop() }
-    let text = try await events.text
+    let (path, port) = (run.path, UInt16(address.split(separator: ":").last!.dropLast())!)
+    let text = try await Self.aside {
+      let events = try Stream(port: port, path: "/events")
+      events.read(until: "event: content")
+      try RunFiles.put(steps: 2, in: path)
+      page.stop()
+      return events.read()
+    }
     #expect(text.contains("Nothing has been measured yet"))
     #expect(text.contains("id: 2\nevent: content\ndata: ") && text.contains("<data value=\\\"5.25\\\">"))
     await #expect(throws: (any Error).self) { try await Self.get(address) }

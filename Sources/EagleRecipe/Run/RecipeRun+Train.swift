@@ -17,7 +17,11 @@ extension RecipeRun {
     let trainer = try Trainer(
       job(data, states), start: startingDraft(data, states), cluster: cluster, progress: progress, stop: stop)
     if !resume { try refuseExisting() }
-    if cluster.isRoot { try AtomicFile.write(path: folder.recipe, data: Data(try recipe.canonicalText.utf8)) }
+    if cluster.isRoot {
+      // Of a run that was killed while it removed its last old checkpoint; this one may have none to write.
+      CheckpointFolder.removeLeftovers(in: recipe.output)
+      try AtomicFile.write(path: folder.recipe, data: Data(try recipe.canonicalText.utf8))
+    }
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
     trainer.lastAccLength = accLength(records)

@@ -107,7 +107,8 @@ public enum CheckpointFolder {
     (try? FolderManifest(folder: path, name: manifestName, format: format).checkSizes(in: path)) != nil
   }
 
-  private static func removeLeftovers(in parent: String) {
+  /// Removes what a killed process has left of checkpoints that it was writing or removing.
+  public static func removeLeftovers(in parent: String) {
     FilePlace.removeLeftovers(in: parent) { $0.hasPrefix(".step-") }
   }
 }
