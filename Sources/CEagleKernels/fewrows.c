@@ -5,12 +5,23 @@
 
 // y[m][n] = sum_k x[m][k] w[n][k], for few m: every weight comes from memory once and serves all rows.
 //
-// Sixteen values of k are taken at a time, as two vectors of eight lanes; lane l of an accumulator adds the products that
-// fall on it, in the order of k. Then the lanes are added in halves and the tail of k one by one. That order is the same
-// whatever the number of rows and of outputs that are in flight, which makes decoding independent of the batch.
+// Values of k are taken in two vectors at a time; a lane of an accumulator adds the products that fall on it, in the order of k.
+// Then the lanes are added in halves and the tail of k one by one. That order is the same whatever the number of rows and of
+// outputs that are in flight, which makes decoding independent of the batch. It does depend on the width of a vector: eight lanes,
+// or sixteen where the processor has them, so that eight rows take as long as reading their weights does.
 
+typedef float lanes16 __attribute__((vector_size(64)));
+typedef float lanes16_unaligned __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t words __attribute__((vector_size(32)));
 typedef uint32_t words_unaligned __attribute__((vector_size(32), aligned(2)));
+typedef uint32_t words16 __attribute__((vector_size(64)));
+typedef uint32_t words16_unaligned __attribute__((vector_size(64), aligned(2)));
+
+#if defined(__x86_64__)
+// Without the second attribute the compiler would cut a vector of sixteen in two.
+#define EAGLE_WIDE __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
+#define INLINE_WIDE EAGLE_WIDE EAGLE_INLINE
+#endif
 
 EAGLE_INLINE lanes first_f32(const float *p) { return load(p); }
 EAGLE_INLINE lanes second_f32(const float *p) { return load(p + 8); }
@@ -29,17 +40,41 @@ EAGLE_INLINE float scalar_bf16(uint16_t h) {
   return value;
 }
 
-EAGLE_DISPATCHED
-void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k) {
+#if defined(__x86_64__)
+INLINE_WIDE lanes16 load16(const float *p) { return *(const lanes16_unaligned *)p; }
+INLINE_WIDE lanes16 first16_f32(const float *p) { return load16(p); }
+INLINE_WIDE lanes16 second16_f32(const float *p) { return load16(p + 16); }
+INLINE_WIDE lanes16 first16_bf16(const uint16_t *p) { return (lanes16)(*(const words16_unaligned *)p << 16); }
+INLINE_WIDE lanes16 second16_bf16(const uint16_t *p) { return (lanes16)(*(const words16_unaligned *)p & 0xffff0000u); }
+
+INLINE_WIDE float sum_lanes16(lanes16 v) {
+  lanes half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  lanes4 b = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
+#endif
+
+EAGLE_INLINE void order(const float *x, float *y, int64_t rows, int64_t k, const int width) {
   for (int64_t m = 0; m < rows; m++, x += k, y += k) {
     int64_t i = 0;
-    for (; i + 16 <= k; i += 16)
-      for (int j = 0; j < 8; j++) {
+    for (; i + 2 * width <= k; i += 2 * width)
+      for (int j = 0; j < width; j++) {
         y[i + j] = x[i + 2 * j];
-        y[i + 8 + j] = x[i + 2 * j + 1];
+        y[i + width + j] = x[i + 2 * j + 1];
       }
     for (; i < k; i++) y[i] = x[i];
   }
+}
+
+EAGLE_DISPATCHED
+static void order8(const float *x, float *y, int64_t rows, int64_t k) { order(x, y, rows, k, 8); }
+
+EAGLE_DISPATCHED
+static void order16(const float *x, float *y, int64_t rows, int64_t k) { order(x, y, rows, k, 16); }
+
+void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k) {
+  if (eagle_cpu_has_avx512()) order16(x, y, rows, k);
+  else order8(x, y, rows, k);
 }
 
 // The weights lie in memory one after the other, but are read in several places at once, which the processor's own prefetch
@@ -52,53 +87,50 @@ typedef struct {
   int64_t begin, end, bytes;
 } k_range;
 
-// `rows` and `outputs` are compile-time constants in every call, so that sums, weights and one x are in registers: 16 of
-// them in AVX2. Eight to ten sums keep both multipliers busy without waiting for one another.
-#define DEFINE_BLOCK(name, type, first, second, scalar)                                                            \
-  EAGLE_INLINE void name(const int rows, const int outputs, k_range asking, const float *x, int64_t k,             \
-                         const type *w, const float *bias, float *y, int64_t y_stride) {                           \
-    lanes sum[5][4], weight[4];                                                                                    \
+// `rows` and `outputs` are compile-time constants in every call, so that sums, weights and one x are in registers: 16 of them in
+// AVX2, 32 in AVX-512. Eight to ten sums keep both multipliers busy without waiting for one another.
+#define DEFINE_BLOCK(name, inlined, vector, width, load, sum_all, type, first, second, scalar)                     \
+  inlined void name(const int rows, const int outputs, k_range asking, const float *x, int64_t k, const type *w,   \
+                    const float *bias, float *y, int64_t y_stride) {                                               \
+    vector sum[8][4], weight[4];                                                                                   \
     for (int m = 0; m < rows; m++)                                                                                 \
-      for (int n = 0; n < outputs; n++) sum[m][n] = (lanes){0};                                                    \
+      for (int n = 0; n < outputs; n++) sum[m][n] = (vector){0};                                                   \
     const char *ahead = (const char *)w + asking.bytes;                                                            \
     int64_t i = 0;                                                                                                 \
-    for (; i + 16 <= k; i += 16) {                                                                                 \
+    for (; i + 2 * width <= k; i += 2 * width) {                                                                   \
       if (i >= asking.begin && i < asking.end)                                                                     \
-        for (int j = 0; j < 16 * outputs * (int)sizeof(type); j += 64)                                             \
+        for (int j = 0; j < 2 * width * outputs * (int)sizeof(type); j += 64)                                      \
           __builtin_prefetch(ahead + i * outputs * sizeof(type) + j);                                              \
       for (int n = 0; n < outputs; n++) weight[n] = first(w + n * k + i);                                          \
       for (int m = 0; m < rows; m++)                                                                               \
         for (int n = 0; n < outputs; n++) sum[m][n] += load(x + m * k + i) * weight[n];                            \
       for (int n = 0; n < outputs; n++) weight[n] = second(w + n * k + i);                                         \
       for (int m = 0; m < rows; m++)                                                                               \
-        for (int n = 0; n < outputs; n++) sum[m][n] += load(x + m * k + i + 8) * weight[n];                        \
+        for (int n = 0; n < outputs; n++) sum[m][n] += load(x + m * k + i + width) * weight[n];                    \
     }                                                                                                              \
     for (int m = 0; m < rows; m++)                                                                                 \
       for (int n = 0; n < outputs; n++) {                                                                          \
-        float total = sum_lanes(sum[m][n]);                                                                        \
+        float total = sum_all(sum[m][n]);                                                                          \
         for (int64_t j = i; j < k; j++) total += x[m * k + j] * scalar(w[n * k + j]);                              \
         y[m * y_stride + n] = total + (bias ? bias[n] : 0.0f);                                                     \
       }                                                                                                            \
   }
 
-DEFINE_BLOCK(block_f32, float, first_f32, second_f32, scalar_f32)
-DEFINE_BLOCK(block_bf16, uint16_t, first_bf16, second_bf16, scalar_bf16)
-
-// Up to five rows go in one pass and stay in the first cache. More take several; the later ones find the chunk of weights
-// in the second cache.
-#define DEFINE_FEW_ROWS(name, type, block)                                                                         \
-  EAGLE_INLINE void name##_pass(const int rows, const int outputs, k_range asking, const float *x, int64_t k,      \
-                                const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,     \
-                                int64_t n_end) {                                                                   \
+// As many rows as registers allow go in one pass and stay in the first cache. More take several; the later ones find the chunk of
+// weights in the second cache. `taken` says how many of those that are left the next pass takes, at most `most`; o1 to o8 are
+// how many outputs a pass of so many rows has in flight.
+#define DEFINE_FEW_ROWS(name, inlined, attributes, type, block, most, taken, o1, o2, o3, o4, o5, o6, o7, o8)       \
+  inlined void name##_pass(const int rows, const int outputs, k_range asking, const float *x, int64_t k,           \
+                           const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,          \
+                           int64_t n_end) {                                                                        \
     int64_t n = n_begin;                                                                                           \
     for (; n + outputs <= n_end; n += outputs)                                                                     \
       block(rows, outputs, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);                         \
     for (; n < n_end; n++) block(rows, 1, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);          \
   }                                                                                                                \
-  EAGLE_DISPATCHED                                                                                                 \
-  void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y,                   \
-            int64_t y_stride, int64_t n_begin, int64_t n_end) {                                                    \
-    int64_t chunk = few_rows_chunk(k * sizeof(type)), passes = (rows + 4) / 5;                                      \
+  attributes static void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y, \
+                              int64_t y_stride, int64_t n_begin, int64_t n_end) {                                  \
+    int64_t chunk = few_rows_chunk(k * sizeof(type)), passes = (rows + most - 1) / most;                           \
     for (int64_t n = n_begin; n < n_end; n += chunk) {                                                             \
       int64_t end = n + chunk < n_end ? n + chunk : n_end, m = 0;                                                  \
       for (int64_t pass = 0; m < rows; pass++) {                                                                   \
@@ -106,13 +138,16 @@ DEFINE_BLOCK(block_bf16, uint16_t, first_bf16, second_bf16, scalar_bf16)
         if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                          \
         const float *xm = x + m * k;                                                                               \
         float *ym = y + m * y_stride;                                                                              \
-        int64_t left = rows - m, taken = left <= 5 ? left : left == 6 ? 3 : 5;                                     \
-        if (taken == 1) name##_pass(1, 4, asking, xm, k, w, bias, ym, y_stride, n, end);                           \
-        if (taken == 2) name##_pass(2, 3, asking, xm, k, w, bias, ym, y_stride, n, end);                           \
-        if (taken == 3) name##_pass(3, 3, asking, xm, k, w, bias, ym, y_stride, n, end);                           \
-        if (taken == 4) name##_pass(4, 2, asking, xm, k, w, bias, ym, y_stride, n, end);                           \
-        if (taken == 5) name##_pass(5, 2, asking, xm, k, w, bias, ym, y_stride, n, end);                           \
-        m += taken;                                                                                                \
+        int64_t count = taken(rows - m);                                                                           \
+        if (count == 1) name##_pass(1, o1, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
+        if (count == 2) name##_pass(2, o2, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
+        if (count == 3) name##_pass(3, o3, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
+        if (count == 4) name##_pass(4, o4, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
+        if (count == 5) name##_pass(5, o5, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
+        if (most > 5 && count == 6) name##_pass(6, o6, asking, xm, k, w, bias, ym, y_stride, n, end);              \
+        if (most > 5 && count == 7) name##_pass(7, o7, asking, xm, k, w, bias, ym, y_stride, n, end);              \
+        if (most > 5 && count == 8) name##_pass(8, o8, asking, xm, k, w, bias, ym, y_stride, n, end);              \
+        m += count;                                                                                                \
       }                                                                                                            \
     }                                                                                                              \
   }
@@ -123,5 +158,31 @@ EAGLE_INLINE int64_t few_rows_chunk(int64_t bytes) {
   return outputs < 12 ? 12 : outputs;
 }
 
-DEFINE_FEW_ROWS(eagle_few_rows_bf16, uint16_t, block_bf16)
-DEFINE_FEW_ROWS(eagle_few_rows_f32, float, block_f32)
+EAGLE_INLINE int64_t of_five(int64_t left) { return left <= 5 ? left : left == 6 ? 3 : 5; }
+EAGLE_INLINE int64_t of_eight(int64_t left) { return left <= 8 ? left : left < 12 ? (left + 1) / 2 : 8; }
+
+DEFINE_BLOCK(block8_bf16, EAGLE_INLINE, lanes, 8, load, sum_lanes, uint16_t, first_bf16, second_bf16, scalar_bf16)
+DEFINE_BLOCK(block8_f32, EAGLE_INLINE, lanes, 8, load, sum_lanes, float, first_f32, second_f32, scalar_f32)
+DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, uint16_t, block8_bf16, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
+#if defined(__x86_64__)
+DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_lanes16, uint16_t, first16_bf16, second16_bf16,
+             scalar_bf16)
+DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_lanes16, float, first16_f32, second16_f32, scalar_f32)
+DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 4, 4, 4, 4, 4, 3, 3, 3)
+DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 4, 4, 4, 4, 4, 3, 3, 3)
+#define CHOOSE(type, ...) \
+  return eagle_cpu_has_avx512() ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
+#else
+#define CHOOSE(type, ...) return few_rows8_##type(__VA_ARGS__)
+#endif
+
+void eagle_few_rows_bf16(const float *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias, float *y,
+                         int64_t y_stride, int64_t n_begin, int64_t n_end) {
+  CHOOSE(bf16, x, rows, k, w, bias, y, y_stride, n_begin, n_end);
+}
+
+void eagle_few_rows_f32(const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
+                        int64_t y_stride, int64_t n_begin, int64_t n_end) {
+  CHOOSE(f32, x, rows, k, w, bias, y, y_stride, n_begin, n_end);
+}

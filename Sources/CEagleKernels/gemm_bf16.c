@@ -19,6 +19,18 @@ enum { AHEAD_HALVES = 256, AHEAD_LINES = 16 };
 
 INLINE_BF16 __mmask32 first_halves(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
 
+/// Up to 32 numbers from place `at` of bfloat16 numbers, or of float32 ones, which are rounded to the nearest.
+INLINE_BF16 __m512i load_halves(const void *from, int is_wide, int64_t at, __mmask32 which) {
+  if (!is_wide) return _mm512_maskz_loadu_epi16(which, (const uint16_t *)from + at);
+  __m512 low = _mm512_maskz_loadu_ps((__mmask16)which, (const float *)from + at);
+  __m512 high = _mm512_maskz_loadu_ps((__mmask16)(which >> 16), (const float *)from + at + 16);
+  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+INLINE_BF16 void ask_for(const void *from, int is_wide, int64_t at) {
+  __builtin_prefetch((const char *)from + at * (is_wide ? 4 : 2));
+}
+
 /// r[0..15] are rows of sixteen words; afterwards they are the columns.
 INLINE_BF16 void transpose(__m512i r[16]) {
   __m512i t[16];
@@ -47,14 +59,15 @@ INLINE_BF16 void transpose(__m512i r[16]) {
 
 /// Up to sixteen lines, `stride` apart, of k numbers side by side: to[p * width + i] = the pair p of line i, for the lines up to
 /// 16. Where width is below 16 each store spills into the next pair, which is written after it.
-INLINE_BF16 void pack_along_k(const uint16_t *from, int64_t stride, int64_t lines, int64_t k, uint32_t *to, int width) {
+INLINE_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t stride, int64_t lines, int64_t k,
+                              uint32_t *to, int width) {
   for (int64_t p = 0; p < k; p += 32, to += 16 * width) {
     __m512i r[16];
     __mmask32 halves = first_halves(k - p);
     for (int i = 0; i < 16; i++)
-      r[i] = i < lines ? _mm512_maskz_loadu_epi16(halves, from + i * stride + p) : _mm512_setzero_si512();
+      r[i] = i < lines ? load_halves(from, is_wide, at + i * stride + p, halves) : _mm512_setzero_si512();
     for (int i = 0; i < 16; i++)
-      if (i < lines) __builtin_prefetch(from + i * stride + p + AHEAD_HALVES);
+      if (i < lines) ask_for(from, is_wide, at + i * stride + p + AHEAD_HALVES);
     transpose(r);
     int64_t pairs = (k - p + 1) / 2;
     for (int i = 0; i < 16; i++)
@@ -62,55 +75,68 @@ INLINE_BF16 void pack_along_k(const uint16_t *from, int64_t stride, int64_t line
   }
 }
 
-/// The pairs of two lines of up to 32 numbers: those of the first sixteen and of the rest.
-INLINE_BF16 void pair(const uint16_t *first, const uint16_t *second, __mmask32 which, __m512i pairs[2]) {
+/// The pairs of two lines of up to 32 numbers, those of the first sixteen and of the rest; without a second line (-1) with 0.
+INLINE_BF16 void pair(const void *from, int is_wide, int64_t first, int64_t second, __mmask32 which, __m512i pairs[2]) {
   __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4,
                                  35, 3, 34, 2, 33, 1, 32, 0);
-  __m512i a = _mm512_maskz_loadu_epi16(which, first);
-  __m512i b = second ? _mm512_maskz_loadu_epi16(which, second) : _mm512_setzero_si512();
+  __m512i a = load_halves(from, is_wide, first, which);
+  __m512i b = second < 0 ? _mm512_setzero_si512() : load_halves(from, is_wide, second, which);
   pairs[0] = _mm512_permutex2var_epi16(a, low, b);
   pairs[1] = _mm512_permutex2var_epi16(a, _mm512_add_epi16(low, _mm512_set1_epi16(16)), b);
 }
 
-WITH_BF16
-void eagle_gemm_bf16_pack_columns(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
-                                  uint32_t *panel) {
+INLINE_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                              uint32_t *panel) {
   if (row_stride == 1) {
-    pack_along_k(b, column_stride, n < 16 ? n : 16, k, panel, TILE_COLUMNS);
-    return pack_along_k(b + 16 * column_stride, column_stride, n - 16, k, panel + 16, TILE_COLUMNS);
+    pack_along_k(b, is_wide, 0, column_stride, n < 16 ? n : 16, k, panel, TILE_COLUMNS);
+    return pack_along_k(b, is_wide, 16 * column_stride, column_stride, n - 16, k, panel + 16, TILE_COLUMNS);
   }
   for (int64_t p = 0; p < k; p += 2, panel += TILE_COLUMNS) {
-    const uint16_t *row = b + p * row_stride;
     __m512i pairs[2];
-    pair(row, p + 1 < k ? row + row_stride : 0, first_halves(n), pairs);
+    pair(b, is_wide, p * row_stride, p + 1 < k ? (p + 1) * row_stride : -1, first_halves(n), pairs);
     _mm512_storeu_si512(panel, pairs[0]);
     _mm512_storeu_si512(panel + 16, pairs[1]);
   }
 }
 
-WITH_BF16
-void eagle_gemm_bf16_pack_rows(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
-                               uint32_t *block) {
+INLINE_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                           uint32_t *block) {
   int64_t panel = (k + 1) / 2 * TILE_ROWS;
   if (column_stride == 1) {
-    for (int64_t first = 0; first < m; first += TILE_ROWS, block += panel)
-      pack_along_k(a + first * row_stride, row_stride, m - first < TILE_ROWS ? m - first : TILE_ROWS, k, block, TILE_ROWS);
+    for (int64_t first = 0; first < m; first += TILE_ROWS, block += panel) {
+      int64_t rows = m - first < TILE_ROWS ? m - first : TILE_ROWS;
+      pack_along_k(a, is_wide, first * row_stride, row_stride, rows, k, block, TILE_ROWS);
+    }
     return;
   }
   for (int64_t p = 0; p < k; p += 2) {
-    const uint16_t *line = a + p * column_stride;
     for (int64_t first = 0; first < m; first += 32) {
-      __builtin_prefetch(line + AHEAD_LINES * column_stride + first);
-      __builtin_prefetch(line + (AHEAD_LINES + 1) * column_stride + first);
+      ask_for(a, is_wide, (p + AHEAD_LINES) * column_stride + first);
+      ask_for(a, is_wide, (p + AHEAD_LINES + 1) * column_stride + first);
     }
     for (int64_t first = 0; first < m; first += TILE_ROWS) {
       __m512i pairs[2];
-      int64_t rows = m - first < TILE_ROWS ? m - first : TILE_ROWS;
-      pair(line + first, p + 1 < k ? line + column_stride + first : 0, first_halves(rows), pairs);
+      int64_t at = p * column_stride + first, rows = m - first < TILE_ROWS ? m - first : TILE_ROWS;
+      pair(a, is_wide, at, p + 1 < k ? at + column_stride : -1, first_halves(rows), pairs);
       _mm512_mask_storeu_epi32(block + first / TILE_ROWS * panel + p / 2 * TILE_ROWS, (1 << TILE_ROWS) - 1, pairs[0]);
     }
   }
 }
+
+#define DEFINE_PACK(suffix, type, is_wide)                                                                          \
+  WITH_BF16                                                                                                        \
+  void eagle_gemm_bf16_pack_columns##suffix(const type *b, int64_t row_stride, int64_t column_stride, int64_t k,   \
+                                            int64_t n, uint32_t *panel) {                                          \
+    pack_columns(b, is_wide, row_stride, column_stride, k, n, panel);                                              \
+  }                                                                                                                \
+  WITH_BF16                                                                                                        \
+  void eagle_gemm_bf16_pack_rows##suffix(const type *a, int64_t row_stride, int64_t column_stride, int64_t m,      \
+                                         int64_t k, uint32_t *block) {                                             \
+    pack_rows(a, is_wide, row_stride, column_stride, m, k, block);                                                 \
+  }
+
+DEFINE_PACK(, uint16_t, 0)
+DEFINE_PACK(_f32, float, 1)
 
 /// sum[i][h] = products of a packed panel of A with one of B.
 INLINE_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pairs, __m512 sum[TILE_ROWS][2]) {
@@ -160,15 +186,18 @@ void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int6
 #else
 #include <stdlib.h>
 
-void eagle_gemm_bf16_pack_columns(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
-                                  uint32_t *panel) {
-  abort();
-}
+#define DEFINE_PACK(suffix, type)                                                                                   \
+  void eagle_gemm_bf16_pack_columns##suffix(const type *b, int64_t row_stride, int64_t column_stride, int64_t k,   \
+                                            int64_t n, uint32_t *panel) {                                          \
+    abort();                                                                                                       \
+  }                                                                                                                \
+  void eagle_gemm_bf16_pack_rows##suffix(const type *a, int64_t row_stride, int64_t column_stride, int64_t m,      \
+                                         int64_t k, uint32_t *block) {                                             \
+    abort();                                                                                                       \
+  }
 
-void eagle_gemm_bf16_pack_rows(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
-                               uint32_t *block) {
-  abort();
-}
+DEFINE_PACK(, uint16_t)
+DEFINE_PACK(_f32, float)
 
 void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
                            int accumulate) {

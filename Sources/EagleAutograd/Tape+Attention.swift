@@ -29,7 +29,7 @@ extension Tape {
       q.value, k.value, v.value, rows: rows, chain: chain.map(\.step), shape: shape, logSums: logSums, products)
     return result(out, of: [q, k, v] + chain.flatMap { [$0.k, $0.v] }) { dout in
       let blocks = AttentionBlocks(
-        q: q.value, k: k.value, v: v.value, rows: rows, chain: chain.map(\.step), shape: shape)
+        q: q.value, k: k.value, v: v.value, rows: rows, chain: chain.map(\.step), shape: shape, self.products)
       let pass = AttentionBackward(blocks: blocks, out: out, logSums: logSums, dout: dout)
       pass.runPrefix(addingTo: (q, k, v))
       pass.runChain(addingTo: q, chain)
@@ -106,14 +106,14 @@ private struct AttentionBackward {
       eagle_attention_score_gradient(
         p.floats + i * keys, ds.floats + i * keys, Int64(keys), delta.floats[place], shape.scale)
     }
-    Matmul.gemm(
+    Matmul.roundedGemm(
       .plain, .plain, count, d, keys, ds.floats, keys, blocks.k.floats + blocks.keyOffset(block, head),
-      shape.keyWidth, dq.floats + at, width, accumulate: false)
+      shape.keyWidth, dq.floats + at, width, accumulate: false, blocks.products)
     let first = block.firstKey * width + head * d
     for (scores, x, gradient) in [(ds, blocks.q, dk), (p, dout, dv)] {
-      Matmul.gemm(
+      Matmul.roundedGemm(
         .transposed, .plain, keys, d, count, scores.floats, keys, x.floats + at, width, gradient.floats + first, width,
-        accumulate: true)
+        accumulate: true, blocks.products)
     }
   }
 

@@ -57,7 +57,7 @@ public enum Attention {
       rows.allSatisfy { $0.prefixCount > 0 && Int($0.prefixStart + $0.prefixCount) <= k.rows },
       "a prefix is empty or ends past the \(k.rows) keys")
     guard products == .invariant else {
-      return AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape).apply(logSums: logSums)
+      return AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape, products).apply(logSums: logSums)
     }
     return rowByRow(q, k, v, rows: rows, single: .chain(chain), shape: shape, logSums: logSums)
   }

@@ -11,9 +11,11 @@ package struct AttentionBlocks {
   package let rows: [AttentionRow]
   package let chain: [Attention.ChainStep]
   package let shape: AttentionShape
+  package let products: Products
 
   package init(
-    q: Tensor, k: Tensor, v: Tensor, rows: [AttentionRow], chain: [Attention.ChainStep], shape: AttentionShape
+    q: Tensor, k: Tensor, v: Tensor, rows: [AttentionRow], chain: [Attention.ChainStep], shape: AttentionShape,
+    _ products: Products
   ) {
     self.q = q
     self.k = k
@@ -21,6 +23,7 @@ package struct AttentionBlocks {
     self.rows = rows
     self.chain = chain
     self.shape = shape
+    self.products = products
   }
 
   /// Consecutive query rows whose prefixes start at the same key.
@@ -31,14 +34,15 @@ package struct AttentionBlocks {
     package var keys: Int
   }
 
-  private static let blockRows = 64
+  /// Eight tiles of the bfloat16 kernels, or about eleven of the float32 ones.
+  private var blockRows: Int { Matmul.takesBFloat16(products) ? 96 : 64 }
 
   /// All rows, in order, cut into blocks.
   package var blocks: [Block] {
     var result: [Block] = []
     for (index, row) in rows.enumerated() {
       let (first, count) = (Int(row.prefixStart), Int(row.prefixCount))
-      if let last = result.last, last.firstKey == first, last.rows.count < Self.blockRows {
+      if let last = result.last, last.firstKey == first, last.rows.count < blockRows {
         result[result.count - 1].rows = last.rows.lowerBound..<index + 1
         result[result.count - 1].keys = max(last.keys, count)
       } else {
@@ -76,9 +80,9 @@ package struct AttentionBlocks {
         s + i * columns, Int64(rows[row].prefixCount), Int64(block.keys), Int64(chain.count), shape.scale,
         logSums.map { $0.floats + row * shape.heads + head })
     }
-    Matmul.gemm(
+    Matmul.roundedGemm(
       .plain, .plain, block.rows.count, d, block.keys, s, columns, v.floats + keyOffset(block, head), shape.keyWidth,
-      out.floats + at, width, accumulate: false)
+      out.floats + at, width, accumulate: false, products)
     for (i, row) in block.rows.enumerated() {
       let o = out.floats + row * width + head * d
       for (j, step) in chain.enumerated() {
@@ -94,9 +98,9 @@ package struct AttentionBlocks {
     _ block: Block, head: Int, _ x: UnsafePointer<Float>, _ keys: Tensor, into y: UnsafeMutablePointer<Float>,
     columns: Int
   ) {
-    Matmul.gemm(
+    Matmul.roundedGemm(
       .plain, .transposed, block.rows.count, block.keys, shape.headDimension, x, shape.queryWidth,
-      keys.floats + keyOffset(block, head), shape.keyWidth, y, columns, accumulate: false)
+      keys.floats + keyOffset(block, head), shape.keyWidth, y, columns, accumulate: false, products)
   }
 
   /// Where the keys that a block's query head reads begin.

@@ -151,6 +151,21 @@ public enum Matmul {
     case transposed = 84  // 'T'
   }
 
+  /// C[m, n] = A B (+ C) of float32 numbers, rounded to bfloat16 where that is asked for and our own kernels do it.
+  package static func roundedGemm(
+    _ a: Side, _ b: Side, _ m: Int, _ n: Int, _ k: Int, _ x: UnsafePointer<Float>, _ ldx: Int,
+    _ w: UnsafePointer<Float>, _ ldw: Int, _ y: UnsafeMutablePointer<Float>, _ ldy: Int, accumulate: Bool,
+    _ products: Products
+  ) {
+    guard products == .bf16, bfloat16Support == .kernels else {
+      return gemm(a, b, m, n, k, x, ldx, w, ldw, y, ldy, accumulate: accumulate)
+    }
+    Gemm<RoundingKernel>(
+      m: m, n: n, k: k, a: x, aStrides: a == .plain ? (ldx, 1) : (1, ldx), b: w,
+      bStrides: b == .plain ? (ldw, 1) : (1, ldw), c: y, ldc: ldy, accumulate: accumulate
+    ).run()
+  }
+
   /// C[m, n] = A B (+ C), row-major with leading dimensions.
   package static func gemm(
     _ a: Side, _ b: Side, _ m: Int, _ n: Int, _ k: Int, _ x: UnsafePointer<Float>, _ ldx: Int,

@@ -55,8 +55,10 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     arguments: [(1, 1, 1), (12, 32, 16), (13, 33, 31), (11, 15, 34), (193, 40, 577), (5, 1030, 12), (200, 17, 1201)])
   func bfloat16KernelsAgreeWithFloat32(m: Int, n: Int, k: Int) {
     var random = RandomSource(seed: 6)
-    let a = Tensor.normal([m * k], deviation: 1, using: &random).bfloat16()
-    let b = Tensor.normal([k * n], deviation: 1, using: &random).bfloat16()
+    let (exactA, exactB) = (
+      Tensor.normal([m * k], deviation: 1, using: &random), Tensor.normal([k * n], deviation: 1, using: &random)
+    )
+    let (a, b) = (exactA.bfloat16(), exactB.bfloat16())
     let (wideA, wideB) = (a.float32(), b.float32())
     let start = Tensor.normal([m * n], deviation: 1, using: &random).values
     for (left, right) in [(Matmul.Side.plain, Matmul.Side.plain), (.plain, .transposed), (.transposed, .plain)] {
@@ -70,6 +72,11 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
           expected.floats, n, accumulate: accumulate, backend: .openBLAS)
         // because: the products are exact in float32, whose sums have up to 1201 terms
         #expect(largestError(c.values, expected.values.map(Double.init)) < 2e-6)
+        let rounded = Tensor(start, [m, n])
+        Matmul.roundedGemm(
+          left, right, m, n, k, exactA.floats, left == .plain ? k : m, exactB.floats, right == .plain ? n : k,
+          rounded.floats, n, accumulate: accumulate, .bf16)
+        #expect(rounded.values == c.values)
       }
     }
   }

@@ -128,6 +128,11 @@ void eagle_gemm_bf16_pack_columns(const uint16_t *b, int64_t row_stride, int64_t
 /// words behind them. Either stride is 1.
 void eagle_gemm_bf16_pack_rows(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
                                uint32_t *block);
+/// The same for float32 numbers, which are rounded as they are packed.
+void eagle_gemm_bf16_pack_columns_f32(const float *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                                      uint32_t *panel);
+void eagle_gemm_bf16_pack_rows_f32(const float *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                                   uint32_t *block);
 /// C[m, n] = (or +=) A[m, k] B[k, n], both as packed panels one after the other, C float32.
 void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
                            int accumulate);
@@ -140,7 +145,7 @@ void eagle_few_rows_bf16(const float *x, int64_t rows, int64_t k, const uint16_t
                          int64_t y_stride, int64_t n_begin, int64_t n_end);
 void eagle_few_rows_f32(const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
                         int64_t y_stride, int64_t n_begin, int64_t n_end);
-/// y = x with the even numbers of each sixteen before the odd ones; what does not fill sixteen stays.
+/// y = x with the even numbers of each sixteen, or 32 with AVX-512, before the odd ones; what does not fill them stays.
 void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k);
 
 enum { EAGLE_INT8_BEST, EAGLE_INT8_PORTABLE, EAGLE_INT8_AVX2, EAGLE_INT8_VNNI };
