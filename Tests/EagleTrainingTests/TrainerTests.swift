@@ -119,6 +119,24 @@ private final class SmallRun: Sendable {
     }
   }
 
+  @Test func aStateThatIsTooLargeToCopyIsWrittenAsItIs() throws {
+    let trainer = try run.trainer("whole")
+    try trainer.train(epoch: 0)
+    let optimizer = trainer.optimizer
+    let newest = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/whole") { _ in })
+    let info = try JSONDecoder().decode(TrainingCheckpoint.Info.self, from: newest.info)
+    let files = try [0, Int.max].map { limit in
+      let state = TrainingCheckpoint.State(
+        optimizer, moments: (optimizer.firstMoment, optimizer.secondMoment), limit: limit)
+      #expect(state.isCopy == (limit > 0))
+      let parent = "\(run.path)/limit-\(limit)"
+      try TrainingCheckpoint.write(state, info, parent: parent)
+      return try Data(contentsOf: URL(fileURLWithPath: "\(parent)/\(newest.name)/state.safetensors"))
+    }
+    let isEqual = files[0] == files[1]
+    #expect(isEqual && files[0].count > 12 * optimizer.weights.count)
+  }
+
   /// AdamW's first step is the learning rate for every weight; of features it becomes that by their size.
   @Test func largeFeaturesTakeSmallerSteps() throws {
     func firstStep(_ rates: FeatureRates) throws -> [String: [Float]] {

@@ -1,10 +1,11 @@
 import EagleStorage
 import Foundation
 
-/// Writes checkpoints on a thread of its own while training goes on, one at a time. For rank 0.
+/// Writes checkpoints on a thread of its own, one at a time, while training goes on if it may. For rank 0.
 final class CheckpointWriter {
   private let parent: String
   private let keep: Int
+  private let tick: () -> Void
   private let outcome = Outcome()
   private var running: DispatchSemaphore?
 
@@ -26,11 +27,12 @@ final class CheckpointWriter {
   /// - Parameters:
   ///   - parent: folder of the run
   ///   - keep: how many of the newest checkpoints stay, beside the best
-  init(parent: String, keep: Int) {
-    (self.parent, self.keep) = (parent, keep)
+  ///   - tick: called each second of a wait, to let others know that this process lives
+  init(parent: String, keep: Int, tick: @escaping () -> Void) {
+    (self.parent, self.keep, self.tick) = (parent, keep, tick)
   }
 
-  /// Starts to write; waits for the write before, if that is not done.
+  /// Starts to write; waits for the write before, if that is not done, and for this one when the state is no copy.
   func start(_ state: TrainingCheckpoint.State, _ info: TrainingCheckpoint.Info) throws {
     try finish()
     let done = DispatchSemaphore(value: 0)
@@ -47,6 +49,7 @@ final class CheckpointWriter {
     thread.stackSize = 8 << 20
     thread.start()
     running = done
+    if !state.isCopy { try finish() }
   }
 
   /// Throws when the last write has failed.
@@ -56,7 +59,7 @@ final class CheckpointWriter {
 
   /// Waits until the last write is done, and throws when it has failed.
   func finish() throws {
-    running?.wait()
+    while let running, running.wait(timeout: .now() + 1) == .timedOut { tick() }
     running = nil
     try check()
   }

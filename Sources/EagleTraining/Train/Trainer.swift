@@ -110,7 +110,7 @@ public final class Trainer {
     buckets = GradientBuckets(
       optimizer.gradients, places: optimizer.places.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: job.gradients, isSharded: config.shardOptimizer)
-    writer = CheckpointWriter(parent: job.output, keep: config.keepCheckpoints)
+    writer = CheckpointWriter(parent: job.output, keep: config.keepCheckpoints) { cluster.tick() }
     if config.shardOptimizer { optimizer.own(buckets.ownRanges) }
   }
 
@@ -413,7 +413,7 @@ public final class Trainer {
 
   private func checkpoint() throws { try checkpoint(of: step) }
 
-  /// Copies what a checkpoint holds and starts to write it. Collective.
+  /// Starts to write what a checkpoint holds. Collective.
   private func checkpoint(of step: Int) throws {
     let before = clock.seconds[.checkpoint] ?? 0
     let moments = try clock.measure(.checkpoint) { try allMoments() }
@@ -429,7 +429,7 @@ public final class Trainer {
     note(checkpoint: step, seconds: (clock.seconds[.checkpoint] ?? 0) - before)
   }
 
-  /// What the copy, and a wait for the checkpoint before, have cost.
+  /// What the copy, or the writing, and a wait for the checkpoint before have cost.
   private func note(checkpoint step: Int, seconds: Double) {
     guard let newestMetrics else { return }
     let stepSeconds = Double(newestMetrics.tokens) / newestMetrics.tokensPerSecond

@@ -29,22 +29,33 @@ public struct TrainingCheckpoint {
 
   private static let file = "state.safetensors"
 
-  /// A copy of what a checkpoint holds, under the names of its tensors: exported names of the weights, and these with a
+  /// What a checkpoint holds, a copy where it is small, under the names of its tensors: exported names of the weights, and these with a
   /// prefix for the moments.
-  struct State: Sendable {
+  package struct State: Sendable {
     let tensors: [(name: String, tensor: Tensor)]
+    /// Whether the optimiser may go on while this is written.
+    package let isCopy: Bool
+
+    /// Bytes up to which a copy is made. For a larger state the copy would be what a step needs of memory again, while waiting for
+    /// its disk is little beside the steps between two checkpoints.
+    package static let copiedBytes = 512 << 20
 
     /// - Parameters:
-    ///   - optimizer: its weights are copied
-    ///   - moments: both of all weights, [P] each; they are copied, too
-    init(_ optimizer: AdamW, moments: (first: Tensor, second: Tensor)) {
+    ///   - optimizer: its weights are taken
+    ///   - moments: both of all weights, [P] each
+    ///   - limit: bytes up to which a copy is made
+    package init(_ optimizer: AdamW, moments: (first: Tensor, second: Tensor), limit: Int = copiedBytes) {
+      let isCopy = 3 * 4 * optimizer.weights.count <= limit
+      self.isCopy = isCopy
       let rates = optimizer.featureRates.map { [(TrainingCheckpoint.rates, $0)] } ?? []
       tensors =
         rates
         + zip(TrainingCheckpoint.prefixes, [optimizer.weights, moments.first, moments.second]).flatMap { part in
           optimizer.places.map { place in
-            let copy = Tensor(place.variable.shape)
-            Elementwise.copy(part.1.slice(place.range), into: copy)
+            let slice = part.1.slice(place.range).reshaped(place.variable.shape)
+            guard isCopy else { return (part.0 + place.name, slice) }
+            let copy = Tensor(slice.shape)
+            Elementwise.copy(slice, into: copy)
             return (part.0 + place.name, copy)
           }
         }
@@ -54,7 +65,7 @@ public struct TrainingCheckpoint {
   private static let rates = "feature_rates"
   private static let prefixes = ["", "adam.m.", "adam.v."]
 
-  static func write(_ state: State, _ info: Info, parent: String) throws {
+  package static func write(_ state: State, _ info: Info, parent: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     let data = try encoder.encode(info)
