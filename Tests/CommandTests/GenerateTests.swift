@@ -197,8 +197,10 @@ import Testing
     #expect(try ranks.status == 0 && world.read("ranks.jsonl") == world.read("alone.jsonl"), "\(ranks.errors)")
     let again = try synthesize(world, "alone.jsonl")
     #expect(again.status == 0 && again.errors.contains("up to date"), "\(again.errors)")
-    // More of them: the first ones stay.
+    // More of them: the first ones stay, and count from the beginning.
     let more = try synthesize(world, "alone.jsonl", "synthesize.conversations=20")
+    let done = try #require(try #/synthesize: (\d+)\/20 /#.firstMatch(in: more.errors)).1
+    #expect(Int(done)! >= 12, "\(more.errors)")
     let grown = try lines(world, "alone.jsonl")
     #expect(more.status == 0 && grown.count == 20 && Array(grown.prefix(12)) == made, "\(more.errors)")
     let other = try synthesize(world, "other.jsonl", "synthesize.seed=1")

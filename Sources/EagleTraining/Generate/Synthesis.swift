@@ -45,13 +45,16 @@ public struct Synthesis {
     let file = try GeneratedFile(output: config.output, origin: origin, cluster: cluster)
     let meter = GenerationMeter(stage: "synthesize", total: config.conversations, progress: progress)
     var (round, counts) = (SynthesisRound(attempts: 0, kept: []), GenerationCounts())
+    // Of an earlier run that was stopped, for the meter alone.
+    var before = cluster.isRoot ? try SynthesisRound(attempts: .max, file).kept.count : 0
     while round.kept.count < config.conversations {
       let last = round.attempts + round.attemptsNeeded(for: config.conversations)
       let work = AttemptQueue(
         try tickets(round.attempts..<last, known: file.known), file: file, model: model, config: config)
-      try attempt(work, file, round, meter)
+      try attempt(work, file, before, meter)
       counts = counts + work.counts
       round = try shared(round: last, file)
+      before = round.kept.count
       if round.isHopeless { throw hopeless(round) }
     }
     let kept = Array(round.kept.prefix(config.conversations))
@@ -64,9 +67,7 @@ public struct Synthesis {
         + meter.summary(try counts.sum(over: cluster)) + round.describeRejected)
   }
 
-  private func attempt(
-    _ work: AttemptQueue, _ file: GeneratedFile, _ round: SynthesisRound, _ meter: GenerationMeter
-  ) throws {
+  private func attempt(_ work: AttemptQueue, _ file: GeneratedFile, _ before: Int, _ meter: GenerationMeter) throws {
     let generator = BatchGenerator(
       target: model.target, width: config.batch, stopIDs: model.stopIDs,
       promptProducts: precision == .bf16 ? .bf16 : .fp32)
@@ -75,7 +76,7 @@ public struct Synthesis {
         next: { try work.next() },
         finished: { request, ids in
           let next = try work.finish(request, ids)
-          meter.note(work.counts, done: round.kept.count + work.counts.conversations * cluster.size)
+          meter.note(work.counts, done: before + work.counts.conversations * cluster.size)
           return next
         },
         passed: {
