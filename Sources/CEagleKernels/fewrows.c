@@ -79,7 +79,7 @@ void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k) {
 
 // The weights lie in memory one after the other, but are read in several places at once, which the processor's own prefetch
 // does not see through: so each block asks for bytes that lie a little further on.
-enum { CHUNK_BYTES = 32768, AHEAD_BYTES = 4096 };
+enum { CHUNK_BYTES = 32768, AHEAD_BYTES = 12288 };
 
 // Which part of k asks, and how far ahead. Where a chunk takes several passes they share out the asking for the next chunk,
 // so that memory is never idle.

@@ -16,27 +16,53 @@ extern int omp_get_max_threads(void);
 extern void omp_set_num_threads(int);
 extern int omp_in_parallel(void);
 
+// The pieces of one thread's share that are not taken: it takes them from the front, so that what it reads comes in the order of
+// memory; a thread that has done its own takes from the back. Shares are a cache line apart.
 typedef struct {
+  _Alignas(64) _Atomic uint64_t left;  // first piece, and one past the last in the upper half
+} eagle_share;
+
+struct eagle_loop {
   eagle_task task;
   void *context;
   int64_t count, grain;
-  int dynamic;
-  atomic_int_fast64_t next;
-} eagle_loop;
+  eagle_share *shares;  // null where every thread does its own in one piece
+  int64_t share_count;  // as many as threads were asked for; there may come fewer
+};
+
+// A piece of a share, or -1 when there is none.
+static int64_t take(eagle_share *share, int from_back) {
+  uint64_t left = atomic_load_explicit(&share->left, memory_order_relaxed);
+  for (;;) {
+    uint32_t first = (uint32_t)left, end = (uint32_t)(left >> 32);
+    if (first >= end) return -1;
+    uint64_t rest = from_back ? (uint64_t)(end - 1) << 32 | first : (uint64_t)end << 32 | (first + 1);
+    if (atomic_compare_exchange_weak_explicit(&share->left, &left, rest, memory_order_relaxed, memory_order_relaxed))
+      return from_back ? end - 1 : first;
+  }
+}
+
+int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end) {
+  struct eagle_loop *loop = pieces->loop;
+  if (!loop->shares) {
+    *begin = loop->count * pieces->thread / pieces->threads;
+    *end = loop->count * (pieces->thread + 1) / pieces->threads;
+    return !pieces->done++ && *begin < *end;
+  }
+  for (; pieces->done < loop->share_count; pieces->done++) {
+    int64_t piece = take(loop->shares + (pieces->thread + pieces->done) % loop->share_count, pieces->done > 0);
+    if (piece < 0) continue;
+    *begin = piece * loop->grain;
+    *end = *begin + loop->grain < loop->count ? *begin + loop->grain : loop->count;
+    return 1;
+  }
+  return 0;
+}
 
 static void run_share(void *argument) {
-  eagle_loop *loop = argument;
-  if (loop->dynamic) {
-    for (;;) {
-      int64_t begin = atomic_fetch_add(&loop->next, loop->grain);
-      if (begin >= loop->count) return;
-      int64_t end = begin + loop->grain;
-      loop->task(loop->context, begin, end < loop->count ? end : loop->count);
-    }
-  }
-  int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
-  int64_t begin = loop->count * thread / threads, end = loop->count * (thread + 1) / threads;
-  if (begin < end) loop->task(loop->context, begin, end);
+  struct eagle_loop *loop = argument;
+  eagle_pieces pieces = {loop, omp_get_thread_num(), omp_get_num_threads(), 0};
+  loop->task(loop->context, &pieces);
 }
 
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context) {
@@ -45,11 +71,16 @@ void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task ta
   int64_t pieces = (count + grain - 1) / grain;
   int64_t threads = omp_get_max_threads();
   if (threads > pieces) threads = pieces;
+  struct eagle_loop loop = {task, context, count, grain, 0, threads};
   if (threads <= 1 || omp_in_parallel()) {
-    task(context, 0, count);
+    eagle_pieces all = {&loop, 0, 1, 0};
+    task(context, &all);
     return;
   }
-  eagle_loop loop = {task, context, count, grain, dynamic, 0};
+  eagle_share shares[dynamic ? threads : 1];
+  for (int64_t i = 0; dynamic && i < threads; i++)
+    atomic_init(&shares[i].left, (uint64_t)(pieces * (i + 1) / threads) << 32 | (uint64_t)(pieces * i / threads));
+  if (dynamic) loop.shares = shares;
   GOMP_parallel(run_share, &loop, (unsigned)threads, 0);
 }
 

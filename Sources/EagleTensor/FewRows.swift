@@ -18,25 +18,57 @@ struct FewRows {
   /// Fills every y. All products share x and one start of the threads.
   func run(_ products: [Product]) {
     let x = Operands(x, types: Set(products.map(\.w.dtype)))
-    let ends = products.reduce(into: [0]) { $0.append($0.last! + $1.w.shape[0]) }
+    var (ends, places) = ([0], [Place]())
+    for product in products {
+      ends.append(ends.last! + product.w.shape[0])
+      places.append(Place(product))
+    }
     // Pieces as threads become free: memory does not serve all threads alike.
     let grain = min(512, max(48, ends.last! / (8 * Parallel.threadCount)))
-    Parallel.forEachRange(ends.last!, grain: grain, dynamic: true) { range in
-      for (product, first) in zip(products, ends) {
-        let own = range.clamped(to: first..<first + product.w.shape[0])
-        if !own.isEmpty { x.multiply(product, own.lowerBound - first..<own.upperBound - first) }
+    withExtendedLifetime(products) {
+      Parallel.forEachRange(ends.last!, grain: grain, dynamic: true) { range in
+        for (index, place) in places.enumerated() {
+          let own = range.clamped(to: ends[index]..<ends[index + 1])
+          if !own.isEmpty { x.multiply(place, own.lowerBound - ends[index]..<own.upperBound - ends[index]) }
+        }
       }
+    }
+  }
+
+  /// Where the numbers of a product lie. Threads that took hold of its tensors for every piece would pass their reference counts
+  /// to and fro.
+  private struct Place {
+    let type: DType
+    let w: UnsafeRawPointer
+    let scales: UnsafePointer<Float>?
+    let bias: UnsafePointer<Float>?
+    let y: UnsafeMutablePointer<Float>
+    let stride: Int64
+
+    init(_ product: Product) {
+      let w = product.w
+      type = w.dtype
+      switch w.dtype {
+      case .bfloat16: self.w = UnsafeRawPointer(w.bfloats)
+      case .int8: self.w = UnsafeRawPointer(w.int8s)
+      default: self.w = UnsafeRawPointer(w.floats)
+      }
+      scales = w.dtype == .int8 ? UnsafePointer(w.scales) : nil
+      bias = product.bias.map { UnsafePointer($0.floats) }
+      (y, stride) = (product.y.floats, Int64(product.y.columns))
     }
   }
 
   /// x in the forms that the weights ask for.
   private struct Operands {
     private let plain: Tensor
+    private let (rows, inputs): (Int64, Int64)
     private let ordered: Tensor?  // for bfloat16 weights
     private let quantized: QuantizedRows?  // for 8-bit weights
 
     init(_ x: Tensor, types: Set<DType>) {
       plain = x
+      (rows, inputs) = (Int64(x.rows), Int64(x.columns))
       quantized = types.contains(.int8) ? QuantizedRows(x) : nil
       ordered = types.contains(.bfloat16) ? Tensor(x.shape) : nil
       if let ordered {
@@ -48,19 +80,21 @@ struct FewRows {
       }
     }
 
-    func multiply(_ product: Product, _ outputs: Range<Int>) {
-      let (w, y) = (product.w, product.y)
-      let (rows, inputs, stride) = (Int64(plain.rows), Int64(plain.columns), Int64(y.columns))
+    func multiply(_ place: Place, _ outputs: Range<Int>) {
       let (first, end) = (Int64(outputs.lowerBound), Int64(outputs.upperBound))
-      let bias = product.bias?.floats
-      switch w.dtype {
+      switch place.type {
       case .bfloat16:
-        eagle_few_rows_bf16(ordered!.floats, rows, inputs, w.bfloats, bias, y.floats, stride, first, end)
+        eagle_few_rows_bf16(
+          ordered!.floats, rows, inputs, place.w.assumingMemoryBound(to: UInt16.self), place.bias, place.y, place.stride,
+          first, end)
       case .int8:
         eagle_few_rows_int8(
-          quantized!.values, quantized!.scales.floats, rows, inputs, w.int8s, w.scales, bias, y.floats, stride, first,
-          end, Int32(EAGLE_INT8_BEST))
-      default: eagle_few_rows_f32(plain.floats, rows, inputs, w.floats, bias, y.floats, stride, first, end)
+          quantized!.values, quantized!.scales.floats, rows, inputs, place.w.assumingMemoryBound(to: Int8.self),
+          place.scales!, place.bias, place.y, place.stride, first, end, Int32(EAGLE_INT8_BEST))
+      default:
+        eagle_few_rows_f32(
+          plain.floats, rows, inputs, place.w.assumingMemoryBound(to: Float.self), place.bias, place.y, place.stride,
+          first, end)
       }
     }
   }

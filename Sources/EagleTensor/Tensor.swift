@@ -67,7 +67,11 @@ public struct Tensor: @unchecked Sendable {
   /// Elements in the last dimension; 1 for a scalar.
   public var columns: Int { shape.last ?? 1 }
   /// Product of all dimensions but the last.
-  public var rows: Int { shape.dropLast().reduce(1, *) }
+  public var rows: Int {
+    var product = 1
+    for axis in 0..<max(0, shape.count - 1) { product *= shape[axis] }
+    return product
+  }
 
   public var rawBytes: UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(start: storage.base + byteOffset, count: byteCount)

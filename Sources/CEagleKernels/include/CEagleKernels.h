@@ -10,9 +10,19 @@
 
 // MARK: threads (parallel.c)
 
-typedef void (*eagle_task)(void *context, int64_t begin, int64_t end);
-/// Runs task over [0, count) in pieces of at least `grain`, on the libgomp pool that oneDNN and OpenBLAS use too.
-/// With `dynamic`, pieces of `grain` are handed out as threads become free; otherwise each thread gets one piece.
+/// The pieces of a loop that one thread does.
+typedef struct {
+  struct eagle_loop *loop;
+  int64_t thread, threads;  // its number, and of how many
+  int64_t done;             // shares that it has seen the end of
+} eagle_pieces;
+/// The next piece, [begin, end); 0 when there is none left.
+int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end);
+
+typedef void (*eagle_task)(void *context, eagle_pieces *pieces);
+/// Runs task on each thread of the libgomp pool that oneDNN and OpenBLAS use too, with its pieces of [0, count).
+/// With `dynamic` they have `grain` each, and a thread that has done its own share goes on with what others have left; otherwise
+/// each thread gets one piece, of at least `grain`.
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context);
 int eagle_thread_count(void);
 /// Starts this process again, once, with GOMP_SPINCOUNT set: libgomp reads it while the process is loaded. Returns when it is
