@@ -1,3 +1,5 @@
+import Foundation
+
 /// Where a server listens, and its limits.
 public struct ServerConfig: Sendable {
   public var host = "127.0.0.1"
@@ -26,6 +28,9 @@ public struct ServerConfig: Sendable {
   public var isLoopback: Bool { Self.isLoopback(host) }
 
   static func isLoopback(_ host: String) -> Bool {
-    host == "localhost" || host == "::1" || host == "[::1]" || host.hasPrefix("127.")
+    // Of 127.0.0.0/8 the addresses alone: 127.evil.example is a name, and leads anywhere.
+    var address = in_addr()
+    let isAddress = inet_pton(AF_INET, host, &address) == 1
+    return host == "localhost" || host == "::1" || host == "[::1]" || (isAddress && host.hasPrefix("127."))
   }
 }

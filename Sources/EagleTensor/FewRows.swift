@@ -85,7 +85,8 @@ struct FewRows {
       switch place.type {
       case .bfloat16:
         eagle_few_rows_bf16(
-          ordered!.floats, rows, inputs, place.w.assumingMemoryBound(to: UInt16.self), place.bias, place.y, place.stride,
+          ordered!.floats, rows, inputs, place.w.assumingMemoryBound(to: UInt16.self), place.bias, place.y,
+          place.stride,
           first, end)
       case .int8:
         eagle_few_rows_int8(

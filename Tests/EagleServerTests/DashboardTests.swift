@@ -59,6 +59,18 @@ private final class Stream {
   }
 }
 
+@Suite struct DashboardFeedTests {
+  @Test func aRunThatCannotBeReadSaysWhy() async throws {
+    let run = try RunFiles()
+    let empty = await DashboardFeed(folder: run.path).version(after: 0)
+    #expect(empty?.content.contains("Nothing has been measured yet") == true)
+    try run.put(steps: 2)
+    try Data("{".utf8).write(to: URL(fileURLWithPath: "\(run.path)/evaluation.json"))
+    let broken = await DashboardFeed(folder: run.path).version(after: 0)
+    #expect(broken?.content.contains("evaluation.json") == true, "\(broken?.content ?? "")")
+  }
+}
+
 @Suite struct DashboardConfigTests {
   @Test func addressesAreTakenApart() throws {
     for (text, host, port) in [

@@ -35,7 +35,9 @@ import Testing
     for name in ["localhost", "localhost:8080", "127.0.0.1:80", "[::1]:8080", ""] {
       #expect(status { try rules().checkHost(name) } == 200, "\(name)")
     }
-    for name in ["evil.example", "localhost.evil.example:8080", "10.0.0.1"] {
+    for name in [
+      "evil.example", "localhost.evil.example:8080", "10.0.0.1", "127.evil.example", "127.0.0.1.evil.example:80",
+    ] {
       #expect(status { try rules().checkHost(name) } == 403, "\(name)")
     }
     #expect(status { try rules(host: "0.0.0.0").checkHost("evil.example") } == 200)

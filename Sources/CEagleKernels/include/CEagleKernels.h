@@ -1,5 +1,6 @@
 // The vector loops that Swift cannot dispatch at run time. One function per op; every function works on plain
-// row-major float arrays and is compiled for AVX-512, AVX2 and the baseline, chosen when the program is loaded.
+// row-major float arrays and is compiled for AVX-512, AVX2 and the baseline, chosen when the program is loaded; the products of
+// few rows choose in each call, and eagle_gemm_bf16_* are for AVX512-BF16 alone.
 //
 // R rows · C columns · d head dimension.
 #ifndef CEAGLEKERNELS_H

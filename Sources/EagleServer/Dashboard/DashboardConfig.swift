@@ -33,16 +33,22 @@ public struct DashboardConfig: Sendable, Equatable {
   public mutating func protect(in folder: String) throws {
     guard !isLoopback else { return }
     let path = "\(folder)/dashboard.token"
-    if let kept = FileManager.default.contents(atPath: path), kept.count >= 32 {
-      token = String(decoding: kept, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    if let kept = FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }),
+      kept.wholeMatch(of: #/[0-9a-f]{32}\n/#) != nil, chmod(path, 0o600) == 0
+    {
+      token = String(kept.dropLast())
       return
     }
     var random = SystemRandomNumberGenerator()
     let made = (0..<4).map { _ in String(format: "%08x", UInt32.random(in: 0...(.max), using: &random)) }.joined()
-    guard
-      FileManager.default.createFile(
-        atPath: path, contents: Data("\(made)\n".utf8), attributes: [.posixPermissions: 0o600])
-    else { throw ServerError("\(path): cannot be written: the dashboard's token belongs there") }
+    // Made with its mode, so that there is no moment in which others can read it.
+    unlink(path)
+    let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    defer { close(file) }
+    let line = Array("\(made)\n".utf8)
+    guard file >= 0, write(file, line, line.count) == line.count else {
+      throw ServerError("\(path): cannot be written: the dashboard's token belongs there")
+    }
     token = made
   }
 }

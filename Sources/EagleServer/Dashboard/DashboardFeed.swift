@@ -17,7 +17,9 @@ package actor DashboardFeed {
   private var next = ContinuousClock.now
   private(set) var isEnding = false
 
-  private static let files = ["metrics.jsonl", "evaluation.json", "timing.json", "prepared/manifest.json"]
+  private static let files = [
+    "metrics.jsonl", "evaluation.json", "examples.json", "timing.json", "prepared/manifest.json",
+  ]
   private static let restPerSecond = 200
 
   package init(folder: String) { self.folder = folder }
@@ -35,8 +37,13 @@ package actor DashboardFeed {
     let dates = Self.files.reduce(into: [String: Date]()) { $0[$1] = Self.changed("\(folder)/\($1)") }
     guard dates != drawn || newest == nil else { return }
     let start = ContinuousClock.now
-    // A folder without a run is one whose run has not measured anything yet.
-    let content = (try? RunReport(folder: folder).content) ?? "<p>Nothing has been measured yet.</p>"
+    let content: String
+    do {
+      content = try RunReport(folder: folder).content
+    } catch {
+      // A folder without these files is one whose run has not measured anything yet.
+      content = dates.isEmpty ? "<p>Nothing has been measured yet.</p>" : "<p>\(HTML.escape("\(error)"))</p>"
+    }
     drawn = dates
     newest = Version(number: (newest?.number ?? 0) + 1, content: content)
     let end = ContinuousClock.now

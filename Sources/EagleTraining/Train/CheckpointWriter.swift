@@ -5,7 +5,6 @@ import Foundation
 final class CheckpointWriter {
   private let parent: String
   private let keep: Int
-  private let tick: () -> Void
   private let outcome = Outcome()
   private var running: DispatchSemaphore?
 
@@ -27,9 +26,8 @@ final class CheckpointWriter {
   /// - Parameters:
   ///   - parent: folder of the run
   ///   - keep: how many of the newest checkpoints stay, beside the best
-  ///   - tick: called each second of a wait, to let others know that this process lives
-  init(parent: String, keep: Int, tick: @escaping () -> Void) {
-    (self.parent, self.keep, self.tick) = (parent, keep, tick)
+  init(parent: String, keep: Int) {
+    (self.parent, self.keep) = (parent, keep)
   }
 
   /// Starts to write; waits for the write before, if that is not done, and for this one when the state is no copy.
@@ -57,9 +55,10 @@ final class CheckpointWriter {
     if let failure = outcome.take() { throw failure }
   }
 
-  /// Waits until the last write is done, and throws when it has failed.
+  /// Waits until the last write is done, and throws when it has failed. A disk that hangs is for the other ranks to notice, by this
+  /// one's silence.
   func finish() throws {
-    while let running, running.wait(timeout: .now() + 1) == .timedOut { tick() }
+    running?.wait()
     running = nil
     try check()
   }

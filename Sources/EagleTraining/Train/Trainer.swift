@@ -110,7 +110,7 @@ public final class Trainer {
     buckets = GradientBuckets(
       optimizer.gradients, places: optimizer.places.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: job.gradients, isSharded: config.shardOptimizer)
-    writer = CheckpointWriter(parent: job.output, keep: config.keepCheckpoints) { cluster.tick() }
+    writer = CheckpointWriter(parent: job.output, keep: config.keepCheckpoints)
     if config.shardOptimizer { optimizer.own(buckets.ownRanges) }
   }
 
