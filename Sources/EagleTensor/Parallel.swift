@@ -13,8 +13,8 @@ public enum Parallel {
   public static func boundWaiting() { eagle_bound_waiting(CommandLine.unsafeArgv) }
 
   /// Runs `body` over `0..<count`, one contiguous piece of at least `grain` a thread, or with `dynamic` in pieces of
-  /// `grain`, where a thread that has done its own share goes on with what others have left. `body` runs concurrently: pieces must write to disjoint places.
-  /// The way in which the range is cut must not change what is computed.
+  /// `grain`, where a thread that has done its own share goes on with what others have left. `body` runs concurrently: pieces
+  /// must write to disjoint places. The way in which the range is cut must not change what is computed.
   public static func forEachRange(_ count: Int, grain: Int, dynamic: Bool = false, _ body: (Range<Int>) -> Void) {
     withoutActuallyEscaping(body) { body in
       var box = Body(run: body)

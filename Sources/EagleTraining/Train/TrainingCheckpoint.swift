@@ -29,8 +29,8 @@ public struct TrainingCheckpoint {
 
   private static let file = "state.safetensors"
 
-  /// What a checkpoint holds, a copy where it is small, under the names of its tensors: exported names of the weights, and these with a
-  /// prefix for the moments.
+  /// What a checkpoint holds, a copy where it is small, under the names of its tensors: exported names of the weights, and these
+  /// with a prefix for the moments.
   package struct State: Sendable {
     let tensors: [(name: String, tensor: Tensor)]
     /// Whether the optimiser may go on while this is written.
