@@ -18,18 +18,15 @@ struct FewRows {
   /// Fills every y. All products share x and one start of the threads.
   func run(_ products: [Product]) {
     let x = Operands(x, types: Set(products.map(\.w.dtype)))
-    var (ends, places) = ([0], [Place]())
-    for product in products {
-      ends.append(ends.last! + product.w.shape[0])
-      places.append(Place(product))
-    }
+    let places = products.reduce(into: [Place]()) { $0.append(Place($1, first: $0.last?.outputs.upperBound ?? 0)) }
+    let count = places.last?.outputs.upperBound ?? 0
     // Pieces as threads become free: memory does not serve all threads alike.
-    let grain = min(512, max(48, ends.last! / (8 * Parallel.threadCount)))
+    let grain = min(512, max(48, count / (8 * Parallel.threadCount)))
     withExtendedLifetime(products) {
-      Parallel.forEachRange(ends.last!, grain: grain, dynamic: true) { range in
-        for (index, place) in places.enumerated() {
-          let own = range.clamped(to: ends[index]..<ends[index + 1])
-          if !own.isEmpty { x.multiply(place, own.lowerBound - ends[index]..<own.upperBound - ends[index]) }
+      Parallel.forEachRange(count, grain: grain, dynamic: true) { range in
+        for place in places {
+          let own = range.clamped(to: place.outputs)
+          if !own.isEmpty { x.multiply(place, own) }
         }
       }
     }
@@ -38,6 +35,8 @@ struct FewRows {
   /// Where the numbers of a product lie. Threads that took hold of its tensors for every piece would pass their reference counts
   /// to and fro.
   private struct Place {
+    /// Its outputs among those of all products.
+    let outputs: Range<Int>
     let type: DType
     let w: UnsafeRawPointer
     let scales: UnsafePointer<Float>?
@@ -45,8 +44,9 @@ struct FewRows {
     let y: UnsafeMutablePointer<Float>
     let stride: Int64
 
-    init(_ product: Product) {
+    init(_ product: Product, first: Int) {
       let w = product.w
+      outputs = first..<first + w.shape[0]
       type = w.dtype
       switch w.dtype {
       case .bfloat16: self.w = UnsafeRawPointer(w.bfloats)
@@ -80,8 +80,10 @@ struct FewRows {
       }
     }
 
-    func multiply(_ place: Place, _ outputs: Range<Int>) {
-      let (first, end) = (Int64(outputs.lowerBound), Int64(outputs.upperBound))
+    /// - Parameter own: a part of the place's outputs, counted as they are
+    func multiply(_ place: Place, _ own: Range<Int>) {
+      let begin = place.outputs.lowerBound
+      let (first, end) = (Int64(own.lowerBound - begin), Int64(own.upperBound - begin))
       switch place.type {
       case .bfloat16:
         eagle_few_rows_bf16(
