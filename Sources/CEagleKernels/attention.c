@@ -19,31 +19,70 @@ EAGLE_INLINE void add_scaled(float *restrict y, float factor, const float *restr
   for (int64_t i = 0; i < n; i++) y[i] += factor * x[i];
 }
 
-EAGLE_INLINE float ordered_dot(const float *a, const float *b, int64_t n) {
-  lanes sum[4] = {{0}, {0}, {0}, {0}};
-  int64_t i = 0;
-  for (; i + 32 <= n; i += 32)
-    for (int j = 0; j < 4; j++) sum[j] += load(a + i + 8 * j) * load(b + i + 8 * j);
-  for (; i + 8 <= n; i += 8) sum[0] += load(a + i) * load(b + i);
-  float total = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
-  for (; i < n; i++) total += a[i] * b[i];
-  return total;
+// MARK: one row, its heads side by side
+//
+// Heads of a group share their keys and values, so each of them is read once for up to four heads, and eight keys' sums are added
+// across their lanes together. What a head adds, and in which order, is the same however many heads and keys are in flight.
+
+enum { KEYS = 8, HEADS = 4, COLUMNS = 64, KEYS_AHEAD = 16 };
+
+EAGLE_INLINE const float *row_of(const float *prefix, const float *const *chain, const eagle_attention_keys *keys,
+                                 int64_t t) {
+  return t < keys->prefix_count ? prefix + t * keys->stride : chain[t - keys->prefix_count];
 }
 
 // A head's columns of consecutive rows lie apart, which the processor's own prefetch does not follow.
-EAGLE_INLINE void ask_ahead(const float *row, int64_t stride, int64_t columns) {
-  for (int64_t i = 0; i < columns; i += 16) __builtin_prefetch(row + 8 * stride + i);
+EAGLE_INLINE void ask_for(const float *row, int64_t columns) {
+  for (int64_t i = 0; i < columns; i += 16) __builtin_prefetch(row + i);
 }
 
-EAGLE_INLINE void score_row(const float *q, int64_t d, int64_t offset, const eagle_attention_keys *keys, float scale,
-                            float *scores) {
-  for (int64_t t = 0; t < keys->prefix_count; t++) {
-    const float *k = keys->prefix_k + t * keys->stride + offset;
-    ask_ahead(k, keys->stride, d);
-    scores[t] = scale * ordered_dot(q, k, d);
+// The lanes of each of eight vectors, added in halves.
+EAGLE_INLINE lanes sums_of_eight(const lanes16 v[KEYS]) {
+  lanes16 halves[4], quarters[2];
+  for (int i = 0; i < 4; i++) {
+    lanes16 a = v[2 * i], b = v[2 * i + 1];
+    halves[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
   }
-  for (int64_t j = 0; j < keys->chain_count; j++)
-    scores[keys->prefix_count + j] = scale * ordered_dot(q, keys->chain_k[j] + offset, d);
+  for (int i = 0; i < 2; i++) {
+    lanes16 a = halves[2 * i], b = halves[2 * i + 1];
+    quarters[i] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+                  __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  }
+  lanes16 a = quarters[0], b = quarters[1];
+  lanes16 pairs = __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29) +
+                  __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31);
+  return __builtin_shufflevector(pairs, pairs, 0, 2, 4, 6, 8, 10, 12, 14) +
+         __builtin_shufflevector(pairs, pairs, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+
+EAGLE_INLINE lanes products_with_eight(const float *q, const float *const k[KEYS], int64_t d) {
+  lanes16 sum[KEYS];
+  int64_t whole = d / 16 * 16;
+  // Four sums at a time are what the registers of AVX2 hold.
+  for (int first = 0; first < KEYS; first += 4) {
+    lanes16 s[4] = {{0}, {0}, {0}, {0}};
+    for (int64_t i = 0; i < whole; i += 16)
+      for (int j = 0; j < 4; j++) s[j] += load16(q + i) * load16(k[first + j] + i);
+    for (int j = 0; j < 4; j++) sum[first + j] = s[j];
+  }
+  lanes total = sums_of_eight(sum);
+  for (int64_t i = whole; i < d; i++)
+    for (int j = 0; j < KEYS; j++) total[j] += q[i] * k[j][i];
+  return total;
+}
+
+EAGLE_INLINE void score(const float *q, int64_t heads, int64_t d, int64_t offset, const eagle_attention_keys *keys,
+                        float scale, float *scores, int64_t stride) {
+  int64_t count = keys->prefix_count + keys->chain_count;
+  for (int64_t t = 0; t < count; t += KEYS) {
+    const float *k[KEYS];
+    for (int j = 0; j < KEYS; j++)  // behind the last key it is there again, and its score lies behind the row's own
+      k[j] = row_of(keys->prefix_k, keys->chain_k, keys, t + j < count ? t + j : count - 1) + offset;
+    for (int j = 0; j < KEYS; j++) ask_for(k[j] + KEYS_AHEAD * keys->stride, d);
+    for (int64_t h = 0; h < heads; h++)
+      *(lanes_unaligned *)(scores + h * stride + t) = scale * products_with_eight(q + h * d, k, d);
+  }
 }
 
 EAGLE_INLINE float exponentiate(float *scores, int64_t n, float shift) {
@@ -57,41 +96,73 @@ EAGLE_INLINE float exponentiate(float *scores, int64_t n, float shift) {
   return sum;
 }
 
+/// What the values are weighed by: p of head h at scores + h * stride, of the sum sums[h].
+typedef struct {
+  const float *scores, *sums;
+  int64_t stride;
+} weights;
+
+EAGLE_INLINE void add_values(const int heads, const int vectors, lanes16 total[HEADS][COLUMNS / 16], const float *v,
+                             weights p, int64_t t) {
+  for (int i = 0; i < vectors; i++) {
+    lanes16 value = load16(v + 16 * i);
+    for (int h = 0; h < heads; h++) total[h][i] += p.scores[h * p.stride + t] * value;
+  }
+}
+
 // Sums of p_t v_t for some vectors of columns, in registers; every column adds its keys in order.
-EAGLE_INLINE void weigh(const int vectors, const eagle_attention_keys *keys, int64_t column, const float *p, float sum,
-                        float *out) {
-  lanes total[8];
-  for (int i = 0; i < vectors; i++) total[i] = (lanes){0};
+EAGLE_INLINE void weigh(const int heads, const int vectors, const eagle_attention_keys *keys, int64_t column,
+                        weights p, int64_t d, float *out) {
+  lanes16 total[HEADS][COLUMNS / 16];
+  for (int h = 0; h < heads; h++)
+    for (int i = 0; i < vectors; i++) total[h][i] = (lanes16){0};
   for (int64_t t = 0; t < keys->prefix_count; t++) {
     const float *v = keys->prefix_v + t * keys->stride + column;
-    ask_ahead(v, keys->stride, 8 * vectors);
-    for (int i = 0; i < vectors; i++) total[i] += p[t] * load(v + 8 * i);
+    ask_for(v + KEYS_AHEAD * keys->stride, 16 * vectors);
+    add_values(heads, vectors, total, v, p, t);
   }
   for (int64_t j = 0; j < keys->chain_count; j++)
-    for (int i = 0; i < vectors; i++)
-      total[i] += p[keys->prefix_count + j] * load(keys->chain_v[j] + column + 8 * i);
-  for (int i = 0; i < vectors; i++) *(lanes_unaligned *)(out + 8 * i) = total[i] / sum;
+    add_values(heads, vectors, total, keys->chain_v[j] + column, p, keys->prefix_count + j);
+  for (int h = 0; h < heads; h++)
+    for (int i = 0; i < vectors; i++) *(lanes16_unaligned *)(out + h * d + 16 * i) = total[h][i] / p.sums[h];
 }
 
-EAGLE_INLINE void weigh_one(const eagle_attention_keys *keys, int64_t column, const float *p, float sum, float *out) {
-  float total = 0;
-  for (int64_t t = 0; t < keys->prefix_count; t++) total += p[t] * keys->prefix_v[t * keys->stride + column];
-  for (int64_t j = 0; j < keys->chain_count; j++) total += p[keys->prefix_count + j] * keys->chain_v[j][column];
-  *out = total / sum;
-}
-
-EAGLE_DISPATCHED
-void eagle_attention(const float *q, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys, float scale,
-                     float *scores, float *out, float *lse) {
-  int64_t count = keys->prefix_count + keys->chain_count;
-  score_row(q, d, kv_offset, keys, scale, scores);
-  float maximum = maximum_of(scores, count, scores[0]);
-  float sum = exponentiate(scores, count, maximum);
+EAGLE_INLINE void weigh_columns(const int heads, const eagle_attention_keys *keys, int64_t offset, weights p,
+                                int64_t d, float *out) {
   int64_t i = 0;
-  for (; i + 64 <= d; i += 64) weigh(8, keys, kv_offset + i, scores, sum, out + i);
-  for (; i + 8 <= d; i += 8) weigh(1, keys, kv_offset + i, scores, sum, out + i);
-  for (; i < d; i++) weigh_one(keys, kv_offset + i, scores, sum, out + i);
-  if (lse) *lse = maximum + logf(sum);
+  for (; i + COLUMNS <= d; i += COLUMNS) weigh(heads, COLUMNS / 16, keys, offset + i, p, d, out + i);
+  for (; i + 16 <= d; i += 16) weigh(heads, 1, keys, offset + i, p, d, out + i);
+  for (; i < d; i++)
+    for (int h = 0; h < heads; h++) {
+      float total = 0;
+      for (int64_t t = 0; t < keys->prefix_count + keys->chain_count; t++)
+        total += p.scores[h * p.stride + t] * row_of(keys->prefix_v, keys->chain_v, keys, t)[offset + i];
+      out[h * d + i] = total / p.sums[h];
+    }
+}
+
+EAGLE_DISPATCHED EAGLE_WIDE_VECTORS
+void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys,
+                     float scale, float *scores, float *out, float *lse) {
+  int64_t count = keys->prefix_count + keys->chain_count, stride = eagle_attention_scores(count);
+  // Sums of more than one head are more than the registers of AVX2 hold.
+  int64_t most = eagle_cpu_has_avx512() ? HEADS : 1;
+  score(q, heads, d, kv_offset, keys, scale, scores, stride);
+  for (int64_t first = 0, taken; first < heads; first += taken) {
+    taken = heads - first < most ? heads - first : most;
+    float sums[HEADS];
+    weights p = {scores + first * stride, sums, stride};
+    for (int64_t h = 0; h < taken; h++) {
+      float *row = scores + (first + h) * stride;
+      float maximum = maximum_of(row, count, row[0]);
+      sums[h] = exponentiate(row, count, maximum);
+      if (lse) lse[first + h] = maximum + logf(sums[h]);
+    }
+    if (taken == 1) weigh_columns(1, keys, kv_offset, p, d, out + first * d);
+    if (taken == 2) weigh_columns(2, keys, kv_offset, p, d, out + first * d);
+    if (taken == 3) weigh_columns(3, keys, kv_offset, p, d, out + first * d);
+    if (taken == 4) weigh_columns(4, keys, kv_offset, p, d, out + first * d);
+  }
 }
 
 // MARK: blocks of rows, whose products with keys and values are matrix products

@@ -10,16 +10,13 @@
 // outputs that are in flight, which makes decoding independent of the batch. It does depend on the width of a vector: eight lanes,
 // or sixteen where the processor has them, so that eight rows take as long as reading their weights does.
 
-typedef float lanes16 __attribute__((vector_size(64)));
-typedef float lanes16_unaligned __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t words __attribute__((vector_size(32)));
 typedef uint32_t words_unaligned __attribute__((vector_size(32), aligned(2)));
 typedef uint32_t words16 __attribute__((vector_size(64)));
 typedef uint32_t words16_unaligned __attribute__((vector_size(64), aligned(2)));
 
 #if defined(__x86_64__)
-// Without the second attribute the compiler would cut a vector of sixteen in two.
-#define EAGLE_WIDE __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
+#define EAGLE_WIDE __attribute__((target("arch=x86-64-v4"))) EAGLE_WIDE_VECTORS
 #define INLINE_WIDE EAGLE_WIDE EAGLE_INLINE
 #endif
 
@@ -41,7 +38,6 @@ EAGLE_INLINE float scalar_bf16(uint16_t h) {
 }
 
 #if defined(__x86_64__)
-INLINE_WIDE lanes16 load16(const float *p) { return *(const lanes16_unaligned *)p; }
 INLINE_WIDE lanes16 first16_f32(const float *p) { return load16(p); }
 INLINE_WIDE lanes16 second16_f32(const float *p) { return load16(p + 16); }
 INLINE_WIDE lanes16 first16_bf16(const uint16_t *p) { return (lanes16)(*(const words16_unaligned *)p << 16); }
@@ -54,27 +50,45 @@ INLINE_WIDE float sum_lanes16(lanes16 v) {
 }
 #endif
 
-EAGLE_INLINE void order(const float *x, float *y, int64_t rows, int64_t k, const int width) {
+// The even numbers of each two vectors, then the odd ones; what does not fill two vectors stays.
+EAGLE_INLINE void copy_rest(const float *x, float *y, int64_t from, int64_t k) {
+  for (int64_t i = from; i < k; i++) y[i] = x[i];
+}
+
+EAGLE_INLINE void order(const float *x, float *y, int64_t rows, int64_t k) {
   for (int64_t m = 0; m < rows; m++, x += k, y += k) {
-    int64_t i = 0;
-    for (; i + 2 * width <= k; i += 2 * width)
-      for (int j = 0; j < width; j++) {
-        y[i + j] = x[i + 2 * j];
-        y[i + width + j] = x[i + 2 * j + 1];
-      }
-    for (; i < k; i++) y[i] = x[i];
+    for (int64_t i = 0; i + 16 <= k; i += 16) {
+      lanes a = load(x + i), b = load(x + i + 8);
+      *(lanes_unaligned *)(y + i) = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+      *(lanes_unaligned *)(y + i + 8) = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+    }
+    copy_rest(x, y, k / 16 * 16, k);
   }
 }
 
 EAGLE_DISPATCHED
-static void order8(const float *x, float *y, int64_t rows, int64_t k) { order(x, y, rows, k, 8); }
+static void order8(const float *x, float *y, int64_t rows, int64_t k) { order(x, y, rows, k); }
 
-EAGLE_DISPATCHED
-static void order16(const float *x, float *y, int64_t rows, int64_t k) { order(x, y, rows, k, 16); }
+#if defined(__x86_64__)
+EAGLE_WIDE static void order16(const float *x, float *y, int64_t rows, int64_t k) {
+  for (int64_t m = 0; m < rows; m++, x += k, y += k) {
+    for (int64_t i = 0; i + 32 <= k; i += 32) {
+      lanes16 a = load16(x + i), b = load16(x + i + 16);
+      *(lanes16_unaligned *)(y + i) =
+          __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+      *(lanes16_unaligned *)(y + i + 16) =
+          __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    }
+    copy_rest(x, y, k / 32 * 32, k);
+  }
+}
+#endif
 
 void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k) {
-  if (eagle_cpu_has_avx512()) order16(x, y, rows, k);
-  else order8(x, y, rows, k);
+#if defined(__x86_64__)
+  if (eagle_cpu_has_avx512()) return order16(x, y, rows, k);
+#endif
+  order8(x, y, rows, k);
 }
 
 // The weights lie in memory one after the other, but are read in several places at once, which the processor's own prefetch
@@ -169,8 +183,8 @@ DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32
 DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_lanes16, uint16_t, first16_bf16, second16_bf16,
              scalar_bf16)
 DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_lanes16, float, first16_f32, second16_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 4, 4, 4, 4, 4, 3, 3, 3)
-DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 4, 4, 4, 4, 4, 3, 3, 3)
+DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
 #define CHOOSE(type, ...) \
   return eagle_cpu_has_avx512() ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else

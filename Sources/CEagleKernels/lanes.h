@@ -1,4 +1,4 @@
-// Eight float32 lanes, one AVX2 register, for loops whose order of additions must be the same wherever they are compiled
+// Eight float32 lanes, one AVX2 register, or sixteen, one of AVX-512, for loops whose order of additions must be the same wherever they are compiled
 // into: a compiler that may reassociate could choose another order at each place.
 #ifndef EAGLE_LANES_H
 #define EAGLE_LANES_H
@@ -11,8 +11,13 @@
 typedef float lanes __attribute__((vector_size(32)));
 typedef float lanes_unaligned __attribute__((vector_size(32), aligned(4)));
 typedef float lanes4 __attribute__((vector_size(16)));
+typedef float lanes16 __attribute__((vector_size(64)));
+typedef float lanes16_unaligned __attribute__((vector_size(64), aligned(4)));
 
 EAGLE_INLINE lanes load(const float *p) { return *(const lanes_unaligned *)p; }
+
+// No function: it would have to be compiled for AVX-512 alone to give back so wide a vector.
+#define load16(p) (*(const lanes16_unaligned *)(p))
 
 EAGLE_INLINE float sum_lanes(lanes v) {
   lanes4 b = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);

@@ -97,20 +97,20 @@ public enum Attention {
         && keys.allSatisfy { $0.k.columns == shape.keyWidth && $0.v.shape == $0.k.shape && (1...$0.k.rows) ~= $0.count },
       "attention of queries \(q.shape) for \(keys.count) sequences")
     let out = Tensor(q.shape)
-    let (d, heads) = (shape.headDimension, shape.heads)
+    let (d, group) = (shape.headDimension, shape.groupSize)
     let longest = keys.reduce(1) { max($0, $1.count) }
     Parallel.forEachRange(keys.count, grain: 1, dynamic: true) { range in
-      let scores = Tensor([longest])
+      let scores = Tensor([group * Int(eagle_attention_scores(Int64(longest)))])
       var place = eagle_attention_keys()
       place.stride = Int64(shape.keyWidth)
       for row in range {
         place.prefix_k = UnsafePointer(keys[row].k.floats)
         place.prefix_v = UnsafePointer(keys[row].v.floats)
         place.prefix_count = Int64(keys[row].count)
-        for head in 0..<heads {
-          let at = row * shape.queryWidth + head * d
+        for kvHead in 0..<shape.kvHeads {
+          let at = row * shape.queryWidth + kvHead * group * d
           eagle_attention(
-            q.floats + at, Int64(d), Int64(head / shape.groupSize * d), &place, shape.scale, scores.floats,
+            q.floats + at, Int64(group), Int64(d), Int64(kvHead * d), &place, shape.scale, scores.floats,
             out.floats + at, nil)
         }
       }
@@ -123,17 +123,25 @@ public enum Attention {
     logSums: Tensor?
   ) -> Tensor {
     let out = Tensor(q.shape)
-    let (d, heads) = (shape.headDimension, shape.heads)
-    let grain = max(1, min(64, rows.count * heads / (8 * Parallel.threadCount)))
-    Parallel.forEachRange(rows.count * heads, grain: grain, dynamic: true) { range in
+    let (d, heads, group) = (shape.headDimension, shape.heads, shape.groupSize)
+    // Heads, rows within a group of heads, groups: those that share keys are next to one another, and heads are small enough to
+    // share out a single row.
+    let count = rows.count * heads
+    let grain = max(min(group, (count - 1) / Parallel.threadCount + 1), min(64, count / (8 * Parallel.threadCount)))
+    Parallel.forEachRange(count, grain: grain, dynamic: true) { range in
       KeyCursor.with(k, v, rows: rows, single: single, shape: shape) { cursor in
-        for task in range {
-          let (row, head) = (task / heads, task % heads)
+        var task = range.lowerBound
+        while task < range.upperBound {
+          let (pair, member) = (task / group, task % group)
+          let (kvHead, row) = (pair / rows.count, pair % rows.count)
+          let taken = min(group - member, range.upperBound - task)
+          let head = kvHead * group + member
           let at = row * shape.queryWidth + head * d
           cursor.move(to: row)
           eagle_attention(
-            q.floats + at, Int64(d), Int64(head / shape.groupSize * d), &cursor.keys, shape.scale, cursor.scores,
+            q.floats + at, Int64(taken), Int64(d), Int64(kvHead * d), &cursor.keys, shape.scale, cursor.scores,
             out.floats + at, logSums.map { $0.floats + row * heads + head })
+          task += taken
         }
       }
     }
@@ -185,7 +193,7 @@ private struct KeyCursor {
     _ body: (inout KeyCursor) -> Void
   ) {
     let longest = rows.reduce(0) { max($0, Int($1.prefixCount)) } + single.longest
-    let scores = Tensor([max(1, longest)])
+    let scores = Tensor([shape.groupSize * Int(eagle_attention_scores(Int64(max(1, longest))))])
     withUnsafeTemporaryAllocation(of: UnsafePointer<Float>?.self, capacity: 2 * single.longest + 1) { pointers in
       let (singleK, singleV) = (pointers.baseAddress!, pointers.baseAddress! + single.longest)
       var cursor = KeyCursor(

@@ -82,11 +82,14 @@ typedef struct {
   int64_t stride;
 } eagle_attention_keys;
 
-/// out = sum_t p_t v_t, p = softmax(scale * q . k_t) over prefix and chain, for one head whose keys and values start at
-/// column kv_offset. `scores` holds prefix_count + chain_count floats. Keys of the prefix and of the chain are added alike:
-/// a row gives the same bits wherever the border lies. Writes the log-sum-exp to lse when it is not null.
-void eagle_attention(const float *q, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys, float scale,
-                     float *scores, float *out, float *lse);
+/// out = sum_t p_t v_t, p = softmax(scale * q . k_t) over prefix and chain, for `heads` heads side by side in q and out whose keys
+/// and values are those at column kv_offset. `scores` holds eagle_attention_scores(prefix_count + chain_count) floats for each head.
+/// Keys of the prefix and of the chain are added alike: a row gives the same bits wherever the border lies, and a head the same as
+/// it does alone. Writes the heads' log-sum-exp to lse when it is not null.
+void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys,
+                     float scale, float *scores, float *out, float *lse);
+/// Room for the scores of `keys` keys: whole eights.
+static inline int64_t eagle_attention_scores(int64_t keys) { return (keys + 7) / 8 * 8; }
 
 float eagle_dot(const float *a, const float *b, int64_t n);
 /// y += factor * x.

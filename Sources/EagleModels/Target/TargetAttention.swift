@@ -12,6 +12,7 @@ struct TargetAttention {
       return Attention.apply(
         q, k, v, rows: segments.flatMap { rows(of: $0, at: $0.rows.lowerBound) }, shape: shape, products)
     }
+    if segments.count == 1 { return attended(segments[0], q, k, v) }
     let out = Tensor(q.shape)
     let single = segments.filter { $0.rows.count == 1 && $0.cache != nil }
     if single.count > 1 { attendTogether(single, q, k, v, out) }
