@@ -84,9 +84,9 @@ EAGLE_WIDE static void order16(const float *x, float *y, int64_t rows, int64_t k
 }
 #endif
 
-void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k) {
+void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int64_t k) {
 #if defined(__x86_64__)
-  if (eagle_cpu_has_avx512()) return order16(x, y, rows, k);
+  if (lanes == 16) return order16(x, y, rows, k);
 #endif
   order8(x, y, rows, k);
 }
@@ -186,17 +186,19 @@ DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_lanes16, float, 
 DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
 DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
 #define CHOOSE(type, ...) \
-  return eagle_cpu_has_avx512() ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
+  return lanes == 16 ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else
 #define CHOOSE(type, ...) return few_rows8_##type(__VA_ARGS__)
 #endif
 
-void eagle_few_rows_bf16(const float *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias, float *y,
-                         int64_t y_stride, int64_t n_begin, int64_t n_end) {
+int eagle_few_rows_lanes(void) { return eagle_cpu_has_avx512() ? 16 : 8; }
+
+void eagle_few_rows_bf16(int lanes, const float *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias,
+                         float *y, int64_t y_stride, int64_t n_begin, int64_t n_end) {
   CHOOSE(bf16, x, rows, k, w, bias, y, y_stride, n_begin, n_end);
 }
 
-void eagle_few_rows_f32(const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
+void eagle_few_rows_f32(int lanes, const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
                         int64_t y_stride, int64_t n_begin, int64_t n_end) {
   CHOOSE(f32, x, rows, k, w, bias, y, y_stride, n_begin, n_end);
 }

@@ -61,6 +61,7 @@ struct FewRows {
 
   /// x in the forms that the weights ask for.
   private struct Operands {
+    private static let lanes = eagle_few_rows_lanes()
     private let plain: Tensor
     private let (rows, inputs): (Int64, Int64)
     private let ordered: Tensor?  // for bfloat16 weights
@@ -75,7 +76,7 @@ struct FewRows {
         let width = x.columns
         Parallel.forEachRange(x.rows, grain: 16) { range in
           let at = range.lowerBound * width
-          eagle_few_rows_order(x.floats + at, ordered.floats + at, Int64(range.count), Int64(width))
+          eagle_few_rows_order(Self.lanes, x.floats + at, ordered.floats + at, Int64(range.count), Int64(width))
         }
       }
     }
@@ -87,7 +88,7 @@ struct FewRows {
       switch place.type {
       case .bfloat16:
         eagle_few_rows_bf16(
-          ordered!.floats, rows, inputs, place.w.assumingMemoryBound(to: UInt16.self), place.bias, place.y,
+          Self.lanes, ordered!.floats, rows, inputs, place.w.assumingMemoryBound(to: UInt16.self), place.bias, place.y,
           place.stride,
           first, end)
       case .int8:
@@ -96,7 +97,8 @@ struct FewRows {
           place.scales!, place.bias, place.y, place.stride, first, end, Int32(EAGLE_INT8_BEST))
       default:
         eagle_few_rows_f32(
-          plain.floats, rows, inputs, place.w.assumingMemoryBound(to: Float.self), place.bias, place.y, place.stride,
+          Self.lanes, plain.floats, rows, inputs, place.w.assumingMemoryBound(to: Float.self), place.bias, place.y,
+          place.stride,
           first, end)
       }
     }

@@ -19,6 +19,9 @@ extension Matmul {
   /// Whether products that are asked for in bfloat16 come out so; float32 takes their place where they do not.
   public static var hasBFloat16Products: Bool { bfloat16Support != .none }
 
+  /// Whether our own kernels do them.
+  package static var hasOwnBFloat16Products: Bool { bfloat16Support == .kernels }
+
   /// C[m, n] = A[m, k] B[k, n] (+ C); A and B bfloat16 by (row, column) strides, C float32.
   package static func bf16Product(
     _ m: Int, _ n: Int, _ k: Int, _ a: Tensor, _ aStrides: (Int, Int), _ b: Tensor, _ bStrides: (Int, Int),

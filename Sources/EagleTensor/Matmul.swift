@@ -157,7 +157,7 @@ public enum Matmul {
     _ w: UnsafePointer<Float>, _ ldw: Int, _ y: UnsafeMutablePointer<Float>, _ ldy: Int, accumulate: Bool,
     _ products: Products
   ) {
-    guard products == .bf16, bfloat16Support == .kernels else {
+    guard products == .bf16, bfloat16Support != .emulated, Processor.hasAVX512BFloat16 else {
       return gemm(a, b, m, n, k, x, ldx, w, ldw, y, ldy, accumulate: accumulate)
     }
     Gemm<RoundingKernel>(

@@ -36,4 +36,33 @@ import Testing
     #expect(zip(alone, together).allSatisfy { abs($0 - $1) < 2e-6 })
     #expect(zip(sums[0].values, sums[1].values).allSatisfy { abs($0 - $1) < 2e-6 })
   }
+
+  /// Groups of up to nine heads, head widths that fill no vector, and keys that fill no eight: a head alone has the same bits.
+  @Test(arguments: [(6, 2, 16), (9, 3, 64), (5, 1, 24), (9, 1, 80), (4, 4, 12), (8, 2, 128)])
+  func aHeadDoesNotDependOnTheHeadsBesideIt(heads: Int, kvHeads: Int, d: Int) {
+    var random = RandomSource(seed: 9)
+    let shape = AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: d)
+    let (k, v) = (
+      Tensor.normal([21, shape.keyWidth], deviation: 1, using: &random),
+      Tensor.normal([21, shape.keyWidth], deviation: 1, using: &random)
+    )
+    let q = Tensor.normal([3, shape.queryWidth], deviation: 1, using: &random)
+    let rows = [17, 4, 21].map { AttentionRow(prefixStart: 0, prefixCount: $0) }
+    let together = Attention.apply(q, k, v, rows: rows, shape: shape, .invariant).values
+    func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
+      Tensor((0..<x.rows).flatMap { row in range.map { x.values[row * x.columns + $0] } }, [x.rows, range.count])
+    }
+    let one = AttentionShape(heads: 1, kvHeads: 1, headDimension: d)
+    for head in 0..<heads {
+      let (own, key) = (head * d..<(head + 1) * d, head / shape.groupSize * d..<(head / shape.groupSize + 1) * d)
+      let alone = Attention.apply(columns(q, own), columns(k, key), columns(v, key), rows: rows, shape: one, .invariant)
+      for row in 0..<3 {
+        let at = row * shape.queryWidth + head * d
+        #expect(together[at..<at + d].elementsEqual(alone.slice(row..<row + 1).values))
+      }
+    }
+    // A chain of single keys behind the prefix is the same sequence.
+    let paths = rows.map { row in Array(0..<Int(row.prefixCount) - 3) }
+    #expect(Attention.tree(q, k, v, prefix: 3, paths: paths, shape: shape).values == together)
+  }
 }

@@ -32,6 +32,7 @@ import Testing
     sharded.shardOptimizer = true
     let share = sizes.training(sharded, activations: 0, ranks: 4).first { $0.name.hasPrefix("moments") }
     #expect(share?.bytes == Double(8 * optimizer.weights.count) / 4)
+    #expect(sizes.training(sharded, activations: 0, ranks: 4).contains { $0.name.hasPrefix("a moment of all weights") })
   }
 
   @Test func diskIsWorkedOutByHand() {

@@ -153,14 +153,16 @@ void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int6
 
 // MARK: few-row products (fewrows.c, int8rows.c)
 
+/// Numbers in a vector of this processor: 16 with AVX-512, else 8. The functions below take either where the processor has it.
+int eagle_few_rows_lanes(void);
 /// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]) for n in [n_begin, n_end). The order of additions of one row does not
 /// depend on how many rows are computed with it. For bf16 weights x lies in the order that eagle_few_rows_order makes.
-void eagle_few_rows_bf16(const float *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias, float *y,
-                         int64_t y_stride, int64_t n_begin, int64_t n_end);
-void eagle_few_rows_f32(const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
+void eagle_few_rows_bf16(int lanes, const float *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias,
+                         float *y, int64_t y_stride, int64_t n_begin, int64_t n_end);
+void eagle_few_rows_f32(int lanes, const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
                         int64_t y_stride, int64_t n_begin, int64_t n_end);
-/// y = x with the even numbers of each sixteen, or 32 with AVX-512, before the odd ones; what does not fill them stays.
-void eagle_few_rows_order(const float *x, float *y, int64_t rows, int64_t k);
+/// y = x with the even numbers of each two vectors before the odd ones; what does not fill them stays.
+void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int64_t k);
 
 enum { EAGLE_INT8_BEST, EAGLE_INT8_PORTABLE, EAGLE_INT8_AVX2, EAGLE_INT8_VNNI };
 

@@ -11,14 +11,19 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
   /// Connections that are open at the same time, and seconds after which an idle one is closed.
   private let connections: Int
   private let idleSeconds: Int
-  private let group = Mutex<ServiceGroup?>(nil)
+  private let state = Mutex(State())
+
+  private struct State {
+    var group: ServiceGroup?
+    var isStopped = false
+  }
 
   init(host: String, port: Int, connections: Int, idleSeconds: Int, responder: Responder) {
     (self.host, self.port, self.responder) = (host, port, responder)
     (self.connections, self.idleSeconds) = (connections, idleSeconds)
   }
 
-  /// Returns after `stop`, or throws when the address cannot be listened on.
+  /// Returns after `stop`, also one that came before, or throws when the address cannot be listened on.
   ///
   /// - Parameter onListening: called with the port once requests are answered
   func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
@@ -33,10 +38,19 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
     var configuration = ServiceGroupConfiguration(services: [application], logger: logger)
     configuration.maximumGracefulShutdownDuration = .seconds(5)
     let group = ServiceGroup(configuration: configuration)
-    self.group.withLock { $0 = group }
-    try await group.run()
+    let isStopped = state.withLock {
+      $0.group = group
+      return $0.isStopped
+    }
+    if !isStopped { try await group.run() }
   }
 
   /// Lets requests that are being answered end, for at most five seconds.
-  func stop() async { await group.withLock { $0 }?.triggerGracefulShutdown() }
+  func stop() async {
+    let group = state.withLock {
+      $0.isStopped = true
+      return $0.group
+    }
+    await group?.triggerGracefulShutdown()
+  }
 }

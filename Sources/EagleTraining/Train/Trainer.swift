@@ -71,6 +71,8 @@ public final class Trainer {
   /// What was begun for the step to come while gradients were on their way.
   private var prepared: Work?
   private var skippedInARow = 0
+  /// The step whose state was written or read last.
+  private var lastCheckpoint = 0
   /// The acc_length of the last evaluation, for the progress line.
   public var lastAccLength: Double?
   /// Of the last step that was not left out.
@@ -123,6 +125,7 @@ public final class Trainer {
     }
     step = Int(try cluster.allReduceSum([Int64(info?.step ?? 0)])[0])
     if step > 0 { try TrainingCheckpoint.load(found, into: optimizer, cluster: cluster) }
+    lastCheckpoint = step
     if let found { progress.say("resumed from \(found.name)") }
     if cluster.isRoot { try metrics.truncate(after: step) }
   }
@@ -385,7 +388,7 @@ public final class Trainer {
     progress.say("step \(step) is left out: \(skipped.skipped); \(names)")
     guard skippedInARow > job.config.maxSkippedSteps else { return }
     let good = step - skippedInARow
-    if good > 0 { try checkpoint(of: good) }
+    if good > 0, good != lastCheckpoint { try checkpoint(of: good) }
     try waitForCheckpoint()
     throw TrainingError(
       path: job.output, problem: "\(skippedInARow) steps in a row up to step \(step) had no usable numbers; \(names)",
@@ -415,6 +418,7 @@ public final class Trainer {
 
   /// Starts to write what a checkpoint holds. Collective.
   private func checkpoint(of step: Int) throws {
+    lastCheckpoint = step
     let before = clock.seconds[.checkpoint] ?? 0
     let moments = try clock.measure(.checkpoint) { try allMoments() }
     guard cluster.isRoot else { return }
@@ -439,18 +443,20 @@ public final class Trainer {
         100 * seconds / (stepSeconds * Double(job.config.checkpointEvery)), job.config.checkpointEvery))
   }
 
-  /// Both moments of all weights, on rank 0 and, where each rank has its own only, on all.
+  /// Both moments of all weights on rank 0; on other ranks they mean nothing where each has its own only. Between two steps the
+  /// gradients' place is free for them: only rank 0 needs room for one moment more. Collective.
   private func allMoments() throws -> (first: Tensor, second: Tensor) {
     guard job.config.shardOptimizer else { return (optimizer.firstMoment, optimizer.secondMoment) }
-    func whole(_ own: Tensor) throws -> Tensor {
-      let all = Tensor([optimizer.weights.count])
+    func gather(_ own: Tensor, into all: Tensor) throws -> Tensor {
       optimizer.forEachOwned(in: 0..<all.count) { part, moments in
         Elementwise.copy(own.slice(moments), into: all.slice(part))
       }
       try buckets.gather(all)
       return all
     }
-    return (try whole(optimizer.firstMoment), try whole(optimizer.secondMoment))
+    let gradients = optimizer.gradients
+    let first = try gather(optimizer.firstMoment, into: cluster.isRoot ? Tensor(gradients.shape) : gradients)
+    return (first, try gather(optimizer.secondMoment, into: gradients))
   }
 
   /// Returns once the last checkpoint is on disk. Collective.
