@@ -3,7 +3,7 @@
 The two servers take turns, so that a slow moment of the machine falls on both; ratios are those of a round. Beside them stand the
 processor seconds of a hundred tokens, which do not depend on who else uses the machine as much as time does.
 
-    python measure.py --target models/SmolLM2-135M-Instruct --draft checkpoints/quickstart/export --rounds 5
+    python measure.py --target models/SmolLM2-135M-Instruct --draft checkpoints/quickstart/export --rounds 6
 """
 
 import asyncio
@@ -46,7 +46,8 @@ async def rounds(options, together, turn):
     for number in range(options.rounds):
         words = WORDS[number:] + WORDS[:number]
         for count in options.counts:
-            for name, client in (("together", together), ("in turn", turn)):
+            # The first one after a pause is slower, so they take turns at that too.
+            for name, client in [("together", together), ("in turn", turn)][::1 if number % 2 == 0 else -1]:
                 measured = await speed(client, words[:count], options.tokens)
                 table.setdefault((count, name), []).append(measured)
                 print(f"round {number}, {count} {name}: {measured[0]:.1f} tokens/s, {measured[1]:.1f} s", flush=True)
@@ -55,7 +56,7 @@ async def rounds(options, together, turn):
 
 def main():
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--batch", type=int, default=8)

@@ -43,7 +43,9 @@ public final class Dashboard: Sendable {
     begun.wait()
     switch outcome.first {
     case .success(let port)?:
-      let host = config.host.contains(":") ? "[\(config.host)]" : config.host
+      // All of this machine's addresses are none that a browser could open.
+      let name = ["0.0.0.0", "::"].contains(config.host) ? ProcessInfo.processInfo.hostName : config.host
+      let host = name.contains(":") ? "[\(name)]" : name
       return "http://\(host):\(port)/" + (config.token.map { "?token=\($0)" } ?? "")
     case .failure(let error)?:
       throw ServerError(
