@@ -1,20 +1,25 @@
+#define _GNU_SOURCE
 #include "include/CEagleKernels.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 #include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-// libgomp's entry points; its header belongs to GCC, so the few that are needed are declared here.
-extern void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned);
-extern int omp_get_thread_num(void);
-extern int omp_get_num_threads(void);
+// One set of helpers for the process, which wait for loops. A loop ends when its pieces are done, whoever did them: a helper that
+// has no processor at the moment is waited for only if it has taken a piece. So a busy machine slows a program by what it takes of
+// the processors, and does not stop it at each of some thousand loops a second.
+
+// libgomp's, whose threads are those of oneDNN and OpenBLAS; its header belongs to GCC, so what is needed is declared here.
 extern int omp_get_max_threads(void);
 extern void omp_set_num_threads(int);
-extern int omp_in_parallel(void);
 
 // The pieces of one thread's share that are not taken: it takes them from the front, so that what it reads comes in the order of
 // memory; a thread that has done its own takes from the back. Shares are a cache line apart.
@@ -25,9 +30,9 @@ typedef struct {
 struct eagle_loop {
   eagle_task task;
   void *context;
-  int64_t count, grain;
-  eagle_share *shares;  // null where every thread does its own in one piece
-  int64_t share_count;  // as many as threads were asked for; there may come fewer
+  int64_t count, grain, pieces;
+  eagle_share *shares;  // one for each thread that may come; null where one thread does all
+  int64_t threads;
 };
 
 // A piece of a share, or -1 when there is none.
@@ -45,48 +50,164 @@ static int64_t take(eagle_share *share, int from_back) {
 int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end) {
   struct eagle_loop *loop = pieces->loop;
   if (!loop->shares) {
-    *begin = loop->count * pieces->thread / pieces->threads;
-    *end = loop->count * (pieces->thread + 1) / pieces->threads;
-    return !pieces->done++ && *begin < *end;
+    *begin = 0;
+    *end = loop->count;
+    return !pieces->done++;
   }
-  for (; pieces->done < loop->share_count; pieces->done++) {
-    int64_t piece = take(loop->shares + (pieces->thread + pieces->done) % loop->share_count, pieces->done > 0);
+  for (; pieces->done < loop->threads; pieces->done++) {
+    int64_t piece = take(loop->shares + (pieces->thread + pieces->done) % loop->threads, pieces->done > 0);
     if (piece < 0) continue;
-    *begin = piece * loop->grain;
-    *end = *begin + loop->grain < loop->count ? *begin + loop->grain : loop->count;
+    // Without a grain all pieces are alike.
+    *begin = loop->grain ? piece * loop->grain : loop->count * piece / loop->pieces;
+    *end = loop->grain ? *begin + loop->grain : loop->count * (piece + 1) / loop->pieces;
+    if (*end > loop->count) *end = loop->count;
     return 1;
   }
   return 0;
 }
 
-static void run_share(void *argument) {
-  struct eagle_loop *loop = argument;
-  eagle_pieces pieces = {loop, omp_get_thread_num(), omp_get_num_threads(), 0};
+// How often a thread looks before it sleeps: some ten microseconds, more than there are between two loops of a pass.
+enum { LOOKS = 4000 };
+
+// The lower half of the gate: whether the loop takes helpers, how many at most, and how many have come.
+#define OPEN 0x80000000u
+#define MOST(gate) ((uint32_t)(gate) >> 16 & 0x7fff)
+#define JOINED(gate) ((uint32_t)(gate) & 0xffff)
+
+static struct {
+  _Atomic int is_taken;  // by the thread whose loop this is; others meanwhile work alone
+  int helpers;           // that have been started
+  struct eagle_loop *loop;
+  _Alignas(64) _Atomic uint64_t gate;  // the loop's number in the upper half
+  _Atomic uint32_t number;             // the same, for sleepers
+  _Atomic uint32_t sleepers;
+  _Alignas(64) _Atomic uint32_t gone;  // helpers that are done with the loop
+  _Atomic uint32_t is_waited;
+} pool;
+
+static _Atomic int thread_count;
+static _Thread_local int is_inside;
+
+static void sleep_while(_Atomic uint32_t *word, uint32_t value) {
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, 0, 0, 0);
+}
+
+static void wake(_Atomic uint32_t *word, int threads) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, 0, 0, 0); }
+
+static void relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// Waits until the word is another.
+static uint32_t next_number(uint32_t seen) {
+  for (;;) {
+    for (int i = 0; i < LOOKS; i++, relax()) {
+      uint32_t number = atomic_load(&pool.number);
+      if (number != seen) return number;
+    }
+    atomic_fetch_add(&pool.sleepers, 1);
+    sleep_while(&pool.number, seen);
+    atomic_fetch_sub(&pool.sleepers, 1);
+  }
+}
+
+/// The place of this helper in the loop of that number, from 1; 0 when it takes no more.
+static uint32_t join(uint32_t number) {
+  uint64_t gate = atomic_load(&pool.gate);
+  while (gate >> 32 == number && gate & OPEN && JOINED(gate) < MOST(gate))
+    if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) return JOINED(gate) + 1;
+  return 0;
+}
+
+static void *help(void *nothing) {
+  omp_set_num_threads(1);  // what a task calls is not to start threads of its own
+  is_inside = 1;
+  for (uint32_t number = 0;;) {
+    number = next_number(number);
+    uint32_t place = join(number);
+    if (!place) continue;
+    struct eagle_loop *loop = pool.loop;
+    eagle_pieces pieces = {loop, place, 0};
+    loop->task(loop->context, &pieces);
+    atomic_fetch_add(&pool.gone, 1);
+    if (atomic_load(&pool.is_waited)) wake(&pool.gone, 1);
+  }
+  return nothing;
+}
+
+/// Fewer helpers than wanted are no error: the pieces are done by those who are there.
+static void start_helpers(int wanted) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the program's own threads
+  for (pthread_t thread; pool.helpers < wanted; pool.helpers++) {
+    if (pthread_create(&thread, 0, help, 0) != 0) break;
+    pthread_detach(thread);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, 0);
+}
+
+static void wait_for_helpers(uint32_t joined) {
+  uint32_t gone;
+  for (int i = 0; i < LOOKS; i++, relax())
+    if (atomic_load(&pool.gone) == joined) return;
+  atomic_store(&pool.is_waited, 1);
+  while ((gone = atomic_load(&pool.gone)) != joined) sleep_while(&pool.gone, gone);
+  atomic_store(&pool.is_waited, 0);
+}
+
+static void run(struct eagle_loop *loop) {
+  if (pool.helpers < loop->threads - 1) start_helpers((int)loop->threads - 1);
+  pool.loop = loop;
+  atomic_store(&pool.gone, 0);
+  uint32_t number = atomic_load(&pool.number) + 1;
+  atomic_store(&pool.gate, (uint64_t)number << 32 | OPEN | (uint64_t)(loop->threads - 1) << 16);
+  atomic_store(&pool.number, number);
+  if (atomic_load(&pool.sleepers)) wake(&pool.number, (int)loop->threads - 1);
+  eagle_pieces pieces = {loop, 0, 0};
   loop->task(loop->context, &pieces);
+  wait_for_helpers(JOINED(atomic_fetch_and(&pool.gate, ~(uint64_t)OPEN)));
 }
 
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context) {
   if (count <= 0) return;
   if (grain < 1) grain = 1;
-  int64_t pieces = (count + grain - 1) / grain;
-  int64_t threads = omp_get_max_threads();
+  int64_t pieces = (count + grain - 1) / grain, threads = eagle_thread_count();
   if (threads > pieces) threads = pieces;
-  struct eagle_loop loop = {task, context, count, grain, 0, threads};
-  if (threads <= 1 || omp_in_parallel()) {
-    eagle_pieces all = {&loop, 0, 1, 0};
+  struct eagle_loop loop = {task, context, count, dynamic ? grain : 0, dynamic ? pieces : threads, 0, threads};
+  if (threads <= 1 || is_inside || atomic_exchange(&pool.is_taken, 1)) {
+    eagle_pieces all = {&loop, 0, 0};
     task(context, &all);
     return;
   }
-  eagle_share shares[dynamic ? threads : 1];
-  for (int64_t i = 0; dynamic && i < threads; i++)
-    atomic_init(&shares[i].left, (uint64_t)(pieces * (i + 1) / threads) << 32 | (uint64_t)(pieces * i / threads));
-  if (dynamic) loop.shares = shares;
-  GOMP_parallel(run_share, &loop, (unsigned)threads, 0);
+  eagle_share shares[threads];
+  for (int64_t i = 0; i < threads; i++)
+    atomic_init(&shares[i].left, (uint64_t)(loop.pieces * (i + 1) / threads) << 32 | (uint64_t)(loop.pieces * i / threads));
+  loop.shares = shares;
+  int others = omp_get_max_threads();
+  omp_set_num_threads(1);
+  is_inside = 1;
+  run(&loop);
+  is_inside = 0;
+  omp_set_num_threads(others);
+  atomic_store(&pool.is_taken, 0);
+}
+
+int eagle_thread_count(void) {
+  int count = atomic_load(&thread_count);
+  return count ? count : omp_get_max_threads();
+}
+
+void eagle_set_thread_count(int threads) {
+  atomic_store(&thread_count, threads < 1 ? 1 : threads > 0x7fff ? 0x7fff : threads);
+  omp_set_num_threads(threads);
 }
 
 void eagle_bound_waiting(char *const *arguments) {
   if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-  if (setenv("GOMP_SPINCOUNT", "30000", 0) != 0) return;
+  if (setenv("GOMP_SPINCOUNT", "1000", 0) != 0) return;
   // By its own name, so that lists of processes show it; by the link when the file has been replaced meanwhile.
   char name[PATH_MAX];
   ssize_t length = readlink("/proc/self/exe", name, sizeof name - 1);
@@ -96,9 +217,6 @@ void eagle_bound_waiting(char *const *arguments) {
   }
   execv("/proc/self/exe", arguments);
 }
-
-int eagle_thread_count(void) { return omp_get_max_threads(); }
-void eagle_set_thread_count(int threads) { omp_set_num_threads(threads); }
 
 #if defined(__x86_64__)
 static unsigned leaf7(unsigned subleaf, int which) {

@@ -1,15 +1,14 @@
 import CEagleKernels
 
-/// The one thread pool of the process: libgomp's, which oneDNN and OpenBLAS use as well. `OMP_NUM_THREADS` rules it.
+/// The threads of the process that compute; `OMP_NUM_THREADS` says how many, and those of oneDNN and OpenBLAS are as many.
 public enum Parallel {
   public static var threadCount: Int {
     get { Int(eagle_thread_count()) }
     set { eagle_set_thread_count(Int32(newValue)) }
   }
 
-  /// For the first line of a program: threads that wait for work sleep after some microseconds, where libgomp's would keep their
-  /// cores busy for milliseconds. Beside another busy program that is the difference between a little slower and standing
-  /// still. `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY`, where they are set, are left alone.
+  /// For the first line of a program: libgomp's threads, which wait for work of oneDNN and OpenBLAS, sleep after some microseconds,
+  /// where they would keep their cores busy for milliseconds. `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY`, where they are set, are left alone.
   public static func boundWaiting() { eagle_bound_waiting(CommandLine.unsafeArgv) }
 
   /// Runs `body` over `0..<count`, one contiguous piece of at least `grain` a thread, or with `dynamic` in pieces of

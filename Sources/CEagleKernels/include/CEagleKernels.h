@@ -14,22 +14,24 @@
 /// The pieces of a loop that one thread does.
 typedef struct {
   struct eagle_loop *loop;
-  int64_t thread, threads;  // its number, and of how many
-  int64_t done;             // shares that it has seen the end of
+  int64_t thread;  // its number
+  int64_t done;    // shares that it has seen the end of
 } eagle_pieces;
 /// The next piece, [begin, end); 0 when there is none left.
 int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end);
 
 typedef void (*eagle_task)(void *context, eagle_pieces *pieces);
-/// Runs task on each thread of the libgomp pool that oneDNN and OpenBLAS use too, with its pieces of [0, count).
-/// With `dynamic` they have `grain` each, and a thread that has done its own share goes on with what others have left; otherwise
-/// each thread gets one piece, of at least `grain`.
+/// Runs task on the calling thread, and on each helper that comes before all is done, with its pieces of [0, count).
+/// With `dynamic` they have `grain` each, otherwise there is one for each thread, of at least `grain`. A thread that has done its
+/// own share goes on with what others have left. The caller works alone inside another loop, and while another thread has one.
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context);
+/// How many threads do a loop: as many as OMP_NUM_THREADS says, or as there are processors, until it is set. It is set for oneDNN
+/// and OpenBLAS too, whose threads are libgomp's.
 int eagle_thread_count(void);
+void eagle_set_thread_count(int threads);
 /// Starts this process again, once, with GOMP_SPINCOUNT set: libgomp reads it while the process is loaded. Returns when it is
 /// set already, or when the process cannot be started.
 void eagle_bound_waiting(char *const *arguments);
-void eagle_set_thread_count(int threads);
 
 // MARK: processor (parallel.c)
 

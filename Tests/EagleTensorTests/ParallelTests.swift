@@ -1,0 +1,53 @@
+import EagleTensor
+import Foundation
+import Synchronization
+import Testing
+
+@Suite struct ParallelTests {
+  /// Every index once, whichever thread takes it and however the range is cut.
+  @Test func everyIndexIsDoneOnce() {
+    for count in [1, 2, 7, 48, 1000, 4999] {
+      for (grain, dynamic) in [(1, false), (1, true), (7, true), (64, false), (5000, true)] {
+        #expect(isComplete(count, grain, dynamic), "\(count) in pieces of \(grain)")
+      }
+    }
+  }
+
+  /// A loop in a loop is done by the thread that meets it, and threads with a loop each do not take one another's pieces.
+  @Test func loopsWithinLoopsAndBesideThem() {
+    let results = Mutex([Bool]())
+    let threads = (0..<4).map { _ in
+      let thread = Thread {
+        for _ in 0..<200 {
+          let own = self.isComplete(100, 3, true)
+          results.withLock { $0.append(own) }
+        }
+      }
+      thread.start()
+      return thread
+    }
+    Parallel.forEachRange(40, grain: 1, dynamic: true) { range in
+      let inner = range.map { isComplete($0 + 1, 2, true) }
+      results.withLock { $0 += inner }
+    }
+    while threads.contains(where: { !$0.isFinished }) { usleep(1000) }
+    #expect(results.withLock { $0.count == 840 && $0.allSatisfy { $0 } })
+  }
+
+  @Test func helpersThatSleepAreWoken() {
+    for _ in 0..<20 {
+      usleep(3000)  // longer than helpers look before they sleep
+      #expect(isComplete(500, 1, true))
+    }
+  }
+
+  private func isComplete(_ count: Int, _ grain: Int, _ dynamic: Bool) -> Bool {
+    let done = Tensor.zeros([count])
+    let total = Atomic(0)
+    Parallel.forEachRange(count, grain: grain, dynamic: dynamic) { range in
+      total.add(range.count, ordering: .relaxed)
+      for index in range { done.floats[index] += 1 }
+    }
+    return total.load(ordering: .relaxed) == count && done.values.allSatisfy { $0 == 1 }
+  }
+}
