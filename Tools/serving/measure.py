@@ -7,6 +7,7 @@ processor seconds of a hundred tokens, which do not depend on who else uses the 
 """
 
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -20,10 +21,10 @@ WORDS = ["rain", "gravity", "bread", "a prime number", "a bridge", "music", "the
          "a poem", "ice", "a clock", "wool", "an echo"]
 
 
-async def ask(client, word, tokens):
+async def ask(client, pair, tokens):
     answer = await client.chat.completions.create(
         model=client.served, temperature=0, max_tokens=tokens,
-        messages=[{"role": "user", "content": f"Explain in a few sentences what {word} is."}])
+        messages=[{"role": "user", "content": "Explain in a few sentences what {} has to do with {}.".format(*pair)}])
     return answer.usage.completion_tokens
 
 
@@ -34,21 +35,23 @@ def processor_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def speed(client, words, tokens):
+async def speed(client, pairs, tokens):
     """Tokens a second over all requests, prompts and waiting included, and processor seconds of a hundred tokens."""
     begin, used = time.time(), processor_seconds(client.process)
-    tokens = sum(await asyncio.gather(*[ask(client, word, tokens) for word in words]))
+    tokens = sum(await asyncio.gather(*[ask(client, pair, tokens) for pair in pairs]))
     return tokens / (time.time() - begin), 100 * (processor_seconds(client.process) - used) / tokens
 
 
 async def rounds(options, together, turn):
     table = {}
+    # No question twice: a server that still has a conversation's tokens would not compute them again.
+    questions = itertools.permutations(WORDS, 2)
     for number in range(options.rounds):
-        words = WORDS[number:] + WORDS[:number]
         for count in options.counts:
+            pairs = list(itertools.islice(questions, count))
             # The first one after a pause is slower, so they take turns at that too.
             for name, client in [("together", together), ("in turn", turn)][::1 if number % 2 == 0 else -1]:
-                measured = await speed(client, words[:count], options.tokens)
+                measured = await speed(client, pairs, options.tokens)
                 table.setdefault((count, name), []).append(measured)
                 print(f"round {number}, {count} {name}: {measured[0]:.1f} tokens/s, {measured[1]:.1f} s", flush=True)
     return table
