@@ -66,7 +66,7 @@ int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end) {
   return 0;
 }
 
-// How often a thread looks before it sleeps: some ten microseconds, more than there are between two loops of a pass.
+// How often a thread looks before it sleeps: 50 to 200 microseconds, more than there are between two loops of a pass.
 enum { LOOKS = 4000 };
 
 // The lower half of the gate: whether the loop takes helpers, how many at most, and how many have come.
@@ -77,6 +77,7 @@ enum { LOOKS = 4000 };
 static struct {
   _Atomic int is_taken;  // by the thread whose loop this is; others meanwhile work alone
   int helpers;           // that have been started
+  _Atomic uint32_t most; // helpers that may look for loops; the others sleep until there may be more
   struct eagle_loop *loop;
   _Alignas(64) _Atomic uint64_t gate;  // the loop's number in the upper half
   _Atomic uint32_t number;             // the same, for sleepers
@@ -121,10 +122,12 @@ static uint32_t join(uint32_t number) {
   return 0;
 }
 
-static void *help(void *nothing) {
+/// `index` is the helper's number, from 1.
+static void *help(void *index) {
   omp_set_num_threads(1);  // what a task calls is not to start threads of its own
   is_inside = 1;
   for (uint32_t number = 0;;) {
+    for (uint32_t most; (most = atomic_load(&pool.most)) < (uintptr_t)index;) sleep_while(&pool.most, most);
     number = next_number(number);
     uint32_t place = join(number);
     if (!place) continue;
@@ -134,16 +137,19 @@ static void *help(void *nothing) {
     atomic_fetch_add(&pool.gone, 1);
     if (atomic_load(&pool.is_waited)) wake(&pool.gone, 1);
   }
-  return nothing;
+  return 0;
 }
 
 /// Fewer helpers than wanted are no error: the pieces are done by those who are there.
 static void start_helpers(int wanted) {
   sigset_t all, before;
   sigfillset(&all);
+  // Faults of the thread itself go to their handlers all the same.
+  const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the program's own threads
   for (pthread_t thread; pool.helpers < wanted; pool.helpers++) {
-    if (pthread_create(&thread, 0, help, 0) != 0) break;
+    if (pthread_create(&thread, 0, help, (void *)(uintptr_t)(pool.helpers + 1)) != 0) break;
     pthread_detach(thread);
   }
   pthread_sigmask(SIG_SETMASK, &before, 0);
@@ -158,7 +164,9 @@ static void wait_for_helpers(uint32_t joined) {
   atomic_store(&pool.is_waited, 0);
 }
 
-static void run(struct eagle_loop *loop) {
+static void run(struct eagle_loop *loop, int64_t limit) {
+  uint32_t most = (uint32_t)limit - 1;
+  if (atomic_exchange(&pool.most, most) != most) wake(&pool.most, INT_MAX);
   if (pool.helpers < loop->threads - 1) start_helpers((int)loop->threads - 1);
   pool.loop = loop;
   atomic_store(&pool.gone, 0);
@@ -174,30 +182,33 @@ static void run(struct eagle_loop *loop) {
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context) {
   if (count <= 0) return;
   if (grain < 1) grain = 1;
-  int64_t pieces = (count + grain - 1) / grain, threads = eagle_thread_count();
-  if (threads > pieces) threads = pieces;
+  int64_t pieces = (count + grain - 1) / grain, limit = eagle_thread_count();
+  int64_t threads = limit < pieces ? limit : pieces;
   struct eagle_loop loop = {task, context, count, dynamic ? grain : 0, dynamic ? pieces : threads, 0, threads};
-  if (threads <= 1 || is_inside || atomic_exchange(&pool.is_taken, 1)) {
-    eagle_pieces all = {&loop, 0, 0};
-    task(context, &all);
-    return;
-  }
-  eagle_share shares[threads];
-  for (int64_t i = 0; i < threads; i++)
-    atomic_init(&shares[i].left, (uint64_t)(loop.pieces * (i + 1) / threads) << 32 | (uint64_t)(loop.pieces * i / threads));
-  loop.shares = shares;
+  eagle_pieces all = {&loop, 0, 0};
+  if (threads <= 1 || is_inside) return task(context, &all);
   int others = omp_get_max_threads();
   omp_set_num_threads(1);
   is_inside = 1;
-  run(&loop);
+  if (atomic_exchange(&pool.is_taken, 1)) {
+    task(context, &all);
+  } else {
+    eagle_share shares[threads];
+    for (int64_t i = 0; i < threads; i++)
+      atomic_init(&shares[i].left,
+                  (uint64_t)(loop.pieces * (i + 1) / threads) << 32 | (uint64_t)(loop.pieces * i / threads));
+    loop.shares = shares;
+    run(&loop, limit);
+    atomic_store(&pool.is_taken, 0);
+  }
   is_inside = 0;
   omp_set_num_threads(others);
-  atomic_store(&pool.is_taken, 0);
 }
 
 int eagle_thread_count(void) {
   int count = atomic_load(&thread_count);
-  return count ? count : omp_get_max_threads();
+  if (!count) count = omp_get_max_threads();
+  return count < 0x7fff ? count : 0x7fff;
 }
 
 void eagle_set_thread_count(int threads) {

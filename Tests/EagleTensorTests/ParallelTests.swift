@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 import Testing
 
-@Suite struct ParallelTests {
+@Suite(.serialized) struct ParallelTests {
   /// Every index once, whichever thread takes it and however the range is cut.
   @Test func everyIndexIsDoneOnce() {
     for count in [1, 2, 7, 48, 1000, 4999] {
@@ -38,6 +38,26 @@ import Testing
     for _ in 0..<20 {
       usleep(3000)  // longer than helpers look before they sleep
       #expect(isComplete(500, 1, true))
+    }
+  }
+
+  /// Helpers take part, also after their number has been lowered and raised again.
+  @Test func otherThreadsTakePieces() {
+    let threads = Parallel.threadCount
+    defer { Parallel.threadCount = threads }
+    for count in [4, 2, 3] {
+      var takers = 0
+      // Another test may have the threads at this moment, or change their number: then the loop is done once more.
+      for _ in 0..<100 where takers < 2 {
+        Parallel.threadCount = count
+        let seen = Mutex(Set<UInt>())
+        Parallel.forEachRange(64, grain: 1, dynamic: true) { _ in
+          seen.withLock { _ = $0.insert(UInt(pthread_self())) }
+          usleep(500)
+        }
+        takers = seen.withLock { $0.count }
+      }
+      #expect(takers >= 2)
     }
   }
 
