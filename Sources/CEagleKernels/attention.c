@@ -102,27 +102,20 @@ typedef struct {
   int64_t stride;
 } weights;
 
-EAGLE_INLINE void add_values(const int heads, const int vectors, lanes16 total[HEADS][COLUMNS / 16], const float *v,
-                             weights p, int64_t t) {
-  for (int i = 0; i < vectors; i++) {
-    lanes16 value = load16(v + 16 * i);
-    for (int h = 0; h < heads; h++) total[h][i] += p.scores[h * p.stride + t] * value;
-  }
-}
-
 // Sums of p_t v_t for some vectors of columns, in registers; every column adds its keys in order.
 EAGLE_INLINE void weigh(const int heads, const int vectors, const eagle_attention_keys *keys, int64_t column,
                         weights p, int64_t d, float *out) {
   lanes16 total[HEADS][COLUMNS / 16];
   for (int h = 0; h < heads; h++)
     for (int i = 0; i < vectors; i++) total[h][i] = (lanes16){0};
-  for (int64_t t = 0; t < keys->prefix_count; t++) {
-    const float *v = keys->prefix_v + t * keys->stride + column;
+  for (int64_t t = 0; t < keys->prefix_count + keys->chain_count; t++) {
+    const float *v = row_of(keys->prefix_v, keys->chain_v, keys, t) + column;
     ask_for(v + KEYS_AHEAD * keys->stride, 16 * vectors);
-    add_values(heads, vectors, total, v, p, t);
+    for (int i = 0; i < vectors; i++) {
+      lanes16 value = load16(v + 16 * i);
+      for (int h = 0; h < heads; h++) total[h][i] += p.scores[h * p.stride + t] * value;
+    }
   }
-  for (int64_t j = 0; j < keys->chain_count; j++)
-    add_values(heads, vectors, total, keys->chain_v[j] + column, p, keys->prefix_count + j);
   for (int h = 0; h < heads; h++)
     for (int i = 0; i < vectors; i++) *(lanes16_unaligned *)(out + h * d + 16 * i) = total[h][i] / p.sums[h];
 }

@@ -50,11 +50,11 @@ INLINE_WIDE float sum_lanes16(lanes16 v) {
 }
 #endif
 
-// The even numbers of each two vectors, then the odd ones; what does not fill two vectors stays.
 EAGLE_INLINE void copy_rest(const float *x, float *y, int64_t from, int64_t k) {
   for (int64_t i = from; i < k; i++) y[i] = x[i];
 }
 
+// The even numbers of each two vectors, then the odd ones; what does not fill two vectors stays.
 EAGLE_INLINE void order(const float *x, float *y, int64_t rows, int64_t k) {
   for (int64_t m = 0; m < rows; m++, x += k, y += k) {
     for (int64_t i = 0; i + 16 <= k; i += 16) {

@@ -208,11 +208,11 @@ void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task ta
 int eagle_thread_count(void) {
   int count = atomic_load(&thread_count);
   if (!count) count = omp_get_max_threads();
-  return count < 0x7fff ? count : 0x7fff;
+  return count < 0x7fff ? count : 0x7fff;  // what the gate has room for
 }
 
 void eagle_set_thread_count(int threads) {
-  atomic_store(&thread_count, threads < 1 ? 1 : threads > 0x7fff ? 0x7fff : threads);
+  atomic_store(&thread_count, threads < 1 ? 1 : threads);
   omp_set_num_threads(threads);
 }
 

@@ -27,6 +27,12 @@ public struct ServerConfig: Sendable {
   /// Whether only this machine reaches the server.
   public var isLoopback: Bool { Self.isLoopback(host) }
 
+  /// What a browser opens to reach a server: one that listens on all addresses is reached by the machine's name.
+  public static func url(host: String, port: Int) -> String {
+    let name = ["0.0.0.0", "::"].contains(host) ? ProcessInfo.processInfo.hostName : host
+    return "http://\(name.contains(":") ? "[\(name)]" : name):\(port)/"
+  }
+
   static func isLoopback(_ host: String) -> Bool {
     // Of 127.0.0.0/8 the addresses alone: 127.evil.example is a name, and leads anywhere.
     var address = in_addr()

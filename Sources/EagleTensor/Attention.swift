@@ -32,6 +32,13 @@ public struct AttentionShape: Sendable, Equatable, Codable {
   }
 }
 
+extension AttentionShape {
+  /// Room for the scores of one row and a group of heads.
+  fileprivate func scores(keys: Int) -> Tensor {
+    Tensor([groupSize * Int(eagle_attention_scores(Int64(max(1, keys))))])
+  }
+}
+
 /// "A causal prefix plus a chain of ancestors": the one attention of target, draft training and decoding.
 public enum Attention {
   /// out[r] = softmax(scale · q[r] · keys) values, over the prefix rows and the chain rows of r.
@@ -100,7 +107,7 @@ public enum Attention {
     let (d, group) = (shape.headDimension, shape.groupSize)
     let longest = keys.reduce(1) { max($0, $1.count) }
     Parallel.forEachRange(keys.count, grain: 1, dynamic: true) { range in
-      let scores = Tensor([group * Int(eagle_attention_scores(Int64(longest)))])
+      let scores = shape.scores(keys: longest)
       var place = eagle_attention_keys()
       place.stride = Int64(shape.keyWidth)
       for row in range {
@@ -193,7 +200,7 @@ private struct KeyCursor {
     _ body: (inout KeyCursor) -> Void
   ) {
     let longest = rows.reduce(0) { max($0, Int($1.prefixCount)) } + single.longest
-    let scores = Tensor([shape.groupSize * Int(eagle_attention_scores(Int64(max(1, longest))))])
+    let scores = shape.scores(keys: longest)
     withUnsafeTemporaryAllocation(of: UnsafePointer<Float>?.self, capacity: 2 * single.longest + 1) { pointers in
       let (singleK, singleV) = (pointers.baseAddress!, pointers.baseAddress! + single.longest)
       var cursor = KeyCursor(

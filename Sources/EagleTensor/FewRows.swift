@@ -89,8 +89,7 @@ struct FewRows {
       case .bfloat16:
         eagle_few_rows_bf16(
           Self.lanes, ordered!.floats, rows, inputs, place.w.assumingMemoryBound(to: UInt16.self), place.bias, place.y,
-          place.stride,
-          first, end)
+          place.stride, first, end)
       case .int8:
         eagle_few_rows_int8(
           quantized!.values, quantized!.scales.floats, rows, inputs, place.w.assumingMemoryBound(to: Int8.self),
@@ -98,8 +97,7 @@ struct FewRows {
       default:
         eagle_few_rows_f32(
           Self.lanes, plain.floats, rows, inputs, place.w.assumingMemoryBound(to: Float.self), place.bias, place.y,
-          place.stride,
-          first, end)
+          place.stride, first, end)
       }
     }
   }

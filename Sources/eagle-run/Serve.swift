@@ -54,7 +54,7 @@ struct Serve: ParsableCommand {
     let signals = StopSignals { await server.stop() }
     try waitFor {
       try await server.run { port in
-        note("serving \(config.modelName) at http://\(host.contains(":") ? "[\(host)]" : host):\(port)/")
+        note("serving \(config.modelName) at \(ServerConfig.url(host: host, port: port))")
       }
     }
     signals.end()

@@ -44,6 +44,14 @@ import Testing
     #expect(status { try rules(key: "secret").checkHost("proxy.example") } == 200)
   }
 
+  @Test func theAddressThatIsPrintedCanBeOpened() {
+    #expect(ServerConfig.url(host: "127.0.0.1", port: 80) == "http://127.0.0.1:80/")
+    #expect(ServerConfig.url(host: "::1", port: 81) == "http://[::1]:81/")
+    for host in ["0.0.0.0", "::"] {
+      #expect(ServerConfig.url(host: host, port: 82) == "http://\(ProcessInfo.processInfo.hostName):82/")
+    }
+  }
+
   @Test func onlyJSONIsRead() {
     for type in ["application/json", "Application/JSON; charset=utf-8"] {
       #expect(status { try AccessRules.checkContentType(type) } == 200)

@@ -49,7 +49,9 @@ async def rounds(options, together, turn):
     for number in range(options.rounds):
         for count in options.counts:
             pairs = list(itertools.islice(questions, count))
-            # The first one after a pause is slower, so they take turns at that too.
+            if len(pairs) < count:
+                raise SystemExit("there are not so many different questions: ask for fewer --rounds or --counts")
+            # Neither is always the first to be asked.
             for name, client in [("together", together), ("in turn", turn)][::1 if number % 2 == 0 else -1]:
                 measured = await speed(client, pairs, options.tokens)
                 table.setdefault((count, name), []).append(measured)

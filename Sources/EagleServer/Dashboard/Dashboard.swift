@@ -43,10 +43,7 @@ public final class Dashboard: Sendable {
     begun.wait()
     switch outcome.first {
     case .success(let port)?:
-      // All of this machine's addresses are none that a browser could open.
-      let name = ["0.0.0.0", "::"].contains(config.host) ? ProcessInfo.processInfo.hostName : config.host
-      let host = name.contains(":") ? "[\(name)]" : name
-      return "http://\(host):\(port)/" + (config.token.map { "?token=\($0)" } ?? "")
+      return ServerConfig.url(host: config.host, port: port) + (config.token.map { "?token=\($0)" } ?? "")
     case .failure(let error)?:
       throw ServerError(
         "\(config.host):\(config.port): cannot be listened on (\(error)): choose another address for --dashboard")
