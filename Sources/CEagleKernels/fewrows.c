@@ -22,6 +22,9 @@ typedef uint32_t words16_unaligned __attribute__((vector_size(64), aligned(2)));
 
 EAGLE_INLINE lanes first_f32(const float *p) { return load(p); }
 EAGLE_INLINE lanes second_f32(const float *p) { return load(p + 8); }
+EAGLE_INLINE void sum_all8(int count, const lanes *v, float *totals) {
+  for (int i = 0; i < count; i++) totals[i] = sum_lanes(v[i]);
+}
 
 // Two bf16 numbers share a word: the one at the even place is its low half. So the sixteen at p are eight even numbers and
 // eight odd ones, and x lies in that order too (eagle_few_rows_order).
@@ -43,10 +46,26 @@ INLINE_WIDE lanes16 second16_f32(const float *p) { return load16(p + 16); }
 INLINE_WIDE lanes16 first16_bf16(const uint16_t *p) { return (lanes16)(*(const words16_unaligned *)p << 16); }
 INLINE_WIDE lanes16 second16_bf16(const uint16_t *p) { return (lanes16)(*(const words16_unaligned *)p & 0xffff0000u); }
 
-INLINE_WIDE float sum_lanes16(lanes16 v) {
-  lanes half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-  lanes4 b = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
-  return (b[0] + b[2]) + (b[1] + b[3]);
+// totals[i] = the sum of v[i], whose lanes are added in halves, for up to sixteen vectors together: each step puts the halves of two
+// vectors side by side. Overwrites v.
+#define PAIR16(pairs, first, second)                                                               \
+  for (int i = 0; i < (pairs); i++) {                                                              \
+    lanes16 a = v[2 * i], b = 2 * i + 1 < left ? v[2 * i + 1] : a;                                 \
+    v[i] = __builtin_shufflevector(a, b, first) + __builtin_shufflevector(a, b, second);           \
+  }                                                                                                \
+  left = (pairs)
+#define LIST(...) __VA_ARGS__
+
+INLINE_WIDE void sum_all16(int left, lanes16 *v, float *totals) {
+  PAIR16((left + 1) / 2, LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+         LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+  PAIR16((left + 1) / 2, LIST(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27),
+         LIST(4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31));
+  PAIR16((left + 1) / 2, LIST(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29),
+         LIST(2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31));
+  PAIR16((left + 1) / 2, LIST(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+         LIST(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+  *(lanes16_unaligned *)totals = v[0];
 }
 #endif
 
@@ -92,78 +111,94 @@ void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int
 }
 
 // The weights lie in memory one after the other, but are read in several places at once, which the processor's own prefetch
-// does not see through: so each block asks for bytes that lie a little further on.
-enum { CHUNK_BYTES = 32768, AHEAD_BYTES = 12288 };
+// does not see through: so each block asks for bytes that lie a little further on. Where a block is longer than that, several rows
+// ask for what comes next in each of its outputs; one row, which is read fastest, asks in the order of memory, a block ahead.
+enum { CHUNK_BYTES = 16384, AHEAD_BYTES = 12288, PAST_BLOCK_BYTES = 4096, BESIDE_BYTES = 1536, X_BYTES = 45056 };
 
-// Which part of k asks, and how far ahead. Where a chunk takes several passes they share out the asking for the next chunk,
-// so that memory is never idle.
+// Which part of k asks, and for what. Where a chunk takes several passes they share out the asking for the next chunk, so that
+// memory is never idle.
 typedef struct {
-  int64_t begin, end, bytes;
-} k_range;
+  int64_t begin, end;
+  int64_t bytes;   // how far ahead in the order of memory
+  int64_t beside;  // where it is not 0: how many values ahead in the same output, behind whose end lies the next block
+} asking_range;
+
+#define UNROLLED _Pragma("clang loop unroll(full)")
 
 // `rows` and `outputs` are compile-time constants in every call, so that sums, weights and one x are in registers: 16 of them in
 // AVX2, 32 in AVX-512. Eight to ten sums keep both multipliers busy without waiting for one another.
-#define DEFINE_BLOCK(name, inlined, vector, width, load, sum_all, type, first, second, scalar)                     \
-  inlined void name(const int rows, const int outputs, k_range asking, const float *x, int64_t k, const type *w,   \
-                    const float *bias, float *y, int64_t y_stride) {                                               \
-    vector sum[8][4], weight[4];                                                                                   \
-    for (int m = 0; m < rows; m++)                                                                                 \
-      for (int n = 0; n < outputs; n++) sum[m][n] = (vector){0};                                                   \
-    const char *ahead = (const char *)w + asking.bytes;                                                            \
-    int64_t i = 0;                                                                                                 \
-    for (; i + 2 * width <= k; i += 2 * width) {                                                                   \
-      if (i >= asking.begin && i < asking.end)                                                                     \
-        for (int j = 0; j < 2 * width * outputs * (int)sizeof(type); j += 64)                                      \
-          __builtin_prefetch(ahead + i * outputs * sizeof(type) + j);                                              \
-      for (int n = 0; n < outputs; n++) weight[n] = first(w + n * k + i);                                          \
-      for (int m = 0; m < rows; m++)                                                                               \
-        for (int n = 0; n < outputs; n++) sum[m][n] += load(x + m * k + i) * weight[n];                            \
-      for (int n = 0; n < outputs; n++) weight[n] = second(w + n * k + i);                                         \
-      for (int m = 0; m < rows; m++)                                                                               \
-        for (int n = 0; n < outputs; n++) sum[m][n] += load(x + m * k + i + width) * weight[n];                    \
-    }                                                                                                              \
-    for (int m = 0; m < rows; m++)                                                                                 \
-      for (int n = 0; n < outputs; n++) {                                                                          \
-        float total = sum_all(sum[m][n]);                                                                          \
-        for (int64_t j = i; j < k; j++) total += x[m * k + j] * scalar(w[n * k + j]);                              \
-        y[m * y_stride + n] = total + (bias ? bias[n] : 0.0f);                                                     \
-      }                                                                                                            \
+#define DEFINE_BLOCK(name, inlined, vector, width, load, sum_all, type, first, second, scalar)                         \
+  inlined void name(const int rows, const int outputs, asking_range asking, const float *x, int64_t k, const type *w,  \
+                    const float *bias, float *y, int64_t y_stride) {                                                   \
+    vector sum[16], weight[4];                                                                                         \
+    for (int j = 0; j < rows * outputs; j++) sum[j] = (vector){0};                                                     \
+    const char *ahead = (const char *)w + asking.bytes;                                                                \
+    int64_t i = 0;                                                                                                     \
+    for (; i + 2 * width <= k; i += 2 * width) {                                                                       \
+      if (asking.beside) {                                                                                             \
+        int64_t next = i + asking.beside < k ? i + asking.beside : i + asking.beside + (outputs - 1) * k;              \
+        for (int n = 0; n < outputs; n++)                                                                              \
+          for (int j = 0; j < 2 * width; j += 64 / (int)sizeof(type)) __builtin_prefetch(w + n * k + next + j);        \
+      } else if (i >= asking.begin && i < asking.end) {                                                                \
+        for (int j = 0; j < 2 * width * outputs * (int)sizeof(type); j += 64)                                          \
+          __builtin_prefetch(ahead + i * outputs * sizeof(type) + j);                                                  \
+      }                                                                                                                \
+      for (int n = 0; n < outputs; n++) weight[n] = first(w + n * k + i);                                              \
+      for (int m = 0; m < rows; m++)                                                                                   \
+        for (int n = 0; n < outputs; n++) sum[m * outputs + n] += load(x + m * k + i) * weight[n];                     \
+      for (int n = 0; n < outputs; n++) weight[n] = second(w + n * k + i);                                             \
+      for (int m = 0; m < rows; m++)                                                                                   \
+        for (int n = 0; n < outputs; n++) sum[m * outputs + n] += load(x + m * k + i + width) * weight[n];             \
+    }                                                                                                                  \
+    float totals[16];                                                                                                  \
+    sum_all(rows * outputs, sum, totals);                                                                              \
+    if (i < k)                                                                                                         \
+      for (int j = 0; j < rows * outputs; j++)                                                                         \
+        for (int64_t p = i; p < k; p++) totals[j] += x[j / outputs * k + p] * scalar(w[j % outputs * k + p]);          \
+    for (int n = 0; n < outputs; n++) {                                                                                \
+      float added = bias ? bias[n] : 0.0f;                                                                             \
+      UNROLLED                                                                                                         \
+      for (int m = 0; m < rows; m++) y[m * y_stride + n] = totals[m * outputs + n] + added;                            \
+    }                                                                                                                  \
   }
 
 // As many rows as registers allow go in one pass and stay in the first cache. More take several; the later ones find the chunk of
-// weights in the second cache. `taken` says how many of those that are left the next pass takes, at most `most`; o1 to o8 are
+// weights in the second cache. `taken` says how many of those that are left the next pass takes, at most `most`; o1 to o7 are
 // how many outputs a pass of so many rows has in flight.
-#define DEFINE_FEW_ROWS(name, inlined, attributes, type, block, most, taken, o1, o2, o3, o4, o5, o6, o7, o8)       \
-  inlined void name##_pass(const int rows, const int outputs, k_range asking, const float *x, int64_t k,           \
-                           const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,          \
-                           int64_t n_end) {                                                                        \
-    int64_t n = n_begin;                                                                                           \
-    for (; n + outputs <= n_end; n += outputs)                                                                     \
-      block(rows, outputs, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);                         \
-    for (; n < n_end; n++) block(rows, 1, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);          \
-  }                                                                                                                \
-  attributes static void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y, \
-                              int64_t y_stride, int64_t n_begin, int64_t n_end) {                                  \
-    int64_t chunk = few_rows_chunk(k * sizeof(type)), passes = (rows + most - 1) / most;                           \
-    for (int64_t n = n_begin; n < n_end; n += chunk) {                                                             \
-      int64_t end = n + chunk < n_end ? n + chunk : n_end, m = 0;                                                  \
-      for (int64_t pass = 0; m < rows; pass++) {                                                                   \
-        k_range asking = {k * pass / passes, k * (pass + 1) / passes, AHEAD_BYTES};                                \
-        if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                          \
-        const float *xm = x + m * k;                                                                               \
-        float *ym = y + m * y_stride;                                                                              \
-        int64_t count = taken(rows - m);                                                                           \
-        if (count == 1) name##_pass(1, o1, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
-        if (count == 2) name##_pass(2, o2, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
-        if (count == 3) name##_pass(3, o3, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
-        if (count == 4) name##_pass(4, o4, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
-        if (count == 5) name##_pass(5, o5, asking, xm, k, w, bias, ym, y_stride, n, end);                          \
-        if (most > 5 && count == 6) name##_pass(6, o6, asking, xm, k, w, bias, ym, y_stride, n, end);              \
-        if (most > 5 && count == 7) name##_pass(7, o7, asking, xm, k, w, bias, ym, y_stride, n, end);              \
-        if (most > 5 && count == 8) name##_pass(8, o8, asking, xm, k, w, bias, ym, y_stride, n, end);              \
-        m += count;                                                                                                \
-      }                                                                                                            \
-    }                                                                                                              \
+#define DEFINE_FEW_ROWS(name, inlined, attributes, type, block, most, taken, o1, o2, o3, o4, o5, o6, o7)               \
+  inlined void name##_pass(const int rows, const int outputs, asking_range asking, const float *x, int64_t k,          \
+                           const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,              \
+                           int64_t n_end) {                                                                            \
+    int64_t n = n_begin;                                                                                               \
+    for (; n + outputs <= n_end; n += outputs)                                                                         \
+      block(rows, outputs, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);                             \
+    for (; n < n_end; n++) block(rows, 1, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);              \
+  }                                                                                                                    \
+  attributes static void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y,     \
+                              int64_t y_stride, int64_t n_begin, int64_t n_end) {                                      \
+    const int64_t in_flight[] = {0, o1, o2, o3, o4, o5, o6, o7}, first = taken(rows, k);                               \
+    int64_t chunk = few_rows_chunk(k * sizeof(type)), block = in_flight[first] * k * sizeof(type), passes = 0;         \
+    for (int64_t left = rows; left > 0; left -= taken(left, k)) passes++;                                              \
+    for (int64_t n = n_begin; n < n_end; n += chunk) {                                                                 \
+      int64_t end = n + chunk < n_end ? n + chunk : n_end, m = 0;                                                      \
+      for (int64_t pass = 0; m < rows; pass++) {                                                                       \
+        asking_range asking = {k * pass / passes, k * (pass + 1) / passes, AHEAD_BYTES, 0};                            \
+        if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                              \
+        else if (block > AHEAD_BYTES && rows == 1) asking.bytes = block + PAST_BLOCK_BYTES;                            \
+        else if (block > AHEAD_BYTES) asking.beside = BESIDE_BYTES / (int64_t)sizeof(type);                            \
+        const float *xm = x + m * k;                                                                                   \
+        float *ym = y + m * y_stride;                                                                                  \
+        int64_t count = taken(rows - m, k);                                                                            \
+        if (count == 1) name##_pass(1, o1, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
+        if (count == 2) name##_pass(2, o2, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
+        if (count == 3) name##_pass(3, o3, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
+        if (count == 4) name##_pass(4, o4, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
+        if (count == 5) name##_pass(5, o5, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
+        if (most > 5 && count == 6) name##_pass(6, o6, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
+        if (most > 5 && count == 7) name##_pass(7, o7, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
+        m += count;                                                                                                    \
+      }                                                                                                                \
+    }                                                                                                                  \
   }
 
 // Outputs whose weights, of `bytes` each, about fill a chunk; a multiple of all widths of a pass.
@@ -172,20 +207,26 @@ EAGLE_INLINE int64_t few_rows_chunk(int64_t bytes) {
   return outputs < 12 ? 12 : outputs;
 }
 
-EAGLE_INLINE int64_t of_five(int64_t left) { return left <= 5 ? left : left == 6 ? 3 : 5; }
-EAGLE_INLINE int64_t of_eight(int64_t left) { return left <= 8 ? left : left < 12 ? (left + 1) / 2 : 8; }
+EAGLE_INLINE int64_t of_five(int64_t left, int64_t k) { return left <= 5 ? left : left == 6 ? 3 : 5; }
 
-DEFINE_BLOCK(block8_bf16, EAGLE_INLINE, lanes, 8, load, sum_lanes, uint16_t, first_bf16, second_bf16, scalar_bf16)
-DEFINE_BLOCK(block8_f32, EAGLE_INLINE, lanes, 8, load, sum_lanes, float, first_f32, second_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, uint16_t, block8_bf16, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
-DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
+// Six or seven rows go in one pass where they leave room for weights in the first cache. Four rows of x by four outputs are loaded
+// once for four multiplications, where eight rows by two outputs would need more loads than there is time for.
+EAGLE_INLINE int64_t of_seven(int64_t left, int64_t k) {
+  if (left <= 5 || (left <= 7 && left * k * 4 <= X_BYTES)) return left;
+  return left < 8 ? (left + 1) / 2 : 4;
+}
+
+DEFINE_BLOCK(block8_bf16, EAGLE_INLINE, lanes, 8, load, sum_all8, uint16_t, first_bf16, second_bf16, scalar_bf16)
+DEFINE_BLOCK(block8_f32, EAGLE_INLINE, lanes, 8, load, sum_all8, float, first_f32, second_f32, scalar_f32)
+DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, uint16_t, block8_bf16, 5, of_five, 4, 3, 3, 2, 2, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32, 5, of_five, 4, 3, 3, 2, 2, 1, 1)
 #if defined(__x86_64__)
-DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_lanes16, uint16_t, first16_bf16, second16_bf16,
+DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_all16, uint16_t, first16_bf16, second16_bf16,
              scalar_bf16)
-DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_lanes16, float, first16_f32, second16_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
-DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
-#define CHOOSE(type, ...) \
+DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_all16, float, first16_f32, second16_f32, scalar_f32)
+DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 7, of_seven, 4, 4, 4, 4, 3, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 7, of_seven, 4, 4, 4, 4, 3, 2, 2)
+#define CHOOSE(type, ...)                                                                                          \
   return lanes == 16 ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else
 #define CHOOSE(type, ...) return few_rows8_##type(__VA_ARGS__)
