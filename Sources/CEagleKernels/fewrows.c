@@ -163,9 +163,9 @@ typedef struct {
   }
 
 // As many rows as registers allow go in one pass and stay in the first cache. More take several; the later ones find the chunk of
-// weights in the second cache. `taken` says how many of those that are left the next pass takes, at most `most`; o1 to o7 are
+// weights in the second cache. `taken` says how many of those that are left the next pass takes, at most `most`; o1 to o8 are
 // how many outputs a pass of so many rows has in flight.
-#define DEFINE_FEW_ROWS(name, inlined, attributes, type, block, most, taken, o1, o2, o3, o4, o5, o6, o7)               \
+#define DEFINE_FEW_ROWS(name, inlined, attributes, type, block, most, taken, o1, o2, o3, o4, o5, o6, o7, o8)               \
   inlined void name##_pass(const int rows, const int outputs, asking_range asking, const float *x, int64_t k,          \
                            const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,              \
                            int64_t n_end) {                                                                            \
@@ -176,7 +176,7 @@ typedef struct {
   }                                                                                                                    \
   attributes static void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y,     \
                               int64_t y_stride, int64_t n_begin, int64_t n_end) {                                      \
-    const int64_t in_flight[] = {0, o1, o2, o3, o4, o5, o6, o7}, first = taken(rows, k);                               \
+    const int64_t in_flight[] = {0, o1, o2, o3, o4, o5, o6, o7, o8}, first = taken(rows, k);                               \
     int64_t chunk = few_rows_chunk(k * sizeof(type)), block = in_flight[first] * k * sizeof(type), passes = 0;         \
     for (int64_t left = rows; left > 0; left -= taken(left, k)) passes++;                                              \
     for (int64_t n = n_begin; n < n_end; n += chunk) {                                                                 \
@@ -196,6 +196,7 @@ typedef struct {
         if (count == 5) name##_pass(5, o5, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
         if (most > 5 && count == 6) name##_pass(6, o6, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
         if (most > 5 && count == 7) name##_pass(7, o7, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
+        if (most > 5 && count == 8) name##_pass(8, o8, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
         m += count;                                                                                                    \
       }                                                                                                                \
     }                                                                                                                  \
@@ -209,23 +210,23 @@ EAGLE_INLINE int64_t few_rows_chunk(int64_t bytes) {
 
 EAGLE_INLINE int64_t of_five(int64_t left, int64_t k) { return left <= 5 ? left : left == 6 ? 3 : 5; }
 
-// Six or seven rows go in one pass where they leave room for weights in the first cache. Four rows of x by four outputs are loaded
-// once for four multiplications, where eight rows by two outputs would need more loads than there is time for.
-EAGLE_INLINE int64_t of_seven(int64_t left, int64_t k) {
-  if (left <= 5 || (left <= 7 && left * k * 4 <= X_BYTES)) return left;
+// Six to eight rows go in one pass where they leave room for weights in the first cache. Four rows by four outputs need half as many
+// loads of x as eight by two, for which there is no time where they come from the second cache.
+EAGLE_INLINE int64_t of_eight(int64_t left, int64_t k) {
+  if (left <= 5 || (left <= 8 && left * k * 4 <= X_BYTES)) return left;
   return left < 8 ? (left + 1) / 2 : 4;
 }
 
 DEFINE_BLOCK(block8_bf16, EAGLE_INLINE, lanes, 8, load, sum_all8, uint16_t, first_bf16, second_bf16, scalar_bf16)
 DEFINE_BLOCK(block8_f32, EAGLE_INLINE, lanes, 8, load, sum_all8, float, first_f32, second_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, uint16_t, block8_bf16, 5, of_five, 4, 3, 3, 2, 2, 1, 1)
-DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32, 5, of_five, 4, 3, 3, 2, 2, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, uint16_t, block8_bf16, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
 #if defined(__x86_64__)
 DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_all16, uint16_t, first16_bf16, second16_bf16,
              scalar_bf16)
 DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_all16, float, first16_f32, second16_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 7, of_seven, 4, 4, 4, 4, 3, 2, 2)
-DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 7, of_seven, 4, 4, 4, 4, 3, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
 #define CHOOSE(type, ...)                                                                                          \
   return lanes == 16 ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else

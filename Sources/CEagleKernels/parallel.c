@@ -101,8 +101,25 @@ static void relax(void) {
 #endif
 }
 
+// What loops to come will read, for each helper; 0 when it has been fetched.
+enum { MOST_EXPECTING = 64, EXPECTED_BYTES = 262144 };
+static _Atomic(const char *) expected[MOST_EXPECTING];
+
+void eagle_expect(int64_t thread, const void *from) {
+  if (thread > 0 && thread < MOST_EXPECTING) atomic_store_explicit(&expected[thread], from, memory_order_relaxed);
+}
+
+/// Fetches what is expected into the second cache, as long as there is no new loop.
+static void fetch_expected(uint32_t seen, uintptr_t index) {
+  if (index >= MOST_EXPECTING || !atomic_load_explicit(&expected[index], memory_order_relaxed)) return;
+  const char *from = atomic_exchange_explicit(&expected[index], 0, memory_order_relaxed);
+  for (int at = 0; at < EXPECTED_BYTES && atomic_load_explicit(&pool.number, memory_order_relaxed) == seen; at += 256)
+    for (int line = 0; line < 256; line += 64) __builtin_prefetch(from + at + line, 0, 2);
+}
+
 /// Waits until the word is another.
-static uint32_t next_number(uint32_t seen) {
+static uint32_t next_number(uint32_t seen, uintptr_t index) {
+  fetch_expected(seen, index);
   for (;;) {
     for (int i = 0; i < LOOKS; i++, relax()) {
       uint32_t number = atomic_load(&pool.number);
@@ -114,11 +131,11 @@ static uint32_t next_number(uint32_t seen) {
   }
 }
 
-/// The place of this helper in the loop of that number, from 1; 0 when it takes no more.
-static uint32_t join(uint32_t number) {
+/// Whether this helper takes part in the loop of that number.
+static int join(uint32_t number) {
   uint64_t gate = atomic_load(&pool.gate);
   while (gate >> 32 == number && gate & OPEN && JOINED(gate) < MOST(gate))
-    if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) return JOINED(gate) + 1;
+    if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) return 1;
   return 0;
 }
 
@@ -128,11 +145,11 @@ static void *help(void *index) {
   is_inside = 1;
   for (uint32_t number = 0;;) {
     for (uint32_t most; (most = atomic_load(&pool.most)) < (uintptr_t)index;) sleep_while(&pool.most, most);
-    number = next_number(number);
-    uint32_t place = join(number);
-    if (!place) continue;
+    number = next_number(number, (uintptr_t)index);
+    if (!join(number)) continue;
     struct eagle_loop *loop = pool.loop;
-    eagle_pieces pieces = {loop, place, 0};
+    // Always the same share, as far as there is one for each thread: part of it may be in this processor's cache.
+    eagle_pieces pieces = {loop, (int64_t)(uintptr_t)index % loop->threads, 0};
     loop->task(loop->context, &pieces);
     atomic_fetch_add(&pool.gone, 1);
     if (atomic_load(&pool.is_waited)) wake(&pool.gone, 1);

@@ -17,17 +17,40 @@ struct FewRows {
 
   /// Fills every y. All products share x and one start of the threads.
   func run(_ products: [Product]) {
-    let x = Operands(x, types: Set(products.map(\.w.dtype)))
-    let places = products.reduce(into: [Place]()) { $0.append(Place($1, first: $0.last?.outputs.upperBound ?? 0)) }
-    let count = places.last?.outputs.upperBound ?? 0
-    // Pieces as threads become free: memory does not serve all threads alike.
-    let grain = min(512, max(48, count / (8 * Parallel.threadCount)))
+    let x = Operands(x, products)
+    var (places, count) = ([Place](), 0)
+    places.reserveCapacity(products.count)
+    for product in products {
+      places.append(Place(product, first: count))
+      count = places.last!.outputs.upperBound
+    }
     withExtendedLifetime(products) {
-      Parallel.forEachRange(count, grain: grain, dynamic: true) { range in
+      Parallel.forEachRange(count, grain: Self.grain(count), dynamic: true) { range in
         for place in places {
           let own = range.clamped(to: place.outputs)
           if !own.isEmpty { x.multiply(place, own) }
         }
+      }
+    }
+  }
+
+  /// Outputs of a piece. Pieces go to threads as they become free: memory does not serve all threads alike.
+  private static func grain(_ count: Int) -> Int { min(512, max(48, count / (8 * Parallel.threadCount))) }
+
+  /// Says which weights the product after the next one takes, so that threads that wait fetch the beginning of their shares.
+  static func expect(_ weights: [Tensor]) {
+    let threads = Parallel.threadCount
+    guard threads > 1 else { return }
+    let count = weights.reduce(0) { $0 + $1.shape[0] }
+    let grain = Self.grain(count)
+    let pieces = (count + grain - 1) / grain
+    for thread in 1..<threads {
+      var output = pieces * thread / threads * grain
+      for w in weights where output >= 0 {
+        if output < w.shape[0] {
+          eagle_expect(Int64(thread), w.storage.base + w.byteOffset + output * w.columns * w.dtype.size)
+        }
+        output -= w.shape[0]
       }
     }
   }
@@ -67,11 +90,11 @@ struct FewRows {
     private let ordered: Tensor?  // for bfloat16 weights
     private let quantized: QuantizedRows?  // for 8-bit weights
 
-    init(_ x: Tensor, types: Set<DType>) {
+    init(_ x: Tensor, _ products: [Product]) {
       plain = x
       (rows, inputs) = (Int64(x.rows), Int64(x.columns))
-      quantized = types.contains(.int8) ? QuantizedRows(x) : nil
-      ordered = types.contains(.bfloat16) ? Tensor(x.shape) : nil
+      quantized = products.contains { $0.w.dtype == .int8 } ? QuantizedRows(x) : nil
+      ordered = products.contains { $0.w.dtype == .bfloat16 } ? Tensor(x.shape) : nil
       if let ordered {
         let width = x.columns
         Parallel.forEachRange(x.rows, grain: 16) { range in

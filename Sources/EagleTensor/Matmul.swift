@@ -72,6 +72,12 @@ public enum Matmul {
     return parts.map(\.y)
   }
 
+  /// Of batch-invariant products: the weights [O, I] that the one after the next takes, with one x for all. Threads that wait meanwhile
+  /// fetch the beginning of them, so that memory is not idle between products. It changes no result.
+  public static func expect(_ weights: [Tensor], _ products: Products) {
+    if products == .invariant { FewRows.expect(weights) }
+  }
+
   /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.
   public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ products: Products) {
     precondition(y.shape == [x.rows, w.shape[0]] && w.shape[1] == x.columns, "\(x.shape) by \(w.shape) to \(y.shape)")

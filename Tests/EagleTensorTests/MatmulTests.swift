@@ -81,15 +81,16 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     }
   }
 
-  /// Every number of rows that a pass has, and those that take several, with vectors of both widths.
-  @Test(arguments: 1...13)
-  func aRowDoesNotDependOnTheRowsBesideIt(rows: Int) {
-    let (x, w) = operands(rows, 200, 67)
+  /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and long ones,
+  /// which are asked for in another way and leave less room for rows.
+  @Test(arguments: 1...13, [200, 2100])
+  func aRowDoesNotDependOnTheRowsBesideIt(rows: Int, inputs: Int) {
+    let (x, w) = operands(rows, inputs, 67)
     for weight in [w, w.bfloat16()] {
       let expected = reference(x, weight)
       for lanes in Processor.hasAVX512 ? [8, 16] : [8] {
         let together = fewRows(x, weight, lanes)
-        // because: float32 sums of 200 terms
+        // because: float32 sums of up to 2100 terms
         #expect(largestError(together, expected) < 1e-6)
         for row in 0..<rows {
           let alone = fewRows(x.slice(row..<row + 1), weight, lanes)
@@ -97,6 +98,19 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
         }
         if lanes == eagle_few_rows_lanes() { #expect(together == Matmul.forward(x, weight, .invariant).values) }
       }
+    }
+  }
+
+  @Test func expectingWeightsChangesNoResult() {
+    let (x, w) = operands(2, 64, 5000)
+    let (first, second) = (w.slice(0..<100), w.slice(100..<5000))
+    let expected = [Matmul.forward(x, first, .invariant).values, Matmul.forward(x, second, .invariant).values]
+    for _ in 0..<200 {
+      // The second is expected whole and in two parts, the first never comes next.
+      Matmul.expect([second], .invariant)
+      #expect(Matmul.forward(x, first, .invariant).values == expected[0])
+      Matmul.expect([second.slice(0..<10), second.slice(10..<4900), first], .invariant)
+      #expect(Matmul.forward(x, second, .invariant).values == expected[1])
     }
   }
 

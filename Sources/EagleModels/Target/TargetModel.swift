@@ -123,7 +123,8 @@ public final class TargetModel: @unchecked Sendable {
     let table = rotary.table(positions: positions(segments, count: ids.count))
     for (index, layer) in weights.layers.enumerated() {
       attend(x, layer, index, segments, table, products)
-      feedForward(x, layer, products)
+      let isLast = index == weights.layers.count - 1
+      feedForward(x, layer, next: isLast ? [weights.head] : weights.layers[index + 1].projections, products)
       if let slot = captureLayers.firstIndex(of: index) { copy(x, into: aux!, column: slot * hidden) }
     }
     for segment in segments { segment.cache?.advance(segment.rows.count) }
@@ -148,6 +149,7 @@ public final class TargetModel: @unchecked Sendable {
     _ x: Tensor, _ layer: TargetLayer, _ index: Int, _ segments: [Segment], _ table: Rotary.Table, _ products: Products
   ) {
     let h = RMSNorm.apply(x, layer.inputNorm, epsilon: shape.normEpsilon)
+    Matmul.expect([layer.output], products)
     let projected = Matmul.forward(
       h, [(layer.query, layer.queryBias), (layer.key, layer.keyBias), (layer.value, layer.valueBias)], products)
     let (q, k) = (headNormed(projected[0], layer.queryNorm), headNormed(projected[1], layer.keyNorm))
@@ -155,13 +157,16 @@ public final class TargetModel: @unchecked Sendable {
     rotary.rotate(k, table)
     let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index, products: products)
       .apply(q, k, projected[2])
+    Matmul.expect([layer.gate, layer.up], products)
     Matmul.accumulate(attended, layer.output, into: x, products)
   }
 
-  /// x += down(silu(gate(h)) · up(h)) of the normed x.
-  private func feedForward(_ x: Tensor, _ layer: TargetLayer, _ products: Products) {
+  /// x += down(silu(gate(h)) · up(h)) of the normed x; `next` are the weights that are multiplied after these.
+  private func feedForward(_ x: Tensor, _ layer: TargetLayer, next: [Tensor], _ products: Products) {
     let h = RMSNorm.apply(x, layer.postNorm, epsilon: shape.normEpsilon)
+    Matmul.expect([layer.down], products)
     let projected = Matmul.forward(h, [(layer.gate, nil), (layer.up, nil)], products)
+    Matmul.expect(next, products)
     Matmul.accumulate(Elementwise.swiglu(projected[0], projected[1]), layer.down, into: x, products)
   }
 
