@@ -43,9 +43,10 @@ package struct DraftBudget {
     seconds = costs.pass(rows: 1)
   }
 
-  /// Whether one more draft pass pays, from a path of this probability, when `rows` rows are to be checked so far.
-  func paysPass(from probability: Double, rows: Int) -> Bool {
-    let step = costs.draftPass + costs.pass(rows: rows + 1) - costs.pass(rows: rows)
+  /// Whether one more draft pass pays, from a path of this probability, when `rows` rows are to be checked so far. Where they are
+  /// already the most that a pass may have, what it finds takes the place of others.
+  func paysPass(from probability: Double, rows: Int, most: Int) -> Bool {
+    let step = costs.draftPass + costs.pass(rows: min(rows + 1, most)) - costs.pass(rows: rows)
     return probability * accepted / (accepted + refused) * seconds >= step * tokens
   }
 

@@ -130,7 +130,14 @@ struct DraftGrowth {
   /// Whether another level is to be grown from the frontier.
   var grows: Bool {
     guard passes < plan.depth, let best = frontier.first else { return false }
-    return budget?.paysPass(from: exp(best.score), rows: min(nodes.count, plan.nodes) + 1) ?? true
+    return budget?.paysPass(from: exp(best.score), rows: worthChecking.count + 1, most: plan.nodes + 1) ?? true
+  }
+
+  /// Places of the nodes that the target is to check, the likeliest first: the k-th of them costs what a k-th row costs.
+  private var worthChecking: [Int] {
+    let likely = likeliest(plan.nodes, of: Array(nodes.indices))
+    guard let budget, !plan.isChain else { return likely }
+    return likely.enumerated().prefix { budget.paysRow(of: exp(nodes[$1].score), rows: $0 + 1) }.map(\.element)
   }
 
   /// Takes the logits [R, D] of the draft pass over the frontier, or over the newest token alone.
@@ -155,12 +162,7 @@ struct DraftGrowth {
 
   /// What the target is to check.
   func proposal() -> Proposal {
-    var kept = likeliest(plan.nodes, of: Array(nodes.indices))
-    if let budget, !plan.isChain {
-      // The likeliest first: the k-th of them costs what a k-th row costs.
-      kept = kept.enumerated().prefix { budget.paysRow(of: exp(nodes[$1].score), rows: $0 + 1) }.map(\.element)
-    }
-    kept.sort()
+    let kept = worthChecking.sorted()
     let rows = Dictionary(uniqueKeysWithValues: kept.enumerated().map { ($1, $0 + 1) })
     var proposal = Proposal(
       after: root, tokens: kept.map { nodes[$0].token }, parents: kept.map { rows[nodes[$0].parent] ?? 0 })

@@ -70,6 +70,10 @@ import Testing
     #expect(propose(drafter, token, .chain(5), costs: dear).count == 1)
     #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: free).count == 9)
     #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dear).count <= 1)
+    // More rows than a pass may have cost nothing, since they never come.
+    let dearBeyond = DecodingCosts(targetPass: [Double](repeating: 1, count: 10) + [100, 200], draftPass: 0)
+    let tree = propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dearBeyond)
+    #expect(tree.count == 9 && tree.passes == 4)
   }
 
   @Test func acceptedRowsOfATreeAreKept() {
