@@ -196,6 +196,15 @@ static void run(struct eagle_loop *loop, int64_t limit) {
   wait_for_helpers(JOINED(atomic_fetch_and(&pool.gate, ~(uint64_t)OPEN)));
 }
 
+/// The first piece of a share.
+static int64_t share_start(int64_t pieces, int64_t threads, int64_t share) { return pieces * share / threads; }
+
+int64_t eagle_share_begin(int64_t count, int64_t grain, int64_t thread) {
+  int64_t pieces = (count + grain - 1) / grain, limit = eagle_thread_count();
+  int64_t threads = limit < pieces ? limit : pieces;
+  return share_start(pieces, threads, thread % threads) * grain;
+}
+
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context) {
   if (count <= 0) return;
   if (grain < 1) grain = 1;
@@ -213,7 +222,7 @@ void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task ta
     eagle_share shares[threads];
     for (int64_t i = 0; i < threads; i++)
       atomic_init(&shares[i].left,
-                  (uint64_t)(loop.pieces * (i + 1) / threads) << 32 | (uint64_t)(loop.pieces * i / threads));
+                  (uint64_t)share_start(loop.pieces, threads, i + 1) << 32 | (uint64_t)share_start(loop.pieces, threads, i));
     loop.shares = shares;
     run(&loop, limit);
     atomic_store(&pool.is_taken, 0);

@@ -42,10 +42,9 @@ struct FewRows {
     let threads = Parallel.threadCount
     guard threads > 1 else { return }
     let count = weights.reduce(0) { $0 + $1.shape[0] }
-    let grain = Self.grain(count)
-    let pieces = (count + grain - 1) / grain
+    guard count > 0 else { return }
     for thread in 1..<threads {
-      var output = pieces * thread / threads * grain
+      var output = Int(eagle_share_begin(Int64(count), Int64(grain(count)), Int64(thread)))
       for w in weights where output >= 0 {
         if output < w.shape[0] {
           eagle_expect(Int64(thread), w.storage.base + w.byteOffset + output * w.columns * w.dtype.size)

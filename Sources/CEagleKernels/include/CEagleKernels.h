@@ -25,6 +25,8 @@ typedef void (*eagle_task)(void *context, eagle_pieces *pieces);
 /// With `dynamic` they have `grain` each, otherwise there is one for each thread, of at least `grain`. A thread that has done its
 /// own share goes on with what others have left. The caller works alone inside another loop, and while another thread has one.
 void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context);
+/// Where the share of a thread begins in a dynamic loop over [0, count) with count > 0; the calling thread is 0, helpers follow.
+int64_t eagle_share_begin(int64_t count, int64_t grain, int64_t thread);
 /// Where the share of a helper, numbered from 1, will begin in what one of the next loops reads: it fetches that into its cache
 /// while it waits, so that memory is not idle between loops. Any address will do; it is never read.
 void eagle_expect(int64_t thread, const void *from);
