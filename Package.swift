@@ -59,7 +59,8 @@ let package = Package(
       name: "EagleStorage",
       dependencies: ["EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
     .target(name: "EagleCluster", dependencies: ["CMPI", "CEagleKernels"]),
-    .target(name: "EagleModels", dependencies: ["EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
+    .target(
+      name: "EagleModels", dependencies: ["CEagleKernels", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
     .target(
       name: "EagleDecoding", dependencies: ["CEagleKernels", "EagleTensor", "EagleAutograd", "EagleModels"]),
     .target(

@@ -158,6 +158,53 @@ void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset
   }
 }
 
+// MARK: single rows on all threads
+
+typedef struct {
+  const float *q;
+  int64_t rows, heads, group, d;
+  const eagle_attention_keys *keys;
+  float scale;
+  float *scores;
+  int64_t room;  // floats of scores for each thread
+  float *out, *lse;
+} row_by_row;
+
+static int64_t longest(int64_t rows, const eagle_attention_keys *keys) {
+  int64_t most = 1;
+  for (int64_t r = 0; r < rows; r++)
+    if (keys[r].prefix_count + keys[r].chain_count > most) most = keys[r].prefix_count + keys[r].chain_count;
+  return eagle_attention_scores(most);
+}
+
+int64_t eagle_attention_rows_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys) {
+  return eagle_thread_count() * (heads / kv_heads) * longest(rows, keys);
+}
+
+// Heads, rows within a group of heads, groups: those that share keys are next to one another, and heads are small enough to share
+// out a single row.
+static void attend(void *context, eagle_pieces *pieces) {
+  const row_by_row *a = context;
+  float *scores = a->scores + pieces->thread * a->room;
+  for (int64_t task, end; eagle_next_piece(pieces, &task, &end);)
+    for (int64_t taken; task < end; task += taken) {
+      int64_t member = task % a->group, kv_head = task / a->group / a->rows, row = task / a->group % a->rows;
+      taken = a->group - member < end - task ? a->group - member : end - task;
+      int64_t head = kv_head * a->group + member, at = row * a->heads + head;
+      eagle_attention(a->q + at * a->d, taken, a->d, kv_head * a->d, a->keys + row, a->scale, scores, a->out + at * a->d,
+                      a->lse ? a->lse + at : 0);
+    }
+}
+
+void eagle_attention_rows(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
+                          const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse) {
+  int64_t group = heads / kv_heads, count = rows * heads, threads = eagle_thread_count();
+  row_by_row a = {q, rows, heads, group, d, keys, scale, scores, group * longest(rows, keys), out, lse};
+  // Few heads in equal parts, many in pieces that go to threads as they become free.
+  int64_t grain = count / (8 * threads) < group ? (count + threads - 1) / threads : count / (8 * threads);
+  eagle_parallel_for(count, grain < 64 ? grain : 64, EAGLE_PIECES, attend, &a);
+}
+
 // MARK: blocks of rows, whose products with keys and values are matrix products
 
 EAGLE_DISPATCHED

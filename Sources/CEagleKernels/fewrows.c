@@ -111,8 +111,8 @@ void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int
 }
 
 // The weights lie in memory one after the other, but are read in several places at once, which the processor's own prefetch
-// does not see through: so each block asks for bytes that lie a little further on. Where a block is longer than that, several rows
-// ask for what comes next in each of its outputs; one row, which is read fastest, asks in the order of memory, a block ahead.
+// does not see through: so each block asks for bytes that lie a little further on. Where a block of several outputs is longer than
+// that, several rows ask for what comes next in each of them; one row asks in the order of memory, a block ahead.
 enum { CHUNK_BYTES = 16384, AHEAD_BYTES = 12288, PAST_BLOCK_BYTES = 4096, BESIDE_BYTES = 1536, X_BYTES = 45056 };
 
 // Which part of k asks, and for what. Where a chunk takes several passes they share out the asking for the next chunk, so that
@@ -164,7 +164,7 @@ typedef struct {
 
 // As many rows as registers allow go in one pass and stay in the first cache. More take several; the later ones find the chunk of
 // weights in the second cache. `taken` says how many of those that are left the next pass takes, at most `most`; o1 to o8 are
-// how many outputs a pass of so many rows has in flight.
+// how many outputs a pass of so many rows has in flight: as few as keep the multipliers busy, since a single stream is read fastest.
 #define DEFINE_FEW_ROWS(name, inlined, attributes, type, block, most, taken, o1, o2, o3, o4, o5, o6, o7, o8)               \
   inlined void name##_pass(const int rows, const int outputs, asking_range asking, const float *x, int64_t k,          \
                            const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,              \
@@ -184,8 +184,8 @@ typedef struct {
       for (int64_t pass = 0; m < rows; pass++) {                                                                       \
         asking_range asking = {k * pass / passes, k * (pass + 1) / passes, AHEAD_BYTES, 0};                            \
         if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                              \
-        else if (block > AHEAD_BYTES && rows == 1) asking.bytes = block + PAST_BLOCK_BYTES;                            \
-        else if (block > AHEAD_BYTES) asking.beside = BESIDE_BYTES / (int64_t)sizeof(type);                            \
+        else if (block > AHEAD_BYTES && in_flight[first] > 1 && rows == 1) asking.bytes = block + PAST_BLOCK_BYTES;    \
+        else if (block > AHEAD_BYTES && in_flight[first] > 1) asking.beside = BESIDE_BYTES / (int64_t)sizeof(type);    \
         const float *xm = x + m * k;                                                                                   \
         float *ym = y + m * y_stride;                                                                                  \
         int64_t count = taken(rows - m, k);                                                                            \
@@ -225,8 +225,8 @@ DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32
 DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_all16, uint16_t, first16_bf16, second16_bf16,
              scalar_bf16)
 DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_all16, float, first16_f32, second16_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
-DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 4, 4, 4, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 1, 2, 2, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 1, 2, 2, 4, 3, 2, 2, 2)
 #define CHOOSE(type, ...)                                                                                          \
   return lanes == 16 ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else

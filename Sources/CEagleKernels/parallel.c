@@ -30,20 +30,26 @@ typedef struct {
 struct eagle_loop {
   eagle_task task;
   void *context;
+  eagle_loop_kind kind;
   int64_t count, grain, pieces;
   eagle_share *shares;  // one for each thread that may come; null where one thread does all
   int64_t threads;
 };
 
-// A piece of a share, or -1 when there is none.
-static int64_t take(eagle_share *share, int from_back) {
+typedef struct {
+  int64_t first, end;
+} eagle_range;
+
+// Some pieces of a share, none when there are none left: half of them with `halves`, else one.
+static eagle_range take(eagle_share *share, int halves, int from_back) {
   uint64_t left = atomic_load_explicit(&share->left, memory_order_relaxed);
   for (;;) {
     uint32_t first = (uint32_t)left, end = (uint32_t)(left >> 32);
-    if (first >= end) return -1;
-    uint64_t rest = from_back ? (uint64_t)(end - 1) << 32 | first : (uint64_t)end << 32 | (first + 1);
+    if (first >= end) return (eagle_range){0, 0};
+    uint32_t taken = halves ? (end - first + 1) / 2 : 1;
+    uint64_t rest = from_back ? (uint64_t)(end - taken) << 32 | first : (uint64_t)end << 32 | (first + taken);
     if (atomic_compare_exchange_weak_explicit(&share->left, &left, rest, memory_order_relaxed, memory_order_relaxed))
-      return from_back ? end - 1 : first;
+      return from_back ? (eagle_range){end - taken, end} : (eagle_range){first, first + taken};
   }
 }
 
@@ -55,11 +61,12 @@ int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end) {
     return !pieces->done++;
   }
   for (; pieces->done < loop->threads; pieces->done++) {
-    int64_t piece = take(loop->shares + (pieces->thread + pieces->done) % loop->threads, pieces->done > 0);
-    if (piece < 0) continue;
+    eagle_share *share = loop->shares + (pieces->share + pieces->done) % loop->threads;
+    eagle_range taken = take(share, loop->kind == EAGLE_HALVES, pieces->done > 0);
+    if (taken.end == 0) continue;
     // Without a grain all pieces are alike.
-    *begin = loop->grain ? piece * loop->grain : loop->count * piece / loop->pieces;
-    *end = loop->grain ? *begin + loop->grain : loop->count * (piece + 1) / loop->pieces;
+    *begin = loop->grain ? taken.first * loop->grain : loop->count * taken.first / loop->pieces;
+    *end = loop->grain ? taken.end * loop->grain : loop->count * taken.end / loop->pieces;
     if (*end > loop->count) *end = loop->count;
     return 1;
   }
@@ -131,11 +138,11 @@ static uint32_t next_number(uint32_t seen, uintptr_t index) {
   }
 }
 
-/// Whether this helper takes part in the loop of that number.
-static int join(uint32_t number) {
+/// The number among its threads that this helper has in the loop of that number; 0 when it takes no part.
+static int64_t join(uint32_t number) {
   uint64_t gate = atomic_load(&pool.gate);
   while (gate >> 32 == number && gate & OPEN && JOINED(gate) < MOST(gate))
-    if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) return 1;
+    if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) return JOINED(gate) + 1;
   return 0;
 }
 
@@ -146,10 +153,11 @@ static void *help(void *index) {
   for (uint32_t number = 0;;) {
     for (uint32_t most; (most = atomic_load(&pool.most)) < (uintptr_t)index;) sleep_while(&pool.most, most);
     number = next_number(number, (uintptr_t)index);
-    if (!join(number)) continue;
+    int64_t thread = join(number);
+    if (!thread) continue;
     struct eagle_loop *loop = pool.loop;
     // Always the same share, as far as there is one for each thread: part of it may be in this processor's cache.
-    eagle_pieces pieces = {loop, (int64_t)(uintptr_t)index % loop->threads, 0};
+    eagle_pieces pieces = {loop, thread, (int64_t)(uintptr_t)index % loop->threads, 0};
     loop->task(loop->context, &pieces);
     atomic_fetch_add(&pool.gone, 1);
     if (atomic_load(&pool.is_waited)) wake(&pool.gone, 1);
@@ -191,7 +199,7 @@ static void run(struct eagle_loop *loop, int64_t limit) {
   atomic_store(&pool.gate, (uint64_t)number << 32 | OPEN | (uint64_t)(loop->threads - 1) << 16);
   atomic_store(&pool.number, number);
   if (atomic_load(&pool.sleepers)) wake(&pool.number, (int)loop->threads - 1);
-  eagle_pieces pieces = {loop, 0, 0};
+  eagle_pieces pieces = {loop, 0, 0, 0};
   loop->task(loop->context, &pieces);
   wait_for_helpers(JOINED(atomic_fetch_and(&pool.gate, ~(uint64_t)OPEN)));
 }
@@ -205,13 +213,14 @@ int64_t eagle_share_begin(int64_t count, int64_t grain, int64_t thread) {
   return share_start(pieces, threads, thread % threads) * grain;
 }
 
-void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context) {
+void eagle_parallel_for(int64_t count, int64_t grain, eagle_loop_kind kind, eagle_task task, void *context) {
   if (count <= 0) return;
   if (grain < 1) grain = 1;
   int64_t pieces = (count + grain - 1) / grain, limit = eagle_thread_count();
   int64_t threads = limit < pieces ? limit : pieces;
-  struct eagle_loop loop = {task, context, count, dynamic ? grain : 0, dynamic ? pieces : threads, 0, threads};
-  eagle_pieces all = {&loop, 0, 0};
+  int is_even = kind == EAGLE_EVEN;
+  struct eagle_loop loop = {task, context, kind, count, is_even ? 0 : grain, is_even ? threads : pieces, 0, threads};
+  eagle_pieces all = {&loop, 0, 0, 0};
   if (threads <= 1 || is_inside) return task(context, &all);
   int others = omp_get_max_threads();
   omp_set_num_threads(1);

@@ -10,6 +10,7 @@ public final class KVCache {
   /// Rows that there are addresses for.
   public let capacity: Int
   private let width: Int
+  private let storage: Storage
   private let keys: [Tensor]  // each [capacity, keyWidth]
   private let values: [Tensor]
 
@@ -18,6 +19,7 @@ public final class KVCache {
     self.capacity = capacity
     let bytes = capacity * shape.keyWidth * DType.float32.size
     let storage = Storage(reserving: 2 * layers * bytes)
+    self.storage = storage
     func rows(_ index: Int) -> Tensor {
       Tensor([capacity, shape.keyWidth], dtype: .float32, storage: storage, byteOffset: index * bytes)
     }
@@ -25,12 +27,21 @@ public final class KVCache {
     values = (0..<layers).map { rows(2 * $0 + 1) }
   }
 
+  /// Where the keys and the values of a layer begin.
+  func start(of layer: Int) -> (k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>) {
+    let floats = capacity * width
+    let k = storage.base.assumingMemoryBound(to: Float.self) + 2 * layer * floats
+    return (k, k + floats)
+  }
+
   /// Writes rows `range` of k and v [R, keyWidth] behind the valid rows of `layer`; `advance` makes them valid.
-  func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) {
+  func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) { write(layer, k.floats, v.floats, rows: range) }
+
+  func write(_ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, rows range: Range<Int>) {
     precondition(count + range.count <= capacity, "cache of \(capacity) rows has no room for \(range.count) more")
-    for (source, target) in [(k, keys[layer]), (v, values[layer])] {
-      (target.floats + count * width).update(from: source.floats + range.lowerBound * width, count: range.count * width)
-    }
+    let target = start(of: layer)
+    (target.k + count * width).update(from: k + range.lowerBound * width, count: range.count * width)
+    (target.v + count * width).update(from: v + range.lowerBound * width, count: range.count * width)
   }
 
   /// Adds all rows of k and v to a cache of one layer.

@@ -50,11 +50,8 @@ public enum Matmul {
   public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ products: Products) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
+    if products == .invariant || w.dtype == .int8 { return FewRows.products(x, [(w, bias)])[0] }
     let y = Tensor([rows, outputs])
-    if products == .invariant || w.dtype == .int8 {
-      FewRows(x).run([FewRows.Product(w: w, bias: bias, y: y)])
-      return y
-    }
     multiply(x, w, into: y, accumulate: false, products)
     if let bias { addBias(bias, to: y) }
     return y
@@ -66,16 +63,7 @@ public enum Matmul {
       let x = takesBFloat16(products) ? x.bfloat16() : x
       return weights.map { forward(x, $0.w, bias: $0.bias, products) }
     }
-    let parts = weights.map { FewRows.Product(w: $0.w, bias: $0.bias, y: Tensor([x.rows, $0.w.shape[0]])) }
-    precondition(parts.allSatisfy { $0.w.columns == x.columns }, "products of \(x.shape) with other widths")
-    FewRows(x).run(parts)
-    return parts.map(\.y)
-  }
-
-  /// Of batch-invariant products: the weights [O, I] that the one after the next takes, with one x for all. Threads that wait meanwhile
-  /// fetch the beginning of them, so that memory is not idle between products. It changes no result.
-  public static func expect(_ weights: [Tensor], _ products: Products) {
-    if products == .invariant { FewRows.expect(weights) }
+    return FewRows.products(x, weights)
   }
 
   /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.

@@ -19,7 +19,7 @@ public enum Parallel {
       var box = Body(run: body)
       withUnsafeMutablePointer(to: &box) { pointer in
         eagle_parallel_for(
-          Int64(count), Int64(grain), dynamic ? 1 : 0,
+          Int64(count), Int64(grain), dynamic ? EAGLE_PIECES : EAGLE_EVEN,
           { context, pieces in
             // Once a thread: taking hold of it for each piece would cost as much as a small piece.
             let run = context!.assumingMemoryBound(to: Body.self).pointee.run

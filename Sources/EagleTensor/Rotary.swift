@@ -14,8 +14,8 @@ public struct Rotary: Sendable {
 
   /// Cosines and sines of the angles of each position.
   public struct Table: Sendable {
-    let cosine: Tensor  // [R, d/2]
-    let sine: Tensor  // [R, d/2]
+    package let cosine: Tensor  // [R, d/2]
+    package let sine: Tensor  // [R, d/2]
   }
 
   /// Cosines and sines at `positions`, one row each.

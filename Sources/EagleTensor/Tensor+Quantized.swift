@@ -37,23 +37,3 @@ extension Tensor {
     rowScales!.base.assumingMemoryBound(to: Float.self) + byteOffset / max(1, columns)
   }
 }
-
-/// Rows of activations in 16 bits, each with a scale: what meets 8-bit weights.
-struct QuantizedRows {
-  let scales: Tensor  // [R]
-  private let storage: Storage
-
-  init(_ x: Tensor) {
-    let width = x.columns
-    storage = Storage(byteCount: x.count * MemoryLayout<Int16>.size)
-    scales = Tensor([x.rows])
-    let (scales, values) = (scales, values)
-    Parallel.forEachRange(x.rows, grain: 16) { range in
-      for row in range {
-        scales.floats[row] = eagle_quantize_int16(x.floats + row * width, values + row * width, Int64(width))
-      }
-    }
-  }
-
-  var values: UnsafeMutablePointer<Int16> { storage.base.assumingMemoryBound(to: Int16.self) }
-}

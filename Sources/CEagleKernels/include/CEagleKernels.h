@@ -14,18 +14,24 @@
 /// The pieces of a loop that one thread does.
 typedef struct {
   struct eagle_loop *loop;
-  int64_t thread;  // its number
+  int64_t thread;  // its number among those that have come to this loop, below eagle_thread_count()
+  int64_t share;   // where it begins
   int64_t done;    // shares that it has seen the end of
 } eagle_pieces;
 /// The next piece, [begin, end); 0 when there is none left.
 int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end);
 
 typedef void (*eagle_task)(void *context, eagle_pieces *pieces);
-/// Runs task on the calling thread, and on each helper that comes before all is done, with its pieces of [0, count).
-/// With `dynamic` they have `grain` each, otherwise there is one for each thread, of at least `grain`. A thread that has done its
-/// own share goes on with what others have left. The caller works alone inside another loop, and while another thread has one.
-void eagle_parallel_for(int64_t count, int64_t grain, int dynamic, eagle_task task, void *context);
-/// Where the share of a thread begins in a dynamic loop over [0, count) with count > 0; the calling thread is 0, helpers follow.
+typedef enum {
+  EAGLE_EVEN,    // a piece for each thread, of at least the grain
+  EAGLE_PIECES,  // pieces of the grain
+  EAGLE_HALVES,  // half of what is left of a share at a time, down to one grain: long runs, and threads that end together
+} eagle_loop_kind;
+/// Runs task on the calling thread, and on each helper that comes before all is done, with its pieces of [0, count). A thread that
+/// has done its own share goes on with what others have left. The caller works alone inside another loop, and while another thread
+/// has one.
+void eagle_parallel_for(int64_t count, int64_t grain, eagle_loop_kind kind, eagle_task task, void *context);
+/// Where the share of a thread begins in a loop of another kind than EAGLE_EVEN over [0, count) with count > 0; the calling thread is 0, helpers follow.
 int64_t eagle_share_begin(int64_t count, int64_t grain, int64_t thread);
 /// Where the share of a helper, numbered from 1, will begin in what one of the next loops reads: it fetches that into its cache
 /// while it waits, so that memory is not idle between loops. Any address will do; it is never read.
@@ -97,6 +103,11 @@ void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset
                      float scale, float *scores, float *out, float *lse);
 /// Room for the scores of `keys` keys: whole eights.
 static inline int64_t eagle_attention_scores(int64_t keys) { return (keys + 7) / 8 * 8; }
+/// The same for `rows` rows of q and out, [rows][heads * d], on all threads: row r has keys[r], in `kv_heads` heads side by side.
+/// `scores` holds eagle_attention_rows_room floats; lse is [rows][heads] or null.
+void eagle_attention_rows(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
+                          const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse);
+int64_t eagle_attention_rows_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys);
 
 float eagle_dot(const float *a, const float *b, int64_t n);
 /// y += factor * x.
@@ -181,6 +192,26 @@ float eagle_quantize_int16(const float *x, int16_t *q, int64_t n);
 void eagle_few_rows_int8(const int16_t *x, const float *x_scale, int64_t rows, int64_t k, const int8_t *w,
                          const float *w_scale, const float *bias, float *y, int64_t y_stride, int64_t n_begin,
                          int64_t n_end, int variant);
+
+// MARK: products of one x with several weights, on all threads (products.c)
+
+typedef enum { EAGLE_WEIGHTS_F32, EAGLE_WEIGHTS_BF16, EAGLE_WEIGHTS_INT8 } eagle_weight_type;
+
+typedef struct {
+  const void *w;  // [outputs][k]
+  const float *scales;  // [outputs], of 8-bit weights
+  const float *bias;    // [outputs] or null
+  int64_t outputs;
+  eagle_weight_type type;
+} eagle_weights;
+
+/// The few-row products of x [rows][k] with all weights. The results, each dense, lie one behind the other in y. `room` holds
+/// eagle_products_room bytes.
+void eagle_products(const float *x, int64_t rows, int64_t k, const eagle_weights *weights, int64_t count, float *y,
+                    void *room);
+int64_t eagle_products_room(int64_t rows, int64_t k);
+/// Says which weights the products after the next ones take: helpers that wait fetch the beginning of their shares (eagle_expect).
+void eagle_products_expect(const eagle_weights *weights, int64_t count, int64_t k);
 
 // MARK: softmax (softmax.c)
 

@@ -78,6 +78,7 @@ public final class TargetModel: @unchecked Sendable {
   /// Identifies the weights.
   public let fingerprint: String
   private let weights: TargetWeights
+  private let decodingPass: DecodingPass
   private let rotary: Rotary
 
   /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding alone.
@@ -86,6 +87,7 @@ public final class TargetModel: @unchecked Sendable {
     shape = try TargetShape(folder: path)
     let stored = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
     weights = format == .int8 ? stored.quantized() : stored
+    decodingPass = DecodingPass(weights, shape)
     fingerprint = try SafetensorsFolder.fingerprint(folder: path)
     rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
   }
@@ -96,6 +98,7 @@ public final class TargetModel: @unchecked Sendable {
     fingerprint = "random \(seed)"
     self.shape = shape
     weights = TargetWeights(random: shape, seed: seed)
+    decodingPass = DecodingPass(weights, shape)
     rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
   }
 
@@ -121,11 +124,17 @@ public final class TargetModel: @unchecked Sendable {
     let x = Rows.gather(weights.embedding, ids)
     let aux = captureLayers.isEmpty ? nil : Tensor([ids.count, captureLayers.count * hidden])
     let table = rotary.table(positions: positions(segments, count: ids.count))
-    for (index, layer) in weights.layers.enumerated() {
-      attend(x, layer, index, segments, table, products)
-      let isLast = index == weights.layers.count - 1
-      feedForward(x, layer, next: isLast ? [weights.head] : weights.layers[index + 1].projections, products)
-      if let slot = captureLayers.firstIndex(of: index) { copy(x, into: aux!, column: slot * hidden) }
+    func finished(_ layer: Int) {
+      if let slot = captureLayers.firstIndex(of: layer) { copy(x, into: aux!, column: slot * hidden) }
+    }
+    if products == .invariant, segments.allSatisfy({ $0.cache != nil }) {
+      decodingPass.run(x, segments, table, finished: finished)
+    } else {
+      for (index, layer) in weights.layers.enumerated() {
+        attend(x, layer, index, segments, table, products)
+        feedForward(x, layer, products)
+        finished(index)
+      }
     }
     for segment in segments { segment.cache?.advance(segment.rows.count) }
     return TargetStates(auxHidden: aux, lastHidden: RMSNorm.apply(x, weights.norm, epsilon: shape.normEpsilon))
@@ -149,7 +158,6 @@ public final class TargetModel: @unchecked Sendable {
     _ x: Tensor, _ layer: TargetLayer, _ index: Int, _ segments: [Segment], _ table: Rotary.Table, _ products: Products
   ) {
     let h = RMSNorm.apply(x, layer.inputNorm, epsilon: shape.normEpsilon)
-    Matmul.expect([layer.output], products)
     let projected = Matmul.forward(
       h, [(layer.query, layer.queryBias), (layer.key, layer.keyBias), (layer.value, layer.valueBias)], products)
     let (q, k) = (headNormed(projected[0], layer.queryNorm), headNormed(projected[1], layer.keyNorm))
@@ -157,16 +165,13 @@ public final class TargetModel: @unchecked Sendable {
     rotary.rotate(k, table)
     let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index, products: products)
       .apply(q, k, projected[2])
-    Matmul.expect([layer.gate, layer.up], products)
     Matmul.accumulate(attended, layer.output, into: x, products)
   }
 
-  /// x += down(silu(gate(h)) · up(h)) of the normed x; `next` are the weights that are multiplied after these.
-  private func feedForward(_ x: Tensor, _ layer: TargetLayer, next: [Tensor], _ products: Products) {
+  /// x += down(silu(gate(h)) · up(h)) of the normed x.
+  private func feedForward(_ x: Tensor, _ layer: TargetLayer, _ products: Products) {
     let h = RMSNorm.apply(x, layer.postNorm, epsilon: shape.normEpsilon)
-    Matmul.expect([layer.down], products)
     let projected = Matmul.forward(h, [(layer.gate, nil), (layer.up, nil)], products)
-    Matmul.expect(next, products)
     Matmul.accumulate(Elementwise.swiglu(projected[0], projected[1]), layer.down, into: x, products)
   }
 

@@ -12,9 +12,6 @@ struct TargetLayer {
   let gate, up: Tensor  // [M, H]
   let down: Tensor  // [H, M]
 
-  /// The weights that take the layer's input.
-  var projections: [Tensor] { [query, key, value] }
-
   func quantized() -> TargetLayer {
     TargetLayer(
       inputNorm: inputNorm, query: query.quantized(), key: key.quantized(), value: value.quantized(),
