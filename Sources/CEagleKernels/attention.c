@@ -19,12 +19,14 @@ EAGLE_INLINE void add_scaled(float *restrict y, float factor, const float *restr
   for (int64_t i = 0; i < n; i++) y[i] += factor * x[i];
 }
 
-// MARK: one row, its heads side by side
+// MARK: single rows, each with keys of its own
 //
 // Heads of a group share their keys and values, so each of them is read once for up to four heads, and eight keys' sums are added
-// across their lanes together. What a head adds, and in which order, is the same however many heads and keys are in flight.
+// across their lanes together. Rows that follow one another mostly share their keys too: several of them take some keys at a time,
+// which then are in the first cache. What a head of a row adds, and in which order, is the same however many rows, heads and keys
+// are in flight.
 
-enum { KEYS = 8, HEADS = 4, COLUMNS = 64, KEYS_AHEAD = 16 };
+enum { KEYS = 8, HEADS = 4, COLUMNS = 64, KEYS_AHEAD = 16, ROWS = 8, KEYS_TOGETHER = 32, SCORES_TOGETHER = 65536 };
 
 EAGLE_INLINE const float *row_of(const float *prefix, const float *const *chain, const eagle_attention_keys *keys,
                                  int64_t t) {
@@ -72,14 +74,18 @@ EAGLE_INLINE lanes products_with_eight(const float *q, const float *const k[KEYS
   return total;
 }
 
+typedef struct {
+  int64_t begin, end;
+} span;
+
+// Scores of some keys, from a multiple of eight on.
 EAGLE_INLINE void score(const float *q, int64_t heads, int64_t d, int64_t offset, const eagle_attention_keys *keys,
-                        float scale, float *scores, int64_t stride) {
-  int64_t count = keys->prefix_count + keys->chain_count;
-  for (int64_t t = 0; t < count; t += KEYS) {
+                        span own, int asks, float scale, float *scores, int64_t stride) {
+  for (int64_t t = own.begin; t < own.end; t += KEYS) {
     const float *k[KEYS];
     for (int j = 0; j < KEYS; j++)  // behind the last key it is there again, and its score lies behind the row's own
-      k[j] = row_of(keys->prefix_k, keys->chain_k, keys, t + j < count ? t + j : count - 1) + offset;
-    for (int j = 0; j < KEYS; j++) ask_for(k[j] + KEYS_AHEAD * keys->stride, d);
+      k[j] = row_of(keys->prefix_k, keys->chain_k, keys, t + j < own.end ? t + j : own.end - 1) + offset;
+    for (int j = 0; asks && j < KEYS; j++) ask_for(k[j] + KEYS_AHEAD * keys->stride, d);
     for (int64_t h = 0; h < heads; h++)
       *(lanes_unaligned *)(scores + h * stride + t) = scale * products_with_eight(q + h * d, k, d);
   }
@@ -102,63 +108,40 @@ typedef struct {
   int64_t stride;
 } weights;
 
-// Sums of p_t v_t for some vectors of columns, in registers; every column adds its keys in order.
-EAGLE_INLINE void weigh(const int heads, const int vectors, const eagle_attention_keys *keys, int64_t column,
-                        weights p, int64_t d, float *out) {
+// Sums of p_t v_t over some keys, for some vectors of columns in registers; every column adds its keys in order. The sums of the
+// keys before are in out, and the last keys' are divided by those of p.
+EAGLE_INLINE void weigh(const int heads, const int vectors, const eagle_attention_keys *keys, span own, int asks,
+                        int64_t column, weights p, int64_t d, float *out) {
   lanes16 total[HEADS][COLUMNS / 16];
   for (int h = 0; h < heads; h++)
-    for (int i = 0; i < vectors; i++) total[h][i] = (lanes16){0};
-  for (int64_t t = 0; t < keys->prefix_count + keys->chain_count; t++) {
+    for (int i = 0; i < vectors; i++) total[h][i] = own.begin == 0 ? (lanes16){0} : load16(out + h * d + 16 * i);
+  for (int64_t t = own.begin; t < own.end; t++) {
     const float *v = row_of(keys->prefix_v, keys->chain_v, keys, t) + column;
-    ask_for(v + KEYS_AHEAD * keys->stride, 16 * vectors);
+    if (asks) ask_for(v + KEYS_AHEAD * keys->stride, 16 * vectors);
     for (int i = 0; i < vectors; i++) {
       lanes16 value = load16(v + 16 * i);
       for (int h = 0; h < heads; h++) total[h][i] += p.scores[h * p.stride + t] * value;
     }
   }
+  int is_last = own.end == keys->prefix_count + keys->chain_count;
   for (int h = 0; h < heads; h++)
-    for (int i = 0; i < vectors; i++) *(lanes16_unaligned *)(out + h * d + 16 * i) = total[h][i] / p.sums[h];
+    for (int i = 0; i < vectors; i++)
+      *(lanes16_unaligned *)(out + h * d + 16 * i) = is_last ? total[h][i] / p.sums[h] : total[h][i];
 }
 
-EAGLE_INLINE void weigh_columns(const int heads, const eagle_attention_keys *keys, int64_t offset, weights p,
-                                int64_t d, float *out) {
+EAGLE_INLINE void weigh_columns(const int heads, const eagle_attention_keys *keys, span own, int asks, int64_t offset,
+                                weights p, int64_t d, float *out) {
   int64_t i = 0;
-  for (; i + COLUMNS <= d; i += COLUMNS) weigh(heads, COLUMNS / 16, keys, offset + i, p, d, out + i);
-  for (; i + 16 <= d; i += 16) weigh(heads, 1, keys, offset + i, p, d, out + i);
+  for (; i + COLUMNS <= d; i += COLUMNS) weigh(heads, COLUMNS / 16, keys, own, asks, offset + i, p, d, out + i);
+  for (; i + 16 <= d; i += 16) weigh(heads, 1, keys, own, asks, offset + i, p, d, out + i);
   for (; i < d; i++)
     for (int h = 0; h < heads; h++) {
-      float total = 0;
-      for (int64_t t = 0; t < keys->prefix_count + keys->chain_count; t++)
+      float total = own.begin == 0 ? 0 : out[h * d + i];
+      for (int64_t t = own.begin; t < own.end; t++)
         total += p.scores[h * p.stride + t] * row_of(keys->prefix_v, keys->chain_v, keys, t)[offset + i];
-      out[h * d + i] = total / p.sums[h];
+      out[h * d + i] = own.end == keys->prefix_count + keys->chain_count ? total / p.sums[h] : total;
     }
 }
-
-EAGLE_DISPATCHED EAGLE_WIDE_VECTORS
-void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys,
-                     float scale, float *scores, float *out, float *lse) {
-  int64_t count = keys->prefix_count + keys->chain_count, stride = eagle_attention_scores(count);
-  // Sums of more than one head are more than the registers of AVX2 hold.
-  int64_t most = eagle_cpu_has_avx512() ? HEADS : 1;
-  score(q, heads, d, kv_offset, keys, scale, scores, stride);
-  for (int64_t first = 0, taken; first < heads; first += taken) {
-    taken = heads - first < most ? heads - first : most;
-    float sums[HEADS];
-    weights p = {scores + first * stride, sums, stride};
-    for (int64_t h = 0; h < taken; h++) {
-      float *row = scores + (first + h) * stride;
-      float maximum = maximum_of(row, count, row[0]);
-      sums[h] = exponentiate(row, count, maximum);
-      if (lse) lse[first + h] = maximum + logf(sums[h]);
-    }
-    if (taken == 1) weigh_columns(1, keys, kv_offset, p, d, out + first * d);
-    if (taken == 2) weigh_columns(2, keys, kv_offset, p, d, out + first * d);
-    if (taken == 3) weigh_columns(3, keys, kv_offset, p, d, out + first * d);
-    if (taken == 4) weigh_columns(4, keys, kv_offset, p, d, out + first * d);
-  }
-}
-
-// MARK: single rows on all threads
 
 typedef struct {
   const float *q;
@@ -166,43 +149,100 @@ typedef struct {
   const eagle_attention_keys *keys;
   float scale;
   float *scores;
-  int64_t room;  // floats of scores for each thread
+  int64_t stride;    // floats of a head's scores
+  int64_t together;  // rows at a time
   float *out, *lse;
 } row_by_row;
 
+static int64_t count_of(const eagle_attention_keys *keys) { return keys->prefix_count + keys->chain_count; }
+
+// Keys of the row that has most, in whole eights.
 static int64_t longest(int64_t rows, const eagle_attention_keys *keys) {
   int64_t most = 1;
   for (int64_t r = 0; r < rows; r++)
-    if (keys[r].prefix_count + keys[r].chain_count > most) most = keys[r].prefix_count + keys[r].chain_count;
-  return eagle_attention_scores(most);
+    if (count_of(keys + r) > most) most = count_of(keys + r);
+  return (most + KEYS - 1) / KEYS * KEYS;
 }
 
-int64_t eagle_attention_rows_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys) {
-  return eagle_thread_count() * (heads / kv_heads) * longest(rows, keys);
+// How many rows are attended together: as many as have room for their scores in the second cache.
+static int64_t rows_together(int64_t rows, int64_t group, int64_t stride) {
+  int64_t room = SCORES_TOGETHER / (group * stride), most = rows < ROWS ? rows : ROWS;
+  return room < 1 ? 1 : room < most ? room : most;
 }
 
-// Heads, rows within a group of heads, groups: those that share keys are next to one another, and heads are small enough to share
-// out a single row.
-static void attend(void *context, eagle_pieces *pieces) {
-  const row_by_row *a = context;
-  float *scores = a->scores + pieces->thread * a->room;
-  for (int64_t task, end; eagle_next_piece(pieces, &task, &end);)
-    for (int64_t taken; task < end; task += taken) {
-      int64_t member = task % a->group, kv_head = task / a->group / a->rows, row = task / a->group % a->rows;
-      taken = a->group - member < end - task ? a->group - member : end - task;
-      int64_t head = kv_head * a->group + member, at = row * a->heads + head;
-      eagle_attention(a->q + at * a->d, taken, a->d, kv_head * a->d, a->keys + row, a->scale, scores, a->out + at * a->d,
-                      a->lse ? a->lse + at : 0);
+// `heads` heads from `head` on, which share their keys, of the rows [first, end). The compiler takes both attributes of a function
+// that has been declared before.
+static void attend_together(const row_by_row *a, int64_t head, int64_t heads, int64_t first, int64_t end, float *scores);
+
+EAGLE_DISPATCHED EAGLE_WIDE_VECTORS
+static void attend_together(const row_by_row *a, int64_t head, int64_t heads, int64_t first, int64_t end, float *scores) {
+  int64_t d = a->d, offset = head / a->group * d, stride = a->stride, most = longest(end - first, a->keys + first);
+  int64_t together = end - first > 1 ? KEYS_TOGETHER : most;
+  for (int64_t t = 0; t < most; t += together)
+    for (int64_t r = first; r < end; r++) {
+      const eagle_attention_keys *keys = a->keys + r;
+      span own = {t, t + together < count_of(keys) ? t + together : count_of(keys)};
+      int asks = r == first || keys->prefix_k != keys[-1].prefix_k;
+      score(a->q + (r * a->heads + head) * d, heads, d, offset, keys, own, asks, a->scale,
+            scores + (r - first) * heads * stride, stride);
+    }
+  float sums[ROWS][heads];
+  for (int64_t r = first; r < end; r++)
+    for (int64_t h = 0; h < heads; h++) {
+      float *row = scores + ((r - first) * heads + h) * stride;
+      float maximum = maximum_of(row, count_of(a->keys + r), row[0]);
+      sums[r - first][h] = exponentiate(row, count_of(a->keys + r), maximum);
+      if (a->lse) a->lse[r * a->heads + head + h] = maximum + logf(sums[r - first][h]);
+    }
+  // Sums of more than one head are more than the registers of AVX2 hold.
+  int64_t in_flight = eagle_cpu_has_avx512() ? HEADS : 1;
+  for (int64_t t = 0; t < most; t += together)
+    for (int64_t r = first; r < end; r++) {
+      const eagle_attention_keys *keys = a->keys + r;
+      span own = {t, t + together < count_of(keys) ? t + together : count_of(keys)};
+      if (own.begin >= own.end) continue;
+      int asks = r == first || keys->prefix_v != keys[-1].prefix_v;
+      for (int64_t h = 0, taken; h < heads; h += taken) {
+        taken = heads - h < in_flight ? heads - h : in_flight;
+        weights p = {scores + ((r - first) * heads + h) * stride, sums[r - first] + h, stride};
+        float *out = a->out + (r * a->heads + head + h) * d;
+        if (taken == 1) weigh_columns(1, keys, own, asks, offset, p, d, out);
+        if (taken == 2) weigh_columns(2, keys, own, asks, offset, p, d, out);
+        if (taken == 3) weigh_columns(3, keys, own, asks, offset, p, d, out);
+        if (taken == 4) weigh_columns(4, keys, own, asks, offset, p, d, out);
+      }
     }
 }
 
-void eagle_attention_rows(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
-                          const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse) {
-  int64_t group = heads / kv_heads, count = rows * heads, threads = eagle_thread_count();
-  row_by_row a = {q, rows, heads, group, d, keys, scale, scores, group * longest(rows, keys), out, lse};
+// Tasks are heads, rows within a group of heads, groups: those that share keys are next to one another, and heads are small enough
+// to share out a single row.
+static void attend(void *context, eagle_pieces *pieces) {
+  const row_by_row *a = context;
+  float *scores = a->scores + pieces->thread * a->together * a->group * a->stride;
+  for (int64_t task, end; eagle_next_piece(pieces, &task, &end);)
+    for (int64_t taken; task < end; task += taken) {
+      int64_t member = task % a->group, kv_head = task / a->group / a->rows, row = task / a->group % a->rows;
+      int64_t heads = a->group - member < end - task ? a->group - member : end - task, rows = (end - task) / a->group;
+      rows = rows < a->together ? rows : a->together;
+      rows = heads < a->group || rows < 1 ? 1 : rows < a->rows - row ? rows : a->rows - row;
+      attend_together(a, kv_head * a->group + member, heads, row, row + rows, scores);
+      taken = rows * heads;
+    }
+}
+
+int64_t eagle_attention_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys) {
+  int64_t group = heads / kv_heads, stride = longest(rows, keys);
+  return eagle_thread_count() * rows_together(rows, group, stride) * group * stride;
+}
+
+void eagle_attention(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
+                     const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse) {
+  int64_t group = heads / kv_heads, count = rows * heads, threads = eagle_thread_count(), stride = longest(rows, keys);
+  row_by_row a = {q,      rows,   heads, group, d, keys, scale, scores, stride, rows_together(rows, group, stride),
+                  out, lse};
   // Few heads in equal parts, many in pieces that go to threads as they become free.
-  int64_t grain = count / (8 * threads) < group ? (count + threads - 1) / threads : count / (8 * threads);
-  eagle_parallel_for(count, grain < 64 ? grain : 64, EAGLE_PIECES, attend, &a);
+  int64_t part = (count + threads - 1) / threads, piece = count / (4 * threads);
+  eagle_parallel_for(count, piece < group ? part : piece / group * group, EAGLE_PIECES, attend, &a);
 }
 
 // MARK: blocks of rows, whose products with keys and values are matrix products

@@ -1,16 +1,20 @@
 #include "include/CEagleKernels.h"
 
+#include <stdatomic.h>
+#include "dispatch.h"
+
 // y = x w^T for several w, their outputs counted on from one to the next and shared out among the threads. Between two loops of a
 // decoding pass there are some microseconds at most, so nothing here allocates or counts references.
 
 typedef struct {
+  eagle_factor factor;
   const eagle_weights *weights;
   int64_t count, rows, k;
   int lanes;
   int has_bf16, has_int8;
-  const float *x;
-  float *ordered;   // x for bf16 weights
-  int16_t *x16;     // x for 8-bit weights
+  float *x;         // the factor where it had to be made
+  float *ordered;   // for bf16 weights
+  int16_t *x16;     // for 8-bit weights
   float *x16_scales;
   float *y;
 } products;
@@ -21,23 +25,32 @@ static int64_t outputs_of(const eagle_weights *weights, int64_t count) {
   return outputs;
 }
 
-// A multiple of all numbers of outputs that are in flight.
-enum { GRAIN = 12 };
+// A piece of the outputs is a multiple of all numbers of them that are in flight. Fewer rows are prepared faster by one thread than
+// another is told of them.
+enum { GRAIN = 12, ROWS_APART = 16, READ_AHEAD = 4096 };
 
+static int is_made(const products *p) { return p->factor.norm || p->factor.up; }
+
+static const float *factor_of(const products *p) { return is_made(p) ? p->x : p->factor.x; }
+
+// The factor and its other forms, row by row.
 static void prepare(void *context, eagle_pieces *pieces) {
   const products *p = context;
   int64_t k = p->k, begin, end;
-  while (eagle_next_piece(pieces, &begin, &end)) {
-    if (p->has_bf16) eagle_few_rows_order(p->lanes, p->x + begin * k, p->ordered + begin * k, end - begin, k);
-    if (p->has_int8)
-      for (int64_t m = begin; m < end; m++) p->x16_scales[m] = eagle_quantize_int16(p->x + m * k, p->x16 + m * k, k);
-  }
+  while (eagle_next_piece(pieces, &begin, &end))
+    for (int64_t m = begin; m < end; m++) {
+      const float *given = p->factor.x + m * k, *x = factor_of(p) + m * k;
+      if (p->factor.norm) eagle_rms_norm(given, k, p->factor.norm, p->factor.epsilon, p->x + m * k, k, 0, 1, k);
+      if (p->factor.up) eagle_swiglu(given, p->factor.up + m * k, p->x + m * k, k);
+      if (p->has_bf16) eagle_few_rows_order(p->lanes, x, p->ordered + m * k, 1, k);
+      if (p->has_int8) p->x16_scales[m] = eagle_quantize_int16(x, p->x16 + m * k, k);
+    }
 }
 
 static void multiply_one(const products *p, const eagle_weights *w, float *y, int64_t begin, int64_t end) {
   switch (w->type) {
     case EAGLE_WEIGHTS_F32:
-      return eagle_few_rows_f32(p->lanes, p->x, p->rows, p->k, w->w, w->bias, y, w->outputs, begin, end);
+      return eagle_few_rows_f32(p->lanes, factor_of(p), p->rows, p->k, w->w, w->bias, y, w->outputs, begin, end);
     case EAGLE_WEIGHTS_BF16:
       return eagle_few_rows_bf16(p->lanes, p->ordered, p->rows, p->k, w->w, w->bias, y, w->outputs, begin, end);
     case EAGLE_WEIGHTS_INT8:
@@ -59,31 +72,68 @@ static void multiply(void *context, eagle_pieces *pieces) {
 }
 
 int64_t eagle_products_room(int64_t rows, int64_t k) {
-  return rows * (k * (int64_t)(sizeof(float) + sizeof(int16_t)) + (int64_t)sizeof(float));
+  return rows * (k * (int64_t)(2 * sizeof(float) + sizeof(int16_t)) + (int64_t)sizeof(float));
 }
 
-void eagle_products(const float *x, int64_t rows, int64_t k, const eagle_weights *weights, int64_t count, float *y,
+void eagle_products(eagle_factor factor, int64_t rows, int64_t k, const eagle_weights *weights, int64_t count, float *y,
                     void *room) {
-  products p = {.weights = weights, .count = count, .rows = rows, .k = k, .lanes = eagle_few_rows_lanes(), .x = x, .y = y};
-  p.ordered = room;
+  products p = {factor, weights, count, rows, k, .lanes = eagle_few_rows_lanes(), .x = room, .y = y};
+  p.ordered = p.x + rows * k;
   p.x16_scales = p.ordered + rows * k;
   p.x16 = (int16_t *)(p.x16_scales + rows);
   for (int64_t i = 0; i < count; i++) {
     p.has_bf16 |= weights[i].type == EAGLE_WEIGHTS_BF16;
     p.has_int8 |= weights[i].type == EAGLE_WEIGHTS_INT8;
   }
-  if (p.has_bf16 || p.has_int8) eagle_parallel_for(rows, 16, EAGLE_EVEN, prepare, &p);
+  if (is_made(&p) || p.has_bf16 || p.has_int8) eagle_parallel_for(rows, ROWS_APART, EAGLE_EVEN, prepare, &p);
   eagle_parallel_for(outputs_of(weights, count), GRAIN, EAGLE_HALVES, multiply, &p);
+}
+
+static int64_t row_bytes(const eagle_weights *w, int64_t k) {
+  return k * (w->type == EAGLE_WEIGHTS_F32 ? 4 : w->type == EAGLE_WEIGHTS_BF16 ? 2 : 1);
 }
 
 void eagle_products_expect(const eagle_weights *weights, int64_t count, int64_t k) {
   int64_t outputs = outputs_of(weights, count);
   if (outputs == 0) return;
-  static const int64_t bytes[] = {[EAGLE_WEIGHTS_F32] = 4, [EAGLE_WEIGHTS_BF16] = 2, [EAGLE_WEIGHTS_INT8] = 1};
   for (int64_t thread = 1, threads = eagle_thread_count(); thread < threads; thread++) {
     int64_t output = eagle_share_begin(outputs, GRAIN, thread);
     const eagle_weights *w = weights;
     while (output >= w->outputs) output -= w++->outputs;
-    eagle_expect(thread, (const char *)w->w + output * k * bytes[w->type]);
+    eagle_expect(thread, (const char *)w->w + output * row_bytes(w, k));
   }
+}
+
+typedef struct {
+  const uint64_t *words;
+  _Atomic uint64_t sum;
+} reading;
+
+EAGLE_DISPATCHED
+static uint64_t sum_of(const uint64_t *words, int64_t n) {
+  uint64_t sum = 0, line[8] = {0};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    __builtin_prefetch(words + i + READ_AHEAD / 8);
+    for (int j = 0; j < 8; j++) line[j] += words[i + j];
+  }
+  for (; i < n; i++) sum += words[i];
+  for (int j = 0; j < 8; j++) sum += line[j];
+  return sum;
+}
+
+static void read_pieces(void *context, eagle_pieces *pieces) {
+  reading *r = context;
+  int64_t begin, end;
+  while (eagle_next_piece(pieces, &begin, &end)) atomic_fetch_add(&r->sum, sum_of(r->words + begin, end - begin));
+}
+
+uint64_t eagle_products_read(const eagle_weights *weights, int64_t count, int64_t k) {
+  uint64_t sum = 0;
+  for (const eagle_weights *w = weights; w < weights + count; w++) {
+    reading r = {w->w, 0};
+    eagle_parallel_for(w->outputs * row_bytes(w, k) / 8, 2048, EAGLE_HALVES, read_pieces, &r);
+    sum += atomic_load(&r.sum);
+  }
+  return sum;
 }

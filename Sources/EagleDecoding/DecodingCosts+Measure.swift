@@ -2,19 +2,31 @@ import EagleModels
 import EagleTensor
 
 extension DecodingCosts {
-  /// Times target passes of 1 to `mostRows` rows and the passes of a chain, in turn, behind a text of `context` tokens.
+  /// Times target passes of 1 to `mostRows` rows, the passes of a chain and a plain reading of the target's weights behind a text of
+  /// `context` tokens, for some seconds.
+  ///
+  /// They run in turn, and what counts is the median of their ratios to the pass of one row beside them: a machine that others use too may
+  /// be slow for a while.
   public static func measure(
-    target: TargetModel, draft: DraftModel, context: Int = 256, mostRows: Int = 12, repeats: Int = 5
+    target: TargetModel, draft: DraftModel, context: Int = 256, mostRows: Int = 12
   ) -> DecodingCosts {
     let context = max(1, min(context, target.shape.maxPositions - mostRows - 8))
     let bench = CostBench(target: target, draft: draft, context: context)
-    var (passes, drafts) = ([[Double]](repeating: [], count: mostRows), [Double]())
-    for _ in 0..<max(1, repeats) {
-      for rows in 1...mostRows { passes[rows - 1].append(bench.pass(rows: rows)) }
-      drafts.append(bench.draftPass())
+    var (ones, others) = ([Double](), [[Double]](repeating: [], count: mostRows + 1))
+    let clock = ContinuousClock()
+    let start = clock.now
+    while ones.count < 5 || (ones.count < 25 && start.duration(to: clock.now).inSeconds < 3) {
+      let one = bench.pass(rows: 1)
+      let seconds = (2...mostRows).map { bench.pass(rows: $0) } + [bench.draftPass(), bench.reading()]
+      ones.append(one)
+      for (i, value) in seconds.enumerated() { others[i].append(value / one) }
     }
     func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
-    return DecodingCosts(targetPass: passes.map(median), draftPass: median(drafts))
+    let one = median(ones)
+    let costs = others.map { one * median($0) }
+    return DecodingCosts(
+      targetPass: [one] + costs.prefix(mostRows - 1), draftPass: costs[mostRows - 1],
+      reading: Reading(bytes: target.weightBytes, seconds: costs[mostRows]))
   }
 }
 
@@ -51,6 +63,12 @@ private final class CostBench {
     let seconds = start.duration(to: clock.now).inSeconds
     cache.truncate(to: base)
     return seconds
+  }
+
+  func reading() -> Double {
+    let start = clock.now
+    withExtendedLifetime(target.readWeights()) {}
+    return start.duration(to: clock.now).inSeconds
   }
 
   func draftPass() -> Double {

@@ -4,8 +4,17 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
   public var targetPass: [Double]
   /// Seconds of a draft pass.
   public var draftPass: Double
+  /// How long memory takes for the target's weights, which no pass can beat.
+  public var reading: Reading?
 
-  public init(targetPass: [Double], draftPass: Double) {
+  /// A plain reading of the matrices of a pass by all threads.
+  public struct Reading: Sendable, Equatable, Codable {
+    public let bytes: Int
+    public let seconds: Double
+  }
+
+  public init(targetPass: [Double], draftPass: Double, reading: Reading? = nil) {
+    self.reading = reading
     var longest = 0.0
     self.targetPass = targetPass.map {
       longest = max(longest, $0)
@@ -24,6 +33,7 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
   enum CodingKeys: String, CodingKey {
     case targetPass = "target_pass"
     case draftPass = "draft_pass"
+    case reading
   }
 }
 

@@ -15,7 +15,7 @@ enum FewRows {
     withExtendedLifetime((weights, room)) {
       let places = weights.map { eagle_weights($0.w, bias: $0.bias) }
       eagle_products(
-        x.floats, Int64(rows), Int64(inputs), places, Int64(places.count),
+        eagle_factor(x: x.floats, norm: nil, epsilon: 0, up: nil), Int64(rows), Int64(inputs), places, Int64(places.count),
         results.base.assumingMemoryBound(to: Float.self), room.base)
     }
     var offset = 0

@@ -58,7 +58,7 @@ package final class RowKeys {
 
   /// Bytes that `attend` needs beside its result.
   package func room(_ shape: AttentionShape) -> Int {
-    let floats = eagle_attention_rows_room(
+    let floats = eagle_attention_room(
       Int64(rows.count), Int64(shape.heads), Int64(shape.kvHeads), UnsafePointer(rows.baseAddress))
     return Int(floats) * DType.float32.size
   }
@@ -68,7 +68,7 @@ package final class RowKeys {
     _ q: UnsafePointer<Float>, _ shape: AttentionShape, into out: UnsafeMutablePointer<Float>,
     logSums: UnsafeMutablePointer<Float>? = nil, room: UnsafeMutableRawPointer
   ) {
-    eagle_attention_rows(
+    eagle_attention(
       q, Int64(rows.count), Int64(shape.heads), Int64(shape.kvHeads), Int64(shape.headDimension),
       UnsafePointer(rows.baseAddress), shape.scale, room.assumingMemoryBound(to: Float.self), out, logSums)
   }

@@ -55,6 +55,23 @@ import Testing
     #expect(packed.lastHidden.slice(3..<15).values == whole)
   }
 
+  /// Every matrix that a decoding pass multiplies is read, and read once.
+  @Test(arguments: TinyModel.names) func readingTheWeightsReadsAllOfThem(name: String) throws {
+    let model = try TargetModel(folder: TinyModel.folder(name))
+    let folder = try SafetensorsFolder(path: TinyModel.folder(name))
+    let isTied = model.head.storage === model.embedding.storage && model.head.byteOffset == model.embedding.byteOffset
+    var (bytes, sum) = (0, UInt64(0))
+    for tensor in folder.names where isTied || tensor != "model.embed_tokens.weight" {
+      let stored = try folder.tensor(tensor)
+      guard stored.shape.count == 2 else { continue }
+      let weight = stored.dtype == .float16 ? stored.float32() : stored
+      bytes += weight.byteCount
+      weight.rawBytes.withMemoryRebound(to: UInt64.self) { words in sum = words.reduce(sum, &+) }
+    }
+    #expect(model.weightBytes == bytes)
+    #expect(model.readWeights() == sum)
+  }
+
   @Test func droppedRowsLeaveNoTrace() throws {
     let model = try TargetModel(folder: TinyModel.folder("tiny-llama"))
     func last(_ cache: KVCache, _ ids: [Int32]) -> [Float] {

@@ -37,17 +37,18 @@ import Testing
     #expect(zip(sums[0].values, sums[1].values).allSatisfy { abs($0 - $1) < 2e-6 })
   }
 
-  /// Groups of up to nine heads, head widths that fill no vector, and keys that fill no eight: a head alone has the same bits.
+  /// Groups of up to nine heads, head widths that fill no vector, keys that fill no eight, rows with many and with few keys: a head
+  /// of a row has the same bits alone.
   @Test(arguments: [(6, 2, 16), (9, 3, 64), (5, 1, 24), (9, 1, 80), (4, 4, 12), (8, 2, 128)])
-  func aHeadDoesNotDependOnTheHeadsBesideIt(heads: Int, kvHeads: Int, d: Int) {
+  func aHeadDoesNotDependOnWhatIsBesideIt(heads: Int, kvHeads: Int, d: Int) {
     var random = RandomSource(seed: 9)
     let shape = AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: d)
     let (k, v) = (
-      Tensor.normal([21, shape.keyWidth], deviation: 1, using: &random),
-      Tensor.normal([21, shape.keyWidth], deviation: 1, using: &random)
+      Tensor.normal([150, shape.keyWidth], deviation: 1, using: &random),
+      Tensor.normal([150, shape.keyWidth], deviation: 1, using: &random)
     )
-    let q = Tensor.normal([3, shape.queryWidth], deviation: 1, using: &random)
-    let rows = [17, 4, 21].map { AttentionRow(prefixStart: 0, prefixCount: $0) }
+    let rows = [17, 4, 150, 33, 64, 65, 150, 149, 3, 32, 100].map { AttentionRow(prefixStart: 0, prefixCount: $0) }
+    let q = Tensor.normal([rows.count, shape.queryWidth], deviation: 1, using: &random)
     let together = Attention.apply(q, k, v, rows: rows, shape: shape, .invariant).values
     func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
       Tensor((0..<x.rows).flatMap { row in range.map { x.values[row * x.columns + $0] } }, [x.rows, range.count])
@@ -55,14 +56,20 @@ import Testing
     let one = AttentionShape(heads: 1, kvHeads: 1, headDimension: d)
     for head in 0..<heads {
       let (own, key) = (head * d..<(head + 1) * d, head / shape.groupSize * d..<(head / shape.groupSize + 1) * d)
-      let alone = Attention.apply(columns(q, own), columns(k, key), columns(v, key), rows: rows, shape: one, .invariant)
-      for row in 0..<3 {
+      let (headQ, headK, headV) = (columns(q, own), columns(k, key), columns(v, key))
+      for row in rows.indices {
+        let alone = Attention.apply(
+          headQ.slice(row..<row + 1), headK, headV, rows: [rows[row]], shape: one, .invariant)
         let at = row * shape.queryWidth + head * d
-        #expect(together[at..<at + d].elementsEqual(alone.slice(row..<row + 1).values))
+        #expect(together[at..<at + d].elementsEqual(alone.values))
       }
     }
     // A chain of single keys behind the prefix is the same sequence.
-    let paths = rows.map { row in Array(0..<Int(row.prefixCount) - 3) }
-    #expect(Attention.tree(q, k, v, prefix: 3, paths: paths, shape: shape).values == together)
+    let paths = rows.map { row in Array(0..<Int(row.prefixCount) - 2) }
+    #expect(Attention.tree(q, k, v, prefix: 2, paths: paths, shape: shape).values == together)
+    // So are rows that have their keys elsewhere.
+    let copies = rows.map { _ in (k.slice(0..<150), Tensor(v.values, v.shape)) }
+    let keys = zip(copies, rows).map { (k: $0.0, v: $0.1, count: Int($1.prefixCount)) }
+    #expect(Attention.separate(q, keys: keys, shape: shape).values == together)
   }
 }

@@ -1,3 +1,4 @@
+import CEagleKernels
 import EagleTensor
 import Foundation
 import Synchronization
@@ -10,6 +11,54 @@ import Testing
       for (grain, dynamic) in [(1, false), (1, true), (7, true), (64, false), (5000, true)] {
         #expect(isComplete(count, grain, dynamic), "\(count) in pieces of \(grain)")
       }
+    }
+  }
+
+  /// Pieces that get smaller: every index once, by threads whose numbers differ.
+  @Test func halvesOfSharesCoverEveryIndexOnce() {
+    let threads = Parallel.threadCount
+    defer { Parallel.threadCount = threads }
+    for count in [2, 3, 5] {
+      Parallel.threadCount = count
+      for indices in [1, 11, 12, 13, 100, 4999] {
+        for grain in [1, 12, 5000] {
+          let loop = HalvedLoop(indices)
+          loop.run(grain: grain)
+          #expect(loop.isComplete && !loop.numbersClash, "\(indices) in pieces of \(grain), \(count) threads")
+        }
+      }
+    }
+  }
+
+  private final class HalvedLoop {
+    private let done: Tensor
+    /// Who came with which number.
+    private let comers: UnsafeMutablePointer<Int32>
+
+    init(_ indices: Int) {
+      done = .zeros([indices])
+      comers = .allocate(capacity: 1 << 15)
+      comers.initialize(repeating: 0, count: 1 << 15)
+    }
+
+    deinit { comers.deallocate() }
+
+    var isComplete: Bool { done.values.allSatisfy { $0 == 1 } }
+    var numbersClash: Bool { (0..<1 << 15).contains { comers[$0] > 1 } }
+
+    func run(grain: Int) {
+      var places = (done.floats, comers)
+      eagle_parallel_for(
+        Int64(done.count), Int64(grain), EAGLE_HALVES,
+        { context, pieces in
+          let (done, comers) = context!.load(as: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Int32>).self)
+          comers[Int(pieces!.pointee.thread)] += 1
+          var (begin, end) = (Int64(0), Int64(0))
+          while eagle_next_piece(pieces, &begin, &end) != 0 {
+            for index in begin..<end { done[Int(index)] += 1 }
+            usleep(20)
+          }
+        }, &places)
     }
   }
 

@@ -95,19 +95,13 @@ typedef struct {
   int64_t stride;
 } eagle_attention_keys;
 
-/// out = sum_t p_t v_t, p = softmax(scale * q . k_t) over prefix and chain, for `heads` heads side by side in q and out whose keys
-/// and values are those at column kv_offset. `scores` holds eagle_attention_scores(prefix_count + chain_count) floats for each head.
-/// Keys of the prefix and of the chain are added alike: a row gives the same bits wherever the border lies, and a head the same as
-/// it does alone. Writes the heads' log-sum-exp to lse when it is not null.
-void eagle_attention(const float *q, int64_t heads, int64_t d, int64_t kv_offset, const eagle_attention_keys *keys,
-                     float scale, float *scores, float *out, float *lse);
-/// Room for the scores of `keys` keys: whole eights.
-static inline int64_t eagle_attention_scores(int64_t keys) { return (keys + 7) / 8 * 8; }
-/// The same for `rows` rows of q and out, [rows][heads * d], on all threads: row r has keys[r], in `kv_heads` heads side by side.
-/// `scores` holds eagle_attention_rows_room floats; lse is [rows][heads] or null.
-void eagle_attention_rows(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
-                          const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse);
-int64_t eagle_attention_rows_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys);
+/// out = sum_t p_t v_t, p = softmax(scale * q . k_t) over prefix and chain, for `rows` rows of q and out, [rows][heads * d], on all
+/// threads: row r has keys[r], whose rows hold `kv_heads` heads side by side. Keys of the prefix and of the chain are added alike: a
+/// row gives the same bits wherever the border lies, and a head of a row the same as it does alone. `scores` holds
+/// eagle_attention_room floats; the heads' log-sum-exp goes to lse, [rows][heads], when it is not null.
+void eagle_attention(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
+                     const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse);
+int64_t eagle_attention_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys);
 
 float eagle_dot(const float *a, const float *b, int64_t n);
 /// y += factor * x.
@@ -205,13 +199,23 @@ typedef struct {
   eagle_weight_type type;
 } eagle_weights;
 
-/// The few-row products of x [rows][k] with all weights. The results, each dense, lie one behind the other in y. `room` holds
+/// What is multiplied, [rows][k]: x, x normed as eagle_rms_norm does it where there is a norm, silu(x) * up where there is an up.
+typedef struct {
+  const float *x;
+  const float *norm;  // [k] or null
+  float epsilon;
+  const float *up;  // [rows][k] or null
+} eagle_factor;
+
+/// The few-row products of a factor with all weights. The results, each dense, lie one behind the other in y. `room` holds
 /// eagle_products_room bytes.
-void eagle_products(const float *x, int64_t rows, int64_t k, const eagle_weights *weights, int64_t count, float *y,
+void eagle_products(eagle_factor factor, int64_t rows, int64_t k, const eagle_weights *weights, int64_t count, float *y,
                     void *room);
 int64_t eagle_products_room(int64_t rows, int64_t k);
 /// Says which weights the products after the next ones take: helpers that wait fetch the beginning of their shares (eagle_expect).
 void eagle_products_expect(const eagle_weights *weights, int64_t count, int64_t k);
+/// Reads the same weights on all threads and multiplies nothing: how fast memory is. Returns the sum of their 64-bit words.
+uint64_t eagle_products_read(const eagle_weights *weights, int64_t count, int64_t k);
 
 // MARK: softmax (softmax.c)
 

@@ -22,19 +22,23 @@ struct DecodingPass: Sendable {
   private struct Matrices: @unchecked Sendable {
     let weights: [eagle_weights]
     let inputs: Int64
+    let bytes: Int
 
     init(_ weights: [(w: Tensor, bias: Tensor?)]) {
       self.weights = weights.map { eagle_weights($0.w, bias: $0.bias) }
       inputs = Int64(weights[0].w.columns)
+      bytes = weights.reduce(0) { $0 + $1.w.byteCount }
     }
 
     /// y = x w^T of each, [R, outputs], one behind the other.
-    func multiply(_ x: UnsafeMutablePointer<Float>, _ rows: Int, into y: UnsafeMutablePointer<Float>, _ room: UnsafeMutableRawPointer) {
+    func multiply(_ x: eagle_factor, _ rows: Int, into y: UnsafeMutablePointer<Float>, _ room: UnsafeMutableRawPointer) {
       eagle_products(x, Int64(rows), inputs, weights, Int64(weights.count), y, room)
     }
 
     /// Says that these come after the next ones.
     func expect() { eagle_products_expect(weights, Int64(weights.count), inputs) }
+
+    func read() -> UInt64 { eagle_products_read(weights, Int64(weights.count), inputs) }
   }
 
   private struct Layer: @unchecked Sendable {
@@ -53,6 +57,14 @@ struct DecodingPass: Sendable {
       down = Matrices([(layer.down, nil)])
     }
   }
+
+  /// Bytes of all matrices of the layers and of the head.
+  var weightBytes: Int { matrices.reduce(0) { $0 + $1.bytes } }
+
+  /// Reads them all on all threads, in the order of a pass, and returns the sum of their words.
+  func readWeights() -> UInt64 { matrices.reduce(0) { $0 &+ $1.read() } }
+
+  private var matrices: [Matrices] { layers.flatMap { [$0.projections, $0.output, $0.gateAndUp, $0.down] } + [head] }
 
   /// Runs x [R, H] through all layers, in place. All segments have caches.
   ///
@@ -76,7 +88,7 @@ struct DecodingPass: Sendable {
     private let count: Int
     private let keys: RowKeys
     private let storage: Storage
-    private let x, h, wide, narrow: UnsafeMutablePointer<Float>
+    private let x, change, projected, attended: UnsafeMutablePointer<Float>
     private let room: UnsafeMutableRawPointer
     private let cosine, sine: UnsafeMutablePointer<Float>
 
@@ -90,56 +102,52 @@ struct DecodingPass: Sendable {
       let (hidden, mlp, query) = (shape.hiddenSize, shape.intermediateSize, shape.attention.queryWidth)
       let widest = max(query + 2 * shape.attention.keyWidth, 2 * mlp)
       let products = Int(eagle_products_room(Int64(count), Int64(max(hidden, mlp, query))))
-      // What follows has room for whole cache lines.
-      let sizes = [hidden, widest, max(hidden, mlp, query)].map { ($0 * x.rows * DType.float32.size + 63) / 64 * 64 }
+      // Each begins with a cache line.
+      let sizes = [hidden, widest, query].map { ($0 * x.rows * DType.float32.size + 63) / 64 * 64 }
       storage = Storage(byteCount: sizes.reduce(0, +) + max(products, keys.room(shape.attention)))
       let base = storage.base
-      h = base.assumingMemoryBound(to: Float.self)
-      wide = (base + sizes[0]).assumingMemoryBound(to: Float.self)
-      narrow = (base + sizes[0] + sizes[1]).assumingMemoryBound(to: Float.self)
+      change = base.assumingMemoryBound(to: Float.self)
+      projected = (base + sizes[0]).assumingMemoryBound(to: Float.self)
+      attended = (base + sizes[0] + sizes[1]).assumingMemoryBound(to: Float.self)
       room = base + sizes[0] + sizes[1] + sizes[2]
     }
 
     /// x += o(attention(q, k, v)) of the normed x.
     func attend(_ layer: Layer, _ index: Int) {
       let attention = shape.attention
-      norm(x, layer.inputNorm, shape.hiddenSize, into: h)
       layer.output.expect()
-      layer.projections.multiply(h, count, into: wide, room)
-      let (q, k) = (wide, wide + count * attention.queryWidth)
+      layer.projections.multiply(normed(layer.inputNorm), count, into: projected, room)
+      let (q, k) = (projected, projected + count * attention.queryWidth)
       let v = k + count * attention.keyWidth
       turn(q, heads: attention.heads, layer.queryNorm)
       turn(k, heads: attention.kvHeads, layer.keyNorm)
       cache(index, k, v)
-      keys.attend(q, attention, into: narrow, room: room)
+      keys.attend(q, attention, into: attended, room: room)
       layer.gateAndUp.expect()
-      layer.output.multiply(narrow, count, into: h, room)
-      add(h)
+      layer.output.multiply(eagle_factor(x: attended, norm: nil, epsilon: 0, up: nil), count, into: change, room)
+      add()
     }
 
     /// x += down(silu(gate(h)) · up(h)) of the normed x.
     func feedForward(_ layer: Layer, next: Matrices) {
-      let numbers = count * shape.intermediateSize
-      norm(x, layer.postNorm, shape.hiddenSize, into: h)
       layer.down.expect()
-      layer.gateAndUp.multiply(h, count, into: wide, room)
+      layer.gateAndUp.multiply(normed(layer.postNorm), count, into: projected, room)
       next.expect()
-      eagle_swiglu(wide, wide + numbers, narrow, Int64(numbers))
-      layer.down.multiply(narrow, count, into: h, room)
-      add(h)
+      let (gate, up) = (projected, projected + count * shape.intermediateSize)
+      layer.down.multiply(eagle_factor(x: gate, norm: nil, epsilon: 0, up: up), count, into: change, room)
+      add()
     }
 
-    private func norm(
-      _ x: UnsafeMutablePointer<Float>, _ w: UnsafeMutablePointer<Float>, _ width: Int, rows: Int? = nil,
-      into y: UnsafeMutablePointer<Float>
-    ) {
-      eagle_rms_norm(x, Int64(width), w, shape.normEpsilon, y, Int64(width), nil, Int64(rows ?? count), Int64(width))
+    private func normed(_ w: UnsafePointer<Float>) -> eagle_factor {
+      eagle_factor(x: x, norm: w, epsilon: shape.normEpsilon, up: nil)
     }
 
     /// Norms the heads, where the family does, and turns them to their positions.
     private func turn(_ x: UnsafeMutablePointer<Float>, heads: Int, _ w: UnsafeMutablePointer<Float>?) {
       let d = shape.attention.headDimension
-      if let w { norm(x, w, d, rows: count * heads, into: x) }
+      if let w {
+        eagle_rms_norm(x, Int64(d), w, shape.normEpsilon, x, Int64(d), nil, Int64(count * heads), Int64(d))
+      }
       eagle_rotary(x, Int64(heads * d), cosine, sine, 1, Int64(count), Int64(heads), Int64(d))
     }
 
@@ -153,9 +161,7 @@ struct DecodingPass: Sendable {
       }
     }
 
-    private func add(_ y: UnsafeMutablePointer<Float>) {
-      eagle_accumulate(y, x, Int64(count * shape.hiddenSize))
-    }
+    private func add() { eagle_accumulate(change, x, Int64(count * shape.hiddenSize)) }
   }
 }
 

@@ -145,6 +145,12 @@ public final class TargetModel: @unchecked Sendable {
     Matmul.forward(lastHidden, weights.head, products)
   }
 
+  /// Bytes of the matrices that a batch-invariant pass reads.
+  package var weightBytes: Int { decodingPass.weightBytes }
+
+  /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a sum over them.
+  package func readWeights() -> UInt64 { decodingPass.readWeights() }
+
   private func positions(_ segments: [Segment], count: Int) -> [Int32] {
     var positions = [Int32](repeating: 0, count: count)
     for segment in segments {

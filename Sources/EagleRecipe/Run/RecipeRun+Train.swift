@@ -25,6 +25,8 @@ extension RecipeRun {
     try trainer.resume()
     var records = try earlierRecords(upTo: trainer.step)
     trainer.lastAccLength = accLength(records)
+    // Of a run that was killed while it wrote the page of its last evaluation.
+    if cluster.isRoot, !records.isEmpty { writeReport() }
     try evaluate(trainer, evaluator, &records, epoch: 0, when: trainer.step == 0)
     for epoch in 0..<recipe.train.epochs {
       let last = trainer.plan.lastStep(ofEpoch: epoch)
