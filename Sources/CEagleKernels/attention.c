@@ -151,6 +151,7 @@ typedef struct {
   float *scores;
   int64_t stride;    // floats of a head's scores
   int64_t together;  // rows at a time
+  int64_t threads;   // that there are scores for
   float *out, *lse;
 } row_by_row;
 
@@ -218,6 +219,7 @@ static void attend_together(const row_by_row *a, int64_t head, int64_t heads, in
 // to share out a single row.
 static void attend(void *context, eagle_pieces *pieces) {
   const row_by_row *a = context;
+  if (pieces->thread >= a->threads) return;
   float *scores = a->scores + pieces->thread * a->together * a->group * a->stride;
   for (int64_t task, end; eagle_next_piece(pieces, &task, &end);)
     for (int64_t taken; task < end; task += taken) {
@@ -230,19 +232,29 @@ static void attend(void *context, eagle_pieces *pieces) {
     }
 }
 
-int64_t eagle_attention_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys) {
+int64_t eagle_attention_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys,
+                             int64_t threads) {
   int64_t group = heads / kv_heads, stride = longest(rows, keys);
-  return eagle_thread_count() * rows_together(rows, group, stride) * group * stride;
+  return threads * rows_together(rows, group, stride) * group * stride;
+}
+
+// Tasks of a piece: half of the heads of a single row for each of two threads, or else whole groups of as many rows as leave each
+// thread three pieces.
+static int64_t tasks_of_piece(int64_t rows, int64_t group, int64_t kv_heads, int64_t threads) {
+  int64_t together = rows * kv_heads / (3 * threads);
+  if (together == 0) return (rows * kv_heads * group + threads - 1) / threads;
+  if (together > rows) together = rows;
+  int64_t parts = (rows + together - 1) / together;
+  return (rows + parts - 1) / parts * group;
 }
 
 void eagle_attention(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
-                     const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse) {
-  int64_t group = heads / kv_heads, count = rows * heads, threads = eagle_thread_count(), stride = longest(rows, keys);
-  row_by_row a = {q,      rows,   heads, group, d, keys, scale, scores, stride, rows_together(rows, group, stride),
-                  out, lse};
-  // Few heads in equal parts, many in pieces that go to threads as they become free.
-  int64_t part = (count + threads - 1) / threads, piece = count / (4 * threads);
-  eagle_parallel_for(count, piece < group ? part : piece / group * group, EAGLE_PIECES, attend, &a);
+                     const eagle_attention_keys *keys, float scale, float *scores, int64_t threads, float *out,
+                     float *lse) {
+  int64_t group = heads / kv_heads, stride = longest(rows, keys);
+  row_by_row a = {q, rows, heads, group, d, keys, scale, scores, stride, rows_together(rows, group, stride),
+                  threads, out, lse};
+  eagle_parallel_for(rows * heads, tasks_of_piece(rows, group, kv_heads, threads), EAGLE_PIECES, attend, &a);
 }
 
 // MARK: blocks of rows, whose products with keys and values are matrix products

@@ -113,32 +113,50 @@ void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int
 // The weights lie in memory one after the other, but are read in several places at once, which the processor's own prefetch
 // does not see through: so each block asks for bytes that lie a little further on. Where a block of several outputs is longer than
 // that, several rows ask for what comes next in each of them; one row asks in the order of memory, a block ahead.
-enum { CHUNK_BYTES = 16384, AHEAD_BYTES = 12288, PAST_BLOCK_BYTES = 4096, BESIDE_BYTES = 1536, X_BYTES = 45056 };
+//
+// Rows of x that are longer than the first cache go in parts of k: all outputs of a chunk take one part, then the next, with their sums
+// kept meanwhile.
+enum {
+  CHUNK_BYTES = 16384,
+  AHEAD_BYTES = 12288,
+  PAST_BLOCK_BYTES = 4096,
+  BESIDE_BYTES = 1536,
+  X_BYTES = 45056,
+  LEAST_CHUNK = 12,  // outputs: a multiple of all widths of a pass
+  MOST_ROWS = 8,     // of a pass
+};
 
 // Which part of k asks, and for what. Where a chunk takes several passes they share out the asking for the next chunk, so that
 // memory is never idle.
 typedef struct {
   int64_t begin, end;
   int64_t bytes;   // how far ahead in the order of memory
-  int64_t beside;  // where it is not 0: how many values ahead in the same output, behind whose end lies the next block
+  int64_t beside;  // where it is not 0: how many values ahead in the same output
 } asking_range;
+
+// A part of k, and where the weights lie that come when it is done.
+typedef struct {
+  int64_t begin, end;
+  const void *after;
+} part_of_k;
 
 #define UNROLLED _Pragma("clang loop unroll(full)")
 
 // `rows` and `outputs` are compile-time constants in every call, so that sums, weights and one x are in registers: 16 of them in
 // AVX2, 32 in AVX-512. Eight to ten sums keep both multipliers busy without waiting for one another.
 #define DEFINE_BLOCK(name, inlined, vector, width, load, sum_all, type, first, second, scalar)                         \
-  inlined void name(const int rows, const int outputs, asking_range asking, const float *x, int64_t k, const type *w,  \
-                    const float *bias, float *y, int64_t y_stride) {                                                   \
+  inlined void name(const int rows, const int outputs, asking_range asking, part_of_k part, vector *kept,              \
+                    const float *x, int64_t k, const type *w, const float *bias, float *y, int64_t y_stride) {         \
     vector sum[16], weight[4];                                                                                         \
-    for (int j = 0; j < rows * outputs; j++) sum[j] = (vector){0};                                                     \
+    for (int j = 0; j < rows * outputs; j++) sum[j] = part.begin ? kept[j] : (vector){0};                              \
     const char *ahead = (const char *)w + asking.bytes;                                                                \
-    int64_t i = 0;                                                                                                     \
-    for (; i + 2 * width <= k; i += 2 * width) {                                                                       \
+    const type *beyond = (const type *)part.after - part.end;                                                          \
+    int64_t i = part.begin;                                                                                            \
+    for (; i + 2 * width <= part.end; i += 2 * width) {                                                                \
       if (asking.beside) {                                                                                             \
-        int64_t next = i + asking.beside < k ? i + asking.beside : i + asking.beside + (outputs - 1) * k;              \
+        const type *next = (i + asking.beside < part.end ? w : beyond) + i + asking.beside;                            \
         for (int n = 0; n < outputs; n++)                                                                              \
-          for (int j = 0; j < 2 * width; j += 64 / (int)sizeof(type)) __builtin_prefetch(w + n * k + next + j);        \
+          for (int j = 0; j < 2 * width; j += 64 / (int)sizeof(type)) __builtin_prefetch(next + n * k + j);            \
       } else if (i >= asking.begin && i < asking.end) {                                                                \
         for (int j = 0; j < 2 * width * outputs * (int)sizeof(type); j += 64)                                          \
           __builtin_prefetch(ahead + i * outputs * sizeof(type) + j);                                                  \
@@ -149,6 +167,10 @@ typedef struct {
       for (int n = 0; n < outputs; n++) weight[n] = second(w + n * k + i);                                             \
       for (int m = 0; m < rows; m++)                                                                                   \
         for (int n = 0; n < outputs; n++) sum[m * outputs + n] += load(x + m * k + i + width) * weight[n];             \
+    }                                                                                                                  \
+    if (part.end < k) {                                                                                                \
+      for (int j = 0; j < rows * outputs; j++) kept[j] = sum[j];                                                       \
+      return;                                                                                                          \
     }                                                                                                                  \
     float totals[16];                                                                                                  \
     sum_all(rows * outputs, sum, totals);                                                                              \
@@ -162,33 +184,47 @@ typedef struct {
     }                                                                                                                  \
   }
 
-// As many rows as registers allow go in one pass and stay in the first cache. More take several; the later ones find the chunk of
-// weights in the second cache. `taken` says how many of those that are left the next pass takes, at most `most`; o1 to o8 are
-// how many outputs a pass of so many rows has in flight: as few as keep the multipliers busy, since a single stream is read fastest.
-#define DEFINE_FEW_ROWS(name, inlined, attributes, type, block, most, taken, o1, o2, o3, o4, o5, o6, o7, o8)               \
+// As many rows as registers allow go in one pass. More take several; the later ones find the chunk of weights in the second cache.
+// `most` rows go in a pass; o1 to o8 are how many outputs a pass of so many rows has in flight. One row has as few as its sums allow,
+// since memory serves a single stream best.
+#define DEFINE_FEW_ROWS(name, inlined, attributes, vector, type, block, most, o1, o2, o3, o4, o5, o6, o7, o8)          \
   inlined void name##_pass(const int rows, const int outputs, asking_range asking, const float *x, int64_t k,          \
                            const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,              \
                            int64_t n_end) {                                                                            \
-    int64_t n = n_begin;                                                                                               \
-    for (; n + outputs <= n_end; n += outputs)                                                                         \
-      block(rows, outputs, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);                             \
-    for (; n < n_end; n++) block(rows, 1, asking, x, k, w + n * k, bias ? bias + n : 0, y + n, y_stride);              \
+    vector sums[LEAST_CHUNK * MOST_ROWS];                                                                              \
+    int64_t depth = few_rows_depth(rows, k);                                                                           \
+    for (part_of_k part = {0}; part.begin < k; part.begin = part.end) {                                                \
+      part.end = part.begin + depth + depth / 2 < k ? part.begin + depth : k;                                          \
+      int64_t n = n_begin;                                                                                             \
+      const type *again = part.end < k ? w + n_begin * k + part.end : w + n_end * k;                                   \
+      for (; n + outputs <= n_end; n += outputs) {                                                                     \
+        part.after = n + outputs < n_end ? w + (n + outputs) * k + part.begin : again;                                 \
+        block(rows, outputs, asking, part, sums + (depth < k ? (n - n_begin) * rows : 0), x, k, w + n * k,             \
+              bias ? bias + n : 0, y + n, y_stride);                                                                   \
+      }                                                                                                                \
+      for (; n < n_end; n++) {                                                                                         \
+        part.after = n + 1 < n_end ? w + (n + 1) * k + part.begin : again;                                             \
+        block(rows, 1, asking, part, sums + (depth < k ? (n - n_begin) * rows : 0), x, k, w + n * k,                   \
+              bias ? bias + n : 0, y + n, y_stride);                                                                   \
+      }                                                                                                                \
+    }                                                                                                                  \
   }                                                                                                                    \
   attributes static void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y,     \
                               int64_t y_stride, int64_t n_begin, int64_t n_end) {                                      \
-    const int64_t in_flight[] = {0, o1, o2, o3, o4, o5, o6, o7, o8}, first = taken(rows, k);                               \
-    int64_t chunk = few_rows_chunk(k * sizeof(type)), block = in_flight[first] * k * sizeof(type), passes = 0;         \
-    for (int64_t left = rows; left > 0; left -= taken(left, k)) passes++;                                              \
+    const int64_t in_flight[] = {0, o1, o2, o3, o4, o5, o6, o7, o8};                                                   \
+    int64_t chunk = few_rows_chunk(k * sizeof(type)), passes = (rows + most - 1) / most;                               \
     for (int64_t n = n_begin; n < n_end; n += chunk) {                                                                 \
       int64_t end = n + chunk < n_end ? n + chunk : n_end, m = 0;                                                      \
-      for (int64_t pass = 0; m < rows; pass++) {                                                                       \
+      for (int64_t pass = 0, count; m < rows; pass++, m += count) {                                                    \
+        count = rows * (pass + 1) / passes - m;                                                                        \
+        int64_t block_bytes = in_flight[count] * k * sizeof(type);                                                     \
+        int is_long = in_flight[count] > 1 && (block_bytes > AHEAD_BYTES || few_rows_depth(count, k) < k);             \
         asking_range asking = {k * pass / passes, k * (pass + 1) / passes, AHEAD_BYTES, 0};                            \
         if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                              \
-        else if (block > AHEAD_BYTES && in_flight[first] > 1 && rows == 1) asking.bytes = block + PAST_BLOCK_BYTES;    \
-        else if (block > AHEAD_BYTES && in_flight[first] > 1) asking.beside = BESIDE_BYTES / (int64_t)sizeof(type);    \
+        else if (is_long && count == 1) asking.bytes = block_bytes + PAST_BLOCK_BYTES;                                 \
+        else if (is_long) asking.beside = BESIDE_BYTES / (int64_t)sizeof(type);                                        \
         const float *xm = x + m * k;                                                                                   \
         float *ym = y + m * y_stride;                                                                                  \
-        int64_t count = taken(rows - m, k);                                                                            \
         if (count == 1) name##_pass(1, o1, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
         if (count == 2) name##_pass(2, o2, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
         if (count == 3) name##_pass(3, o3, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
@@ -197,36 +233,31 @@ typedef struct {
         if (most > 5 && count == 6) name##_pass(6, o6, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
         if (most > 5 && count == 7) name##_pass(7, o7, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
         if (most > 5 && count == 8) name##_pass(8, o8, asking, xm, k, w, bias, ym, y_stride, n, end);                  \
-        m += count;                                                                                                    \
       }                                                                                                                \
     }                                                                                                                  \
   }
 
-// Outputs whose weights, of `bytes` each, about fill a chunk; a multiple of all widths of a pass.
+// Outputs whose weights, of `bytes` each, about fill a chunk.
 EAGLE_INLINE int64_t few_rows_chunk(int64_t bytes) {
-  int64_t outputs = CHUNK_BYTES / (bytes + 1) / 12 * 12;
-  return outputs < 12 ? 12 : outputs;
+  int64_t outputs = CHUNK_BYTES / (bytes + 1) / LEAST_CHUNK * LEAST_CHUNK;
+  return outputs < LEAST_CHUNK ? LEAST_CHUNK : outputs;
 }
 
-EAGLE_INLINE int64_t of_five(int64_t left, int64_t k) { return left <= 5 ? left : left == 6 ? 3 : 5; }
-
-// Six to eight rows go in one pass where they leave room for weights in the first cache. Four rows by four outputs need half as many
-// loads of x as eight by two, for which there is no time where they come from the second cache.
-EAGLE_INLINE int64_t of_eight(int64_t left, int64_t k) {
-  if (left <= 5 || (left <= 8 && left * k * 4 <= X_BYTES)) return left;
-  return left < 8 ? (left + 1) / 2 : 4;
+// Values of k that go at a time. Where it is not all of them a chunk has the least number of outputs.
+EAGLE_INLINE int64_t few_rows_depth(int64_t rows, int64_t k) {
+  return rows == 1 || rows * k * (int64_t)sizeof(float) <= X_BYTES ? k : rows <= 5 ? 1024 : 512;
 }
 
 DEFINE_BLOCK(block8_bf16, EAGLE_INLINE, lanes, 8, load, sum_all8, uint16_t, first_bf16, second_bf16, scalar_bf16)
 DEFINE_BLOCK(block8_f32, EAGLE_INLINE, lanes, 8, load, sum_all8, float, first_f32, second_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, uint16_t, block8_bf16, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
-DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, float, block8_f32, 5, of_five, 4, 3, 3, 2, 2, 1, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, uint16_t, block8_bf16, 5, 4, 3, 3, 2, 2, 1, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, float, block8_f32, 5, 4, 3, 3, 2, 2, 1, 1, 1)
 #if defined(__x86_64__)
 DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_all16, uint16_t, first16_bf16, second16_bf16,
              scalar_bf16)
 DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_all16, float, first16_f32, second16_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, uint16_t, block16_bf16, 8, of_eight, 1, 2, 2, 4, 3, 2, 2, 2)
-DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, float, block16_f32, 8, of_eight, 1, 2, 2, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, lanes16, uint16_t, block16_bf16, 8, 1, 2, 2, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, lanes16, float, block16_f32, 8, 1, 2, 2, 4, 3, 2, 2, 2)
 #define CHOOSE(type, ...)                                                                                          \
   return lanes == 16 ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else

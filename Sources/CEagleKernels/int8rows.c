@@ -125,7 +125,7 @@ EAGLE_AVX2 static int64_t rows_avx2(operands a, int64_t left, int64_t n, int64_t
 
 #define EAGLE_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
-// sum[m][n] of `outputs` outputs from `first` on: thirty-two products at a time.
+// sum[m][n] of `outputs` outputs from `first` on: 64 values of k at a time, in two vectors.
 EAGLE_VNNI EAGLE_INLINE void sums_vnni(const int rows, const int outputs, const operands *a, int64_t first,
                                        __m512i sum[][4]) {
   int64_t k = a->k, i = 0;

@@ -104,13 +104,16 @@ void eagle_products_expect(const eagle_weights *weights, int64_t count, int64_t 
   }
 }
 
+typedef uint64_t word __attribute__((aligned(1)));
+
 typedef struct {
-  const uint64_t *words;
+  const eagle_weights *weights;
+  int64_t count, k;
   _Atomic uint64_t sum;
 } reading;
 
 EAGLE_DISPATCHED
-static uint64_t sum_of(const uint64_t *words, int64_t n) {
+static uint64_t sum_of(const word *words, int64_t n) {
   uint64_t sum = 0, line[8] = {0};
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
@@ -125,15 +128,19 @@ static uint64_t sum_of(const uint64_t *words, int64_t n) {
 static void read_pieces(void *context, eagle_pieces *pieces) {
   reading *r = context;
   int64_t begin, end;
-  while (eagle_next_piece(pieces, &begin, &end)) atomic_fetch_add(&r->sum, sum_of(r->words + begin, end - begin));
+  while (eagle_next_piece(pieces, &begin, &end)) {
+    int64_t first = 0;
+    for (const eagle_weights *w = r->weights; w < r->weights + r->count; first += w++->outputs) {
+      int64_t from = begin > first ? begin - first : 0, to = end - first < w->outputs ? end - first : w->outputs;
+      int64_t bytes = row_bytes(w, r->k);
+      if (from < to)
+        atomic_fetch_add(&r->sum, sum_of((const word *)((const char *)w->w + from * bytes), (to - from) * bytes / 8));
+    }
+  }
 }
 
 uint64_t eagle_products_read(const eagle_weights *weights, int64_t count, int64_t k) {
-  uint64_t sum = 0;
-  for (const eagle_weights *w = weights; w < weights + count; w++) {
-    reading r = {w->w, 0};
-    eagle_parallel_for(w->outputs * row_bytes(w, k) / 8, 2048, EAGLE_HALVES, read_pieces, &r);
-    sum += atomic_load(&r.sum);
-  }
-  return sum;
+  reading r = {weights, count, k, 0};
+  eagle_parallel_for(outputs_of(weights, count), GRAIN, EAGLE_HALVES, read_pieces, &r);
+  return atomic_load(&r.sum);
 }

@@ -10,6 +10,7 @@ extension DecodingCosts {
   public static func measure(
     target: TargetModel, draft: DraftModel, context: Int = 256, mostRows: Int = 12
   ) -> DecodingCosts {
+    precondition(mostRows > 1, "costs of \(mostRows) rows")
     let context = max(1, min(context, target.shape.maxPositions - mostRows - 8))
     let bench = CostBench(target: target, draft: draft, context: context)
     var (ones, others) = ([Double](), [[Double]](repeating: [], count: mostRows + 1))

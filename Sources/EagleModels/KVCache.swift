@@ -9,7 +9,8 @@ public final class KVCache {
   public private(set) var count = 0
   /// Rows that there are addresses for.
   public let capacity: Int
-  private let width: Int
+  /// Floats of a row of keys or values.
+  let width: Int
   private let storage: Storage
   private let keys: [Tensor]  // each [capacity, keyWidth]
   private let values: [Tensor]
@@ -29,6 +30,7 @@ public final class KVCache {
 
   /// Where the keys and the values of a layer begin.
   func start(of layer: Int) -> (k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>) {
+    precondition(layer < keys.count, "layer \(layer) of a cache of \(keys.count)")
     let floats = capacity * width
     let k = storage.base.assumingMemoryBound(to: Float.self) + 2 * layer * floats
     return (k, k + floats)

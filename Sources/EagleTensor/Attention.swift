@@ -44,8 +44,8 @@ public enum Attention {
   ///   - chain: (keys, values, row of each q row in them) for each chain step
   ///   - shape: heads and their width
   ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
-  ///   - products: with `.invariant` each row is computed alone, so that its bits do not depend on the others; otherwise
-  ///     blocks of rows meet the keys in matrix products
+  ///   - products: with `.invariant` a row's bits do not depend on the others; otherwise blocks of rows meet the keys in matrix
+  ///     products
   public static func apply(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep] = [], shape: AttentionShape,
     logSums: Tensor? = nil, _ products: Products

@@ -10,6 +10,8 @@ package final class RowKeys {
   /// Those that lie apart, of all rows: keys, then values.
   private let singles: UnsafeMutableBufferPointer<UnsafePointer<Float>?>
   private let width: Int
+  /// That attend: their number may change while a pass goes on.
+  private let threads = Parallel.threadCount
 
   /// - Parameters:
   ///   - counts: for each row how many keys its prefix has, and how many lie apart
@@ -40,6 +42,7 @@ package final class RowKeys {
 
   /// Where the prefix of a row begins.
   package func setPrefix(_ row: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>) {
+    precondition(row < rows.count, "keys of row \(row) of \(rows.count)")
     (rows[row].prefix_k, rows[row].prefix_v) = (k, v)
   }
 
@@ -59,7 +62,7 @@ package final class RowKeys {
   /// Bytes that `attend` needs beside its result.
   package func room(_ shape: AttentionShape) -> Int {
     let floats = eagle_attention_room(
-      Int64(rows.count), Int64(shape.heads), Int64(shape.kvHeads), UnsafePointer(rows.baseAddress))
+      Int64(rows.count), Int64(shape.heads), Int64(shape.kvHeads), UnsafePointer(rows.baseAddress), Int64(threads))
     return Int(floats) * DType.float32.size
   }
 
@@ -70,7 +73,8 @@ package final class RowKeys {
   ) {
     eagle_attention(
       q, Int64(rows.count), Int64(shape.heads), Int64(shape.kvHeads), Int64(shape.headDimension),
-      UnsafePointer(rows.baseAddress), shape.scale, room.assumingMemoryBound(to: Float.self), out, logSums)
+      UnsafePointer(rows.baseAddress), shape.scale, room.assumingMemoryBound(to: Float.self), Int64(threads), out,
+      logSums)
   }
 
   func attend(_ q: Tensor, _ shape: AttentionShape, logSums: Tensor? = nil) -> Tensor {

@@ -50,6 +50,14 @@ import Testing
     let rows = [17, 4, 150, 33, 64, 65, 150, 149, 3, 32, 100].map { AttentionRow(prefixStart: 0, prefixCount: $0) }
     let q = Tensor.normal([rows.count, shape.queryWidth], deviation: 1, using: &random)
     let together = Attention.apply(q, k, v, rows: rows, shape: shape, .invariant).values
+    // Within another loop one thread takes as many rows at a time as there can be.
+    let places = Tensor(q.shape)
+    Parallel.forEachRange(2, grain: 1, dynamic: true) { range in
+      for index in range where index == 1 {
+        Elementwise.copy(Attention.apply(q, k, v, rows: rows, shape: shape, .invariant), into: places)
+      }
+    }
+    #expect(places.values == together)
     func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
       Tensor((0..<x.rows).flatMap { row in range.map { x.values[row * x.columns + $0] } }, [x.rows, range.count])
     }

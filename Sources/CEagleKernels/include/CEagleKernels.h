@@ -14,7 +14,7 @@
 /// The pieces of a loop that one thread does.
 typedef struct {
   struct eagle_loop *loop;
-  int64_t thread;  // its number among those that have come to this loop, below eagle_thread_count()
+  int64_t thread;  // its number among those that come to this loop, below what eagle_thread_count() was when it began
   int64_t share;   // where it begins
   int64_t done;    // shares that it has seen the end of
 } eagle_pieces;
@@ -98,10 +98,13 @@ typedef struct {
 /// out = sum_t p_t v_t, p = softmax(scale * q . k_t) over prefix and chain, for `rows` rows of q and out, [rows][heads * d], on all
 /// threads: row r has keys[r], whose rows hold `kv_heads` heads side by side. Keys of the prefix and of the chain are added alike: a
 /// row gives the same bits wherever the border lies, and a head of a row the same as it does alone. `scores` holds
-/// eagle_attention_room floats; the heads' log-sum-exp goes to lse, [rows][heads], when it is not null.
+/// eagle_attention_room floats for that many threads; more do not take part. The heads' log-sum-exp goes to lse, [rows][heads], when it
+/// is not null.
 void eagle_attention(const float *q, int64_t rows, int64_t heads, int64_t kv_heads, int64_t d,
-                     const eagle_attention_keys *keys, float scale, float *scores, float *out, float *lse);
-int64_t eagle_attention_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys);
+                     const eagle_attention_keys *keys, float scale, float *scores, int64_t threads, float *out,
+                     float *lse);
+int64_t eagle_attention_room(int64_t rows, int64_t heads, int64_t kv_heads, const eagle_attention_keys *keys,
+                             int64_t threads);
 
 float eagle_dot(const float *a, const float *b, int64_t n);
 /// y += factor * x.
@@ -214,7 +217,8 @@ void eagle_products(eagle_factor factor, int64_t rows, int64_t k, const eagle_we
 int64_t eagle_products_room(int64_t rows, int64_t k);
 /// Says which weights the products after the next ones take: helpers that wait fetch the beginning of their shares (eagle_expect).
 void eagle_products_expect(const eagle_weights *weights, int64_t count, int64_t k);
-/// Reads the same weights on all threads and multiplies nothing: how fast memory is. Returns the sum of their 64-bit words.
+/// Reads the same weights on all threads and multiplies nothing: how fast memory is. Returns the sum of their 64-bit words, as far as a
+/// thread's part fills them.
 uint64_t eagle_products_read(const eagle_weights *weights, int64_t count, int64_t k);
 
 // MARK: softmax (softmax.c)

@@ -62,7 +62,13 @@ struct DecodingPass: Sendable {
   var weightBytes: Int { matrices.reduce(0) { $0 + $1.bytes } }
 
   /// Reads them all on all threads, in the order of a pass, and returns the sum of their words.
-  func readWeights() -> UInt64 { matrices.reduce(0) { $0 &+ $1.read() } }
+  func readWeights() -> UInt64 {
+    let matrices = matrices
+    return matrices.indices.reduce(0) { sum, index in
+      if index + 1 < matrices.count { matrices[index + 1].expect() }
+      return sum &+ matrices[index].read()
+    }
+  }
 
   private var matrices: [Matrices] { layers.flatMap { [$0.projections, $0.output, $0.gateAndUp, $0.down] } + [head] }
 
@@ -93,6 +99,14 @@ struct DecodingPass: Sendable {
     private let cosine, sine: UnsafeMutablePointer<Float>
 
     init(_ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ shape: TargetShape) {
+      var covered = 0
+      for segment in segments {
+        precondition(
+          segment.rows.lowerBound == covered && segment.cache!.width == shape.attention.keyWidth,
+          "rows \(segment.rows) with keys of \(segment.cache!.width) behind \(covered) rows")
+        covered = segment.rows.upperBound
+      }
+      precondition(covered == x.rows, "segments of \(covered) rows for \(x.rows)")
       (self.shape, self.segments, count) = (shape, segments, x.rows)
       self.x = x.floats
       (cosine, sine) = (table.cosine.floats, table.sine.floats)

@@ -45,9 +45,11 @@ struct TargetAttention {
       return Attention.apply(
         queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape, products)
     }
-    precondition(segment.tree?.isChain ?? true, "rows that branch are for batch-invariant products")
     cache.write(layer, k, v, rows: segment.rows)
     let cached = cache.rows(of: layer)
+    if let tree = segment.tree, !tree.isChain {
+      return Attention.tree(queries, cached.k, cached.v, prefix: cache.count, paths: tree.paths, shape: shape)
+    }
     return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape, products)
   }
 
