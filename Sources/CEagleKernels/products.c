@@ -25,9 +25,20 @@ static int64_t outputs_of(const eagle_weights *weights, int64_t count) {
   return outputs;
 }
 
-// A piece of the outputs is a multiple of all numbers of them that are in flight. Fewer rows are prepared faster by one thread than
-// another is told of them.
-enum { GRAIN = 12, ROWS_APART = 16, READ_AHEAD = 4096 };
+enum {
+  GRAIN = 12,         // outputs of the smallest piece: a multiple of all numbers of them that are in flight
+  ROWS_APART = 16,    // fewer are prepared faster by one thread than another is told of them
+  READ_AHEAD = 4096,  // bytes, of a plain reading
+};
+
+typedef struct {
+  int64_t begin, end;
+} outputs_range;
+
+// Which outputs of w are in [begin, end), where its own begin at `first`; none when the range is empty.
+static outputs_range own_outputs(const eagle_weights *w, int64_t first, int64_t begin, int64_t end) {
+  return (outputs_range){begin > first ? begin - first : 0, end - first < w->outputs ? end - first : w->outputs};
+}
 
 static int is_made(const products *p) { return p->factor.norm || p->factor.up; }
 
@@ -65,8 +76,8 @@ static void multiply(void *context, eagle_pieces *pieces) {
   while (eagle_next_piece(pieces, &begin, &end)) {
     int64_t first = 0;
     for (const eagle_weights *w = p->weights; w < p->weights + p->count; first += w++->outputs) {
-      int64_t from = begin > first ? begin - first : 0, to = end - first < w->outputs ? end - first : w->outputs;
-      if (from < to) multiply_one(p, w, p->y + first * p->rows, from, to);
+      outputs_range own = own_outputs(w, first, begin, end);
+      if (own.begin < own.end) multiply_one(p, w, p->y + first * p->rows, own.begin, own.end);
     }
   }
 }
@@ -131,10 +142,10 @@ static void read_pieces(void *context, eagle_pieces *pieces) {
   while (eagle_next_piece(pieces, &begin, &end)) {
     int64_t first = 0;
     for (const eagle_weights *w = r->weights; w < r->weights + r->count; first += w++->outputs) {
-      int64_t from = begin > first ? begin - first : 0, to = end - first < w->outputs ? end - first : w->outputs;
-      int64_t bytes = row_bytes(w, r->k);
-      if (from < to)
-        atomic_fetch_add(&r->sum, sum_of((const word *)((const char *)w->w + from * bytes), (to - from) * bytes / 8));
+      outputs_range own = own_outputs(w, first, begin, end);
+      const char *start = (const char *)w->w + own.begin * row_bytes(w, r->k);
+      if (own.begin < own.end)
+        atomic_fetch_add(&r->sum, sum_of((const word *)start, (own.end - own.begin) * row_bytes(w, r->k) / 8));
     }
   }
 }
