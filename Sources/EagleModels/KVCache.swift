@@ -37,7 +37,9 @@ public final class KVCache {
   }
 
   /// Writes rows `range` of k and v [R, keyWidth] behind the valid rows of `layer`; `advance` makes them valid.
-  func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) { write(layer, k.floats, v.floats, rows: range) }
+  func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) {
+    write(layer, k.floats, v.floats, rows: range)
+  }
 
   func write(_ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, rows range: Range<Int>) {
     precondition(count + range.count <= capacity, "cache of \(capacity) rows has no room for \(range.count) more")

@@ -9,13 +9,15 @@ enum FewRows {
   static func products(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)]) -> [Tensor] {
     let (rows, inputs) = (x.rows, x.columns)
     precondition(
-      weights.allSatisfy { $0.w.shape.count == 2 && $0.w.columns == inputs }, "products of \(x.shape) with other widths")
+      weights.allSatisfy { $0.w.shape.count == 2 && $0.w.columns == inputs },
+      "products of \(x.shape) with other widths")
     let results = Storage(byteCount: rows * weights.reduce(0) { $0 + $1.w.shape[0] } * DType.float32.size)
     let room = Storage(byteCount: Int(eagle_products_room(Int64(rows), Int64(inputs))))
     withExtendedLifetime((weights, room)) {
+      let factor = eagle_factor(x: x.floats, norm: nil, epsilon: 0, up: nil)
       let places = weights.map { eagle_weights($0.w, bias: $0.bias) }
       eagle_products(
-        eagle_factor(x: x.floats, norm: nil, epsilon: 0, up: nil), Int64(rows), Int64(inputs), places, Int64(places.count),
+        factor, Int64(rows), Int64(inputs), places, Int64(places.count),
         results.base.assumingMemoryBound(to: Float.self), room.base)
     }
     var offset = 0

@@ -70,7 +70,8 @@ struct Tune: ParsableCommand {
     guard let reading = costs.reading else { return }
     note(
       String(
-        format: "it reads %.0f MB of weights at %.1f GB/s, %.0f %% of what a plain reading by all threads gets (%.1f GB/s)",
+        format: "it reads %.0f MB of weights at %.1f GB/s, %.0f %% of what a plain reading by all threads gets "
+          + "(%.1f GB/s)",
         Double(reading.bytes) / 1e6, Double(reading.bytes) / one / 1e9, 100 * reading.seconds / one,
         Double(reading.bytes) / reading.seconds / 1e9))
   }

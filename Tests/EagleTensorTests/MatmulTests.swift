@@ -105,7 +105,9 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let (x, w) = operands(2, 64, 5000)
     let (first, second) = (w.slice(0..<100), w.slice(100..<5000))
     let expected = [Matmul.forward(x, first, .invariant).values, Matmul.forward(x, second, .invariant).values]
-    func expect(_ weights: [Tensor]) { eagle_products_expect(weights.map { eagle_weights($0) }, Int64(weights.count), 64) }
+    func expect(_ weights: [Tensor]) {
+      eagle_products_expect(weights.map { eagle_weights($0) }, Int64(weights.count), 64)
+    }
     for _ in 0..<200 {
       // The second is expected whole and in two parts, the first never comes next.
       expect([second])
@@ -172,7 +174,8 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let exact = (0..<k).reduce(0) { $0 + Int(x[3 * k + $1]) * Int(w[5 * k + $1]) }
     let expected = Double(exact) * Double(xScale[3]) * Double(wScale[5]) + Double(bias[5])
     // because: one rounding of the sum, one of the scale and one of the bias
-    #expect(abs(Double(products(4, Int(EAGLE_INT8_PORTABLE), bias)[3 * outputs + 5]) - expected) < 1e-6 * (abs(expected) + 2))
+    #expect(
+      abs(Double(products(4, Int(EAGLE_INT8_PORTABLE), bias)[3 * outputs + 5]) - expected) < 1e-6 * (abs(expected) + 2))
   }
 
   @Test func bothBackendsGiveTheSameProduct() {

@@ -31,7 +31,8 @@ typedef enum {
 /// has done its own share goes on with what others have left. The caller works alone inside another loop, and while another thread
 /// has one.
 void eagle_parallel_for(int64_t count, int64_t grain, eagle_loop_kind kind, eagle_task task, void *context);
-/// Where the share of a thread begins in a loop of another kind than EAGLE_EVEN over [0, count) with count > 0; the calling thread is 0, helpers follow.
+/// Where the share of a thread begins in a loop of another kind than EAGLE_EVEN over [0, count) with count > 0; the calling thread is
+/// 0, helpers follow.
 int64_t eagle_share_begin(int64_t count, int64_t grain, int64_t thread);
 /// Where the share of a helper, numbered from 1, will begin in what one of the next loops reads: it fetches that into its cache
 /// while it waits, so that memory is not idle between loops. Any address will do; it is never read.

@@ -31,7 +31,9 @@ struct DecodingPass: Sendable {
     }
 
     /// y = x w^T of each, [R, outputs], one behind the other.
-    func multiply(_ x: eagle_factor, _ rows: Int, into y: UnsafeMutablePointer<Float>, _ room: UnsafeMutableRawPointer) {
+    func multiply(
+      _ x: eagle_factor, _ rows: Int, into y: UnsafeMutablePointer<Float>, _ room: UnsafeMutableRawPointer
+    ) {
       eagle_products(x, Int64(rows), inputs, weights, Int64(weights.count), y, room)
     }
 
@@ -78,7 +80,7 @@ struct DecodingPass: Sendable {
   ///   - table: of the rows' positions
   ///   - finished: called behind each layer
   func run(_ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, finished: (_ layer: Int) -> Void) {
-    let rows = Rows(x, segments, table, shape)
+    let rows = PassRows(x, segments, table, shape)
     for (index, layer) in layers.enumerated() {
       rows.attend(layer, index)
       rows.feedForward(layer, next: index + 1 < layers.count ? layers[index + 1].projections : head)
@@ -88,7 +90,7 @@ struct DecodingPass: Sendable {
   }
 
   /// The rows of one pass, and room for what is computed on the way.
-  private final class Rows {
+  private final class PassRows {
     private let shape: TargetShape
     private let segments: [Segment]
     private let count: Int
