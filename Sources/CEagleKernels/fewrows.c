@@ -1,5 +1,6 @@
 #include "include/CEagleKernels.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include "lanes.h"
 
@@ -8,7 +9,7 @@
 // Values of k are taken in two vectors at a time; a lane of an accumulator adds the products that fall on it, in the order of k.
 // Then the lanes are added in halves and the tail of k one by one. That order is the same whatever the number of rows and of
 // outputs that are in flight, which makes decoding independent of the batch. It does depend on the width of a vector: eight lanes,
-// or sixteen where the processor has them, so that eight rows take as long as reading their weights does.
+// or sixteen where the processor has them.
 
 typedef uint32_t words __attribute__((vector_size(32)));
 typedef uint32_t words_unaligned __attribute__((vector_size(32), aligned(2)));
@@ -16,8 +17,11 @@ typedef uint32_t words16 __attribute__((vector_size(64)));
 typedef uint32_t words16_unaligned __attribute__((vector_size(64), aligned(2)));
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #define EAGLE_WIDE __attribute__((target("arch=x86-64-v4"))) EAGLE_WIDE_VECTORS
 #define INLINE_WIDE EAGLE_WIDE EAGLE_INLINE
+#define EAGLE_PAIRS __attribute__((target("arch=x86-64-v4,avx512bf16"))) EAGLE_WIDE_VECTORS
+#define INLINE_PAIRS EAGLE_PAIRS EAGLE_INLINE
 #endif
 
 EAGLE_INLINE lanes first_f32(const float *p) { return load(p); }
@@ -121,7 +125,7 @@ enum {
   AHEAD_BYTES = 12288,
   PAST_BLOCK_BYTES = 4096,
   BESIDE_BYTES = 1536,
-  X_BYTES = 45056,
+  X_BYTES = 32768,
   LEAST_CHUNK = 12,  // outputs: a multiple of all widths of a pass
   MOST_ROWS = 8,     // of a pass
 };
@@ -140,7 +144,14 @@ typedef struct {
   const void *after;
 } part_of_k;
 
-#define UNROLLED _Pragma("clang loop unroll(full)")
+EAGLE_INLINE void put_totals(const int rows, const int outputs, const float *totals, const float *bias, float *y,
+                             int64_t y_stride) {
+  for (int n = 0; n < outputs; n++) {
+    float added = bias ? bias[n] : 0.0f;
+#pragma clang loop unroll(full)
+    for (int m = 0; m < rows; m++) y[m * y_stride + n] = totals[m * outputs + n] + added;
+  }
+}
 
 // `rows` and `outputs` are compile-time constants in every call, so that sums, weights and one x are in registers: 16 of them in
 // AVX2, 32 in AVX-512. Eight to ten sums keep both multipliers busy without waiting for one another.
@@ -177,22 +188,18 @@ typedef struct {
     if (i < k)                                                                                                         \
       for (int j = 0; j < rows * outputs; j++)                                                                         \
         for (int64_t p = i; p < k; p++) totals[j] += x[j / outputs * k + p] * scalar(w[j % outputs * k + p]);          \
-    for (int n = 0; n < outputs; n++) {                                                                                \
-      float added = bias ? bias[n] : 0.0f;                                                                             \
-      UNROLLED                                                                                                         \
-      for (int m = 0; m < rows; m++) y[m * y_stride + n] = totals[m * outputs + n] + added;                            \
-    }                                                                                                                  \
+    put_totals(rows, outputs, totals, bias, y, y_stride);                                                              \
   }
 
 // As many rows as registers allow go in one pass. More take several; the later ones find the chunk of weights in the second cache.
 // `most` rows go in a pass; o1 to o8 are how many outputs a pass of so many rows has in flight. One row has as few as its sums allow,
 // since memory serves a single stream best.
-#define DEFINE_FEW_ROWS(name, inlined, attributes, vector, type, block, most, o1, o2, o3, o4, o5, o6, o7, o8)          \
-  inlined void name##_pass(const int rows, const int outputs, asking_range asking, const float *x, int64_t k,          \
+#define DEFINE_FEW_ROWS(name, inlined, attributes, vector, number, type, block, most, o1, o2, o3, o4, o5, o6, o7, o8)  \
+  inlined void name##_pass(const int rows, const int outputs, asking_range asking, const number *x, int64_t k,         \
                            const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,              \
                            int64_t n_end) {                                                                            \
     vector sums[LEAST_CHUNK * MOST_ROWS];                                                                              \
-    int64_t depth = few_rows_depth(rows, k);                                                                           \
+    int64_t depth = few_rows_depth(rows, k, sizeof(number));                                                           \
     for (part_of_k part = {0}; part.begin < k; part.begin = part.end) {                                                \
       part.end = part.begin + depth + depth / 2 < k ? part.begin + depth : k;                                          \
       int64_t n = n_begin;                                                                                             \
@@ -209,7 +216,7 @@ typedef struct {
       }                                                                                                                \
     }                                                                                                                  \
   }                                                                                                                    \
-  attributes static void name(const float *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y,     \
+  attributes static void name(const number *x, int64_t rows, int64_t k, const type *w, const float *bias, float *y,    \
                               int64_t y_stride, int64_t n_begin, int64_t n_end) {                                      \
     const int64_t in_flight[] = {0, o1, o2, o3, o4, o5, o6, o7, o8};                                                   \
     int64_t chunk = few_rows_chunk(k * sizeof(type)), passes = (rows + most - 1) / most;                               \
@@ -218,12 +225,13 @@ typedef struct {
       for (int64_t pass = 0, count; m < rows; pass++, m += count) {                                                    \
         count = rows * (pass + 1) / passes - m;                                                                        \
         int64_t block_bytes = in_flight[count] * k * sizeof(type);                                                     \
-        int is_long = in_flight[count] > 1 && (block_bytes > AHEAD_BYTES || few_rows_depth(count, k) < k);             \
+        int in_parts = few_rows_depth(count, k, sizeof(number)) < k;                                                   \
+        int is_long = in_parts || (in_flight[count] > 1 && block_bytes > AHEAD_BYTES);                                 \
         asking_range asking = {k * pass / passes, k * (pass + 1) / passes, AHEAD_BYTES, 0};                            \
         if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                              \
         else if (is_long && count == 1) asking.bytes = block_bytes + PAST_BLOCK_BYTES;                                 \
         else if (is_long) asking.beside = BESIDE_BYTES / (int64_t)sizeof(type);                                        \
-        const float *xm = x + m * k;                                                                                   \
+        const number *xm = x + m * k;                                                                                  \
         float *ym = y + m * y_stride;                                                                                  \
         if (count == 1) name##_pass(1, o1, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
         if (count == 2) name##_pass(2, o2, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
@@ -243,21 +251,68 @@ EAGLE_INLINE int64_t few_rows_chunk(int64_t bytes) {
   return outputs < LEAST_CHUNK ? LEAST_CHUNK : outputs;
 }
 
-// Values of k that go at a time. Where it is not all of them a chunk has the least number of outputs.
-EAGLE_INLINE int64_t few_rows_depth(int64_t rows, int64_t k) {
-  return rows == 1 || rows * k * (int64_t)sizeof(float) <= X_BYTES ? k : rows <= 5 ? 1024 : 512;
+// Values of k that go at a time, `bytes` each. Where it is not all of them a chunk has the least number of outputs.
+EAGLE_INLINE int64_t few_rows_depth(int64_t rows, int64_t k, int64_t bytes) {
+  return rows == 1 || rows * k * bytes <= X_BYTES ? k : (rows <= 5 ? 4096 : 2048) / bytes;
 }
 
 DEFINE_BLOCK(block8_bf16, EAGLE_INLINE, lanes, 8, load, sum_all8, uint16_t, first_bf16, second_bf16, scalar_bf16)
 DEFINE_BLOCK(block8_f32, EAGLE_INLINE, lanes, 8, load, sum_all8, float, first_f32, second_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, uint16_t, block8_bf16, 5, 4, 3, 3, 2, 2, 1, 1, 1)
-DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, float, block8_f32, 5, 4, 3, 3, 2, 2, 1, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, float, uint16_t,
+                block8_bf16, 5, 4, 3, 3, 2, 2, 1, 1, 1)
+DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, float, float,
+                block8_f32, 5, 4, 3, 3, 2, 2, 1, 1, 1)
 #if defined(__x86_64__)
+// The same of x rounded to bf16: a lane adds the products of a pair of neighbours at a time, half as many multiplications, and what does
+// not fill a vector is filled up with 0.
+INLINE_PAIRS void block_pairs(const int rows, const int outputs, asking_range asking, part_of_k part, lanes16 *kept,
+                              const uint16_t *x, int64_t k, const uint16_t *w, const float *bias, float *y,
+                              int64_t y_stride) {
+  lanes16 sum[16];
+  __m512bh weight[4];
+  for (int j = 0; j < rows * outputs; j++) sum[j] = part.begin ? kept[j] : (lanes16){0};
+  const char *ahead = (const char *)w + asking.bytes;
+  const uint16_t *beyond = (const uint16_t *)part.after - part.end;
+  int64_t i = part.begin;
+  for (; i + 32 <= part.end; i += 32) {
+    if (asking.beside) {
+      const uint16_t *next = (i + asking.beside < part.end ? w : beyond) + i + asking.beside;
+      for (int n = 0; n < outputs; n++) __builtin_prefetch(next + n * k);
+    } else if (i >= asking.begin && i < asking.end) {
+      for (int n = 0; n < outputs; n++) __builtin_prefetch(ahead + (i * outputs + n * 32) * sizeof(*w));
+    }
+    for (int n = 0; n < outputs; n++) weight[n] = (__m512bh)_mm512_loadu_si512(w + n * k + i);
+    for (int m = 0; m < rows; m++) {
+      __m512bh pairs = (__m512bh)_mm512_loadu_si512(x + m * k + i);
+      for (int n = 0; n < outputs; n++)
+        sum[m * outputs + n] = (lanes16)_mm512_dpbf16_ps((__m512)sum[m * outputs + n], pairs, weight[n]);
+    }
+  }
+  if (i < part.end) {
+    __mmask32 rest = (1u << (part.end - i)) - 1;
+    for (int j = 0; j < rows * outputs; j++) {
+      __m512bh pairs = (__m512bh)_mm512_maskz_loadu_epi16(rest, x + j / outputs * k + i);
+      __m512bh last = (__m512bh)_mm512_maskz_loadu_epi16(rest, w + j % outputs * k + i);
+      sum[j] = (lanes16)_mm512_dpbf16_ps((__m512)sum[j], pairs, last);
+    }
+  }
+  if (part.end < k) {
+    for (int j = 0; j < rows * outputs; j++) kept[j] = sum[j];
+    return;
+  }
+  float totals[16];
+  sum_all16(rows * outputs, sum, totals);
+  put_totals(rows, outputs, totals, bias, y, y_stride);
+}
+
 DEFINE_BLOCK(block16_bf16, INLINE_WIDE, lanes16, 16, load16, sum_all16, uint16_t, first16_bf16, second16_bf16,
              scalar_bf16)
 DEFINE_BLOCK(block16_f32, INLINE_WIDE, lanes16, 16, load16, sum_all16, float, first16_f32, second16_f32, scalar_f32)
-DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, lanes16, uint16_t, block16_bf16, 8, 1, 2, 2, 4, 3, 2, 2, 2)
-DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, lanes16, float, block16_f32, 8, 1, 2, 2, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, lanes16, float, uint16_t,
+                block16_bf16, 8, 1, 2, 2, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, lanes16, float, float, block16_f32, 8, 1, 2, 2, 4, 3, 2, 2, 2)
+DEFINE_FEW_ROWS(few_rows_pairs, INLINE_PAIRS, EAGLE_PAIRS, lanes16, uint16_t, uint16_t,
+                block_pairs, 8, 1, 1, 1, 1, 1, 1, 2, 2)
 #define CHOOSE(type, ...)                                                                                          \
   return lanes == 16 ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else
@@ -274,4 +329,13 @@ void eagle_few_rows_bf16(int lanes, const float *x, int64_t rows, int64_t k, con
 void eagle_few_rows_f32(int lanes, const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
                         int64_t y_stride, int64_t n_begin, int64_t n_end) {
   CHOOSE(f32, x, rows, k, w, bias, y, y_stride, n_begin, n_end);
+}
+
+void eagle_few_rows_bf16_pairs(const uint16_t *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias,
+                               float *y, int64_t y_stride, int64_t n_begin, int64_t n_end) {
+#if defined(__x86_64__)
+  few_rows_pairs(x, rows, k, w, bias, y, y_stride, n_begin, n_end);
+#else
+  abort();
+#endif
 }

@@ -12,9 +12,9 @@ typedef struct {
   int64_t count, rows, k;
   int lanes;
   int has_bf16, has_int8;
-  float *x;         // the factor where it had to be made
-  float *ordered;   // for bf16 weights
-  int16_t *x16;     // for 8-bit weights
+  float *x;        // the factor where it had to be made
+  void *for_bf16;  // for bf16 weights: float *, in the order that eagle_few_rows_order makes, or uint16_t *, rounded
+  int16_t *x16;    // for 8-bit weights
   float *x16_scales;
   float *y;
 } products;
@@ -53,7 +53,8 @@ static void prepare(void *context, eagle_pieces *pieces) {
       const float *given = p->factor.x + m * k, *x = factor_of(p) + m * k;
       if (p->factor.norm) eagle_rms_norm(given, k, p->factor.norm, p->factor.epsilon, p->x + m * k, k, 0, 1, k);
       if (p->factor.up) eagle_swiglu(given, p->factor.up + m * k, p->x + m * k, k);
-      if (p->has_bf16) eagle_few_rows_order(p->lanes, x, p->ordered + m * k, 1, k);
+      if (p->has_bf16 && p->factor.rounded) eagle_f32_to_bf16(x, (uint16_t *)p->for_bf16 + m * k, k);
+      if (p->has_bf16 && !p->factor.rounded) eagle_few_rows_order(p->lanes, x, (float *)p->for_bf16 + m * k, 1, k);
       if (p->has_int8) p->x16_scales[m] = eagle_quantize_int16(x, p->x16 + m * k, k);
     }
 }
@@ -63,7 +64,9 @@ static void multiply_one(const products *p, const eagle_weights *w, float *y, in
     case EAGLE_WEIGHTS_F32:
       return eagle_few_rows_f32(p->lanes, factor_of(p), p->rows, p->k, w->w, w->bias, y, w->outputs, begin, end);
     case EAGLE_WEIGHTS_BF16:
-      return eagle_few_rows_bf16(p->lanes, p->ordered, p->rows, p->k, w->w, w->bias, y, w->outputs, begin, end);
+      if (p->factor.rounded)
+        return eagle_few_rows_bf16_pairs(p->for_bf16, p->rows, p->k, w->w, w->bias, y, w->outputs, begin, end);
+      return eagle_few_rows_bf16(p->lanes, p->for_bf16, p->rows, p->k, w->w, w->bias, y, w->outputs, begin, end);
     case EAGLE_WEIGHTS_INT8:
       return eagle_few_rows_int8(p->x16, p->x16_scales, p->rows, p->k, w->w, w->scales, w->bias, y, w->outputs, begin,
                                  end, EAGLE_INT8_BEST);
@@ -89,8 +92,8 @@ int64_t eagle_products_room(int64_t rows, int64_t k) {
 void eagle_products(eagle_factor factor, int64_t rows, int64_t k, const eagle_weights *weights, int64_t count, float *y,
                     void *room) {
   products p = {factor, weights, count, rows, k, .lanes = eagle_few_rows_lanes(), .x = room, .y = y};
-  p.ordered = p.x + rows * k;
-  p.x16_scales = p.ordered + rows * k;
+  p.for_bf16 = p.x + rows * k;
+  p.x16_scales = p.x + 2 * rows * k;
   p.x16 = (int16_t *)(p.x16_scales + rows);
   for (int64_t i = 0; i < count; i++) {
     p.has_bf16 |= weights[i].type == EAGLE_WEIGHTS_BF16;

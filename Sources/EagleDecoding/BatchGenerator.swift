@@ -46,14 +46,13 @@ public final class BatchGenerator {
   ///   - target: whose texts these are
   ///   - width: sequences that run together
   ///   - stopIDs: the first of these ends a text; it is among the new tokens
-  ///   - promptProducts: products of the passes over prompts
-  public init(target: TargetModel, width: Int, stopIDs: Set<Int32>, promptProducts: Products = .fp32) {
+  public init(target: TargetModel, width: Int, stopIDs: Set<Int32>) {
     precondition(width > 0, "a batch of \(width)")
     self.target = target
     self.width = width
     self.stopIDs = stopIDs
-    self.promptProducts = promptProducts
-    products = width > Self.mostInvariant ? promptProducts : .invariant
+    promptProducts = target.precision.products
+    products = width > Self.mostInvariant ? promptProducts : target.precision.decodingProducts
   }
 
   /// Continues texts until there are no more of them.

@@ -42,12 +42,13 @@ private final class CostBench {
   init(target: TargetModel, draft: DraftModel, context: Int) {
     self.target = target
     cache = target.makeCache(capacity: context + 64)
-    drafter = EagleDrafter(draft: draft, embedding: target.embedding, capacity: context + 64)
+    drafter = EagleDrafter(draft: draft, target: target, capacity: context + 64)
     layers = draft.shape.captureLayers
     let ids = Self.ids(context + 1, target)
+    let products = target.precision.products
     let states = target.forward(
-      Array(ids.dropLast()), segments: [Segment(rows: 0..<context, cache: cache)], captureLayers: layers, .fp32)
-    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()), .fp32)
+      Array(ids.dropLast()), segments: [Segment(rows: 0..<context, cache: cache)], captureLayers: layers, products)
+    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()), products)
   }
 
   /// Tokens from all over the vocabulary.
@@ -56,11 +57,11 @@ private final class CostBench {
   }
 
   func pass(rows: Int) -> Double {
-    let (ids, base) = (Self.ids(rows, target), cache.count)
+    let (ids, base, products) = (Self.ids(rows, target), cache.count, target.precision.decodingProducts)
     let start = clock.now
     let states = target.forward(
-      ids, segments: [Segment(rows: 0..<rows, cache: cache)], captureLayers: layers, .invariant)
-    _ = target.logits(states.lastHidden, .invariant)
+      ids, segments: [Segment(rows: 0..<rows, cache: cache)], captureLayers: layers, products)
+    _ = target.logits(states.lastHidden, products)
     let seconds = start.duration(to: clock.now).inSeconds
     cache.truncate(to: base)
     return seconds

@@ -8,12 +8,12 @@ public struct DecodingOptions: Sendable {
   /// What the draft proposes in a round.
   public var plan: DraftPlan
   public var sampling: SamplingOptions
-  /// Products of the pass over the prompt. Every later pass is batch-invariant.
-  public var promptProducts: Products
+  /// Products of the pass over the prompt; nil takes those of the target's precision. Every later pass is batch-invariant.
+  public var promptProducts: Products?
 
   public init(
     maxNewTokens: Int, stopIDs: Set<Int32>, plan: DraftPlan = .chain(3), sampling: SamplingOptions = .greedy,
-    promptProducts: Products = .fp32
+    promptProducts: Products? = nil
   ) {
     self.maxNewTokens = maxNewTokens
     self.stopIDs = stopIDs

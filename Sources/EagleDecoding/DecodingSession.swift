@@ -40,6 +40,8 @@ public struct Generation: Sendable {
 /// and corrects (speculative sampling), which keeps the distribution and gives another text.
 public final class DecodingSession {
   private let target: TargetModel
+  /// Of every pass after the prompt's.
+  private let products: Products
   private let drafter: (any Drafter)?
   let cache: KVCache
   private let clock = ContinuousClock()
@@ -55,11 +57,12 @@ public final class DecodingSession {
     let capacity = Self.capacity(target)
     self.init(
       target: target,
-      drafter: draft.map { EagleDrafter(draft: $0, embedding: target.embedding, capacity: capacity) })
+      drafter: draft.map { EagleDrafter(draft: $0, target: target, capacity: capacity) })
   }
 
   package init(target: TargetModel, drafter: (any Drafter)?) {
     self.target = target
+    products = target.precision.decodingProducts
     self.drafter = drafter
     cache = target.makeCache(capacity: Self.capacity(target))
   }
@@ -136,7 +139,7 @@ public final class DecodingSession {
     let reused = max(0, sharedTokens(with: prompt) - 1)
     forget(from: reused)
     (text.statistics.promptTokens, text.statistics.cachedTokens) = (prompt.count, reused)
-    let products = text.options.promptProducts
+    let products = text.options.promptProducts ?? target.precision.products
     var last: TargetStates?
     for first in stride(from: reused, to: prompt.count, by: Self.promptRows) {
       guard isWanted() else {
@@ -159,7 +162,7 @@ public final class DecodingSession {
   }
 
   private func firstToken(_ pending: inout Pending, _ text: inout Text) -> Int32 {
-    let logits = target.logits(pending.states.lastHidden, .invariant)
+    let logits = target.logits(pending.states.lastHidden, products)
     return withExtendedLifetime(logits) { text.sampler.choose(row(0, of: logits), position: text.prompt.count) }
   }
 
@@ -176,8 +179,8 @@ public final class DecodingSession {
     let rows = 0..<proposal.rows.count
     let states = target.forward(
       proposal.rows, segments: [Segment(rows: rows, cache: cache, tree: proposal.tree)], captureLayers: layers,
-      .invariant)
-    let logits = target.logits(states.lastHidden, .invariant)
+      products)
+    let logits = target.logits(states.lastHidden, products)
     let checked = clock.now
     let verdict = withExtendedLifetime(logits) {
       Verdict.of(proposal, position: first + 1, sampler: text.sampler, logits: { self.row($0, of: logits) })
@@ -195,7 +198,7 @@ public final class DecodingSession {
     let path = Array(verdict.path.prefix(kept))
     cache.keep(path, from: first)
     cached += path.map { proposal.rows[$0] }
-    return Pending(states: states.rows(path), products: .invariant)
+    return Pending(states: states.rows(path), products: products)
   }
 
   private func propose(_ pending: Pending, _ text: Text, _ budget: DraftBudget?) -> Proposal {

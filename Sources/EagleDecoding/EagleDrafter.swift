@@ -14,13 +14,14 @@ package final class EagleDrafter: Drafter {
   private let draft: DraftModel
   private let embedding: Tensor  // [V, H] of the target
   private let cache: KVCache
-  private let tape = Tape(recording: false, products: .invariant)
+  private let tape: Tape
   /// The newest row: its hidden state g_0 and what queries are made of, both of one row.
   private var newest: (g: Variable, h: Variable)?
 
-  package init(draft: DraftModel, embedding: Tensor, capacity: Int) {
+  package init(draft: DraftModel, target: TargetModel, capacity: Int) {
     self.draft = draft
-    self.embedding = embedding
+    embedding = target.embedding
+    tape = Tape(recording: false, products: target.precision.decodingProducts)
     cache = draft.makeCache(capacity: capacity)
   }
 
@@ -45,7 +46,7 @@ package final class EagleDrafter: Drafter {
     let q = draft.queries(tape, newest.h, draft.rotary.table(positions: [Int32(verified - 1)]))
     let (keys, values) = cache.rows(of: 0)
     let attended = Attention.apply(
-      q.value, keys, values, rows: [row], shape: draft.shape.attention, .invariant)
+      q.value, keys, values, rows: [row], shape: draft.shape.attention, tape.products)
     let root = draft.finish(tape, hidden: newest.g, attended: Variable(attended))
     var growth = DraftGrowth(root: token, plan: plan, budget: budget, sampler: sampler, position: verified + 1)
     growth.add(children: logits(root), vocabulary: draft.vocabulary)

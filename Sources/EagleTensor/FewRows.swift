@@ -5,8 +5,11 @@ import CEagleKernels
 /// The products of decoding: few rows, large weights that come from memory once, and bits that do not depend on how many
 /// rows there are or on how the outputs are shared among threads.
 enum FewRows {
+  /// Whether x is rounded where it meets bfloat16 weights.
+  static func rounds(_ products: Products) -> Bool { products == .invariantBF16 && Processor.hasAVX512BFloat16 }
+
   /// The products of x [R, I] with several weights [O, I], [R, O] each. The threads start once for all.
-  static func products(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)]) -> [Tensor] {
+  static func products(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ products: Products) -> [Tensor] {
     let (rows, inputs) = (x.rows, x.columns)
     precondition(
       weights.allSatisfy { $0.w.shape.count == 2 && $0.w.columns == inputs },
@@ -14,7 +17,7 @@ enum FewRows {
     let results = Storage(byteCount: rows * weights.reduce(0) { $0 + $1.w.shape[0] } * DType.float32.size)
     let room = Storage(byteCount: Int(eagle_products_room(Int64(rows), Int64(inputs))))
     withExtendedLifetime((weights, room)) {
-      let factor = eagle_factor(x: x.floats, norm: nil, epsilon: 0, up: nil)
+      let factor = eagle_factor(x.floats, products)
       let places = weights.map { eagle_weights($0.w, bias: $0.bias) }
       eagle_products(
         factor, Int64(rows), Int64(inputs), places, Int64(places.count),
@@ -26,6 +29,16 @@ enum FewRows {
       defer { offset += rows * shape[1] * DType.float32.size }
       return Tensor(shape, dtype: .float32, storage: results, byteOffset: offset)
     }
+  }
+}
+
+extension eagle_factor {
+  /// What is multiplied, [R, I]: x; normed with a weight [I] where there is one; silu(x) · up where there is an up.
+  package init(
+    _ x: UnsafePointer<Float>, norm: UnsafePointer<Float>? = nil, epsilon: Float = 0, up: UnsafePointer<Float>? = nil,
+    _ products: Products
+  ) {
+    self.init(x: x, norm: norm, epsilon: epsilon, up: up, rounded: FewRows.rounds(products) ? 1 : 0)
   }
 }
 

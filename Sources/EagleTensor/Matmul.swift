@@ -12,6 +12,10 @@ public enum Products: Sendable, Equatable {
   case bf16
   /// For decoding: bound by memory, one pass over the weights, and a row's bits do not depend on the other rows.
   case invariant
+  /// The same, with a row rounded to bfloat16 where it meets bfloat16 weights, if the processor has such products of vectors.
+  case invariantBF16
+
+  public var isInvariant: Bool { self == .invariant || self == .invariantBF16 }
 }
 
 /// The library behind the float32 products.
@@ -32,7 +36,9 @@ public enum Matmul {
     case (.bf16, .emulated): "bf16 products by rounding to bf16 and multiplying in fp32 (\(place))"
     case (.bf16, .none): "fp32 products (\(place); this processor has no bf16 products)"
     case (.fp32, _): "fp32 products (\(place))"
-    case (.invariant, _): "batch-invariant products (\(Processor.name))"
+    case (.invariant, _): "batch-invariant fp32 products (\(Processor.name))"
+    case (.invariantBF16, _):
+      FewRows.rounds(products) ? "batch-invariant bf16 products (\(Processor.name))" : describe(.invariant)
     }
   }
 
@@ -50,7 +56,7 @@ public enum Matmul {
   public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ products: Products) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
-    if products == .invariant || w.dtype == .int8 { return FewRows.products(x, [(w, bias)])[0] }
+    if products.isInvariant || w.dtype == .int8 { return FewRows.products(x, [(w, bias)], products)[0] }
     let y = Tensor([rows, outputs])
     multiply(x, w, into: y, accumulate: false, products)
     if let bias { addBias(bias, to: y) }
@@ -59,17 +65,17 @@ public enum Matmul {
 
   /// The products of one x with several weights, each as `forward` gives it. Decoding starts its threads once for all.
   public static func forward(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ products: Products) -> [Tensor] {
-    guard products == .invariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
+    guard products.isInvariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
       let x = takesBFloat16(products) ? x.bfloat16() : x
       return weights.map { forward(x, $0.w, bias: $0.bias, products) }
     }
-    return FewRows.products(x, weights)
+    return FewRows.products(x, weights, products)
   }
 
   /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.
   public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ products: Products) {
     precondition(y.shape == [x.rows, w.shape[0]] && w.shape[1] == x.columns, "\(x.shape) by \(w.shape) to \(y.shape)")
-    if products == .invariant || w.dtype == .int8 {
+    if products.isInvariant || w.dtype == .int8 {
       Elementwise.accumulate(forward(x, w, products), into: y)
     } else {
       multiply(x, w, into: y, accumulate: true, products)

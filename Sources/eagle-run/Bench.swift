@@ -35,7 +35,7 @@ struct Bench: ParsableCommand {
     let (model, draft) = try models.load()
     let benchmarks = try PromptFiles.named(prompts)
     let evaluator = try Evaluator(
-      model: model, precision: .fp32, config: EvaluateConfig(benchmarks, limit: limit, maxTokens: maxTokens))
+      model: model, config: EvaluateConfig(benchmarks, limit: limit, maxTokens: maxTokens))
     let plan = try plan.plan(models, model, draft)
     let results = try evaluator.run(draft!, plans: [plan]).mapValues { $0[0] }
     write("draft: \(plan)\n")

@@ -5,6 +5,7 @@ import EagleTraining
 import Foundation
 
 extension WeightFormat: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
 
 /// Which model, and how.
 struct ModelOptions: ParsableArguments {
@@ -20,8 +21,11 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "Weights of target and head: stored, or int8 (half the memory traffic, small errors).")
   var weights = WeightFormat.stored
 
+  @Option(help: "Precision of matrix products; bf16 where the processor has such products, fp32 elsewhere.")
+  var precision = Precision.bf16
+
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
-    let model = try ChatModel(folder: target, template: chatTemplate, format: weights)
+    let model = try ChatModel(folder: target, template: chatTemplate, format: weights, precision: precision)
     let head = try draft.map { try DraftFolder.read($0, target: model.target) }
     return (model, weights == .int8 ? head?.quantized() : head)
   }
@@ -68,7 +72,7 @@ struct PlanOptions: ParsableArguments {
   private func tuned(_ folder: String, _ place: DecodingFile.Place) throws -> DecodingFile? {
     guard let file = try DecodingFile.read(draft: folder) else { return nil }
     if file.place == place { return file }
-    if !isGiven { note("\(folder)/decoding.json is for another machine, target or weights: drafting 3 tokens") }
+    if !isGiven { note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting 3") }
     return nil
   }
 }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import EagleDecoding
+import EagleModels
 import EagleStorage
+import EagleTensor
 import EagleTraining
 import Foundation
 
@@ -40,10 +42,9 @@ struct Tune: ParsableCommand {
   func run() throws {
     let (model, draft) = try models.load()
     let evaluator = try Evaluator(
-      model: model, precision: .fp32,
-      config: EvaluateConfig(try PromptFiles.named(prompts), limit: limit, maxTokens: maxTokens))
+      model: model, config: EvaluateConfig(try PromptFiles.named(prompts), limit: limit, maxTokens: maxTokens))
     let costs = DecodingCosts.measure(target: model.target, draft: draft!)
-    showCosts(costs)
+    showCosts(costs, model.target)
     let plans = (plan.isEmpty ? TrialPlan.usual : plan).map { $0.plan(costs) }
     let results = try evaluator.run(draft!, plans: plans)
     let measured = plans.indices.map { plan in TunedPlan(plans[plan], results.values.map { $0[plan] }) }
@@ -60,10 +61,11 @@ struct Tune: ParsableCommand {
     write("written to \(try file.write(draft: models.draft!))\n")
   }
 
-  private func showCosts(_ costs: DecodingCosts) {
+  private func showCosts(_ costs: DecodingCosts, _ target: TargetModel) {
     let one = costs.targetPass[0]
     let rows = [2, 3, 4, 5, 6, 8, 12].map { String(format: "%d rows: %.2f", $0, costs.targetPass[$0 - 1] / one) }
     let step = String(format: "a draft pass: %.3f", costs.draftPass / one)
+    if models.weights == .stored { note(Matmul.describe(target.precision.decodingProducts)) }
     note(
       String(format: "a target pass takes %.1f ms; as a share of it ", one * 1000)
         + (rows + [step]).joined(separator: ", "))

@@ -50,7 +50,7 @@ import Testing
     var data = DataConfig()
     data.train = [DataFile(path: world("data.jsonl"))]
     data.duplicates = .keep
-    let model = try ChatModel(folder: world("target"))
+    let model = try ChatModel(folder: world("target"), precision: .fp32)
     let whole = try DataSample(data: data, model: model)
     if isCompressed {
       _ = try Command.run("/usr/bin/env", ["gzip", "data.jsonl"], in: world.path)

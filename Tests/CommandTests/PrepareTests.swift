@@ -176,7 +176,7 @@ import Testing
   @Test func aStoppedPreparationGoesOnWhereItWas() throws {
     let world = try TinyWorld(conversations: 150)
     try world.put("second.jsonl", (good(90) + ["broken"] + good(10)).joined(separator: "\n"))
-    let model = try ChatModel(folder: world("target"))
+    let model = try ChatModel(folder: world("target"), precision: .fp32)
     var data = DataConfig()
     data.train = [DataFile(path: world("data.jsonl")), DataFile(path: world("second.jsonl"), weight: 1.5)]
     func prepare(_ folder: String, stopAt: Int = .max) throws -> [String] {

@@ -4,19 +4,9 @@ import Testing
 /// `eagle-run serve`, asked over bare connections.
 @Suite(.serialized) struct ServeCommandTests {
   private static let chat = "/v1/chat/completions"
-  /// What the small model answers without an end: 20,000 tokens at least.
-  private static let endless = "abc"
 
   private func body(_ text: String, _ fields: String = "") -> String {
     #"{"messages": [{"role": "user", "content": "\#(text)"}], "temperature": 0\#(fields.isEmpty ? "" : ", ")\#(fields)}"#
-  }
-
-  /// A world whose model has room for texts without end.
-  private func wideWorld() throws -> TinyWorld {
-    let world = try TinyWorld()
-    let config = String(decoding: try world.read("target/config.json"), as: UTF8.self)
-    try world.put("target/config.json", config.replacingOccurrences(of: "512", with: "400000"))
-    return world
   }
 
   private func generate(_ world: TinyWorld, _ prompt: String, tokens: Int = 40) throws -> String {
@@ -130,8 +120,8 @@ import Testing
   }
 
   @Test func aFullQueueTurnsAwayAndWhoGoesFreesThePlace() throws {
-    let served = try Served(try wideWorld(), ["--queue", "1", "--batch", "1"])
-    let long = body(Self.endless, #""stream": true"#)
+    let served = try Served(try TinyWorld(endless: true), ["--queue", "1", "--batch", "1"])
+    let long = body("abc", #""stream": true"#)
     let first = try served.send("POST", Self.chat, body: long)
     #expect(first.read(until: "\"content\":\""))
     #expect(try served.wait(for: "eagle_running_requests", 1))
@@ -154,12 +144,12 @@ import Testing
 
   /// Nobody waits for the end of a text that has none; each text is that of a request alone.
   @Test func thoseWhoComeTogetherAreWrittenTogether() throws {
-    let world = try wideWorld()
+    let world = try TinyWorld(endless: true)
     let served = try Served(world, ["--batch", "4"])
     let prompts = ["hello", "green 3", "river", "paper 9", "x"]
     let expected = try prompts.map { try generate(world, $0) }
     let endless = try (0..<2).map { _ in
-      try served.send("POST", Self.chat, body: body(Self.endless, #""stream": true"#))
+      try served.send("POST", Self.chat, body: body("abc", #""stream": true"#))
     }
     for connection in endless { #expect(connection.read(until: "\"content\":\"")) }
     let others = try prompts.map { try served.send("POST", Self.chat, body: body($0, #""max_tokens": 40"#)) }
@@ -172,8 +162,8 @@ import Testing
   }
 
   @Test func aSignalLetsRunningTextsFinish() throws {
-    let served = try Served(try wideWorld())
-    let running = try served.send("POST", Self.chat, body: body(Self.endless, #""max_tokens": 1500, "stream": true"#))
+    let served = try Served(try TinyWorld(endless: true))
+    let running = try served.send("POST", Self.chat, body: body("abc", #""max_tokens": 1500, "stream": true"#))
     #expect(running.read(until: "\"content\":\""))
     served.signal(SIGTERM)
     let answer = try running.answer()
@@ -182,9 +172,9 @@ import Testing
   }
 
   @Test func whenTheTimeIsOverTextsEndWithAnError() throws {
-    let served = try Served(try wideWorld(), ["--stop-seconds", "4", "--batch", "1"])
-    let running = try served.send("POST", Self.chat, body: body(Self.endless, #""stream": true"#))
-    let waiting = try served.send("POST", Self.chat, body: body(Self.endless))
+    let served = try Served(try TinyWorld(endless: true), ["--stop-seconds", "4", "--batch", "1"])
+    let running = try served.send("POST", Self.chat, body: body("abc", #""stream": true"#))
+    let waiting = try served.send("POST", Self.chat, body: body("abc"))
     #expect(running.read(until: "\"content\":\""))
     #expect(try served.wait(for: "eagle_queue_depth", 1))
     served.signal(SIGINT)

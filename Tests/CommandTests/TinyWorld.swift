@@ -10,10 +10,13 @@ final class TinyWorld {
   static let hidden = 32
   private static let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
-  init(conversations: Int = 60) throws {
+  /// - Parameters:
+  ///   - conversations: how many there are in `data.jsonl`
+  ///   - endless: whether the target never ends a text, and has room for long ones
+  init(conversations: Int = 60, endless: Bool = false) throws {
     try FileManager.default.createDirectory(atPath: "\(path)/target", withIntermediateDirectories: true)
     try writeTokenizer()
-    try writeTarget()
+    try writeTarget(endless: endless)
     try put("data.jsonl", (0..<conversations).map(Self.conversation).joined(separator: "\n") + "\n")
     try put(
       "prompts.jsonl", #"{"id": "a", "turns": ["one two", "three"]}"# + "\n" + #"{"id": "b", "prompt": "four"}"# + "\n")
@@ -69,12 +72,12 @@ final class TinyWorld {
       .write(to: URL(fileURLWithPath: self("target/tokenizer_config.json")))
   }
 
-  private func writeTarget() throws {
+  private func writeTarget(endless: Bool) throws {
     let (h, v, m, kv) = (Self.hidden, 259, 48, 16)
     let config: [String: Any] = [
       "model_type": "llama", "hidden_size": h, "num_hidden_layers": Self.layers, "num_attention_heads": 4,
       "num_key_value_heads": 2, "intermediate_size": m, "vocab_size": v, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-      "max_position_embeddings": 512, "tie_word_embeddings": false, "eos_token_id": 258,
+      "max_position_embeddings": endless ? 400_000 : 512, "tie_word_embeddings": false, "eos_token_id": 258,
     ]
     try JSONSerialization.data(withJSONObject: config).write(to: URL(fileURLWithPath: self("target/config.json")))
     var shapes: [(String, [Int])] = [("model.embed_tokens.weight", [v, h])]
@@ -96,6 +99,11 @@ final class TinyWorld {
         tensor: shape.count == 1
           ? Tensor.filled(shape, with: 1).bfloat16() : Tensor.normal(shape, deviation: 0.3, using: &random).bfloat16()
       )
+    }
+    if endless {
+      // A logit of 0 is never the largest of random ones.
+      let head = tensors.last!.tensor
+      for i in 256 * h..<v * h { head.bfloats[i] = 0 }
     }
     try SafetensorsWriter.write(path: self("target/model.safetensors"), tensors: tensors)
   }

@@ -8,7 +8,7 @@ import Testing
   private func drafter(_ name: String, seed: UInt64) throws -> (EagleDrafter, Int32) {
     let (target, ids, _) = try Fixture.load(name)
     let head = Drafts.random(for: target, size: 50, seed: seed)
-    let drafter = EagleDrafter(draft: head, embedding: target.embedding, capacity: 200)
+    let drafter = EagleDrafter(draft: head, target: target, capacity: 200)
     let states = target.forward(
       ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: drafter.captureLayers, .invariant)
     drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()) + [9], .invariant)

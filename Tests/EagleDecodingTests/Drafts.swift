@@ -21,11 +21,11 @@ enum Drafts {
   }
 
   /// A small target of random bfloat16 weights.
-  static func target(seed: UInt64, maxPositions: Int = 256) -> TargetModel {
+  static func target(seed: UInt64, maxPositions: Int = 256, precision: Precision = .fp32) -> TargetModel {
     let shape = TargetShape(
       family: .qwen3, hiddenSize: 32, layers: 3, attention: AttentionShape(heads: 2, kvHeads: 1, headDimension: 16),
       intermediateSize: 64, vocabularySize: 320, ropeTheta: 10000, maxPositions: maxPositions)
-    return TargetModel(random: shape, seed: seed)
+    return TargetModel(random: shape, seed: seed, precision: precision)
   }
 }
 

@@ -32,14 +32,16 @@ import Testing
     return trace
   }
 
-  /// 200 prompts of 128 tokens on bfloat16 weights: chains and trees, good, random and adversarial drafts.
+  /// 200 prompts of 128 tokens on bfloat16 weights, half of them with rounded rows: chains and trees, good, random and adversarial
+  /// drafts.
   @Test func greedyTextsAndLogitsAreThoseOfPlainDecoding() throws {
-    let target = Drafts.target(seed: 3)
-    let head = Drafts.random(for: target, size: 200, seed: 4)
-    let vocabulary = target.shape.vocabularySize
+    let targets = Precision.allCases.map { Drafts.target(seed: 3, precision: $0) }
+    let head = Drafts.random(for: targets[0], size: 200, seed: 4)
+    let vocabulary = targets[0].shape.vocabularySize
     var random = RandomSource(seed: 5)
     var (differing, runs, saved) = (0, 0, 0)
     for index in 0..<200 {
+      let target = targets[index / Self.plans.count % 2]
       let prompt = (0..<Int.random(in: 1...40, using: &random)).map { _ in
         Int32.random(in: 0..<Int32(vocabulary), using: &random)
       }
@@ -48,7 +50,7 @@ import Testing
       let drafters: [any Drafter] =
         KnowingDrafter.Kind.allCases.map {
           KnowingDrafter(text: prompt + plain.ids, kind: $0, vocabulary: vocabulary, seed: UInt64(index))
-        } + [EagleDrafter(draft: head, embedding: target.embedding, capacity: 600)]
+        } + [EagleDrafter(draft: head, target: target, capacity: 600)]
       for (number, drafter) in drafters.enumerated() {
         options.plan = Self.plans[(index + number) % Self.plans.count]
         let speculative = try trace(DecodingSession(target: target, drafter: drafter), prompt, options)

@@ -53,12 +53,27 @@ struct RealModelTests {
   /// What 8 bits a weight change along the texts of the stored weights.
   @Test func eightBitWeightsStayClose() throws {
     let narrow = try TargetModel(folder: targetFolder!, format: .int8)
+    let (error, agreement) = try compare((target, .fp32), (narrow, .fp32), "8-bit weights")
+    #expect(error < 0.05 && agreement > 0.9)
+  }
+
+  /// What rows rounded to bfloat16 change in a decoding pass along the same texts, and no less than that in the prompt's pass.
+  @Test(arguments: [Products.invariantBF16, .bf16]) func roundedRowsStayClose(products: Products) throws {
+    let (error, agreement) = try compare((target, .fp32), (target, products), "\(products)")
+    #expect(error < 0.02 && agreement > 0.95)
+  }
+
+  /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the likeliest token is
+  /// the same.
+  private func compare(
+    _ first: (TargetModel, Products), _ second: (TargetModel, Products), _ name: String
+  ) throws -> (error: Double, agreement: Double) {
     var (same, rows, difference, size) = (0, 0, 0.0, 0.0)
     for prompt in prompts {
       let ids = prompt.ids + prompt.greedy
-      let logits = [target, narrow].map { model in
-        let states = model.forward(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [], .fp32)
-        return model.logits(states.lastHidden, .fp32)
+      let logits = [first, second].map { model, products in
+        let states = model.forward(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [], products)
+        return model.logits(states.lastHidden, products)
       }
       same += zip(logits[0].argmax(), logits[1].argmax()).reduce(0) { $0 + ($1.0 == $1.1 ? 1 : 0) }
       rows += ids.count
@@ -69,7 +84,7 @@ struct RealModelTests {
       }
     }
     let (error, agreement) = ((difference / size).squareRoot(), Double(same) / Double(rows))
-    print("8-bit weights: logits differ by \(error), the likeliest token is the same in \(agreement) of \(rows) rows")
-    #expect(error < 0.05 && agreement > 0.9)
+    print("\(name): logits differ by \(error), the likeliest token is the same in \(agreement) of \(rows) rows")
+    return (error, agreement)
   }
 }

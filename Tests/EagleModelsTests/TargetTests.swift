@@ -35,23 +35,24 @@ import Testing
   }
 
   /// The same rows in one pass, in pieces through a cache, and beside another sequence.
-  @Test(arguments: TinyModel.names) func cachesAndPackingDoNotChangeStates(name: String) throws {
+  @Test(arguments: TinyModel.names, [Products.invariant, .invariantBF16])
+  func cachesAndPackingDoNotChangeStates(name: String, products: Products) throws {
     let ids = try TinyModel.load(name).ids
     let model = try TargetModel(folder: TinyModel.folder(name))
     let whole = model.forward(
-      ids, segments: [Segment(rows: 0..<12)], captureLayers: [], .invariant
+      ids, segments: [Segment(rows: 0..<12)], captureLayers: [], products
     ).lastHidden.values
     let cache = model.makeCache(capacity: 12)
     var pieces: [Float] = []
     for piece in [0..<5, 5..<6, 6..<12] {
       pieces +=
         model.forward(
-          Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], .invariant
+          Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], products
         ).lastHidden.values
     }
     #expect(pieces == whole)
     let packed = model.forward(
-      [7, 8, 9] + ids, segments: [Segment(rows: 0..<3), Segment(rows: 3..<15)], captureLayers: [], .invariant)
+      [7, 8, 9] + ids, segments: [Segment(rows: 0..<3), Segment(rows: 3..<15)], captureLayers: [], products)
     #expect(packed.lastHidden.slice(3..<15).values == whole)
   }
 

@@ -83,14 +83,14 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
 
   /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and long ones,
   /// which are asked for in another way and leave less room for rows.
-  @Test(arguments: 1...13, [200, 2100])
+  @Test(arguments: 1...13, [200, 2100, 5003])
   func aRowDoesNotDependOnTheRowsBesideIt(rows: Int, inputs: Int) {
     let (x, w) = operands(rows, inputs, 67)
     for weight in [w, w.bfloat16()] {
       let expected = reference(x, weight)
       for lanes in Processor.hasAVX512 ? [8, 16] : [8] {
         let together = fewRows(x, weight, lanes)
-        // because: float32 sums of up to 2100 terms
+        // because: float32 sums of up to 5003 terms
         #expect(largestError(together, expected) < 1e-6)
         for row in 0..<rows {
           let alone = fewRows(x.slice(row..<row + 1), weight, lanes)
@@ -99,6 +99,15 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
         if lanes == eagle_few_rows_lanes() { #expect(together == Matmul.forward(x, weight, .invariant).values) }
       }
     }
+    // Rows rounded to bfloat16, on processors that have its products.
+    let rounded = Matmul.forward(x, w.bfloat16(), .invariantBF16).values
+    let operand = Processor.hasAVX512BFloat16 ? x.bfloat16() : x
+    #expect(largestError(rounded, reference(operand, w.bfloat16())) < 1e-6)
+    for row in 0..<rows {
+      let alone = Matmul.forward(x.slice(row..<row + 1), w.bfloat16(), .invariantBF16).values
+      #expect(alone.elementsEqual(rounded[row * 67..<(row + 1) * 67]))
+    }
+    #expect(Matmul.forward(x, w, .invariantBF16).values == Matmul.forward(x, w, .invariant).values)
   }
 
   @Test func expectingWeightsChangesNoResult() {

@@ -25,7 +25,7 @@ from pathlib import Path
 def run(arguments, reference, message):
     command = [arguments.program, "generate", "--target", arguments.target, "--draft", arguments.draft,
                "--max-tokens", reference["max_tokens"], "--draft-length", reference["draft_length"],
-               "--prompt", message, "--json"]
+               "--prompt", message, "--precision", "fp32", "--json"]
     result = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True)
     return json.loads(result.stdout)
 

@@ -177,6 +177,9 @@ void eagle_few_rows_bf16(int lanes, const float *x, int64_t rows, int64_t k, con
                          float *y, int64_t y_stride, int64_t n_begin, int64_t n_end);
 void eagle_few_rows_f32(int lanes, const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
                         int64_t y_stride, int64_t n_begin, int64_t n_end);
+/// The same with x rounded to bf16, k numbers a row in their own order, for processors with AVX512-BF16 alone.
+void eagle_few_rows_bf16_pairs(const uint16_t *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias,
+                               float *y, int64_t y_stride, int64_t n_begin, int64_t n_end);
 /// y = x with the even numbers of each two vectors before the odd ones; what does not fill them stays.
 void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int64_t k);
 
@@ -209,6 +212,7 @@ typedef struct {
   const float *norm;  // [k] or null
   float epsilon;
   const float *up;  // [rows][k] or null
+  int rounded;      // to bf16 where bf16 weights meet it, for processors with AVX512-BF16 alone
 } eagle_factor;
 
 /// The few-row products of a factor with all weights. The results, each dense, lie one behind the other in y. `room` holds

@@ -1,3 +1,5 @@
+import EagleTensor
+
 /// The frozen model that the draft head learns from.
 public struct TargetConfig: Config {
   /// Hugging Face folder: `config.json`, safetensors, `tokenizer.json`.
@@ -19,4 +21,9 @@ public enum Precision: String, Codable, CaseIterable, Sendable {
   case fp32
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  /// Products of many rows.
+  public var products: Products { self == .bf16 ? .bf16 : .fp32 }
+  /// Products of the few rows of a decoding pass.
+  public var decodingProducts: Products { self == .bf16 ? .invariantBF16 : .invariant }
 }

@@ -78,9 +78,12 @@ struct DecodingPass: Sendable {
   ///
   /// - Parameters:
   ///   - table: of the rows' positions
+  ///   - products: whether rows are rounded
   ///   - finished: called behind each layer
-  func run(_ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, finished: (_ layer: Int) -> Void) {
-    let rows = PassRows(x, segments, table, shape)
+  func run(
+    _ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ products: Products, finished: (_ layer: Int) -> Void
+  ) {
+    let rows = PassRows(x, segments, table, shape, products)
     for (index, layer) in layers.enumerated() {
       rows.attend(layer, index)
       rows.feedForward(layer, next: index + 1 < layers.count ? layers[index + 1].projections : head)
@@ -93,6 +96,7 @@ struct DecodingPass: Sendable {
   private final class PassRows {
     private let shape: TargetShape
     private let segments: [Segment]
+    private let products: Products
     private let count: Int
     private let keys: RowKeys
     private let storage: Storage
@@ -100,7 +104,9 @@ struct DecodingPass: Sendable {
     private let room: UnsafeMutableRawPointer
     private let cosine, sine: UnsafeMutablePointer<Float>
 
-    init(_ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ shape: TargetShape) {
+    init(
+      _ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ shape: TargetShape, _ products: Products
+    ) {
       var covered = 0
       for segment in segments {
         precondition(
@@ -109,7 +115,7 @@ struct DecodingPass: Sendable {
         covered = segment.rows.upperBound
       }
       precondition(covered == x.rows, "segments of \(covered) rows for \(x.rows)")
-      (self.shape, self.segments, count) = (shape, segments, x.rows)
+      (self.shape, self.segments, self.products, count) = (shape, segments, products, x.rows)
       self.x = x.floats
       (cosine, sine) = (table.cosine.floats, table.sine.floats)
       keys = RowKeys(
@@ -117,10 +123,10 @@ struct DecodingPass: Sendable {
         width: shape.attention.keyWidth)
       let (hidden, mlp, query) = (shape.hiddenSize, shape.intermediateSize, shape.attention.queryWidth)
       let widest = max(query + 2 * shape.attention.keyWidth, 2 * mlp)
-      let products = Int(eagle_products_room(Int64(count), Int64(max(hidden, mlp, query))))
+      let productsRoom = Int(eagle_products_room(Int64(count), Int64(max(hidden, mlp, query))))
       // Each begins with a cache line.
       let sizes = [hidden, widest, query].map { ($0 * x.rows * DType.float32.size + 63) / 64 * 64 }
-      storage = Storage(byteCount: sizes.reduce(0, +) + max(products, keys.room(shape.attention)))
+      storage = Storage(byteCount: sizes.reduce(0, +) + max(productsRoom, keys.room(shape.attention)))
       let base = storage.base
       change = base.assumingMemoryBound(to: Float.self)
       projected = (base + sizes[0]).assumingMemoryBound(to: Float.self)
@@ -140,7 +146,7 @@ struct DecodingPass: Sendable {
       cache(index, k, v)
       keys.attend(q, attention, into: attended, room: room)
       layer.gateAndUp.expect()
-      layer.output.multiply(eagle_factor(x: attended, norm: nil, epsilon: 0, up: nil), count, into: change, room)
+      layer.output.multiply(eagle_factor(attended, products), count, into: change, room)
       add()
     }
 
@@ -150,12 +156,12 @@ struct DecodingPass: Sendable {
       layer.gateAndUp.multiply(normed(layer.postNorm), count, into: projected, room)
       next.expect()
       let (gate, up) = (projected, projected + count * shape.intermediateSize)
-      layer.down.multiply(eagle_factor(x: gate, norm: nil, epsilon: 0, up: up), count, into: change, room)
+      layer.down.multiply(eagle_factor(gate, up: up, products), count, into: change, room)
       add()
     }
 
     private func normed(_ w: UnsafePointer<Float>) -> eagle_factor {
-      eagle_factor(x: x, norm: w, epsilon: shape.normEpsilon, up: nil)
+      eagle_factor(x, norm: w, epsilon: shape.normEpsilon, products)
     }
 
     /// Norms the heads, where the family does, and turns them to their positions.

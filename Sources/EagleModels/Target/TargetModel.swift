@@ -77,13 +77,16 @@ public final class TargetModel: @unchecked Sendable {
   public let path: String
   /// Identifies the weights.
   public let fingerprint: String
+  /// Of its matrix products. With 8-bit weights, which have products of their own, the others are in fp32.
+  public let precision: Precision
   private let weights: TargetWeights
   private let decodingPass: DecodingPass
   private let rotary: Rotary
 
   /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding alone.
-  public init(folder path: String, format: WeightFormat = .stored) throws {
+  public init(folder path: String, format: WeightFormat = .stored, precision: Precision = .fp32) throws {
     self.path = path
+    self.precision = format == .int8 ? .fp32 : precision
     shape = try TargetShape(folder: path)
     let stored = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
     weights = format == .int8 ? stored.quantized() : stored
@@ -93,8 +96,9 @@ public final class TargetModel: @unchecked Sendable {
   }
 
   /// A target with seeded random bfloat16 weights, for measurements.
-  package init(random shape: TargetShape, seed: UInt64) {
+  package init(random shape: TargetShape, seed: UInt64, precision: Precision = .fp32) {
     path = "random weights"
+    self.precision = precision
     fingerprint = "random \(seed)"
     self.shape = shape
     weights = TargetWeights(random: shape, seed: seed)
@@ -127,8 +131,8 @@ public final class TargetModel: @unchecked Sendable {
     func finished(_ layer: Int) {
       if let slot = captureLayers.firstIndex(of: layer) { copy(x, into: aux!, column: slot * hidden) }
     }
-    if products == .invariant, segments.allSatisfy({ $0.cache != nil }) {
-      decodingPass.run(x, segments, table, finished: finished)
+    if products.isInvariant, segments.allSatisfy({ $0.cache != nil }) {
+      decodingPass.run(x, segments, table, products, finished: finished)
     } else {
       for (index, layer) in weights.layers.enumerated() {
         attend(x, layer, index, segments, table, products)

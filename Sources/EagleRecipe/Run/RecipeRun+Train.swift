@@ -43,7 +43,7 @@ extension RecipeRun {
     case .online:
       .live(
         try LiveStates(
-          target: model.target, precision: recipe.target.precision, config: recipe.capture, data: data))
+          target: model.target, config: recipe.capture, data: data))
     }
   }
 

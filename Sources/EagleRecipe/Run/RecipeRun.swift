@@ -47,7 +47,8 @@ public final class RecipeRun {
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
     try cluster.watch(recipe.cluster.limits)
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
-    model = try ChatModel(folder: recipe.target.path, template: recipe.data.chatTemplate)
+    model = try ChatModel(
+      folder: recipe.target.path, template: recipe.data.chatTemplate, precision: recipe.target.precision)
     try cluster.agree(on: model.target.fingerprint, about: "the target model")
   }
 
@@ -56,7 +57,7 @@ public final class RecipeRun {
     let shape = model.target.shape
     let threads = "\(cluster.size) rank\(cluster.size == 1 ? "" : "s") x \(Parallel.threadCount) threads"
     return "\(recipe.run): \(shape.family.rawValue), \(shape.layers) layers of \(shape.hiddenSize); \(threads); "
-      + Matmul.describe(recipe.train.precision == .bf16 ? .bf16 : .fp32)
+      + Matmul.describe(recipe.train.precision.products)
   }
 
   /// Tells people a line, between what the stages say.
@@ -68,7 +69,7 @@ public final class RecipeRun {
       throw RecipeError(at: "regenerate.input", "is empty: name files of prompts or conversations to answer")
     }
     try Regeneration(
-      model: model, precision: recipe.target.precision, config: recipe.regenerate, maxLength: recipe.data.maxLength,
+      model: model, config: recipe.regenerate, maxLength: recipe.data.maxLength,
       cluster: cluster, progress: progress, stop: stop
     ).run()
   }
@@ -79,7 +80,7 @@ public final class RecipeRun {
       throw RecipeError(at: "synthesize.conversations", "is 0: say how many conversations to make")
     }
     try Synthesis(
-      model: model, precision: recipe.target.precision, config: recipe.synthesize, cluster: cluster, progress: progress,
+      model: model, config: recipe.synthesize, cluster: cluster, progress: progress,
       stop: stop
     ).run()
   }
@@ -143,7 +144,7 @@ public final class RecipeRun {
       throw RecipeError(at: "capture.mode", "is online: training runs the target itself, and there is no store to make")
     }
     return try CapturePass(
-      target: model.target, precision: recipe.target.precision, data: data, config: recipe.capture, cluster: cluster,
+      target: model.target, data: data, config: recipe.capture, cluster: cluster,
       progress: progress, stop: stop
     ).run(folder: folder.capture)
   }
@@ -156,7 +157,7 @@ public final class RecipeRun {
 
   func makeEvaluator() throws -> Evaluator {
     try Evaluator(
-      model: model, precision: recipe.target.precision, config: recipe.evaluate, cluster: cluster, progress: progress,
+      model: model, config: recipe.evaluate, cluster: cluster, progress: progress,
       stop: stop)
   }
 }

@@ -29,7 +29,6 @@ public struct BenchmarkOptions: Sendable {
     self.repeats = repeats
   }
 
-  var products: Products { precision == .bf16 ? .bf16 : .fp32 }
   var draftSize: Int { draftVocabularySize ?? shape.draftVocabularySize }
 
   /// 1 on the last `assistantShare` of the tokens.

@@ -9,16 +9,16 @@ public enum CaptureBenchmark {
   /// Needs an empty `folder` for the store; what is written there is removed again.
   public static func run(_ options: BenchmarkOptions, folder: String) throws -> BenchmarkReport {
     let shape = options.shape.target()
-    let target = TargetModel(random: shape, seed: 0)
+    let target = TargetModel(random: shape, seed: 0, precision: options.precision)
     let data = try preparedData(options, vocabulary: shape.vocabularySize, folder: folder)
     let clock = PhaseClock()
     let pass = try CapturePass(
-      target: target, precision: options.precision, data: data, config: CaptureConfig(),
-      cluster: SoloCommunicator(), progress: SilentProgress(), clock: clock)
+      target: target, data: data, config: CaptureConfig(), cluster: SoloCommunicator(), progress: SilentProgress(),
+      clock: clock)
     let store = "\(folder)/capture"
     let repeats = try (0...options.repeats).map { _ in
       clock.reset()
-      let peak = GemmBenchmark.peak(options.products)
+      let peak = GemmBenchmark.peak(options.precision.products)
       let seconds = try ContinuousClock().measure { _ = try pass.run(folder: store) }.inSeconds
       try FileManager.default.removeItem(atPath: store)
       return BenchmarkRepeat(seconds: seconds, peakGflops: peak, phases: clock.named)
@@ -26,7 +26,7 @@ public enum CaptureBenchmark {
     let lengths = [Int](repeating: options.tokens, count: options.conversations)
     return BenchmarkReport(
       "capture", options, operations: NeededOperations.capture(shape, lengths: lengths),
-      path: Matmul.describe(options.products), repeats: Array(repeats.dropFirst()))
+      path: Matmul.describe(options.precision.products), repeats: Array(repeats.dropFirst()))
   }
 
   private static func preparedData(

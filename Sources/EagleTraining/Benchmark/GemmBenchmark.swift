@@ -63,8 +63,8 @@ public enum GemmBenchmark {
       ("gate_proj", h, m), ("down_proj", m, h), ("lm_head", h, options.draftSize),
     ]
     return Report(
-      shape: options.shape, threads: Parallel.threadCount, path: Matmul.describe(options.products),
-      peakGflops: peak(options.products, repeats: max(3, options.repeats)),
+      shape: options.shape, threads: Parallel.threadCount, path: Matmul.describe(options.precision.products),
+      peakGflops: peak(options.precision.products, repeats: max(3, options.repeats)),
       rows: sizes.map { measure($0.0, rows: options.tokens, inputs: $0.1, outputs: $0.2, options) })
   }
 
@@ -77,7 +77,7 @@ public enum GemmBenchmark {
   private static func measure(
     _ name: String, rows: Int, inputs: Int, outputs: Int, _ options: BenchmarkOptions
   ) -> Row {
-    let (products, repeats) = (options.products, options.repeats)
+    let (products, repeats) = (options.precision.products, options.repeats)
     let (x, w) = (random([rows, inputs], products), random([outputs, inputs], products))
     let dy = random([rows, outputs], products)
     let (dx, dw) = (Tensor.zeros([rows, inputs]), Tensor.zeros([outputs, inputs]))

@@ -40,10 +40,9 @@ public enum GenerateBenchmark {
   public static func run(
     _ shape: BenchmarkShape, batches: [Int], promptTokens: Int, newTokens: Int, precision: Precision
   ) throws -> Report {
-    let target = TargetModel(random: shape.target(), seed: 0)
-    let products: Products = precision == .bf16 ? .bf16 : .fp32
+    let target = TargetModel(random: shape.target(), seed: 0, precision: precision)
     let measured = try batches.map { batch in
-      let generator = BatchGenerator(target: target, width: batch, stopIDs: [], promptProducts: products)
+      let generator = BatchGenerator(target: target, width: batch, stopIDs: [])
       var random = RandomSource(seed: 0, purpose: "benchmark prompts")
       var begun = 0
       let seconds = try ContinuousClock().measure {
@@ -63,7 +62,7 @@ public enum GenerateBenchmark {
     }
     return Report(
       shape: shape, promptTokens: promptTokens, newTokens: newTokens, threads: Parallel.threadCount,
-      path: Matmul.describe(products), batches: measured)
+      path: Matmul.describe(precision.products), batches: measured)
   }
 }
 

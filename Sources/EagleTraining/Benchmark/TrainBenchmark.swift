@@ -34,7 +34,7 @@ public enum TrainBenchmark {
       progress: SilentProgress())
     let repeats = try (0...options.repeats).map { _ in
       trainer.clock.reset()
-      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.products)])[0]
+      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision.products)])[0]
       try cluster.barrier()
       // Every step prepares the next one, and finds itself prepared by the one before.
       let seconds = try ContinuousClock().measure {
@@ -47,7 +47,7 @@ public enum TrainBenchmark {
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
     var report = BenchmarkReport(
       "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
-      path: Matmul.describe(options.products), repeats: Array(repeats.dropFirst()), ranks: cluster.size)
+      path: Matmul.describe(options.precision.products), repeats: Array(repeats.dropFirst()), ranks: cluster.size)
     report.parameters = trainer.optimizer.weights.count
     report.headParameters = shape.draftVocabularySize * shape.hiddenSize
     return report

@@ -22,10 +22,10 @@ public struct CapturePass {
   private let clock: PhaseClock
 
   public init(
-    target: TargetModel, precision: Precision, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
+    target: TargetModel, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest(), clock: PhaseClock = PhaseClock()
   ) throws {
-    states = try StateCapture(target: target, precision: precision, config: config)
+    states = try StateCapture(target: target, config: config)
     self.data = data
     (shardTokens, sharing) = (config.shardTokens, config.store)
     self.cluster = cluster
@@ -81,7 +81,7 @@ public struct CapturePass {
   private var attributes: CaptureAttributes { states.attributes }
 
   /// What the states were computed from and how.
-  private var dataFingerprint: String { "\(data.tokensFingerprint), captured in \(states.precision.rawValue)" }
+  private var dataFingerprint: String { "\(data.tokensFingerprint), captured in \(states.target.precision.rawValue)" }
 
   /// Whether a store of this target and data is there. One with a missing or damaged shard counts as unfinished: its
   /// manifest goes, and the shards that are right stay.

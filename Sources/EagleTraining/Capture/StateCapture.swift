@@ -6,16 +6,14 @@ import EagleTensor
 
 /// What a store keeps of a conversation, from the target.
 struct StateCapture {
-  let precision: Precision
   let attributes: CaptureAttributes
-  private let target: TargetModel
+  let target: TargetModel
 
   /// - Throws: for layers that the target does not have
-  init(target: TargetModel, precision: Precision, config: CaptureConfig) throws {
+  init(target: TargetModel, config: CaptureConfig) throws {
     let layers = config.layers(of: target.shape)
     try target.shape.validate(captureLayers: layers, path: "capture.layers")
     self.target = target
-    self.precision = precision
     attributes = CaptureAttributes(
       hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: layers,
       targetFingerprint: target.fingerprint, format: config.states.format)
@@ -29,8 +27,6 @@ struct StateCapture {
     let last: Tensor  // bfloat16 [N, H]
   }
 
-  private var products: Products { precision == .bf16 ? .bf16 : .fp32 }
-
   /// - Parameter conversations: token ids of each
   func run(_ conversations: [[Int32]]) -> Rows {
     var ranges: [Range<Int>] = []
@@ -40,13 +36,13 @@ struct StateCapture {
     }
     let states = target.forward(
       conversations.flatMap { $0 }, segments: ranges.map { Segment(rows: $0) }, captureLayers: attributes.layers,
-      products)
+      target.precision.products)
     return Rows(ranges: ranges, aux: states.auxHidden!.bfloat16(), last: states.lastHidden.bfloat16())
   }
 
   /// Argmax and log-sum-exp over the full vocabulary, of the states as a reader will get them.
   func facts(_ last: Tensor) -> (argmax: [Int32], logSum: [Float]) {
-    FullVocabulary.summarize(stored(last).float32(), head: target.head, products)
+    FullVocabulary.summarize(stored(last).float32(), head: target.head, target.precision.products)
   }
 
   private func stored(_ states: Tensor) -> Tensor {

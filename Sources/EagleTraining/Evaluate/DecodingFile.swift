@@ -15,18 +15,30 @@ public struct DecodingFile: Codable, Sendable, Equatable {
   /// For whom this holds.
   public var place: Place
 
-  /// A machine, a target and a format of its weights: costs of another are of no use.
+  /// A machine, a target, a format of its weights and a precision: costs of another are of no use.
   public struct Place: Codable, Sendable, Equatable {
     public var processor: String
     public var threads: Int
     public var target: String
     public var weights: WeightFormat
+    public var precision: Precision
 
     public init(target: TargetModel, weights: WeightFormat) {
       processor = Processor.name
       threads = Parallel.threadCount
       self.target = target.fingerprint
       self.weights = weights
+      precision = target.precision
+    }
+
+    /// Files of earlier versions name no precision: theirs was fp32.
+    public init(from decoder: any Decoder) throws {
+      let values = try decoder.container(keyedBy: CodingKeys.self)
+      processor = try values.decode(String.self, forKey: .processor)
+      threads = try values.decode(Int.self, forKey: .threads)
+      target = try values.decode(String.self, forKey: .target)
+      weights = try values.decode(WeightFormat.self, forKey: .weights)
+      precision = try values.decodeIfPresent(Precision.self, forKey: .precision) ?? .fp32
     }
   }
 

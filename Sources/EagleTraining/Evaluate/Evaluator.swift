@@ -12,14 +12,13 @@ public final class Evaluator {
   private let cluster: any Communicator
   private let progress: ProgressSink
   private let stop: StopRequest
-  private let promptProducts: Products
   private let benchmarks: [(name: String, prompts: [Prompt], shortest: Prompt?)]
   /// A text of each benchmark from the last run, by name: that of its shortest prompt. All ranks have all.
   public private(set) var examples: [ExampleText] = []
 
   /// Reads the prompt files, so that a missing one is found before anything is trained.
   public init(
-    model: ChatModel, precision: Precision, config: EvaluateConfig,
+    model: ChatModel, config: EvaluateConfig,
     cluster: any Communicator = SoloCommunicator(), progress: ProgressSink = SilentProgress(),
     stop: StopRequest = StopRequest()
   ) throws {
@@ -28,7 +27,6 @@ public final class Evaluator {
     self.cluster = cluster
     self.progress = progress
     self.stop = stop
-    promptProducts = precision == .bf16 ? .bf16 : .fp32
     benchmarks = try config.benchmarks.sorted { $0.key < $1.key }.map { name, path in
       let prompts = Array(try PromptReader.read(path: path).prefix(config.limit))
       return (name, prompts, prompts.min { $0.turns[0].utf8.count < $1.turns[0].utf8.count })
@@ -105,8 +103,7 @@ public final class Evaluator {
   }
 
   private func options(_ plan: DraftPlan) -> DecodingOptions {
-    DecodingOptions(
-      maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: plan, promptProducts: promptProducts)
+    DecodingOptions(maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: plan)
   }
 
   /// Speeds of ranks that decode side by side are those of one sequence on one rank.

@@ -14,18 +14,16 @@ public struct Regeneration {
   private let model: ChatModel
   private let config: RegenerateConfig
   private let maxLength: Int
-  private let precision: Precision
   private let cluster: any Communicator
   private let progress: ProgressSink
   private let stop: StopRequest
 
   /// Prompts of more than `maxLength` tokens, which are what a conversation is trained on, will get no answer.
   public init(
-    model: ChatModel, precision: Precision, config: RegenerateConfig, maxLength: Int, cluster: any Communicator,
+    model: ChatModel, config: RegenerateConfig, maxLength: Int, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest()
   ) {
     self.model = model
-    self.precision = precision
     self.config = config
     self.maxLength = min(maxLength, model.target.shape.maxPositions - config.maxNewTokens)
     self.cluster = cluster
@@ -59,9 +57,7 @@ public struct Regeneration {
   }
 
   private func answer(_ work: Work, _ file: GeneratedFile, _ meter: GenerationMeter) throws {
-    let generator = BatchGenerator(
-      target: model.target, width: config.batch, stopIDs: model.stopIDs,
-      promptProducts: precision == .bf16 ? .bf16 : .fp32)
+    let generator = BatchGenerator(target: model.target, width: config.batch, stopIDs: model.stopIDs)
     do {
       try generator.run(
         next: { try work.next() },
@@ -95,7 +91,7 @@ public struct Regeneration {
     encoder.outputFormatting = [.sortedKeys]
     let parts = [
       "regenerate 1", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
-      model.template.family.rawValue, precision.rawValue,
+      model.template.family.rawValue, model.target.precision.rawValue,
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }

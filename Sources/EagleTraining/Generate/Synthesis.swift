@@ -14,17 +14,15 @@ import Foundation
 public struct Synthesis {
   private let model: ChatModel
   private let config: SynthesizeConfig
-  private let precision: Precision
   private let cluster: any Communicator
   private let progress: ProgressSink
   private let stop: StopRequest
 
   public init(
-    model: ChatModel, precision: Precision, config: SynthesizeConfig, cluster: any Communicator, progress: ProgressSink,
+    model: ChatModel, config: SynthesizeConfig, cluster: any Communicator, progress: ProgressSink,
     stop: StopRequest = StopRequest()
   ) {
     self.model = model
-    self.precision = precision
     self.config = config
     self.cluster = cluster
     self.progress = progress
@@ -68,9 +66,7 @@ public struct Synthesis {
   }
 
   private func attempt(_ work: AttemptQueue, _ file: GeneratedFile, _ before: Int, _ meter: GenerationMeter) throws {
-    let generator = BatchGenerator(
-      target: model.target, width: config.batch, stopIDs: model.stopIDs,
-      promptProducts: precision == .bf16 ? .bf16 : .fp32)
+    let generator = BatchGenerator(target: model.target, width: config.batch, stopIDs: model.stopIDs)
     do {
       try generator.run(
         next: { try work.next() },
@@ -130,7 +126,7 @@ public struct Synthesis {
     encoder.outputFormatting = [.sortedKeys]
     let parts = [
       "synthesize 1", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
-      model.template.family.rawValue, precision.rawValue,
+      model.template.family.rawValue, model.target.precision.rawValue,
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }

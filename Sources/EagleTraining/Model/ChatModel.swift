@@ -10,8 +10,10 @@ public struct ChatModel: Sendable {
   /// Loads a Hugging Face folder. `auto` takes the chat template that belongs to it.
   ///
   /// - Throws: when a file is missing or broken, and when the tokenizer has ids that the model does not know
-  public init(folder: String, template name: String = "auto", format: WeightFormat = .stored) throws {
-    target = try TargetModel(folder: folder, format: format)
+  public init(
+    folder: String, template name: String = "auto", format: WeightFormat = .stored, precision: Precision
+  ) throws {
+    target = try TargetModel(folder: folder, format: format, precision: precision)
     tokenizer = try Tokenizer(folder: folder)
     guard tokenizer.vocabularySize <= target.shape.vocabularySize else {
       throw ModelError(

@@ -37,7 +37,7 @@ struct Forecast {
     var plan = RunPlan(
       run: recipe.run,
       measured: "\(ranks) rank\(ranks == 1 ? "" : "s") x \(Parallel.threadCount) threads, "
-        + Matmul.describe(recipe.train.precision == .bf16 ? .bf16 : .fp32),
+        + Matmul.describe(recipe.train.precision.products),
       measuringSeconds: measuringSeconds,
       corpus: RunPlan.Corpus(
         conversations: sample.conversationCount, tokens: sample.tokens,

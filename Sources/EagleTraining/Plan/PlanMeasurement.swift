@@ -69,14 +69,14 @@ package struct PlanMeasurement {
 
   /// - Parameter conversations: of which each rank captures its own share; at least as many as ranks
   package func capture(
-    _ config: CaptureConfig, precision: Precision, conversations: [DataSample.Conversation]
+    _ config: CaptureConfig, conversations: [DataSample.Conversation]
   ) throws -> Capture {
     let mine = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
     let lengths = mine.map(\.ids.count)
     // The first pass touches weights and makes buffers.
-    _ = try captureSeconds(Array(mine.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config, precision)
+    _ = try captureSeconds(Array(mine.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config)
     try cluster.barrier()
-    let seconds = try captureSeconds(mine, config, precision)
+    let seconds = try captureSeconds(mine, config)
     let operations = NeededOperations.capture(model.target.shape, lengths: lengths)
     return Capture(
       operationsPerSecond: try mean(operations / seconds),
@@ -84,7 +84,7 @@ package struct PlanMeasurement {
   }
 
   private func captureSeconds(
-    _ conversations: [DataSample.Conversation], _ config: CaptureConfig, _ precision: Precision
+    _ conversations: [DataSample.Conversation], _ config: CaptureConfig
   ) throws -> Double {
     let (path, store) = ("\(folder)/tokens.h5", "\(folder)/capture")
     let writer = try TokenStoreWriter(path: path)
@@ -94,7 +94,7 @@ package struct PlanMeasurement {
       tokens: try TokenStore(path: path),
       vocabulary: DraftVocabulary(targetIDs: [0], targetSize: model.target.shape.vocabularySize))
     let pass = try CapturePass(
-      target: model.target, precision: precision, data: data, config: config, cluster: SoloCommunicator(),
+      target: model.target, data: data, config: config, cluster: SoloCommunicator(),
       progress: SilentProgress())
     let seconds = try ContinuousClock().measure { _ = try pass.run(folder: store) }.inSeconds
     try FileManager.default.removeItem(atPath: store)
@@ -167,7 +167,7 @@ package struct PlanMeasurement {
 
   /// - Parameter prompts: ids of a turn's prompt each; every rank decodes some of them
   package func decoding(
-    _ draft: DraftModel, _ config: EvaluateConfig, precision: Precision, prompts: [[Int32]]
+    _ draft: DraftModel, _ config: EvaluateConfig, prompts: [[Int32]]
   ) throws -> Decoding {
     let sessions = (DecodingSession(target: model.target), DecodingSession(target: model.target, draft: draft))
     // A turn that ends early counts as it is; rounds are told apart from tokens, since nothing is trained yet.
@@ -175,9 +175,7 @@ package struct PlanMeasurement {
     try cluster.barrier()
     let start = ContinuousClock.now
     for prompt in prompts.indices.filter({ $0 % cluster.size == cluster.rank }).map({ prompts[$0] }) {
-      var options = DecodingOptions(
-        maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(0),
-        promptProducts: precision == .bf16 ? .bf16 : .fp32)
+      var options = DecodingOptions(maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(0))
       sessions.0.reset()
       let said = try sessions.0.generate(prompt, options).statistics
       plain += said.promptSeconds + said.decodeSeconds
@@ -201,9 +199,9 @@ package struct PlanMeasurement {
   /// - Parameters:
   ///   - width: sequences that decode together
   ///   - promptTokens: of each
-  package func generation(width: Int, promptTokens: Int, precision: Precision) throws -> Generation {
-    let short = try generationSeconds(width, promptTokens, newTokens: 2, precision)
-    let long = try generationSeconds(width, promptTokens, newTokens: 10, precision)
+  package func generation(width: Int, promptTokens: Int) throws -> Generation {
+    let short = try generationSeconds(width, promptTokens, newTokens: 2)
+    let long = try generationSeconds(width, promptTokens, newTokens: 10)
     let pass = max(1e-9, (long - short) / 8)
     return Generation(
       passSeconds: try mean(pass),
@@ -211,10 +209,9 @@ package struct PlanMeasurement {
   }
 
   private func generationSeconds(
-    _ width: Int, _ promptTokens: Int, newTokens: Int, _ precision: Precision
+    _ width: Int, _ promptTokens: Int, newTokens: Int
   ) throws -> Double {
-    let generator = BatchGenerator(
-      target: model.target, width: width, stopIDs: [], promptProducts: precision == .bf16 ? .bf16 : .fp32)
+    let generator = BatchGenerator(target: model.target, width: width, stopIDs: [])
     var random = RandomSource(seed: 0, purpose: "plan prompts")
     var begun = 0
     try cluster.barrier()

@@ -40,7 +40,8 @@ public struct Planner {
   public init(_ recipe: Recipe, elsewhere: Elsewhere, cluster: any Communicator) throws {
     (self.recipe, self.elsewhere, self.cluster) = (recipe, elsewhere, cluster)
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
-    let model = try ChatModel(folder: recipe.target.path, template: recipe.data.chatTemplate)
+    let model = try ChatModel(
+      folder: recipe.target.path, template: recipe.data.chatTemplate, precision: recipe.target.precision)
     self.model = model
     let target = model.target.shape
     let layers = recipe.capture.layers(of: target)
@@ -75,7 +76,7 @@ public struct Planner {
   /// - Parameter folder: an empty one for this rank's temporary files
   public func run(folder: String) throws -> RunPlan? {
     let start = ContinuousClock.now
-    let peak = GemmBenchmark.peak(recipe.target.precision == .bf16 ? .bf16 : .fp32) * 1e9
+    let peak = GemmBenchmark.peak(recipe.target.precision.products) * 1e9
     var (sample, evaluation, regeneration) = (DataSample(), EvaluationWork(), GenerationWork?.none)
     var work = Work(capture: [], training: [], tokensPerBatch: 0, prompts: [], generatedPromptTokens: 0)
     if cluster.isRoot {
@@ -87,22 +88,20 @@ public struct Planner {
     let shared = try cluster.broadcast(data: cluster.isRoot ? try JSONEncoder().encode(work) : Data())
     work = try JSONDecoder().decode(Work.self, from: shared)
     let measurement = PlanMeasurement(model: model, cluster: cluster, folder: folder)
-    let capture = try measurement.capture(
-      recipe.capture, precision: recipe.target.precision, conversations: work.capture)
+    let capture = try measurement.capture(recipe.capture, conversations: work.capture)
     let (training, head) = try measurement.training(
       recipe.train, gradients: recipe.cluster.gradients, draft: sizes.draft, conversations: work.training,
       tokensPerBatch: work.tokensPerBatch)
     let decoding =
       try work.prompts.isEmpty
       ? nil
-      : measurement.decoding(
-        head, recipe.evaluate, precision: recipe.target.precision, prompts: work.prompts)
+      : measurement.decoding(head, recipe.evaluate, prompts: work.prompts)
     let generation =
       try work.generatedPromptTokens == 0
       ? nil
       : measurement.generation(
         width: recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch,
-        promptTokens: work.generatedPromptTokens, precision: recipe.target.precision)
+        promptTokens: work.generatedPromptTokens)
     guard cluster.isRoot else { return nil }
     var forecast = Forecast(
       planner: self, sample: sample, evaluation: evaluation, regeneration: regeneration, capture: capture,

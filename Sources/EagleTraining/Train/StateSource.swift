@@ -56,8 +56,8 @@ public struct LiveStates {
   private let capture: StateCapture
 
   /// - Throws: for layers that the target does not have
-  public init(target: TargetModel, precision: Precision, config: CaptureConfig, data: PreparedData) throws {
-    capture = try StateCapture(target: target, precision: precision, config: config)
+  public init(target: TargetModel, config: CaptureConfig, data: PreparedData) throws {
+    capture = try StateCapture(target: target, config: config)
     tokens = data.tokens
     lengths = data.tokens.lengths
   }

@@ -92,7 +92,7 @@ public final class Trainer {
     stop: StopRequest = StopRequest()
   ) throws {
     let config = job.config
-    let products: Products = config.precision == .bf16 ? .bf16 : .fp32
+    let products = config.precision.products
     self.job = job
     self.cluster = cluster
     self.progress = progress
