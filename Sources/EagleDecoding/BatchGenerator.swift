@@ -22,9 +22,7 @@ public struct DecodingRequest: Sendable {
 /// Plain decoding of many texts, several at a time: one pass over the weights gives a token to each. As soon as a text ends,
 /// the next takes its place.
 ///
-/// Up to 16 sequences decode in batch-invariant passes, as sessions do. More of them are several times faster in the products
-/// of a prompt, together with the rows of new prompts; texts may then differ where two tokens are equally likely to within
-/// rounding.
+/// They decode in batch-invariant passes, as sessions do: behind its prompt a text does not depend on those beside it.
 ///
 /// `run` takes texts from a closure until there are no more. A server, whose texts come and go at any time, calls `begin`,
 /// `advance` and `end` itself.
@@ -32,14 +30,9 @@ public final class BatchGenerator {
   /// Rows of a pass. Prompts wait where more would come together.
   static let mostRows = 1024
 
-  /// What few rows cost is the reading of the weights, and many the multiplications: 16 is where both cost the same.
-  static let mostInvariant = 16
-
   private let target: TargetModel
   private let width: Int
   private let stopIDs: Set<Int32>
-  private let promptProducts: Products
-  private let products: Products
   private var slots: [Slot] = []
 
   /// - Parameters:
@@ -51,8 +44,6 @@ public final class BatchGenerator {
     self.target = target
     self.width = width
     self.stopIDs = stopIDs
-    promptProducts = target.precision.products
-    products = width > Self.mostInvariant ? promptProducts : target.precision.decodingProducts
   }
 
   /// Continues texts until there are no more of them.
@@ -175,15 +166,16 @@ public final class BatchGenerator {
 
   /// A token for every slot whose prompt has run; returns these.
   private func step(_ busy: [Slot]) -> [Slot] {
-    if products == promptProducts { return pass(busy, products) }
     let (prompts, decoding) = (busy.filter { $0.pending.count > 1 }, busy.filter { $0.pending.count == 1 })
-    return (prompts.isEmpty ? [] : pass(prompts, promptProducts)) + (decoding.isEmpty ? [] : pass(decoding, products))
+    let precision = target.precision
+    return (prompts.isEmpty ? [] : pass(prompts, precision.products))
+      + (decoding.isEmpty ? [] : pass(decoding, precision.decodingProducts))
   }
 
   private func pass(_ busy: [Slot], _ products: Products) -> [Slot] {
     var (ids, segments, ended): ([Int32], [Segment], [Slot]) = ([], [], [])
     var lastRows: [Int32] = []
-    // Those that decode have one row each; what is left of the pass goes to prompts.
+    // The shortest first: more texts begin sooner.
     for slot in busy.sorted(by: { $0.pending.count < $1.pending.count }) {
       let count = min(slot.pending.count, max(0, Self.mostRows - ids.count))
       if count == 0 { break }
@@ -195,7 +187,9 @@ public final class BatchGenerator {
       }
     }
     let states = target.forward(ids, segments: segments, captureLayers: [], products).lastHidden
-    if !ended.isEmpty { choose(ended, target.logits(Rows.gather(states, lastRows), self.products)) }
+    if !ended.isEmpty {
+      choose(ended, target.logits(Rows.gather(states, lastRows), target.precision.decodingProducts))
+    }
     return ended
   }
 

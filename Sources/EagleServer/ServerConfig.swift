@@ -11,7 +11,7 @@ public struct ServerConfig: Sendable {
   public var modelName: String
   /// Requests that may wait; more are turned away.
   public var queue = 32
-  /// Texts that are written together when several requests wait; 1 writes one after the other. Up to 16 are batch-invariant.
+  /// Texts that are written together when several requests wait; 1 writes one after the other.
   public var batch = 8
   /// Conversations whose rows stay in memory for their next turn.
   public var conversations = 4

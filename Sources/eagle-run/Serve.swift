@@ -38,7 +38,7 @@ struct Serve: ParsableCommand {
   func validate() throws {
     guard (0...65535).contains(port) else { throw ValidationError("--port must be from 0 to 65535") }
     guard queue > 0, conversations > 0 else { throw ValidationError("--queue and --conversations must be above 0") }
-    guard (1...16).contains(batch) else { throw ValidationError("--batch must be from 1 to 16") }
+    guard (1...64).contains(batch) else { throw ValidationError("--batch must be from 1 to 64") }
     guard stopSeconds >= 0 else { throw ValidationError("--stop-seconds must be 0 or more") }
     guard key != "" else { throw ValidationError("the API key is empty: give one or leave it out") }
   }
