@@ -118,16 +118,18 @@ void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int
 // does not see through: so each block asks for bytes that lie a little further on. Where a block of several outputs is longer than
 // that, several rows ask for what comes next in each of them; one row asks in the order of memory, a block ahead.
 //
-// Rows of x that are longer than the first cache go in parts of k: all outputs of a chunk take one part, then the next, with their sums
-// kept meanwhile.
+// Rows of x that would drive the weights out of the first cache go in parts of k: all outputs of a chunk take one part, then the next,
+// with their sums kept meanwhile. They ask for what comes next in each output too.
 enum {
   CHUNK_BYTES = 16384,
   AHEAD_BYTES = 12288,
   PAST_BLOCK_BYTES = 4096,
   BESIDE_BYTES = 1536,
+  BESIDE_PAIRS_BYTES = 2048,  // for rounded rows, which take half the time
   X_BYTES = 32768,
-  LEAST_CHUNK = 12,  // outputs: a multiple of all widths of a pass
-  MOST_ROWS = 8,     // of a pass
+  LONG = 2048,                // values of k
+  LEAST_CHUNK = 12,           // outputs: a multiple of all widths of a pass
+  MOST_ROWS = 8,              // of a pass
 };
 
 // Which part of k asks, and for what. Where a chunk takes several passes they share out the asking for the next chunk, so that
@@ -192,8 +194,8 @@ EAGLE_INLINE void put_totals(const int rows, const int outputs, const float *tot
   }
 
 // As many rows as registers allow go in one pass. More take several; the later ones find the chunk of weights in the second cache.
-// `most` rows go in a pass; o1 to o8 are how many outputs a pass of so many rows has in flight. One row has as few as its sums allow,
-// since memory serves a single stream best.
+// `most` rows go in a pass; o1 to o8 are how many outputs a pass of so many rows has in flight. One row, and rounded ones, have as few as
+// their sums allow, since memory serves a single stream best.
 #define DEFINE_FEW_ROWS(name, inlined, attributes, vector, number, type, block, most, o1, o2, o3, o4, o5, o6, o7, o8)  \
   inlined void name##_pass(const int rows, const int outputs, asking_range asking, const number *x, int64_t k,         \
                            const type *w, const float *bias, float *y, int64_t y_stride, int64_t n_begin,              \
@@ -230,7 +232,8 @@ EAGLE_INLINE void put_totals(const int rows, const int outputs, const float *tot
         asking_range asking = {k * pass / passes, k * (pass + 1) / passes, AHEAD_BYTES, 0};                            \
         if (passes > 1) asking.bytes = chunk * k * (int64_t)sizeof(type);                                              \
         else if (is_long && count == 1) asking.bytes = block_bytes + PAST_BLOCK_BYTES;                                 \
-        else if (is_long) asking.beside = BESIDE_BYTES / (int64_t)sizeof(type);                                        \
+        else if (is_long)                                                                                              \
+          asking.beside = (sizeof(number) == 2 ? BESIDE_PAIRS_BYTES : BESIDE_BYTES) / (int64_t)sizeof(type);           \
         const number *xm = x + m * k;                                                                                  \
         float *ym = y + m * y_stride;                                                                                  \
         if (count == 1) name##_pass(1, o1, asking, xm, k, w, bias, ym, y_stride, n, end);                              \
@@ -251,9 +254,10 @@ EAGLE_INLINE int64_t few_rows_chunk(int64_t bytes) {
   return outputs < LEAST_CHUNK ? LEAST_CHUNK : outputs;
 }
 
-// Values of k that go at a time, `bytes` each. Where it is not all of them a chunk has the least number of outputs.
+// Values of k that go at a time, `bytes` each. Where it is not all of them a chunk has the least number of outputs. One row, or up to
+// three rounded ones, come from the second cache in time.
 EAGLE_INLINE int64_t few_rows_depth(int64_t rows, int64_t k, int64_t bytes) {
-  return rows == 1 || rows * k * bytes <= X_BYTES ? k : (rows <= 5 ? 4096 : 2048) / bytes;
+  return rows * bytes <= 6 || rows * k * bytes <= X_BYTES ? k : (rows <= 5 ? 4096 : 2048) / bytes;
 }
 
 DEFINE_BLOCK(block8_bf16, EAGLE_INLINE, lanes, 8, load, sum_all8, uint16_t, first_bf16, second_bf16, scalar_bf16)
@@ -263,8 +267,8 @@ DEFINE_FEW_ROWS(few_rows8_bf16, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, float, ui
 DEFINE_FEW_ROWS(few_rows8_f32, EAGLE_INLINE, EAGLE_DISPATCHED, lanes, float, float,
                 block8_f32, 5, 4, 3, 3, 2, 2, 1, 1, 1)
 #if defined(__x86_64__)
-// The same of x rounded to bf16: a lane adds the products of a pair of neighbours at a time, half as many multiplications, and what does
-// not fill a vector is filled up with 0.
+// The same of x rounded to bf16: a lane adds the products of a pair of neighbours at a time, half as many multiplications, and what
+// does not fill a vector is filled up with 0.
 INLINE_PAIRS void block_pairs(const int rows, const int outputs, asking_range asking, part_of_k part, lanes16 *kept,
                               const uint16_t *x, int64_t k, const uint16_t *w, const float *bias, float *y,
                               int64_t y_stride) {
@@ -313,6 +317,9 @@ DEFINE_FEW_ROWS(few_rows16_bf16, INLINE_WIDE, EAGLE_WIDE, lanes16, float, uint16
 DEFINE_FEW_ROWS(few_rows16_f32, INLINE_WIDE, EAGLE_WIDE, lanes16, float, float, block16_f32, 8, 1, 2, 2, 4, 3, 2, 2, 2)
 DEFINE_FEW_ROWS(few_rows_pairs, INLINE_PAIRS, EAGLE_PAIRS, lanes16, uint16_t, uint16_t,
                 block_pairs, 8, 1, 1, 1, 1, 1, 1, 2, 2)
+// Sums of long weights are too long for the next output to begin meanwhile.
+DEFINE_FEW_ROWS(few_rows_long_pairs, INLINE_PAIRS, EAGLE_PAIRS, lanes16, uint16_t, uint16_t,
+                block_pairs, 8, 1, 1, 2, 2, 2, 2, 2, 2)
 #define CHOOSE(type, ...)                                                                                          \
   return lanes == 16 ? few_rows16_##type(__VA_ARGS__) : few_rows8_##type(__VA_ARGS__)
 #else
@@ -334,6 +341,7 @@ void eagle_few_rows_f32(int lanes, const float *x, int64_t rows, int64_t k, cons
 void eagle_few_rows_bf16_pairs(const uint16_t *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias,
                                float *y, int64_t y_stride, int64_t n_begin, int64_t n_end) {
 #if defined(__x86_64__)
+  if (k > LONG) return few_rows_long_pairs(x, rows, k, w, bias, y, y_stride, n_begin, n_end);
   few_rows_pairs(x, rows, k, w, bias, y, y_stride, n_begin, n_end);
 #else
   abort();

@@ -108,7 +108,7 @@ public final class BatchGenerator {
     precondition(hasRoom, "a batch of \(width) is full")
     let slot = place(for: request.prompt)
     slot.adopt(session.cache, session.cached)
-    try begin(request, slot)
+    try begin(request, slot, continues: true)
   }
 
   /// One pass: a token for every text whose prompt has been read. A text that is done makes room.
@@ -155,9 +155,9 @@ public final class BatchGenerator {
     return slots.last
   }
 
-  private func begin(_ request: DecodingRequest, _ slot: Slot) throws {
+  private func begin(_ request: DecodingRequest, _ slot: Slot, continues: Bool = false) throws {
     try target.check(request.prompt, DecodingOptions(maxNewTokens: request.maxNewTokens, stopIDs: stopIDs))
-    slot.begin(request) { target.makeCache(capacity: $0) }
+    slot.begin(request, continues: continues) { target.makeCache(capacity: $0) }
   }
 
   private func isDone(_ slot: Slot) -> Bool {
@@ -166,7 +166,7 @@ public final class BatchGenerator {
 
   /// A token for every slot whose prompt has run; returns these.
   private func step(_ busy: [Slot]) -> [Slot] {
-    let (prompts, decoding) = (busy.filter { $0.pending.count > 1 }, busy.filter { $0.pending.count == 1 })
+    let (prompts, decoding) = (busy.filter(\.isReading), busy.filter { !$0.isReading })
     let precision = target.precision
     return (prompts.isEmpty ? [] : pass(prompts, precision.products))
       + (decoding.isEmpty ? [] : pass(decoding, precision.decodingProducts))
@@ -214,10 +214,13 @@ private final class Slot: @unchecked Sendable {
   private var cached: [Int32] = []
   /// Ids whose rows have not run.
   private(set) var pending: ArraySlice<Int32> = []
+  /// Whether those are of a prompt, and not the newest token.
+  private(set) var isReading = false
   private(set) var new: [Int32] = []
   private var sampler = Sampler(.greedy, prompt: [])
 
-  func begin(_ request: DecodingRequest, makeCache: (Int) -> KVCache) {
+  /// - Parameter continues: whether the end of the prompt is the newest token of a text
+  func begin(_ request: DecodingRequest, continues: Bool, makeCache: (Int) -> KVCache) {
     let needed = request.prompt.count + request.maxNewTokens
     if let cache, cache.capacity >= needed {
       let common = sharedRows(request.prompt)
@@ -229,6 +232,7 @@ private final class Slot: @unchecked Sendable {
       cached = []
     }
     pending = request.prompt[cached.count...]
+    isReading = !continues
     new = []
     sampler = Sampler(request.sampling, prompt: request.prompt)
     self.request = request
@@ -261,5 +265,6 @@ private final class Slot: @unchecked Sendable {
     sampler.append(token)
     new.append(token)
     pending = [token]
+    isReading = false
   }
 }

@@ -93,24 +93,6 @@ public enum Attention {
     return withExtendedLifetime((k, v)) { keys.attend(q, shape) }
   }
 
-  /// Attention of single rows of many sequences, each with keys of its own: out[r] = softmax(scale · q[r] · keys of r) values.
-  /// A row's bits are those that it has alone.
-  ///
-  /// - Parameters:
-  ///   - q: [R, heads · d]
-  ///   - keys: for each row of q its keys and values, [N, kvHeads · d], and how many of them it sees
-  ///   - shape: heads and their width
-  public static func separate(_ q: Tensor, keys: [(k: Tensor, v: Tensor, count: Int)], shape: AttentionShape) -> Tensor
-  {
-    precondition(
-      q.shape == [keys.count, shape.queryWidth]
-        && keys.allSatisfy { $0.k.columns == shape.keyWidth && $0.v.shape == $0.k.shape && (1...$0.k.rows) ~= $0.count },
-      "attention of queries \(q.shape) for \(keys.count) sequences")
-    let places = RowKeys(keys.map { ($0.count, 0) }, width: shape.keyWidth)
-    for (row, own) in keys.enumerated() { places.setPrefix(row, own.k.floats, own.v.floats) }
-    return withExtendedLifetime(keys) { places.attend(q, shape) }
-  }
-
   /// Keys and values that earlier draft steps made, and which row of them each query row owns.
   public struct ChainStep {
     public let k: Tensor  // [R_j, kvHeads · d]

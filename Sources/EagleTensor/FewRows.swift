@@ -5,9 +5,6 @@ import CEagleKernels
 /// The products of decoding: few rows, large weights that come from memory once, and bits that do not depend on how many
 /// rows there are or on how the outputs are shared among threads.
 enum FewRows {
-  /// Whether x is rounded where it meets bfloat16 weights.
-  static func rounds(_ products: Products) -> Bool { products == .invariantBF16 && Processor.hasAVX512BFloat16 }
-
   /// The products of x [R, I] with several weights [O, I], [R, O] each. The threads start once for all.
   static func products(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ products: Products) -> [Tensor] {
     let (rows, inputs) = (x.rows, x.columns)
@@ -38,7 +35,7 @@ extension eagle_factor {
     _ x: UnsafePointer<Float>, norm: UnsafePointer<Float>? = nil, epsilon: Float = 0, up: UnsafePointer<Float>? = nil,
     _ products: Products
   ) {
-    self.init(x: x, norm: norm, epsilon: epsilon, up: up, rounded: FewRows.rounds(products) ? 1 : 0)
+    self.init(x: x, norm: norm, epsilon: epsilon, up: up, rounded: products.roundsRows ? 1 : 0)
   }
 }
 

@@ -15,7 +15,10 @@ public enum Products: Sendable, Equatable {
   /// The same, with a row rounded to bfloat16 where it meets bfloat16 weights, if the processor has such products of vectors.
   case invariantBF16
 
+  /// Whether a row's bits do not depend on the other rows.
   public var isInvariant: Bool { self == .invariant || self == .invariantBF16 }
+  /// Whether a row is rounded where it meets bfloat16 weights in such products, on this processor.
+  public var roundsRows: Bool { self == .invariantBF16 && Processor.hasAVX512BFloat16 }
 }
 
 /// The library behind the float32 products.
@@ -38,7 +41,7 @@ public enum Matmul {
     case (.fp32, _): "fp32 products (\(place))"
     case (.invariant, _): "batch-invariant fp32 products (\(Processor.name))"
     case (.invariantBF16, _):
-      FewRows.rounds(products) ? "batch-invariant bf16 products (\(Processor.name))" : describe(.invariant)
+      products.roundsRows ? "batch-invariant bf16 products (\(Processor.name))" : describe(.invariant)
     }
   }
 

@@ -21,7 +21,8 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "Weights of target and head: stored, or int8 (half the memory traffic, small errors).")
   var weights = WeightFormat.stored
 
-  @Option(help: "Precision of matrix products; bf16 where the processor has such products, fp32 elsewhere.")
+  @Option(
+    help: "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere and beside int8 weights.")
   var precision = Precision.bf16
 
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
@@ -72,7 +73,9 @@ struct PlanOptions: ParsableArguments {
   private func tuned(_ folder: String, _ place: DecodingFile.Place) throws -> DecodingFile? {
     guard let file = try DecodingFile.read(draft: folder) else { return nil }
     if file.place == place { return file }
-    if !isGiven { note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting 3") }
+    if !isGiven {
+      note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting 3 tokens")
+    }
     return nil
   }
 }

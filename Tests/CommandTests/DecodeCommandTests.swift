@@ -40,9 +40,11 @@ import Testing
       let counts = answer["counts"] as? [String: Any]
       #expect((counts?["rounds"] as? Int ?? 0) > 0 && counts?["rounds"] as? Int == counts?["target_passes"] as? Int)
     }
-    // 8-bit weights: another model, whose texts are alike with and without a head.
-    let narrow = try generate(world, ["--prompt", "cloud 7", "--weights", "int8"])["text"] as? String
-    #expect(try generate(world, ["--prompt", "cloud 7", "--weights", "int8"] + Self.head)["text"] as? String == narrow)
+    // Another precision, or 8-bit weights, is another model, whose texts are alike with and without a head.
+    for other in [["--precision", "fp32"], ["--weights", "int8"]] {
+      let alone = try generate(world, ["--prompt", "cloud 7"] + other)["text"] as? String
+      #expect(try generate(world, ["--prompt", "cloud 7"] + other + Self.head)["text"] as? String == alone)
+    }
   }
 
   @Test func stopStringsEndTheTextBeforeThem() throws {
@@ -133,6 +135,16 @@ import Testing
     let other = try Command.run(
       "eagle-run", ["generate", "--target", "target", "--prompt", "x", "--weights", "int8"] + Self.head, in: world.path)
     #expect(other.status == 0 && other.errors.contains("decoding.json is for another"))
+    // A file of the time when there was no other precision than fp32.
+    var old = try #require(file)
+    var place = try #require(old["place"] as? [String: Any])
+    #expect(place.removeValue(forKey: "precision") != nil)
+    old["place"] = place
+    try JSONSerialization.data(withJSONObject: old).write(to: URL(fileURLWithPath: world("out/export/decoding.json")))
+    let older = try Command.run(
+      "eagle-run", ["generate", "--target", "target", "--precision", "fp32", "--prompt", "x"] + Self.head,
+      in: world.path)
+    #expect(older.status == 0 && !older.errors.contains("decoding.json"), "\(older.errors)")
   }
 
   @Test func impossibleRequestsAreOneLine() throws {
@@ -164,8 +176,7 @@ import Testing
     }
     for flags in [
       ["--temperature", "-1"], ["--top-p", "2"], ["--draft-length", "0"], ["--draft-width", "2", "--draft-nodes", "1"],
-      ["--weights", "int4"],
-      ["--stop", ""],
+      ["--weights", "int4"], ["--precision", "fp16"], ["--stop", ""],
     ] {
       let outcome = try Command.run(
         "eagle-run", ["generate", "--prompt", "x"] + target + Self.head + flags, in: world.path)

@@ -50,7 +50,8 @@ import Testing
     #expect(talk.map(\.role).prefix(3) == ["system", "user", "assistant"] && talk[0].content == "be kind")
     // What the target says with a session of its own.
     let plain = try Command.run(
-      "eagle-run", ["generate", "--target", "target", "--prompt", "word 3", "--max-tokens", "8", "--json"],
+      "eagle-run",
+      ["generate", "--target", "target", "--precision", "fp32", "--prompt", "word 3", "--max-tokens", "8", "--json"],
       in: world.path)
     let text = (try JSONSerialization.jsonObject(with: Data(plain.output.utf8)) as? [String: Any])?["text"]
     #expect(answers[3].conversations[1].content == text as? String)

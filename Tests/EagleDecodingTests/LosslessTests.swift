@@ -64,12 +64,12 @@ import Testing
   }
 
   /// With a temperature a tree's tokens are drawn as plain decoding draws them.
-  @Test func aSeedGivesTheSameTextWithAndWithoutATree() throws {
-    let target = Drafts.target(seed: 6)
+  @Test(arguments: Precision.allCases) func aSeedGivesTheSameTextWithAndWithoutATree(precision: Precision) throws {
+    let target = Drafts.target(seed: 6, precision: precision)
     let session = DecodingSession(target: target, draft: Drafts.random(for: target, size: 320, seed: 7))
     var texts: Set<[Int32]> = []
     for seed in 0..<20 as Range<UInt64> {
-      var options = DecodingOptions(maxNewTokens: 40, stopIDs: [], promptProducts: .invariant)
+      var options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
       options.sampling.temperature = 0.3
       (options.sampling.topP, options.sampling.repetitionPenalty, options.sampling.seed) = (0.9, 1.2, seed)
       let plain = try DecodingSession(target: target).generate([5, 6, 7], options)
@@ -97,11 +97,12 @@ import Testing
     #expect(try DecodingSession(target: target).generate([1, 2], options).ids != plain.ids)
   }
 
-  /// The next turn of a conversation costs only its new part, and the text is that of a fresh start.
-  @Test func aSessionGoesOnWhereItsCacheEnds() throws {
-    let target = Drafts.target(seed: 9)
+  /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its prompt in the
+  /// same products.
+  @Test(arguments: Precision.allCases) func aSessionGoesOnWhereItsCacheEnds(precision: Precision) throws {
+    let target = Drafts.target(seed: 9, precision: precision)
     let head = Drafts.random(for: target, size: 320, seed: 10)
-    let options = DecodingOptions(maxNewTokens: 30, stopIDs: [], promptProducts: .invariant)
+    let options = DecodingOptions(maxNewTokens: 30, stopIDs: [], promptProducts: precision.decodingProducts)
     for draft in [nil, head] {
       let session = DecodingSession(target: target, draft: draft)
       var prompt: [Int32] = [3, 1, 4, 1, 5]

@@ -57,10 +57,13 @@ struct RealModelTests {
     #expect(error < 0.05 && agreement > 0.9)
   }
 
-  /// What rows rounded to bfloat16 change in a decoding pass along the same texts, and no less than that in the prompt's pass.
-  @Test(arguments: [Products.invariantBF16, .bf16]) func roundedRowsStayClose(products: Products) throws {
+  /// What rows rounded to bfloat16 change in a decoding pass along the same texts, and what the products of prompts do.
+  @Test(
+    .enabled(if: Products.invariantBF16.roundsRows, "this processor rounds no rows"),
+    arguments: [Products.invariantBF16, .bf16])
+  func roundedRowsStayClose(products: Products) throws {
     let (error, agreement) = try compare((target, .fp32), (target, products), "\(products)")
-    #expect(error < 0.02 && agreement > 0.95)
+    #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
   }
 
   /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the likeliest token is

@@ -28,12 +28,19 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   @Test(arguments: [(1, 16, 4), (3, 40, 7), (5, 129, 33), (64, 96, 200)])
   func productsAgreeWithTheReference(rows: Int, inputs: Int, outputs: Int) {
     let (x, w) = operands(rows, inputs, outputs)
+    let bias = (0..<outputs).map { Float($0) / 4 }
+    func biased(_ y: [Double]) -> [Double] { y.enumerated().map { $1 + Double(bias[$0 % outputs]) } }
     for weight in [w, w.bfloat16()] {
-      let expected = reference(x, weight)
-      // because: float32 sums of up to 129 terms
-      #expect(largestError(Matmul.forward(x, weight, .fp32).values, expected) < 1e-6)
-      #expect(largestError(Matmul.forward(x, weight, .invariant).values, expected) < 1e-6)
+      let expected = biased(reference(x, weight))
+      for products in [Products.fp32, .invariant] {
+        let y = Matmul.forward(x, weight, bias: Tensor(bias, [outputs]), products)
+        // because: float32 sums of up to 129 terms
+        #expect(largestError(y.values, expected) < 1e-6)
+      }
     }
+    let rounded = Matmul.forward(x, w.bfloat16(), bias: Tensor(bias, [outputs]), .invariantBF16)
+    let operand = Products.invariantBF16.roundsRows ? x.bfloat16() : x
+    #expect(largestError(rounded.values, biased(reference(operand, w.bfloat16()))) < 1e-6)
   }
 
   @Test(.enabled(if: Processor.hasAVX512, "oneDNN computes bfloat16 on AVX-512 and newer"))
@@ -101,7 +108,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     }
     // Rows rounded to bfloat16, on processors that have its products.
     let rounded = Matmul.forward(x, w.bfloat16(), .invariantBF16).values
-    let operand = Processor.hasAVX512BFloat16 ? x.bfloat16() : x
+    let operand = Products.invariantBF16.roundsRows ? x.bfloat16() : x
     #expect(largestError(rounded, reference(operand, w.bfloat16())) < 1e-6)
     for row in 0..<rows {
       let alone = Matmul.forward(x.slice(row..<row + 1), w.bfloat16(), .invariantBF16).values

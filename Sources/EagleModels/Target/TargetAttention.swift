@@ -14,29 +14,8 @@ struct TargetAttention {
     }
     if segments.count == 1 { return attended(segments[0], q, k, v) }
     let out = Tensor(q.shape)
-    let single = segments.filter { $0.rows.count == 1 && $0.cache != nil }
-    if single.count > 1 { attendTogether(single, q, k, v, out) }
-    for segment in segments where single.count <= 1 || segment.rows.count > 1 || segment.cache == nil {
-      Elementwise.copy(attended(segment, q, k, v), into: out.slice(segment.rows))
-    }
+    for segment in segments { Elementwise.copy(attended(segment, q, k, v), into: out.slice(segment.rows)) }
     return out
-  }
-
-  /// Sequences that get one row each, as in decoding many of them.
-  private func attendTogether(_ segments: [Segment], _ q: Tensor, _ k: Tensor, _ v: Tensor, _ out: Tensor) {
-    let queries = Tensor([segments.count, q.columns])
-    for (i, segment) in segments.enumerated() {
-      segment.cache!.write(layer, k, v, rows: segment.rows)
-      Elementwise.copy(q.slice(segment.rows), into: queries.slice(i..<i + 1))
-    }
-    let keys = segments.map { segment in
-      let cached = segment.cache!.rows(of: layer)
-      return (k: cached.k, v: cached.v, count: segment.firstPosition + 1)
-    }
-    let attended = Attention.separate(queries, keys: keys, shape: shape)
-    for (i, segment) in segments.enumerated() {
-      Elementwise.copy(attended.slice(i..<i + 1), into: out.slice(segment.rows))
-    }
   }
 
   private func attended(_ segment: Segment, _ q: Tensor, _ k: Tensor, _ v: Tensor) -> Tensor {

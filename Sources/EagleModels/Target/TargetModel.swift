@@ -84,6 +84,12 @@ public final class TargetModel: @unchecked Sendable {
   private let rotary: Rotary
 
   /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding alone.
+  ///
+  /// - Parameters:
+  ///   - path: the folder
+  ///   - format: of the matrices in memory
+  ///   - precision: of their products
+  /// - Throws: when a file is missing or broken, or the model is none of the families
   public init(folder path: String, format: WeightFormat = .stored, precision: Precision = .fp32) throws {
     self.path = path
     self.precision = format == .int8 ? .fp32 : precision

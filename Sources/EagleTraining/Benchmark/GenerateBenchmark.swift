@@ -10,7 +10,7 @@ public enum GenerateBenchmark {
     public var promptTokens: Int
     public var newTokens: Int
     public var threads: Int
-    /// Which products prompts and wide batches use.
+    /// Which products prompts and decoding use.
     public var path: String
     public var batches: [Batch]
 
@@ -62,7 +62,7 @@ public enum GenerateBenchmark {
     }
     return Report(
       shape: shape, promptTokens: promptTokens, newTokens: newTokens, threads: Parallel.threadCount,
-      path: Matmul.describe(precision.products), batches: measured)
+      path: "\(Matmul.describe(precision.products)), \(Matmul.describe(precision.decodingProducts))", batches: measured)
   }
 }
 

@@ -21,6 +21,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
     public var threads: Int
     public var target: String
     public var weights: WeightFormat
+    /// Of the rows of a decoding pass, as the processor can.
     public var precision: Precision
 
     public init(target: TargetModel, weights: WeightFormat) {
@@ -28,7 +29,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
       threads = Parallel.threadCount
       self.target = target.fingerprint
       self.weights = weights
-      precision = target.precision
+      precision = target.precision.decodingProducts.roundsRows ? .bf16 : .fp32
     }
 
     /// Files of earlier versions name no precision: theirs was fp32.

@@ -90,7 +90,7 @@ public struct Regeneration {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     let parts = [
-      "regenerate 1", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
+      "regenerate 2", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
       model.template.family.rawValue, model.target.precision.rawValue,
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))

@@ -125,7 +125,7 @@ public struct Synthesis {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     let parts = [
-      "synthesize 1", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
+      "synthesize 2", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
       model.template.family.rawValue, model.target.precision.rawValue,
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
