@@ -41,7 +41,7 @@ public struct Generation: Sendable {
 public final class DecodingSession {
   private let target: TargetModel
   /// Of every pass after the prompt's.
-  private let products: Products
+  private var products: Products { target.precision.decodingProducts }
   private let drafter: (any Drafter)?
   let cache: KVCache
   private let clock = ContinuousClock()
@@ -62,7 +62,6 @@ public final class DecodingSession {
 
   package init(target: TargetModel, drafter: (any Drafter)?) {
     self.target = target
-    products = target.precision.decodingProducts
     self.drafter = drafter
     cache = target.makeCache(capacity: Self.capacity(target))
   }

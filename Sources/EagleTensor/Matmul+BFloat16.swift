@@ -6,7 +6,8 @@ extension Matmul {
   enum BFloat16Support { case kernels, oneDNN, emulated, none }
 
   /// Asked once. The environment variable `EAGLE_EMULATE_BF16=1` gives the numbers of a processor with bf16 products on any
-  /// other, but for attention and the rows of decoding: operands are rounded to bfloat16 and multiplied in float32, where their products are exact.
+  /// other, but for attention and the rows of decoding: operands are rounded to bfloat16 and multiplied in float32, where
+  /// their products are exact.
   static let bfloat16Support: BFloat16Support = {
     if ProcessInfo.processInfo.environment["EAGLE_EMULATE_BF16"] == "1" { return .emulated }
     if Processor.hasAMX, oneDNNIsRight() { return .oneDNN }

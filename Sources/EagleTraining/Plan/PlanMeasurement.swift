@@ -68,9 +68,7 @@ package struct PlanMeasurement {
   // MARK: capture
 
   /// - Parameter conversations: of which each rank captures its own share; at least as many as ranks
-  package func capture(
-    _ config: CaptureConfig, conversations: [DataSample.Conversation]
-  ) throws -> Capture {
+  package func capture(_ config: CaptureConfig, conversations: [DataSample.Conversation]) throws -> Capture {
     let mine = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
     let lengths = mine.map(\.ids.count)
     // The first pass touches weights and makes buffers.
@@ -83,9 +81,7 @@ package struct PlanMeasurement {
       tokensPerSecond: try mean(Double(lengths.reduce(0, +)) / seconds))
   }
 
-  private func captureSeconds(
-    _ conversations: [DataSample.Conversation], _ config: CaptureConfig
-  ) throws -> Double {
+  private func captureSeconds(_ conversations: [DataSample.Conversation], _ config: CaptureConfig) throws -> Double {
     let (path, store) = ("\(folder)/tokens.h5", "\(folder)/capture")
     let writer = try TokenStoreWriter(path: path)
     for conversation in conversations { try writer.append(ids: conversation.ids, mask: conversation.mask) }
@@ -94,8 +90,7 @@ package struct PlanMeasurement {
       tokens: try TokenStore(path: path),
       vocabulary: DraftVocabulary(targetIDs: [0], targetSize: model.target.shape.vocabularySize))
     let pass = try CapturePass(
-      target: model.target, data: data, config: config, cluster: SoloCommunicator(),
-      progress: SilentProgress())
+      target: model.target, data: data, config: config, cluster: SoloCommunicator(), progress: SilentProgress())
     let seconds = try ContinuousClock().measure { _ = try pass.run(folder: store) }.inSeconds
     try FileManager.default.removeItem(atPath: store)
     try FileManager.default.removeItem(atPath: path)
@@ -166,9 +161,7 @@ package struct PlanMeasurement {
   // MARK: decoding
 
   /// - Parameter prompts: ids of a turn's prompt each; every rank decodes some of them
-  package func decoding(
-    _ draft: DraftModel, _ config: EvaluateConfig, prompts: [[Int32]]
-  ) throws -> Decoding {
+  package func decoding(_ draft: DraftModel, _ config: EvaluateConfig, prompts: [[Int32]]) throws -> Decoding {
     let sessions = (DecodingSession(target: model.target), DecodingSession(target: model.target, draft: draft))
     // A turn that ends early counts as it is; rounds are told apart from tokens, since nothing is trained yet.
     var (plain, rounds, tokens, done) = (0.0, 0.0, 0.0, 0.0)
@@ -208,9 +201,7 @@ package struct PlanMeasurement {
       promptSecondsPerToken: try mean(max(0, short - 2 * pass) / Double(width * promptTokens)))
   }
 
-  private func generationSeconds(
-    _ width: Int, _ promptTokens: Int, newTokens: Int
-  ) throws -> Double {
+  private func generationSeconds(_ width: Int, _ promptTokens: Int, newTokens: Int) throws -> Double {
     let generator = BatchGenerator(target: model.target, width: width, stopIDs: [])
     var random = RandomSource(seed: 0, purpose: "plan prompts")
     var begun = 0
