@@ -33,5 +33,6 @@ static inline hid_t eagle_h5_default_errors(void) { return H5E_DEFAULT; }
 
 static inline unsigned eagle_h5_truncate(void) { return H5F_ACC_TRUNC; }
 static inline unsigned eagle_h5_read_only(void) { return H5F_ACC_RDONLY; }
+static inline unsigned eagle_h5_read_write(void) { return H5F_ACC_RDWR; }
 
 #endif

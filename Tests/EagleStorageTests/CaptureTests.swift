@@ -6,7 +6,7 @@ import Testing
 /// A small store for tests: H 8, vocabulary 100.
 struct SampleCapture {
   static let attributes = CaptureAttributes(
-    hiddenSize: 8, vocabularySize: 100, layers: [1, 14, 26], targetFingerprint: "sha256:abc")
+    hiddenSize: 8, vocabularySize: 100, layers: [1, 14, 26], targetFingerprint: "sha256:abc", precision: .fp32)
 
   static func states(_ rows: Int, _ columns: Int, seed: Int) -> Tensor {
     let tensor = Tensor([rows, columns], dtype: .bfloat16)
@@ -252,7 +252,7 @@ struct SampleCapture {
     _ = try store(scratch)
     let json = try #require(
       try JSONSerialization.jsonObject(with: scratch.read("manifest.json")) as? [String: Any])
-    #expect(json["format"] as? String == "eagle-capture" && json["version"] as? Int == 1)
+    #expect(json["format"] as? String == "eagle-capture" && json["version"] as? Int == 2)
     #expect(json["hidden_size"] as? Int == 8 && json["vocab_size"] as? Int == 100)
     #expect(json["layers"] as? [Int] == [1, 14, 26] && json["dtype"] as? String == "bfloat16")
     #expect(json["shard_count"] as? Int == 3 && (json["shards"] as? [[String: Any]])?.count == 3)
@@ -260,29 +260,63 @@ struct SampleCapture {
     #expect(json["data_fingerprint"] as? String == "sha256:data")
   }
 
-  @Test func anotherModelIsRefusedWithBothValues() throws {
+  @Test("a store of another model or precision is refused with both values")
+  func anotherModelIsRefusedWithBothValues() throws {
     let scratch = try Scratch()
     _ = try store(scratch)
-    let store = try CaptureStore(folder: scratch.path)
-    func check(_ hidden: Int, _ vocabulary: Int, _ layers: [Int], _ target: String, _ data: String) throws {
-      try store.validate(
-        hiddenSize: hidden, vocabularySize: vocabulary, layers: layers, targetFingerprint: target, dataFingerprint: data
-      )
+    let attributes = try CaptureStore(folder: scratch.path).manifest.attributes
+    func refusal(_ change: (inout CaptureAttributes) -> Void) throws -> String {
+      var other = attributes
+      change(&other)
+      return try message { try attributes.check(against: other, path: "store") }
     }
-    try check(8, 100, [1, 14, 26], "sha256:abc", "sha256:data")
+    try attributes.check(against: attributes, path: "store")
+    #expect(try refusal { $0.hiddenSize = 16 }.contains("captured with hidden_size 8, but this run has 16"))
+    #expect(try refusal { $0.vocabularySize = 99 }.contains("vocab_size 100"))
+    #expect(try refusal { $0.layers = [1, 2, 3] }.contains("layers [1, 14, 26], but this run has [1, 2, 3]"))
     #expect(
-      try message { try check(16, 100, [1, 14, 26], "sha256:abc", "sha256:data") }
-        .contains("captured with hidden_size 8, but this run has 16"))
-    #expect(try message { try check(8, 99, [1, 14, 26], "sha256:abc", "sha256:data") }.contains("vocab_size 100"))
-    #expect(
-      try message { try check(8, 100, [1, 2, 3], "sha256:abc", "sha256:data") }
-        .contains("layers [1, 14, 26], but this run has [1, 2, 3]"))
-    #expect(
-      try message { try check(8, 100, [1, 14, 26], "sha256:x", "sha256:data") }
+      try refusal { $0.targetFingerprint = "sha256:x" }
         .contains("target_fingerprint sha256:abc, but this run has sha256:x"))
-    #expect(
-      try message { try check(8, 100, [1, 14, 26], "sha256:abc", "sha256:y") }
-        .contains("data_fingerprint sha256:data, but this run has sha256:y"))
+    #expect(try refusal { $0.precision = .bf16 }.contains("precision fp32, but this run computes bf16"))
+  }
+
+  @Test("a shard says which tokens and masks it holds, and new masks change nothing else")
+  func masksAreReplacedInPlace() throws {
+    let scratch = try Scratch()
+    let path = scratch("shard-00000.h5")
+    try SampleCapture.write(path, lengths: [3, 17])
+    func read() throws -> (CaptureAttributes, ConversationsFingerprint?, [CapturedConversation]) {
+      let shard = try CaptureShard(path: path)
+      #expect(try shard.computedFingerprint() == shard.fingerprint)
+      return (shard.attributes, shard.fingerprint, try (0..<2).map { try shard.read(conversation: $0) })
+    }
+    let (attributes, old, states) = try read()
+    let masks = [[UInt8](repeating: 1, count: 3), [UInt8](repeating: 0, count: 17)]
+    var hasher = ConversationsHasher()
+    for (conversation, mask) in zip(states, masks) { hasher.add(ids: conversation.ids, mask: mask) }
+    let new = hasher.finish()
+    #expect(new.tokens == old?.tokens && new.masks != old?.masks)
+    try CaptureShardMasks.replace(path: path, masks: masks.flatMap { $0 }, fingerprint: new, precision: .fp32)
+    let after = try read()
+    #expect(after.1 == new && after.0 == attributes)
+    for (index, (old, read)) in zip(states, after.2).enumerated() {
+      #expect(read.ids == old.ids && read.lossMask == masks[index])
+      #expect(bytes(read.auxHidden) == bytes(old.auxHidden) && bytes(read.lastHidden) == bytes(old.lastHidden))
+    }
+  }
+
+  @Test("a store whose shards hold other tokens or masks than its manifest says is not opened")
+  func shardsOfOtherData() throws {
+    let scratch = try Scratch()
+    try SampleCapture.write(scratch("shard-00000.h5"), lengths: [3, 4], seed: 1)
+    let fingerprint = try #require(try CaptureShard(path: scratch("shard-00000.h5")).fingerprint)
+    try CaptureManifest(
+      attributes: SampleCapture.attributes, dataFingerprint: "d",
+      shards: [.init(file: "shard-00000.h5", rows: 7, conversations: 2, fingerprint: fingerprint)]
+    ).write(to: scratch.path)
+    _ = try CaptureStore(folder: scratch.path)
+    try SampleCapture.write(scratch("shard-00000.h5"), lengths: [3, 4], seed: 2)
+    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("shard-00000.h5: holds other tokens"))
   }
 
   @Test func shardsOfAnotherModelOrMissing() throws {
@@ -309,8 +343,8 @@ struct SampleCapture {
     #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("is not a capture manifest"))
     _ = try store(scratch)
     let text = String(decoding: try scratch.read("manifest.json"), as: UTF8.self)
-    try scratch.put("manifest.json", text.replacingOccurrences(of: "\"version\" : 1", with: "\"version\" : 2"))
-    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("eagle-capture version 2"))
+    try scratch.put("manifest.json", text.replacingOccurrences(of: "\"version\" : 2", with: "\"version\" : 3"))
+    #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("eagle-capture version 3"))
     try scratch.put("manifest.json", text.replacingOccurrences(of: "shard-00001.h5", with: "../x.h5"))
     #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("`../x.h5`"))
   }

@@ -27,7 +27,7 @@ private final class SmallRun: Sendable {
   ) throws -> CaptureStore {
     let attributes = CaptureAttributes(
       hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: [0, 1, 2],
-      targetFingerprint: target.fingerprint)
+      targetFingerprint: target.fingerprint, precision: .fp32)
     var random = RandomSource(seed: 11)
     var entries: [CaptureManifest.Shard] = []
     for shard in 0..<2 {

@@ -50,12 +50,12 @@ def check_attributes(path, attributes):
         value = attributes[name]
         return value.decode() if isinstance(value, bytes) else str(value)
 
-    expected = {"format": "eagle-capture", "version": "1", "dtype": "bfloat16", "complete": "1"}
-    for name, value in expected.items():
+    expected = {"format": ["eagle-capture"], "version": ["1", "2"], "dtype": ["bfloat16"], "complete": ["1"]}
+    for name, values in expected.items():
         if name not in attributes:
             raise SystemExit(f"{path}: attribute {name} is missing")
-        if text(name) != value:
-            raise SystemExit(f"{path}: attribute {name} is {text(name)}, expected {value}")
+        if text(name) not in values:
+            raise SystemExit(f"{path}: attribute {name} is {text(name)}, expected {' or '.join(values)}")
     for name in ("hidden_size", "vocab_size", "layers", "target_fingerprint"):
         if name not in attributes:
             raise SystemExit(f"{path}: attribute {name} is missing")

@@ -36,22 +36,33 @@ public enum Inspection {
   private static func shard(_ path: String) throws -> [String] {
     let shard = try CaptureShard(path: path)
     let a = shard.attributes
-    return [
+    return try [
       "capture shard: \(shard.conversationCount) conversations, \(shard.rowCount) rows",
       "hidden_size \(a.hiddenSize), vocab_size \(a.vocabularySize), layers \(a.layers)",
-      "target \(a.targetFingerprint)",
-    ]
+      "target \(a.targetFingerprint), computed in \(a.precision.rawValue)",
+    ] + contents(shard)
+  }
+
+  /// What a shard says of its conversations, held against them.
+  private static func contents(_ shard: CaptureShard) throws -> [String] {
+    let computed = try shard.computedFingerprint()
+    if let said = shard.fingerprint, said != computed {
+      throw StorageError(
+        path: shard.path, problem: "holds other \(said.tokens == computed.tokens ? "loss masks" : "tokens") than it says",
+        advice: "remove the shard and capture it again")
+    }
+    return ["tokens \(computed.tokens)", "loss masks \(computed.masks)"]
   }
 
   private static func folder(_ path: String) throws -> [String] {
-    if FileManager.default.fileExists(atPath: CaptureManifest.path(in: path)),
-      let store = try? CaptureStore(folder: path)
-    {
+    if FileManager.default.fileExists(atPath: CaptureManifest.path(in: path)) {
+      let store = try CaptureStore(folder: path)
       let m = store.manifest
       return [
         "capture store: \(store.conversationCount) conversations, \(store.tokenCount) tokens, \(m.shards.count) shards",
         "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers), states in \(m.dtype)",
-        "target \(m.targetFingerprint)",
+        "target \(m.targetFingerprint), computed in \(m.attributes.precision.rawValue)",
+        "data \(m.dataFingerprint)",
       ]
     }
     if FileManager.default.fileExists(atPath: "\(path)/model.safetensors") {

@@ -7,27 +7,47 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     public var file: String
     public var rows: Int
     public var conversations: Int
+    /// Of the shard's conversations; nil in version 1.
+    public var tokensFingerprint: String?
+    public var masksFingerprint: String?
 
-    public init(file: String, rows: Int, conversations: Int) {
+    public init(file: String, rows: Int, conversations: Int, fingerprint: ConversationsFingerprint? = nil) {
       self.file = file
       self.rows = rows
       self.conversations = conversations
+      tokensFingerprint = fingerprint?.tokens
+      masksFingerprint = fingerprint?.masks
+    }
+
+    public var fingerprint: ConversationsFingerprint? {
+      guard let tokensFingerprint, let masksFingerprint else { return nil }
+      return ConversationsFingerprint(tokens: tokensFingerprint, masks: masksFingerprint)
+    }
+
+    enum CodingKeys: String, CodingKey {
+      case file, rows, conversations
+      case tokensFingerprint = "tokens_fingerprint"
+      case masksFingerprint = "masks_fingerprint"
     }
   }
 
   public private(set) var format = CaptureAttributes.kind
   public private(set) var version = CaptureAttributes.version
   public private(set) var dtype: String
+  /// What the processors computed; nil in version 1.
+  private var computedPrecision: ComputedPrecision?
   public var hiddenSize: Int
   public var vocabularySize: Int
   public var layers: [Int]
   public var targetFingerprint: String
+  /// Of everything that the token ids and masks were made from.
   public var dataFingerprint: String
   public private(set) var shardCount: Int
   public private(set) var shards: [Shard]
 
   enum CodingKeys: String, CodingKey {
     case format, version, dtype, layers, shards
+    case computedPrecision = "precision"
     case hiddenSize = "hidden_size"
     case vocabularySize = "vocab_size"
     case targetFingerprint = "target_fingerprint"
@@ -37,6 +57,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
 
   public init(attributes: CaptureAttributes, dataFingerprint: String, shards: [Shard]) {
     dtype = attributes.format.rawValue
+    computedPrecision = attributes.precision
     hiddenSize = attributes.hiddenSize
     vocabularySize = attributes.vocabularySize
     layers = attributes.layers
@@ -49,18 +70,22 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   public var attributes: CaptureAttributes {
     CaptureAttributes(
       hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint,
-      format: StateFormat(rawValue: dtype) ?? .bfloat16)
+      format: StateFormat(rawValue: dtype) ?? .bfloat16, precision: computedPrecision ?? .unknown)
   }
 
-  /// Throws an error that names both values when the store belongs to another target, other layers or other data.
-  public func validate(_ expected: CaptureAttributes, dataFingerprint wanted: String, path: String) throws {
-    try attributes.check(against: expected, path: path)
-    guard dataFingerprint == wanted else {
-      throw CaptureAttributes.mismatch("data_fingerprint", found: dataFingerprint, expected: wanted, path: path)
-    }
+  /// The precision that a version 1 manifest says was asked for, behind its data fingerprint.
+  public var requestedPrecision: String? {
+    dataFingerprint.range(of: ", captured in ").map { String(dataFingerprint[$0.upperBound...]) }
   }
 
   public static func path(in folder: String) -> String { "\(folder)/manifest.json" }
+
+  /// Whether a file name is that of a shard.
+  public static func isShardName(_ name: String) -> Bool {
+    guard name.hasPrefix("shard-"), name.hasSuffix(".h5") else { return false }
+    let digits = name.dropFirst(6).dropLast(3)
+    return digits.count >= 5 && digits.allSatisfy { ("0"..."9").contains($0) }
+  }
 
   /// `shard-00000.h5` and so on.
   public static func shardName(_ index: Int) -> String {
@@ -91,12 +116,14 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   }
 
   private func check(path: String) throws {
-    guard format == CaptureAttributes.kind, version == CaptureAttributes.version, StateFormat(rawValue: dtype) != nil
+    guard format == CaptureAttributes.kind, CaptureAttributes.readableVersions.contains(version),
+      StateFormat(rawValue: dtype) != nil
     else {
       throw StorageError(
         path: path,
         problem: "holds \(format) version \(version) in \(dtype); this program reads "
-          + "\(CaptureAttributes.kind) version \(CaptureAttributes.version) in "
+          + "\(CaptureAttributes.kind) versions \(CaptureAttributes.readableVersions.lowerBound) to "
+          + "\(CaptureAttributes.readableVersions.upperBound) in "
           + StateFormat.allCases.map(\.rawValue).joined(separator: " or "),
         advice: "capture again")
     }

@@ -27,6 +27,8 @@ public struct CapturedConversation: Sendable {
 public final class CaptureShard: Sendable {
   public let path: String
   public let attributes: CaptureAttributes
+  /// Of the shard's conversations; nil in version 1.
+  public let fingerprint: ConversationsFingerprint?
   private let columns: ConversationColumns
   private let auxHidden: StateColumn  // [N, 3H]
   private let lastHidden: StateColumn  // [N, H]
@@ -37,9 +39,10 @@ public final class CaptureShard: Sendable {
   public init(path: String) throws {
     self.path = path
     columns = try ConversationColumns(
-      path: path, format: CaptureAttributes.kind, version: CaptureAttributes.version)
+      path: path, format: CaptureAttributes.kind, versions: CaptureAttributes.readableVersions)
     let file = columns.file
-    attributes = try Self.attributes(of: file)
+    attributes = try Self.attributes(of: file, version: columns.version)
+    fingerprint = try columns.version == 1 ? nil : Self.fingerprint(of: file)
     auxHidden = try StateColumn("aux", states: 3, attributes, columns: columns)
     lastHidden = try StateColumn("last", states: 1, attributes, columns: columns)
     teacherArgmax = try file.contains("teacher_argmax") ? HDF5Dataset(opening: "teacher_argmax", in: file) : nil
@@ -75,7 +78,32 @@ public final class CaptureShard: Sendable {
     return (ids, mask)
   }
 
-  private static func attributes(of file: HDF5File) throws -> CaptureAttributes {
+  /// Fingerprint of the conversations as they are stored, computed from them.
+  public func computedFingerprint() throws -> ConversationsFingerprint {
+    var hasher = ConversationsHasher()
+    for conversation in 0..<conversationCount {
+      let tokens = try readTokens(conversation: conversation)
+      hasher.add(ids: tokens.ids, mask: tokens.lossMask)
+    }
+    return hasher.finish()
+  }
+
+  private static func fingerprint(of file: HDF5File) throws -> ConversationsFingerprint {
+    ConversationsFingerprint(
+      tokens: try required("tokens_fingerprint", try file.text("tokens_fingerprint"), file),
+      masks: try required("masks_fingerprint", try file.text("masks_fingerprint"), file))
+  }
+
+  private static func precision(of file: HDF5File, version: Int) throws -> ComputedPrecision {
+    if version == 1 { return .unknown }
+    let text = try required("precision", try file.text("precision"), file)
+    guard let precision = ComputedPrecision(rawValue: text), precision != .unknown else {
+      throw StorageError(path: file.path, problem: "the attribute `precision` is \(text), not bf16 or fp32")
+    }
+    return precision
+  }
+
+  private static func attributes(of file: HDF5File, version: Int) throws -> CaptureAttributes {
     let dtype = try required("dtype", try file.text("dtype"), file)
     guard let format = StateFormat(rawValue: dtype) else {
       let known = StateFormat.allCases.map(\.rawValue).joined(separator: " or ")
@@ -85,7 +113,8 @@ public final class CaptureShard: Sendable {
       hiddenSize: try required("hidden_size", try file.integers("hidden_size")?.first, file),
       vocabularySize: try required("vocab_size", try file.integers("vocab_size")?.first, file),
       layers: try required("layers", try file.integers("layers"), file),
-      targetFingerprint: try required("target_fingerprint", try file.text("target_fingerprint"), file), format: format)
+      targetFingerprint: try required("target_fingerprint", try file.text("target_fingerprint"), file), format: format,
+      precision: try precision(of: file, version: version))
     guard 1...(1 << 24) ~= attributes.hiddenSize, attributes.vocabularySize > 0, attributes.layers.count == 3 else {
       throw StorageError(
         path: file.path,

@@ -7,23 +7,31 @@ import Foundation
 public final class CaptureShardWriter {
   // H hidden size · T rows of a conversation · N rows of the shard
   private let hiddenSize: Int
+  private let version: Int
   private let columns: ConversationColumnsWriter
   private let auxHidden: StateColumnWriter  // [N, 3H]
   private let lastHidden: StateColumnWriter  // [N, H]
   private let teacherArgmax: HDF5Dataset<Int32>  // [N]
   private let teacherLogSum: HDF5Dataset<Float>  // [N]
+  private var hasher = ConversationsHasher()
 
-  public init(path: String, attributes: CaptureAttributes) throws {
+  public convenience init(path: String, attributes: CaptureAttributes) throws {
+    try self.init(path: path, attributes: attributes, version: CaptureAttributes.version)
+  }
+
+  /// - Parameter version: 1 for a shard as older programs wrote it, without precision and fingerprints
+  package init(path: String, attributes: CaptureAttributes, version: Int) throws {
     precondition(attributes.layers.count == 3, "three captured layers, not \(attributes.layers)")
-    hiddenSize = attributes.hiddenSize
-    columns = try ConversationColumnsWriter(
-      path: path, format: CaptureAttributes.kind, version: CaptureAttributes.version)
+    precondition(attributes.precision != .unknown, "a shard that does not say what computed it")
+    (hiddenSize, self.version) = (attributes.hiddenSize, version)
+    columns = try ConversationColumnsWriter(path: path, format: CaptureAttributes.kind, version: version)
     let file = columns.draft.file
     try file.setAttribute("hidden_size", attributes.hiddenSize)
     try file.setAttribute("vocab_size", attributes.vocabularySize)
     try file.setAttribute("layers", attributes.layers)
     try file.setAttribute("target_fingerprint", attributes.targetFingerprint)
     try file.setAttribute("dtype", attributes.format.rawValue)
+    if version > 1 { try file.setAttribute("precision", attributes.precision.rawValue) }
     auxHidden = try StateColumnWriter("aux", states: 3, hiddenSize: hiddenSize, format: attributes.format, in: file)
     lastHidden = try StateColumnWriter("last", states: 1, hiddenSize: hiddenSize, format: attributes.format, in: file)
     teacherArgmax = try HDF5Dataset(creating: "teacher_argmax", in: file)
@@ -64,6 +72,7 @@ public final class CaptureShardWriter {
     try self.teacherArgmax.append(teacherArgmax)
     try self.teacherLogSum.append(teacherLogSum)
     try columns.append(ids: ids, mask: mask)
+    hasher.add(ids: ids, mask: mask)
   }
 
   /// Closes the shard, marks it complete and gives it its name.
@@ -72,6 +81,13 @@ public final class CaptureShardWriter {
     try lastHidden.close()
     try teacherArgmax.close()
     try teacherLogSum.close()
+    if version > 1 { try setFingerprint() }
     try columns.finish()
+  }
+
+  private func setFingerprint() throws {
+    let fingerprint = hasher.finish()
+    try columns.draft.file.setDigest("tokens_fingerprint", fingerprint.tokens)
+    try columns.draft.file.setDigest("masks_fingerprint", fingerprint.masks)
   }
 }

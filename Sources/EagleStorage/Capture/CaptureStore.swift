@@ -54,15 +54,6 @@ public final class CaptureStore: @unchecked Sendable {
   public var conversationCount: Int { lengths.count }
   public var tokenCount: Int { lengths.reduce(0, +) }
 
-  /// Throws an error that names both values when the store belongs to another target, other layers or other data.
-  public func validate(
-    hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, dataFingerprint: String
-  ) throws {
-    let expected = CaptureAttributes(
-      hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint)
-    try manifest.validate(expected, dataFingerprint: dataFingerprint, path: folder)
-  }
-
   /// Tokens, mask and states of a conversation; throws when its shard cannot be read.
   public func read(conversation: Int) throws -> CapturedConversation {
     let (shard, index) = place(of: conversation)
@@ -102,8 +93,15 @@ public final class CaptureStore: @unchecked Sendable {
     return file
   }
 
+  /// A shard of version 1 has no fingerprint, and is taken for what the manifest says.
   private static func check(_ shard: CaptureShard, _ entry: CaptureManifest.Shard, _ manifest: CaptureManifest) throws {
     try shard.attributes.check(against: manifest.attributes, path: shard.path)
+    if let found = shard.fingerprint, let expected = entry.fingerprint, found != expected {
+      let what = found.tokens == expected.tokens ? "loss masks" : "tokens"
+      throw StorageError(
+        path: shard.path, problem: "holds other \(what) than the manifest says",
+        advice: "run the capture again; it replaces this shard")
+    }
     guard shard.rowCount == entry.rows, shard.conversationCount == entry.conversations else {
       throw StorageError(
         path: shard.path,

@@ -78,6 +78,18 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
     }
   }
 
+  /// Writes over rows that are there, from row `first` on.
+  func overwrite(_ first: Int, _ values: [Element]) throws {
+    let range = first..<first + values.count / (width ?? 1)
+    precondition(first >= 0 && range.upperBound <= rows, "rows \(range) of `\(name)`, which has \(rows)")
+    guard !range.isEmpty else { return }
+    try file.writing { library in
+      let (memory, selection) = try select(range, library)
+      let status = H5Dwrite(id, Element.memoryType, memory, selection, eagle_h5_default_list(), values)
+      try library.check(status, "write the dataset `\(name)`")
+    }
+  }
+
   /// Reads some rows to `values`; a wrong checksum throws.
   func read(_ range: Range<Int>, to values: UnsafeMutablePointer<Element>) throws {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of `\(name)`, which has \(rows)")

@@ -32,6 +32,29 @@ extension HDF5File {
     }
   }
 
+  /// A string attribute of fixed length, which lies in the file's own header, not in a heap, and can be set again.
+  func setDigest(_ name: String, _ text: String) throws {
+    try writing { library in
+      let type = try library.keep(H5Tcopy(eagle_h5_c_string()), "make a string type") { H5Tclose($0) }
+      try library.check(H5Tset_size(type, text.utf8.count), "make a string type")
+      try library.check(H5Tset_strpad(type, H5T_STR_NULLPAD), "make a string type")
+      let attribute =
+        try openAttribute(name, library) ?? createAttribute(name, type, try Self.scalarSpace(library), library)
+      try library.check(H5Awrite(attribute, type, Array(text.utf8)), "write the attribute `\(name)`")
+    }
+  }
+
+  /// Writes over an integer attribute that is there.
+  func overwriteAttribute(_ name: String, _ value: Int) throws {
+    try writing { library in
+      guard let attribute = try openAttribute(name, library) else {
+        throw StorageError(path: path, problem: "lacks the attribute `\(name)`")
+      }
+      var number = try int32(value, name)
+      try library.check(H5Awrite(attribute, Int32.memoryType, &number), "write the attribute `\(name)`")
+    }
+  }
+
   /// A string attribute, of fixed or variable length; nil when there is none.
   func text(_ name: String) throws -> String? {
     try HDF5.with(path) { library in

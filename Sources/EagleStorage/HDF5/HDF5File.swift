@@ -19,6 +19,16 @@ final class HDF5File: @unchecked Sendable {
     }
   }
 
+  /// Opens a file to change what is in it.
+  init(updating path: String) throws {
+    guard access(path, R_OK | W_OK) == 0 else { throw StorageError.system(path: path, "open the file for writing") }
+    try HDF5HeapCheck.check(path)
+    self.path = path
+    id = try HDF5.with(path) { library in
+      try library.check(H5Fopen(path, eagle_h5_read_write(), try Self.accessList(library)), "open it for writing")
+    }
+  }
+
   /// Creates a file, or empties an existing one.
   init(creating path: String) throws {
     self.path = path
@@ -33,8 +43,8 @@ final class HDF5File: @unchecked Sendable {
     if id >= 0, !isBroken { HDF5.with(path) { _ in _ = H5Fclose(id) } }
   }
 
-  /// Without file locks: cluster file systems often have none, and files here are renamed when complete, never
-  /// changed. In the format of HDF5 1.10, whose structures all have checksums: in older formats one wrong byte outside
+  /// Without file locks: cluster file systems often have none, and files here are renamed when complete; only loss
+  /// masks are changed later, by one rank, before others open the file. In the format of HDF5 1.10, whose structures all have checksums: in older formats one wrong byte outside
   /// the data can crash the library.
   private static func accessList(_ library: HDF5) throws -> hid_t {
     let list = try library.keep(H5Pcreate(eagle_h5_file_access()), "make a property list") { H5Pclose($0) }

@@ -44,12 +44,13 @@ final class ConversationColumns: Sendable {
   let file: HDF5File
   /// Rows offsets[c] ..< offsets[c + 1] are conversation c.
   let offsets: [Int]
+  let version: Int
   private let ids: HDF5Dataset<Int32>
   private let mask: HDF5Dataset<UInt8>
 
-  init(path: String, format: String, version: Int) throws {
+  init(path: String, format: String, versions: ClosedRange<Int>) throws {
     file = try HDF5File(reading: path)
-    try Self.checkKind(file, format: format, version: version)
+    version = try Self.checkedVersion(file, format: format, versions: versions)
     ids = try HDF5Dataset(opening: "input_ids", in: file)
     mask = try HDF5Dataset(opening: "loss_mask", in: file)
     let places = try HDF5Dataset<Int64>(opening: "offsets", in: file)
@@ -80,17 +81,17 @@ final class ConversationColumns: Sendable {
       advice: "the file is damaged: remove it and make it again")
   }
 
-  private static func checkKind(_ file: HDF5File, format: String, version: Int) throws {
+  private static func checkedVersion(_ file: HDF5File, format: String, versions: ClosedRange<Int>) throws -> Int {
     let found = try file.text("format") ?? "none"
     guard found == format else {
       throw StorageError(
         path: file.path, problem: "the attribute `format` is \(found), not \(format)", advice: "name another file")
     }
     let number = try file.integers("version")?.first
-    guard number == version else {
+    guard let number, versions.contains(number) else {
       throw StorageError(
         path: file.path,
-        problem: "\(format) version \(number.map(String.init) ?? "none"); version \(version) can be read",
+        problem: "\(format) version \(number.map(String.init) ?? "none"); version \(versions.upperBound) can be read",
         advice: "make the file again")
     }
     guard try file.integers("complete") == [1] else {
@@ -98,6 +99,7 @@ final class ConversationColumns: Sendable {
         path: file.path, problem: "the file is not complete: its writer was interrupted",
         advice: "remove it and make it again")
     }
+    return number
   }
 
   private static func check(_ offsets: [Int], rows: Int, path: String) throws {

@@ -45,7 +45,7 @@ public final class TokenStore: Sendable {
 
   /// Opens complete files, whose conversations are counted in the order of `paths`; anything else throws.
   public init(paths: [String]) throws {
-    let files = try paths.map { try ConversationColumns(path: $0, format: Self.format, version: Self.version) }
+    let files = try paths.map { try ConversationColumns(path: $0, format: Self.format, versions: 1...Self.version) }
     self.files = files
     starts = files.reduce(into: [0]) { $0.append($0.last! + $1.conversationCount) }
     lengths = files.flatMap { columns in zip(columns.offsets.dropFirst(), columns.offsets).map { $0 - $1 } }

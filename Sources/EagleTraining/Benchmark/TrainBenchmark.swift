@@ -72,7 +72,7 @@ public enum TrainBenchmark {
   ) throws -> CaptureStore {
     let attributes = CaptureAttributes(
       hiddenSize: shape.hiddenSize, vocabularySize: shape.vocabularySize, layers: shape.captureLayers,
-      targetFingerprint: "random 0")
+      targetFingerprint: "random 0", precision: .fp32)
     let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(0))", attributes: attributes)
     var random = RandomSource(seed: 0, purpose: "benchmark states")
     for (ids, mask) in zip(conversations, masks) {

@@ -7,7 +7,8 @@ import Foundation
 /// Runs the frozen target over the prepared conversations and writes its states to the capture store.
 ///
 /// Conversations go to shards in their order; each rank takes the next missing shard when it is done with one. A shard
-/// that is there and right is kept, so a second run finds everything done and an interrupted one captures what is missing.
+/// that is there and holds these tokens is kept, under new loss masks where they have changed; one of other tokens is
+/// captured again. So a second run finds everything done, and an interrupted one captures what is missing.
 public struct CapturePass {
   /// Tokens that run through the target at a time.
   static let batchTokens = 2048
@@ -25,7 +26,16 @@ public struct CapturePass {
     target: TargetModel, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest(), clock: PhaseClock = PhaseClock()
   ) throws {
-    states = try StateCapture(target: target, config: config)
+    self.init(
+      states: try StateCapture(target: target, config: config), data: data, config: config, cluster: cluster,
+      progress: progress, stop: stop, clock: clock)
+  }
+
+  package init(
+    states: StateCapture, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
+    progress: ProgressSink, stop: StopRequest = StopRequest(), clock: PhaseClock = PhaseClock()
+  ) {
+    self.states = states
     self.data = data
     (shardTokens, sharing) = (config.shardTokens, config.store)
     self.cluster = cluster
@@ -36,9 +46,10 @@ public struct CapturePass {
 
   /// Writes what is missing, on all ranks.
   ///
-  /// - Throws: when the folder holds a store of another target, other layers, other data or another precision;
-  ///   `StoppedRun` when a stop was asked for, with the finished shards in place
+  /// - Throws: when the folder holds a store of another target, other layers or another precision, or ranks compute
+  ///   different precisions; `StoppedRun` when a stop was asked for, with the finished shards in place
   public func run(folder: String) throws -> CaptureStore {
+    try states.agreeOnPrecision(cluster)
     // One rank looks, so that a disk that shows ranks different states cannot part them.
     if sharing == .shared, try cluster.anyTrue(cluster.isRoot && isComplete(folder)) {
       let store = try CaptureStore(folder: folder)
@@ -46,8 +57,145 @@ public struct CapturePass {
       return store
     }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    let shards = shards()
-    let missing = try missing(shards, folder)
+    let partition = try partition(folder)
+    let fingerprints = try fingerprints(partition.shards, folder)
+    let found = try survey(fingerprints, folder)
+    try beginChanges(partition, found, fingerprints, folder)
+    let rate = try captureMissing(partition.shards, found.missing, folder)
+    try stop.throwIfAnyRankStops(cluster, during: "capture")
+    if writesFolder { try finish(partition, fingerprints, folder) }
+    try cluster.barrier()
+    let store = try CaptureStore(folder: folder, lengths: sharing == .node ? data.tokens.lengths : nil)
+    progress.finish("capture", "\(data.tokens.tokenCount) tokens in \(partition.shards.count) shards, \(rate)")
+    return store
+  }
+
+  /// Whether this rank writes what a folder has once: one rank for each disk.
+  private var writesFolder: Bool { sharing == .shared ? cluster.isRoot : cluster.isFirstOfNode }
+
+  private var attributes: CaptureAttributes { states.attributes }
+
+  private func path(_ shard: Int, _ folder: String) -> String { "\(folder)/\(CaptureManifest.shardName(shard))" }
+
+  /// Whether a store of this target and data is there. One with a missing or damaged shard counts as unfinished.
+  private func isComplete(_ folder: String) throws -> Bool {
+    guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder)) else { return false }
+    let manifest = try CaptureManifest(folder: folder)
+    try check(manifest, folder)
+    guard manifest.dataFingerprint == data.tokensFingerprint else { return false }
+    do {
+      _ = try CaptureStore(folder: folder)
+      return true
+    } catch {
+      progress.say("\(error); capturing what is missing")
+      return false
+    }
+  }
+
+  /// Throws when a store of something else lies in the folder: what took days is not written over.
+  private func check(_ manifest: CaptureManifest, _ folder: String) throws {
+    try manifest.attributes.check(against: attributes, path: folder)
+  }
+
+  // MARK: what there is to do
+
+  /// The same on all ranks, from the first rank that finds how its shards were cut. Collective.
+  private func partition(_ folder: String) throws -> ShardPartition {
+    let own = ShardPartition.earlier(in: folder)
+    let has = try cluster.gather(Data([own.isEmpty ? 0 : 1]))
+    var earlier: [ShardPartition.Entry] = []
+    if let rank = has.firstIndex(where: { $0.first == 1 }) {
+      let shared = try cluster.broadcast(
+        data: rank == cluster.rank ? try JSONEncoder().encode(own) : Data(), root: rank)
+      earlier = try JSONDecoder().decode([ShardPartition.Entry].self, from: shared)
+    }
+    return ShardPartition(lengths: data.tokens.lengths, shardTokens: shardTokens, keeping: earlier)
+  }
+
+  /// What belongs into each shard; the ranks share the reading. Collective.
+  private func fingerprints(_ shards: [Range<Int>], _ folder: String) throws -> [ConversationsFingerprint] {
+    var own: [ConversationsFingerprint] = []
+    for index in shards.indices where index % cluster.size == cluster.rank && !stop.isMade {
+      var hasher = ConversationsHasher()
+      for conversation in shards[index] {
+        let tokens = try data.tokens.conversation(conversation)
+        hasher.add(ids: tokens.ids, mask: tokens.mask)
+      }
+      own.append(hasher.finish())
+      cluster.tick()
+    }
+    try stop.throwIfAnyRankStops(cluster, during: "capture")
+    let all = try cluster.gather(try JSONEncoder().encode(own)).map {
+      try JSONDecoder().decode([ConversationsFingerprint].self, from: $0)
+    }
+    return shards.indices.map { all[$0 % cluster.size][$0 / cluster.size] }
+  }
+
+  /// What a look at all folders has found.
+  private struct Found {
+    /// Shards that no rank sees whole.
+    var missing: [Int] = []
+    /// Shards of this rank's folder that this rank looked at, and whose states can stay.
+    var outdated: [Int] = []
+    /// Shards that are in this rank's folder, whichever rank has looked.
+    var isHere: [Bool] = []
+  }
+
+  /// The ranks that share a disk share the looking. Collective.
+  private func survey(_ wanted: [ConversationsFingerprint], _ folder: String) throws -> Found {
+    let manifest = try? CaptureManifest(folder: folder)
+    if let manifest { try check(manifest, folder) }
+    let survey = ShardSurvey(
+      attributes: attributes, oldPrecision: manifest?.requestedPrecision,
+      requestedPrecision: states.target.precision.rawValue)
+    let lookers = (0..<cluster.size).filter { sharing == .shared || cluster.nodes[$0] == cluster.nodes[cluster.rank] }
+    let mine = lookers.firstIndex(of: cluster.rank)!
+    var own = [UInt8](repeating: ShardState.missing.rawValue, count: wanted.count)
+    for index in wanted.indices where index % lookers.count == mine && !stop.isMade {
+      own[index] = try survey.look(at: path(index, folder), for: wanted[index]).rawValue
+      cluster.tick()
+    }
+    try stop.throwIfAnyRankStops(cluster, during: "capture")
+    let all = try cluster.gather(Data(own)).map { [UInt8]($0) }
+    func isThere(_ shard: Int, _ ranks: some Sequence<Int>) -> Bool {
+      ranks.contains { all[$0][shard] != ShardState.missing.rawValue }
+    }
+    return Found(
+      missing: wanted.indices.filter { !isThere($0, 0..<cluster.size) },
+      outdated: wanted.indices.filter { own[$0] == ShardState.outdated.rawValue },
+      isHere: wanted.indices.map { isThere($0, lookers) })
+  }
+
+  /// From here on the folder changes: the manifest goes until all is there, loss masks are replaced, and a node gives up
+  /// shards that hold something else. Collective.
+  private func beginChanges(
+    _ partition: ShardPartition, _ found: Found, _ fingerprints: [ConversationsFingerprint], _ folder: String
+  ) throws {
+    let changed = found.isHere.indices.filter { !found.isHere[$0] }
+    try cluster.barrier()  // all have looked
+    if writesFolder {
+      try partition.write(to: folder, lengths: data.tokens.lengths)
+      try removeIfThere(CaptureManifest.path(in: folder))
+      for index in changed where sharing == .node { try removeIfThere(path(index, folder)) }
+    }
+    for index in found.outdated {
+      let masks = try partition.shards[index].flatMap { try data.tokens.conversation($0).mask }
+      try CaptureShardMasks.replace(
+        path: path(index, folder), masks: masks, fingerprint: fingerprints[index], precision: attributes.precision)
+      cluster.tick()
+    }
+    let count = try cluster.allReduceSum([Int64(found.outdated.count)])[0]
+    if count > 0 { progress.say("\(count) shards got their loss masks anew; their states stay") }
+  }
+
+  private func removeIfThere(_ path: String) throws {
+    if FileManager.default.fileExists(atPath: path) { try FileManager.default.removeItem(atPath: path) }
+  }
+
+  // MARK: capture
+
+  /// Returns the rate, for people to read.
+  private func captureMissing(_ shards: [Range<Int>], _ missing: [Int], _ folder: String) throws -> String {
     var meter = Meter(progress: progress, total: data.tokens.tokenCount, ranks: cluster.size)
     let next = try cluster.tickets()
     while !stop.isMade {
@@ -55,83 +203,12 @@ public struct CapturePass {
       guard ticket < missing.count else { break }
       // Shards with smaller tickets are done, or under way on other ranks.
       meter.begin(at: data.tokens.tokenCount - missing[ticket...].reduce(0) { $0 + tokens(of: shards[$1]) })
-      let index = missing[ticket]
-      try write(shards[index], to: "\(folder)/\(CaptureManifest.shardName(index))", &meter)
+      try write(shards[missing[ticket]], to: path(missing[ticket], folder), &meter)
     }
-    try stop.throwIfAnyRankStops(cluster, during: "capture")
-    if sharing == .shared ? cluster.isRoot : cluster.isFirstOfNode { try writeManifest(shards, folder) }
-    try cluster.barrier()
-    let store = try CaptureStore(folder: folder, lengths: sharing == .node ? data.tokens.lengths : nil)
-    progress.finish("capture", "\(data.tokens.tokenCount) tokens in \(shards.count) shards, \(meter.rate)")
-    return store
-  }
-
-  /// Shards that no rank sees whole and right. The ranks that share a disk share the looking. Collective.
-  private func missing(_ shards: [Range<Int>], _ folder: String) throws -> [Int] {
-    let lookers = (0..<cluster.size).filter { sharing == .shared || cluster.nodes[$0] == cluster.nodes[cluster.rank] }
-    let mine = lookers.firstIndex(of: cluster.rank)!
-    var isHere = [UInt8](repeating: 0, count: shards.count)
-    for index in shards.indices where index % lookers.count == mine {
-      if try isDone("\(folder)/\(CaptureManifest.shardName(index))", shards[index]) { isHere[index] = 1 }
-    }
-    let all = try cluster.gather(Data(isHere))
-    return shards.indices.filter { index in all.allSatisfy { $0[$0.startIndex + index] == 0 } }
-  }
-
-  private var attributes: CaptureAttributes { states.attributes }
-
-  /// What the states were computed from and how.
-  private var dataFingerprint: String { "\(data.tokensFingerprint), captured in \(states.target.precision.rawValue)" }
-
-  /// Whether a store of this target and data is there. One with a missing or damaged shard counts as unfinished: its
-  /// manifest goes, and the shards that are right stay.
-  private func isComplete(_ folder: String) throws -> Bool {
-    let path = CaptureManifest.path(in: folder)
-    guard FileManager.default.fileExists(atPath: path) else { return false }
-    let manifest = try CaptureManifest(folder: folder)
-    try manifest.validate(attributes, dataFingerprint: dataFingerprint, path: folder)
-    do {
-      _ = try CaptureStore(folder: folder)
-      return true
-    } catch {
-      progress.say("\(error); capturing what is missing")
-      try FileManager.default.removeItem(atPath: path)
-      return false
-    }
-  }
-
-  /// Conversations of each shard: full once it holds the wanted tokens.
-  private func shards() -> [Range<Int>] {
-    var result: [Range<Int>] = []
-    var (start, tokens) = (0, 0)
-    for (conversation, length) in data.tokens.lengths.enumerated() {
-      tokens += length
-      if tokens >= shardTokens || conversation + 1 == data.tokens.conversationCount {
-        result.append(start..<conversation + 1)
-        (start, tokens) = (conversation + 1, 0)
-      }
-    }
-    return result
+    return meter.rate
   }
 
   private func tokens(of shard: Range<Int>) -> Int { data.tokens.lengths[shard].reduce(0, +) }
-
-  /// Whether a complete shard of exactly these conversations is there. One of another model is an error; an unreadable
-  /// one is written again.
-  private func isDone(_ path: String, _ conversations: Range<Int>) throws -> Bool {
-    guard FileManager.default.fileExists(atPath: path), let shard = try? CaptureShard(path: path) else { return false }
-    guard shard.attributes == attributes else {
-      throw TrainingError(
-        path: path, problem: "the shard was captured from another target or other layers",
-        advice: "remove the capture folder, or choose another output")
-    }
-    guard shard.conversationCount == conversations.count else { return false }
-    for (index, conversation) in conversations.enumerated() {
-      let (stored, wanted) = (try shard.readTokens(conversation: index), try data.tokens.conversation(conversation))
-      guard stored.ids == wanted.ids, stored.lossMask == wanted.mask else { return false }
-    }
-    return true
-  }
 
   /// Leaves nothing when a stop is asked for on the way.
   private func write(_ conversations: Range<Int>, to path: String, _ meter: inout Meter) throws {
@@ -160,12 +237,23 @@ public struct CapturePass {
     }
   }
 
-  private func writeManifest(_ shards: [Range<Int>], _ folder: String) throws {
-    let entries = shards.enumerated().map { index, shard in
+  /// Writes the manifest, and removes shards that an earlier partition of the data has left behind.
+  private func finish(
+    _ partition: ShardPartition, _ fingerprints: [ConversationsFingerprint], _ folder: String
+  ) throws {
+    let entries = partition.shards.enumerated().map { index, shard in
       CaptureManifest.Shard(
-        file: CaptureManifest.shardName(index), rows: tokens(of: shard), conversations: shard.count)
+        file: CaptureManifest.shardName(index), rows: tokens(of: shard), conversations: shard.count,
+        fingerprint: fingerprints[index])
     }
-    try CaptureManifest(attributes: attributes, dataFingerprint: dataFingerprint, shards: entries).write(to: folder)
+    let wanted = Set(entries.map(\.file))
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder)
+    where CaptureManifest.isShardName(name) && !wanted.contains(name) {
+      try removeIfThere("\(folder)/\(name)")
+    }
+    try CaptureManifest(attributes: attributes, dataFingerprint: data.tokensFingerprint, shards: entries)
+      .write(to: folder)
+    ShardPartition.remove(from: folder)
   }
 }
 

@@ -1,22 +1,36 @@
+import EagleCluster
 import EagleModels
 import EagleStorage
 import EagleTensor
+import Foundation
 
 // T tokens of a conversation · N rows of all · H hidden size.
 
 /// What a store keeps of a conversation, from the target.
-struct StateCapture {
+package struct StateCapture {
   let attributes: CaptureAttributes
   let target: TargetModel
 
+  /// - Parameter precision: what the processor computes; looked up when nil
   /// - Throws: for layers that the target does not have
-  init(target: TargetModel, config: CaptureConfig) throws {
+  package init(target: TargetModel, config: CaptureConfig, precision: ComputedPrecision? = nil) throws {
     let layers = config.layers(of: target.shape)
     try target.shape.validate(captureLayers: layers, path: "capture.layers")
     self.target = target
     attributes = CaptureAttributes(
       hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: layers,
-      targetFingerprint: target.fingerprint, format: config.states.format)
+      targetFingerprint: target.fingerprint, format: config.states.format,
+      precision: precision ?? target.precision.computed)
+  }
+
+  /// Throws when ranks compute states of different precision, as processors with and without bf16 products do. Collective.
+  func agreeOnPrecision(_ cluster: any Communicator) throws {
+    let all = try cluster.gather(Data(attributes.precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
+    throw TrainingError(
+      path: "target.precision",
+      problem: "rank 0 computes states in \(all[0]), rank \(other) in \(all[other]): their processors differ",
+      advice: "set target.precision to fp32, which every processor computes")
   }
 
   /// States of several conversations laid end to end.
@@ -59,4 +73,9 @@ struct StateCapture {
         teacherArgmax: nil, teacherLogSum: nil)
     }
   }
+}
+
+extension Precision {
+  /// What this processor's matrix products come out in when this precision is asked for.
+  var computed: ComputedPrecision { Matmul.takesBFloat16(products) ? .bf16 : .fp32 }
 }

@@ -66,10 +66,10 @@ public struct PreparedData: Sendable {
     namesPaths = (0..<manifest.files).map { Self.namesPath(folder, $0) }
   }
 
-  /// Data that no preparation made, for measurements.
-  init(tokens: TokenStore, vocabulary: DraftVocabulary) {
+  /// Data that no preparation made, for measurements and tests.
+  package init(tokens: TokenStore, vocabulary: DraftVocabulary, fingerprint: String = "none") {
     self.tokens = tokens
-    (tokensFingerprint, fingerprint) = ("none", "none")
+    (tokensFingerprint, self.fingerprint) = (fingerprint, fingerprint)
     (heldOut, self.vocabulary, statistics, repeats, namesPaths) = ([], vocabulary, DataStatistics(), [], [])
   }
 

@@ -1,0 +1,69 @@
+import EagleStorage
+import Foundation
+
+/// Which conversations each shard of a store holds: consecutive ones, in the order of the data.
+struct ShardPartition: Equatable {
+  let shards: [Range<Int>]
+
+  /// Cuts the conversations into shards.
+  ///
+  /// Shards that an earlier capture has cut stay as they are while the data still has as many tokens there, so that data
+  /// that was appended makes new shards only, and another `capture.shard_tokens` holds for new shards.
+  ///
+  /// - Parameters:
+  ///   - lengths: tokens of each conversation
+  ///   - shardTokens: a shard is full once it holds them
+  ///   - earlier: shards of an earlier capture, in order
+  init(lengths: [Int], shardTokens: Int, keeping earlier: [Entry] = []) {
+    var shards: [Range<Int>] = []
+    var start = 0
+    for entry in earlier {
+      guard entry.conversations > 0, start + entry.conversations <= lengths.count else { break }
+      let range = start..<start + entry.conversations
+      guard lengths[range].reduce(0, +) == entry.rows else { break }
+      shards.append(range)
+      start = range.upperBound
+    }
+    var tokens = 0
+    for conversation in start..<lengths.count {
+      tokens += lengths[conversation]
+      if tokens >= shardTokens || conversation + 1 == lengths.count {
+        shards.append(start..<conversation + 1)
+        (start, tokens) = (conversation + 1, 0)
+      }
+    }
+    self.shards = shards
+  }
+
+  /// The size of a shard.
+  struct Entry: Codable, Equatable {
+    var conversations: Int
+    var rows: Int
+  }
+
+  func entries(lengths: [Int]) -> [Entry] {
+    shards.map { Entry(conversations: $0.count, rows: lengths[$0].reduce(0, +)) }
+  }
+
+  // MARK: between two starts of a capture
+
+  /// `partition.json` of a store that is not finished; the manifest says it of one that is.
+  private static func path(in folder: String) -> String { "\(folder)/partition.json" }
+
+  /// How the shards in a folder were cut; none when nothing says it.
+  static func earlier(in folder: String) -> [Entry] {
+    if let data = FileManager.default.contents(atPath: path(in: folder)),
+      let entries = try? JSONDecoder().decode([Entry].self, from: data)
+    {
+      return entries
+    }
+    let manifest = try? CaptureManifest(folder: folder)
+    return manifest?.shards.map { Entry(conversations: $0.conversations, rows: $0.rows) } ?? []
+  }
+
+  func write(to folder: String, lengths: [Int]) throws {
+    try AtomicFile.write(path: Self.path(in: folder), data: try JSONEncoder().encode(entries(lengths: lengths)))
+  }
+
+  static func remove(from folder: String) { try? FileManager.default.removeItem(atPath: path(in: folder)) }
+}
