@@ -9,6 +9,7 @@ public struct RunFolder: Sendable {
   public var export: String { "\(path)/export" }
   public var recipe: String { "\(path)/recipe.json" }
   public var metrics: String { "\(path)/metrics.jsonl" }
+  public var changes: String { "\(path)/changes.jsonl" }
   public var evaluation: String { "\(path)/evaluation.json" }
   public var examples: String { "\(path)/examples.json" }
   public var timing: String { "\(path)/timing.json" }

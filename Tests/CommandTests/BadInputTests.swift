@@ -1,4 +1,5 @@
 import EagleStorage
+import EagleTensor
 import Foundation
 import Testing
 
@@ -65,9 +66,63 @@ import Testing
     try fails(
       world, ["capture", "recipe.yaml", "--set", "capture.layers=[0, 2, 9]", "--set", "output=new"], saying: "[0, 2, 9]"
     )
-    try world.put("more.jsonl", String(decoding: try world.read("data.jsonl").dropLast(400), as: UTF8.self) + "\n")
-    try fails(
-      world, ["capture", "recipe.yaml", "--set", "data.train=[data.jsonl, data.jsonl]"], saying: "data_fingerprint")
+    if Matmul.hasBFloat16Products {
+      let shard = try world.read("out/capture/shard-00000.h5")
+      try fails(world, ["capture", "recipe.yaml", "--set", "target.precision=bf16"], saying: "precision fp32", "bf16")
+      #expect(try world.read("out/capture/shard-00000.h5") == shard)
+    }
+  }
+
+  /// Each of these used to be found when capture was done.
+  @Test("what cannot work is refused before anything is written")
+  func foundBeforeTheFirstStage() throws {
+    let world = try TinyWorld()
+    try world.put("long.jsonl", #"{"id": "long", "prompt": "\#(String(repeating: "long ", count: 120))"}"# + "\n")
+    #expect(try Command.run("eagle-train", ["run", "recipe.yaml", "--set", "output=other"], in: world.path).status == 0)
+    for (setting, words) in [
+      ("evaluate.benchmarks={few: missing.jsonl}", ["missing.jsonl"]),
+      ("evaluate.benchmarks={few: long.jsonl}", ["the prompt long", "512 positions"]),
+      ("evaluate.draft_length=300", ["evaluate.draft_length", "256 or less"]),
+      ("data.max_length=1800", ["data.max_length", "512"]),
+      ("draft.vocabulary_size=300", ["draft.vocabulary_size", "259"]),
+      ("capture.layers=[0, 2, 9]", ["[0, 2, 9]"]),
+      ("draft.init_from=nowhere", ["nowhere"]),
+    ] {
+      let outcome = try Command.run("eagle-train", ["run", "recipe.yaml", "--set", setting], in: world.path)
+      #expect(outcome.status == 1 && words.allSatisfy(outcome.errors.contains), "\(setting): \(outcome.errors)")
+      let made = (try? FileManager.default.contentsOfDirectory(atPath: world("out"))) ?? []
+      #expect(made.allSatisfy { $0.hasPrefix(".") }, "\(setting): \(made)")
+    }
+    for more in [["capture.layers=[0, 2, 5]"], ["capture.layers=auto", "draft.start=fitted"]] {
+      let settings = (more + ["draft.init_from=other/export"]).flatMap { ["--set", $0] }
+      let outcome = try Command.run("eagle-train", ["run", "recipe.yaml"] + settings, in: world.path)
+      #expect(outcome.status == 1 && outcome.errors.contains(more.count == 1 ? "this head reads layers" : "draft.start"))
+      #expect(!FileManager.default.fileExists(atPath: world("out/prepared")))
+    }
+  }
+
+  @Test("a start that is refused leaves the run as it was")
+  func refusedStartsChangeNothing() throws {
+    let world = try TinyWorld()
+    #expect(try Command.run("eagle-train", ["run", "recipe.yaml"], in: world.path).status == 0)
+    let files = ["prepared/manifest.json", "recipe.json", "capture/manifest.json", "metrics.jsonl", "evaluation.json"]
+    let before = try files.map { try world.read("out/\($0)") }
+    for (setting, words) in [
+      ("data.max_length=60", ["other data"]), ("data.trained_turns=all", ["other data"]),
+      ("train.beta1=0.5", ["other settings", "train.beta1 0.9, and now it is 0.5"]),
+      ("train.ttt_length=2", ["train.ttt_length 3, and now it is 2"]),
+    ] {
+      for command in ["run", "prepare"] where command == "run" || setting.hasPrefix("data.") {
+        let outcome = try Command.run("eagle-train", [command, "recipe.yaml", "--set", setting], in: world.path)
+        #expect(outcome.status == 1 && words.allSatisfy(outcome.errors.contains), "\(setting): \(outcome.errors)")
+        #expect(try files.map { try world.read("out/\($0)") } == before, "\(command) \(setting)")
+      }
+    }
+    // Neither decides a step.
+    for setting in ["capture.shard_tokens=2000", "capture.mode=online", "train.checkpoint_minutes=1"] {
+      let outcome = try Command.run("eagle-train", ["run", "recipe.yaml", "--set", setting], in: world.path)
+      #expect(outcome.status == 0, "\(setting): \(outcome.errors)")
+    }
   }
 
   @Test func ranksThatDisagree() throws {

@@ -6,86 +6,6 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// A small run: the tiny Llama target's own states of random conversations, in a store of two shards.
-private final class SmallRun: Sendable {
-  let path = NSTemporaryDirectory() + "/eagle-training-" + UUID().uuidString
-  let target: TargetModel
-  let store: CaptureStore
-
-  init() throws {
-    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    target = try TargetModel(folder: tests.appendingPathComponent("Fixtures/tiny-llama").path)
-    try FileManager.default.createDirectory(atPath: "\(path)/store", withIntermediateDirectories: true)
-    store = try Self.write(to: "\(path)/store", target)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  /// - Parameter poisoned: conversations whose states are no numbers
-  static func write(
-    to folder: String, _ target: TargetModel, poisoned: Set<Int> = []
-  ) throws -> CaptureStore {
-    let attributes = CaptureAttributes(
-      hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: [0, 1, 2],
-      targetFingerprint: target.fingerprint, precision: .fp32)
-    var random = RandomSource(seed: 11)
-    var entries: [CaptureManifest.Shard] = []
-    for shard in 0..<2 {
-      let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(shard))", attributes: attributes)
-      for index in 0..<12 {
-        let length = 8 + Int(random.next() % 24)
-        let ids = (0..<length).map { _ in Int32(random.next() % 64) }
-        let states = target.forward(
-          ids, segments: [Segment(rows: 0..<length)], captureLayers: [0, 1, 2], .fp32)
-        let logits = target.logits(states.lastHidden.bfloat16().float32(), .fp32)
-        let logSums = (0..<length).map { row in
-          Float(log(logits.slice(row..<row + 1).values.reduce(0.0) { $0 + exp(Double($1)) }))
-        }
-        if poisoned.contains(shard * 12 + index) {
-          Elementwise.copy(.filled([length, 3 * 32], with: .nan), into: states.auxHidden!)
-        }
-        try writer.append(
-          ids: ids, mask: (0..<length).map { $0 < 3 ? 0 : 1 }, auxHidden: states.auxHidden!.bfloat16(),
-          lastHidden: states.lastHidden.bfloat16(), teacherArgmax: logits.argmax().map(Int32.init),
-          teacherLogSum: logSums)
-      }
-      entries.append(.init(file: CaptureManifest.shardName(shard), rows: writer.rowCount, conversations: 12))
-      try writer.finish()
-    }
-    try CaptureManifest(attributes: attributes, dataFingerprint: "test", shards: entries).write(to: folder)
-    return try CaptureStore(folder: folder)
-  }
-
-  /// - Parameter change: of the settings
-  func trainer(
-    _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
-    masksOf whole: CaptureStore? = nil, gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(),
-    change: (inout TrainConfig) -> Void = { _ in }
-  ) throws -> Trainer {
-    var config = TrainConfig()
-    (config.epochs, config.tttLength, config.tokensPerBatch) = (epochs, 3, 80)
-    (config.learningRate, config.precision, config.checkpointEvery) = (5e-3, .fp32, 4)
-    change(&config)
-    var draft = DraftConfig()
-    draft.vocabularySize = 40
-    let start = DraftModel.random(
-      shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]),
-      vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
-    let job = Trainer.Job(
-      config: config, gradients: gradients, states: .store(store ?? self.store),
-      mask: whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }, trained: Array(0..<21),
-      heldOut: [21, 22, 23],
-      target: target, output: "\(path)/\(output)", fingerprint: "same", name: { "conversation \($0)" })
-    try? FileManager.default.createDirectory(atPath: job.output, withIntermediateDirectories: true)
-    return try Trainer(job, start: start, cluster: cluster, progress: SilentProgress(), stop: stop)
-  }
-
-  func metrics(_ output: String) throws -> [StepMetrics] {
-    let text = try String(contentsOfFile: "\(path)/\(output)/metrics.jsonl", encoding: .utf8)
-    return try text.split(separator: "\n").map { try JSONDecoder().decode(StepMetrics.self, from: Data($0.utf8)) }
-  }
-}
-
 @Suite struct TrainerTests {
   private let run: SmallRun
 
@@ -141,8 +61,9 @@ private final class SmallRun: Sendable {
   @Test func largeFeaturesTakeSmallerSteps() throws {
     func firstStep(_ rates: FeatureRates) throws -> [String: [Float]] {
       let stop = StopRequest()
-      stop.make("the test")
       let trainer = try run.trainer("rates-\(rates)", stop: stop) { $0.featureRates = rates }
+      try trainer.begin()
+      stop.make("the test")
       func weights() -> [String: [Float]] {
         Dictionary(uniqueKeysWithValues: trainer.optimizer.draft.parameters.map { ($0.name, $0.variable.value.values) })
       }
@@ -390,7 +311,7 @@ private final class SmallRun: Sendable {
     try first.train(epoch: 0)
     let checkpoint = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/other") { _ in })
     var info = try TrainingCheckpoint.info(checkpoint)
-    info.runFingerprint = "different"
+    info.identity?.settings["train.beta1"] = "0.5"
     try CheckpointFolder.write(
       parent: "\(run.path)/other", name: "step-00000999", info: try JSONEncoder().encode(info)
     ) { folder in
@@ -399,7 +320,8 @@ private final class SmallRun: Sendable {
     }
     let second = try run.trainer("other")
     let error = #expect(throws: TrainingError.self) { try second.resume() }
-    #expect(error?.description.contains("other settings") == true)
+    #expect(
+      error?.description.contains("other settings: train.beta1 0.5, and now it is 0.9") == true, "\(error as Any)")
   }
 
   @Test func aCheckpointExportsTheTrainedHead() throws {

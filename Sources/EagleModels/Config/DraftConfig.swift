@@ -19,6 +19,9 @@ public struct DraftConfig: Config {
       intermediateSize ?? 1 >= 1, "intermediate_size", "must be 1 or more, or null, not \(intermediateSize ?? 0)")
     try require(ropeTheta > 0 && ropeTheta.isFinite, "rope_theta", "must be above 0, not \(ropeTheta)")
     try require(initFrom != "", "init_from", "is empty: name a folder, or write null")
+    try require(
+      initFrom == nil || start == .random, "start",
+      "is fitted, and init_from names a head to start from: leave one of them out")
   }
 
   enum CodingKeys: String, CodingKey {

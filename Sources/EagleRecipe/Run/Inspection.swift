@@ -55,7 +55,9 @@ public enum Inspection {
   }
 
   private static func folder(_ path: String) throws -> [String] {
-    if FileManager.default.fileExists(atPath: CaptureManifest.path(in: path)) {
+    // A checkpoint has a manifest, too, and beside it info.json.
+    let files = FileManager.default
+    if files.fileExists(atPath: CaptureManifest.path(in: path)), !files.fileExists(atPath: "\(path)/info.json") {
       let store = try CaptureStore(folder: path)
       let m = store.manifest
       return [

@@ -50,6 +50,15 @@ public final class RecipeRun {
     model = try ChatModel(
       folder: recipe.target.path, template: recipe.data.chatTemplate, precision: recipe.target.precision)
     try cluster.agree(on: model.target.fingerprint, about: "the target model")
+    try cluster.agree(on: try Self.textFiles(recipe.target.path), about: "the target's tokenizer and configuration")
+  }
+
+  /// Names and digests of what lies beside a target's weights and decides what its ids mean.
+  private static func textFiles(_ folder: String) throws -> String {
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+    return try names.sorted().filter { name in
+      [".json", ".jinja", ".txt", ".model"].contains { name.hasSuffix($0) } && !name.hasSuffix(".index.json")
+    }.map { "\($0) \(try FileDigest.sha256(path: "\(folder)/\($0)"))" }.joined(separator: "\n")
   }
 
   /// What computes, for people to read.
@@ -88,6 +97,7 @@ public final class RecipeRun {
   /// Conversations to ids, after those that the recipe has generated. Rank 0 works, the others wait for the result.
   @discardableResult
   public func prepare() throws -> PreparedData {
+    try checkSizes()
     if !recipe.regenerate.input.isEmpty { try regenerate() }
     if recipe.synthesize.conversations > 0 { try synthesize() }
     let threads = Parallel.threadCount
@@ -98,7 +108,7 @@ public final class RecipeRun {
       let preparation = Preparation(
         data: recipe.data, draft: recipe.draft, seed: recipe.train.seed, model: model, progress: progress, stop: stop)
       do {
-        _ = try preparation.run(folder: folder.prepared)
+        _ = try preparation.run(folder: folder.prepared, check: refuseOtherData)
       } catch is StoppedRun {}  // for all ranks to hear of, below
     }
     try stop.throwIfAnyRankStops(cluster, during: "prepare")
@@ -143,6 +153,7 @@ public final class RecipeRun {
     guard recipe.capture.mode == .store else {
       throw RecipeError(at: "capture.mode", "is online: training runs the target itself, and there is no store to make")
     }
+    try checkDisk(data)
     return try CapturePass(
       target: model.target, data: data, config: recipe.capture, cluster: cluster,
       progress: progress, stop: stop

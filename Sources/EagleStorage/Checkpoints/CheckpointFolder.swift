@@ -60,6 +60,19 @@ public enum CheckpointFolder {
     return Checkpoint(path: path, name: FilePlace(path).name, info: try FileTree.read("\(path)/\(infoName)"))
   }
 
+  /// What the newest checkpoint that seems whole says of itself, by the sizes of its files and the checksum of this one: quick.
+  /// nil when there is none.
+  package static func newestInfo(in parent: String) throws -> (path: String, info: Data)? {
+    for name in try names(in: parent).reversed() {
+      let path = "\(parent)/\(name)"
+      guard let manifest = try? FolderManifest(folder: path, name: manifestName, format: format),
+        (try? manifest.verify(path, only: infoName)) != nil, let info = try? FileTree.read("\(path)/\(infoName)")
+      else { continue }
+      return (path, info)
+    }
+    return nil
+  }
+
   /// The newest checkpoint that is valid; `report` hears of each one that had to be passed over, and why.
   /// Nil when there is none.
   public static func newestValid(in parent: String, report: (String) -> Void) throws -> Checkpoint? {
@@ -88,6 +101,15 @@ public enum CheckpointFolder {
     kept.formUnion(names.filter { isComplete("\(parent)/\($0)") }.suffix(max(count, 0)))
     if let latest = try target(of: "latest", in: parent) { kept.insert(latest) }
     for name in names where !kept.contains(name) { try AtomicFolder.remove("\(parent)/\(name)") }
+  }
+
+  /// Removes the checkpoints of steps behind `step`, but for the best, and points `latest` at the newest that is left.
+  public static func remove(after step: Int, in parent: String) throws {
+    let best = try target(of: "best", in: parent)
+    let names = try names(in: parent)
+    let later = names.filter { (Self.step(of: $0) ?? 0) > step && $0 != best }
+    if let newest = names.last(where: { !later.contains($0) }) { try point("latest", to: newest, in: parent) }
+    for name in later { try AtomicFolder.remove("\(parent)/\(name)") }
   }
 
   /// Writes a small text file, such as `latest` or `best`, that holds a checkpoint's name.

@@ -79,10 +79,12 @@ package struct FolderManifest: Codable, Sendable, Equatable {
     }
   }
 
-  /// That all files are there with their sizes and checksums.
-  package func verify(_ folder: String) throws {
+  /// That all files are there with their sizes, and that they have their checksums, or one of them.
+  ///
+  /// - Parameter name: the file to read; all when nil
+  package func verify(_ folder: String, only name: String? = nil) throws {
     try checkSizes(in: folder)
-    for file in files {
+    for file in files where name == nil || file.path == name {
       let sum = try FileDigest.sha256(path: "\(folder)/\(file.path)")
       guard sum == file.sha256 else {
         throw StorageError(

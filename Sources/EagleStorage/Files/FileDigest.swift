@@ -4,14 +4,20 @@ import Foundation
 /// SHA-256 of files and bytes, as 64 lower-case hexadecimal digits.
 public enum FileDigest {
   /// Reads the file in pieces of 1 MiB.
-  public static func sha256(path: String) throws -> String {
+  ///
+  /// - Parameters:
+  ///   - path: of the file
+  ///   - each: called for each 64 MiB, to report progress or to end the work with an error
+  public static func sha256(path: String, each: () throws -> Void = {}) throws -> String {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw StorageError.system(path: path, "open the file") }
     defer { close(descriptor) }
     let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
     defer { piece.deallocate() }
-    var hash = SHA256()
+    var (hash, pieces) = (SHA256(), 0)
     while true {
+      pieces += 1
+      if pieces % 64 == 0 { try each() }
       let count = read(descriptor, piece.baseAddress, piece.count)
       if count < 0 && errno == EINTR { continue }
       guard count >= 0 else { throw StorageError.system(path: path, "read") }
@@ -33,4 +39,16 @@ public enum FileDigest {
   static func hex(_ digest: SHA256.Digest) -> String {
     digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
   }
+}
+
+/// SHA-256 of bytes that come piece by piece.
+public struct StreamDigest {
+  private var hash = SHA256()
+
+  public init() {}
+
+  public mutating func update(_ bytes: UnsafeRawBufferPointer) { hash.update(bufferPointer: bytes) }
+
+  /// 64 lower-case hexadecimal digits.
+  public func finish() -> String { FileDigest.hex(hash.finalize()) }
 }

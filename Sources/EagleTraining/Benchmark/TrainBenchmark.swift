@@ -28,7 +28,7 @@ public enum TrainBenchmark {
       config: config(options, isSharded: isSharded), gradients: gradients, states: .store(store),
       trained: conversations,
       heldOut: [],
-      target: TargetModel(random: options.shape.target(layers: 0), seed: 0), output: folder, fingerprint: "benchmark")
+      target: TargetModel(random: options.shape.target(layers: 0), seed: 0), output: folder)
     let trainer = try Trainer(
       job, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), cluster: cluster,
       progress: SilentProgress())

@@ -1,3 +1,4 @@
+import EagleDecoding
 import EagleModels
 
 /// The measurement by real speculative decoding before the first epoch and after each.
@@ -15,6 +16,8 @@ public struct EvaluateConfig: Config {
 
   public func validate() throws {
     try require(draftLength >= 1, "draft_length", "must be 1 or more, not \(draftLength)")
+    let most = DraftPlan.mostNodes
+    try require(draftLength <= most, "draft_length", "must be \(most) or less, not \(draftLength)")
     try require(maxNewTokens >= 1, "max_new_tokens", "must be 1 or more, not \(maxNewTokens)")
     try require(limit >= 1, "limit", "must be 1 or more, not \(limit)")
     for (name, path) in benchmarks.sorted(by: { $0.key < $1.key }) {

@@ -64,12 +64,17 @@ public struct TrainConfig: Config {
   public var seed: UInt64 = 0
   /// Optimiser steps between two checkpoints. The end of an epoch is one, too.
   public var checkpointEvery = 500
+  /// Minutes between two checkpoints: whichever of both comes first.
+  public var checkpointMinutes = 30.0
   /// How many of the newest checkpoints stay on disk, beside the best.
   public var keepCheckpoints = 3
   /// Each rank keeps the moments of its share of the weights only and steps these; the ranks then exchange weights.
   public var shardOptimizer = false
   /// How many steps in a row may be left out because their loss or gradient is not a number.
   public var maxSkippedSteps = 3
+  /// Conversations that no step trains on, by id, or `#` and their number in the prepared data. A run that goes on takes
+  /// changes up.
+  public var leaveOut: [String] = []
   /// Whether events for TensorBoard are written beside the metrics.
   public var tensorboard = false
 
@@ -80,6 +85,8 @@ public struct TrainConfig: Config {
     try validateOptimiser()
     try require(tokensPerBatch >= 1, "tokens_per_batch", "must be 1 or more, not \(tokensPerBatch)")
     try require(checkpointEvery >= 1, "checkpoint_every", "must be 1 or more, not \(checkpointEvery)")
+    try require(
+      checkpointMinutes > 0 && checkpointMinutes.isFinite, "checkpoint_minutes", "must be above 0, not \(checkpointMinutes)")
     try require(keepCheckpoints >= 1, "keep_checkpoints", "must be 1 or more, not \(keepCheckpoints)")
     try require(maxSkippedSteps >= 0, "max_skipped_steps", "must be 0 or more, not \(maxSkippedSteps)")
   }
@@ -118,6 +125,8 @@ public struct TrainConfig: Config {
     case precision
     case seed
     case checkpointEvery = "checkpoint_every"
+    case checkpointMinutes = "checkpoint_minutes"
+    case leaveOut = "leave_out"
     case keepCheckpoints = "keep_checkpoints"
     case shardOptimizer = "shard_optimizer"
     case maxSkippedSteps = "max_skipped_steps"

@@ -76,27 +76,45 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
   public var benchmarks: [String: BenchmarkResult]
   /// Teacher-forced metrics on the held-out conversations.
   public var heldOut: ObjectiveMetrics?
+  /// What `benchmarks` were measured with; files of older versions do not say.
+  public var conditions: EvaluationConditions?
+  /// Earlier measurements of the same head under other conditions, oldest first.
+  public var earlier: [EvaluationRecord]?
   /// When it was done, in seconds since 1970, and how long it took; files of older versions have neither.
   public var time: Double?
   public var seconds: Double?
 
   enum CodingKeys: String, CodingKey {
-    case epoch, step, benchmarks, time, seconds
+    case epoch, step, benchmarks, time, seconds, conditions, earlier
     case meanAccLength = "mean_acc_length"
     case heldOut = "held_out"
   }
 
-  public init(epoch: Int, step: Int, benchmarks: [String: BenchmarkResult], heldOut: ObjectiveMetrics?) {
+  public init(
+    epoch: Int, step: Int, benchmarks: [String: BenchmarkResult], heldOut: ObjectiveMetrics?,
+    conditions: EvaluationConditions? = nil
+  ) {
     self.epoch = epoch
     self.step = step
     self.benchmarks = benchmarks
     self.heldOut = heldOut
+    self.conditions = conditions
     meanAccLength = benchmarks.values.map(\.accLength).sorted().reduce(0, +) / Double(max(1, benchmarks.count))
   }
 
   /// What the best epoch is chosen by: acc_length, without benchmarks the held-out estimate, without either the epoch.
   public var score: Double {
     benchmarks.isEmpty ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : meanAccLength
+  }
+
+  /// Whether this record and another were measured with the same prompts and settings.
+  public func isComparable(to other: EvaluationRecord) -> Bool {
+    conditions != nil && conditions == other.conditions && (heldOut == nil) == (other.heldOut == nil)
+  }
+
+  /// Whether this head is better than all trained ones before it that were measured alike.
+  public func isBest(after earlier: [EvaluationRecord]) -> Bool {
+    epoch > 0 && earlier.allSatisfy { $0.epoch == 0 || !isComparable(to: $0) || $0.score < score }
   }
 
   /// The table that people see; empty without benchmarks.

@@ -13,10 +13,14 @@ public final class Evaluator {
   private let progress: ProgressSink
   private let stop: StopRequest
   private let benchmarks: [(name: String, prompts: [Prompt], shortest: Prompt?)]
+  /// What results of `run(_:)` are measured with.
+  public let conditions: EvaluationConditions
   /// A text of each benchmark from the last run, by name: that of its shortest prompt. All ranks have all.
   public private(set) var examples: [ExampleText] = []
 
-  /// Reads the prompt files, so that a missing one is found before anything is trained.
+  /// Reads the prompt files, so that a missing one is found before anything is trained. Collective.
+  ///
+  /// - Throws: when a file is missing or broken, ranks read different prompts, or one does not fit into the target
   public init(
     model: ChatModel, config: EvaluateConfig,
     cluster: any Communicator = SoloCommunicator(), progress: ProgressSink = SilentProgress(),
@@ -29,68 +33,140 @@ public final class Evaluator {
     self.stop = stop
     benchmarks = try config.benchmarks.sorted { $0.key < $1.key }.map { name, path in
       let prompts = Array(try PromptReader.read(path: path).prefix(config.limit))
+      try Self.check(prompts, fitInto: model, config, path: path)
+      try cluster.agree(on: EvaluationConditions.text(prompts), about: "the prompts of \(path)")
       return (name, prompts, prompts.min { $0.turns[0].utf8.count < $1.turns[0].utf8.count })
+    }
+    conditions = EvaluationConditions(config, benchmarks: benchmarks.map { ($0.name, $0.prompts) })
+  }
+
+  /// Answers may be as long as `max_new_tokens`, in every turn.
+  private static func check(
+    _ prompts: [Prompt], fitInto model: ChatModel, _ config: EvaluateConfig, path: String
+  ) throws {
+    let limit = model.target.shape.maxPositions
+    for prompt in prompts {
+      let system = prompt.system.map { [ChatMessage(role: .system, content: $0)] } ?? []
+      let questions = try prompt.turns.enumerated().reduce(0) { sum, turn in
+        let before = turn.offset == 0 ? system : []
+        return sum + (try model.prompt(before + [ChatMessage(role: .user, content: turn.element)]).count)
+      }
+      let tokens = questions + prompt.turns.count * config.maxNewTokens
+      guard tokens > limit else { continue }
+      throw TrainingError(
+        path: path,
+        problem: "the prompt \(prompt.id) and its answers take up to \(tokens) tokens, and the target has "
+          + "\(limit) positions",
+        advice: "lower evaluate.max_new_tokens, or take the prompt out")
     }
   }
 
   /// Decodes every benchmark with the head and without it, shared among the ranks; all ranks get all results.
-  public func run(_ draft: DraftModel) throws -> [String: BenchmarkResult] {
-    try run(draft, plans: [.chain(config.draftLength)]).mapValues { $0[0] }
+  public func run(_ draft: DraftModel) throws -> [String: BenchmarkResult] { try run(draft, journal: nil) }
+
+  /// - Parameter journal: where prompts that are done are kept, and those of an earlier start found
+  package func run(_ draft: DraftModel, journal: EvaluationJournal?) throws -> [String: BenchmarkResult] {
+    try run(draft, plans: [.chain(config.draftLength)], journal: journal).mapValues { $0[0] }
   }
 
   /// Decodes every benchmark without the head and by each of several plans, prompt by prompt in turn, so that a slow moment
   /// of the machine falls on all alike. The results of a benchmark are in the order of the plans.
   public func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
+    try run(draft, plans: plans, journal: nil)
+  }
+
+  /// A prompt that is done.
+  private struct Finished: Codable {
+    var benchmark: Int
+    var prompt: Int
+    /// By plan.
+    var counts: [BenchmarkCounts]
+    var example: ExampleText?
+  }
+
+  private func run(
+    _ draft: DraftModel, plans: [DraftPlan], journal: EvaluationJournal?
+  ) throws -> [String: [BenchmarkResult]] {
     let sessions = (
       plain: DecodingSession(target: model.target),
       speculative: plans.map { _ in
         DecodingSession(target: model.target, draft: draft)
       }
     )
-    let work = benchmarks.indices.flatMap { benchmark in benchmarks[benchmark].prompts.map { (benchmark, $0) } }
-    examples = []
-    var counts = [[BenchmarkCounts]](
-      repeating: .init(repeating: BenchmarkCounts(), count: plans.count), count: benchmarks.count)
+    let before = try finishedBefore(journal)
+    let work = benchmarks.indices.flatMap { benchmark in
+      benchmarks[benchmark].prompts.indices.map { (benchmark: benchmark, prompt: $0) }
+    }.filter { item in !before.contains { $0.benchmark == item.benchmark && $0.prompt == item.prompt } }
+    if !before.isEmpty { progress.say("evaluate: going on behind \(before.count) prompts that are done") }
+    var finished = cluster.isRoot ? before : []
     // A rank takes the next prompt when it is done with one, so that a slow node delays nobody.
     let next = try cluster.tickets()
     while !stop.isMade {
       let ticket = try next()
       guard ticket < work.count else { break }
-      let (benchmark, prompt) = work[ticket]
-      let measured = try measure(prompt, plans, sessions)
-      for (plan, count) in measured.counts.enumerated() { counts[benchmark][plan] += count }
+      let (benchmark, index) = work[ticket]
+      let prompt = benchmarks[benchmark].prompts[index]
+      // A prompt that a stop has broken off counts as not begun.
+      guard let measured = try measure(prompt, plans, sessions) else { break }
+      var done = Finished(benchmark: benchmark, prompt: index, counts: measured.counts)
       if let first = measured.first, prompt == benchmarks[benchmark].shortest {
-        examples.append(ExampleText(benchmark: benchmarks[benchmark].name, prompt: prompt.turns[0], first, model))
+        done.example = ExampleText(benchmark: benchmarks[benchmark].name, prompt: prompt.turns[0], first, model)
       }
+      finished.append(done)
+      try journal?.append(done, "prompts", rank: cluster.rank)
       progress.advance(
         "evaluate", done: ticket + 1, total: work.count, unit: "prompts", note: benchmarks[benchmark].name)
     }
     try stop.throwIfAnyRankStops(cluster, during: "evaluate")
-    var results: [String: [BenchmarkResult]] = [:]
-    for (benchmark, counts) in zip(benchmarks, counts) {
-      results[benchmark.name] = try zip(plans, counts).map { BenchmarkResult(try added($1), plan: $0) }
+    return results(of: try gathered(finished), plans)
+  }
+
+  /// The same on all ranks: what the ranks of an earlier start have left on any node's disk, each prompt once. Collective.
+  private func finishedBefore(_ journal: EvaluationJournal?) throws -> [Finished] {
+    guard let journal else { return [] }
+    let own = cluster.isFirstOfNode ? journal.read("prompts", Finished.self) : []
+    var found: [[Int]: Finished] = [:]
+    for item in try gathered(own) { found[[item.benchmark, item.prompt]] = item }
+    return found.values.sorted { ($0.benchmark, $0.prompt) < ($1.benchmark, $1.prompt) }
+  }
+
+  /// Those of all ranks. Collective.
+  private func gathered(_ own: [Finished]) throws -> [Finished] {
+    try cluster.gather(try JSONEncoder().encode(own)).flatMap { try JSONDecoder().decode([Finished].self, from: $0) }
+  }
+
+  /// Speeds of ranks that decode side by side are those of one sequence on one rank.
+  private func results(of all: [Finished], _ plans: [DraftPlan]) -> [String: [BenchmarkResult]] {
+    var counts = [[BenchmarkCounts]](
+      repeating: .init(repeating: BenchmarkCounts(), count: plans.count), count: benchmarks.count)
+    for item in all {
+      for (plan, count) in item.counts.enumerated() { counts[item.benchmark][plan] += count }
     }
-    examples = try cluster.gather(try JSONEncoder().encode(examples))
-      .flatMap { try JSONDecoder().decode([ExampleText].self, from: $0) }.sorted { $0.benchmark < $1.benchmark }
-    return results
+    examples = all.compactMap(\.example).sorted { $0.benchmark < $1.benchmark }
+    return Dictionary(
+      uniqueKeysWithValues: zip(benchmarks, counts).map { benchmark, counts in
+        (benchmark.name, zip(plans, counts).map { BenchmarkResult($1, plan: $0) })
+      })
   }
 
   /// All decodings of every turn, one after the other; the next turn sees the plain answer. The first turn's text by the
-  /// first plan is an example.
+  /// first plan is an example. nil when a stop was asked for on the way.
   private func measure(
     _ prompt: Prompt, _ plans: [DraftPlan], _ sessions: (plain: DecodingSession, speculative: [DecodingSession])
-  ) throws -> (counts: [BenchmarkCounts], first: Generation?) {
+  ) throws -> (counts: [BenchmarkCounts], first: Generation?)? {
     var first: Generation?
     var counts = [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count)
     sessions.plain.reset()
-    var messages: [ChatMessage] = []
-    for turn in prompt.turns {
+    var messages = prompt.system.map { [ChatMessage(role: .system, content: $0)] } ?? []
+    for (number, turn) in prompt.turns.enumerated() {
       messages.append(ChatMessage(role: .user, content: turn))
       let ids = try model.prompt(messages)
-      let plain = try sessions.plain.generate(ids, options(.chain(0)))
+      let plain = try generate(sessions.plain, ids, .chain(0))
+      if stop.isMade { return nil }
       for (index, plan) in plans.enumerated() {
-        if messages.count == 1 { sessions.speculative[index].reset() }
-        let speculative = try sessions.speculative[index].generate(ids, options(plan))
+        if number == 0 { sessions.speculative[index].reset() }
+        let speculative = try generate(sessions.speculative[index], ids, plan)
+        if stop.isMade { return nil }
         first = first ?? speculative
         counts[index].prompts = 1
         counts[index].plain += plain.statistics
@@ -106,12 +182,12 @@ public final class Evaluator {
     DecodingOptions(maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: plan)
   }
 
-  /// Speeds of ranks that decode side by side are those of one sequence on one rank.
-  private func added(_ counts: BenchmarkCounts) throws -> BenchmarkCounts {
-    var sum = BenchmarkCounts()
-    for data in try cluster.gather(try JSONEncoder().encode(counts)) {
-      sum += try JSONDecoder().decode(BenchmarkCounts.self, from: data)
+  /// Decodes until the text ends or a stop is asked for. Each token tells the other ranks that this one makes progress.
+  private func generate(_ session: DecodingSession, _ ids: [Int32], _ plan: DraftPlan) throws -> Generation {
+    func isWanted() -> Bool {
+      cluster.tick()
+      return !stop.isMade
     }
-    return sum
+    return try session.generate(ids, options(plan), isWanted: isWanted) { _, _ in isWanted() }
   }
 }

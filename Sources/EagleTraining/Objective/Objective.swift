@@ -6,7 +6,7 @@ import EagleTensor
 // N prefix rows · R_k trained rows of step k · K steps.
 
 /// Sums of one step over rows; ranks add theirs before anything is divided.
-public struct StepSums: Sendable, Equatable {
+public struct StepSums: Codable, Sendable, Equatable {
   public var rows = 0.0
   public var loss = 0.0
   public var hits = 0.0
@@ -18,6 +18,8 @@ public struct StepSums: Sendable, Equatable {
     self.hits = hits
     self.overlap = overlap
   }
+
+  var isFinite: Bool { loss.isFinite && overlap.isFinite }
 
   static func + (a: StepSums, b: StepSums) -> StepSums {
     StepSums(rows: a.rows + b.rows, loss: a.loss + b.loss, hits: a.hits + b.hits, overlap: a.overlap + b.overlap)

@@ -89,13 +89,28 @@ package enum Machine {
   /// Bytes of this process that no file holds.
   package static var ownMemory: Double { field("RssAnon", of: "/proc/self/status") }
 
-  /// Free bytes of the disk on which `path` is or will be.
-  package static func freeDisk(at path: String) -> Double {
+  /// Free bytes of the disk on which `path` is or will be; 0 where the system does not say.
+  package static func freeDisk(at path: String) -> Double { freeBytes(at: path) ?? 0 }
+
+  /// Free bytes of the disk on which `path` is or will be; nil where the system does not say.
+  package static func freeBytes(at path: String) -> Double? {
     var folder = URL(fileURLWithPath: path)
     while !FileManager.default.fileExists(atPath: folder.path), folder.path != "/" { folder.deleteLastPathComponent() }
     var status = statvfs()
-    guard statvfs(folder.path, &status) == 0 else { return 0 }
+    guard statvfs(folder.path, &status) == 0 else { return nil }
     return Double(status.f_bavail) * Double(status.f_frsize)
+  }
+
+  /// Bytes of all files under a folder; 0 when there is none.
+  package static func bytes(under folder: String) -> Double {
+    let files = FileManager.default.enumerator(
+      at: URL(fileURLWithPath: folder), includingPropertiesForKeys: [.fileSizeKey, .isRegularFileKey])
+    var sum = 0.0
+    while let file = files?.nextObject() as? URL {
+      let values = try? file.resourceValues(forKeys: [.fileSizeKey, .isRegularFileKey])
+      if values?.isRegularFile == true { sum += Double(values?.fileSize ?? 0) }
+    }
+    return sum
   }
 
   private static func field(_ name: String, of path: String) -> Double {

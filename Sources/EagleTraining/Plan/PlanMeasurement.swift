@@ -122,7 +122,7 @@ package struct PlanMeasurement {
       Trainer.Job(
         config: shortened, gradients: gradients, states: .store(store), trained: Array(conversations.indices),
         heldOut: Array(conversations.indices.prefix(max(1, 512 / max(1, ids[0].count)))), target: model.target,
-        output: folder, fingerprint: "plan"),
+        output: folder),
       start: .random(shape: draft, vocabulary: vocabulary, seed: 0), cluster: cluster, progress: SilentProgress())
     // The last batch of an epoch is a small one.
     let batches = Array(trainer.plan.epochs[0].dropLast(trainer.plan.epochs[0].count > 2 ? 1 : 0))

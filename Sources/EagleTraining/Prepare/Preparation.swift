@@ -46,11 +46,15 @@ public struct Preparation {
 
   /// Writes `folder`, whole or not at all; what is there and up to date stays. Unfinished work waits in `<folder>.partial`.
   ///
+  /// - Parameters:
+  ///   - folder: where the result goes
+  ///   - check: gets the fingerprint of what is to be written, and may refuse it before anything is
   /// - Throws: for unreadable files, more than 1 % broken lines, and when nothing is left to train on; `StoppedRun` when a
   ///   stop was asked for
-  public func run(folder: String) throws -> PreparedData {
+  public func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
     let tokens = try tokensFingerprint()
     let fingerprint = try fingerprint(tokens)
+    try check(fingerprint)
     if let done = try? PreparedData(folder: folder), done.fingerprint == fingerprint {
       progress.finish("prepare", "up to date: \(done.statistics.summary)")
       return done
@@ -143,7 +147,7 @@ public struct Preparation {
   private func tokensFingerprint() throws -> String {
     var parts = ["tokens 2", model.template.family.rawValue, "\(model.target.shape.vocabularySize)"]
     parts.append(try FileDigest.sha256(path: "\(model.target.path)/tokenizer.json"))
-    for file in data.train { parts.append("\(try FileDigest.sha256(path: file.path)) \(min(1, file.weight))") }
+    for file in data.train { parts.append("\(try digest(file.path)) \(min(1, file.weight))") }
     var same = data
     (same.train, same.heldOut) = ([], 0)
     let encoder = JSONEncoder()
@@ -152,6 +156,14 @@ public struct Preparation {
     // Weights below 1 leave conversations out, by the seed.
     if data.train.contains(where: { $0.weight < 1 }) { parts.append("\(seed)") }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
+  }
+
+  /// Of a file that may take minutes to read.
+  private func digest(_ path: String) throws -> String {
+    try FileDigest.sha256(path: path) {
+      try stop.throwIfMade(during: "prepare")
+      progress.advance("prepare", done: 0, total: 0, unit: "conversations", note: "reading \(path)")
+    }
   }
 
   /// Of that, the held-out split and the draft vocabulary.

@@ -73,13 +73,42 @@ public struct PreparedData: Sendable {
     (heldOut, self.vocabulary, statistics, repeats, namesPaths) = ([], vocabulary, DataStatistics(), [], [])
   }
 
-  /// The id that the data files give to a conversation. Reads the list of all: for messages.
+  /// The ids that the data files give to all conversations.
+  private func names() -> [String] {
+    namesPaths.flatMap { FileManager.default.contents(atPath: $0)?.split(separator: UInt8(ascii: "\n")) ?? [] }
+      .map { (try? JSONDecoder().decode(String.self, from: Data($0))) ?? "" }
+  }
+
+  /// What `train.leave_out` calls a conversation: its id, or `#` and its number where that is not one conversation's alone.
+  /// Reads the list of all: for messages.
   public func name(of conversation: Int) -> String {
-    let lines = namesPaths.lazy.flatMap {
-      FileManager.default.contents(atPath: $0)?.split(separator: UInt8(ascii: "\n")) ?? []
+    let names = names()
+    guard names.indices.contains(conversation), !names[conversation].isEmpty,
+      names.count(where: { $0 == names[conversation] }) == 1
+    else { return "#\(conversation)" }
+    return names[conversation]
+  }
+
+  /// Conversations by the names that `name(of:)` gives; an id that several share means all of them.
+  ///
+  /// - Throws: for a name that no conversation has
+  public func conversations(named wanted: [String]) throws -> Set<Int> {
+    guard !wanted.isEmpty else { return [] }
+    let byName = Dictionary(grouping: names().enumerated(), by: \.element).mapValues { $0.map(\.offset) }
+    var found: Set<Int> = []
+    for name in wanted {
+      let number = name.hasPrefix("#") ? Int(name.dropFirst()) : nil
+      if let conversations = byName[name] {
+        found.formUnion(conversations)
+      } else if let number, 0..<tokens.conversationCount ~= number {
+        found.insert(number)
+      } else {
+        throw TrainingError(
+          path: "train.leave_out", problem: "no prepared conversation is called \(name)",
+          advice: "name it as `metrics.jsonl` and the error that named it do")
+      }
     }
-    let line = lines.dropFirst(conversation).first.map { Data($0) } ?? Data()
-    return (try? JSONDecoder().decode(String.self, from: line)) ?? "number \(conversation)"
+    return found
   }
 
   /// Conversations of an epoch, ascending; one that its file's weight repeats comes several times.

@@ -30,14 +30,18 @@ struct FittedStart {
 
   private let target: TargetModel
   private let shape: DraftShape
-  /// Calls its argument with conversations until that says that it has enough.
-  private let conversations: ((CapturedConversation) -> Bool) throws -> Void
+  /// Calls its argument with numbered conversations until that says that it has enough.
+  private let conversations: ((Int, CapturedConversation) -> Bool) throws -> Void
+  /// Told of each conversation whose values cannot be fitted.
+  private let leftOut: (Int) -> Void
 
   init(
-    target: TargetModel, shape: DraftShape, conversations: @escaping ((CapturedConversation) -> Bool) throws -> Void
+    target: TargetModel, shape: DraftShape, leftOut: @escaping (Int) -> Void,
+    conversations: @escaping ((Int, CapturedConversation) -> Bool) throws -> Void
   ) {
     self.target = target
     self.shape = shape
+    self.leftOut = leftOut
     self.conversations = conversations
   }
 
@@ -83,19 +87,31 @@ struct FittedStart {
       if waiting > 0 { body(Self.stacked(features), Self.stacked(states)) }
       (features, states, waiting) = ([], [], 0)
     }
-    try conversations { conversation in
+    try conversations { number, conversation in
       let trained = TrainedRows(mask: conversation.lossMask, steps: 1).rows(step: 0)
       guard !trained.isEmpty else { return true }
       let tokens = trained.map { conversation.ids[$0 + 1] }
       let embedding = RMSNorm.apply(
         Rows.gather(target.embedding, tokens), .filled([shape.hiddenSize], with: 1), epsilon: shape.normEpsilon)
-      features.append(Self.sideBySide(Rows.gather(conversation.auxHidden, trained.map(Int32.init)), embedding))
-      states.append(Rows.gather(conversation.lastHidden, trained.map { Int32($0 + 1) }))
+      let seen = Self.sideBySide(Rows.gather(conversation.auxHidden, trained.map(Int32.init)), embedding)
+      let next = Rows.gather(conversation.lastHidden, trained.map { Int32($0 + 1) })
+      guard Self.canBeFitted(seen), Self.canBeFitted(next) else {
+        leftOut(number)
+        return true
+      }
+      features.append(seen)
+      states.append(next)
       (waiting, done) = (waiting + trained.count, done + trained.count)
       if waiting >= Self.pieceRows { flush() }
       return done < Self.mostRows
     }
     flush()
+  }
+
+  /// Whether sums of products of all rows stay finite: one value that is not, or one whose square is not, spoils all others.
+  private static func canBeFitted(_ rows: Tensor) -> Bool {
+    let squares = rows.values.reduce(0.0) { $0 + Double($1) * Double($1) }
+    return squares.isFinite && squares < 1e-6 * Double(Float.greatestFiniteMagnitude)
   }
 
   // MARK: the guess
@@ -239,34 +255,29 @@ struct FittedStart {
 }
 
 extension DraftModel {
-  /// `random` with weights fitted to some of the conversations. Rank 0 fits, all get the same. Collective.
+  /// `random` with weights fitted to some of the conversations. For one rank, which the others wait for.
   ///
-  /// - Parameter conversations: those to fit to, as many as are needed of them
-  /// - Throws: when states cannot be read, or no row is there to be fitted
+  /// - Parameters:
+  ///   - conversations: those to fit to, as many as are needed of them
+  ///   - seed: draws them
+  ///   - leftOut: told of each one whose values are not finite
+  /// - Throws: when states cannot be read, or no row is there to be fitted; `StoppedRun` when a stop was asked for
   public static func fitted(
-    _ random: DraftModel, target: TargetModel, states: StateSource, conversations: [Int], cluster: any Communicator
+    _ random: DraftModel, target: TargetModel, states: StateSource, conversations: [Int], seed: UInt64,
+    cluster: any Communicator, stop: StopRequest = StopRequest(), leftOut: @escaping (Int) -> Void = { _ in }
   ) throws -> DraftModel {
-    var mine = Data()
-    if cluster.isRoot {
-      let start = FittedStart(target: target, shape: random.shape) { take in
-        try states.sample(conversations, cluster: cluster, take)
-      }
-      guard let draft = try start.apply(to: random) else {
-        throw TrainingError(
-          path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
-      }
-      for parameter in draft.parameters {
-        mine.append(contentsOf: UnsafeRawBufferPointer(parameter.variable.value.rawBytes))
-      }
+    let sample = StateSample(conversations, leftOut: [], seed: seed)
+    var told: Set<Int> = []
+    let start = FittedStart(target: target, shape: random.shape) {
+      // Conversations are gone through twice.
+      if told.insert($0).inserted { leftOut($0) }
+    } conversations: { take in
+      try states.forEach(of: sample, cluster: cluster, stop: stop, take)
     }
-    let all = try cluster.broadcast(data: mine)
-    var (tensors, at) = ([String: Tensor](), 0)
-    for (name, size) in tensorShapes(random.shape) {
-      let tensor = Tensor(size)
-      tensor.rawBytes.copyBytes(from: all[at..<at + tensor.byteCount])
-      tensors[name] = tensor
-      at += tensor.byteCount
+    guard let draft = try start.apply(to: random) else {
+      throw TrainingError(
+        path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
     }
-    return DraftModel(shape: random.shape, vocabulary: random.vocabulary, tensors: tensors, trainable: true)
+    return draft
   }
 }

@@ -30,16 +30,6 @@ public enum StateSource {
     }
   }
 
-  /// Calls `take` with those of the conversations that this rank can read by itself, until it says that it has enough.
-  func sample(
-    _ conversations: [Int], cluster: any Communicator, _ take: (CapturedConversation) throws -> Bool
-  ) throws {
-    for conversation in conversations where isHere(conversation) {
-      cluster.tick()
-      if try !read([conversation]).allSatisfy(take) { return }
-    }
-  }
-
   /// Loss mask of a conversation.
   func mask(_ conversation: Int) throws -> [UInt8] {
     switch self {
@@ -61,6 +51,9 @@ public struct LiveStates {
     tokens = data.tokens
     lengths = data.tokens.lengths
   }
+
+  /// Throws when ranks compute states of different precision. Collective.
+  public func agreeOnPrecision(_ cluster: any Communicator) throws { try capture.agreeOnPrecision(cluster) }
 
   func read(_ conversations: [Int]) throws -> [CapturedConversation] {
     capture.captured(try conversations.map { try tokens.conversation($0) })

@@ -83,9 +83,12 @@ public struct ObjectiveMetrics: Codable, Sendable, Equatable {
   public let accuracy: [Double]
   public let acceptance: [Double]
   public let simulatedAcceptanceLength: Double
+  /// Conversations that count nowhere, since their values are not finite; files of older versions have none.
+  public let leftOut: Int?
 
   enum CodingKeys: String, CodingKey {
     case loss, accuracy, acceptance
+    case leftOut = "left_out"
     case lossByPosition = "loss_by_position"
     case simulatedAcceptanceLength = "simulated_acceptance_length"
   }
@@ -93,7 +96,9 @@ public struct ObjectiveMetrics: Codable, Sendable, Equatable {
   /// - Parameters:
   ///   - sums: of all ranks, by step
   ///   - weights: decay^k
-  public init(_ sums: [StepSums], weights: [Double]) {
+  ///   - leftOut: conversations that are not in the sums
+  public init(_ sums: [StepSums], weights: [Double], leftOut: Int? = nil) {
+    self.leftOut = leftOut
     func mean(_ value: (StepSums) -> Double) -> [Double] { sums.map { $0.rows == 0 ? 0 : value($0) / $0.rows } }
     let losses = mean(\.loss)
     loss = zip(losses, weights).reduce(0) { $0 + $1.0 * $1.1 }

@@ -20,15 +20,17 @@ public final class Trainer {
     public var target: TargetModel
     /// Folder of the run.
     public var output: String
-    /// Of everything that must be the same when the run is resumed.
-    public var fingerprint: String
-    /// The id that the data has for a conversation.
+    /// What must be the same when the run is resumed.
+    public var identity: RunIdentity
+    /// Conversations that no step trains on, though batches are cut as if they were there.
+    public var leftOut: Set<Int>
+    /// What `train.leave_out` calls a conversation.
     public var name: (Int) -> String
 
     public init(
       config: TrainConfig, gradients: WireFormat = .fp32, states: StateSource, mask: ((Int) throws -> [UInt8])? = nil,
-      trained: [Int], heldOut: [Int], target: TargetModel, output: String, fingerprint: String,
-      name: @escaping (Int) -> String = { "\($0)" }
+      trained: [Int], heldOut: [Int], target: TargetModel, output: String, identity: RunIdentity = RunIdentity(),
+      leftOut: Set<Int> = [], name: @escaping (Int) -> String = { "\($0)" }
     ) {
       self.config = config
       self.gradients = gradients
@@ -38,7 +40,8 @@ public final class Trainer {
       self.heldOut = heldOut
       self.target = target
       self.output = output
-      self.fingerprint = fingerprint
+      self.identity = identity
+      self.leftOut = leftOut
       self.name = name
     }
   }
@@ -51,28 +54,30 @@ public final class Trainer {
   public let plan: BatchPlan
   /// Optimiser steps done or left out.
   public private(set) var step = 0
-  private let job: Job
-  private let cluster: any Communicator
-  private let progress: ProgressSink
-  private let stop: StopRequest
-  private let feed: ConversationFeed
-  private let objective: Objective
+  /// Steps that have changed the weights: what AdamW's bias correction counts.
+  package private(set) var updates = 0
+  package let job: Job
+  let cluster: any Communicator
+  let progress: ProgressSink
+  let stop: StopRequest
+  let feed: ConversationFeed
+  let objective: Objective
   private let schedule: Schedule
-  private let metrics: MetricsFile
-  private let buckets: GradientBuckets
-  private let writer: CheckpointWriter
+  let metrics: MetricsFile
+  let buckets: GradientBuckets
+  let writer: CheckpointWriter
   private let timing: TimingRecorder
   /// On rank 0, when the recipe asks for it and it works; its first use tells it behind which step it begins.
-  private lazy var events = job.config.tensorboard && cluster.isRoot ? openEvents() : nil
+  lazy var events = job.config.tensorboard && cluster.isRoot ? openEvents() : nil
   /// Where this rank's time goes.
   let clock = PhaseClock()
   /// Trained rows by step of the conversations that this rank has had.
-  private var rowCounts: [Int: [Int64]] = [:]
+  private let rowCounts: RowCounts
   /// What was begun for the step to come while gradients were on their way.
   private var prepared: Work?
-  private var skippedInARow = 0
-  /// The step whose state was written or read last.
-  private var lastCheckpoint = 0
+  var skippedInARow = 0
+  /// The step whose state was written or read last, and when.
+  var lastCheckpoint = (step: 0, time: ContinuousClock.now)
   /// The acc_length of the last evaluation, for the progress line.
   public var lastAccLength: Double?
   /// Of the last step that was not left out.
@@ -107,6 +112,7 @@ public final class Trainer {
       teacher: Teacher(target: job.target, vocabulary: start.vocabulary, products: products),
       steps: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, products: products, clock: clock)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: plan.totalSteps)
+    rowCounts = RowCounts(conversations: job.states.lengths.count, steps: config.tttLength)
     metrics = MetricsFile(path: RunFolder(job.output).metrics)
     timing = TimingRecorder(path: RunFolder(job.output).timing, cluster: cluster, clock: clock)
     buckets = GradientBuckets(
@@ -116,28 +122,43 @@ public final class Trainer {
     if config.shardOptimizer { optimizer.own(buckets.ownRanges) }
   }
 
-  /// Goes on from the newest valid checkpoint; without one the run starts at step 0. Rank 0 reads for all. Collective.
-  public func resume() throws {
-    var (found, info) = (Checkpoint?.none, TrainingCheckpoint.Info?.none)
-    if cluster.isRoot {
-      found = try CheckpointFolder.newestValid(in: job.output) { progress.say($0) }
-      info = try found.map(checkedInfo)
-    }
-    step = Int(try cluster.allReduceSum([Int64(info?.step ?? 0)])[0])
-    if step > 0 { try TrainingCheckpoint.load(found, into: optimizer, cluster: cluster) }
-    lastCheckpoint = step
-    if let found { progress.say("resumed from \(found.name)") }
-    if cluster.isRoot { try metrics.truncate(after: step) }
+  /// Goes on from the newest valid checkpoint. Rank 0 reads for all. Collective.
+  ///
+  /// - Returns: whether there was one; without it the run starts at step 0
+  @discardableResult
+  public func resume() throws -> Bool {
+    try resume(from: cluster.isRoot ? try CheckpointFolder.newestValid(in: job.output) { progress.say($0) } : nil)
   }
 
-  private func checkedInfo(_ checkpoint: Checkpoint) throws -> TrainingCheckpoint.Info {
-    let info = try TrainingCheckpoint.info(checkpoint)
-    guard info.runFingerprint == job.fingerprint else {
-      throw TrainingError(
-        path: checkpoint.path, problem: "the checkpoint belongs to a run with other settings, data or target",
-        advice: "resume with the recipe that it was made with, or choose another output folder")
-    }
-    return info
+  /// - Parameter found: the newest valid checkpoint; nil on other ranks than 0, and when there is none
+  @discardableResult
+  package func resume(from found: Checkpoint?) throws -> Bool {
+    let info = try found.map(checkedInfo)
+    let state = try cluster.allReduceSum([
+      found == nil ? 0 : 1, Int64(info?.step ?? 0), Int64(info?.updates ?? info?.step ?? 0),
+    ])
+    (step, updates) = (Int(state[1]), Int(state[2]))
+    if state[0] > 0 { try TrainingCheckpoint.load(found, into: optimizer, cluster: cluster) }
+    lastCheckpoint = (step, .now)
+    if let found { progress.say("resumed from \(found.name)") }
+    if cluster.isRoot { try metrics.truncate(after: step) }
+    return state[0] > 0
+  }
+
+  /// Finds what the first step needs, and writes it and the start's weights as the checkpoint of step 0, so that a restart
+  /// finds nothing anew. Collective.
+  public func begin() throws {
+    try findFeatureRates()
+    try checkpoint(of: 0)
+    try waitForCheckpoint()
+  }
+
+  private func findFeatureRates() throws {
+    guard job.config.featureRates == .bySize && optimizer.featureRates == nil else { return }
+    optimizer.featureRates = try FeatureSizes.rates(
+      job.states, features: 3 * job.target.shape.hiddenSize,
+      conversations: StateSample(job.trained, leftOut: job.leftOut, seed: job.config.seed), cluster: cluster,
+      stop: stop) { self.progress.say("feature sizes: left out, without usable numbers: \(self.job.name($0))") }
   }
 
   /// Runs the rest of epoch `epoch` (from 0) and leaves a checkpoint at its end.
@@ -145,19 +166,18 @@ public final class Trainer {
   /// - Throws: `StoppedRun` when a stop was asked for, after the step that is under way, with a checkpoint
   public func train(epoch: Int) throws {
     Storage.releaseUnused()  // of the start, or of the evaluation before
-    if job.config.featureRates == .bySize && optimizer.featureRates == nil {
-      optimizer.featureRates = try FeatureSizes.rates(
-        job.states, features: 3 * job.target.shape.hiddenSize, conversations: job.trained, cluster: cluster)
-    }
+    try findFeatureRates()
     let first = plan.lastStep(ofEpoch: epoch - 1)
     let batches = plan.epochs[epoch]
     try timing.open(after: step)
     _ = events
     for (index, batch) in batches.enumerated() where first + index >= step {
       let next = index + 1 < batches.count ? batches[index + 1] : nil
-      let isToStop = try optimize(batch, next: next, epoch: epoch)
-      let isEnd = next == nil
-      if isEnd || isToStop || step % job.config.checkpointEvery == 0 { try checkpoint() }
+      let end = try optimize(batch, next: next, epoch: epoch)
+      let (isToStop, isEnd) = (end.isToStop, next == nil)
+      // A step that is left out changes nothing that would be worth a checkpoint.
+      let isDue = skippedInARow == 0 && (end.isCheckpointDue || step % job.config.checkpointEvery == 0)
+      if isEnd || isToStop || isDue { try checkpoint(of: step) }
       if isEnd || isToStop {
         try waitForCheckpoint()
         try timing.close(epoch: epoch + 1, step: step)
@@ -170,7 +190,7 @@ public final class Trainer {
   }
 
   /// A batch as this rank works on it.
-  private struct Work {
+  struct Work {
     let batch: [Int]
     /// Conversations of each micro-batch of this rank.
     let parts: [[Int]]
@@ -183,13 +203,19 @@ public final class Trainer {
   }
 
   /// This rank's part of a batch, with what it needs from other nodes at hand. Collective.
-  private func work(on batch: [Int]) throws -> Work {
-    let shares = BatchPlan.shares(of: batch, lengths: job.states.lengths, ranks: cluster.size)
+  func work(on batch: [Int]) throws -> Work {
+    let shares = shares(of: batch)
     try clock.measure(.reading) { try feed.fetch(shares) }
     let share = shares[cluster.rank]
     return Work(
       batch: batch, parts: BatchPlan.microBatches(share, lengths: job.states.lengths, tokens: Self.microBatchTokens),
       ownRows: try rows(of: share))
+  }
+
+  /// Conversations of a batch that each rank works on.
+  func shares(of batch: [Int]) -> [[Int]] {
+    let kept = job.leftOut.isEmpty ? batch : batch.filter { !job.leftOut.contains($0) }
+    return BatchPlan.shares(of: kept, lengths: job.states.lengths, ranks: cluster.size)
   }
 
   /// What was prepared for this batch, or the same from nothing.
@@ -201,11 +227,14 @@ public final class Trainer {
     return work
   }
 
+  /// Lets the batch to come be read again.
+  func forgetPrepared() { prepared = nil }
+
   /// One optimiser step of all ranks, which ends with a line of metrics.
   ///
   /// - Parameter next: the batch after this one, which is prepared while gradients are on their way
-  /// - Returns: whether a rank wants to stop
-  func optimize(_ batch: [Int], next: [Int]?, epoch: Int) throws -> Bool {
+  /// - Returns: what the ranks want behind this step
+  package func optimize(_ batch: [Int], next: [Int]?, epoch: Int) throws -> StepMessage.Wishes {
     let start = ContinuousClock.now
     let waited = clock.seconds[.communication] ?? 0
     _ = cluster.takeAveragingCost()
@@ -217,19 +246,25 @@ public final class Trainer {
     try buckets.allAreFinal()
     try prepare(next, withAnswers: !job.config.shardOptimizer)
     let message = try clock.measure(.communication) {
-      try StepMessage(sums, nextRows: prepared?.ownRows, busy: busy, isToStop: stop.isMade, cluster).addedUp()
+      try StepMessage(sums, nextRows: prepared?.ownRows, busy: busy, wishes: wishes, cluster).addedUp()
     }
     prepared?.globalRows = message.nextRows
     try clock.measure(.communication) { try buckets.wait() }
     let norm = try norm()
     step += 1
-    guard norm.isFinite, message.sums.allSatisfy(\.loss.isFinite) else {
+    guard norm.isFinite, message.sums.allSatisfy(\.isFinite) else {
       try skip(work, epoch: epoch, what: norm.isFinite ? "loss" : "gradient")
-      return message.isToStop
+      return message.wishes
     }
     skippedInARow = 0
+    // Without a row there is no gradient, and AdamW would only follow its momentum.
+    guard message.sums.contains(where: { $0.rows > 0 }) else {
+      try noteEmpty(epoch: epoch)
+      return message.wishes
+    }
+    updates += 1
     let rate = schedule.learningRate(step: step)
-    clock.measure(.optimiser) { optimizer.apply(step: step, learningRate: rate, norm: norm) }
+    clock.measure(.optimiser) { optimizer.apply(step: updates, learningRate: rate, norm: norm) }
     if job.config.shardOptimizer { try shareWeights() }
     try writer.check()
     let line = line(
@@ -239,7 +274,14 @@ public final class Trainer {
     logEvents(line.scalars, step: line.step)
     newestMetrics = line
     note(line)
-    return message.isToStop
+    return message.wishes
+  }
+
+  /// What this rank wants behind the step at hand.
+  private var wishes: StepMessage.Wishes {
+    let age = lastCheckpoint.time.duration(to: .now).inSeconds
+    return .init(
+      isToStop: stop.isMade, isCheckpointDue: cluster.isRoot && age >= 60 * job.config.checkpointMinutes)
   }
 
   /// Rows of the batch to come, and the target's answers to its first micro-batch: neither depends on the weights.
@@ -254,7 +296,7 @@ public final class Trainer {
     prepared?.first = try question(first)
   }
 
-  private func question(_ conversations: [Int]) throws -> Objective.Question {
+  func question(_ conversations: [Int]) throws -> Objective.Question {
     objective.question(try feed.read(conversations, clock))
   }
 
@@ -282,7 +324,7 @@ public final class Trainer {
   ) -> StepMetrics {
     let seconds = start.duration(to: .now).inSeconds
     let reading = ObjectiveMetrics(message.sums, weights: message.sums.indices.map(objective.weight))
-    let tokens = batch.reduce(0) { $0 + job.states.lengths[$1] }
+    let tokens = batch.reduce(0) { $0 + (job.leftOut.contains($1) ? 0 : job.states.lengths[$1]) }
     let cost = cluster.takeAveragingCost()
     let communication = StepCommunication(
       seconds: cost.seconds, exposed: exposed, bytesSent: cost.bytesSent, imbalance: message.imbalance)
@@ -313,156 +355,12 @@ public final class Trainer {
   private func rows(of share: [Int]) throws -> [Int64] {
     var rows = [Int64](repeating: 0, count: objective.steps)
     for conversation in share {
-      let counts = try rowCounts[conversation] ?? countRows(conversation)
-      rowCounts[conversation] = counts
-      for k in rows.indices { rows[k] += counts[k] }
+      try rowCounts.add(conversation, to: &rows) {
+        TrainedRows(
+          mask: try job.mask?(conversation) ?? job.states.mask(conversation), steps: objective.steps)
+      }
     }
     return rows
-  }
-
-  private func countRows(_ conversation: Int) throws -> [Int64] {
-    let mask = try job.mask?(conversation) ?? job.states.mask(conversation)
-    let trained = TrainedRows(mask: mask, steps: objective.steps)
-    return (0..<objective.steps).map { Int64(trained.count(step: $0)) }
-  }
-
-  /// Of the held-out conversations.
-  var heldOutTokens: Int { job.heldOut.reduce(0) { $0 + job.states.lengths[$1] } }
-
-  /// Teacher-forced loss and accuracy on the held-out conversations; nil when there are none.
-  public func heldOutMetrics() throws -> ObjectiveMetrics? {
-    guard !job.heldOut.isEmpty else { return nil }
-    let ones = [Double](repeating: 1, count: objective.steps)
-    var sums = [StepSums](repeating: StepSums(), count: objective.steps)
-    for batch in BatchPlan.cut(job.heldOut, job.states.lengths, job.config.tokensPerBatch) {
-      for part in try work(on: batch).parts {
-        let counted = objective.run(try question(part), globalRows: ones, recording: false)
-        sums = zip(sums, counted).map { $0 + $1 }
-        cluster.tick()
-      }
-    }
-    let all = try StepMessage(sums, nextRows: nil, busy: 0, isToStop: false, cluster).addedUp()
-    return ObjectiveMetrics(all.sums, weights: sums.indices.map(objective.weight))
-  }
-
-  // MARK: events for TensorBoard
-
-  /// Puts an evaluation of the run among its events, when the recipe wants events.
-  public func logEvents(_ record: EvaluationRecord) { logEvents(record.scalars, step: record.step) }
-
-  private func logEvents(_ scalars: @autoclosure () -> [EventFile.Scalar], step: Int) {
-    guard let events else { return }
-    do {
-      try events.append(scalars(), step: step)
-    } catch {
-      sayWithoutEvents(error)
-      self.events = nil
-    }
-  }
-
-  private func openEvents() -> EventFile? {
-    do {
-      return try EventFile(folder: RunFolder(job.output).tensorboard, after: step)
-    } catch {
-      sayWithoutEvents(error)
-      return nil
-    }
-  }
-
-  /// Curves that are drawn elsewhere are not worth the end of a run.
-  private func sayWithoutEvents(_ error: any Error) {
-    progress.say("warning: no more events for TensorBoard: \(error); training goes on")
-  }
-
-  // MARK: numbers that are none
-
-  /// Leaves the step out: weights and moments stay. Too many in a row end the run with a checkpoint from before them.
-  private func skip(_ work: Work, epoch: Int, what: String) throws {
-    skippedInARow += 1
-    let culprits = try culprits(work).map(job.name)
-    let skipped = SkippedStep(
-      step: step, epoch: epoch + 1, skipped: "the \(what) is not a number", conversations: culprits)
-    if cluster.isRoot { try metrics.append(skipped) }
-    let names =
-      culprits.isEmpty ? "no conversation shows it alone" : "conversations: \(culprits.joined(separator: ", "))"
-    progress.say("step \(step) is left out: \(skipped.skipped); \(names)")
-    guard skippedInARow > job.config.maxSkippedSteps else { return }
-    let good = step - skippedInARow
-    if good > 0, good != lastCheckpoint { try checkpoint(of: good) }
-    try waitForCheckpoint()
-    throw TrainingError(
-      path: job.output, problem: "\(skippedInARow) steps in a row up to step \(step) had no usable numbers; \(names)",
-      advice:
-        "the weights of step \(good) are kept; take the conversations out of the data, or lower train.learning_rate")
-  }
-
-  /// Conversations of the batch whose loss or gradient is not a number when they are run alone. Spoils the gradients.
-  private func culprits(_ work: Work) throws -> [Int] {
-    var found: [Int] = []
-    for conversation in work.parts.joined() {
-      optimizer.clearGradients()
-      let sums = objective.run(
-        try question([conversation]), globalRows: work.globalRows.map { max(1, $0) }, recording: true)
-      let isUsable =
-        sums.allSatisfy(\.loss.isFinite) && optimizer.sumOfSquares([0..<optimizer.gradients.count]).isFinite
-      if !isUsable { found.append(conversation) }
-      cluster.tick()
-    }
-    return try cluster.gather(try JSONEncoder().encode(found))
-      .flatMap { try JSONDecoder().decode([Int].self, from: $0) }.sorted()
-  }
-
-  // MARK: checkpoints
-
-  private func checkpoint() throws { try checkpoint(of: step) }
-
-  /// Starts to write what a checkpoint holds. Collective.
-  private func checkpoint(of step: Int) throws {
-    lastCheckpoint = step
-    let before = clock.seconds[.checkpoint] ?? 0
-    let moments = try clock.measure(.checkpoint) { try allMoments() }
-    guard cluster.isRoot else { return }
-    try clock.measure(.checkpoint) {
-      try writer.finish()
-      let info = TrainingCheckpoint.Info(
-        step: step, runFingerprint: job.fingerprint, targetPath: job.target.path,
-        targetFingerprint: job.target.fingerprint, draftShape: optimizer.draft.shape,
-        draftVocabulary: optimizer.draft.vocabulary.targetIDs)
-      try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
-    }
-    note(checkpoint: step, seconds: (clock.seconds[.checkpoint] ?? 0) - before)
-  }
-
-  /// What the copy, or the writing, and a wait for the checkpoint before have cost.
-  private func note(checkpoint step: Int, seconds: Double) {
-    guard let newestMetrics else { return }
-    let stepSeconds = Double(newestMetrics.tokens) / newestMetrics.tokensPerSecond
-    progress.say(
-      String(
-        format: "checkpoint of step %d: training waited %.3f s, %.1f %% of the time of %d steps", step, seconds,
-        100 * seconds / (stepSeconds * Double(job.config.checkpointEvery)), job.config.checkpointEvery))
-  }
-
-  /// Both moments of all weights on rank 0; on other ranks they mean nothing where each has its own only. Between two steps the
-  /// gradients' place is free for them: only rank 0 needs room for one moment more. Collective.
-  private func allMoments() throws -> (first: Tensor, second: Tensor) {
-    guard job.config.shardOptimizer else { return (optimizer.firstMoment, optimizer.secondMoment) }
-    func gather(_ own: Tensor, into all: Tensor) throws -> Tensor {
-      optimizer.forEachOwned(in: 0..<all.count) { part, moments in
-        Elementwise.copy(own.slice(moments), into: all.slice(part))
-      }
-      try buckets.gather(all)
-      return all
-    }
-    let gradients = optimizer.gradients
-    let first = try gather(optimizer.firstMoment, into: cluster.isRoot ? Tensor(gradients.shape) : gradients)
-    return (first, try gather(optimizer.secondMoment, into: gradients))
-  }
-
-  /// Returns once the last checkpoint is on disk. Collective.
-  private func waitForCheckpoint() throws {
-    if cluster.isRoot { try writer.finish() }
-    try cluster.barrier()
   }
 
   private func note(_ line: StepMetrics) {

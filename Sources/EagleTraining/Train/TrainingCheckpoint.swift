@@ -10,20 +10,29 @@ public struct TrainingCheckpoint {
   /// `info.json` of a checkpoint.
   public struct Info: Codable, Sendable, Equatable {
     public var step: Int
-    /// What must not change between the parts of one run.
-    public var runFingerprint: String
+    /// Steps that have changed the weights; in files of older versions all of them.
+    public var updates: Int?
+    /// What must not change between the parts of one run; files of older versions say it in another way.
+    public var identity: RunIdentity?
     public var targetPath: String
     public var targetFingerprint: String
     public var draftShape: DraftShape
     public var draftVocabulary: [Int32]
 
     enum CodingKeys: String, CodingKey {
-      case step
-      case runFingerprint = "run_fingerprint"
+      case step, updates, identity
       case targetPath = "target_path"
       case targetFingerprint = "target_fingerprint"
       case draftShape = "draft_shape"
       case draftVocabulary = "draft_vocabulary"
+    }
+
+    /// - Throws: for a checkpoint of an older version, which can be exported and no more
+    package func identity(of path: String) throws -> RunIdentity {
+      if let identity { return identity }
+      throw TrainingError(
+        path: path, problem: "the checkpoint was written by an older version, which does not say its settings",
+        advice: "choose another output folder; `eagle-train export` still takes the checkpoint, for draft.init_from")
     }
   }
 
@@ -132,10 +141,20 @@ public struct TrainingCheckpoint {
     return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: false)
   }
 
+  /// What the newest checkpoint of a run says, whose weights nobody has read; nil when there is none.
+  package static func newestInfo(in parent: String) throws -> (path: String, info: Info)? {
+    guard let (path, data) = try CheckpointFolder.newestInfo(in: parent) else { return nil }
+    return (path, try decoded(data, path))
+  }
+
   /// What the checkpoint belongs to; throws when it is damaged.
   public static func info(_ checkpoint: Checkpoint) throws -> Info {
-    guard let info = try? JSONDecoder().decode(Info.self, from: checkpoint.info) else {
-      throw TrainingError(path: checkpoint.path, problem: "is no training checkpoint", advice: "name a step folder")
+    try decoded(checkpoint.info, checkpoint.path)
+  }
+
+  private static func decoded(_ data: Data, _ path: String) throws -> Info {
+    guard let info = try? JSONDecoder().decode(Info.self, from: data) else {
+      throw TrainingError(path: path, problem: "is no training checkpoint", advice: "name a step folder")
     }
     return info
   }

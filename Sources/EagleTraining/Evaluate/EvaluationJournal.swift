@@ -1,0 +1,63 @@
+import EagleModels
+import EagleStorage
+import Foundation
+
+/// Finished parts of an evaluation that is under way, so that the start after a stop or a kill does only the rest.
+///
+/// Lines of JSON in `evaluation.partial/` under the output folder, in a file of each rank. A line says what it belongs
+/// to: lines of other weights or other settings mean nothing.
+package struct EvaluationJournal {
+  private let folder: String
+  private let key: String
+
+  /// - Parameters:
+  ///   - output: folder of the run
+  ///   - key: of everything that results follow from
+  package init(output: String, key: String) {
+    folder = "\(output)/evaluation.partial"
+    self.key = key
+  }
+
+  private struct Line<Item: Codable>: Codable {
+    let key: String
+    let item: Item
+  }
+
+  /// What all ranks that write to this disk have finished, in no order. A torn line counts as absent.
+  func read<Item: Codable>(_ kind: String, _: Item.Type) -> [Item] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.sorted().filter { $0.hasPrefix("\(kind)-") }.flatMap { name -> [Item] in
+      let lines = FileManager.default.contents(atPath: "\(folder)/\(name)")?.split(separator: UInt8(ascii: "\n")) ?? []
+      return lines.compactMap { line in
+        guard let line = try? JSONDecoder().decode(Line<Item>.self, from: Data(line)), line.key == key else { return nil }
+        return line.item
+      }
+    }
+  }
+
+  /// Adds a finished part.
+  func append<Item: Codable>(_ item: Item, _ kind: String, rank: Int) throws {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let path = "\(folder)/\(kind)-\(rank).jsonl"
+    if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
+    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    defer { try? file.close() }
+    try file.seekToEnd()
+    // The line break comes first, so that a line that a kill has torn does not spoil this one.
+    try file.write(contentsOf: Data("\n".utf8) + (try JSONEncoder().encode(Line(key: key, item: item))))
+  }
+
+  /// Forgets everything, once the results are where they belong.
+  package func remove() {
+    try? FileManager.default.removeItem(atPath: folder)
+  }
+}
+
+extension DraftModel {
+  /// Of all weights, as they are kept in memory: 64 hexadecimal digits.
+  package var digest: String {
+    var hasher = StreamDigest()
+    for parameter in parameters { hasher.update(UnsafeRawBufferPointer(parameter.variable.value.rawBytes)) }
+    return hasher.finish()
+  }
+}

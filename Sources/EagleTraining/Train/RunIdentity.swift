@@ -1,0 +1,145 @@
+import EagleModels
+import EagleStorage
+import Foundation
+
+/// What decides the steps of a run: what a checkpoint says it was made with, and a start that goes on is held against.
+///
+/// Evaluations, the number of epochs and ranks, and where states and checkpoints are kept decide no step.
+public struct RunIdentity: Codable, Sendable, Equatable {
+  /// Recipe keys, for example `train.ttt_length`, with their values as JSON.
+  public var settings: [String: String]
+  /// Of the prepared conversations, the held-out split and the draft vocabulary.
+  public var dataFingerprint: String
+  public var targetFingerprint: String
+
+  public init(settings: [String: String] = [:], dataFingerprint: String = "", targetFingerprint: String = "") {
+    self.settings = settings
+    self.dataFingerprint = dataFingerprint
+    self.targetFingerprint = targetFingerprint
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case settings
+    case dataFingerprint = "data_fingerprint"
+    case targetFingerprint = "target_fingerprint"
+  }
+
+  /// Keys that a run may change on its way, so that it can get past steps that fail. Each change is recorded.
+  package static let changeable: Set<String> = ["train.learning_rate", "train.leave_out"]
+
+  /// Keys of `train` that decide no step.
+  private static let freeTrainKeys: Set<String> = [
+    "epochs", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "shard_optimizer", "max_skipped_steps",
+    "tensorboard",
+  ]
+  /// Keys of `capture` that decide the states.
+  private static let captureKeys: Set<String> = ["layers", "states"]
+
+  /// - Parameters:
+  ///   - recipe: whose settings count
+  ///   - layers: the captured layers, whatever way the recipe names them
+  ///   - data: fingerprint of the prepared data
+  ///   - target: fingerprint of the target
+  public init(_ recipe: Recipe, layers: [Int], data: String, target: String) throws {
+    self.init(dataFingerprint: data, targetFingerprint: target)
+    try add(recipe.train, "train") { !Self.freeTrainKeys.contains($0) }
+    try add(recipe.draft, "draft") { _ in true }
+    try add(recipe.capture, "capture") { Self.captureKeys.contains($0) }
+    settings["capture.layers"] = "\(layers)"
+    settings["target.precision"] = recipe.target.precision.rawValue
+  }
+
+  private mutating func add(_ config: some Encodable, _ section: String, where isKept: (String) -> Bool) throws {
+    let fields = try JSONSerialization.jsonObject(with: try JSONEncoder().encode(config)) as? [String: Any] ?? [:]
+    for (key, value) in fields where isKept(key) {
+      let text = try JSONSerialization.data(withJSONObject: value, options: [.fragmentsAllowed, .sortedKeys])
+      settings["\(section).\(key)"] = String(decoding: text, as: UTF8.self)
+    }
+  }
+
+  private static let defaults = (try? RunIdentity(Recipe(), layers: [], data: "", target: ""))?.settings ?? [:]
+
+  /// A setting that a run goes on with in place of another.
+  struct Difference: Equatable {
+    let key: String
+    let from: String
+    let to: String
+  }
+
+  /// Settings that differ from those of a checkpoint, sorted by key.
+  ///
+  /// - Throws: when one of them, the data or the target may not change within a run
+  func changes(from earlier: RunIdentity, of checkpoint: String) throws -> [Difference] {
+    try check(targetOf: earlier, checkpoint)
+    guard earlier.dataFingerprint == dataFingerprint else {
+      throw Self.refusal(
+        checkpoint, "other data",
+        "restore the data and its settings, or choose another output folder; train.leave_out takes conversations out")
+    }
+    return try settingChanges(from: earlier, of: checkpoint)
+  }
+
+  /// What can be held against a checkpoint before the data is prepared.
+  package func check(settingsOf earlier: RunIdentity, _ checkpoint: String) throws {
+    try check(targetOf: earlier, checkpoint)
+    _ = try settingChanges(from: earlier, of: checkpoint)
+  }
+
+  private func check(targetOf earlier: RunIdentity, _ checkpoint: String) throws {
+    guard earlier.targetFingerprint == targetFingerprint else {
+      throw Self.refusal(checkpoint, "another target model", "name the target that it was made with")
+    }
+  }
+
+  private func settingChanges(from earlier: RunIdentity, of checkpoint: String) throws -> [Difference] {
+    let keys = Set(settings.keys).union(earlier.settings.keys).sorted()
+    let differences = keys.compactMap { key -> Difference? in
+      // A key that is newer than the checkpoint had its default's effect.
+      let old = earlier.settings[key] ?? Self.defaults[key] ?? "none"
+      let new = settings[key] ?? "none"
+      return old == new ? nil : Difference(key: key, from: old, to: new)
+    }
+    if let fixed = differences.first(where: { !Self.changeable.contains($0.key) }) {
+      throw Self.refusal(
+        checkpoint, "other settings: \(fixed.key) \(fixed.from), and now it is \(fixed.to)",
+        "resume with the recipe that it was made with, or choose another output folder")
+    }
+    return differences
+  }
+
+  private static func refusal(_ checkpoint: String, _ what: String, _ advice: String) -> TrainingError {
+    TrainingError(path: checkpoint, problem: "the checkpoint belongs to a run with \(what)", advice: advice)
+  }
+}
+
+/// One line of `changes.jsonl`: a setting with which a run goes on from a step, in place of the one before.
+public struct RunChange: Codable, Sendable, Equatable {
+  /// Steps that were done with the old value.
+  public var step: Int
+  /// Seconds since 1970.
+  public var time: Double
+  public var key: String
+  public var from: String
+  public var to: String
+}
+
+/// `changes.jsonl` of a run.
+enum RunChanges {
+  static func read(_ path: String) -> [RunChange] {
+    let lines = FileManager.default.contents(atPath: path)?.split(separator: UInt8(ascii: "\n")) ?? []
+    return lines.compactMap { try? JSONDecoder().decode(RunChange.self, from: Data($0)) }
+  }
+
+  /// Adds what is not there: a start that ends before its first checkpoint makes the same change as the next one.
+  static func append(_ differences: [RunIdentity.Difference], step: Int, to path: String) throws {
+    var all = read(path)
+    for new in differences
+    where !all.contains(where: { $0.step == step && $0.key == new.key && $0.to == new.to && $0.from == new.from }) {
+      all.append(
+        RunChange(step: step, time: Date().timeIntervalSince1970, key: new.key, from: new.from, to: new.to))
+    }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(path: path, data: try all.reduce(into: Data()) { $0 += try encoder.encode($1) + Data("\n".utf8) })
+  }
+}

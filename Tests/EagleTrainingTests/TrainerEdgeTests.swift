@@ -1,0 +1,208 @@
+import EagleCluster
+import EagleModels
+import EagleStorage
+import EagleTraining
+import Foundation
+import Testing
+
+/// What a run does with values that are not finite, with stops, and with what an earlier start has left.
+@Suite struct TrainerEdgeTests {
+  private let run: SmallRun
+
+  init() throws { run = try SmallRun() }
+
+  /// Lines that a run says.
+  private final class Lines: ProgressSink, @unchecked Sendable {
+    private let lock = NSLock()
+    private var lines: [String] = []
+    var all: [String] { lock.withLock { lines } }
+    func advance(_: String, done _: Int, total _: Int, unit _: String, note _: String) {}
+    func finish(_: String, _: String) {}
+    func say(_ line: String) { lock.withLock { lines.append(line) } }
+  }
+
+  private func poisoned(_ conversations: Set<Int>) throws -> CaptureStore {
+    let folder = "\(run.path)/poisoned-\(conversations.sorted())"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    return try SmallRun.write(to: folder, run.target, poisoned: conversations)
+  }
+
+  @Test("a held-out conversation without usable numbers is left out, counted and named", arguments: [1, 3])
+  func heldOutWithoutNumbers(ranks: Int) throws {
+    let (run, store) = (run, try poisoned([22]))
+    let results = try LoopbackCommunicator.run(size: ranks) { cluster -> (ObjectiveMetrics, [String]) in
+      let lines = Lines()
+      let trainer = try run.trainer("held-\(ranks)", cluster: cluster, store: store, progress: lines)
+      return (try #require(try trainer.heldOutMetrics()), lines.all)
+    }
+    for (metrics, lines) in results {
+      #expect(metrics.loss.isFinite && metrics.loss > 0 && metrics.leftOut == 1)
+      #expect(lines.contains { $0.contains("1 conversations without usable numbers") && $0.contains("conversation 22") })
+      _ = try JSONEncoder().encode(metrics)
+    }
+    // The others count as they do without it.
+    let whole = try run.trainer("held-whole")
+    let clean = try #require(try whole.heldOutMetrics())
+    #expect(clean.leftOut == 0 && abs(clean.loss - results[0].0.loss) < 1)
+  }
+
+  @Test("held-out batches that an earlier start has finished are not computed again")
+  func heldOutGoesOn() throws {
+    let trainer = try run.trainer("journal") { $0.tokensPerBatch = 20 }
+    let whole = try #require(try trainer.heldOutMetrics())
+    let journal = EvaluationJournal(output: "\(run.path)/journal", key: "a")
+    #expect(try trainer.heldOutMetrics(journal: journal) == whole)
+    // Of states that give other numbers: only what is in the journal can give the same ones.
+    let other = try run.trainer("journal", store: try poisoned([21, 22, 23])) { $0.tokensPerBatch = 20 }
+    #expect(try other.heldOutMetrics(journal: journal) == whole)
+    let otherKey = EvaluationJournal(output: "\(run.path)/journal", key: "b")
+    #expect(try other.heldOutMetrics(journal: otherKey)?.leftOut == 3)
+    // A line that a kill has torn counts as absent.
+    let file = "\(run.path)/journal/evaluation.partial/held-out-0.jsonl"
+    let text = try String(contentsOfFile: file, encoding: .utf8)
+    try String(text.dropLast(10)).write(toFile: file, atomically: true, encoding: .utf8)
+    #expect(try trainer.heldOutMetrics(journal: journal) == whole)
+    journal.remove()
+    #expect(!FileManager.default.fileExists(atPath: "\(run.path)/journal/evaluation.partial"))
+  }
+
+  @Test("a stop is heard behind one batch of the held-out conversations, on all ranks")
+  func heldOutStops() throws {
+    let run = run
+    let left = try LoopbackCommunicator.run(size: 2) { cluster -> Int in
+      let stop = StopRequest()
+      let trainer = try run.trainer("held-stop", cluster: cluster, stop: stop) { $0.tokensPerBatch = 20 }
+      if cluster.rank == 1 { stop.make("SIGTERM") }
+      #expect(throws: StoppedRun.self) { try trainer.heldOutMetrics() }
+      return cluster.rank
+    }
+    #expect(left == [0, 1])
+  }
+
+  @Test("in node mode a step that is left out names its conversation, wherever its states lie", arguments: [4, 17])
+  func nodesNameTheConversation(bad: Int) throws {
+    let (run, store) = (run, try poisoned([bad]))
+    let output = "nodes-\(bad)"
+    let weights = try LoopbackCommunicator.run(size: 2, ranksPerNode: 1) { cluster -> [Float] in
+      let folder = "\(run.path)/\(output)-disk-\(cluster.rank)"
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      for name in ["manifest.json", CaptureManifest.shardName(cluster.rank)] {
+        try FileManager.default.copyItem(atPath: "\(store.folder)/\(name)", toPath: "\(folder)/\(name)")
+      }
+      let own = try CaptureStore(folder: folder, lengths: store.lengths)
+      let trainer = try run.trainer(output, cluster: cluster, store: own, masksOf: store)
+      for epoch in 0..<2 { try trainer.train(epoch: epoch) }
+      return trainer.optimizer.weights.values
+    }
+    #expect(weights[0] == weights[1] && weights[0].allSatisfy(\.isFinite))
+    let lines = try String(contentsOfFile: "\(run.path)/\(output)/metrics.jsonl", encoding: .utf8).split(separator: "\n")
+    let skipped = lines.compactMap { try? JSONDecoder().decode(SkippedStep.self, from: Data($0.utf8)) }
+    #expect(skipped.map(\.conversations) == [["conversation \(bad)"], ["conversation \(bad)"]])
+  }
+
+  @Test("a fitted start leaves conversations without usable numbers out and names them")
+  func fittedWithoutNumbers() throws {
+    var draft = DraftConfig()
+    draft.vocabularySize = 40
+    let random = DraftModel.random(
+      shape: DraftShape(of: run.target.shape, draft, captureLayers: [0, 1, 2]),
+      vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
+    var named: [Int] = []
+    let fitted = try DraftModel.fitted(
+      random, target: run.target, states: .store(try poisoned([4, 9])), conversations: Array(0..<21), seed: 0,
+      cluster: SoloCommunicator()
+    ) { named.append($0) }
+    #expect(named.sorted() == [4, 9])
+    #expect(fitted.parameters.allSatisfy { $0.variable.value.values.allSatisfy(\.isFinite) })
+    let stop = StopRequest()
+    stop.make("SIGTERM")
+    #expect(throws: StoppedRun.self) {
+      _ = try DraftModel.fitted(
+        random, target: run.target, states: .store(run.store), conversations: Array(0..<21), seed: 0,
+        cluster: SoloCommunicator(), stop: stop)
+    }
+  }
+
+  @Test("the start is a checkpoint: another start of the program finds its weights and feature sizes there")
+  func theStartIsKept() throws {
+    let first = try run.trainer("start") { $0.featureRates = .bySize }
+    try first.begin()
+    #expect(try CheckpointFolder.names(in: "\(run.path)/start") == ["step-00000000"])
+    // Feature sizes of a store that cannot be read any more.
+    let second = try run.trainer("start", store: try poisoned(Set(0..<24))) { $0.featureRates = .bySize }
+    #expect(try second.resume())
+    #expect(second.step == 0 && second.optimizer.weights.values == first.optimizer.weights.values)
+    let whole = try run.trainer("start-whole") { $0.featureRates = .bySize }
+    try whole.train(epoch: 0)
+    let third = try run.trainer("start") { $0.featureRates = .bySize }
+    #expect(try third.resume())
+    try third.train(epoch: 0)
+    #expect(third.optimizer.weights.values == whole.optimizer.weights.values)
+  }
+
+  @Test("checkpoints come by minutes where steps are long")
+  func checkpointsByTime() throws {
+    let trainer = try run.trainer("minutes") {
+      ($0.checkpointEvery, $0.checkpointMinutes, $0.keepCheckpoints) = (1000, 1e-9, 100)
+    }
+    try trainer.train(epoch: 0)
+    let steps = trainer.plan.epochs[0].count
+    #expect(try CheckpointFolder.names(in: "\(run.path)/minutes") == (1...steps).map(CheckpointFolder.name(step:)))
+    let rare = try run.trainer("rare") { ($0.checkpointEvery, $0.keepCheckpoints) = (1000, 100) }
+    try rare.train(epoch: 0)
+    #expect(try CheckpointFolder.names(in: "\(run.path)/rare") == [CheckpointFolder.name(step: steps)])
+  }
+
+  @Test("the advice after too many skipped steps works: the run goes on without the conversations, and says so")
+  func leavingOutGoesOn() throws {
+    let store = try poisoned([4])
+    func trainer(_ leftOut: Set<Int> = [], rate: Double = 5e-3) throws -> Trainer {
+      try run.trainer("advice", store: store, leftOut: leftOut) {
+        ($0.maxSkippedSteps, $0.checkpointEvery, $0.learningRate) = (0, 1, rate)
+      }
+    }
+    let first = try trainer()
+    let error = #expect(throws: TrainingError.self) { try first.train(epoch: 0) }
+    #expect(error?.advice?.contains(#"set train.leave_out to ["conversation 4"]"#) == true, "\(error as Any)")
+    let bad = try #require(first.plan.epochs[0].firstIndex { $0.contains(4) })
+    // The newest checkpoint is from before the step, though checkpoints come at each step.
+    let second = try trainer([4])
+    try second.resume()
+    #expect(second.step == bad)
+    for epoch in 0..<2 { try second.train(epoch: epoch) }
+    let lines = try run.metrics("advice")
+    #expect(lines.map(\.step) == Array(1...second.plan.lastStep(ofEpoch: 1)))
+    // Another rate is taken up as well, and recorded with the step that it holds from.
+    let third = try trainer([4], rate: 1e-3)
+    try third.resume()
+    try third.train(epoch: 2)
+    let text = try String(contentsOfFile: "\(run.path)/advice/changes.jsonl", encoding: .utf8)
+    let changes = try text.split(separator: "\n").map { try JSONDecoder().decode(RunChange.self, from: Data($0.utf8)) }
+    #expect(changes.map(\.key) == ["train.learning_rate"] && changes[0].step == second.step)
+    #expect(changes[0].from == "0.005" && changes[0].to == "0.001")
+  }
+
+  @Test("a batch whose conversations are all left out changes nothing")
+  func emptyBatches() throws {
+    let trainer = try run.trainer("empty", leftOut: Set(0..<21))
+    let before = trainer.optimizer.weights.values
+    try trainer.train(epoch: 0)
+    #expect(trainer.optimizer.weights.values == before && trainer.step == trainer.plan.epochs[0].count)
+  }
+
+  @Test("steps that are left out do not count in AdamW's bias correction")
+  func skippedStepsDoNotCount() throws {
+    // With its own conversations alone in a batch the first steps are left out, then one is taken.
+    let first = try run.trainer("plain") { $0.tokensPerBatch = 1 }
+    let order = first.plan.epochs[0].map { $0[0] }
+    let store = try poisoned(Set(order[0..<3]))
+    let skipping = try run.trainer("skipping", store: store) { ($0.tokensPerBatch, $0.warmupRatio) = (1, 0) }
+    let before = skipping.optimizer.weights.values
+    for index in 0..<4 { _ = try skipping.optimize(first.plan.epochs[0][index], next: nil, epoch: 0) }
+    #expect(skipping.step == 4 && skipping.updates == 1)
+    let steps = zip(skipping.optimizer.weights.values, before).map { abs($0 - $1) }
+    // AdamW's first step is the learning rate for nearly every weight.
+    let rate = Float(5e-3)
+    #expect(steps.filter { $0 > 0 }.sorted()[steps.filter { $0 > 0 }.count / 2] > 0.95 * rate)
+  }
+}
