@@ -1,0 +1,143 @@
+import EagleCluster
+import EagleModels
+import EagleStorage
+import EagleTraining
+import Foundation
+import Testing
+
+/// Runs that were stopped on their way, or go on with another recipe.
+@Suite(.serialized) struct GoingOnTests {
+  private func run(_ world: TinyWorld, _ settings: String...) throws -> Outcome {
+    try Command.run("eagle-train", ["run", "recipe.yaml"] + settings.flatMap { ["--set", $0] }, in: world.path)
+  }
+
+  private func records(_ world: TinyWorld) throws -> [EvaluationRecord] {
+    try EvaluationFile.read(world("out/evaluation.json"))
+  }
+
+  private func best(_ world: TinyWorld) throws -> String {
+    String(decoding: try world.read("out/best"), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// Endless answers make the evaluation before the first epoch long.
+  @Test("a stop in an evaluation is heard at once, and what is done of it is not done again", arguments: [1, 2])
+  func stoppedEvaluation(ranks: Int) throws {
+    let world = try TinyWorld(endless: true)
+    let prompts = (0..<6).map { #"{"id": "p\#($0)", "prompt": "one two \#($0)"}"# }.joined(separator: "\n")
+    try world.put("prompts.jsonl", prompts + "\n")
+    let arguments = [
+      "run", "recipe.yaml", "--set", "evaluate.limit=6", "--set", "train.epochs=1", "--set", "draft.start=fitted",
+    ]
+    func start(tokens: Int) throws -> Running {
+      let all = arguments + ["--set", "evaluate.max_new_tokens=\(tokens)"]
+      return ranks == 1
+        ? try Command.start("eagle-train", all, in: world.path) : try Command.startRanks(ranks, all, in: world.path)
+    }
+    let first = try start(tokens: 2500)
+    func finished() -> Int {
+      let folder = world("out/evaluation.partial")
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+      return names.filter { $0.hasPrefix("prompts-") }.reduce(0) { sum, name in
+        sum + (FileManager.default.contents(atPath: "\(folder)/\(name)")?.split(separator: UInt8(ascii: "\n")).count ?? 0)
+      }
+    }
+    while finished() == 0, first.process.isRunning { usleep(1000) }
+    let stopped = ContinuousClock.now
+    for process in ranks == 1 ? [first.process.processIdentifier] : first.ranks { kill(process, SIGUSR1) }
+    let outcome = try first.finish()
+    #expect(outcome.status == 130 && outcome.errors.contains("stopped during evaluate"), "\(outcome.errors)")
+    // because: one prompt takes seconds, and is broken off
+    #expect(stopped.duration(to: .now) < .seconds(60))
+    let done = finished()
+    #expect(done > 0 && done < 6)
+    let second = try start(tokens: 2500).finish()
+    #expect(second.status == 0, "\(second.errors)")
+    #expect(second.errors.contains("evaluate: going on behind \(done) prompts that are done"), "\(second.errors)")
+    #expect(second.errors.contains("resumed from step-00000000"), "\(second.errors)")
+    let before = try #require(try records(world).first)
+    #expect(before.epoch == 0 && before.benchmarks["few"]?.prompts == 6 && before.benchmarks["few"]?.differing == 0)
+    #expect(!FileManager.default.fileExists(atPath: world("out/evaluation.partial")))
+  }
+
+  @Test("SIGTERM in the held-out part of an evaluation ends the run with status 130, and batches that are done stay")
+  func stoppedHeldOut() throws {
+    let world = try TinyWorld(conversations: 3000)
+    let settings = ["--set", "data.held_out=0.9", "--set", "train.tokens_per_batch=200"]
+    let running = try Command.start("eagle-train", ["run", "recipe.yaml"] + settings, in: world.path)
+    let journal = world("out/evaluation.partial/held-out-0.jsonl")
+    while !FileManager.default.fileExists(atPath: journal), running.process.isRunning { usleep(500) }
+    kill(running.process.processIdentifier, SIGTERM)
+    let outcome = try running.finish()
+    #expect(outcome.status == 130 && outcome.errors.contains("stopped during evaluate"), "\(outcome.errors)")
+    let lines = try Data(contentsOf: URL(fileURLWithPath: journal)).split(separator: UInt8(ascii: "\n")).count
+    #expect(lines > 0 && lines < 800)
+  }
+
+  @Test("scores are compared only where they were measured alike; the best head is measured again after a change")
+  func changedEvaluation() throws {
+    let world = try TinyWorld()
+    let held = "data.held_out=0.2"
+    #expect(try run(world, held, "train.epochs=1", "evaluate.benchmarks={}").status == 0)
+    let first = try best(world)
+    let changed = try run(world, held, "train.epochs=3", "evaluate.benchmarks={few: prompts.jsonl}")
+    #expect(changed.status == 0, "\(changed.errors)")
+    #expect(changed.errors.contains("evaluate.* has changed since epoch 1"), "\(changed.errors)")
+    #expect(!changed.errors.contains("0.00 ->"), "\(changed.errors)")
+    let all = try records(world)
+    #expect(all.map(\.epoch) == [0, 1, 2, 3])
+    #expect(all[1].benchmarks.count == 1 && all[1].earlier?.map(\.benchmarks.count) == [0])
+    #expect(all[1].conditions == all[3].conditions && all[0].conditions != all[1].conditions)
+    let alike = all.filter { $0.epoch > 0 }
+    let top = try #require(alike.map(\.score).max())
+    #expect(try best(world) == CheckpointFolder.name(step: try #require(alike.first { $0.score == top }).step))
+    // Back again, and other prompts: each time the best is measured anew, and nothing is lost.
+    let back = try run(world, held, "train.epochs=3", "evaluate.benchmarks={}")
+    #expect(back.status == 0 && back.errors.contains("evaluate.* has changed"), "\(back.errors)")
+    _ = first
+    let same = try run(world, held, "train.epochs=3", "evaluate.benchmarks={}")
+    #expect(same.status == 0 && !same.errors.contains("evaluate.* has changed"), "\(same.errors)")
+  }
+
+  @Test("the head to start from is rank 0's, whatever lies at its path on other ranks")
+  func oneStartForAll() throws {
+    let world = try TinyWorld()
+    let model = try ChatModel(folder: world("target"), precision: .fp32)
+    let shape = DraftShape(of: model.target.shape, DraftConfig(), captureLayers: [1, 3, 4])
+    let vocabularies = [64, 64].enumerated().map { index, size in
+      DraftVocabulary.mostFrequent(counts: (0..<259).map { ($0 + 7 * index) % 50 }, size: size, always: [])
+    }
+    let (path, target) = (world.path, model.target)
+    var sizes = shape
+    sizes.draftVocabularySize = 64
+    let heads = vocabularies.enumerated().map {
+      DraftModel.random(shape: sizes, vocabulary: $1, seed: UInt64($0))
+    }
+    for (rank, head) in heads.enumerated() {
+      try DraftFolder.write(head.rounded(), target: target.shape, to: "\(path)/head-\(rank)")
+    }
+    let results = try LoopbackCommunicator.run(size: 2) { cluster -> ([Int32], [[Float]]) in
+      let own = try DraftFolder.read("\(path)/head-\(cluster.rank)", target: target, trainable: true)
+      let shared = try DraftModel.shared(cluster.isRoot ? own : nil, target: target.shape, cluster: cluster)
+      return (shared.vocabulary.targetIDs, shared.parameters.map { $0.variable.value.values })
+    }
+    #expect(results[0].0 == vocabularies[0].targetIDs && results[1].0 == results[0].0)
+    #expect(results[0].1 == results[1].1)
+  }
+
+  @Test("ranks that read different prompts are told which file, before anything is decoded")
+  func otherPrompts() throws {
+    let world = try TinyWorld()
+    try world.put("others.jsonl", #"{"id": "a", "prompt": "another"}"# + "\n")
+    let path = world.path
+    let error = #expect(throws: ClusterError.self) {
+      _ = try LoopbackCommunicator.run(size: 2) { cluster in
+        let model = try ChatModel(folder: "\(path)/target", precision: .fp32)
+        var config = EvaluateConfig()
+        config.benchmarks = ["few": cluster.isRoot ? "\(path)/prompts.jsonl" : "\(path)/others.jsonl"]
+        config.maxNewTokens = 8
+        return try Evaluator(model: model, config: config, cluster: cluster).examples.count
+      }
+    }
+    #expect(error?.description.contains("the prompts of \(path)/prompts.jsonl") == true, "\(error as Any)")
+  }
+}
