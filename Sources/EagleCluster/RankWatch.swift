@@ -5,7 +5,7 @@ import Foundation
 public struct RankLimits: Sendable, Equatable {
   /// Seconds without a heartbeat: the process is stopped or gone, or the network is cut.
   public var silence: Double
-  /// Seconds without any progress while another rank waits.
+  /// Seconds without any progress while another rank waits for as long.
   public var stall: Double
 
   public init(silence: Double = 60, stall: Double = 1800) {
@@ -16,28 +16,17 @@ public struct RankLimits: Sendable, Equatable {
 
 /// Heartbeats: every rank sends them to rank 0, and rank 0 to all. For the MPI thread alone.
 final class RankWatch {
-  private struct Beat {
-    /// Grows with everything that the rank does.
-    var ticks: Int64 = 0
-    /// Whether the rank waits for others.
-    var isWaiting: Int64 = 0
-  }
-
-  /// What is known of another rank.
+  /// The mail with another rank.
   private final class Peer {
     let rank: Int
-    var heard: Double
-    var moved: Double
-    var beat = Beat()
     var receiving = eagle_mpi_request()
     var sending: eagle_mpi_request?
     // What is sent and received needs addresses that stay.
     let incoming = UnsafeMutablePointer<Beat>.allocate(capacity: 1)
     let outgoing = UnsafeMutablePointer<Beat>.allocate(capacity: 1)
 
-    init(rank: Int, now: Double) {
+    init(rank: Int) {
       self.rank = rank
-      (heard, moved) = (now, now)
       incoming.initialize(to: Beat())
       outgoing.initialize(to: Beat())
     }
@@ -46,22 +35,24 @@ final class RankWatch {
   private static let look = 0.05  // s between two looks at the mail
   private static let tag: Int32 = 7
 
-  var limits: RankLimits
+  var limits: RankLimits {
+    get { ledger.limits }
+    set { ledger.limits = newValue }
+  }
   private let place: MPIThread.Place
   private let names: [String]
   private let peers: [Peer]
+  private var ledger: RankLedger
   private var lastLook: Double
   private var lastBeat = 0.0
-  private var own = (ticks: Int64(0), moved: 0.0)
 
   init(_ place: MPIThread.Place, names: [String], limits: RankLimits) {
     self.place = place
     self.names = names
-    self.limits = limits
-    let now = Self.now
-    lastLook = now
-    own.moved = now
-    peers = (place.rank == 0 ? Array(1..<place.size) : [0]).map { Peer(rank: $0, now: now) }
+    lastLook = Self.now
+    let others = place.rank == 0 ? Array(1..<place.size) : [0]
+    ledger = RankLedger(ranks: [place.rank] + others, limits: limits, now: lastLook)
+    peers = others.map { Peer(rank: $0) }
     for peer in peers { receive(peer) }
   }
 
@@ -79,26 +70,21 @@ final class RankWatch {
     let now = Self.now
     guard now - lastLook >= Self.look else { return nil }
     // Whoever was stopped himself has no right to complain of the others' silence.
-    if now - lastLook > limits.silence / 4 {
-      own.moved = now
-      for peer in peers { (peer.heard, peer.moved) = (now, now) }
-    }
+    if now - lastLook > limits.silence / 4 { ledger.forgive(at: now) }
     lastLook = now
-    if ticks != own.ticks || isWaiting { own = (ticks, now) }
+    let own = Beat(ticks: ticks, isWaiting: isWaiting)
+    ledger.note(own, of: place.rank, at: now)
     for peer in peers { read(peer, now) }
     if now - lastBeat >= min(2, limits.silence / 8) {
       lastBeat = now
-      for peer in peers { send(Beat(ticks: ticks, isWaiting: isWaiting ? 1 : 0), to: peer) }
+      for peer in peers { send(own, to: peer) }
     }
     return complaint(now)
   }
 
   private func read(_ peer: Peer, _ now: Double) {
     while (try? testMPI(&peer.receiving, "MPI_Test")) == true {
-      let beat = peer.incoming.pointee
-      peer.heard = now
-      if beat.ticks != peer.beat.ticks || beat.isWaiting != 0 { peer.moved = now }
-      peer.beat = beat
+      ledger.note(peer.incoming.pointee, of: peer.rank, at: now)
       receive(peer)
     }
   }
@@ -119,16 +105,17 @@ final class RankWatch {
   }
 
   private func complaint(_ now: Double) -> String? {
-    if let silent = peers.first(where: { now - $0.heard > limits.silence }) {
-      return "\(names[silent.rank]) has not been heard from for \(Int(limits.silence)) s: its process is stopped or "
+    // Only rank 0 hears of all, and so only it can tell who waits for whom.
+    let verdict = ledger.silent(at: now) ?? (place.rank == 0 ? ledger.stalled : nil)
+    switch verdict {
+    case .silent(let rank):
+      return "\(names[rank]) has not been heard from for \(Int(limits.silence)) s: its process is stopped or "
         + "gone, or the network is cut; all ranks end now, and the same command goes on from the last checkpoint"
-    }
-    // Only rank 0 hears of all; a stalled rank matters because the others wait for it.
-    guard place.rank == 0 else { return nil }
-    let stalled = now - own.moved > limits.stall ? 0 : peers.first { now - $0.moved > limits.stall }?.rank
-    return stalled.map {
-      "\(names[$0]) has made no progress for \(Int(limits.stall)) s; all ranks end now: look at that host's disks and "
-        + "memory"
+    case .stalled(let rank, let waiting):
+      return "\(names[rank]) has made no progress for \(Int(limits.stall)) s while \(names[waiting]) waits; all ranks "
+        + "end now: look at the first one's disks and memory, or raise cluster.stall_timeout"
+    case nil:
+      return nil
     }
   }
 

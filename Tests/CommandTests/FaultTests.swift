@@ -172,6 +172,18 @@ import Testing
     try expectEqual(world, expected, ranks: 2, "after rank \(rank) was stopped")
   }
 
+  @Test("ranks that all compute for longer than cluster.stall_timeout are left alone")
+  func busyRanksAreLeftAlone() throws {
+    let world = try TinyWorld(endless: true)
+    // Equal prompts keep both ranks busy for as long.
+    try world.put("prompts.jsonl", #"{"id": "a", "prompt": "four"}"# + "\n" + #"{"id": "b", "prompt": "four"}"# + "\n")
+    let settings = [
+      "--set", "train.epochs=1", "--set", "evaluate.max_new_tokens=3000", "--set", "cluster.stall_timeout=2",
+    ]
+    let outcome = try Command.runRanks(2, ["run", "recipe.yaml"] + settings, in: world.path)
+    #expect(outcome.status == 0, "\(outcome.errors)")
+  }
+
   @Test func aSecondProgramOnTheSameOutputIsRefused() throws {
     let world = try TinyWorld()
     let first = try start(world)
