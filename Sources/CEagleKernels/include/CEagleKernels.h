@@ -66,6 +66,13 @@ void eagle_swiglu(const float *gate, const float *up, float *y, int64_t n);
 void eagle_swiglu_backward(float *dy, const float *gate, const float *up, float *dup, int64_t n);
 double eagle_sum_of_squares(const float *x, int64_t n);
 
+// MARK: non-finite values (finite.c)
+
+/// How many of n stored numbers have all bits of the mask `exponent` set, as Inf and NaN have; if any, *first gets the
+/// index of the first. The mask is 0x7f80 for bfloat16, 0x7c00 for float16, 0x7f800000 for float32.
+int64_t eagle_count_nonfinite16(const uint16_t *x, int64_t n, uint16_t exponent, int64_t *first);
+int64_t eagle_count_nonfinite32(const uint32_t *x, int64_t n, uint32_t exponent, int64_t *first);
+
 // MARK: norm (norm.c)
 
 /// y[i] = x[i] * r * w[i], r = 1 / sqrt(mean(x^2) + eps), for each of `rows` rows; x and y have their own row strides.

@@ -5,7 +5,8 @@ extension DraftFolder {
   /// Reads a head for `target`, written here or by another tool: the layer may be called `midlayer` or `layers.0`, and
   /// a copy of the target's embedding may lie beside it. Weights stay as stored; `trainable` widens them to float32.
   ///
-  /// - Throws: `ModelError` when the head does not fit the target, or holds what nothing here computes
+  /// - Throws: `ModelError` when the head does not fit the target, or holds a tensor that nothing here computes with, or
+  ///   a weight that is NaN or infinite
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
     let reader = try DraftReader(path, target: target)
     var tensors = try reader.tensors()
@@ -53,6 +54,7 @@ private struct DraftReader {
       let stored = storedName(name)
       tensors[name] = size.count == 1 ? try reader.vector(stored, size[0]) : try reader.matrix(stored, size)
     }
+    try reader.refuseNonFinite()
     return tensors
   }
 

@@ -89,7 +89,7 @@ public final class TargetModel: @unchecked Sendable {
   ///   - path: the folder
   ///   - format: of the matrices in memory
   ///   - precision: of their products
-  /// - Throws: when a file is missing or broken, or the model is none of the families
+  /// - Throws: when a file is missing or broken, the model is none of the families, or a weight is NaN or infinite
   public init(folder path: String, format: WeightFormat = .stored, precision: Precision = .fp32) throws {
     self.path = path
     self.precision = format == .int8 ? .fp32 : precision

@@ -55,6 +55,7 @@ struct TargetWeights {
     layers = try (0..<shape.layers).map { try Self.layer($0, reader, shape) }
     norm = try reader.vector("model.norm.weight", h)
     head = shape.tiedHead ? embedding : try reader.matrix("lm_head.weight", [v, h])
+    try reader.refuseNonFinite()
   }
 
   private static func layer(_ index: Int, _ reader: WeightReader, _ shape: TargetShape) throws -> TargetLayer {
@@ -78,33 +79,5 @@ struct TargetWeights {
       gate: try reader.matrix("\(name).mlp.gate_proj.weight", [m, h]),
       up: try reader.matrix("\(name).mlp.up_proj.weight", [m, h]),
       down: try reader.matrix("\(name).mlp.down_proj.weight", [h, m]))
-  }
-}
-
-/// Reads weights and checks their shapes against what the config says.
-struct WeightReader {
-  let folder: SafetensorsFolder
-
-  /// bfloat16 and float32 stay as they are in the file; float16 is widened.
-  func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
-    let tensor = try checked(name, shape)
-    return tensor.dtype == .float16 ? tensor.float32() : tensor
-  }
-
-  /// As float32.
-  func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
-
-  private func checked(_ name: String, _ shape: [Int]) throws -> Tensor {
-    let tensor = try folder.tensor(name)
-    guard tensor.shape == shape else {
-      throw ModelError(
-        path: folder.path, problem: "`\(name)` has shape \(tensor.shape), and config.json asks for \(shape)",
-        advice: "check that config.json and the weights belong together")
-    }
-    guard [.float32, .bfloat16, .float16].contains(tensor.dtype) else {
-      throw ModelError(
-        path: folder.path, problem: "`\(name)` is \(tensor.dtype)", advice: "weights must be bf16, fp16 or fp32")
-    }
-    return tensor
   }
 }

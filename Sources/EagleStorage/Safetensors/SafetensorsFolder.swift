@@ -33,7 +33,7 @@ public final class SafetensorsFolder: Sendable {
   /// The tensor over the mapped file, read-only.
   public func tensor(_ name: String) throws -> Tensor { try file(holding: name).tensor(name) }
 
-  private func file(holding name: String) throws -> SafetensorsFile {
+  func file(holding name: String) throws -> SafetensorsFile {
     guard let file = fileOfTensor[name] else {
       throw StorageError(
         path: path, problem: "the weights have no tensor `\(name)`",

@@ -1,0 +1,46 @@
+import EagleStorage
+import EagleTensor
+
+/// Reads weights, checks their shapes against what the config says, and remembers which it has read.
+final class WeightReader {
+  let folder: SafetensorsFolder
+  private var used: [String] = []
+
+  init(folder: SafetensorsFolder) { self.folder = folder }
+
+  /// bfloat16 and float32 stay as they are in the file; float16 is widened.
+  func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
+    let tensor = try checked(name, shape)
+    return tensor.dtype == .float16 ? tensor.float32() : tensor
+  }
+
+  /// As float32.
+  func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
+
+  /// Throws when a weight that was read is NaN or infinite: every state behind it would be, far from the cause.
+  func refuseNonFinite() throws {
+    let odd = try folder.nonFiniteTensors(among: used)
+    guard let tensor = odd.first, let place = tensor.values.first else { return }
+    let (count, others) = (tensor.values.count, odd.count - 1)
+    throw ModelError(
+      path: tensor.file,
+      problem: "`\(tensor.name)` holds \(count) non-finite value\(count == 1 ? "" : "s"), the first at index \(place)"
+        + (others == 0 ? "" : ", and \(others) other tensor\(others == 1 ? " does" : "s do"), too"),
+      advice: "the file is damaged, or was saved from a training that diverged: copy or download it again")
+  }
+
+  private func checked(_ name: String, _ shape: [Int]) throws -> Tensor {
+    let tensor = try folder.tensor(name)
+    guard tensor.shape == shape else {
+      throw ModelError(
+        path: folder.path, problem: "`\(name)` has shape \(tensor.shape), and config.json asks for \(shape)",
+        advice: "check that config.json and the weights belong together")
+    }
+    guard [.float32, .bfloat16, .float16].contains(tensor.dtype) else {
+      throw ModelError(
+        path: folder.path, problem: "`\(name)` is \(tensor.dtype)", advice: "weights must be bf16, fp16 or fp32")
+    }
+    used.append(name)
+    return tensor
+  }
+}
