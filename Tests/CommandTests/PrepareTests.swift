@@ -157,6 +157,51 @@ import Testing
     #expect((0..<50).allSatisfy { names.contains("good\($0)") } && names.count == data.tokens.conversationCount)
   }
 
+  // MARK: the split
+
+  /// Conversations that differ in what they say alone.
+  private func namesakes(_ count: Int) -> [String] {
+    (0..<count).map { line("sharegpt", ("user", "question \($0)"), ("assistant", "answer \($0)")) }
+  }
+
+  @Test("a file whose lines share an id is split and drawn conversation by conversation", arguments: [0, 1, 2])
+  func idsNeedNotBeUnique(seed: Int) throws {
+    let world = try TinyWorld()
+    try world.put("data.jsonl", namesakes(61).joined(separator: "\n"))
+    let split = try prepare(world, "data.held_out=0.3", "train.seed=\(seed)")
+    #expect(split.status == 0, "\(split.errors)")
+    // because: 61 draws of 0.3 are 18.3 ± 3.6, and four deviations are for all seeds
+    #expect((4...33).contains(try PreparedData(folder: world("out/prepared")).heldOut.count))
+    let drawn = try prepare(
+      world, "data.train=[{path: data.jsonl, weight: 0.25}]", "data.held_out=0", "train.seed=\(seed)")
+    #expect(drawn.status == 0, "\(drawn.errors)")
+    // because: 15.3 ± 3.4
+    #expect((2...29).contains(try PreparedData(folder: world("out/prepared")).tokens.conversationCount))
+  }
+
+  @Test("the held-out conversations stay held out when data is added, whatever their ids")
+  func theSplitStays() throws {
+    let world = try TinyWorld()
+    func heldOut(_ lines: [String]) throws -> Set<[Int32]> {
+      try world.put("data.jsonl", lines.joined(separator: "\n"))
+      #expect(try prepare(world, "data.held_out=0.3").status == 0)
+      let data = try PreparedData(folder: world("out/prepared"))
+      return Set(try data.heldOut.map { try data.tokens.conversation($0).ids })
+    }
+    let first = try heldOut(namesakes(40))
+    let more = try heldOut(good(90).reversed())
+    #expect(!first.isEmpty && first.isSubset(of: more) && more.count > first.count)
+  }
+
+  @Test("equal conversations that are kept are held out together or trained together")
+  func equalConversationsFallAlike() throws {
+    let world = try TinyWorld()
+    try world.put("data.jsonl", (good(60) + namesakes(60)).joined(separator: "\n"))
+    #expect(try prepare(world, "data.held_out=0.3", "data.duplicates=keep").status == 0)
+    let heldOut = Set(try PreparedData(folder: world("out/prepared")).heldOut)
+    #expect((0..<60).allSatisfy { heldOut.contains($0) == heldOut.contains($0 + 60) } && !heldOut.isEmpty)
+  }
+
   // MARK: stopping
 
   /// Asks for a stop once so many conversations are in.

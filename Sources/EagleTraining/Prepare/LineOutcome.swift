@@ -36,8 +36,11 @@ struct PreparedConversation: Sendable {
   let roleTokens: [Int]
   let isCut: Bool
 
-  struct Digest: Hashable, Sendable {
+  struct Digest: Hashable, Sendable, CustomStringConvertible {
     let high, low: UInt64
+
+    /// In hexadecimal, without leading zeros of either half.
+    var description: String { String(high, radix: 16) + "." + String(low, radix: 16) }
   }
 }
 

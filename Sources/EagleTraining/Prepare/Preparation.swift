@@ -153,8 +153,8 @@ public struct Preparation {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     parts.append(String(decoding: try encoder.encode(same), as: UTF8.self))
-    // Weights below 1 leave conversations out, by the seed.
-    if data.train.contains(where: { $0.weight < 1 }) { parts.append("\(seed)") }
+    // Weights below 1 leave conversations out, by seed and content.
+    if data.train.contains(where: { $0.weight < 1 }) { parts.append("by content \(seed)") }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }
 
@@ -169,7 +169,7 @@ public struct Preparation {
   /// Of that, the held-out split and the draft vocabulary.
   private func fingerprint(_ tokens: String) throws -> String {
     let weights = data.train.map { "\($0.weight)" }.joined(separator: " ")
-    var parts = ["prepare 4", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
+    var parts = ["prepare 5", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
     if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }

@@ -47,14 +47,14 @@ struct PreparationWriter {
 
   /// - Parameter weight: of its file
   mutating func add(_ conversation: PreparedConversation, weight: Double, place: String) throws {
-    let times = times(conversation.id, weight)
+    let times = times(conversation.digest, weight)
     guard times > 0 else { return state.statistics.leaveOut(.notDrawn, example: place) }
     if dropsDuplicates, !seen.insert(conversation.digest).inserted {
       return state.statistics.leaveOut(.duplicate, example: place)
     }
     fresh.append(conversation.digest)
     let number = state.statistics.conversations
-    let isHeldOut = isHeldOut(conversation.id)
+    let isHeldOut = isHeldOut(conversation.digest)
     if isHeldOut { state.heldOut.append(number) }
     state.addRepeats(times, of: number)
     state.statistics.add(conversation, isHeldOut: isHeldOut)
@@ -113,16 +113,17 @@ struct PreparationWriter {
     }
   }
 
-  /// By the conversation's id alone, so that the split stays when data is added.
-  private func isHeldOut(_ id: String) -> Bool {
-    var random = RandomSource(seed: seed, purpose: "held out \(id)")
+  /// By what the conversation says alone: the split stays when data is added, equal conversations fall alike, and ids
+  /// need not be unique.
+  private func isHeldOut(_ digest: PreparedConversation.Digest) -> Bool {
+    var random = RandomSource(seed: seed, purpose: "held out \(digest)")
     return Double(random.uniform()) < heldOutShare
   }
 
-  /// How often an epoch has it.
-  private func times(_ id: String, _ weight: Double) -> Int {
+  /// How often an epoch has it; the fraction of a weight is drawn by what the conversation says.
+  private func times(_ digest: PreparedConversation.Digest, _ weight: Double) -> Int {
     let whole = weight.rounded(.down)
-    var random = RandomSource(seed: seed, purpose: "weight of \(id)")
+    var random = RandomSource(seed: seed, purpose: "weight of \(digest)")
     return Int(whole) + (Double(random.uniform()) < weight - whole ? 1 : 0)
   }
 }
