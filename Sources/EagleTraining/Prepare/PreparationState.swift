@@ -17,14 +17,9 @@ struct PreparationState: Codable {
   var statistics = DataStatistics()
   /// Conversations that are never trained on, ascending.
   var heldOut: [Int] = []
-  /// Runs of conversations that an epoch has more than once.
-  var repeats: [Repeat] = []
+  /// How often an epoch has each conversation.
+  var repeats = Repeats()
   var counts: TokenCounts
-
-  struct Repeat: Codable, Equatable, Sendable {
-    var conversations: Range<Int>
-    let times: Int
-  }
 
   init(fingerprint: String, vocabularySize: Int) {
     self.fingerprint = fingerprint
@@ -45,13 +40,4 @@ struct PreparationState: Codable {
   }
 
   static func remove(_ folder: String) throws { try FileManager.default.removeItem(atPath: path(folder)) }
-
-  mutating func addRepeats(_ times: Int, of conversation: Int) {
-    if times == 1 { return }
-    if let last = repeats.last, last.times == times, last.conversations.upperBound == conversation {
-      repeats[repeats.count - 1].conversations = last.conversations.lowerBound..<conversation + 1
-    } else {
-      repeats.append(Repeat(conversations: conversation..<conversation + 1, times: times))
-    }
-  }
 }

@@ -56,7 +56,7 @@ struct PreparationWriter {
     let number = state.statistics.conversations
     let isHeldOut = isHeldOut(conversation.digest)
     if isHeldOut { state.heldOut.append(number) }
-    state.addRepeats(times, of: number)
+    state.repeats.add(number, times: times, whole: Int(weight))
     state.statistics.add(conversation, isHeldOut: isHeldOut)
     if !isHeldOut {
       state.counts.add(conversation.ids, mask: conversation.mask, language: conversation.language, times: times)

@@ -14,8 +14,8 @@ public struct PreparedData: Sendable {
     var files: Int
     /// Conversations that are never trained on, ascending.
     var heldOut: [Int]
-    /// Conversations that an epoch has more than once.
-    var repeats: [PreparationState.Repeat]
+    /// How often an epoch has each conversation.
+    var repeats: Repeats
     /// Draft vocabulary: target ids, ascending.
     var draftVocabulary: [Int32]
     var targetVocabularySize: Int
@@ -38,7 +38,7 @@ public struct PreparedData: Sendable {
   public let heldOut: [Int]
   public let vocabulary: DraftVocabulary
   public let statistics: DataStatistics
-  private let repeats: [PreparationState.Repeat]
+  private let repeats: Repeats
   /// Files with the conversations' ids, a JSON string a line.
   private let namesPaths: [String]
 
@@ -60,6 +60,11 @@ public struct PreparedData: Sendable {
     fingerprint = manifest.fingerprint
     heldOut = manifest.heldOut
     repeats = manifest.repeats
+    guard repeats.fits(count: tokens.conversationCount) else {
+      throw TrainingError(
+        path: path, problem: "it repeats conversations that the tokens do not have",
+        advice: "run `eagle-train prepare` again")
+    }
     vocabulary = try DraftVocabulary(
       checking: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize, path: path)
     statistics = manifest.statistics
@@ -70,7 +75,7 @@ public struct PreparedData: Sendable {
   package init(tokens: TokenStore, vocabulary: DraftVocabulary, fingerprint: String = "none") {
     self.tokens = tokens
     (tokensFingerprint, self.fingerprint) = (fingerprint, fingerprint)
-    (heldOut, self.vocabulary, statistics, repeats, namesPaths) = ([], vocabulary, DataStatistics(), [], [])
+    (heldOut, self.vocabulary, statistics, repeats, namesPaths) = ([], vocabulary, DataStatistics(), Repeats(), [])
   }
 
   /// The ids that the data files give to all conversations.
@@ -114,8 +119,7 @@ public struct PreparedData: Sendable {
   /// Conversations of an epoch, ascending; one that its file's weight repeats comes several times.
   public var trained: [Int] {
     let heldOut = Set(heldOut)
-    var times = [Int](repeating: 1, count: tokens.conversationCount)
-    for run in repeats { for conversation in run.conversations { times[conversation] = run.times } }
+    let times = repeats.times(count: tokens.conversationCount)
     return times.indices.filter { !heldOut.contains($0) }.flatMap { [Int](repeating: $0, count: times[$0]) }
   }
 }
