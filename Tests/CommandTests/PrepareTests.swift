@@ -258,6 +258,18 @@ import Testing
 
   // MARK: bad input
 
+  @Test("a draft vocabulary larger than the target's is refused before any data is read")
+  func aVocabularyThatIsTooLargeIsRefusedFirst() throws {
+    let world = try TinyWorld()
+    let outcome = try prepare(world, "draft.vocabulary_size=260", "data.train=[missing.jsonl]")
+    #expect(outcome.status == 1, "\(outcome.errors)")
+    #expect(
+      outcome.errors.contains("draft.vocabulary_size: 260 is more than the target's 259 tokens; choose a smaller one"),
+      "\(outcome.errors)")
+    #expect(!FileManager.default.fileExists(atPath: world("out/prepared.partial")))
+    #expect(try prepare(world, "draft.vocabulary_size=259").status == 0)
+  }
+
   @Test func oddBytesAreCountedAndNeverFatal() throws {
     let world = try TinyWorld()
     func bytes(_ odd: Data) -> Data { Data((good(150).joined(separator: "\n") + "\n").utf8) + odd + Data("\n".utf8) }

@@ -49,9 +49,10 @@ public struct Preparation {
   /// - Parameters:
   ///   - folder: where the result goes
   ///   - check: gets the fingerprint of what is to be written, and may refuse it before anything is
-  /// - Throws: for unreadable files, more than 1 % broken lines, and when nothing is left to train on; `StoppedRun` when a
-  ///   stop was asked for
+  /// - Throws: for a draft vocabulary that the target does not have, unreadable files, more than 1 % broken lines, and
+  ///   when nothing is left to train on; `StoppedRun` when a stop was asked for
   public func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
+    try Self.checkVocabulary(draft, target: model.target)
     let tokens = try tokensFingerprint()
     let fingerprint = try fingerprint(tokens)
     try check(fingerprint)
@@ -76,6 +77,21 @@ public struct Preparation {
     let prepared = try PreparedData(folder: folder)
     progress.finish("prepare", prepared.statistics.summary)
     return prepared
+  }
+
+  /// Throws when the draft vocabulary that the settings ask for cannot be made for this target: cheap, and so worth calling
+  /// before anything else.
+  public static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
+    if let initFrom = draft.initFrom {
+      _ = try DraftFolder.vocabulary(initFrom, target: target)
+      return
+    }
+    let size = target.shape.vocabularySize
+    guard draft.vocabularySize <= size else {
+      throw TrainingError(
+        path: "draft.vocabulary_size", problem: "\(draft.vocabularySize) is more than the target's \(size) tokens",
+        advice: "choose a smaller one")
+    }
   }
 
   // MARK: reading
@@ -196,12 +212,6 @@ public struct Preparation {
   private func vocabulary(_ counts: TokenCounts) throws -> DraftVocabulary {
     if let initFrom = draft.initFrom {
       return try DraftFolder.vocabulary(initFrom, target: model.target)
-    }
-    guard draft.vocabularySize <= counts.size else {
-      throw TrainingError(
-        path: "draft.vocabulary_size",
-        problem: "\(draft.vocabularySize) is more than the target's \(counts.size) tokens",
-        advice: "choose a smaller one")
     }
     return .mostFrequent(counts: counts.all, size: draft.vocabularySize, always: [model.template.endOfTurn])
   }
