@@ -267,6 +267,48 @@ import Testing
     }
   }
 
+  @Test(
+    "an old checkpoint that the system does not let go of does not end the run",
+    .enabled(if: Mount.isPossible, "a mount needs root"))
+  func aCheckpointThatStaysEndsNothing() throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    let stopped = try start(world)
+    while try CheckpointFolder.names(in: world("out")).count < 2, stopped.process.isRunning { usleep(1000) }
+    kill(stopped.process.processIdentifier, SIGTERM)
+    try #require(try stopped.finish().status == 130, "the run ended before it was stopped")
+    // A mount point can be neither renamed nor removed.
+    let oldest = try #require(try CheckpointFolder.names(in: world("out")).first)
+    let mount = try Mount(at: world("out/\(oldest)"), kilobytes: 64)
+    let outcome = try start(world).finish()
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(try CheckpointFolder.names(in: world("out")).contains(oldest))
+    try expectEqual(world, expected, ranks: 1, "beside a checkpoint that stays")
+    withExtendedLifetime(mount) {}
+  }
+
+  @Test(
+    "a folder whose old content the system does not let go of is replaced all the same",
+    .enabled(if: Mount.isPossible, "a mount needs root"))
+  func aFolderIsReplacedBesideWhatStays() throws {
+    let world = try TinyWorld()
+    let expected = try reference(world)
+    let names = try CheckpointFolder.names(in: world("whole"))
+    func export(_ name: String) throws -> Outcome {
+      try Command.run("eagle-train", ["export", "whole/\(name)", "--output", "head"], in: world.path)
+    }
+    try #require(try export(try #require(names.first)).status == 0)
+    try FileManager.default.createDirectory(atPath: world("head/mounted"), withIntermediateDirectories: false)
+    let mount = try Mount(at: world("head/mounted"), kilobytes: 64)
+    let outcome = try export(try #require(names.last))
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(try world.read("head/model.safetensors").count == expected.head.count)
+    #expect(!FileManager.default.fileExists(atPath: world("head/mounted")))
+    // The mount has gone aside with the folder that it is in.
+    let entries = try FileManager.default.contentsOfDirectory(atPath: world.path)
+    mount.path = world("\(try #require(entries.first { $0.hasPrefix(".head.old.tmp-") }))/mounted")
+  }
+
   /// A disk that somebody else fills at different moments; what was written stays whole, and with room the run goes on.
   @Test(.enabled(if: Mount.isPossible, "a small file system needs root")) func aFullDiskLosesNothing() throws {
     let world = try TinyWorld()
@@ -317,7 +359,8 @@ private final class Mount {
     return (try? Mount(at: folder, kilobytes: 64)) != nil
   }
 
-  private let path: String
+  /// Where it is, to be told when a folder above it is renamed.
+  var path: String
 
   init(at path: String, kilobytes: Int) throws {
     self.path = path

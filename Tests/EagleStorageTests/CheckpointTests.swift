@@ -109,6 +109,21 @@ import Testing
     #expect(try scratch.entries("run") == ["best", "latest", "step-00000006"])
   }
 
+  @Test("a checkpoint that cannot be removed is reported, the others are removed, and the next call tries again")
+  func pruneReportsWhatStays() throws {
+    let scratch = try Scratch()
+    for step in 1...5 { try write(step, scratch) }
+    let busy = StorageError(path: scratch("run/step-00000002"), problem: "cannot rename: Device or resource busy")
+    let failures = try CheckpointFolder.prune(in: scratch("run"), keep: 2, also: []) { path in
+      if path.hasSuffix("step-00000002") { throw busy }
+      try FileManager.default.removeItem(atPath: path)
+    }
+    #expect(failures as? [StorageError] == [busy])
+    #expect(try scratch.entries("run") == ["latest", "step-00000002", "step-00000004", "step-00000005"])
+    #expect(try CheckpointFolder.prune(in: scratch("run"), keep: 2).isEmpty)
+    #expect(try scratch.entries("run") == ["latest", "step-00000004", "step-00000005"])
+  }
+
   @Test func oddManifests() throws {
     let scratch = try Scratch()
     #expect(try message { _ = try CheckpointFolder.open(scratch("none")) }.contains("no such checkpoint folder"))

@@ -94,13 +94,27 @@ public enum CheckpointFolder {
   }
 
   /// Removes all but the newest `count` complete checkpoints and those named in `also`. What `latest` names stays.
-  public static func prune(in parent: String, keep count: Int, also: Set<String> = []) throws {
+  ///
+  /// - Returns: what could not be removed, and why: it costs space, not correctness, and the next call tries again
+  @discardableResult
+  public static func prune(in parent: String, keep count: Int, also: Set<String> = []) throws -> [any Error] {
+    try prune(in: parent, keep: count, also: also, remove: AtomicFolder.remove)
+  }
+
+  /// The same with another way to remove a folder.
+  package static func prune(
+    in parent: String, keep count: Int, also: Set<String>, remove: (String) throws -> Void
+  ) throws -> [any Error] {
     removeLeftovers(in: parent)
     let names = try names(in: parent)
     var kept = also
     kept.formUnion(names.filter { isComplete("\(parent)/\($0)") }.suffix(max(count, 0)))
     if let latest = try target(of: "latest", in: parent) { kept.insert(latest) }
-    for name in names where !kept.contains(name) { try AtomicFolder.remove("\(parent)/\(name)") }
+    var failures: [any Error] = []
+    for name in names where !kept.contains(name) {
+      do { try remove("\(parent)/\(name)") } catch { failures.append(error) }
+    }
+    return failures
   }
 
   /// Removes the checkpoints of steps behind `step`, but for the best, and points `latest` at the newest that is left.

@@ -44,7 +44,8 @@ public enum AtomicFolder {
     let aside = FilePlace("\(place.parent)/\(place.name).old").temporary
     try DiskSync.rename(path, to: aside)
     try DiskSync.rename(temporary, to: path)
-    try FileTree.remove(aside)
+    // The new folder is whole and in place: what stays of the old one costs space, and the next write tries again.
+    try? FileTree.remove(aside)
   }
 
   /// Removes a folder so that no half of it is ever seen under its name.

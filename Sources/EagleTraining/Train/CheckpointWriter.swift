@@ -2,23 +2,30 @@ import EagleStorage
 import Foundation
 
 /// Writes checkpoints on a thread of its own, one at a time, while training goes on if it may. For rank 0.
-final class CheckpointWriter {
+package final class CheckpointWriter {
   private let parent: String
   private let keep: Int
+  private let say: (String) -> Void
+  private let remove: @Sendable (String) throws -> Void
   private let outcome = Outcome()
   private var running: DispatchSemaphore?
+  private var hasWarned = false
 
   /// What the last write came to; set by its thread.
   private final class Outcome: @unchecked Sendable {
     private let lock = NSLock()
     private var failure: (any Error)?
+    private var leftover: (any Error)?
 
     func fail(_ error: any Error) { lock.withLock { failure = error } }
 
-    func take() -> (any Error)? {
+    /// Old checkpoints could not be removed.
+    func leave(_ error: any Error) { lock.withLock { leftover = error } }
+
+    func take() -> (failure: (any Error)?, leftover: (any Error)?) {
       lock.withLock {
-        defer { failure = nil }
-        return failure
+        defer { (failure, leftover) = (nil, nil) }
+        return (failure, leftover)
       }
     }
   }
@@ -26,19 +33,30 @@ final class CheckpointWriter {
   /// - Parameters:
   ///   - parent: folder of the run
   ///   - keep: how many of the newest checkpoints stay, beside the best
-  init(parent: String, keep: Int) {
-    (self.parent, self.keep) = (parent, keep)
+  ///   - say: told once when an old checkpoint cannot be removed, on the thread that calls `check`, `start` or `finish`
+  convenience init(parent: String, keep: Int, say: @escaping (String) -> Void = { _ in }) {
+    self.init(parent: parent, keep: keep, say: say) { try AtomicFolder.remove($0) }
+  }
+
+  package init(
+    parent: String, keep: Int, say: @escaping (String) -> Void, remove: @escaping @Sendable (String) throws -> Void
+  ) {
+    (self.parent, self.keep, self.say, self.remove) = (parent, keep, say, remove)
   }
 
   /// Starts to write; waits for the write before, if that is not done, and for this one when the state is no copy.
   func start(_ state: TrainingCheckpoint.State, _ info: TrainingCheckpoint.Info) throws {
+    try start(waits: !state.isCopy) { [parent] in try TrainingCheckpoint.write(state, info, parent: parent) }
+  }
+
+  /// The same for any way to write a checkpoint into the folder of the run.
+  package func start(waits: Bool, _ write: @escaping @Sendable () throws -> Void) throws {
     try finish()
     let done = DispatchSemaphore(value: 0)
-    let thread = Thread { [parent, keep, outcome] in
+    let thread = Thread { [parent, keep, remove, outcome] in
       do {
-        try TrainingCheckpoint.write(state, info, parent: parent)
-        let best = try CheckpointFolder.target(of: "best", in: parent)
-        try CheckpointFolder.prune(in: parent, keep: keep, also: Set([best].compactMap { $0 }))
+        try write()
+        Self.prune(parent, keep, remove, outcome)
       } catch {
         outcome.fail(error)
       }
@@ -47,17 +65,36 @@ final class CheckpointWriter {
     thread.stackSize = 8 << 20
     thread.start()
     running = done
-    if !state.isCopy { try finish() }
+    if waits { try finish() }
+  }
+
+  /// The new checkpoint is whole by now, so that nothing here may end the run.
+  private static func prune(
+    _ parent: String, _ keep: Int, _ remove: (String) throws -> Void, _ outcome: Outcome
+  ) {
+    do {
+      let best = try CheckpointFolder.target(of: "best", in: parent)
+      let failures = try CheckpointFolder.prune(
+        in: parent, keep: keep, also: Set([best].compactMap { $0 }), remove: remove)
+      if let first = failures.first { outcome.leave(first) }
+    } catch {
+      outcome.leave(error)
+    }
   }
 
   /// Throws when the last write has failed.
-  func check() throws {
-    if let failure = outcome.take() { throw failure }
+  package func check() throws {
+    let (failure, leftover) = outcome.take()
+    if let leftover, !hasWarned {
+      hasWarned = true
+      say("warning: an old checkpoint stays, \(leftover); training goes on, and each new checkpoint tries again")
+    }
+    if let failure { throw failure }
   }
 
-  /// Waits until the last write is done, and throws when it has failed. A disk that hangs is for the other ranks to notice, by this
-  /// one's silence.
-  func finish() throws {
+  /// Waits until the last write is done, and throws when it has failed. A disk that hangs is for the other ranks to
+  /// notice, by this one's silence.
+  package func finish() throws {
     running?.wait()
     running = nil
     try check()
