@@ -1,43 +1,81 @@
 import Foundation
 
 /// Keeps freed blocks for reuse, so that a training step allocates nothing after the first one.
-final class BufferPool: @unchecked Sendable {
-  static let shared = BufferPool()
+///
+/// Blocks are kept by size class. Beyond the limit those of the class that was taken least recently go back to the
+/// system, so that the sizes of an earlier phase make way for those of the present one. They make way for a class that
+/// was taken twice since; else the new block goes. (In a loop over more than the limit plain LRU would give up exactly
+/// what is needed next.)
+package final class BufferPool: @unchecked Sendable {
+  static let shared = BufferPool(limit: 2 << 30)
 
-  private let lock = NSLock()
-  private var free: [Int: [UnsafeMutableRawPointer]] = [:]
-  private var freeBytes = 0
-  /// Blocks above this total go back to the system.
-  private let limit = 2 << 30
-
-  func take(_ byteCount: Int) -> UnsafeMutableRawPointer {
-    let size = Self.sizeClass(byteCount)
-    lock.lock()
-    if let block = free[size]?.popLast() {
-      freeBytes -= size
-      lock.unlock()
-      return block
-    }
-    lock.unlock()
-    return UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+  /// The free blocks of one size class.
+  private struct Class {
+    var blocks: [UnsafeMutableRawPointer] = []
+    /// Numbers of the last two calls that took a block of it.
+    var takes = (last: 0, before: 0)
   }
 
-  func give(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
+  private let lock = NSLock()
+  private var classes: [Int: Class] = [:]
+  private var takes = 0
+  /// Bytes of the free blocks together.
+  package private(set) var freeBytes = 0
+  private let limit: Int
+
+  /// A pool that keeps free blocks of at most `limit` bytes together.
+  package init(limit: Int) { self.limit = limit }
+
+  package func take(_ byteCount: Int) -> UnsafeMutableRawPointer {
     let size = Self.sizeClass(byteCount)
-    lock.lock()
-    defer { lock.unlock() }
-    guard freeBytes + size <= limit else { return block.deallocate() }
-    free[size, default: []].append(block)
-    freeBytes += size
+    let kept = lock.withLock { () -> UnsafeMutableRawPointer? in
+      takes += 1
+      classes[size, default: Class()].takes = (takes, classes[size]?.takes.last ?? 0)
+      guard let block = classes[size]?.blocks.popLast() else { return nil }
+      freeBytes -= size
+      return block
+    }
+    return kept ?? UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+  }
+
+  package func give(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
+    let size = Self.sizeClass(byteCount)
+    guard size <= limit else { return block.deallocate() }
+    let evicted = lock.withLock { () -> [UnsafeMutableRawPointer] in
+      classes[size, default: Class()].blocks.append(block)
+      freeBytes += size
+      return evict(for: size)
+    }
+    // Outside the lock: the system may take its time over large ones.
+    for block in evicted { block.deallocate() }
   }
 
   /// Gives every kept block back to the system.
-  func empty() {
-    lock.lock()
-    let blocks = free.values.flatMap { $0 }
-    (free, freeBytes) = ([:], 0)
-    lock.unlock()
+  package func empty() {
+    let blocks = lock.withLock {
+      defer { (classes, freeBytes) = ([:], 0) }
+      return classes.values.flatMap(\.blocks)
+    }
     for block in blocks { block.deallocate() }
+  }
+
+  /// Free blocks of the size class of `byteCount`.
+  package func freeBlocks(of byteCount: Int) -> Int {
+    lock.withLock { classes[Self.sizeClass(byteCount)]?.blocks.count ?? 0 }
+  }
+
+  /// Blocks that must go for the rest to be within the limit, after one of the class `given` came.
+  private func evict(for given: Int) -> [UnsafeMutableRawPointer] {
+    var evicted: [UnsafeMutableRawPointer] = []
+    while freeBytes > limit {
+      let oldest = classes.filter { !$0.value.blocks.isEmpty }.min { $0.value.takes.last < $1.value.takes.last }
+      let isPast = oldest.map { $0.value.takes.last < classes[given]!.takes.before } ?? false
+      let size = isPast ? oldest!.key : given
+      guard let block = classes[size]?.blocks.popLast() else { break }
+      evicted.append(block)
+      freeBytes -= size
+    }
+    return evicted
   }
 
   /// Rounds up to one of eight steps per power of two, so that nearly equal sizes share blocks.
