@@ -2,38 +2,57 @@ import EagleTensor
 
 /// Keys and values of one sequence: for each layer, rows of `keyWidth` floats in the order of positions.
 ///
-/// The addresses of all `capacity` rows are reserved at the start and memory comes with the rows, so a cache may be made
-/// for the model's whole context, and no row ever moves as it grows.
+/// Addresses are reserved for some rows at first, and for twice as many whenever these are full, so a cache may be made
+/// for the model's whole context and still fit a limit of virtual memory. Memory itself comes with the rows.
 public final class KVCache {
   /// Rows that are valid; the next row goes there.
   public private(set) var count = 0
-  /// Rows that there are addresses for.
+  /// Rows that it may grow to.
   public let capacity: Int
+  /// Rows that there are addresses for at present.
+  package private(set) var reserved: Int
   /// Floats of a row of keys or values.
   let width: Int
-  private let storage: Storage
-  private let keys: [Tensor]  // each [capacity, keyWidth]
-  private let values: [Tensor]
+  private var layers: [Layer]
 
-  public init(layers: Int, shape: AttentionShape, capacity: Int) {
-    width = shape.keyWidth
-    self.capacity = capacity
-    let bytes = capacity * shape.keyWidth * DType.float32.size
-    let storage = Storage(reserving: 2 * layers * bytes)
-    self.storage = storage
-    func rows(_ index: Int) -> Tensor {
-      Tensor([capacity, shape.keyWidth], dtype: .float32, storage: storage, byteOffset: index * bytes)
+  /// What a pass over a prompt and the answers of most dialogues need: 300 MB of addresses for Qwen3-4B.
+  private static let firstRows = 1024
+
+  /// Keys and, behind them, values of one layer: [rows, width] each.
+  private struct Layer {
+    let storage: Storage
+    let k, v: UnsafeMutablePointer<Float>
+
+    init(rows: Int, width: Int) {
+      storage = Storage(reserving: 2 * rows * width * DType.float32.size)
+      k = storage.base.assumingMemoryBound(to: Float.self)
+      v = k + rows * width
     }
-    keys = (0..<layers).map { rows(2 * $0) }
-    values = (0..<layers).map { rows(2 * $0 + 1) }
   }
 
-  /// Where the keys and the values of a layer begin.
+  /// An empty cache for as many rows as `capacity`.
+  public init(layers: Int, shape: AttentionShape, capacity: Int) {
+    let (width, reserved) = (shape.keyWidth, min(capacity, Self.firstRows))
+    (self.width, self.capacity, self.reserved) = (width, capacity, reserved)
+    self.layers = (0..<layers).map { _ in Layer(rows: reserved, width: width) }
+  }
+
+  /// Where the keys and the values of a layer begin, until the next row is written.
   func start(of layer: Int) -> (k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>) {
-    precondition(layer < keys.count, "layer \(layer) of a cache of \(keys.count)")
-    let floats = capacity * width
-    let k = storage.base.assumingMemoryBound(to: Float.self) + 2 * layer * floats
-    return (k, k + floats)
+    precondition(layer < layers.count, "layer \(layer) of a cache of \(layers.count)")
+    return (layers[layer].k, layers[layer].v)
+  }
+
+  /// Moves the valid rows to where there are addresses for at least `rows` of them, layer by layer, so that no more than
+  /// one layer is in memory twice.
+  private func reserve(_ rows: Int) {
+    reserved = min(capacity, max(rows, 2 * reserved))
+    for index in layers.indices {
+      let new = Layer(rows: reserved, width: width)
+      new.k.update(from: layers[index].k, count: count * width)
+      new.v.update(from: layers[index].v, count: count * width)
+      layers[index] = new
+    }
   }
 
   /// Writes rows `range` of k and v [R, keyWidth] behind the valid rows of `layer`; `advance` makes them valid.
@@ -43,6 +62,8 @@ public final class KVCache {
 
   func write(_ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, rows range: Range<Int>) {
     precondition(count + range.count <= capacity, "cache of \(capacity) rows has no room for \(range.count) more")
+    // Only with the first layer of a pass: the others get as many rows.
+    if count + range.count > reserved { reserve(count + range.count) }
     let target = start(of: layer)
     (target.k + count * width).update(from: k + range.lowerBound * width, count: range.count * width)
     (target.v + count * width).update(from: v + range.lowerBound * width, count: range.count * width)
@@ -54,12 +75,18 @@ public final class KVCache {
     advance(k.rows)
   }
 
-  /// All rows of a layer, valid and reserved.
-  public func rows(of layer: Int) -> (k: Tensor, v: Tensor) { (keys[layer], values[layer]) }
+  /// All rows of a layer, valid and reserved. Rows that are written later may lie elsewhere.
+  public func rows(of layer: Int) -> (k: Tensor, v: Tensor) {
+    let storage = layers[layer].storage
+    func rows(from byteOffset: Int) -> Tensor {
+      Tensor([reserved, width], dtype: .float32, storage: storage, byteOffset: byteOffset)
+    }
+    return (rows(from: 0), rows(from: reserved * width * DType.float32.size))
+  }
 
   /// Makes `rows` written rows valid.
   public func advance(_ rows: Int) {
-    precondition(count + rows <= capacity, "cache of \(capacity) rows cannot hold \(count + rows)")
+    precondition(count + rows <= reserved, "cache with room for \(reserved) rows cannot hold \(count + rows)")
     count += rows
   }
 
@@ -76,8 +103,8 @@ public final class KVCache {
       zip(path, path.dropFirst()).allSatisfy { $0 < $1 } && first + (path.last ?? -1) < count && (path.first ?? 0) >= 0,
       "path \(path) from row \(first) in a cache of \(count)")
     for (i, place) in path.enumerated() where place != i {
-      for rows in keys + values {
-        (rows.floats + (first + i) * width).update(from: rows.floats + (first + place) * width, count: width)
+      for start in layers.flatMap({ [$0.k, $0.v] }) {
+        (start + (first + i) * width).update(from: start + (first + place) * width, count: width)
       }
     }
     count = first + path.count

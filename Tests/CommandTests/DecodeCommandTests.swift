@@ -29,6 +29,22 @@ import Testing
     #expect(try generate(world, [], input: Data("hello".utf8))["tokens"] as? [Int] == expected)
   }
 
+  @Test("a target with a very long context is decoded under a limit of virtual memory")
+  func longContextsFitALimit() throws {
+    let world = try TinyWorld()
+    let config = String(decoding: try world.read("target/config.json"), as: UTF8.self)
+    // 1 KB a position: 41 GB for all of them.
+    try world.put(
+      "target/config.json",
+      config.replacing(#/"max_position_embeddings" ?: ?512/#) { _ in
+        #""max_position_embeddings":40000000"#
+      })
+    let generate = "\(Command.binaries)/eagle-run generate --target target --max-tokens 40 --prompt hello"
+    let limited = try Command.run("/bin/bash", ["-c", "ulimit -v 8000000 && exec \(generate)"], in: world.path)
+    #expect(limited.status == 0 && !limited.output.isEmpty, "\(limited.errors)")
+    #expect(String(decoding: try world.read("target/config.json"), as: UTF8.self).contains("40000000"))
+  }
+
   @Test func draftsOfEveryShapeGiveThePlainText() throws {
     let world = try trained()
     let plain = try generate(world, ["--prompt", "cloud 7"])["text"] as? String

@@ -89,7 +89,7 @@ public final class DraftModel {
 
   public var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
-  /// An empty cache for this head with addresses for `capacity` rows.
+  /// An empty cache for this head that may grow to `capacity` rows.
   public func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: 1, shape: shape.attention, capacity: capacity)
   }

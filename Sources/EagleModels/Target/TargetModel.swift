@@ -117,7 +117,7 @@ public final class TargetModel: @unchecked Sendable {
   /// The head, [V, H], as stored.
   public var head: Tensor { weights.head }
 
-  /// An empty cache for all layers with addresses for `capacity` rows.
+  /// An empty cache for all layers that may grow to `capacity` rows.
   public func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
   }

@@ -1,0 +1,64 @@
+import EagleModels
+import EagleTensor
+import Testing
+
+@Suite struct KVCacheTests {
+  private let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 4)
+
+  /// Rows that tell their position.
+  private func rows(_ range: Range<Int>, sign: Float) -> Tensor {
+    Tensor(range.flatMap { row in (0..<4).map { sign * Float(4 * row + $0) } }, [range.count, 4])
+  }
+
+  private func holds(_ cache: KVCache, _ positions: [Int]) -> Bool {
+    let (k, v) = cache.rows(of: 0)
+    let expected = positions.flatMap { row in (0..<4).map { Float(4 * row + $0) } }
+    return k.slice(0..<cache.count).values == expected && v.slice(0..<cache.count).values == expected.map { -$0 }
+  }
+
+  @Test("a cache for a long context reserves little at first, and at most twice what it holds")
+  func addressesComeWithRows() {
+    let cache = KVCache(layers: 1, shape: shape, capacity: 262_144)
+    #expect(cache.reserved <= 1024)
+    var next = 0
+    for count in [1, 500, 600, 1, 3000, 7, 20_000] {
+      cache.append(rows(next..<next + count, sign: 1), rows(next..<next + count, sign: -1))
+      next += count
+      #expect(cache.count == next && cache.reserved >= next && cache.reserved <= max(1024, 2 * next))
+      #expect(holds(cache, Array(0..<next)))
+    }
+  }
+
+  @Test("a cache grows to its capacity and no further")
+  func capacityIsTheEnd() {
+    let cache = KVCache(layers: 1, shape: shape, capacity: 1500)
+    cache.append(rows(0..<1500, sign: 1), rows(0..<1500, sign: -1))
+    #expect(cache.reserved == 1500 && holds(cache, Array(0..<1500)))
+  }
+
+  @Test("rows that were dropped or moved before a cache grows stay so")
+  func growthKeepsWhatIsValid() {
+    let cache = KVCache(layers: 1, shape: shape, capacity: 10_000)
+    cache.append(rows(0..<1000, sign: 1), rows(0..<1000, sign: -1))
+    cache.truncate(to: 990)
+    cache.append(rows(2000..<2020, sign: 1), rows(2000..<2020, sign: -1))
+    cache.keep([0, 3, 19], from: 990)
+    cache.append(rows(3000..<3100, sign: 1), rows(3000..<3100, sign: -1))
+    #expect(cache.reserved == 2048)
+    #expect(holds(cache, Array(0..<990) + [2000, 2003, 2019] + Array(3000..<3100)))
+  }
+
+  @Test("states do not change when the cache grows within a text", arguments: TinyModel.names)
+  func growthChangesNoState(name: String) throws {
+    let model = try TargetModel(folder: TinyModel.folder(name))
+    let ids = (0..<1100).map { Int32($0 * 7 % model.shape.vocabularySize) }
+    let whole = model.forward(ids, segments: [Segment(rows: 0..<1100)], captureLayers: [], .invariant).lastHidden
+    let cache = model.makeCache(capacity: 262_144)
+    for piece in [0..<500, 500..<1020, 1020..<1022, 1022..<1030, 1030..<1100] {
+      let states = model.forward(
+        Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], .invariant)
+      #expect(states.lastHidden.values == whole.slice(piece).values, "\(piece)")
+    }
+    #expect(cache.reserved == 2048)
+  }
+}
