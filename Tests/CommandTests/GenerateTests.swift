@@ -1,4 +1,7 @@
+import EagleCluster
+import EagleModels
 import EagleStorage
+import EagleTraining
 import Foundation
 import Testing
 
@@ -167,6 +170,68 @@ import Testing
     let tooLong = try regenerate(world, "few.jsonl")
     #expect(tooLong.status == 0 && tooLong.errors.contains("1 conversations too long"), "\(tooLong.errors)")
     #expect(try lines(world, "few.jsonl").map(\.id) == ["b"])
+  }
+
+  private func inode(_ path: String) throws -> UInt64? {
+    try FileManager.default.attributesOfItem(atPath: path)[.systemFileNumber] as? UInt64
+  }
+
+  @Test(
+    "a question that is too long is counted, and the next start is up to date and writes nothing", arguments: [1, 2])
+  func questionsThatAreTooLongAreLeftOutOnce(ranks: Int) throws {
+    let world = try TinyWorld()
+    let long = String(repeating: "x", count: 300)
+    try world.put("questions.jsonl", #"{"id": "a", "prompt": "\#(long)"}"# + "\n" + #"{"id": "b", "prompt": "y"}"#)
+    let first = try regenerate(world, "few.jsonl", ranks: ranks)
+    #expect(first.status == 0 && first.errors.contains("1 conversations to 2 questions"), "\(first.errors)")
+    let (file, record) = (try inode(world("few.jsonl")), try inode(world("few.jsonl.made.json")))
+    let second = try regenerate(world, "few.jsonl", ranks: ranks)
+    let upToDate = "up to date: 1 conversations in few.jsonl, 1 question left out, of more than 256 tokens"
+    #expect(second.status == 0 && second.errors.contains(upToDate), "\(second.errors)")
+    #expect(try inode(world("few.jsonl")) == file && inode(world("few.jsonl.made.json")) == record)
+    #expect(!FileManager.default.fileExists(atPath: world("few.jsonl.parts")))
+    // Where it fits, it is asked.
+    let wider = try regenerate(world, "few.jsonl", "data.max_length=400", ranks: ranks)
+    #expect(wider.status == 0 && wider.errors.contains("2 conversations to 2 questions"), "\(wider.errors)")
+    #expect(try lines(world, "few.jsonl").map(\.id) == ["a", "b"])
+  }
+
+  @Test("input that asks nothing new leaves the output alone, and a changed output is completed")
+  func onlyNewQuestionsTouchTheOutput() throws {
+    let world = try TinyWorld()
+    try putQuestions(world, count: 4)
+    #expect(try regenerate(world, "answers.jsonl").status == 0)
+    let (all, file) = (try world.read("answers.jsonl"), try inode(world("answers.jsonl")))
+    try putQuestions(world, count: 3)
+    for _ in 0..<2 {
+      let fewer = try regenerate(world, "answers.jsonl")
+      #expect(fewer.status == 0 && fewer.errors.contains("up to date: 5 conversations"), "\(fewer.errors)")
+      #expect(try inode(world("answers.jsonl")) == file)
+    }
+    try putQuestions(world, count: 4)
+    let text = String(decoding: all, as: UTF8.self)
+    try world.put("answers.jsonl", text.split(separator: "\n").dropFirst().joined(separator: "\n") + "\n")
+    let mended = try regenerate(world, "answers.jsonl")
+    #expect(try mended.status == 0 && world.read("answers.jsonl") == all, "\(mended.errors)")
+  }
+
+  @Test("ranks that find different questions on their disks are refused before any work")
+  func ranksMustSeeTheSameQuestions() throws {
+    let world = try TinyWorld()
+    try world.put("0.jsonl", #"{"id": "a", "prompt": "one"}"#)
+    try world.put("1.jsonl", #"{"id": "a", "prompt": "two"}"#)
+    let model = try ChatModel(folder: world("target"), precision: .fp32)
+    let path = world.path
+    let error = #expect(throws: ClusterError.self) {
+      _ = try LoopbackCommunicator.run(size: 2) { cluster in
+        var config = RegenerateConfig()
+        (config.input, config.output) = (["\(path)/\(cluster.rank).jsonl"], "\(path)/answers.jsonl")
+        try Regeneration(model: model, config: config, maxLength: 256, cluster: cluster, progress: SilentProgress())
+          .run()
+      }
+    }
+    #expect(error?.description.contains("ranks disagree about the files of regenerate.input") == true)
+    #expect(!FileManager.default.fileExists(atPath: world("answers.jsonl.parts")))
   }
 
   // MARK: synthesize

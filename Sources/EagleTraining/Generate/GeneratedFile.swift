@@ -25,12 +25,6 @@ final class GeneratedFile {
     var rejected: String?
   }
 
-  /// What makes a file: the stage, for errors, and the fingerprint of everything that a conversation's text follows from.
-  struct Origin: Codable, Equatable {
-    let stage: String
-    let fingerprint: String
-  }
-
   let output: String
   /// Keys of conversations that are finished, by this run or an earlier one.
   private(set) var known: Set<String> = []
@@ -39,15 +33,14 @@ final class GeneratedFile {
   private let lock: FolderLock?
 
   private var parts: String { Self.partsPath(output) }
-  private static func partsPath(_ output: String) -> String { "\(output).parts" }
-  private static func originPath(_ output: String) -> String { "\(output).made.json" }
+  static func partsPath(_ output: String) -> String { "\(output).parts" }
   private var stopPath: String { "\(parts)/stop" }
 
   /// Keys of the conversations in a finished output; nil when there is none, or more is waiting to be added to it.
   ///
   /// - Throws: when the output comes from elsewhere or other settings
   static func finished(_ output: String, _ origin: Origin) throws -> Set<String>? {
-    try checkOrigin(output, origin)
+    _ = try record(output, origin)
     guard FileManager.default.fileExists(atPath: output), try partFiles(output).isEmpty else { return nil }
     var keys: Set<String> = []
     try forEachLine(output) { key, _ in keys.insert(key) }
@@ -65,40 +58,36 @@ final class GeneratedFile {
     lock = try cluster.isRoot ? Self.begin(output, origin) : nil
     try cluster.barrier()
     part = try Self.openPart("\(folder)/rank-\(cluster.rank).jsonl")
-    // Every rank must see the same finished conversations, so all have mended their parts by now.
+    // Every rank must see the same files, so all have mended their parts by now.
     try cluster.barrier()
+    let sizes = try files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
+    try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(folder); all ranks must see one disk")
+    known = try shared(cluster.isRoot ? finishedKeys() : [])
+  }
+
+  private func finishedKeys() throws -> Set<String> {
+    var keys: Set<String> = []
     for path in try files() {
       try Self.forEachLine(path) { key, _ in
-        known.insert(key)
+        keys.insert(key)
         cluster.tick()
       }
     }
-    try cluster.agree(on: "\(known.count) finished conversations", about: "\(folder); all ranks must see one disk")
+    return keys
+  }
+
+  /// Those of rank 0: reading all conversations once is enough. Collective.
+  private func shared(_ keys: Set<String>) throws -> Set<String> {
+    let data = try cluster.broadcast(data: try JSONEncoder().encode(Array(keys)))
+    return cluster.isRoot ? keys : Set(try JSONDecoder().decode([String].self, from: data))
   }
 
   private static func begin(_ output: String, _ origin: Origin) throws -> FolderLock {
-    try checkOrigin(output, origin)
+    _ = try record(output, origin)
     let lock = try FolderLock(partsPath(output))
     try? FileManager.default.removeItem(atPath: "\(partsPath(output))/stop")
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    try AtomicFile.write(path: originPath(output), data: try encoder.encode(origin) + Data("\n".utf8))
+    try write(Record(origin: origin), output)
     return lock
-  }
-
-  private static func checkOrigin(_ output: String, _ origin: Origin) throws {
-    let path = originPath(output)
-    guard let data = FileManager.default.contents(atPath: path) else {
-      guard FileManager.default.fileExists(atPath: output) else { return }
-      throw TrainingError(
-        path: output, problem: "there is a file that \(origin.stage) has not made",
-        advice: "choose another output, or move it away")
-    }
-    guard (try? JSONDecoder().decode(Origin.self, from: data)) == origin else {
-      throw TrainingError(
-        path: output, problem: "it was made with other settings or another target",
-        advice: "choose another output, or remove it with \(path) and \(partsPath(output))")
-    }
   }
 
   /// A program that was killed may have left half a line, which goes.
@@ -122,7 +111,7 @@ final class GeneratedFile {
     return file
   }
 
-  private static func partFiles(_ output: String) throws -> [String] {
+  static func partFiles(_ output: String) throws -> [String] {
     let folder = partsPath(output)
     guard FileManager.default.fileExists(atPath: folder) else { return [] }
     return try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".jsonl") }.sorted()
@@ -187,28 +176,44 @@ final class GeneratedFile {
 
   // MARK: the end
 
-  /// Writes the output: the finished conversations that `keys` names, in that order, and then all others. Collective, and the
-  /// last call.
+  /// What an output holds.
+  struct Contents {
+    var conversations = 0
+    /// How many of them the order has named.
+    var named = 0
+  }
+
+  /// Writes the output: the finished conversations that `keys` names, in that order, and then all others. Collective,
+  /// and the last call.
   ///
   /// - Parameter others: whether conversations that `keys` does not name are written behind those that it does
-  /// - Returns: how many it holds
+  /// - Returns: what it holds, on rank 0
   @discardableResult
-  func finish(others: Bool, order keys: () throws -> String?) throws -> Int {
+  func finish(others: Bool, order keys: () throws -> String?) throws -> Contents {
+    var contents = Contents()
+    try close { contents = try merge(keys, others: others) }
+    return contents
+  }
+
+  /// Leaves the output as it is, where no rank has anything to add. Collective, and the last call.
+  func close() throws { try close {} }
+
+  /// Lets rank 0 do what is to be done with all parts, and removes them.
+  private func close(_ body: () throws -> Void) throws {
     try part.synchronize()
     // Some network file systems keep a file that is open, and so its folder, when it is removed.
     try part.close()
     try cluster.barrier()
-    var count: [Int64] = [0]
     if cluster.isRoot {
-      count[0] = Int64(try merge(keys, others: others))
+      try body()
       for path in try Self.partFiles(output) { try FileManager.default.removeItem(atPath: path) }
       // What is left is this process's lock; a folder that stays does no harm.
       try? FileManager.default.removeItem(atPath: parts)
     }
-    return Int(try cluster.allReduceSum(count)[0])
+    try cluster.barrier()
   }
 
-  private func merge(_ keys: () throws -> String?, others: Bool) throws -> Int {
+  private func merge(_ keys: () throws -> String?, others: Bool) throws -> Contents {
     let files = try files()
     var places: [String: (file: Int, range: Range<Int>)] = [:]
     for (index, path) in files.enumerated() {
@@ -218,19 +223,20 @@ final class GeneratedFile {
       }
     }
     let sources = try files.map { try MappedFile(path: $0) }
-    var count = 0
+    var contents = Contents()
     try AtomicFile.write(path: output) { file in
       func copy(_ place: (file: Int, range: Range<Int>)) throws {
         try sources[place.file].withBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[place.range])) }
-        count += 1
+        contents.conversations += 1
         cluster.tick()
       }
       while let key = try keys() {
         if let place = places.removeValue(forKey: key) { try copy(place) }
       }
+      contents.named = contents.conversations
       let rest = others ? places.values.sorted { ($0.file, $0.range.lowerBound) < ($1.file, $1.range.lowerBound) } : []
       for place in rest { try copy(place) }
     }
-    return count
+    return contents
   }
 }

@@ -36,24 +36,63 @@ public struct Regeneration {
   /// - Throws: for input without prompts or with more than 1 % broken lines, and an output of other settings;
   ///   `StoppedRun` when a stop was asked for, with the finished conversations kept
   public func run() throws {
+    let request = try agreedRequest()
     let origin = GeneratedFile.Origin(stage: "regenerate", fingerprint: try fingerprint())
+    let complete = try cluster.isRoot ? GeneratedFile.completion(of: request, config.output, origin) : nil
+    if try cluster.anyTrue(complete != nil) { return reportUpToDate(complete) }
     let finished = try cluster.isRoot ? GeneratedFile.finished(config.output, origin) : nil
     let questions = try Questions(paths: config.input, known: finished, cluster)
     if cluster.isRoot { report(questions) }
-    if try cluster.anyTrue(finished != nil && questions.unknown == 0) {
-      return progress.finish("regenerate", "up to date: \(questions.total) conversations in \(config.output)")
-    }
     let file = try GeneratedFile(output: config.output, origin: origin, cluster: cluster)
     let work = Work(
       source: try PromptQueue(paths: config.input, known: file.known, cluster: cluster), file: file, model: model,
       config: config, maxLength: maxLength)
     let meter = GenerationMeter(stage: "regenerate", total: questions.total, progress: progress)
-    try answer(work, file, meter)
-    var order = PromptStream(paths: config.input)
-    let kept = try file.finish(others: true) { try order.next()?.key }
+    if questions.unknown > 0 { try answer(work, file, meter) }
     let counts = try work.counts.sum(over: cluster)
+    let contents = try finish(file, questions, finished, counts)
+    guard cluster.isRoot else { return }
+    let result = GeneratedFile.Completion(
+      request: request, conversations: contents.conversations, leftOut: questions.total - contents.named,
+      sha256: try FileDigest.sha256(path: config.output))
+    try GeneratedFile.note(result, config.output, origin)
+    if counts.answers == 0 && finished != nil { return reportUpToDate(result) }
     progress.finish(
-      "regenerate", "\(kept) conversations to \(questions.total) questions in \(config.output)" + meter.summary(counts))
+      "regenerate",
+      "\(result.conversations) conversations to \(questions.total) questions in \(config.output)"
+        + meter.summary(counts))
+  }
+
+  /// Writes the output, or leaves a finished one to which nothing was added as it is.
+  private func finish(
+    _ file: GeneratedFile, _ questions: Questions, _ finished: Set<String>?, _ counts: GenerationCounts
+  ) throws -> GeneratedFile.Contents {
+    if try counts.answers == 0 && cluster.anyTrue(finished != nil) {
+      try file.close()
+      return .init(conversations: finished?.count ?? 0, named: questions.total - questions.unknown)
+    }
+    var order = PromptStream(paths: config.input)
+    return try file.finish(others: true) { try order.next()?.key }
+  }
+
+  private func reportUpToDate(_ complete: GeneratedFile.Completion?) {
+    guard let complete else { return }
+    let (count, some) = (complete.conversations, complete.leftOut)
+    let leftOut =
+      some == 0 ? "" : ", \(some) question\(some == 1 ? "" : "s") left out, of more than \(maxLength) tokens"
+    progress.finish("regenerate", "up to date: \(count) conversations in \(config.output)\(leftOut)")
+  }
+
+  /// A digest of what is wanted, which all ranks have found on their own disks. Collective.
+  private func agreedRequest() throws -> String {
+    let files = try config.input.map { path in
+      cluster.tick()
+      return "\(path) \(try FileDigest.sha256(path: path))"
+    }
+    try cluster.agree(on: files.joined(separator: "\n"), about: "the files of regenerate.input")
+    try cluster.agree(on: try model.textFingerprint(), about: "the tokenizer of \(model.target.path)")
+    return FileDigest.sha256(
+      Data((files.map { String($0.suffix(64)) } + ["\(maxLength)"]).joined(separator: "\n").utf8))
   }
 
   private func answer(_ work: Work, _ file: GeneratedFile, _ meter: GenerationMeter) throws {
@@ -94,46 +133,6 @@ public struct Regeneration {
       model.template.family.rawValue, model.target.precision.rawValue,
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
-  }
-}
-
-/// The input, counted; all ranks must see the same.
-private struct Questions {
-  private(set) var total = 0
-  private(set) var repeated = 0
-  /// Those that a finished output does not answer.
-  private(set) var unknown = 0
-  private(set) var reports: [ReadReport] = []
-
-  /// Collective.
-  ///
-  /// - Parameter known: keys of a finished output
-  init(paths: [String], known: Set<String>?, _ cluster: any Communicator) throws {
-    var (stream, seen, hash) = (PromptStream(paths: paths), Set<String>(), UInt64(0))
-    while let key = try stream.next()?.key {
-      cluster.tick()
-      guard seen.insert(key).inserted else {
-        repeated += 1
-        continue
-      }
-      total += 1
-      if known?.contains(key) != true { unknown += 1 }
-      hash = key.utf8.reduce(hash) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    }
-    reports = stream.reports
-    try cluster.agree(on: "\(total) questions, \(hash)", about: "the questions of regenerate.input")
-  }
-}
-
-extension Prompt {
-  /// What tells a question from others: the system message and the user's turns.
-  var key: String {
-    var bytes = Data()
-    for text in [system ?? ""] + turns {
-      bytes.append(contentsOf: "\(text.utf8.count) ".utf8)
-      bytes.append(contentsOf: text.utf8)
-    }
-    return String(FileDigest.sha256(bytes).prefix(24))
   }
 }
 

@@ -35,6 +35,7 @@ public struct Synthesis {
   ///   was asked for, with the finished attempts kept
   public func run() throws {
     try checkOpenings()
+    try cluster.agree(on: try model.textFingerprint(), about: "the tokenizer of \(model.target.path)")
     let origin = GeneratedFile.Origin(stage: "synthesize", fingerprint: try fingerprint())
     let made = try cluster.isRoot ? GeneratedFile.finished(config.output, origin)?.count ?? 0 : 0
     if try cluster.anyTrue(made >= config.conversations) {
