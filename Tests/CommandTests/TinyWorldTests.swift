@@ -1,0 +1,26 @@
+import EagleModels
+import EagleTensor
+import Testing
+
+/// The world of the other tests is what it says.
+@Suite struct TinyWorldTests {
+  @Test(
+    "one character makes states non-finite from itself on, others do not",
+    arguments: [Products.fp32, .bf16, .invariant])
+  func aCharacterOverflows(products: Products) throws {
+    let world = try TinyWorld()
+    try world.letCharacterOverflow()
+    let target = try TargetModel(folder: world("target"))
+    func finiteRows(_ text: String) -> [Bool] {
+      let ids = text.utf8.map { Int32($0) }
+      let states = target.forward(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [0, 3, 7], products)
+      return (0..<ids.count).map { row in
+        states.auxHidden!.slice(row..<row + 1).values.allSatisfy(\.isFinite)
+          && states.lastHidden.slice(row..<row + 1).values.allSatisfy(\.isFinite)
+      }
+    }
+    #expect(finiteRows("apple 7") == [Bool](repeating: true, count: 7))
+    // Rows before it may share a block of attention with it, where 0 times NaN counts.
+    #expect(finiteRows("apZ 7").suffix(3) == [false, false, false])
+  }
+}
