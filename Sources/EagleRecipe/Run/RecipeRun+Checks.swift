@@ -50,12 +50,7 @@ extension RecipeRun {
         problem: "\(recipe.data.maxLength) tokens are more than the \(shape.maxPositions) positions of the target",
         advice: "set it to \(shape.maxPositions) or less")
     }
-    guard recipe.draft.initFrom != nil || recipe.draft.vocabularySize <= shape.vocabularySize else {
-      throw TrainingError(
-        path: "draft.vocabulary_size",
-        problem: "\(recipe.draft.vocabularySize) is more than the target's \(shape.vocabularySize) tokens",
-        advice: "choose a smaller one")
-    }
+    if cluster.isRoot { try Preparation.checkVocabulary(recipe.draft, target: model.target) }
   }
 
   /// Throws when the run has checkpoints of other data than `fingerprint` says. On rank 0.

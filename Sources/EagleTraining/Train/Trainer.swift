@@ -118,7 +118,7 @@ public final class Trainer {
     buckets = GradientBuckets(
       optimizer.gradients, places: optimizer.places.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: job.gradients, isSharded: config.shardOptimizer)
-    writer = CheckpointWriter(parent: job.output, keep: config.keepCheckpoints)
+    writer = CheckpointWriter(parent: job.output, keep: config.keepCheckpoints) { progress.say($0) }
     if config.shardOptimizer { optimizer.own(buckets.ownRanges) }
   }
 
