@@ -13,10 +13,11 @@ final class TinyWorld {
   /// - Parameters:
   ///   - conversations: how many there are in `data.jsonl`
   ///   - endless: whether the target never ends a text, and has room for long ones
-  init(conversations: Int = 60, endless: Bool = false) throws {
+  ///   - isLarge: whether the target's weights are 12 MB, of which its fingerprint reads a part, or all of 0.2 MB
+  init(conversations: Int = 60, endless: Bool = false, isLarge: Bool = false) throws {
     try FileManager.default.createDirectory(atPath: "\(path)/target", withIntermediateDirectories: true)
     try writeTokenizer()
-    try writeTarget(endless: endless)
+    try writeTarget(endless: endless, mlp: isLarge ? 8192 : 48)
     try put("data.jsonl", (0..<conversations).map(Self.conversation).joined(separator: "\n") + "\n")
     try put(
       "prompts.jsonl", #"{"id": "a", "turns": ["one two", "three"]}"# + "\n" + #"{"id": "b", "prompt": "four"}"# + "\n")
@@ -72,8 +73,8 @@ final class TinyWorld {
       .write(to: URL(fileURLWithPath: self("target/tokenizer_config.json")))
   }
 
-  private func writeTarget(endless: Bool) throws {
-    let (h, v, m, kv) = (Self.hidden, 259, 48, 16)
+  private func writeTarget(endless: Bool, mlp m: Int) throws {
+    let (h, v, kv) = (Self.hidden, 259, 16)
     let config: [String: Any] = [
       "model_type": "llama", "hidden_size": h, "num_hidden_layers": Self.layers, "num_attention_heads": 4,
       "num_key_value_heads": 2, "intermediate_size": m, "vocab_size": v, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,

@@ -25,11 +25,13 @@ public final class CaptureStore: @unchecked Sendable {
   ///   - folder: where the store lies
   ///   - known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing shard
   ///     throws, too
-  public init(folder: String, lengths known: [Int]? = nil) throws {
+  ///   - each: called for each shard, to report progress
+  public init(folder: String, lengths known: [Int]? = nil, each: () -> Void = {}) throws {
     self.folder = folder
     manifest = try CaptureManifest(folder: folder)
     var (lengths, starts, holds) = ([Int](), [0], [Bool]())
     for entry in manifest.shards {
+      each()
       let path = "\(folder)/\(entry.file)"
       let range = lengths.count..<lengths.count + entry.conversations
       if let known, !FileTree.isFile(path), range.upperBound <= known.count {

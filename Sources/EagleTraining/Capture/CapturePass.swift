@@ -52,7 +52,7 @@ public struct CapturePass {
     try states.agreeOnPrecision(cluster)
     // One rank looks, so that a disk that shows ranks different states cannot part them.
     if sharing == .shared, try cluster.anyTrue(cluster.isRoot && isComplete(folder)) {
-      let store = try CaptureStore(folder: folder)
+      let store = try CaptureStore(folder: folder, each: cluster.tick)
       progress.finish("capture", "up to date: \(store.tokenCount) tokens in \(store.manifest.shards.count) shards")
       return store
     }
@@ -65,7 +65,8 @@ public struct CapturePass {
     try stop.throwIfAnyRankStops(cluster, during: "capture")
     if writesFolder { try finish(partition, fingerprints, folder) }
     try cluster.barrier()
-    let store = try CaptureStore(folder: folder, lengths: sharing == .node ? data.tokens.lengths : nil)
+    let store = try CaptureStore(
+      folder: folder, lengths: sharing == .node ? data.tokens.lengths : nil, each: cluster.tick)
     progress.finish("capture", "\(data.tokens.tokenCount) tokens in \(partition.shards.count) shards, \(rate)")
     return store
   }
@@ -84,7 +85,7 @@ public struct CapturePass {
     try check(manifest, folder)
     guard manifest.dataFingerprint == data.tokensFingerprint else { return false }
     do {
-      _ = try CaptureStore(folder: folder)
+      _ = try CaptureStore(folder: folder, each: cluster.tick)
       return true
     } catch {
       progress.say("\(error); capturing what is missing")
@@ -150,10 +151,13 @@ public struct CapturePass {
       requestedPrecision: states.target.precision.rawValue)
     let lookers = (0..<cluster.size).filter { sharing == .shared || cluster.nodes[$0] == cluster.nodes[cluster.rank] }
     let mine = lookers.firstIndex(of: cluster.rank)!
+    // Names that are not in the list are not asked for: network file systems remember for a while that a file was not there.
+    let names = Set(try FileManager.default.contentsOfDirectory(atPath: folder))
     var own = [UInt8](repeating: ShardState.missing.rawValue, count: wanted.count)
     for index in wanted.indices where index % lookers.count == mine && !stop.isMade {
-      own[index] = try survey.look(at: path(index, folder), for: wanted[index]).rawValue
       cluster.tick()
+      guard names.contains(CaptureManifest.shardName(index)) else { continue }
+      own[index] = try survey.look(at: path(index, folder), for: wanted[index]).rawValue
     }
     try stop.throwIfAnyRankStops(cluster, during: "capture")
     let all = try cluster.gather(Data(own)).map { [UInt8]($0) }

@@ -23,9 +23,7 @@ struct ShardSurvey {
   /// - Throws: when a shard of another target, other layers or another precision is there: beside new ones it would make
   ///   a mixture
   func look(at path: String, for wanted: ConversationsFingerprint) throws -> ShardState {
-    guard FileManager.default.fileExists(atPath: path), let shard = try? CaptureShard(path: path) else {
-      return .missing
-    }
+    guard let shard = try? CaptureShard(path: path) else { return .missing }
     try shard.attributes.check(against: attributes, path: path)
     // Without a word on its precision a shard is as good as none.
     if shard.attributes.precision == .unknown, oldPrecision != requestedPrecision { return .missing }
