@@ -78,7 +78,8 @@ import Testing
   func foundBeforeTheFirstStage() throws {
     let world = try TinyWorld()
     try world.put("long.jsonl", #"{"id": "long", "prompt": "\#(String(repeating: "long ", count: 120))"}"# + "\n")
-    #expect(try Command.run("eagle-train", ["run", "recipe.yaml", "--set", "output=other"], in: world.path).status == 0)
+    #expect(
+      try Command.run("eagle-train", ["run", "recipe.yaml", "--set", "output=other"], in: world.path).status == 0)
     for (setting, words) in [
       ("evaluate.benchmarks={few: missing.jsonl}", ["missing.jsonl"]),
       ("evaluate.benchmarks={few: long.jsonl}", ["the prompt long", "512 positions"]),
@@ -96,7 +97,8 @@ import Testing
     for more in [["capture.layers=[0, 2, 5]"], ["capture.layers=auto", "draft.start=fitted"]] {
       let settings = (more + ["draft.init_from=other/export"]).flatMap { ["--set", $0] }
       let outcome = try Command.run("eagle-train", ["run", "recipe.yaml"] + settings, in: world.path)
-      #expect(outcome.status == 1 && outcome.errors.contains(more.count == 1 ? "this head reads layers" : "draft.start"))
+      #expect(
+        outcome.status == 1 && outcome.errors.contains(more.count == 1 ? "this head reads layers" : "draft.start"))
       #expect(!FileManager.default.fileExists(atPath: world("out/prepared")))
     }
   }

@@ -333,9 +333,13 @@ import Testing
       #expect(!FileManager.default.fileExists(atPath: world("out/capture")), "\(kilobytes) KB")
     }
     var refused = 0
-    for file in ["prepared/manifest.json", "capture/shard-00001.h5", "capture/manifest.json", "latest", "metrics.jsonl"] {
+    for file in [
+      "prepared/manifest.json", "capture/shard-00001.h5", "capture/manifest.json", "latest", "metrics.jsonl",
+    ] {
       try disk.resize(kilobytes: 100_000)
-      for name in ["prepared", "capture", "ballast"] { try? FileManager.default.removeItem(atPath: world("out/\(name)")) }
+      for name in ["prepared", "capture", "ballast"] {
+        try? FileManager.default.removeItem(atPath: world("out/\(name)"))
+      }
       let running = try start(world)
       while !FileManager.default.fileExists(atPath: world("out/\(file)")), running.process.isRunning { usleep(500) }
       try disk.fill(file: world("out/ballast"))

@@ -38,7 +38,8 @@ import Testing
       let folder = world("out/evaluation.partial")
       let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
       return names.filter { $0.hasPrefix("prompts-") }.reduce(0) { sum, name in
-        sum + (FileManager.default.contents(atPath: "\(folder)/\(name)")?.split(separator: UInt8(ascii: "\n")).count ?? 0)
+        sum
+          + (FileManager.default.contents(atPath: "\(folder)/\(name)")?.split(separator: UInt8(ascii: "\n")).count ?? 0)
       }
     }
     while finished() == 0, first.process.isRunning { usleep(1000) }

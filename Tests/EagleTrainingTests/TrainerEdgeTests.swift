@@ -37,7 +37,8 @@ import Testing
     }
     for (metrics, lines) in results {
       #expect(metrics.loss.isFinite && metrics.loss > 0 && metrics.leftOut == 1)
-      #expect(lines.contains { $0.contains("1 conversations without usable numbers") && $0.contains("conversation 22") })
+      #expect(
+        lines.contains { $0.contains("1 conversations without usable numbers") && $0.contains("conversation 22") })
       _ = try JSONEncoder().encode(metrics)
     }
     // The others count as they do without it.
@@ -95,7 +96,8 @@ import Testing
       return trainer.optimizer.weights.values
     }
     #expect(weights[0] == weights[1] && weights[0].allSatisfy(\.isFinite))
-    let lines = try String(contentsOfFile: "\(run.path)/\(output)/metrics.jsonl", encoding: .utf8).split(separator: "\n")
+    let lines = try String(contentsOfFile: "\(run.path)/\(output)/metrics.jsonl", encoding: .utf8).split(
+      separator: "\n")
     let skipped = lines.compactMap { try? JSONDecoder().decode(SkippedStep.self, from: Data($0.utf8)) }
     #expect(skipped.map(\.conversations) == [["conversation \(bad)"], ["conversation \(bad)"]])
   }

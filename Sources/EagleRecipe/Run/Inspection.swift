@@ -48,7 +48,8 @@ public enum Inspection {
     let computed = try shard.computedFingerprint()
     if let said = shard.fingerprint, said != computed {
       throw StorageError(
-        path: shard.path, problem: "holds other \(said.tokens == computed.tokens ? "loss masks" : "tokens") than it says",
+        path: shard.path,
+        problem: "holds other \(said.tokens == computed.tokens ? "loss masks" : "tokens") than it says",
         advice: "remove the shard and capture it again")
     }
     return ["tokens \(computed.tokens)", "loss masks \(computed.masks)"]

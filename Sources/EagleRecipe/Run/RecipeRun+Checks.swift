@@ -59,7 +59,8 @@ extension RecipeRun {
     guard try info.identity(of: path).dataFingerprint != fingerprint else { return }
     throw TrainingError(
       path: path, problem: "the checkpoint belongs to a run with other data",
-      advice: "restore the data and its settings, or choose another output folder; train.leave_out takes conversations out")
+      advice:
+        "restore the data and its settings, or choose another output folder; train.leave_out takes conversations out")
   }
 
   /// Throws when the disk of this rank has no room for what is still to be written.

@@ -130,9 +130,11 @@ public final class RecipeRun {
 
   /// Copies a folder of rank 0 to the nodes that have none, or another one.
   private func shareWithNodes(_ path: String) throws {
-    let digest = try cluster.broadcast(data: cluster.isRoot ? Data(try FolderCopy.digest(of: path, each: cluster.tick).utf8) : Data())
+    let digest = try cluster.broadcast(
+      data: cluster.isRoot ? Data(try FolderCopy.digest(of: path, each: cluster.tick).utf8) : Data())
     let isMissing =
-      cluster.isFirstOfNode && (try? FolderCopy.digest(of: path, each: cluster.tick)) != String(decoding: digest, as: UTF8.self)
+      cluster.isFirstOfNode
+      && (try? FolderCopy.digest(of: path, each: cluster.tick)) != String(decoding: digest, as: UTF8.self)
     guard try cluster.anyTrue(isMissing) else { return }
     try FolderCopy.broadcast(path, receives: isMissing, cluster: cluster)
   }

@@ -86,7 +86,8 @@ public struct TrainConfig: Config {
     try require(tokensPerBatch >= 1, "tokens_per_batch", "must be 1 or more, not \(tokensPerBatch)")
     try require(checkpointEvery >= 1, "checkpoint_every", "must be 1 or more, not \(checkpointEvery)")
     try require(
-      checkpointMinutes > 0 && checkpointMinutes.isFinite, "checkpoint_minutes", "must be above 0, not \(checkpointMinutes)")
+      checkpointMinutes > 0 && checkpointMinutes.isFinite, "checkpoint_minutes",
+      "must be above 0, not \(checkpointMinutes)")
     try require(keepCheckpoints >= 1, "keep_checkpoints", "must be 1 or more, not \(keepCheckpoints)")
     try require(maxSkippedSteps >= 0, "max_skipped_steps", "must be 0 or more, not \(maxSkippedSteps)")
   }

@@ -29,7 +29,9 @@ package struct EvaluationJournal {
     return names.sorted().filter { $0.hasPrefix("\(kind)-") }.flatMap { name -> [Item] in
       let lines = FileManager.default.contents(atPath: "\(folder)/\(name)")?.split(separator: UInt8(ascii: "\n")) ?? []
       return lines.compactMap { line in
-        guard let line = try? JSONDecoder().decode(Line<Item>.self, from: Data(line)), line.key == key else { return nil }
+        guard let line = try? JSONDecoder().decode(Line<Item>.self, from: Data(line)), line.key == key else {
+          return nil
+        }
         return line.item
       }
     }

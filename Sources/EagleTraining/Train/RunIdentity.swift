@@ -140,6 +140,7 @@ enum RunChanges {
     }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(path: path, data: try all.reduce(into: Data()) { $0 += try encoder.encode($1) + Data("\n".utf8) })
+    try AtomicFile.write(
+      path: path, data: try all.reduce(into: Data()) { $0 += try encoder.encode($1) + Data("\n".utf8) })
   }
 }

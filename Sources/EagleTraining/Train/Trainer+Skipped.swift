@@ -17,7 +17,8 @@ extension Trainer {
     guard skippedInARow > job.config.maxSkippedSteps else { return }
     let good = try keepStateBeforeSkipped()
     let list = String(decoding: try JSONEncoder().encode(culprits), as: UTF8.self)
-    let remedy = culprits.isEmpty ? "lower train.learning_rate" : "set train.leave_out to \(list), or lower train.learning_rate"
+    let remedy =
+      culprits.isEmpty ? "lower train.learning_rate" : "set train.leave_out to \(list), or lower train.learning_rate"
     throw TrainingError(
       path: job.output, problem: "\(skippedInARow) steps in a row up to step \(step) had no usable numbers; \(names)",
       advice: "the weights of step \(good) are kept; \(remedy), and start again: the run goes on from there")
@@ -34,7 +35,8 @@ extension Trainer {
 
   /// A step none of whose conversations is trained on.
   func noteEmpty(epoch: Int) throws {
-    let line = SkippedStep(step: step, epoch: epoch + 1, skipped: "no conversation of the batch is trained", conversations: [])
+    let line = SkippedStep(
+      step: step, epoch: epoch + 1, skipped: "no conversation of the batch is trained", conversations: [])
     if cluster.isRoot { try metrics.append(line) }
   }
 

@@ -158,7 +158,8 @@ public final class Trainer {
     optimizer.featureRates = try FeatureSizes.rates(
       job.states, features: 3 * job.target.shape.hiddenSize,
       conversations: StateSample(job.trained, leftOut: job.leftOut, seed: job.config.seed), cluster: cluster,
-      stop: stop) { self.progress.say("feature sizes: left out, without usable numbers: \(self.job.name($0))") }
+      stop: stop
+    ) { self.progress.say("feature sizes: left out, without usable numbers: \(self.job.name($0))") }
   }
 
   /// Runs the rest of epoch `epoch` (from 0) and leaves a checkpoint at its end.
