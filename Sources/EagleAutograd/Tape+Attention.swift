@@ -61,22 +61,32 @@ private struct AttentionBackward {
 
   // MARK: prefix
 
-  /// Cut by (conversation, query head): no two pieces write to the same place. Heads that share a key head therefore have
-  /// key and value gradients of their own, which are added up at the end.
+  /// Key rows whose gradients exist for every query head at a time: at 32 heads of 128 numbers, twice 16 MB. A
+  /// micro-batch of short conversations is one window.
+  private static let windowKeys = 1024
+
+  /// Window by window of key rows; each window cut by (conversation, query head), so that no two tasks write to the same
+  /// place. Heads that share a key head therefore have key and value gradients of their own, which are added up at the
+  /// end of a window. The order of all sums is fixed.
   func runPrefix(addingTo inputs: (q: Variable, k: Variable, v: Variable)) {
     let dq = Tensor(blocks.q.shape)
-    let (dk, dv) = (Tensor.zeros([blocks.k.rows, shape.queryWidth]), Tensor.zeros([blocks.k.rows, shape.queryWidth]))
     let conversations = conversations()
-    Parallel.forEachRange(conversations.count * shape.heads, grain: 1, dynamic: true) { range in
-      for task in range {
-        for block in conversations[task / shape.heads] {
-          runPrefix(block, head: task % shape.heads, dq: dq, dk: dk, dv: dv)
+    for first in stride(from: 0, to: blocks.k.rows, by: Self.windowKeys) {
+      let window = first..<min(blocks.k.rows, first + Self.windowKeys)
+      let seen = conversations.map { $0.filter { $0.sees(window) } }.filter { !$0.isEmpty }
+      guard !seen.isEmpty else { continue }
+      let (dk, dv) = (Tensor.zeros([window.count, shape.queryWidth]), Tensor.zeros([window.count, shape.queryWidth]))
+      Parallel.forEachRange(seen.count * shape.heads, grain: 1, dynamic: true) { range in
+        for task in range {
+          for block in seen[task / shape.heads] {
+            runPrefix(block, window, head: task % shape.heads, dq: dq, dk: dk, dv: dv)
+          }
         }
       }
+      addHeads(of: dk, to: inputs.k, window)
+      addHeads(of: dv, to: inputs.v, window)
     }
     inputs.q.addGradient(giving: dq)
-    addHeads(of: dk, to: inputs.k)
-    addHeads(of: dv, to: inputs.v)
   }
 
   /// Blocks with the same prefix, the most work first.
@@ -93,7 +103,11 @@ private struct AttentionBackward {
     return result.sorted { work($0) > work($1) }
   }
 
-  private func runPrefix(_ block: AttentionBlocks.Block, head: Int, dq: Tensor, dk: Tensor, dv: Tensor) {
+  /// One block of query rows and the keys of the window that it sees, for one query head.
+  private func runPrefix(
+    _ whole: AttentionBlocks.Block, _ window: Range<Int>, head: Int, dq: Tensor, dk: Tensor, dv: Tensor
+  ) {
+    let block = whole.clamped(to: window)
     let (d, width, keys, count) = (shape.headDimension, shape.queryWidth, block.keys, block.rows.count)
     let at = block.rows.lowerBound * width + head * d
     let (p, ds) = (Tensor([count, keys]), Tensor([count, keys]))
@@ -101,15 +115,16 @@ private struct AttentionBackward {
     blocks.multiplyByKeys(block, head: head, dout.floats + at, blocks.v, into: ds.floats, columns: keys)
     for (i, row) in block.rows.enumerated() {
       let place = row * shape.heads + head
+      let seen = whole.firstKey + Int(blocks.rows[row].prefixCount) - block.firstKey
       eagle_attention_probabilities(
-        p.floats + i * keys, Int64(blocks.rows[row].prefixCount), Int64(keys), shape.scale, logSums.floats[place])
+        p.floats + i * keys, Int64(max(0, min(keys, seen))), Int64(keys), shape.scale, logSums.floats[place])
       eagle_attention_score_gradient(
         p.floats + i * keys, ds.floats + i * keys, Int64(keys), delta.floats[place], shape.scale)
     }
     Matmul.roundedGemm(
       .plain, .plain, count, d, keys, ds.floats, keys, blocks.k.floats + blocks.keyOffset(block, head),
-      shape.keyWidth, dq.floats + at, width, accumulate: false, blocks.products)
-    let first = block.firstKey * width + head * d
+      shape.keyWidth, dq.floats + at, width, accumulate: block.firstKey > whole.firstKey, blocks.products)
+    let first = (block.firstKey - window.lowerBound) * width + head * d
     for (scores, x, gradient) in [(ds, blocks.q, dk), (p, dout, dv)] {
       Matmul.roundedGemm(
         .transposed, .plain, keys, d, count, scores.floats, keys, x.floats + at, width, gradient.floats + first, width,
@@ -117,12 +132,14 @@ private struct AttentionBackward {
     }
   }
 
-  /// Sums of the query heads that share a key head: [N, heads · d] to [N, kvHeads · d].
-  private func addHeads(of gradient: Tensor, to x: Variable) {
+  /// Sums of the query heads that share a key head, added to rows `window` of the gradient of x: [n, heads · d] to
+  /// [n, kvHeads · d].
+  private func addHeads(of gradient: Tensor, to x: Variable, _ window: Range<Int>) {
     let (d, group) = (shape.headDimension, shape.groupSize)
-    if group == 1 { return x.addGradient(giving: gradient) }
-    x.addGradient { dx, accumulate in
-      if !accumulate { dx.clear() }
+    if group == 1, window.count == x.value.rows { return x.addGradient(giving: gradient) }
+    x.addGradient { whole, accumulate in
+      if !accumulate { whole.clear() }
+      let dx = whole.slice(window)
       Parallel.forEachRange(gradient.rows * shape.kvHeads, grain: 64) { range in
         for place in range {
           for head in place * group..<(place + 1) * group {

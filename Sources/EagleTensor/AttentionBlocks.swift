@@ -32,6 +32,15 @@ package struct AttentionBlocks {
     package let firstKey: Int
     /// The longest prefix among the rows.
     package var keys: Int
+
+    /// Whether a row sees one of these keys.
+    package func sees(_ window: Range<Int>) -> Bool { (firstKey..<firstKey + keys).overlaps(window) }
+
+    /// The same rows with those of their keys that lie in `window`.
+    package func clamped(to window: Range<Int>) -> Block {
+      let seen = (firstKey..<firstKey + keys).clamped(to: window)
+      return Block(rows: rows, firstKey: seen.lowerBound, keys: seen.count)
+    }
   }
 
   /// Eight tiles of the bfloat16 kernels, or about eleven of the float32 ones.
@@ -64,10 +73,16 @@ package struct AttentionBlocks {
     return out
   }
 
+  /// A scratch buffer for this many numbers. Its size is a power of two, so that blocks with other numbers of keys use it
+  /// again: a long conversation has blocks of every length.
+  private static func scratch(_ count: Int) -> Tensor {
+    Tensor([1 << (Int.bitWidth - max(1, count - 1).leadingZeroBitCount)])
+  }
+
   private func attend(_ block: Block, head: Int, _ out: Tensor, _ logSums: Tensor?) {
     let (d, width, columns) = (shape.headDimension, shape.queryWidth, block.keys + chain.count)
     let at = block.rows.lowerBound * width + head * d
-    let scores = Tensor([block.rows.count, columns])
+    let scores = Self.scratch(block.rows.count * columns)
     let s = scores.floats
     multiplyByKeys(block, head: head, q.floats + at, k, into: s, columns: columns)
     var inverseSums = [Float](repeating: 0, count: block.rows.count)

@@ -146,3 +146,64 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     check(normal([[2, 3]])) { $0.add($1[0], $0.add($1[0], $1[0])) }
   }
 }
+
+/// The backward pass of attention over more keys than it takes at a time.
+@Suite struct LongAttentionTests {
+  /// 2,500 keys of two conversations; heads with a key head of their own and in groups.
+  @Test("gradients of many keys are those of the formula in double precision", arguments: [1, 2])
+  func manyKeys(group: Int) {
+    let shape = AttentionShape(heads: 2, kvHeads: 2 / group, headDimension: 4)
+    var random = RandomSource(seed: 5)
+    let rows = [(0, 5), (0, 1020), (0, 1030), (0, 2040), (0, 2100), (2100, 40), (2100, 400)].map {
+      AttentionRow(prefixStart: $0.0, prefixCount: $0.1)
+    }
+    func variable(_ shape: [Int]) -> Variable {
+      Variable(.normal(shape, deviation: 1, using: &random), requiresGradient: true)
+    }
+    let (q, k) = (variable([rows.count, shape.queryWidth]), variable([2500, shape.keyWidth]))
+    let (v, tape) = (variable([2500, shape.keyWidth]), Tape(recording: true, products: .fp32))
+    let out = tape.attention(q, k, v, rows: rows, chain: [], shape: shape)
+    let probe = Tensor.normal(out.shape, deviation: 1, using: &random)
+    tape.seed(out, with: probe)
+    tape.backward()
+    let expected = formula(q.value, k.value, v.value, rows, shape, probe)
+    for (variable, reference) in zip([q, k, v], expected) {
+      let values = variable.gradient!.values
+      // because: float32 sums of up to 2,100 products of size 1
+      #expect(zip(values, reference).allSatisfy { abs(Double($0) - $1) < 2e-5 })
+    }
+  }
+
+  /// ds_t = p_t (dout · v_t − dout · out)
+  private func formula(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ rows: [AttentionRow], _ shape: AttentionShape, _ dout: Tensor
+  ) -> [[Double]] {
+    let d = shape.headDimension
+    var (dq, dk) = ([Double](repeating: 0, count: q.count), [Double](repeating: 0, count: k.count))
+    var dv = dk
+    func dot(_ a: Tensor, _ i: Int, _ b: Tensor, _ j: Int) -> Double {
+      (0..<d).reduce(0) { $0 + Double(a.floats[i + $1]) * Double(b.floats[j + $1]) }
+    }
+    for (r, row) in rows.enumerated() {
+      for head in 0..<shape.heads {
+        let at = r * shape.queryWidth + head * d
+        let keys = (0..<Int(row.prefixCount)).map {
+          (Int(row.prefixStart) + $0) * shape.keyWidth + head / shape.groupSize * d
+        }
+        let weights = keys.map { exp(Double(shape.scale) * dot(q, at, k, $0)) }
+        let p = weights.map { $0 / weights.reduce(0, +) }
+        let dp = keys.map { dot(dout, at, v, $0) }
+        let mean = zip(p, dp).reduce(0) { $0 + $1.0 * $1.1 }
+        for (t, key) in keys.enumerated() {
+          let ds = Double(shape.scale) * p[t] * (dp[t] - mean)
+          for i in 0..<d {
+            dq[at + i] += ds * Double(k.floats[key + i])
+            dk[key + i] += ds * Double(q.floats[at + i])
+            dv[key + i] += p[t] * Double(dout.floats[at + i])
+          }
+        }
+      }
+    }
+    return [dq, dk, dv]
+  }
+}
