@@ -130,6 +130,11 @@ public final class DraftModel {
     tape.rmsNorm(g, weights.norm, epsilon: shape.normEpsilon)
   }
 
+  /// The parameters between captured states and the keys and values of step 0.
+  package var keyParameters: [Variable] {
+    [weights.fc, weights.inputNorm, weights.hiddenNorm, weights.key, weights.value]
+  }
+
   /// The head, [D, H].
   public var head: Variable { weights.head }
 

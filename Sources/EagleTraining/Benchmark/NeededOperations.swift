@@ -28,20 +28,23 @@ enum NeededOperations {
   }
 
   private static func training(_ shape: DraftShape, _ trained: TrainedRows) -> Double {
+    let (h, d) = (Double(shape.hiddenSize), Double(shape.draftVocabularySize))
+    let prefix = Double(trained.prefixCount)
+    let keys = 2 * 2 * h * 2 * Double(shape.attention.keyWidth)
+    // fc has no input gradient: the captured states are frozen.
+    return Double(trained.teacherPositions.count) * 2 * h * d + prefix * (2 * 2 * 3 * h * h + 3 * keys)
+      + training(shape, RowChunk(trained, rows: 0..<trained.prefixCount))
+  }
+
+  /// All steps of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
+  static func training(_ shape: DraftShape, _ chunk: RowChunk) -> Double {
     let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
     let (q, kv, d) = (Double(a.queryWidth), Double(a.keyWidth), Double(shape.draftVocabularySize))
-    let prefix = Double(trained.prefixCount)
-    let keys = 2 * 2 * h * 2 * kv
-    // fc has no input gradient: the captured states are frozen.
-    var sum = Double(trained.teacherPositions.count) * 2 * h * d + prefix * (2 * 2 * 3 * h * h + 3 * keys)
-    for k in 0..<trained.steps {
-      let rows = Double(trained.count(step: k))
-      let layer = 2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : keys)
-      let attended = trained.rows(step: k).reduce(0.0) { $0 + Double($1 + 1 + k) }
-      // The way back of attention computes its scores again: 5 products against 2.
-      sum += 3 * rows * layer + 3.5 * attention(a, keys: attended)
+    return chunk.trained.indices.reduce(0) { sum, k in
+      let layer = 2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
+      // The backward pass of attention computes its scores again: 5 products against 2.
+      return sum + 3 * Double(chunk.trained[k]) * layer + 3.5 * attention(a, keys: Double(chunk.attended[k]))
     }
-    return sum
   }
 
   /// Two products of head dimension d for each (query row, key row) pair and head.

@@ -2,9 +2,10 @@ import EagleAutograd
 import EagleStorage
 import EagleTensor
 
-// N prefix rows of all conversations · S teacher positions · R_k trained rows of step k · K steps.
+// N prefix rows of all conversations, or the R_0 trained rows of a chunk · S teacher positions · R_k trained rows of step k
+// · K steps.
 
-/// Conversations laid end to end, with the rows of every step.
+/// Conversations laid end to end, or a chunk of one, with the rows of every step.
 struct MicroBatch {
   /// Captured states of the prefix rows, bfloat16 [N, 3H].
   let auxHidden: Tensor
@@ -40,6 +41,17 @@ struct MicroBatch {
   init(_ conversations: [CapturedConversation], steps count: Int) {
     var builder = Builder(steps: count)
     for conversation in conversations { builder.add(conversation) }
+    self.init(builder)
+  }
+
+  /// The trained rows of a chunk alone: their prefix lies elsewhere, as keys and values of the conversation's first rows.
+  init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk) {
+    var builder = Builder(steps: trained.steps)
+    builder.add(conversation, trained, chunk)
+    self.init(builder)
+  }
+
+  private init(_ builder: Builder) {
     (nextTokens, positions, steps) = (builder.nextTokens, builder.positions, builder.steps)
     auxHidden = Self.stack(builder.auxRows)
     teacherHidden = Self.stack(builder.teacherRows)
@@ -75,42 +87,66 @@ private struct Builder {
 
   mutating func add(_ conversation: CapturedConversation) {
     let trained = TrainedRows(mask: conversation.lossMask, steps: steps.count)
-    let prefix = trained.prefixCount
+    let (prefix, first) = (trained.prefixCount, nextTokens.count)
     guard prefix > 0 else { return }
-    let first = nextTokens.count
-    let teacherRow = addTeacher(conversation, trained.teacherPositions)
-    for k in steps.indices { addStep(k, conversation.ids, trained.rows(step: k), first: first, teacherRow) }
-    auxRows.append((conversation.auxHidden, 0..<prefix))
-    nextTokens += conversation.ids[1...prefix]
-    positions += (0..<prefix).map(Int32.init)
+    let rows = (0..<steps.count).map { trained.rows(step: $0) }
+    addSteps(conversation, rows, firstKey: first, trained.teacherPositions) { first + $0 }
+    addRows(conversation, [0..<prefix])
   }
 
-  /// Returns the teacher row of each position, -1 where none is needed.
-  private mutating func addTeacher(_ conversation: CapturedConversation, _ needed: [Int]) -> [Int32] {
-    var row = [Int32](repeating: -1, count: conversation.ids.count)
-    for position in needed {
-      row[position] = Int32(teacherCount)
-      teacherCount += 1
+  /// - Parameter trained: rows of the whole conversation
+  mutating func add(_ conversation: CapturedConversation, _ trained: TrainedRows, _ chunk: RowChunk) {
+    let rows = (0..<steps.count).map { trained.rows(step: $0, in: chunk.rows) }
+    var place = [Int](repeating: -1, count: chunk.rows.count)
+    for (i, p) in rows[0].enumerated() { place[p - chunk.rows.lowerBound] = i }
+    addSteps(conversation, rows, firstKey: 0, trained.teacherPositions(in: chunk.rows)) {
+      place[$0 - chunk.rows.lowerBound]
     }
+    addRows(conversation, Self.runs(rows[0]))
+  }
+
+  /// Lays out rows at these positions.
+  private mutating func addRows(_ conversation: CapturedConversation, _ runs: [Range<Int>]) {
+    for run in runs {
+      auxRows.append((conversation.auxHidden, run))
+      nextTokens += conversation.ids[run.lowerBound + 1...run.upperBound]
+      positions += run.map(Int32.init)
+    }
+  }
+
+  /// - Parameters:
+  ///   - rows: trained ones of each step
+  ///   - firstKey: where the prefix's keys begin
+  ///   - needed: teacher positions
+  ///   - place: row among the N of a trained position
+  private mutating func addSteps(
+    _ conversation: CapturedConversation, _ rows: [[Int]], firstKey: Int, _ needed: [Int], place: (Int) -> Int
+  ) {
+    let teacherRow = addTeacher(conversation, needed)
+    for k in steps.indices {
+      let earlier = k == 0 ? [:] : previousRows(k, first: nextTokens.count)
+      for p in rows[k] {
+        let row = Int32(place(p))
+        let own = steps[k].rows.count
+        steps[k].rows.append(row)
+        steps[k].inPrevious.append(k == 0 ? row : earlier[row]!)
+        steps[k].tokens.append(conversation.ids[p + 1 + k])
+        steps[k].positions.append(Int32(p + k))
+        steps[k].teacher.append(teacherRow[p + 1 + k]!)
+        steps[k].attention.append(AttentionRow(prefixStart: Int32(firstKey), prefixCount: Int32(p + 1)))
+        extendChain(k, ownRow: Int32(own))
+      }
+    }
+  }
+
+  /// Returns the teacher row of each needed position.
+  private mutating func addTeacher(_ conversation: CapturedConversation, _ needed: [Int]) -> [Int: Int32] {
+    let first = teacherCount
+    teacherCount += needed.count
     for run in Self.runs(needed) { teacherRows.append((conversation.lastHidden, run)) }
     argmax = conversation.teacherArgmax.flatMap { all in argmax.map { $0 + needed.map { all[$0] } } }
     logSum = conversation.teacherLogSum.flatMap { all in logSum.map { $0 + needed.map { all[$0] } } }
-    return row
-  }
-
-  private mutating func addStep(_ k: Int, _ ids: [Int32], _ rows: [Int], first: Int, _ teacherRow: [Int32]) {
-    let earlier = k == 0 ? [:] : previousRows(k, first: first)
-    let start = steps[k].rows.count
-    for (i, p) in rows.enumerated() {
-      let row = Int32(first + p)
-      steps[k].rows.append(row)
-      steps[k].inPrevious.append(k == 0 ? row : earlier[row]!)
-      steps[k].tokens.append(ids[p + 1 + k])
-      steps[k].positions.append(Int32(p + k))
-      steps[k].teacher.append(teacherRow[p + 1 + k])
-      steps[k].attention.append(AttentionRow(prefixStart: Int32(first), prefixCount: Int32(p + 1)))
-      extendChain(k, ownRow: Int32(start + i))
-    }
+    return Dictionary(uniqueKeysWithValues: needed.enumerated().map { ($1, Int32(first + $0)) })
   }
 
   /// Row number at step k - 1 by prefix row, of the conversation that starts at `first`.

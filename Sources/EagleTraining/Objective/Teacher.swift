@@ -33,7 +33,7 @@ public final class Teacher {
   }
 
   func answers(_ batch: MicroBatch) -> Answers {
-    let hidden = batch.teacherHidden.float32()
+    let hidden = batch.teacherHidden.operand(products)
     let probabilities = Matmul.forward(hidden, draftHead, products)
     let logSums = Self.softmaxRows(probabilities)
     var (argmax, full) = (batch.teacherArgmax, batch.teacherLogSum)
@@ -76,7 +76,7 @@ public final class Teacher {
 
 /// The two facts about a full-vocabulary distribution that training needs, without keeping [S, V] logits.
 enum FullVocabulary {
-  /// - Parameter hidden: states after the final norm, float32 [S, H]
+  /// - Parameter hidden: states after the final norm, [S, H]; float32, or bfloat16 for products that take it
   static func summarize(_ hidden: Tensor, head: Tensor, _ products: Products) -> (argmax: [Int32], logSum: [Float]) {
     let (rows, size) = (hidden.rows, head.rows)
     let hidden = Matmul.takesBFloat16(products) ? hidden.bfloat16() : hidden

@@ -37,14 +37,9 @@ public struct TrainedRows: Sendable, Equatable {
   public var prefixCount: Int { rows(step: 0).last.map { $0 + 1 } ?? 0 }
 
   /// Positions whose teacher distribution is needed: p + 1 + k of every trained (p, k), ascending.
-  public var teacherPositions: [Int] {
-    spans.flatMap { span -> Range<Int> in
-      let rows = Self.rows(of: span, step: 0)
-      return rows.isEmpty ? 0..<0 : rows.lowerBound + 1..<rows.upperBound + 1
-    }
-  }
+  public var teacherPositions: [Int] { teacherPositions(in: 0..<prefixCount) }
 
-  private static func rows(of span: Range<Int>, step k: Int) -> Range<Int> {
+  static func rows(of span: Range<Int>, step k: Int) -> Range<Int> {
     let first = max(0, span.lowerBound - 1)
     return first..<max(first, span.upperBound - 2 - k)
   }

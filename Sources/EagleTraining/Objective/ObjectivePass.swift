@@ -1,0 +1,56 @@
+import EagleAutograd
+import EagleModels
+import EagleTensor
+
+// N rows of the micro-batch · R_k trained rows of step k.
+
+/// The draft's K steps over one micro-batch.
+struct ObjectivePass {
+  private let draft: DraftModel
+  private let embedding: Tensor
+  private let batch: MicroBatch
+  private let tape: Tape
+  /// h of the micro-batch's rows, [N, 2H].
+  private let mixed: Variable
+  /// Step-0 keys and values that rows attend to.
+  private let prefix: PrefixKeys
+  private var hidden: Variable
+  private var chain: [(k: Variable, v: Variable)] = []
+
+  /// - Parameter keys: of a prefix that is not in the micro-batch; those of the micro-batch's own rows when nil
+  init(draft: DraftModel, embedding: Tensor, batch: MicroBatch, tape: Tape, keys: PrefixKeys?) {
+    self.draft = draft
+    self.embedding = embedding
+    self.batch = batch
+    self.tape = tape
+    let g = draft.project(tape, batch.auxHidden.operand(tape.products))
+    let h = draft.mix(tape, embedding: Rows.gather(embedding, batch.nextTokens), hidden: g)
+    prefix = keys ?? PrefixKeys(draft.keys(tape, h, draft.rotary.table(positions: batch.positions)))
+    (mixed, hidden) = (h, g)
+  }
+
+  /// g_{k+1} of the trained rows of step k.
+  mutating func step(_ k: Int) -> Variable {
+    let rows = batch.steps[k]
+    let table = draft.rotary.table(positions: rows.positions)
+    let g = tape.gather(hidden, rows.inPrevious)
+    let h: Variable
+    if k == 0 {
+      h = tape.gather(mixed, rows.rows)
+    } else {
+      h = draft.mix(tape, embedding: Rows.gather(embedding, rows.tokens), hidden: g)
+      chain.append(draft.keys(tape, h, table))
+    }
+    let links = zip(chain, rows.chain).map { ChainLink(k: $0.k, v: $0.v, row: $1) }
+    let attended = tape.attention(
+      draft.queries(tape, h, table), prefix.k, prefix.v, rows: rows.attention, chain: links,
+      shape: draft.shape.attention)
+    hidden = draft.finish(tape, hidden: g, attended: attended)
+    return hidden
+  }
+}
+
+extension Tensor {
+  /// Captured states as products of this kind take them: as they are where those are bfloat16.
+  func operand(_ products: Products) -> Tensor { Matmul.takesBFloat16(products) ? self : float32() }
+}

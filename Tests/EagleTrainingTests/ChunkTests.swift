@@ -1,0 +1,160 @@
+import EagleAutograd
+import EagleModels
+import EagleStorage
+import EagleTensor
+import EagleTraining
+import Testing
+
+/// Long conversations in chunks of rows against the same conversations in one pass.
+@Suite struct ChunkTests {
+  private let fixture: DraftStepFixture
+
+  init() throws { fixture = try .load() }
+
+  private var steps: Int { fixture.config.ttt_length }
+
+  private func objective(
+    _ draft: DraftModel, longestWhole: Int, rows: Int, _ products: Products = .fp32, tick: @escaping () -> Void = {}
+  ) -> Objective {
+    Objective(
+      draft: draft, embedding: fixture.embedding,
+      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, products: products), steps: steps,
+      stepDecay: fixture.config.step_decay, products: products,
+      chunking: .init(longestWhole: longestWhole, rows: rows), tick: tick)
+  }
+
+  /// Random tokens and states with 1 in the mask on `spans`.
+  private func conversation(_ tokens: Int, _ spans: [Range<Int>], seed: UInt64) -> CapturedConversation {
+    var random = RandomSource(seed: seed)
+    let hidden = fixture.config.hidden_size
+    return CapturedConversation(
+      ids: (0..<tokens).map { _ in Int32.random(in: 0..<Int32(fixture.config.vocab_size), using: &random) },
+      lossMask: (0..<tokens).map { position in spans.contains { $0.contains(position) } ? 1 : 0 },
+      auxHidden: Tensor.normal([tokens, 3 * hidden], deviation: 1, using: &random).bfloat16(),
+      lastHidden: Tensor.normal([tokens, hidden], deviation: 1, using: &random).bfloat16(), teacherArgmax: nil,
+      teacherLogSum: nil)
+  }
+
+  /// Spans at the start and at the end, some shorter than K; untrained rows between them.
+  private var long: CapturedConversation {
+    conversation(90, [0..<17, 20..<22, 25..<28, 31..<33, 40..<77, 80..<90], seed: 3)
+  }
+
+  private func globalRows(_ conversations: [CapturedConversation]) -> [Double] {
+    (0..<steps).map { k in
+      Double(
+        max(1, conversations.reduce(0) { $0 + TrainedRows(mask: $1.lossMask, steps: steps).count(step: k) }))
+    }
+  }
+
+  private struct Result {
+    var sums: [StepSums]
+    var gradients: [String: [Float]]
+  }
+
+  private func run(
+    _ conversations: [CapturedConversation], longestWhole: Int, rows: Int, _ products: Products = .fp32
+  ) -> Result {
+    let draft = fixture.draft()
+    let sums = objective(draft, longestWhole: longestWhole, rows: rows, products).run(
+      conversations, globalRows: globalRows(conversations), recording: true)
+    return Result(
+      sums: sums,
+      gradients: Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.gradient!.values) }))
+  }
+
+  /// - Parameter tolerance: of a gradient's difference over its norm, and of losses
+  private func expectEqual(_ a: Result, _ b: Result, tolerance: Double) {
+    #expect(a.sums.map(\.rows) == b.sums.map(\.rows))
+    for (x, y) in zip(a.sums, b.sums) {
+      #expect(abs(x.loss - y.loss) <= tolerance * abs(y.loss))
+      #expect(abs(x.overlap - y.overlap) <= tolerance * abs(y.overlap))
+    }
+    for (name, reference) in b.gradients {
+      let difference = zip(a.gradients[name]!, reference).reduce(0.0) {
+        $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1)
+      }
+      let error = (difference / reference.reduce(0.0) { $0 + Double($1) * Double($1) }).squareRoot()
+      #expect(error < tolerance, "\(name): \(error)")
+    }
+  }
+
+  // MARK: rows
+
+  @Test("chunks hold every trained row once, and no more rows than they may", arguments: [1, 2, 3, 7, 64, 1000])
+  func chunksCoverTheRows(limit: Int) {
+    let trained = TrainedRows(mask: long.lossMask, steps: steps)
+    let chunks = trained.chunks(of: limit)
+    for k in 0..<steps {
+      #expect(chunks.flatMap { trained.rows(step: k, in: $0.rows) } == trained.rows(step: k))
+      #expect(chunks.map { $0.trained[k] }.reduce(0, +) == trained.count(step: k))
+      let attended = trained.rows(step: k).reduce(0) { $0 + $1 + 1 + k }
+      #expect(chunks.map { $0.attended[k] }.reduce(0, +) == attended)
+    }
+    #expect(chunks.allSatisfy { $0.trained[0] <= limit && $0.trained[0] > 0 })
+    let sizes = chunks.map { $0.trained[0] }
+    #expect(sizes.max()! - sizes.min()! <= 1)
+    for chunk in chunks {
+      let needed = (0..<steps).flatMap { k in trained.rows(step: k, in: chunk.rows).map { $0 + 1 + k } }
+      #expect(trained.teacherPositions(in: chunk.rows) == Set(needed).sorted())
+    }
+  }
+
+  @Test func aConversationWithoutTrainedRowsHasNoChunks() {
+    #expect(TrainedRows(mask: [0, 1, 0], steps: 2).chunks(of: 4).isEmpty)
+  }
+
+  // MARK: gradients
+
+  @Test("a conversation in chunks has the loss and gradient of one pass", arguments: [1, 2, 5, 7, 16, 40, 1000])
+  func chunksGiveTheGradientOfOnePass(rows: Int) {
+    let whole = run([long], longestWhole: 1000, rows: 1000)
+    // because: float32 sums of some tens of rows in another order
+    expectEqual(run([long], longestWhole: 10, rows: rows), whole, tolerance: 2e-6)
+  }
+
+  @Test("the same to the rounding of bfloat16 operands", arguments: [5, 16])
+  func chunksGiveTheGradientOfOnePassInBFloat16(rows: Int) {
+    let whole = run([long], longestWhole: 1000, rows: 1000, .bf16)
+    // because: a gradient that has several contributions is rounded (2⁻⁹) with each, and not once after their sum
+    expectEqual(run([long], longestWhole: 10, rows: rows, .bf16), whole, tolerance: 1e-2)
+  }
+
+  @Test("long and short conversations go together") func longAndShortAreMixed() {
+    let short = [conversation(12, [3..<12], seed: 4), conversation(9, [0..<4], seed: 5), conversation(5, [], seed: 6)]
+    let all = [short[0], long, short[1], conversation(60, [30..<60], seed: 7), short[2]]
+    expectEqual(
+      run(all, longestWhole: 20, rows: 8), run(all, longestWhole: 1000, rows: 1000), tolerance: 2e-6)
+  }
+
+  @Test("measuring keeps no gradients and counts the same") func heldOutIsChunked() {
+    let draft = fixture.draft()
+    var chunks = 0
+    let counted = objective(draft, longestWhole: 10, rows: 9) { chunks += 1 }.run(
+      [long], globalRows: globalRows([long]), recording: false)
+    let whole = objective(draft, longestWhole: 1000, rows: 9).run(
+      [long], globalRows: globalRows([long]), recording: false)
+    #expect(chunks == TrainedRows(mask: long.lossMask, steps: steps).chunks(of: 9).count)
+    #expect(counted.map(\.rows) == whole.map(\.rows) && counted.map(\.hits) == whole.map(\.hits))
+    for (a, b) in zip(counted, whole) { #expect(abs(a.loss - b.loss) <= 2e-6 * b.loss) }
+    #expect(draft.parameters.allSatisfy { $0.variable.gradient == nil })
+  }
+
+  // MARK: when gradients are final
+
+  @Test("each parameter is final once, after its last contribution", arguments: [7, 1000])
+  func parametersAreFinalOnce(rows: Int) {
+    let all = [conversation(12, [3..<12], seed: 4), long, conversation(60, [30..<60], seed: 7)]
+    for conversations in [all, all.reversed(), [long]] {
+      let draft = fixture.draft()
+      let objective = objective(draft, longestWhole: 20, rows: rows)
+      var told: [(variable: Variable, gradient: [Float])] = []
+      _ = objective.run(
+        objective.question(conversations), globalRows: globalRows(conversations), recording: true
+      ) { told.append(($0, $0.gradient?.values ?? [])) }
+      let count = draft.parameters.count
+      #expect(told.count == count && Set(told.map { ObjectIdentifier($0.variable) }).count == count)
+      for (variable, gradient) in told { #expect(gradient == variable.gradient!.values) }
+    }
+  }
+}
