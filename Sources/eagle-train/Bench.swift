@@ -158,7 +158,7 @@ struct BenchOptions: ParsableArguments {
   @Option(help: "Precision of matrix products.")
   var precision = Precision.bf16
 
-  @Option(help: "Timed repeats after a first one; the median counts.")
+  @Option(help: "Timed repeats after a first one; the median counts. With 0 the first one counts.")
   var `repeat` = 3
 
   @Option(help: "Folder for a temporary store; by default the system's.")
@@ -168,8 +168,8 @@ struct BenchOptions: ParsableArguments {
   var json = false
 
   func validate() throws {
-    guard tokens >= 16, conversations ?? 1 > 0, tttLength > 0, `repeat` > 0 else {
-      throw ValidationError("--tokens must be 16 or more, --conversations, --ttt-length and --repeat above 0")
+    guard tokens >= 16, conversations ?? 1 > 0, tttLength > 0, `repeat` >= 0 else {
+      throw ValidationError("--tokens must be 16 or more, --conversations and --ttt-length above 0, --repeat 0 or more")
     }
     guard assistantShare > 0, assistantShare <= 1, Int(Double(tokens) * assistantShare) >= 2 else {
       throw ValidationError("--assistant-share must be above 0, at most 1, and make at least 2 tokens")

@@ -26,6 +26,16 @@ import Testing
     #expect(phases.values.reduce(0, +) <= report["seconds"] as? Double ?? 0)
   }
 
+  /// A conversation of four chunks, each of whose rows keeps 0.45 MB until its backward pass.
+  @Test("a long conversation needs the memory that a plan says") func memoryIsAsPlanned() throws {
+    let report = try report([
+      "train", "--shape", "smollm2-135m", "--tokens", "2048", "--conversations", "1", "--assistant-share", "1",
+      "--draft-vocabulary", "4096",
+    ])
+    let (peak, planned) = (report["peak_rss"] as? Double ?? 0, report["planned_memory"] as? Double ?? 0)
+    #expect(planned > 1e8 && abs(peak / planned - 1) < 0.15, "\(peak) for \(planned)")
+  }
+
   @Test func answersAreReportedByBatch() throws {
     let outcome = try Command.run(
       "eagle-train",

@@ -22,15 +22,16 @@ import Testing
     let vocabulary = DraftVocabulary(targetIDs: (0..<50).map { Int32($0) }, targetSize: 300)
     let optimizer = AdamW(.random(shape: sizes.draft, vocabulary: vocabulary, seed: 1), config: TrainConfig())
     #expect(sizes.parameters == optimizer.weights.count)
-    let needs = sizes.training(TrainConfig(), activations: 7, ranks: 1)
+    let needs = sizes.training(TrainConfig(), work: .init(activations: 7, conversations: 5), ranks: 1)
     func bytes(_ name: String) -> Double? { needs.first { $0.name == name }?.bytes }
     #expect(bytes("draft weights, float32") == Double(optimizer.weights.byteCount))
     #expect(bytes("gradients") == Double(optimizer.gradients.byteCount))
     #expect(bytes("moments") == Double(optimizer.firstMoment.byteCount + optimizer.secondMoment.byteCount))
     #expect(bytes("activations of a micro-batch") == 7)
+    #expect(bytes("states of its conversations, keys of a long one") == 5)
     var sharded = TrainConfig()
     sharded.shardOptimizer = true
-    let shared = sizes.training(sharded, activations: 0, ranks: 4)
+    let shared = sizes.training(sharded, work: .init(), ranks: 4)
     func share(_ prefix: String) -> Double? { shared.first { $0.name.hasPrefix(prefix) }?.bytes }
     #expect(share("moments") == Double(8 * optimizer.weights.count) / 4)
     #expect(share("a moment of all weights") == Double(optimizer.firstMoment.byteCount))

@@ -21,9 +21,11 @@ final class SmallRun: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  /// - Parameter poisoned: conversations whose states are no numbers
+  /// - Parameters:
+  ///   - poisoned: conversations whose states are not finite
+  ///   - long: tokens of some conversations that are longer than the others
   static func write(
-    to folder: String, _ target: TargetModel, poisoned: Set<Int> = []
+    to folder: String, _ target: TargetModel, poisoned: Set<Int> = [], long: [Int: Int] = [:]
   ) throws -> CaptureStore {
     let attributes = CaptureAttributes(
       hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: [0, 1, 2],
@@ -33,7 +35,8 @@ final class SmallRun: Sendable {
     for shard in 0..<2 {
       let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(shard))", attributes: attributes)
       for index in 0..<12 {
-        let length = 8 + Int(random.next() % 24)
+        let short = 8 + Int(random.next() % 24)
+        let length = long[shard * 12 + index] ?? short
         let ids = (0..<length).map { _ in Int32(random.next() % 64) }
         let states = target.forward(
           ids, segments: [Segment(rows: 0..<length)], captureLayers: [0, 1, 2], .fp32)

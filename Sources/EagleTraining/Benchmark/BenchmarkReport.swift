@@ -30,6 +30,8 @@ public struct BenchmarkReport: Codable, Sendable {
   public var communication: StepCommunication?
   /// Largest resident memory of the process so far, in bytes, mapped files included.
   public var peakRSS: Int
+  /// What `plan` says that a rank of this training needs, in bytes; nil for capture.
+  public var plannedMemory: Double?
 
   enum CodingKeys: String, CodingKey {
     case benchmark, shape, tokens, conversations, threads, ranks, path, seconds, gflops, phases, communication
@@ -37,6 +39,7 @@ public struct BenchmarkReport: Codable, Sendable {
     case peakGflops = "peak_gflops"
     case peakRatio = "peak_ratio"
     case peakRSS = "peak_rss"
+    case plannedMemory = "planned_memory"
     case parameters
     case headParameters = "head_parameters"
   }
@@ -58,8 +61,9 @@ public struct BenchmarkReport: Codable, Sendable {
         $0.exposed,
         Double($0.bytesSent) / 1e6, 100 * $0.imbalance)
     }
+    let planned = plannedMemory.map { String(format: ", planned %.0f MB", $0 / 1e6) } ?? ""
     return [head, what] + parts + [exchange].compactMap { $0 } + [
-      String(format: "peak resident memory %.0f MB", Double(peakRSS) / 1e6)
+      String(format: "peak resident memory %.0f MB", Double(peakRSS) / 1e6) + planned
     ]
   }
 }
@@ -75,10 +79,12 @@ struct BenchmarkRepeat {
 extension BenchmarkReport {
   /// - Parameters:
   ///   - operations: needed in one repeat
+  ///   - repeats: the first one makes buffers and counts only when it is alone
   init(
     _ benchmark: String, _ options: BenchmarkOptions, operations: Double, path: String, repeats: [BenchmarkRepeat],
     ranks: Int = 1
   ) {
+    let repeats = repeats.count > 1 ? Array(repeats.dropFirst()) : repeats
     let median = repeats.sorted { $0.seconds < $1.seconds }[repeats.count / 2]
     let peak = repeats.map(\.peakGflops).sorted()[repeats.count / 2]
     self.benchmark = benchmark

@@ -26,7 +26,7 @@ public enum CaptureBenchmark {
     let lengths = [Int](repeating: options.tokens, count: options.conversations)
     return BenchmarkReport(
       "capture", options, operations: NeededOperations.capture(shape, lengths: lengths),
-      path: Matmul.describe(options.precision.products), repeats: Array(repeats.dropFirst()))
+      path: Matmul.describe(options.precision.products), repeats: repeats)
   }
 
   private static func preparedData(

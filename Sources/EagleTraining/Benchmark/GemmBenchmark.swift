@@ -77,7 +77,7 @@ public enum GemmBenchmark {
   private static func measure(
     _ name: String, rows: Int, inputs: Int, outputs: Int, _ options: BenchmarkOptions
   ) -> Row {
-    let (products, repeats) = (options.precision.products, options.repeats)
+    let (products, repeats) = (options.precision.products, max(1, options.repeats))
     let (x, w) = (random([rows, inputs], products), random([outputs, inputs], products))
     let dy = random([rows, outputs], products)
     let (dx, dw) = (Tensor.zeros([rows, inputs]), Tensor.zeros([outputs, inputs]))

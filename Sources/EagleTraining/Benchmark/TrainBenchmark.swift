@@ -32,6 +32,7 @@ public enum TrainBenchmark {
     let trainer = try Trainer(
       job, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), cluster: cluster,
       progress: SilentProgress())
+    Storage.releaseUnused()  // of the store's and the head's making
     let repeats = try (0...options.repeats).map { _ in
       trainer.clock.reset()
       let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision.products)])[0]
@@ -47,10 +48,24 @@ public enum TrainBenchmark {
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
     var report = BenchmarkReport(
       "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
-      path: Matmul.describe(options.precision.products), repeats: Array(repeats.dropFirst()), ranks: cluster.size)
+      path: Matmul.describe(options.precision.products), repeats: repeats, ranks: cluster.size)
     report.parameters = trainer.optimizer.weights.count
     report.headParameters = shape.draftVocabularySize * shape.hiddenSize
+    report.plannedMemory = plannedMemory(options, job, shape, ranks: cluster.size)
     return report
+  }
+
+  /// What `plan` says that a rank of this benchmark needs.
+  private static func plannedMemory(
+    _ options: BenchmarkOptions, _ job: Trainer.Job, _ shape: DraftShape, ranks: Int
+  ) -> Double {
+    let sizes = Sizes(target: job.target.shape, draft: shape, targetBytes: Double(job.target.head.byteCount))
+    let sample = DataSample(
+      conversations: job.trained.map { _ in
+        .init(ids: [Int32](repeating: 0, count: options.tokens), mask: options.lossMask, count: 1, trained: 1)
+      })
+    let work = ObjectiveMemory(shape, job.config).largest(sample.microBatches(job.config, ranks: ranks))
+    return sizes.targetBytes + sizes.training(job.config, work: work, ranks: ranks).reduce(0) { $0 + $1.bytes }
   }
 
   private static func config(_ options: BenchmarkOptions, isSharded: Bool) -> TrainConfig {
@@ -79,8 +94,8 @@ public enum TrainBenchmark {
       let rows = ids.count
       try writer.append(
         ids: ids, mask: mask,
-        auxHidden: Tensor.normal([rows, 3 * shape.hiddenSize], deviation: 1, using: &random).bfloat16(),
-        lastHidden: Tensor.normal([rows, shape.hiddenSize], deviation: 1, using: &random).bfloat16(),
+        auxHidden: randomStates(rows, 3 * shape.hiddenSize, &random),
+        lastHidden: randomStates(rows, shape.hiddenSize, &random),
         // All choices lie in the draft vocabulary, so that every trained row carries loss.
         teacherArgmax: ids, teacherLogSum: [Float](repeating: 12, count: rows))
     }
@@ -90,5 +105,15 @@ public enum TrainBenchmark {
       conversations: conversations.count)
     try CaptureManifest(attributes: attributes, dataFingerprint: "benchmark", shards: [entry]).write(to: folder)
     return try CaptureStore(folder: folder)
+  }
+
+  /// bfloat16 [rows, width]; float32 exists for a part of them at a time.
+  private static func randomStates(_ rows: Int, _ width: Int, _ random: inout RandomSource) -> Tensor {
+    let states = Tensor([rows, width], dtype: .bfloat16)
+    for first in stride(from: 0, to: rows, by: 512) {
+      let part = Tensor.normal([min(512, rows - first), width], deviation: 1, using: &random).bfloat16()
+      (states.bfloats + first * width).update(from: part.bfloats, count: part.count)
+    }
+    return states
   }
 }

@@ -13,6 +13,10 @@ package struct DataSample: Sendable {
     package var count: Double
     /// How many of those an epoch trains, held-out ones aside: files have weights.
     package var trained: Double
+
+    package init(ids: [Int32], mask: [UInt8], count: Double, trained: Double) {
+      (self.ids, self.mask, self.count, self.trained) = (ids, mask, count, trained)
+    }
   }
 
   /// Lines of a file that are read, in bytes.
@@ -125,12 +129,28 @@ extension DataSample {
     (1 - heldOut) * conversations.reduce(0) { $0 + $1.trained * Double($1.ids.count) }
   }
 
-  /// Optimiser steps of an epoch: batches are cut as training cuts them.
-  package func steps(tokensPerBatch: Int, heldOut: Double) -> Int {
+  /// Batches as training cuts them.
+  private func batches(_ lengths: [Int], tokensPerBatch: Int) -> [[Int]] {
     var random = RandomSource(seed: 0, purpose: "plan")
-    let order = conversations.indices.shuffled(using: &random)
+    return BatchPlan.cut(conversations.indices.shuffled(using: &random), lengths, tokensPerBatch)
+  }
+
+  /// Loss masks of every micro-batch of an epoch of the conversations that were read, the longest among them.
+  package func microBatches(_ config: TrainConfig, ranks: Int) -> [[[UInt8]]] {
     let lengths = conversations.map(\.ids.count)
-    let batches = BatchPlan.cut(order, lengths, tokensPerBatch)
+    return batches(lengths, tokensPerBatch: config.tokensPerBatch).flatMap { batch in
+      BatchPlan.shares(of: batch, lengths: lengths, ranks: ranks).flatMap { share in
+        BatchPlan.microBatches(share, lengths: lengths, tokens: Trainer.microBatchTokens).map { part in
+          part.map { conversations[$0].mask }
+        }
+      }
+    }
+  }
+
+  /// Optimiser steps of an epoch.
+  package func steps(tokensPerBatch: Int, heldOut: Double) -> Int {
+    let lengths = conversations.map(\.ids.count)
+    let batches = batches(lengths, tokensPerBatch: tokensPerBatch)
     let inFull = batches.count > 1 ? Array(batches.dropLast()) : batches
     let full = Double(inFull.joined().reduce(0) { $0 + lengths[$1] }) / Double(inFull.count)
     return max(1, Int((epochTokens(heldOut: heldOut) / max(1, full)).rounded(.up)))

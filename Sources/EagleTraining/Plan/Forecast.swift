@@ -75,10 +75,8 @@ struct Forecast {
 
   /// Of a rank that trains, evaluates and, before that, generates.
   private func needsOfRank(ranks: Int) -> [Need] {
-    let activations =
-      training.activationBytes / max(1, training.microBatchTokens)
-      * min(Double(Trainer.microBatchTokens), Double(recipe.train.tokensPerBatch) / Double(ranks))
-    var needs = sizes.training(recipe.train, activations: activations, ranks: ranks)
+    let work = ObjectiveMemory(sizes.draft, recipe.train).largest(sample.microBatches(recipe.train, ranks: ranks))
+    var needs = sizes.training(recipe.train, work: work, ranks: ranks)
     if let longest = evaluation.ids.map(\.count).max() {
       let tokens = Double(longest + recipe.evaluate.maxNewTokens)
       needs.append(Need("key and value caches of an evaluation", sizes.evaluationCaches(tokens: tokens)))

@@ -48,12 +48,16 @@ package struct Sizes {
 
   // MARK: memory
 
+  /// Code, the libraries' tables, threads and packing buffers: what eight training benchmarks of two shapes had beside the
+  /// other needs, 79 to 147 MB (2 cores).
+  private static let programBytes = 9e7
+
   /// Of one rank while it trains, the target's mapped weights aside, which the ranks of a node share.
   ///
   /// - Parameters:
-  ///   - activations: bytes of the largest micro-batch
+  ///   - work: of the largest micro-batch
   ///   - ranks: R, that share the moments of a sharded optimiser
-  package func training(_ config: TrainConfig, activations: Double, ranks: Int) -> [Need] {
+  package func training(_ config: TrainConfig, work: ObjectiveMemory.Bytes, ranks: Int) -> [Need] {
     let p = Double(parameters)
     var needs = [
       Need("draft weights, float32", 4 * p), Need("gradients", 4 * p),
@@ -64,7 +68,9 @@ package struct Sizes {
     ]
     if config.shardOptimizer { needs.append(Need("a moment of all weights, to write checkpoints", 4 * p)) }
     if Matmul.takesBFloat16(config.precision.products) { needs.append(Need("weights in bf16", 2 * p)) }
-    needs.append(Need("activations of a micro-batch", activations))
+    needs.append(Need("activations of a micro-batch", work.activations))
+    needs.append(Need("states of its conversations, keys of a long one", work.conversations))
+    needs.append(Need("the program and its libraries", Self.programBytes))
     return needs
   }
 
@@ -85,9 +91,6 @@ package enum Machine {
   package static var memory: (total: Double, available: Double) {
     (field("MemTotal", of: "/proc/meminfo"), field("MemAvailable", of: "/proc/meminfo"))
   }
-
-  /// Bytes of this process that no file holds.
-  package static var ownMemory: Double { field("RssAnon", of: "/proc/self/status") }
 
   /// Free bytes of the disk on which `path` is or will be; 0 where the system does not say.
   package static func freeDisk(at path: String) -> Double { freeBytes(at: path) ?? 0 }

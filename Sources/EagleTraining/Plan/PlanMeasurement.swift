@@ -27,9 +27,6 @@ package struct PlanMeasurement {
     package var phases: [String: Double]
     /// Seconds for a held-out token, over all ranks.
     package var heldOutSecondsPerToken: Double
-    /// Memory of a rank that grows with a micro-batch, and the tokens of the measured one.
-    package var activationBytes: Double
-    package var microBatchTokens: Double
   }
 
   /// Decoding of prompts, one at a time, by each rank.
@@ -117,7 +114,6 @@ package struct PlanMeasurement {
     var shortened = config
     shortened.tokensPerBatch = tokensPerBatch
     shortened.epochs = max(3, config.epochs)  // for the schedule not to end
-    let before = Machine.ownMemory
     let trainer = try Trainer(
       Trainer.Job(
         config: shortened, gradients: gradients, states: .store(store), trained: Array(conversations.indices),
@@ -143,16 +139,12 @@ package struct PlanMeasurement {
     var result = Training(
       tokens: Double(all.reduce(0) { $0 + ids[$1].count }) / steps,
       operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, steps: config.tttLength) / steps,
-      seconds: try largest(seconds) / steps, phases: [:], heldOutSecondsPerToken: 0, activationBytes: 0,
-      microBatchTokens: 0)
+      seconds: try largest(seconds) / steps, phases: [:], heldOutSecondsPerToken: 0)
     for (name, value) in trainer.clock.named.sorted(by: { $0.key < $1.key }) {
       result.phases[name] = value / steps
     }
     let held = trainer.heldOutTokens
     result.heldOutSecondsPerToken = try largest(try time { _ = try trainer.heldOutMetrics() }) / Double(max(1, held))
-    let arithmetic = Double(16 * trainer.optimizer.weights.count)
-    result.activationBytes = try largest(max(0, Machine.ownMemory - before - arithmetic))
-    result.microBatchTokens = min(Double(Trainer.microBatchTokens), result.tokens / Double(cluster.size))
     return (result, trainer.optimizer.draft.rounded())
   }
 
