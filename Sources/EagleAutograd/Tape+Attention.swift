@@ -20,7 +20,8 @@ extension Tape {
   /// Attention over a causal prefix and a chain (EagleTensor's `Attention`), for rows ordered by conversation.
   ///
   /// forward: s_t = scale q · k_t,  p = softmax(s),  out = Σ_t p_t v_t
-  /// backward: ds_t = p_t (dout · v_t − dout · out),  dq += scale Σ_t ds_t k_t,  dk_t += scale ds_t q,  dv_t += p_t dout
+  /// backward: ds_t = p_t (dout · v_t − dout · out),  dq += scale Σ_t ds_t k_t,  dk_t += scale ds_t q,  dv_t += p_t
+  /// dout
   public func attention(
     _ q: Variable, _ k: Variable, _ v: Variable, rows: [AttentionRow], chain: [ChainLink], shape: AttentionShape
   ) -> Variable {
@@ -65,9 +66,9 @@ private struct AttentionBackward {
   /// micro-batch of short conversations is one window.
   private static let windowKeys = 1024
 
-  /// Window by window of key rows; each window cut by (conversation, query head), so that no two tasks write to the same
-  /// place. Heads that share a key head therefore have key and value gradients of their own, which are added up at the
-  /// end of a window. The order of all sums is fixed.
+  /// Window by window of key rows; each window cut by (conversation, query head), so that no two tasks write to the
+  /// same place. Heads that share a key head therefore have key and value gradients of their own, which are added up at
+  /// the end of a window. The order of all sums is fixed.
   func runPrefix(addingTo inputs: (q: Variable, k: Variable, v: Variable)) {
     let dq = Tensor(blocks.q.shape)
     let conversations = conversations()

@@ -43,8 +43,8 @@ public final class KVCache {
     return (layers[layer].k, layers[layer].v)
   }
 
-  /// Moves the valid rows to where there are addresses for at least `rows` of them, layer by layer, so that no more than
-  /// one layer is in memory twice.
+  /// Moves the valid rows to where there are addresses for at least `rows` of them, layer by layer, so that no more
+  /// than one layer is in memory twice.
   private func reserve(_ rows: Int) {
     reserved = min(capacity, max(rows, 2 * reserved))
     for index in layers.indices {
@@ -96,8 +96,8 @@ public final class KVCache {
     count = newCount
   }
 
-  /// Of the rows from `first` on keeps those at `first + path[i]`, in that order, and drops the others: the accepted path
-  /// of a tree, whose places increase.
+  /// Of the rows from `first` on keeps those at `first + path[i]`, in that order, and drops the others: the accepted
+  /// path of a tree, whose places increase.
   public func keep(_ path: [Int], from first: Int) {
     precondition(
       zip(path, path.dropFirst()).allSatisfy { $0 < $1 } && first + (path.last ?? -1) < count && (path.first ?? 0) >= 0,

@@ -65,9 +65,10 @@ struct RunRecord {
     changed = [folder.evaluation, folder.metrics].compactMap(Self.changed).max()
   }
 
-  /// The evaluation that the exported head comes from; the one before training when there is no other.
+  /// The evaluation that the exported head comes from; the one before training when there is no other. Heads that were
+  /// measured under other conditions than the last one do not compete.
   var best: EvaluationRecord? {
-    let trained = evaluations.filter { $0.epoch > 0 }
+    let trained = evaluations.filter { $0.epoch > 0 && $0.conditions == evaluations.last?.conditions }
     return trained.max { ($0.score, $1.epoch) < ($1.score, $0.epoch) } ?? evaluations.last
   }
 

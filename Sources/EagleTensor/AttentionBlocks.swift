@@ -2,7 +2,8 @@ import CEagleKernels
 
 // R query rows · N key rows · B rows of a block · n prefix keys that a block sees · d head dimension.
 
-/// Attention in blocks of query rows: S = Q Kᵀ and O = P V are matrix products of one head, [B, d] with [d, n] and back.
+/// Attention in blocks of query rows: S = Q Kᵀ and O = P V are matrix products of one head, [B, d] with [d, n] and
+/// back.
 ///
 /// A block's rows share the start of their prefix. Its scores, [B, n + chain], stay in the cache: rows see different
 /// numbers of keys, and what a row does not see has probability 0.
@@ -73,8 +74,8 @@ package struct AttentionBlocks {
     return out
   }
 
-  /// A scratch buffer for this many numbers. Its size is a power of two, so that blocks with other numbers of keys use it
-  /// again: a long conversation has blocks of every length.
+  /// A scratch buffer for this many numbers. Its size is a power of two, so that blocks with other numbers of keys use
+  /// it again: a long conversation has blocks of every length.
   private static func scratch(_ count: Int) -> Tensor {
     Tensor([1 << (Int.bitWidth - max(1, count - 1).leadingZeroBitCount)])
   }

@@ -23,9 +23,9 @@ public final class Storage: @unchecked Sendable {
     origin = .pool
   }
 
-  /// Reserves addresses for `byteCount` bytes and no memory: a page is there, zeroed, from the first write to it. So what
-  /// is stored can grow to that size without being moved. A limit of virtual memory counts all of them, and so does
-  /// vm.overcommit_memory=2: reserve what may soon be needed, not all that could ever be.
+  /// Reserves addresses for `byteCount` bytes and no memory: a page is there, zeroed, from the first write to it. So
+  /// what is stored can grow to that size without being moved. A limit of virtual memory counts all of them, and so
+  /// does vm.overcommit_memory=2: reserve what may soon be needed, not all that could ever be.
   public init(reserving byteCount: Int) {
     self.byteCount = byteCount
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE)

@@ -107,8 +107,8 @@ import Testing
     #expect(try Command.run("eagle-train", command, in: world.path).status == 0)
   }
 
-  /// The first signal ends the run after the piece of work at hand, with status 130 and a checkpoint. One that comes when the
-  /// last piece is done changes nothing.
+  /// The first signal ends the run after the piece of work at hand, with status 130 and a checkpoint. One that comes
+  /// when the last piece is done changes nothing.
   @Test(arguments: [SIGINT, SIGTERM, SIGUSR1]) func aSignalStopsTheRunInOrder(signal: Int32) throws {
     let world = try TinyWorld()
     let expected = try reference(world)
@@ -194,8 +194,8 @@ import Testing
     #expect(try first.finish().status == 0)
   }
 
-  /// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with the
-  /// file's name.
+  /// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with
+  /// the file's name.
   ///
   /// A bit of a large target's weights is noticed where the fingerprint looks, and by nobody elsewhere.
   @Test(arguments: [false, true]) func damagedFilesAreNeverBelieved(isLarge: Bool) throws {
@@ -347,7 +347,9 @@ import Testing
       #expect(running.process.terminationReason == .exit, "\(file): \(outcome.errors)")
       if outcome.status == 0 { continue }
       refused += 1
-      #expect(outcome.errors.contains("No space left on device"), "\(file): \(outcome.errors)")
+      // Where the disk is full before capture looks at it, that is what says so.
+      let isSaid = ["No space left on device", "has yet to write"].contains(where: outcome.errors.contains)
+      #expect(isSaid, "\(file): \(outcome.errors)")
       for name in try CheckpointFolder.names(in: world("out")) {
         #expect(throws: Never.self, "\(file)") { try CheckpointFolder.open(world("out/\(name)")) }
       }

@@ -60,17 +60,56 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: world("out/evaluation.partial")))
   }
 
+  @Test("a stopped evaluate command keeps its finished prompts, and leaves those of others alone")
+  func stoppedCommand() throws {
+    let world = try TinyWorld(endless: true)
+    #expect(try run(world, "train.epochs=1", "evaluate.benchmarks={}").status == 0)
+    let prompts = (0..<6).map { #"{"id": "p\#($0)", "prompt": "one two \#($0)"}"# }.joined(separator: "\n")
+    try world.put("prompts.jsonl", prompts + "\n")
+    let folder = world("out/evaluation.partial")
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try world.put("out/evaluation.partial/prompts-00000000-0.jsonl", "of another evaluation")
+    let arguments = ["evaluate", "recipe.yaml", "--set", "evaluate.limit=6", "--set", "evaluate.max_new_tokens=2500"]
+    func own() -> [String] {
+      ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter { !$0.contains("-00000000-") }
+    }
+    let running = try Command.start("eagle-train", arguments, in: world.path)
+    while own().isEmpty, running.process.isRunning { usleep(1000) }
+    kill(running.process.processIdentifier, SIGTERM)
+    #expect(try running.finish().status == 130 && own().count == 1)
+    let second = try Command.run("eagle-train", arguments, in: world.path)
+    #expect(second.status == 0 && second.errors.contains("evaluate: going on behind"), "\(second.errors)")
+    #expect(own().isEmpty && FileManager.default.fileExists(atPath: "\(folder)/prompts-00000000-0.jsonl"))
+  }
+
+  @Test("other settings before the first step begin the run anew")
+  func changedBeforeTheFirstStep() throws {
+    let world = try TinyWorld()
+    #expect(try run(world, "train.epochs=1").status == 0)
+    for name in try CheckpointFolder.names(in: world("out")) where name != "step-00000000" {
+      try FileManager.default.removeItem(atPath: world("out/\(name)"))
+    }
+    try #require(try CheckpointFolder.names(in: world("out")) == ["step-00000000"])
+    let other = try run(world, "train.epochs=1", "train.beta1=0.5")
+    #expect(other.status == 0 && other.errors.contains("the run begins anew"), "\(other.errors)")
+  }
+
   @Test("SIGTERM in the held-out part of an evaluation ends the run with status 130, and batches that are done stay")
   func stoppedHeldOut() throws {
     let world = try TinyWorld(conversations: 3000)
     let settings = ["--set", "data.held_out=0.9", "--set", "train.tokens_per_batch=200"]
     let running = try Command.start("eagle-train", ["run", "recipe.yaml"] + settings, in: world.path)
-    let journal = world("out/evaluation.partial/held-out-0.jsonl")
-    while !FileManager.default.fileExists(atPath: journal), running.process.isRunning { usleep(500) }
+    let folder = world("out/evaluation.partial")
+    func journal() -> String? {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+      return names.first { $0.hasPrefix("held-out-") }.map { "\(folder)/\($0)" }
+    }
+    while journal() == nil, running.process.isRunning { usleep(500) }
     kill(running.process.processIdentifier, SIGTERM)
     let outcome = try running.finish()
     #expect(outcome.status == 130 && outcome.errors.contains("stopped during evaluate"), "\(outcome.errors)")
-    let lines = try Data(contentsOf: URL(fileURLWithPath: journal)).split(separator: UInt8(ascii: "\n")).count
+    let lines = try Data(contentsOf: URL(fileURLWithPath: try #require(journal()))).split(separator: UInt8(ascii: "\n"))
+      .count
     #expect(lines > 0 && lines < 800)
   }
 
@@ -79,7 +118,6 @@ import Testing
     let world = try TinyWorld()
     let held = "data.held_out=0.2"
     #expect(try run(world, held, "train.epochs=1", "evaluate.benchmarks={}").status == 0)
-    let first = try best(world)
     let changed = try run(world, held, "train.epochs=3", "evaluate.benchmarks={few: prompts.jsonl}")
     #expect(changed.status == 0, "\(changed.errors)")
     #expect(changed.errors.contains("evaluate.* has changed since epoch 1"), "\(changed.errors)")
@@ -94,7 +132,6 @@ import Testing
     // Back again, and other prompts: each time the best is measured anew, and nothing is lost.
     let back = try run(world, held, "train.epochs=3", "evaluate.benchmarks={}")
     #expect(back.status == 0 && back.errors.contains("evaluate.* has changed"), "\(back.errors)")
-    _ = first
     let same = try run(world, held, "train.epochs=3", "evaluate.benchmarks={}")
     #expect(same.status == 0 && !same.errors.contains("evaluate.* has changed"), "\(same.errors)")
   }
@@ -139,6 +176,10 @@ import Testing
         return try Evaluator(model: model, config: config, cluster: cluster).examples.count
       }
     }
-    #expect(error?.description.contains("the prompts of \(path)/prompts.jsonl") == true, "\(error as Any)")
+    // Each rank names the file that it has read itself.
+    let isNamed = ["prompts.jsonl", "others.jsonl"].contains {
+      error?.description.contains("the prompts of \(path)/\($0)") == true
+    }
+    #expect(isNamed, "\(error as Any)")
   }
 }

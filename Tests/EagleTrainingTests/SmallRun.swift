@@ -63,7 +63,7 @@ final class SmallRun: Sendable {
   func trainer(
     _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
     masksOf whole: CaptureStore? = nil, gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(),
-    leftOut: Set<Int> = [], progress: ProgressSink = SilentProgress(),
+    leftOut: Set<Int> = [], heldOut: [Int] = [21, 22, 23], progress: ProgressSink = SilentProgress(),
     change: (inout TrainConfig) -> Void = { _ in }
   ) throws -> Trainer {
     var config = TrainConfig()
@@ -78,7 +78,7 @@ final class SmallRun: Sendable {
     let job = Trainer.Job(
       config: config, gradients: gradients, states: .store(store ?? self.store),
       mask: whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }, trained: Array(0..<21),
-      heldOut: [21, 22, 23],
+      heldOut: heldOut,
       target: target, output: "\(path)/\(output)",
       identity: RunIdentity(settings: ["train.learning_rate": "\(config.learningRate)", "train.beta1": "0.9"]),
       leftOut: leftOut, name: { "conversation \($0)" })

@@ -104,7 +104,8 @@ import Testing
     #expect(a.map(\.loss) == b.map(\.loss) && a.map(\.step) == b.map(\.step))
   }
 
-  /// Every number of the metrics is in the events, each frame's checksums hold, and what a restart does again counts once.
+  /// Every number of the metrics is in the events, each frame's checksums hold, and what a restart does again counts
+  /// once.
   @Test func eventsHoldTheMetrics() throws {
     #expect(EventReader.crc32c(Array("123456789".utf8)) == 0xe306_9283)
     let first = try run.trainer("events") { ($0.tensorboard, $0.keepCheckpoints) = (true, 9) }

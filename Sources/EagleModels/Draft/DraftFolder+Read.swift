@@ -5,8 +5,8 @@ extension DraftFolder {
   /// Reads a head for `target`, written here or by another tool: the layer may be called `midlayer` or `layers.0`, and
   /// a copy of the target's embedding may lie beside it. Weights stay as stored; `trainable` widens them to float32.
   ///
-  /// - Throws: `ModelError` when the head does not fit the target, or holds a tensor that nothing here computes with, or
-  ///   a weight that is NaN or infinite
+  /// - Throws: `ModelError` when the head does not fit the target, or holds a tensor that nothing here computes with,
+  ///   or a weight that is NaN or infinite
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
     let reader = try DraftReader(path, target: target)
     var tensors = try reader.tensors()
@@ -91,7 +91,8 @@ private struct DraftReader {
     }
   }
 
-  /// Drafting looks tokens up in the target's embedding: a copy may differ by rounding and no more. Every 97th row tells.
+  /// Drafting looks tokens up in the target's embedding: a copy may differ by rounding and no more. Every 97th row
+  /// tells.
   private func refuseOtherEmbedding(_ target: TargetModel) throws {
     let copy = try reader.matrix(Self.embedding, [shape.vocabularySize, shape.hiddenSize])
     let rows = stride(from: Int32(0), to: Int32(shape.vocabularySize), by: 97).map { $0 }

@@ -3,7 +3,8 @@ import EagleTensor
 
 // R rows · H hidden · M MLP · D draft vocabulary · d head dimension.
 
-/// The EAGLE-3 draft head: one decoder layer over (token embedding, hidden state), and a head over the draft vocabulary.
+/// The EAGLE-3 draft head: one decoder layer over (token embedding, hidden state), and a head over the draft
+/// vocabulary.
 ///
 /// The pieces of one step, which training and decoding put together, each with its own keys:
 /// ```

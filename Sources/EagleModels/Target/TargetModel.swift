@@ -83,7 +83,8 @@ public final class TargetModel: @unchecked Sendable {
   private let decodingPass: DecodingPass
   private let rotary: Rotary
 
-  /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding alone.
+  /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding
+  /// alone.
   ///
   /// - Parameters:
   ///   - path: the folder
@@ -158,7 +159,8 @@ public final class TargetModel: @unchecked Sendable {
   /// Bytes of the matrices that a batch-invariant pass reads.
   package var weightBytes: Int { decodingPass.weightBytes }
 
-  /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a sum over them.
+  /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a
+  /// sum over them.
   package func readWeights() -> UInt64 { decodingPass.readWeights() }
 
   private func positions(_ segments: [Segment], count: Int) -> [Int32] {

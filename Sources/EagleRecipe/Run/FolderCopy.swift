@@ -7,7 +7,7 @@ enum FolderCopy {
   /// Bytes that travel at a time.
   private static let piece = 16 << 20
 
-  /// Of names and contents. `each` is called for each 64 MiB.
+  /// SHA-256 of names and contents. `each` is called for each 64 MiB.
   static func digest(of folder: String, each: () -> Void) throws -> String {
     let lines = try files(of: folder).map { "\($0) \(try FileDigest.sha256(path: "\(folder)/\($0)", each: each))" }
     return FileDigest.sha256(Data(lines.joined(separator: "\n").utf8))

@@ -59,10 +59,14 @@ public enum Inspection {
     // A checkpoint has a manifest, too, and beside it info.json.
     let files = FileManager.default
     if files.fileExists(atPath: CaptureManifest.path(in: path)), !files.fileExists(atPath: "\(path)/info.json") {
-      let store = try CaptureStore(folder: path)
-      let m = store.manifest
+      let m = try CaptureManifest(folder: path)
+      let here = m.shards.filter { files.fileExists(atPath: "\(path)/\($0.file)") }
+      for entry in here { try CaptureStore.check(try CaptureShard(path: "\(path)/\(entry.file)"), entry, m) }
+      let (conversations, tokens) = m.shards.reduce((0, 0)) { ($0.0 + $1.conversations, $0.1 + $1.rows) }
       return [
-        "capture store: \(store.conversationCount) conversations, \(store.tokenCount) tokens, \(m.shards.count) shards",
+        "capture store: \(conversations) conversations, \(tokens) tokens, \(m.shards.count) shards, "
+          + (here.count == m.shards.count
+            ? "all of them here and right" : "\(here.count) of them here, which are right"),
         "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers), states in \(m.dtype)",
         "target \(m.targetFingerprint), computed in \(m.attributes.precision.rawValue)",
         "data \(m.dataFingerprint)",

@@ -15,11 +15,20 @@ extension RecipeRun {
     try model.target.shape.validate(captureLayers: layers, path: "capture.layers")
     if cluster.isRoot {
       _ = try recipe.draft.initFrom.map { try head(at: $0, trainable: false) }
-      if let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output) {
+      if let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output), info.step > 0 {
         try identity(data: "").check(settingsOf: try info.identity(of: path), path)
       }
     }
+    if recipe.capture.mode == .store { try checkStore() }
     return try makeEvaluator()
+  }
+
+  /// A store that is there against what this run would capture. Collective.
+  private func checkStore() throws {
+    let capture = try StateCapture(target: model.target, config: recipe.capture)
+    try capture.agreeOnPrecision(cluster)
+    guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder.capture)) else { return }
+    try CaptureManifest(folder: folder.capture).attributes.check(against: capture.attributes, path: folder.capture)
   }
 
   /// The captured layers.
@@ -55,7 +64,7 @@ extension RecipeRun {
 
   /// Throws when the run has checkpoints of other data than `fingerprint` says. On rank 0.
   func refuseOtherData(_ fingerprint: String) throws {
-    guard let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output) else { return }
+    guard let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output), info.step > 0 else { return }
     guard try info.identity(of: path).dataFingerprint != fingerprint else { return }
     throw TrainingError(
       path: path, problem: "the checkpoint belongs to a run with other data",
@@ -63,29 +72,45 @@ extension RecipeRun {
         "restore the data and its settings, or choose another output folder; train.leave_out takes conversations out")
   }
 
-  /// Throws when the disk of this rank has no room for what is still to be written.
+  /// Throws when a disk of this rank has too little space for what is still to be written.
   func checkDisk(_ data: PreparedData) throws {
-    guard recipe.capture.store == .node ? cluster.isFirstOfNode : cluster.isRoot else { return }
-    let sizes = Sizes(
+    var needs: [(path: String, bytes: Double)] = []
+    if recipe.capture.mode == .store, recipe.capture.store == .node ? cluster.isFirstOfNode : cluster.isRoot {
+      let nodes = recipe.capture.store == .node ? Set(cluster.nodes).count : 1
+      let store = sizes.storedBytes(recipe.capture.states) * Double(data.tokens.tokenCount) / Double(nodes)
+      needs.append((folder.capture, max(0, store - Machine.bytes(under: folder.capture))))
+    }
+    if cluster.isRoot, try !isTrained {
+      let there = try CheckpointFolder.names(in: recipe.output).count
+      needs.append((recipe.output, Double(max(1, recipe.train.keepCheckpoints + 2 - there)) * sizes.checkpoint))
+    }
+    // What goes to one disk counts together.
+    for need in needs {
+      let together = needs.filter { Machine.isOneDisk($0.path, need.path) }.reduce(0) { $0 + $1.bytes }
+      guard let free = Machine.freeBytes(at: need.path), together > free else { continue }
+      throw TrainingError(
+        path: need.path,
+        problem: String(
+          format: "the run has yet to write %.1f MB, and the disk has %.1f MB free", together / 1e6, free / 1e6),
+        advice: "free some space, choose another output, or set capture.states to int8 or capture.mode to online; "
+          + "`eagle-train plan` says what takes how much")
+    }
+  }
+
+  /// Whether the last epoch has been evaluated.
+  private var isTrained: Bool {
+    get throws { try EvaluationFile.read(folder.evaluation).contains { $0.epoch >= recipe.train.epochs } }
+  }
+
+  private var sizes: Sizes {
+    Sizes(
       target: model.target.shape, draft: DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers),
       targetBytes: 0)
-    let nodes = recipe.capture.store == .node ? Set(cluster.nodes).count : 1
-    let needs = sizes.disk(
-      tokens: Double(data.tokens.tokenCount) / Double(nodes), conversations: 0, capture: recipe.capture,
-      keep: recipe.train.keepCheckpoints)
-    let wanted = needs.reduce(0) { $0 + $1.bytes } - Machine.bytes(under: recipe.output)
-    guard let free = Machine.freeBytes(at: recipe.output), wanted > free else { return }
-    throw TrainingError(
-      path: recipe.output,
-      problem: String(
-        format: "the run has yet to write %.1f MB, and the disk has %.1f MB free", wanted / 1e6, free / 1e6),
-      advice: "free some space, choose another output, or set capture.states to int8 or capture.mode to online; "
-        + "`eagle-train plan` says what takes how much")
   }
 
   private func refuseExisting() throws {
     let newest = cluster.isRoot ? try CheckpointFolder.names(in: recipe.output).last : nil
-    guard let newest else { return }
+    guard let newest, newest != CheckpointFolder.name(step: 0) else { return }
     throw TrainingError(
       path: recipe.output, problem: "the run has checkpoints up to \(newest)",
       advice: "add --resume to go on, or remove the step folders to start again")

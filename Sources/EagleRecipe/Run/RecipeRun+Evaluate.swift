@@ -13,26 +13,25 @@ extension RecipeRun {
     let evaluator = try makeEvaluator()
     let own = cluster.isRoot ? try DraftFolder.read(path ?? folder.export, target: model.target) : nil
     let draft = try DraftModel.shared(own, target: model.target.shape, cluster: cluster)
-    let journal = try journal(draft, evaluator, "")
-    defer { forget(journal) }
-    return try evaluator.run(draft, journal: journal)
+    let journal = try journal(draft, evaluator, data: "")
+    let results = try evaluator.run(draft, journal: journal)
+    if cluster.isFirstOfNode { journal.remove() }
+    return results
   }
 
-  /// Where parts of a head's evaluation are kept until it is done. Collective.
-  private func journal(_ draft: DraftModel, _ evaluator: Evaluator, _ data: String) throws -> EvaluationJournal {
+  /// Where parts of a head's evaluation are kept until it is done. Its key covers everything that results follow from.
+  /// Collective.
+  private func journal(_ draft: DraftModel, _ evaluator: Evaluator, data: String) throws -> EvaluationJournal {
     var key = Data()
     if cluster.isRoot {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.sortedKeys]
       let conditions = String(decoding: try encoder.encode(evaluator.conditions), as: UTF8.self)
-      key = Data(FileDigest.sha256(Data("\(draft.digest) \(conditions) \(data)".utf8)).utf8)
+      let identity = String(decoding: try encoder.encode(try identity(data: data)), as: UTF8.self)
+      key = Data(FileDigest.sha256(Data("\(draft.digest) \(conditions) \(identity)".utf8)).utf8)
     }
     let shared = try cluster.broadcast(data: key)
     return EvaluationJournal(output: recipe.output, key: String(decoding: shared, as: UTF8.self))
-  }
-
-  private func forget(_ journal: EvaluationJournal) {
-    if cluster.isFirstOfNode { journal.remove() }
   }
 
   /// Evaluates the head as it would be exported, unless the epoch is in the records already.
@@ -42,7 +41,7 @@ extension RecipeRun {
     guard due, !records.contains(where: { $0.epoch == epoch }) else { return }
     let start = ContinuousClock.now
     let draft = trainer.optimizer.draft.rounded()
-    let journal = try journal(draft, evaluator, trainer.job.identity.dataFingerprint)
+    let journal = try journal(draft, evaluator, data: trainer.job.identity.dataFingerprint)
     let heldOut = try trainer.heldOutMetrics(journal: journal)
     var record = EvaluationRecord(
       epoch: epoch, step: trainer.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: heldOut,
@@ -63,11 +62,11 @@ extension RecipeRun {
     }
     trainer.logEvents(record)
     try cluster.barrier()
-    forget(journal)
+    if cluster.isFirstOfNode { journal.remove(others: true) }
   }
 
-  /// Measures the best head so far under the recipe's settings, where it was measured under others: heads of later epochs
-  /// are then compared with it as it would fare now. Collective.
+  /// Measures the best head so far under the recipe's settings, where it was measured under others: heads of later
+  /// epochs are then compared with it as it would fare now. Collective.
   func measureBestAgain(_ evaluator: Evaluator, _ records: inout [EvaluationRecord]) throws {
     let name = try cluster.broadcast(
       data: Data((cluster.isRoot ? try CheckpointFolder.target(of: "best", in: recipe.output) ?? "" : "").utf8))
@@ -80,9 +79,9 @@ extension RecipeRun {
     progress.say(
       "evaluate.* has changed since epoch \(old.epoch), whose head is the best so far: it is measured again")
     guard let draft = try bestDraft() else {
-      return progress.say("its checkpoint cannot be read: later epochs are compared among themselves")
+      return progress.say("later epochs are compared among themselves")
     }
-    let journal = try journal(draft, evaluator, "")
+    let journal = try journal(draft, evaluator, data: "")
     var record = EvaluationRecord(
       epoch: old.epoch, step: old.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: old.heldOut,
       conditions: evaluator.conditions)
@@ -93,23 +92,26 @@ extension RecipeRun {
     records[index] = record
     for line in record.table() { progress.say(line) }
     if cluster.isRoot { try EvaluationFile.write(records, to: folder.evaluation) }
-    forget(journal)
+    if cluster.isFirstOfNode { journal.remove() }
   }
 
-  /// The head of the checkpoint that `best` names, as it would be exported, on all ranks; nil when it is missing or damaged.
-  /// Collective.
+  /// The head of the checkpoint that `best` names, as it would be exported, on all ranks; nil when it is missing or
+  /// damaged. Collective.
   private func bestDraft() throws -> DraftModel? {
     var own: DraftModel?
-    if cluster.isRoot, let best = try CheckpointFolder.target(of: "best", in: recipe.output),
-      let checkpoint = try? CheckpointFolder.open("\(recipe.output)/\(best)")
-    {
-      own = try TrainingCheckpoint.draft(checkpoint, target: model.target.shape).rounded()
+    if cluster.isRoot, let best = try CheckpointFolder.target(of: "best", in: recipe.output) {
+      do {
+        let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
+        own = try TrainingCheckpoint.draft(checkpoint, target: model.target.shape).rounded()
+      } catch {
+        progress.say("the best head cannot be measured again: \(error)")
+      }
     }
     guard try cluster.anyTrue(own != nil) else { return nil }
     return try .shared(own, target: model.target.shape, cluster: cluster)
   }
 
-  /// Of the last evaluation; none without benchmarks.
+  /// Mean acc_length of the last evaluation; nil without benchmarks.
   func accLength(_ records: [EvaluationRecord]) -> Double? {
     records.last.flatMap { $0.benchmarks.isEmpty ? nil : $0.meanAccLength }
   }
@@ -123,7 +125,7 @@ extension RecipeRun {
         heldOut.simulatedAcceptanceLength)
   }
 
-  /// Of the epochs that were measured as the last one was.
+  /// One line on the epochs that were measured as the last one was.
   func summary(_ records: [EvaluationRecord]) -> String {
     let alike = records.filter { $0.conditions == records.last?.conditions }
     let lengths = alike.map { String(format: "%.2f", $0.meanAccLength) }.joined(separator: " -> ")

@@ -13,11 +13,14 @@ extension RecipeRun {
   public func train(resume: Bool) throws {
     let evaluator = try checkBeforeTraining(resume: resume)
     let data = try prepare()
+    let leftOut = try data.conversations(named: recipe.train.leaveOut)
+    try cluster.agree(on: "\(leftOut.sorted())", about: "the conversations of train.leave_out")
     let states = try states(data)
-    let checkpoint = cluster.isRoot ? try CheckpointFolder.newestValid(in: recipe.output) { progress.say($0) } : nil
+    let checkpoint = try newestCheckpoint(data)
     let isNew = try !cluster.anyTrue(checkpoint != nil)
     let trainer = try Trainer(
-      job(data, states), start: start(data, states, isNew: isNew), cluster: cluster, progress: progress, stop: stop)
+      job(data, states, leftOut), start: start(data, states, leftOut, isNew: isNew), cluster: cluster,
+      progress: progress, stop: stop)
     try trainer.resume(from: checkpoint)
     if cluster.isRoot {
       // Of a run that was killed while it removed its last old checkpoint; this one may have none to write.
@@ -51,13 +54,26 @@ extension RecipeRun {
     }
   }
 
-  private func job(_ data: PreparedData, _ states: StateSource) throws -> Trainer.Job {
+  /// What this start goes on from, on rank 0. A run that has trained no step yet begins anew under other settings.
+  private func newestCheckpoint(_ data: PreparedData) throws -> Checkpoint? {
+    guard cluster.isRoot,
+      let found = try CheckpointFolder.newestValid(in: recipe.output, report: { progress.say($0) })
+    else { return nil }
+    let info = try TrainingCheckpoint.info(found)
+    if info.step == 0, info.identity != (try identity(data: data.fingerprint)) {
+      progress.say("settings or data have changed before the first step: the run begins anew")
+      return nil
+    }
+    return found
+  }
+
+  private func job(_ data: PreparedData, _ states: StateSource, _ leftOut: Set<Int>) throws -> Trainer.Job {
     Trainer.Job(
       config: recipe.train, gradients: recipe.cluster.gradients, states: states,
       mask: recipe.capture.store == .node ? { try data.tokens.conversation($0).mask } : nil, trained: data.trained,
       heldOut: data.heldOut, target: model.target, output: recipe.output,
       identity: try identity(data: data.fingerprint),
-      leftOut: try data.conversations(named: recipe.train.leaveOut), name: data.name)
+      leftOut: leftOut, name: data.name)
   }
 
   /// Evaluations that still hold. One rank reads, all get the same.
@@ -82,33 +98,30 @@ extension RecipeRun {
   /// The head that training starts with: made on rank 0, the same on all. Collective.
   ///
   /// - Parameter isNew: whether its weights matter; a run that goes on gets them from a checkpoint
-  private func start(_ data: PreparedData, _ states: StateSource, isNew: Bool) throws -> DraftModel {
-    var draft: DraftModel?
-    if cluster.isRoot {
-      do {
-        draft = try startOfRoot(data, states, isNew: isNew)
-      } catch is StoppedRun {}  // for all ranks to hear of, below
+  private func start(
+    _ data: PreparedData, _ states: StateSource, _ leftOut: Set<Int>, isNew: Bool
+  ) throws -> DraftModel {
+    var draft = cluster.isRoot ? try startWithoutData(data) : nil
+    if recipe.draft.initFrom == nil, recipe.draft.start == .fitted, isNew {
+      draft = try DraftModel.fitted(
+        draft, target: model.target, states: states, conversations: data.trained.filter { !leftOut.contains($0) },
+        seed: recipe.train.seed, cluster: cluster, stop: stop
+      ) { [progress] in progress.say("draft.start fitted: left out, with non-finite values: \(data.name(of: $0))") }
     }
-    try stop.throwIfAnyRankStops(cluster, during: "train, before the first step")
     return try .shared(draft, target: model.target.shape, cluster: cluster)
   }
 
-  private func startOfRoot(_ data: PreparedData, _ states: StateSource, isNew: Bool) throws -> DraftModel {
-    if let path = recipe.draft.initFrom {
-      let draft = try head(at: path, trainable: true)
-      progress.say(
-        "fine-tuning \(path): its own sizes hold, draft vocabulary \(draft.vocabulary.size), rope_theta \(draft.shape.ropeTheta)"
-      )
-      return draft
+  /// The head of `draft.init_from`, or a random one.
+  private func startWithoutData(_ data: PreparedData) throws -> DraftModel {
+    guard let path = recipe.draft.initFrom else {
+      let shape = DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers)
+      return .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
     }
-    let shape = DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers)
-    let random = DraftModel.random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
-    guard recipe.draft.start == .fitted, isNew else { return random }
-    let leftOut = try data.conversations(named: recipe.train.leaveOut)
-    return try .fitted(
-      random, target: model.target, states: states, conversations: data.trained.filter { !leftOut.contains($0) },
-      seed: recipe.train.seed, cluster: cluster, stop: stop
-    ) { [progress] in progress.say("draft.start fitted: left out, without usable numbers: \(data.name(of: $0))") }
+    let draft = try head(at: path, trainable: true)
+    progress.say(
+      "fine-tuning \(path): its own sizes hold, draft vocabulary \(draft.vocabulary.size), "
+        + "rope_theta \(draft.shape.ropeTheta)")
+    return draft
   }
 
   /// A page that cannot be written must not end the run that it tells of.

@@ -35,7 +35,8 @@ public final class RecipeRun {
   ///
   /// `stop` is looked at between small pieces of work; what is finished by then stays.
   ///
-  /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the output
+  /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the
+  ///   output
   public init(
     _ recipe: Recipe, cluster: any Communicator, progress: ProgressSink, stop: StopRequest = StopRequest()
   ) throws {

@@ -7,7 +7,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     public var file: String
     public var rows: Int
     public var conversations: Int
-    /// Of the shard's conversations; nil in version 1.
+    /// SHA-256 of the shard's token ids, and of its loss masks; nil in version 1.
     public var tokensFingerprint: String?
     public var masksFingerprint: String?
 
@@ -40,7 +40,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   public var vocabularySize: Int
   public var layers: [Int]
   public var targetFingerprint: String
-  /// Of everything that the token ids and masks were made from.
+  /// Fingerprint of everything that the token ids and masks were made from.
   public var dataFingerprint: String
   public private(set) var shardCount: Int
   public private(set) var shards: [Shard]

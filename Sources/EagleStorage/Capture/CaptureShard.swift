@@ -27,7 +27,7 @@ public struct CapturedConversation: Sendable {
 public final class CaptureShard: Sendable {
   public let path: String
   public let attributes: CaptureAttributes
-  /// Of the shard's conversations; nil in version 1.
+  /// Fingerprint of the shard's conversations; nil in version 1.
   public let fingerprint: ConversationsFingerprint?
   private let columns: ConversationColumns
   private let auxHidden: StateColumn  // [N, 3H]

@@ -1,8 +1,8 @@
 /// Loss masks of a shard that is there, replaced: the states, by far the larger part, stay.
 ///
-/// This is the one file that is changed in place. Its mask fingerprint is taken away first and set last, and the library
-/// marks a file that is open for writing, so that a shard whose change was interrupted is never taken for whole: it is
-/// captured again.
+/// This is the one file that is changed in place. Its mask fingerprint is taken away first and set last, and the
+/// library marks a file that is open for writing, so that a shard whose change was interrupted is never taken for
+/// whole: it is captured again.
 public enum CaptureShardMasks {
   /// Stands for the fingerprint while masks are written; no SHA-256 of anything.
   private static let none = String(repeating: "0", count: 64)

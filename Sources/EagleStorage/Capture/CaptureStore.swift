@@ -95,8 +95,9 @@ public final class CaptureStore: @unchecked Sendable {
     return file
   }
 
-  /// A shard of version 1 has no fingerprint, and is taken for what the manifest says.
-  private static func check(_ shard: CaptureShard, _ entry: CaptureManifest.Shard, _ manifest: CaptureManifest) throws {
+  /// Throws when a shard is not the one of the manifest. One of version 1 has no fingerprint, and is taken for what the
+  /// manifest says.
+  package static func check(_ shard: CaptureShard, _ entry: CaptureManifest.Shard, _ manifest: CaptureManifest) throws {
     try shard.attributes.check(against: manifest.attributes, path: shard.path)
     if let found = shard.fingerprint, let expected = entry.fingerprint, found != expected {
       let what = found.tokens == expected.tokens ? "loss masks" : "tokens"

@@ -60,8 +60,8 @@ public enum CheckpointFolder {
     return Checkpoint(path: path, name: FilePlace(path).name, info: try FileTree.read("\(path)/\(infoName)"))
   }
 
-  /// What the newest checkpoint that seems whole says of itself, by the sizes of its files and the checksum of this one: quick.
-  /// nil when there is none.
+  /// What the newest checkpoint that seems whole says of itself, by the sizes of its files and the checksum of this
+  /// one: quick. nil when there is none.
   package static func newestInfo(in parent: String) throws -> (path: String, info: Data)? {
     for name in try names(in: parent).reversed() {
       let path = "\(parent)/\(name)"
@@ -117,12 +117,14 @@ public enum CheckpointFolder {
     return failures
   }
 
-  /// Removes the checkpoints of steps behind `step`, but for the best, and points `latest` at the newest that is left.
+  /// Removes the checkpoints of steps behind `step`. `latest` then names the newest that is left, and so does `best`
+  /// where it named one of those: their weights are the same.
   public static func remove(after step: Int, in parent: String) throws {
-    let best = try target(of: "best", in: parent)
     let names = try names(in: parent)
-    let later = names.filter { (Self.step(of: $0) ?? 0) > step && $0 != best }
-    if let newest = names.last(where: { !later.contains($0) }) { try point("latest", to: newest, in: parent) }
+    let later = names.filter { (Self.step(of: $0) ?? 0) > step }
+    guard let newest = names.last(where: { !later.contains($0) }) else { return }
+    try point("latest", to: newest, in: parent)
+    if let best = try target(of: "best", in: parent), later.contains(best) { try point("best", to: newest, in: parent) }
     for name in later { try AtomicFolder.remove("\(parent)/\(name)") }
   }
 

@@ -44,8 +44,8 @@ final class HDF5File: @unchecked Sendable {
   }
 
   /// Without file locks: cluster file systems often have none, and files here are renamed when complete; only loss
-  /// masks are changed later, by one rank, before others open the file. In the format of HDF5 1.10, whose structures all have checksums: in older formats one wrong byte outside
-  /// the data can crash the library.
+  /// masks are changed later, by one rank, before others open the file. In the format of HDF5 1.10, whose structures
+  /// all have checksums: in older formats one wrong byte outside the data can crash the library.
   private static func accessList(_ library: HDF5) throws -> hid_t {
     let list = try library.keep(H5Pcreate(eagle_h5_file_access()), "make a property list") { H5Pclose($0) }
     try library.check(H5Pset_file_locking(list, false, true), "switch file locking off")

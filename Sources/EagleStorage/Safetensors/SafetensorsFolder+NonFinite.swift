@@ -27,7 +27,7 @@ extension SafetensorsFolder {
   /// A part of a tensor that is read at once.
   private struct Block {
     static let bytes = 1 << 20
-    /// Of its tensor.
+    /// Index in its tensor.
     let number: Int
     let path: String
     let dtype: DType

@@ -100,9 +100,7 @@ extension BenchmarkReport {
     peakRSS = Self.peakRSS()
   }
 
-  static func peakRSS() -> Int {
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    return usage.ru_maxrss * 1024
-  }
+  /// Largest resident set since the program was started. What getrusage says begins with that of the program that
+  /// started it.
+  static func peakRSS() -> Int { Int(Machine.peakMemory) }
 }

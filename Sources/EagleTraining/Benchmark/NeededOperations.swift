@@ -4,8 +4,8 @@ import EagleTensor
 // H hidden · M MLP · V target vocabulary · D draft vocabulary · R rows.
 
 /// Floating-point operations of matrix products and attention that the contract asks for: a product of [R, I] with
-/// [O, I] is 2 R I O of them. Work that a program does beyond these (rows that nobody trains, recomputation) is not counted,
-/// so that a peak ratio speaks of useful work.
+/// [O, I] is 2 R I O of them. Work that a program does beyond these (rows that nobody trains, recomputation) is not
+/// counted, so that a peak ratio speaks of useful work.
 enum NeededOperations {
   /// Capture of conversations: all layers, causal attention, and the head for every token.
   static func capture(_ shape: TargetShape, lengths: [Int]) -> Double {

@@ -151,18 +151,26 @@ public struct CapturePass {
       requestedPrecision: states.target.precision.rawValue)
     let lookers = (0..<cluster.size).filter { sharing == .shared || cluster.nodes[$0] == cluster.nodes[cluster.rank] }
     let mine = lookers.firstIndex(of: cluster.rank)!
-    // Names that are not in the list are not asked for: network file systems remember for a while that a file was not there.
+    // Names that are not in the list are not asked for: network file systems remember for a while that a file was not
+    // there.
     let names = Set(try FileManager.default.contentsOfDirectory(atPath: folder))
     var own = [UInt8](repeating: ShardState.missing.rawValue, count: wanted.count)
     for index in wanted.indices where index % lookers.count == mine && !stop.isMade {
       cluster.tick()
       guard names.contains(CaptureManifest.shardName(index)) else { continue }
-      own[index] = try survey.look(at: path(index, folder), for: wanted[index]).rawValue
+      own[index] = try survey.look(at: path(index, folder), for: wanted[index], progress.say).rawValue
     }
     try stop.throwIfAnyRankStops(cluster, during: "capture")
     let all = try cluster.gather(Data(own)).map { [UInt8]($0) }
+    let there = wanted.indices.filter { shard in
+      all.contains { $0[shard] == ShardState.stale.rawValue }
+        && all.allSatisfy { [ShardState.stale, .missing].map(\.rawValue).contains($0[shard]) }
+    }
     func isThere(_ shard: Int, _ ranks: some Sequence<Int>) -> Bool {
-      ranks.contains { all[$0][shard] != ShardState.missing.rawValue }
+      ranks.contains { [ShardState.outdated, .whole].map(\.rawValue).contains(all[$0][shard]) }
+    }
+    if !there.isEmpty {
+      progress.say("\(there.count) of \(wanted.count) shards hold other conversations and are captured again")
     }
     return Found(
       missing: wanted.indices.filter { !isThere($0, 0..<cluster.size) },
@@ -170,26 +178,27 @@ public struct CapturePass {
       isHere: wanted.indices.map { isThere($0, lookers) })
   }
 
-  /// From here on the folder changes: the manifest goes until all is there, loss masks are replaced, and a node gives up
-  /// shards that hold something else. Collective.
+  /// Changes of the folder begin here: loss masks are replaced, the manifest goes until all is there, and a node gives
+  /// up shards that hold something else. Collective.
   private func beginChanges(
     _ partition: ShardPartition, _ found: Found, _ fingerprints: [ConversationsFingerprint], _ folder: String
   ) throws {
     let changed = found.isHere.indices.filter { !found.isHere[$0] }
     try cluster.barrier()  // all have looked
-    if writesFolder {
-      try partition.write(to: folder, lengths: data.tokens.lengths)
-      try removeIfThere(CaptureManifest.path(in: folder))
-      for index in changed where sharing == .node { try removeIfThere(path(index, folder)) }
-    }
-    for index in found.outdated {
+    if writesFolder { try partition.write(to: folder, lengths: data.tokens.lengths) }
+    for index in found.outdated where !stop.isMade {
       let masks = try partition.shards[index].flatMap { try data.tokens.conversation($0).mask }
       try CaptureShardMasks.replace(
         path: path(index, folder), masks: masks, fingerprint: fingerprints[index], precision: attributes.precision)
       cluster.tick()
     }
     let count = try cluster.allReduceSum([Int64(found.outdated.count)])[0]
+    try stop.throwIfAnyRankStops(cluster, during: "capture")
     if count > 0 { progress.say("\(count) shards got their loss masks anew; their states stay") }
+    // Only now: a manifest of version 1 is what says the precision of shards that are not brought up to date yet.
+    guard writesFolder else { return }
+    try removeIfThere(CaptureManifest.path(in: folder))
+    for index in changed where sharing == .node { try removeIfThere(path(index, folder)) }
   }
 
   private func removeIfThere(_ path: String) throws {
@@ -209,6 +218,8 @@ public struct CapturePass {
       meter.begin(at: data.tokens.tokenCount - missing[ticket...].reduce(0) { $0 + tokens(of: shards[$1]) })
       try write(shards[missing[ticket]], to: path(missing[ticket], folder), &meter)
     }
+    // A rank that is asked to stop leaves no ticket to the others, so that they stop behind the shard at hand.
+    if stop.isMade { while try next() < missing.count {} }
     return meter.rate
   }
 

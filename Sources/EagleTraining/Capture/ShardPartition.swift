@@ -7,8 +7,9 @@ struct ShardPartition: Equatable {
 
   /// Cuts the conversations into shards.
   ///
-  /// Shards that an earlier capture has cut stay as they are while the data still has as many tokens there, so that data
-  /// that was appended makes new shards only, and another `capture.shard_tokens` holds for new shards.
+  /// Shards that an earlier capture has cut stay as they are while the data has about as many tokens there, so that
+  /// changed data changes its own shards, appended data makes new ones only, and another `capture.shard_tokens` holds
+  /// for new ones.
   ///
   /// - Parameters:
   ///   - lengths: tokens of each conversation
@@ -20,7 +21,8 @@ struct ShardPartition: Equatable {
     for entry in earlier {
       guard entry.conversations > 0, start + entry.conversations <= lengths.count else { break }
       let range = start..<start + entry.conversations
-      guard lengths[range].reduce(0, +) == entry.rows else { break }
+      let rows = lengths[range].reduce(0, +)
+      guard rows <= 2 * entry.rows, 2 * rows >= entry.rows else { break }
       shards.append(range)
       start = range.upperBound
     }

@@ -3,8 +3,10 @@ import Foundation
 
 /// What a folder has of a shard that is wanted.
 enum ShardState: UInt8 {
-  /// No complete shard, or one of other tokens.
+  /// No shard, or a damaged one.
   case missing
+  /// A shard of other tokens.
+  case stale
   /// The right tokens and states, but other loss masks, or none of the facts that version 1 does not record.
   case outdated
   case whole
@@ -18,18 +20,30 @@ struct ShardSurvey {
   let requestedPrecision: String
 
   /// - Parameters:
-  ///   - path: where the shard would be
+  ///   - path: of the shard
   ///   - wanted: fingerprint of the conversations that belong into it
-  /// - Throws: when a shard of another target, other layers or another precision is there: beside new ones it would make
-  ///   a mixture
-  func look(at path: String, for wanted: ConversationsFingerprint) throws -> ShardState {
-    guard let shard = try? CaptureShard(path: path) else { return .missing }
-    try shard.attributes.check(against: attributes, path: path)
-    // Without a word on its precision a shard is as good as none.
-    if shard.attributes.precision == .unknown, oldPrecision != requestedPrecision { return .missing }
-    guard let found = shard.fingerprint ?? (try? shard.computedFingerprint()), found.tokens == wanted.tokens else {
+  ///   - say: told of a shard that is captured again, and why
+  /// - Throws: when a shard of another target, other layers or another precision is there: beside new ones it would
+  ///   make a mixture; when it may not be read
+  func look(
+    at path: String, for wanted: ConversationsFingerprint, _ say: (String) -> Void
+  ) throws -> ShardState {
+    let shard: CaptureShard
+    do {
+      shard = try CaptureShard(path: path)
+    } catch {
+      guard access(path, R_OK) == 0 else { throw error }
+      say("\(error); it is captured again")
       return .missing
     }
+    try shard.attributes.check(against: attributes, path: path)
+    // Without a word on its precision a shard is as good as none.
+    if shard.attributes.precision == .unknown, oldPrecision != requestedPrecision {
+      say("\(path) does not say its precision; it is captured again")
+      return .missing
+    }
+    guard let found = shard.fingerprint ?? (try? shard.computedFingerprint()) else { return .missing }
+    guard found.tokens == wanted.tokens else { return .stale }
     return shard.fingerprint == wanted ? .whole : .outdated
   }
 }

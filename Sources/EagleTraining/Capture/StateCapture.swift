@@ -8,7 +8,7 @@ import Foundation
 
 /// What a store keeps of a conversation, from the target.
 package struct StateCapture {
-  let attributes: CaptureAttributes
+  package let attributes: CaptureAttributes
   let target: TargetModel
 
   /// - Parameter precision: what the processor computes; looked up when nil
@@ -23,8 +23,9 @@ package struct StateCapture {
       precision: precision ?? target.precision.computed)
   }
 
-  /// Throws when ranks compute states of different precision, as processors with and without bf16 products do. Collective.
-  func agreeOnPrecision(_ cluster: any Communicator) throws {
+  /// Throws when ranks compute states of different precision, as processors with and without bf16 products do.
+  /// Collective.
+  package func agreeOnPrecision(_ cluster: any Communicator) throws {
     let all = try cluster.gather(Data(attributes.precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }
     guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
     throw TrainingError(

@@ -70,10 +70,10 @@ public struct TrainConfig: Config {
   public var keepCheckpoints = 3
   /// Each rank keeps the moments of its share of the weights only and steps these; the ranks then exchange weights.
   public var shardOptimizer = false
-  /// How many steps in a row may be left out because their loss or gradient is not a number.
+  /// How many steps in a row may be left out because their loss or gradient is not finite.
   public var maxSkippedSteps = 3
-  /// Conversations that no step trains on, by id, or `#` and their number in the prepared data. A run that goes on takes
-  /// changes up.
+  /// Conversations that no step trains on, by id, or `#` and their number in the prepared data. A run that goes on
+  /// takes changes up.
   public var leaveOut: [String] = []
   /// Whether events for TensorBoard are written beside the metrics.
   public var tensorboard = false

@@ -69,8 +69,8 @@ public final class Evaluator {
     try run(draft, plans: [.chain(config.draftLength)], journal: journal).mapValues { $0[0] }
   }
 
-  /// Decodes every benchmark without the head and by each of several plans, prompt by prompt in turn, so that a slow moment
-  /// of the machine falls on all alike. The results of a benchmark are in the order of the plans.
+  /// Decodes every benchmark without the head and by each of several plans, prompt by prompt in turn, so that a slow
+  /// moment of the machine falls on all alike. The results of a benchmark are in the order of the plans.
   public func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
     try run(draft, plans: plans, journal: nil)
   }
@@ -79,7 +79,7 @@ public final class Evaluator {
   private struct Finished: Codable {
     var benchmark: Int
     var prompt: Int
-    /// By plan.
+    /// Counts by plan.
     var counts: [BenchmarkCounts]
     var example: ExampleText?
   }
@@ -117,11 +117,14 @@ public final class Evaluator {
       progress.advance(
         "evaluate", done: ticket + 1, total: work.count, unit: "prompts", note: benchmarks[benchmark].name)
     }
+    // A rank that is asked to stop leaves no ticket to the others, so that they stop behind the prompt at hand.
+    if stop.isMade { while try next() < work.count {} }
     try stop.throwIfAnyRankStops(cluster, during: "evaluate")
     return results(of: try gathered(finished), plans)
   }
 
-  /// The same on all ranks: what the ranks of an earlier start have left on any node's disk, each prompt once. Collective.
+  /// The same on all ranks: what the ranks of an earlier start have left on any node's disk, each prompt once.
+  /// Collective.
   private func finishedBefore(_ journal: EvaluationJournal?) throws -> [Finished] {
     guard let journal else { return [] }
     let own = cluster.isFirstOfNode ? journal.read("prompts", Finished.self) : []
@@ -149,8 +152,8 @@ public final class Evaluator {
       })
   }
 
-  /// All decodings of every turn, one after the other; the next turn sees the plain answer. The first turn's text by the
-  /// first plan is an example. nil when a stop was asked for on the way.
+  /// All decodings of every turn, one after the other; the next turn sees the plain answer. The first turn's text by
+  /// the first plan is an example. nil when a stop was asked for on the way.
   private func measure(
     _ prompt: Prompt, _ plans: [DraftPlan], _ sessions: (plain: DecodingSession, speculative: [DecodingSession])
   ) throws -> (counts: [BenchmarkCounts], first: Generation?)? {

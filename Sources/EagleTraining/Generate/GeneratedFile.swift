@@ -5,9 +5,9 @@ import Foundation
 
 /// A file of generated conversations while it is being made, by any number of ranks that may be stopped at any time.
 ///
-/// Finished conversations go to `<output>.parts/`, one file a rank, on a disk that all ranks see. When all are there, rank 0
-/// writes them to the output in order. `<output>.made.json` beside it says what made it, so that a later run completes it or
-/// refuses to mix.
+/// Finished conversations go to `<output>.parts/`, one file a rank, on a disk that all ranks see. When all are there,
+/// rank 0 writes them to the output in order. `<output>.made.json` beside it says what made it, so that a later run
+/// completes it or refuses to mix.
 final class GeneratedFile {
   /// One conversation as it stands in the file.
   struct Line: Codable {
@@ -49,8 +49,8 @@ final class GeneratedFile {
 
   /// Opens or begins the file. Collective.
   ///
-  /// - Throws: when the output comes from elsewhere or other settings, another program works on it, or ranks do not see the
-  ///   same folder
+  /// - Throws: when the output comes from elsewhere or other settings, another program works on it, or ranks do not see
+  ///   the same folder
   init(output: String, origin: Origin, cluster: any Communicator) throws {
     self.output = output
     self.cluster = cluster

@@ -8,8 +8,9 @@ import Foundation
 
 /// Lets the target answer the user's turns of other conversations again, turn by turn, on all ranks.
 ///
-/// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Ranks take
-/// conversations as they get on; which one answers changes no text, but for tokens that are equally likely to within rounding.
+/// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Ranks
+/// take conversations as they get on; which one answers changes no text, but for tokens that are equally likely to
+/// within rounding.
 public struct Regeneration {
   private let model: ChatModel
   private let config: RegenerateConfig

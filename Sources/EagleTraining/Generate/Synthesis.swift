@@ -6,11 +6,12 @@ import EagleTensor
 import EagleText
 import Foundation
 
-/// Conversations from nothing: the target gets no more than the beginning of a user's turn, writes the question itself and
-/// answers it (Magpie, arXiv 2406.08464).
+/// Conversations from nothing: the target gets no more than the beginning of a user's turn, writes the question itself
+/// and answers it (Magpie, arXiv 2406.08464).
 ///
-/// Attempts are numbered, and each is drawn with a seed of its own. The output is the first attempts that pass the filters, in
-/// their order; ranks and stops change nothing, but for draws that fall between two tokens to within rounding.
+/// Attempts are numbered, and each is drawn with a seed of its own. The output is the first attempts that pass the
+/// filters, in their order; ranks and stops change nothing, but for draws that fall between two tokens to within
+/// rounding.
 public struct Synthesis {
   private let model: ChatModel
   private let config: SynthesizeConfig
@@ -31,8 +32,8 @@ public struct Synthesis {
 
   /// Makes what is missing. Collective.
   ///
-  /// - Throws: for an output of other settings, and for a target of whose attempts hardly one passes; `StoppedRun` when a stop
-  ///   was asked for, with the finished attempts kept
+  /// - Throws: for an output of other settings, and for a target of whose attempts hardly one passes; `StoppedRun` when
+  ///   a stop was asked for, with the finished attempts kept
   public func run() throws {
     try checkOpenings()
     try cluster.agree(on: try model.textFingerprint(), about: "the tokenizer of \(model.target.path)")

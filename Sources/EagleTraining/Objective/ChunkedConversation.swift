@@ -7,7 +7,8 @@ import EagleTensor
 
 /// A long conversation whose trained rows are computed chunk by chunk, so that its activations do not grow with it.
 ///
-/// Trained rows meet each other in one place only: a row attends to the step-0 keys and values of all rows before it. So
+/// Trained rows meet each other in one place only: a row attends to the step-0 keys and values of all rows before it.
+/// So
 /// ```
 /// 1. k, v of the N prefix rows                      kept as leaves, [N, kv·d]; what they were computed from is not kept
 /// 2. each chunk: K steps against k, v; backward     adds to the parameters and to dk, dv

@@ -2,8 +2,8 @@ import EagleAutograd
 import EagleStorage
 import EagleTensor
 
-// N prefix rows of all conversations, or the R_0 trained rows of a chunk · S teacher positions · R_k trained rows of step k
-// · K steps.
+// N prefix rows of all conversations, or the R_0 trained rows of a chunk · S teacher positions · R_k trained rows of
+// step k · K steps.
 
 /// Conversations laid end to end, or a chunk of one, with the rows of every step.
 struct MicroBatch {
@@ -44,7 +44,8 @@ struct MicroBatch {
     self.init(builder)
   }
 
-  /// The trained rows of a chunk alone: their prefix lies elsewhere, as keys and values of the conversation's first rows.
+  /// The trained rows of a chunk alone: their prefix lies elsewhere, as keys and values of the conversation's first
+  /// rows.
   init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk) {
     var builder = Builder(steps: trained.steps)
     builder.add(conversation, trained, chunk)

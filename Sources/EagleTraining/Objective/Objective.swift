@@ -28,9 +28,9 @@ public struct StepSums: Codable, Sendable, Equatable {
 
 /// Training-time test: the draft runs K steps on its own states, and each step is held against the target.
 ///
-/// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`, where
-/// N_k counts the trained rows of step k in the global batch. So the gradient does not depend on how the batch is cut:
-/// short conversations are laid end to end and go through one pass, a long one is computed chunk by chunk
+/// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`,
+/// where N_k counts the trained rows of step k in the global batch. So the gradient does not depend on how the batch is
+/// cut: short conversations are laid end to end and go through one pass, a long one is computed chunk by chunk
 /// (`ChunkedConversation`).
 public struct Objective {
   /// How much is recorded at a time.
@@ -81,7 +81,8 @@ public struct Objective {
     self.tick = tick
   }
 
-  /// Conversations with what the target says about them: the part of the work that does not depend on the draft's weights.
+  /// Conversations with what the target says about them: the part of the work that does not depend on the draft's
+  /// weights.
   package struct Question {
     fileprivate let parts: [Part]
   }
@@ -126,8 +127,8 @@ public struct Objective {
     (batch, clock.measure(.teacher) { teacher.answers(batch) })
   }
 
-  /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters. `globalRows` are N_k
-  /// of the global batch, K of them.
+  /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters.
+  /// `globalRows` are N_k of the global batch, K of them.
   public func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [StepSums] {
     run(question(conversations), globalRows: globalRows, recording: recording)
   }
@@ -136,8 +137,8 @@ public struct Objective {
     run(question, globalRows: globalRows, recording: recording) { _ in }
   }
 
-  /// - Parameter isFinal: called with each of the draft's parameters, once, as soon as nothing is added to its gradient any
-  ///   more; not at all when no row is trained
+  /// - Parameter isFinal: called with each of the draft's parameters, once, as soon as nothing is added to its gradient
+  ///   any more; not at all when no row is trained
   package func run(
     _ question: Question, globalRows: [Double], recording: Bool, isFinal: (Variable) throws -> Void
   ) rethrows -> [StepSums] {

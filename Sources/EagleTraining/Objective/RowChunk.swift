@@ -1,7 +1,7 @@
 // K steps · p a position of the conversation, and the row there.
 
-/// Consecutive rows of one conversation that are trained together, at all steps: rows of step k lie at positions of rows
-/// of step 0, so that a chunk needs nothing of another one but the prefix's keys and values.
+/// Consecutive rows of one conversation that are trained together, at all steps: rows of step k lie at positions of
+/// rows of step 0, so that a chunk needs nothing of another one but the prefix's keys and values.
 ///
 /// ```swift
 /// let trained = TrainedRows(mask: mask, steps: 7)

@@ -24,8 +24,9 @@ public final class AdamW {
   public private(set) var owned: [Range<Int>]
   /// Where each parameter lies in the flat buffers.
   let places: [(name: String, variable: Variable, range: Range<Int>)]
-  /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [3H]; nil for 1 everywhere.
-  var featureRates: Tensor?
+  /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [3H]; nil for 1
+  /// everywhere.
+  package var featureRates: Tensor?
   let config: TrainConfig
 
   /// Copies the draft's weights into the flat buffer.

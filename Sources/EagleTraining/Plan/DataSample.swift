@@ -2,8 +2,8 @@ import EagleTensor
 import EagleText
 import Foundation
 
-/// What the training files hold, told from a share of each: what is read is prepared as `Preparation` does it, and the rest of a
-/// file is taken to be like it, byte for byte.
+/// What the training files hold, told from a share of each: what is read is prepared as `Preparation` does it, and the
+/// rest of a file is taken to be like it, byte for byte.
 package struct DataSample: Sendable {
   /// A conversation that was read.
   package struct Conversation: Sendable, Codable {

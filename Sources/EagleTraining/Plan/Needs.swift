@@ -37,19 +37,22 @@ package struct Sizes {
     return 4 * (states == .bf16 ? 2 * h : h + 2 * blocks) + 4 + 1 + 8
   }
 
+  /// Bytes of a checkpoint: weights and two moments in float32.
+  package var checkpoint: Double { 12 * Double(parameters) }
+
   package func disk(tokens: Double, conversations: Double, capture: CaptureConfig, keep: Int) -> [Need] {
     var needs = [Need("prepared tokens", 5 * tokens + 24 * conversations)]
     if capture.mode == .store { needs.append(Need("capture store", storedBytes(capture.states) * tokens)) }
-    // Those that stay, the best, and the one that is being written; weights and two moments in float32.
-    needs.append(Need("\(keep + 2) checkpoints", Double(keep + 2) * 12 * Double(parameters)))
+    // Those that stay, the best, and the one that is being written.
+    needs.append(Need("\(keep + 2) checkpoints", Double(keep + 2) * checkpoint))
     needs.append(Need("exported head", 2 * Double(parameters)))
     return needs
   }
 
   // MARK: memory
 
-  /// Code, the libraries' tables, threads and packing buffers: what eight training benchmarks of two shapes had beside the
-  /// other needs, 79 to 147 MB (2 cores).
+  /// Code, the libraries' tables, threads and packing buffers: what eight training benchmarks of two shapes had beside
+  /// the other needs, 79 to 147 MB (2 cores).
   private static let programBytes = 9e7
 
   /// Of one rank while it trains, the target's mapped weights aside, which the ranks of a node share.
@@ -92,6 +95,9 @@ package enum Machine {
     (field("MemTotal", of: "/proc/meminfo"), field("MemAvailable", of: "/proc/meminfo"))
   }
 
+  /// The largest resident set of this process so far, in bytes; 0 where the system does not say.
+  package static var peakMemory: Double { field("VmHWM", of: "/proc/self/status") }
+
   /// Free bytes of the disk on which `path` is or will be; 0 where the system does not say.
   package static func freeDisk(at path: String) -> Double { freeBytes(at: path) ?? 0 }
 
@@ -102,6 +108,16 @@ package enum Machine {
     var status = statvfs()
     guard statvfs(folder.path, &status) == 0 else { return nil }
     return Double(status.f_bavail) * Double(status.f_frsize)
+  }
+
+  /// Whether two paths, which need not exist yet, lie on one disk.
+  package static func isOneDisk(_ a: String, _ b: String) -> Bool { device(of: a) == device(of: b) }
+
+  private static func device(of path: String) -> dev_t? {
+    var place = URL(fileURLWithPath: path)
+    while !FileManager.default.fileExists(atPath: place.path), place.path != "/" { place.deleteLastPathComponent() }
+    var status = stat()
+    return stat(place.path, &status) == 0 ? status.st_dev : nil
   }
 
   /// Bytes of all files under a folder; 0 when there is none.

@@ -23,7 +23,7 @@ package struct ObjectiveMemory {
 
   /// What one micro-batch needs.
   package struct Bytes: Sendable, Equatable {
-    /// Of recorded rows and temporary results: bounded by the size of a micro-batch or chunk.
+    /// Bytes of recorded rows and temporary results: bounded by the size of a micro-batch or chunk.
     package var activations = 0.0
     /// States that were read, and a chunked conversation's keys and values with their gradients: grows with its length.
     package var conversations = 0.0
@@ -74,8 +74,8 @@ package struct ObjectiveMemory {
   /// States, in bfloat16 or widened for products, g, the embedding, h and its operand, keys, values.
   private var prefixRow: Double { (rounded > 0 ? 1.5 : 4.5) * h + h + h + 2 * (1 + rounded) * h + 2 * kv }
 
-  /// g, h, queries, attention's result, a, its norm, gate, up and their product, the next g, its norm and the gradient of
-  /// that.
+  /// g, h, queries, attention's result, a, its norm, gate, up and their product, the next g, its norm and the gradient
+  /// of that.
   private var step: Double {
     let narrow = 1 + rounded
     return h + 2 * narrow * h + q + narrow * q + h + narrow * h + (2 + narrow) * m + h + narrow * h + h
@@ -84,8 +84,8 @@ package struct ObjectiveMemory {
   /// Step k > 0: the embedding, and the rows' own keys and values.
   private var chainKeys: Double { h + 2 * kv }
 
-  /// Logits of 512 rows with their gradient; gradients of the MLP's three; keys' and values' for each query head; scores
-  /// of blocks of rows, in every size up to the largest.
+  /// Logits of 512 rows with their gradient; gradients of the MLP's three; keys' and values' for each query head;
+  /// scores of blocks of rows, in every size up to the largest.
   private func temporary(_ rows: Double, _ keys: Int) -> Double {
     min(512, rows) * d * (1 + rounded) + 3 * rows * m + 2 * Double(min(keys, 1024)) * q
       + 2 * 96 * Double(keys * Parallel.threadCount)

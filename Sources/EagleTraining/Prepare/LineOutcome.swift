@@ -39,7 +39,7 @@ struct PreparedConversation: Sendable {
   struct Digest: Hashable, Sendable, CustomStringConvertible {
     let high, low: UInt64
 
-    /// In hexadecimal, without leading zeros of either half.
+    /// Hexadecimal digits, without leading zeros of either half.
     var description: String { String(high, radix: 16) + "." + String(low, radix: 16) }
   }
 }

@@ -6,8 +6,9 @@ import Foundation
 
 /// Conversations to token ids, loss masks, held-out split and draft vocabulary.
 ///
-/// Lines are read in pieces and turned into tokens on all threads; memory does not grow with the files, but for 16 bytes a
-/// conversation, by which equal ones are found. What is done is kept file by file, and a stopped preparation goes on there.
+/// Lines are read in pieces and turned into tokens on all threads; memory does not grow with the files, but for 16
+/// bytes a conversation, by which equal ones are found. What is done is kept file by file, and a stopped preparation
+/// goes on there.
 public struct Preparation {
   private let data: DataConfig
   private let draft: DraftConfig
@@ -44,7 +45,8 @@ public struct Preparation {
     self.fileTokens = fileTokens
   }
 
-  /// Writes `folder`, whole or not at all; what is there and up to date stays. Unfinished work waits in `<folder>.partial`.
+  /// Writes `folder`, whole or not at all; what is there and up to date stays. Unfinished work waits in
+  /// `<folder>.partial`.
   ///
   /// - Parameters:
   ///   - folder: where the result goes
@@ -79,8 +81,8 @@ public struct Preparation {
     return prepared
   }
 
-  /// Throws when the draft vocabulary that the settings ask for cannot be made for this target: cheap, and so worth calling
-  /// before anything else.
+  /// Throws when the draft vocabulary that the settings ask for cannot be made for this target: cheap, and so worth
+  /// calling before anything else.
   public static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
     if let initFrom = draft.initFrom {
       _ = try DraftFolder.vocabulary(initFrom, target: target)
@@ -174,7 +176,7 @@ public struct Preparation {
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }
 
-  /// Of a file that may take minutes to read.
+  /// SHA-256 of a file that may take minutes to read.
   private func digest(_ path: String) throws -> String {
     try FileDigest.sha256(path: path) {
       try stop.throwIfMade(during: "prepare")

@@ -113,8 +113,8 @@ struct PreparationWriter {
     }
   }
 
-  /// By what the conversation says alone: the split stays when data is added, equal conversations fall alike, and ids
-  /// need not be unique.
+  /// Whether a conversation is held out, by what it says alone: the split stays when data is added, equal conversations
+  /// fall alike, and ids need not be unique.
   private func isHeldOut(_ digest: PreparedConversation.Digest) -> Bool {
     var random = RandomSource(seed: seed, purpose: "held out \(digest)")
     return Double(random.uniform()) < heldOutShare

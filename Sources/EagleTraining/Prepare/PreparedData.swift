@@ -84,11 +84,11 @@ public struct PreparedData: Sendable {
       .map { (try? JSONDecoder().decode(String.self, from: Data($0))) ?? "" }
   }
 
-  /// What `train.leave_out` calls a conversation: its id, or `#` and its number where that is not one conversation's alone.
-  /// Reads the list of all: for messages.
+  /// What `train.leave_out` calls a conversation: its id, or `#` and its number where that is not one conversation's
+  /// alone. Reads the list of all: for messages.
   public func name(of conversation: Int) -> String {
     let names = names()
-    guard names.indices.contains(conversation), !names[conversation].isEmpty,
+    guard names.count == tokens.conversationCount, !names[conversation].isEmpty,
       names.count(where: { $0 == names[conversation] }) == 1
     else { return "#\(conversation)" }
     return names[conversation]
@@ -96,10 +96,17 @@ public struct PreparedData: Sendable {
 
   /// Conversations by the names that `name(of:)` gives; an id that several share means all of them.
   ///
-  /// - Throws: for a name that no conversation has
+  /// - Throws: for a name that no conversation has, and when ids are missing
   public func conversations(named wanted: [String]) throws -> Set<Int> {
     guard !wanted.isEmpty else { return [] }
-    let byName = Dictionary(grouping: names().enumerated(), by: \.element).mapValues { $0.map(\.offset) }
+    let names = names()
+    guard names.count == tokens.conversationCount else {
+      throw TrainingError(
+        path: namesPaths.first ?? "prepared",
+        problem: "\(names.count) ids for \(tokens.conversationCount) conversations",
+        advice: "the files of ids are damaged: remove the prepared folder and prepare again")
+    }
+    let byName = Dictionary(grouping: names.enumerated(), by: \.element).mapValues { $0.map(\.offset) }
     var found: Set<Int> = []
     for name in wanted {
       let number = name.hasPrefix("#") ? Int(name.dropFirst()) : nil

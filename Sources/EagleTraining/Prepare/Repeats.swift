@@ -42,7 +42,7 @@ package struct Repeats: Codable, Equatable, Sendable {
     runs[runs.count - 1].add(more: times > whole)
   }
 
-  /// Of each of `count` conversations.
+  /// Repeats of each of `count` conversations.
   package func times(count: Int) -> [Int] {
     var times = [Int](repeating: 1, count: count)
     for run in runs { for i in 0..<run.count { times[run.first + i] = run.times(at: i) } }

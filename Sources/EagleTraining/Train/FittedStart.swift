@@ -7,11 +7,12 @@ import Foundation
 
 // N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · F = 4H features · d head dimension.
 
-/// A draft that foresees before it is trained: a guess at the target's next state that needs no gradient, written into its weights.
+/// A draft that foresees before it is trained: a guess at the target's next state that needs no gradient, written into
+/// its weights.
 ///
-/// The target's state z of the next position is fitted by least squares (ridge) from what step 0 of the draft sees: the three captured
-/// states and the normed embedding of the token between. What that leaves is fitted from random features, the MLP with random
-/// gates. Then
+/// The target's state z of the next position is fitted by least squares (ridge) from what step 0 of the draft sees: the
+/// three captured states and the normed embedding of the token between. What that leaves is fitted from random
+/// features, the MLP with random gates. Then
 /// ```
 /// fc       = the states' part
 /// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see nothing but their own token:
@@ -19,7 +20,8 @@ import Foundation
 /// gate, up = random, down = fitted to what is left
 /// lm_head  = the target's own rows, norm = the scale at which they are least wrong
 /// ```
-/// so that the logits of step 0 are the target's head on the guess. Everything is trained from there as from a random start.
+/// so that the logits of step 0 are the target's head on the guess. Everything is trained from there as from a random
+/// start.
 struct FittedStart {
   /// Rows that are fitted: tens of times the features.
   static let mostRows = 100_000
@@ -108,7 +110,8 @@ struct FittedStart {
     flush()
   }
 
-  /// Whether sums of products of all rows stay finite: one value that is not, or one whose square is not, spoils all others.
+  /// Whether sums of products of all rows stay finite: one value that is not, or one whose square is not, spoils all
+  /// others.
   private static func canBeFitted(_ rows: Tensor) -> Bool {
     let squares = rows.values.reduce(0.0) { $0 + Double($1) * Double($1) }
     return squares.isFinite && squares < 1e-6 * Double(Float.greatestFiniteMagnitude)
@@ -173,13 +176,15 @@ struct FittedStart {
     return LinearAlgebra.solve(squares, targets)
   }
 
-  /// Groups of heads whose first head sees its own token: all of them, or half where a group is one head, so that others can look around.
+  /// Groups of heads whose first head sees its own token: all of them, or half where a group is one head, so that
+  /// others can look around.
   private var ownTokenGroups: Range<Int> {
     let groups = shape.attention.kvHeads
     return 0..<(shape.attention.groupSize > 1 ? groups : (groups + 1) / 2)
   }
 
-  /// The first head of a group gives all its weight to keys of its own token. Of random projections R of a normed embedding e,
+  /// The first head of a group gives all its weight to keys of its own token. Of random projections R of a normed
+  /// embedding e,
   /// |R e|² is about d, and the score of the own key 16.
   private func seeOwnToken(_ q: Tensor, _ k: Tensor, group: Int) {
     let (h, d) = (shape.hiddenSize, shape.attention.headDimension)
@@ -255,29 +260,40 @@ struct FittedStart {
 }
 
 extension DraftModel {
-  /// `random` with weights fitted to some of the conversations. For one rank, which the others wait for.
+  /// `random` with weights fitted to some of the conversations, on rank 0, which the others help; nil there.
+  /// Collective.
   ///
   /// - Parameters:
+  ///   - random: the start whose other weights stay; on rank 0
+  ///   - target: the model whose states are fitted
+  ///   - states: where they are
   ///   - conversations: those to fit to, as many as are needed of them
-  ///   - seed: draws them
-  ///   - leftOut: told of each one whose values are not finite
+  ///   - seed: of the sample
+  ///   - cluster: the ranks
+  ///   - stop: looked at between conversations
+  ///   - leftOut: told of each conversation whose values are not finite
   /// - Throws: when states cannot be read, or no row is there to be fitted; `StoppedRun` when a stop was asked for
   public static func fitted(
-    _ random: DraftModel, target: TargetModel, states: StateSource, conversations: [Int], seed: UInt64,
+    _ random: DraftModel?, target: TargetModel, states: StateSource, conversations: [Int], seed: UInt64,
     cluster: any Communicator, stop: StopRequest = StopRequest(), leftOut: @escaping (Int) -> Void = { _ in }
-  ) throws -> DraftModel {
-    let sample = StateSample(conversations, leftOut: [], seed: seed)
+  ) throws -> DraftModel? {
+    let sample = StateSample(
+      conversations, leftOut: [], seed: seed, feed: try ConversationFeed(states, cluster: cluster), cluster: cluster,
+      stop: stop)
     var told: Set<Int> = []
-    let start = FittedStart(target: target, shape: random.shape) {
-      // Conversations are gone through twice.
-      if told.insert($0).inserted { leftOut($0) }
-    } conversations: { take in
-      try states.forEach(of: sample, cluster: cluster, stop: stop, take)
+    return try sample.onRoot {
+      guard let random else { preconditionFailure("rank 0 has no start to fit") }
+      let start = FittedStart(target: target, shape: random.shape) {
+        // Conversations are gone through twice.
+        if told.insert($0).inserted { leftOut($0) }
+      } conversations: { take in
+        try sample.visit(take)
+      }
+      guard let draft = try start.apply(to: random) else {
+        throw TrainingError(
+          path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
+      }
+      return draft
     }
-    guard let draft = try start.apply(to: random) else {
-      throw TrainingError(
-        path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
-    }
-    return draft
   }
 }

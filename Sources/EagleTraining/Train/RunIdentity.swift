@@ -8,7 +8,7 @@ import Foundation
 public struct RunIdentity: Codable, Sendable, Equatable {
   /// Recipe keys, for example `train.ttt_length`, with their values as JSON.
   public var settings: [String: String]
-  /// Of the prepared conversations, the held-out split and the draft vocabulary.
+  /// Fingerprint of the prepared conversations, the held-out split and the draft vocabulary.
   public var dataFingerprint: String
   public var targetFingerprint: String
 
@@ -125,19 +125,25 @@ public struct RunChange: Codable, Sendable, Equatable {
 
 /// `changes.jsonl` of a run.
 enum RunChanges {
+  /// Removes what a run before this one has left.
+  static func forget(_ path: String) throws {
+    if FileManager.default.fileExists(atPath: path) { try FileManager.default.removeItem(atPath: path) }
+  }
+
   static func read(_ path: String) -> [RunChange] {
     let lines = FileManager.default.contents(atPath: path)?.split(separator: UInt8(ascii: "\n")) ?? []
     return lines.compactMap { try? JSONDecoder().decode(RunChange.self, from: Data($0)) }
   }
 
-  /// Adds what is not there: a start that ends before its first checkpoint makes the same change as the next one.
-  static func append(_ differences: [RunIdentity.Difference], step: Int, to path: String) throws {
-    var all = read(path)
-    for new in differences
-    where !all.contains(where: { $0.step == step && $0.key == new.key && $0.to == new.to && $0.from == new.from }) {
-      all.append(
-        RunChange(step: step, time: Date().timeIntervalSince1970, key: new.key, from: new.from, to: new.to))
+  /// Takes down the settings with which a run goes on from a step, in place of what an earlier start from there or from
+  /// behind it had.
+  static func set(_ differences: [RunIdentity.Difference], step: Int, in path: String) throws {
+    let before = read(path)
+    let changes = differences.map {
+      RunChange(step: step, time: Date().timeIntervalSince1970, key: $0.key, from: $0.from, to: $0.to)
     }
+    let all = before.filter { $0.step < step } + changes
+    if all.isEmpty && before.isEmpty { return }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     try AtomicFile.write(

@@ -8,7 +8,7 @@ extension DraftModel {
   private struct Header: Codable {
     var shape: DraftShape
     var vocabulary: [Int32]
-    /// Of each parameter: whether it is bfloat16, else float32.
+    /// Whether each parameter is bfloat16, else float32.
     var isNarrow: [Bool]
     var isTrainable: Bool
   }

@@ -2,31 +2,74 @@ import EagleCluster
 import EagleStorage
 import EagleTensor
 
-/// Conversations in the order in which a few of them are looked at: drawn from all of the data by the seed.
+/// A look of rank 0 at some of the conversations, sampled from all of the data by the seed, wherever their states lie.
+///
+/// The other ranks send what rank 0's node does not hold, chunk by chunk, until rank 0 has seen enough. A stop that any
+/// rank was asked for ends the work on all of them before the next chunk.
 struct StateSample {
-  let conversations: [Int]
+  /// Conversations that travel at a time.
+  private static let chunk = 8
+
+  private let conversations: [Int]
+  private let feed: ConversationFeed
+  private let cluster: any Communicator
+  private let stop: StopRequest
 
   /// - Parameters:
   ///   - trained: conversations of an epoch; one that comes several times counts once
   ///   - leftOut: those that are not looked at
-  init(_ trained: [Int], leftOut: Set<Int>, seed: UInt64) {
+  ///   - seed: of the sample
+  ///   - feed: reads their states
+  init(
+    _ trained: [Int], leftOut: Set<Int>, seed: UInt64, feed: ConversationFeed, cluster: any Communicator,
+    stop: StopRequest
+  ) {
     var random = RandomSource(seed: seed, purpose: "sample of states")
     conversations = Set(trained).subtracting(leftOut).sorted().shuffled(using: &random)
+    (self.feed, self.cluster, self.stop) = (feed, cluster, stop)
   }
-}
 
-extension StateSource {
-  /// Calls `take` with those of the sample that this rank can read by itself, until it says that it has enough.
+  /// Runs `body` on rank 0 with this sample, through which it may go several times, and returns its result there; nil
+  /// on other ranks. Collective.
   ///
-  /// - Parameter stop: looked at before each; ends the work with `StoppedRun`
-  func forEach(
-    of sample: StateSample, cluster: any Communicator, stop: StopRequest,
-    _ take: (Int, CapturedConversation) throws -> Bool
-  ) throws {
-    for conversation in sample.conversations where isHere(conversation) {
-      try stop.throwIfMade(during: "train, before the first step")
-      cluster.tick()
-      if try !take(conversation, try read([conversation])[0]) { return }
+  /// - Throws: `StoppedRun` on all ranks when a stop was asked for
+  func onRoot<Result>(_ body: () throws -> Result) throws -> Result? {
+    guard cluster.isRoot else {
+      while let first = try agree(on: nil) { try fetch(from: first) }
+      return nil
     }
+    let result = try body()
+    _ = try agree(on: nil)
+    return result
+  }
+
+  /// Calls `take` with one numbered conversation after the other until it says that it has enough. On rank 0, within
+  /// `onRoot`.
+  func visit(_ take: (Int, CapturedConversation) throws -> Bool) throws {
+    let clock = PhaseClock()
+    for first in stride(from: 0, to: conversations.count, by: Self.chunk) {
+      _ = try agree(on: first)
+      try fetch(from: first)
+      for conversation in chunk(from: first) {
+        guard try take(conversation, try feed.read([conversation], clock)[0]) else { return }
+      }
+    }
+  }
+
+  private func chunk(from first: Int) -> ArraySlice<Int> { conversations[first...].prefix(Self.chunk) }
+
+  /// Where rank 0 reads next, on all ranks; nil when it has seen enough. Collective.
+  private func agree(on first: Int?) throws -> Int? {
+    let sums = try cluster.allReduceSum([Int64(first.map { $0 + 1 } ?? 0), stop.isMade ? 1 : 0])
+    if sums[1] > 0 {
+      stop.make("another rank")
+      try stop.throwIfMade(during: "train, before the first step")
+    }
+    return sums[0] > 0 ? Int(sums[0]) - 1 : nil
+  }
+
+  private func fetch(from first: Int) throws {
+    try feed.fetch((0..<cluster.size).map { $0 == 0 ? Array(chunk(from: first)) : [] })
+    cluster.tick()
   }
 }

@@ -15,14 +15,6 @@ public enum StateSource {
     }
   }
 
-  /// Whether this rank can read a conversation by itself.
-  func isHere(_ conversation: Int) -> Bool {
-    switch self {
-    case .store(let store): store.holds[store.shard(of: conversation)]
-    case .live: true
-    }
-  }
-
   func read(_ conversations: [Int]) throws -> [CapturedConversation] {
     switch self {
     case .store(let store): try conversations.map { try store.read(conversation: $0) }

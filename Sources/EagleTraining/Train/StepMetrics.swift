@@ -52,8 +52,8 @@ public struct StepCommunication: Codable, Sendable, Equatable {
 }
 
 extension StepCommunication {
-  /// What is worth a word on the progress line: more than 5 % of the step spent waiting, or shares that differ by more than
-  /// 20 %.
+  /// What is worth a word on the progress line: more than 5 % of the step spent waiting, or shares that differ by more
+  /// than 20 %.
   package func complaints(stepSeconds: Double) -> [String] {
     var complaints: [String] = []
     if exposed > 0.05 * stepSeconds {
@@ -69,7 +69,7 @@ public struct SkippedStep: Codable, Sendable, Equatable {
   public let step: Int
   /// From 1.
   public let epoch: Int
-  /// What was not a number.
+  /// What was not finite, or why nothing was trained.
   public let skipped: String
   /// Ids of the conversations that it comes from; empty when none of the batch shows it alone.
   public let conversations: [String]

@@ -3,11 +3,12 @@ import EagleTensor
 import Foundation
 
 extension Trainer {
-  /// What the newest checkpoint says, if this run may go on from it. Settings that have changed on the way are recorded.
+  /// What the newest checkpoint says, if this run may go on from it. Settings that have changed on the way are
+  /// recorded.
   func checkedInfo(_ checkpoint: Checkpoint) throws -> TrainingCheckpoint.Info {
     let info = try TrainingCheckpoint.info(checkpoint)
     let differences = try job.identity.changes(from: try info.identity(of: checkpoint.path), of: checkpoint.path)
-    try RunChanges.append(differences, step: info.step, to: RunFolder(job.output).changes)
+    try RunChanges.set(differences, step: info.step, in: RunFolder(job.output).changes)
     for change in differences {
       progress.say("\(change.key) is \(change.to) from step \(info.step + 1) on, and was \(change.from)")
     }
@@ -24,7 +25,8 @@ extension Trainer {
     try clock.measure(.checkpoint) {
       try writer.finish()
       let info = TrainingCheckpoint.Info(
-        step: step, updates: updates, identity: job.identity, targetPath: job.target.path,
+        step: step, updates: updates, skippedInARow: skippedInARow == 0 ? nil : skippedInARow, identity: job.identity,
+        targetPath: job.target.path,
         targetFingerprint: job.target.fingerprint, draftShape: optimizer.draft.shape,
         draftVocabulary: optimizer.draft.vocabulary.targetIDs)
       try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
@@ -42,8 +44,8 @@ extension Trainer {
         100 * seconds / (stepSeconds * Double(steps)), steps))
   }
 
-  /// Both moments of all weights on rank 0; on other ranks they mean nothing where each has its own only. Between two steps the
-  /// gradients' place is free for them: only rank 0 needs room for one moment more. Collective.
+  /// Both moments of all weights on rank 0; on other ranks they mean nothing where each has its own only. Between two
+  /// steps the gradients' place is free for them: only rank 0 needs room for one moment more. Collective.
   private func allMoments() throws -> (first: Tensor, second: Tensor) {
     guard job.config.shardOptimizer else { return (optimizer.firstMoment, optimizer.secondMoment) }
     func gather(_ own: Tensor, into all: Tensor) throws -> Tensor {

@@ -11,9 +11,9 @@ extension Trainer {
   /// A batch of held-out conversations that is done, the same on all ranks.
   private struct HeldOutBatch: Codable {
     var batch: Int
-    /// By step, of all ranks.
+    /// Sums by step over all ranks.
     var sums: [StepSums]
-    /// Conversations without usable numbers, which count nowhere.
+    /// Conversations with non-finite values, which count nowhere.
     var leftOut: [Int]
   }
 
@@ -22,14 +22,14 @@ extension Trainer {
   /// Conversations whose values are not finite are named, left out and counted.
   ///
   /// - Parameter journal: where batches that are done are kept, and those of an earlier start found
-  /// - Throws: `StoppedRun` when a stop was asked for, behind the batch at hand
+  /// - Throws: `StoppedRun` when a stop was asked for, behind the micro-batch at hand
   package func heldOutMetrics(journal: EvaluationJournal? = nil) throws -> ObjectiveMetrics? {
     guard !job.heldOut.isEmpty else { return nil }
     var done = try heldOutBefore(journal)
     let batches = BatchPlan.cut(job.heldOut, job.states.lengths, job.config.tokensPerBatch)
     for (index, batch) in batches.enumerated() where done[index] == nil {
-      try stop.throwIfAnyRankStops(cluster, during: "evaluate, on held-out conversations")
       let own = try heldOutBatch(index, batch)
+      try stop.throwIfAnyRankStops(cluster, during: "evaluate, on held-out conversations")
       let all = try added(own)
       done[index] = all
       if cluster.isRoot { try journal?.append(all, "held-out", rank: 0) }
@@ -41,7 +41,7 @@ extension Trainer {
     let leftOut = all.flatMap(\.leftOut).sorted()
     if !leftOut.isEmpty {
       progress.say(
-        "held out: \(leftOut.count) conversations without usable numbers are left out: "
+        "held out: \(leftOut.count) conversations with non-finite values are left out: "
           + leftOut.prefix(5).map(job.name).joined(separator: ", ") + (leftOut.count > 5 ? ", …" : ""))
     }
     return ObjectiveMetrics(sums, weights: sums.indices.map(objective.weight), leftOut: leftOut.count)
@@ -59,7 +59,7 @@ extension Trainer {
   private func heldOutBatch(_ index: Int, _ batch: [Int]) throws -> HeldOutBatch {
     var result = HeldOutBatch(
       batch: index, sums: [StepSums](repeating: StepSums(), count: objective.steps), leftOut: [])
-    for part in try work(on: batch).parts {
+    for part in try work(on: batch, leavingOut: []).parts where !stop.isMade {
       var sums = try heldOutSums(part)
       if !sums.allSatisfy(\.isFinite) {
         sums = [StepSums](repeating: StepSums(), count: objective.steps)

@@ -9,25 +9,30 @@ extension Trainer {
     skippedInARow += 1
     let culprits = try culprits(work).map(job.name)
     let skipped = SkippedStep(
-      step: step, epoch: epoch + 1, skipped: "the \(what) is not a number", conversations: culprits)
+      step: step, epoch: epoch + 1, skipped: "the \(what) is not finite", conversations: culprits)
     if cluster.isRoot { try metrics.append(skipped) }
     let names =
       culprits.isEmpty ? "no conversation shows it alone" : "conversations: \(culprits.joined(separator: ", "))"
     progress.say("step \(step) is left out: \(skipped.skipped); \(names)")
     guard skippedInARow > job.config.maxSkippedSteps else { return }
+    let count = skippedInARow
     let good = try keepStateBeforeSkipped()
-    let list = String(decoding: try JSONEncoder().encode(culprits), as: UTF8.self)
+    let list = String(decoding: try JSONEncoder().encode(job.config.leaveOut + culprits), as: UTF8.self)
     let remedy =
       culprits.isEmpty ? "lower train.learning_rate" : "set train.leave_out to \(list), or lower train.learning_rate"
     throw TrainingError(
-      path: job.output, problem: "\(skippedInARow) steps in a row up to step \(step) had no usable numbers; \(names)",
+      path: job.output, problem: "\(count) steps in a row up to step \(step) had non-finite values; \(names)",
       advice: "the weights of step \(good) are kept; \(remedy), and start again: the run goes on from there")
   }
 
   /// Leaves the state before the first of the skipped steps as the newest checkpoint, and returns its step. Collective.
   private func keepStateBeforeSkipped() throws -> Int {
     let good = step - skippedInARow
-    if good > 0, good != lastCheckpoint.step { try checkpoint(of: good) }
+    try waitForCheckpoint()
+    let folder = "\(job.output)/\(CheckpointFolder.name(step: good))"
+    let isThere = try cluster.anyTrue(cluster.isRoot && FileManager.default.fileExists(atPath: folder))
+    skippedInARow = 0  // of the state that is written, or was
+    if !isThere { try checkpoint(of: good) }
     try waitForCheckpoint()
     if cluster.isRoot { try CheckpointFolder.remove(after: good, in: job.output) }
     return good
@@ -40,10 +45,11 @@ extension Trainer {
     if cluster.isRoot { try metrics.append(line) }
   }
 
-  /// Conversations of the batch whose loss or gradient is not a number when they are run alone. Spoils the gradients. Collective.
+  /// Conversations of the batch whose loss or gradient is not finite when they are run alone. Spoils the gradients.
+  /// Collective.
   private func culprits(_ work: Work) throws -> [Int] {
     // What came from other nodes for this batch has made way for the next one's.
-    try feed.fetch(shares(of: work.batch))
+    try feed.fetch(shares(of: work.batch, leavingOut: job.leftOut))
     defer { forgetPrepared() }
     var found: [Int] = []
     for conversation in work.parts.joined() {

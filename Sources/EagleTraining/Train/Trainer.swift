@@ -46,8 +46,8 @@ public final class Trainer {
     }
   }
 
-  /// Tokens that one rank runs through the draft at a time, conversations that are longer aside (`Objective.Chunking`). At
-  /// Qwen3-4B's size and K = 7 a trained row keeps 2.1 MB for its backward pass.
+  /// Tokens that one rank runs through the draft at a time, conversations that are longer aside (`Objective.Chunking`).
+  /// At Qwen3-4B's size and K = 7 a trained row keeps 2.1 MB for its backward pass.
   static let microBatchTokens = 1024
 
   public let optimizer: AdamW
@@ -137,8 +137,9 @@ public final class Trainer {
     let info = try found.map(checkedInfo)
     let state = try cluster.allReduceSum([
       found == nil ? 0 : 1, Int64(info?.step ?? 0), Int64(info?.updates ?? info?.step ?? 0),
+      Int64(info?.skippedInARow ?? 0),
     ])
-    (step, updates) = (Int(state[1]), Int(state[2]))
+    (step, updates, skippedInARow) = (Int(state[1]), Int(state[2]), Int(state[3]))
     if state[0] > 0 { try TrainingCheckpoint.load(found, into: optimizer, cluster: cluster) }
     lastCheckpoint = (step, .now)
     if let found { progress.say("resumed from \(found.name)") }
@@ -146,9 +147,10 @@ public final class Trainer {
     return state[0] > 0
   }
 
-  /// Finds what the first step needs, and writes it and the start's weights as the checkpoint of step 0, so that a restart
-  /// finds nothing anew. Collective.
+  /// Finds what the first step needs, and writes it and the start's weights as the checkpoint of step 0, so that a
+  /// restart finds nothing anew. Collective.
   public func begin() throws {
+    if cluster.isRoot { try RunChanges.forget(RunFolder(job.output).changes) }
     try findFeatureRates()
     try checkpoint(of: 0)
     try waitForCheckpoint()
@@ -156,11 +158,13 @@ public final class Trainer {
 
   private func findFeatureRates() throws {
     guard job.config.featureRates == .bySize && optimizer.featureRates == nil else { return }
-    optimizer.featureRates = try FeatureSizes.rates(
-      job.states, features: 3 * job.target.shape.hiddenSize,
-      conversations: StateSample(job.trained, leftOut: job.leftOut, seed: job.config.seed), cluster: cluster,
-      stop: stop
-    ) { self.progress.say("feature sizes: left out, without usable numbers: \(self.job.name($0))") }
+    let sample = StateSample(
+      job.trained, leftOut: job.leftOut, seed: job.config.seed, feed: feed, cluster: cluster, stop: stop)
+    optimizer.featureRates = try FeatureSizes.rates(sample, features: 3 * job.target.shape.hiddenSize, cluster: cluster)
+    {
+      [progress, job] in
+      progress.say("feature sizes: left out, with non-finite values: \(job.name($0))")
+    }
   }
 
   /// Runs the rest of epoch `epoch` (from 0) and leaves a checkpoint at its end.
@@ -204,9 +208,9 @@ public final class Trainer {
     let first = Prefetched()
   }
 
-  /// A micro-batch that was read and answered ahead of its step. It is given away, so that no two batches' states exist at
-  /// a time.
-  private final class Prefetched {
+  /// A micro-batch that was read and answered ahead of its step. It is given away, so that no two batches' states exist
+  /// at a time.
+  final class Prefetched {
     var question: Objective.Question?
 
     func take() -> Objective.Question? {
@@ -216,8 +220,10 @@ public final class Trainer {
   }
 
   /// This rank's part of a batch, with what it needs from other nodes at hand. Collective.
-  func work(on batch: [Int]) throws -> Work {
-    let shares = shares(of: batch)
+  ///
+  /// - Parameter leftOut: conversations of the batch that nobody works on
+  func work(on batch: [Int], leavingOut leftOut: Set<Int>) throws -> Work {
+    let shares = shares(of: batch, leavingOut: leftOut)
     try clock.measure(.reading) { try feed.fetch(shares) }
     let share = shares[cluster.rank]
     return Work(
@@ -226,8 +232,8 @@ public final class Trainer {
   }
 
   /// Conversations of a batch that each rank works on.
-  func shares(of batch: [Int]) -> [[Int]] {
-    let kept = job.leftOut.isEmpty ? batch : batch.filter { !job.leftOut.contains($0) }
+  func shares(of batch: [Int], leavingOut leftOut: Set<Int>) -> [[Int]] {
+    let kept = leftOut.isEmpty ? batch : batch.filter { !leftOut.contains($0) }
     return BatchPlan.shares(of: kept, lengths: job.states.lengths, ranks: cluster.size)
   }
 
@@ -235,7 +241,7 @@ public final class Trainer {
   private func takeWork(on batch: [Int]) throws -> Work {
     defer { prepared = nil }
     if let prepared, prepared.batch == batch { return prepared }
-    var work = try work(on: batch)
+    var work = try work(on: batch, leavingOut: job.leftOut)
     work.globalRows = try clock.measure(.communication) { try cluster.allReduceSum(work.ownRows) }.map(Double.init)
     return work
   }
@@ -269,12 +275,12 @@ public final class Trainer {
       try skip(work, epoch: epoch, what: norm.isFinite ? "loss" : "gradient")
       return message.wishes
     }
-    skippedInARow = 0
     // Without a row there is no gradient, and AdamW would only follow its momentum.
     guard message.sums.contains(where: { $0.rows > 0 }) else {
       try noteEmpty(epoch: epoch)
       return message.wishes
     }
+    skippedInARow = 0
     updates += 1
     let rate = schedule.learningRate(step: step)
     clock.measure(.optimiser) { optimizer.apply(step: updates, learningRate: rate, norm: norm) }
@@ -300,7 +306,7 @@ public final class Trainer {
   /// Rows of the batch to come, and the target's answers to its first micro-batch: neither depends on the weights.
   private func prepare(_ next: [Int]?, withAnswers: Bool) throws {
     guard let next else { return }
-    prepared = try work(on: next)
+    prepared = try work(on: next, leavingOut: job.leftOut)
     if withAnswers { try answerFirst() }
   }
 
@@ -349,8 +355,8 @@ public final class Trainer {
       communication: cluster.size > 1 ? communication : nil)
   }
 
-  /// Adds the gradients of this rank's share to the optimiser's buffer; in the last micro-batch's backward pass they start on
-  /// their way to the other ranks.
+  /// Adds the gradients of this rank's share to the optimiser's buffer; in the last micro-batch's backward pass they
+  /// start on their way to the other ranks.
   private func gradients(of work: Work) throws -> [StepSums] {
     var sums = [StepSums](repeating: StepSums(), count: objective.steps)
     for (index, part) in work.parts.enumerated() {

@@ -4,14 +4,16 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// A checkpoint's content: master weights and both moments, rates of features where they have their own, all float32, and
-/// where the run stands. It does not depend on the number of ranks that wrote it.
+/// A checkpoint's content: master weights and both moments, rates of features where they have their own, all float32,
+/// and where the run stands. It does not depend on the number of ranks that wrote it.
 public struct TrainingCheckpoint {
   /// `info.json` of a checkpoint.
   public struct Info: Codable, Sendable, Equatable {
     public var step: Int
     /// Steps that have changed the weights; in files of older versions all of them.
     public var updates: Int?
+    /// Steps in a row, up to this one, that were left out; nil for none.
+    public var skippedInARow: Int?
     /// What must not change between the parts of one run; files of older versions say it in another way.
     public var identity: RunIdentity?
     public var targetPath: String
@@ -21,6 +23,7 @@ public struct TrainingCheckpoint {
 
     enum CodingKeys: String, CodingKey {
       case step, updates, identity
+      case skippedInARow = "skipped_in_a_row"
       case targetPath = "target_path"
       case targetFingerprint = "target_fingerprint"
       case draftShape = "draft_shape"
@@ -38,15 +41,15 @@ public struct TrainingCheckpoint {
 
   private static let file = "state.safetensors"
 
-  /// What a checkpoint holds, a copy where it is small, under the names of its tensors: exported names of the weights, and these
-  /// with a prefix for the moments.
+  /// What a checkpoint holds, a copy where it is small, under the names of its tensors: exported names of the weights,
+  /// and these with a prefix for the moments.
   package struct State: Sendable {
     let tensors: [(name: String, tensor: Tensor)]
     /// Whether the optimiser may go on while this is written.
     package let isCopy: Bool
 
-    /// Bytes up to which a copy is made. For a larger state the copy would be what a step needs of memory again, while waiting for
-    /// its disk is little beside the steps between two checkpoints.
+    /// Bytes up to which a copy is made. For a larger state the copy would be what a step needs of memory again, while
+    /// waiting for its disk is little beside the steps between two checkpoints.
     package static let copiedBytes = 512 << 20
 
     /// - Parameters:
