@@ -82,6 +82,20 @@ import Testing
     #expect(own().isEmpty && FileManager.default.fileExists(atPath: "\(folder)/prompts-00000000-0.jsonl"))
   }
 
+  @Test("a run that was killed while it pointed at its last checkpoint is mended, though nothing is left to train")
+  func killedWhilePointing() throws {
+    let world = try TinyWorld()
+    #expect(try run(world).status == 0)
+    let newest = try #require(try CheckpointFolder.names(in: world("out")).last)
+    // As a kill leaves it: another process's temporary file, and the pointer from before.
+    try world.put("out/.latest.tmp-999999999", newest)
+    try world.put("out/latest", "step-00000008\n")
+    #expect(try run(world).status == 0)
+    #expect(try CheckpointFolder.target(of: "latest", in: world("out")) == newest)
+    let left = try FileManager.default.contentsOfDirectory(atPath: world("out")).filter { $0.contains(".tmp-") }
+    #expect(left.isEmpty)
+  }
+
   @Test("other settings before the first step begin the run anew")
   func changedBeforeTheFirstStep() throws {
     let world = try TinyWorld()

@@ -40,14 +40,15 @@ private final class SmallCapture: Sendable {
   @discardableResult
   func capture(
     _ data: PreparedData, to folder: String, cluster: any Communicator = SoloCommunicator(),
-    precision: ComputedPrecision = .fp32, change: (inout CaptureConfig) -> Void = { _ in }
+    precision: ComputedPrecision = .fp32, progress: ProgressSink = SilentProgress(), stop: StopRequest = StopRequest(),
+    change: (inout CaptureConfig) -> Void = { _ in }
   ) throws -> CaptureStore {
     var config = CaptureConfig()
     (config.layers, config.shardTokens) = (.listed([0, 1, 2]), 20)
     change(&config)
     return try CapturePass(
       states: try StateCapture(target: target, config: config, precision: precision), data: data, config: config,
-      cluster: cluster, progress: SilentProgress()
+      cluster: cluster, progress: progress, stop: stop
     ).run(folder: "\(path)/\(folder)")
   }
 
@@ -198,6 +199,34 @@ private final class SmallCapture: Sendable {
     #expect(error?.description.contains("rank 0 computes states in bf16, rank 1 in fp32") == true, "\(error as Any)")
     #expect(error?.advice?.contains("target.precision to fp32") == true)
     #expect(!FileManager.default.fileExists(atPath: "\(small.path)/a"))
+  }
+
+  /// Calls its closure for each piece of progress.
+  private final class Progress: ProgressSink {
+    private let body: () -> Void
+    init(_ body: @escaping () -> Void) { self.body = body }
+    func advance(_: String, done _: Int, total _: Int, unit _: String, note _: String) { body() }
+    func finish(_: String, _: String) {}
+    func say(_: String) {}
+  }
+
+  @Test("a stop that one rank hears ends capture on the others behind the shard at hand, and finished shards stay")
+  func oneRankStops() throws {
+    let (small, data) = (small, try small.data("first", count: 100))
+    let stopped = try LoopbackCommunicator.run(size: 2) { cluster -> Bool in
+      let stop = StopRequest()
+      // Rank 0 takes 2 ms or more for each of 100 shards, rank 1 stops in its first one.
+      let progress = Progress { if cluster.rank == 1 { stop.make("SIGTERM") } else { usleep(2000) } }
+      let error = #expect(throws: StoppedRun.self) {
+        try small.capture(data, to: "a", cluster: cluster, progress: progress, stop: stop) { $0.shardTokens = 10 }
+      }
+      return error != nil
+    }
+    #expect(stopped == [true, true])
+    let finished = try small.shards("a").count
+    #expect(finished < 100)
+    try small.expect(
+      try small.capture(data, to: "a") { $0.shardTokens = 10 }, holds: data, like: try small.capture(data, to: "fresh"))
   }
 
   @Test(

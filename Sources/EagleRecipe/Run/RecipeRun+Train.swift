@@ -23,8 +23,8 @@ extension RecipeRun {
       progress: progress, stop: stop)
     try trainer.resume(from: checkpoint)
     if cluster.isRoot {
-      // Of a run that was killed while it removed its last old checkpoint; this one may have none to write.
-      CheckpointFolder.removeLeftovers(in: recipe.output)
+      // A run that was killed while it wrote its last checkpoint leaves this one none to write.
+      try CheckpointFolder.mend(recipe.output, newest: checkpoint?.name)
       try AtomicFile.write(path: folder.recipe, data: Data(try recipe.canonicalText.utf8))
     }
     if isNew { try trainer.begin() }

@@ -145,6 +145,15 @@ public enum CheckpointFolder {
     (try? FolderManifest(folder: path, name: manifestName, format: format).checkSizes(in: path)) != nil
   }
 
+  /// Mends what a kill may have left of a run's folder: temporary files of any name, and a `latest` that names an older
+  /// checkpoint than the newest valid one. While nothing else of this process writes there.
+  ///
+  /// - Parameter newest: name of the newest valid checkpoint; nil when there is none
+  package static func mend(_ parent: String, newest: String?) throws {
+    FilePlace.removeLeftovers(in: parent) { _ in true }
+    if let newest, try target(of: "latest", in: parent) != newest { try point("latest", to: newest, in: parent) }
+  }
+
   /// Removes what a killed process has left of checkpoints that it was writing or removing.
   public static func removeLeftovers(in parent: String) {
     FilePlace.removeLeftovers(in: parent) { $0.hasPrefix(".step-") }

@@ -123,7 +123,8 @@ package enum Machine {
   /// Bytes of all files under a folder; 0 when there is none.
   package static func bytes(under folder: String) -> Double {
     let files = FileManager.default.enumerator(
-      at: URL(fileURLWithPath: folder), includingPropertiesForKeys: [.fileSizeKey, .isRegularFileKey])
+      at: URL(fileURLWithPath: folder).resolvingSymlinksInPath(),
+      includingPropertiesForKeys: [.fileSizeKey, .isRegularFileKey])
     var sum = 0.0
     while let file = files?.nextObject() as? URL {
       let values = try? file.resourceValues(forKeys: [.fileSizeKey, .isRegularFileKey])
