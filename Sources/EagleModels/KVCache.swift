@@ -61,7 +61,7 @@ public final class KVCache {
   }
 
   func write(_ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, rows range: Range<Int>) {
-    precondition(count + range.count <= capacity, "cache of \(capacity) rows has no room for \(range.count) more")
+    precondition(count + range.count <= capacity, "cache of \(capacity) rows cannot take \(range.count) more")
     // Only with the first layer of a pass: the others get as many rows.
     if count + range.count > reserved { reserve(count + range.count) }
     let target = start(of: layer)
@@ -86,7 +86,7 @@ public final class KVCache {
 
   /// Makes `rows` written rows valid.
   public func advance(_ rows: Int) {
-    precondition(count + rows <= reserved, "cache with room for \(reserved) rows cannot hold \(count + rows)")
+    precondition(count + rows <= reserved, "cache with addresses for \(reserved) rows cannot hold \(count + rows)")
     count += rows
   }
 

@@ -316,7 +316,7 @@ import Testing
     mount.path = world("\(try #require(entries.first { $0.hasPrefix(".head.old.tmp-") }))/mounted")
   }
 
-  /// A disk that somebody else fills at different moments; what was written stays whole, and with room the run goes on.
+  /// A disk that somebody else fills at different moments; what was written stays whole, and once there is space the run goes on.
   @Test(.enabled(if: Mount.isPossible, "a small file system needs root")) func aFullDiskLosesNothing() throws {
     let world = try TinyWorld()
     let expected = try reference(world)
@@ -358,7 +358,7 @@ import Testing
     try FileManager.default.removeItem(atPath: world("out/ballast"))
     let last = try start(world).finish()
     #expect(last.status == 0, "\(last.errors)")
-    try expectEqual(world, expected, ranks: 1, "with room again")
+    try expectEqual(world, expected, ranks: 1, "with space again")
   }
 }
 
@@ -384,7 +384,7 @@ private final class Mount {
 
   func resize(kilobytes: Int) throws { try Self.run("mount", ["-o", "remount,size=\(kilobytes)k", path]) }
 
-  /// Writes a file that takes all the room that is left.
+  /// Writes a file that takes all the space that is left.
   func fill(file: String) throws {
     let descriptor = open(file, O_CREAT | O_WRONLY | O_TRUNC, 0o600)
     try #require(descriptor >= 0)

@@ -65,11 +65,7 @@ extension RecipeRun {
   /// Throws when the run has checkpoints of other data than `fingerprint` says. On rank 0.
   func refuseOtherData(_ fingerprint: String) throws {
     guard let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output), info.step > 0 else { return }
-    guard try info.identity(of: path).dataFingerprint != fingerprint else { return }
-    throw TrainingError(
-      path: path, problem: "the checkpoint belongs to a run with other data",
-      advice:
-        "restore the data and its settings, or choose another output folder; train.leave_out takes conversations out")
+    try identity(data: fingerprint).check(dataOf: try info.identity(of: path), path)
   }
 
   /// Throws when a disk of this rank has too little space for what is still to be written.

@@ -99,16 +99,22 @@ extension RecipeRun {
   /// damaged. Collective.
   private func bestDraft() throws -> DraftModel? {
     var own: DraftModel?
-    if cluster.isRoot, let best = try CheckpointFolder.target(of: "best", in: recipe.output) {
+    if cluster.isRoot {
       do {
-        let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
-        own = try TrainingCheckpoint.draft(checkpoint, target: model.target.shape).rounded()
+        own = try headOfBest()?.rounded()
       } catch {
         progress.say("the best head cannot be measured again: \(error)")
       }
     }
     guard try cluster.anyTrue(own != nil) else { return nil }
     return try .shared(own, target: model.target.shape, cluster: cluster)
+  }
+
+  /// The head of the checkpoint that `best` names; nil when there is no such pointer. On rank 0.
+  func headOfBest() throws -> DraftModel? {
+    guard let best = try CheckpointFolder.target(of: "best", in: recipe.output) else { return nil }
+    let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
+    return try TrainingCheckpoint.draft(checkpoint, target: model.target.shape)
   }
 
   /// Mean acc_length of the last evaluation; nil without benchmarks.

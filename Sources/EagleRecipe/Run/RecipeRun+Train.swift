@@ -86,10 +86,8 @@ extension RecipeRun {
   /// Writes the best checkpoint's head again when the folder has gone.
   private func exportIfMissing() throws {
     if cluster.isRoot, !FileManager.default.fileExists(atPath: "\(folder.export)/config.json"),
-      let best = try CheckpointFolder.target(of: "best", in: recipe.output)
+      let draft = try headOfBest()
     {
-      let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
-      let draft = try TrainingCheckpoint.draft(checkpoint, target: model.target.shape)
       try DraftFolder.write(draft, target: model.target.shape, to: folder.export)
     }
     try cluster.barrier()

@@ -51,8 +51,9 @@ public struct CapturePass {
   public func run(folder: String) throws -> CaptureStore {
     try states.agreeOnPrecision(cluster)
     // One rank looks, so that a disk that shows ranks different states cannot part them.
-    if sharing == .shared, try cluster.anyTrue(cluster.isRoot && isComplete(folder)) {
-      let store = try CaptureStore(folder: folder, each: cluster.tick)
+    let complete = sharing == .shared && cluster.isRoot ? try complete(folder) : nil
+    if try cluster.anyTrue(complete != nil) {
+      let store = try complete ?? CaptureStore(folder: folder, each: cluster.tick)
       progress.finish("capture", "up to date: \(store.tokenCount) tokens in \(store.manifest.shards.count) shards")
       return store
     }
@@ -78,18 +79,18 @@ public struct CapturePass {
 
   private func path(_ shard: Int, _ folder: String) -> String { "\(folder)/\(CaptureManifest.shardName(shard))" }
 
-  /// Whether a store of this target and data is there. One with a missing or damaged shard counts as unfinished.
-  private func isComplete(_ folder: String) throws -> Bool {
-    guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder)) else { return false }
+  /// The store of this target and data; nil when there is none. One with a missing or damaged shard counts as
+  /// unfinished.
+  private func complete(_ folder: String) throws -> CaptureStore? {
+    guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder)) else { return nil }
     let manifest = try CaptureManifest(folder: folder)
     try check(manifest, folder)
-    guard manifest.dataFingerprint == data.tokensFingerprint else { return false }
+    guard manifest.dataFingerprint == data.tokensFingerprint else { return nil }
     do {
-      _ = try CaptureStore(folder: folder, each: cluster.tick)
-      return true
+      return try CaptureStore(folder: folder, each: cluster.tick)
     } catch {
       progress.say("\(error); capturing what is missing")
-      return false
+      return nil
     }
   }
 
@@ -138,8 +139,8 @@ public struct CapturePass {
     var missing: [Int] = []
     /// Shards of this rank's folder that this rank looked at, and whose states can stay.
     var outdated: [Int] = []
-    /// Shards that are in this rank's folder, whichever rank has looked.
-    var isHere: [Bool] = []
+    /// Shards whose states this rank's folder does not have, whichever rank has looked.
+    var notHere: [Int] = []
   }
 
   /// The ranks that share a disk share the looking. Collective.
@@ -161,21 +162,20 @@ public struct CapturePass {
       own[index] = try survey.look(at: path(index, folder), for: wanted[index], progress.say).rawValue
     }
     try stop.throwIfAnyRankStops(cluster, during: "capture")
+    // The best that one of some ranks has found of a shard.
     let all = try cluster.gather(Data(own)).map { [UInt8]($0) }
-    let there = wanted.indices.filter { shard in
-      all.contains { $0[shard] == ShardState.stale.rawValue }
-        && all.allSatisfy { [ShardState.stale, .missing].map(\.rawValue).contains($0[shard]) }
+    func best(_ shard: Int, _ ranks: some Sequence<Int>) -> ShardState {
+      ranks.lazy.compactMap { ShardState(rawValue: all[$0][shard]) }.max() ?? .missing
     }
-    func isThere(_ shard: Int, _ ranks: some Sequence<Int>) -> Bool {
-      ranks.contains { [ShardState.outdated, .whole].map(\.rawValue).contains(all[$0][shard]) }
-    }
-    if !there.isEmpty {
-      progress.say("\(there.count) of \(wanted.count) shards hold other conversations and are captured again")
+    let anywhere = wanted.indices.map { best($0, 0..<cluster.size) }
+    let stale = anywhere.count { $0 == .stale }
+    if stale > 0 {
+      progress.say("\(stale) of \(wanted.count) shards hold other conversations and are captured again")
     }
     return Found(
-      missing: wanted.indices.filter { !isThere($0, 0..<cluster.size) },
+      missing: wanted.indices.filter { anywhere[$0] < .outdated },
       outdated: wanted.indices.filter { own[$0] == ShardState.outdated.rawValue },
-      isHere: wanted.indices.map { isThere($0, lookers) })
+      notHere: wanted.indices.filter { best($0, lookers) < .outdated })
   }
 
   /// Changes of the folder begin here: loss masks are replaced, the manifest goes until all is there, and a node gives
@@ -183,7 +183,6 @@ public struct CapturePass {
   private func beginChanges(
     _ partition: ShardPartition, _ found: Found, _ fingerprints: [ConversationsFingerprint], _ folder: String
   ) throws {
-    let changed = found.isHere.indices.filter { !found.isHere[$0] }
     try cluster.barrier()  // all have looked
     if writesFolder { try partition.write(to: folder, lengths: data.tokens.lengths) }
     for index in found.outdated where !stop.isMade {
@@ -198,7 +197,7 @@ public struct CapturePass {
     // Only now: a manifest of version 1 is what says the precision of shards that are not brought up to date yet.
     guard writesFolder else { return }
     try removeIfThere(CaptureManifest.path(in: folder))
-    for index in changed where sharing == .node { try removeIfThere(path(index, folder)) }
+    for index in found.notHere where sharing == .node { try removeIfThere(path(index, folder)) }
   }
 
   private func removeIfThere(_ path: String) throws {

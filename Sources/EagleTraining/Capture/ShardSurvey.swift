@@ -1,8 +1,8 @@
 import EagleStorage
 import Foundation
 
-/// What a folder has of a shard that is wanted.
-enum ShardState: UInt8 {
+/// What a folder has of a shard that is wanted, the least useful first. From `outdated` on its states can stay.
+enum ShardState: UInt8, Comparable {
   /// No shard, or a damaged one.
   case missing
   /// A shard of other tokens.
@@ -10,6 +10,8 @@ enum ShardState: UInt8 {
   /// The right tokens and states, but other loss masks, or none of the facts that version 1 does not record.
   case outdated
   case whole
+
+  static func < (a: ShardState, b: ShardState) -> Bool { a.rawValue < b.rawValue }
 }
 
 /// A look at the shards in a folder, against what they have to hold. Changes nothing.

@@ -41,12 +41,9 @@ package struct EvaluationJournal {
   func append<Item: Codable>(_ item: Item, _ kind: String, rank: Int) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let path = "\(folder)/\(name(kind))\(rank).jsonl"
-    if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
-    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-    defer { try? file.close() }
-    try file.seekToEnd()
     // The line break comes first, so that a line that a kill has torn does not spoil this one.
-    try file.write(contentsOf: Data("\n".utf8) + (try JSONEncoder().encode(Line(key: key, item: item))))
+    let line = try JSONEncoder().encode(Line(key: key, item: item))
+    try AppendedFile.append(Data("\n".utf8) + line, to: path)
   }
 
   /// How files of a kind begin.

@@ -71,11 +71,7 @@ public struct RunIdentity: Codable, Sendable, Equatable {
   /// - Throws: when one of them, the data or the target may not change within a run
   func changes(from earlier: RunIdentity, of checkpoint: String) throws -> [Difference] {
     try check(targetOf: earlier, checkpoint)
-    guard earlier.dataFingerprint == dataFingerprint else {
-      throw Self.refusal(
-        checkpoint, "other data",
-        "restore the data and its settings, or choose another output folder; train.leave_out takes conversations out")
-    }
+    try check(dataOf: earlier, checkpoint)
     return try settingChanges(from: earlier, of: checkpoint)
   }
 
@@ -83,6 +79,15 @@ public struct RunIdentity: Codable, Sendable, Equatable {
   package func check(settingsOf earlier: RunIdentity, _ checkpoint: String) throws {
     try check(targetOf: earlier, checkpoint)
     _ = try settingChanges(from: earlier, of: checkpoint)
+  }
+
+  /// Throws when a checkpoint belongs to other data.
+  package func check(dataOf earlier: RunIdentity, _ checkpoint: String) throws {
+    guard earlier.dataFingerprint == dataFingerprint else {
+      throw Self.refusal(
+        checkpoint, "other data",
+        "restore the data and its settings, or choose another output folder; train.leave_out takes conversations out")
+    }
   }
 
   private func check(targetOf earlier: RunIdentity, _ checkpoint: String) throws {

@@ -17,33 +17,37 @@ extension DraftModel {
   ///
   /// - Parameter draft: on rank 0; not looked at on others
   public static func shared(_ draft: DraftModel?, target: TargetShape, cluster: any Communicator) throws -> DraftModel {
-    let header = try draft.map { draft in
-      Header(
-        shape: draft.shape, vocabulary: draft.vocabulary.targetIDs,
-        isNarrow: draft.parameters.map { $0.variable.value.dtype == .bfloat16 },
-        isTrainable: draft.parameters.contains { $0.variable.requiresGradient })
-    }
-    let data = try cluster.broadcast(data: cluster.isRoot ? try JSONEncoder().encode(header) : Data())
-    let known = try JSONDecoder().decode(Header.self, from: data)
-    var tensors: [String: Tensor] = [:]
-    for (index, (name, size)) in tensorShapes(known.shape).enumerated() {
-      let tensor =
-        cluster.isRoot
-        ? draft!.parameters[index].variable.value : Tensor(size, dtype: known.isNarrow[index] ? .bfloat16 : .float32)
-      if cluster.size > 1 { try broadcast(tensor, cluster) }
-      tensors[name] = tensor
-    }
-    if let draft, cluster.isRoot { return draft }
-    let vocabulary = try DraftVocabulary(
-      checking: known.vocabulary, targetSize: target.vocabularySize, path: "rank 0's draft vocabulary")
-    return DraftModel(shape: known.shape, vocabulary: vocabulary, tensors: tensors, trainable: known.isTrainable)
+    guard cluster.isRoot else { return try received(target, cluster) }
+    guard let draft else { preconditionFailure("rank 0 has no head to share") }
+    if cluster.size > 1 { try send(draft, cluster) }
+    return draft
   }
 
-  /// A mapped file cannot be written to, as a broadcast may on the rank that it comes from.
-  private static func broadcast(_ tensor: Tensor, _ cluster: any Communicator) throws {
-    guard cluster.isRoot else { return try cluster.broadcast(tensor.rawBytes, root: 0) }
-    let copy = Tensor(tensor.shape, dtype: tensor.dtype)
-    copy.rawBytes.copyMemory(from: UnsafeRawBufferPointer(tensor.rawBytes))
-    try cluster.broadcast(copy.rawBytes, root: 0)
+  private static func send(_ draft: DraftModel, _ cluster: any Communicator) throws {
+    let header = Header(
+      shape: draft.shape, vocabulary: draft.vocabulary.targetIDs,
+      isNarrow: draft.parameters.map { $0.variable.value.dtype == .bfloat16 },
+      isTrainable: draft.parameters.contains { $0.variable.requiresGradient })
+    _ = try cluster.broadcast(data: try JSONEncoder().encode(header))
+    for parameter in draft.parameters {
+      // A copy: a broadcast may write to its buffer, and a mapped file cannot be written to.
+      let value = parameter.variable.value
+      let copy = Tensor(value.shape, dtype: value.dtype)
+      copy.rawBytes.copyMemory(from: UnsafeRawBufferPointer(value.rawBytes))
+      try cluster.broadcast(copy.rawBytes, root: 0)
+    }
+  }
+
+  private static func received(_ target: TargetShape, _ cluster: any Communicator) throws -> DraftModel {
+    let header = try JSONDecoder().decode(Header.self, from: try cluster.broadcast(data: Data()))
+    var tensors: [String: Tensor] = [:]
+    for ((name, size), isNarrow) in zip(tensorShapes(header.shape), header.isNarrow) {
+      let tensor = Tensor(size, dtype: isNarrow ? .bfloat16 : .float32)
+      try cluster.broadcast(tensor.rawBytes, root: 0)
+      tensors[name] = tensor
+    }
+    let vocabulary = try DraftVocabulary(
+      checking: header.vocabulary, targetSize: target.vocabularySize, path: "rank 0's draft vocabulary")
+    return DraftModel(shape: header.shape, vocabulary: vocabulary, tensors: tensors, trainable: header.isTrainable)
   }
 }

@@ -1,3 +1,4 @@
+import EagleStorage
 import Foundation
 
 /// One line of `metrics.jsonl`: an optimiser step of all ranks.
@@ -139,10 +140,6 @@ struct MetricsFile {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
     let line = try encoder.encode(metrics) + Data("\n".utf8)
-    if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
-    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-    defer { try? file.close() }
-    try file.seekToEnd()
-    try file.write(contentsOf: line)
+    try AppendedFile.append(line, to: path)
   }
 }

@@ -26,8 +26,7 @@ extension Trainer {
       try writer.finish()
       let info = TrainingCheckpoint.Info(
         step: step, updates: updates, skippedInARow: skippedInARow == 0 ? nil : skippedInARow, identity: job.identity,
-        targetPath: job.target.path,
-        targetFingerprint: job.target.fingerprint, draftShape: optimizer.draft.shape,
+        targetPath: job.target.path, targetFingerprint: job.target.fingerprint, draftShape: optimizer.draft.shape,
         draftVocabulary: optimizer.draft.vocabulary.targetIDs)
       try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
     }
@@ -45,7 +44,7 @@ extension Trainer {
   }
 
   /// Both moments of all weights on rank 0; on other ranks they mean nothing where each has its own only. Between two
-  /// steps the gradients' place is free for them: only rank 0 needs room for one moment more. Collective.
+  /// steps the gradients' buffer is free for them: only rank 0 needs a buffer for one moment more. Collective.
   private func allMoments() throws -> (first: Tensor, second: Tensor) {
     guard job.config.shardOptimizer else { return (optimizer.firstMoment, optimizer.secondMoment) }
     func gather(_ own: Tensor, into all: Tensor) throws -> Tensor {
