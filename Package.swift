@@ -20,7 +20,7 @@ let package = Package(
     .library(
       name: "EagleTrain",
       targets: [
-        "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
+        "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
         "EagleDecoding", "EagleTraining", "EagleReport", "EagleServer", "EagleRecipe",
       ]),
   ],
@@ -52,15 +52,17 @@ let package = Package(
     // One function, compiled again when scripts/version has noted another commit.
     .target(name: "CEagleVersion"),
 
+    .target(name: "EagleCore"),
     .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS"]),
     .target(name: "EagleAutograd", dependencies: ["EagleTensor", "CEagleKernels"]),
-    .target(name: "EagleText", dependencies: ["CPCRE2", "CZlib", "CZstd"]),
+    .target(name: "EagleText", dependencies: ["EagleCore", "CPCRE2", "CZlib", "CZstd"]),
     .target(
       name: "EagleStorage",
-      dependencies: ["EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
-    .target(name: "EagleCluster", dependencies: ["CMPI", "CEagleKernels"]),
+      dependencies: ["EagleCore", "EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
+    .target(name: "EagleCluster", dependencies: ["EagleCore", "CMPI", "CEagleKernels"]),
     .target(
-      name: "EagleModels", dependencies: ["CEagleKernels", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
+      name: "EagleModels",
+      dependencies: ["CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
     .target(
       name: "EagleDecoding", dependencies: ["CEagleKernels", "EagleTensor", "EagleAutograd", "EagleModels"]),
     .target(
@@ -78,7 +80,7 @@ let package = Package(
     .target(
       name: "EagleServer",
       dependencies: [
-        "EagleText", "EagleModels", "EagleDecoding", "EagleTraining", "EagleReport",
+        "EagleCore", "EagleText", "EagleModels", "EagleDecoding", "EagleTraining", "EagleReport",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Logging", package: "swift-log"),
@@ -87,23 +89,26 @@ let package = Package(
     .executableTarget(
       name: "eagle-train",
       dependencies: [
-        "EagleRecipe", "EagleServer", "EagleReport", "EagleTraining", "EagleCluster", "EagleStorage", "EagleModels",
+        "EagleCore", "EagleRecipe", "EagleServer", "EagleReport", "EagleTraining", "EagleCluster", "EagleStorage",
+        "EagleModels",
         "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "eagle-run",
       dependencies: [
-        "EagleServer", "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText", "EagleTensor",
+        "EagleCore", "EagleServer", "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText",
+        "EagleTensor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Manual pages from what the commands say about themselves; make install runs it.
     .executableTarget(name: "eagle-manual"),
 
     .testTarget(name: "ArchitectureTests"),
+    .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),
     .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor", "CEagleKernels"]),
     .testTarget(name: "EagleAutogradTests", dependencies: ["EagleAutograd"]),
-    .testTarget(name: "EagleTextTests", dependencies: ["EagleText"]),
+    .testTarget(name: "EagleTextTests", dependencies: ["EagleCore", "EagleText"]),
     .testTarget(name: "EagleStorageTests", dependencies: ["EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleClusterTests", dependencies: ["EagleCluster"]),
     .testTarget(name: "EagleModelsTests", dependencies: ["EagleModels", "EagleStorage", "EagleTensor"]),
@@ -114,7 +119,7 @@ let package = Package(
       name: "EagleTrainingTests",
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleReportTests", dependencies: ["EagleReport", "EagleTraining"]),
-    .testTarget(name: "EagleServerTests", dependencies: ["EagleServer", "EagleDecoding", "EagleText"]),
+    .testTarget(name: "EagleServerTests", dependencies: ["EagleCore", "EagleServer", "EagleDecoding", "EagleText"]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe", "EagleTraining"]),
     .testTarget(
       name: "CommandTests",
