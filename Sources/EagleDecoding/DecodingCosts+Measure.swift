@@ -2,32 +2,53 @@ import EagleModels
 import EagleTensor
 
 extension DecodingCosts {
-  /// Times target passes of 1 to `mostRows` rows, the passes of a chain and a plain reading of the target's weights behind a text of
-  /// `context` tokens, for some seconds.
+  /// Times target passes of 1 to `mostRows` rows, the passes of a chain and a plain reading of the target's weights behind a
+  /// text of `context` tokens, for some seconds.
   ///
-  /// They run in turn, and what counts is the median of their ratios to the pass of one row beside them: a machine that others use too may
-  /// be slow for a while.
+  /// They run interleaved, and what counts is the median of their ratios to the pass of one row beside them: a machine that
+  /// others use too may be slow for a while.
   public static func measure(
     target: TargetModel, draft: DraftModel, context: Int = 256, mostRows: Int = 12
   ) -> DecodingCosts {
     precondition(mostRows > 1, "costs of \(mostRows) rows")
     let context = max(1, min(context, target.shape.maxPositions - mostRows - 8))
     let bench = CostBench(target: target, draft: draft, context: context)
-    var (ones, others) = ([Double](), [[Double]](repeating: [], count: mostRows + 1))
-    let clock = ContinuousClock()
-    let start = clock.now
-    while ones.count < 5 || (ones.count < 25 && start.duration(to: clock.now).inSeconds < 3) {
-      let one = bench.pass(rows: 1)
-      let seconds = (2...mostRows).map { bench.pass(rows: $0) } + [bench.draftPass(), bench.reading()]
-      ones.append(one)
-      for (i, value) in seconds.enumerated() { others[i].append(value / one) }
+    let rows = Array(2...mostRows)
+    let medians = bench.medians(rows.map { row in { bench.pass(rows: row) } } + [bench.draftPass, bench.reading]) {
+      $0 < 5 || ($0 < 25 && $1 < 3)
     }
-    func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
-    let one = median(ones)
-    let costs = others.map { one * median($0) }
     return DecodingCosts(
-      targetPass: [one] + costs.prefix(mostRows - 1), draftPass: costs[mostRows - 1],
-      reading: Reading(bytes: target.weightBytes, seconds: costs[mostRows]))
+      targetPass: [medians.one] + medians.others.prefix(rows.count), draftPass: medians.others[rows.count],
+      reading: Reading(bytes: target.weightBytes, seconds: medians.others[rows.count + 1]))
+  }
+
+  /// The same within `seconds`, from fewer passes: what a program measures at its start where nothing was tuned.
+  ///
+  /// A model whose passes take so long that they would not fit is timed on some of its layers: weights of 400 MB
+  /// and more come from memory, as those of the whole model do, and a pass takes as long as they have bytes.
+  public static func estimate(target: TargetModel, draft: DraftModel, seconds: Double = 0.35) -> DecodingCosts {
+    let part = target.part(atLeast: partBytes)
+    let rows = [2, 3, 4, 6, 8, 12]
+    let context = max(1, min(32, target.shape.maxPositions - 20))
+    let bench = CostBench(target: part.model, draft: draft, context: context, layers: target.shape.layers)
+    let medians = bench.medians(rows.map { row in { bench.pass(rows: row) } } + [bench.draftPass]) {
+      $0 < 2 || ($0 < 9 && $1 < seconds)
+    }
+    let known = [1: medians.one].merging(zip(rows, medians.others)) { $1 }
+    let whole = 1 / part.share
+    return DecodingCosts(
+      targetPass: interpolated(known, to: 12).map { $0 * whole }, draftPass: medians.others[rows.count])
+  }
+
+  private static let partBytes = 400_000_000
+
+  /// Values at 1 to `count`, in straight lines between those that are known.
+  static func interpolated(_ known: [Int: Double], to count: Int) -> [Double] {
+    (1...count).map { at in
+      if let value = known[at] { return value }
+      let (low, high) = (known.keys.filter { $0 < at }.max()!, known.keys.filter { $0 > at }.min()!)
+      return known[low]! + (known[high]! - known[low]!) * Double(at - low) / Double(high - low)
+    }
   }
 }
 
@@ -37,17 +58,22 @@ private final class CostBench {
   private let cache: KVCache
   private let drafter: EagleDrafter
   private let layers: [Int]
+  /// Captured states of the last row, [1, 3H].
+  private let newest: Tensor
   private let clock = ContinuousClock()
 
-  init(target: TargetModel, draft: DraftModel, context: Int) {
+  /// - Parameter layers: of the whole model, where the target is a part of it: captured layers are counted there
+  init(target: TargetModel, draft: DraftModel, context: Int, layers: Int? = nil) {
     self.target = target
     cache = target.makeCache(capacity: context + 64)
-    drafter = EagleDrafter(draft: draft, target: target, capacity: context + 64)
-    layers = draft.shape.captureLayers
+    drafter = EagleDrafter(draft: draft, target: target, capacity: context + DraftPlan.mostNodes)
+    let last = target.shape.layers - 1
+    self.layers = draft.shape.captureLayers.map { $0 * last / max(1, (layers ?? last + 1) - 1) }
     let ids = Self.ids(context + 1, target)
     let products = target.precision.products
     let states = target.forward(
-      Array(ids.dropLast()), segments: [Segment(rows: 0..<context, cache: cache)], captureLayers: layers, products)
+      Array(ids.dropLast()), segments: [Segment(rows: 0..<context, cache: cache)], captureLayers: self.layers, products)
+    newest = states.auxHidden!.slice(context - 1..<context)
     drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()), products)
   }
 
@@ -73,9 +99,31 @@ private final class CostBench {
     return start.duration(to: clock.now).inSeconds
   }
 
+  /// Of the two passes of a round: one adds the newest position, which every round does.
   func draftPass() -> Double {
     let start = clock.now
-    let proposal = drafter.propose(after: 0, .chain(4), Sampler(.greedy, prompt: []), nil)
-    return start.duration(to: clock.now).inSeconds / Double(max(1, proposal.passes))
+    drafter.extend(newest, nextTokens: [0], target.precision.decodingProducts)
+    let proposal = drafter.propose(after: 0, .chain(2), Sampler(.greedy, prompt: []), nil)
+    let seconds = start.duration(to: clock.now).inSeconds
+    drafter.truncate(to: drafter.rowCount - 1)
+    return seconds / Double(max(1, proposal.passes))
+  }
+
+  /// The median of a pass of one row, and of others by their ratio to one that ran beside them.
+  ///
+  /// - Parameter goesOn: with the number of turns and the seconds so far
+  func medians(_ others: [() -> Double], while goesOn: (Int, Double) -> Bool) -> (one: Double, others: [Double]) {
+    _ = pass(rows: 2)  // the first one allocates
+    _ = draftPass()
+    var (ones, ratios) = ([Double](), [[Double]](repeating: [], count: others.count))
+    let start = clock.now
+    while goesOn(ones.count, start.duration(to: clock.now).inSeconds) {
+      let one = pass(rows: 1)
+      ones.append(one)
+      for (index, other) in others.enumerated() { ratios[index].append(other() / one) }
+    }
+    func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+    let one = median(ones)
+    return (one, ratios.map { one * median($0) })
   }
 }

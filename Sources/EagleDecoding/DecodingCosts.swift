@@ -37,39 +37,80 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
   }
 }
 
-/// Decides how far a round drafts. A node is worth its cost when the tokens that it is likely to bring, for each second that
-/// it takes, are not fewer than the tokens a second of the text so far: the rule that makes the whole text fastest.
+/// Decides whether and how far a round drafts. A node is worth its cost when the tokens that it is likely to bring, for each
+/// second that it takes, are not fewer than the tokens a second of the text so far: the rule that makes the whole text
+/// fastest.
 ///
 /// Everything it knows are the given costs and counts of accepted tokens, no clock: the same text is drafted alike.
 package struct DraftBudget {
   let costs: DecodingCosts
+  /// Of the round that is drafted now.
+  package var company = Company()
   private var tokens = 1.0
   private var seconds: Double
   private var accepted = 1.0
   private var refused = 1.0
+  /// Seconds that a drafted round has saved of late, against plain decoding; an exponential mean.
+  private var saved: Double
+  /// Rounds that go on plainly, now and the next time that drafting has lost.
+  private var pause = 0
+  private var nextPause = shortestPause
+
+  private static let shortestPause = 4
+  private static let longestPause = 64
+  private static let newestWeight = 0.25
 
   package init(costs: DecodingCosts) {
     self.costs = costs
     seconds = costs.pass(rows: 1)
+    saved = seconds
   }
 
-  /// Whether one more draft pass pays, from a path of this probability, when `rows` rows are to be checked so far. Where they are
-  /// already the most that a pass may have, what it finds takes the place of others.
+  /// Whether this round drafts at all. Where drafts have cost more than they saved, only a round now and then finds out
+  /// whether that has changed.
+  package mutating func paysRound() -> Bool {
+    if pause == 0 { return true }
+    pause -= 1
+    return false
+  }
+
+  /// Whether one more draft pass pays, from a path of this probability, when `rows` rows are to be checked so far. Where they
+  /// are already the most that a pass may have, what it finds takes the place of others.
   func paysPass(from probability: Double, rows: Int, most: Int) -> Bool {
-    let step = costs.draftPass + costs.pass(rows: min(rows + 1, most)) - costs.pass(rows: rows)
-    return probability * accepted / (accepted + refused) * seconds >= step * tokens
+    let step = costs.draftPass + marginal(from: rows, to: min(rows + 1, most))
+    return probability * accepted / (accepted + refused) * secondsPerToken >= step
   }
 
   /// Whether checking a node of this probability pays, as row `rows` + 1 of the pass.
   func paysRow(of probability: Double, rows: Int) -> Bool {
-    probability * seconds >= (costs.pass(rows: rows + 1) - costs.pass(rows: rows)) * tokens
+    probability * secondsPerToken >= marginal(from: rows, to: rows + 1)
   }
 
   /// Counts a round: its draft passes, rows checked and draft tokens kept.
-  mutating func count(draftPasses: Int, rows: Int, kept: Int) {
+  package mutating func count(draftPasses: Int, rows: Int, kept: Int) {
     tokens += Double(kept + 1)
     seconds += Double(draftPasses) * costs.draftPass + costs.pass(rows: rows)
+    guard draftPasses > 0 else { return }
     accepted += Double(kept)
     if kept < rows - 1 { refused += 1 }
+    let spent = Double(draftPasses) * costs.draftPass + marginal(from: 1, to: rows)
+    saved += Self.newestWeight * (Double(kept) * plainSecondsPerToken - spent - saved)
+    if saved < 0 {
+      (pause, saved) = (nextPause, 0)
+      nextPause = min(2 * nextPause, Self.longestPause)
+    } else {
+      nextPause = max(nextPause / 2, Self.shortestPause)
+    }
   }
+
+  /// Seconds that more rows of this text add to a pass.
+  private func marginal(from rows: Int, to more: Int) -> Double {
+    costs.pass(rows: company.rows + more) - costs.pass(rows: company.rows + rows)
+  }
+
+  /// Of a pass that gives a token to each text.
+  private var plainSecondsPerToken: Double { costs.pass(rows: company.texts) / Double(company.texts) }
+
+  /// The same with the drafts of this text, as far as they help.
+  private var secondsPerToken: Double { plainSecondsPerToken * min(1, seconds / tokens / costs.pass(rows: 1)) }
 }

@@ -46,6 +46,12 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
 
   public static func chain(_ length: Int) -> DraftPlan { DraftPlan(depth: length, width: 1, nodes: length) }
 
+  /// What is drafted where nothing was tuned: a tree that grows as far as these costs say that it pays, and not at all where
+  /// it does not. Its tokens are the target's own samples, so that no measurement changes a text.
+  public static func adaptive(_ costs: DecodingCosts) -> DraftPlan {
+    DraftPlan(depth: 4, width: 3, nodes: 8, costs: costs)
+  }
+
   public var isChain: Bool { width == 1 }
 
   public var description: String {

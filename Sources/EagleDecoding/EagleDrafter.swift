@@ -28,7 +28,16 @@ package final class EagleDrafter: Drafter {
   package var captureLayers: [Int] { draft.shape.captureLayers }
   package var rowCount: Int { cache.count }
 
+  package var cacheBytes: Int { cache.byteCount }
+
   package func truncate(to rows: Int) { cache.truncate(to: rows) }
+
+  /// Beside the rows themselves there must be room for those of a round's draft passes.
+  package func reserve(_ rows: Int) throws {
+    try cache.reserve(min(cache.capacity, cache.count + rows + 2 * DraftPlan.mostNodes))
+  }
+
+  package func releaseUnused() { cache.releaseUnused() }
 
   package func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ products: Products) {
     let tape = Tape(recording: false, products: products)

@@ -58,4 +58,19 @@ package protocol Drafter: AnyObject {
   func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) -> Proposal
   /// Forgets the positions from `rows` on.
   func truncate(to rows: Int)
+  /// Bytes of memory that its positions take.
+  var cacheBytes: Int { get }
+  /// Makes sure that `rows` more positions, and a round behind them, find addresses.
+  ///
+  /// - Throws: where the system refuses them
+  func reserve(_ rows: Int) throws
+  /// Gives memory that no position needs back to the system.
+  func releaseUnused()
+}
+
+/// A drafter without a cache of its own.
+extension Drafter {
+  package var cacheBytes: Int { 0 }
+  package func reserve(_ rows: Int) throws {}
+  package func releaseUnused() {}
 }

@@ -12,12 +12,12 @@ struct Verdict {
   ///   - logits: the target's logits [V] after a row, which may be overwritten; asked for in the order of the path
   static func of(
     _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
-  ) -> Verdict {
+  ) throws -> Verdict {
     var verdict = Verdict()
     if proposal.drawn.isEmpty {
-      verdict.descend(proposal, position, sampler, logits)
+      try verdict.descend(proposal, position, sampler, logits)
     } else {
-      verdict.compare(proposal, position, sampler, logits)
+      try verdict.compare(proposal, position, sampler, logits)
     }
     return verdict
   }

@@ -18,18 +18,20 @@ public final class Server: Sendable {
   ///   - draft: nil decodes plainly
   ///   - plan: what the draft proposes in a round
   ///   - config: address, limits, key
+  ///   - limits: what KV caches may take
   ///   - log: gets a line for each text that was written
   public init(
-    model: ChatModel, draft: DraftModel?, plan: DraftPlan, config: ServerConfig,
+    model: ChatModel, draft: DraftModel?, plan: DraftPlan, config: ServerConfig, limits: CacheLimits,
     log: @escaping @Sendable (String) -> Void = { _ in }
   ) {
     self.config = config
-    engine = Engine(model: model, draft: draft, config: config)
+    engine = Engine(model: model, draft: draft, config: config, limits: limits)
     let metrics = ServerMetrics()
     let routes = Routes(
       access: AccessRules(config),
       generation: GenerationEndpoint(
-        model: model, plan: plan, config: config, engine: engine, metrics: metrics, log: log),
+        model: model, plan: plan, config: config, context: limits.context, engine: engine, metrics: metrics,
+        log: log),
       metrics: metrics, engine: engine, state: state, modelName: config.modelName,
       created: Int(Date().timeIntervalSince1970))
     listener = Listener(

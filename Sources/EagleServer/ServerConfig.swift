@@ -13,7 +13,11 @@ public struct ServerConfig: Sendable {
   public var queue = 32
   /// Texts that are written together when several requests wait; 1 writes one after the other.
   public var batch = 8
-  /// Conversations whose rows stay in memory for their next turn.
+  /// Most tokens of a text, its prompt included; nil takes what fits.
+  public var context: Int?
+  /// Bytes that KV caches may take together; nil takes half of what is free.
+  public var cacheBytes: Int?
+  /// Conversations whose tokens stay in memory for their next turn.
   public var conversations = 4
   /// Seconds that running requests get when the server is to stop.
   public var stopSeconds = 30.0

@@ -46,6 +46,19 @@ extension Tensor {
 }
 
 extension Rows {
+  /// Rows of several float32 matrices of the same width, one matrix behind the other.
+  public static func joined(_ parts: [Tensor]) -> Tensor {
+    precondition(Set(parts.map(\.columns)).count == 1, "rows of \(parts.map(\.columns)) columns")
+    if parts.count == 1 { return parts[0] }
+    let all = Tensor([parts.reduce(0) { $0 + $1.rows }, parts[0].columns])
+    var row = 0
+    for part in parts {
+      (all.floats + row * all.columns).update(from: part.floats, count: part.rows * part.columns)
+      row += part.rows
+    }
+    return all
+  }
+
   /// y[i] = x[indices[i]] in the type of x.
   public static func select(_ x: Tensor, _ indices: [Int32]) -> Tensor {
     let rowBytes = x.columns * x.dtype.size

@@ -26,16 +26,26 @@ public final class Storage: @unchecked Sendable {
   /// Reserves addresses for `byteCount` bytes and no memory: a page is there, zeroed, from the first write to it. So
   /// what is stored can grow to that size without being moved. A limit of virtual memory counts all of them, and so
   /// does vm.overcommit_memory=2: reserve what may soon be needed, not all that could ever be.
-  public init(reserving byteCount: Int) {
+  ///
+  /// - Throws: `AddressSpaceError` where the system refuses them
+  public init(reserving byteCount: Int) throws {
     self.byteCount = byteCount
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE)
     let address = mmap(nil, max(1, byteCount), PROT_READ | PROT_WRITE, flags, -1, 0)
-    guard let address, address != MAP_FAILED else {
-      preconditionFailure("the system refuses \(byteCount) bytes of address space: raise the limit (ulimit -v)")
-    }
+    guard let address, address != MAP_FAILED else { throw AddressSpaceError(byteCount: byteCount) }
     base = address
     isReadOnly = false
     origin = .reserved
+  }
+
+  /// Gives the whole pages within a range of reserved bytes back to the system; they are zero from now on.
+  public func release(_ bytes: Range<Int>) {
+    precondition(bytes.upperBound <= byteCount, "bytes \(bytes) of a storage of \(byteCount)")
+    guard case .reserved = origin else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let first = (bytes.lowerBound + page - 1) / page * page
+    let end = bytes.upperBound / page * page
+    if first < end { madvise(base + first, end - first, MADV_DONTNEED) }
   }
 
   /// Borrows memory that `owner` keeps alive, for example a mapped weight file.
@@ -58,4 +68,14 @@ public final class Storage: @unchecked Sendable {
     case .borrowed: break
     }
   }
+}
+
+/// The system refuses addresses: a limit of virtual memory (`ulimit -v`), or vm.overcommit_memory=2.
+public struct AddressSpaceError: Error, CustomStringConvertible, LocalizedError {
+  public let byteCount: Int
+
+  public var description: String {
+    "the system refuses \(byteCount) bytes of address space: raise the limit (ulimit -v), or ask for fewer tokens"
+  }
+  public var errorDescription: String? { description }
 }

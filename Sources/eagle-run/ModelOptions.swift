@@ -34,7 +34,7 @@ struct ModelOptions: ParsableArguments {
 
 /// What a draft proposes in a round.
 struct PlanOptions: ParsableArguments {
-  @Option(help: "Tokens that the draft proposes in each round, one after the other; 3, or what tune found.")
+  @Option(help: "Tokens that the draft proposes in each round, one after the other; what tune found, or what pays.")
   var draftLength: Int?
 
   @Option(help: "Branches that a draft tree grows at each level; 1 is a chain.")
@@ -58,11 +58,13 @@ struct PlanOptions: ParsableArguments {
     return DraftPlan(depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? depth * width)
   }
 
-  /// The plan that the flags ask for; without any the one that tune wrote beside the head.
+  /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive tree
+  /// by costs that are measured now, in less than half a second.
   func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
     guard let draft, let folder = models.draft else { return .chain(0) }
     let tuned = try tuned(folder, DecodingFile.Place(target: model.target, weights: models.weights))
     if let tuned, !isGiven { return tuned.plan }
+    if !isGiven { return .adaptive(DecodingCosts.estimate(target: model.target, draft: draft)) }
     var plan = shape
     if adaptive { plan.costs = tuned?.costs ?? DecodingCosts.measure(target: model.target, draft: draft) }
     return plan
@@ -74,7 +76,7 @@ struct PlanOptions: ParsableArguments {
     guard let file = try DecodingFile.read(draft: folder) else { return nil }
     if file.place == place { return file }
     if !isGiven {
-      note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting 3 tokens")
+      note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting adaptively")
     }
     return nil
   }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Dispatch
+import EagleCore
 import EagleServer
 import Foundation
 
@@ -27,6 +28,12 @@ struct Serve: ParsableCommand {
   @Option(help: "Texts that are written together when several requests wait; 1 writes one after the other.")
   var batch = 8
 
+  @Option(help: "Most tokens of a text, its prompt included; what fits the memory and the model, if not given.")
+  var context: Int?
+
+  @Option(help: "Memory of all KV caches together, such as 4GB; half of what is free, if not given.")
+  var cacheMemory: ByteCount?
+
   @Option(help: "Conversations whose tokens stay in memory for their next turn.")
   var conversations = 4
 
@@ -39,6 +46,7 @@ struct Serve: ParsableCommand {
     guard (0...65535).contains(port) else { throw ValidationError("--port must be from 0 to 65535") }
     guard queue > 0, conversations > 0 else { throw ValidationError("--queue and --conversations must be above 0") }
     guard (1...64).contains(batch) else { throw ValidationError("--batch must be from 1 to 64") }
+    guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
     guard stopSeconds >= 0 else { throw ValidationError("--stop-seconds must be 0 or more") }
     guard key != "" else { throw ValidationError("the API key is empty: give one or leave it out") }
   }
@@ -46,8 +54,11 @@ struct Serve: ParsableCommand {
   func run() throws {
     let (model, draft) = try models.load()
     let config = config
+    let limits = try CacheLimits(
+      config, target: model.target, draft: draft, availableBytes: SystemMemory.available)
+    note(limits.description)
     let server = Server(
-      model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, log: note)
+      model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, limits: limits, log: note)
     if config.apiKey == nil && !config.isLoopback {
       note("warning: \(host) is reached from other machines, and without an API key everyone there may use the model")
     }
@@ -68,6 +79,7 @@ struct Serve: ParsableCommand {
       modelName: modelName ?? URL(fileURLWithPath: models.target).standardizedFileURL.lastPathComponent)
     (config.host, config.port, config.apiKey) = (host, port, key)
     (config.queue, config.batch) = (queue, batch)
+    (config.context, config.cacheBytes) = (context, cacheMemory?.bytes)
     (config.conversations, config.stopSeconds) = (conversations, stopSeconds)
     return config
   }
@@ -116,5 +128,19 @@ private final class SignalCount: @unchecked Sendable {
     defer { lock.unlock() }
     count += 1
     return count
+  }
+}
+
+/// A size as a flag spells it: `500MB`, `4GB`, `4GiB`, or bytes.
+struct ByteCount: ExpressibleByArgument {
+  let bytes: Int
+
+  init?(argument: String) {
+    let number = argument.prefix { $0.isNumber || $0 == "." }
+    let units = ["": 1.0, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 1024, "MIB": 1_048_576, "GIB": 1_073_741_824]
+    guard let count = Double(number), let unit = units[argument.dropFirst(number.count).uppercased()],
+      let bytes = Int(exactly: (count * unit).rounded()), bytes > 0
+    else { return nil }
+    self.bytes = bytes
   }
 }

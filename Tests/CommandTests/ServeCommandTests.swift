@@ -22,7 +22,7 @@ import Testing
     let run = try Command.run("eagle-train", ["run", "recipe.yaml", "--set", "train.epochs=1"], in: world.path)
     try #require(run.status == 0, "\(run.errors)")
     let expected = try generate(world, "cloud 7")
-    let served = try Served(world, ["--draft", "out/export"])
+    let served = try Served(world, ["--draft", "out/export", "--draft-length", "3"])
     let whole = try served.ask("POST", Self.chat, body: body("cloud 7", #""max_tokens": 40"#))
     #expect(whole.status == 200 && whole.content == expected && !expected.isEmpty, "\(whole.text)")
     let usage = try #require(whole.json["usage"] as? [String: Any])

@@ -8,47 +8,117 @@ import Testing
     try Generator(target: model).generate(prompt, DecodingOptions(maxNewTokens: tokens, stopIDs: [])).ids
   }
 
-  /// Texts join while others run, one is taken out, and each is the text that it would be alone.
-  @Test func aBatchTakesTextsAtAnyTime() throws {
-    let (model, ids, _) = try Fixture.load("tiny-qwen3")
-    let prompts = (0..<6).map { Array(ids.prefix(3 + $0)) }
-    let batch = BatchGenerator(target: model, width: 2, stopIDs: [])
-    var texts = [[Int32]](repeating: [], count: prompts.count)
-    var (next, ended) = (0, 0)
-    while ended < prompts.count {
-      while batch.hasRoom, next < prompts.count {
-        try batch.begin(DecodingRequest(id: next, prompt: prompts[next], maxNewTokens: 5 + next))
+  /// Steps sessions as a server does: a round of all texts, then a piece of one prompt.
+  private func step(_ sessions: [DecodingSession], _ take: DecodingSession.OnToken) {
+    DecodingSession.advance(sessions.filter(\.isDecoding), take)
+    if let reading = sessions.first(where: \.isReading) { DecodingSession.readPrompts([reading], take) }
+  }
+
+  private static let plans: [DraftPlan] = [
+    .chain(0), .chain(3), DraftPlan(depth: 3, width: 2, nodes: 5),
+    .adaptive(DecodingCosts(targetPass: [1, 1.1, 1.2, 1.3], draftPass: 0.1)),
+  ]
+
+  @Test("texts that join and leave at any time are those that they would be alone", arguments: plans)
+  func textsInCompany(plan: DraftPlan) throws {
+    let target = Drafts.target(seed: 31, maxPositions: 2000)
+    let head = Drafts.random(for: target, size: 320, seed: 32, deviation: 0.1)
+    // Long ones are read in pieces while others are written.
+    let prompts = (0..<6).map { text in (0..<[3, 300, 5, 700, 4, 9][text]).map { Int32(($0 * 17 + text) % 320) } }
+    let texts = try prompts.enumerated().map { try plain(target, $1, 20 + $0) }
+    let slots = (0..<3).map { _ in DecodingSession(target: target, draft: head) }
+    var (owners, written, next, most): ([ObjectIdentifier: Int], [[Int32]], Int, Int) = ([:], [], 0, 0)
+    written = prompts.map { _ in [] }
+    while next < prompts.count || slots.contains(where: \.isBusy) {
+      for slot in slots where !slot.isBusy && next < prompts.count {
+        owners[ObjectIdentifier(slot)] = next
+        try slot.begin(
+          prompts[next], DecodingOptions(maxNewTokens: 20 + next, stopIDs: [], plan: plan))
         next += 1
       }
-      for new in batch.advance() {
-        texts[new.id].append(new.token)
-        #expect(new.isLast == (texts[new.id].count == 5 + new.id))
-        // The fourth is not wanted after three tokens.
-        if new.id == 3, texts[3].count == 3 { batch.end(3) }
-        if new.isLast || (new.id == 3 && texts[3].count == 3) { ended += 1 }
+      most = max(most, slots.filter(\.isDecoding).count)
+      step(slots) { slot, token, _ in
+        let text = owners[ObjectIdentifier(slot)]!
+        written[text].append(token)
+        return text != 3 || written[3].count < 4  // the fourth is not wanted any longer
+      }
+      for slot in slots where !slot.isBusy && owners.removeValue(forKey: ObjectIdentifier(slot)) != nil {
+        _ = try slot.end()
       }
     }
-    #expect(batch.count == 0 && batch.advance().isEmpty)
-    for (id, prompt) in prompts.enumerated() {
-      #expect(texts[id] == Array(try plain(model, prompt, 5 + id).prefix(id == 3 ? 3 : 5 + id)), "\(id)")
+    #expect(most == 3)
+    for text in prompts.indices {
+      #expect(written[text] == Array(texts[text].prefix(text == 3 ? 4 : 20 + text)), "\(text)")
     }
   }
 
-  @Test func aBatchFindsTheRowsOfAConversation() throws {
-    let (model, ids, _) = try Fixture.load("tiny-llama")
-    let batch = BatchGenerator(target: model, width: 3, stopIDs: [])
-    let prompts = [Array(ids.prefix(6)), [9, 8, 7, 6], [1, 1, 2]]
-    var answers: [Int: [Int32]] = [:]
-    for (id, prompt) in prompts.enumerated() {
-      #expect(try batch.begin(DecodingRequest(id: id, prompt: prompt, maxNewTokens: 4)) == 0)
+  @Test("a text that was written with others gets its drafts back when it is alone, and its next turn finds its cache")
+  func draftsComeBack() throws {
+    let target = Drafts.target(seed: 33, maxPositions: 500)
+    let head = Drafts.random(for: target, size: 320, seed: 34)
+    let options = DecodingOptions(maxNewTokens: 120, stopIDs: [], plan: .chain(2))
+    let sessions = (0..<6).map { _ in DecodingSession(target: target, draft: head) }
+    for (index, session) in sessions.enumerated() { try session.begin([7, Int32(index)], options) }
+    DecodingSession.readPrompts(sessions) { _, _, _ in true }
+    for _ in 0..<80 { step(sessions) { _, _, _ in true } }
+    // With so many others nothing is drafted.
+    for session in sessions.dropFirst() { #expect(try session.end().statistics.draftedTokens == 0) }
+    let last = sessions[0]
+    while last.isDecoding { step([last]) { _, _, _ in true } }
+    let generation = try last.end()
+    #expect(generation.statistics.draftedTokens >= 30)
+    #expect(generation.ids == (try plain(target, [7, 0], 120)))
+    let turn = [7, 0] + generation.ids + [1]
+    let next = try last.generate(turn, options)
+    #expect(next.statistics.cachedTokens == turn.count - 3)
+    #expect(next.ids == (try DecodingSession(target: target).generate(turn, options).ids))
+  }
+
+  @Test("a prompt is cut at fixed positions, whatever of it is cached")
+  func promptsAreCutAtFixedPositions() throws {
+    let target = Drafts.target(seed: 35, maxPositions: 2000)
+    let session = DecodingSession(target: target)
+    let prompt = (0..<600).map { Int32($0 * 11 % 320) }
+    let options = DecodingOptions(maxNewTokens: 2, stopIDs: [])
+    func pieces(_ prompt: [Int32]) throws -> [Range<Int>] {
+      var pieces: [Range<Int>] = []
+      try session.begin(prompt, options)
+      while session.isReading {
+        pieces.append(session.promptRows)
+        step([session]) { _, _, _ in true }
+      }
+      while session.isDecoding { step([session]) { _, _, _ in true } }
+      _ = try session.end()
+      return pieces
     }
-    while batch.count > 0 { for new in batch.advance() { answers[new.id, default: []].append(new.token) } }
-    let turn = prompts[1] + answers[1]! + [5]
-    // All rows but that of the last token, which has not run.
-    #expect(try batch.begin(DecodingRequest(id: 7, prompt: turn, maxNewTokens: 3)) == prompts[1].count + 3)
-    var text: [Int32] = []
-    while batch.count > 0 { text += batch.advance().map(\.token) }
-    #expect(text == (try plain(model, turn, 3)))
+    #expect(try pieces(prompt) == [0..<256, 256..<512, 512..<600])
+    #expect(try pieces(Array(prompt.prefix(300)) + [5, 6]) == [299..<302])
+    #expect(try pieces(Array(prompt.prefix(250)) + prompt) == [249..<256, 256..<512, 512..<768, 768..<850])
+  }
+
+  @Test("where drafts cost more than they save only a round now and then tries them, and they come back when they pay")
+  func draftsThatLoseRest() {
+    let costs = DecodingCosts(targetPass: [1, 1.2, 1.4, 1.6], draftPass: 0.2)
+    func drafted(_ rounds: Int, _ budget: inout DraftBudget, kept: Int) -> Int {
+      var count = 0
+      for _ in 0..<rounds {
+        let drafts = budget.paysRound()
+        count += drafts ? 1 : 0
+        budget.count(draftPasses: drafts ? 1 : 0, rows: drafts ? 2 : 1, kept: drafts ? kept : 0)
+      }
+      return count
+    }
+    var budget = DraftBudget(costs: costs)
+    #expect(drafted(100, &budget, kept: 1) == 100)
+    var losing = DraftBudget(costs: costs)
+    #expect(drafted(300, &losing, kept: 0) <= 16)
+    // The next trial may be far away, and then nothing is left out.
+    _ = drafted(65, &losing, kept: 1)
+    #expect(drafted(100, &losing, kept: 1) >= 95)
+    // Costs in company decide by themselves.
+    var crowded = DraftBudget(costs: DecodingCosts(targetPass: [1, 1, 1, 1, 3, 5, 7, 9], draftPass: 0.1))
+    crowded.company = Company(texts: 4, rows: 3)
+    #expect(drafted(300, &crowded, kept: 1) <= 16)
   }
 
   @Test func draftedTokensAreToldApart() throws {
@@ -78,7 +148,7 @@ import Testing
     var passes = 0
     let given = try session.generate(prompt, options) {
       passes += 1
-      return passes < 3
+      return passes < 5
     } onToken: { _, _ in
       Issue.record("a token came")
       return true
@@ -92,35 +162,5 @@ import Testing
     let other = Array(prompt.prefix(300)) + (0..<900).map { Int32($0 * 13 % 320) }
     _ = try session.generate(other, options, isWanted: { false }, onToken: { _, _ in true })
     #expect(try session.generate(other, options).ids == (try plain(target, other, 12)))
-  }
-
-  /// A text that a session has begun goes on in a batch, without any row run again; also when its prompt was read in part only.
-  @Test func aBatchGoesOnWithTheTextOfASession() throws {
-    let target = Drafts.target(seed: 24, maxPositions: 2000)
-    let head = Drafts.random(for: target, size: 320, seed: 25)
-    let prompts = [[3, 1, 4], (0..<700).map { Int32($0 * 17 % 320) }]
-    for prompt in prompts {
-      let text = try plain(target, prompt, 30)
-      let session = DecodingSession(target: target, draft: head)
-      var written: [Int32] = []
-      func take(_ token: Int32, _ isDrafted: Bool) -> Bool {
-        written.append(token)
-        return written.count < 11
-      }
-      var passes = 0
-      func isWanted() -> Bool {
-        passes += 1
-        return prompt.count < 512 || passes < 2
-      }
-      _ = try session.generate(
-        prompt, DecodingOptions(maxNewTokens: 30, stopIDs: []), isWanted: isWanted, onToken: take)
-      #expect(written.count == (prompt.count < 512 ? 11 : 0))
-      let batch = BatchGenerator(target: target, width: 2, stopIDs: [])
-      try batch.begin(DecodingRequest(id: 0, prompt: [9, 9], maxNewTokens: 40))
-      try batch.begin(
-        DecodingRequest(id: 1, prompt: prompt + written, maxNewTokens: 30 - written.count), takingOver: session)
-      while batch.count > 0 { written += batch.advance().filter { $0.id == 1 }.map(\.token) }
-      #expect(written == text)
-    }
   }
 }

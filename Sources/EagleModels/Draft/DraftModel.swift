@@ -95,6 +95,9 @@ public final class DraftModel {
     KVCache(layers: 1, shape: shape.attention, capacity: capacity)
   }
 
+  /// Bytes that a token takes in a cache: keys and values of one layer, float32.
+  public var cacheBytesPerToken: Int { KVCache.rowBytes(layers: 1, width: shape.attention.keyWidth) }
+
   // MARK: the pieces of a step
 
   /// g_0 = fc(captured states): [R, 3H] to [R, H].

@@ -113,6 +113,27 @@ public final class TargetModel: @unchecked Sendable {
     rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
   }
 
+  /// The first layers of a model with its head, for measurements.
+  private init(_ whole: TargetModel, layers: Int) {
+    (path, precision, fingerprint, rotary) = (whole.path, whole.precision, whole.fingerprint, whole.rotary)
+    var shape = whole.shape
+    shape.layers = layers
+    self.shape = shape
+    weights = whole.weights.first(layers)
+    decodingPass = DecodingPass(weights, shape)
+  }
+
+  /// The first layers and the head, as many as have `bytes` bytes together; the whole model where it has not so many.
+  /// `share` of the model's bytes are in them.
+  package func part(atLeast bytes: Int) -> (model: TargetModel, share: Double) {
+    let (whole, head) = (weightBytes, weights.head.byteCount)
+    let layer = max(1, (whole - head) / shape.layers)
+    let layers = max(1, (bytes - head + layer - 1) / layer)
+    guard layers < shape.layers else { return (self, 1) }
+    let part = TargetModel(self, layers: layers)
+    return (part, Double(part.weightBytes) / Double(whole))
+  }
+
   /// The token embedding, [V, H], as stored.
   public var embedding: Tensor { weights.embedding }
   /// The head, [V, H], as stored.
@@ -122,6 +143,9 @@ public final class TargetModel: @unchecked Sendable {
   public func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
   }
+
+  /// Bytes that a token takes in a cache: keys and values of all layers, float32.
+  public var cacheBytesPerToken: Int { KVCache.rowBytes(layers: shape.layers, width: shape.attention.keyWidth) }
 
   /// Runs all rows through the layers.
   ///
@@ -157,7 +181,7 @@ public final class TargetModel: @unchecked Sendable {
   }
 
   /// Bytes of the matrices that a batch-invariant pass reads.
-  package var weightBytes: Int { decodingPass.weightBytes }
+  public var weightBytes: Int { decodingPass.weightBytes }
 
   /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a
   /// sum over them.

@@ -14,7 +14,7 @@ public enum TargetFamily: String, Sendable, CaseIterable {
 public struct TargetShape: Sendable, Equatable {
   public let family: TargetFamily
   public let hiddenSize: Int  // H
-  public let layers: Int  // L
+  public internal(set) var layers: Int  // L
   public let attention: AttentionShape
   public let intermediateSize: Int  // M
   public let vocabularySize: Int  // V

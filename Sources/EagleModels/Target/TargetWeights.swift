@@ -41,6 +41,10 @@ struct TargetWeights {
     TargetWeights(embedding: embedding, layers: layers.map { $0.quantized() }, norm: norm, head: head.quantized())
   }
 
+  func first(_ count: Int) -> TargetWeights {
+    TargetWeights(embedding: embedding, layers: Array(layers.prefix(count)), norm: norm, head: head)
+  }
+
   private init(embedding: Tensor, layers: [TargetLayer], norm: Tensor, head: Tensor) {
     self.embedding = embedding
     self.layers = layers

@@ -16,14 +16,16 @@ struct GenerationEndpoint: Sendable {
   private let numbers = JobNumbers()
 
   init(
-    model: ChatModel, plan: DraftPlan, config: ServerConfig, engine: Engine, metrics: ServerMetrics,
+    model: ChatModel, plan: DraftPlan, config: ServerConfig, context: Int, engine: Engine, metrics: ServerMetrics,
     log: @escaping @Sendable (String) -> Void
   ) {
+    self.context = context
     (self.model, self.plan, self.config, self.engine, self.metrics) = (model, plan, config, engine, metrics)
     self.log = log
   }
 
-  private var context: Int { model.target.shape.maxPositions }
+  /// Most tokens of a text.
+  private let context: Int
 
   /// Bytes of a body: more than any prompt needs that fits the model.
   private var bodyLimit: Int { max(1 << 20, 16 * context) }
@@ -98,7 +100,7 @@ struct GenerationEndpoint: Sendable {
     guard room > 0, settings.maxTokens ?? 1 <= room else {
       let wanted = settings.maxTokens.map { " and \($0) new ones" } ?? ""
       throw APIError.invalid(
-        "the prompt of \(prompt.count) tokens\(wanted) do not fit the model's context of \(context)",
+        "the prompt of \(prompt.count) tokens\(wanted) do not fit the context of \(context)",
         param: endpoint == .chat ? "messages" : "prompt", code: "context_length_exceeded")
     }
     let usual = endpoint == .chat ? room : min(room, CompletionRequest.usualTokens)
@@ -107,10 +109,10 @@ struct GenerationEndpoint: Sendable {
       sampling: settings.sampling)
   }
 
-  /// A text that is drawn and should come again for its seed is drafted as a tree: then it does not depend on whether it was
-  /// written alone or together with others.
+  /// A sampled text is drafted for as a tree, whose tokens are the target's own samples: so it does not depend on whether
+  /// it was written alone or together with others.
   private func plan(_ settings: GenerationSettings) -> DraftPlan {
-    guard settings.hasSeed, !settings.sampling.isGreedy, plan.isChain, plan.depth > 0 else { return plan }
+    guard !settings.sampling.isGreedy, plan.isChain, plan.depth > 0 else { return plan }
     return DraftPlan(depth: min(plan.depth, 2), width: 2, nodes: min(plan.depth, 2) * 2, costs: plan.costs)
   }
 

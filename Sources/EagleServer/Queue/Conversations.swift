@@ -1,44 +1,42 @@
 import EagleDecoding
-import EagleModels
 
-/// Sessions of the last conversations. The next turn of one finds its rows in their caches.
+/// Sessions of the last conversations, which wait for their next turn: that finds its tokens in their caches.
 final class Conversations {
-  private let target: TargetModel
-  private let draft: DraftModel?
   private let limit: Int
   /// Most recently used last.
-  private var sessions: [DecodingSession] = []
+  private var idle: [DecodingSession] = []
 
-  init(target: TargetModel, draft: DraftModel?, limit: Int) {
+  init(limit: Int) {
     precondition(limit > 0, "\(limit) conversations")
-    (self.target, self.draft, self.limit) = (target, draft, limit)
+    self.limit = limit
   }
 
-  /// The session of the conversation that a prompt goes on with; a new one, or the one that was not used for the longest time,
-  /// for a prompt that begins another.
-  func session(for prompt: [Int32]) -> DecodingSession {
-    let session: DecodingSession
-    if let place = place(for: prompt) {
-      session = sessions.remove(at: place)
-    } else {
-      session = DecodingSession(target: target, draft: draft)
-    }
-    sessions.append(session)
-    return session
+  /// Tokens that their caches hold.
+  var tokens: Int { idle.reduce(0) { $0 + $1.cachedTokens } }
+
+  var count: Int { idle.count }
+
+  /// Takes out the session of the conversation that a prompt goes on with; nil for a prompt that begins another.
+  ///
+  /// A prompt takes up a conversation when that saves more tokens than it loses, or when the prompt is its beginning: the
+  /// answer is asked for again. All prompts share the beginning of the template, and no conversation should lose its
+  /// tokens for that.
+  func take(for prompt: [Int32]) -> DecodingSession? {
+    let shared = idle.map { $0.sharedTokens(with: prompt) }
+    guard let best = shared.indices.max(by: { shared[$0] < shared[$1] }), shared[best] > 0,
+      shared[best] == prompt.count || 2 * shared[best] > idle[best].cachedTokens
+    else { return nil }
+    return idle.remove(at: best)
   }
 
-  /// Forgets a session whose rows have gone elsewhere.
-  func remove(_ session: DecodingSession) { sessions.removeAll { $0 === session } }
-
-  /// A prompt takes up a conversation when that saves more rows than it loses, or when the prompt is its beginning: the answer is
-  /// asked for again. All prompts share the beginning of the template, and no conversation should lose its rows for that.
-  private func place(for prompt: [Int32]) -> Int? {
-    let shared = sessions.map { $0.sharedTokens(with: prompt) }
-    if let best = shared.indices.max(by: { shared[$0] < shared[$1] }),
-      shared[best] == prompt.count || 2 * shared[best] > sessions[best].cachedTokens
-    {
-      return best
-    }
-    return sessions.count == limit ? 0 : nil
+  /// Keeps a session for its next turn, in place of the one that was not used for the longest time.
+  func keep(_ session: DecodingSession) {
+    guard session.cachedTokens > 0 else { return }
+    session.releaseUnused()
+    idle.append(session)
+    if idle.count > limit { evict() }
   }
+
+  /// Forgets the conversation that was not used for the longest time.
+  func evict() { idle.removeFirst() }
 }

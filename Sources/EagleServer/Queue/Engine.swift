@@ -4,34 +4,59 @@ import EagleTraining
 import Foundation
 import Synchronization
 
-/// Writes the texts of all jobs, on a thread of its own: passes last long and must not hold up the connections, and the threads of
-/// the products belong to the thread that calls them.
+/// Writes the texts of all jobs, on a thread of its own: passes last long and must not hold up the connections, and the
+/// threads of the matrix products belong to the thread that calls them.
 ///
-/// A job that is alone is written speculatively. As soon as others wait they are written together with it, which gives more tokens
-/// a second than speculation in turn; whoever comes meanwhile joins them.
+/// Continuous batching: a step is one round of all texts that are being written, and one piece of one prompt. A text is
+/// drafted for while it is alone or with a few others, as far as measured costs say that it pays; each keeps its own
+/// session and KV caches, so it never matters who else is there.
 final class Engine: @unchecked Sendable {
   let queue: RequestQueue
-  private let conversations: Conversations
-  private let batch: JobBatch?
+  private let target: TargetModel
+  private let draft: DraftModel?
+  private let width: Int
+  private let limits: CacheLimits
   /// Jobs that are being written.
   private let running = Mutex<[Job]>([])
+  /// Tokens in caches, for the metrics.
+  private let cachedCount = Atomic(0)
   private let hasEnded = Atomic(false)
 
-  init(model: ChatModel, draft: DraftModel?, config: ServerConfig) {
+  // The engine's thread alone.
+  private let conversations: Conversations
+  private var budget: CacheBudget
+  private var work: [Work] = []
+
+  /// A job, and the session that writes it.
+  private final class Work {
+    let job: Job
+    let session: DecodingSession
+
+    init(_ job: Job, _ session: DecodingSession) { (self.job, self.session) = (job, session) }
+  }
+
+  init(model: ChatModel, draft: DraftModel?, config: ServerConfig, limits: CacheLimits) {
     queue = RequestQueue(capacity: config.queue)
-    conversations = Conversations(target: model.target, draft: draft, limit: config.conversations)
-    batch = config.batch > 1 ? JobBatch(target: model.target, stopIDs: model.stopIDs, width: config.batch) : nil
+    (target, self.draft, width, self.limits) = (model.target, draft, config.batch, limits)
+    conversations = Conversations(limit: config.conversations)
+    budget = CacheBudget(tokens: limits.tokens)
   }
 
   /// Jobs that are being written.
   var runningCount: Int { running.withLock(\.count) }
+
+  /// Tokens that all KV caches hold.
+  var cachedTokens: Int { cachedCount.load(ordering: .relaxed) }
 
   /// Whether its thread has ended, after the queue was closed.
   var isIdle: Bool { hasEnded.load(ordering: .acquiring) }
 
   func start() {
     let thread = Thread { [self] in
-      while let job = queue.next() { run(job) }
+      while let job = queue.next() {
+        begin(job)
+        while !work.isEmpty { step() }
+      }
       hasEnded.store(true, ordering: .releasing)
     }
     thread.name = "eagle-engine"
@@ -51,48 +76,67 @@ final class Engine: @unchecked Sendable {
     for job in running.withLock({ $0 }) { job.stop() }
   }
 
-  private func run(_ job: Job) {
-    enter(job)
-    if isCrowded { return writeTogether(JobBatch.Beginning(job: job)) }
-    if let beginning = write(job) { return writeTogether(beginning) }
-    leave(job)
-  }
+  // MARK: one step
 
-  /// Whether others wait who can be written together with whoever is being written.
-  private var isCrowded: Bool { batch != nil && queue.count > 0 }
-
-  private func writeTogether(_ beginning: JobBatch.Beginning) {
-    batch?.write(beginning, next: { self.queue.poll().map(self.enter) }, ended: leave)
-  }
-
-  /// Writes a text by itself. Returns what there is of it when others come.
-  private func write(_ job: Job) -> JobBatch.Beginning? {
-    if job.isCancelled {
-      job.abandon()
-      return nil
+  private func step() {
+    for work in work where work.job.isCancelled { end(work) }
+    while work.count < width, let job = queue.poll(where: { budget.admits($0.mostTokens) }) { begin(job) }
+    let byID = Dictionary(uniqueKeysWithValues: work.map { (ObjectIdentifier($0.session), $0.job) })
+    func take(_ session: DecodingSession, _ token: Int32, _ isDrafted: Bool) -> Bool {
+      byID[ObjectIdentifier(session)]!.take(token, isDrafted: isDrafted)
     }
-    let session = conversations.session(for: job.prompt)
-    do {
-      let generation = try session.generate(
-        job.prompt, job.options, isWanted: { !job.isCancelled && !isCrowded },
-        onToken: { job.take($0, isDrafted: $1) && !isCrowded })
-      if generation.finish == .caller && !job.isStopped && !job.isCancelled {
-        conversations.remove(session)
-        return JobBatch.Beginning(job: job, text: generation, session: session)
-      }
-      job.finish(generation.finish, generation.statistics)
-    } catch {
-      job.fail(.failed("\(error)"))
+    DecodingSession.advance(work.map(\.session).filter(\.isDecoding), take)
+    if let next = work.firstIndex(where: \.session.isReading) {
+      DecodingSession.readPrompts([work[next].session], take)
+      // Prompts take turns, so that a short one need not wait for a long one.
+      work.append(work.remove(at: next))
     }
-    return nil
+    for work in work where !work.session.isBusy { end(work) }
+    countTokens()
   }
 
-  @discardableResult
-  private func enter(_ job: Job) -> Job {
+  private func begin(_ job: Job) {
     job.begin()
     running.withLock { $0.append(job) }
-    return job
+    guard !job.isCancelled else { return leave(job) { job.abandon() } }
+    budget.reserve(job.mostTokens)
+    let session =
+      conversations.take(for: job.prompt)
+      ?? DecodingSession(target: target, draft: draft, context: limits.context)
+    while conversations.count > 0, conversations.tokens > budget.left { conversations.evict() }
+    do {
+      try session.begin(job.prompt, job.options)
+      session.releaseUnused()
+      work.append(Work(job, session))
+    } catch {
+      budget.release(job.mostTokens)
+      leave(job) { job.fail(.failed("\(error)")) }
+    }
   }
 
-  private func leave(_ job: Job) { running.withLock { $0.removeAll { $0 === job } } }
+  private func end(_ ended: Work) {
+    let job = ended.job
+    work.removeAll { $0 === ended }
+    budget.release(job.mostTokens)
+    leave(job) {
+      do {
+        let generation = try ended.session.end()
+        conversations.keep(ended.session)
+        while conversations.count > 0, conversations.tokens > budget.left { conversations.evict() }
+        job.finish(generation.finish, generation.statistics)
+      } catch {
+        job.fail(.failed("\(error)"))
+      }
+    }
+  }
+
+  private func leave(_ job: Job, _ last: () -> Void) {
+    running.withLock { $0.removeAll { $0 === job } }
+    last()
+  }
+
+  private func countTokens() {
+    let tokens = work.reduce(conversations.tokens) { $0 + $1.session.cachedTokens }
+    cachedCount.store(tokens, ordering: .relaxed)
+  }
 }

@@ -19,6 +19,9 @@ package final class Job: @unchecked Sendable {
   package let options: DecodingOptions
   package let arrival = ContinuousClock.now
 
+  /// Tokens that it may come to have.
+  var mostTokens: Int { prompt.count + options.maxNewTokens }
+
   private let wish = Atomic(Wish.wanted)
   private let events: AsyncStream<JobEvent>.Continuation
   private let onEnd: @Sendable (Job, End) -> Void

@@ -40,8 +40,13 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// The job that has waited longest, if there is one.
-  package func poll() -> Job? { locked { waiting.isEmpty ? nil : waiting.removeFirst() } }
+  /// The job that has waited longest, if there is one that may begin. None overtakes it, so a long text gets its turn.
+  package func poll(where mayBegin: (Job) -> Bool = { _ in true }) -> Job? {
+    locked {
+      guard let first = waiting.first, mayBegin(first) else { return nil }
+      return waiting.removeFirst()
+    }
+  }
 
   /// Takes a job out, which frees its place. False when its turn has come already.
   package func remove(_ job: Job) -> Bool {

@@ -1,0 +1,45 @@
+import EagleDecoding
+import EagleModels
+import Foundation
+
+/// What KV caches of a server may take: a context for each text, and memory for all of them.
+public struct CacheLimits: Sendable, Equatable {
+  /// Most tokens of one text, its prompt included.
+  public let context: Int
+  /// Bytes of all caches together.
+  public let bytes: Int
+  /// The same in tokens.
+  public let tokens: Int
+
+  /// Where no context is asked for, one text may have so many tokens even when not all texts of a batch could.
+  private static let usualContext = 8192
+
+  /// - Parameters:
+  ///   - config: context and bytes as far as the user has set them, and the size of a batch
+  ///   - availableBytes: memory that the system can give, weights included that are not in memory yet
+  /// - Throws: `ServerError` where not one text fits
+  public init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {
+    let each = DecodingSession.bytesPerToken(target, draft)
+    bytes = config.cacheBytes ?? max(0, availableBytes - target.weightBytes) / 2
+    tokens = bytes / each
+    let most = target.shape.maxPositions
+    if let asked = config.context, asked > most {
+      throw ServerError("--context \(asked): the target has \(most) positions; ask for fewer")
+    }
+    let fitting = max(tokens / config.batch, min(tokens, Self.usualContext))
+    context = config.context ?? min(most, fitting)
+    guard context > 0, context <= tokens else {
+      throw ServerError(
+        "a context of \(max(context, 1)) tokens takes \(Self.text(max(context, 1) * each)) and the KV caches may take "
+          + "\(Self.text(bytes)): raise --cache-memory or lower --context")
+    }
+  }
+
+  public var description: String {
+    "context \(context) tokens; KV caches take up to \(Self.text(bytes)), which is \(tokens) tokens"
+  }
+
+  private static func text(_ bytes: Int) -> String {
+    bytes < 10_000_000_000 ? "\(bytes / 1_000_000) MB" : String(format: "%.1f GB", Double(bytes) / 1e9)
+  }
+}
