@@ -63,7 +63,7 @@ package struct DraftBudget {
   package init(costs: DecodingCosts) {
     self.costs = costs
     seconds = costs.pass(rows: 1)
-    saved = seconds
+    saved = seconds / 2  // a few rounds to show what the draft is worth
   }
 
   /// Whether this round drafts at all. Where drafts have cost more than they saved, only a round now and then finds out

@@ -40,6 +40,10 @@ struct Bench: ParsableCommand {
     let results = try evaluator.run(draft!, plans: [plan]).mapValues { $0[0] }
     write("draft: \(plan)\n")
     for line in EvaluationRecord.table(results) { write(line + "\n") }
+    for (name, result) in results.sorted(by: { $0.key < $1.key }) {
+      guard let speedup = result.speedupOfPrompts else { continue }
+      write(String(format: "  \(name): ratio by prompt: median %.2f, least %.2f\n", speedup.median, speedup.least))
+    }
     if let json { try EagleRun.write(results, to: json) }
     try results.values.requireEqualTexts()
   }

@@ -18,6 +18,8 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var differing: Int
   /// What was counted, with the head and without it: all else follows from it.
   public var counts: Counts?
+  /// Speed with the head as a multiple of that without it, for each prompt, ascending; files of older versions have none.
+  public var speedups: [Double]?
 
   /// Raw counts of both ways to decode.
   public struct Counts: Codable, Sendable, Equatable {
@@ -26,7 +28,7 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case speedup, prompts, differing, plan, counts
+    case speedup, speedups, prompts, differing, plan, counts
     case accLength = "acc_length"
     case draftLength = "draft_length"
     case acceptanceByPosition = "acceptance_by_position"
@@ -48,6 +50,15 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     prompts = counts.prompts
     newTokens = speculative.newTokens
     differing = counts.differing
+    speedups = counts.speedups.sorted()
+  }
+
+  /// The median over prompts of the speed with the head as a multiple of that without it, and the least.
+  public var speedupOfPrompts: (median: Double, least: Double)? {
+    guard let speedups, !speedups.isEmpty else { return nil }
+    let middle = speedups.count / 2
+    let median = speedups.count.isMultiple(of: 2) ? (speedups[middle - 1] + speedups[middle]) / 2 : speedups[middle]
+    return (median, speedups[0])
   }
 }
 
@@ -57,12 +68,15 @@ struct BenchmarkCounts: Codable, Sendable {
   var plain = DecodingStatistics()
   var prompts = 0
   var differing = 0
+  /// Of each prompt.
+  var speedups: [Double] = []
 
   static func += (sum: inout BenchmarkCounts, other: BenchmarkCounts) {
     sum.speculative += other.speculative
     sum.plain += other.plain
     sum.prompts += other.prompts
     sum.differing += other.differing
+    sum.speedups += other.speedups
   }
 }
 

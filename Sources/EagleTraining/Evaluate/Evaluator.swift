@@ -178,6 +178,10 @@ public final class Evaluator {
       }
       messages.append(ChatMessage(role: .assistant, content: model.text(plain.ids)))
     }
+    for index in plans.indices {
+      let (plain, speculative) = (counts[index].plain.tokensPerSecond, counts[index].speculative.tokensPerSecond)
+      if plain > 0, speculative > 0 { counts[index].speedups = [speculative / plain] }
+    }
     return (counts, first)
   }
 
