@@ -62,7 +62,7 @@ import Testing
     let (reference, tokenizer) = try load(family.rawValue)
     #expect(reference.texts.count > 200)
     for expected in reference.texts {
-      let ids = tokenizer.encode(expected.text)
+      let ids = try tokenizer.encode(expected.text)
       #expect(ids == expected.ids, "\(expected.text.debugDescription)")
       let decoded = tokenizer.decode(expected.ids, skipSpecial: false)
       #expect(decoded.unicodeScalars.elementsEqual((expected.decoded ?? expected.text).unicodeScalars))

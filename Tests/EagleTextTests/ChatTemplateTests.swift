@@ -28,7 +28,7 @@ import Testing
     let text =
       "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n"
       + "<|im_start|>assistant\n\n\nhello world <|im_end|>\n<|im_start|>user\n x<|im_end|>\n"
-    #expect(rendered.ids == tokenizer.encode(text))
+    #expect(try rendered.ids == tokenizer.encode(text))
     #expect(rendered.lossMask.count == rendered.ids.count)
   }
 
@@ -64,7 +64,7 @@ import Testing
   @Test func promptsEndWithTheAssistantsHeader() throws {
     let template = try ChatTemplate(.qwen3Instruct, tokenizer: tokenizer)
     let prompt = try template.prompt([ChatMessage(role: .user, content: "hello")], tokenizer: tokenizer)
-    #expect(prompt == tokenizer.encode("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"))
+    #expect(try prompt == tokenizer.encode("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"))
     #expect(template.endOfTurn == small.firstControl + 2)
     #expect(template.stopIDs == [small.firstControl, small.firstControl + 2])
   }
@@ -74,7 +74,7 @@ import Testing
     let plain = try template.prompt([ChatMessage(role: .user, content: "hi")], tokenizer: tokenizer)
     let system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     let header = "<|im_start|>system\n\(system)<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-    #expect(plain == tokenizer.encode(header))
+    #expect(try plain == tokenizer.encode(header))
     let own = try template.prompt(
       [ChatMessage(role: .system, content: "hello"), ChatMessage(role: .user, content: "hi")], tokenizer: tokenizer)
     #expect(tokenizer.decode(own, skipSpecial: false).hasPrefix("<|im_start|>system\nhello<|im_end|>\n"))

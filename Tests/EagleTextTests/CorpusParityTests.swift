@@ -41,7 +41,7 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_CORPUS_TOKENIZER
     for index in 0..<header.documents {
       let text = documents.text()
       var ids: [Int32] = []
-      spent += ContinuousClock().measure { ids = tokenizer.encode(text) }
+      spent += try ContinuousClock().measure { ids = try tokenizer.encode(text) }
       bytes += text.utf8.count
       tokens += ids.count
       if ids != expected.ids() { differences.report("ids", "document \(index)", excerpt(text), \.ids) }

@@ -4,8 +4,8 @@ import Testing
 @Suite struct PatternTests {
   private func firstMatch(_ pattern: String, _ text: String, from start: Int = 0) throws -> Range<Int>? {
     let pattern = try CompiledPattern(pattern)
-    return Array(text.utf8).withUnsafeBufferPointer { bytes in
-      PatternMatcher().firstMatch(of: pattern, in: bytes, from: start)
+    return try Array(text.utf8).withUnsafeBufferPointer { bytes in
+      try PatternMatcher().firstMatch(of: pattern, in: bytes, from: start)
     }
   }
 
@@ -26,5 +26,14 @@ import Testing
     let text = String(repeating: "ab", count: 500_000)
     #expect(try firstMatch("(?:a(?:b|c))+", text) == 0..<1_000_000)
     #expect(try firstMatch("(?:(a)(b)|(c))+$", text) == 0..<1_000_000)
+  }
+
+  @Test(
+    "a pattern that backtracks without an end is an error in time, and no crash",
+    arguments: ["(a+)+[bc]", "(a|aa)+[bc]", "a*a*a*a*[bc]"])
+  func catastrophicPatterns(pattern: String) throws {
+    let text = String(repeating: "a", count: 20_000)
+    let message = errorText { _ = try firstMatch(pattern, text) }
+    #expect(message.contains(pattern) && message.contains("not linear"), "\(message)")
   }
 }

@@ -83,7 +83,7 @@ struct GenerationEndpoint: Sendable {
   /// A raw prompt may hold control tokens: it is not a turn of somebody else.
   private func ids(_ prompt: CompletionRequest.Prompt) throws -> [Int32] {
     switch prompt {
-    case .text(let text): return model.tokenizer.encode(text)
+    case .text(let text): return try model.tokenizer.encode(text)
     case .ids(let ids):
       let size = model.target.shape.vocabularySize
       if let odd = ids.first(where: { !(0..<size).contains($0) }) {

@@ -34,10 +34,10 @@ public struct ChatTemplate: Sendable {
   }
 
   private static func control(_ token: String, _ tokenizer: Tokenizer) throws -> Int32 {
-    guard let id = tokenizer.id(of: token), tokenizer.encode(token) == [id] else {
+    guard let id = tokenizer.id(of: token), try tokenizer.encode(token) == [id] else {
       throw TextError("the tokenizer has no control token \(token), which ChatML needs")
     }
-    guard tokenizer.encodeOrdinary(token) != [id] else {
+    guard try tokenizer.encodeOrdinary(token) != [id] else {
       throw TextError("the tokenizer reads ordinary text as the control token \(token)")
     }
     return id
@@ -52,7 +52,7 @@ public struct ChatTemplate: Sendable {
     guard conversation.messages.contains(where: { $0.role == .assistant }) else {
       throw TextError("conversation \(conversation.id): it has no assistant turn to train on")
     }
-    return rendering(conversation.messages, tokenizer, trained: trained).result
+    return try rendering(conversation.messages, tokenizer, trained: trained).result
   }
 
   /// The ids before an answer: `messages` and the header of the assistant's turn. The last message is the user's.
@@ -61,9 +61,9 @@ public struct ChatTemplate: Sendable {
     guard messages.last?.role == .user else {
       throw TextError("prompt: its last message is from the assistant, expected user")
     }
-    var rendering = rendering(messages, tokenizer)
+    var rendering = try rendering(messages, tokenizer)
     rendering.append([startOfTurn], trained: false)
-    rendering.append(tokenizer.encodeOrdinary("assistant\n"), trained: false)
+    rendering.append(try tokenizer.encodeOrdinary("assistant\n"), trained: false)
     return rendering.ids
   }
 
@@ -76,22 +76,22 @@ public struct ChatTemplate: Sendable {
         throw TextError("prompt: its last message is from the user, expected assistant")
       }
     }
-    var rendering = rendering(messages, tokenizer)
+    var rendering = try rendering(messages, tokenizer)
     rendering.append([startOfTurn], trained: false)
-    rendering.append(tokenizer.encodeOrdinary("user\n" + opening), trained: false)
+    rendering.append(try tokenizer.encodeOrdinary("user\n" + opening), trained: false)
     return rendering.ids
   }
 
   private func rendering(
     _ messages: [ChatMessage], _ tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = []
-  ) -> Rendering {
+  ) throws -> Rendering {
     var rendering = Rendering()
-    let lineEnd = tokenizer.encodeOrdinary("\n")
+    let lineEnd = try tokenizer.encodeOrdinary("\n")
     for message in completed(messages) {
       rendering.turns.append(.init(role: message.role, start: rendering.ids.count))
       rendering.append([startOfTurn], trained: false)
       let isTrained = trained.contains(message.role)
-      appendTurn(message, tokenizer, trained: isTrained, to: &rendering)
+      try appendTurn(message, tokenizer, trained: isTrained, to: &rendering)
       rendering.append([endOfTurn], trained: isTrained && !message.isCut)
       rendering.append(lineEnd, trained: false)
     }
@@ -107,9 +107,9 @@ public struct ChatTemplate: Sendable {
   /// can join white space of the content. A token that reaches across the border belongs to the header.
   private func appendTurn(
     _ message: ChatMessage, _ tokenizer: Tokenizer, trained: Bool, to rendering: inout Rendering
-  ) {
+  ) throws {
     let header = message.role.rawValue + "\n"
-    let (ids, starts) = tokenizer.encodeOrdinaryWithStarts(header + message.content)
+    let (ids, starts) = try tokenizer.encodeOrdinaryWithStarts(header + message.content)
     let border = starts.firstIndex { $0 >= header.utf8.count } ?? ids.count
     rendering.append(ids[..<border], trained: false)
     rendering.append(ids[border...], trained: trained)

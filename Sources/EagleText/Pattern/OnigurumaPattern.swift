@@ -2,8 +2,9 @@
 /// Hugging Face tokenizers.
 ///
 /// Three classes differ: `\s` is Unicode's White_Space (PCRE2 adds U+180E), and `\p{L}` and `\p{N}` follow a newer
-/// Unicode version there, so `UnicodeAdditions` lists what an older PCRE2 lacks. Syntax that the two engines read
-/// differently is refused by name.
+/// Unicode version there, so `UnicodeAdditions` lists what an older PCRE2 lacks. Constructs are
+/// accepted from a list; what is not on it, because the engines read it differently or because it can cut characters
+/// (`\C`) or match without an end (recursion, back-references), is refused by name.
 struct OnigurumaPattern {
   private let source: String
   private var rest: ArraySlice<Unicode.Scalar>
@@ -29,12 +30,27 @@ struct OnigurumaPattern {
     case "&" where isInClass && rest.first == "&": throw unsupported("the class operator &&")
     case "^" where !isInClass, "$" where !isInClass: throw unsupported("the anchor \(scalar)")
     case "(" where !isInClass && rest.first == "?": try consumeGroupOpening()
+    case "(" where !isInClass && rest.first == "*": throw unsupported("a verb (*")
+    case "{" where !isInClass: try consumeRepetition()
     case "[": openClass()
     case "]":
       isInClass = false
       output.unicodeScalars.append(scalar)
     default: output.unicodeScalars.append(scalar)
     }
+  }
+
+  /// `{n}`, `{n,}` and `{n,m}`. What follows them, `+` and `?`, the two engines read differently, and so `{,m}`.
+  private mutating func consumeRepetition() throws {
+    guard let end = rest.firstIndex(of: "}") else { throw unsupported("a brace that is not closed") }
+    let bounds = rest[..<end].split(separator: ",", maxSplits: 1, omittingEmptySubsequences: false)
+    let areNumbers = bounds.allSatisfy { $0.allSatisfy { ("0"..."9").contains($0) } }
+    guard areNumbers, bounds.first?.isEmpty == false else {
+      throw unsupported("the repetition {\(String(String.UnicodeScalarView(rest[...end])))")
+    }
+    output += "{" + String(String.UnicodeScalarView(rest[...end]))
+    rest = rest[(end + 1)...]
+    if let next = rest.first, next == "+" || next == "?" { throw unsupported("} followed by \(next)") }
   }
 
   private mutating func openClass() {
@@ -46,7 +62,13 @@ struct OnigurumaPattern {
   }
 
   private mutating func consumeGroupOpening() throws {
-    let openings = ["?:", "?=", "?!", "?<=", "?<!", "?>", "?i:"]
+    // For all alternatives alike, which is where the engines agree on it.
+    if output.isEmpty, rest.starts(with: "?i)".unicodeScalars) {
+      rest.removeFirst(3)
+      output += "(?i)"
+      return
+    }
+    let openings = ["?:", "?=", "?!", "?<=", "?<!", "?>", "?i:", "?-i:"]
     guard let opening = openings.first(where: { rest.starts(with: $0.unicodeScalars) }) else {
       throw unsupported("a group that opens with (\(String(String.UnicodeScalarView(rest.prefix(3))))")
     }
@@ -64,8 +86,26 @@ struct OnigurumaPattern {
     case "P{L}": try appendClass("\\p{L}" + UnicodeAdditions.letters, negated: true)
     case "p{N}": try appendClass("\\p{N}" + UnicodeAdditions.numbers, negated: false)
     case "P{N}": try appendClass("\\p{N}" + UnicodeAdditions.numbers, negated: true)
-    default: output += "\\\(escaped)\(name)"
+    case "d", "D", "r", "n", "t", "f": output += "\\\(escaped)"
+    default:
+      guard name.isEmpty ? Self.isPunctuation(escaped) : Self.isProperty(name) else {
+        throw unsupported("\\\(escaped)\(name)")
+      }
+      output += "\\\(escaped)\(name)"
     }
+  }
+
+  /// An escaped one stands for itself. Letters, digits and spaces mean what each engine likes.
+  private static func isPunctuation(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.isASCII && scalar.value > 0x20 && scalar.value != 0x7F && !scalar.properties.isAlphabetic
+      && !("0"..."9").contains(scalar)
+  }
+
+  /// General categories and scripts; PCRE2 has properties of its own that begin with X.
+  private static func isProperty(_ name: String) -> Bool {
+    let letters = name.dropFirst().dropLast()
+    return letters.first != "X" && !letters.isEmpty
+      && letters.unicodeScalars.allSatisfy { $0.isASCII && $0.properties.isAlphabetic || $0 == "_" }
   }
 
   private mutating func consumePropertyName() -> String {

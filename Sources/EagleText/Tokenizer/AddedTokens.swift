@@ -60,15 +60,30 @@ struct AddedTokens: Sendable {
 
   /// Where the white space that ends at `end` begins.
   private static func trimmedEnd(of text: UnsafeBufferPointer<UInt8>, before end: Int) -> Int {
-    let scalars = String(decoding: text[..<end], as: UTF8.self).unicodeScalars
-    let spaces = scalars.reversed().prefix { $0.properties.isWhitespace }
-    return end - spaces.reduce(0) { $0 + UTF8.width($1) }
+    var start = end
+    while start > 0 {
+      var first = start - 1
+      while first > 0, text[first] & 0xC0 == 0x80 { first -= 1 }
+      guard isWhiteSpace(text[first..<start]) else { break }
+      start = first
+    }
+    return start
   }
 
   /// Where the white space that begins at `start` ends.
   private static func trimmedStart(of text: UnsafeBufferPointer<UInt8>, after start: Int) -> Int {
-    let scalars = String(decoding: text[start...], as: UTF8.self).unicodeScalars
-    let spaces = scalars.prefix { $0.properties.isWhitespace }
-    return start + spaces.reduce(0) { $0 + UTF8.width($1) }
+    var end = start
+    while end < text.count {
+      var next = end + 1
+      while next < text.count, text[next] & 0xC0 == 0x80 { next += 1 }
+      guard isWhiteSpace(text[end..<next]) else { break }
+      end = next
+    }
+    return end
+  }
+
+  /// Whether the bytes of one character are those of white space.
+  private static func isWhiteSpace(_ character: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
+    String(decoding: character, as: UTF8.self).unicodeScalars.first!.properties.isWhitespace
   }
 }

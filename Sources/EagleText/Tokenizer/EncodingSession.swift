@@ -65,10 +65,10 @@ final class SessionPool: @unchecked Sendable {
   private var idle: [Box] = []
 
   /// Lends `body` a session with no tokens in it.
-  func withSession<Result>(_ body: (inout EncodingSession) -> Result) -> Result {
+  func withSession<Result>(_ body: (inout EncodingSession) throws -> Result) rethrows -> Result {
     let box = lock.withLock { idle.popLast() } ?? Box()
     defer { lock.withLock { idle.append(box) } }
     box.session.tokens.removeAll(keepingCapacity: true)
-    return body(&box.session)
+    return try body(&box.session)
   }
 }

@@ -49,32 +49,34 @@ struct PreTokenizer: Sendable {
   }
 
   /// Calls `body` with each word of `text` and the byte where it begins, in order.
+  ///
+  /// - Throws: `TextError` for a text on which a pattern takes more than linear time
   func forEachWord(
     in text: UnsafeBufferPointer<UInt8>, _ matcher: PatternMatcher,
     _ body: (UnsafeBufferPointer<UInt8>, Int) -> Void
-  ) {
-    cut(text, at: 0, stage: 0, matcher, body)
+  ) throws {
+    try cut(text, at: 0, stage: 0, matcher, body)
   }
 
   private func cut(
     _ piece: UnsafeBufferPointer<UInt8>, at offset: Int, stage: Int, _ matcher: PatternMatcher,
     _ body: (UnsafeBufferPointer<UInt8>, Int) -> Void
-  ) {
+  ) throws {
     guard !piece.isEmpty else { return }
     guard stage < stages.count else { return body(piece, offset) }
-    func pass(_ range: Range<Int>) {
+    func pass(_ range: Range<Int>) throws {
       let part = UnsafeBufferPointer(rebasing: piece[range])
-      cut(part, at: offset + range.lowerBound, stage: stage + 1, matcher, body)
+      try cut(part, at: offset + range.lowerBound, stage: stage + 1, matcher, body)
     }
     var end = 0  // of the last match
     var start = 0  // of the next search
-    while start <= piece.count, let match = matcher.firstMatch(of: stages[stage], in: piece, from: start) {
-      pass(end..<match.lowerBound)
-      pass(match)
+    while start <= piece.count, let match = try matcher.firstMatch(of: stages[stage], in: piece, from: start) {
+      try pass(end..<match.lowerBound)
+      try pass(match)
       end = match.upperBound
       start = match.isEmpty ? PreTokenizer.nextCharacter(in: piece, after: end) : end
     }
-    pass(end..<piece.count)
+    try pass(end..<piece.count)
   }
 
   /// The byte after the character at `position`.
