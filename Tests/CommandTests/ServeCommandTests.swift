@@ -130,6 +130,9 @@ import Testing
     let refused = try served.ask("POST", Self.chat, body: long)
     #expect(refused.status == 429 && refused.error?["code"] as? String == "queue_full")
     #expect(Int(refused.headers["retry-after"] ?? "") ?? 0 > 0)
+    // Nothing of its body is read: none is sent here.
+    let unread = try served.send("POST", Self.chat, body: "", headers: ["Content-Length": "900000"])
+    #expect(try unread.answer().status == 429)
     // One who waits goes: the next may wait. One whose text is being written goes: the next is written.
     second.close()
     #expect(try served.wait(for: "eagle_queue_depth", 0))
@@ -138,7 +141,7 @@ import Testing
     first.close()
     #expect(try third.answer().status == 200)
     #expect(try served.metric(#"eagle_requests_total{endpoint="/v1/chat/completions",status="499"}"#) == 2)
-    #expect(try served.metric(#"eagle_requests_total{endpoint="/v1/chat/completions",status="429"}"#) == 1)
+    #expect(try served.metric(#"eagle_requests_total{endpoint="/v1/chat/completions",status="429"}"#) == 2)
     #expect(try served.metric("eagle_queue_seconds_count") == 1)
   }
 

@@ -96,6 +96,25 @@ import Testing
     #expect(error.param == param && error.status == 400, "\(error)")
   }
 
+  @Test("nesting costs nothing: deep bodies are refused, and wide ones inside the limit read in linear time")
+  func hostileBodies() throws {
+    let start = ContinuousClock.now
+    let deep = String(repeating: "[", count: 500) + String(repeating: "]", count: 500)
+    let error = try #require(throws: APIError.self) { try chat("{\(Self.message), \"x\": \(deep)}") }
+    #expect(error.status == 400 && error.message.contains("nested more than 64 deep"))
+    let numbers = String(repeating: "1.5,", count: 250_000) + "1.5"
+    let wide = String(repeating: "[", count: 60) + numbers + String(repeating: "]", count: 60)
+    #expect(throws: APIError.self) { try chat("{\(Self.message), \"temperature\": \(wide)}") }
+    // A quarter of an hour with a decoder that tries one type after the other.
+    #expect(ContinuousClock.now - start < .seconds(3))
+  }
+
+  @Test("a body that is no JSON is refused with the place of the fault")
+  func placeOfFaults() throws {
+    let error = try #require(throws: APIError.self) { try chat("{\"messages\": [}") }
+    #expect(error.message.contains("line 1, column 15 (byte 14)"), "\(error.message)")
+  }
+
   @Test func errorsHaveTheShapeOfTheAPI() throws {
     let error = try #require(throws: APIError.self) { try chat("{\(Self.message), \"n\": 2}") }
     let json = try #require(try JSONSerialization.jsonObject(with: error.body) as? [String: [String: Any]])

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleText
 
 /// The body of a request to `/v1/chat/completions`.
@@ -10,7 +11,7 @@ package struct ChatRequest: Equatable {
     guard let value = fields.take("messages") else {
       throw APIError.invalid("messages is missing", param: "messages")
     }
-    guard let list = value.elements, !list.isEmpty else {
+    guard let list = value.array, !list.isEmpty else {
       throw APIError.invalid("messages must be a list with at least one message", param: "messages")
     }
     messages = try list.enumerated().map { try Self.message($1, place: "messages[\($0)]") }
@@ -19,11 +20,11 @@ package struct ChatRequest: Equatable {
     try fields.finish()
   }
 
-  private static func message(_ value: JSONValue, place: String) throws -> ChatMessage {
-    guard case .object(let values) = value else {
+  private static func message(_ value: JSON, place: String) throws -> ChatMessage {
+    guard let values = value.object else {
       throw APIError.invalid("\(place) must be an object, not \(value.kind)", param: place)
     }
-    var fields = RequestFields(values)
+    var fields = RequestFields(values, place: "\(place).")
     let name = try fields.string("role") ?? ""
     guard let role = ChatMessage.Role(rawValue: name == "developer" ? "system" : name) else {
       throw APIError.invalid(
@@ -32,23 +33,22 @@ package struct ChatRequest: Equatable {
     let content = try content(fields.take("content"), place: "\(place).content")
     fields.ignore("name")
     for other in ["tool_calls", "annotations"] { try fields.require(other) { $0.isEmpty } }
-    try fields.finish(in: "\(place).")
+    try fields.finish()
     return ChatMessage(role: role, content: content)
   }
 
   /// Text, or a list of parts of text.
-  private static func content(_ value: JSONValue?, place: String) throws -> String {
+  private static func content(_ value: JSON?, place: String) throws -> String {
     switch value {
     case .string(let text): return text
-    case .list(let parts):
+    case .array(let parts):
       return try parts.enumerated().map { try part($1, place: "\(place)[\($0)]") }.joined(separator: "\n")
     default: throw APIError.invalid("\(place) must be a string or a list of parts of text", param: place)
     }
   }
 
-  private static func part(_ value: JSONValue, place: String) throws -> String {
-    guard case .object(let values) = value, values["type"] == .string("text"), case .string(let text)? = values["text"]
-    else {
+  private static func part(_ value: JSON, place: String) throws -> String {
+    guard let values = value.object, values["type"] == "text", let text = values["text"]?.string else {
       throw APIError.invalid(
         "\(place) must be {\"type\": \"text\", \"text\": ...}: only text is understood", param: place)
     }
@@ -58,10 +58,10 @@ package struct ChatRequest: Equatable {
   private static func refuseTools(_ fields: inout RequestFields) throws {
     for name in ["tools", "functions"] { try fields.require(name) { $0.isEmpty } }
     for name in ["tool_choice", "function_call"] {
-      try fields.require(name) { $0 == .string("none") || $0 == .string("auto") }
+      try fields.require(name) { $0 == "none" || $0 == "auto" }
     }
     fields.ignore("parallel_tool_calls")
-    try fields.require("response_format") { $0 == .object(["type": .string("text")]) }
-    try fields.require("modalities") { $0 == .list([.string("text")]) }
+    try fields.require("response_format") { $0 == ["type": "text"] }
+    try fields.require("modalities") { $0 == ["text"] }
   }
 }

@@ -1,8 +1,10 @@
+import EagleCore
+
 /// The body of a request to `/v1/completions`.
 package struct CompletionRequest: Equatable {
   package enum Prompt: Equatable {
     case text(String)
-    case ids([Int])
+    case ids([Int32])
   }
 
   package let prompt: Prompt
@@ -18,20 +20,22 @@ package struct CompletionRequest: Equatable {
     // Here logprobs is a number, and even 0 asks for some.
     try fields.require("logprobs") { _ in false }
     settings = try GenerationSettings(&fields, served: served, draw: draw)
-    try fields.require("best_of") { $0 == .integer(1) }
-    try fields.require("echo") { $0 == .bool(false) }
-    try fields.require("suffix") { $0 == .string("") }
+    try fields.require("best_of") { $0.int == 1 }
+    try fields.require("echo") { $0 == false }
+    try fields.require("suffix") { $0 == "" }
     try fields.finish()
   }
 
-  private static func prompt(_ value: JSONValue) throws -> Prompt {
+  private static func prompt(_ value: JSON) throws -> Prompt {
     switch value {
     case .string(let text) where !text.isEmpty: return .text(text)
-    case .integers(let ids) where !ids.isEmpty: return .ids(ids)
-    case .list(let prompts) where prompts.count == 1: return try prompt(prompts[0])
-    case .list(let prompts) where prompts.count > 1:
-      throw APIError.invalid("prompt holds \(prompts.count) prompts, send one a request", param: "prompt")
-    case .string, .integers: throw APIError.invalid("prompt is empty", param: "prompt")
+    case .string, .array([]): throw APIError.invalid("prompt is empty", param: "prompt")
+    case .array(let values):
+      if let ids = value.int32s { return .ids(ids) }
+      guard values.count == 1 else {
+        throw APIError.invalid("prompt holds \(values.count) prompts, send one a request", param: "prompt")
+      }
+      return try prompt(values[0])
     default: throw APIError.invalid("prompt must be a string or a list of token ids", param: "prompt")
     }
   }

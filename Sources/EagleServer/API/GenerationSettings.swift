@@ -30,7 +30,7 @@ package struct GenerationSettings: Equatable {
       }
       includesUsage = try options.bool("include_usage") ?? false
       options.ignore("include_obfuscation")
-      try options.finish(in: "stream_options.")
+      try options.finish()
     }
     try Self.refuseOthers(&fields)
   }
@@ -62,12 +62,12 @@ package struct GenerationSettings: Equatable {
   private static func refuseOthers(_ fields: inout RequestFields) throws {
     fields.ignore(
       "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
-    try fields.require("n") { $0 == .integer(1) }
+    try fields.require("n") { $0.int == 1 }
     for name in ["presence_penalty", "frequency_penalty"] {
-      try fields.require(name) { $0 == .integer(0) || $0 == .number(0) }
+      try fields.require(name) { $0.double == 0 }
     }
     for name in ["logprobs", "top_logprobs"] {
-      try fields.require(name) { $0 == .bool(false) || (name == "top_logprobs" && $0 == .integer(0)) }
+      try fields.require(name) { $0 == false || (name == "top_logprobs" && $0.int == 0) }
     }
     try fields.require("logit_bias") { $0.isEmpty }
   }

@@ -1,68 +1,71 @@
+import EagleCore
 import Foundation
 
-/// The fields of a request's body. Each is taken once; what is left in the end is unknown, and an error.
+/// The fields of a request's body. Each is taken once; what is left in the end is unknown.
 package struct RequestFields {
-  private var values: [String: JSONValue]
+  private let values: JSON.Object
+  private var taken: Set<String> = []
+  /// What stands before the names of fields in errors: `stream_options.`, or nothing for the body itself.
+  private let place: String
 
   /// - Throws: `APIError` for a body that is no JSON object
-  package init(_ body: Data) throws {
-    guard !body.isEmpty else { throw APIError.invalid("the body is empty: send a JSON object") }
+  package init(_ body: some ContiguousBytes) throws {
+    let value = try Self.read(body)
+    guard let object = value.object else { throw APIError.invalid("the body is \(value.kind): send a JSON object") }
+    self.init(object)
+  }
+
+  package init(_ values: JSON.Object, place: String = "") {
+    (self.values, self.place) = (values, place)
+  }
+
+  private static func read(_ body: some ContiguousBytes) throws -> JSON {
+    guard body.withUnsafeBytes({ !$0.isEmpty }) else {
+      throw APIError.invalid("the body is empty: send a JSON object")
+    }
     do {
-      let value = try JSONDecoder().decode(JSONValue.self, from: body)
-      guard case .object(let fields) = value else {
-        throw APIError.invalid("the body is \(value.kind): send a JSON object")
-      }
-      values = fields
-    } catch let error as APIError {
-      throw error
+      return try JSON.read(body)
     } catch {
-      throw APIError.invalid("the body is no valid JSON")
+      throw APIError.invalid("the body is no valid JSON: \(error)")
     }
   }
 
-  package init(_ values: [String: JSONValue]) { self.values = values }
-
   /// The value of a field; null counts as absent.
-  package mutating func take(_ name: String) -> JSONValue? {
-    guard let value = values.removeValue(forKey: name), value != .null else { return nil }
+  package mutating func take(_ name: String) -> JSON? {
+    taken.insert(name)
+    guard let value = values[name], value != .null else { return nil }
     return value
   }
 
   package mutating func string(_ name: String) throws -> String? {
     guard let value = take(name) else { return nil }
-    guard case .string(let text) = value else { throw Self.wrong(name, value, "a string") }
+    guard let text = value.string else { throw wrong(name, value, "a string") }
     return text
   }
 
   package mutating func bool(_ name: String) throws -> Bool? {
     guard let value = take(name) else { return nil }
-    guard case .bool(let flag) = value else { throw Self.wrong(name, value, "true or false") }
+    guard let flag = value.bool else { throw wrong(name, value, "true or false") }
     return flag
   }
 
   package mutating func integer(_ name: String, _ range: ClosedRange<Int>) throws -> Int? {
     guard let value = take(name) else { return nil }
-    guard case .integer(let number) = value else { throw Self.wrong(name, value, "a whole number") }
+    guard let number = value.int else { throw wrong(name, value, "a whole number") }
     guard range.contains(number) else {
       let bounds =
         range.upperBound == .max
         ? "\(range.lowerBound) or more" : "from \(range.lowerBound) to \(range.upperBound)"
-      throw APIError.invalid("\(name) must be \(bounds), not \(number)", param: name)
+      throw invalid("must be \(bounds), not \(number)", name)
     }
     return number
   }
 
   package mutating func number(_ name: String, _ range: ClosedRange<Double>) throws -> Double? {
     guard let value = take(name) else { return nil }
-    let number: Double
-    switch value {
-    case .integer(let whole): number = Double(whole)
-    case .number(let real): number = real
-    default: throw Self.wrong(name, value, "a number")
-    }
+    guard let number = value.double else { throw wrong(name, value, "a number") }
     guard range.contains(number) else {
-      throw APIError.invalid(
-        "\(name) must be from \(range.lowerBound) to \(range.upperBound), not \(number)", param: name)
+      throw invalid("must be from \(range.lowerBound) to \(range.upperBound), not \(number)", name)
     }
     return number
   }
@@ -70,37 +73,42 @@ package struct RequestFields {
   /// A string, or a list of strings.
   package mutating func strings(_ name: String) throws -> [String]? {
     guard let value = take(name) else { return nil }
-    if case .string(let text) = value { return [text] }
-    guard let elements = value.elements else { throw Self.wrong(name, value, "a string or a list of strings") }
+    if let text = value.string { return [text] }
+    guard let elements = value.array else { throw wrong(name, value, "a string or a list of strings") }
     return try elements.map {
-      guard case .string(let text) = $0 else { throw Self.wrong(name, $0, "a list of strings") }
+      guard let text = $0.string else { throw wrong(name, $0, "a list of strings") }
       return text
     }
   }
 
   package mutating func object(_ name: String) throws -> RequestFields? {
     guard let value = take(name) else { return nil }
-    guard case .object(let fields) = value else { throw Self.wrong(name, value, "an object") }
-    return RequestFields(fields)
+    guard let object = value.object else { throw wrong(name, value, "an object") }
+    return RequestFields(object, place: "\(place)\(name).")
   }
 
-  /// Takes a field of the API that changes nothing here, or that is only allowed to say what happens anyway.
-  package mutating func ignore(_ names: String...) { for name in names { values[name] = nil } }
+  /// Takes fields of the API that change nothing here.
+  package mutating func ignore(_ names: String...) { taken.formUnion(names) }
 
   /// Takes a field that is only allowed to say what happens anyway.
-  package mutating func require(_ name: String, _ isHarmless: (JSONValue) -> Bool) throws {
+  package mutating func require(_ name: String, _ isHarmless: (JSON) -> Bool) throws {
     guard let value = take(name), !isHarmless(value) else { return }
-    throw APIError.invalid("\(name) is not supported with this value", param: name, code: "unsupported_value")
+    throw APIError.invalid(
+      "\(place)\(name) is not supported with this value", param: place + name, code: "unsupported_value")
   }
 
   /// - Throws: `APIError` for a field that nobody has taken
-  package func finish(in place: String = "") throws {
-    guard let name = values.keys.sorted().first(where: { values[$0] != .null }) else { return }
+  package func finish() throws {
+    guard let name = values.entries.first(where: { !taken.contains($0.key) && $0.value != .null })?.key else { return }
     throw APIError.invalid(
       "unknown field \(place)\(name)", param: place + name, code: "unknown_parameter")
   }
 
-  private static func wrong(_ name: String, _ value: JSONValue, _ expected: String) -> APIError {
-    .invalid("\(name) must be \(expected), not \(value.kind)", param: name)
+  private func wrong(_ name: String, _ value: JSON, _ expected: String) -> APIError {
+    invalid("must be \(expected), not \(value.kind)", name)
+  }
+
+  private func invalid(_ problem: String, _ name: String) -> APIError {
+    .invalid("\(place)\(name) \(problem)", param: place + name)
   }
 }

@@ -14,6 +14,7 @@ struct GenerationEndpoint: Sendable {
   let metrics: ServerMetrics
   let log: @Sendable (String) -> Void
   private let numbers = JobNumbers()
+  private let reading = ReadingQueues()
 
   init(
     model: ChatModel, plan: DraftPlan, config: ServerConfig, context: Int, engine: Engine, metrics: ServerMetrics,
@@ -31,9 +32,11 @@ struct GenerationEndpoint: Sendable {
   private var bodyLimit: Int { max(1 << 20, 16 * context) }
 
   func respond(to request: Request, _ endpoint: AnswerWriter.Endpoint, name: String) async throws -> Response {
+    // Whoever cannot be admitted costs no work.
+    try checkRoom()
     var request = request
     let body = try await collect(&request)
-    let (prompt, settings) = try read(body, endpoint)
+    let (prompt, settings) = try await reading.run(size: body.count) { try read(body, endpoint) }
     let options = try options(settings, prompt: prompt, endpoint)
     let writer = AnswerWriter(
       endpoint: endpoint, id: (endpoint == .chat ? "chatcmpl-" : "cmpl-") + Self.randomName(),
@@ -41,8 +44,7 @@ struct GenerationEndpoint: Sendable {
     let (job, events) = makeJob(prompt, settings, options, name)
     switch engine.queue.add(job) {
     case .closed: throw APIError.stopping
-    case .full(let waiting):
-      throw APIError.queueFull(waiting: waiting, retryAfter: metrics.seconds(for: waiting))
+    case .full(let waiting): throw full(waiting)
     case .admitted: break
     }
     return settings.isStreaming
@@ -51,6 +53,15 @@ struct GenerationEndpoint: Sendable {
   }
 
   // MARK: the way in
+
+  private func checkRoom() throws {
+    let waiting = engine.queue.count
+    if waiting >= config.queue { throw full(waiting) }
+  }
+
+  private func full(_ waiting: Int) -> APIError {
+    .queueFull(waiting: waiting, retryAfter: metrics.seconds(for: waiting))
+  }
 
   private func collect(_ request: inout Request) async throws -> Data {
     if let length = request.headers[.contentLength].flatMap(Int.init), length > bodyLimit {
@@ -86,10 +97,10 @@ struct GenerationEndpoint: Sendable {
     case .text(let text): return try model.tokenizer.encode(text)
     case .ids(let ids):
       let size = model.target.shape.vocabularySize
-      if let odd = ids.first(where: { !(0..<size).contains($0) }) {
+      if let odd = ids.first(where: { !(0..<size).contains(Int($0)) }) {
         throw APIError.invalid("prompt holds \(odd), which is no token id below \(size)", param: "prompt")
       }
-      return ids.map(Int32.init)
+      return ids
     }
   }
 

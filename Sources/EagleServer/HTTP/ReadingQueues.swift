@@ -1,0 +1,20 @@
+import Dispatch
+
+/// Where bodies are parsed and prompts tokenised: two threads beside Swift's cooperative pool, so that long prompts delay neither
+/// the streams nor /health, and take one core at most.
+///
+/// Long bodies have a thread of their own: a short one never waits for megabytes.
+struct ReadingQueues: Sendable {
+  /// Bytes from which a body is long; tokenising so much takes a fraction of a second.
+  static let longBody = 256 << 10
+
+  private let short = DispatchQueue(label: "eagle-requests")
+  private let long = DispatchQueue(label: "eagle-long-requests")
+
+  /// Does the work for a body of this size, in the order of arrival.
+  func run<Value: Sendable>(size: Int, _ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+      (size < Self.longBody ? short : long).async { continuation.resume(with: Result(catching: work)) }
+    }
+  }
+}
