@@ -81,7 +81,7 @@ import Testing
       ("POST", Self.chat, body("x", #""model": "y""#), 404, "target"),
       ("POST", Self.chat, body("x", #""max_tokens": 600"#), 400, "512"),
       ("POST", Self.chat, body(String(repeating: "a", count: 600)), 400, "512"),
-      ("POST", Self.chat, #"{"messages": [{"role": "assistant", "content": "x"}]}"#, 400, "user"),
+      ("POST", Self.chat, #"{"messages": [{"role": "tool", "content": "x"}]}"#, 400, "tools"),
       ("POST", Self.chat, body("x", #""max_token": 5"#), 400, "max_token"),
       ("POST", "/v1/completions", #"{"prompt": [1, 999]}"#, 400, "999"),
       ("POST", "/v1/completions", String(repeating: " ", count: 1 << 20) + "{}", 413, "1048576"),
@@ -105,6 +105,28 @@ import Testing
     // Headers that go on without end are none of the server's business.
     #expect(try served.ask("GET", "/health", headers: ["X": String(repeating: "x", count: 200_000)]).status != 200)
     #expect(try served.ask("GET", "/health").status == 200)
+  }
+
+  @Test("histories of every order are answered, and a last answer is continued")
+  func histories() throws {
+    let world = try TinyWorld()
+    let served = try Served(world)
+    let whole = try #require(try served.ask("POST", Self.chat, body: body("river 1", #""max_tokens": 12"#)).content)
+    // Every token is a byte: what follows the beginning of an answer is its end.
+    let begun = String(decoding: try JSONSerialization.data(withJSONObject: [String(whole.prefix(5))]), as: UTF8.self)
+    let text =
+      #"{"messages": [{"role": "user", "content": "river 1"}, {"role": "assistant", "content": BEGUN}], "#
+      + #""temperature": 0, "max_tokens": 7}"#
+    let rest = try served.ask("POST", Self.chat, body: text.replacing("BEGUN", with: begun))
+    #expect(rest.content == String(whole.dropFirst(5)) || whole.utf8.count != 12, "\(whole) \(rest.text)")
+    for messages in [
+      #"{"role": "system", "content": "a"}, {"role": "system", "content": "b"}"#,
+      #"{"role": "user", "content": "a"}, {"role": "user", "content": "b"}, {"role": "system", "content": "c"}"#,
+      #"{"role": "assistant", "content": "a"}, {"role": "user", "content": null}"#,
+    ] {
+      let answer = try served.ask("POST", Self.chat, body: "{\"messages\": [\(messages)], \"max_tokens\": 3}")
+      #expect(answer.status == 200, "\(messages): \(answer.text)")
+    }
   }
 
   @Test func aKeyIsAskedForWhereThereIsOne() throws {

@@ -47,6 +47,31 @@ import Testing
        [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}]}
       """)
     #expect(request.messages.map(\.role) == [.system, .user] && request.messages[1].content == "one\ntwo")
+    #expect(request.messages[1].extra["name"] == "x")
+  }
+
+  @Test("contents may be null, empty, plain strings or parts of either name")
+  func contents() throws {
+    for (content, text) in [
+      ("null", ""), ("[]", ""), (#"["a", "b"]"#, "a\nb"), (#"[{"type": "input_text", "text": "a"}, "b"]"#, "a\nb"),
+    ] {
+      let request = try chat("{\"messages\": [{\"role\": \"user\", \"content\": \(content)}]}")
+      #expect(request.messages == [ChatMessage(role: .user, content: text)], "\(content)")
+    }
+    #expect(try chat(#"{"messages": [{"role": "assistant"}]}"#).messages[0].content == "")
+  }
+
+  @Test("other keys of a message are kept and are no error")
+  func otherKeys() throws {
+    let request = try chat(
+      #"""
+      {"messages": [{"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [], "id": "m1",
+       "function_call": null, "prefix": true, "cache_control": {"type": "ephemeral"}, "name": "x"}]}
+      """#)
+    let extra = request.messages[0].extra
+    #expect(
+      extra.keys == ["reasoning_content", "tool_calls", "id", "function_call", "prefix", "cache_control", "name"])
+    #expect(extra["cache_control"] == ["type": "ephemeral"] && extra["reasoning_content"] == "hm")
   }
 
   @Test func promptsAreTextOrIds() throws {
@@ -62,7 +87,9 @@ import Testing
     (#"{"messages": [{"role": "tool", "content": "x"}]}"#, "messages[0].role", 400),
     (#"{"messages": [{"role": "user"}]}"#, "messages[0].content", 400),
     (#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#, "messages[0].content[0]", 400),
-    (#"{"messages": [{"role": "user", "content": "x", "mood": 1}]}"#, "messages[0].mood", 400),
+    (#"{"messages": [{"role": "assistant", "tool_calls": [{}]}]}"#, "messages[0].tool_calls", 400),
+    (#"{"messages": [{"role": "function", "content": "x"}]}"#, "messages[0].role", 400),
+    (#"{"messages": [{"role": "user", "content": 5}]}"#, "messages[0].content", 400),
     ("{MESSAGE, \"model\": \"large\"}", "model", 404), ("{MESSAGE, \"n\": 2}", "n", 400),
     ("{MESSAGE, \"temperature\": 3}", "temperature", 400), ("{MESSAGE, \"temperature\": \"hot\"}", "temperature", 400),
     ("{MESSAGE, \"temperature\": true}", "temperature", 400), ("{MESSAGE, \"top_p\": 0}", "top_p", 400),

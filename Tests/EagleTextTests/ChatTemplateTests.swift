@@ -95,8 +95,37 @@ import Testing
       let message = errorText { _ = try template.render(conversation, tokenizer: tokenizer) }
       #expect(message.hasPrefix("conversation c1: ") && message.contains(reason), "\(message)")
     }
-    let answered = conversation((.user, "u"), (.assistant, "a")).messages
-    #expect(errorText { _ = try template.prompt(answered, tokenizer: tokenizer) }.contains("expected user"))
+  }
+
+  @Test("a prompt takes the roles in any order, as the model's own template does")
+  func anyOrderInPrompts() throws {
+    let template = try ChatTemplate(.qwen3Instruct, tokenizer: tokenizer)
+    let histories: [[(ChatMessage.Role, String)]] = [
+      [(.system, "s"), (.system, "t"), (.user, "u")], [(.user, "u"), (.system, "s")], [(.user, "u"), (.user, "v")],
+      [(.assistant, "hello"), (.user, "u")], [(.system, "s")], [(.user, "u"), (.assistant, ""), (.user, "")],
+    ]
+    for history in histories {
+      let messages = history.map { ChatMessage(role: $0.0, content: $0.1) }
+      let text = history.map { "<|im_start|>\($0.0.rawValue)\n\($0.1)<|im_end|>\n" }.joined()
+      #expect(
+        try template.prompt(messages, tokenizer: tokenizer) == tokenizer.encode(text + "<|im_start|>assistant\n"),
+        "\(history)")
+    }
+    #expect(errorText { _ = try template.prompt([], tokenizer: tokenizer) } == "prompt: it has no message")
+  }
+
+  @Test("a last message of the assistant is continued: its turn stays open and no other one begins")
+  func continuedAnswer() throws {
+    let template = try ChatTemplate(.qwen3Instruct, tokenizer: tokenizer)
+    let prompt = try template.prompt(
+      [ChatMessage(role: .user, content: "u"), ChatMessage(role: .assistant, content: "hello wor")],
+      tokenizer: tokenizer)
+    #expect(prompt == tokenizer.encode("<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\nhello wor"))
+    // The default system message is for whoever speaks first.
+    let small = try ChatTemplate(.smollm2, tokenizer: tokenizer)
+    let alone = try small.prompt([ChatMessage(role: .assistant, content: "hello")], tokenizer: tokenizer)
+    let text = tokenizer.decode(alone, skipSpecial: false)
+    #expect(text.hasPrefix("<|im_start|>system\nYou are") && text.hasSuffix("<|im_end|>\n<|im_start|>assistant\nhello"))
   }
 
   @Test func aTokenizerWithoutControlTokensIsRefused() throws {
@@ -110,16 +139,18 @@ import Testing
     let template = try ChatTemplate.detect(folder: smolLMFolder.path, tokenizer: model, name: "auto")
     #expect(template.family == .smollm2)
     let reference = try JSONDecoder().decode(ChatReference.self, from: fixture("tokenizer-smollm2.json"))
-    // Transformers lets a content forge a control token, and any order of roles.
-    let usable = reference.conversations.filter { entry in
-      entry.messages.allSatisfy { !$0.content.contains("<|") } && (try? entry.conversation().checkTurns()) != nil
-    }
+    // Transformers lets a content forge a control token.
+    let usable = reference.conversations.filter { $0.messages.allSatisfy { !$0.content.contains("<|") } }
     #expect(usable.count >= 5)
     for entry in usable {
       let conversation = try entry.conversation()
       if entry.add_generation_prompt {
+        // A last answer is continued here and followed by another one there.
+        if conversation.messages.last?.role == .assistant { continue }
         #expect(try template.prompt(conversation.messages, tokenizer: model) == entry.ids)
-      } else if conversation.messages.contains(where: { $0.role == .assistant }) {
+      } else if (try? conversation.checkTurns()) != nil,
+        conversation.messages.contains(where: { $0.role == .assistant })
+      {
         #expect(try template.render(conversation, tokenizer: model).ids == entry.ids)
       }
     }

@@ -20,35 +20,53 @@ package struct ChatRequest: Equatable {
     try fields.finish()
   }
 
+  /// A message with all of its keys: those that no template reads are no error, since clients send back what other servers gave.
   private static func message(_ value: JSON, place: String) throws -> ChatMessage {
-    guard let values = value.object else {
+    guard var keys = value.object else {
       throw APIError.invalid("\(place) must be an object, not \(value.kind)", param: place)
     }
-    var fields = RequestFields(values, place: "\(place).")
-    let name = try fields.string("role") ?? ""
-    guard let role = ChatMessage.Role(rawValue: name == "developer" ? "system" : name) else {
-      throw APIError.invalid(
-        "\(place).role must be system, developer, user or assistant, not '\(name)'", param: "\(place).role")
+    let role = try role(keys["role"], place: "\(place).role")
+    for name in ["tool_calls", "function_call"] {
+      if let calls = keys[name], !calls.isNull, !calls.isEmpty { throw toolsUnsupported("\(place).\(name)") }
     }
-    let content = try content(fields.take("content"), place: "\(place).content")
-    fields.ignore("name")
-    for other in ["tool_calls", "annotations"] { try fields.require(other) { $0.isEmpty } }
-    try fields.finish()
-    return ChatMessage(role: role, content: content)
+    let content = try content(keys["content"], role, place: "\(place).content")
+    (keys["role"], keys["content"]) = (nil, nil)
+    var message = ChatMessage(role: role, content: content)
+    message.extra = keys
+    return message
   }
 
-  /// Text, or a list of parts of text.
-  private static func content(_ value: JSON?, place: String) throws -> String {
+  private static func role(_ value: JSON?, place: String) throws -> ChatMessage.Role {
+    let name = value?.string ?? ""
+    if ["tool", "function"].contains(name) { throw toolsUnsupported(place) }
+    guard let role = ChatMessage.Role(rawValue: name == "developer" ? "system" : name) else {
+      throw APIError.invalid("\(place) must be system, developer, user or assistant, not '\(name)'", param: place)
+    }
+    return role
+  }
+
+  private static func toolsUnsupported(_ place: String) -> APIError {
+    .invalid("\(place): tools are not supported here, send text alone", param: place, code: "unsupported_value")
+  }
+
+  /// Text, or a list of parts of text. Null is no text; an answer may lack its content.
+  private static func content(_ value: JSON?, _ role: ChatMessage.Role, place: String) throws -> String {
     switch value {
     case .string(let text): return text
+    case .null: return ""
+    case nil where role == .assistant: return ""
     case .array(let parts):
       return try parts.enumerated().map { try part($1, place: "\(place)[\($0)]") }.joined(separator: "\n")
     default: throw APIError.invalid("\(place) must be a string or a list of parts of text", param: place)
     }
   }
 
+  private static let textParts: [JSON] = ["text", "input_text", "output_text"]
+
   private static func part(_ value: JSON, place: String) throws -> String {
-    guard let values = value.object, values["type"] == "text", let text = values["text"]?.string else {
+    if let text = value.string { return text }
+    guard let part = value.object, let type = part["type"], textParts.contains(type), let text = part["text"]?.string
+    else {
       throw APIError.invalid(
         "\(place) must be {\"type\": \"text\", \"text\": ...}: only text is understood", param: place)
     }

@@ -55,15 +55,19 @@ public struct ChatTemplate: Sendable {
     return try rendering(conversation.messages, tokenizer, trained: trained).result
   }
 
-  /// The ids before an answer: `messages` and the header of the assistant's turn. The last message is the user's.
+  /// The ids before an answer: `messages` and the header of the assistant's turn.
+  ///
+  /// The roles may come in any order, as these templates take them: several system messages, a user twice, an assistant first.
+  /// Where the last message is from the assistant it is continued: its turn stays open and no other one begins, as with
+  /// `continue_final_message` in transformers.
+  ///
+  /// - Throws: `TextError` without a message
   public func prompt(_ messages: [ChatMessage], tokenizer: Tokenizer) throws -> [Int32] {
-    try Conversation(id: "prompt", messages: messages).checkTurns()
-    guard messages.last?.role == .user else {
-      throw TextError("prompt: its last message is from the assistant, expected user")
-    }
-    var rendering = try rendering(messages, tokenizer)
+    guard let last = messages.last else { throw TextError("prompt: it has no message") }
+    let begun = last.role == .assistant ? last.content : nil
+    var rendering = try rendering(begun == nil ? messages : messages.dropLast(), tokenizer)
     rendering.append([startOfTurn], trained: false)
-    rendering.append(try tokenizer.encodeOrdinary("assistant\n"), trained: false)
+    rendering.append(try tokenizer.encodeOrdinary("assistant\n" + (begun ?? "")), trained: false)
     return rendering.ids
   }
 

@@ -1,3 +1,5 @@
+import EagleCore
+
 /// One turn of a conversation.
 public struct ChatMessage: Sendable, Equatable {
   public enum Role: String, Sendable, Equatable, CaseIterable {
@@ -8,6 +10,8 @@ public struct ChatMessage: Sendable, Equatable {
   public let content: String
   /// Whether an answer was broken off, so that its end is none of its author's.
   public let isCut: Bool
+  /// What else a client has said of the message, in its order: `name`, `reasoning_content`. No template reads it yet.
+  package var extra = JSON.Object()
 
   public init(role: Role, content: String, isCut: Bool = false) {
     self.role = role
@@ -26,7 +30,7 @@ public struct Conversation: Sendable, Equatable {
     self.messages = messages
   }
 
-  /// Checks the order of turns: at most one system message, first; then user and assistant by turns, user first.
+  /// Checks the order of turns that training data must have: at most one system message, first; then user and assistant by turns, user first.
   public func checkTurns() throws {
     let turns = messages.first?.role == .system ? messages.dropFirst() : messages[...]
     guard !turns.isEmpty else { throw TextError("conversation \(id): it has no user or assistant turn") }
