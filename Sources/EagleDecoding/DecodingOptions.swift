@@ -72,8 +72,14 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
 
 /// How the next token is chosen from the target's distribution. The filters apply in the order of the properties.
 public struct SamplingOptions: Sendable, Equatable, Codable {
+  /// Added to the logits of these tokens.
+  public var logitBias: [Int32: Float] = [:]
   /// Divides the logits of tokens that the sequence already holds, where they are positive, and multiplies the others.
   public var repetitionPenalty: Float = 1
+  /// Taken from the logit of a token for each time that the text generated so far has it; the prompt does not count.
+  public var frequencyPenalty: Float = 0
+  /// Taken once from the logit of a token that the text generated so far has.
+  public var presencePenalty: Float = 0
   /// 0 takes the most likely token.
   public var temperature: Float = 0
   /// Keeps the k most likely tokens; 0 keeps all.
@@ -91,6 +97,8 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
 
   public var isGreedy: Bool { temperature == 0 }
 
+  var penalizesGenerated: Bool { frequencyPenalty != 0 || presencePenalty != 0 }
+
   /// - Throws: `DecodingError` for a value without a meaning
   public func validate() throws {
     func require(_ condition: Bool, _ message: String) throws {
@@ -105,5 +113,9 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
     try require(
       repetitionPenalty > 0 && repetitionPenalty.isFinite,
       "the repetition penalty must be above 0, 1 being off, not \(repetitionPenalty)")
+    for (name, penalty) in [("frequency", frequencyPenalty), ("presence", presencePenalty)] {
+      try require(penalty.isFinite, "the \(name) penalty must be finite, 0 being off, not \(penalty)")
+    }
+    try require(logitBias.values.allSatisfy(\.isFinite), "a logit bias must be finite")
   }
 }

@@ -12,10 +12,16 @@ package struct Sampler {
   package let options: SamplingOptions
   /// Distinct tokens of the sequence, kept for the repetition penalty.
   private var seen: Set<Int32> = []
+  /// How often each token was generated, kept for the presence and frequency penalties.
+  private var generated: [Int32: Int] = [:]
 
-  package init(_ options: SamplingOptions, prompt: [Int32]) {
+  /// - Parameters:
+  ///   - prompt: the sequence so far
+  ///   - generatedTokens: how many of its last tokens were generated
+  package init(_ options: SamplingOptions, prompt: [Int32], generatedTokens: Int = 0) {
     self.options = options
     if options.repetitionPenalty != 1 { seen = Set(prompt) }
+    for token in prompt.suffix(generatedTokens) { count(token) }
   }
 
   package var isGreedy: Bool { options.isGreedy }
@@ -23,6 +29,11 @@ package struct Sampler {
   /// Says that the sequence has grown by `token`.
   package mutating func append(_ token: Int32) {
     if options.repetitionPenalty != 1 { seen.insert(token) }
+    count(token)
+  }
+
+  private mutating func count(_ token: Int32) {
+    if options.penalizesGenerated { generated[token, default: 0] += 1 }
   }
 
   /// The token for a position from the target's logits [V], which are overwritten.
@@ -85,14 +96,43 @@ package struct Sampler {
 
   // MARK: filters
 
+  /// Bias, repetition penalty, frequency and presence penalties, in this order (that of vLLM).
+  ///
+  /// A path counts as text that was generated: the target's row behind a proposal is penalised as plain decoding would.
+  ///
+  /// - Parameter place: of a token among the logits, negative for none
   private func penalize(
     _ logits: UnsafeMutableBufferPointer<Float>, _ path: ArraySlice<Int32>, place: (Int32) -> Int
+  ) {
+    for (token, bias) in options.logitBias {
+      let i = place(token)
+      if i >= 0 { logits[i] += bias }
+    }
+    penalizeRepetition(logits, path, place)
+    penalizeGenerated(logits, path, place)
+  }
+
+  private func penalizeRepetition(
+    _ logits: UnsafeMutableBufferPointer<Float>, _ path: ArraySlice<Int32>, _ place: (Int32) -> Int
   ) {
     let penalty = options.repetitionPenalty
     guard penalty != 1 else { return }
     for token in seen.union(path) {
       let i = place(token)
       if i >= 0 { logits[i] = logits[i] > 0 ? logits[i] / penalty : logits[i] * penalty }
+    }
+  }
+
+  // z_t -= c_t · frequency + [c_t > 0] · presence, c_t being how often t was generated
+  private func penalizeGenerated(
+    _ logits: UnsafeMutableBufferPointer<Float>, _ path: ArraySlice<Int32>, _ place: (Int32) -> Int
+  ) {
+    guard options.penalizesGenerated else { return }
+    var counts = generated
+    for token in path { counts[token, default: 0] += 1 }
+    for (token, count) in counts {
+      let i = place(token)
+      if i >= 0 { logits[i] -= Float(count) * options.frequencyPenalty + options.presencePenalty }
     }
   }
 
@@ -115,10 +155,11 @@ package struct Sampler {
   }
 
   /// The most likely tokens until their sum reaches `p`. None below (1 − p) / V can be needed: all of those together have
-  /// less than 1 − p, so only the others are sorted.
+  /// less than 1 − p, so only the others are sorted. The most likely token always stays: for a tiny p, 1 − p is 1 as a float,
+  /// and no token of a flat distribution is above 1 / V.
   private func keepNucleus(_ p: Float, of probabilities: UnsafeMutableBufferPointer<Float>) {
-    let least = (1 - p) / Float(probabilities.count)
-    let candidates = probabilities.indices.filter { probabilities[$0] > least }
+    let least = min((1 - p) / Float(probabilities.count), probabilities.max() ?? 0)
+    let candidates = probabilities.indices.filter { probabilities[$0] >= least }
       .sorted { (probabilities[$0], -$0) > (probabilities[$1], -$1) }
     var (kept, sum): ([(Int, Float)], Double) = ([], 0)
     for i in candidates {

@@ -72,6 +72,7 @@ import Testing
       var options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
       options.sampling.temperature = 0.3
       (options.sampling.topP, options.sampling.repetitionPenalty, options.sampling.seed) = (0.9, 1.2, seed)
+      (options.sampling.presencePenalty, options.sampling.frequencyPenalty) = (0.2, 0.1)
       let plain = try DecodingSession(target: target).generate([5, 6, 7], options)
       options.plan = DraftPlan(depth: 3, width: 3, nodes: 9)
       let speculative = try session.generate([5, 6, 7], options)
@@ -95,6 +96,28 @@ import Testing
     }
     options.sampling.repetitionPenalty = 1
     #expect(try DecodingSession(target: target).generate([1, 2], options).ids != plain.ids)
+  }
+
+  @Test("presence and frequency penalties and biases apply to drafted tokens as to written ones")
+  func penaltiesOfDraftedTokens() throws {
+    let target = Drafts.target(seed: 8)
+    let free = try DecodingSession(target: target).generate([1, 2], DecodingOptions(maxNewTokens: 60, stopIDs: [])).ids
+    var options = DecodingOptions(maxNewTokens: 60, stopIDs: [])
+    (options.sampling.presencePenalty, options.sampling.frequencyPenalty) = (0.4, 0.3)
+    options.sampling.logitBias = [free[0]: -1, 11: 0.5]
+    let plain = try DecodingSession(target: target).generate([1, 2], options)
+    #expect(plain.ids != free)
+    let head = Drafts.random(for: target, size: 200, seed: 4)
+    for plan in Self.plans {
+      options.plan = plan
+      let drafters: [any Drafter] =
+        KnowingDrafter.Kind.allCases.map {
+          KnowingDrafter(text: [1, 2] + plain.ids, kind: $0, vocabulary: 320, seed: 1)
+        } + [EagleDrafter(draft: head, target: target, capacity: 600)]
+      for drafter in drafters {
+        #expect(try DecodingSession(target: target, drafter: drafter).generate([1, 2], options).ids == plain.ids)
+      }
+    }
   }
 
   /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its prompt in the

@@ -14,7 +14,10 @@ import Testing
     plain.temperature = 1
     (filtered.temperature, filtered.topK, filtered.topP, filtered.minP) = (1.3, 30, 0.95, 0.02)
     filtered.repetitionPenalty = 1.3
-    return [plain, filtered]
+    var penalized = plain
+    (penalized.presencePenalty, penalized.frequencyPenalty) = (1, 0.7)
+    penalized.logitBias = [3: 2, 17: 1.5, 40: -100]
+    return [plain, filtered, penalized]
   }
 
   /// The distribution of the second and third new token over all ways to get there, from the target's logits alone.
@@ -24,7 +27,7 @@ import Testing
       let states = target.forward(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [], .invariant)
       let logits = target.logits(states.lastHidden.slice(text.count - 1..<text.count), .invariant)
       let row = UnsafeMutableBufferPointer(start: logits.floats, count: size)
-      Sampler(sampling, prompt: text).makeDistribution(row, path: [])
+      Sampler(sampling, prompt: text, generatedTokens: text.count - prompt.count).makeDistribution(row, path: [])
       return row.map(Double.init)
     }
     var marginals = [[Double](repeating: 0, count: size), [Double](repeating: 0, count: size)]
@@ -40,7 +43,7 @@ import Testing
   }
 
   /// Chi-squared over the 64 tokens of a small model.
-  @Test(arguments: [chain, tree], [0, 1]) func speculativeSamplingHasTheTargetsDistribution(
+  @Test(arguments: [chain, tree], [0, 1, 2]) func speculativeSamplingHasTheTargetsDistribution(
     plan: DraftPlan, filter: Int
   )
     throws
@@ -128,6 +131,34 @@ import Testing
     check([16, 4, 1, 1]) { $0.temperature = 0.5 }
   }
 
+  @Test("the most likely token stays for every top-p, however small, and however flat the distribution")
+  func tinyTopP() {
+    for p in [1e-9, 6e-8, 1e-7, 0.1] as [Float] {
+      for count in [4, 1000, 50_257] {
+        let kept = distribution([Float](repeating: 1.5, count: count)) { $0.topP = p }
+        #expect(kept[0] > 0 && kept.allSatisfy { $0.isFinite } && abs(kept.reduce(0, +) - 1) < 1e-3, "\(p) \(count)")
+      }
+    }
+    let kept = distribution([0, 2, 1]) { $0.topP = 1e-9 }
+    #expect(kept[0] == 0 && abs(kept[1] - 1) < 1e-6 && kept[2] == 0)
+  }
+
+  /// z − c · frequency − presence for tokens that were generated, z + bias for those with one.
+  @Test("frequency and presence penalties count generated tokens, and biases are added")
+  func penaltiesAndBiases() {
+    var options = SamplingOptions()
+    (options.temperature, options.frequencyPenalty, options.presencePenalty) = (1, 0.5, 0.25)
+    options.logitBias = [3: -1]
+    // Of the prompt 0 0 1 2 2 the last two were generated; a path adds 2 and 3.
+    var sampler = Sampler(options, prompt: [0, 0, 1, 2], generatedTokens: 1)
+    sampler.append(2)
+    var values: [Float] = [1, 1, 1, 1]
+    values.withUnsafeMutableBufferPointer { sampler.makeDistribution($0, path: [2, 3]) }
+    let weights: [Float] = [1, 1, 1 - 3 * 0.5 - 0.25, 1 - 1 - 0.5 - 0.25].map { exp($0) }
+    let total = weights.reduce(0, +)
+    for (value, weight) in zip(values, weights) { #expect(abs(value - weight / total) < 1e-6) }
+  }
+
   @Test func thePenaltyLowersSeenTokens() {
     let penalized = distribution([1, -1, 0], seen: [0, 1]) { $0.repetitionPenalty = 2 }
     let weights: [Float] = [0.5, -2, 0].map { exp($0) }
@@ -139,7 +170,8 @@ import Testing
     let (target, ids, _) = try Fixture.load("tiny-llama")
     let edits: [(inout SamplingOptions) -> Void] = [
       { $0.temperature = -1 }, { $0.temperature = .nan }, { $0.topK = -1 }, { $0.topP = 0 }, { $0.topP = 1.1 },
-      { $0.minP = 1 }, { $0.repetitionPenalty = 0 },
+      { $0.minP = 1 }, { $0.repetitionPenalty = 0 }, { $0.presencePenalty = .nan }, { $0.frequencyPenalty = .infinity },
+      { $0.logitBias = [3: .nan] },
     ]
     for edit in edits {
       var options = DecodingOptions(maxNewTokens: 3, stopIDs: [])
