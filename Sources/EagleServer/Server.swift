@@ -32,18 +32,19 @@ public final class Server: Sendable {
       generation: GenerationEndpoint(
         model: model, plan: plan, config: config, context: limits.context, engine: engine, metrics: metrics,
         log: log),
-      metrics: metrics, engine: engine, state: state, modelName: config.modelName,
-      created: Int(Date().timeIntervalSince1970))
+      metrics: metrics, engine: engine, state: state, names: config.modelNames,
+      crossOrigin: CrossOrigin(config.corsOrigins), created: Int(Date().timeIntervalSince1970))
     listener = Listener(
       host: config.host, port: config.port, connections: config.connections, idleSeconds: config.idleSeconds,
-      responder: routes)
+      writeSeconds: config.writeSeconds, responder: routes)
   }
 
   /// Serves until `stop` is called and all is done.
   ///
   /// - Parameter onListening: called with the port once requests are answered
-  /// - Throws: `ServerError` when the address cannot be listened on
+  /// - Throws: `ServerError` when the address cannot be listened on, and for an empty key
   public func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
+    if config.apiKey == "" { throw ServerError("the API key is empty: give one, or nil to let everyone in") }
     engine.start()
     do {
       try await listener.run(onListening: onListening)

@@ -7,8 +7,14 @@ public struct ServerConfig: Sendable {
   public var port = 8080
   /// What clients must send as bearer token; nil lets everyone in who reaches the server.
   public var apiKey: String?
-  /// The name that requests and answers carry.
-  public var modelName: String
+  /// The names that requests may carry; answers carry the first.
+  public var modelNames: [String]
+  /// Whether requests may carry any other name too.
+  public var takesAnyModel = false
+  /// Whether a field that is not known is an error. Otherwise it is ignored, and the answer says so.
+  public var isStrict = false
+  /// Origins of other sites whose pages may ask, `https://chat.example`; `*` is any.
+  public var corsOrigins: [String] = []
   /// Requests that may wait; more are turned away.
   public var queue = 32
   /// Texts that are written together when several requests wait; 1 writes one after the other.
@@ -25,8 +31,10 @@ public struct ServerConfig: Sendable {
   public var connections = 512
   /// Seconds after which a connection is closed on which no request comes.
   public var idleSeconds = 60
+  /// Seconds in which a client must read something of its answer.
+  public var writeSeconds = 60
 
-  public init(modelName: String) { self.modelName = modelName }
+  public init(modelName: String) { modelNames = [modelName] }
 
   /// Whether only this machine reaches the server.
   public var isLoopback: Bool { Self.isLoopback(host) }

@@ -19,8 +19,17 @@ struct Serve: ParsableCommand {
   @Option(help: "What clients must send as bearer token; better set in the environment as EAGLE_API_KEY.")
   var apiKey: String?
 
-  @Option(help: "Name of the model in requests; the name of its folder, if not given.")
-  var modelName: String?
+  @Option(help: "Name of the model in requests; the name of its folder, if not given. Can be given several times.")
+  var modelName: [String] = []
+
+  @Flag(help: "Take requests for any other model name too.")
+  var anyModel = false
+
+  @Flag(help: "Refuse requests with unknown fields; otherwise these are ignored, and the answer's headers name them.")
+  var strict = false
+
+  @Option(help: "Origin of another site whose pages may ask, or *; can be given several times.")
+  var corsOrigin: [String] = []
 
   @Option(help: "Requests that may wait; more are turned away.")
   var queue = 32
@@ -40,6 +49,9 @@ struct Serve: ParsableCommand {
   @Option(help: "Seconds that running requests get to finish after SIGTERM or Ctrl-C; a second signal ends at once.")
   var stopSeconds = 30.0
 
+  @Option(help: "Seconds in which a client must read something of its answer before it is cut off.")
+  var writeSeconds = 60
+
   @OptionGroup var plan: PlanOptions
 
   func validate() throws {
@@ -48,6 +60,9 @@ struct Serve: ParsableCommand {
     guard (1...64).contains(batch) else { throw ValidationError("--batch must be from 1 to 64") }
     guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
     guard stopSeconds >= 0 else { throw ValidationError("--stop-seconds must be 0 or more") }
+    guard (1...86_400).contains(writeSeconds) else { throw ValidationError("--write-seconds must be from 1 to 86400") }
+    guard !modelName.contains("") else { throw ValidationError("--model-name must not be empty") }
+    guard !corsOrigin.contains("") else { throw ValidationError("--cors-origin must not be empty") }
     guard key != "" else { throw ValidationError("the API key is empty: give one or leave it out") }
   }
 
@@ -65,7 +80,7 @@ struct Serve: ParsableCommand {
     let signals = StopSignals { await server.stop() }
     try waitFor {
       try await server.run { port in
-        note("serving \(config.modelName) at \(ServerConfig.url(host: host, port: port))")
+        note("serving \(config.modelNames[0]) at \(ServerConfig.url(host: host, port: port))")
       }
     }
     signals.end()
@@ -75,8 +90,10 @@ struct Serve: ParsableCommand {
   private var key: String? { apiKey ?? ProcessInfo.processInfo.environment["EAGLE_API_KEY"] }
 
   private var config: ServerConfig {
-    var config = ServerConfig(
-      modelName: modelName ?? URL(fileURLWithPath: models.target).standardizedFileURL.lastPathComponent)
+    var config = ServerConfig(modelName: URL(fileURLWithPath: models.target).standardizedFileURL.lastPathComponent)
+    if !modelName.isEmpty { config.modelNames = modelName }
+    (config.takesAnyModel, config.isStrict, config.corsOrigins) = (anyModel, strict, corsOrigin)
+    config.writeSeconds = writeSeconds
     (config.host, config.port, config.apiKey) = (host, port, key)
     (config.queue, config.batch) = (queue, batch)
     (config.context, config.cacheBytes) = (context, cacheMemory?.bytes)

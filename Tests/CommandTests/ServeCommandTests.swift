@@ -79,10 +79,12 @@ import Testing
       ("POST", Self.chat, "", 400, "empty"), ("POST", Self.chat, "{}", 400, "messages"),
       ("POST", Self.chat, body("x", #""n": 2"#), 400, "n "),
       ("POST", Self.chat, body("x", #""model": "y""#), 404, "target"),
-      ("POST", Self.chat, body("x", #""max_tokens": 600"#), 400, "512"),
+      ("POST", "/v1/responses", "{}", 404, "/v1/chat/completions"),
+      ("POST", Self.chat, body("x", #""tools": [{"type": "function"}]"#), 400, "tools"),
+      ("POST", Self.chat, body("x", #""response_format": {"type": "json_object"}"#), 400, "json_object"),
       ("POST", Self.chat, body(String(repeating: "a", count: 600)), 400, "512"),
       ("POST", Self.chat, #"{"messages": [{"role": "tool", "content": "x"}]}"#, 400, "tools"),
-      ("POST", Self.chat, body("x", #""max_token": 5"#), 400, "max_token"),
+      ("POST", Self.chat, body("x", #""logit_bias": {"259": 1}"#), 400, "259"),
       ("POST", "/v1/completions", #"{"prompt": [1, 999]}"#, 400, "999"),
       ("POST", "/v1/completions", String(repeating: " ", count: 1 << 20) + "{}", 413, "1048576"),
       ("GET", "/v1/models/other", nil, 404, "other"),
@@ -105,6 +107,94 @@ import Testing
     // Headers that go on without end are none of the server's business.
     #expect(try served.ask("GET", "/health", headers: ["X": String(repeating: "x", count: 200_000)]).status != 200)
     #expect(try served.ask("GET", "/health").status == 200)
+  }
+
+  @Test("a length above the room is cut to it")
+  func lengthsAreCut() throws {
+    let served = try Served(try TinyWorld())
+    for limit in ["600", "-1", "9223372036854775807"] {
+      let answer = try served.ask("POST", Self.chat, body: body("x", #""ignore_eos": true, "max_tokens": \#(limit)"#))
+      let usage = answer.json["usage"] as? [String: Any]
+      #expect(usage?["total_tokens"] as? Int == 512, "\(limit): \(answer.text)")
+    }
+  }
+
+  @Test("unknown fields are named in a header and in the log, and refused by --strict")
+  func unknownFields() throws {
+    let world = try TinyWorld()
+    let served = try Served(world)
+    let asked = body("x", #""max_tokens": 2, "reasoning_effort": "low", "top_a": 1"#)
+    let answer = try served.ask("POST", Self.chat, body: asked)
+    #expect(answer.status == 200 && answer.headers["x-eagle-ignored"] == "reasoning_effort, top_a")
+    #expect(served.running.errors.contains("ignored unknown fields: reasoning_effort, top_a"))
+    let strict = try Served(world, ["--strict"])
+    #expect(try strict.ask("POST", Self.chat, body: asked).error?["param"] as? String == "reasoning_effort")
+  }
+
+  @Test("paths without /v1, with a slash at the end, HEAD and OPTIONS are answered")
+  func otherWaysToAsk() throws {
+    let flags = ["--model-name", "a", "--model-name", "b", "--any-model", "--cors-origin", "https://chat.example"]
+    let served = try Served(try TinyWorld(), flags)
+    for path in ["/chat/completions", "/v1/chat/completions/", "/completions/"] {
+      let short = #"{"prompt": "a", "messages": [{"role": "user", "content": "a"}], "max_tokens": 1, "model": "x"}"#
+      let answer = try served.ask("POST", path, body: short, headers: ["Origin": "https://chat.example"])
+      #expect(answer.status == 200 && answer.json["model"] as? String == "a", "\(answer.text)")
+      #expect(answer.headers["access-control-allow-origin"] == "https://chat.example")
+    }
+    let models = try served.ask("GET", "/models/").json["data"] as? [[String: Any]]
+    #expect(models?.map { $0["id"] as? String } == ["a", "b"])
+    let head = try served.ask("HEAD", "/health")
+    #expect(head.status == 200 && head.body.isEmpty && Int(head.headers["content-length"] ?? "0")! > 0)
+    let asked = ["Origin": "https://chat.example", "Access-Control-Request-Method": "POST"]
+    let preflight = try served.ask("OPTIONS", Self.chat, headers: asked)
+    #expect(preflight.status == 204 && preflight.headers["access-control-allow-origin"] == "https://chat.example")
+    #expect(preflight.headers["allow"]?.contains("POST") == true)
+    let foreign = try served.ask("OPTIONS", Self.chat, headers: ["Origin": "https://evil.example"])
+    #expect(foreign.headers["access-control-allow-origin"] == nil)
+    #expect(try Served(try TinyWorld()).ask("GET", "/health").headers["access-control-allow-origin"] == nil)
+  }
+
+  @Test("several prompts of one request are continued each by itself")
+  func severalPrompts() throws {
+    let served = try Served(try TinyWorld())
+    let prompts = ["river", "cloud 7", "x"]
+    func ask(_ prompt: String, _ fields: String = "") throws -> HTTPAnswer {
+      try served.ask(
+        "POST", "/v1/completions", body: "{\"prompt\": \(prompt), \"temperature\": 0, \"max_tokens\": 9\(fields)}")
+    }
+    let expected = try prompts.map { try ask("\"\($0)\"").content ?? "" }
+    let whole = try ask(#"["river", "cloud 7", "x"]"#)
+    let choices = whole.json["choices"] as? [[String: Any]]
+    #expect(choices?.map { $0["text"] as? String } == expected && choices?.map { $0["index"] as? Int } == [0, 1, 2])
+    let stream = try ask(#"["river", "cloud 7", "x"]"#, #", "stream": true"#)
+    var texts = ["", "", ""]
+    for choice in stream.events.compactMap({ ($0["choices"] as? [[String: Any]])?.first }) {
+      texts[try #require(choice["index"] as? Int)] += choice["text"] as? String ?? ""
+    }
+    #expect(texts == expected && stream.text.hasSuffix("data: [DONE]\n\n"))
+  }
+
+  @Test("a client that has closed its sending side gets its answer")
+  func halfClosed() throws {
+    let served = try Served(try TinyWorld(endless: true), ["--batch", "1"])
+    let long = try served.send("POST", Self.chat, body: body("abc", #""stream": true, "max_tokens": 1500"#))
+    #expect(long.read(until: "\"content\":\""))
+    // It waits in the queue, half closed, and then for its text.
+    let whole = try served.send("POST", Self.chat, body: body("hello", #""max_tokens": 200"#))
+    whole.closeSending()
+    let stream = try served.send("POST", Self.chat, body: body("hello", #""max_tokens": 200, "stream": true"#))
+    stream.closeSending()
+    #expect(try whole.answer().content?.isEmpty == false)
+    #expect(try stream.answer().text.hasSuffix("data: [DONE]\n\n"))
+  }
+
+  @Test("a client that stops reading its stream is cut off")
+  func slowReader() throws {
+    let served = try Served(try TinyWorld(endless: true), ["--batch", "1", "--write-seconds", "1"])
+    let deaf = try served.send("POST", Self.chat, body: body("abc", #""stream": true"#), receiveBuffer: 4096)
+    #expect(try served.wait(for: "eagle_running_requests", 1))
+    #expect(try served.wait(for: #"eagle_requests_total{endpoint="/v1/chat/completions",status="499"}"#, 1))
+    deaf.close()
   }
 
   @Test("histories of every order are answered, and a last answer is continued")
@@ -139,6 +229,9 @@ import Testing
     #expect(
       try served.ask("POST", Self.chat, body: body("x"), headers: ["Authorization": "Bearer other"]).status == 401)
     #expect(try served.ask("GET", "/health").status == 200)
+    // `curl -d` without a header.
+    let form = ["Authorization": "Bearer secret", "Content-Type": "application/x-www-form-urlencoded"]
+    #expect(try served.ask("POST", Self.chat, body: body("x", #""max_tokens": 1"#), headers: form).status == 200)
   }
 
   @Test func aFullQueueTurnsAwayAndWhoGoesFreesThePlace() throws {
@@ -216,7 +309,8 @@ import Testing
     let served = try Served(world)
     for (flags, status, complaint) in [
       (["--port", "\(served.port)"], Int32(1), "cannot be listened on"), (["--host", "300.1.1.1"], 1, "300.1.1.1"),
-      (["--port", "70000"], 64, "--port"), (["--queue", "0"], 64, "--queue"), (["--api-key", ""], 64, "API key"),
+      (["--port", "70000"], 64, "--port"), (["--write-seconds", "0"], 64, "--write-seconds"),
+      (["--queue", "0"], 64, "--queue"), (["--api-key", ""], 64, "API key"),
     ] {
       let outcome = try Command.run("eagle-run", ["serve", "--target", "target"] + flags, in: world.path)
       #expect(outcome.status == status && outcome.errors.contains(complaint), "\(flags): \(outcome.errors)")

@@ -22,13 +22,16 @@ final class Served {
 
   func signal(_ number: Int32) { kill(running.process.processIdentifier, number) }
 
-  func open() throws -> Connection { try Connection(port: port) }
+  func open(receiveBuffer: Int32? = nil) throws -> Connection {
+    try Connection(port: port, receiveBuffer: receiveBuffer)
+  }
 
   /// Sends a request on a connection of its own.
   func send(
-    _ method: String, _ path: String, body: String? = nil, headers: [String: String] = [:]
+    _ method: String, _ path: String, body: String? = nil, headers: [String: String] = [:],
+    receiveBuffer: Int32? = nil
   ) throws -> Connection {
-    let connection = try open()
+    let connection = try open(receiveBuffer: receiveBuffer)
     var head = "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nConnection: close\r\n"
     var fields = headers
     if let body {
@@ -68,8 +71,12 @@ final class Connection {
   private var socket: Int32
   private var received = Data()
 
-  init(port: UInt16) throws {
+  /// - Parameter receiveBuffer: bytes that the kernel takes before the other side must wait
+  init(port: UInt16, receiveBuffer: Int32? = nil) throws {
     socket = Foundation.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    if var size = receiveBuffer {
+      setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+    }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
@@ -97,6 +104,9 @@ final class Connection {
       sent += count
     }
   }
+
+  /// Sends nothing more, but reads on.
+  func closeSending() { shutdown(socket, Int32(SHUT_WR)) }
 
   func close() {
     if socket >= 0 { Foundation.close(socket) }
@@ -132,6 +142,11 @@ struct HTTPAnswer {
   init(_ data: Data) throws {
     let border = try #require(
       data.range(of: Data("\r\n\r\n".utf8)), "no HTTP: \(String(decoding: data, as: UTF8.self))")
+    if data.starts(with: Data("HTTP/1.1 100 ".utf8)) {
+      // An interim response: the next one counts.
+      self = try HTTPAnswer(Data(data[border.upperBound...]))
+      return
+    }
     let lines = String(decoding: data[..<border.lowerBound], as: UTF8.self).components(separatedBy: "\r\n")
     status = try #require(Int(lines[0].split(separator: " ")[1]))
     headers = Dictionary(

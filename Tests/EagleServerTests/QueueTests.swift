@@ -54,6 +54,27 @@ import Testing
     #expect(queue.poll() == nil)
   }
 
+  @Test("several jobs come in together or not at all")
+  func together() {
+    let queue = RequestQueue(capacity: 3)
+    let jobs = (0..<4).map { job($0).job }
+    #expect(queue.add(jobs) == .full(0) && queue.count == 0)
+    #expect(queue.add(Array(jobs.prefix(2))) == .admitted && queue.add(Array(jobs.suffix(2))) == .full(2))
+    #expect(queue.poll()?.id == 0 && queue.poll()?.id == 1)
+  }
+
+  @Test("the token that ends a text is no part of it")
+  func stopTokens() async {
+    let (job, events) = Job.make(
+      id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]), stream: AnswerStream(tokenizer),
+      onEnd: { _, _ in })
+    for token in [65, 66] as [Int32] { _ = job.take(token, isDrafted: false) }
+    job.finish(.stop, DecodingStatistics())
+    var text = ""
+    for await case .piece(let piece) in events { text += piece.text }
+    #expect(text == "A")
+  }
+
   @Test func whoGoesAwayFreesItsPlace() {
     let queue = RequestQueue(capacity: 2)
     let jobs = (0..<3).map { job($0) }

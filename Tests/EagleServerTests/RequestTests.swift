@@ -4,12 +4,23 @@ import Foundation
 import Testing
 
 @Suite struct RequestTests {
-  private func chat(_ json: String) throws -> ChatRequest {
-    try ChatRequest(try RequestFields(Data(json.utf8)), served: "small", draw: { 99 })
+  private var rules: RequestRules {
+    var rules = RequestRules(names: ["small", "tiny"], vocabularySize: 1000)
+    rules.mostPrompts = 3
+    return rules
+  }
+
+  private func chat(_ json: String, _ rules: RequestRules? = nil) throws -> ChatRequest {
+    try ChatRequest(try RequestFields(Data(json.utf8)), rules ?? self.rules, draw: { 99 })
   }
 
   private func completion(_ json: String) throws -> CompletionRequest {
-    try CompletionRequest(try RequestFields(Data(json.utf8)), served: "small", draw: { 99 })
+    try CompletionRequest(try RequestFields(Data(json.utf8)), rules, draw: { 99 })
+  }
+
+  /// The settings of a chat request with these fields beside its message.
+  private func settings(_ fields: String) throws -> GenerationSettings {
+    try chat("{\(Self.message), \(fields)}").settings
   }
 
   private static let message = #""messages": [{"role": "user", "content": "hello"}]"#
@@ -20,7 +31,7 @@ import Testing
     let settings = request.settings
     #expect(settings.sampling.temperature == 1 && settings.sampling.topP == 1 && settings.sampling.seed == 99)
     #expect(settings.maxTokens == nil && settings.stops.isEmpty && !settings.isStreaming && !settings.hasSeed)
-    #expect(try completion(#"{"prompt": "once"}"#).prompt == .text("once"))
+    #expect(try completion(#"{"prompt": "once"}"#).prompts == [.text("once")])
   }
 
   @Test func everyFieldIsRead() throws {
@@ -75,9 +86,97 @@ import Testing
   }
 
   @Test func promptsAreTextOrIds() throws {
-    #expect(try completion(#"{"prompt": ["once"]}"#).prompt == .text("once"))
-    #expect(try completion(#"{"prompt": [1, 2]}"#).prompt == .ids([1, 2]))
-    #expect(try completion(#"{"prompt": [[1, 2]]}"#).prompt == .ids([1, 2]))
+    #expect(try completion(#"{"prompt": ["once"]}"#).prompts == [.text("once")])
+    #expect(try completion(#"{"prompt": [1, 2]}"#).prompts == [.ids([1, 2])])
+    #expect(try completion(#"{"prompt": [[1, 2]]}"#).prompts == [.ids([1, 2])])
+    #expect(try completion(#"{"prompt": ["a", [3], "b"]}"#).prompts == [.text("a"), .ids([3]), .text("b")])
+  }
+
+  @Test("the length may be without limit, and is never above what fits in a number")
+  func lengths() throws {
+    #expect(try settings("\"max_tokens\": -1").maxTokens == nil)
+    #expect(try settings("\"max_tokens\": 5, \"max_completion_tokens\": -1").maxTokens == 5)
+    #expect(try settings("\"max_tokens\": 9223372036854775807").maxTokens == .max)
+    #expect(try settings("\"max_tokens\": 2.0").maxTokens == 2)
+  }
+
+  @Test("16 stop strings are taken, and empty ones are none")
+  func stopStrings() throws {
+    let list = (1...16).map { "\"s\($0)\"" }.joined(separator: ",")
+    #expect(try settings("\"stop\": [\(list)]").stops.count == 16)
+    #expect(try settings("\"stop\": [\"\", \"a\"]").stops == ["a"])
+    #expect(try settings("\"stop\": \"\"").stops == [])
+    #expect(try settings("\"stop\": \"\(String(repeating: "a", count: 1024))\"").stops.count == 1)
+  }
+
+  @Test(
+    "a seed is any number of 64 bits, with a sign or without",
+    arguments: [
+      ("0", 0), ("-1", UInt64.max), ("9223372036854775808", 1 << 63), ("18446744073709551615", .max), ("42.0", 42),
+      ("-9223372036854775808", 1 << 63),
+    ] as [(String, UInt64)])
+  func seeds(text: String, seed: UInt64) throws {
+    let settings = try settings("\"seed\": \(text)")
+    #expect(settings.hasSeed && settings.sampling.seed == seed)
+  }
+
+  @Test("top_p 0 takes the likeliest token")
+  func topPZero() throws {
+    let sampling = try settings("\"top_p\": 0").sampling
+    #expect(sampling.isGreedy)
+    #expect(throws: Never.self) { try sampling.validate() }
+  }
+
+  @Test("penalties, biases and ends of one's own are read")
+  func penalties() throws {
+    let settings = try settings(
+      #"""
+      "presence_penalty": 0.5, "frequency_penalty": -2, "logit_bias": {"7": -100, "999": 1.5}, "ignore_eos": true,
+      "stop_token_ids": [3, 4], "skip_special_tokens": false
+      """#)
+    #expect(settings.sampling.presencePenalty == 0.5 && settings.sampling.frequencyPenalty == -2)
+    #expect(settings.sampling.logitBias == [7: -100, 999: 1.5] && settings.stopIDs == [3, 4])
+    #expect(settings.ignoresEnd && !settings.skipsSpecial && settings.ignored.isEmpty)
+    #expect(try self.settings("\"logit_bias\": []").sampling.logitBias.isEmpty)
+  }
+
+  @Test("unknown fields are ignored and named, and refused where the server is strict")
+  func unknownFields() throws {
+    let body =
+      "{\(Self.message), \"reasoning_effort\": \"low\", \"verbosity\": null, \"min_tokens\": 3, \"stream\": true, "
+      + "\"stream_options\": {\"x\": 1}}"
+    #expect(try chat(body).settings.ignored == ["stream_options.x", "reasoning_effort", "min_tokens"])
+    var strict = rules
+    strict.isStrict = true
+    let error = try #require(throws: APIError.self) { try chat(body, strict) }
+    #expect(error.param == "stream_options.x" && error.code == "unknown_parameter")
+    #expect(throws: Never.self) { try chat("{\(Self.message), \"verbosity\": null}", strict) }
+  }
+
+  @Test("thinking may be switched off, which it is; other switches of templates are ignored")
+  func templateSwitches() throws {
+    #expect(try settings("\"chat_template_kwargs\": {\"enable_thinking\": false}").ignored.isEmpty)
+    let other = try settings(
+      "\"chat_template_kwargs\": {\"enable_thinking\": true, \"a\": 1}, \"enable_thinking\": true")
+    #expect(
+      other.ignored == ["enable_thinking", "chat_template_kwargs.enable_thinking", "chat_template_kwargs.a"])
+  }
+
+  @Test("a model has several names, none is its first, and any may do")
+  func modelNames() throws {
+    for name in ["small", "tiny", ""] { #expect(throws: Never.self) { try settings("\"model\": \"\(name)\"") } }
+    var rules = rules
+    rules.takesAnyName = true
+    #expect(throws: Never.self) { try chat("{\(Self.message), \"model\": \"gpt-4o-mini\"}", rules) }
+    let error = try #require(throws: APIError.self) { try settings("\"model\": \"large\"") }
+    #expect(error.status == 404 && error.message.contains("'small', 'tiny'"))
+  }
+
+  @Test("what an answer's header lists cannot break the header")
+  func ignoredNames() {
+    #expect(IgnoredFields.list(["a_b-c.d", "x\r\nSet-Cookie: y", "é"]) == "a_b-c.d, x??Set-Cookie??y, ?")
+    #expect(IgnoredFields.list([String(repeating: "a", count: 100)]).count == 64)
+    #expect(IgnoredFields.list((0..<30).map { "\($0)" }).hasSuffix("19, ..."))
   }
 
   /// Each names the field at fault and answers with the right status.
@@ -92,16 +191,25 @@ import Testing
     (#"{"messages": [{"role": "user", "content": 5}]}"#, "messages[0].content", 400),
     ("{MESSAGE, \"model\": \"large\"}", "model", 404), ("{MESSAGE, \"n\": 2}", "n", 400),
     ("{MESSAGE, \"temperature\": 3}", "temperature", 400), ("{MESSAGE, \"temperature\": \"hot\"}", "temperature", 400),
-    ("{MESSAGE, \"temperature\": true}", "temperature", 400), ("{MESSAGE, \"top_p\": 0}", "top_p", 400),
+    ("{MESSAGE, \"temperature\": true}", "temperature", 400), ("{MESSAGE, \"top_p\": -0.1}", "top_p", 400),
+    ("{MESSAGE, \"max_tokens\": -2}", "max_tokens", 400), ("{MESSAGE, \"seed\": 18446744073709551616}", "seed", 400),
+    ("{MESSAGE, \"seed\": 1.5}", "seed", 400), ("{MESSAGE, \"seed\": \"a\"}", "seed", 400),
     ("{MESSAGE, \"max_tokens\": 0}", "max_tokens", 400), ("{MESSAGE, \"max_tokens\": 1.5}", "max_tokens", 400),
-    ("{MESSAGE, \"stop\": [\"a\", \"b\", \"c\", \"d\", \"e\"]}", "stop", 400),
-    ("{MESSAGE, \"stop\": \"\"}", "stop", 400),
+    ("{MESSAGE, \"stop\": [\(Array(repeating: "\"a\"", count: 17).joined(separator: ","))]}", "stop", 400),
+    ("{MESSAGE, \"stop\": \"\(String(repeating: "a", count: 1025))\"}", "stop", 400),
     ("{MESSAGE, \"stop\": [1]}", "stop", 400), ("{MESSAGE, \"stream\": 1}", "stream", 400),
     ("{MESSAGE, \"stream_options\": {}}", "stream_options", 400),
-    ("{MESSAGE, \"stream\": true, \"stream_options\": {\"x\": 1}}", "stream_options.x", 400),
+    ("{MESSAGE, \"stream\": true, \"stream_options\": {\"include_usage\": 1}}", "stream_options.include_usage", 400),
     ("{MESSAGE, \"logprobs\": true}", "logprobs", 400), ("{MESSAGE, \"tools\": [{}]}", "tools", 400),
-    ("{MESSAGE, \"presence_penalty\": 1}", "presence_penalty", 400),
-    ("{MESSAGE, \"tempertaure\": 1}", "tempertaure", 400),
+    ("{MESSAGE, \"tool_choice\": \"required\"}", "tool_choice", 400),
+    ("{MESSAGE, \"presence_penalty\": 2.1}", "presence_penalty", 400),
+    ("{MESSAGE, \"logit_bias\": {\"1000\": 1}}", "logit_bias", 400),
+    ("{MESSAGE, \"logit_bias\": {\"the\": 1}}", "logit_bias", 400),
+    ("{MESSAGE, \"logit_bias\": {\"1\": 101}}", "logit_bias", 400),
+    ("{MESSAGE, \"logit_bias\": [1]}", "logit_bias", 400),
+    ("{MESSAGE, \"stop_token_ids\": [1000]}", "stop_token_ids", 400),
+    ("{MESSAGE, \"stop_token_ids\": 3}", "stop_token_ids", 400), ("{MESSAGE, \"ignore_eos\": 1}", "ignore_eos", 400),
+    ("{MESSAGE, \"response_format\": {\"type\": \"json_schema\"}}", "response_format", 400),
     ("{MESSAGE, \"response_format\": {\"type\": \"json_object\"}}", "response_format", 400),
   ])
   func whatIsWrongIsNamed(body: String, param: String?, status: Int) throws {
@@ -113,10 +221,12 @@ import Testing
 
   @Test(arguments: [
     ("{}", "prompt"), (#"{"prompt": ""}"#, "prompt"), (#"{"prompt": []}"#, "prompt"),
-    (#"{"prompt": ["a", "b"]}"#, "prompt"),
+    (#"{"prompt": ["a", "b", "c", "d"]}"#, "prompt"), (#"{"prompt": ["a", ""]}"#, "prompt"),
+    (#"{"prompt": [1, 1000]}"#, "prompt"), (#"{"prompt": [1, 99999999999]}"#, "prompt"),
+    (#"{"prompt": [1, "a"]}"#, "prompt"), (#"{"prompt": [[[1]]]}"#, "prompt"),
     (#"{"prompt": {"a": 1}}"#, "prompt"), (#"{"prompt": "a", "echo": true}"#, "echo"),
     (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "logprobs": 0}"#, "logprobs"),
-    (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "messages": []}"#, "messages"),
+    (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"),
   ])
   func wrongCompletionsAreNamed(body: String, param: String) throws {
     let error = try #require(throws: APIError.self) { try completion(body) }

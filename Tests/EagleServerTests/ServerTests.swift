@@ -32,11 +32,14 @@ import Testing
   }
 
   @Test func aForeignNameDoesNotReachThisMachine() {
-    for name in ["localhost", "localhost:8080", "127.0.0.1:80", "[::1]:8080", ""] {
+    for name in [
+      "localhost", "localhost:8080", "127.0.0.1:80", "[::1]:8080", "", "LOCALHOST", "localhost.", "LocalHost.:8080",
+    ] {
       #expect(status { try rules().checkHost(name) } == 200, "\(name)")
     }
     for name in [
       "evil.example", "localhost.evil.example:8080", "10.0.0.1", "127.evil.example", "127.0.0.1.evil.example:80",
+      "127.0.0.1.evil", "localhost.evil", ".", "localhost..",
     ] {
       #expect(status { try rules().checkHost(name) } == 403, "\(name)")
     }
@@ -54,11 +57,31 @@ import Testing
 
   @Test func onlyJSONIsRead() {
     for type in ["application/json", "Application/JSON; charset=utf-8"] {
-      #expect(status { try AccessRules.checkContentType(type) } == 200)
+      #expect(status { try rules().checkContentType(type) } == 200)
     }
     for type in [nil, "text/plain", "application/x-www-form-urlencoded"] {
-      #expect(status { try AccessRules.checkContentType(type) } == 400)
+      #expect(status { try rules().checkContentType(type) } == 400)
+      #expect(status { try rules(key: "secret").checkContentType(type) } == 200, "who has the key is no foreign page")
     }
+  }
+
+  @Test("an empty key lets nobody in")
+  func emptyKey() {
+    for given in ["Bearer ", "Bearer x", ""] { #expect(status { try rules(key: "").checkKey(given) } == 401) }
+  }
+
+  @Test("pages of the origins that were named may read answers, and no others")
+  func origins() {
+    let named = CrossOrigin(["https://chat.example"])
+    #expect(named.headers(for: "https://chat.example")["Access-Control-Allow-Origin"] == "https://chat.example")
+    #expect(named.headers(for: "https://evil.example") == ["Vary": "Origin"])
+    #expect(named.headers(for: nil) == ["Vary": "Origin"] && CrossOrigin([]).headers(for: "null").isEmpty)
+    #expect(CrossOrigin(["*"]).headers(for: nil)["Access-Control-Allow-Origin"] == "*")
+    let asked = named.preflight(for: "https://chat.example", asked: "authorization, x-stainless-os")
+    #expect(asked["Access-Control-Allow-Headers"] == "authorization, x-stainless-os")
+    #expect(named.preflight(for: "https://evil.example", asked: "a") == ["Vary": "Origin"])
+    let odd = named.preflight(for: "https://chat.example", asked: "a\r\nb: c")
+    #expect(odd["Access-Control-Allow-Headers"] == "Authorization, Content-Type")
   }
 }
 
@@ -111,7 +134,7 @@ import Testing
 
   @Test func aWholeAnswerCountsItsTokens() throws {
     let writer = AnswerWriter(endpoint: .chat, id: "chatcmpl-1", created: 5, model: "small")
-    let answer = try object(writer.answer("text", outcome))
+    let answer = try object(writer.answer([.init("text", outcome)]))
     #expect(answer["object"] as? String == "chat.completion" && answer["model"] as? String == "small")
     let choice = try #require((answer["choices"] as? [[String: Any]])?.first)
     #expect(choice["finish_reason"] as? String == "length")
@@ -130,10 +153,21 @@ import Testing
     #expect(piece["eagle"] as? [String: Int] == ["tokens": 2, "accepted": 1])
     let choice = try #require((piece["choices"] as? [[String: Any]])?.first)
     #expect(choice["finish_reason"] is NSNull && (choice["delta"] as? [String: String]) == ["content": "a"])
-    let end = writer.ending(outcome, includesUsage: true)
+    let end = writer.end(outcome) + writer.closing([outcome], includesUsage: true)
     #expect(String(decoding: end, as: UTF8.self).hasSuffix("data: [DONE]\n\n"))
     let last = try events(end)
     #expect(last.count == 2 && (last[1]["choices"] as? [Any])?.isEmpty == true && last[1]["usage"] != nil)
-    #expect(try events(writer.ending(outcome, includesUsage: false)).count == 1)
+    #expect(try events(writer.closing([outcome], includesUsage: false)).isEmpty)
+  }
+
+  @Test("several texts have their places, and their usage is added up")
+  func severalTexts() throws {
+    let writer = AnswerWriter(endpoint: .completion, id: "cmpl-1", created: 5, model: "small")
+    let answer = try object(writer.answer([.init("a", outcome), .init("b", outcome)]))
+    let choices = try #require(answer["choices"] as? [[String: Any]])
+    #expect(choices.map { $0["index"] as? Int } == [0, 1] && choices.map { $0["text"] as? String } == ["a", "b"])
+    #expect((answer["usage"] as? [String: Any])?["total_tokens"] as? Int == 34)
+    let piece = try events(writer.piece(Piece(text: "a", tokens: 1, accepted: 0), index: 1))[0]
+    #expect((piece["choices"] as? [[String: Any]])?.first?["index"] as? Int == 1)
   }
 }

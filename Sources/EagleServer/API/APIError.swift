@@ -18,8 +18,10 @@ package struct APIError: Error, Equatable {
   }
 
   package static func unknownRoute(_ path: String) -> APIError {
-    invalid(
-      "there is no \(path): see /v1/chat/completions, /v1/completions, /v1/models, /health, /metrics", status: 404)
+    let instead = path.hasSuffix("/responses") ? "the Responses API is not served, use /v1/chat/completions; " : ""
+    return invalid(
+      "there is no \(path.prefix(200)): \(instead)see /v1/chat/completions, /v1/completions, /v1/models, /health, /metrics",
+      status: 404)
   }
 
   package static func wrongMethod(_ method: String, _ path: String, allowed: String) -> APIError {
@@ -28,9 +30,11 @@ package struct APIError: Error, Equatable {
     return error
   }
 
-  package static func unknownModel(_ name: String, served: String) -> APIError {
-    invalid(
-      "the model '\(name)' is not served here, '\(served)' is", param: "model", code: "model_not_found", status: 404)
+  package static func unknownModel(_ name: String, served: [String]) -> APIError {
+    let names = served.map { "'\($0)'" }.joined(separator: ", ")
+    return invalid(
+      "the model '\(name.prefix(200))' is not served here, \(names) is", param: "model", code: "model_not_found",
+      status: 404)
   }
 
   package static func tooLarge(limit: Int) -> APIError {

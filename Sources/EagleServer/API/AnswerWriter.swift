@@ -14,19 +14,32 @@ package struct AnswerWriter: Sendable {
     (self.endpoint, self.id, self.created, self.model) = (endpoint, id, created, model)
   }
 
-  /// The whole answer.
-  package func answer(_ text: String, _ outcome: Outcome) -> Data {
-    let finish = outcome.finish.rawValue
-    let choice: Choice =
-      switch endpoint {
-      case .chat:
-        Choice(message: Message(role: "assistant", content: text, refusal: .some(nil)), finishReason: finish)
-      case .completion: Choice(text: text, finishReason: finish)
-      }
+  /// A text that is finished.
+  package struct Written: Sendable {
+    package var text: String
+    package var outcome: Outcome
+
+    package init(_ text: String, _ outcome: Outcome) { (self.text, self.outcome) = (text, outcome) }
+  }
+
+  /// The whole answer: a choice for each prompt, in their order.
+  package func answer(_ texts: [Written]) -> Data {
+    let choices = texts.enumerated().map { choice($1, index: $0) }
+    let outcome = Outcome.sum(texts.map(\.outcome))
     return encodeJSON(
       Answer(
-        self, object: endpoint == .chat ? "chat.completion" : "text_completion", choices: [choice],
+        self, object: endpoint == .chat ? "chat.completion" : "text_completion", choices: choices,
         usage: Usage(outcome.statistics), eagle: .report(AnswerReport(outcome))))
+  }
+
+  private func choice(_ written: Written, index: Int) -> Choice {
+    let finish = written.outcome.finish.rawValue
+    switch endpoint {
+    case .chat:
+      let message = Message(role: "assistant", content: written.text, refusal: .some(nil))
+      return Choice(index: index, message: message, finishReason: finish)
+    case .completion: return Choice(index: index, text: written.text, finishReason: finish)
+    }
   }
 
   // MARK: events of a stream
@@ -38,21 +51,30 @@ package struct AnswerWriter: Sendable {
   }
 
   /// Some text, and of how many tokens it is, with how many of these a draft had proposed.
-  package func piece(_ piece: Piece) -> Data {
+  ///
+  /// - Parameter index: place of the prompt that it continues
+  package func piece(_ piece: Piece, index: Int = 0) -> Data {
     let choice =
-      endpoint == .chat ? Choice(delta: Message(content: piece.text)) : Choice(text: piece.text)
+      endpoint == .chat
+      ? Choice(index: index, delta: Message(content: piece.text)) : Choice(index: index, text: piece.text)
     return event(choice, eagle: .piece(tokens: piece.tokens, accepted: piece.accepted))
   }
 
-  /// The last ones: the reason of the end, the usage where it is wanted, and the mark behind which nothing follows.
-  package func ending(_ outcome: Outcome, includesUsage: Bool) -> Data {
+  /// The end of one text, with its reason.
+  package func end(_ outcome: Outcome, index: Int = 0) -> Data {
     let finish = outcome.finish.rawValue
     let choice =
       endpoint == .chat
-      ? Choice(delta: Message(), finishReason: finish) : Choice(text: "", finishReason: finish)
-    let last = event(choice, eagle: .report(AnswerReport(outcome)))
-    let usage = includesUsage ? Self.event(chunk([], usage: Usage(outcome.statistics))) : Data()
-    return last + usage + Data("data: [DONE]\n\n".utf8)
+      ? Choice(index: index, delta: Message(), finishReason: finish)
+      : Choice(index: index, text: "", finishReason: finish)
+    return event(choice, eagle: .report(AnswerReport(outcome)))
+  }
+
+  /// The last events: the usage where it is wanted, and the mark behind which nothing follows.
+  package func closing(_ outcomes: [Outcome], includesUsage: Bool) -> Data {
+    let usage =
+      includesUsage ? Self.event(chunk([], usage: Usage(Outcome.sum(outcomes).statistics))) : Data()
+    return usage + Data("data: [DONE]\n\n".utf8)
   }
 
   /// An error behind which the stream ends.
@@ -126,6 +148,7 @@ private struct Message: Encodable {
 }
 
 private struct Choice: Encodable {
+  var index = 0
   var message: Message?
   var delta: Message?
   var text: String?
@@ -136,7 +159,7 @@ private struct Choice: Encodable {
   /// Clients expect nulls in these two.
   func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
-    try fields.encode(0, forKey: .index)
+    try fields.encode(index, forKey: .index)
     try fields.encodeIfPresent(message, forKey: .message)
     try fields.encodeIfPresent(delta, forKey: .delta)
     try fields.encodeIfPresent(text, forKey: .text)

@@ -6,7 +6,7 @@ package struct ChatRequest: Equatable {
   package let messages: [ChatMessage]
   package let settings: GenerationSettings
 
-  package init(_ fields: RequestFields, served: String, draw: () -> UInt64) throws {
+  package init(_ fields: RequestFields, _ rules: RequestRules, draw: () -> UInt64) throws {
     var fields = fields
     guard let value = fields.take("messages") else {
       throw APIError.invalid("messages is missing", param: "messages")
@@ -15,9 +15,12 @@ package struct ChatRequest: Equatable {
       throw APIError.invalid("messages must be a list with at least one message", param: "messages")
     }
     messages = try list.enumerated().map { try Self.message($1, place: "messages[\($0)]") }
-    settings = try GenerationSettings(&fields, served: served, draw: draw)
+    var settings = try GenerationSettings(&fields, rules, draw: draw)
+    try Self.readLogprobs(&fields, &settings)
     try Self.refuseTools(&fields)
-    try fields.finish()
+    settings.ignored += try Self.templateSwitches(&fields)
+    try settings.finish(fields, rules)
+    self.settings = settings
   }
 
   /// A message with all of its keys: those that no template reads are no error, since clients send back what other servers gave.
@@ -73,13 +76,33 @@ package struct ChatRequest: Equatable {
     return text
   }
 
+  private static func readLogprobs(_ fields: inout RequestFields, _ settings: inout GenerationSettings) throws {
+    for name in ["logprobs", "top_logprobs"] {
+      try fields.require(name) { $0 == false || (name == "top_logprobs" && $0.int == 0) }
+    }
+  }
+
   private static func refuseTools(_ fields: inout RequestFields) throws {
-    for name in ["tools", "functions"] { try fields.require(name) { $0.isEmpty } }
+    for name in ["tools", "functions"] {
+      if let tools = fields.take(name), !tools.isEmpty { throw toolsUnsupported(name) }
+    }
     for name in ["tool_choice", "function_call"] {
-      try fields.require(name) { $0 == "none" || $0 == "auto" }
+      if let choice = fields.take(name), choice != "none", choice != "auto" { throw toolsUnsupported(name) }
     }
     fields.ignore("parallel_tool_calls")
-    try fields.require("response_format") { $0 == ["type": "text"] }
     try fields.require("modalities") { $0 == ["text"] }
+  }
+
+  /// Thinking that is switched off is what these templates render. Returns the switches that change nothing here.
+  private static func templateSwitches(_ fields: inout RequestFields) throws -> [String] {
+    var ignored: [String] = []
+    if let thinks = fields.take("enable_thinking"), thinks != false { ignored.append("enable_thinking") }
+    if var switches = try fields.object("chat_template_kwargs") {
+      if let thinks = switches.take("enable_thinking"), thinks != false {
+        ignored.append("chat_template_kwargs.enable_thinking")
+      }
+      ignored += switches.unread
+    }
+    return ignored
   }
 }

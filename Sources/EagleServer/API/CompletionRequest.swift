@@ -2,41 +2,58 @@ import EagleCore
 
 /// The body of a request to `/v1/completions`.
 package struct CompletionRequest: Equatable {
-  package enum Prompt: Equatable {
+  package enum Prompt: Equatable, Sendable {
     case text(String)
     case ids([Int32])
   }
 
-  package let prompt: Prompt
+  /// Each is continued by itself; answers carry their places.
+  package let prompts: [Prompt]
   package let settings: GenerationSettings
 
   /// The API's own default for this endpoint.
   package static let usualTokens = 16
 
-  package init(_ fields: RequestFields, served: String, draw: () -> UInt64) throws {
+  package init(_ fields: RequestFields, _ rules: RequestRules, draw: () -> UInt64) throws {
     var fields = fields
     guard let value = fields.take("prompt") else { throw APIError.invalid("prompt is missing", param: "prompt") }
-    prompt = try Self.prompt(value)
-    // Here logprobs is a number, and even 0 asks for some.
-    try fields.require("logprobs") { _ in false }
-    settings = try GenerationSettings(&fields, served: served, draw: draw)
+    prompts = try Self.prompts(value, rules)
+    var settings = try GenerationSettings(&fields, rules, draw: draw)
+    try Self.readLogprobs(&fields, &settings)
     try fields.require("best_of") { $0.int == 1 }
     try fields.require("echo") { $0 == false }
     try fields.require("suffix") { $0 == "" }
-    try fields.finish()
+    try settings.finish(fields, rules)
+    self.settings = settings
   }
 
-  private static func prompt(_ value: JSON) throws -> Prompt {
+  /// Here `logprobs` is a number, and 0 asks for the chosen token's alone.
+  private static func readLogprobs(_ fields: inout RequestFields, _ settings: inout GenerationSettings) throws {
+    guard let value = fields.take("logprobs"), value != false else { return }
+    throw APIError.invalid("logprobs is not supported", param: "logprobs", code: "unsupported_value")
+  }
+
+  private static func prompts(_ value: JSON, _ rules: RequestRules) throws -> [Prompt] {
+    guard let values = value.array, !values.isEmpty, values.allSatisfy({ $0.string != nil || $0.array != nil }) else {
+      return [try prompt(value, rules)]
+    }
+    guard values.count <= rules.mostPrompts else {
+      throw APIError.invalid(
+        "prompt holds \(values.count) prompts, \(rules.mostPrompts) are possible in a request", param: "prompt")
+    }
+    return try values.map { try prompt($0, rules) }
+  }
+
+  private static func prompt(_ value: JSON, _ rules: RequestRules) throws -> Prompt {
     switch value {
     case .string(let text) where !text.isEmpty: return .text(text)
     case .string, .array([]): throw APIError.invalid("prompt is empty", param: "prompt")
     case .array(let values):
-      if let ids = value.int32s { return .ids(ids) }
-      guard values.count == 1 else {
-        throw APIError.invalid("prompt holds \(values.count) prompts, send one a request", param: "prompt")
-      }
-      return try prompt(values[0])
-    default: throw APIError.invalid("prompt must be a string or a list of token ids", param: "prompt")
+      if let ids = value.int32s, ids.allSatisfy({ rules.isToken(Int($0)) }) { return .ids(ids) }
+      let odd = values.first { !($0.int.map(rules.isToken) ?? false) } ?? .null
+      throw APIError.invalid(
+        "prompt holds \(odd.text().prefix(40)), which is no token id below \(rules.vocabularySize)", param: "prompt")
+    default: throw APIError.invalid("prompt must be a string, a list of token ids, or a list of these", param: "prompt")
     }
   }
 }

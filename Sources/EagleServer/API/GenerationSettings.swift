@@ -1,74 +1,166 @@
+import EagleCore
 import EagleDecoding
 
 /// What both endpoints can ask for.
-package struct GenerationSettings: Equatable {
+package struct GenerationSettings: Equatable, Sendable {
   /// Most new tokens; nil is what the endpoint takes.
   package var maxTokens: Int?
   package var sampling = SamplingOptions()
   /// Whether the request names the seed, so that its text should come again.
   package var hasSeed = false
   package var stops: [String] = []
+  /// Ids that end the text, beside those of the model.
+  package var stopIDs: Set<Int32> = []
+  /// Whether the model's own end is passed over.
+  package var ignoresEnd = false
+  package var skipsSpecial = true
   package var isStreaming = false
   package var includesUsage = false
+  /// Fields that the request has and this server does not know.
+  package var ignored: [String] = []
 
-  package static let mostStops = 4
+  package static let mostStops = 16
+  /// Bytes of a stop string: what may be the beginning of one is compared with every new token.
+  package static let longestStop = 1024
+  package static let mostStopIDs = 256
+  package static let mostBiases = 1024
 
   /// - Parameter draw: the seed of a request that names none
   /// - Throws: `APIError` for a value that is wrong or not supported
-  package init(_ fields: inout RequestFields, served: String, draw: () -> UInt64) throws {
-    if let model = try fields.string("model"), model != served {
-      throw APIError.unknownModel(model, served: served)
-    }
-    let limit = try fields.integer("max_tokens", 1...(.max))
-    maxTokens = try fields.integer("max_completion_tokens", 1...(.max)) ?? limit
+  package init(_ fields: inout RequestFields, _ rules: RequestRules, draw: () -> UInt64) throws {
+    try rules.check(model: try fields.string("model"))
+    try readLimits(&fields, rules)
     try readSampling(&fields, draw)
-    stops = try Self.stops(&fields)
+    try readPenalties(&fields, rules)
     isStreaming = try fields.bool("stream") ?? false
-    if var options = try fields.object("stream_options") {
-      guard isStreaming else {
-        throw APIError.invalid("stream_options needs stream: true", param: "stream_options")
-      }
-      includesUsage = try options.bool("include_usage") ?? false
-      options.ignore("include_obfuscation")
-      try options.finish()
-    }
+    try readStreamOptions(&fields)
     try Self.refuseOthers(&fields)
   }
+
+  /// Takes note of what nobody has read, or refuses it.
+  package mutating func finish(_ fields: RequestFields, _ rules: RequestRules) throws {
+    ignored += fields.unread
+    if rules.isStrict, let name = ignored.first {
+      throw APIError.invalid("unknown field \(name)", param: name, code: "unknown_parameter")
+    }
+  }
+
+  // MARK: length
+
+  private mutating func readLimits(_ fields: inout RequestFields, _ rules: RequestRules) throws {
+    let limit = try Self.limit(&fields, "max_tokens")
+    maxTokens = try Self.limit(&fields, "max_completion_tokens") ?? limit
+    stops = try Self.stops(&fields)
+    stopIDs = try Self.stopIDs(&fields, rules)
+    ignoresEnd = try fields.bool("ignore_eos") ?? false
+    skipsSpecial = try fields.bool("skip_special_tokens") ?? true
+  }
+
+  /// −1 is no limit, as llama.cpp and LM Studio have it.
+  private static func limit(_ fields: inout RequestFields, _ name: String) throws -> Int? {
+    guard let limit = try fields.integer(name, -1...(.max)), limit != -1 else { return nil }
+    guard limit > 0 else {
+      throw APIError.invalid("\(name) must be 1 or more, or -1 for no limit, not 0", param: name)
+    }
+    return limit
+  }
+
+  private static func stops(_ fields: inout RequestFields) throws -> [String] {
+    let stops = (try fields.strings("stop") ?? []).filter { !$0.isEmpty }
+    guard stops.count <= mostStops else {
+      throw APIError.invalid("stop has \(stops.count) strings, \(mostStops) are possible", param: "stop")
+    }
+    guard stops.allSatisfy({ $0.utf8.count <= longestStop }) else {
+      throw APIError.invalid("a string of stop has more than \(longestStop) bytes", param: "stop")
+    }
+    return stops
+  }
+
+  private static func stopIDs(_ fields: inout RequestFields, _ rules: RequestRules) throws -> Set<Int32> {
+    guard let value = fields.take("stop_token_ids") else { return [] }
+    guard let ids = value.int32s, ids.count <= mostStopIDs, ids.allSatisfy({ rules.isToken(Int($0)) }) else {
+      throw APIError.invalid(
+        "stop_token_ids must be a list of at most \(mostStopIDs) token ids below \(rules.vocabularySize)",
+        param: "stop_token_ids")
+    }
+    return Set(ids)
+  }
+
+  // MARK: sampling
 
   /// The API's default temperature is 1. What is as good as the likeliest token takes the likeliest token.
   private mutating func readSampling(_ fields: inout RequestFields, _ draw: () -> UInt64) throws {
     let temperature = Float(try fields.number("temperature", 0...2) ?? 1)
-    sampling.temperature = temperature < 0.01 ? 0 : temperature
-    sampling.topP = Float(try fields.number("top_p", 0...1) ?? 1)
-    guard sampling.topP > 0 else { throw APIError.invalid("top_p must be above 0", param: "top_p") }
+    let topP = Float(try fields.number("top_p", 0...1) ?? 1)
+    sampling.temperature = temperature < 0.01 || topP == 0 ? 0 : temperature
+    sampling.topP = topP == 0 ? 1 : topP
     sampling.topK = max(0, try fields.integer("top_k", -1...(.max)) ?? 0)
     sampling.minP = Float(try fields.number("min_p", 0...0.999_999) ?? 0)
     sampling.repetitionPenalty = Float(try fields.number("repetition_penalty", 0.01...100) ?? 1)
-    let seed = try fields.integer("seed", .min...(.max))
+    let seed = try Self.seed(&fields)
     hasSeed = seed != nil
-    sampling.seed = seed.map { UInt64(bitPattern: Int64($0)) } ?? draw()
+    sampling.seed = seed ?? draw()
   }
 
-  private static func stops(_ fields: inout RequestFields) throws -> [String] {
-    let stops = try fields.strings("stop") ?? []
-    guard stops.count <= mostStops else {
-      throw APIError.invalid("stop has \(stops.count) strings, \(mostStops) are possible", param: "stop")
+  /// 64 bits, with a sign or without.
+  private static func seed(_ fields: inout RequestFields) throws -> UInt64? {
+    guard let value = fields.take("seed") else { return nil }
+    if let seed = value.unsigned { return seed }
+    if let seed = value.int { return UInt64(bitPattern: Int64(seed)) }
+    throw APIError.invalid("seed must be a whole number of 64 bits, not \(value.text().prefix(40))", param: "seed")
+  }
+
+  private mutating func readPenalties(_ fields: inout RequestFields, _ rules: RequestRules) throws {
+    sampling.presencePenalty = Float(try fields.number("presence_penalty", -2...2) ?? 0)
+    sampling.frequencyPenalty = Float(try fields.number("frequency_penalty", -2...2) ?? 0)
+    sampling.logitBias = try Self.bias(fields.take("logit_bias"), rules)
+  }
+
+  /// `{"token id": bias}`; an empty list is none, as some clients say it.
+  private static func bias(_ value: JSON?, _ rules: RequestRules) throws -> [Int32: Float] {
+    guard let value, value != [] else { return [:] }
+    guard let object = value.object, object.count <= mostBiases else {
+      throw APIError.invalid("logit_bias must be an object of at most \(mostBiases) token ids", param: "logit_bias")
     }
-    guard !stops.contains("") else { throw APIError.invalid("stop must not hold an empty string", param: "stop") }
-    return stops
+    var biases: [Int32: Float] = [:]
+    for (key, value) in object.entries {
+      guard let id = Int32(key), rules.isToken(Int(id)), let bias = value.double, (-100...100).contains(bias) else {
+        throw APIError.invalid(
+          "logit_bias must give token ids below \(rules.vocabularySize) a number from -100 to 100, not "
+            + "\(key.prefix(40)): \(value.text().prefix(40))", param: "logit_bias")
+      }
+      biases[id] = Float(bias)
+    }
+    return biases
+  }
+
+  // MARK: others
+
+  private mutating func readStreamOptions(_ fields: inout RequestFields) throws {
+    guard var options = try fields.object("stream_options") else { return }
+    guard isStreaming else {
+      throw APIError.invalid("stream_options needs stream: true", param: "stream_options")
+    }
+    includesUsage = try options.bool("include_usage") ?? false
+    options.ignore("include_obfuscation")
+    ignored += options.unread
   }
 
   /// Fields of the API that mean nothing here, and those that may only say what happens anyway.
   private static func refuseOthers(_ fields: inout RequestFields) throws {
     fields.ignore(
       "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
-    try fields.require("n") { $0.int == 1 }
-    for name in ["presence_penalty", "frequency_penalty"] {
-      try fields.require(name) { $0.double == 0 }
+    guard try fields.integer("n", 1...(.max)) ?? 1 == 1 else {
+      throw APIError.invalid("n must be 1: send a request for each answer", param: "n", code: "unsupported_value")
     }
-    for name in ["logprobs", "top_logprobs"] {
-      try fields.require(name) { $0 == false || (name == "top_logprobs" && $0.int == 0) }
-    }
-    try fields.require("logit_bias") { $0.isEmpty }
+    try refuseFormats(&fields)
+  }
+
+  private static func refuseFormats(_ fields: inout RequestFields) throws {
+    guard let format = fields.take("response_format"), format.object?["type"] != "text" else { return }
+    let type = format.object?["type"]?.string ?? format.kind
+    throw APIError.invalid(
+      "response_format must be {\"type\": \"text\"}, not \(type.prefix(40)): constrained decoding is not supported",
+      param: "response_format", code: "unsupported_value")
   }
 }

@@ -97,11 +97,9 @@ package struct RequestFields {
       "\(place)\(name) is not supported with this value", param: place + name, code: "unsupported_value")
   }
 
-  /// - Throws: `APIError` for a field that nobody has taken
-  package func finish() throws {
-    guard let name = values.entries.first(where: { !taken.contains($0.key) && $0.value != .null })?.key else { return }
-    throw APIError.invalid(
-      "unknown field \(place)\(name)", param: place + name, code: "unknown_parameter")
+  /// Fields that nobody has taken, in their order, as errors name them. Those that are null ask for nothing.
+  package var unread: [String] {
+    values.entries.filter { !taken.contains($0.key) && $0.value != .null }.map { place + $0.key }
   }
 
   private func wrong(_ name: String, _ value: JSON, _ expected: String) -> APIError {

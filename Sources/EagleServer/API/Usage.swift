@@ -12,6 +12,15 @@ package struct Outcome: Sendable, Equatable {
   package init(finish: Finish, statistics: DecodingStatistics, queueSeconds: Double) {
     (self.finish, self.statistics, self.queueSeconds) = (finish, statistics, queueSeconds)
   }
+
+  /// What several texts of one request took together; the time that the last of them waited.
+  static func sum(_ outcomes: [Outcome]) -> Outcome {
+    var statistics = DecodingStatistics()
+    for outcome in outcomes { statistics += outcome.statistics }
+    return Outcome(
+      finish: outcomes.first?.finish ?? .stop, statistics: statistics,
+      queueSeconds: outcomes.map(\.queueSeconds).max() ?? 0)
+  }
 }
 
 /// Tokens of a request, as OpenAI counts them.

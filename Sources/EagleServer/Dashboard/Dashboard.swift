@@ -17,7 +17,7 @@ public final class Dashboard: Sendable {
     self.config = config
     feed = DashboardFeed(folder: folder)
     listener = Listener(
-      host: config.host, port: config.port, connections: 64, idleSeconds: 60,
+      host: config.host, port: config.port, connections: 64, idleSeconds: 60, writeSeconds: 60,
       responder: DashboardRoutes(config: config, feed: feed))
   }
 
@@ -72,12 +72,12 @@ public final class Dashboard: Sendable {
 
 /// The page, and the events by which it stays up to date.
 struct DashboardRoutes: HTTPResponder {
-  typealias Context = BasicRequestContext
+  typealias Context = ConnectionContext
 
   let config: DashboardConfig
   let feed: DashboardFeed
 
-  func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+  func respond(to request: Request, context: ConnectionContext) async throws -> Response {
     if config.token == nil, let name = LocalNames(host: config.host).stranger(request.head.authority) {
       return refusal(.forbidden, "this page answers under a local name only, not \(name)")
     }

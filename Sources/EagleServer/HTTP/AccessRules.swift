@@ -12,6 +12,8 @@ package struct AccessRules: Sendable {
     names = config.isLoopback && config.apiKey == nil ? LocalNames(host: config.host) : nil
   }
 
+  package var hasKey: Bool { apiKey != nil }
+
   /// - Throws: `APIError` without the key
   package func checkKey(_ authorization: String?) throws {
     guard let apiKey else { return }
@@ -28,8 +30,10 @@ package struct AccessRules: Sendable {
       "this server answers under a local name only, not \(name)", code: "wrong_host", status: 403)
   }
 
-  /// JSON alone: a browser sends it to a foreign server only after asking, and this one never agrees.
-  package static func checkContentType(_ type: String?) throws {
+  /// JSON alone: a browser sends it to a foreign server only after asking, and this one agrees for the origins of its settings
+  /// alone. Who has sent the key is no page of somebody else, and may leave the type out (`curl -d`).
+  package func checkContentType(_ type: String?) throws {
+    if hasKey { return }
     let kind = type?.split(separator: ";").first?.trimmingCharacters(in: .whitespaces).lowercased()
     guard kind == "application/json" else {
       throw APIError.invalid("send the header Content-Type: application/json", code: "wrong_content_type")
@@ -38,6 +42,8 @@ package struct AccessRules: Sendable {
 
   /// Takes as long for a key that is wrong in its first byte as for one that is wrong in its last.
   package static func isEqual(_ given: [UInt8], _ key: [UInt8]) -> Bool {
+    // An empty key is no key that anybody could know.
+    if key.isEmpty { return false }
     var difference: UInt8 = given.count == key.count ? 0 : 1
     for (i, byte) in given.enumerated() { difference |= byte ^ key[i % key.count] }
     return difference == 0
@@ -52,11 +58,13 @@ struct LocalNames: Sendable {
   /// The name in the Host of a request, with or without port, when it is not one of them.
   func stranger(_ authority: String?) -> String? {
     let name = Self.hostName(authority ?? "")
-    return name.isEmpty || [host, "localhost"].contains(name) || ServerConfig.isLoopback(name) ? nil : name
+    return name.isEmpty || [host.lowercased(), "localhost"].contains(name) || ServerConfig.isLoopback(name) ? nil : name
   }
 
   private static func hostName(_ authority: String) -> String {
-    if authority.hasPrefix("[") { return String(authority.prefix { $0 != "]" }) + "]" }
-    return String(authority.prefix { $0 != ":" })
+    if authority.hasPrefix("[") { return String(authority.prefix { $0 != "]" }).lowercased() + "]" }
+    // Names have no case, and a full stop at their end says that they are whole.
+    let name = authority.prefix { $0 != ":" }.lowercased()
+    return name.count > 1 && name.hasSuffix(".") ? String(name.dropLast()) : name
   }
 }

@@ -3,6 +3,7 @@ import EagleText
 import EagleTraining
 import Foundation
 import Hummingbird
+import NIOCore
 import Synchronization
 
 /// The two endpoints that write texts: from the body to a job, and from its events to an answer.
@@ -31,25 +32,44 @@ struct GenerationEndpoint: Sendable {
   /// Bytes of a body: more than any prompt needs that fits the model.
   private var bodyLimit: Int { max(1 << 20, 16 * context) }
 
-  func respond(to request: Request, _ endpoint: AnswerWriter.Endpoint, name: String) async throws -> Response {
+  /// - Parameter channel: the connection; when it closes nobody waits for the texts any more
+  func respond(
+    to request: Request, _ endpoint: AnswerWriter.Endpoint, name: String, _ channel: any Channel
+  ) async throws -> Response {
     // Whoever cannot be admitted costs no work.
     try checkRoom()
     var request = request
     let body = try await collect(&request)
-    let (prompt, settings) = try await reading.run(size: body.count) { try read(body, endpoint) }
-    let options = try options(settings, prompt: prompt, endpoint)
+    let (prompts, settings) = try await reading.run(size: body.count) { try read(body, endpoint) }
+    let texts = try prompts.enumerated().map { place, prompt in
+      let options = try options(settings, prompt: prompt, endpoint)
+      return makeJob(prompt, settings, options, name, countsRequest: place == 0)
+    }
+    try admit(texts.map(\.job), channel)
+    noteIgnored(settings.ignored, name)
     let writer = AnswerWriter(
       endpoint: endpoint, id: (endpoint == .chat ? "chatcmpl-" : "cmpl-") + Self.randomName(),
-      created: Int(Date().timeIntervalSince1970), model: config.modelName)
-    let (job, events) = makeJob(prompt, settings, options, name)
-    switch engine.queue.add(job) {
+      created: Int(Date().timeIntervalSince1970), model: config.modelNames[0])
+    let answer = Answering(request: request, texts: texts, writer: writer, settings: settings, engine: engine)
+    return settings.isStreaming ? answer.streamed() : try await answer.whole()
+  }
+
+  private func admit(_ jobs: [Job], _ channel: any Channel) throws {
+    switch engine.queue.add(jobs) {
     case .closed: throw APIError.stopping
     case .full(let waiting): throw full(waiting)
     case .admitted: break
     }
-    return settings.isStreaming
-      ? stream(request, job, events, writer, settings)
-      : try await whole(request, job, events, writer)
+    for job in jobs {
+      channel.closeFuture.whenComplete { [engine, weak job] _ in
+        if let job { engine.cancel(job) }
+      }
+    }
+  }
+
+  private func noteIgnored(_ names: [String], _ endpoint: String) {
+    guard !names.isEmpty else { return }
+    log("\(endpoint): ignored unknown fields: \(IgnoredFields.list(names))")
   }
 
   // MARK: the way in
@@ -74,33 +94,35 @@ struct GenerationEndpoint: Sendable {
     }
   }
 
-  private func read(_ body: Data, _ endpoint: AnswerWriter.Endpoint) throws -> ([Int32], GenerationSettings) {
+  private func read(_ body: Data, _ endpoint: AnswerWriter.Endpoint) throws -> ([[Int32]], GenerationSettings) {
     let fields = try RequestFields(body)
     func draw() -> UInt64 { .random(in: 0...(.max)) }
     switch endpoint {
     case .chat:
-      let request = try ChatRequest(fields, served: config.modelName, draw: draw)
+      let request = try ChatRequest(fields, rules, draw: draw)
       do {
-        return (try model.prompt(request.messages), request.settings)
+        return ([try model.prompt(request.messages)], request.settings)
       } catch let error as TextError {
         throw APIError.invalid("\(error)", param: "messages")
       }
     case .completion:
-      let request = try CompletionRequest(fields, served: config.modelName, draw: draw)
-      return (try ids(request.prompt), request.settings)
+      let request = try CompletionRequest(fields, rules, draw: draw)
+      return (request.prompts.map(ids), request.settings)
     }
+  }
+
+  private var rules: RequestRules {
+    var rules = RequestRules(names: config.modelNames, vocabularySize: model.target.shape.vocabularySize)
+    (rules.takesAnyName, rules.isStrict) = (config.takesAnyModel, config.isStrict)
+    rules.mostPrompts = config.queue
+    return rules
   }
 
   /// A raw prompt may hold control tokens: it is not a turn of somebody else.
   private func ids(_ prompt: CompletionRequest.Prompt) throws -> [Int32] {
     switch prompt {
-    case .text(let text): return try model.tokenizer.encode(text)
-    case .ids(let ids):
-      let size = model.target.shape.vocabularySize
-      if let odd = ids.first(where: { !(0..<size).contains(Int($0)) }) {
-        throw APIError.invalid("prompt holds \(odd), which is no token id below \(size)", param: "prompt")
-      }
-      return ids
+    case .text(let text): try model.tokenizer.encode(text)
+    case .ids(let ids): ids
     }
   }
 
@@ -108,15 +130,15 @@ struct GenerationEndpoint: Sendable {
     _ settings: GenerationSettings, prompt: [Int32], _ endpoint: AnswerWriter.Endpoint
   ) throws -> DecodingOptions {
     let room = context - prompt.count
-    guard room > 0, settings.maxTokens ?? 1 <= room else {
-      let wanted = settings.maxTokens.map { " and \($0) new ones" } ?? ""
+    guard room > 0 else {
       throw APIError.invalid(
-        "the prompt of \(prompt.count) tokens\(wanted) do not fit the context of \(context)",
+        "the prompt of \(prompt.count) tokens leaves no room in the context of \(context)",
         param: endpoint == .chat ? "messages" : "prompt", code: "context_length_exceeded")
     }
-    let usual = endpoint == .chat ? room : min(room, CompletionRequest.usualTokens)
+    let usual = endpoint == .chat ? room : CompletionRequest.usualTokens
+    let stopIDs = settings.ignoresEnd ? settings.stopIDs : model.stopIDs.union(settings.stopIDs)
     return DecodingOptions(
-      maxNewTokens: settings.maxTokens ?? usual, stopIDs: model.stopIDs, plan: plan(settings),
+      maxNewTokens: min(settings.maxTokens ?? usual, room), stopIDs: stopIDs, plan: plan(settings),
       sampling: settings.sampling)
   }
 
@@ -128,74 +150,24 @@ struct GenerationEndpoint: Sendable {
   }
 
   private func makeJob(
-    _ prompt: [Int32], _ settings: GenerationSettings, _ options: DecodingOptions, _ name: String
+    _ prompt: [Int32], _ settings: GenerationSettings, _ options: DecodingOptions, _ name: String,
+    countsRequest: Bool
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (metrics, log) = (metrics, log)
     return Job.make(
       id: numbers.next(), prompt: prompt, options: options,
-      stream: AnswerStream(model.tokenizer, stops: settings.stops)
+      stream: AnswerStream(model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial)
     ) { job, end in
+      func count(_ status: Int) { if countsRequest { metrics.count(endpoint: name, status: status) } }
       switch end {
       case .finished(let outcome):
         metrics.count(job, outcome)
-        metrics.count(endpoint: name, status: 200)
+        count(200)
         log(Self.line(job, outcome, name))
-      case .failed(let error): metrics.count(endpoint: name, status: error.status)
-      case .cancelled: metrics.count(endpoint: name, status: APIError.clientGone.status)
+      case .failed(let error): count(error.status)
+      case .cancelled: count(APIError.clientGone.status)
       }
     }
-  }
-
-  // MARK: the way out
-
-  /// What ends with a text also ends the connection: its reading side is where a client that goes away shows.
-  private static let closing: HTTPFields = [.connection: "close"]
-
-  private func whole(
-    _ request: Request, _ job: Job, _ events: AsyncStream<JobEvent>, _ writer: AnswerWriter
-  ) async throws -> Response {
-    try await request.body.consumeWithInboundCloseHandler { _ in
-      var text = ""
-      for await event in events {
-        switch event {
-        case .piece(let piece): text += piece.text
-        case .finished(let outcome): return .json(writer.answer(text, outcome), headers: Self.closing)
-        case .failed(let error): return .refusal(error, headers: Self.closing)
-        }
-      }
-      return .refusal(.clientGone, headers: Self.closing)
-    } onInboundClosed: {
-      engine.cancel(job)
-    }
-  }
-
-  private func stream(
-    _ request: Request, _ job: Job, _ events: AsyncStream<JobEvent>, _ writer: AnswerWriter,
-    _ settings: GenerationSettings
-  ) -> Response {
-    var headers = Self.closing
-    headers[.contentType] = "text/event-stream; charset=utf-8"
-    headers[.cacheControl] = "no-cache"
-    return Response(
-      status: .ok, headers: headers,
-      body: ResponseBody { connection in
-        defer { engine.cancel(job) }
-        try await request.body.consumeWithInboundCloseHandler { _ in
-          try await connection.write(ByteBuffer(bytes: writer.opening()))
-          for await event in events {
-            let data =
-              switch event {
-              case .piece(let piece): writer.piece(piece)
-              case .finished(let outcome): writer.ending(outcome, includesUsage: settings.includesUsage)
-              case .failed(let error): AnswerWriter.event(error)
-              }
-            try await connection.write(ByteBuffer(bytes: data))
-          }
-        } onInboundClosed: {
-          engine.cancel(job)
-        }
-        try await connection.finish(nil)
-      })
   }
 
   private static func line(_ job: Job, _ outcome: Outcome, _ name: String) -> String {

@@ -1,16 +1,29 @@
 import Hummingbird
 import Logging
+import NIOCore
 import ServiceLifecycle
 import Synchronization
 
+/// What a request brings along: the connection that it came over.
+struct ConnectionContext: RequestContext {
+  var coreContext: CoreRequestContextStorage
+  let channel: any Channel
+
+  init(source: ApplicationRequestContextSource) {
+    coreContext = CoreRequestContextStorage(source: source)
+    channel = source.channel
+  }
+}
+
 /// An address on which requests are answered, from `run` until `stop`.
-final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context == BasicRequestContext {
+final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context == ConnectionContext {
   private let host: String
   private let port: Int
   private let responder: Responder
   /// Connections that are open at the same time, and seconds after which an idle one is closed.
   private let connections: Int
   private let idleSeconds: Int
+  private let limits: ConnectionGuard.Limits
   private let state = Mutex(State())
 
   private struct State {
@@ -18,18 +31,23 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
     var isStopped = false
   }
 
-  init(host: String, port: Int, connections: Int, idleSeconds: Int, responder: Responder) {
+  init(host: String, port: Int, connections: Int, idleSeconds: Int, writeSeconds: Int, responder: Responder) {
     (self.host, self.port, self.responder) = (host, port, responder)
     (self.connections, self.idleSeconds) = (connections, idleSeconds)
+    limits = ConnectionGuard.Limits(requestSeconds: idleSeconds, writeSeconds: writeSeconds)
   }
 
   /// Returns after `stop`, also one that came before, or throws when the address cannot be listened on.
   ///
   /// - Parameter onListening: called with the port once requests are answered
   func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
+    let (limits, idleSeconds) = (limits, idleSeconds)
     let logger = Logger(label: "eagle") { _ in SwiftLogNoOpLogHandler() }
     let application = Application(
-      responder: responder, server: .http1(configuration: .init(idleTimeout: .seconds(Int64(idleSeconds)))),
+      responder: responder,
+      server: .http1(
+        configuration: .init(
+          additionalChannelHandlers: [ConnectionGuard(limits)], idleTimeout: .seconds(Int64(idleSeconds)))),
       configuration: ApplicationConfiguration(
         address: .hostname(host, port: port), serverName: nil,
         availableConnectionsDelegate: .maximum(connections, logger: logger)),

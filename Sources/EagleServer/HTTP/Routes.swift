@@ -3,14 +3,16 @@ import Hummingbird
 
 /// Answers every request: finds out what it asks for, and whether it may.
 struct Routes: HTTPResponder {
-  typealias Context = BasicRequestContext
+  typealias Context = ConnectionContext
 
   let access: AccessRules
   let generation: GenerationEndpoint
   let metrics: ServerMetrics
   let engine: Engine
   let state: ServerState
-  let modelName: String
+  /// Of the model; the first is its own.
+  let names: [String]
+  let crossOrigin: CrossOrigin
   let created: Int
 
   private enum Route {
@@ -31,8 +33,8 @@ struct Routes: HTTPResponder {
       }
     }
 
-    var method: HTTPRequest.Method {
-      if case .generate = self { .post } else { .get }
+    var methods: [HTTPRequest.Method] {
+      if case .generate = self { [.post] } else { [.get, .head] }
     }
 
     /// Whether one who does not know the key may see it.
@@ -43,28 +45,38 @@ struct Routes: HTTPResponder {
       }
     }
 
+    /// Those of the API with /v1 or without it, and with or without a slash at the end: base URLs are written in all ways.
     init?(path: String) {
-      switch path {
-      case "/": self = .page
-      case "/health": self = .health
-      case "/metrics": self = .metrics
-      case "/v1/models": self = .models
-      case "/v1/chat/completions": self = .generate(.chat)
-      case "/v1/completions": self = .generate(.completion)
-      case _ where path.hasPrefix("/v1/models/"):
-        self = .model(path.dropFirst("/v1/models/".count).removingPercentEncoding ?? "")
+      let whole = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+      let name = whole.hasPrefix("/v1/") ? String(whole.dropFirst("/v1".count)) : whole
+      switch (whole, name) {
+      case ("/", _): self = .page
+      case ("/health", _): self = .health
+      case ("/metrics", _): self = .metrics
+      case (_, "/models"): self = .models
+      case (_, "/chat/completions"): self = .generate(.chat)
+      case (_, "/completions"): self = .generate(.completion)
+      case _ where name.hasPrefix("/models/"):
+        self = .model(name.dropFirst("/models/".count).removingPercentEncoding ?? "")
       default: return nil
       }
     }
   }
 
-  func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+  func respond(to request: Request, context: ConnectionContext) async throws -> Response {
+    let response =
+      request.method == .options ? preflight(request) : await answer(to: request, context)
+    let shown = response.adding(crossOrigin.headers(for: request.headers[.origin]))
+    return request.method == .head ? shown.createHeadResponse() : shown
+  }
+
+  private func answer(to request: Request, _ context: ConnectionContext) async -> Response {
     let path = request.uri.path
     guard let route = Route(path: path) else { return refuse(.unknownRoute(path), endpoint: "other") }
     do {
       try check(request, route, path)
       if case .generate(let endpoint) = route {
-        return try await generation.respond(to: request, endpoint, name: route.name)
+        return try await generation.respond(to: request, endpoint, name: route.name, context.channel)
       }
       let response = try answer(route)
       metrics.count(endpoint: route.name, status: response.status.code)
@@ -77,15 +89,28 @@ struct Routes: HTTPResponder {
     }
   }
 
+  /// What may be asked here: by anyone, and by the page of another site.
+  private func preflight(_ request: Request) -> Response {
+    let methods = Route(path: request.uri.path).map { $0.methods + [.options] } ?? [.options]
+    let asked = HTTPFields.Element.Name("Access-Control-Request-Headers").flatMap { request.headers[$0] }
+    metrics.count(endpoint: Route(path: request.uri.path)?.name ?? "other", status: 204)
+    return Response(status: .noContent, headers: [.allow: Self.list(methods)])
+      .adding(crossOrigin.preflight(for: request.headers[.origin], asked: asked))
+  }
+
+  private static func list(_ methods: [HTTPRequest.Method]) -> String {
+    methods.map(\.rawValue).joined(separator: ", ")
+  }
+
   private func check(_ request: Request, _ route: Route, _ path: String) throws {
-    guard request.method == route.method else {
-      throw APIError.wrongMethod("\(request.method)", path, allowed: route.method.rawValue)
+    guard route.methods.contains(request.method) else {
+      throw APIError.wrongMethod("\(request.method)", path, allowed: Self.list(route.methods))
     }
     try access.checkHost(request.head.authority)
     if !route.isOpen { try access.checkKey(request.headers[.authorization]) }
     if case .generate = route {
       if state.isStopping { throw APIError.stopping }
-      try AccessRules.checkContentType(request.headers[.contentType])
+      try access.checkContentType(request.headers[.contentType])
     }
   }
 
@@ -101,15 +126,15 @@ struct Routes: HTTPResponder {
       return Response(
         status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
         body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
-    case .models: return .json(encodeJSON(ModelList(data: [model])))
+    case .models: return .json(encodeJSON(ModelList(data: names.map(model))))
     case .model(let name):
-      guard name == modelName else { throw APIError.unknownModel(name, served: modelName) }
-      return .json(encodeJSON(model))
+      guard names.contains(name) else { throw APIError.unknownModel(name, served: names) }
+      return .json(encodeJSON(model(name)))
     case .generate: preconditionFailure("a text is no answer of this kind")
     }
   }
 
-  private var model: Model { Model(id: modelName, created: created) }
+  private func model(_ name: String) -> Model { Model(id: name, created: created) }
 
   private func refuse(_ error: APIError, endpoint: String) -> Response {
     metrics.count(endpoint: endpoint, status: error.status)

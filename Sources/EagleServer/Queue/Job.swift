@@ -91,7 +91,8 @@ package final class Job: @unchecked Sendable {
     if firstToken == nil { firstToken = .now }
     tokens += 1
     accepted += isDrafted ? 1 : 0
-    emit(stream.append(token))
+    // The token that ends a text is no part of it, whatever it would read.
+    if !options.stopIDs.contains(token) { emit(stream.append(token)) }
     return !stream.isStopped && !isCancelled
   }
 

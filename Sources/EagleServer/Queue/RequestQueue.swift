@@ -22,11 +22,14 @@ package final class RequestQueue: @unchecked Sendable {
   /// Jobs that wait.
   package var count: Int { locked { waiting.count } }
 
-  package func add(_ job: Job) -> Admission {
+  package func add(_ job: Job) -> Admission { add([job]) }
+
+  /// Adds all or none of these.
+  package func add(_ jobs: [Job]) -> Admission {
     locked {
       if isClosed { return .closed }
-      guard waiting.count < capacity else { return .full(waiting.count) }
-      waiting.append(job)
+      guard waiting.count + jobs.count <= capacity else { return .full(waiting.count) }
+      waiting += jobs
       condition.signal()
       return .admitted
     }

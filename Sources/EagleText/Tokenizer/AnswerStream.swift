@@ -9,9 +9,10 @@ public struct AnswerStream: Sendable {
   private var held: [UInt8] = []
   private var released = 0
 
-  /// A stream of one answer, which ends before the first of `stops`; empty ones are ignored.
-  public init(_ tokenizer: Tokenizer, stops: [String] = []) {
-    decoder = tokenizer.makeStreamingDecoder(skipSpecial: true)
+  /// A stream of one answer, which ends before the first of `stops`; empty ones are ignored. Control tokens are no text
+  /// unless they are wanted.
+  public init(_ tokenizer: Tokenizer, stops: [String] = [], skipSpecial: Bool = true) {
+    decoder = tokenizer.makeStreamingDecoder(skipSpecial: skipSpecial)
     self.stops = StopStrings(stops.map { Array($0.utf8) }.filter { !$0.isEmpty })
   }
 

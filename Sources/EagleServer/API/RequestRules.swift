@@ -1,0 +1,26 @@
+/// What requests are read against: the models that are served, and what a field may hold.
+package struct RequestRules: Sendable {
+  /// The names of the model, the first of which answers carry.
+  package var names: [String]
+  /// Whether any other name is taken for it.
+  package var takesAnyName = false
+  /// Whether an unknown field is an error, or is ignored and named in the answer.
+  package var isStrict = false
+  /// Token ids are below this.
+  package var vocabularySize: Int
+  /// Prompts of one request.
+  package var mostPrompts = 32
+
+  package init(names: [String], vocabularySize: Int) {
+    precondition(!names.isEmpty, "a model without a name")
+    (self.names, self.vocabularySize) = (names, vocabularySize)
+  }
+
+  /// - Throws: `APIError` for a model that is not served; no name and an empty one mean the one that is
+  func check(model: String?) throws {
+    guard let model, !model.isEmpty, !takesAnyName, !names.contains(model) else { return }
+    throw APIError.unknownModel(model, served: names)
+  }
+
+  func isToken(_ id: Int) -> Bool { (0..<vocabularySize).contains(id) }
+}

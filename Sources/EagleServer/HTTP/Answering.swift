@@ -1,0 +1,118 @@
+import Foundation
+import Hummingbird
+
+/// The way out: from the events of a request's texts to its answer.
+struct Answering: Sendable {
+  let request: Request
+  /// One for each prompt.
+  let texts: [(job: Job, events: AsyncStream<JobEvent>)]
+  let writer: AnswerWriter
+  let settings: GenerationSettings
+  let engine: Engine
+
+  /// What ends with a text also ends the connection: nothing behind the request is answered.
+  private var headers: HTTPFields {
+    var headers: HTTPFields = [.connection: "close"]
+    if !settings.ignored.isEmpty, let name = HTTPFields.Element.Name(IgnoredFields.header) {
+      headers[name] = IgnoredFields.list(settings.ignored)
+    }
+    return headers
+  }
+
+  func whole() async throws -> Response {
+    defer { cancel() }
+    return try await request.body.consumeWithInboundCloseHandler { _ in
+      var written: [AnswerWriter.Written] = []
+      for text in texts {
+        switch await Self.result(text.events) {
+        case .success(let text): written.append(text)
+        case .failure(let error): return .refusal(error, headers: headers)
+        }
+      }
+      return .json(writer.answer(written), headers: headers)
+    } onInboundClosed: {
+      // It may still read; the connection's guard finds out.
+    }
+  }
+
+  private static func result(_ events: AsyncStream<JobEvent>) async -> Result<AnswerWriter.Written, APIError> {
+    var text = ""
+    for await event in events {
+      switch event {
+      case .piece(let piece): text += piece.text
+      case .finished(let outcome): return .success(AnswerWriter.Written(text, outcome))
+      case .failed(let error): return .failure(error)
+      }
+    }
+    return .failure(.clientGone)
+  }
+
+  func streamed() -> Response {
+    var headers = headers
+    headers[.contentType] = "text/event-stream; charset=utf-8"
+    headers[.cacheControl] = "no-cache"
+    return Response(
+      status: .ok, headers: headers,
+      body: ResponseBody { connection in
+        defer { cancel() }
+        try await request.body.consumeWithInboundCloseHandler { _ in
+          try await connection.write(ByteBuffer(bytes: writer.opening()))
+          try await write { try await connection.write(ByteBuffer(bytes: $0)) }
+        } onInboundClosed: {
+        }
+        try await connection.finish(nil)
+      })
+  }
+
+  /// Ends with the first error.
+  private func write(_ emit: (Data) async throws -> Void) async throws {
+    var outcomes: [Outcome] = []
+    for await (index, event) in Self.merged(texts.map(\.events)) {
+      switch event {
+      case .piece(let piece): try await emit(writer.piece(piece, index: index))
+      case .finished(let outcome):
+        outcomes.append(outcome)
+        try await emit(writer.end(outcome, index: index))
+      case .failed(let error): return try await emit(AnswerWriter.event(error))
+      }
+    }
+    if outcomes.count == texts.count {
+      try await emit(writer.closing(outcomes, includesUsage: settings.includesUsage))
+    }
+  }
+
+  /// The events of all texts as they come, each with the place of its text.
+  private static func merged(_ streams: [AsyncStream<JobEvent>]) -> AsyncStream<(Int, JobEvent)> {
+    AsyncStream { continuation in
+      let task = Task {
+        await withTaskGroup(of: Void.self) { group in
+          for (index, events) in streams.enumerated() {
+            group.addTask { for await event in events { continuation.yield((index, event)) } }
+          }
+        }
+        continuation.finish()
+      }
+      continuation.onTermination = { _ in task.cancel() }
+    }
+  }
+
+  private func cancel() { for text in texts { engine.cancel(text.job) } }
+}
+
+/// How an answer says which fields of its request changed nothing.
+package enum IgnoredFields {
+  package static let header = "X-Eagle-Ignored"
+
+  /// Names as a header and a log can hold them: letters, digits and `_.-` of each, others as `?`; twenty names at most.
+  package static func list(_ names: [String]) -> String {
+    let shown = names.prefix(20).map { name in
+      String(name.unicodeScalars.prefix(64).map { isPlain($0) ? Character($0) : "?" })
+    }
+    return shown.joined(separator: ", ") + (names.count > 20 ? ", ..." : "")
+  }
+
+  private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.isASCII
+      && (scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || "_.-".unicodeScalars.contains(scalar))
+  }
+}

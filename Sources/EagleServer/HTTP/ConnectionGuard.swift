@@ -1,0 +1,106 @@
+import Hummingbird
+import NIOCore
+import NIOHTTPTypes
+
+/// Watches one connection, on its event loop, so that no client can hold it for ever:
+///
+/// - A request that is not whole in time ends its connection, however steadily its bytes drip.
+/// - A client that does not read what is written for it is cut off.
+/// - A client that has closed its sending side may still read (`nc -N`), or may be gone: both look alike until something is
+///   written. So something is: an interim response 100, which clients skip, or a comment in a stream of events. Whoever is gone answers with a reset,
+///   which closes the connection.
+final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
+  typealias InboundIn = HTTPRequestPart
+  typealias InboundOut = HTTPRequestPart
+  typealias OutboundIn = HTTPResponsePart
+  typealias OutboundOut = HTTPResponsePart
+
+  struct Limits: Sendable {
+    /// Seconds for a request to come in, head and body each.
+    var requestSeconds: Int
+    /// Seconds in which a client must read something of what waits for it.
+    var writeSeconds: Int
+  }
+
+  /// How far the response is.
+  private enum Response {
+    case awaited, begun, events
+  }
+
+  private let limits: Limits
+  private var deadline: Scheduled<Void>?
+  private var watch: Scheduled<Void>?
+  private var response = Response.awaited
+  /// Bytes of bodies that were handed to the channel.
+  private var written = 0
+  /// What of them had left when last looked, and looks since then that saw no more leave.
+  private var (left, idleLooks) = (0, 0)
+
+  /// Looks at the output in the time that a client has for reading.
+  private static let looks = 4
+
+  init(_ limits: Limits) { self.limits = limits }
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    awaitRequest(context)
+    look(context)
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    deadline?.cancel()
+    watch?.cancel()
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head: awaitRequest(context)
+    case .body: break
+    case .end: deadline?.cancel()
+    }
+    context.fireChannelRead(data)
+  }
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    switch unwrapOutboundIn(data) {
+    case .head(let head):
+      let isEvents = head.headerFields[.contentType]?.hasPrefix("text/event-stream") ?? false
+      response = isEvents ? .events : .begun
+    case .body(let bytes): written += bytes.readableBytes
+    case .end:
+      response = .awaited
+      awaitRequest(context)
+    }
+    context.write(data, promise: promise)
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case ChannelEvent.inputClosed? = event as? ChannelEvent { probe(context) }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  private func awaitRequest(_ context: ChannelHandlerContext) {
+    deadline?.cancel()
+    deadline = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(Int64(limits.requestSeconds))) {
+      context.close(promise: nil)
+    }
+  }
+
+  private func probe(_ context: ChannelHandlerContext) {
+    switch response {
+    case .awaited: context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+    case .events: context.writeAndFlush(wrapOutboundOut(.body(ByteBuffer(string: ": \n\n"))), promise: nil)
+    case .begun: break
+    }
+  }
+
+  /// Closes when for the whole time bytes were waiting and none left; otherwise looks again.
+  private func look(_ context: ChannelHandlerContext) {
+    let waiting = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    let left = written - waiting
+    idleLooks = waiting > 0 && left <= self.left ? idleLooks + 1 : 0
+    self.left = left
+    if idleLooks >= Self.looks { return context.close(promise: nil) }
+    let interval = TimeAmount.milliseconds(Int64(limits.writeSeconds) * 1000 / Int64(Self.looks))
+    watch = context.eventLoop.assumeIsolated().scheduleTask(in: interval) { self.look(context) }
+  }
+}
