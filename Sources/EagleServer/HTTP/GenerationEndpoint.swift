@@ -107,7 +107,11 @@ struct GenerationEndpoint: Sendable {
       }
     case .completion:
       let request = try CompletionRequest(fields, rules, draw: draw)
-      return (request.prompts.map(ids), request.settings)
+      do {
+        return (try request.prompts.map(ids), request.settings)
+      } catch let error as TextError {
+        throw APIError.invalid("\(error)", param: "prompt")
+      }
     }
   }
 
