@@ -1,4 +1,4 @@
-"""A session of OpenAI's own client, and of curl, with a served model. Ends with an error where something is not as it should be.
+"""A session of OpenAI's own client, of LangChain's and LiteLLM's, and of curl, with a served model. Ends with an error where something is not as it should be.
 
     python check_clients.py --target models/SmolLM2-135M-Instruct --draft checkpoints/quickstart/export
 """
@@ -8,8 +8,12 @@ import json
 import subprocess
 import time
 import urllib.request
+from importlib.metadata import version
 
+import langchain_openai
+import litellm
 import openai
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from served import Served, arguments
 
@@ -94,6 +98,18 @@ def parameters(client, model):
     check(drawn[0] == drawn[1] != drawn[2], "the same seed gives the same text, another one another")
     text = client.completions.create(model=model, prompt="The three primary colours are", max_tokens=12, temperature=0)
     check(len(text.choices[0].text) > 0 and text.usage.completion_tokens <= 12, f"a completion: {text.choices[0].text!r}")
+    long = chat(client, model, max_tokens=100_000, stop=list("0123456789"))
+    check(long.choices[0].finish_reason in ("stop", "length"), "a limit above the room is cut to it, ten stop strings are taken")
+    check(chat(client, model, max_tokens=8, top_p=0, temperature=1).choices[0].message.content
+          == chat(client, model, max_tokens=8).choices[0].message.content, "top_p 0 takes the likeliest tokens")
+    biased = chat(client, model, max_tokens=8, logit_bias={"28": -100}, presence_penalty=0.5, frequency_penalty=0.5, seed=2**63 + 1)
+    check(len(biased.choices[0].message.content) > 0, "penalties, a bias and a seed of 64 bits are taken")
+    told = chat(client, model, max_tokens=12, logprobs=True, top_logprobs=3).choices[0]
+    check("".join(token.token for token in told.logprobs.content).startswith(told.message.content)
+          and all(token.logprob == token.top_logprobs[0].logprob <= 0 for token in told.logprobs.content),
+          f"{len(told.logprobs.content)} log-probabilities come with the greedy tokens, which are the likeliest")
+    pair = client.completions.create(model=model, prompt=["One, two,", "Red, green,"], max_tokens=4, temperature=0)
+    check([choice.index for choice in pair.choices] == [0, 1], "two prompts in one request")
     emoji = "".join(c.choices[0].delta.content or "" for c in
                     chat(client, model, "Repeat: 🦅 中文 Ünïcödé 🦅", stream=True))
     check("�" not in emoji, f"no character is cut: {emoji[:40]!r}")
@@ -104,13 +120,60 @@ def errors(client, model, url):
     error = refused(openai.BadRequestError, lambda: chat(client, model, n=2), "two answers at once")
     check(error.param == "n" and error.type == "invalid_request_error", "the error names the field")
     refused(openai.BadRequestError, lambda: chat(client, model, temperature=9), "a wrong temperature")
-    refused(openai.BadRequestError, lambda: chat(client, model, extra_body={"surprise": 1}), "an unknown field")
+    raw = client.chat.completions.with_raw_response.create(
+        model=model, messages=[{"role": "user", "content": QUESTION}], max_tokens=4, extra_body={"surprise": 1})
+    check(raw.status_code == 200 and raw.headers.get("X-Eagle-Ignored") == "surprise", "an unknown field is named in a header")
+    refused(openai.BadRequestError, lambda: chat(client, model, tools=[{"type": "function", "function": {"name": "f"}}]), "tools")
     error = refused(openai.BadRequestError, lambda: chat(client, model, "word " * 9000), "a prompt that is too long")
     check(error.code == "context_length_exceeded", "with the code of the API")
     stranger = openai.OpenAI(base_url=url + "/v1", api_key="wrong", max_retries=0)
     refused(openai.AuthenticationError, lambda: chat(stranger, model), "a wrong key")
     check([m.id for m in client.models.list()] == [model], "the models are listed")
     check(client.models.retrieve(model).object == "model", "and the model by itself")
+
+
+HISTORIES = {
+    "two system messages": ["system", "system", "user"],
+    "a user twice": ["user", "user"],
+    "the assistant first": ["assistant", "user"],
+    "a system message within": ["user", "assistant", "system", "user"],
+    "a last message to be continued": ["user", "assistant"],
+}
+
+
+def histories(client, model):
+    for name, roles in HISTORIES.items():
+        messages = [{"role": role, "content": f"Turn {number}."} for number, role in enumerate(roles)]
+        answer = client.chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0)
+        check(answer.usage.completion_tokens > 0, f"a history with {name}")
+    messages = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": None, "reasoning_content": "…"},
+                {"role": "user", "content": [{"type": "text", "text": "Again.", "cache_control": {"type": "ephemeral"}}]}]
+    check(client.chat.completions.create(model=model, messages=messages, max_tokens=8).choices, "content null and other keys")
+
+
+def with_langchain(url, model):
+    chat_model = langchain_openai.ChatOpenAI(base_url=url + "/v1", api_key=KEY, model=model, temperature=0, max_tokens=32, max_retries=0)
+    history = [SystemMessage("Answer briefly."), SystemMessage("In English."), HumanMessage("Hello."), AIMessage("Hello!"),
+               HumanMessage("Name a river.")]
+    answer = chat_model.invoke(history)
+    check(answer.content and answer.usage_metadata["output_tokens"] > 0, f"LangChain gets an answer: {answer.content[:40]!r}")
+    check("".join(chunk.content for chunk in chat_model.stream(history)) == answer.content, "and the same as a stream")
+    batch = chat_model.batch([[HumanMessage("Name a tree.")], [HumanMessage("Name a bird.")]])
+    check(len(batch) == 2 and all(text.content for text in batch), "and a batch")
+    texts = langchain_openai.OpenAI(base_url=url + "/v1", api_key=KEY, model=model, temperature=0, max_tokens=8, max_retries=0)
+    check(len(texts.generate(["One, two,", "Red, green,"]).generations) == 2, "and completions of two prompts in one request")
+
+
+def with_litellm(url, model):
+    call = {"model": "openai/" + model, "api_base": url + "/v1", "api_key": KEY, "max_tokens": 32, "temperature": 0,
+            "messages": [{"role": "user", "content": QUESTION}]}
+    answer = litellm.completion(**call)
+    check(answer.choices[0].message.content and answer.usage.completion_tokens > 0, "LiteLLM gets an answer")
+    message = answer.choices[0].message.model_dump()
+    again = litellm.completion(**{**call, "messages": call["messages"] + [message, {"role": "user", "content": "More."}]})
+    check(again.choices[0].message.content is not None, "and takes its message back with all its keys")
+    chunks = [chunk.choices[0].delta.content or "" for chunk in litellm.completion(**call, stream=True)]
+    check("".join(chunks) == answer.choices[0].message.content, "and the same as a stream")
 
 
 def curl(url, model, *, body=None, path="/v1/chat/completions"):
@@ -176,11 +239,15 @@ def main():
         conversation(client, model)
         parameters(client, model)
         errors(client, model, served.url)
+        histories(client, model)
+        with_langchain(served.url, model)
+        with_litellm(served.url, model)
         with_curl(served.url, model)
         asyncio.run(together(served.url, model, options))
         gone(client, model, served.url)
     check(served.status == 0, "SIGTERM ends the server in order")
-    print(f"{checks} checks with openai {openai.__version__}, all as they should be")
+    versions = f"openai {openai.__version__}, langchain-openai {version('langchain-openai')}, litellm {version('litellm')}"
+    print(f"{checks} checks with {versions}: all as they should be")
 
 
 if __name__ == "__main__":
