@@ -17,6 +17,7 @@ struct Export: ParsableCommand {
   var target: String?
 
   func run() throws {
+    try DraftFolder.requireReplaceable(output)
     let opened = try CheckpointFolder.open(checkpoint)
     let info = try TrainingCheckpoint.info(opened)
     let folder = target ?? info.targetPath

@@ -14,6 +14,7 @@ extension RecipeRun {
     try checkSizes()
     try model.target.shape.validate(captureLayers: layers, path: "capture.layers")
     if cluster.isRoot {
+      try DraftFolder.requireReplaceable(folder.export)
       _ = try recipe.draft.initFrom.map { try head(at: $0, trainable: false) }
       if let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output), info.step > 0 {
         try identity(data: "").check(settingsOf: try info.identity(of: path), path)

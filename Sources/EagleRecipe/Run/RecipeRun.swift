@@ -136,6 +136,7 @@ public final class RecipeRun {
     let isMissing =
       cluster.isFirstOfNode
       && (try? FolderCopy.digest(of: path, each: cluster.tick)) != String(decoding: digest, as: UTF8.self)
+    if isMissing { try PreparedData.requireReplaceable(path) }
     guard try cluster.anyTrue(isMissing) else { return }
     try FolderCopy.broadcast(path, receives: isMissing, cluster: cluster)
   }

@@ -43,7 +43,9 @@ public enum CheckpointFolder {
   public static func write(parent: String, name: String, info: Data, files: (String) throws -> Void) throws {
     try DiskSync.createFolder(parent)
     removeLeftovers(in: parent)
-    try AtomicFolder.write(path: "\(parent)/\(name)", replacing: true) { folder in
+    let path = "\(parent)/\(name)"
+    if !isCheckpoint(path) { try AtomicFolder.requireOnly("a checkpoint of this program", in: path) { _ in false } }
+    try AtomicFolder.write(path: path, replacing: true) { folder in
       try files(folder)
       try AtomicFile.write(path: "\(folder)/\(infoName)", data: info)
       try FolderManifest.seal(folder, as: manifestName, format: format)
@@ -86,11 +88,12 @@ public enum CheckpointFolder {
     return nil
   }
 
-  /// Names of the step folders, oldest first; whether they are valid is another question.
+  /// Names of the step folders, oldest first; whether they are valid is another question. A folder of such a name that
+  /// another program has made is not among them, and so is never removed.
   public static func names(in parent: String) throws -> [String] {
     guard FileTree.isFolder(parent) else { return [] }
     let found = try FileTree.entries(of: parent).compactMap { name in step(of: name).map { (step: $0, name: name) } }
-    return found.filter { FileTree.isFolder("\(parent)/\($0.name)") }.sorted { $0.step < $1.step }.map(\.name)
+    return found.filter { isCheckpoint("\(parent)/\($0.name)") }.sorted { $0.step < $1.step }.map(\.name)
   }
 
   /// Removes all but the newest `count` complete checkpoints and those named in `also`. What `latest` names stays.
@@ -139,6 +142,11 @@ public enum CheckpointFolder {
     guard FileTree.isFile(path) else { return nil }
     let name = String(decoding: try FileTree.read(path), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     return name.isEmpty ? nil : name
+  }
+
+  /// Whether this program has made the folder: then it has a manifest or an info, though they may be damaged.
+  private static func isCheckpoint(_ path: String) -> Bool {
+    FileTree.isFile("\(path)/\(manifestName)") || FileTree.isFile("\(path)/\(infoName)")
   }
 
   private static func isComplete(_ path: String) -> Bool {

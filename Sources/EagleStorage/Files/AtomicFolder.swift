@@ -27,6 +27,22 @@ public enum AtomicFolder {
     try install(folder, at: path, replacing: true)
   }
 
+  /// Throws when replacing or removing the folder would take away what is no part of it.
+  ///
+  /// - Parameters:
+  ///   - path: of the folder; one that is missing or empty passes
+  ///   - what: for the message, such as "an exported head"
+  ///   - isPart: whether an entry of this name belongs to such a folder; what a killed write of such an entry has left
+  ///     passes as well
+  package static func requireOnly(_ what: String, in path: String, isPart: (String) -> Bool) throws {
+    guard FileTree.isFolder(path) else { return }
+    let entries = try FileTree.entries(of: path)
+    guard let other = entries.first(where: { !isPart(FilePlace.target(ofTemporary: $0) ?? $0) }) else { return }
+    throw StorageError(
+      path: path, problem: "holds `\(other)`, which is no part of \(what) and would be lost",
+      advice: "choose another folder, or move what is in this one elsewhere")
+  }
+
   private static func sync(_ folder: String) throws {
     for file in try FileTree.files(under: folder) { try DiskSync.sync("\(folder)/\(file)") }
     for inner in try FileTree.folders(under: folder) { try DiskSync.sync(inner) }

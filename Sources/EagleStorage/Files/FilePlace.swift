@@ -23,6 +23,14 @@ struct FilePlace {
     return Int32(entry[mark.upperBound...])
   }
 
+  /// The name that whoever wrote under the temporary name `entry` had in mind, or nil when `entry` is not such a name.
+  static func target(ofTemporary entry: String) -> String? {
+    guard writer(ofTemporary: entry) != nil, let mark = entry.range(of: ".tmp-", options: .backwards) else {
+      return nil
+    }
+    return String(entry[..<mark.lowerBound].dropFirst())
+  }
+
   /// Removes what a killed process left under this place's temporary names.
   func removeLeftovers() {
     Self.removeLeftovers(in: parent) { $0.hasPrefix(".\(name).tmp-") || $0.hasPrefix(".\(name).old.tmp-") }

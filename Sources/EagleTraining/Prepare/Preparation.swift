@@ -51,7 +51,7 @@ public struct Preparation {
   /// - Parameters:
   ///   - folder: where the result goes
   ///   - check: gets the fingerprint of what is to be written, and may refuse it before anything is
-  /// - Throws: for a draft vocabulary that the target does not have, unreadable files, more than 1 % broken lines, and
+  /// - Throws: for a folder that holds what preparing has not written, a draft vocabulary that the target does not have, unreadable files, more than 1 % broken lines, and
   ///   when nothing is left to train on; `StoppedRun` when a stop was asked for
   public func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
     try Self.checkVocabulary(draft, target: model.target)
@@ -63,6 +63,7 @@ public struct Preparation {
       return done
     }
     let partial = "\(folder).partial"
+    for path in [folder, partial] { try PreparedData.requireReplaceable(path) }
     var writer = try PreparationWriter(
       folder: partial, fingerprint: fingerprint, vocabularySize: model.target.shape.vocabularySize, data: data,
       seed: seed,

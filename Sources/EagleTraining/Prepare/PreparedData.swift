@@ -47,6 +47,19 @@ public struct PreparedData: Sendable {
   static func tokensPath(_ folder: String, _ file: Int) -> String { "\(folder)/tokens-\(fileNumber(file)).h5" }
   static func namesPath(_ folder: String, _ file: Int) -> String { "\(folder)/conversations-\(fileNumber(file)).jsonl" }
 
+  /// Throws when a folder that preparing would replace or remove holds what preparing has not written.
+  ///
+  /// - Parameter folder: `prepared/` of a run, or `prepared.partial/`
+  package static func requireReplaceable(_ folder: String) throws {
+    try AtomicFolder.requireOnly("prepared data", in: folder, isPart: isFile)
+  }
+
+  /// Whether a file of this name is of finished or unfinished prepared data, of this version or an earlier one.
+  private static func isFile(_ name: String) -> Bool {
+    ["manifest.json", "statistics.md", "state.json", "tokens.h5"].contains(name)
+      || name.wholeMatch(of: /tokens-[0-9]+\.h5|conversations-[0-9]+\.jsonl|digests-[0-9]+\.bin/) != nil
+  }
+
   /// Opens a finished preparation.
   public init(folder: String) throws {
     let path = Self.manifestPath(folder)
