@@ -107,7 +107,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Manual pages from what the commands say about themselves; make install runs it.
-    .executableTarget(name: "eagle-manual"),
+    .executableTarget(name: "eagle-manual", dependencies: ["EagleCore"]),
 
     .testTarget(name: "ArchitectureTests"),
     .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),

@@ -1,4 +1,5 @@
 import CMPI
+import EagleCore
 import Foundation
 
 /// The one thread of this process that speaks to MPI.
@@ -271,7 +272,7 @@ final class MPIThread: @unchecked Sendable {
   }
 
   private func giveUp(_ reason: String) {
-    FileHandle.standardError.write(Data("Error: \(reason)\n".utf8))
+    Output.note("Error: \(reason)")
     Self.abort(code: 1)
   }
 

@@ -2,35 +2,69 @@ import Foundation
 
 /// Standard output and standard error of a program. Nothing else writes to them.
 ///
-/// A reader that went away or a full disk is an error to whoever prints a result, and nothing to whoever prints progress:
-/// the work goes on without its log. `FileHandle.write` would trap on both.
+/// What goes to standard output is a result: a reader that went away or a full disk is an error to whoever prints it, and a slow
+/// reader is waited for. What goes to standard error is a log: the work goes on without it, whether it is closed, full or
+/// read by nobody. `FileHandle.write` would trap on the first two and wait for ever on the third.
 public enum Output {
+  private static let log = LogWriter(descriptor: STDERR_FILENO)
+
   /// Writes text to standard output at once.
   ///
   /// - Throws: `OutputError` when not all of it can be written: a closed pipe (EPIPE), a full disk (ENOSPC)
-  public static func write(_ text: String) throws { try write(Array(text.utf8), to: STDOUT_FILENO) }
-
-  /// Writes a line to standard error; what cannot be written is lost.
-  public static func note(_ line: String) { try? write(Array("\(line)\n".utf8), to: STDERR_FILENO) }
-
-  static func write(_ bytes: [UInt8], to descriptor: Int32) throws {
-    var rest = bytes[...]
-    while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
-      if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { throw OutputError(code: errno) }
-      rest = rest.dropFirst(count)
-    }
+  public static func write(_ text: String) throws {
+    if let code = Descriptor(STDOUT_FILENO).write(Array(text.utf8)[...]).code { throw OutputError(code: code) }
   }
+
+  /// Writes a line to standard error; what cannot be written within moments is written later, or lost and counted.
+  public static func note(_ line: String) { show("\(line)\n") }
+
+  /// Waits moments for the lines that a slow reader of standard error has not taken yet.
+  static func flush() { log.flush() }
+
+  /// Writes text to standard error as it is, as for a line that the next one replaces.
+  public static func show(_ text: String) { log.write(Array(text.utf8)) }
 }
 
 /// A result that could not be written.
-public struct OutputError: Error, CustomStringConvertible, LocalizedError {
+public struct OutputError: Error, Equatable, CustomStringConvertible, LocalizedError {
   /// The system's error number.
   public let code: Int32
 
   public init(code: Int32) { self.code = code }
 
+  /// Whether nobody reads any more, as behind `| head -1`.
+  public var isReaderGone: Bool { code == EPIPE }
+
   public var description: String { "standard output: \(String(cString: strerror(code)))" }
   public var errorDescription: String? { description }
+}
+
+/// An open file, pipe or terminal.
+struct Descriptor: Sendable {
+  private let number: Int32
+
+  init(_ number: Int32) { self.number = number }
+
+  /// Writes all bytes, however long that takes.
+  ///
+  /// - Returns: how many were written, and the system's error number where these are not all
+  func write(_ bytes: ArraySlice<UInt8>) -> (count: Int, code: Int32?) {
+    var rest = bytes
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Foundation.write(number, $0.baseAddress, $0.count) }
+      if count >= 0 {
+        rest = rest.dropFirst(count)
+        continue
+      }
+      let code = errno
+      if code == EAGAIN { waitForRoom() } else if code != EINTR { return (bytes.count - rest.count, code) }
+    }
+    return (bytes.count, nil)
+  }
+
+  /// Another program that shares the pipe or terminal may have made it non-blocking.
+  private func waitForRoom() {
+    var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
+    poll(&entry, 1, -1)
+  }
 }

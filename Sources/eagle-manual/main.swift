@@ -1,10 +1,11 @@
+import EagleCore
 import Foundation
 
 // Writes manual pages of a command and of all its subcommands:
 // eagle-train --experimental-dump-help | eagle-manual VERSION FOLDER
 
 func fail(_ message: String) -> Never {
-  FileHandle.standardError.write(Data("eagle-manual: \(message)\n".utf8))
+  Output.note("eagle-manual: \(message)")
   exit(1)
 }
 

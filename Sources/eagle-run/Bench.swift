@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleDecoding
 import EagleTraining
 import Foundation
@@ -38,13 +39,14 @@ struct Bench: ParsableCommand {
       model: model, config: EvaluateConfig(benchmarks, limit: limit, maxTokens: maxTokens))
     let plan = try plan.plan(models, model, draft)
     let results = try evaluator.run(draft!, plans: [plan]).mapValues { $0[0] }
-    write("draft: \(plan)\n")
-    for line in EvaluationRecord.table(results) { write(line + "\n") }
+    if let json { try EagleRun.write(results, to: json) }
+    try Output.write("draft: \(plan)\n")
+    for line in EvaluationRecord.table(results) { try Output.write(line + "\n") }
     for (name, result) in results.sorted(by: { $0.key < $1.key }) {
       guard let speedup = result.speedupOfPrompts else { continue }
-      write(String(format: "  \(name): ratio by prompt: median %.2f, least %.2f\n", speedup.median, speedup.least))
+      try Output.write(
+        String(format: "  \(name): ratio by prompt: median %.2f, least %.2f\n", speedup.median, speedup.least))
     }
-    if let json { try EagleRun.write(results, to: json) }
     try results.values.requireEqualTexts()
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleDecoding
 import EagleModels
 import EagleText
@@ -36,17 +37,17 @@ struct Chat: ParsableCommand {
       sampling: sampling.options)
     let talk = Talk(model: model, draft: draft, options: options, system: system, stops: stop)
     let isTerminal = isatty(STDIN_FILENO) == 1
-    if isTerminal { note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.") }
+    if isTerminal { Output.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.") }
     Interrupt.install()
     var lines = InputLines()
     while true {
-      if isTerminal { write("> ") }
+      if isTerminal { try Output.write("> ") }
       switch lines.next() {
-      case .end: return isTerminal ? write("\n") : ()
-      case .interrupted: write("\n")
-      case .garbled: note("that line is not UTF-8 text")
+      case .end: return try Output.write(isTerminal ? "\n" : "")
+      case .interrupted: try Output.write("\n")
+      case .garbled: Output.note("that line is not UTF-8 text")
       case .line(let line):
-        guard talk.take(line.trimmingCharacters(in: .whitespaces)) else { return }
+        guard try talk.take(line.trimmingCharacters(in: .whitespaces)) else { return }
       }
     }
   }
@@ -75,24 +76,26 @@ private final class Talk {
   }
 
   /// Does what a line says. False ends the program.
-  func take(_ line: String) -> Bool {
+  func take(_ line: String) throws -> Bool {
     switch line {
     case "": break
     case "/exit", "/quit": return false
     case "/reset":
       messages = opening
       session.reset()
-      note("a new conversation")
+      Output.note("a new conversation")
     case "/stats": showStatistics()
-    case "/help": note("/reset begins a new conversation, /stats shows speeds and acceptance, /exit ends")
-    case _ where line.hasPrefix("/"): note("there is no command \(line); /help lists them")
-    default: answer(line)
+    case "/help": Output.note("/reset begins a new conversation, /stats shows speeds and acceptance, /exit ends")
+    case _ where line.hasPrefix("/"): Output.note("there is no command \(line); /help lists them")
+    default: try answer(line)
     }
     return true
   }
 
   /// An answer that Ctrl-C stops stays in the conversation as far as it came.
-  private func answer(_ line: String) {
+  ///
+  /// - Throws: `OutputError`; other errors are told, and the conversation goes on without the line
+  private func answer(_ line: String) throws {
     messages.append(ChatMessage(role: .user, content: line))
     do {
       let ids = try model.prompt(messages)
@@ -105,38 +108,36 @@ private final class Talk {
       }
       options.maxNewTokens = min(options.maxNewTokens, room)
       _ = Interrupt.take()
-      var (stream, text) = (AnswerStream(model.tokenizer, stops: stops), "")
-      func emit(_ piece: String) {
-        write(piece)
-        text += piece
-      }
+      var stream = AnswerStream(model.tokenizer, stops: stops)
+      let printer = AnswerPrinter()
       let generation = try session.generate(ids, options) { token in
-        emit(stream.append(token))
-        return !stream.isStopped && !Interrupt.take()
+        printer.append(stream.append(token)) && !stream.isStopped && !Interrupt.take()
       }
-      emit(stream.finish())
-      write("\n")
-      messages.append(ChatMessage(role: .assistant, content: text))
+      printer.append(stream.finish())
+      try printer.finish()
+      messages.append(ChatMessage(role: .assistant, content: printer.text))
       last = generation.statistics
       total += generation.statistics
+    } catch let error as OutputError {
+      throw error
     } catch {
       messages.removeLast()
-      note("error: \(error)")
+      Output.note("error: \(error)")
     }
   }
 
   private func showStatistics() {
-    guard let last else { return note("nothing has been said yet") }
-    note("last answer: \(summary(last, isSpeculative: isSpeculative)); \(prompt(last))")
-    note("all answers: \(summary(total, isSpeculative: isSpeculative)); \(prompt(total))")
+    guard let last else { return Output.note("nothing has been said yet") }
+    Output.note("last answer: \(summary(last, isSpeculative: isSpeculative)); \(prompt(last))")
+    Output.note("all answers: \(summary(total, isSpeculative: isSpeculative)); \(prompt(total))")
     let shares = [("draft", total.draftSeconds), ("target", total.targetSeconds), ("choice", total.choiceSeconds)]
-    note(
+    Output.note(
       "seconds: "
         + ([("prompts", total.promptSeconds)] + shares).map { String(format: "\($0.0) %.2f", $0.1) }.joined(
           separator: ", "))
     if isSpeculative {
       let positions = total.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
-      note("acceptance by position: \(positions)")
+      Output.note("acceptance by position: \(positions)")
     }
   }
 

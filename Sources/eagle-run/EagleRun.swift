@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleStorage
 import EagleTensor
 import EagleTraining
@@ -14,7 +15,12 @@ struct EagleRun: ParsableCommand {
 
   static func main() {
     Parallel.boundWaiting()
-    main(nil)
+    Program.run {
+      var command = try parseAsRoot()
+      try command.run()
+    } report: {
+      (fullMessage(for: $0), exitCode(for: $0).rawValue)
+    }
   }
 
   /// Writes a result as JSON, whole or not at all.

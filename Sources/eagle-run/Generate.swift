@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleDecoding
 import EagleText
 import EagleTraining
@@ -45,18 +46,14 @@ struct Generate: ParsableCommand {
       maxNewTokens: maxTokens, stopIDs: model.stopIDs, plan: try plan.plan(models, model, draft),
       sampling: sampling.options)
     var stream = AnswerStream(model.tokenizer, stops: stop)
-    var text = ""
-    func emit(_ piece: String) {
-      if json { text += piece } else { write(piece) }
-    }
+    let printer = AnswerPrinter(isSilent: json)
     let generation = try DecodingSession(target: model.target, draft: draft).generate(ids, options) { token in
-      emit(stream.append(token))
-      return !stream.isStopped
+      printer.append(stream.append(token)) && !stream.isStopped
     }
-    emit(stream.finish())
-    if json { return try printJSON(Answered(text, generation, options)) }
-    write("\n")
-    note(summary(generation.statistics, isSpeculative: draft != nil))
+    printer.append(stream.finish())
+    try printer.finish()
+    if json { return try printJSON(Answered(printer.text, generation, options)) }
+    Output.note(summary(generation.statistics, isSpeculative: draft != nil))
   }
 
   private func readPrompt() throws -> String {
@@ -84,6 +81,34 @@ extension ChatMessage {
   /// A user's message behind a system turn, where there is one.
   static func turn(system: String?, user: String) -> [ChatMessage] {
     (system.map { [ChatMessage(role: .system, content: $0)] } ?? []) + [ChatMessage(role: .user, content: user)]
+  }
+}
+
+/// A text on its way to standard output, piece by piece, from a place where nothing can be thrown.
+final class AnswerPrinter {
+  /// All pieces so far.
+  private(set) var text = ""
+  private let isSilent: Bool
+  private var failure: (any Error)?
+
+  /// - Parameter isSilent: only collects the text
+  init(isSilent: Bool = false) { self.isSilent = isSilent }
+
+  /// False once a piece could not be written; none is written after it.
+  @discardableResult
+  func append(_ piece: String) -> Bool {
+    text += piece
+    if isSilent || failure != nil { return failure == nil }
+    do { try Output.write(piece) } catch { failure = error }
+    return failure == nil
+  }
+
+  /// Ends the line.
+  ///
+  /// - Throws: what has kept a piece from being written
+  func finish() throws {
+    if let failure { throw failure }
+    if !isSilent { try Output.write("\n") }
   }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleDecoding
 import EagleModels
 import EagleTraining
@@ -76,7 +77,7 @@ struct PlanOptions: ParsableArguments {
     guard let file = try DecodingFile.read(draft: folder) else { return nil }
     if file.place == place { return file }
     if !isGiven {
-      note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting adaptively")
+      Output.note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting adaptively")
     }
     return nil
   }
@@ -114,13 +115,9 @@ struct SamplingArguments: ParsableArguments {
   }
 }
 
-/// Writes text to standard output at once.
-func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
-
-/// Writes a line that is no result to standard error.
-func note(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
-
-func printJSON(_ value: some Encodable) throws { write(String(decoding: try json(value), as: UTF8.self) + "\n") }
+func printJSON(_ value: some Encodable) throws {
+  try Output.write(String(decoding: try json(value), as: UTF8.self) + "\n")
+}
 
 func json(_ value: some Encodable) throws -> Data {
   let encoder = JSONEncoder()

@@ -71,20 +71,21 @@ struct Serve: ParsableCommand {
     let config = config
     let limits = try CacheLimits(
       config, target: model.target, draft: draft, availableBytes: SystemMemory.available)
-    note(limits.description)
+    Output.note(limits.description)
     let server = Server(
-      model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, limits: limits, log: note)
+      model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, limits: limits, log: Output.note)
     if config.apiKey == nil && !config.isLoopback {
-      note("warning: \(host) is reached from other machines, and without an API key everyone there may use the model")
+      Output.note(
+        "warning: \(host) is reached from other machines, and without an API key everyone there may use the model")
     }
     let signals = StopSignals { await server.stop() }
     try waitFor {
       try await server.run { port in
-        note("serving \(config.modelNames[0]) at \(ServerConfig.url(host: host, port: port))")
+        Output.note("serving \(config.modelNames[0]) at \(ServerConfig.url(host: host, port: port))")
       }
     }
     signals.end()
-    note("stopped")
+    Output.note("stopped")
   }
 
   private var key: String? { apiKey ?? ProcessInfo.processInfo.environment["EAGLE_API_KEY"] }
@@ -125,7 +126,7 @@ private final class StopSignals {
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler {
         guard count.next() == 1 else { _exit(130) }
-        note("stopping: running requests finish first; another signal ends at once")
+        Output.note("stopping: running requests finish first; another signal ends at once")
         Task { await stop() }
       }
       source.resume()

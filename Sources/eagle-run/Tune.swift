@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleDecoding
 import EagleModels
 import EagleStorage
@@ -48,29 +49,35 @@ struct Tune: ParsableCommand {
     let plans = (plan.isEmpty ? TrialPlan.usual : plan).map { $0.plan(costs) }
     let results = try evaluator.run(draft!, plans: plans)
     let measured = plans.indices.map { plan in TunedPlan(plans[plan], results.values.map { $0[plan] }) }
-    for line in TunedPlan.table(measured) { write(line + "\n") }
-    if let json { try EagleRun.write(TuneResult(costs: costs, plans: measured, benchmarks: results), to: json) }
-    try results.values.flatMap { $0 }.requireEqualTexts()
+    let texts = Result { try results.values.flatMap { $0 }.requireEqualTexts() }
     let best = measured.max { $0.tokensPerSecond < $1.tokensPerSecond }!
-    write(String(format: "fastest: \(best.plan), %.2f times plain decoding\n", best.speedup))
-    if dryRun { return }
-    let file = DecodingFile(
+    // Files first: a reader of the table that goes away must not cost what was measured.
+    if let json { try EagleRun.write(TuneResult(costs: costs, plans: measured, benchmarks: results), to: json) }
+    let written =
+      try dryRun || (try? texts.get()) == nil ? nil : decodingFile(best, costs, model).write(draft: models.draft!)
+    for line in TunedPlan.table(measured) { try Output.write(line + "\n") }
+    try texts.get()
+    try Output.write(String(format: "fastest: \(best.plan), %.2f times plain decoding\n", best.speedup))
+    if let written { try Output.write("written to \(written)\n") }
+  }
+
+  private func decodingFile(_ best: TunedPlan, _ costs: DecodingCosts, _ model: ChatModel) -> DecodingFile {
+    DecodingFile(
       plan: best.plan, costs: costs, tokensPerSecond: best.tokensPerSecond,
       plainTokensPerSecond: best.plainTokensPerSecond,
       place: DecodingFile.Place(target: model.target, weights: models.weights))
-    write("written to \(try file.write(draft: models.draft!))\n")
   }
 
   private func showCosts(_ costs: DecodingCosts, _ target: TargetModel) {
     let one = costs.targetPass[0]
     let rows = [2, 3, 4, 5, 6, 8, 12].map { String(format: "%d rows: %.2f", $0, costs.targetPass[$0 - 1] / one) }
     let step = String(format: "a draft pass: %.3f", costs.draftPass / one)
-    if models.weights == .stored { note(Matmul.describe(target.precision.decodingProducts)) }
-    note(
+    if models.weights == .stored { Output.note(Matmul.describe(target.precision.decodingProducts)) }
+    Output.note(
       String(format: "a target pass takes %.1f ms; as a share of it ", one * 1000)
         + (rows + [step]).joined(separator: ", "))
     guard let reading = costs.reading else { return }
-    note(
+    Output.note(
       String(
         format: "it reads %.0f MB of weights at %.1f GB/s, %.0f %% of what a plain reading by all threads gets "
           + "(%.1f GB/s)",

@@ -1,5 +1,6 @@
 import ArgumentParser
 import EagleCluster
+import EagleCore
 import EagleModels
 import EagleTensor
 import EagleTraining
@@ -15,7 +16,7 @@ struct Bench: ParsableCommand {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     let text = try lines.map { Data($0.joined(separator: "\n").utf8) } ?? encoder.encode(report)
-    FileHandle.standardOutput.write(text + Data("\n".utf8))
+    try Output.write(String(decoding: text, as: UTF8.self) + "\n")
   }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleTensor
 import EagleTraining
 
@@ -18,6 +19,11 @@ struct EagleTrain: ParsableCommand {
 
   static func main() {
     Parallel.boundWaiting()
-    main(nil)
+    Program.run {
+      var command = try parseAsRoot()
+      try command.run()
+    } report: {
+      (fullMessage(for: $0), exitCode(for: $0).rawValue)
+    }
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTraining
@@ -28,6 +29,6 @@ struct Export: ParsableCommand {
         advice: "name the right one with --target")
     }
     try DraftFolder.write(try TrainingCheckpoint.draft(opened, target: model.shape), target: model.shape, to: output)
-    FileHandle.standardError.write(Data("exported step \(info.step) to \(output)\n".utf8))
+    Output.note("exported step \(info.step) to \(output)")
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleRecipe
 import EagleStorage
 import Foundation
@@ -11,7 +12,6 @@ struct Inspect: ParsableCommand {
   var path: String
 
   func run() throws {
-    let lines = try Inspection.lines(of: path)
-    FileHandle.standardOutput.write(Data((lines.joined(separator: "\n") + "\n").utf8))
+    try Output.write(try Inspection.lines(of: path).joined(separator: "\n") + "\n")
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import EagleCluster
+import EagleCore
 import EagleTensor
 import EagleTraining
 import Foundation
@@ -15,15 +16,17 @@ enum Job {
       try body(cluster)
       try cluster.finish()
     } catch let stopped as StoppedRun {
-      if cluster.isRoot { say("\(stopped)") }
+      if cluster.isRoot { Output.note("\(stopped)") }
       try? cluster.finish()
       throw ExitCode(StopSignals.status)
+    } catch let error as OutputError where error.isReaderGone {
+      // The result is what rank 0 does last: the others are at their end, too.
+      try? cluster.finish()
+      throw error
     } catch {
-      say("Error: \(cluster.size > 1 ? "rank \(cluster.rank): " : "")\(error)")
+      Output.note("Error: \(cluster.size > 1 ? "rank \(cluster.rank): " : "")\(error)")
       cluster.abort(code: 1)
       throw ExitCode.failure
     }
   }
-
-  private static func say(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleRecipe
 import EagleReport
 import EagleTraining
@@ -21,6 +22,6 @@ struct Report: ParsableCommand {
     let folder = recipe?.output ?? source
     let path = output ?? "\(folder)/report.html"
     try RunReport(folder: folder, recipe: try recipe?.canonicalText).write(to: path)
-    FileHandle.standardError.write(Data("report: \(path)\n".utf8))
+    Output.note("report: \(path)")
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EagleRecipe
 import Foundation
 
@@ -74,7 +75,7 @@ struct Evaluate: ParsableCommand {
       guard run.cluster.isRoot else { return }
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-      FileHandle.standardOutput.write(try encoder.encode(results) + Data("\n".utf8))
+      try Output.write(String(decoding: try encoder.encode(results), as: UTF8.self) + "\n")
     }
   }
 }

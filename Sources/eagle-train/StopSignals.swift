@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTraining
 import Foundation
 
@@ -27,8 +28,7 @@ final class StopSignals: @unchecked Sendable {
       sigwait(&signals, &signal)
       stop.make(Self.name(signal))
       if isToTell {
-        let line = "\(Self.name(signal)): stopping once this piece of work is done; a second signal ends at once\n"
-        FileHandle.standardError.write(Data(line.utf8))
+        Output.note("\(Self.name(signal)): stopping once this piece of work is done; a second signal ends at once")
       }
       sigwait(&signals, &signal)
       _exit(Self.status)

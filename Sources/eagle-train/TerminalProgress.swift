@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import EagleTraining
 import Foundation
@@ -32,13 +33,13 @@ final class TerminalProgress: ProgressSink {
     begin(stage)
     let seconds = start.duration(to: clock.now).inSeconds
     closeLine()
-    write("\(stage): \(summary)" + (seconds >= 1 ? " (\(Self.clockText(seconds)))" : "") + "\n")
+    Output.show("\(stage): \(summary)" + (seconds >= 1 ? " (\(Self.clockText(seconds)))" : "") + "\n")
     self.stage = ""
   }
 
   func say(_ line: String) {
     closeLine()
-    write(line + "\n")
+    Output.show(line + "\n")
   }
 
   /// A line that the next one may replace: shown on a terminal always, elsewhere only now and then.
@@ -58,17 +59,15 @@ final class TerminalProgress: ProgressSink {
   }
 
   private func show(_ line: String) {
-    guard isTerminal else { return write(line + "\n") }
-    write("\r\u{1B}[K" + Self.cut(line, width: Self.width))
+    guard isTerminal else { return Output.show(line + "\n") }
+    Output.show("\r\u{1B}[K" + Self.cut(line, width: Self.width))
     isLineOpen = true
   }
 
   private func closeLine() {
-    if isLineOpen { write("\r\u{1B}[K") }
+    if isLineOpen { Output.show("\r\u{1B}[K") }
     isLineOpen = false
   }
-
-  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 
   /// Columns of the terminal as it is now: it is asked for each line, so a window may change its size.
   private static var width: Int {

@@ -36,6 +36,22 @@ import Testing
       }
     }
   }
+
+  @Test("standard output and standard error are written by EagleCore's Output alone")
+  func outputHasOnePlace() throws {
+    let forbidden = try Regex(
+      #"FileHandle\.standard(Output|Error)|\b(print|debugPrint|dump|puts|fputs|fwrite|fprintf|printf|perror|NSLog)\s*\(|"#
+        + #"\bSTD(OUT|ERR)_FILENO\b|\bstd(out|err)\b|/dev/(stdout|stderr|fd)"#)
+    let asksForTerminal = try Regex(#"\b(isatty|ioctl)\("#)
+    for folder in try Repository.sourceFolders() where folder != "EagleCore" {
+      for file in Repository.files(of: folder, ["swift", "c", "h"]) {
+        for (number, line) in try Repository.text(file).components(separatedBy: "\n").enumerated() {
+          if line.trimmingPrefix(while: \.isWhitespace).hasPrefix("//") || line.contains(asksForTerminal) { continue }
+          #expect(!line.contains(forbidden), "\(file):\(number + 1): \(line)")
+        }
+      }
+    }
+  }
 }
 
 /// A rule that nothing can break proves nothing: the reader of rooms and imports must see what is wrong.

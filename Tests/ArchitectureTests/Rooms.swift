@@ -69,10 +69,15 @@ enum Repository {
   }
 
   /// Paths of all Swift files of a room, relative to the root.
-  static func swiftFiles(of room: String) -> [String] {
+  static func swiftFiles(of room: String) -> [String] { files(of: room, ["swift"]) }
+
+  /// The same for other kinds of files, by the ends of their names.
+  static func files(of room: String, _ extensions: Set<String>) -> [String] {
     let folder = root.appendingPathComponent("Sources/\(room)").path
     let files = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
-    return files.filter { $0.hasSuffix(".swift") }.sorted().map { "Sources/\(room)/\($0)" }
+    return files.filter { extensions.contains(URL(fileURLWithPath: $0).pathExtension) }.sorted().map {
+      "Sources/\(room)/\($0)"
+    }
   }
 
   /// Modules in the import lines of a file.

@@ -26,10 +26,10 @@ enum Command {
 
   static func start(
     _ program: String, _ arguments: [String], in folder: String = root, environment: [String: String] = [:],
-    input: Data? = Data()
+    input: Data? = Data(), output: FileHandle? = nil, errors: FileHandle? = nil
   ) throws -> Running {
     let path = program.hasPrefix("eagle-") ? "\(binaries)/\(program)" : program
-    return try Running(path, arguments, folder, environment, input)
+    return try Running(path, arguments, folder, environment, input, output: output, errors: errors)
   }
 
   /// `count` ranks of eagle-train under mpirun.
@@ -57,9 +57,12 @@ final class Running {
   /// Writes to its standard input, when no input was given.
   let keyboard = Pipe()
 
-  /// - Parameter input: what it reads from standard input; nil to write it later
+  /// - Parameters:
+  ///   - input: what it reads from standard input; nil to write it later
+  ///   - output: where its standard output goes in place of a file, and its standard `errors`
   init(
-    _ path: String, _ arguments: [String], _ folder: String, _ additions: [String: String], _ input: Data?
+    _ path: String, _ arguments: [String], _ folder: String, _ additions: [String: String], _ input: Data?,
+    output: FileHandle? = nil, errors: FileHandle? = nil
   ) throws {
     try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
     process.executableURL = URL(fileURLWithPath: path)
@@ -71,8 +74,8 @@ final class Running {
     } else {
       process.standardInput = keyboard
     }
-    process.standardOutput = try file("out")
-    process.standardError = try file("err")
+    process.standardOutput = try output ?? file("out")
+    process.standardError = try errors ?? file("err")
     var environment = ProcessInfo.processInfo.environment
     environment["OMP_NUM_THREADS"] = "1"
     environment["COLUMNS"] = "100"
@@ -84,7 +87,7 @@ final class Running {
 
   func finish() throws -> Outcome {
     process.waitUntilExit()
-    return Outcome(status: process.terminationStatus, output: try text("out"), errors: try text("err"))
+    return Outcome(status: process.terminationStatus, output: output, errors: errors)
   }
 
   private func file(_ name: String) throws -> FileHandle {

@@ -86,7 +86,7 @@ final class Connection {
         connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
       }
     }
-    try #require(status == 0, "connect: \(errno)")
+    if status != 0 { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
     var limit = timeval(tv_sec: 60, tv_usec: 0)
     setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
   }

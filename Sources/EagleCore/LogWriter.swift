@@ -1,0 +1,111 @@
+import Foundation
+
+/// Writes a log whose reader may be slow or gone, and holds up nobody for longer than moments.
+///
+/// A thread of its own writes; callers wait until their text is written, as if they wrote themselves, but at most for `patience`.
+/// From then on they leave their text in a bounded queue, until that has been written. What does not fit, and what the system
+/// refuses, is lost; the next text that comes through is preceded by the number of those that did not.
+package final class LogWriter: @unchecked Sendable {
+  /// How long a text is waited for.
+  package static let patience = 0.2  // s
+  /// Bytes that may wait.
+  package static let capacity = 64 << 10
+
+  private struct Entry {
+    let bytes: [UInt8]
+    /// Texts before this one that found no room.
+    let lostBefore: Int
+  }
+
+  private let descriptor: Descriptor
+  private let condition = NSCondition()
+  // Guarded by `condition`.
+  private var queue: [Entry] = []
+  private var queuedBytes = 0
+  private var lost = 0
+  private var (accepted, done) = (0, 0)
+  private var isStuck = false
+  private var isStarted = false
+  // Of the thread alone.
+  private var unreported = 0
+  private var isWithinLine = false
+
+  package init(descriptor: Int32) { self.descriptor = Descriptor(descriptor) }
+
+  /// Writes a text, or leaves it to be written, or loses it.
+  package func write(_ bytes: [UInt8]) {
+    condition.lock()
+    defer { condition.unlock() }
+    guard queuedBytes + bytes.count <= Self.capacity || queue.isEmpty else {
+      lost += 1
+      return
+    }
+    queue.append(Entry(bytes: bytes, lostBefore: lost))
+    (queuedBytes, lost, accepted) = (queuedBytes + bytes.count, 0, accepted + 1)
+    startIfNeeded()
+    condition.broadcast()
+    if !isStuck { waitForOwn(accepted) }
+  }
+
+  /// Waits once more for what was left, at the end of the program.
+  package func flush() {
+    condition.lock()
+    defer { condition.unlock() }
+    waitForOwn(accepted)
+  }
+
+  /// For the text of this number, counted from 1, and those before it.
+  private func waitForOwn(_ number: Int) {
+    let end = Date(timeIntervalSinceNow: Self.patience)
+    while done < number {
+      guard condition.wait(until: end) else {
+        isStuck = done < number
+        return
+      }
+    }
+  }
+
+  /// The thread hears no signals: they are for the threads that await them.
+  private func startIfNeeded() {
+    if isStarted { return }
+    isStarted = true
+    var (all, before) = (sigset_t(), sigset_t())
+    sigfillset(&all)
+    pthread_sigmask(SIG_SETMASK, &all, &before)
+    let thread = Thread { [self] in while true { writeNext() } }
+    thread.name = "log"
+    thread.stackSize = 256 << 10
+    thread.start()
+    pthread_sigmask(SIG_SETMASK, &before, nil)
+  }
+
+  private func writeNext() {
+    condition.lock()
+    while queue.isEmpty { condition.wait() }
+    let entry = queue[0]
+    condition.unlock()
+    put(entry)
+    condition.lock()
+    queue.removeFirst()
+    (queuedBytes, done) = (queuedBytes - entry.bytes.count, done + 1)
+    if queue.isEmpty { isStuck = false }
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  private func put(_ entry: Entry) {
+    unreported += entry.lostBefore
+    if unreported > 0 {
+      let report =
+        "\(isWithinLine ? "\n" : "")(\(unreported) line\(unreported == 1 ? "" : "s") of this log could not be written)\n"
+      if send(Array(report.utf8)) { unreported = 0 }
+    }
+    if !send(entry.bytes) { unreported += 1 }
+  }
+
+  private func send(_ bytes: [UInt8]) -> Bool {
+    let (count, code) = descriptor.write(bytes[...])
+    if count > 0 { isWithinLine = bytes[count - 1] != UInt8(ascii: "\n") }
+    return code == nil
+  }
+}
