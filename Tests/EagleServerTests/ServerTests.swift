@@ -101,7 +101,7 @@ import Testing
     metrics.count(endpoint: "/health", status: 200)
     metrics.count(endpoint: "/v1/models", status: 401)
     metrics.count(endpoint: "/health", status: 200)
-    let text = metrics.text(waiting: 3, running: 1)
+    let text = metrics.text(waiting: 3, running: 1, cached: 5)
     #expect(text.contains("eagle_requests_total{endpoint=\"/health\",status=\"200\"} 2\n"))
     #expect(text.contains("eagle_requests_total{endpoint=\"/v1/models\",status=\"401\"} 1\n"))
     #expect(text.contains("eagle_queue_depth 3\n") && text.contains("eagle_running_requests 1\n"))

@@ -122,7 +122,7 @@ struct Routes: HTTPResponder {
       return .json(
         encodeJSON(["status": isStopping ? "stopping" : "ok"]), status: isStopping ? .serviceUnavailable : .ok)
     case .metrics:
-      let text = metrics.text(waiting: engine.queue.count, running: engine.runningCount)
+      let text = metrics.text(waiting: engine.queue.count, running: engine.runningCount, cached: engine.cachedTokens)
       return Response(
         status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
         body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

@@ -50,7 +50,8 @@ package final class ServerMetrics: Sendable {
   /// - Parameters:
   ///   - waiting: requests in the queue
   ///   - running: texts that are being written
-  package func text(waiting: Int, running: Int) -> String {
+  ///   - cached: tokens that all KV caches hold
+  package func text(waiting: Int, running: Int, cached: Int) -> String {
     let counts = counts.withLock { $0 }
     var text = Self.header(
       "eagle_requests_total", "counter", "Requests by endpoint and status; 499: the client has gone.")
@@ -59,6 +60,7 @@ package final class ServerMetrics: Sendable {
     }
     text += Self.value("eagle_queue_depth", "gauge", "Requests that wait.", waiting)
     text += Self.value("eagle_running_requests", "gauge", "Texts that are being written.", running)
+    text += Self.value("eagle_cached_tokens", "gauge", "Tokens that all KV caches hold.", cached)
     text += Self.decoding(counts.decoding)
     for (name, help, histogram) in [
       ("eagle_queue_seconds", "Seconds that finished requests waited for their turn.", counts.queue),
