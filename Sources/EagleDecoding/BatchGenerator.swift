@@ -55,10 +55,12 @@ public final class BatchGenerator {
   ///   - finished: gets each text with its new ids, in the order in which they end; what it returns goes on in the same
   ///     slot, where tokens that both have in common are not computed again
   ///   - passed: called after every pass
-  /// - Throws: what the closures throw, and `DecodingError` for a text that the model cannot take
+  ///   - failed: gets a text whose logits are not finite; when it returns, the others go on
+  /// - Throws: what the closures throw, and `DecodingError` for a text that the model cannot take, or for logits that are
+  ///   not finite
   public func run(
     next: () throws -> DecodingRequest?, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,
-    passed: () throws -> Void = {}
+    passed: () throws -> Void = {}, failed: (DecodingRequest, any Error) throws -> Void = { throw $1 }
   ) throws {
     defer { slots = [] }
     var hasMore = true
@@ -74,9 +76,13 @@ public final class BatchGenerator {
       if busy.isEmpty { return }
       step(busy.map(\.session))
       for slot in busy where !slot.session.isBusy {
-        let (request, generation) = (slot.request!, try slot.session.end())
+        let request = slot.request!
         slot.request = nil
-        if let more = try finished(request, generation.ids) { try begin(more, slot) }
+        switch Result(catching: slot.session.end) {
+        case .success(let generation):
+          if let more = try finished(request, generation.ids) { try begin(more, slot) }
+        case .failure(let error): try failed(request, error)
+        }
       }
       try passed()
     }
@@ -91,8 +97,8 @@ public final class BatchGenerator {
       rows += $0.promptRows.count
       return rows <= max(Self.mostRows, $0.promptRows.count)
     }
-    DecodingSession.readPrompts(Array(reading)) { _, _, _ in true }
-    DecodingSession.advance(decoding) { _, _, _ in true }
+    DecodingSession.readPrompts(Array(reading)) { _, _, _, _ in true }
+    DecodingSession.advance(decoding) { _, _, _, _ in true }
   }
 
   /// A slot without work, kept for the tokens that the next text may share with its last one, or a new one.

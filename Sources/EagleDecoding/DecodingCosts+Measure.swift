@@ -7,14 +7,16 @@ extension DecodingCosts {
   ///
   /// They run interleaved, and what counts is the median of their ratios to the pass of one row beside them: a machine that
   /// others use too may be slow for a while.
+  ///
+  /// - Throws: `DecodingError` for a draft head whose logits are not finite
   public static func measure(
     target: TargetModel, draft: DraftModel, context: Int = 256, mostRows: Int = 12
-  ) -> DecodingCosts {
+  ) throws -> DecodingCosts {
     precondition(mostRows > 1, "costs of \(mostRows) rows")
     let context = max(1, min(context, target.shape.maxPositions - mostRows - 8))
     let bench = CostBench(target: target, draft: draft, context: context)
     let rows = Array(2...mostRows)
-    let medians = bench.medians(rows.map { row in { bench.pass(rows: row) } } + [bench.draftPass, bench.reading]) {
+    let medians = try bench.medians(rows.map { row in { bench.pass(rows: row) } } + [bench.draftPass, bench.reading]) {
       $0 < 5 || ($0 < 25 && $1 < 3)
     }
     return DecodingCosts(
@@ -26,12 +28,16 @@ extension DecodingCosts {
   ///
   /// A model whose passes take so long that they would not fit is timed on some of its layers: weights of 400 MB
   /// and more come from memory, as those of the whole model do, and a pass takes as long as they have bytes.
-  public static func estimate(target: TargetModel, draft: DraftModel, seconds: Double = 0.35) -> DecodingCosts {
+  ///
+  /// - Throws: `DecodingError` for a draft head whose logits are not finite
+  public static func estimate(
+    target: TargetModel, draft: DraftModel, seconds: Double = 0.35
+  ) throws -> DecodingCosts {
     let part = target.part(atLeast: partBytes)
     let rows = [2, 3, 4, 6, 8, 12]
     let context = max(1, min(32, target.shape.maxPositions - 20))
     let bench = CostBench(target: part.model, draft: draft, context: context, layers: target.shape.layers)
-    let medians = bench.medians(rows.map { row in { bench.pass(rows: row) } } + [bench.draftPass]) {
+    let medians = try bench.medians(rows.map { row in { bench.pass(rows: row) } } + [bench.draftPass]) {
       $0 < 2 || ($0 < 9 && $1 < seconds)
     }
     let known = [1: medians.one].merging(zip(rows, medians.others)) { $1 }
@@ -100,10 +106,10 @@ private final class CostBench {
   }
 
   /// Of the two passes of a round: one adds the newest position, which every round does.
-  func draftPass() -> Double {
+  func draftPass() throws -> Double {
     let start = clock.now
     drafter.extend(newest, nextTokens: [0], target.precision.decodingProducts)
-    let proposal = drafter.propose(after: 0, .chain(2), Sampler(.greedy, prompt: []), nil)
+    let proposal = try drafter.propose(after: 0, .chain(2), Sampler(.greedy, prompt: []), nil)
     let seconds = start.duration(to: clock.now).inSeconds
     drafter.truncate(to: drafter.rowCount - 1)
     return seconds / Double(max(1, proposal.passes))
@@ -112,15 +118,17 @@ private final class CostBench {
   /// The median of a pass of one row, and of others by their ratio to one that ran beside them.
   ///
   /// - Parameter goesOn: with the number of turns and the seconds so far
-  func medians(_ others: [() -> Double], while goesOn: (Int, Double) -> Bool) -> (one: Double, others: [Double]) {
+  func medians(
+    _ others: [() throws -> Double], while goesOn: (Int, Double) -> Bool
+  ) throws -> (one: Double, others: [Double]) {
     _ = pass(rows: 2)  // the first one allocates
-    _ = draftPass()
+    _ = try draftPass()
     var (ones, ratios) = ([Double](), [[Double]](repeating: [], count: others.count))
     let start = clock.now
     while goesOn(ones.count, start.duration(to: clock.now).inSeconds) {
       let one = pass(rows: 1)
       ones.append(one)
-      for (index, other) in others.enumerated() { ratios[index].append(other() / one) }
+      for (index, other) in others.enumerated() { ratios[index].append(try other() / one) }
     }
     func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
     let one = median(ones)

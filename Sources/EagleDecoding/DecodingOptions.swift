@@ -90,6 +90,8 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
   public var minP: Float = 0
   /// The same seed gives the same text.
   public var seed: UInt64 = 0
+  /// Most likely tokens that are reported with each token of the text (`TokenLogprobs`); nil reports nothing.
+  public var logprobs: Int?
 
   public static let greedy = SamplingOptions()
 
@@ -116,6 +118,7 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
     for (name, penalty) in [("frequency", frequencyPenalty), ("presence", presencePenalty)] {
       try require(penalty.isFinite, "the \(name) penalty must be finite, 0 being off, not \(penalty)")
     }
+    try require(logprobs ?? 0 >= 0, "the number of logprobs must be 0 or more, not \(logprobs ?? 0)")
     try require(logitBias.values.allSatisfy(\.isFinite), "a logit bias must be finite")
   }
 }

@@ -5,8 +5,8 @@ import EagleTensor
 
 /// Passes of several sessions of one target together: one reading of the weights serves them all.
 extension DecodingSession {
-  /// Gets a session, its new token, and whether a draft had proposed it; false ends the session's text.
-  package typealias OnToken = (DecodingSession, Int32, _ isDrafted: Bool) -> Bool
+  /// Gets a session, its new token, whether a draft had proposed it, and its logprobs; false ends the session's text.
+  package typealias OnToken = (DecodingSession, Int32, _ isDrafted: Bool, TokenLogprobs?) -> Bool
 
   /// One pass over the next piece of each prompt. A session whose prompt is read gets its first token.
   package static func readPrompts(_ sessions: [DecodingSession], _ onToken: OnToken) {
@@ -22,18 +22,17 @@ extension DecodingSession {
     let logits = target.logits(last, target.precision.decodingProducts)
     withExtendedLifetime(logits) {
       for (row, (session, _)) in read.enumerated() {
-        session.takeFirstToken(logits, row: row) { onToken(session, $0, $1) }
+        session.takeFirstToken(logits, row: row) { onToken(session, $0, $1, $2) }
       }
     }
   }
 
   /// One round of each text: propose, verify in one batch-invariant pass, keep what agrees.
   package static func advance(_ sessions: [DecodingSession], _ onToken: OnToken) {
-    let sessions = ready(sessions, rows: { $0.text!.options.plan.nodes + 1 })
-    guard let target = sessions.first?.target else { return }
     let clock = ContinuousClock()
     let started = clock.now
-    let proposals = propose(sessions)
+    let (sessions, proposals) = propose(ready(sessions, rows: { $0.text!.options.plan.nodes + 1 }))
+    guard let target = sessions.first?.target else { return }
     let drafted = clock.now
     let pass = Pass(sessions, rows: proposals.map(\.rows), trees: proposals.map(\.tree))
     let states = pass.run(target, target.precision.decodingProducts)
@@ -46,7 +45,7 @@ extension DecodingSession {
     for (index, session) in sessions.enumerated() {
       switch verdicts[index] {
       case .success(let verdict):
-        session.keep(verdict, of: proposals[index], states.slice(pass.rows[index]), times) { onToken(session, $0, $1) }
+        session.keep(verdict, of: proposals[index], states.slice(pass.rows[index]), times) { onToken(session, $0, $1, $2) }
       case .failure(let error): session.drop(pass.rows[index].count, because: error)
       }
     }
@@ -60,13 +59,20 @@ extension DecodingSession {
     }
   }
 
-  private static func propose(_ sessions: [DecodingSession]) -> [Proposal] {
-    var rows = sessions.count
-    return sessions.map { session in
-      let proposal = session.propose(Company(texts: sessions.count, rows: rows - 1))
-      rows += proposal.count
-      return proposal
+  /// What is proposed to each; a session whose draft gives no numbers has failed.
+  private static func propose(_ sessions: [DecodingSession]) -> ([DecodingSession], [Proposal]) {
+    var (going, proposals, rows): ([DecodingSession], [Proposal], Int) = ([], [], sessions.count)
+    for session in sessions {
+      do {
+        let proposal = try session.propose(Company(texts: sessions.count, rows: rows - 1))
+        rows += proposal.count
+        going.append(session)
+        proposals.append(proposal)
+      } catch {
+        session.drop(0, because: error)
+      }
     }
+    return (going, proposals)
   }
 
   /// Samples on all threads where there are several texts: it takes as long as their vocabulary is large.

@@ -95,7 +95,7 @@ public final class DecodingSession {
   public func generate(
     _ prompt: [Int32], _ options: DecodingOptions, onToken: (Int32) -> Bool = { _ in true }
   ) throws -> Generation {
-    try generate(prompt, options, isWanted: { true }, onToken: { token, _ in onToken(token) })
+    try generate(prompt, options, isWanted: { true }, onToken: { token, _, _ in onToken(token) })
   }
 
   /// The same for a caller who may lose interest while a long prompt is read, or wants to know where tokens come from.
@@ -105,16 +105,19 @@ public final class DecodingSession {
   ///   - options: limit, stop ids, drafting, sampling
   ///   - isWanted: asked before each pass over the prompt; false ends the text before it begins, and what was read stays
   ///     cached
-  ///   - onToken: gets each new id and whether a draft had proposed it; false ends the text with it
+  ///   - onToken: gets each new id, whether a draft had proposed it, and its logprobs where they are asked for; false ends
+  ///     the text with it
+  /// - Throws: as the other one
   public func generate(
-    _ prompt: [Int32], _ options: DecodingOptions, isWanted: () -> Bool, onToken: (Int32, _ isDrafted: Bool) -> Bool
+    _ prompt: [Int32], _ options: DecodingOptions, isWanted: () -> Bool,
+    onToken: (Int32, _ isDrafted: Bool, TokenLogprobs?) -> Bool
   ) throws -> Generation {
     try begin(prompt, options)
     while isReading {
       guard isWanted() else { return try end() }
-      Self.readPrompts([self]) { onToken($1, $2) }
+      Self.readPrompts([self]) { onToken($1, $2, $3) }
     }
-    while isDecoding { Self.advance([self]) { onToken($1, $2) } }
+    while isDecoding { Self.advance([self]) { onToken($1, $2, $3) } }
     return try end()
   }
 
@@ -192,12 +195,14 @@ public final class DecodingSession {
   /// Takes the first token.
   ///
   /// - Parameter logits: [R, V], whose row `index` is that of the prompt's last token
-  func takeFirstToken(_ logits: Tensor, row index: Int, _ onToken: (Int32, Bool) -> Bool) {
+  func takeFirstToken(_ logits: Tensor, row index: Int, _ onToken: Text.OnToken) {
     text!.statistics.promptSeconds = text!.start.duration(to: clock.now).inSeconds
     text!.decodingStart = clock.now
     attempt {
-      let token = try text!.sampler.choose(row(index, of: logits), position: text!.prompt.count)
-      text!.append([token], drafted: 0, onToken)
+      let z = row(index, of: logits)
+      let raw = text!.sampler.keep(z)
+      let token = try text!.sampler.choose(z, position: text!.prompt.count)
+      text!.append([token], raw.map { [$0.logprobs(of: token)] } ?? [], drafted: 0, onToken)
     }
   }
 
@@ -214,7 +219,8 @@ public final class DecodingSession {
   /// What is proposed behind the newest token.
   ///
   /// - Parameter company: of the other texts in the pass
-  func propose(_ company: Company) -> Proposal {
+  /// - Throws: `DecodingError` for logits of the draft that are not finite
+  func propose(_ company: Company) throws -> Proposal {
     let text = text!
     var plan = text.options.plan
     // The target adds one token of its own.
@@ -226,7 +232,7 @@ public final class DecodingSession {
       return Proposal(after: text.newest)
     }
     showUnseen()
-    return drafter.propose(after: text.newest, plan, text.sampler, budget)
+    return try drafter.propose(after: text.newest, plan, text.sampler, budget)
   }
 
   /// What the target says to a proposal.
@@ -242,12 +248,12 @@ public final class DecodingSession {
   /// Keeps the accepted path: tokens, rows of the cache, states for the draft.
   func keep(
     _ verdict: Verdict, of proposal: Proposal, _ states: TargetStates, _ times: RoundTimes,
-    _ onToken: (Int32, Bool) -> Bool
+    _ onToken: Text.OnToken
   ) {
     let first = cache.count - proposal.rows.count
     text!.statistics.count(proposal, verdict, times, hasDraft: drafter != nil)
     budget?.count(draftPasses: proposal.passes, rows: proposal.rows.count, kept: verdict.path.count - 1)
-    let kept = text!.append(verdict.tokens, drafted: verdict.path.count - 1, onToken)
+    let kept = text!.append(verdict.tokens, verdict.logprobs, drafted: verdict.path.count - 1, onToken)
     let path = Array(verdict.path.prefix(kept))
     cache.keep(path, from: first)
     cached += path.map { proposal.rows[$0] }

@@ -47,7 +47,9 @@ package final class EagleDrafter: Drafter {
     newest = (Variable(g.value.slice(last)), Variable(h.value.slice(last)))
   }
 
-  package func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) -> Proposal {
+  package func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) throws
+    -> Proposal
+  {
     let verified = cache.count
     defer { cache.truncate(to: verified) }
     guard let newest, plan.depth > 0 else { return Proposal(after: token) }
@@ -58,12 +60,12 @@ package final class EagleDrafter: Drafter {
       q.value, keys, values, rows: [row], shape: draft.shape.attention, tape.products)
     let root = draft.finish(tape, hidden: newest.g, attended: Variable(attended))
     var growth = DraftGrowth(root: token, plan: plan, budget: budget, sampler: sampler, position: verified + 1)
-    growth.add(children: logits(root), vocabulary: draft.vocabulary)
+    try growth.add(children: logits(root), vocabulary: draft.vocabulary)
     var hidden = root
     while growth.grows {
       let frontier = growth.frontier
       hidden = extend(frontier, hidden, verified: verified, growth)
-      growth.add(children: logits(hidden), vocabulary: draft.vocabulary)
+      try growth.add(children: logits(hidden), vocabulary: draft.vocabulary)
     }
     return growth.proposal()
   }
@@ -151,7 +153,7 @@ struct DraftGrowth {
   }
 
   /// Takes the logits [R, D] of the draft pass over the frontier, or over the newest token alone.
-  mutating func add(children logits: Tensor, vocabulary: DraftVocabulary) {
+  mutating func add(children logits: Tensor, vocabulary: DraftVocabulary) throws {
     let parents = passes == 0 ? [-1] : frontierPlaces
     let firstKey = keyCount
     if passes > 0 { keyCount += parents.count }
@@ -159,7 +161,7 @@ struct DraftGrowth {
     let firstChild = nodes.count
     for (row, parent) in parents.enumerated() {
       let keys = parent < 0 ? [] : nodes[parent].ancestorKeys + [firstKey + row]
-      for (id, logProbability) in choices(logits, row, after: parent, vocabulary) {
+      for (id, logProbability) in try choices(logits, row, after: parent, vocabulary) {
         nodes.append(
           Node(
             token: vocabulary.targetIDs[id], depth: passes,
@@ -184,9 +186,10 @@ struct DraftGrowth {
   /// Draft ids and log-probabilities of the children that one row of logits gives.
   private mutating func choices(
     _ logits: Tensor, _ row: Int, after parent: Int, _ vocabulary: DraftVocabulary
-  ) -> [(id: Int, logProbability: Double)] {
+  ) throws -> [(id: Int, logProbability: Double)] {
     let width = logits.columns
     let values = UnsafeMutableBufferPointer(start: logits.floats + row * width, count: width)
+    try Sampler.checkFinite(values, of: "draft head")
     let path = tokens(to: parent)[...]
     if plan.isChain && !sampler.isGreedy {
       sampler.makeDistribution(values, path: path, draftIDs: vocabulary.draftIDs)

@@ -31,6 +31,9 @@ public struct Generation: Sendable {
 
 /// A text at work.
 struct Text {
+  /// Gets a new token, whether a draft had proposed it, and its logprobs; false ends the text.
+  typealias OnToken = (Int32, _ isDrafted: Bool, TokenLogprobs?) -> Bool
+
   let prompt: [Int32]
   let options: DecodingOptions
   let start: ContinuousClock.Instant
@@ -65,12 +68,16 @@ struct Text {
 
   /// Adds what one pass gave, one token after the other until the text ends. Returns how many were added.
   ///
-  /// - Parameter drafted: how many of them, the first ones, a draft had proposed
+  /// - Parameters:
+  ///   - logprobs: one for each token, or none
+  ///   - drafted: how many of them, the first ones, a draft had proposed
   @discardableResult
-  mutating func append(_ tokens: [Int32], drafted: Int, _ onToken: (Int32, Bool) -> Bool) -> Int {
+  mutating func append(
+    _ tokens: [Int32], _ logprobs: [TokenLogprobs], drafted: Int, _ onToken: OnToken
+  ) -> Int {
     let isFirst = ids.isEmpty
     var added = 0
-    for token in tokens where finish == nil {
+    for (index, token) in tokens.enumerated() where finish == nil {
       ids.append(token)
       sampler.append(token)
       added += 1
@@ -79,7 +86,7 @@ struct Text {
       } else if ids.count >= options.maxNewTokens {
         finish = .length
       }
-      if !onToken(token, added <= drafted) { finish = finish ?? .caller }
+      if !onToken(token, added <= drafted, logprobs.isEmpty ? nil : logprobs[index]) { finish = finish ?? .caller }
     }
     passes.append(.init(tokens: added, accepted: min(added, drafted)))
     statistics.newTokens = ids.count

@@ -55,7 +55,9 @@ package protocol Drafter: AnyObject {
   /// Adds positions with their captured states [R, 3H] and the token after each.
   func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ products: Products)
   /// Proposes tokens that follow `token`, the last of the tokens given to `extend`.
-  func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) -> Proposal
+  ///
+  /// - Throws: `DecodingError` for logits that are not finite
+  func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) throws -> Proposal
   /// Forgets the positions from `rows` on.
   func truncate(to rows: Int)
   /// Bytes of memory that its positions take.

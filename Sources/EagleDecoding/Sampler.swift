@@ -39,8 +39,11 @@ package struct Sampler {
   /// The token for a position from the target's logits [V], which are overwritten.
   ///
   /// - Parameter path: proposed tokens between the sequence and this position
-  package func choose(_ logits: UnsafeMutableBufferPointer<Float>, position: Int, path: ArraySlice<Int32> = []) -> Int32
-  {
+  /// - Throws: `DecodingError` for logits that are not finite
+  package func choose(
+    _ logits: UnsafeMutableBufferPointer<Float>, position: Int, path: ArraySlice<Int32> = []
+  ) throws -> Int32 {
+    try Self.checkFinite(logits, of: "target")
     penalize(logits, path) { Int($0) }
     if isGreedy { return Int32(eagle_argmax(logits.baseAddress!, Int64(logits.count))) }
     shape(logits)
@@ -48,7 +51,10 @@ package struct Sampler {
   }
 
   /// Overwrites the target's logits by the distribution that a token is drawn from.
-  package func makeDistribution(_ logits: UnsafeMutableBufferPointer<Float>, path: ArraySlice<Int32>) {
+  ///
+  /// - Throws: `DecodingError` for logits that are not finite
+  package func makeDistribution(_ logits: UnsafeMutableBufferPointer<Float>, path: ArraySlice<Int32>) throws {
+    try Self.checkFinite(logits, of: "target")
     penalize(logits, path) { Int($0) }
     shape(logits)
   }
@@ -66,6 +72,23 @@ package struct Sampler {
   /// Lowers a draft's logits as the target's will be, without turning them into probabilities.
   func penalizeDraft(_ logits: UnsafeMutableBufferPointer<Float>, path: ArraySlice<Int32>, draftIDs: [Int32]) {
     penalize(logits, path) { Int(draftIDs[Int($0)]) }
+  }
+
+  /// The target's logits as they are, where logprobs are to be reported.
+  func keep(_ logits: UnsafeMutableBufferPointer<Float>) -> RawLogits? {
+    options.logprobs.map { RawLogits(logits, count: $0) }
+  }
+
+  /// Logits that are NaN would otherwise give token 0 for ever, which looks like a text.
+  static func checkFinite(_ logits: UnsafeMutableBufferPointer<Float>, of model: String) throws {
+    // The largest magnitude as an integer: infinities and NaNs are above all finite ones, and integers vectorise.
+    var largest: UInt32 = 0
+    for value in logits { largest = max(largest, value.bitPattern & 0x7fff_ffff) }
+    guard largest < Float.infinity.bitPattern else {
+      throw DecodingError(
+        "the logits of the \(model) are not finite: its weights are broken, or a layer overflows; check its files, and "
+          + "try --precision fp32")
+    }
   }
 
   // MARK: randomness

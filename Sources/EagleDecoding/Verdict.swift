@@ -6,10 +6,13 @@ struct Verdict {
   private(set) var path = [0]
   /// The agreeing tokens and the target's own one after them; as many as rows are kept.
   private(set) var tokens: [Int32] = []
+  /// Of each of the tokens; empty where nobody asked for them.
+  private(set) var logprobs: [TokenLogprobs] = []
 
   /// - Parameters:
   ///   - position: of the first proposed token
   ///   - logits: the target's logits [V] after a row, which may be overwritten; asked for in the order of the path
+  /// - Throws: `DecodingError` for logits that are not finite
   static func of(
     _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws -> Verdict {
@@ -26,12 +29,14 @@ struct Verdict {
   /// likely token and for drawn ones alike.
   private mutating func descend(
     _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
-  ) {
+  ) throws {
     while true {
       let row = path.last!
-      let token = sampler.choose(logits(row), position: position + tokens.count, path: tokens[...])
+      let z = logits(row)
+      let raw = sampler.keep(z)
+      let token = try sampler.choose(z, position: position + tokens.count, path: tokens[...])
       let child = proposal.child(of: row, token: token)
-      tokens.append(token)
+      append(token, raw)
       guard let child else { return }
       path.append(child)
     }
@@ -41,24 +46,30 @@ struct Verdict {
   /// where it is not, one is drawn from max(p − q, 0), normed. Together that is p.
   private mutating func compare(
     _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
-  ) {
+  ) throws {
     while true {
       let (row, at) = (path.last!, position + tokens.count)
       let p = logits(row)
+      let raw = sampler.keep(p)
       guard let child = proposal.child(of: row) else {
-        tokens.append(sampler.choose(p, position: at, path: tokens[...]))
+        append(try sampler.choose(p, position: at, path: tokens[...]), raw)
         return
       }
-      sampler.makeDistribution(p, path: tokens[...])
+      try sampler.makeDistribution(p, path: tokens[...])
       let (token, q) = (proposal.rows[child], proposal.drawn[child - 1])
       let isKept = sampler.random(.acceptance, at) * Double(q[token]) < Double(p[Int(token)])
       if !isKept, q.subtract(from: p) {
-        tokens.append(Int32(Sampler.draw(p, sampler.random(.residual, at))))
+        append(Int32(Sampler.draw(p, sampler.random(.residual, at))), raw)
         return
       }
-      tokens.append(token)
+      append(token, raw)
       path.append(child)
     }
+  }
+
+  private mutating func append(_ token: Int32, _ raw: RawLogits?) {
+    tokens.append(token)
+    if let raw { logprobs.append(raw.logprobs(of: token)) }
   }
 }
 

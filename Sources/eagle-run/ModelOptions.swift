@@ -65,9 +65,9 @@ struct PlanOptions: ParsableArguments {
     guard let draft, let folder = models.draft else { return .chain(0) }
     let tuned = try tuned(folder, DecodingFile.Place(target: model.target, weights: models.weights))
     if let tuned, !isGiven { return tuned.plan }
-    if !isGiven { return .adaptive(DecodingCosts.estimate(target: model.target, draft: draft)) }
+    if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft)) }
     var plan = shape
-    if adaptive { plan.costs = tuned?.costs ?? DecodingCosts.measure(target: model.target, draft: draft) }
+    if adaptive { plan.costs = try tuned?.costs ?? DecodingCosts.measure(target: model.target, draft: draft) }
     return plan
   }
 

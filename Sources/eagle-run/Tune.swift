@@ -44,7 +44,7 @@ struct Tune: ParsableCommand {
     let (model, draft) = try models.load()
     let evaluator = try Evaluator(
       model: model, config: EvaluateConfig(try PromptFiles.named(prompts), limit: limit, maxTokens: maxTokens))
-    let costs = DecodingCosts.measure(target: model.target, draft: draft!)
+    let costs = try DecodingCosts.measure(target: model.target, draft: draft!)
     showCosts(costs, model.target)
     let plans = (plan.isEmpty ? TrialPlan.usual : plan).map { $0.plan(costs) }
     let results = try evaluator.run(draft!, plans: plans)

@@ -174,6 +174,33 @@ import Testing
     #expect(texts == expected && stream.text.hasSuffix("data: [DONE]\n\n"))
   }
 
+  @Test("logprobs come with each token, whole and streamed, alone and in a batch")
+  func logprobs() throws {
+    let served = try Served(try TinyWorld())
+    let fields = #""max_tokens": 6, "logprobs": true, "top_logprobs": 2"#
+    func content(_ choice: [String: Any]?) -> [[String: Any]] {
+      (choice?["logprobs"] as? [String: Any])?["content"] as? [[String: Any]] ?? []
+    }
+    let whole = try served.ask("POST", Self.chat, body: body("river 1", fields))
+    let tokens = content((whole.json["choices"] as? [[String: Any]])?.first)
+    #expect(tokens.count == 6, "\(whole.text)")
+    let bytes = tokens.flatMap { $0["bytes"] as? [Int] ?? [] }.map(UInt8.init)
+    #expect(String(decoding: bytes, as: UTF8.self) == whole.content)
+    for token in tokens {
+      // Greedy: the chosen token is the most likely one.
+      let top = token["top_logprobs"] as? [[String: Any]] ?? []
+      #expect(top.count == 2 && top[0]["logprob"] as? Double == token["logprob"] as? Double)
+    }
+    let stream = try served.ask("POST", Self.chat, body: body("river 1", fields + #", "stream": true"#))
+    let pieces = stream.events.flatMap { content(($0["choices"] as? [[String: Any]])?.first) }
+    #expect(pieces.map { $0["logprob"] as? Double } == tokens.map { $0["logprob"] as? Double })
+    // Two prompts of one request are written together.
+    let prompts =
+      #"{"prompt": ["river", "cloud"], "max_tokens": 5, "temperature": 0, "logprobs": 1, "ignore_eos": true}"#
+    let choices = try served.ask("POST", "/v1/completions", body: prompts).json["choices"] as? [[String: Any]] ?? []
+    #expect(choices.map { (($0["logprobs"] as? [String: Any])?["tokens"] as? [String])?.count } == [5, 5])
+  }
+
   @Test("a client that has closed its sending side gets its answer")
   func halfClosed() throws {
     let served = try Served(try TinyWorld(endless: true), ["--batch", "1"])

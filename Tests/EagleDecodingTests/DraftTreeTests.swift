@@ -15,21 +15,21 @@ import Testing
     return (drafter, 9)
   }
 
-  private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil)
+  private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil) throws
     -> Proposal
   {
-    drafter.propose(after: token, plan, Sampler(.greedy, prompt: []), costs.map(DraftBudget.init))
+    try drafter.propose(after: token, plan, Sampler(.greedy, prompt: []), costs.map(DraftBudget.init))
   }
 
   @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aTreeHoldsTheLikeliestPaths(name: String) throws {
     for seed in 0..<8 as Range<UInt64> {
       let (drafter, token) = try drafter(name, seed: seed)
-      let chain = propose(drafter, token, .chain(4))
-      let tree = propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10))
+      let chain = try propose(drafter, token, .chain(4))
+      let tree = try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10))
       #expect(chain.count == 4 && chain.tree.isChain && tree.count == 10 && tree.passes == 4)
       // Growing a tree leaves nothing behind in the draft's cache, and is repeatable.
-      #expect(propose(drafter, token, .chain(4)).rows == chain.rows)
-      #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10)).rows == tree.rows)
+      #expect(try propose(drafter, token, .chain(4)).rows == chain.rows)
+      #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10)).rows == tree.rows)
       // Siblings differ, and the first level holds the chain's first token.
       for row in 0..<tree.rows.count {
         let children = (1..<tree.rows.count).filter { tree.tree.parents[$0] == row }.map { tree.rows[$0] }
@@ -47,7 +47,7 @@ import Testing
       let (drafter, token) = try drafter(name, seed: seed)
       var best: [[Int32]: Int32] = [:]
       let plans = [.chain(4)] + [2, 3, 5, 8].map { DraftPlan(depth: 4, width: $0, nodes: 60) }
-      for tree in plans.map({ propose(drafter, token, $0) }) {
+      for tree in try plans.map({ try propose(drafter, token, $0) }) {
         for row in 0..<tree.rows.count {
           guard let child = tree.tree.parents.firstIndex(of: row) else { continue }
           let path = tree.tree.paths[row].map { tree.rows[$0] }
@@ -66,13 +66,13 @@ import Testing
     let (drafter, token) = try drafter("tiny-llama", seed: 2)
     let free = DecodingCosts(targetPass: [1, 1, 1, 1, 1, 1], draftPass: 0)
     let dear = DecodingCosts(targetPass: [1, 2, 3, 4, 5, 6], draftPass: 5)
-    #expect(propose(drafter, token, .chain(5), costs: free).count == 5)
-    #expect(propose(drafter, token, .chain(5), costs: dear).count == 1)
-    #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: free).count == 9)
-    #expect(propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dear).count <= 1)
+    #expect(try propose(drafter, token, .chain(5), costs: free).count == 5)
+    #expect(try propose(drafter, token, .chain(5), costs: dear).count == 1)
+    #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: free).count == 9)
+    #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dear).count <= 1)
     // More rows than a pass may have cost nothing, since they never come.
     let dearBeyond = DecodingCosts(targetPass: [Double](repeating: 1, count: 10) + [100, 200], draftPass: 0)
-    let tree = propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dearBeyond)
+    let tree = try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dearBeyond)
     #expect(tree.count == 9 && tree.passes == 4)
   }
 

@@ -37,7 +37,7 @@ import Testing
         next += 1
       }
       most = max(most, slots.filter(\.isDecoding).count)
-      step(slots) { slot, token, _ in
+      step(slots) { slot, token, _, _ in
         let text = owners[ObjectIdentifier(slot)]!
         written[text].append(token)
         return text != 3 || written[3].count < 4  // the fourth is not wanted any longer
@@ -59,12 +59,12 @@ import Testing
     let options = DecodingOptions(maxNewTokens: 120, stopIDs: [], plan: .chain(2))
     let sessions = (0..<6).map { _ in DecodingSession(target: target, draft: head) }
     for (index, session) in sessions.enumerated() { try session.begin([7, Int32(index)], options) }
-    DecodingSession.readPrompts(sessions) { _, _, _ in true }
-    for _ in 0..<80 { step(sessions) { _, _, _ in true } }
+    DecodingSession.readPrompts(sessions) { _, _, _, _ in true }
+    for _ in 0..<80 { step(sessions) { _, _, _, _ in true } }
     // With so many others nothing is drafted.
     for session in sessions.dropFirst() { #expect(try session.end().statistics.draftedTokens == 0) }
     let last = sessions[0]
-    while last.isDecoding { step([last]) { _, _, _ in true } }
+    while last.isDecoding { step([last]) { _, _, _, _ in true } }
     let generation = try last.end()
     #expect(generation.statistics.draftedTokens >= 30)
     #expect(generation.ids == (try plain(target, [7, 0], 120)))
@@ -85,9 +85,9 @@ import Testing
       try session.begin(prompt, options)
       while session.isReading {
         pieces.append(session.promptRows)
-        step([session]) { _, _, _ in true }
+        step([session]) { _, _, _, _ in true }
       }
-      while session.isDecoding { step([session]) { _, _, _ in true } }
+      while session.isDecoding { step([session]) { _, _, _, _ in true } }
       _ = try session.end()
       return pieces
     }
@@ -127,7 +127,7 @@ import Testing
     let drafter = KnowingDrafter(text: [4, 5] + text, kind: .good, vocabulary: 320, seed: 1)
     let options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
     var (ids, drafted): ([Int32], Int) = ([], 0)
-    func take(_ token: Int32, _ isDrafted: Bool) -> Bool {
+    func take(_ token: Int32, _ isDrafted: Bool, _ logprobs: TokenLogprobs?) -> Bool {
       ids.append(token)
       drafted += isDrafted ? 1 : 0
       return true
@@ -149,7 +149,7 @@ import Testing
     let given = try session.generate(prompt, options) {
       passes += 1
       return passes < 5
-    } onToken: { _, _ in
+    } onToken: { _, _, _ in
       Issue.record("a token came")
       return true
     }
@@ -160,7 +160,7 @@ import Testing
     // Another text, with the first 300 tokens in common.
     passes = 0
     let other = Array(prompt.prefix(300)) + (0..<900).map { Int32($0 * 13 % 320) }
-    _ = try session.generate(other, options, isWanted: { false }, onToken: { _, _ in true })
+    _ = try session.generate(other, options, isWanted: { false }, onToken: { _, _, _ in true })
     #expect(try session.generate(other, options).ids == (try plain(target, other, 12)))
   }
 }

@@ -140,6 +140,16 @@ import Testing
     #expect(try self.settings("\"logit_bias\": []").sampling.logitBias.isEmpty)
   }
 
+  @Test("logprobs are asked for as each endpoint says it")
+  func logprobs() throws {
+    #expect(try settings("\"logprobs\": true").sampling.logprobs == 0)
+    #expect(try settings("\"logprobs\": true, \"top_logprobs\": 20").sampling.logprobs == 20)
+    #expect(try settings("\"logprobs\": false, \"top_logprobs\": 0").sampling.logprobs == nil)
+    #expect(try completion(#"{"prompt": "a", "logprobs": 0}"#).settings.sampling.logprobs == 0)
+    #expect(try completion(#"{"prompt": "a", "logprobs": 5}"#).settings.sampling.logprobs == 5)
+    #expect(try completion(#"{"prompt": "a", "logprobs": false}"#).settings.sampling.logprobs == nil)
+  }
+
   @Test("unknown fields are ignored and named, and refused where the server is strict")
   func unknownFields() throws {
     let body =
@@ -200,7 +210,9 @@ import Testing
     ("{MESSAGE, \"stop\": [1]}", "stop", 400), ("{MESSAGE, \"stream\": 1}", "stream", 400),
     ("{MESSAGE, \"stream_options\": {}}", "stream_options", 400),
     ("{MESSAGE, \"stream\": true, \"stream_options\": {\"include_usage\": 1}}", "stream_options.include_usage", 400),
-    ("{MESSAGE, \"logprobs\": true}", "logprobs", 400), ("{MESSAGE, \"tools\": [{}]}", "tools", 400),
+    ("{MESSAGE, \"logprobs\": 3}", "logprobs", 400), ("{MESSAGE, \"top_logprobs\": 2}", "top_logprobs", 400),
+    ("{MESSAGE, \"logprobs\": true, \"top_logprobs\": 21}", "top_logprobs", 400),
+    ("{MESSAGE, \"tools\": [{}]}", "tools", 400),
     ("{MESSAGE, \"tool_choice\": \"required\"}", "tool_choice", 400),
     ("{MESSAGE, \"presence_penalty\": 2.1}", "presence_penalty", 400),
     ("{MESSAGE, \"logit_bias\": {\"1000\": 1}}", "logit_bias", 400),
@@ -225,7 +237,7 @@ import Testing
     (#"{"prompt": [1, 1000]}"#, "prompt"), (#"{"prompt": [1, 99999999999]}"#, "prompt"),
     (#"{"prompt": [1, "a"]}"#, "prompt"), (#"{"prompt": [[[1]]]}"#, "prompt"),
     (#"{"prompt": {"a": 1}}"#, "prompt"), (#"{"prompt": "a", "echo": true}"#, "echo"),
-    (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "logprobs": 0}"#, "logprobs"),
+    (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "logprobs": 21}"#, "logprobs"),
     (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"),
   ])
   func wrongCompletionsAreNamed(body: String, param: String) throws {

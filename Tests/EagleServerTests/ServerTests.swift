@@ -160,6 +160,33 @@ import Testing
     #expect(try events(writer.closing([outcome], includesUsage: false)).isEmpty)
   }
 
+  @Test("logprobs have the shape of each endpoint")
+  func logprobs() throws {
+    let tokens = [
+      TokenLogprobs(
+        chosen: .init(token: 97, logprob: -0.5),
+        top: [.init(token: 98, logprob: -0.25), .init(token: 97, logprob: -0.5)]
+      ),
+      TokenLogprobs(chosen: .init(token: 0xe4, logprob: -1), top: []),
+    ]
+    func choice(_ endpoint: AnswerWriter.Endpoint) throws -> [String: Any] {
+      let writer = AnswerWriter(
+        endpoint: endpoint, id: "1", created: 5, model: "small", spelling: { [UInt8(truncatingIfNeeded: $0)] })
+      let answer = try object(writer.answer([.init("a", outcome, tokens)]))
+      return try #require((answer["choices"] as? [[String: Any]])?.first?["logprobs"] as? [String: Any])
+    }
+    let content = try #require(try choice(.chat)["content"] as? [[String: Any]])
+    #expect(content.map { $0["token"] as? String } == ["a", #"bytes:\xe4"#] && content[1]["bytes"] as? [Int] == [0xe4])
+    #expect(content[0]["logprob"] as? Double == -0.5 && (content[1]["top_logprobs"] as? [Any])?.isEmpty == true)
+    let top = try #require(content[0]["top_logprobs"] as? [[String: Any]])
+    #expect(top.map { $0["token"] as? String } == ["b", "a"] && top[0]["top_logprobs"] == nil)
+    let lists = try choice(.completion)
+    #expect(
+      lists["tokens"] as? [String] == ["a", #"bytes:\xe4"#] && lists["token_logprobs"] as? [Double] == [-0.5, -1])
+    #expect((lists["top_logprobs"] as? [[String: Double]])?[0] == ["b": -0.25, "a": -0.5])
+    #expect(lists["text_offset"] as? [Int] == [0, 1])
+  }
+
   @Test("several texts have their places, and their usage is added up")
   func severalTexts() throws {
     let writer = AnswerWriter(endpoint: .completion, id: "cmpl-1", created: 5, model: "small")

@@ -9,17 +9,26 @@ package struct AnswerWriter: Sendable {
   package let id: String
   package let created: Int
   package let model: String
+  /// What tokens are in logprobs; nil where nobody asked for these.
+  package var spelling: Spelling?
 
-  package init(endpoint: Endpoint, id: String, created: Int, model: String) {
+  /// The bytes of a token.
+  package typealias Spelling = @Sendable (Int32) -> [UInt8]
+
+  package init(endpoint: Endpoint, id: String, created: Int, model: String, spelling: Spelling? = nil) {
     (self.endpoint, self.id, self.created, self.model) = (endpoint, id, created, model)
+    self.spelling = spelling
   }
 
   /// A text that is finished.
   package struct Written: Sendable {
     package var text: String
     package var outcome: Outcome
+    package var logprobs: [TokenLogprobs]
 
-    package init(_ text: String, _ outcome: Outcome) { (self.text, self.outcome) = (text, outcome) }
+    package init(_ text: String, _ outcome: Outcome, _ logprobs: [TokenLogprobs] = []) {
+      (self.text, self.outcome, self.logprobs) = (text, outcome, logprobs)
+    }
   }
 
   /// The whole answer: a choice for each prompt, in their order.
@@ -34,11 +43,12 @@ package struct AnswerWriter: Sendable {
 
   private func choice(_ written: Written, index: Int) -> Choice {
     let finish = written.outcome.finish.rawValue
+    let logprobs = logprobs(written.logprobs, offset: 0)
     switch endpoint {
     case .chat:
       let message = Message(role: "assistant", content: written.text, refusal: .some(nil))
-      return Choice(index: index, message: message, finishReason: finish)
-    case .completion: return Choice(index: index, text: written.text, finishReason: finish)
+      return Choice(index: index, message: message, logprobs: logprobs, finishReason: finish)
+    case .completion: return Choice(index: index, text: written.text, logprobs: logprobs, finishReason: finish)
     }
   }
 
@@ -52,11 +62,15 @@ package struct AnswerWriter: Sendable {
 
   /// Some text, and of how many tokens it is, with how many of these a draft had proposed.
   ///
-  /// - Parameter index: place of the prompt that it continues
-  package func piece(_ piece: Piece, index: Int = 0) -> Data {
+  /// - Parameters:
+  ///   - index: place of the prompt that it continues
+  ///   - offset: characters of the text before it
+  package func piece(_ piece: Piece, index: Int = 0, offset: Int = 0) -> Data {
+    let logprobs = logprobs(piece.logprobs, offset: offset)
     let choice =
       endpoint == .chat
-      ? Choice(index: index, delta: Message(content: piece.text)) : Choice(index: index, text: piece.text)
+      ? Choice(index: index, delta: Message(content: piece.text), logprobs: logprobs)
+      : Choice(index: index, text: piece.text, logprobs: logprobs)
     return event(choice, eagle: .piece(tokens: piece.tokens, accepted: piece.accepted))
   }
 
@@ -75,6 +89,10 @@ package struct AnswerWriter: Sendable {
     let usage =
       includesUsage ? Self.event(chunk([], usage: Usage(Outcome.sum(outcomes).statistics))) : Data()
     return usage + Data("data: [DONE]\n\n".utf8)
+  }
+
+  private func logprobs(_ tokens: [TokenLogprobs], offset: Int) -> Logprobs? {
+    spelling.map { Logprobs(endpoint, tokens, offset: offset, $0) }
   }
 
   /// An error behind which the stream ends.
@@ -101,6 +119,8 @@ package struct Piece: Sendable, Equatable {
   package var tokens: Int
   /// How many of the tokens a draft had proposed.
   package var accepted: Int
+  /// Of the tokens, where they were asked for.
+  package var logprobs: [TokenLogprobs] = []
 
   package init(text: String, tokens: Int, accepted: Int) {
     (self.text, self.tokens, self.accepted) = (text, tokens, accepted)
@@ -152,6 +172,7 @@ private struct Choice: Encodable {
   var message: Message?
   var delta: Message?
   var text: String?
+  var logprobs: Logprobs?
   var finishReason: String?
 
   private enum CodingKeys: String, CodingKey { case index, message, delta, text, logprobs, finishReason }
@@ -163,7 +184,7 @@ private struct Choice: Encodable {
     try fields.encodeIfPresent(message, forKey: .message)
     try fields.encodeIfPresent(delta, forKey: .delta)
     try fields.encodeIfPresent(text, forKey: .text)
-    try fields.encodeNil(forKey: .logprobs)
+    try fields.encode(logprobs, forKey: .logprobs)
     try fields.encode(finishReason, forKey: .finishReason)
   }
 }

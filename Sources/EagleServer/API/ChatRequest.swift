@@ -77,9 +77,11 @@ package struct ChatRequest: Equatable {
   }
 
   private static func readLogprobs(_ fields: inout RequestFields, _ settings: inout GenerationSettings) throws {
-    for name in ["logprobs", "top_logprobs"] {
-      try fields.require(name) { $0 == false || (name == "top_logprobs" && $0.int == 0) }
+    let (isWanted, count) = (try fields.bool("logprobs") ?? false, try fields.integer("top_logprobs", 0...20) ?? 0)
+    guard isWanted || count == 0 else {
+      throw APIError.invalid("top_logprobs needs logprobs: true", param: "top_logprobs")
     }
+    settings.sampling.logprobs = isWanted ? count : nil
   }
 
   private static func refuseTools(_ fields: inout RequestFields) throws {

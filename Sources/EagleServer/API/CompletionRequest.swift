@@ -29,8 +29,8 @@ package struct CompletionRequest: Equatable {
 
   /// Here `logprobs` is a number, and 0 asks for the chosen token's alone.
   private static func readLogprobs(_ fields: inout RequestFields, _ settings: inout GenerationSettings) throws {
-    guard let value = fields.take("logprobs"), value != false else { return }
-    throw APIError.invalid("logprobs is not supported", param: "logprobs", code: "unsupported_value")
+    guard fields.take("logprobs") != false else { return }
+    settings.sampling.logprobs = try fields.integer("logprobs", 0...20)
   }
 
   private static func prompts(_ value: JSON, _ rules: RequestRules) throws -> [Prompt] {

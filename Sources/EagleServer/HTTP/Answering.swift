@@ -1,3 +1,4 @@
+import EagleDecoding
 import Foundation
 import Hummingbird
 
@@ -36,11 +37,13 @@ struct Answering: Sendable {
   }
 
   private static func result(_ events: AsyncStream<JobEvent>) async -> Result<AnswerWriter.Written, APIError> {
-    var text = ""
+    var (text, logprobs): (String, [TokenLogprobs]) = ("", [])
     for await event in events {
       switch event {
-      case .piece(let piece): text += piece.text
-      case .finished(let outcome): return .success(AnswerWriter.Written(text, outcome))
+      case .piece(let piece):
+        text += piece.text
+        logprobs += piece.logprobs
+      case .finished(let outcome): return .success(AnswerWriter.Written(text, outcome, logprobs))
       case .failed(let error): return .failure(error)
       }
     }
@@ -67,9 +70,12 @@ struct Answering: Sendable {
   /// Ends with the first error.
   private func write(_ emit: (Data) async throws -> Void) async throws {
     var outcomes: [Outcome] = []
+    var offsets = [Int](repeating: 0, count: texts.count)
     for await (index, event) in Self.merged(texts.map(\.events)) {
       switch event {
-      case .piece(let piece): try await emit(writer.piece(piece, index: index))
+      case .piece(let piece):
+        try await emit(writer.piece(piece, index: index, offset: offsets[index]))
+        offsets[index] += piece.text.unicodeScalars.count
       case .finished(let outcome):
         outcomes.append(outcome)
         try await emit(writer.end(outcome, index: index))

@@ -47,11 +47,19 @@ struct GenerationEndpoint: Sendable {
     }
     try admit(texts.map(\.job), channel)
     noteIgnored(settings.ignored, name)
-    let writer = AnswerWriter(
-      endpoint: endpoint, id: (endpoint == .chat ? "chatcmpl-" : "cmpl-") + Self.randomName(),
-      created: Int(Date().timeIntervalSince1970), model: config.modelNames[0])
+    let writer = writer(endpoint, settings)
     let answer = Answering(request: request, texts: texts, writer: writer, settings: settings, engine: engine)
     return settings.isStreaming ? answer.streamed() : try await answer.whole()
+  }
+
+  private func writer(_ endpoint: AnswerWriter.Endpoint, _ settings: GenerationSettings) -> AnswerWriter {
+    var writer = AnswerWriter(
+      endpoint: endpoint, id: (endpoint == .chat ? "chatcmpl-" : "cmpl-") + Self.randomName(),
+      created: Int(Date().timeIntervalSince1970), model: config.modelNames[0])
+    if settings.sampling.logprobs != nil {
+      writer.spelling = { [tokenizer = model.tokenizer] in tokenizer.bytes(of: $0) }
+    }
+    return writer
   }
 
   private func admit(_ jobs: [Job], _ channel: any Channel) throws {

@@ -30,6 +30,7 @@ package final class Job: @unchecked Sendable {
   private var stream: AnswerStream
   private var tokens = 0
   private var accepted = 0
+  private var logprobs: [TokenLogprobs] = []
   private(set) var start: ContinuousClock.Instant?
   private(set) var firstToken: ContinuousClock.Instant?
 
@@ -87,10 +88,11 @@ package final class Job: @unchecked Sendable {
   package var queueSeconds: Double { arrival.seconds(to: start ?? .now) }
 
   /// Hands on what a new token makes sure. False when no more are wanted.
-  package func take(_ token: Int32, isDrafted: Bool) -> Bool {
+  package func take(_ token: Int32, isDrafted: Bool, _ logprobs: TokenLogprobs? = nil) -> Bool {
     if firstToken == nil { firstToken = .now }
     tokens += 1
     accepted += isDrafted ? 1 : 0
+    if let logprobs { self.logprobs.append(logprobs) }
     // The token that ends a text is no part of it, whatever it would read.
     if !options.stopIDs.contains(token) { emit(stream.append(token)) }
     return !stream.isStopped && !isCancelled
@@ -125,8 +127,10 @@ package final class Job: @unchecked Sendable {
   /// Tokens whose text is held back, as part of a character or of a stop string, count with the next text.
   private func emit(_ text: String) {
     if text.isEmpty { return }
-    events.yield(.piece(Piece(text: text, tokens: tokens, accepted: accepted)))
-    (tokens, accepted) = (0, 0)
+    var piece = Piece(text: text, tokens: tokens, accepted: accepted)
+    piece.logprobs = logprobs
+    events.yield(.piece(piece))
+    (tokens, accepted, logprobs) = (0, 0, [])
   }
 }
 

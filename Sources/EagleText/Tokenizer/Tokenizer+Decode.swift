@@ -11,6 +11,13 @@ extension Tokenizer {
     StreamingDecoder(tokenizer: self, skipSpecial: skipSpecial)
   }
 
+  /// The bytes of one token, which may be a part of a character; control tokens are spelled out.
+  package func bytes(of id: Int32) -> [UInt8] {
+    var bytes: [UInt8] = []
+    append(id, to: &bytes, skipSpecial: false)
+    return bytes
+  }
+
   func append(_ id: Int32, to bytes: inout [UInt8], skipSpecial: Bool) {
     guard !(skipSpecial && store.isSpecial(id)), let token = store.bytes(of: id) else { return }
     bytes.append(contentsOf: token)

@@ -195,6 +195,6 @@ public final class Evaluator {
       cluster.tick()
       return !stop.isMade
     }
-    return try session.generate(ids, options(plan), isWanted: isWanted) { _, _ in isWanted() }
+    return try session.generate(ids, options(plan), isWanted: isWanted) { _, _, _ in isWanted() }
   }
 }

@@ -109,7 +109,7 @@ public struct Regeneration {
         passed: {
           cluster.tick()
           try file.throwIfStopped(stop, during: "regenerate")
-        })
+        }, failed: { throw work.failure($0, $1) })
     } catch is StoppedRun {}  // for all ranks to hear of, below
     try stop.throwIfAnyRankStops(cluster, during: "regenerate")
   }
@@ -208,6 +208,11 @@ private final class Work {
     if !dialogue.answers.isEmpty { try file.append(dialogue.line) }
     counts.conversations += 1
     return nil
+  }
+
+  /// Says which prompt cannot be answered.
+  func failure(_ request: DecodingRequest, _ error: any Error) -> EagleDecoding.DecodingError {
+    EagleDecoding.DecodingError("prompt \(open[request.id]?.key ?? "?"): \(error)")
   }
 
   /// Takes an answer; returns the question of the next turn.
