@@ -61,6 +61,14 @@ def stop(page, served):
     check(True, "Stop ends the text on the server too")
     page.value("document.getElementById('reset').click()")
     check(page.value("document.querySelectorAll('article').length") == 0, "a new chat is empty")
+    page.type("Write a long story about a lighthouse.")
+    page.press_enter()
+    page.wait("document.querySelector('article.assistant:last-of-type span').textContent.length > 40")
+    page.value("document.getElementById('reset').click()")
+    page.value("document.getElementById('limit').value = 20")
+    answer = ask(page, "Hello?")
+    check(answer["error"] == "", "a new chat during an answer takes nothing of it over")
+    check(page.value("messages.map(message => message.role).join()") == "user,assistant", "and has its own messages alone")
 
 
 def main():
