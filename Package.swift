@@ -124,7 +124,9 @@ let package = Package(
       name: "EagleTrainingTests",
       dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
     .testTarget(name: "EagleReportTests", dependencies: ["EagleReport", "EagleTraining"]),
-    .testTarget(name: "EagleServerTests", dependencies: ["EagleCore", "EagleServer", "EagleModels", "EagleTensor", "EagleDecoding", "EagleText"]),
+    .testTarget(
+      name: "EagleServerTests",
+      dependencies: ["EagleCore", "EagleServer", "EagleModels", "EagleTensor", "EagleDecoding", "EagleText"]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe", "EagleTraining"]),
     .testTarget(
       name: "CommandTests",

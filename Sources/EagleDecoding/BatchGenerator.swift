@@ -39,6 +39,7 @@ public final class BatchGenerator {
   }
 
   /// - Parameters:
+  ///   - target: who writes
   ///   - width: sequences that run together
   ///   - stopIDs: the first of these ends a text; it is among the new tokens
   public init(target: TargetModel, width: Int, stopIDs: Set<Int32>) {

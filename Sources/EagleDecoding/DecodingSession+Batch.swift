@@ -45,7 +45,9 @@ extension DecodingSession {
     for (index, session) in sessions.enumerated() {
       switch verdicts[index] {
       case .success(let verdict):
-        session.keep(verdict, of: proposals[index], states.slice(pass.rows[index]), times) { onToken(session, $0, $1, $2) }
+        session.keep(verdict, of: proposals[index], states.slice(pass.rows[index]), times) {
+          onToken(session, $0, $1, $2)
+        }
       case .failure(let error): session.drop(pass.rows[index].count, because: error)
       }
     }

@@ -37,6 +37,7 @@ public final class DecodingSession {
   private static let mostUnseen = 64
 
   /// - Parameters:
+  ///   - target: who writes
   ///   - draft: its head; nil decodes plainly
   ///   - context: most tokens of prompt and text together; nil takes all positions of the target
   public convenience init(target: TargetModel, draft: DraftModel? = nil, context: Int? = nil) {

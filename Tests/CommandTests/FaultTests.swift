@@ -286,10 +286,13 @@ import Testing
     try #require(try stopped.finish().status == 130, "the run ended before it was stopped")
     // A mount point can be neither renamed nor removed.
     let oldest = try #require(try CheckpointFolder.names(in: world("out")).first)
+    let info = try Data(contentsOf: URL(fileURLWithPath: world("out/\(oldest)/info.json")))
     let mount = try Mount(at: world("out/\(oldest)"), kilobytes: 64)
+    // With it the folder is a checkpoint of this program, which may be removed.
+    try info.write(to: URL(fileURLWithPath: world("out/\(oldest)/info.json")))
     let outcome = try start(world).finish()
     #expect(outcome.status == 0, "\(outcome.errors)")
-    #expect(try CheckpointFolder.names(in: world("out")).contains(oldest))
+    #expect(FileManager.default.fileExists(atPath: world("out/\(oldest)")))
     try expectEqual(world, expected, ranks: 1, "beside a checkpoint that stays")
     withExtendedLifetime(mount) {}
   }
