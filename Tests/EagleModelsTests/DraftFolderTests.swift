@@ -10,14 +10,7 @@ import Testing
 
   init() throws { model = try TargetModel(folder: TinyModel.folder("tiny-llama")) }
 
-  private func draft(layers: [Int] = [0, 1, 2]) -> DraftModel {
-    var config = DraftConfig()
-    config.vocabularySize = 24
-    let counts = (0..<target.vocabularySize).map { ($0 * 13) % 17 }
-    return .random(
-      shape: DraftShape(of: target, config, captureLayers: layers),
-      vocabulary: .mostFrequent(counts: counts, size: 24, always: [3]), seed: 1)
-  }
+  private func draft(layers: [Int] = [0, 1, 2]) -> DraftModel { TinyHead(target: model).draft(layers: layers) }
 
   @Test func whatIsWrittenIsReadBack() throws {
     let scratch = try ModelScratch()
@@ -45,7 +38,8 @@ import Testing
     #expect(offsets.enumerated().map { Int32($0) + Int32($1) } == ids)
   }
 
-  @Test func layersAreWrittenForBothConventionsOnlyWhenTheyAreNotTheDefault() throws {
+  @Test("layers are written for both ways of counting, default or not")
+  func layersAreWritten() throws {
     let scratch = try ModelScratch()
     func config(_ layers: [Int]) throws -> [String: Any] {
       let path = "\(scratch.path)/head-\(layers)"
@@ -56,29 +50,26 @@ import Testing
     let other = try config([1, 2, 3])
     #expect(other["eagle_aux_hidden_state_layer_ids"] as? [Int] == [2, 3, 4])
     #expect((other["eagle_config"] as? [String: Any])?["eagle_aux_hidden_state_layer_ids"] as? [Int] == [1, 2, 3])
+    // The default of four layers, [1, 1, 0], is no choice at all; that of eight is.
+    let deep = TargetShape(
+      family: .llama, hiddenSize: target.hiddenSize, layers: 8, attention: target.attention,
+      intermediateSize: target.intermediateSize, vocabularySize: target.vocabularySize, ropeTheta: 10000,
+      maxPositions: target.maxPositions)
+    try DraftFolder.write(draft(layers: deep.defaultCaptureLayers), target: deep, to: "\(scratch.path)/default")
+    let data = try Data(contentsOf: URL(fileURLWithPath: "\(scratch.path)/default/config.json"))
+    let standard = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    #expect(standard["eagle_aux_hidden_state_layer_ids"] as? [Int] == [2, 4, 5])
+    #expect((standard["eagle_config"] as? [String: Any])?["eagle_aux_hidden_state_layer_ids"] as? [Int] == [1, 3, 4])
     #expect(other["architectures"] as? [String] == ["LlamaForCausalLMEagle3"])
     #expect(other["draft_vocab_size"] as? Int == 24 && other["num_hidden_layers"] as? Int == 1)
     #expect(other["max_position_embeddings"] as? Int == target.maxPositions && other["norm_output"] == nil)
   }
 
-  /// The folder of a written head after `edit` of its config and tensors.
   private func edited(
     _ scratch: ModelScratch, config edit: (inout [String: Any]) -> Void = { _ in },
     tensors change: (inout [String: Tensor]) -> Void = { _ in }
   ) throws -> String {
-    let path = "\(scratch.path)/edited-\(UUID().uuidString)"
-    try DraftFolder.write(draft(), target: target, to: path)
-    let config = URL(fileURLWithPath: "\(path)/config.json")
-    var values = try JSONSerialization.jsonObject(with: Data(contentsOf: config)) as? [String: Any] ?? [:]
-    edit(&values)
-    try JSONSerialization.data(withJSONObject: values).write(to: config)
-    let file = try SafetensorsFile(path: "\(path)/model.safetensors")
-    var tensors = try file.names.reduce(into: [String: Tensor]()) { $0[$1] = try file.tensor($1) }
-    change(&tensors)
-    try SafetensorsWriter.write(
-      path: "\(path)/model.safetensors",
-      tensors: tensors.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) })
-    return path
+    try TinyHead(target: model).edited(scratch, config: edit, tensors: change)
   }
 
   private func refuses(_ path: String, naming word: String, location: SourceLocation = #_sourceLocation) {

@@ -64,15 +64,21 @@ private struct DraftReader {
     if draftSize == targetSize, !reader.folder.contains("d2t") {
       return DraftVocabulary(targetIDs: (0..<Int32(targetSize)).map { $0 }, targetSize: targetSize)
     }
-    let tensor = try reader.folder.tensor("d2t")
-    guard tensor.dtype == .int64, tensor.shape == [draftSize] else {
-      throw ModelError(
-        path: path, problem: "`d2t` is \(tensor.dtype) \(tensor.shape), and must be int64 [\(draftSize)]")
-    }
-    let ids = tensor.buffer(Int64.self).enumerated().map { Int32(clamping: Int64($0.offset) &+ $0.element) }
+    let ids = try offsets(draftSize).enumerated().map { Int32(clamping: Int64($0.offset) &+ $0.element) }
     let vocabulary = try DraftVocabulary(checking: ids, targetSize: targetSize, path: path)
     try checkMembers(vocabulary)
     return vocabulary
+  }
+
+  private func offsets(_ draftSize: Int) throws -> [Int64] {
+    let tensor = try reader.folder.tensor("d2t")
+    if tensor.shape == [draftSize] {
+      if tensor.dtype == .int64 { return Array(tensor.buffer(Int64.self)) }
+      if tensor.dtype == .int32 { return tensor.buffer(Int32.self).map(Int64.init) }
+    }
+    throw ModelError(
+      path: path, problem: "`d2t` is \(tensor.dtype) \(tensor.shape), and must be int64 or int32 [\(draftSize)]",
+      advice: "check that config.json and the weights belong together")
   }
 
   private func storedName(_ name: String) -> String {
@@ -85,11 +91,19 @@ private struct DraftReader {
     let odd = reader.folder.names.first { name in !known.contains(name) && !Self.derived.contains(where: name.hasSuffix)
     }
     if let odd {
+      let variant = Self.variants.first { odd.contains($0.part) }.map { " (\($0.variant))" } ?? ""
       throw ModelError(
-        path: path, problem: "holds the tensor `\(odd)`, which an EAGLE-3 head of this program does not have",
+        path: path, problem: "holds the tensor `\(odd)`\(variant), which an EAGLE-3 head of this program does not have",
         advice: "use a head with the tensors that eagle-train exports")
     }
   }
+
+  /// Parts of the names of tensors that variants of the head have.
+  private static let variants: [(part: String, variant: String)] = [
+    ("q_norm.", "norms of q and k"), ("k_norm.", "norms of q and k"), ("fc_norm.", "`fc_norm`"),
+    ("input_norm.", "`norm_before_fc`"), ("output_norm.", "`norm_before_fc`"), (".bias", "biases"),
+    ("layers.1.", "several layers"), ("mask_hidden", "drafting several tokens in one pass"), ("experts.", "experts"),
+  ]
 
   /// Drafting looks tokens up in the target's embedding: a copy may differ by rounding and no more. Every 97th row
   /// tells.
@@ -109,7 +123,13 @@ private struct DraftReader {
   private func checkMembers(_ vocabulary: DraftVocabulary) throws {
     guard reader.folder.contains("t2d") else { return }
     let tensor = try reader.folder.tensor("t2d")
-    guard tensor.dtype == .bool, tensor.shape == [shape.vocabularySize],
+    guard [.bool, .uint8].contains(tensor.dtype), tensor.shape == [shape.vocabularySize] else {
+      throw ModelError(
+        path: path,
+        problem: "`t2d` is \(tensor.dtype) \(tensor.shape), and must be bool or uint8 [\(shape.vocabularySize)]",
+        advice: "check that config.json and the weights belong together")
+    }
+    guard
       zip(tensor.buffer(UInt8.self), vocabulary.draftIDs).allSatisfy({ ($0 != 0) == ($1 >= 0) })
     else {
       throw ModelError(

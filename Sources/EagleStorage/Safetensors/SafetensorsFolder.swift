@@ -81,6 +81,13 @@ extension SafetensorsFolder {
       guard FileTree.isFolder(folder) else {
         return StorageError(path: folder, problem: "there is no such folder", advice: "check the path")
       }
+      let names = (try? FileTree.entries(of: folder)) ?? []
+      if let pickle = names.first(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pt") || $0.hasSuffix(".pth") }) {
+        return StorageError(
+          path: folder,
+          problem: "has its weights in \(pickle), PyTorch's own format, which can run code and is not read here",
+          advice: "look for a safetensors version, or write one with safetensors.torch.save_file")
+      }
       return StorageError(
         path: folder, problem: "has neither model.safetensors nor model.safetensors.index.json",
         advice: "name a Hugging Face folder with safetensors weights")

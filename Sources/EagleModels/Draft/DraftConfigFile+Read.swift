@@ -1,0 +1,94 @@
+import EagleTensor
+import Foundation
+
+extension DraftConfigFile {
+  /// Reads and checks the config of a head for `target`.
+  ///
+  /// - Throws: `ModelError` for a folder that is no head, a head for another target, and by name for everything that this
+  ///   program does not compute
+  static func shape(folder: String, target: TargetShape) throws -> DraftShape {
+    let file = try ConfigFile(path: "\(folder)/config.json")
+    try file.requireHead()
+    try file.refuseUncomputed()
+    try file.refuseHeadVariants()
+    let hidden = try file.integer("hidden_size")
+    guard hidden == target.hiddenSize, try file.integer("vocab_size") == target.vocabularySize else {
+      throw ModelError(
+        path: file.path, problem: "this head is for another target: hidden_size or vocab_size differ",
+        advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
+    }
+    return DraftShape(
+      hiddenSize: hidden, attention: try attention(file, hidden),
+      intermediateSize: try file.integer("intermediate_size"), vocabularySize: target.vocabularySize,
+      draftVocabularySize: try file.integer("draft_vocab_size"), normEpsilon: Float(try file.number("rms_norm_eps")),
+      ropeTheta: try file.headRopeTheta(),
+      maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
+      captureLayers: try captureLayers(file, target))
+  }
+
+  private static func attention(_ file: ConfigFile, _ hidden: Int) throws -> AttentionShape {
+    let shape = try file.attention(hiddenSize: hidden)
+    guard !shape.heads.multipliedReportingOverflow(by: shape.headDimension).overflow else {
+      throw ModelError(
+        path: file.path, problem: "\(shape.heads) heads of \(shape.headDimension) are no size of a model")
+    }
+    return shape
+  }
+
+  /// The layers whose outputs the head reads, counted from 0: in `eagle_config` as they are, at the top level one more.
+  private static func captureLayers(_ file: ConfigFile, _ target: TargetShape) throws -> [Int] {
+    let after = try layers(file.table("eagle_config")?[layerIDs], "eagle_config.\(layerIDs)", file)
+    let before = try layers(file.values[layerIDs], layerIDs, file)?.map { $0 - 1 }
+    if let after, let before, after != before {
+      throw ModelError(
+        path: file.path,
+        problem: "`eagle_config.\(layerIDs)` names the outputs of layers \(after), and `\(layerIDs)` those of layers "
+          + "\(before) (it counts layer inputs, which is one more)",
+        advice: "ask the head's author which layers it reads, and correct the other list")
+    }
+    let layers = after ?? before ?? target.defaultCaptureLayers
+    try target.validate(captureLayers: layers, path: file.path)
+    return layers
+  }
+
+  /// Nil where there is no list. Ids are small, so that another one can be subtracted.
+  private static func layers(_ value: Any?, _ key: String, _ file: ConfigFile) throws -> [Int]? {
+    guard let value, !(value is NSNull) else { return nil }
+    guard let numbers = value as? [NSNumber] else {
+      throw ModelError(path: file.path, problem: "`\(key)` is not a list of layers")
+    }
+    return try numbers.map { number in
+      guard let layer = Int(exactly: number.doubleValue), (0...1_000_000).contains(layer) else {
+        throw ModelError(path: file.path, problem: "`\(key)` holds \(number), which is no layer")
+      }
+      return layer
+    }
+  }
+}
+
+extension ConfigFile {
+  /// An object under a key; nil where there is none.
+  func table(_ key: String) -> [String: Any]? { values[key] as? [String: Any] }
+
+  /// The base of the head's rotary embedding: at the top level, in `rope_parameters` (transformers 5), or in `rope_scaling`.
+  fileprivate func headRopeTheta() throws -> Double {
+    let places =
+      [("rope_theta", values["rope_theta"])]
+      + ["rope_parameters", "rope_scaling"].map {
+        ("\($0).rope_theta", table($0)?["rope_theta"])
+      }
+    let found = try places.compactMap { key, value -> (key: String, theta: Double)? in
+      guard let value, !(value is NSNull) else { return nil }
+      guard let theta = (value as? NSNumber)?.doubleValue, theta > 0, theta.isFinite else {
+        throw ModelError(path: path, problem: "`\(key)` is \(value), and must be a number above 0")
+      }
+      return (key, theta)
+    }
+    if let first = found.first, let other = found.first(where: { $0.theta != first.theta }) {
+      throw ModelError(
+        path: path, problem: "`\(first.key)` is \(first.theta), and `\(other.key)` is \(other.theta)",
+        advice: "ask the head's author for the base of its rotary embedding, and leave one of them")
+    }
+    return found.first?.theta ?? 10000
+  }
+}
