@@ -1,3 +1,4 @@
+import EagleDecoding
 import Foundation
 
 /// Where a server listens, and its limits.
@@ -27,12 +28,21 @@ public struct ServerConfig: Sendable {
   public var conversations = 4
   /// Seconds that running requests get when the server is to stop.
   public var stopSeconds = 30.0
+  /// How tokens are chosen where a request does not say it; its seed is not used.
+  public var sampling = Self.standardSampling
   /// Connections that are open at the same time; more wait to be accepted.
   public var connections = 512
   /// Seconds after which a connection is closed on which no request comes.
   public var idleSeconds = 60
   /// Seconds in which a client must read something of its answer.
   public var writeSeconds = 60
+
+  /// The API's defaults.
+  private static var standardSampling: SamplingOptions {
+    var options = SamplingOptions()
+    options.temperature = 1
+    return options
+  }
 
   public init(modelName: String) { modelNames = [modelName] }
 

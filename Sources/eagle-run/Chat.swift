@@ -34,7 +34,7 @@ struct Chat: ParsableCommand {
     let (model, draft) = try models.load()
     let options = DecodingOptions(
       maxNewTokens: maxTokens, stopIDs: model.stopIDs, plan: try plan.plan(models, model, draft),
-      sampling: sampling.options)
+      sampling: try sampling.options(model))
     let talk = Talk(model: model, draft: draft, options: options, system: system, stops: stop)
     let isTerminal = isatty(STDIN_FILENO) == 1
     if isTerminal { Output.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.") }

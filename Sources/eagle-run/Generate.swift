@@ -44,7 +44,7 @@ struct Generate: ParsableCommand {
     let ids = try model.prompt(ChatMessage.turn(system: system, user: message))
     let options = DecodingOptions(
       maxNewTokens: maxTokens, stopIDs: model.stopIDs, plan: try plan.plan(models, model, draft),
-      sampling: sampling.options)
+      sampling: try sampling.options(model))
     var stream = AnswerStream(model.tokenizer, stops: stop)
     let printer = AnswerPrinter(isSilent: json)
     let generation = try DecodingSession(target: model.target, draft: draft).generate(ids, options) { token in

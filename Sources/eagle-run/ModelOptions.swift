@@ -83,38 +83,6 @@ struct PlanOptions: ParsableArguments {
   }
 }
 
-/// How tokens are chosen.
-struct SamplingArguments: ParsableArguments {
-  @Option(help: "0 takes the most likely token; above 0 tokens are drawn.")
-  var temperature: Float = 0
-
-  @Option(help: "Draw from this many most likely tokens; 0 is off.")
-  var topK = 0
-
-  @Option(help: "Draw from the most likely tokens that together reach this probability; 1 is off.")
-  var topP: Float = 1
-
-  @Option(help: "Draw from tokens at least this likely, as a share of the most likely one; 0 is off.")
-  var minP: Float = 0
-
-  @Option(help: "Makes tokens that the text already holds less likely; 1 is off.")
-  var repetitionPenalty: Float = 1
-
-  @Option(help: "The same seed gives the same text.")
-  var seed: UInt64 = 0
-
-  func validate() throws {
-    do { try options.validate() } catch { throw ValidationError("\(error)") }
-  }
-
-  var options: SamplingOptions {
-    var options = SamplingOptions()
-    (options.temperature, options.topK, options.topP, options.minP) = (temperature, topK, topP, minP)
-    (options.repetitionPenalty, options.seed) = (repetitionPenalty, seed)
-    return options
-  }
-}
-
 func printJSON(_ value: some Encodable) throws {
   try Output.write(String(decoding: try json(value), as: UTF8.self) + "\n")
 }

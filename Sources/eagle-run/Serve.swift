@@ -2,6 +2,7 @@ import ArgumentParser
 import Dispatch
 import EagleCore
 import EagleServer
+import EagleTraining
 import Foundation
 
 struct Serve: ParsableCommand {
@@ -68,7 +69,7 @@ struct Serve: ParsableCommand {
 
   func run() throws {
     let (model, draft) = try models.load()
-    let config = config
+    let config = try config(for: model)
     let limits = try CacheLimits(
       config, target: model.target, draft: draft, availableBytes: SystemMemory.available)
     Output.note(limits.description)
@@ -90,7 +91,7 @@ struct Serve: ParsableCommand {
 
   private var key: String? { apiKey ?? ProcessInfo.processInfo.environment["EAGLE_API_KEY"] }
 
-  private var config: ServerConfig {
+  private func config(for model: ChatModel) throws -> ServerConfig {
     var config = ServerConfig(modelName: URL(fileURLWithPath: models.target).standardizedFileURL.lastPathComponent)
     if !modelName.isEmpty { config.modelNames = modelName }
     (config.takesAnyModel, config.isStrict, config.corsOrigins) = (anyModel, strict, corsOrigin)
@@ -99,6 +100,9 @@ struct Serve: ParsableCommand {
     (config.queue, config.batch) = (queue, batch)
     (config.context, config.cacheBytes) = (context, cacheMemory?.bytes)
     (config.conversations, config.stopSeconds) = (conversations, stopSeconds)
+    config.sampling = model.generation.sampling(over: config.sampling)
+    try config.sampling.validate()
+    model.generation.tell(config.sampling, overriddenBy: "requests")
     return config
   }
 }

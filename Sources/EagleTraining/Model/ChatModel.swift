@@ -6,10 +6,13 @@ public struct ChatModel: Sendable {
   public let target: TargetModel
   public let tokenizer: Tokenizer
   public let template: ChatTemplate
+  /// What the model's author recommends. Its stop ids hold everywhere; its sampling is for whoever talks with the model, and
+  /// not for training, evaluation or measurements.
+  public let generation: GenerationConfig
 
   /// Loads a Hugging Face folder. `auto` takes the chat template that belongs to it.
   ///
-  /// - Throws: when a file is missing or broken, and when the tokenizer has ids that the model does not know
+  /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when the tokenizer has ids that the model does not know
   public init(
     folder: String, template name: String = "auto", format: WeightFormat = .stored, precision: Precision
   ) throws {
@@ -21,11 +24,12 @@ public struct ChatModel: Sendable {
         problem: "tokenizer.json has \(tokenizer.vocabularySize) ids and the model \(target.shape.vocabularySize)",
         advice: "take the tokenizer that belongs to this model")
     }
+    generation = try GenerationConfig(folder: folder, vocabularySize: target.shape.vocabularySize)
     template = try ChatTemplate.detect(folder: folder, tokenizer: tokenizer, name: name)
   }
 
   /// Ids that end a turn.
-  public var stopIDs: Set<Int32> { template.stopIDs.union(target.shape.eosTokens) }
+  public var stopIDs: Set<Int32> { template.stopIDs.union(target.shape.eosTokens).union(generation.stopIDs) }
 
   /// Ids of a dialogue, ready for the model's next turn.
   public func prompt(_ messages: [ChatMessage]) throws -> [Int32] {

@@ -1,0 +1,64 @@
+import Foundation
+
+/// `generation_config.json` of a target: what its author recommends for writing text with it. Every field may be absent.
+public struct GenerationConfig: Sendable, Equatable {
+  /// Ids that end a text, beside those of `config.json`.
+  public private(set) var stopIDs: Set<Int32> = []
+  /// Whether to sample at all (`do_sample`).
+  public private(set) var isSampling: Bool?
+  public private(set) var temperature: Double?
+  /// 0 keeps all tokens.
+  public private(set) var topK: Int?
+  public private(set) var topP: Double?
+  public private(set) var minP: Double?
+  public private(set) var repetitionPenalty: Double?
+
+  /// Reads the file of a model's folder; a folder without one recommends nothing.
+  ///
+  /// - Throws: `ModelError` for a file that is no JSON object, and by name for a value of another type or range
+  public init(folder: String, vocabularySize: Int) throws {
+    let path = "\(folder)/generation_config.json"
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    let file = try ConfigFile(path: path)
+    stopIDs = try Self.stopIDs(file, vocabularySize)
+    isSampling = try Self.number(file, "do_sample", "true or false") { [0, 1].contains($0) }.map { $0 == 1 }
+    temperature = try Self.number(file, "temperature", "0 or more") { $0 >= 0 && $0 <= 1000 }
+    topP = try Self.number(file, "top_p", "above 0 and at most 1") { $0 > 0 && $0 <= 1 }
+    minP = try Self.number(file, "min_p", "from 0 to below 1") { $0 >= 0 && $0 < 1 }
+    repetitionPenalty = try Self.number(file, "repetition_penalty", "above 0") { $0 > 0 && $0 <= 1000 }
+    let most = try Self.number(file, "top_k", "a whole number, -1 or more") {
+      $0 >= -1 && $0 < 1e9 && $0 == $0.rounded()
+    }
+    topK = most.map { max(0, Int($0)) }
+  }
+
+  /// Whether the file says anything about how to choose tokens.
+  public var hasSampling: Bool {
+    isSampling != nil || topK != nil || [temperature, topP, minP, repetitionPenalty].contains { $0 != nil }
+  }
+
+  private static func stopIDs(_ file: ConfigFile, _ vocabularySize: Int) throws -> Set<Int32> {
+    let key = "eos_token_id"
+    guard let value = file.values[key], !(value is NSNull) else { return [] }
+    let ids = value as? [NSNumber] ?? (value as? NSNumber).map { [$0] } ?? []
+    let isValid = ids.allSatisfy { Int(exactly: $0.doubleValue).map((0..<vocabularySize).contains) ?? false }
+    guard isValid, !ids.isEmpty || value is [Any] else {
+      throw wrong(file, key, value, "a token id from 0 to \(vocabularySize - 1), or a list of these")
+    }
+    return Set(ids.map(\.int32Value))
+  }
+
+  private static func number(
+    _ file: ConfigFile, _ key: String, _ rule: String, _ isValid: (Double) -> Bool
+  ) throws -> Double? {
+    guard let value = file.values[key], !(value is NSNull) else { return nil }
+    guard let number = (value as? NSNumber)?.doubleValue, isValid(number) else { throw wrong(file, key, value, rule) }
+    return number
+  }
+
+  private static func wrong(_ file: ConfigFile, _ key: String, _ value: Any, _ rule: String) -> ModelError {
+    ModelError(
+      path: file.path, problem: "`\(key)` is \(value), and must be \(rule)",
+      advice: "download the file again, or correct it")
+  }
+}

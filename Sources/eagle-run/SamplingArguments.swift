@@ -1,0 +1,72 @@
+import ArgumentParser
+import EagleCore
+import EagleDecoding
+import EagleModels
+import EagleTraining
+
+/// How tokens are chosen. What no flag says is taken from the model's generation_config.json.
+struct SamplingArguments: ParsableArguments {
+  @Option(
+    help:
+      "0 takes the most likely token; above 0 tokens are sampled. As generation_config.json says, or 0, if not given.")
+  var temperature: Float?
+
+  @Option(help: "Sample from this many most likely tokens; 0 is off. Likewise, or 0.")
+  var topK: Int?
+
+  @Option(help: "Sample from the most likely tokens that together reach this probability; 1 is off. Likewise, or 1.")
+  var topP: Float?
+
+  @Option(
+    help: "Sample from tokens at least this likely, as a share of the most likely one; 0 is off. Likewise, or 0.")
+  var minP: Float?
+
+  @Option(help: "Makes tokens that the text already holds less likely; 1 is off. Likewise, or 1.")
+  var repetitionPenalty: Float?
+
+  @Option(help: "The same seed gives the same text.")
+  var seed: UInt64 = 0
+
+  func validate() throws {
+    do { try given(over: SamplingOptions()).validate() } catch { throw ValidationError("\(error)") }
+  }
+
+  /// The flags over what the model recommends; says on standard error what that comes to, where the model recommends anything.
+  func options(_ model: ChatModel) throws -> SamplingOptions {
+    let options = given(over: model.generation.sampling(over: SamplingOptions()))
+    try options.validate()
+    model.generation.tell(options, overriddenBy: "flags")
+    return options
+  }
+
+  private func given(over recommended: SamplingOptions) -> SamplingOptions {
+    var options = recommended
+    options.temperature = temperature ?? options.temperature
+    options.topK = topK ?? options.topK
+    options.topP = topP ?? options.topP
+    options.minP = minP ?? options.minP
+    options.repetitionPenalty = repetitionPenalty ?? options.repetitionPenalty
+    options.seed = seed
+    return options
+  }
+}
+
+extension GenerationConfig {
+  /// Says on standard error how tokens are chosen, where the model's file has a part in it.
+  func tell(_ options: SamplingOptions, overriddenBy others: String) {
+    if hasSampling { Output.note("sampling: \(options.summary) (from generation_config.json; \(others) override it)") }
+  }
+}
+
+extension SamplingOptions {
+  /// What is not off, in the names of the API.
+  var summary: String {
+    let filters: [(String, String?)] = [
+      ("top_k", topK == 0 || isGreedy ? nil : "\(topK)"), ("top_p", topP == 1 || isGreedy ? nil : "\(topP)"),
+      ("min_p", minP == 0 || isGreedy ? nil : "\(minP)"),
+      ("repetition_penalty", repetitionPenalty == 1 ? nil : "\(repetitionPenalty)"),
+    ]
+    let parts = filters.compactMap { name, value in value.map { "\(name) \($0)" } }
+    return ([isGreedy ? "greedy" : "temperature \(temperature)"] + parts).joined(separator: ", ")
+  }
+}
