@@ -110,11 +110,16 @@ private final class Talk {
       _ = Interrupt.take()
       var stream = AnswerStream(model.tokenizer, stops: stops)
       let printer = AnswerPrinter()
-      let generation = try session.generate(ids, options) { token in
-        printer.append(stream.append(token)) && !stream.isStopped && !Interrupt.take()
-      }
+      let generation = try session.generate(
+        ids, options, isWanted: { !Interrupt.isPending },
+        onToken: { token, _ in printer.append(stream.append(token)) && !stream.isStopped && !Interrupt.isPending })
+      _ = Interrupt.take()
       printer.append(stream.finish())
       try printer.finish()
+      if generation.ids.isEmpty {
+        messages.removeLast()
+        return Output.note("stopped before the answer began; the line is not part of the conversation")
+      }
       messages.append(ChatMessage(role: .assistant, content: printer.text))
       last = generation.statistics
       total += generation.statistics

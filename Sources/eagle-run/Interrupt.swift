@@ -1,16 +1,29 @@
 import Foundation
 
-/// Ctrl-C as a request, in place of the end of the program.
+/// Ctrl-C as a request, in place of the end of the program. One that comes while another waits to be heard ends the program.
 enum Interrupt {
+  /// Of a program that a second one has ended.
+  private static let status: Int32 = 130
   nonisolated(unsafe) private static var flag: sig_atomic_t = 0
 
   /// From now on SIGINT is noted, and ends a waiting read.
   static func install() {
     var action = sigaction()
-    action.__sigaction_handler.sa_handler = { _ in Interrupt.flag = 1 }
+    action.__sigaction_handler.sa_handler = { _ in
+      if Interrupt.flag != 0 { _exit(Interrupt.status) }
+      Interrupt.flag = 1
+    }
     action.sa_flags = 0  // no SA_RESTART: read returns
     sigaction(SIGINT, &action, nil)
+    // Whoever started this may have blocked it.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGINT)
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
+
+  /// Whether it has come, and nobody has taken it.
+  static var isPending: Bool { flag != 0 }
 
   /// Whether it has come since the last call.
   static func take() -> Bool {
@@ -42,6 +55,7 @@ struct InputLines {
         defer { buffer = [] }
         return buffer.isEmpty ? .end : event(buffer[...])
       }
+      if Interrupt.take() { return .interrupted }
       var chunk = [UInt8](repeating: 0, count: 4096)
       let count = read(STDIN_FILENO, &chunk, chunk.count)
       if count < 0 && errno == EINTR {
