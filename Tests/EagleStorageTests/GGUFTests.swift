@@ -133,6 +133,27 @@ private func bits(_ data: Data) -> [UInt32] {
     #expect(try error { $0.describe("x", [256], type: 99, offset: 0) }.contains("`x` has the type number 99"))
   }
 
+  @Test("an array's length is checked against the bytes that are there, by its item type")
+  func wildArrayLengths() throws {
+    func array(_ type: UInt32, _ count: UInt64) -> Data { GGUFBytes.number(type) + GGUFBytes.number(count) }
+    // Behind the length the file has 32 bytes and a padding: enough for so many bytes, not for so many strings.
+    for (type, count) in [(UInt32(8), UInt64(20)), (9, 20), (10, 20), (12, 20), (4, 40), (2, 60), (0, 1 << 40)] {
+      let text = try error { $0.add("a", type: 9, array(type, count)) }
+      #expect(text.contains("the length of `a` says \(count), more than the rest"), "\(type): \(text)")
+    }
+    #expect(try error { $0.add("a", type: 9, array(77, 1)) }.contains("the unknown value type 77"))
+  }
+
+  @Test("a sparse file's wild array length is refused before memory is reserved for it")
+  func sparseFiles() throws {
+    var file = GGUFBytes()
+    file.add("a", type: 9, GGUFBytes.number(UInt32(0)) + GGUFBytes.number(UInt64(3) << 30))
+    let scratch = try Scratch()
+    let path = try scratch.put("sparse.gguf", file.data)
+    #expect(truncate(path, 4 << 30) == 0)
+    #expect(try message { _ = try GGUFFile(path: path) }.contains("brings the arrays above 16777216 items"))
+  }
+
   @Test func impossibleTensors() throws {
     #expect(try error { $0.describe("x", [4, 5], type: 0, offset: 0) }.contains("beyond the end of the file"))
     #expect(try error { $0.describe("x", [4], type: 0, offset: 64) }.contains("beyond the end of the file"))

@@ -5,6 +5,11 @@ struct GGUFCursor {
   let path: String
   let bytes: UnsafeRawBufferPointer
   private(set) var offset = 0
+  /// Array items that were read, over all arrays of the header.
+  private var items = 0
+
+  /// Most items of all arrays together: some 40 times a vocabulary of 256,000 tokens with its merges.
+  private static let mostItems = 1 << 24
 
   init(_ file: MappedFile) {
     path = file.path
@@ -59,8 +64,30 @@ struct GGUFCursor {
   private mutating func array(key: String, depth: Int) throws -> [GGUFValue] {
     guard depth < 4 else { throw damaged("`\(key)` nests arrays more than four deep") }
     let type = try number(UInt32.self, "the item type of `\(key)`")
-    let count = try count(itemSize: 1, "the length of `\(key)`")
-    return try (0..<count).map { _ in try value(type: type, key: key, depth: depth + 1) }
+    guard let size = Self.smallestSize(ofType: type) else {
+      throw damaged("the items of `\(key)` have the unknown value type \(type)")
+    }
+    let count = try count(itemSize: size, "the length of `\(key)`")
+    guard count <= Self.mostItems - items else {
+      throw damaged("`\(key)` brings the arrays above \(Self.mostItems) items")
+    }
+    items += count
+    // Grows with what is read: a wild count must not reserve memory for items that are not there.
+    var values: [GGUFValue] = []
+    for _ in 0..<count { values.append(try value(type: type, key: key, depth: depth + 1)) }
+    return values
+  }
+
+  /// Bytes that a value of the type takes at least: a string its length, an array its item type and its length.
+  private static func smallestSize(ofType type: UInt32) -> Int? {
+    switch type {
+    case 0, 1, 7: 1
+    case 2, 3: 2
+    case 4, 5, 6: 4
+    case 8, 10, 11, 12: 8
+    case 9: 12
+    default: nil
+    }
   }
 
   private func need(_ count: Int, _ what: @autoclosure () -> String) throws {

@@ -10,8 +10,8 @@ struct GGUFHeader {
     var cursor = GGUFCursor(file)
     version = try Self.version(&cursor)
     // A tensor takes at least 24 bytes of the header, a metadata pair 13.
-    let tensorCount = try cursor.count(itemSize: 24, "the number of tensors")
-    let pairCount = try cursor.count(itemSize: 13, "the number of metadata keys")
+    let tensorCount = try Self.count(&cursor, itemSize: 24, "the number of tensors")
+    let pairCount = try Self.count(&cursor, itemSize: 13, "the number of metadata keys")
     let pairs = try Self.pairs(pairCount, &cursor)
     let drafts = try (0..<tensorCount).map { _ in try Draft(&cursor) }
     let alignment = try Self.alignment(pairs, cursor)
@@ -22,6 +22,15 @@ struct GGUFHeader {
     if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
       throw cursor.damaged("two tensors are named `\(twice.name)`")
     }
+  }
+
+  /// Most tensors, and most metadata keys: a model of 1,000 layers has some 10,000 tensors.
+  private static let mostEntries = 1 << 20
+
+  private static func count(_ cursor: inout GGUFCursor, itemSize: Int, _ what: String) throws -> Int {
+    let count = try cursor.count(itemSize: itemSize, what)
+    guard count <= mostEntries else { throw cursor.damaged("\(what) says \(count), above \(mostEntries)") }
+    return count
   }
 
   private static func version(_ cursor: inout GGUFCursor) throws -> Int {
