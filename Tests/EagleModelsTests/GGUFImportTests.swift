@@ -190,6 +190,27 @@ extension Data {
     try ImportScratch(try change(try ImportFixture.model("llama").file)).message()
   }
 
+  @Test("a llama whose file does not name its pre-tokenizer is refused")
+  func unnamedPreTokenizers() throws {
+    let other = "tokenizer.ggml.prx"
+    let missing = try message { try $0.replacing("tokenizer.ggml.pre", other) }
+    #expect(missing.contains("has no metadata key `tokenizer.ggml.pre`; how a llama model cuts"), "\(missing)")
+    let unnamed = try message {
+      try $0.replacing("tokenizer.ggml.pre", other).adding("tokenizer.ggml.pre", type: 8, .ggufString("default"))
+    }
+    #expect(unnamed.contains("\"default\", which names no pre-tokenizer"), "\(unnamed)")
+  }
+
+  @Test("a Qwen model's pre-tokenizer is known from its architecture", arguments: ["qwen2", "qwen3"])
+  func preTokenizersOfTheArchitecture(_ name: String) throws {
+    let file = try ImportFixture.model(name).file.replacing("tokenizer.ggml.pre", "tokenizer.ggml.prx")
+    let scratch = try ImportScratch(file)
+    try scratch.run()
+    let words = String(
+      decoding: try Data(contentsOf: URL(fileURLWithPath: "\(scratch.output)/tokenizer.json")), as: UTF8.self)
+    #expect(words.contains("NFC") && words.contains("Isolated"))
+  }
+
   @Test func ropeScalingIsNamed() throws {
     let type = try message { $0.adding("llama.rope.scaling.type", type: 8, .ggufString("yarn")) }
     #expect(type.contains("scales its rotary positions (`llama.rope.scaling.type` yarn), which is not supported"))

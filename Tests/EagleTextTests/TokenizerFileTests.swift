@@ -5,7 +5,6 @@ import Testing
 @Suite struct TokenizerFileTests {
   @Test(arguments: [
     ("gpt-2", "don't 123", ["don", "'t", " 123"]),
-    ("default", "a\n\n b", ["a", "\n\n", " b"]),
     ("smollm", "ab12 3", ["ab", "1", "2", " ", "3"]),
     ("qwen2", "DON'T 12\n\n x", ["DON", "'T", " ", "1", "2", "\n\n", " x"]),
     ("llama-bpe", "12345 x", ["123", "45", " x"]),

@@ -24,6 +24,9 @@ enum GGUFArchitecture: String, CaseIterable {
     }
   }
 
+  /// `tokenizer.ggml.pre` of all byte-level models of this family; nil where they differ.
+  var preTokenizer: String? { self == .llama ? nil : "qwen2" }
+
   /// llama.cpp stores the rows of q and k of this family in another order than Hugging Face.
   var permutesQueryAndKey: Bool { self == .llama }
 

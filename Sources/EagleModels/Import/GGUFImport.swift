@@ -62,7 +62,7 @@ public enum GGUFImport {
       let file = try GGUFFile(path: path)
       sizes = try GGUFModelSizes(of: file)
       weights = try GGUFWeights(of: file, sizes)
-      vocabulary = try GGUFVocabulary(of: file, vocabularySize: sizes.vocabulary)
+      vocabulary = try GGUFVocabulary(of: file, sizes.architecture, vocabularySize: sizes.vocabulary)
     }
 
     var summary: String {

@@ -16,8 +16,9 @@ struct GGUFVocabulary {
   private let preTokenizer: String
   private let chatTemplate: String
 
-  /// Byte-level BPE only; another tokenizer throws.
-  init(of file: GGUFFile, vocabularySize: Int) throws {
+  /// Byte-level BPE only; another tokenizer throws, and one whose pre-tokenizer neither the file nor the architecture
+  /// tells.
+  init(of file: GGUFFile, _ architecture: GGUFArchitecture, vocabularySize: Int) throws {
     let model = try file.string("tokenizer.ggml.model")
     guard model == "gpt2" else {
       throw StorageError(
@@ -27,7 +28,7 @@ struct GGUFVocabulary {
     tokens = try file.strings("tokenizer.ggml.tokens")
     merges = try file.strings("tokenizer.ggml.merges")
     types = try Self.types(file, count: tokens.count)
-    preTokenizer = file.contains(key: "tokenizer.ggml.pre") ? try file.string("tokenizer.ggml.pre") : "default"
+    preTokenizer = try Self.preTokenizer(file, architecture)
     chatTemplate = file.contains(key: "tokenizer.chat_template") ? try file.string("tokenizer.chat_template") : ""
     bos = try Self.id("bos", file, tokens)
     eos = try Self.id("eos", file, tokens)
@@ -53,6 +54,20 @@ struct GGUFVocabulary {
   func configJSON() throws -> Data {
     try TokenizerFile.config(
       chatTemplate: chatTemplate, bos: bos.map { tokens[$0] }, eos: eos.map { tokens[$0] }, pad: pad.map { tokens[$0] })
+  }
+
+  /// Files of early 2024 name no pre-tokenizer, or "default". Every Qwen model has that of Qwen2; a llama may be a
+  /// Llama 3, a SmolLM or another, and wrong words would give wrong ids without a word.
+  private static func preTokenizer(_ file: GGUFFile, _ architecture: GGUFArchitecture) throws -> String {
+    let key = "tokenizer.ggml.pre"
+    let name = file.contains(key: key) ? try file.string(key) : nil
+    if let name, name != "default" { return name }
+    if let own = architecture.preTokenizer { return own }
+    throw StorageError(
+      path: file.path,
+      problem: name == nil ? "has no metadata key `\(key)`" : "`\(key)` is \"default\", which names no pre-tokenizer",
+      advice: "how a \(architecture.rawValue) model cuts text into words is not known without it: convert the model "
+        + "again with a present llama.cpp")
   }
 
   private static func types(_ file: GGUFFile, count: Int) throws -> [Int32] {

@@ -16,7 +16,8 @@ public enum TokenizerFile {
   ///     index is the id. Unused ones (type 5) are left out.
   ///   - merges: `tokenizer.ggml.merges`, "left right" in order of rank.
   ///   - tokenTypes: `tokenizer.ggml.token_type`, one for each token.
-  ///   - preTokenizer: `tokenizer.ggml.pre`. An unknown name is an error that gives it.
+  ///   - preTokenizer: `tokenizer.ggml.pre`. An unknown name is an error that gives it, and so is `default`, which says
+  ///     nothing about the model's words.
   public static func json(
     tokens: [String], merges: [String], tokenTypes: [Int32], preTokenizer: String
   ) throws -> Data {
@@ -122,7 +123,7 @@ private struct PreTokenizerStyle {
   init(ggufName name: String) throws {
     let whole = PreTokenizerStyle.byteLevel(useRegex: true)
     switch name {
-    case "gpt-2", "default": preTokenizer = whole
+    case "gpt-2": preTokenizer = whole
     case "smollm":
       preTokenizer = PreTokenizerStyle.sequence([#"{"type": "Digits", "individual_digits": true}"#, whole])
     case "qwen2":
@@ -133,7 +134,7 @@ private struct PreTokenizerStyle {
       ignoresMerges = true
     default:
       throw TextError(
-        "the GGUF pre-tokenizer \"\(name)\" is not supported: smollm, qwen2, gpt-2, default and llama-bpe are")
+        "the GGUF pre-tokenizer \"\(name)\" is not supported: smollm, qwen2, gpt-2 and llama-bpe are")
     }
   }
 
