@@ -10,8 +10,8 @@ extension ConfigFile {
     guard heads % kvHeads == 0 else {
       throw ModelError(path: path, problem: "\(heads) heads cannot share \(kvHeads) key-value heads")
     }
-    guard dimension % 2 == 0 else {
-      throw ModelError(path: path, problem: "`head_dim` is \(dimension), and must be even")
+    guard dimension > 0, dimension % 2 == 0 else {
+      throw ModelError(path: path, problem: "`head_dim` is \(dimension), and must be even and above 0")
     }
     return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
   }

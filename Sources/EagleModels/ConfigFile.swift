@@ -16,9 +16,17 @@ struct ConfigFile {
     self.values = values
   }
 
+  /// Most of any size. A product of two of them fits 64 bits.
+  private static let largestSize = 1 << 30
+
+  /// A size or a count: a whole number from 1 to 2^30.
   func integer(_ key: String) throws -> Int {
-    guard let value = (values[key] as? NSNumber)?.intValue else { throw missing(key, "a number") }
-    guard value > 0 else { throw ModelError(path: path, problem: "`\(key)` is \(value), and must be above 0") }
+    guard let number = values[key] as? NSNumber else { throw missing(key, "a number") }
+    guard let value = Int(exactly: number.doubleValue), 1...Self.largestSize ~= value else {
+      throw ModelError(
+        path: path, problem: "`\(key)` is \(number), and must be a whole number from 1 to \(Self.largestSize)",
+        advice: "download the model's config again")
+    }
     return value
   }
 
@@ -40,8 +48,8 @@ struct ConfigFile {
 
   /// A token id, or the ids of a list; empty when there is none.
   func tokenIDs(_ key: String) -> [Int32] {
-    if let one = values[key] as? NSNumber { return [one.int32Value] }
-    return (values[key] as? [NSNumber])?.map(\.int32Value) ?? []
+    let numbers = (values[key] as? NSNumber).map { [$0] } ?? values[key] as? [NSNumber] ?? []
+    return numbers.compactMap { Int32(exactly: $0.doubleValue) }
   }
 
   func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }

@@ -56,7 +56,10 @@ struct TargetWeights {
     let reader = WeightReader(folder: folder)
     let (h, v) = (shape.hiddenSize, shape.vocabularySize)
     embedding = try reader.matrix("model.embed_tokens.weight", [v, h])
-    layers = try (0..<shape.layers).map { try Self.layer($0, reader, shape) }
+    // Grows with the layers that are there: config.json alone must not decide how much is allocated.
+    var layers: [TargetLayer] = []
+    for index in 0..<shape.layers { layers.append(try Self.layer(index, reader, shape)) }
+    self.layers = layers
     norm = try reader.vector("model.norm.weight", h)
     head = shape.tiedHead ? embedding : try reader.matrix("lm_head.weight", [v, h])
     try reader.refuseNonFinite()
