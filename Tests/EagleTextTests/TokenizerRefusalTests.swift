@@ -62,6 +62,17 @@ import Testing
     #expect(message.contains(named), "\(message)")
   }
 
+  @Test("negative token ids are refused")
+  func negativeIDs() throws {
+    var document = try JSONSerialization.jsonObject(with: SmallVocabulary().json()) as? [String: Any] ?? [:]
+    let model = document["model"] as? [String: Any] ?? [:]
+    document["model"] = model.merging(["vocab": ["a": -5], "merges": [String]()]) { $1 }
+    document["added_tokens"] = [["id": -3, "content": "<x>"] as [String: Any]]
+    let json = try JSONSerialization.data(withJSONObject: document)
+    let message = errorText { _ = try Tokenizer(json: json, path: Self.path) }
+    #expect(message.contains("negative") && message.contains("-5"), "\(message)")
+  }
+
   @Test func aPrefixSpaceAfterAnotherPreTokenizerIsRefused() throws {
     let json = String(decoding: try SmallVocabulary().json(preTokenizer: "smollm"), as: UTF8.self)
     let changed = json.replacingOccurrences(

@@ -12,6 +12,8 @@ struct TokenStore: Sendable {
   /// Collects a vocabulary and its added tokens; throws when two tokens claim one id or one token two.
   init(vocabulary: [String: Int32], added: [TokenizerDocument.AddedToken], normalizer: Normalizer) throws {
     let highest = max(vocabulary.values.max() ?? -1, added.map(\.id).max() ?? -1)
+    let lowest = min(vocabulary.values.min() ?? 0, added.map(\.id).min() ?? 0)
+    guard lowest >= 0 else { throw TextError("the token id \(lowest) is negative: ids count from 0") }
     guard highest < 1 << 24 else { throw TextError("the token id \(highest) is out of range") }
     starts = [Int32](repeating: -1, count: Int(highest) + 1)
     lengths = [Int32](repeating: 0, count: Int(highest) + 1)
@@ -42,7 +44,6 @@ struct TokenStore: Sendable {
   }
 
   private mutating func insert(_ token: String, _ id: Int32) throws {
-    guard id >= 0 else { throw TextError("the token \"\(token)\" has the negative id \(id)") }
     guard starts[Int(id)] < 0 else { throw TextError("the id \(id) belongs to two tokens, one is \"\(token)\"") }
     let decoded = ByteAlphabet.decode(token)
     if decoded == nil { literals.insert(Array(token.utf8), id) }
