@@ -28,6 +28,48 @@ import Testing
     #expect(try read(Self.gzip, "named-otherwise.jsonl") == words)
   }
 
+  @Test("zeros behind the last gzip member are padding")
+  func paddedGzip() throws {
+    for count in [1, 512, 3 << 20] {
+      #expect(try read(Self.gzip + Data(count: count), "x.jsonl.gz") == ["one", "two", "three", "four"])
+    }
+    let message = errorText { _ = try read(Self.gzip + Data(count: 5) + Data("no gzip member".utf8), "x.jsonl.gz") }
+    #expect(message.contains("compressed data cannot be read"), "\(message)")
+  }
+
+  /// A frame header of a 256 MB and of a 1 GB window (RFC 8878, 3.1.1.1), an empty last block behind it.
+  @Test("zstd windows above 128 MB are read, and above 512 MB the error says what to do")
+  func largeWindows() throws {
+    func frame(windowLog: UInt8) -> Data {
+      // Magic, descriptor without a content size, window; a raw last block of the two bytes of `{}`.
+      Data([0x28, 0xB5, 0x2F, 0xFD, 0x00, (windowLog - 10) << 3, 0x11, 0x00, 0x00]) + Data("\n\n".utf8)
+    }
+    #expect(errorText { _ = try read(frame(windowLog: 28), "x.jsonl.zst") }.contains("no prompt"))
+    let message = errorText { _ = try read(frame(windowLog: 30), "x.jsonl.zst") }
+    #expect(message.contains("window above 512 MB") && message.contains("--long=29"), "\(message)")
+  }
+
+  @Test("a pipe is read from its first byte", arguments: [false, true])
+  func pipes(isCompressed: Bool) throws {
+    try withTemporaryFolder { folder in
+      let path = folder.appendingPathComponent("pipe").path
+      #expect(mkfifo(path, 0o600) == 0)
+      let content = isCompressed ? Self.gzip : Data("{\"prompt\": \"one\"}\n{\"prompt\": \"two\"}\n".utf8)
+      let words = isCompressed ? ["one", "two", "three", "four"] : ["one", "two"]
+      let writer = Thread {
+        // One byte at first: a pipe gives what is there.
+        guard let handle = FileHandle(forWritingAtPath: path) else { return }
+        try? handle.write(contentsOf: content.prefix(1))
+        usleep(20_000)
+        try? handle.write(contentsOf: content.dropFirst())
+        try? handle.close()
+      }
+      writer.start()
+      let found = try PromptReader.read(path: path).flatMap(\.turns)
+      #expect(found == words)
+    }
+  }
+
   @Test func whatIsNotWholeIsAnError() throws {
     for (bytes, name) in [(Self.gzip, "x.jsonl.gz"), (Self.zstd, "x.jsonl.zst")] {
       for count in [bytes.count - 3, bytes.count / 2 - 3] {

@@ -3,7 +3,7 @@ import Foundation
 
 /// SHA-256 of files and bytes, as 64 lower-case hexadecimal digits.
 public enum FileDigest {
-  /// Reads the file in pieces of 1 MiB.
+  /// Reads the file in pieces of 1 MiB. What is digested is read again later, so anything but a regular file throws.
   ///
   /// - Parameters:
   ///   - path: of the file
@@ -12,6 +12,7 @@ public enum FileDigest {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw StorageError.system(path: path, "open the file") }
     defer { close(descriptor) }
+    try requireRegular(descriptor, path)
     let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
     defer { piece.deallocate() }
     var (hash, pieces) = (SHA256(), 0)
@@ -23,6 +24,16 @@ public enum FileDigest {
       guard count >= 0 else { throw StorageError.system(path: path, "read") }
       if count == 0 { return hex(hash.finalize()) }
       hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: piece[..<count]))
+    }
+  }
+
+  private static func requireRegular(_ descriptor: Int32, _ path: String) throws {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw StorageError.system(path: path, "read its kind") }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw StorageError(
+        path: path, problem: "is no regular file, and is read twice: for its fingerprint and for its content",
+        advice: "write what a pipe gives to a file first, and name that")
     }
   }
 

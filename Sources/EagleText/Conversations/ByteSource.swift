@@ -2,7 +2,8 @@ import CZlib
 import CZstd
 import Foundation
 
-/// The bytes of a file in order, decompressed where it is compressed: gzip and Zstandard, told by their first bytes.
+/// The bytes of a file or pipe in order, decompressed where they are compressed: gzip and Zstandard, told by their first
+/// bytes.
 ///
 /// Gzip files may have several members and Zstandard files several frames, as parallel compressors write them.
 final class ByteSource {
@@ -11,7 +12,11 @@ final class ByteSource {
   let path: String
   private let handle: FileHandle
   private var decoder: (any Decompressor)?
-  /// Bytes of the file that were read.
+  /// The first bytes, until `read` hands them out: a pipe cannot be read from its start again.
+  private var start: Data
+  /// Whether it has places to go to, as a pipe has not.
+  private let isRegular: Bool
+  /// Bytes of the file that were handed to the decoder or out.
   private var bytesRead = 0
 
   /// Throws when the file cannot be opened, or its name promises a compression that its bytes do not have.
@@ -22,8 +27,9 @@ final class ByteSource {
     } catch {
       throw TextError("\(path): cannot be opened for reading; check the path and its permissions")
     }
-    let start = (try? handle.read(upToCount: 4)) ?? Data()
-    try? handle.seek(toOffset: 0)
+    var status = stat()
+    isRegular = fstat(handle.fileDescriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    start = try Self.start(of: handle, path: path)
     if start.starts(with: [0x1F, 0x8B]) {
       decoder = GzipDecompressor()
     } else if start.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) || Self.isSkippableFrame(start) {
@@ -31,6 +37,20 @@ final class ByteSource {
     } else if let suffix = [".gz", ".zst"].first(where: path.lowercased().hasSuffix) {
       throw TextError("\(path): it is called \(suffix) and is not compressed so; give it the name of what it is")
     }
+  }
+
+  /// The first four bytes, or all where there are fewer. A pipe may give them one at a time.
+  private static func start(of handle: FileHandle, path: String) throws -> Data {
+    var start = Data()
+    while start.count < 4 {
+      do {
+        guard let more = try handle.read(upToCount: 4 - start.count), !more.isEmpty else { break }
+        start += more
+      } catch {
+        throw TextError("\(path): reading failed; it must be a readable file or pipe")
+      }
+    }
+    return start
   }
 
   /// What parallel compressors put before a Zstandard frame.
@@ -43,14 +63,13 @@ final class ByteSource {
   /// Bytes of the file that the bytes handed out so far came from.
   var bytesUsed: Int { bytesRead - (decoder?.waiting ?? 0) }
 
-  /// Goes on at another place of a file that is not compressed.
+  /// Goes on at another place of a regular file that is not compressed; of anything else it throws.
   func jump(to offset: Int) throws {
     precondition(decoder == nil, "a place in a compressed file")
-    do {
-      try handle.seek(toOffset: UInt64(offset))
-    } catch {
-      throw TextError("\(path): reading failed; it must be a readable regular file")
+    guard isRegular, (try? handle.seek(toOffset: UInt64(offset))) != nil else {
+      throw TextError("\(path): has no places to jump to; it must be a regular file")
     }
+    start = Data()
   }
 
   /// The next bytes, about a megabyte; none at the end.
@@ -71,12 +90,17 @@ final class ByteSource {
   }
 
   private func read() throws -> Data {
+    if !start.isEmpty {
+      defer { start = Data() }
+      bytesRead += start.count
+      return start
+    }
     do {
       let bytes = try handle.read(upToCount: Self.pieceBytes) ?? Data()
       bytesRead += bytes.count
       return bytes
     } catch {
-      throw TextError("\(path): reading failed; it must be a readable regular file")
+      throw TextError("\(path): reading failed; it must be a readable file or pipe")
     }
   }
 }
@@ -102,6 +126,8 @@ private final class GzipDecompressor: Decompressor {
   private var pending = Data()
   private var used = 0
   private(set) var isAtEnd = true
+  /// A member has ended: zeros behind it are padding to a block of a tape or archive, as gzip(1) takes them.
+  private var hasMember = false
   var waiting: Int { pending.count - used }
 
   init() {
@@ -117,7 +143,11 @@ private final class GzipDecompressor: Decompressor {
     var result = Data(count: limit)
     var written = 0
     while used < pending.count, written == 0 {
-      if isAtEnd { inflateReset(&stream) }
+      if isAtEnd {
+        if hasMember { used += pending.dropFirst(used).prefix { $0 == 0 }.count }
+        guard used < pending.count else { break }
+        inflateReset(&stream)
+      }
       let (status, taken) = pending.withUnsafeBytes { input in
         result.withUnsafeMutableBytes { output in
           let left = input.count - used
@@ -133,6 +163,7 @@ private final class GzipDecompressor: Decompressor {
         throw damaged(path, stream.msg.map { String(cString: $0) } ?? "zlib error \(status)")
       }
       isAtEnd = status == Z_STREAM_END
+      hasMember = hasMember || isAtEnd
       written = limit - Int(stream.avail_out)
       used += taken
       if taken == 0, written == 0 { break }
@@ -142,6 +173,9 @@ private final class GzipDecompressor: Decompressor {
 }
 
 private final class ZstdDecompressor: Decompressor {
+  /// Base 2 logarithm of the largest window, which is held in memory: 512 MB. The library's own limit is 27.
+  private static let mostWindowLog = 29
+
   private let stream = ZSTD_createDStream()
   private var pending = Data()
   private var used = 0
@@ -149,6 +183,8 @@ private final class ZstdDecompressor: Decompressor {
   private var mayHaveMore = false
   private(set) var isAtEnd = true
   var waiting: Int { pending.count - used }
+
+  init() { ZSTD_DCtx_setParameter(stream, ZSTD_d_windowLogMax, Int32(Self.mostWindowLog)) }
 
   deinit { ZSTD_freeDStream(stream) }
 
@@ -168,12 +204,20 @@ private final class ZstdDecompressor: Decompressor {
           return hint
         }
       }
-      guard ZSTD_isError(hint) == 0 else { throw damaged(path, String(cString: ZSTD_getErrorName(hint))) }
+      guard ZSTD_isError(hint) == 0 else { throw Self.error(hint, path) }
       // A call that neither takes nor gives anything says what a next frame would need.
       if used > before || written > 0 { isAtEnd = hint == 0 }
       mayHaveMore = written == limit
       if used == before, written == 0 { break }
     }
     return result.prefix(written)
+  }
+
+  private static func error(_ code: Int, _ path: String) -> TextError {
+    let reason = String(cString: ZSTD_getErrorName(code))
+    guard reason.contains("too much memory") else { return damaged(path, reason) }
+    return TextError(
+      "\(path): it was compressed with a window above \((1 << mostWindowLog) >> 20) MB; compress it anew with "
+        + "--long=\(mostWindowLog) or less")
   }
 }
