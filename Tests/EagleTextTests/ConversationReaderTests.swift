@@ -179,6 +179,14 @@ import Testing
     #expect(try readTable(ceval).map(\.id) == ["0"])
   }
 
+  @Test("a quote inside an unquoted field stands for itself")
+  func quotesInsideFields() throws {
+    let prompts = try readTable("Question,A,B,C,D\n5\" disk,\"a\"b,c\"\"d,\"\"\"e\"\"\",\"\"\n\nq,1,2,3,4\n")
+    #expect(prompts.map(\.id) == ["2", "4"])
+    // As Python's csv.reader reads the same lines.
+    #expect(prompts[0].turns[0].hasPrefix("5\" disk\n\nA. ab\nB. c\"\"d\nC. \"e\"\nD. \n\n"))
+  }
+
   @Test(arguments: [
     ("Question,A,B,C,D\nq,a,b,c\n", "line 2: 4 fields"),
     ("Question,A,B,C,D\n\"q,a,b,c,d\n", "line 2: a quote is opened"),

@@ -31,38 +31,61 @@ struct CSVTable {
   }
 
   private static func parse(_ bytes: [UInt8], path: String) throws -> [Row] {
-    var rows: [Row] = []
-    var (fields, field, line, first): ([String], [UInt8], Int, Int) = ([], [], 1, 1)
-    var (isQuoted, hasQuotes) = (false, false)
-    func text() -> String { String(decoding: field, as: UTF8.self) }
-    func endRow() {
-      if field.last == UInt8(ascii: "\r") { field.removeLast() }
-      if !fields.isEmpty || !field.isEmpty || hasQuotes { rows.append(Row(line: first, fields: fields + [text()])) }
-      (fields, field, hasQuotes) = ([], [], false)
+    var parser = Parser()
+    for byte in bytes { parser.take(byte) }
+    guard parser.place != .quoted else {
+      throw TextError("\(path), line \(parser.first): a quote is opened and not closed")
     }
-    for (i, byte) in bytes.enumerated() {
-      switch byte {
-      case UInt8(ascii: "\""):
-        // A doubled quote inside quotes closes and opens again, and stands for one.
-        if !isQuoted, hasQuotes, i > 0, bytes[i - 1] == byte { field.append(byte) }
-        isQuoted.toggle()
-        hasQuotes = true
-      case UInt8(ascii: ",") where !isQuoted:
-        fields.append(text())
-        (field, hasQuotes) = ([], false)
-      case UInt8(ascii: "\n"):
-        line += 1
-        if isQuoted {
-          field.append(byte)
-        } else {
-          endRow()
-          first = line
-        }
-      default: field.append(byte)
+    parser.endRow()
+    return parser.rows
+  }
+
+  /// Takes a text byte by byte. As in Python's csv module a quote opens a field only as its first character; any other,
+  /// as in `5" disk`, stands for itself, and so does what follows a closing quote.
+  private struct Parser {
+    /// Where the next byte stands.
+    enum Place { case start, plain, quoted, behindQuote }
+
+    var place = Place.start
+    var rows: [Row] = []
+    /// Line in which the row begins, and the present one.
+    private(set) var first = 1
+    private var line = 1
+    private var fields: [String] = []
+    private var field: [UInt8] = []
+
+    mutating func take(_ byte: UInt8) {
+      if byte == UInt8(ascii: "\n") { line += 1 }
+      switch (byte, place) {
+      case (UInt8(ascii: "\""), .start), (UInt8(ascii: "\""), .behindQuote):
+        if place == .behindQuote { field.append(byte) }
+        place = .quoted
+      case (UInt8(ascii: "\""), .quoted): place = .behindQuote
+      case (_, .quoted): field.append(byte)
+      case (UInt8(ascii: ","), _): endField()
+      case (UInt8(ascii: "\n"), _): endRow()
+      default:
+        field.append(byte)
+        place = .plain
       }
     }
-    guard !isQuoted else { throw TextError("\(path), line \(first): a quote is opened and not closed") }
-    endRow()
-    return rows
+
+    private mutating func endField() {
+      fields.append(String(decoding: field, as: UTF8.self))
+      (field, place) = ([], .start)
+    }
+
+    /// Ends the row, unless nothing stands in its line.
+    mutating func endRow() {
+      if field.last == UInt8(ascii: "\r") {
+        field.removeLast()
+        if field.isEmpty, place == .plain { place = .start }
+      }
+      if !fields.isEmpty || !field.isEmpty || place != .start {
+        endField()
+        rows.append(Row(line: first, fields: fields))
+      }
+      (fields, place, first) = ([], .start, line)
+    }
   }
 }
