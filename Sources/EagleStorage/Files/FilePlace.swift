@@ -14,13 +14,28 @@ struct FilePlace {
   }
 
   /// The name under which this process writes before it renames: hidden, beside the target, so that the rename stays
-  /// on one file system.
-  var temporary: String { "\(parent)/.\(name).tmp-\(getpid())" }
+  /// on one file system; with process and host, as other hosts may write to a shared disk.
+  var temporary: String { "\(parent)/.\(name).tmp-\(getpid())@\(Self.host)" }
 
-  /// The process that wrote under the temporary name `entry`, or nil when `entry` is not such a name.
-  static func writer(ofTemporary entry: String) -> Int32? {
-    guard entry.hasPrefix("."), let mark = entry.range(of: ".tmp-", options: .backwards) else { return nil }
-    return Int32(entry[mark.upperBound...])
+  /// This host's name, as far as it can stand in a file name.
+  private static let host = String(
+    ProcessInfo.processInfo.hostName.prefix(64).map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
+
+  /// Who wrote under a temporary name.
+  struct Writer: Equatable {
+    let process: Int32
+    /// Nil in names of earlier versions, which were taken for this host's.
+    let host: String?
+
+    /// Nil when `entry` is no temporary name.
+    init?(ofTemporary entry: String) {
+      guard entry.hasPrefix("."), let mark = entry.range(of: ".tmp-", options: .backwards) else { return nil }
+      let parts = entry[mark.upperBound...].split(separator: "@", maxSplits: 1)
+      guard let process = parts.first.flatMap({ Int32($0) }) else { return nil }
+      (self.process, host) = (process, parts.count > 1 ? String(parts[1]) : nil)
+    }
+
+    var isHere: Bool { host == nil || host == FilePlace.host }
   }
 
   /// The name that whoever wrote under the temporary name `entry` had in mind, or nil when `entry` is not such a name.
@@ -36,14 +51,23 @@ struct FilePlace {
     Self.removeLeftovers(in: parent) { $0.hasPrefix(".\(name).tmp-") || $0.hasPrefix(".\(name).old.tmp-") }
   }
 
-  /// Removes temporary files and folders in `parent` that satisfy `matches` and whose writer no longer runs here.
-  /// Removal is best effort: a leftover costs space, not correctness.
+  /// Removes temporary files and folders in `parent` that satisfy `matches` and whose writer no longer runs here, or ran
+  /// on another host and has not written for a day. Removal is best effort: a leftover costs space, not correctness.
   static func removeLeftovers(in parent: String, where matches: (String) -> Bool) {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
     for entry in entries where matches(entry) {
-      guard let writer = writer(ofTemporary: entry), writer == getpid() || !isRunning(writer) else { continue }
+      guard let writer = Writer(ofTemporary: entry), hasEnded(writer, of: "\(parent)/\(entry)") else { continue }
       try? FileManager.default.removeItem(atPath: "\(parent)/\(entry)")
     }
+  }
+
+  private static func hasEnded(_ writer: Writer, of path: String) -> Bool {
+    if writer.isHere { return writer.process == getpid() || !isRunning(writer.process) }
+    let files = [path] + ((try? FileTree.files(under: path))?.map { "\(path)/\($0)" } ?? [])
+    let changes = files.compactMap {
+      (try? FileManager.default.attributesOfItem(atPath: $0))?[.modificationDate] as? Date
+    }
+    return changes.max().map { $0.timeIntervalSinceNow < -86400 } ?? false
   }
 
   /// A killed process that its parent has not noticed yet (state Z) counts as ended.
