@@ -11,7 +11,8 @@ import Testing
     try writer.append(ids: [], mask: [])
     try writer.append(ids: Array(0..<300_000), mask: Array(repeating: 1, count: 300_000))
     #expect(writer.conversationCount == 3 && writer.tokenCount == 300_003)
-    #expect(try scratch.entries() == [".tokens.h5.tmp-\(getpid())"])
+    let entries = try scratch.entries()
+    #expect(entries.count == 1 && entries[0].hasPrefix(".tokens.h5.tmp-\(getpid())@"))
     try writer.finish()
     #expect(try scratch.entries() == ["tokens.h5"])
     let store = try TokenStore(path: scratch("tokens.h5"))
@@ -37,6 +38,24 @@ import Testing
     #expect(text.contains("odd.h5: cannot read the dataset `input_ids`") && text.contains("the checksum is wrong"))
     #expect(
       try message { _ = try TokenStore(path: scratch.put("text.h5", "no")) }.contains("text.h5: cannot open it as"))
+  }
+
+  @Test("rows that a dataset declares and does not hold are refused")
+  func declaredRows() throws {
+    let scratch = try Scratch()
+    let writer = try TokenStoreWriter(path: scratch("tokens.h5"))
+    try writer.append(ids: [1, 2, 3], mask: [1, 1, 1])
+    try writer.finish()
+    let whole = try scratch.read("tokens.h5")
+    // The sizes of `offsets`: two entries now, any number at most.
+    let sizes = [UInt64(2), .max].withUnsafeBytes { Data($0) }
+    let wild = [UInt64(1) << 39, .max].withUnsafeBytes { Data($0) }
+    let place = try #require(whole.range(of: sizes))
+    var data = whole
+    data.replaceSubrange(place, with: wild)
+    try ObjectHeader.seal(&data, around: place.lowerBound)
+    let text = try message { _ = try TokenStore(path: scratch.put("wild.h5", data)) }
+    #expect(text.contains("`offsets` declares 549755813888 rows, and the file holds"), "\(text)")
   }
 
   @Test func captureShardIsNotATokenStore() throws {

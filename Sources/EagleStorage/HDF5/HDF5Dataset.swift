@@ -42,7 +42,9 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
     rows = 0
     rows = try HDF5.with(file.path) { library in
       try Self.checkType(of: id, name, file.path, library)
-      return try Self.rows(of: id, name, width: width, file.path, library)
+      let rows = try Self.rows(of: id, name, width: width, file.path, library)
+      try Self.checkStored(rows, width: width, of: id, name, file.path, library)
+      return rows
     }
   }
 
@@ -174,5 +176,32 @@ extension HDF5Dataset {
         path: path, problem: "the dataset `\(name)` has the shape \(Array(sizes.prefix(dimensions))), not \(expected)")
     }
     return Int(sizes[0])
+  }
+
+  /// That the file holds the bytes of all rows: a dataset may declare any number of rows, and those that nobody wrote
+  /// read as zeros.
+  private static func checkStored(
+    _ rows: Int, width: Int?, of id: hid_t, _ name: String, _ path: String, _ library: HDF5
+  ) throws {
+    let stored = H5Dget_storage_size(id).multipliedReportingOverflow(by: try largestRatio(of: id, name, library))
+    let values = rows.multipliedReportingOverflow(by: width ?? 1)
+    let bytes = values.partialValue.multipliedReportingOverflow(by: MemoryLayout<Element>.size)
+    guard !values.overflow, !bytes.overflow, stored.overflow || hsize_t(bytes.partialValue) <= stored.partialValue
+    else {
+      throw StorageError(
+        path: path,
+        problem:
+          "the dataset `\(name)` declares \(rows) rows, and the file holds \(H5Dget_storage_size(id)) bytes of it",
+        advice: "the file is damaged: remove it and make it again")
+    }
+  }
+
+  /// Most bytes of values that a stored byte may stand for: 1 as written here, with checksums alone; 1,032 for DEFLATE,
+  /// which other writers may have used.
+  private static func largestRatio(of id: hid_t, _ name: String, _ library: HDF5) throws -> hsize_t {
+    let list = try library.keep(H5Dget_create_plist(id), "read the filters of `\(name)`") { H5Pclose($0) }
+    let count = H5Pget_nfilters(list)
+    let hasChecksums = H5Pget_filter_by_id2(list, H5Z_FILTER_FLETCHER32, nil, nil, nil, 0, nil, nil) >= 0
+    return count == (hasChecksums ? 1 : 0) ? 1 : 1032
   }
 }
