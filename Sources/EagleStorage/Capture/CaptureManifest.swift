@@ -115,6 +115,22 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     try check(path: path)
   }
 
+  /// Counts of a damaged manifest must not become ranges and sums.
+  private func checkCounts(path: String) throws {
+    let most = 1 << 40
+    let odd = shards.first { !(0...most ~= $0.rows && 0...most ~= $0.conversations) }
+    if let odd {
+      throw StorageError(
+        path: path, problem: "says that \(odd.file) holds \(odd.conversations) conversations in \(odd.rows) rows",
+        advice: "the manifest is damaged: capture again")
+    }
+    guard 1...(1 << 24) ~= hiddenSize, 1...(1 << 30) ~= vocabularySize else {
+      throw StorageError(
+        path: path, problem: "has the impossible sizes hidden_size \(hiddenSize) and vocab_size \(vocabularySize)",
+        advice: "the manifest is damaged: capture again")
+    }
+  }
+
   private func check(path: String) throws {
     guard format == CaptureAttributes.kind, CaptureAttributes.readableVersions.contains(version),
       StateFormat(rawValue: dtype) != nil
@@ -130,6 +146,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     guard shardCount == shards.count else {
       throw StorageError(path: path, problem: "lists \(shards.count) of \(shardCount) shards", advice: "capture again")
     }
+    try checkCounts(path: path)
     if let odd = shards.first(where: { $0.file.contains("/") || $0.file.hasPrefix(".") || $0.file.isEmpty }) {
       throw StorageError(path: path, problem: "names the shard `\(odd.file)`, which is not a file of this folder")
     }
