@@ -75,6 +75,15 @@ private final class MadeRun {
     #expect(html.contains("published Qwen3-4B-Instruct-2507 head (another model)"))
   }
 
+  @Test("numbers at the ends of their types make a page")
+  func wildNumbers() throws {
+    let step =
+      #"{"step":1,"epoch":1,"loss":1,"lr":0.1,"grad_norm":1,"tokens":9223372036854775807,"tokens_per_second":1e-300,"#
+      + #""accuracy":[1],"acceptance":[1],"loss_by_position":[1],"simulated_acceptance_length":1.5}"#
+    try run.put("metrics.jsonl", step + "\n" + step.replacingOccurrences(of: #""step":1"#, with: #""step":2"#) + "\n")
+    #expect(try run.html().contains("tokens trained"))
+  }
+
   @Test func leftOutStepsAreMarked() throws {
     try run.putMetrics(
       steps: 4, positions: 2,

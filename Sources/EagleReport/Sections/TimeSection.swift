@@ -18,8 +18,7 @@ struct TimeSection {
       charts.append(CurvesSection(record).single("speed", "Tokens per second", \.tokensPerSecond))
       tables.append(HTML.list(speeds))
     }
-    if let timing = record.timing, !timing.parts.isEmpty {
-      let sums = sums(timing)
+    if let timing = record.timing, case let sums = sums(timing), !sums.isEmpty {
       charts.append(phases(sums))
       tables += [epochs(timing), table(sums)]
     } else {
@@ -30,7 +29,7 @@ struct TimeSection {
 
   private var speeds: [(String, String)] {
     let steps = record.steps
-    let tokens = steps.reduce(0) { $0 + $1.tokens }
+    let tokens = steps.lazy.map(\.tokens).clampedSum
     let seconds = steps.reduce(0) { $0 + Double($1.tokens) / $1.tokensPerSecond }
     var entries = [
       ("tokens trained", HTML.number(tokens)), ("time of the steps", Self.duration(seconds)),
@@ -91,7 +90,7 @@ struct TimeSection {
   }
 
   private func epochs(_ timing: RunTiming) -> String {
-    let tokens = Dictionary(grouping: record.steps, by: \.epoch).mapValues { $0.reduce(0) { $0 + $1.tokens } }
+    let tokens = Dictionary(grouping: record.steps, by: \.epoch).mapValues { $0.lazy.map(\.tokens).clampedSum }
     let rows = Dictionary(grouping: timing.parts, by: \.epoch).sorted { $0.key < $1.key }.map { epoch, parts in
       let seconds = parts.reduce(0) { $0 + $1.seconds }
       let evaluation = record.evaluations.first { $0.epoch == epoch }?.seconds
@@ -107,10 +106,21 @@ struct TimeSection {
   private static func words(_ phase: String) -> String { phase.replacingOccurrences(of: "_", with: " ") }
 
   static func duration(_ seconds: Double) -> String {
-    guard seconds.isFinite else { return "–" }
+    // Above 30,000 years it is no duration, and its minutes may not fit an integer.
+    guard seconds.isFinite, abs(seconds) < 1e12 else { return "–" }
     if seconds < 60 { return "<data value=\"\(seconds)\">\(String(format: "%.1f", seconds)) s</data>" }
     let minutes = Int((seconds / 60).rounded())
     let text = minutes < 60 ? "\(minutes) min" : "\(minutes / 60) h \(minutes % 60) min"
     return "<data value=\"\(seconds)\">\(text)</data>"
+  }
+}
+
+extension Sequence<Int> {
+  /// The sum, at the ends of Int's range where it would pass them: counts of a file may be any.
+  fileprivate var clampedSum: Int {
+    reduce(0) { sum, value in
+      let (total, overflow) = sum.addingReportingOverflow(value)
+      return overflow ? (value > 0 ? .max : .min) : total
+    }
   }
 }
