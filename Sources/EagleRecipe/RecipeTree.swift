@@ -59,6 +59,7 @@ struct RecipeTree {
   }
 
   private func compose(_ yaml: String, path: String) throws -> Node? {
+    try RecipeAliases.check(yaml, path: path)
     do {
       return try Yams.compose(yaml: yaml)
     } catch let error as YamlError {

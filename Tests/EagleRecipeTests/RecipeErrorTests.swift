@@ -27,6 +27,39 @@ import Testing
     #expect(message("evaluate: {benchmark: {}}").hasSuffix("did you mean evaluate.benchmarks?"))
   }
 
+  @Test("aliases that would grow without bounds are refused before they are expanded")
+  func aliases() {
+    let bomb = (1...9).reduce("a0: &a0 [x]\n") { text, level in
+      text + "a\(level): &a\(level) [" + Array(repeating: "*a\(level - 1)", count: 10).joined(separator: ", ") + "]\n"
+    }
+    #expect(message(bomb + "? *a9\n: x\n").contains("has 91 YAML aliases, and at most 16 are read"))
+    #expect(
+      message("", overrides: ["train.epochs=[&a [x], " + String(repeating: "*a, ", count: 17) + "x]"]).contains(
+        "has 17 YAML"))
+    let deep = String(repeating: "[", count: 900)
+    let tower = (1...3).reduce("a0: &a0 \(deep)\(deep.replacingOccurrences(of: "[", with: "]"))\n") { text, level in
+      text + "a\(level): &a\(level) \(deep)*a\(level - 1)\(deep.replacingOccurrences(of: "[", with: "]"))\n"
+    }
+    #expect(message(tower + "? *a3\n: x\n").contains("nests deeper than 64 levels"))
+  }
+
+  @Test("a few aliases, and stars in texts, are read")
+  func fewAliases() throws {
+    let recipe = try Recipe.parse(
+      minimal + "evaluate: {limit: &n 3, draft_length: *n}\nsynthesize: {openings: ['a *b* & *c* *n']}", path: "r.yaml")
+    #expect(recipe.evaluate.limit == 3 && recipe.evaluate.draftLength == 3)
+  }
+
+  @Test("counts above 2^30 are refused")
+  func wildCounts() {
+    for key in [
+      "train.epochs", "train.ttt_length", "evaluate.max_new_tokens", "regenerate.batch", "draft.intermediate_size",
+    ] {
+      let text = message("", overrides: ["\(key)=9223372036854775807"])
+      #expect(text.contains("must be 1073741824 or less"), "\(key): \(text)")
+    }
+  }
+
   @Test func inheritanceIsUnknown() {
     #expect(message("train: {<<: {epochs: 1}}").hasPrefix("r.yaml:5: unknown key train.<<"))
   }

@@ -29,6 +29,14 @@ package func require(_ condition: Bool, _ key: String, _ message: @autoclosure (
   guard condition else { throw ConfigError(key: key, message: message()) }
 }
 
+/// Throws unless a count lies between `least` and 2^30, so that products of two counts fit 64 bits:
+/// `try requireCount(batch, "batch")`.
+package func requireCount(_ value: Int, _ key: String, atLeast least: Int = 1) throws {
+  let most = 1 << 30
+  try require(value >= least, key, "must be \(least) or more, not \(value)")
+  try require(value <= most, key, "must be \(most) or less, not \(value)")
+}
+
 /// Decodes one of a few names, with an error that lists them all.
 package func decodeChoice<Choice>(from decoder: any Decoder) throws -> Choice
 where Choice: RawRepresentable<String> & CaseIterable {

@@ -14,9 +14,8 @@ public struct DraftConfig: Config {
   public init() {}
 
   public func validate() throws {
-    try require(vocabularySize >= 1, "vocabulary_size", "must be 1 or more, not \(vocabularySize)")
-    try require(
-      intermediateSize ?? 1 >= 1, "intermediate_size", "must be 1 or more, or null, not \(intermediateSize ?? 0)")
+    try requireCount(vocabularySize, "vocabulary_size")
+    if let intermediateSize { try requireCount(intermediateSize, "intermediate_size") }
     try require(ropeTheta > 0 && ropeTheta.isFinite, "rope_theta", "must be above 0, not \(ropeTheta)")
     try require(initFrom != "", "init_from", "is empty: name a folder, or write null")
     try require(

@@ -61,6 +61,18 @@ extension RecipeRun {
         advice: "set it to \(shape.maxPositions) or less")
     }
     if cluster.isRoot { try Preparation.checkVocabulary(recipe.draft, target: model.target) }
+    try checkMemory()
+  }
+
+  /// Weights and gradients in float32 are on every rank, whatever else is shared.
+  private func checkMemory() throws {
+    let (need, total) = (8 * Double(sizes.parameters), Machine.memory.total)
+    guard total > 0, need > total else { return }
+    throw TrainingError(
+      path: "draft",
+      problem: String(
+        format: "the head's weights and gradients take %.1f GB, and this machine has %.1f GB of memory", need / 1e9,
+        total / 1e9), advice: "lower draft.intermediate_size or draft.vocabulary_size")
   }
 
   /// Throws when the run has checkpoints of other data than `fingerprint` says. On rank 0.

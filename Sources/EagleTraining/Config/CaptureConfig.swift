@@ -16,7 +16,7 @@ public struct CaptureConfig: Config {
   public init() {}
 
   public func validate() throws {
-    try require(shardTokens >= 1, "shard_tokens", "must be 1 or more, not \(shardTokens)")
+    try requireCount(shardTokens, "shard_tokens")
     guard case .listed(let ids) = layers else { return }
     let isIncreasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
     try require(

@@ -33,7 +33,7 @@ public struct DataConfig: Config {
     }
     try require(heldOut >= 0 && heldOut < 1, "held_out", "must be at least 0 and below 1, not \(heldOut)")
     try require(!chatTemplate.isEmpty, "chat_template", "is empty: name a template, or write auto")
-    try require(maxLength >= 2, "max_length", "must be 2 tokens or more, not \(maxLength)")
+    try requireCount(maxLength, "max_length", atLeast: 2)
   }
 
   enum CodingKeys: String, CodingKey {

@@ -15,11 +15,11 @@ public struct EvaluateConfig: Config {
   public init() {}
 
   public func validate() throws {
-    try require(draftLength >= 1, "draft_length", "must be 1 or more, not \(draftLength)")
+    try requireCount(draftLength, "draft_length")
     let most = DraftPlan.mostNodes
     try require(draftLength <= most, "draft_length", "must be \(most) or less, not \(draftLength)")
-    try require(maxNewTokens >= 1, "max_new_tokens", "must be 1 or more, not \(maxNewTokens)")
-    try require(limit >= 1, "limit", "must be 1 or more, not \(limit)")
+    try requireCount(maxNewTokens, "max_new_tokens")
+    try requireCount(limit, "limit")
     for (name, path) in benchmarks.sorted(by: { $0.key < $1.key }) {
       try require(!path.isEmpty, "benchmarks.\(name)", "has no path")
     }

@@ -25,12 +25,12 @@ public struct RegenerateConfig: Config {
     try require(input.isEmpty || !output.isEmpty, "output", "is missing: name the file for the answers")
     try require(!input.contains(""), "input", "holds an empty path")
     try require(!input.contains(output), "output", "is one of the input files")
-    try require(maxNewTokens >= 1, "max_new_tokens", "must be 1 or more, not \(maxNewTokens)")
-    try require(batch >= 1, "batch", "must be 1 or more, not \(batch)")
+    try requireCount(maxNewTokens, "max_new_tokens")
+    try requireCount(batch, "batch")
     try require(
       temperature == 0 || (temperature >= 0.01 && temperature.isFinite), "temperature",
       "must be 0, or 0.01 and more, not \(temperature)")
-    try require(topK >= 0, "top_k", "must be 0 (off) or more, not \(topK)")
+    try requireCount(topK, "top_k", atLeast: 0)
     try require(topP > 0 && topP <= 1, "top_p", "must be above 0 and at most 1 (off), not \(topP)")
   }
 

@@ -30,13 +30,13 @@ public struct SynthesizeConfig: Config {
   public init() {}
 
   public func validate() throws {
-    try require(conversations >= 0, "conversations", "must be 0 or more, not \(conversations)")
+    try requireCount(conversations, "conversations", atLeast: 0)
     try require(conversations == 0 || !output.isEmpty, "output", "is missing: name the file for the conversations")
     try require(!openings.isEmpty, "openings", "is empty: write [\"\"] to leave questions to the target")
-    try require(turns >= 1, "turns", "must be 1 or more, not \(turns)")
-    try require(questionTokens >= 1, "question_tokens", "must be 1 or more, not \(questionTokens)")
-    try require(maxNewTokens >= 1, "max_new_tokens", "must be 1 or more, not \(maxNewTokens)")
-    try require(batch >= 1, "batch", "must be 1 or more, not \(batch)")
+    try requireCount(turns, "turns")
+    try requireCount(questionTokens, "question_tokens")
+    try requireCount(maxNewTokens, "max_new_tokens")
+    try requireCount(batch, "batch")
     try require(
       questionTemperature >= 0.01 && questionTemperature.isFinite, "question_temperature",
       "must be 0.01 or more, not \(questionTemperature): without chance all questions are one")
@@ -46,7 +46,7 @@ public struct SynthesizeConfig: Config {
     try require(
       temperature == 0 || (temperature >= 0.01 && temperature.isFinite), "temperature",
       "must be 0, or 0.01 and more, not \(temperature)")
-    try require(topK >= 0, "top_k", "must be 0 (off) or more, not \(topK)")
+    try requireCount(topK, "top_k", atLeast: 0)
     try require(topP > 0 && topP <= 1, "top_p", "must be above 0 and at most 1 (off), not \(topP)")
   }
 

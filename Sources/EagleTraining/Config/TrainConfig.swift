@@ -83,18 +83,18 @@ public struct TrainConfig: Config {
   public func validate() throws {
     try validateObjective()
     try validateOptimiser()
-    try require(tokensPerBatch >= 1, "tokens_per_batch", "must be 1 or more, not \(tokensPerBatch)")
-    try require(checkpointEvery >= 1, "checkpoint_every", "must be 1 or more, not \(checkpointEvery)")
+    try requireCount(tokensPerBatch, "tokens_per_batch")
+    try requireCount(checkpointEvery, "checkpoint_every")
     try require(
       checkpointMinutes > 0 && checkpointMinutes.isFinite, "checkpoint_minutes",
       "must be above 0, not \(checkpointMinutes)")
-    try require(keepCheckpoints >= 1, "keep_checkpoints", "must be 1 or more, not \(keepCheckpoints)")
-    try require(maxSkippedSteps >= 0, "max_skipped_steps", "must be 0 or more, not \(maxSkippedSteps)")
+    try requireCount(keepCheckpoints, "keep_checkpoints")
+    try requireCount(maxSkippedSteps, "max_skipped_steps", atLeast: 0)
   }
 
   private func validateObjective() throws {
-    try require(epochs >= 1, "epochs", "must be 1 or more, not \(epochs)")
-    try require(tttLength >= 1, "ttt_length", "must be 1 or more, not \(tttLength)")
+    try requireCount(epochs, "epochs")
+    try requireCount(tttLength, "ttt_length")
     try require(stepDecay > 0 && stepDecay <= 1, "step_decay", "must be above 0 and at most 1, not \(stepDecay)")
   }
 

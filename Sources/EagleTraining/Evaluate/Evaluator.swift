@@ -51,12 +51,13 @@ public final class Evaluator {
         let before = turn.offset == 0 ? system : []
         return sum + (try model.prompt(before + [ChatMessage(role: .user, content: turn.element)]).count)
       }
-      let tokens = questions + prompt.turns.count * config.maxNewTokens
-      guard tokens > limit else { continue }
+      // questions + turns * max_new_tokens <= limit, without a product that may overflow.
+      let turns = prompt.turns.count
+      guard questions > limit || config.maxNewTokens > (limit - questions) / max(1, turns) else { continue }
       throw TrainingError(
         path: path,
-        problem: "the prompt \(prompt.id) and its answers take up to \(tokens) tokens, and the target has "
-          + "\(limit) positions",
+        problem: "the prompt \(prompt.id) has \(questions) tokens and \(turns) answers of up to "
+          + "\(config.maxNewTokens), and the target has \(limit) positions",
         advice: "lower evaluate.max_new_tokens, or take the prompt out")
     }
   }
