@@ -56,7 +56,10 @@ struct PlanOptions: ParsableArguments {
   /// The plan of the flags, costs aside.
   private var shape: DraftPlan {
     let (depth, width) = (draftLength ?? 3, draftWidth ?? 1)
-    return DraftPlan(depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? depth * width)
+    // Where the product overflows, the shape's own check refuses the depth.
+    let (product, overflow) = depth.multipliedReportingOverflow(by: width)
+    let all = overflow ? Int.max : product
+    return DraftPlan(depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? all)
   }
 
   /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive tree

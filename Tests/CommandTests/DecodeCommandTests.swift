@@ -163,6 +163,26 @@ import Testing
     #expect(older.status == 0 && !older.errors.contains("decoding.json"), "\(older.errors)")
   }
 
+  @Test("a decoding.json whose plan or costs cannot be drafted by is refused")
+  func impossibleCosts() throws {
+    let world = try trained()
+    let place = #"{"processor": "x", "threads": 1, "target": "x", "weights": "stored"}"#
+    for (plan, passes, complaint) in [
+      ("[1, 1, 1]", "[]", "`target_pass` is empty"), ("[1, 1, 1]", "[0.2, 0.1]", "`target_pass` falls"),
+      ("[1, 1, 1]", "[0, 1]", "must be seconds above 0"), ("[9, 9, 4611686018427387904]", "[1, 2]", "cannot be grown"),
+    ] {
+      let sizes = try #require(JSONSerialization.jsonObject(with: Data(plan.utf8)) as? [Int])
+      try world.put(
+        "out/export/decoding.json",
+        #"{"plan": {"depth": \#(sizes[0]), "width": \#(sizes[1]), "nodes": \#(sizes[2])}, "place": \#(place), "#
+          + #""costs": {"target_pass": \#(passes), "draft_pass": 1}, "tokens_per_second": 1, "#
+          + #""plain_tokens_per_second": 1}"#)
+      let outcome = try Command.run(
+        "eagle-run", ["generate", "--target", "target", "--prompt", "x"] + Self.head, in: world.path)
+      #expect(outcome.status == 1 && outcome.errors.contains(complaint), "\(passes): \(outcome.errors)")
+    }
+  }
+
   @Test func impossibleRequestsAreOneLine() throws {
     let world = try trained()
     try world.put("empty.txt", "  \n")
@@ -192,7 +212,8 @@ import Testing
     }
     for flags in [
       ["--temperature", "-1"], ["--top-p", "2"], ["--draft-length", "0"], ["--draft-width", "2", "--draft-nodes", "1"],
-      ["--weights", "int4"], ["--precision", "fp16"], ["--stop", ""],
+      ["--draft-length", "4611686018427387904", "--draft-width", "4"], ["--weights", "int4"], ["--precision", "fp16"],
+      ["--stop", ""],
     ] {
       let outcome = try Command.run(
         "eagle-run", ["generate", "--prompt", "x"] + target + Self.head + flags, in: world.path)

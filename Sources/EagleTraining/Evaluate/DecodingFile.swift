@@ -63,13 +63,32 @@ public struct DecodingFile: Codable, Sendable, Equatable {
 
   /// The file of a head's folder; nil when there is none.
   ///
-  /// - Throws: `TrainingError` for a file that is none of these
+  /// - Throws: `TrainingError` for a file that is none of these, or whose plan or costs cannot be drafted by
   public static func read(draft: String) throws -> DecodingFile? {
     guard let data = FileManager.default.contents(atPath: path(draft)) else { return nil }
     guard let file = try? JSONDecoder().decode(DecodingFile.self, from: data) else {
       throw TrainingError(path: path(draft), problem: "is no result of tuning", advice: "remove it, or tune again")
     }
+    try file.validate(path: path(draft))
     return file
+  }
+
+  /// What decoding reckons with: a plan that can be grown, and costs above 0 that do not fall with the rows.
+  private func validate(path: String) throws {
+    func require(_ condition: Bool, _ problem: String) throws {
+      guard condition else { throw TrainingError(path: path, problem: problem, advice: "remove it, or tune again") }
+    }
+    do { try plan.validate() } catch { try require(false, "\(error)") }
+    for costs in [costs, plan.costs].compactMap({ $0 }) {
+      let passes = costs.targetPass
+      try require(!passes.isEmpty, "`target_pass` is empty: it holds the seconds of a pass over 1, 2, 3, … rows")
+      try require(
+        (passes + [costs.draftPass]).allSatisfy { $0 > 0 && $0.isFinite },
+        "`target_pass` and `draft_pass` must be seconds above 0")
+      try require(
+        zip(passes, passes.dropFirst()).allSatisfy { $0 <= $1 },
+        "`target_pass` falls: a pass over more rows takes no less time")
+    }
   }
 
   /// Writes it into a head's folder, whole or not at all. Returns its path.
