@@ -60,7 +60,9 @@ struct Serve: ParsableCommand {
     guard queue > 0, conversations > 0 else { throw ValidationError("--queue and --conversations must be above 0") }
     guard (1...64).contains(batch) else { throw ValidationError("--batch must be from 1 to 64") }
     guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
-    guard stopSeconds >= 0 else { throw ValidationError("--stop-seconds must be 0 or more") }
+    guard (0...86400).contains(stopSeconds) else {
+      throw ValidationError("--stop-seconds must be from 0 to 86400, a day")
+    }
     guard (1...86_400).contains(writeSeconds) else { throw ValidationError("--write-seconds must be from 1 to 86400") }
     guard !modelName.contains("") else { throw ValidationError("--model-name must not be empty") }
     guard !corsOrigin.contains("") else { throw ValidationError("--cors-origin must not be empty") }

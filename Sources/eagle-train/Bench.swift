@@ -94,8 +94,9 @@ struct BenchGenerate: ParsableCommand {
   private var widths: [Int] { batches.split(separator: ",").map { Int($0) ?? 0 } }
 
   func validate() throws {
-    guard !widths.isEmpty, widths.allSatisfy({ $0 > 0 }), promptTokens > 0, newTokens > 0 else {
-      throw ValidationError("--batches is a list such as 1,16,64; the other numbers must be above 0")
+    let most = 1 << 20
+    guard !widths.isEmpty, ([promptTokens, newTokens] + widths).allSatisfy({ 1...most ~= $0 }) else {
+      throw ValidationError("--batches is a list such as 1,16,64; all numbers must be from 1 to \(most)")
     }
   }
 
@@ -123,8 +124,8 @@ struct BenchRanks: ParsableCommand {
   var json = false
 
   func validate() throws {
-    guard (1...4096).contains(megabytes), `repeat` > 0 else {
-      throw ValidationError("--megabytes must be between 1 and 4096, --repeat above 0")
+    guard (1...4096).contains(megabytes), (1...1_000_000).contains(`repeat`) else {
+      throw ValidationError("--megabytes must be between 1 and 4096, --repeat between 1 and 1000000")
     }
   }
 
@@ -169,8 +170,14 @@ struct BenchOptions: ParsableArguments {
   var json = false
 
   func validate() throws {
-    guard tokens >= 16, conversations ?? 1 > 0, tttLength > 0, `repeat` >= 0 else {
-      throw ValidationError("--tokens must be 16 or more, --conversations and --ttt-length above 0, --repeat 0 or more")
+    let most = Self.most
+    guard (16...most).contains(tokens), 1...most ~= conversations ?? 1, 1...64 ~= tttLength, 0...most ~= `repeat` else {
+      throw ValidationError(
+        "--tokens must be from 16 to \(most), --conversations from 1, --repeat from 0, --ttt-length from 1 to 64")
+    }
+    // The counts are below 2^24, so their product cannot overflow.
+    guard tokens * (conversations ?? 1) <= most else {
+      throw ValidationError("--tokens times --conversations must be \(most) or less")
     }
     guard assistantShare > 0, assistantShare <= 1, Int(Double(tokens) * assistantShare) >= 2 else {
       throw ValidationError("--assistant-share must be above 0, at most 1, and make at least 2 tokens")
@@ -180,6 +187,9 @@ struct BenchOptions: ParsableArguments {
       throw ValidationError("--draft-vocabulary must be between 1 and \(largest)")
     }
   }
+
+  /// Most tokens of a repeat: far above what a machine can take.
+  private static let most = 1 << 24
 
   /// Runs `body` with all threads and an empty folder that is removed afterwards.
   func run<T>(

@@ -48,6 +48,46 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: world("imported")))
   }
 
+  @Test("sizes of a config.json that no weights can have are an error")
+  func absurdSizes() throws {
+    let world = try TinyWorld()
+    let config = try JSONSerialization.jsonObject(with: world.read("target/config.json")) as? [String: Any] ?? [:]
+    for (key, value) in [
+      ("num_hidden_layers", 9_000_000_000_000_000_000), ("num_hidden_layers", 1 << 30), ("head_dim", 1 << 62),
+      ("num_attention_heads", 1 << 40), ("max_position_embeddings", 1 << 50), ("max_position_embeddings", .max),
+      ("vocab_size", 1 << 30), ("hidden_size", 1 << 30), ("intermediate_size", 1 << 30),
+    ] as [(String, Int)] {
+      let changed = config.merging([key: value]) { $1 }
+      try JSONSerialization.data(withJSONObject: changed).write(to: URL(fileURLWithPath: world("target/config.json")))
+      try fails(
+        world, ["generate", "--target", "target", "--prompt", "x"], saying: "config.json", program: "eagle-run")
+    }
+  }
+
+  @Test("a capture manifest with counts that cannot be is an error")
+  func absurdManifests() throws {
+    let world = try TinyWorld()
+    #expect(try Command.run("eagle-train", ["capture", "recipe.yaml"], in: world.path).status == 0)
+    let manifest = String(decoding: try world.read("out/capture/manifest.json"), as: UTF8.self)
+    for (key, value) in [
+      ("conversations", "-1"), ("rows", "-1"), ("rows", "9223372036854775807"), ("hidden_size", "0"),
+    ] {
+      try world.put(
+        "out/capture/manifest.json",
+        manifest.replacing(try Regex("\"\(key)\" : [0-9]+"), with: "\"\(key)\" : \(value)"))
+      try fails(world, ["inspect", "out/capture"], saying: "manifest.json")
+    }
+  }
+
+  @Test("conversations in a pipe are refused: they are read twice")
+  func pipes() throws {
+    let world = try TinyWorld()
+    let line =
+      "exec \(Command.binaries)/eagle-train prepare recipe.yaml --set 'data.train=[/dev/fd/63]' 63< <(cat data.jsonl)"
+    let outcome = try Command.run("/usr/bin/env", ["bash", "-c", line], in: world.path)
+    #expect(outcome.status == 1 && outcome.errors.contains("/dev/fd/63: is no regular file"), "\(outcome.errors)")
+  }
+
   @Test func aTokenizerOfAnotherModel() throws {
     let world = try TinyWorld()
     var tokenizer = try JSONSerialization.jsonObject(with: world.read("target/tokenizer.json")) as? [String: Any] ?? [:]
@@ -86,6 +126,7 @@ import Testing
       ("evaluate.draft_length=300", ["evaluate.draft_length", "256 or less"]),
       ("data.max_length=1800", ["data.max_length", "512"]),
       ("draft.vocabulary_size=300", ["draft.vocabulary_size", "259"]),
+      ("draft.intermediate_size=1073741824", ["the head's weights and gradients take", "draft.intermediate_size"]),
       ("capture.layers=[0, 2, 9]", ["[0, 2, 9]"]),
       ("draft.init_from=nowhere", ["nowhere"]),
     ] {
@@ -166,6 +207,11 @@ import Testing
     for (program, arguments) in [
       ("eagle-train", ["prepare"]), ("eagle-train", ["dance"]), ("eagle-run", ["generate", "--prompt", "x"]),
       ("eagle-run", ["bench", "--target", "target", "--prompts", "prompts.jsonl"]),
+      ("eagle-run", ["serve", "--target", "target", "--stop-seconds", "inf"]),
+      ("eagle-run", ["serve", "--target", "target", "--stop-seconds", "1e30"]),
+      ("eagle-train", ["bench", "gemm", "--shape", "smollm2-135m", "--tokens", "9223372036854775807"]),
+      ("eagle-train", ["bench", "gemm", "--shape", "smollm2-135m", "--conversations", "9223372036854775807"]),
+      ("eagle-train", ["bench", "gemm", "--shape", "smollm2-135m", "--ttt-length", "9223372036854775807"]),
     ] {
       #expect(try Command.run(program, arguments, in: world.path).status == 64, "\(arguments)")
     }
