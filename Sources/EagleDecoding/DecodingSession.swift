@@ -310,6 +310,10 @@ extension TargetModel {
         "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones need more positions than the "
           + "target's \(shape.maxPositions): shorten the prompt or ask for fewer tokens")
     }
+    if let odd = options.sampling.logitBias.keys.first(where: { $0 < 0 || $0 >= shape.vocabularySize }) {
+      throw DecodingError(
+        "the logit bias of token \(odd) is outside the target's vocabulary of \(shape.vocabularySize)")
+    }
     try options.plan.validate()
     try options.sampling.validate()
   }

@@ -38,7 +38,7 @@ public struct ServerConfig: Sendable {
   public var writeSeconds = 60
 
   /// The API's defaults.
-  private static var standardSampling: SamplingOptions {
+  static var standardSampling: SamplingOptions {
     var options = SamplingOptions()
     options.temperature = 1
     return options

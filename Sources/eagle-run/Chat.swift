@@ -112,7 +112,7 @@ private final class Talk {
       let printer = AnswerPrinter()
       let generation = try session.generate(
         ids, options, isWanted: { !Interrupt.isPending },
-        onToken: { token, _ in printer.append(stream.append(token)) && !stream.isStopped && !Interrupt.isPending })
+        onToken: { token, _, _ in printer.append(stream.append(token)) && !stream.isStopped && !Interrupt.isPending })
       _ = Interrupt.take()
       printer.append(stream.finish())
       try printer.finish()

@@ -76,7 +76,8 @@ struct Serve: ParsableCommand {
       config, target: model.target, draft: draft, availableBytes: SystemMemory.available)
     Output.note(limits.description)
     let server = Server(
-      model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, limits: limits, log: Output.note)
+      model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, limits: limits,
+      log: Output.note)
     if config.apiKey == nil && !config.isLoopback {
       Output.note(
         "warning: \(host) is reached from other machines, and without an API key everyone there may use the model")

@@ -1,3 +1,4 @@
+import EagleDecoding
 import EagleServer
 import EagleText
 import Foundation
@@ -256,6 +257,21 @@ import Testing
     #expect(throws: APIError.self) { try chat("{\(Self.message), \"temperature\": \(wide)}") }
     // A quarter of an hour with a decoder that tries one type after the other.
     #expect(ContinuousClock.now - start < .seconds(3))
+  }
+
+  @Test("what a request does not say is as the server's defaults have it")
+  func serverDefaults() throws {
+    var rules = RequestRules(names: ["m"], vocabularySize: 64)
+    (rules.sampling.temperature, rules.sampling.topP, rules.sampling.topK) = (0.7, 0.8, 20)
+    func sampling(_ fields: String) throws -> SamplingOptions {
+      try ChatRequest(
+        try RequestFields(Data("{\(Self.message)\(fields)}".utf8)), rules, draw: { 1 }
+      ).settings.sampling
+    }
+    let plain = try sampling("")
+    #expect(plain.temperature == 0.7 && plain.topP == 0.8 && plain.topK == 20 && plain.seed == 1)
+    let asked = try sampling(#", "temperature": 0.2, "top_k": 0, "top_p": 1"#)
+    #expect(asked.temperature == 0.2 && asked.topP == 1 && asked.topK == 0)
   }
 
   @Test("a body that is no JSON is refused with the place of the fault")

@@ -30,7 +30,7 @@ package struct GenerationSettings: Equatable, Sendable {
   package init(_ fields: inout RequestFields, _ rules: RequestRules, draw: () -> UInt64) throws {
     try rules.check(model: try fields.string("model"))
     try readLimits(&fields, rules)
-    try readSampling(&fields, draw)
+    try readSampling(&fields, rules.sampling, draw)
     try readPenalties(&fields, rules)
     isStreaming = try fields.bool("stream") ?? false
     try readStreamOptions(&fields)
@@ -88,15 +88,20 @@ package struct GenerationSettings: Equatable, Sendable {
 
   // MARK: sampling
 
-  /// The API's default temperature is 1. What is as good as the likeliest token takes the likeliest token.
-  private mutating func readSampling(_ fields: inout RequestFields, _ draw: () -> UInt64) throws {
-    let temperature = Float(try fields.number("temperature", 0...2) ?? 1)
-    let topP = Float(try fields.number("top_p", 0...1) ?? 1)
+  /// What a request does not say is as the server's settings have it. What is as good as the most likely token takes the
+  /// most likely token.
+  private mutating func readSampling(
+    _ fields: inout RequestFields, _ defaults: SamplingOptions, _ draw: () -> UInt64
+  ) throws {
+    sampling = defaults
+    let temperature = try fields.number("temperature", 0...2).map(Float.init) ?? defaults.temperature
+    let topP = try fields.number("top_p", 0...1).map(Float.init) ?? defaults.topP
     sampling.temperature = temperature < 0.01 || topP == 0 ? 0 : temperature
     sampling.topP = topP == 0 ? 1 : topP
-    sampling.topK = max(0, try fields.integer("top_k", -1...(.max)) ?? 0)
-    sampling.minP = Float(try fields.number("min_p", 0...0.999_999) ?? 0)
-    sampling.repetitionPenalty = Float(try fields.number("repetition_penalty", 0.01...100) ?? 1)
+    sampling.topK = max(0, try fields.integer("top_k", -1...(.max)) ?? defaults.topK)
+    sampling.minP = try fields.number("min_p", 0...0.999_999).map(Float.init) ?? defaults.minP
+    sampling.repetitionPenalty =
+      try fields.number("repetition_penalty", 0.01...100).map(Float.init) ?? defaults.repetitionPenalty
     let seed = try Self.seed(&fields)
     hasSeed = seed != nil
     sampling.seed = seed ?? draw()

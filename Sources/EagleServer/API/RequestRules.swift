@@ -1,3 +1,5 @@
+import EagleDecoding
+
 /// What requests are read against: the models that are served, and what a field may hold.
 package struct RequestRules: Sendable {
   /// The names of the model, the first of which answers carry.
@@ -8,6 +10,8 @@ package struct RequestRules: Sendable {
   package var isStrict = false
   /// Token ids are below this.
   package var vocabularySize: Int
+  /// What a request takes that does not say how to sample.
+  package var sampling = ServerConfig.standardSampling
   /// Prompts of one request.
   package var mostPrompts = 32
 

@@ -126,7 +126,7 @@ struct GenerationEndpoint: Sendable {
   private var rules: RequestRules {
     var rules = RequestRules(names: config.modelNames, vocabularySize: model.target.shape.vocabularySize)
     (rules.takesAnyName, rules.isStrict) = (config.takesAnyModel, config.isStrict)
-    rules.mostPrompts = config.queue
+    (rules.mostPrompts, rules.sampling) = (config.queue, config.sampling)
     return rules
   }
 

@@ -40,7 +40,7 @@ struct FilePlace {
 
   /// The name that whoever wrote under the temporary name `entry` had in mind, or nil when `entry` is not such a name.
   static func target(ofTemporary entry: String) -> String? {
-    guard writer(ofTemporary: entry) != nil, let mark = entry.range(of: ".tmp-", options: .backwards) else {
+    guard Writer(ofTemporary: entry) != nil, let mark = entry.range(of: ".tmp-", options: .backwards) else {
       return nil
     }
     return String(entry[..<mark.lowerBound].dropFirst())
