@@ -47,9 +47,14 @@ struct ConfigFile {
   func flag(_ key: String) -> Bool { (values[key] as? NSNumber)?.boolValue ?? false }
 
   /// A token id, or the ids of a list; empty when there is none.
-  func tokenIDs(_ key: String) -> [Int32] {
+  func tokenIDs(_ key: String) throws -> [Int32] {
     let numbers = (values[key] as? NSNumber).map { [$0] } ?? values[key] as? [NSNumber] ?? []
-    return numbers.compactMap { Int32(exactly: $0.doubleValue) }
+    return try numbers.map { number in
+      if let id = Int32(exactly: number.doubleValue) { return id }
+      throw ModelError(
+        path: path, problem: "`\(key)` holds \(number), which is no token id",
+        advice: "download the model's config again")
+    }
   }
 
   func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }

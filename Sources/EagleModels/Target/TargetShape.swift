@@ -70,9 +70,9 @@ public struct TargetShape: Sendable, Equatable {
     maxPositions = try file.integer("max_position_embeddings")
     tiedHead = file.flag("tie_word_embeddings")
     attention = try file.attention(hiddenSize: hiddenSize)
-    bosToken = file.tokenIDs("bos_token_id").first
-    eosTokens = file.tokenIDs("eos_token_id")
-    padToken = file.tokenIDs("pad_token_id").first
+    bosToken = try file.tokenIDs("bos_token_id").first
+    eosTokens = try file.tokenIDs("eos_token_id")
+    padToken = try file.tokenIDs("pad_token_id").first
   }
 
   private static func family(_ file: ConfigFile) throws -> TargetFamily {
