@@ -16,6 +16,8 @@ public struct CacheLimits: Sendable, Equatable {
 
   /// - Parameters:
   ///   - config: context and bytes as far as the user has set them, and the size of a batch
+  ///   - target: whose positions bound a context, and whose layers the caches serve
+  ///   - draft: the head, which has a cache of its own
   ///   - availableBytes: memory that the system can give, weights included that are not in memory yet
   /// - Throws: `ServerError` where not one text fits
   public init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {

@@ -18,21 +18,12 @@ extension DraftConfigFile {
         advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
     }
     return DraftShape(
-      hiddenSize: hidden, attention: try attention(file, hidden),
+      hiddenSize: hidden, attention: try file.attention(hiddenSize: hidden),
       intermediateSize: try file.integer("intermediate_size"), vocabularySize: target.vocabularySize,
       draftVocabularySize: try file.integer("draft_vocab_size"), normEpsilon: Float(try file.number("rms_norm_eps")),
       ropeTheta: try file.headRopeTheta(),
       maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
       captureLayers: try captureLayers(file, target))
-  }
-
-  private static func attention(_ file: ConfigFile, _ hidden: Int) throws -> AttentionShape {
-    let shape = try file.attention(hiddenSize: hidden)
-    guard !shape.heads.multipliedReportingOverflow(by: shape.headDimension).overflow else {
-      throw ModelError(
-        path: file.path, problem: "\(shape.heads) heads of \(shape.headDimension) are no size of a model")
-    }
-    return shape
   }
 
   /// The layers whose outputs the head reads, counted from 0: in `eagle_config` as they are, at the top level one more.
