@@ -15,14 +15,39 @@ public enum SystemMemory {
     return words.count > 1 ? Int(words[1]).map { 1024 * $0 } : nil
   }
 
-  /// What is left of a limit that a container or a job sets.
+  /// What is left of the limits that a container or a job sets: of the control group of this process and all above it.
   private static var groupLimit: Int? {
-    guard let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") else {
-      return nil
+    let lines = text("/proc/self/cgroup")?.split(separator: "\n") ?? []
+    return lines.flatMap { line -> [Int] in
+      let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
+      guard parts.count == 3 else { return [] }
+      if parts[1].isEmpty {
+        return folders("/sys/fs/cgroup", parts[2]).compactMap { left($0, limit: "memory.max", used: "memory.current") }
+      }
+      guard parts[1].split(separator: ",").contains("memory") else { return [] }
+      return folders("/sys/fs/cgroup/memory", parts[2]).compactMap {
+        left($0, limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes")
+      }
+    }.min()
+  }
+
+  /// The folders of a group and of those above it. In a container its own is the root.
+  private static func folders(_ root: String, _ group: String) -> [String] {
+    var (found, at) = ([root], root)
+    for part in group.split(separator: "/") {
+      at += "/\(part)"
+      found.append(at)
     }
-    // Pages of files, which the kernel drops first, count as used there.
-    let files = text("/sys/fs/cgroup/memory.stat")?.split(separator: "\n").first { $0.hasPrefix("file ") }
-      .flatMap { Int($0.dropFirst("file ".count)) }
+    return found
+  }
+
+  /// Pages of files, which the kernel drops first, count as used in a group.
+  private static func left(_ folder: String, limit: String, used: String) -> Int? {
+    guard let limit = number("\(folder)/\(limit)"), let used = number("\(folder)/\(used)") else { return nil }
+    let statistics = text("\(folder)/memory.stat")?.split(separator: "\n") ?? []
+    let files = statistics.first { $0.hasPrefix("inactive_file ") }.flatMap {
+      Int($0.dropFirst("inactive_file ".count))
+    }
     return max(0, limit - used + (files ?? 0))
   }
 

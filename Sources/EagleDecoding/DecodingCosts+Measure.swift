@@ -73,8 +73,8 @@ private final class CostBench {
     self.target = target
     cache = target.makeCache(capacity: context + 64)
     drafter = EagleDrafter(draft: draft, target: target, capacity: context + DraftPlan.mostNodes)
-    let last = target.shape.layers - 1
-    self.layers = draft.shape.captureLayers.map { $0 * last / max(1, (layers ?? last + 1) - 1) }
+    let isPart = layers.map { $0 > target.shape.layers } ?? false
+    self.layers = isPart ? Array(0..<draft.shape.captureLayers.count) : draft.shape.captureLayers
     let ids = Self.ids(context + 1, target)
     let products = target.precision.products
     let states = target.forward(

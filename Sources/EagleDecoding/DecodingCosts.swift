@@ -56,8 +56,8 @@ package struct DraftBudget {
   private var pause = 0
   private var nextPause = shortestPause
 
-  private static let shortestPause = 4
-  private static let longestPause = 64
+  private static let shortestPause = 8
+  private static let longestPause = 128
   private static let newestWeight = 0.25
 
   package init(costs: DecodingCosts) {

@@ -10,7 +10,7 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
   /// Target passes after the prompt, and the rows in them.
   public var targetPasses = 0
   public var targetRows = 0
-  /// Rounds that asked a draft, its passes, and the tokens that it proposed.
+  /// Rounds of a text that has a draft, its passes, and the tokens that it proposed.
   public var rounds = 0
   public var draftPasses = 0
   public var draftedTokens = 0

@@ -202,8 +202,12 @@ package struct Sampler {
 
 /// The largest of many numbers.
 enum Largest {
+  private static let mostInserted = 256
+
   /// Places of the k largest values, the largest first; of equal values the first place.
   static func places(_ k: Int, of values: UnsafeBufferPointer<Float>) -> [Int] {
+    // Insertion costs k for each new one of them: for many, all are sorted.
+    if k > mostInserted { return Array(values.indices.sorted { (values[$0], $1) > (values[$1], $0) }.prefix(k)) }
     var best: [Int] = []  // sorted
     best.reserveCapacity(k + 1)
     guard k > 0 else { return best }

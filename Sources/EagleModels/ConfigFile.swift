@@ -48,9 +48,9 @@ struct ConfigFile {
 
   /// A token id, or the ids of a list; empty when there is none.
   func tokenIDs(_ key: String) throws -> [Int32] {
-    let numbers = (values[key] as? NSNumber).map { [$0] } ?? values[key] as? [NSNumber] ?? []
-    return try numbers.map { number in
-      if let id = Int32(exactly: number.doubleValue) { return id }
+    guard let value = values[key], !(value is NSNull) else { return [] }
+    return try (value as? [Any] ?? [value]).map { number in
+      if let id = (number as? NSNumber).flatMap({ Int32(exactly: $0.doubleValue) }) { return id }
       throw ModelError(
         path: path, problem: "`\(key)` holds \(number), which is no token id",
         advice: "download the model's config again")

@@ -98,6 +98,7 @@ private final class Talk {
   private func answer(_ line: String) throws {
     messages.append(ChatMessage(role: .user, content: line))
     do {
+      _ = Interrupt.take()
       let ids = try model.prompt(messages)
       var options = options
       let room = model.target.shape.maxPositions - ids.count
@@ -107,7 +108,6 @@ private final class Talk {
             + "begins a new one")
       }
       options.maxNewTokens = min(options.maxNewTokens, room)
-      _ = Interrupt.take()
       var stream = AnswerStream(model.tokenizer, stops: stops)
       let printer = AnswerPrinter()
       let generation = try session.generate(

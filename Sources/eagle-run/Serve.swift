@@ -11,7 +11,7 @@ struct Serve: ParsableCommand {
 
   @OptionGroup var models: ModelOptions
 
-  @Option(help: "Address to listen on; others than this machine's own need --api-key.")
+  @Option(help: "Address to listen on; others than this machine's own are open to everyone there without --api-key.")
   var host = "127.0.0.1"
 
   @Option(help: "Port to listen on; 0 takes a free one.")

@@ -55,7 +55,10 @@ import Testing
       (#"{"embedding_multiplier": 12}"#, "embedding_mult"),
       (#"{"final_logit_softcapping": 30}"#, "final_logit_softcapping"), (#"{"num_experts": 8}"#, "num_experts"),
       (#"{"norm_before_residual": "yes"}"#, "norm_before_residual"),
-      (#"{"num_attention_heads": 4611686018427387904, "num_key_value_heads": 4611686018427387904}"#, "num_attention_heads"),
+      (
+        #"{"num_attention_heads": 4611686018427387904, "num_key_value_heads": 4611686018427387904}"#,
+        "num_attention_heads"
+      ),
     ])
   func variantsAreRefused(json: String, word: String) throws {
     let message = try #require(try refusal(json), "\(json) is read")

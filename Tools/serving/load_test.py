@@ -3,7 +3,7 @@
     python load_test.py --target models/SmolLM2-135M-Instruct --draft checkpoints/quickstart/export --seconds 600
 
 Shown: no answer but 200 and 429; greedy texts of first turns equal to those of eagle-run generate; no growth of the server's
-memory after the first minute; nothing runs or waits in the end. Needs Python alone.
+memory from the first half of the time to the second; nothing runs or waits in the end. Needs Python alone.
 """
 
 import collections
@@ -157,8 +157,10 @@ def main():
     print(f"{options.clients} clients, {options.seconds:.0f} s:", dict(load.counts))
     if minutes:
         print("resident MB by minute:", [round(size / 1e6) for size in minutes])
-    if len(minutes) > 2 and max(minutes[2:]) > 1.05 * minutes[1]:
-        load.problems.append(f"memory grew from {minutes[1] / 1e6:.0f} to {max(minutes[2:]) / 1e6:.0f} MB")
+    # Caches take what the texts of the moment need, within their budget: the later half may need no more than the first.
+    half = len(minutes) // 2
+    if half > 1 and max(minutes[half:]) > 1.05 * max(minutes[:half]):
+        load.problems.append(f"memory grew from {max(minutes[:half]) / 1e6:.0f} to {max(minutes[half:]) / 1e6:.0f} MB")
     if left:
         load.problems.append(f"{left:.0f} requests run or wait though all clients have gone")
     if served.status != 0:

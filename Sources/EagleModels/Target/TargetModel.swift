@@ -128,7 +128,8 @@ public final class TargetModel: @unchecked Sendable {
   package func part(atLeast bytes: Int) -> (model: TargetModel, share: Double) {
     let (whole, head) = (weightBytes, weights.head.byteCount)
     let layer = max(1, (whole - head) / shape.layers)
-    let layers = max(1, (bytes - head + layer - 1) / layer)
+    // Three at least: so many layers are captured.
+    let layers = max(3, (bytes - head + layer - 1) / layer)
     guard layers < shape.layers else { return (self, 1) }
     let part = TargetModel(self, layers: layers)
     return (part, Double(part.weightBytes) / Double(whole))

@@ -88,7 +88,7 @@ extension RecipeRun {
     if cluster.isRoot, !FileManager.default.fileExists(atPath: "\(folder.export)/config.json"),
       let draft = try headOfBest()
     {
-      try DraftFolder.write(draft, target: model.target.shape, to: folder.export)
+      try writeHead(draft)
     }
     try cluster.barrier()
   }

@@ -166,8 +166,19 @@ public final class RecipeRun {
 
   /// Writes a draft head where servers and `eagle-run` find it.
   func export(_ draft: DraftModel) throws {
-    if cluster.isRoot { try DraftFolder.write(draft, target: model.target.shape, to: folder.export) }
+    if cluster.isRoot { try writeHead(draft) }
     try cluster.barrier()
+  }
+
+  /// A file that somebody has put into the folder since the start does not end the run: the head is in its checkpoint.
+  func writeHead(_ draft: DraftModel) throws {
+    do {
+      try DraftFolder.requireReplaceable(folder.export)
+    } catch {
+      return progress.say(
+        "warning: the best head is not exported: \(error); `eagle-train export` makes it of its checkpoint")
+    }
+    try DraftFolder.write(draft, target: model.target.shape, to: folder.export)
   }
 
   func makeEvaluator() throws -> Evaluator {

@@ -61,9 +61,16 @@ enum Logprobs: Encodable {
           (token.top + [token.chosen]).map { (Logprobs.text(spelling($0.token)), $0.logprob) },
           uniquingKeysWith: { max($0, $1) })
       }
-      var at = offset
-      textOffset = texts.map { text in
-        defer { at += text.unicodeScalars.count }
+      // Parts of a character count when it is whole.
+      var (at, part): (Int, [UInt8]) = (offset, [])
+      textOffset = tokens.map { token in
+        defer {
+          part += spelling(token.chosen.token)
+          if let whole = String(validating: part, as: UTF8.self) {
+            at += whole.unicodeScalars.count
+            part = []
+          }
+        }
         return at
       }
     }

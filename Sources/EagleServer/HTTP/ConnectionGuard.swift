@@ -31,6 +31,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   private var deadline: Scheduled<Void>?
   private var watch: Scheduled<Void>?
   private var response = Response.awaited
+  /// Requests that have come in whole and wait for the end of their response.
+  private var open = 0
   /// Bytes of bodies that were handed to the channel.
   private var written = 0
   /// What of them had left when last looked, and looks since then that saw no more leave.
@@ -55,7 +57,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     switch unwrapInboundIn(data) {
     case .head: awaitRequest(context)
     case .body: break
-    case .end: deadline?.cancel()
+    case .end:
+      open += 1
+      deadline?.cancel()
     }
     context.fireChannelRead(data)
   }
@@ -68,6 +72,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     case .body(let bytes): written += bytes.readableBytes
     case .end:
       response = .awaited
+      open = max(0, open - 1)  // an error may come before the request is whole
       awaitRequest(context)
     }
     context.write(data, promise: promise)
@@ -78,11 +83,20 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     context.fireUserInboundEventTriggered(event)
   }
 
+  /// Gives the next request, or the rest of the present one, its time. A client that waits for an answer, or still reads the
+  /// last one, owes nothing.
   private func awaitRequest(_ context: ChannelHandlerContext) {
     deadline?.cancel()
+    guard open == 0 else { return }
     deadline = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(Int64(limits.requestSeconds))) {
+      if self.waiting(context) > 0 { return self.awaitRequest(context) }
       context.close(promise: nil)
     }
+  }
+
+  /// Bytes that the client has not taken yet.
+  private func waiting(_ context: ChannelHandlerContext) -> Int {
+    (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
   }
 
   private func probe(_ context: ChannelHandlerContext) {
@@ -95,7 +109,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
   /// Closes when for the whole time bytes were waiting and none left; otherwise looks again.
   private func look(_ context: ChannelHandlerContext) {
-    let waiting = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    let waiting = waiting(context)
     let left = written - waiting
     idleLooks = waiting > 0 && left <= self.left ? idleLooks + 1 : 0
     self.left = left

@@ -79,7 +79,7 @@ package final class ServerMetrics: Sendable {
       + value("eagle_generated_tokens_total", "counter", "Tokens of texts.", statistics.newTokens)
       + value(
         "eagle_draft_rounds_total", "counter",
-        "Rounds that asked the draft head; 1 + accepted / rounds is the acceptance length.", statistics.rounds)
+        "Rounds of texts with a draft head; 1 + accepted / rounds is the acceptance length.", statistics.rounds)
       + value("eagle_draft_accepted_tokens_total", "counter", "Drafted tokens that were kept.", accepted)
       + value(
         "eagle_draft_rejected_tokens_total", "counter", "Drafted tokens that were dropped.",

@@ -110,6 +110,7 @@ final class Engine: @unchecked Sendable {
       work.append(Work(job, session))
     } catch {
       budget.release(job.mostTokens)
+      conversations.keep(session)
       leave(job) { job.fail(.failed("\(error)")) }
     }
   }

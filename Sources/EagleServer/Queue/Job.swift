@@ -92,9 +92,10 @@ package final class Job: @unchecked Sendable {
     if firstToken == nil { firstToken = .now }
     tokens += 1
     accepted += isDrafted ? 1 : 0
-    if let logprobs { self.logprobs.append(logprobs) }
     // The token that ends a text is no part of it, whatever it would read.
-    if !options.stopIDs.contains(token) { emit(stream.append(token)) }
+    guard !options.stopIDs.contains(token) else { return !isCancelled }
+    if let logprobs { self.logprobs.append(logprobs) }
+    emit(stream.append(token))
     return !stream.isStopped && !isCancelled
   }
 
@@ -103,7 +104,7 @@ package final class Job: @unchecked Sendable {
 
   package func finish(_ finish: FinishReason, _ statistics: DecodingStatistics) {
     if finish == .caller && !stream.isStopped { return abandon() }
-    emit(stream.finish())
+    emit(stream.finish(), isLast: !stream.isStopped)
     let outcome = Outcome(
       finish: finish == .length ? .length : .stop, statistics: statistics, queueSeconds: queueSeconds)
     onEnd(self, .finished(outcome))
@@ -125,8 +126,10 @@ package final class Job: @unchecked Sendable {
   }
 
   /// Tokens whose text is held back, as part of a character or of a stop string, count with the next text.
-  private func emit(_ text: String) {
-    if text.isEmpty { return }
+  ///
+  /// - Parameter isLast: whether no other text comes, so that log-probabilities of tokens without text are not lost
+  private func emit(_ text: String, isLast: Bool = false) {
+    if text.isEmpty && !(isLast && !logprobs.isEmpty) { return }
     var piece = Piece(text: text, tokens: tokens, accepted: accepted)
     piece.logprobs = logprobs
     events.yield(.piece(piece))

@@ -18,7 +18,8 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var differing: Int
   /// What was counted, with the head and without it: all else follows from it.
   public var counts: Counts?
-  /// Speed with the head as a multiple of that without it, for each prompt, ascending; files of older versions have none.
+  /// Speed with the head as a multiple of that without it, for each prompt in order, one that ended
+  /// with its first token left out; files of older versions have none.
   public var speedups: [Double]?
 
   /// Raw counts of both ways to decode.
@@ -50,12 +51,12 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     prompts = counts.prompts
     newTokens = speculative.newTokens
     differing = counts.differing
-    speedups = counts.speedups.sorted()
+    speedups = counts.speedups
   }
 
   /// The median over prompts of the speed with the head as a multiple of that without it, and the least.
   public var speedupOfPrompts: (median: Double, least: Double)? {
-    guard let speedups, !speedups.isEmpty else { return nil }
+    guard let speedups = speedups?.sorted(), !speedups.isEmpty else { return nil }
     let middle = speedups.count / 2
     let median = speedups.count.isMultiple(of: 2) ? (speedups[middle - 1] + speedups[middle]) / 2 : speedups[middle]
     return (median, speedups[0])

@@ -131,7 +131,7 @@ public struct Regeneration {
     encoder.outputFormatting = [.sortedKeys]
     let parts = [
       "regenerate 2", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
-      model.template.family.rawValue, model.target.precision.rawValue,
+      model.template.family.rawValue, model.target.precision.rawValue, "\(model.stopIDs.sorted())",
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }
