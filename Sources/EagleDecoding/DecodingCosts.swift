@@ -50,6 +50,9 @@ package struct DraftBudget {
   private var seconds: Double
   private var accepted = 1.0
   private var refused = 1.0
+  /// Whether a draft of this text has been kept. Until then a round that costs something has one draft pass and two nodes: a
+  /// text may end before more than that has paid.
+  private var isProven = false
   /// Seconds that a drafted round has saved of late, against plain decoding; an exponential mean.
   private var saved: Double
   /// Rounds that go on plainly, now and the next time that drafting has lost.
@@ -78,12 +81,14 @@ package struct DraftBudget {
   /// are already the most that a pass may have, what it finds takes the place of others.
   func paysPass(from probability: Double, rows: Int, most: Int) -> Bool {
     let step = costs.draftPass + marginal(from: rows, to: min(rows + 1, most))
+    guard isProven || step == 0 else { return false }
     return probability * accepted / (accepted + refused) * secondsPerToken >= step
   }
 
   /// Whether checking a node of this probability pays, as row `rows` + 1 of the pass.
   func paysRow(of probability: Double, rows: Int) -> Bool {
-    probability * secondsPerToken >= marginal(from: rows, to: rows + 1)
+    let cost = marginal(from: rows, to: rows + 1)
+    return (isProven || rows < 3 || cost == 0) && probability * secondsPerToken >= cost
   }
 
   /// Counts a round: its draft passes, rows checked and draft tokens kept.
@@ -92,6 +97,7 @@ package struct DraftBudget {
     seconds += Double(draftPasses) * costs.draftPass + costs.pass(rows: rows)
     guard draftPasses > 0 else { return }
     accepted += Double(kept)
+    if kept > 0 { isProven = true }
     if kept < rows - 1 { refused += 1 }
     let spent = Double(draftPasses) * costs.draftPass + marginal(from: 1, to: rows)
     saved += Self.newestWeight * (Double(kept) * plainSecondsPerToken - spent - saved)
