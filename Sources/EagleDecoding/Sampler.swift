@@ -15,13 +15,9 @@ package struct Sampler {
   /// How often each token was generated, kept for the presence and frequency penalties.
   private var generated: [Int32: Int] = [:]
 
-  /// - Parameters:
-  ///   - prompt: the sequence so far
-  ///   - generatedTokens: how many of its last tokens were generated
-  package init(_ options: SamplingOptions, prompt: [Int32], generatedTokens: Int = 0) {
+  package init(_ options: SamplingOptions, prompt: [Int32]) {
     self.options = options
     if options.repetitionPenalty != 1 { seen = Set(prompt) }
-    for token in prompt.suffix(generatedTokens) { count(token) }
   }
 
   package var isGreedy: Bool { options.isGreedy }
@@ -29,10 +25,6 @@ package struct Sampler {
   /// Says that the sequence has grown by `token`.
   package mutating func append(_ token: Int32) {
     if options.repetitionPenalty != 1 { seen.insert(token) }
-    count(token)
-  }
-
-  private mutating func count(_ token: Int32) {
     if options.penalizesGenerated { generated[token, default: 0] += 1 }
   }
 

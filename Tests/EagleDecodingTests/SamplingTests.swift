@@ -27,7 +27,9 @@ import Testing
       let states = target.forward(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [], .invariant)
       let logits = target.logits(states.lastHidden.slice(text.count - 1..<text.count), .invariant)
       let row = UnsafeMutableBufferPointer(start: logits.floats, count: size)
-      try Sampler(sampling, prompt: text, generatedTokens: text.count - prompt.count).makeDistribution(row, path: [])
+      var sampler = Sampler(sampling, prompt: prompt)
+      for token in text.dropFirst(prompt.count) { sampler.append(token) }
+      try sampler.makeDistribution(row, path: [])
       return row.map(Double.init)
     }
     var marginals = [[Double](repeating: 0, count: size), [Double](repeating: 0, count: size)]
@@ -152,8 +154,8 @@ import Testing
     (options.temperature, options.frequencyPenalty, options.presencePenalty) = (1, 0.5, 0.25)
     options.logitBias = [3: -1]
     // Of the prompt 0 0 1 2 2 the last two were generated; a path adds 2 and 3.
-    var sampler = Sampler(options, prompt: [0, 0, 1, 2], generatedTokens: 1)
-    sampler.append(2)
+    var sampler = Sampler(options, prompt: [0, 0, 1])
+    for token in [2, 2] as [Int32] { sampler.append(token) }
     var values: [Float] = [1, 1, 1, 1]
     try values.withUnsafeMutableBufferPointer { try sampler.makeDistribution($0, path: [2, 3]) }
     let weights: [Float] = [1, 1, 1 - 3 * 0.5 - 0.25, 1 - 1 - 0.5 - 0.25].map { exp($0) }

@@ -31,7 +31,7 @@ import Testing
     #expect(request.messages == [ChatMessage(role: .user, content: "hello")])
     let settings = request.settings
     #expect(settings.sampling.temperature == 1 && settings.sampling.topP == 1 && settings.sampling.seed == 99)
-    #expect(settings.maxTokens == nil && settings.stops.isEmpty && !settings.isStreaming && !settings.hasSeed)
+    #expect(settings.maxTokens == nil && settings.stops.isEmpty && !settings.isStreaming)
     #expect(try completion(#"{"prompt": "once"}"#).prompts == [.text("once")])
   }
 
@@ -47,7 +47,7 @@ import Testing
     #expect(settings.sampling.temperature == 0.5 && settings.sampling.topP == 0.9 && settings.sampling.topK == 40)
     #expect(settings.sampling.minP == 0.05 && settings.sampling.repetitionPenalty == 1.1)
     #expect(settings.maxTokens == 9 && settings.stops == ["a", "b"] && settings.isStreaming && settings.includesUsage)
-    #expect(settings.hasSeed && settings.sampling.seed == UInt64(bitPattern: -3))
+    #expect(settings.sampling.seed == UInt64(bitPattern: -3))
     #expect(try chat("{\(Self.message), \"stop\": \"x\", \"temperature\": 0.001}").settings.stops == ["x"])
     #expect(try chat("{\(Self.message), \"temperature\": 0.001, \"top_k\": -1}").settings.sampling.isGreedy)
   }
@@ -118,7 +118,7 @@ import Testing
     ] as [(String, UInt64)])
   func seeds(text: String, seed: UInt64) throws {
     let settings = try settings("\"seed\": \(text)")
-    #expect(settings.hasSeed && settings.sampling.seed == seed)
+    #expect(settings.sampling.seed == seed)
   }
 
   @Test("top_p 0 takes the likeliest token")

@@ -6,8 +6,6 @@ package struct GenerationSettings: Equatable, Sendable {
   /// Most new tokens; nil is what the endpoint takes.
   package var maxTokens: Int?
   package var sampling = SamplingOptions()
-  /// Whether the request names the seed, so that its text should come again.
-  package var hasSeed = false
   package var stops: [String] = []
   /// Ids that end the text, beside those of the model.
   package var stopIDs: Set<Int32> = []
@@ -20,7 +18,7 @@ package struct GenerationSettings: Equatable, Sendable {
   package var ignored: [String] = []
 
   package static let mostStops = 16
-  /// Bytes of a stop string: what may be the beginning of one is compared with every new token.
+  /// Bytes of a stop string: as much of a text may be held back as the beginning of one.
   package static let longestStop = 1024
   package static let mostStopIDs = 256
   package static let mostBiases = 1024
@@ -102,9 +100,7 @@ package struct GenerationSettings: Equatable, Sendable {
     sampling.minP = try fields.number("min_p", 0...0.999_999).map(Float.init) ?? defaults.minP
     sampling.repetitionPenalty =
       try fields.number("repetition_penalty", 0.01...100).map(Float.init) ?? defaults.repetitionPenalty
-    let seed = try Self.seed(&fields)
-    hasSeed = seed != nil
-    sampling.seed = seed ?? draw()
+    sampling.seed = try Self.seed(&fields) ?? draw()
   }
 
   /// 64 bits, with a sign or without.

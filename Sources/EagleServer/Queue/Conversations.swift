@@ -14,8 +14,6 @@ final class Conversations {
   /// Tokens that their caches hold.
   var tokens: Int { idle.reduce(0) { $0 + $1.cachedTokens } }
 
-  var count: Int { idle.count }
-
   /// Takes out the session of the conversation that a prompt goes on with; nil for a prompt that begins another.
   ///
   /// A prompt takes up a conversation when that saves more tokens than it loses, or when the prompt is its beginning: the
@@ -34,9 +32,10 @@ final class Conversations {
     guard session.cachedTokens > 0 else { return }
     session.releaseUnused()
     idle.append(session)
-    if idle.count > limit { evict() }
+    if idle.count > limit { idle.removeFirst() }
   }
 
-  /// Forgets the conversation that was not used for the longest time.
-  func evict() { idle.removeFirst() }
+  /// Forgets conversations, the one first that was not used for the longest time, until the others hold so many tokens at
+  /// most.
+  func shrink(to most: Int) { while !idle.isEmpty, tokens > most { idle.removeFirst() } }
 }

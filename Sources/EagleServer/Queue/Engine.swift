@@ -103,7 +103,7 @@ final class Engine: @unchecked Sendable {
     let session =
       conversations.take(for: job.prompt)
       ?? DecodingSession(target: target, draft: draft, context: limits.context)
-    while conversations.count > 0, conversations.tokens > budget.left { conversations.evict() }
+    conversations.shrink(to: budget.left)
     do {
       try session.begin(job.prompt, job.options)
       session.releaseUnused()
@@ -123,7 +123,7 @@ final class Engine: @unchecked Sendable {
       do {
         let generation = try ended.session.end()
         conversations.keep(ended.session)
-        while conversations.count > 0, conversations.tokens > budget.left { conversations.evict() }
+        conversations.shrink(to: budget.left)
         job.finish(generation.finish, generation.statistics)
       } catch {
         job.fail(.failed("\(error)"))
