@@ -9,8 +9,16 @@ public enum SystemMemory {
     return limits.min() ?? 0
   }
 
-  private static func meminfo(_ name: String) -> Int? {
-    let line = text("/proc/meminfo")?.split(separator: "\n").first { $0.hasPrefix("\(name):") }
+  /// Bytes that this machine has; 0 where the system does not say.
+  public static var total: Int { meminfo("MemTotal") ?? 0 }
+
+  /// The largest resident set of this process so far, in bytes; 0 where the system does not say.
+  public static var peak: Int { field("VmHWM", of: "/proc/self/status") ?? 0 }
+
+  private static func meminfo(_ name: String) -> Int? { field(name, of: "/proc/meminfo") }
+
+  private static func field(_ name: String, of path: String) -> Int? {
+    let line = text(path)?.split(separator: "\n").first { $0.hasPrefix("\(name):") }
     let words = line?.split(whereSeparator: \.isWhitespace) ?? []
     return words.count > 1 ? Int(words[1]).map { 1024 * $0 } : nil
   }

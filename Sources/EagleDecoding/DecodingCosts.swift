@@ -55,10 +55,12 @@ package struct DraftBudget {
   private var isProven = false
   /// Seconds that a drafted round has saved of late, against plain decoding; an exponential mean.
   private var saved: Double
-  /// Rounds that go on plainly, now and the next time that drafting has lost.
-  private var pause = 0
+  /// Rounds that go on plainly, now and the next time that drafting has lost. The first ones do: an answer of three tokens
+  /// ends before a draft has paid for its pass.
+  private var pause = firstPause
   private var nextPause = shortestPause
 
+  private static let firstPause = 2
   private static let shortestPause = 8
   private static let longestPause = 128
   private static let newestWeight = 0.25

@@ -31,7 +31,7 @@ public final class DecodingSession {
 
   /// Positions at which a prompt is cut into the rows of one pass. All its passes are the same whoever else is written, so
   /// that its states are the same bits; and other texts wait for one of them at most.
-  package static let promptPiece = 256
+  package static let promptPiece = 192
 
   /// Positions without a look by the drafter, at most: their states wait while no draft is wanted.
   private static let mostUnseen = 64

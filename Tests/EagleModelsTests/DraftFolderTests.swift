@@ -65,6 +65,17 @@ import Testing
     #expect(other["max_position_embeddings"] as? Int == target.maxPositions && other["norm_output"] == nil)
   }
 
+  @Test("a head that knew fewer positions than its target is written with the target's")
+  func positionsAreTheTargets() throws {
+    let scratch = try ModelScratch()
+    var shape = draft().shape
+    shape.maxPositions = 8
+    let tensors = Dictionary(uniqueKeysWithValues: draft().parameters.map { ($0.name, $0.variable.value) })
+    let head = DraftModel(shape: shape, vocabulary: draft().vocabulary, tensors: tensors, trainable: false)
+    try DraftFolder.write(head, target: target, to: "\(scratch.path)/head")
+    #expect(try DraftFolder.read("\(scratch.path)/head", target: model).shape.maxPositions == target.maxPositions)
+  }
+
   private func edited(
     _ scratch: ModelScratch, config edit: (inout [String: Any]) -> Void = { _ in },
     tensors change: (inout [String: Tensor]) -> Void = { _ in }

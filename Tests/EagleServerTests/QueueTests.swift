@@ -75,6 +75,21 @@ import Testing
     #expect(text == "A")
   }
 
+  @Test("the log-probabilities of a stop string's tokens come, also those whose text is held back")
+  func logprobsOfStopStrings() async {
+    let (job, events) = job(1, stops: ["BC"])
+    for token in [65, 66, 67] as [Int32] {
+      _ = job.take(token, isDrafted: false, TokenLogprobs(chosen: .init(token: token, logprob: -1), top: []))
+    }
+    job.finish(.caller, DecodingStatistics())
+    var (text, ids) = ("", [Int32]())
+    for await case .piece(let piece) in events {
+      text += piece.text
+      ids += piece.logprobs.map(\.chosen.token)
+    }
+    #expect(text == "A" && ids == [65, 66, 67])
+  }
+
   @Test func whoGoesAwayFreesItsPlace() {
     let queue = RequestQueue(capacity: 2)
     let jobs = (0..<3).map { job($0) }
@@ -173,5 +188,23 @@ import Testing
     for await event in events { last = event }
     #expect(last == .failed(.stopping))
     #expect(ends.list.withLock { $0 } == ["4 failed 503"])
+  }
+}
+
+@Suite struct RequestStatusTests {
+  @Test("a request of several texts has one status, which it gets with its last text: that of its first failure")
+  func severalTexts() {
+    let good = RequestStatus(texts: 2)
+    #expect(good.note(200) == nil && good.note(200) == 200)
+    let bad = RequestStatus(texts: 3)
+    #expect(bad.note(200) == nil && bad.note(500) == nil && bad.note(499) == 500)
+  }
+
+  @Test("a request for more texts than the queue has room for is told how many there are")
+  func fullQueue() {
+    let error = APIError.queueFull(waiting: 3, texts: 4, capacity: 6, retryAfter: 2)
+    #expect(error.status == 429)
+    #expect(error.message.contains("3 texts wait already, and this request has 4 prompts: the queue holds 6"))
+    #expect(error.headers["Retry-After"] == "2")
   }
 }

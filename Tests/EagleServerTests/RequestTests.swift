@@ -289,6 +289,6 @@ import Testing
     let plain = try #require(
       try JSONSerialization.jsonObject(with: APIError.failed("x").body) as? [String: [String: Any]])
     #expect(plain["error"]?["param"] is NSNull && plain["error"]?["message"] as? String == "x")
-    #expect(APIError.queueFull(waiting: 3, retryAfter: 7).headers == ["Retry-After": "7"])
+    #expect(APIError.queueFull(waiting: 3, texts: 1, capacity: 3, retryAfter: 7).headers == ["Retry-After": "7"])
   }
 }

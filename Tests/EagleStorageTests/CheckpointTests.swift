@@ -124,6 +124,26 @@ import Testing
     #expect(try scratch.entries("run") == ["latest", "step-00000004", "step-00000005"])
   }
 
+  @Test("a step folder with a manifest of another program is neither listed nor removed nor replaced")
+  func foreignManifests() throws {
+    let scratch = try Scratch()
+    try write(2, scratch)
+    for (step, manifest) in [(1, "{\"format\": \"other\"}"), (3, "{}"), (4, "[]")] {
+      let folder = scratch("run/step-0000000\(step)")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      try scratch.put("run/step-0000000\(step)/manifest.json", manifest)
+      try scratch.put("run/step-0000000\(step)/info.json", "{}")
+    }
+    #expect(try CheckpointFolder.names(in: scratch("run")) == ["step-00000002"])
+    try CheckpointFolder.prune(in: scratch("run"), keep: 0)
+    #expect(try message { try write(3, scratch) }.contains("no part of a checkpoint of this program"))
+    #expect(try scratch.read("run/step-00000003/manifest.json") == Data("{}".utf8))
+    #expect(try scratch.read("run/step-00000001/info.json") == Data("{}".utf8))
+    // A damaged one is ours.
+    try scratch.put("run/step-00000002/manifest.json", "{\"format")
+    #expect(try CheckpointFolder.names(in: scratch("run")) == ["step-00000002"])
+  }
+
   @Test func oddManifests() throws {
     let scratch = try Scratch()
     #expect(try message { _ = try CheckpointFolder.open(scratch("none")) }.contains("no such checkpoint folder"))

@@ -179,6 +179,15 @@ import Testing
     #expect(try readTable(ceval).map(\.id) == ["0"])
   }
 
+  @Test("a line of nothing but an empty quoted field is a row, with either line end")
+  func emptyQuotedFields() {
+    for end in ["\n", "\r\n"] {
+      let message = errorText { _ = try readTable("Question,A,B,C,D\(end)\"\"\(end)") }
+      #expect(message.contains("line 2: 1 fields"), "\(message)")
+      #expect(errorText { _ = try readTable("Question,A,B,C,D\(end)\(end)") }.contains("there is no prompt"))
+    }
+  }
+
   @Test("a quote inside an unquoted field stands for itself")
   func quotesInsideFields() throws {
     let prompts = try readTable("Question,A,B,C,D\n5\" disk,\"a\"b,c\"\"d,\"\"\"e\"\"\",\"\"\n\nq,1,2,3,4\n")

@@ -1,6 +1,6 @@
-"""Speed of a served model: one request alone, and several at once, written together and in turn.
+"""Speed of a served model: one request alone, and several at once, batched and sequential.
 
-The two servers take turns, so that a slow moment of the machine falls on both; ratios are those of a round. Beside them stand the
+Runs of the two servers are interleaved, so that a slow moment of the machine falls on both; ratios are those of a round. Beside them stand the
 processor seconds of a hundred tokens, which do not depend on who else uses the machine as much as time does.
 
     python measure.py --target models/SmolLM2-135M-Instruct --draft checkpoints/quickstart/export --rounds 6
@@ -42,7 +42,7 @@ async def speed(client, pairs, tokens):
     return tokens / (time.time() - begin), 100 * (processor_seconds(client.process) - used) / tokens
 
 
-async def rounds(options, together, turn):
+async def rounds(options, batched, sequential):
     table = {}
     # No question twice: a server that still has a conversation's tokens would not compute them again.
     questions = itertools.permutations(WORDS, 2)
@@ -52,7 +52,7 @@ async def rounds(options, together, turn):
             if len(pairs) < count:
                 raise SystemExit("there are not so many different questions: ask for fewer --rounds or --counts")
             # Neither is always the first to be asked.
-            for name, client in [("together", together), ("in turn", turn)][::1 if number % 2 == 0 else -1]:
+            for name, client in [("batched", batched), ("sequential", sequential)][::1 if number % 2 == 0 else -1]:
                 measured = await speed(client, pairs, options.tokens)
                 table.setdefault((count, name), []).append(measured)
                 print(f"round {number}, {count} {name}: {measured[0]:.1f} tokens/s, {measured[1]:.1f} s", flush=True)
@@ -67,21 +67,21 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--json", help="file for the numbers")
     options = parser.parse_args()
-    with Served(options, "--batch", str(options.batch)) as together, Served(options, "--batch", "1") as turn:
+    with Served(options, "--batch", str(options.batch)) as batched, Served(options, "--batch", "1") as sequential:
         clients = []
-        for served in (together, turn):
+        for served in (batched, sequential):
             client = openai.AsyncOpenAI(base_url=served.url + "/v1", api_key="none", max_retries=0, timeout=600)
             client.served = openai.OpenAI(base_url=served.url + "/v1", api_key="none").models.list().data[0].id
             client.process = served.process
             clients.append(client)
         table = asyncio.run(rounds(options, *clients))
     print("requests   tokens/s              processor seconds of 100 tokens")
-    print("at once    together  in turn  ratio  together  in turn  ratio     (medians of rounds)")
+    print("at once     batched    seq.  ratio   batched    seq.  ratio     (medians of rounds)")
     for count in options.counts:
         line = f"{count:7d}"
         for value in (0, 1):
-            a = [measured[value] for measured in table[count, "together"]]
-            b = [measured[value] for measured in table[count, "in turn"]]
+            a = [measured[value] for measured in table[count, "batched"]]
+            b = [measured[value] for measured in table[count, "sequential"]]
             ratio = statistics.median(x / y for x, y in zip(a, b))
             line += f" {statistics.median(a):11.1f} {statistics.median(b):8.1f} {ratio:6.2f}"
         print(line)

@@ -14,7 +14,7 @@ struct DraftConfigFile {
       "num_key_value_heads": shape.attention.kvHeads, "head_dim": shape.attention.headDimension,
       "num_hidden_layers": 1, "vocab_size": shape.vocabularySize, "draft_vocab_size": shape.draftVocabularySize,
       "rope_theta": shape.ropeTheta, "rms_norm_eps": Self.shortest(shape.normEpsilon), "hidden_act": "silu",
-      "max_position_embeddings": shape.maxPositions, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+      "max_position_embeddings": target.maxPositions, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
       "attention_bias": false,
     ]
     values["bos_token_id"] = target.bosToken.map { Int($0) }

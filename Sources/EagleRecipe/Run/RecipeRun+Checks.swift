@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTraining
@@ -66,7 +67,7 @@ extension RecipeRun {
 
   /// Weights and gradients in float32 are on every rank, whatever else is shared.
   private func checkMemory() throws {
-    let (need, total) = (8 * Double(sizes.parameters), Machine.memory.total)
+    let (need, total) = (8 * Double(sizes.parameters), Double(SystemMemory.total))
     guard total > 0, need > total else { return }
     throw TrainingError(
       path: "draft",
@@ -87,7 +88,7 @@ extension RecipeRun {
     if recipe.capture.mode == .store, recipe.capture.store == .node ? cluster.isFirstOfNode : cluster.isRoot {
       let nodes = recipe.capture.store == .node ? Set(cluster.nodes).count : 1
       let store = sizes.storedBytes(recipe.capture.states) * Double(data.tokens.tokenCount) / Double(nodes)
-      needs.append((folder.capture, max(0, store - Machine.bytes(under: folder.capture))))
+      needs.append((folder.capture, max(0, store - Disk.bytes(under: folder.capture))))
     }
     if cluster.isRoot, try !isTrained {
       let there = try CheckpointFolder.names(in: recipe.output).count
@@ -95,8 +96,8 @@ extension RecipeRun {
     }
     // What goes to one disk counts together.
     for need in needs {
-      let together = needs.filter { Machine.isOneDisk($0.path, need.path) }.reduce(0) { $0 + $1.bytes }
-      guard let free = Machine.freeBytes(at: need.path), together > free else { continue }
+      let together = needs.filter { Disk.isOneDisk($0.path, need.path) }.reduce(0) { $0 + $1.bytes }
+      guard let free = Disk.freeBytes(at: need.path), together > free else { continue }
       throw TrainingError(
         path: need.path,
         problem: String(

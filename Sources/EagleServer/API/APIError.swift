@@ -48,9 +48,11 @@ package struct APIError: Error, Equatable {
     return error
   }
 
-  package static func queueFull(waiting: Int, retryAfter: Int) -> APIError {
+  package static func queueFull(waiting: Int, texts: Int, capacity: Int, retryAfter: Int) -> APIError {
+    let many = texts > 1 ? ", and this request has \(texts) prompts" : ""
     var error = APIError(
-      status: 429, message: "\(waiting) requests wait already, which is the limit: try again later",
+      status: 429,
+      message: "\(waiting) texts wait already\(many): the queue holds \(capacity), try again later",
       type: "server_busy",
       param: nil, code: "queue_full")
     error.headers["Retry-After"] = String(retryAfter)

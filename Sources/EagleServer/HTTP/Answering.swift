@@ -23,31 +23,33 @@ struct Answering: Sendable {
   func whole() async throws -> Response {
     defer { cancel() }
     return try await request.body.consumeWithInboundCloseHandler { _ in
-      var written: [AnswerWriter.Written] = []
-      for text in texts {
-        switch await Self.result(text.events) {
-        case .success(let text): written.append(text)
-        case .failure(let error): return .refusal(error, headers: headers)
-        }
+      do {
+        return .json(writer.answer(try await written()), headers: headers)
+      } catch let error as APIError {
+        return .refusal(error, headers: headers)
       }
-      return .json(writer.answer(written), headers: headers)
     } onInboundClosed: {
       // It may still read; the connection's guard finds out.
     }
   }
 
-  private static func result(_ events: AsyncStream<JobEvent>) async -> Result<AnswerWriter.Written, APIError> {
-    var (text, logprobs): (String, [TokenLogprobs]) = ("", [])
-    for await event in events {
+  /// All texts in the order of their prompts. The first that fails, whichever it is, fails the request.
+  private func written() async throws -> [AnswerWriter.Written] {
+    var pieces = [(text: String, logprobs: [TokenLogprobs])](repeating: ("", []), count: texts.count)
+    var outcomes = [Outcome?](repeating: nil, count: texts.count)
+    for await (index, event) in Self.merged(texts.map(\.events)) {
       switch event {
       case .piece(let piece):
-        text += piece.text
-        logprobs += piece.logprobs
-      case .finished(let outcome): return .success(AnswerWriter.Written(text, outcome, logprobs))
-      case .failed(let error): return .failure(error)
+        pieces[index].text += piece.text
+        pieces[index].logprobs += piece.logprobs
+      case .finished(let outcome): outcomes[index] = outcome
+      case .failed(let error): throw error
       }
     }
-    return .failure(.clientGone)
+    return try zip(pieces, outcomes).map { piece, outcome in
+      guard let outcome else { throw APIError.clientGone }
+      return AnswerWriter.Written(piece.text, outcome, piece.logprobs)
+    }
   }
 
   func streamed() -> Response {

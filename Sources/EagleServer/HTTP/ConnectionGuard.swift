@@ -7,8 +7,8 @@ import NIOHTTPTypes
 /// - A request that is not whole in time ends its connection, however steadily its bytes drip.
 /// - A client that does not read what is written for it is cut off.
 /// - A client that has closed its sending side may still read (`nc -N`), or may be gone: both look alike until something is
-///   written. So something is: an interim response 100, which clients skip, or a comment in a stream of events. Whoever is gone answers with a reset,
-///   which closes the connection.
+///   written. So something is, now and again: an interim response 100, which clients skip, or a comment in a stream of
+///   events. Whoever is gone answers with a reset, which closes the connection.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPRequestPart
   typealias InboundOut = HTTPRequestPart
@@ -31,6 +31,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   private var deadline: Scheduled<Void>?
   private var watch: Scheduled<Void>?
   private var response = Response.awaited
+  private var inputIsClosed = false
   /// Requests that have come in whole and wait for the end of their response.
   private var open = 0
   /// Bytes of bodies that were handed to the channel.
@@ -79,7 +80,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case ChannelEvent.inputClosed? = event as? ChannelEvent { probe(context) }
+    if case ChannelEvent.inputClosed? = event as? ChannelEvent {
+      inputIsClosed = true
+      probe(context)
+    }
     context.fireUserInboundEventTriggered(event)
   }
 
@@ -114,6 +118,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     idleLooks = waiting > 0 && left <= self.left ? idleLooks + 1 : 0
     self.left = left
     if idleLooks >= Self.looks { return context.close(promise: nil) }
+    if inputIsClosed { probe(context) }
     let interval = TimeAmount.milliseconds(Int64(limits.writeSeconds) * 1000 / Int64(Self.looks))
     watch = context.eventLoop.assumeIsolated().scheduleTask(in: interval) { self.look(context) }
   }

@@ -41,9 +41,11 @@ struct GenerationEndpoint: Sendable {
     var request = request
     let body = try await collect(&request)
     let (prompts, settings) = try await reading.run(size: body.count) { try read(body, endpoint) }
-    let texts = try prompts.enumerated().map { place, prompt in
-      let options = try options(settings, prompt: prompt, endpoint)
-      return makeJob(prompt, settings, options, name, countsRequest: place == 0)
+    let (metrics, status) = (metrics, RequestStatus(texts: prompts.count))
+    let texts = try prompts.map { prompt in
+      makeJob(prompt, settings, try options(settings, prompt: prompt, endpoint), name) {
+        if let status = status.note($0) { metrics.count(endpoint: name, status: status) }
+      }
     }
     try admit(texts.map(\.job), channel)
     noteIgnored(settings.ignored, name)
@@ -65,7 +67,7 @@ struct GenerationEndpoint: Sendable {
   private func admit(_ jobs: [Job], _ channel: any Channel) throws {
     switch engine.queue.add(jobs) {
     case .closed: throw APIError.stopping
-    case .full(let waiting): throw full(waiting)
+    case .full(let waiting): throw full(waiting, texts: jobs.count)
     case .admitted: break
     }
     for job in jobs {
@@ -87,8 +89,9 @@ struct GenerationEndpoint: Sendable {
     if waiting >= config.queue { throw full(waiting) }
   }
 
-  private func full(_ waiting: Int) -> APIError {
-    .queueFull(waiting: waiting, retryAfter: metrics.seconds(for: waiting))
+  private func full(_ waiting: Int, texts: Int = 1) -> APIError {
+    .queueFull(
+      waiting: waiting, texts: texts, capacity: config.queue, retryAfter: metrics.seconds(for: waiting))
   }
 
   private func collect(_ request: inout Request) async throws -> Data {
@@ -163,21 +166,20 @@ struct GenerationEndpoint: Sendable {
 
   private func makeJob(
     _ prompt: [Int32], _ settings: GenerationSettings, _ options: DecodingOptions, _ name: String,
-    countsRequest: Bool
+    noteStatus: @escaping @Sendable (Int) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (metrics, log) = (metrics, log)
     return Job.make(
       id: numbers.next(), prompt: prompt, options: options,
       stream: AnswerStream(model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial)
     ) { job, end in
-      func count(_ status: Int) { if countsRequest { metrics.count(endpoint: name, status: status) } }
       switch end {
       case .finished(let outcome):
         metrics.count(job, outcome)
-        count(200)
+        noteStatus(200)
         log(Self.line(job, outcome, name))
-      case .failed(let error): count(error.status)
-      case .cancelled: count(APIError.clientGone.status)
+      case .failed(let error): noteStatus(error.status)
+      case .cancelled: noteStatus(APIError.clientGone.status)
       }
     }
   }
@@ -192,6 +194,29 @@ struct GenerationEndpoint: Sendable {
 
   private static func randomName() -> String {
     UUID().uuidString.replacingOccurrences(of: "-", with: "").lowercased()
+  }
+}
+
+/// The status of a request with several texts: 200 when all of them are written, otherwise that of the first that was not.
+package final class RequestStatus: Sendable {
+  private struct State {
+    var open: Int
+    var status = 200
+  }
+
+  private let state: Mutex<State>
+
+  package init(texts: Int) { state = Mutex(State(open: texts)) }
+
+  /// Notes how one text ended.
+  ///
+  /// - Returns: the request's status with the last of its texts, before that nil
+  package func note(_ status: Int) -> Int? {
+    state.withLock {
+      if $0.status == 200 { $0.status = status }
+      $0.open -= 1
+      return $0.open == 0 ? $0.status : nil
+    }
   }
 }
 

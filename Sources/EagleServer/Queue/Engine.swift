@@ -20,6 +20,7 @@ final class Engine: @unchecked Sendable {
   private let running = Mutex<[Job]>([])
   /// Tokens in caches, for the metrics.
   private let cachedCount = Atomic(0)
+  private let hasStarted = Atomic(false)
   private let hasEnded = Atomic(false)
 
   // The engine's thread alone.
@@ -48,10 +49,11 @@ final class Engine: @unchecked Sendable {
   /// Tokens that all KV caches hold.
   var cachedTokens: Int { cachedCount.load(ordering: .relaxed) }
 
-  /// Whether its thread has ended, after the queue was closed.
-  var isIdle: Bool { hasEnded.load(ordering: .acquiring) }
+  /// Whether no thread of it is at work: it was never started, or has ended after the queue was closed.
+  var isIdle: Bool { !hasStarted.load(ordering: .acquiring) || hasEnded.load(ordering: .acquiring) }
 
   func start() {
+    hasStarted.store(true, ordering: .releasing)
     let thread = Thread { [self] in
       while let job = queue.next() {
         begin(job)

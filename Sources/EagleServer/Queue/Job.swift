@@ -104,7 +104,7 @@ package final class Job: @unchecked Sendable {
 
   package func finish(_ finish: FinishReason, _ statistics: DecodingStatistics) {
     if finish == .caller && !stream.isStopped { return abandon() }
-    emit(stream.finish(), isLast: !stream.isStopped)
+    emit(stream.finish(), isLast: true)
     let outcome = Outcome(
       finish: finish == .length ? .length : .stop, statistics: statistics, queueSeconds: queueSeconds)
     onEnd(self, .finished(outcome))

@@ -144,9 +144,11 @@ public enum CheckpointFolder {
     return name.isEmpty ? nil : name
   }
 
-  /// Whether this program has made the folder: then it has a manifest or an info, though they may be damaged.
+  /// Whether this program has made the folder: then it has a manifest of this format or an info, though they may be damaged.
   private static func isCheckpoint(_ path: String) -> Bool {
-    FileTree.isFile("\(path)/\(manifestName)") || FileTree.isFile("\(path)/\(infoName)")
+    let manifest = "\(path)/\(manifestName)"
+    return FileTree.isFile(manifest)
+      ? !FolderManifest.isForeign(manifest, format: format) : FileTree.isFile("\(path)/\(infoName)")
   }
 
   private static func isComplete(_ path: String) -> Bool {

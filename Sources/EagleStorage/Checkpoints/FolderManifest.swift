@@ -62,6 +62,15 @@ package struct FolderManifest: Codable, Sendable, Equatable {
     self = manifest
   }
 
+  /// Whether the file is a manifest of another program, or of other folders: JSON that does not name this format. A damaged
+  /// one is not.
+  package static func isForeign(_ path: String, format: String) -> Bool {
+    guard let data = try? FileTree.read(path), let value = try? JSONSerialization.jsonObject(with: data) else {
+      return false
+    }
+    return (value as? [String: Any])?["format"] as? String != format
+  }
+
   private init(format: String, version: Int, source: File?, files: [File]) {
     self.format = format
     self.version = version

@@ -66,7 +66,8 @@ struct CSVTable {
       case (UInt8(ascii: "\n"), _): endRow()
       default:
         field.append(byte)
-        place = .plain
+        // The \r of a line end keeps an empty quoted field in its row.
+        if place != .behindQuote || byte != UInt8(ascii: "\r") { place = .plain }
       }
     }
 

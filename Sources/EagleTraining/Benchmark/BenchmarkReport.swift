@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -102,5 +103,5 @@ extension BenchmarkReport {
 
   /// Largest resident set since the program was started. What getrusage says begins with that of the program that
   /// started it.
-  static func peakRSS() -> Int { Int(Machine.peakMemory) }
+  static func peakRSS() -> Int { SystemMemory.peak }
 }

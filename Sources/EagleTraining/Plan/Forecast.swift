@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleTensor
 import Foundation
@@ -33,7 +34,7 @@ struct Forecast {
       keep: recipe.train.keepCheckpoints)
     let columns = [nil] + planner.elsewhere.nodes.map { Optional($0) }
     let here = needsOfRank(ranks: ranks)
-    let free = Machine.freeDisk(at: recipe.output)
+    let free = Disk.free(at: recipe.output)
     var plan = RunPlan(
       run: recipe.run,
       measured: "\(ranks) rank\(ranks == 1 ? "" : "s") x \(Parallel.threadCount) threads, "
@@ -44,7 +45,7 @@ struct Forecast {
         trainedShare: sample.trainedTokens / max(1, sample.tokens),
         readShare: sample.isWhole ? 1 : sample.bytesRead / max(1, sample.bytes), stepsPerEpoch: stepsPerEpoch),
       disk: disk, freeDisk: free, memory: [Need("target, mapped", sizes.targetBytes)] + here,
-      totalMemory: Machine.memory.total, nodes: columns.map { nodes($0, disk) }, stages: stages(columns),
+      totalMemory: Double(SystemMemory.total), nodes: columns.map { nodes($0, disk) }, stages: stages(columns),
       suppositions: suppositions, problems: [])
     for column in plan.nodes.indices {
       let node = plan.nodes[column]

@@ -88,18 +88,10 @@ package struct Sizes {
   }
 }
 
-/// This machine as it is now.
-package enum Machine {
-  /// Bytes of memory that there are, and those that a new program may take; 0 where the system does not say.
-  package static var memory: (total: Double, available: Double) {
-    (field("MemTotal", of: "/proc/meminfo"), field("MemAvailable", of: "/proc/meminfo"))
-  }
-
-  /// The largest resident set of this process so far, in bytes; 0 where the system does not say.
-  package static var peakMemory: Double { field("VmHWM", of: "/proc/self/status") }
-
+/// Disks of this machine as they are now.
+package enum Disk {
   /// Free bytes of the disk on which `path` is or will be; 0 where the system does not say.
-  package static func freeDisk(at path: String) -> Double { freeBytes(at: path) ?? 0 }
+  package static func free(at path: String) -> Double { freeBytes(at: path) ?? 0 }
 
   /// Free bytes of the disk on which `path` is or will be; nil where the system does not say.
   package static func freeBytes(at path: String) -> Double? {
@@ -131,12 +123,5 @@ package enum Machine {
       if values?.isRegularFile == true { sum += Double(values?.fileSize ?? 0) }
     }
     return sum
-  }
-
-  private static func field(_ name: String, of path: String) -> Double {
-    let text = FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
-    let line = text.split(separator: "\n").first { $0.hasPrefix("\(name):") }
-    let words = line?.split(whereSeparator: \.isWhitespace) ?? []
-    return words.count > 1 ? 1024 * (Double(words[1]) ?? 0) : 0
   }
 }
