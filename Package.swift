@@ -1,8 +1,8 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
-// The rooms of the project, from the bottom up. A target imports only targets above it in this list;
-// Tests/ArchitectureTests reads the import lines and fails when one goes the other way.
+// The modules of the project, lowest layer first, each with the reason why it is one. A module may depend only on modules
+// listed before it; Tests/ArchitectureTests reads the import lines and this graph, and fails otherwise.
 
 /// The MPI library to build against, by its pkg-config name: Open MPI, or with `EAGLE_MPI=mpich` MPICH.
 let mpi =
@@ -20,8 +20,9 @@ let package = Package(
     .library(
       name: "EagleTrain",
       targets: [
-        "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleModels",
-        "EagleDecoding", "EagleTraining", "EagleReport", "EagleServer", "EagleRecipe",
+        "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleMPI",
+        "EagleModels", "EagleDecoding", "EagleChat", "EagleServer", "EagleData", "EagleTraining", "EagleRecipe",
+        "EagleRun",
       ]),
   ],
   dependencies: [
@@ -55,35 +56,51 @@ let package = Package(
     // One function, compiled again when scripts/version has noted another commit.
     .target(name: "CEagleVersion"),
 
-    .target(name: "EagleCore"),
+    // Output that survives a closed pipe, JSON, errors with their place, settings, atomic files.
+    .target(name: "EagleCore", dependencies: ["CEagleVersion"]),
+    // The only module that multiplies matrices.
     .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS"]),
+    // The tape: used by training, never by decoding's passes.
     .target(name: "EagleAutograd", dependencies: ["EagleTensor", "CEagleKernels"]),
+    // Texts to ids and back, without a tensor.
     .target(name: "EagleText", dependencies: ["EagleCore", "CPCRE2", "CZlib", "CZstd"]),
+    // Formats of weights and checkpoints; no HDF5, so that a server does without it.
     .target(
       name: "EagleStorage",
-      dependencies: ["EagleCore", "EagleTensor", "CHDF5", .product(name: "Crypto", package: "swift-crypto")]),
-    .target(name: "EagleCluster", dependencies: ["EagleCore", "CMPI", "CEagleKernels"]),
+      dependencies: ["EagleCore", "EagleTensor", .product(name: "Crypto", package: "swift-crypto")]),
+    // What ranks say to each other. A cluster of one, or of threads, needs no MPI.
+    .target(name: "EagleCluster", dependencies: ["EagleCore", "CEagleKernels"]),
+    // The only module that calls MPI.
+    .target(name: "EagleMPI", dependencies: ["EagleCore", "EagleCluster", "CMPI"]),
+    // The files of a run as values: a report reads them and nothing else.
+    .target(name: "EagleRunFiles", dependencies: ["EagleCore"]),
+    // The only module that calls HDF5.
     .target(
-      name: "EagleModels",
-      dependencies: ["CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage"]),
-    .target(
-      name: "EagleDecoding", dependencies: ["CEagleKernels", "EagleTensor", "EagleAutograd", "EagleModels"]),
-    .target(
-      name: "EagleTraining",
+      name: "EagleCaptureStore",
       dependencies: [
-        "CEagleKernels", "CEagleVersion", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster",
-        "EagleModels", "EagleDecoding",
+        "EagleCore", "EagleTensor", "EagleStorage", "CHDF5", .product(name: "Crypto", package: "swift-crypto"),
       ]),
-    .target(name: "EagleReport", dependencies: ["EagleStorage", "EagleModels", "EagleTraining"]),
+    // Layers, targets and draft heads; the only module that knows names of weights.
     .target(
-      name: "EagleRecipe",
+      name: "EagleModels", dependencies: ["CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage"]),
+    // Ids in, ids out: knows no text.
+    .target(
+      name: "EagleDecoding",
+      dependencies: ["CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleRunFiles", "EagleModels"]),
+    // A model with its tokenizer and template: all that decodes text needs, without the trainer.
+    .target(
+      name: "EagleChat",
       dependencies: [
-        "EagleTensor", "EagleStorage", "EagleCluster", "EagleModels", "EagleTraining", "EagleReport", "Yams",
+        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleModels",
+        "EagleDecoding",
       ]),
+    // A run's page, from its files.
+    .target(name: "EagleReport", dependencies: ["EagleCore", "EagleRunFiles"]),
+    // The only module that speaks HTTP.
     .target(
       name: "EagleServer",
       dependencies: [
-        "EagleCore", "EagleText", "EagleModels", "EagleDecoding", "EagleTraining", "EagleReport",
+        "EagleCore", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleChat", "EagleReport",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Logging", package: "swift-log"),
@@ -91,46 +108,100 @@ let package = Package(
         .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
       ],
       resources: [.embedInCode("Page/chat.html")]),
+    // Conversations: read, made and turned into tokens, without the trainer.
+    .target(
+      name: "EagleData",
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
+        "EagleModels", "EagleDecoding", "EagleChat",
+      ]),
+    // From hidden states to checkpoints.
+    .target(
+      name: "EagleTraining",
+      dependencies: [
+        "CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster",
+        "EagleRunFiles", "EagleCaptureStore", "EagleModels", "EagleDecoding", "EagleChat", "EagleData",
+      ]),
+    // Every setting of a run, and the only module that reads YAML.
+    .target(
+      name: "EagleRecipe",
+      dependencies: ["EagleCore", "EagleCluster", "EagleModels", "EagleChat", "EagleData", "EagleTraining", "Yams"]),
+    // What a run will take, and benchmarks: nothing that trains depends on them.
+    .target(
+      name: "EaglePlan",
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
+        "EagleModels", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe",
+      ]),
+    // The stages of a recipe, put together.
+    .target(
+      name: "EagleRun",
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
+        "EagleModels", "EagleChat", "EagleReport", "EagleData", "EagleTraining", "EagleRecipe", "EaglePlan",
+      ]),
     .executableTarget(
       name: "eagle-train",
       dependencies: [
-        "EagleCore", "EagleRecipe", "EagleServer", "EagleReport", "EagleTraining", "EagleCluster", "EagleStorage",
-        "EagleModels",
-        "EagleTensor",
+        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleMPI", "EagleRunFiles",
+        "EagleCaptureStore", "EagleModels", "EagleChat", "EagleReport", "EagleServer", "EagleData", "EagleTraining",
+        "EagleRecipe", "EaglePlan", "EagleRun",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    // Links neither MPI nor HDF5 nor the trainer.
     .executableTarget(
       name: "eagle-run",
       dependencies: [
-        "EagleCore", "EagleServer", "EagleTraining", "EagleDecoding", "EagleModels", "EagleStorage", "EagleText",
-        "EagleTensor",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleChat",
+        "EagleServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Manual pages from what the commands say about themselves; make install runs it.
     .executableTarget(name: "eagle-manual", dependencies: ["EagleCore"]),
 
     .testTarget(name: "ArchitectureTests"),
     .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),
-    .testTarget(name: "EagleTensorTests", dependencies: ["EagleTensor", "CEagleKernels"]),
-    .testTarget(name: "EagleAutogradTests", dependencies: ["EagleAutograd"]),
+    .testTarget(name: "EagleTensorTests", dependencies: ["CEagleKernels", "EagleTensor"]),
+    .testTarget(name: "EagleAutogradTests", dependencies: ["EagleTensor", "EagleAutograd"]),
     .testTarget(name: "EagleTextTests", dependencies: ["EagleCore", "EagleText"]),
-    .testTarget(name: "EagleStorageTests", dependencies: ["EagleStorage", "EagleTensor"]),
+    .testTarget(
+      name: "EagleStorageTests",
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCaptureStore",
+      ]),
     .testTarget(name: "EagleClusterTests", dependencies: ["EagleCluster"]),
-    .testTarget(name: "EagleModelsTests", dependencies: ["EagleModels", "EagleStorage", "EagleTensor"]),
+    .testTarget(name: "EagleMPITests", dependencies: ["EagleCluster", "EagleMPI"]),
+    .testTarget(name: "EagleModelsTests", dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels"]),
     .testTarget(
       name: "EagleDecodingTests",
-      dependencies: ["EagleDecoding", "EagleModels", "EagleStorage", "EagleTensor"]),
-    .testTarget(
-      name: "EagleTrainingTests",
-      dependencies: ["EagleTraining", "EagleCluster", "EagleModels", "EagleStorage", "EagleTensor"]),
-    .testTarget(name: "EagleReportTests", dependencies: ["EagleReport", "EagleTraining"]),
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleRunFiles", "EagleModels", "EagleDecoding",
+      ]),
+    .testTarget(name: "EagleChatTests", dependencies: ["EagleCore", "EagleStorage", "EagleChat"]),
+    .testTarget(name: "EagleReportTests", dependencies: ["EagleReport"]),
     .testTarget(
       name: "EagleServerTests",
-      dependencies: ["EagleCore", "EagleServer", "EagleModels", "EagleTensor", "EagleDecoding", "EagleText"]),
-    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe", "EagleTraining"]),
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleServer",
+      ]),
+    .testTarget(name: "EagleDataTests", dependencies: ["EagleTensor", "EagleData"]),
+    .testTarget(
+      name: "EagleTrainingTests",
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles",
+        "EagleCaptureStore", "EagleModels", "EagleChat", "EagleData", "EagleTraining", "EaglePlan",
+      ]),
+    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
+    .testTarget(
+      name: "EaglePlanTests",
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleCluster", "EagleRunFiles", "EagleModels", "EagleTraining", "EaglePlan",
+      ]),
     .testTarget(
       name: "CommandTests",
-      dependencies: ["EagleCluster", "EagleStorage", "EagleTensor", "EagleText", "EagleModels", "EagleTraining"]),
+      dependencies: [
+        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
+        "EagleModels", "EagleChat", "EagleData", "EagleTraining", "EaglePlan",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

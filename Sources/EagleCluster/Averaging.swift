@@ -26,8 +26,10 @@ public protocol Pending: Sendable {
 }
 
 /// What is done already.
-struct Completed: Pending {
-  func wait() {}
+package struct Completed: Pending {
+
+  package init() {}
+  package func wait() {}
 }
 
 /// What sums and gathers of buffers that were started have cost this rank.
@@ -57,21 +59,21 @@ public struct Slices: Sendable, Equatable {
 }
 
 /// Float kernels on raw memory.
-enum Wire {
-  static func narrow(_ floats: UnsafePointer<Float>, _ halves: UnsafeMutablePointer<UInt16>, _ count: Int) {
+package enum Wire {
+  package static func narrow(_ floats: UnsafePointer<Float>, _ halves: UnsafeMutablePointer<UInt16>, _ count: Int) {
     eagle_f32_to_bf16(floats, halves, Int64(count))
   }
 
-  static func widen(_ halves: UnsafePointer<UInt16>, _ floats: UnsafeMutablePointer<Float>, _ count: Int) {
+  package static func widen(_ halves: UnsafePointer<UInt16>, _ floats: UnsafeMutablePointer<Float>, _ count: Int) {
     eagle_bf16_to_f32(halves, floats, Int64(count))
   }
 
-  static func add(_ floats: UnsafePointer<Float>, to sum: UnsafeMutablePointer<Float>, _ count: Int) {
+  package static func add(_ floats: UnsafePointer<Float>, to sum: UnsafeMutablePointer<Float>, _ count: Int) {
     eagle_accumulate(floats, sum, Int64(count))
   }
 
   /// To bfloat16 and back.
-  static func round(_ floats: UnsafeMutableBufferPointer<Float>) {
+  package static func round(_ floats: UnsafeMutableBufferPointer<Float>) {
     guard let base = floats.baseAddress else { return }
     let halves = UnsafeMutablePointer<UInt16>.allocate(capacity: floats.count)
     defer { halves.deallocate() }

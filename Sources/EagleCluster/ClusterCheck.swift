@@ -8,14 +8,16 @@ public enum ClusterCheck {
   /// - Throws: `ClusterError.wrongResult` naming the call
   public static func run(_ cluster: any Communicator) throws {
     let ranks = cluster.size
-    try expect("allReduceSum", try cluster.allReduceSum([Int64(cluster.rank), 1]) == [triangle(ranks), Int64(ranks)])
-    try expect("allReduceSum", try cluster.allReduceSum([0.5]) == [0.5 * Double(ranks)])
+    try expect(
+      "allReduceSum", cluster.library,
+      try cluster.allReduceSum([Int64(cluster.rank), 1]) == [triangle(ranks), Int64(ranks)])
+    try expect("allReduceSum", cluster.library, try cluster.allReduceSum([0.5]) == [0.5 * Double(ranks)])
     let last = try cluster.broadcast(data: Data(repeating: UInt8(cluster.rank & 255), count: 9), root: ranks - 1)
-    try expect("broadcast", last == Data(repeating: UInt8((ranks - 1) & 255), count: 9))
+    try expect("broadcast", cluster.library, last == Data(repeating: UInt8((ranks - 1) & 255), count: 9))
     let parts = try cluster.gather(letter(from: cluster.rank, to: 0))
-    try expect("gather", parts == (0..<ranks).map { letter(from: $0, to: 0) })
+    try expect("gather", cluster.library, parts == (0..<ranks).map { letter(from: $0, to: 0) })
     let letters = try cluster.exchange((0..<ranks).map { letter(from: cluster.rank, to: $0) })
-    try expect("exchange", letters == (0..<ranks).map { letter(from: $0, to: cluster.rank) })
+    try expect("exchange", cluster.library, letters == (0..<ranks).map { letter(from: $0, to: cluster.rank) })
     try checkTickets(cluster)
     for wire in WireFormat.allCases { try checkSums(cluster, wire) }
   }
@@ -39,7 +41,7 @@ public enum ClusterCheck {
         mine.append(UInt8(ticket & 255))
       }
       let drawn = try cluster.gather(Data(mine)).reduce(into: [UInt8]()) { $0 += $1 }
-      try expect("tickets", drawn.sorted() == (0..<total).map { UInt8($0 & 255) }.sorted())
+      try expect("tickets", cluster.library, drawn.sorted() == (0..<total).map { UInt8($0 & 255) }.sorted())
     }
   }
 
@@ -66,12 +68,12 @@ public enum ClusterCheck {
           let sum = Float(i % 7 * cluster.size + rest)
           return abs(buffer[i] - sum) <= (wire == .bf16 ? sum / 256 : 0)
         }
-        try expect("startSum in \(wire.rawValue)", isRight)
+        try expect("startSum in \(wire.rawValue)", cluster.library, isRight)
       }
     }
   }
 
-  private static func expect(_ call: String, _ isRight: Bool) throws {
-    guard isRight else { throw ClusterError.wrongResult(call: call) }
+  private static func expect(_ call: String, _ library: String, _ isRight: Bool) throws {
+    guard isRight else { throw ClusterError.wrongResult(call: call, library: library) }
   }
 }

@@ -9,7 +9,7 @@ public enum ClusterError: Error, Equatable, Sendable {
   /// A rank passed a buffer of another length than rank 0.
   case lengthMismatch(call: String, rank: Int, length: Int, expected: Int)
   /// A call whose answer is known gave another one.
-  case wrongResult(call: String)
+  case wrongResult(call: String, library: String)
 }
 
 extension ClusterError: CustomStringConvertible {
@@ -25,8 +25,8 @@ extension ClusterError: CustomStringConvertible {
       "rank \(rank) has failed (status \(code)); its own message says why"
     case .lengthMismatch(let call, let rank, let length, let expected):
       "\(call): rank \(rank) passed \(length) bytes, rank 0 passed \(expected); every rank must pass the same length"
-    case .wrongResult(let call):
-      "\(call) gave a wrong result: this MPI library or network cannot be trained on (\(Cluster.library))"
+    case .wrongResult(let call, let library):
+      "\(call) gave a wrong result: this MPI library or network cannot be trained on (\(library))"
     }
   }
 }

@@ -11,6 +11,8 @@ public protocol Communicator: AnyObject, Sendable {
   var size: Int { get }
   /// For each rank the smallest rank on its node: ranks with the same number can share memory.
   var nodes: [Int] { get }
+  /// Name and version of the library that connects the ranks.
+  var library: String { get }
 
   /// Replaces every element by its sum over all ranks. All ranks hold the same bits afterwards.
   func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws

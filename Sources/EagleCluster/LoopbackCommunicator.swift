@@ -7,6 +7,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
   public let rank: Int
   public let size: Int
   public let nodes: [Int]
+  public let library = "threads of one process"
   private let hub: LoopbackHub
   private let lock = NSLock()
   private var countersMade = 0

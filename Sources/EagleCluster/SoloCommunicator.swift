@@ -5,8 +5,10 @@ public final class SoloCommunicator: Communicator {
   public let rank = 0
   public let size = 1
   public let nodes = [0]
+  public let library: String
 
-  public init() {}
+  /// - Parameter library: what would connect more ranks
+  public init(library: String = "none") { self.library = library }
 
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) {}
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) {}

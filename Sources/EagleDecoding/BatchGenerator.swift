@@ -57,7 +57,7 @@ public final class BatchGenerator {
   ///     slot, where tokens that both have in common are not computed again
   ///   - passed: called after every pass
   ///   - failed: gets a text whose logits are not finite; when it returns, the others go on
-  /// - Throws: what the closures throw, and `DecodingError` for a text that the model cannot take, or for logits that are
+  /// - Throws: what the closures throw, and `GenerationError` for a text that the model cannot take, or for logits that are
   ///   not finite
   public func run(
     next: () throws -> DecodingRequest?, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,

@@ -8,7 +8,7 @@ extension DecodingCosts {
   /// They run interleaved, and what counts is the median of their ratios to the pass of one row beside them: a machine that
   /// others use too may be slow for a while.
   ///
-  /// - Throws: `DecodingError` for a draft head whose logits are not finite
+  /// - Throws: `GenerationError` for a draft head whose logits are not finite
   public static func measure(
     target: TargetModel, draft: DraftModel, context: Int = 256, mostRows: Int = 12
   ) throws -> DecodingCosts {
@@ -29,7 +29,7 @@ extension DecodingCosts {
   /// A model whose passes take so long that they would not fit is timed on some of its layers: weights of 400 MB
   /// and more come from memory, as those of the whole model do, and a pass takes as long as they have bytes.
   ///
-  /// - Throws: `DecodingError` for a draft head whose logits are not finite
+  /// - Throws: `GenerationError` for a draft head whose logits are not finite
   public static func estimate(
     target: TargetModel, draft: DraftModel, seconds: Double = 0.35
   ) throws -> DecodingCosts {

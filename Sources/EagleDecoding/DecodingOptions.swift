@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 
 /// How a text is continued, and when it ends.
@@ -59,11 +60,11 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
     return costs == nil ? shape : "\(shape), adaptive"
   }
 
-  /// - Throws: `DecodingError` for a shape that cannot be grown
+  /// - Throws: `GenerationError` for a shape that cannot be grown
   public func validate() throws {
     guard depth >= 0, width >= 1, nodes >= depth, nodes <= Self.mostNodes, width <= Self.mostNodes / max(1, depth)
     else {
-      throw DecodingError(
+      throw GenerationError(
         "a draft of depth \(depth), width \(width) and \(nodes) nodes cannot be grown: depth is 0 or more, width 1 or "
           + "more, nodes from the depth to \(Self.mostNodes), and depth times width not above that")
     }
@@ -101,10 +102,10 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
 
   var penalizesGenerated: Bool { frequencyPenalty != 0 || presencePenalty != 0 }
 
-  /// - Throws: `DecodingError` for a value without a meaning
+  /// - Throws: `GenerationError` for a value without a meaning
   public func validate() throws {
     func require(_ condition: Bool, _ message: String) throws {
-      guard condition else { throw DecodingError(message) }
+      guard condition else { throw GenerationError(message) }
     }
     try require(
       temperature == 0 || (temperature >= 0.01 && temperature.isFinite),

@@ -91,7 +91,7 @@ public final class DecodingSession {
   ///   - prompt: all ids; those that the cache has are not computed again
   ///   - options: limit, stop ids, drafting, sampling
   ///   - onToken: gets each new id as it is found; false ends the text with it
-  /// - Throws: `DecodingError` for an empty prompt, an id outside the vocabulary, options without a meaning, more
+  /// - Throws: `GenerationError` for an empty prompt, an id outside the vocabulary, options without a meaning, more
   ///   positions than the target has, or logits that are not finite
   public func generate(
     _ prompt: [Int32], _ options: DecodingOptions, onToken: (Int32) -> Bool = { _ in true }
@@ -138,13 +138,13 @@ public final class DecodingSession {
 
   /// Begins a text; what the cache shares with its prompt is kept.
   ///
-  /// - Throws: `DecodingError` for a prompt or options that cannot be decoded; then nothing has changed
+  /// - Throws: `GenerationError` for a prompt or options that cannot be decoded; then nothing has changed
   package func begin(_ prompt: [Int32], _ options: DecodingOptions) throws {
     precondition(!isBusy, "a session writes one text at a time")
     try target.check(prompt, options)
     let most = cache.capacity - DraftPlan.mostNodes - 1
     guard prompt.count + options.maxNewTokens <= most else {
-      throw DecodingError(
+      throw GenerationError(
         "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones do not fit the context of \(most)")
     }
     // The last cached row runs again: its logits are wanted, and the draft needs its states beside the next token.
@@ -220,7 +220,7 @@ public final class DecodingSession {
   /// What is proposed behind the newest token.
   ///
   /// - Parameter company: of the other texts in the pass
-  /// - Throws: `DecodingError` for logits of the draft that are not finite
+  /// - Throws: `GenerationError` for logits of the draft that are not finite
   func propose(_ company: Company) throws -> Proposal {
     let text = text!
     var plan = text.options.plan
@@ -239,7 +239,7 @@ public final class DecodingSession {
   /// What the target says to a proposal.
   ///
   /// - Parameter logits: the target's logits [R, V] of the whole pass
-  /// - Throws: `DecodingError` for logits that are not finite
+  /// - Throws: `GenerationError` for logits that are not finite
   func verdict(on proposal: Proposal, _ logits: Tensor, firstRow: Int) throws -> Verdict {
     let first = cache.count - proposal.rows.count
     return try Verdict.of(
@@ -298,20 +298,20 @@ public final class DecodingSession {
 }
 
 extension TargetModel {
-  /// - Throws: `DecodingError` for an empty prompt, an id outside the vocabulary, options without a meaning, or more
+  /// - Throws: `GenerationError` for an empty prompt, an id outside the vocabulary, options without a meaning, or more
   ///   positions than there are
   func check(_ prompt: [Int32], _ options: DecodingOptions) throws {
-    guard !prompt.isEmpty else { throw DecodingError("the prompt is empty: give at least one token") }
+    guard !prompt.isEmpty else { throw GenerationError("the prompt is empty: give at least one token") }
     if let odd = prompt.first(where: { $0 < 0 || $0 >= shape.vocabularySize }) {
-      throw DecodingError("token id \(odd) is outside the target's vocabulary of \(shape.vocabularySize)")
+      throw GenerationError("token id \(odd) is outside the target's vocabulary of \(shape.vocabularySize)")
     }
     guard options.maxNewTokens <= shape.maxPositions - prompt.count else {
-      throw DecodingError(
+      throw GenerationError(
         "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones need more positions than the "
           + "target's \(shape.maxPositions): shorten the prompt or ask for fewer tokens")
     }
     if let odd = options.sampling.logitBias.keys.first(where: { $0 < 0 || $0 >= shape.vocabularySize }) {
-      throw DecodingError(
+      throw GenerationError(
         "the logit bias of token \(odd) is outside the target's vocabulary of \(shape.vocabularySize)")
     }
     try options.plan.validate()

@@ -1,4 +1,4 @@
-import EagleModels
+import EagleRunFiles
 import EagleTensor
 
 /// Why a text ended.

@@ -56,7 +56,7 @@ package protocol Drafter: AnyObject {
   func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ products: Products)
   /// Proposes tokens that follow `token`, the last of the tokens given to `extend`.
   ///
-  /// - Throws: `DecodingError` for logits that are not finite
+  /// - Throws: `GenerationError` for logits that are not finite
   func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) throws -> Proposal
   /// Forgets the positions from `rows` on.
   func truncate(to rows: Int)

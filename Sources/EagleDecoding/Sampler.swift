@@ -31,7 +31,7 @@ package struct Sampler {
   /// The token for a position from the target's logits [V], which are overwritten.
   ///
   /// - Parameter path: proposed tokens between the sequence and this position
-  /// - Throws: `DecodingError` for logits that are not finite
+  /// - Throws: `GenerationError` for logits that are not finite
   package func choose(
     _ logits: UnsafeMutableBufferPointer<Float>, position: Int, path: ArraySlice<Int32> = []
   ) throws -> Int32 {
@@ -44,7 +44,7 @@ package struct Sampler {
 
   /// Overwrites the target's logits by the distribution that a token is drawn from.
   ///
-  /// - Throws: `DecodingError` for logits that are not finite
+  /// - Throws: `GenerationError` for logits that are not finite
   package func makeDistribution(_ logits: UnsafeMutableBufferPointer<Float>, path: ArraySlice<Int32>) throws {
     try Self.checkFinite(logits, of: "target")
     penalize(logits, path) { Int($0) }
@@ -77,7 +77,7 @@ package struct Sampler {
     var largest: UInt32 = 0
     for value in logits { largest = max(largest, value.bitPattern & 0x7fff_ffff) }
     guard largest < Float.infinity.bitPattern else {
-      throw DecodingError(
+      throw GenerationError(
         "the logits of the \(model) are not finite: its weights are broken, or a layer overflows; check its files, and "
           + "try --precision fp32")
     }

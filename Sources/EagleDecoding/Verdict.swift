@@ -1,5 +1,3 @@
-import EagleTensor
-
 /// What the target makes of a proposal.
 struct Verdict {
   /// Rows that are kept: the newest token's and those of the agreeing proposals, one below the other.
@@ -12,7 +10,7 @@ struct Verdict {
   /// - Parameters:
   ///   - position: of the first proposed token
   ///   - logits: the target's logits [V] after a row, which may be overwritten; asked for in the order of the path
-  /// - Throws: `DecodingError` for logits that are not finite
+  /// - Throws: `GenerationError` for logits that are not finite
   static func of(
     _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws -> Verdict {

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 
 /// Keys that targets and draft heads have in common.
@@ -8,10 +9,10 @@ extension ConfigFile {
     let kvHeads = try integerIfPresent("num_key_value_heads") ?? heads
     let dimension = try integerIfPresent("head_dim") ?? hiddenSize / heads
     guard heads % kvHeads == 0 else {
-      throw ModelError(path: path, problem: "\(heads) heads cannot share \(kvHeads) key-value heads")
+      throw LocatedError(path: path, problem: "\(heads) heads cannot share \(kvHeads) key-value heads")
     }
     guard dimension > 0, dimension % 2 == 0 else {
-      throw ModelError(path: path, problem: "`head_dim` is \(dimension), and must be even and above 0")
+      throw LocatedError(path: path, problem: "`head_dim` is \(dimension), and must be even and above 0")
     }
     return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
   }

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// A `config.json`, read key by key with errors that name the file and the key.
@@ -8,10 +9,10 @@ struct ConfigFile {
   init(path: String) throws {
     self.path = path
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw ModelError(path: path, problem: "cannot be read", advice: "name a Hugging Face model folder")
+      throw LocatedError(path: path, problem: "cannot be read", advice: "name a Hugging Face model folder")
     }
     guard let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
-      throw ModelError(path: path, problem: "is not a JSON object", advice: "download it again")
+      throw LocatedError(path: path, problem: "is not a JSON object", advice: "download it again")
     }
     self.values = values
   }
@@ -23,7 +24,7 @@ struct ConfigFile {
   func integer(_ key: String) throws -> Int {
     guard let number = values[key] as? NSNumber else { throw missing(key, "a number") }
     guard let value = Int(exactly: number.doubleValue), 1...Self.largestSize ~= value else {
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "`\(key)` is \(number), and must be a whole number from 1 to \(Self.largestSize)",
         advice: "download the model's config again")
     }
@@ -51,7 +52,7 @@ struct ConfigFile {
     guard let value = values[key], !(value is NSNull) else { return [] }
     return try (value as? [Any] ?? [value]).map { number in
       if let id = (number as? NSNumber).flatMap({ Int32(exactly: $0.doubleValue) }) { return id }
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "`\(key)` holds \(number), which is no token id",
         advice: "download the model's config again")
     }
@@ -59,12 +60,12 @@ struct ConfigFile {
 
   func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }
 
-  func refuse(_ what: String) -> ModelError {
-    ModelError(
+  func refuse(_ what: String) -> LocatedError {
+    LocatedError(
       path: path, problem: "asks for \(what), which this program does not compute", advice: "use another model")
   }
 
-  private func missing(_ key: String, _ kind: String) -> ModelError {
-    ModelError(path: path, problem: "`\(key)` is missing or not \(kind)", advice: "download the model's config again")
+  private func missing(_ key: String, _ kind: String) -> LocatedError {
+    LocatedError(path: path, problem: "`\(key)` is missing or not \(kind)", advice: "download the model's config again")
   }
 }

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleStorage
 import EagleTensor
 
@@ -22,7 +23,7 @@ final class WeightReader {
     let odd = try folder.nonFiniteTensors(among: used)
     guard let tensor = odd.first, let place = tensor.values.first else { return }
     let (count, others) = (tensor.values.count, odd.count - 1)
-    throw ModelError(
+    throw LocatedError(
       path: tensor.file,
       problem: "`\(tensor.name)` holds \(count) non-finite value\(count == 1 ? "" : "s"), the first at index \(place)"
         + (others == 0 ? "" : ", and \(others) other tensor\(others == 1 ? " does" : "s do"), too"),
@@ -32,12 +33,12 @@ final class WeightReader {
   private func checked(_ name: String, _ shape: [Int]) throws -> Tensor {
     let tensor = try folder.tensor(name)
     guard tensor.shape == shape else {
-      throw ModelError(
+      throw LocatedError(
         path: folder.path, problem: "`\(name)` has shape \(tensor.shape), and config.json asks for \(shape)",
         advice: "check that config.json and the weights belong together")
     }
     guard [.float32, .bfloat16, .float16].contains(tensor.dtype) else {
-      throw ModelError(
+      throw LocatedError(
         path: folder.path, problem: "`\(name)` is \(tensor.dtype)", advice: "weights must be bf16, fp16 or fp32")
     }
     used.append(name)

@@ -1,5 +1,4 @@
-import EagleModels
-import EagleTraining
+import EagleCore
 import Foundation
 
 extension Recipe {

@@ -5,12 +5,12 @@ public struct RecipeError: Error, Equatable, Sendable, CustomStringConvertible {
   public let description: String
 
   /// - Parameter place: `file:line`, `file`, or the override as it was given.
-  init(at place: String, _ problem: String) {
+  package init(at place: String, _ problem: String) {
     description = "\(place): \(problem)"
   }
 
   /// Puts a syntax error of the YAML library into our form.
-  init(_ error: YamlError, path: String) {
+  package init(_ error: YamlError, path: String) {
     switch error {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
       .composer(_, let problem, let mark, _):

@@ -1,4 +1,3 @@
-import EagleTraining
 import Foundation
 import Yams
 

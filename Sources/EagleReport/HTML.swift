@@ -1,3 +1,4 @@
+import EagleRunFiles
 import Foundation
 
 /// Pieces of a page as text.

@@ -1,3 +1,5 @@
+import EagleCore
+
 /// What a report has more when it follows a run that goes on.
 enum LivePage {
   static let status = "<p id=\"live\" role=\"status\">waiting for the run</p>\n"

@@ -1,4 +1,3 @@
-import EagleTraining
 import Foundation
 
 /// The page of a run, section by section.

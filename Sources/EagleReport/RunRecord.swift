@@ -1,6 +1,5 @@
-import EagleModels
-import EagleStorage
-import EagleTraining
+import EagleCore
+import EagleRunFiles
 import Foundation
 
 /// Everything that a run's folder tells about it. What an older run lacks is nil or empty.
@@ -16,7 +15,7 @@ struct RunRecord {
   let examples: [EpochExamples]
   let timing: RunTiming?
   let data: PreparedSummary?
-  let draftShape: DraftShape?
+  let draftShape: CheckpointSummary.Draft?
   /// Canonical text.
   let recipe: String?
   /// When the newest of the files was written, for runs that do not say it themselves.
@@ -52,12 +51,12 @@ struct RunRecord {
     data = Self.decoded("\(folder.prepared)/manifest.json")
     recipe = FileManager.default.contents(atPath: folder.recipe).map { String(decoding: $0, as: UTF8.self) } ?? given
     guard !(steps.isEmpty && evaluations.isEmpty && data == nil) else {
-      throw TrainingError(
+      throw LocatedError(
         path: path, problem: "there is no run in this folder: no metrics.jsonl, evaluation.json or prepared data",
         advice: "name the output folder of a run, or its recipe")
     }
     let names = recipe.flatMap { try? JSONDecoder().decode(RecipeNames.self, from: Data($0.utf8)) }
-    let info = Self.checkpointInfo(in: path)
+    let info = CheckpointSummary.best(in: folder)
     name = names?.run ?? URL(fileURLWithPath: path).lastPathComponent
     targetPath = info?.targetPath ?? names?.target.path
     targetFingerprint = info?.targetFingerprint
@@ -83,14 +82,6 @@ struct RunRecord {
       }
     }
     return (steps, skipped)
-  }
-
-  /// Of the best checkpoint, or the newest. Weights are not read, and so not checked.
-  private static func checkpointInfo(in path: String) -> TrainingCheckpoint.Info? {
-    let best = try? CheckpointFolder.target(of: "best", in: path)
-    let names = (try? CheckpointFolder.names(in: path)) ?? []
-    let folders = [best].compactMap { $0 } + names.reversed()
-    return folders.lazy.compactMap { name -> TrainingCheckpoint.Info? in decoded("\(path)/\(name)/info.json") }.first
   }
 
   private static func decoded<Value: Decodable>(_ path: String) -> Value? {

@@ -1,4 +1,4 @@
-import EagleStorage
+import EagleCore
 import Foundation
 
 /// What a run came to, as one page that needs nothing else: no network, no scripts.

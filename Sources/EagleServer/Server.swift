@@ -1,6 +1,6 @@
+import EagleChat
 import EagleDecoding
 import EagleModels
-import EagleTraining
 import Foundation
 import Synchronization
 

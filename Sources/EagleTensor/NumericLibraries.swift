@@ -3,6 +3,16 @@ import COpenBLAS
 
 /// Versions of the libraries behind the tensors, as they are loaded.
 public enum NumericLibraries {
+  /// Name and version of each.
+  package static var versions: [(name: String, value: String)] {
+    [("Swift", swift), ("oneDNN", oneDNN), ("OpenBLAS", openBLAS)]
+  }
+
+  /// What the processor can do, as `--version` says it.
+  package static var capabilities: [(name: String, value: String)] {
+    [("processor", Processor.name), ("fp32", Matmul.describe(.fp32)), ("bf16", Matmul.describe(.bf16))]
+  }
+
   /// For example `2.6.3`.
   public static var oneDNN: String {
     guard let version = dnnl_version()?.pointee else { return "unknown" }

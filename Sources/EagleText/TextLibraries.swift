@@ -5,7 +5,7 @@ import CZstd
 /// The libraries behind texts and compressed files, for `--version`.
 public enum TextLibraries {
   /// Name and version of each, as the loaded library says.
-  public static var versions: [(String, String)] {
+  public static var versions: [(name: String, value: String)] {
     [
       ("PCRE2", pcre2), ("zlib", String(cString: zlibVersion())), ("Zstandard", String(cString: ZSTD_versionString())),
     ]

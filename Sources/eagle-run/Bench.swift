@@ -1,7 +1,8 @@
 import ArgumentParser
+import EagleChat
 import EagleCore
 import EagleDecoding
-import EagleTraining
+import EagleRunFiles
 import Foundation
 
 struct Bench: ParsableCommand {
@@ -77,7 +78,7 @@ extension Collection<BenchmarkResult> {
   func requireEqualTexts() throws {
     let differing = reduce(0) { $0 + $1.differing }
     guard differing == 0 else {
-      throw EagleDecoding.DecodingError(
+      throw GenerationError(
         "\(differing) texts differ from plain decoding: this is a defect of the program")
     }
   }

@@ -1,9 +1,10 @@
 import ArgumentParser
+import EagleChat
 import EagleCore
 import EagleDecoding
 import EagleModels
+import EagleRunFiles
 import EagleText
-import EagleTraining
 import Foundation
 
 struct Chat: ParsableCommand {
@@ -103,7 +104,7 @@ private final class Talk {
       var options = options
       let room = model.target.shape.maxPositions - ids.count
       guard room > 0 else {
-        throw EagleDecoding.DecodingError(
+        throw GenerationError(
           "the conversation has \(ids.count) tokens and the model \(model.target.shape.maxPositions) positions: /reset "
             + "begins a new one")
       }

@@ -1,8 +1,7 @@
 import ArgumentParser
 import EagleCore
-import EagleStorage
 import EagleTensor
-import EagleTraining
+import EagleText
 
 @main
 struct EagleRun: ParsableCommand {
@@ -10,8 +9,14 @@ struct EagleRun: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eagle-run",
     abstract: "Decode with a target model, plainly or speculatively with an EAGLE-3 draft head.",
-    version: CommandLine.arguments.contains("--version") ? Version.text(command: "eagle-run") : Version.number,
+    version: CommandLine.arguments.contains("--version") ? version : Version.number,
     subcommands: [Generate.self, Chat.self, Bench.self, Tune.self, Serve.self])
+
+  private static var version: String {
+    let rows =
+      NumericLibraries.versions + TextLibraries.versions + NumericLibraries.capabilities
+    return Version.text(command: "eagle-run", rows)
+  }
 
   static func main() {
     Parallel.boundWaiting()

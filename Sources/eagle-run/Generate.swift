@@ -1,8 +1,8 @@
 import ArgumentParser
 import EagleCore
 import EagleDecoding
+import EagleRunFiles
 import EagleText
-import EagleTraining
 import Foundation
 
 struct Generate: ParsableCommand {

@@ -1,8 +1,8 @@
 import ArgumentParser
+import EagleChat
 import EagleCore
 import EagleDecoding
 import EagleModels
-import EagleTraining
 import Foundation
 
 extension WeightFormat: ExpressibleByArgument {}

@@ -1,8 +1,8 @@
 import ArgumentParser
+import EagleChat
 import EagleCore
 import EagleDecoding
 import EagleModels
-import EagleTraining
 
 /// How tokens are chosen. What no flag says is taken from the model's generation_config.json.
 struct SamplingArguments: ParsableArguments {

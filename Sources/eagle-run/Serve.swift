@@ -1,8 +1,8 @@
 import ArgumentParser
 import Dispatch
+import EagleChat
 import EagleCore
 import EagleServer
-import EagleTraining
 import Foundation
 
 struct Serve: ParsableCommand {

@@ -1,10 +1,10 @@
 import ArgumentParser
+import EagleChat
 import EagleCore
 import EagleDecoding
 import EagleModels
-import EagleStorage
+import EagleRunFiles
 import EagleTensor
-import EagleTraining
 import Foundation
 
 struct Tune: ParsableCommand {

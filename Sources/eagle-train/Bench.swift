@@ -2,8 +2,9 @@ import ArgumentParser
 import EagleCluster
 import EagleCore
 import EagleModels
+import EaglePlan
+import EagleServer
 import EagleTensor
-import EagleTraining
 import Foundation
 
 struct Bench: ParsableCommand {

@@ -1,6 +1,5 @@
 import ArgumentParser
-import EagleCluster
-import EagleRecipe
+import EagleRun
 import EagleServer
 
 /// The page that follows a run.

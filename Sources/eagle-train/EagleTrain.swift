@@ -1,7 +1,10 @@
 import ArgumentParser
+import EagleCaptureStore
+import EagleCluster
 import EagleCore
+import EagleMPI
 import EagleTensor
-import EagleTraining
+import EagleText
 
 @main
 struct EagleTrain: ParsableCommand {
@@ -9,13 +12,20 @@ struct EagleTrain: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eagle-train",
     abstract: "Train EAGLE-3 draft heads on CPUs: alone, or over MPI with mpirun or srun.",
-    version: CommandLine.arguments.contains("--version") ? Version.text(command: "eagle-train") : Version.number,
+    version: CommandLine.arguments.contains("--version") ? version : Version.number,
     subcommands: [
       Import.self, Regenerate.self, Synthesize.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self,
       Run.self,
       Inspect.self, Report.self,
       Bench.self, Plan.self,
     ])
+
+  private static var version: String {
+    let rows =
+      NumericLibraries.versions + [("HDF5", HDF5Library.version), ("MPI", Cluster.library)] + TextLibraries.versions
+      + NumericLibraries.capabilities
+    return Version.text(command: "eagle-train", rows)
+  }
 
   static func main() {
     Parallel.boundWaiting()

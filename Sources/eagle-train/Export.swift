@@ -24,7 +24,7 @@ struct Export: ParsableCommand {
     let folder = target ?? info.targetPath
     let model = try TargetModel(folder: folder)
     guard model.fingerprint == info.targetFingerprint else {
-      throw TrainingError(
+      throw LocatedError(
         path: folder, problem: "is not the target that \(checkpoint) was trained for",
         advice: "name the right one with --target")
     }

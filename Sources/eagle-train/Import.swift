@@ -1,5 +1,5 @@
 import ArgumentParser
-import EagleModels
+import EagleChat
 import Foundation
 
 struct Import: ParsableCommand {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import EagleCore
-import EagleRecipe
-import EagleStorage
+import EagleRun
 import Foundation
 
 struct Inspect: ParsableCommand {

@@ -1,8 +1,9 @@
 import ArgumentParser
 import EagleCluster
 import EagleCore
+import EagleMPI
+import EagleServer
 import EagleTensor
-import EagleTraining
 import Foundation
 
 /// What all ranks of one start of the program do together.

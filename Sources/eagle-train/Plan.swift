@@ -1,7 +1,7 @@
 import ArgumentParser
-import EagleCluster
+import EaglePlan
 import EagleRecipe
-import EagleTraining
+import EagleServer
 import Foundation
 
 struct Plan: ParsableCommand {

@@ -1,7 +1,9 @@
 import ArgumentParser
 import EagleCluster
+import EagleCore
 import EagleRecipe
-import EagleTraining
+import EagleRun
+import EagleServer
 
 /// The recipe, and settings that replace some of it.
 struct RecipeOptions: ParsableArguments {

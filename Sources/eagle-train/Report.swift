@@ -2,7 +2,6 @@ import ArgumentParser
 import EagleCore
 import EagleRecipe
 import EagleReport
-import EagleTraining
 import Foundation
 
 struct Report: ParsableCommand {

@@ -1,6 +1,5 @@
 import ArgumentParser
 import EagleCore
-import EagleRecipe
 import Foundation
 
 struct Regenerate: ParsableCommand {

@@ -1,5 +1,5 @@
+import EagleCluster
 import EagleCore
-import EagleTraining
 import Foundation
 
 /// SIGINT, SIGTERM and SIGUSR1 (Slurm's early warning): the first asks the run to stop at the next good place, a second one

@@ -1,6 +1,4 @@
 import EagleCore
-import EagleTensor
-import EagleTraining
 import Foundation
 
 /// Progress on standard error: one line that changes on a terminal, a plain line now and then elsewhere.

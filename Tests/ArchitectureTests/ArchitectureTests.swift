@@ -2,33 +2,63 @@ import Foundation
 import Testing
 
 @Suite struct ArchitectureTests {
-  @Test func theListOfRoomsIsTheFoldersInSources() throws {
-    let listed = try Repository.rooms().list.map(\.name)
+  @Test("the table of modules names the folders of Sources")
+  func tableIsComplete() throws {
+    let listed = try Repository.modules().list.map(\.name)
     #expect(listed.sorted() == (try Repository.sourceFolders()))
   }
 
-  @Test func importsGoDownTheListOfRooms() throws {
-    let rooms = try Repository.rooms()
-    for room in rooms.list {
-      for file in Repository.swiftFiles(of: room.name) {
-        for module in Repository.imports(in: try Repository.text(file)) {
-          let objection = rooms.objection(to: module, in: room.name)
-          #expect(objection == nil, "\(file): import \(module): \(objection ?? "")")
+  @Test("a file imports only modules that are listed before its own, and libraries that its module names")
+  func importsGoDown() throws {
+    let modules = try Repository.modules()
+    for module in modules.list {
+      for file in Repository.swiftFiles(of: module.name) {
+        for imported in Repository.imports(in: try Repository.text(file)) {
+          let objection = modules.objection(to: imported, in: module.name)
+          #expect(objection == nil, "\(file): import \(imported): \(objection ?? "")")
         }
       }
     }
   }
 
-  @Test func theRunCommandKnowsNothingOfMPI() throws {
-    let imported = Set(
-      try Repository.swiftFiles(of: "eagle-run").flatMap { Repository.imports(in: try Repository.text($0)) })
-    #expect(imported.isDisjoint(with: ["CMPI", "EagleCluster"]))
+  @Test("every import of a module of ours is a dependency in Package.swift")
+  func importsAreDeclared() throws {
+    let (modules, graph) = (try Repository.modules(), try Repository.graph())
+    let names = Set(modules.list.map(\.name))
+    for module in modules.list {
+      let imports = try Repository.swiftFiles(of: module.name).flatMap {
+        Repository.imports(in: try Repository.text($0))
+      }
+      let declared = Set(graph.dependencies[module.name] ?? [])
+      #expect(Set(imports).intersection(names).subtracting([module.name]).isSubset(of: declared), "\(module.name)")
+    }
   }
 
-  @Test func librariesAreSilentAndSurviveBadInput() throws {
+  @Test("no module reaches what it may never link, by whatever way")
+  func bansHoldThroughOthers() throws {
+    #expect(try Repository.modules().violations(in: try Repository.graph()) == [])
+  }
+
+  @Test("docs/architecture.md draws the dependencies of Package.swift; EAGLE_RECORD_GRAPH=1 draws them again")
+  func drawingIsCurrent() throws {
+    let names = try Repository.modules().list.map(\.name).filter { $0.lowercased().hasPrefix("eagle") }
+    let drawing = try Repository.graph().drawing(of: names).joined(separator: "\n")
+    let (page, block) = (try Repository.text("docs/architecture.md"), #/```mermaid\nflowchart TD\n[^`]*```/#)
+    let new = page.replacing(block, with: "```mermaid\nflowchart TD\n\(drawing)\n```")
+    #expect(page.contains(block))
+    guard ProcessInfo.processInfo.environment["EAGLE_RECORD_GRAPH"] == nil else {
+      try new.write(
+        to: Repository.root.appendingPathComponent("docs/architecture.md"), atomically: true, encoding: .utf8)
+      return
+    }
+    #expect(page == new, "run scripts/module-graph")
+  }
+
+  @Test("libraries never print, and never trap on bad input")
+  func librariesAreSilent() throws {
     let forbidden = try Regex(#"\bprint\(|\btry!|\bfatalError\(|\bas!"#)
-    for room in try Repository.sourceFolders() where room.hasPrefix("Eagle") {
-      for file in Repository.swiftFiles(of: room) {
+    for module in try Repository.sourceFolders() where module.hasPrefix("Eagle") {
+      for file in Repository.swiftFiles(of: module) {
         let lines = try Repository.text(file).split(separator: "\n", omittingEmptySubsequences: false)
         for (number, line) in lines.enumerated() where !line.trimmingPrefix(while: \.isWhitespace).hasPrefix("//") {
           #expect(!line.contains(forbidden), "\(file):\(number + 1): \(line)")
@@ -54,42 +84,71 @@ import Testing
   }
 }
 
-/// A rule that nothing can break proves nothing: the reader of rooms and imports must see what is wrong.
-@Suite struct RoomsTests {
-  private let rooms = Rooms(
+/// A rule that nothing can break proves nothing: the reader of the table, of imports and of the manifest must see what is wrong.
+@Suite struct ModulesTests {
+  private let modules = Modules(
     markdown: """
       # Title
 
-      ## Rooms
+      ## Modules
 
-      | room | what lives there | libraries | never |
+      | module | responsibility | libraries | never |
       |---|---|---|---|
       | `CDoor` | a door | | |
       | `Low` | below | `CDoor` `Package` | |
       | `Middle` | between | | |
-      | `High` | above all | | `Low` |
+      | `High` | above all | | `CDoor` |
 
       ## Decisions
-      | `NoRoom` | another table | | |
+      | `NoModule` | another table | | |
       """)
 
-  @Test func theTableIsRead() throws {
-    try #require(rooms.list.map(\.name) == ["CDoor", "Low", "Middle", "High"])
-    #expect(rooms.list[1].libraries == ["CDoor", "Package"])
-    #expect(rooms.list[3].banned == ["Low"])
+  private let manifest = """
+    .systemLibrary(name: "CDoor", pkgConfig: "door"),
+    .target(name: "Low", dependencies: ["CDoor", .product(name: "Thing", package: "thing-package")]),
+    // A comment.
+    .target(
+      name: "Middle",
+      dependencies: [
+        "Low",
+      ]),
+    .target(name: "Alone"),
+    .executableTarget(name: "High", dependencies: ["Alone", "Low", "Middle"]),
+    .testTarget(name: "HighTests", dependencies: ["High"]),
+    """
+
+  @Test("rows of the table become modules")
+  func table() throws {
+    try #require(modules.list.map(\.name) == ["CDoor", "Low", "Middle", "High"])
+    #expect(modules.list[1].libraries == ["CDoor", "Package"])
+    #expect(modules.list[3].banned == ["CDoor"])
   }
 
-  @Test func importsAreJudged() {
-    #expect(rooms.objection(to: "Low", in: "Middle") == nil)
-    #expect(rooms.objection(to: "CDoor", in: "Low") == nil)
-    #expect(rooms.objection(to: "Foundation", in: "High") == nil)
-    #expect(rooms.objection(to: "Middle", in: "Low") == "Middle stands below Low")
-    #expect(rooms.objection(to: "Low", in: "High") == "High must never import Low")
-    #expect(rooms.objection(to: "CDoor", in: "Middle") == "Middle does not name CDoor among its libraries")
-    #expect(rooms.objection(to: "Unheard", in: "High") == "High does not name Unheard among its libraries")
+  @Test("imports upward and of libraries that are not named are objected to")
+  func imports() {
+    #expect(modules.objection(to: "Low", in: "Middle") == nil)
+    #expect(modules.objection(to: "CDoor", in: "Low") == nil)
+    #expect(modules.objection(to: "Foundation", in: "High") == nil)
+    #expect(modules.objection(to: "Middle", in: "Low") == "Middle is listed after Low")
+    #expect(modules.objection(to: "CDoor", in: "Middle") == "Middle does not name CDoor among its libraries")
+    #expect(modules.objection(to: "Unheard", in: "High") == "High does not name Unheard among its libraries")
   }
 
-  @Test func importLinesAreFound() {
+  @Test("a manifest's targets and dependencies are read, and a ban is found through other modules")
+  func closure() {
+    let graph = TargetGraph(manifest: manifest)
+    #expect(graph.dependencies["Low"] == ["CDoor", "Thing"])
+    #expect(graph.dependencies["High"] == ["Alone", "Low", "Middle"])
+    #expect(graph.dependencies["Alone"] == [] && graph.dependencies["HighTests"] == nil)
+    #expect(modules.violations(in: graph) == ["High -> Low -> CDoor"])
+    #expect(
+      graph.drawing(of: ["Low", "Middle", "Alone", "High"]) == [
+        "  Middle --> Low", "  High --> Alone", "  High --> Middle",
+      ])
+  }
+
+  @Test("import lines of every spelling are found")
+  func importLines() {
     let source = """
       import Foundation
       @preconcurrency import Low

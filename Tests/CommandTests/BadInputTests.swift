@@ -1,4 +1,3 @@
-import EagleStorage
 import EagleTensor
 import Foundation
 import Testing

@@ -1,5 +1,7 @@
+import EagleCore
 import EagleStorage
 import EagleTensor
+import EagleText
 import Foundation
 import Testing
 

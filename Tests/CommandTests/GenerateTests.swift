@@ -1,7 +1,8 @@
+import EagleChat
 import EagleCluster
-import EagleModels
-import EagleStorage
-import EagleTraining
+import EagleCore
+import EagleData
+import EagleText
 import Foundation
 import Testing
 

@@ -1,7 +1,9 @@
+import EagleChat
 import EagleCluster
+import EagleCore
 import EagleModels
+import EagleRunFiles
 import EagleStorage
-import EagleTraining
 import Foundation
 import Testing
 

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 import Testing
 
@@ -54,15 +55,5 @@ import Testing
     let outcome = try Command.run(
       "\(Command.root)/scripts/install", [], environment: ["EAGLE_BUILT": "/nowhere", "DESTDIR": "/nowhere"])
     #expect(outcome.status == 1 && outcome.errors.contains("run make build first"))
-  }
-
-  @Test(arguments: ["eagle-train", "eagle-run"]) func versionsAreTold(command: String) throws {
-    let outcome = try Command.run(command, ["--version"])
-    let lines = outcome.output.split(separator: "\n")
-    #expect(outcome.status == 0)
-    #expect(try #require(lines.first).wholeMatch(of: try Regex(#"\#(command) \d+\.\d+\.\d+, commit \S+"#)) != nil)
-    for name in ["oneDNN", "OpenBLAS", "HDF5", "MPI", "PCRE2", "zlib", "Zstandard", "processor"] {
-      #expect(lines.contains { $0.hasPrefix("  \(name) ") }, "\(name): \(outcome.output)")
-    }
   }
 }

@@ -1,3 +1,5 @@
+import EagleCore
+import EagleRunFiles
 import EagleTraining
 import Foundation
 import Testing

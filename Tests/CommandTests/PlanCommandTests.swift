@@ -1,4 +1,7 @@
-import EagleTraining
+import EagleChat
+import EagleCore
+import EagleData
+import EaglePlan
 import Foundation
 import Testing
 

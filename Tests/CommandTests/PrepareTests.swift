@@ -1,8 +1,10 @@
+import EagleCaptureStore
+import EagleChat
 import EagleCluster
+import EagleCore
+import EagleData
 import EagleModels
-import EagleStorage
-import EagleTensor
-import EagleTraining
+import EagleText
 import Foundation
 import Testing
 

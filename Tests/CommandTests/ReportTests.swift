@@ -1,4 +1,4 @@
-import EagleTraining
+import EagleRunFiles
 import Foundation
 import Testing
 

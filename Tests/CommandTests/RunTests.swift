@@ -1,4 +1,6 @@
+import EagleCore
 import EagleStorage
+import EagleText
 import Foundation
 import Testing
 

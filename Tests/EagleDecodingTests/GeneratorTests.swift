@@ -1,6 +1,4 @@
 import EagleDecoding
-import EagleModels
-import EagleTensor
 import Foundation
 import Testing
 
@@ -104,10 +102,10 @@ import Testing
     let (model, ids, _) = try Fixture.load("tiny-llama")
     let generator = Generator(target: model)
     let tooLong = DecodingOptions(maxNewTokens: model.shape.maxPositions, stopIDs: [])
-    let error = #expect(throws: EagleDecoding.DecodingError.self) { try generator.generate(ids, tooLong) }
+    let error = #expect(throws: GenerationError.self) { try generator.generate(ids, tooLong) }
     #expect(error?.description.contains("positions") == true)
     let few = DecodingOptions(maxNewTokens: 1, stopIDs: [])
-    #expect(throws: EagleDecoding.DecodingError.self) { try generator.generate([], few) }
-    #expect(throws: EagleDecoding.DecodingError.self) { try generator.generate([9999], few) }
+    #expect(throws: GenerationError.self) { try generator.generate([], few) }
+    #expect(throws: GenerationError.self) { try generator.generate([9999], few) }
   }
 }

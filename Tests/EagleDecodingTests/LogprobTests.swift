@@ -1,6 +1,5 @@
 import EagleDecoding
 import EagleModels
-import EagleTensor
 import Foundation
 import Testing
 
@@ -92,7 +91,7 @@ import Testing
           }
           var options = DecodingOptions(maxNewTokens: 20, stopIDs: [], plan: plan)
           options.sampling.temperature = temperature
-          let error = #expect(throws: EagleDecoding.DecodingError.self) { try session.generate([1, 2, 3], options) }
+          let error = #expect(throws: GenerationError.self) { try session.generate([1, 2, 3], options) }
           #expect(error?.description.contains("not finite") == true)
           // The session is as good as before.
           session.onLogits = nil

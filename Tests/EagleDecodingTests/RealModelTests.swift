@@ -1,6 +1,9 @@
+import EagleCore
 import EagleDecoding
 import EagleModels
+import EagleRunFiles
 import EagleTensor
+import EagleText
 import Foundation
 import Testing
 

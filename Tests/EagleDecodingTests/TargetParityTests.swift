@@ -1,7 +1,9 @@
+import EagleCore
 import EagleDecoding
 import EagleModels
 import EagleStorage
 import EagleTensor
+import EagleText
 import Foundation
 import Testing
 

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -84,7 +85,9 @@ import Testing
   }
 
   private func refuses(_ path: String, naming word: String, location: SourceLocation = #_sourceLocation) {
-    let error = #expect(throws: ModelError.self, sourceLocation: location) { try DraftFolder.read(path, target: model) }
+    let error = #expect(throws: LocatedError.self, sourceLocation: location) {
+      try DraftFolder.read(path, target: model)
+    }
     #expect(error?.description.contains(word) == true, "\(error?.description ?? "")", sourceLocation: location)
   }
 

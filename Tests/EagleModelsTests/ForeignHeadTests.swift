@@ -1,5 +1,5 @@
+import EagleCore
 import EagleModels
-import EagleStorage
 import EagleTensor
 import Foundation
 import Testing
@@ -126,7 +126,7 @@ import Testing
       ("3", nil, "not a list"), (nil, #"["1"]"#, "not a list"), (nil, "[-9223372036854775808, 1, 2]", "no layer"),
       ("[0, 1.5, 2]", nil, "no layer"),
     ] as [(String?, String?, String)] {
-      let error = #expect(throws: ModelError.self) { try layers(after, before) }
+      let error = #expect(throws: LocatedError.self) { try layers(after, before) }
       #expect(error?.description.contains(word) == true, "\(error?.description ?? "")")
     }
   }

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import Foundation
 import Testing
@@ -41,7 +42,7 @@ import Testing
       (#"{"eos_token_id": [1.5]}"#, "eos_token_id"), ("[1]", "JSON object"), ("{", "JSON object"),
     ])
   func wrongValues(json: String, word: String) throws {
-    let error = #expect(throws: ModelError.self) { try read(json) }
+    let error = #expect(throws: LocatedError.self) { try read(json) }
     #expect(error?.description.contains(word) == true && error?.path.hasSuffix("generation_config.json") == true)
   }
 }

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -61,7 +62,7 @@ import Testing
     let folder = try target(scratch, dtype) { tensors in
       for place in [41, 7, 99] { put(value, at: place, in: tensors[name]!) }
     }
-    let error = try #require(#expect(throws: ModelError.self) { try TargetModel(folder: folder) })
+    let error = try #require(#expect(throws: LocatedError.self) { try TargetModel(folder: folder) })
     #expect(error.path == "\(folder)/model.safetensors")
     #expect(error.problem == "`\(name)` holds 3 non-finite values, the first at index 7")
     #expect(error.advice?.contains("download it again") == true)
@@ -75,7 +76,7 @@ import Testing
         put(.nan, at: 3, in: tensors[name]!)
       }
     }
-    let error = try #require(#expect(throws: ModelError.self) { try TargetModel(folder: folder) })
+    let error = try #require(#expect(throws: LocatedError.self) { try TargetModel(folder: folder) })
     #expect(
       error.problem
         == "`model.layers.0.input_layernorm.weight` holds 1 non-finite value, the first at index 3, and 1 other "
@@ -114,7 +115,7 @@ import Testing
       try rewrite("\(path)/model.safetensors", as: dtype) { put(value, at: 5, in: $0["fc.weight"]!) }
       for trainable in [false, true] {
         let error = try #require(
-          #expect(throws: ModelError.self) { try DraftFolder.read(path, target: model, trainable: trainable) })
+          #expect(throws: LocatedError.self) { try DraftFolder.read(path, target: model, trainable: trainable) })
         #expect(error.description.contains("`fc.weight` holds 1 non-finite value, the first at index 5"), "\(dtype)")
       }
     }

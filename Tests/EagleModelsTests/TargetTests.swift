@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -96,16 +97,16 @@ import Testing
   func whatIsNotComputedIsRefusedByName(key: String, value: any Sendable, word: String) throws {
     let scratch = try ModelScratch()
     let folder = try scratch.copy(of: "tiny-llama") { $0[key] = value }
-    let error = #expect(throws: ModelError.self) { try TargetModel(folder: folder) }
+    let error = #expect(throws: LocatedError.self) { try TargetModel(folder: folder) }
     #expect(error?.description.contains(word) == true && error?.path.hasSuffix("config.json") == true)
   }
 
   @Test func weightsThatDoNotFitTheConfigAreNamed() throws {
     let scratch = try ModelScratch()
     let folder = try scratch.copy(of: "tiny-llama") { $0["intermediate_size"] = 56 }
-    let error = #expect(throws: ModelError.self) { try TargetModel(folder: folder) }
+    let error = #expect(throws: LocatedError.self) { try TargetModel(folder: folder) }
     #expect(error?.description.contains("mlp.gate_proj.weight") == true)
-    #expect(throws: ModelError.self) { try TargetModel(folder: "\(scratch.path)/nowhere") }
+    #expect(throws: LocatedError.self) { try TargetModel(folder: "\(scratch.path)/nowhere") }
   }
 
   @Test func shardedWeightsLoadLikeOneFile() throws {
@@ -134,7 +135,7 @@ import Testing
     let shape = try TargetShape(folder: TinyModel.folder("tiny-llama"))
     try shape.validate(captureLayers: [0, 1, 3], path: "recipe")
     for layers in [[0, 1], [1, 1, 2], [0, 2, 1], [0, 1, 4]] {
-      #expect(throws: ModelError.self) { try shape.validate(captureLayers: layers, path: "recipe") }
+      #expect(throws: LocatedError.self) { try shape.validate(captureLayers: layers, path: "recipe") }
     }
   }
 }

@@ -1,5 +1,4 @@
 import EagleRecipe
-import EagleTraining
 import Foundation
 import Testing
 

@@ -1,6 +1,4 @@
-import EagleModels
 import EagleRecipe
-import EagleTraining
 import Foundation
 import Testing
 

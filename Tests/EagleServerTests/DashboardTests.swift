@@ -1,3 +1,4 @@
+import EagleCore
 import EagleServer
 import Foundation
 import FoundationNetworking

@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleRunFiles
 import EagleServer
 import EagleText
 import Foundation

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleDecoding
 import EagleServer
 import EagleText

@@ -1,4 +1,6 @@
+import EagleCore
 import EagleDecoding
+import EagleRunFiles
 import EagleServer
 import Foundation
 import Testing

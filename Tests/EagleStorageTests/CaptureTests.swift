@@ -1,4 +1,5 @@
-import EagleStorage
+import EagleCaptureStore
+import EagleCore
 import EagleTensor
 import Foundation
 import Testing
@@ -172,7 +173,7 @@ struct SampleCapture {
       let path = try scratch.put("odd.h5", data)
       do {
         SampleCapture.expect(try CaptureShard(path: path).read(conversation: 0), rows: 9, seed: 0)
-      } catch let error as StorageError {
+      } catch let error as LocatedError {
         #expect(error.path == path, "byte \(place)")
       }
     }

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleStorage
 import Foundation
 import Testing
@@ -113,12 +114,12 @@ import Testing
   func pruneReportsWhatStays() throws {
     let scratch = try Scratch()
     for step in 1...5 { try write(step, scratch) }
-    let busy = StorageError(path: scratch("run/step-00000002"), problem: "cannot rename: Device or resource busy")
+    let busy = LocatedError(path: scratch("run/step-00000002"), problem: "cannot rename: Device or resource busy")
     let failures = try CheckpointFolder.prune(in: scratch("run"), keep: 2, also: []) { path in
       if path.hasSuffix("step-00000002") { throw busy }
       try FileManager.default.removeItem(atPath: path)
     }
-    #expect(failures as? [StorageError] == [busy])
+    #expect(failures as? [LocatedError] == [busy])
     #expect(try scratch.entries("run") == ["latest", "step-00000002", "step-00000004", "step-00000005"])
     #expect(try CheckpointFolder.prune(in: scratch("run"), keep: 2).isEmpty)
     #expect(try scratch.entries("run") == ["latest", "step-00000004", "step-00000005"])

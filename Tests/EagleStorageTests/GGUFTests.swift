@@ -1,3 +1,4 @@
+import EagleCore
 import EagleStorage
 import Foundation
 import Testing

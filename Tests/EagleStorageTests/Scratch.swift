@@ -1,4 +1,4 @@
-import EagleStorage
+import EagleCore
 import EagleTensor
 import Foundation
 import Testing
@@ -34,9 +34,9 @@ final class Scratch {
   }
 }
 
-/// Runs `body`, which must throw a `StorageError`, and hands its message back.
+/// Runs `body`, which must throw a `LocatedError`, and hands its message back.
 func message(_ location: SourceLocation = #_sourceLocation, of body: () throws -> Void) throws -> String {
-  let error = #expect(throws: StorageError.self, sourceLocation: location) { try body() }
+  let error = #expect(throws: LocatedError.self, sourceLocation: location) { try body() }
   return try #require(error, sourceLocation: location).description
 }
 

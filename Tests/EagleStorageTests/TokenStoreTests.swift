@@ -1,4 +1,5 @@
-import EagleStorage
+import EagleCaptureStore
+import EagleText
 import Foundation
 import Testing
 

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleText
 import Foundation
 import Testing

@@ -1,6 +1,9 @@
+import EagleCaptureStore
 import EagleCluster
+import EagleCore
+import EagleData
 import EagleModels
-import EagleStorage
+import EagleText
 import EagleTraining
 import Foundation
 import Testing
@@ -134,16 +137,16 @@ private final class SmallCapture: Sendable {
     try small.capture(data, to: "a")
     let before = try small.shards("a")
     let expected = "captured with precision fp32, but this run computes bf16"
-    var error = #expect(throws: StorageError.self) { try small.capture(data, to: "a", precision: .bf16) }
+    var error = #expect(throws: LocatedError.self) { try small.capture(data, to: "a", precision: .bf16) }
     #expect(error?.description.contains(expected) == true, "\(error as Any)")
     // As a kill before the end leaves it.
     for name in ["manifest.json", "shard-00001.h5"] {
       try FileManager.default.removeItem(atPath: "\(small.path)/a/\(name)")
     }
-    error = #expect(throws: StorageError.self) { try small.capture(data, to: "a", precision: .bf16) }
+    error = #expect(throws: LocatedError.self) { try small.capture(data, to: "a", precision: .bf16) }
     #expect(error?.description.contains(expected) == true, "\(error as Any)")
     #expect(try small.shards("a") == before.filter { $0.key != "shard-00001.h5" })
-    error = #expect(throws: StorageError.self) {
+    error = #expect(throws: LocatedError.self) {
       _ = try LoopbackCommunicator.run(size: 2, ranksPerNode: 1) { cluster in
         try small.capture(data, to: "a", cluster: cluster, precision: .bf16) { $0.store = .node }.tokenCount
       }
@@ -191,7 +194,7 @@ private final class SmallCapture: Sendable {
   @Test("ranks whose processors compute different precisions are told before the first shard")
   func mixedProcessors() throws {
     let (small, data) = (small, try small.data("first"))
-    let error = #expect(throws: TrainingError.self) {
+    let error = #expect(throws: LocatedError.self) {
       _ = try LoopbackCommunicator.run(size: 2) { cluster in
         try small.capture(data, to: "a", cluster: cluster, precision: cluster.isRoot ? .bf16 : .fp32).tokenCount
       }

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleStorage
 import EagleTraining
 import Foundation
@@ -31,7 +32,7 @@ import Testing
     let writer = CheckpointWriter(
       parent: folder.path, keep: 2, say: { said.lines.append($0) },
       remove: { path in
-        if path == stuck { throw StorageError(path: path, problem: "cannot rename: Device or resource busy") }
+        if path == stuck { throw LocatedError(path: path, problem: "cannot rename: Device or resource busy") }
         try FileManager.default.removeItem(atPath: path)
       })
     try write(writer, steps: 1...6, in: folder.path)
@@ -49,7 +50,7 @@ import Testing
       parent: folder.path, keep: 1, say: { said.lines.append($0) },
       remove: { path in
         let isStuck = path == stuck && !FileManager.default.fileExists(atPath: "\(folder.path)/step-00000004")
-        if isStuck { throw StorageError(path: path, problem: "cannot rename: Device or resource busy") }
+        if isStuck { throw LocatedError(path: path, problem: "cannot rename: Device or resource busy") }
         try FileManager.default.removeItem(atPath: path)
       })
     try write(writer, steps: 1...3, in: folder.path, waits: false)
@@ -64,7 +65,7 @@ import Testing
   func aFailedWriteThrows() throws {
     let folder = Folder()
     let writer = CheckpointWriter(parent: folder.path, keep: 1, say: { _ in }, remove: { _ in })
-    let full = StorageError(path: folder.path, problem: "cannot write: No space left on device")
+    let full = LocatedError(path: folder.path, problem: "cannot write: No space left on device")
     try writer.start(waits: false) { throw full }
     #expect(throws: full) { try writer.finish() }
   }

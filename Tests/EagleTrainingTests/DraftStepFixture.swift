@@ -1,5 +1,6 @@
+import EagleCaptureStore
+import EagleCore
 import EagleModels
-import EagleStorage
 import EagleTensor
 import Foundation
 

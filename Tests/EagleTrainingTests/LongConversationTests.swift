@@ -1,6 +1,7 @@
 import EagleCluster
+import EagleCore
 import EagleModels
-import EagleStorage
+import EaglePlan
 import EagleTensor
 import EagleTraining
 import Foundation

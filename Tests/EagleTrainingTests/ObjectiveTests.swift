@@ -1,5 +1,6 @@
 import EagleModels
-import EagleTensor
+import EagleRunFiles
+import EagleText
 import EagleTraining
 import Foundation
 import Testing

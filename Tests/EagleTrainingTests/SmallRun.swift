@@ -1,6 +1,8 @@
+import EagleCaptureStore
 import EagleCluster
+import EagleCore
 import EagleModels
-import EagleStorage
+import EagleRunFiles
 import EagleTensor
 import EagleTraining
 import Foundation

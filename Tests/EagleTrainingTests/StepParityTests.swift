@@ -1,4 +1,7 @@
+import EagleCaptureStore
+import EagleCore
 import EagleModels
+import EagleRunFiles
 import EagleStorage
 import EagleTensor
 import EagleTraining

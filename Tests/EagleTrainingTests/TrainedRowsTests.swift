@@ -1,3 +1,4 @@
+import EagleText
 import EagleTraining
 import Testing
 

@@ -1,5 +1,9 @@
+import EagleCaptureStore
+import EagleChat
 import EagleCluster
+import EagleCore
 import EagleModels
+import EagleRunFiles
 import EagleStorage
 import EagleTraining
 import Foundation
@@ -169,7 +173,7 @@ import Testing
       }
     }
     let first = try trainer()
-    let error = #expect(throws: TrainingError.self) { try first.train(epoch: 0) }
+    let error = #expect(throws: LocatedError.self) { try first.train(epoch: 0) }
     #expect(error?.advice?.contains(#"set train.leave_out to ["conversation 4"]"#) == true, "\(error as Any)")
     let bad = try #require(first.plan.epochs[0].firstIndex { $0.contains(4) })
     // The newest checkpoint is from before the step, though checkpoints come at each step.

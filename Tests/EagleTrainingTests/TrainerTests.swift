@@ -1,7 +1,9 @@
+import EagleCaptureStore
 import EagleCluster
-import EagleModels
+import EagleCore
+import EagleRunFiles
 import EagleStorage
-import EagleTensor
+import EagleText
 import EagleTraining
 import Foundation
 import Testing
@@ -218,7 +220,7 @@ import Testing
 
   @Test func aShardThatNoNodeHasIsNamed() throws {
     let run = run
-    let error = #expect(throws: TrainingError.self) {
+    let error = #expect(throws: LocatedError.self) {
       _ = try LoopbackCommunicator.run(size: 2, ranksPerNode: 1) { cluster in
         let folder = "\(run.path)/lost-disk-\(cluster.rank)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -269,7 +271,7 @@ import Testing
     let store = try SmallRun.write(to: folder, run.target, poisoned: Set(0..<24))
     let second = try run.trainer("spoilt", store: store) { $0.maxSkippedSteps = 2 }
     try second.resume()
-    let error = #expect(throws: TrainingError.self) { try second.train(epoch: 1) }
+    let error = #expect(throws: LocatedError.self) { try second.train(epoch: 1) }
     #expect(error?.description.contains("3 steps in a row") == true)
     #expect(error?.description.contains("conversation") == true)
     let third = try run.trainer("spoilt")
@@ -320,7 +322,7 @@ import Testing
         atPath: checkpoint.path(of: "state.safetensors"), toPath: "\(folder)/state.safetensors")
     }
     let second = try run.trainer("other")
-    let error = #expect(throws: TrainingError.self) { try second.resume() }
+    let error = #expect(throws: LocatedError.self) { try second.resume() }
     #expect(
       error?.description.contains("other settings: train.beta1 0.5, and now it is 0.9") == true, "\(error as Any)")
   }

@@ -1,3 +1,5 @@
+import EagleCore
+
 /// The EAGLE-3 draft head. Sizes that are not here are those of the target.
 public struct DraftConfig: Config {
   /// D, how many of the target's tokens the head can propose: the most frequent ones of the training answers.

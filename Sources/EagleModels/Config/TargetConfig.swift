@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 
 /// The frozen model that the draft head learns from.

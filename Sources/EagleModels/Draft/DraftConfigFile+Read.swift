@@ -1,10 +1,10 @@
-import EagleTensor
+import EagleCore
 import Foundation
 
 extension DraftConfigFile {
   /// Reads and checks the config of a head for `target`.
   ///
-  /// - Throws: `ModelError` for a folder that is no head, a head for another target, and by name for everything that this
+  /// - Throws: `LocatedError` for a folder that is no head, a head for another target, and by name for everything that this
   ///   program does not compute
   static func shape(folder: String, target: TargetShape) throws -> DraftShape {
     let file = try ConfigFile(path: "\(folder)/config.json")
@@ -13,7 +13,7 @@ extension DraftConfigFile {
     try file.refuseHeadVariants()
     let hidden = try file.integer("hidden_size")
     guard hidden == target.hiddenSize, try file.integer("vocab_size") == target.vocabularySize else {
-      throw ModelError(
+      throw LocatedError(
         path: file.path, problem: "this head is for another target: hidden_size or vocab_size differ",
         advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
     }
@@ -31,7 +31,7 @@ extension DraftConfigFile {
     let after = try layers(file.table("eagle_config")?[layerIDs], "eagle_config.\(layerIDs)", file)
     let before = try layers(file.values[layerIDs], layerIDs, file)?.map { $0 - 1 }
     if let after, let before, after != before {
-      throw ModelError(
+      throw LocatedError(
         path: file.path,
         problem: "`eagle_config.\(layerIDs)` names the outputs of layers \(after), and `\(layerIDs)` those of layers "
           + "\(before) (it counts layer inputs, which is one more)",
@@ -46,11 +46,11 @@ extension DraftConfigFile {
   private static func layers(_ value: Any?, _ key: String, _ file: ConfigFile) throws -> [Int]? {
     guard let value, !(value is NSNull) else { return nil }
     guard let numbers = value as? [NSNumber] else {
-      throw ModelError(path: file.path, problem: "`\(key)` is not a list of layers")
+      throw LocatedError(path: file.path, problem: "`\(key)` is not a list of layers")
     }
     return try numbers.map { number in
       guard let layer = Int(exactly: number.doubleValue), (0...1_000_000).contains(layer) else {
-        throw ModelError(path: file.path, problem: "`\(key)` holds \(number), which is no layer")
+        throw LocatedError(path: file.path, problem: "`\(key)` holds \(number), which is no layer")
       }
       return layer
     }
@@ -71,12 +71,12 @@ extension ConfigFile {
     let found = try places.compactMap { key, value -> (key: String, theta: Double)? in
       guard let value, !(value is NSNull) else { return nil }
       guard let theta = (value as? NSNumber)?.doubleValue, theta > 0, theta.isFinite else {
-        throw ModelError(path: path, problem: "`\(key)` is \(value), and must be a number above 0")
+        throw LocatedError(path: path, problem: "`\(key)` is \(value), and must be a number above 0")
       }
       return (key, theta)
     }
     if let first = found.first, let other = found.first(where: { $0.theta != first.theta }) {
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "`\(first.key)` is \(first.theta), and `\(other.key)` is \(other.theta)",
         advice: "ask the head's author for the base of its rotary embedding, and leave one of them")
     }

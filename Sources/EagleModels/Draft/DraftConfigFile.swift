@@ -1,4 +1,3 @@
-import EagleTensor
 import Foundation
 
 /// The `config.json` of an exported head.

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleStorage
 import EagleTensor
 
@@ -5,7 +6,7 @@ extension DraftFolder {
   /// Reads a head for `target`, written here or by another tool: the layer may be called `midlayer` or `layers.0`, and
   /// a copy of the target's embedding may lie beside it. Weights stay as stored; `trainable` widens them to float32.
   ///
-  /// - Throws: `ModelError` when the head does not fit the target, or holds a tensor that nothing here computes with,
+  /// - Throws: `LocatedError` when the head does not fit the target, or holds a tensor that nothing here computes with,
   ///   or a weight that is NaN or infinite
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
     let reader = try DraftReader(path, target: target)
@@ -76,7 +77,7 @@ private struct DraftReader {
       if tensor.dtype == .int64 { return Array(tensor.buffer(Int64.self)) }
       if tensor.dtype == .int32 { return tensor.buffer(Int32.self).map(Int64.init) }
     }
-    throw ModelError(
+    throw LocatedError(
       path: path, problem: "`d2t` is \(tensor.dtype) \(tensor.shape), and must be int64 or int32 [\(draftSize)]",
       advice: "check that config.json and the weights belong together")
   }
@@ -92,7 +93,7 @@ private struct DraftReader {
     }
     if let odd {
       let variant = Self.variants.first { odd.contains($0.part) }.map { " (\($0.variant))" } ?? ""
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "holds the tensor `\(odd)`\(variant), which an EAGLE-3 head of this program does not have",
         advice: "use a head with the tensors that eagle-train exports")
     }
@@ -113,7 +114,7 @@ private struct DraftReader {
     let (theirs, ours) = (Rows.gather(copy, rows).values, Rows.gather(target.embedding, rows).values)
     let difference = zip(theirs, ours).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
     guard difference <= 1e-4 * ours.reduce(0, { $0 + $1 * $1 }) else {
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "`\(Self.embedding)` is not the target's embedding",
         advice: "use the target that this head was trained for")
     }
@@ -124,7 +125,7 @@ private struct DraftReader {
     guard reader.folder.contains("t2d") else { return }
     let tensor = try reader.folder.tensor("t2d")
     guard [.bool, .uint8].contains(tensor.dtype), tensor.shape == [shape.vocabularySize] else {
-      throw ModelError(
+      throw LocatedError(
         path: path,
         problem: "`t2d` is \(tensor.dtype) \(tensor.shape), and must be bool or uint8 [\(shape.vocabularySize)]",
         advice: "check that config.json and the weights belong together")
@@ -132,7 +133,7 @@ private struct DraftReader {
     guard
       zip(tensor.buffer(UInt8.self), vocabulary.draftIDs).allSatisfy({ ($0 != 0) == ($1 >= 0) })
     else {
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "`t2d` does not mark the tokens of `d2t`",
         advice: "d2t[i] must be the target id of draft id i, minus i")
     }

@@ -1,5 +1,5 @@
+import EagleCore
 import EagleStorage
-import EagleTensor
 import Foundation
 
 /// Reads and writes draft heads as Hugging Face folders: `config.json` and `model.safetensors`.
@@ -12,7 +12,7 @@ public enum DraftFolder {
   /// An earlier export at `path` is replaced. Its `decoding.json` stays: the plan there says for which machine, target and
   /// formats it was measured, and with other weights of the head it costs speed at most, never text.
   ///
-  /// - Throws: `ModelError` or `StorageError` for a folder that holds anything else
+  /// - Throws: `LocatedError` or `LocatedError` for a folder that holds anything else
   public static func write(_ model: DraftModel, target: TargetShape, to path: String) throws {
     let rounded = model.rounded()
     var tensors = rounded.parameters.map { (name: $0.name, tensor: $0.variable.value.bfloat16()) }
@@ -34,7 +34,7 @@ public enum DraftFolder {
     try AtomicFolder.requireOnly("an exported head", in: path) { known.contains($0) }
     let isThere = [config, weights].contains { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
     guard isThere, !isHead(path) else { return }
-    throw ModelError(
+    throw LocatedError(
       path: path, problem: "holds a model that is no exported head (its config.json has no `draft_vocab_size`)",
       advice: "choose another folder, or move what is in this one elsewhere")
   }

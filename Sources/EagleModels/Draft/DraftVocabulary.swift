@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 
 /// Which target tokens the draft can propose.
@@ -22,11 +23,11 @@ public struct DraftVocabulary: Sendable, Equatable {
 
   /// Ids from a file.
   ///
-  /// - Throws: `ModelError` unless they are ascending ids of the target
+  /// - Throws: `LocatedError` unless they are ascending ids of the target
   public init(checking ids: [Int32], targetSize: Int, path: String) throws {
     let ascending = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
     guard ascending, !ids.isEmpty, ids[0] >= 0, Int(ids[ids.count - 1]) < targetSize else {
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "its draft vocabulary is not an ascending list of the \(targetSize) target ids")
     }
     self.init(targetIDs: ids, targetSize: targetSize)

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// A key of a head's config that changes what is computed, and the value with which it changes nothing.
@@ -80,7 +81,7 @@ extension ConfigFile {
     for value in [values["norm_output"], table("eagle_config")?["norm_output"]] {
       guard let value, !(value is NSNull) else { continue }
       guard architectures.contains("LlamaForCausalLMEagle3") else {
-        throw ModelError(
+        throw LocatedError(
           path: path,
           problem:
             "`norm_output` has two meanings, and `architectures` \(architectures) does not tell which one is meant: "
@@ -105,9 +106,9 @@ extension ConfigFile {
     }
   }
 
-  private func refuse(_ key: String, _ value: Any, _ variant: String) -> ModelError {
+  private func refuse(_ key: String, _ value: Any, _ variant: String) -> LocatedError {
     let text = (value as? NSNumber).map { Self.isBool($0) ? "\($0.boolValue)" : "\($0)" } ?? "\(value)"
-    return ModelError(
+    return LocatedError(
       path: path, problem: "`\(key)` is \(text), which asks for \(variant): this program does not compute that",
       advice: "use a head of plain EAGLE-3")
   }

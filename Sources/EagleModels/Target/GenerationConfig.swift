@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// `generation_config.json` of a target: what its author recommends for writing text with it. Every field may be absent.
@@ -15,7 +16,7 @@ public struct GenerationConfig: Sendable, Equatable {
 
   /// Reads the file of a model's folder; a folder without one recommends nothing.
   ///
-  /// - Throws: `ModelError` for a file that is no JSON object, and by name for a value of another type or range
+  /// - Throws: `LocatedError` for a file that is no JSON object, and by name for a value of another type or range
   public init(folder: String, vocabularySize: Int) throws {
     let path = "\(folder)/generation_config.json"
     guard FileManager.default.fileExists(atPath: path) else { return }
@@ -56,8 +57,8 @@ public struct GenerationConfig: Sendable, Equatable {
     return number
   }
 
-  private static func wrong(_ file: ConfigFile, _ key: String, _ value: Any, _ rule: String) -> ModelError {
-    ModelError(
+  private static func wrong(_ file: ConfigFile, _ key: String, _ value: Any, _ rule: String) -> LocatedError {
+    LocatedError(
       path: file.path, problem: "`\(key)` is \(value), and must be \(rule)",
       advice: "download the file again, or correct it")
   }

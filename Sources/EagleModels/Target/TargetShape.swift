@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 
 /// Architectures of targets that are computed.
@@ -29,11 +30,11 @@ public struct TargetShape: Sendable, Equatable {
   /// Layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
   public var defaultCaptureLayers: [Int] { [1, layers / 2 - 1, layers - 4] }
 
-  /// - Throws: `ModelError` unless `layers` are three distinct, increasing layers of this target
+  /// - Throws: `LocatedError` unless `layers` are three distinct, increasing layers of this target
   public func validate(captureLayers ids: [Int], path: String) throws {
     let increasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
     guard ids.count == 3, increasing, ids.allSatisfy({ (0..<layers).contains($0) }) else {
-      throw ModelError(
+      throw LocatedError(
         path: path, problem: "captured layers \(ids) do not fit a target of \(layers) layers",
         advice: "name three different layers in increasing order, each from 0 to \(layers - 1)")
     }
@@ -56,7 +57,7 @@ public struct TargetShape: Sendable, Equatable {
     (bosToken, eosTokens, padToken) = (nil, [], nil)
   }
 
-  /// - Throws: `ModelError` for a missing key, and by name for everything that the code does not compute.
+  /// - Throws: `LocatedError` for a missing key, and by name for everything that the code does not compute.
   public init(folder: String) throws {
     let file = try ConfigFile(path: "\(folder)/config.json")
     family = try Self.family(file)
@@ -79,7 +80,7 @@ public struct TargetShape: Sendable, Equatable {
     let name = try file.text("model_type")
     guard let family = TargetFamily(rawValue: name) else {
       let known = TargetFamily.allCases.map(\.rawValue).joined(separator: ", ")
-      throw ModelError(
+      throw LocatedError(
         path: file.path, problem: "`model_type` is \"\(name)\"", advice: "known types are \(known)")
     }
     return family

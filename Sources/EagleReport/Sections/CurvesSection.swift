@@ -1,4 +1,4 @@
-import EagleTraining
+import EagleRunFiles
 import Foundation
 
 /// What training did step by step, from `metrics.jsonl`.

@@ -1,4 +1,4 @@
-import EagleTraining
+import EagleRunFiles
 import Foundation
 
 /// What the conversations are like, from `prepared/manifest.json`.

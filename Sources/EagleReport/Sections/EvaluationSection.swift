@@ -1,4 +1,4 @@
-import EagleTraining
+import EagleRunFiles
 import Foundation
 
 /// Acceptance by real decoding: by epoch, and the best head in detail.

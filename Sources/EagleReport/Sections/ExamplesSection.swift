@@ -1,4 +1,4 @@
-import EagleTraining
+import EagleRunFiles
 
 /// Texts of the best head, with what it drafted marked.
 struct ExamplesSection {

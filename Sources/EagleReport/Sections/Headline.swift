@@ -1,4 +1,3 @@
-import EagleTraining
 import Foundation
 
 /// What a reader wants to know first.

@@ -1,4 +1,3 @@
-import EagleTraining
 import Foundation
 
 /// What made the run: fingerprints, libraries, hosts, and the recipe.

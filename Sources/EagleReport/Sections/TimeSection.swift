@@ -1,4 +1,4 @@
-import EagleTraining
+import EagleRunFiles
 import Foundation
 
 /// How fast training was, and where the time of each rank went.

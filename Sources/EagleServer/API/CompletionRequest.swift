@@ -1,4 +1,5 @@
 import EagleCore
+import EagleText
 
 /// The body of a request to `/v1/completions`.
 package struct CompletionRequest: Equatable {

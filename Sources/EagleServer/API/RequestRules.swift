@@ -1,5 +1,3 @@
-import EagleDecoding
-
 /// What requests are read against: the models that are served, and what a field may hold.
 package struct RequestRules: Sendable {
   /// The names of the model, the first of which answers carry.

@@ -1,4 +1,4 @@
-import EagleDecoding
+import EagleRunFiles
 
 /// What a finished text took.
 package struct Outcome: Sendable, Equatable {

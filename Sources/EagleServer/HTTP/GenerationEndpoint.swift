@@ -1,6 +1,6 @@
+import EagleChat
 import EagleDecoding
 import EagleText
-import EagleTraining
 import Foundation
 import Hummingbird
 import NIOCore

@@ -1,4 +1,4 @@
-import EagleDecoding
+import EagleRunFiles
 import Synchronization
 
 /// Counts of everything that the server does, as Prometheus reads them.

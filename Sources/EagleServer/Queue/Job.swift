@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleRunFiles
 import EagleText
 import Foundation
 import Synchronization

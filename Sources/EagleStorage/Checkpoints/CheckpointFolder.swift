@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// A checkpoint whose files have all been verified.
@@ -56,7 +57,7 @@ public enum CheckpointFolder {
   /// Opens a checkpoint and verifies the size and checksum of every file.
   public static func open(_ path: String) throws -> Checkpoint {
     guard FileTree.isFolder(path) else {
-      throw StorageError(path: path, problem: "there is no such checkpoint folder", advice: "check the path")
+      throw LocatedError(path: path, problem: "there is no such checkpoint folder", advice: "check the path")
     }
     try FolderManifest(folder: path, name: manifestName, format: format).verify(path)
     return Checkpoint(path: path, name: FilePlace(path).name, info: try FileTree.read("\(path)/\(infoName)"))
@@ -81,7 +82,7 @@ public enum CheckpointFolder {
     for name in try names(in: parent).reversed() {
       do {
         return try open("\(parent)/\(name)")
-      } catch let error as StorageError {
+      } catch let error as LocatedError {
         report("checkpoint \(name) is not valid and is passed over: \(error)")
       }
     }

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// Size and SHA-256 of every file of a folder, written last: a folder without a valid one does not exist for a
@@ -48,16 +49,16 @@ package struct FolderManifest: Codable, Sendable, Equatable {
   package init(folder: String, name: String, format: String) throws {
     let path = "\(folder)/\(name)"
     guard let manifest = try? JSONDecoder().decode(FolderManifest.self, from: try FileTree.read(path)) else {
-      throw StorageError(path: path, problem: "is missing or not a manifest", advice: "the folder is not complete")
+      throw LocatedError(path: path, problem: "is missing or not a manifest", advice: "the folder is not complete")
     }
     guard manifest.format == format, manifest.version == Self.version else {
-      throw StorageError(
+      throw LocatedError(
         path: path,
         problem: "holds \(manifest.format) version \(manifest.version), not \(format) version \(Self.version)")
     }
     if let odd = manifest.files.first(where: { $0.path.hasPrefix("/") || $0.path.split(separator: "/").contains("..") })
     {
-      throw StorageError(path: path, problem: "names the file `\(odd.path)`, which is outside the folder")
+      throw LocatedError(path: path, problem: "names the file `\(odd.path)`, which is outside the folder")
     }
     self = manifest
   }
@@ -83,7 +84,7 @@ package struct FolderManifest: Codable, Sendable, Equatable {
     for file in files {
       let size = try FileTree.size(of: "\(folder)/\(file.path)")
       guard size == file.size else {
-        throw StorageError(path: "\(folder)/\(file.path)", problem: "has \(size) bytes, the manifest says \(file.size)")
+        throw LocatedError(path: "\(folder)/\(file.path)", problem: "has \(size) bytes, the manifest says \(file.size)")
       }
     }
   }
@@ -96,7 +97,7 @@ package struct FolderManifest: Codable, Sendable, Equatable {
     for file in files where name == nil || file.path == name {
       let sum = try FileDigest.sha256(path: "\(folder)/\(file.path)")
       guard sum == file.sha256 else {
-        throw StorageError(
+        throw LocatedError(
           path: "\(folder)/\(file.path)", problem: "its SHA-256 is \(sum), the manifest says \(file.sha256)")
       }
     }

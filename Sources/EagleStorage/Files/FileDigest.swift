@@ -1,4 +1,5 @@
 import Crypto
+import EagleCore
 import Foundation
 
 /// SHA-256 of files and bytes, as 64 lower-case hexadecimal digits.
@@ -10,7 +11,7 @@ public enum FileDigest {
   ///   - each: called for each 64 MiB, to report progress or to end the work with an error
   public static func sha256(path: String, each: () throws -> Void = {}) throws -> String {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw StorageError.system(path: path, "open the file") }
+    guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
     defer { close(descriptor) }
     try requireRegular(descriptor, path)
     let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
@@ -21,7 +22,7 @@ public enum FileDigest {
       if pieces % 64 == 0 { try each() }
       let count = read(descriptor, piece.baseAddress, piece.count)
       if count < 0 && errno == EINTR { continue }
-      guard count >= 0 else { throw StorageError.system(path: path, "read") }
+      guard count >= 0 else { throw LocatedError.system(path: path, "read") }
       if count == 0 { return hex(hash.finalize()) }
       hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: piece[..<count]))
     }
@@ -29,9 +30,9 @@ public enum FileDigest {
 
   private static func requireRegular(_ descriptor: Int32, _ path: String) throws {
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw StorageError.system(path: path, "read its kind") }
+    guard fstat(descriptor, &status) == 0 else { throw LocatedError.system(path: path, "read its kind") }
     guard status.st_mode & S_IFMT == S_IFREG else {
-      throw StorageError(
+      throw LocatedError(
         path: path, problem: "is no regular file, and is read twice: for its fingerprint and for its content",
         advice: "write what a pipe gives to a file first, and name that")
     }
@@ -47,7 +48,7 @@ public enum FileDigest {
     }
   }
 
-  static func hex(_ digest: SHA256.Digest) -> String {
+  package static func hex(_ digest: SHA256.Digest) -> String {
     digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
   }
 }

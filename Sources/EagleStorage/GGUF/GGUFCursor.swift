@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// Reads a GGUF header from start to end; every read is checked against the end of the file.
@@ -95,8 +96,8 @@ struct GGUFCursor {
   }
 
   /// The error for a header that makes no sense at the present place.
-  func damaged(_ problem: String) -> StorageError {
-    StorageError(
+  func damaged(_ problem: String) -> LocatedError {
+    LocatedError(
       path: path, problem: "GGUF header at byte \(offset): \(problem)",
       advice: "the file is damaged or incomplete: copy or download it again")
   }

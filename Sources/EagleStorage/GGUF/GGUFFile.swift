@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -40,7 +41,7 @@ public final class GGUFFile: Sendable {
   /// Type and shape of a tensor; throws when there is none of that name.
   public func info(_ name: String) throws -> TensorInfo {
     guard let place = places[name] else {
-      throw StorageError(
+      throw LocatedError(
         path: path, problem: "has no tensor `\(name)`", advice: "the file is not a complete model of its architecture")
     }
     return tensors[place]
@@ -102,9 +103,9 @@ extension GGUFFile {
   }
 
   private func value<Value>(_ key: String, _ kind: String, _ convert: (GGUFValue) -> Value?) throws -> Value {
-    guard let found = metadata[key] else { throw StorageError(path: path, problem: "has no metadata key `\(key)`") }
+    guard let found = metadata[key] else { throw LocatedError(path: path, problem: "has no metadata key `\(key)`") }
     guard let value = convert(found) else {
-      throw StorageError(path: path, problem: "metadata key `\(key)` is \(found.kind), not \(kind)")
+      throw LocatedError(path: path, problem: "metadata key `\(key)` is \(found.kind), not \(kind)")
     }
     return value
   }

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// Everything before the data of a GGUF file.
@@ -36,12 +37,12 @@ struct GGUFHeader {
   private static func version(_ cursor: inout GGUFCursor) throws -> Int {
     let magic = try cursor.number(UInt32.self, "the mark GGUF")
     guard magic == 0x4655_4747 else {
-      throw StorageError(path: cursor.path, problem: "is not a GGUF file", advice: "name a file that begins with GGUF")
+      throw LocatedError(path: cursor.path, problem: "is not a GGUF file", advice: "name a file that begins with GGUF")
     }
     let version = try cursor.number(UInt32.self, "the version")
     guard version == 2 || version == 3 else {
       let why = version.byteSwapped < 256 ? "is big-endian" : "has version \(version)"
-      throw StorageError(
+      throw LocatedError(
         path: cursor.path, problem: "the GGUF file \(why); versions 2 and 3, little-endian, can be read",
         advice: "convert the model again with a present llama.cpp")
     }
@@ -88,7 +89,7 @@ struct GGUFHeader {
     /// Checks type, shape and place.
     func placed(dataStart: Int, alignment: Int, _ cursor: GGUFCursor) throws -> GGUFFile.TensorInfo {
       guard let type = GGMLType(rawValue: type) else {
-        throw StorageError(
+        throw LocatedError(
           path: cursor.path,
           problem: "tensor `\(name)` has the type \(GGMLType.name(of: type)), which cannot be read here",
           advice: "use a file with the types \(GGMLType.allCases.map(\.name).joined(separator: ", "))")

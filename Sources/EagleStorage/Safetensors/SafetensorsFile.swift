@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -42,7 +43,7 @@ public final class SafetensorsFile: Sendable {
   /// Type and shape of a tensor; throws when there is none of that name.
   public func entry(_ name: String) throws -> Entry {
     guard let place = places[name] else {
-      throw StorageError(path: path, problem: "has no tensor `\(name)`", advice: "it holds \(sample)")
+      throw LocatedError(path: path, problem: "has no tensor `\(name)`", advice: "it holds \(sample)")
     }
     return entries[place]
   }

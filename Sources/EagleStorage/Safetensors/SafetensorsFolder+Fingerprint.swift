@@ -1,4 +1,5 @@
 import Crypto
+import EagleCore
 import Foundation
 
 extension SafetensorsFolder {

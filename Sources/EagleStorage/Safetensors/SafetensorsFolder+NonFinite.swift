@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -93,7 +94,7 @@ private final class BlockReader: Sendable {
   init(path: String) throws {
     self.path = path
     descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw StorageError.system(path: path, "open the file") }
+    guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
   }
 
   deinit { close(descriptor) }
@@ -104,9 +105,9 @@ private final class BlockReader: Sendable {
     while done < range.count {
       let count = pread(descriptor, buffer.baseAddress! + done, range.count - done, off_t(range.lowerBound + done))
       if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw StorageError.system(path: path, "read the file") }
+      guard count >= 0 else { throw LocatedError.system(path: path, "read the file") }
       guard count > 0 else {
-        throw StorageError(
+        throw LocatedError(
           path: path, problem: "ends before byte \(range.upperBound)",
           advice: "it was cut after it was opened: copy it again")
       }

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -35,7 +36,7 @@ public final class SafetensorsFolder: Sendable {
 
   func file(holding name: String) throws -> SafetensorsFile {
     guard let file = fileOfTensor[name] else {
-      throw StorageError(
+      throw LocatedError(
         path: path, problem: "the weights have no tensor `\(name)`",
         advice: "check that config.json and the weights belong together")
     }
@@ -44,7 +45,7 @@ public final class SafetensorsFolder: Sendable {
 
   private static func shard(for name: String, in file: SafetensorsFile?) throws -> SafetensorsFile? {
     guard let file, file.contains(name) else {
-      throw StorageError(
+      throw LocatedError(
         path: file?.path ?? name, problem: "has no tensor `\(name)`, although model.safetensors.index.json says so",
         advice: "download the shards and the index again")
     }
@@ -77,18 +78,18 @@ extension SafetensorsFolder {
       fileOfTensor = map
     }
 
-    private static func nothingThere(_ folder: String) -> StorageError {
+    private static func nothingThere(_ folder: String) -> LocatedError {
       guard FileTree.isFolder(folder) else {
-        return StorageError(path: folder, problem: "there is no such folder", advice: "check the path")
+        return LocatedError(path: folder, problem: "there is no such folder", advice: "check the path")
       }
       let names = (try? FileTree.entries(of: folder)) ?? []
       if let pickle = names.first(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pt") || $0.hasSuffix(".pth") }) {
-        return StorageError(
+        return LocatedError(
           path: folder,
           problem: "has its weights in \(pickle), PyTorch's own format, which can run code and is not read here",
           advice: "look for a safetensors version, or write one with safetensors.torch.save_file")
       }
-      return StorageError(
+      return LocatedError(
         path: folder, problem: "has neither model.safetensors nor model.safetensors.index.json",
         advice: "name a Hugging Face folder with safetensors weights")
     }
@@ -96,10 +97,10 @@ extension SafetensorsFolder {
     private static func weightMap(_ path: String) throws -> [String: String] {
       let data = try FileTree.read(path)
       guard let index = try? JSONDecoder().decode(Index.self, from: data), !index.weight_map.isEmpty else {
-        throw StorageError(path: path, problem: "has no valid `weight_map`", advice: "download the index again")
+        throw LocatedError(path: path, problem: "has no valid `weight_map`", advice: "download the index again")
       }
       if let odd = index.weight_map.values.first(where: { $0.contains("/") || $0.hasPrefix(".") || $0.isEmpty }) {
-        throw StorageError(path: path, problem: "names the shard `\(odd)`, which is not a file of this folder")
+        throw LocatedError(path: path, problem: "names the shard `\(odd)`, which is not a file of this folder")
       }
       return index.weight_map
     }

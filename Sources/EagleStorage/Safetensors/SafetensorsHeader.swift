@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -22,7 +23,7 @@ struct SafetensorsHeader {
     do {
       items = try JSONDecoder().decode([String: Item].self, from: Data(json))
     } catch {
-      throw StorageError(
+      throw LocatedError(
         path: file.path, problem: "the safetensors header is not valid: \(Self.reason(error))", advice: Self.advice)
     }
     metadata = try Self.metadata(in: items, path: file.path)
@@ -37,16 +38,16 @@ struct SafetensorsHeader {
   private static func json(of file: MappedFile) throws -> UnsafeRawBufferPointer {
     let bytes = file.bytes
     guard bytes.count >= 8 else {
-      throw StorageError(
+      throw LocatedError(
         path: file.path, problem: "\(bytes.count) bytes are too short for a safetensors file", advice: advice)
     }
     let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
     guard length <= maximumLength else {
-      throw StorageError(
+      throw LocatedError(
         path: file.path, problem: "not a safetensors file: it claims a header of \(length) bytes", advice: advice)
     }
     guard Int(length) <= bytes.count - 8 else {
-      throw StorageError(
+      throw LocatedError(
         path: file.path,
         problem: "truncated: the safetensors header has \(length) bytes, the file only \(bytes.count)", advice: advice)
     }
@@ -57,24 +58,24 @@ struct SafetensorsHeader {
     switch items["__metadata__"] {
     case nil: return [:]
     case .metadata(let values): return values
-    case .tensor: throw StorageError(path: path, problem: "`__metadata__` of the header is not a map of strings")
+    case .tensor: throw LocatedError(path: path, problem: "`__metadata__` of the header is not a map of strings")
     }
   }
 
   private static func entry(_ name: String, _ item: Item, path: String) throws -> SafetensorsFile.Entry {
     guard case .tensor(let typeName, let shape, let offsets) = item else {
-      throw StorageError(path: path, problem: "tensor `\(name)` lacks dtype, shape or data_offsets", advice: advice)
+      throw LocatedError(path: path, problem: "tensor `\(name)` lacks dtype, shape or data_offsets", advice: advice)
     }
     guard let dtype = DType(safetensors: typeName) else {
-      throw StorageError(
+      throw LocatedError(
         path: path, problem: "tensor `\(name)` has the unsupported type \(typeName)",
         advice: "convert it to one of \(DType.allCases.map(\.safetensorsName).joined(separator: ", "))")
     }
     guard offsets.count == 2, 0 <= offsets[0], offsets[0] <= offsets[1] else {
-      throw StorageError(path: path, problem: "tensor `\(name)` has the data_offsets \(offsets)", advice: advice)
+      throw LocatedError(path: path, problem: "tensor `\(name)` has the data_offsets \(offsets)", advice: advice)
     }
     guard byteCount(shape, dtype) == offsets[1] - offsets[0] else {
-      throw StorageError(
+      throw LocatedError(
         path: path,
         problem: "tensor `\(name)` of shape \(shape) and type \(typeName) does not fill its "
           + "\(offsets[1] - offsets[0]) bytes", advice: advice)
@@ -97,19 +98,19 @@ struct SafetensorsHeader {
     var end = 0
     for entry in entries {
       guard entry.range.upperBound <= dataBytes else {
-        throw StorageError(
+        throw LocatedError(
           path: path,
           problem: "truncated: tensor `\(entry.name)` ends at data byte \(entry.range.upperBound), "
             + "the file has \(dataBytes)", advice: advice)
       }
       guard entry.range.lowerBound == end else {
         let relation = entry.range.lowerBound < end ? "overlaps the tensor before it" : "follows a gap"
-        throw StorageError(path: path, problem: "tensor `\(entry.name)` \(relation) in the data", advice: advice)
+        throw LocatedError(path: path, problem: "tensor `\(entry.name)` \(relation) in the data", advice: advice)
       }
       end = entry.range.upperBound
     }
     guard end == dataBytes else {
-      throw StorageError(
+      throw LocatedError(
         path: path, problem: "\(dataBytes - end) bytes after the last tensor belong to nothing", advice: advice)
     }
   }

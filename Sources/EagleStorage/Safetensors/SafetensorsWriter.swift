@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -47,7 +48,7 @@ public enum SafetensorsWriter {
   private static func header(_ tensors: [Announcement], metadata: [String: String], path: String) throws -> Data {
     var names: Set<String> = ["__metadata__"]
     if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
-      throw StorageError(path: path, problem: "cannot write two tensors named `\(twice.name)`")
+      throw LocatedError(path: path, problem: "cannot write two tensors named `\(twice.name)`")
     }
     var fields: [String] = metadata.isEmpty ? [] : ["\"__metadata__\":\(try json(metadata))"]
     var start = 0

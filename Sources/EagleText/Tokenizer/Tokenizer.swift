@@ -11,7 +11,7 @@ public final class Tokenizer: Sendable {
   let normalizer: Normalizer
   let preTokenizer: PreTokenizer
   let model: BytePairModel
-  let store: TokenStore
+  let store: VocabularyBytes
   let rawTokens: AddedTokens  // found in the text as it is
   let normalizedTokens: AddedTokens  // found after normalisation
   let sessions = SessionPool()
@@ -33,7 +33,7 @@ public final class Tokenizer: Sendable {
       try Tokenizer.refuseUnsupported(document, added)
       normalizer = try Normalizer(document.normalizer)
       preTokenizer = try PreTokenizer(document.preTokenizer)
-      store = try TokenStore(vocabulary: document.model.vocabulary, added: added, normalizer: normalizer)
+      store = try VocabularyBytes(vocabulary: document.model.vocabulary, added: added, normalizer: normalizer)
       model = try BytePairModel(document.model, special: store.special)
       rawTokens = AddedTokens(added.filter { !($0.normalized ?? true) }, normalizer: .none)
       normalizedTokens = AddedTokens(added.filter { $0.normalized ?? true }, normalizer: normalizer)

@@ -1,7 +1,8 @@
+import EagleCaptureStore
 import EagleCluster
+import EagleCore
+import EagleData
 import EagleModels
-import EagleStorage
-import EagleTensor
 import Foundation
 
 /// Runs the frozen target over the prepared conversations and writes its states to the capture store.
@@ -11,7 +12,7 @@ import Foundation
 /// captured again. So a second run finds everything done, and an interrupted one captures what is missing.
 public struct CapturePass {
   /// Tokens that run through the target at a time.
-  static let batchTokens = 2048
+  package static let batchTokens = 2048
 
   private let states: StateCapture
   private let data: PreparedData

@@ -1,4 +1,5 @@
-import EagleStorage
+import EagleCaptureStore
+import EagleCore
 import Foundation
 
 /// Which conversations each shard of a store holds: consecutive ones, in the order of the data.

@@ -1,4 +1,4 @@
-import EagleStorage
+import EagleCaptureStore
 import Foundation
 
 /// What a folder has of a shard that is wanted, the least useful first. From `outdated` on its states can stay.

@@ -1,6 +1,7 @@
+import EagleCaptureStore
 import EagleCluster
+import EagleCore
 import EagleModels
-import EagleStorage
 import EagleTensor
 import Foundation
 
@@ -28,7 +29,7 @@ package struct StateCapture {
   package func agreeOnPrecision(_ cluster: any Communicator) throws {
     let all = try cluster.gather(Data(attributes.precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }
     guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
-    throw TrainingError(
+    throw LocatedError(
       path: "target.precision",
       problem: "rank 0 computes states in \(all[0]), rank \(other) in \(all[other]): their processors differ",
       advice: "set target.precision to fp32, which every processor computes")

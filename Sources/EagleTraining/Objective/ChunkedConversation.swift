@@ -1,7 +1,8 @@
 import EagleAutograd
+import EagleCaptureStore
 import EagleModels
-import EagleStorage
 import EagleTensor
+import EagleText
 
 // N prefix rows · kv key heads · d head dimension · H hidden.
 

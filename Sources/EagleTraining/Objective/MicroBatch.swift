@@ -1,6 +1,6 @@
-import EagleAutograd
-import EagleStorage
+import EagleCaptureStore
 import EagleTensor
+import EagleText
 
 // N prefix rows of all conversations, or the R_0 trained rows of a chunk · S teacher positions · R_k trained rows of
 // step k · K steps.

@@ -1,7 +1,8 @@
 import EagleAutograd
+import EagleCaptureStore
 import EagleModels
-import EagleStorage
 import EagleTensor
+import EagleText
 
 // N prefix rows · R_k trained rows of step k · K steps.
 
@@ -41,9 +42,9 @@ public struct Objective {
     public static let standard = Chunking(longestWhole: Trainer.microBatchTokens, rows: 512)
 
     /// Prefix rows of the longest conversation that goes through one pass.
-    let longestWhole: Int
+    package let longestWhole: Int
     /// Trained rows of a chunk of a longer one, at most.
-    let rows: Int
+    package let rows: Int
 
     package init(longestWhole: Int, rows: Int) {
       precondition(longestWhole > 0 && rows > 0, "chunks of \(rows) rows beyond \(longestWhole)")

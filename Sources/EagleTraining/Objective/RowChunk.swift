@@ -1,3 +1,5 @@
+import EagleText
+
 // K steps · p a position of the conversation, and the row there.
 
 /// Consecutive rows of one conversation that are trained together, at all steps: rows of step k lie at positions of
@@ -18,7 +20,7 @@ package struct RowChunk: Sendable, Equatable {
   /// Trained pairs of a row and a step: what activations, and all products but attention's, are proportional to.
   package var rowSteps: Int { trained.reduce(0, +) }
 
-  init(_ conversation: TrainedRows, rows: Range<Int>) {
+  package init(_ conversation: TrainedRows, rows: Range<Int>) {
     self.rows = rows
     let byStep = (0..<conversation.steps).map { conversation.rows(step: $0, in: rows) }
     trained = byStep.map(\.count)
@@ -27,6 +29,9 @@ package struct RowChunk: Sendable, Equatable {
 }
 
 extension TrainedRows {
+  /// Positions whose teacher distribution is needed: p + 1 + k of every trained (p, k), ascending.
+  public var teacherPositions: [Int] { teacherPositions(in: 0..<prefixCount) }
+
   /// All trained rows, cut into the fewest chunks of at most `limit` rows, equally long but for one row.
   package func chunks(of limit: Int) -> [RowChunk] {
     precondition(limit > 0, "chunks of \(limit) rows")

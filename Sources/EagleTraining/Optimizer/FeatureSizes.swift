@@ -1,6 +1,7 @@
 import EagleCluster
-import EagleStorage
+import EagleCore
 import EagleTensor
+import EagleText
 import Foundation
 
 /// How large the features are that `fc` reads, the three captured states.
@@ -48,7 +49,7 @@ enum FeatureSizes {
       return count < mostRows
     }
     guard count > 0 else {
-      throw TrainingError(
+      throw LocatedError(
         path: "train.feature_rates", problem: "no sampled conversation has finite states",
         advice: "look at the data and the target, or set it to equal")
     }

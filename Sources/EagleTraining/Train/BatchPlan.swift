@@ -25,7 +25,7 @@ public struct BatchPlan: Sendable {
   public func lastStep(ofEpoch epoch: Int) -> Int { epochs.prefix(epoch + 1).reduce(0) { $0 + $1.count } }
 
   /// A batch is full once it holds the wanted tokens.
-  static func cut(_ order: [Int], _ lengths: [Int], _ tokensPerBatch: Int) -> [[Int]] {
+  package static func cut(_ order: [Int], _ lengths: [Int], _ tokensPerBatch: Int) -> [[Int]] {
     var batches: [[Int]] = []
     var (batch, tokens) = ([Int](), 0)
     for conversation in order {
@@ -53,7 +53,7 @@ public struct BatchPlan: Sendable {
   }
 
   /// Consecutive conversations of at most `tokens` together, or one alone.
-  static func microBatches(_ share: [Int], lengths: [Int], tokens limit: Int) -> [[Int]] {
+  package static func microBatches(_ share: [Int], lengths: [Int], tokens limit: Int) -> [[Int]] {
     var result: [[Int]] = []
     var tokens = limit
     for conversation in share {

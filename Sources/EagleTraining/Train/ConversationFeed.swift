@@ -1,5 +1,6 @@
+import EagleCaptureStore
 import EagleCluster
-import EagleStorage
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -24,7 +25,7 @@ final class ConversationFeed {
     let all = try cluster.gather(Data(store.holds.map { $0 ? 1 : 0 }))
     let holders = store.holds.indices.map { shard in all.indices.filter { all[$0][all[$0].startIndex + shard] == 1 } }
     if let lost = holders.firstIndex(where: \.isEmpty) {
-      throw TrainingError(
+      throw LocatedError(
         path: "\(store.folder)/\(store.manifest.shards[lost].file)", problem: "no node has this shard",
         advice: "run the capture again; it writes what is missing")
     }
@@ -115,7 +116,7 @@ extension CapturedConversation {
 
   private static func bytes(_ count: Int, _ data: inout Data.SubSequence) throws -> Data.SubSequence {
     guard count >= 0, data.count >= count else {
-      throw ClusterError.wrongResult(call: "exchange of captured conversations")
+      throw LocatedError(path: "captured conversations of another rank", problem: "are shorter than it has announced")
     }
     defer { data = data.dropFirst(count) }
     return data.prefix(count)

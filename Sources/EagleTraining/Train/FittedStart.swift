@@ -1,8 +1,10 @@
 import EagleAutograd
+import EagleCaptureStore
 import EagleCluster
+import EagleCore
 import EagleModels
-import EagleStorage
 import EagleTensor
+import EagleText
 import Foundation
 
 // N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · F = 4H features · d head dimension.
@@ -22,9 +24,9 @@ import Foundation
 /// ```
 /// so that the logits of step 0 are the target's head on the guess. Everything is trained from there as from a random
 /// start.
-struct FittedStart {
+package struct FittedStart {
   /// Rows that are fitted: tens of times the features.
-  static let mostRows = 100_000
+  package static let mostRows = 100_000
   /// Rows that are added at a time.
   private static let pieceRows = 1024
   /// What the diagonal of the features' products grows by.
@@ -37,7 +39,7 @@ struct FittedStart {
   /// Told of each conversation whose values cannot be fitted.
   private let leftOut: (Int) -> Void
 
-  init(
+  package init(
     target: TargetModel, shape: DraftShape, leftOut: @escaping (Int) -> Void,
     conversations: @escaping ((Int, CapturedConversation) -> Bool) throws -> Void
   ) {
@@ -48,7 +50,7 @@ struct FittedStart {
   }
 
   /// The fitted weights over those of `start`; nil when there is nothing to fit.
-  func apply(to start: DraftModel) throws -> DraftModel? {
+  package func apply(to start: DraftModel) throws -> DraftModel? {
     let (h, attention) = (shape.hiddenSize, shape.attention)
     guard let (guess, embedding) = try linear() else { return nil }
     var tensors = Dictionary(uniqueKeysWithValues: start.parameters.map { ($0.name, $0.variable.value) })
@@ -290,7 +292,7 @@ extension DraftModel {
         try sample.visit(take)
       }
       guard let draft = try start.apply(to: random) else {
-        throw TrainingError(
+        throw LocatedError(
           path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
       }
       return draft

@@ -7,12 +7,12 @@ import EagleTensor
 /// Buckets lie in the flat gradient buffer and start in a fixed order, from the buffer's end to its start: the head's
 /// come first, whose gradients are final before the way back begins, and a third of all. So every rank makes the same
 /// calls in the same order, whatever its share of the batch.
-final class GradientBuckets {
+package final class GradientBuckets {
   /// Most elements of a bucket: 16 MiB, long enough for a link's full rate.
-  static let elements = 4 << 20
+  package static let elements = 4 << 20
 
   /// Ranges of the flat buffer, in the order in which they start.
-  let ranges: [Range<Int>]
+  package let ranges: [Range<Int>]
   private let gradients: Tensor  // [P]
   private let cluster: any Communicator
   private let wire: WireFormat
@@ -25,7 +25,7 @@ final class GradientBuckets {
   /// - Parameters:
   ///   - places: where each parameter's gradient lies, in the order of the buffer
   ///   - isSharded: each rank wants the sums of its own slices alone
-  init(
+  package init(
     _ gradients: Tensor, places: [(variable: Variable, range: Range<Int>)], cluster: any Communicator,
     wire: WireFormat, isSharded: Bool
   ) {
@@ -57,7 +57,7 @@ final class GradientBuckets {
   }
 
   /// Parts of equal length.
-  static func cut(_ range: Range<Int>) -> [Range<Int>] {
+  package static func cut(_ range: Range<Int>) -> [Range<Int>] {
     let parts = max(1, (range.count + elements - 1) / elements)
     return (0..<parts).map {
       range.lowerBound + range.count * $0 / parts..<range.lowerBound + range.count * ($0 + 1) / parts
@@ -65,7 +65,7 @@ final class GradientBuckets {
   }
 
   /// What of the flat buffer this rank adds up, and steps when the optimiser is sharded; in the order of the buffer.
-  var ownRanges: [Range<Int>] {
+  package var ownRanges: [Range<Int>] {
     ranges.reversed().map { bucket in
       let slice = Slices(count: bucket.count, ranks: cluster.size)[cluster.rank]
       return bucket.lowerBound + slice.lowerBound..<bucket.lowerBound + slice.upperBound
@@ -73,19 +73,19 @@ final class GradientBuckets {
   }
 
   /// A new step begins; its gradients are not final.
-  func begin() {
+  package func begin() {
     open = members
     pending = []
   }
 
   /// Nothing more is added to this parameter's gradient in this step.
-  func isFinal(_ variable: Variable) throws {
+  package func isFinal(_ variable: Variable) throws {
     for bucket in open.indices { open[bucket].remove(ObjectIdentifier(variable)) }
     while pending.count < ranges.count, open[pending.count].isEmpty { try startNext() }
   }
 
   /// Nothing more is added to any.
-  func allAreFinal() throws {
+  package func allAreFinal() throws {
     while pending.count < ranges.count { try startNext() }
   }
 
@@ -95,18 +95,18 @@ final class GradientBuckets {
   }
 
   /// Returns once every sum is there.
-  func wait() throws {
+  package func wait() throws {
     for sum in pending { try sum.wait() }
   }
 
   /// Gives every rank all slices of a buffer of which each has its own; returns once they are there.
-  func gather(_ flat: Tensor, meanwhile: () throws -> Void = {}) throws {
+  package func gather(_ flat: Tensor, meanwhile: () throws -> Void = {}) throws {
     let pending = try ranges.map { try cluster.startGather(Self.buffer(flat, $0)) }
     try meanwhile()
     for gather in pending { try gather.wait() }
   }
 
-  static func buffer(_ flat: Tensor, _ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
+  package static func buffer(_ flat: Tensor, _ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: flat.floats + range.lowerBound, count: range.count)
   }
 }

@@ -1,5 +1,5 @@
+import EagleCore
 import EagleModels
-import EagleStorage
 import Foundation
 
 /// What decides the steps of a run: what a checkpoint says it was made with, and a start that goes on is held against.
@@ -36,17 +36,21 @@ public struct RunIdentity: Codable, Sendable, Equatable {
   private static let captureKeys: Set<String> = ["layers", "states"]
 
   /// - Parameters:
-  ///   - recipe: whose settings count
+  ///   - train, draft, capture: settings of the run
+  ///   - precision: of the target's matrix products
   ///   - layers: the captured layers, whatever way the recipe names them
   ///   - data: fingerprint of the prepared data
   ///   - target: fingerprint of the target
-  public init(_ recipe: Recipe, layers: [Int], data: String, target: String) throws {
+  package init(
+    train: TrainConfig, draft: DraftConfig, capture: CaptureConfig, precision: Precision, layers: [Int], data: String,
+    target: String
+  ) throws {
     self.init(dataFingerprint: data, targetFingerprint: target)
-    try add(recipe.train, "train") { !Self.freeTrainKeys.contains($0) }
-    try add(recipe.draft, "draft") { _ in true }
-    try add(recipe.capture, "capture") { Self.captureKeys.contains($0) }
+    try add(train, "train") { !Self.freeTrainKeys.contains($0) }
+    try add(draft, "draft") { _ in true }
+    try add(capture, "capture") { Self.captureKeys.contains($0) }
     settings["capture.layers"] = "\(layers)"
-    settings["target.precision"] = recipe.target.precision.rawValue
+    settings["target.precision"] = precision.rawValue
   }
 
   private mutating func add(_ config: some Encodable, _ section: String, where isKept: (String) -> Bool) throws {
@@ -57,7 +61,12 @@ public struct RunIdentity: Codable, Sendable, Equatable {
     }
   }
 
-  private static let defaults = (try? RunIdentity(Recipe(), layers: [], data: "", target: ""))?.settings ?? [:]
+  private static var defaults: [String: String] {
+    let identity = try? RunIdentity(
+      train: TrainConfig(), draft: DraftConfig(), capture: CaptureConfig(), precision: TargetConfig().precision,
+      layers: [], data: "", target: "")
+    return identity?.settings ?? [:]
+  }
 
   /// A setting that a run goes on with in place of another.
   struct Difference: Equatable {
@@ -98,9 +107,10 @@ public struct RunIdentity: Codable, Sendable, Equatable {
 
   private func settingChanges(from earlier: RunIdentity, of checkpoint: String) throws -> [Difference] {
     let keys = Set(settings.keys).union(earlier.settings.keys).sorted()
+    let defaults = Self.defaults
     let differences = keys.compactMap { key -> Difference? in
       // A key that is newer than the checkpoint had its default's effect.
-      let old = earlier.settings[key] ?? Self.defaults[key] ?? "none"
+      let old = earlier.settings[key] ?? defaults[key] ?? "none"
       let new = settings[key] ?? "none"
       return old == new ? nil : Difference(key: key, from: old, to: new)
     }
@@ -112,8 +122,8 @@ public struct RunIdentity: Codable, Sendable, Equatable {
     return differences
   }
 
-  private static func refusal(_ checkpoint: String, _ what: String, _ advice: String) -> TrainingError {
-    TrainingError(path: checkpoint, problem: "the checkpoint belongs to a run with \(what)", advice: advice)
+  private static func refusal(_ checkpoint: String, _ what: String, _ advice: String) -> LocatedError {
+    LocatedError(path: checkpoint, problem: "the checkpoint belongs to a run with \(what)", advice: advice)
   }
 }
 

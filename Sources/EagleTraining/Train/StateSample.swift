@@ -1,5 +1,5 @@
+import EagleCaptureStore
 import EagleCluster
-import EagleStorage
 import EagleTensor
 
 /// A look of rank 0 at some of the conversations, sampled from all of the data by the seed, wherever their states lie.

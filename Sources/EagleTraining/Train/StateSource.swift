@@ -1,6 +1,8 @@
+import EagleCaptureStore
 import EagleCluster
+import EagleData
 import EagleModels
-import EagleStorage
+import EagleText
 
 /// Where the target's states come from.
 public enum StateSource {

@@ -1,5 +1,7 @@
+import EagleCaptureStore
 import EagleCluster
-import EagleStorage
+import EagleCore
+import EagleRunFiles
 import EagleTensor
 import Foundation
 
@@ -44,7 +46,7 @@ final class TimingRecorder {
     guard cluster.isRoot else { return }
     var timing = (RunTiming.read(path) ?? RunTiming()).kept(after: step)
     timing.starts.append(
-      .init(time: Date().timeIntervalSince1970, step: step, versions: Self.versions, ranks: ranks))
+      .init(time: Date().timeIntervalSince1970, step: step, versions: versions, ranks: ranks))
     self.timing = timing
     try write()
   }
@@ -59,10 +61,10 @@ final class TimingRecorder {
     if let timing { try AtomicFile.write(path: path, data: try encoder.encode(timing)) }
   }
 
-  private static var versions: [String: String] {
+  private var versions: [String: String] {
     [
       "Swift": NumericLibraries.swift, "oneDNN": NumericLibraries.oneDNN, "OpenBLAS": NumericLibraries.openBLAS,
-      "HDF5": HDF5Library.version, "MPI": Cluster.library,
+      "HDF5": HDF5Library.version, "MPI": cluster.library,
     ]
   }
 
@@ -71,12 +73,5 @@ final class TimingRecorder {
     var name = [CChar](repeating: 0, count: 256)
     guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
     return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-  }
-}
-
-extension RunTiming {
-  /// The record of a run; nil when there is none, or none that can be read.
-  public static func read(_ path: String) -> RunTiming? {
-    FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(RunTiming.self, from: $0) }
   }
 }

@@ -1,3 +1,4 @@
+import EagleRunFiles
 import EagleStorage
 import EagleTensor
 import Foundation

@@ -1,4 +1,4 @@
-import EagleStorage
+import EagleRunFiles
 import Foundation
 
 // Events for TensorBoard.

@@ -1,12 +1,12 @@
-import EagleModels
-import EagleStorage
+import EagleChat
+import EagleRunFiles
 import Foundation
 
 // K steps.
 
 extension Trainer {
   /// Tokens of the held-out conversations.
-  var heldOutTokens: Int { job.heldOut.reduce(0) { $0 + job.states.lengths[$1] } }
+  package var heldOutTokens: Int { job.heldOut.reduce(0) { $0 + job.states.lengths[$1] } }
 
   /// A batch of held-out conversations that is done, the same on all ranks.
   private struct HeldOutBatch: Codable {

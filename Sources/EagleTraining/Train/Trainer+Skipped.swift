@@ -1,3 +1,5 @@
+import EagleCore
+import EagleRunFiles
 import EagleStorage
 import Foundation
 
@@ -20,7 +22,7 @@ extension Trainer {
     let list = String(decoding: try JSONEncoder().encode(job.config.leaveOut + culprits), as: UTF8.self)
     let remedy =
       culprits.isEmpty ? "lower train.learning_rate" : "set train.leave_out to \(list), or lower train.learning_rate"
-    throw TrainingError(
+    throw LocatedError(
       path: job.output, problem: "\(count) steps in a row up to step \(step) had non-finite values; \(names)",
       advice: "the weights of step \(good) are kept; \(remedy), and start again: the run goes on from there")
   }

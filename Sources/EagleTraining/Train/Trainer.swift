@@ -1,8 +1,10 @@
-import EagleAutograd
 import EagleCluster
+import EagleCore
 import EagleModels
+import EagleRunFiles
 import EagleStorage
 import EagleTensor
+import EagleText
 import Foundation
 
 /// Trains a draft head on the target's states: batches, averaging over ranks, optimiser, checkpoints, metrics.
@@ -48,7 +50,7 @@ public final class Trainer {
 
   /// Tokens that one rank runs through the draft at a time, conversations that are longer aside (`Objective.Chunking`).
   /// At Qwen3-4B's size and K = 7 a trained row keeps 2.1 MB for its backward pass.
-  static let microBatchTokens = 1024
+  package static let microBatchTokens = 1024
 
   public let optimizer: AdamW
   public let plan: BatchPlan
@@ -70,7 +72,7 @@ public final class Trainer {
   /// On rank 0, when the recipe asks for it and it works; its first use tells it behind which step it begins.
   lazy var events = job.config.tensorboard && cluster.isRoot ? openEvents() : nil
   /// Where this rank's time goes.
-  let clock = PhaseClock()
+  package let clock = PhaseClock()
   /// Trained rows by step of the conversations that this rank has had.
   private let rowCounts: RowCounts
   /// What was begun for the step to come while gradients were on their way.
@@ -81,7 +83,7 @@ public final class Trainer {
   /// The acc_length of the last evaluation, for the progress line.
   public var lastAccLength: Double?
   /// Of the last step that was not left out.
-  private(set) var newestMetrics: StepMetrics?
+  package private(set) var newestMetrics: StepMetrics?
 
   /// Collective.
   ///

@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -33,7 +34,7 @@ public struct TrainingCheckpoint {
     /// - Throws: for a checkpoint of an older version, which can be exported and no more
     package func identity(of path: String) throws -> RunIdentity {
       if let identity { return identity }
-      throw TrainingError(
+      throw LocatedError(
         path: path, problem: "the checkpoint was written by an older version, which does not say its settings",
         advice: "choose another output folder; `eagle-train export` still takes the checkpoint, for draft.init_from")
     }
@@ -118,7 +119,7 @@ public struct TrainingCheckpoint {
   ) throws -> Tensor {
     let tensor = try source.tensor(name)
     guard tensor.shape == shape, tensor.dtype == .float32 else {
-      throw TrainingError(
+      throw LocatedError(
         path: checkpoint.path, problem: "`\(name)` has shape \(tensor.shape), and this run's draft \(shape)",
         advice: "resume with the recipe that the checkpoint was made with")
     }
@@ -136,7 +137,7 @@ public struct TrainingCheckpoint {
     for (name, expected) in DraftModel.tensorShapes(shape) {
       let tensor = try source.tensor(name)
       guard tensor.shape == expected else {
-        throw TrainingError(
+        throw LocatedError(
           path: checkpoint.path, problem: "`\(name)` has shape \(tensor.shape) in place of \(expected)")
       }
       tensors[name] = tensor
@@ -157,7 +158,7 @@ public struct TrainingCheckpoint {
 
   private static func decoded(_ data: Data, _ path: String) throws -> Info {
     guard let info = try? JSONDecoder().decode(Info.self, from: data) else {
-      throw TrainingError(path: path, problem: "is no training checkpoint", advice: "name a step folder")
+      throw LocatedError(path: path, problem: "is no training checkpoint", advice: "name a step folder")
     }
     return info
   }

@@ -1,0 +1,68 @@
+import EagleCore
+
+/// Precision of the matrix products that computed a shard's states: what the processor did, not what was asked for.
+public enum ComputedPrecision: String, Codable, Sendable {
+  /// bfloat16 operands, float32 sums.
+  case bf16
+  case fp32
+  /// Not recorded: a shard of version 1.
+  case unknown
+}
+
+/// What the captured states of a shard or store belong to.
+public struct CaptureAttributes: Sendable, Equatable {
+  /// H, the width of a hidden state.
+  public var hiddenSize: Int
+  /// V, the vocabulary of the target.
+  public var vocabularySize: Int
+  /// The three captured layers, 0-based, in rising order.
+  public var layers: [Int]
+  public var targetFingerprint: String
+  /// How states are kept.
+  public var format: StateFormat
+  public var precision: ComputedPrecision
+
+  public init(
+    hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, format: StateFormat = .bfloat16,
+    precision: ComputedPrecision
+  ) {
+    self.hiddenSize = hiddenSize
+    self.vocabularySize = vocabularySize
+    self.layers = layers
+    self.targetFingerprint = targetFingerprint
+    self.format = format
+    self.precision = precision
+  }
+
+  static let kind = "eagle-capture"
+  /// Version 2 added the precision and the fingerprints of the shard's own conversations; version 1 can be read.
+  static let version = 2
+  static let readableVersions = 1...2
+
+  /// Throws an error that names both values of the first attribute that differs from `expected`. An unknown precision
+  /// differs from none.
+  public func check(against expected: CaptureAttributes, path: String) throws {
+    let pairs: [(name: String, found: String, expected: String)] = [
+      ("hidden_size", "\(hiddenSize)", "\(expected.hiddenSize)"),
+      ("vocab_size", "\(vocabularySize)", "\(expected.vocabularySize)"),
+      ("layers", "\(layers)", "\(expected.layers)"),
+      ("target_fingerprint", targetFingerprint, expected.targetFingerprint),
+      ("dtype", format.rawValue, expected.format.rawValue),
+    ]
+    if let pair = pairs.first(where: { $0.found != $0.expected }) {
+      throw Self.mismatch(pair.name, found: pair.found, expected: pair.expected, path: path)
+    }
+    guard precision != expected.precision, precision != .unknown, expected.precision != .unknown else { return }
+    throw LocatedError(
+      path: path,
+      problem: "captured with precision \(precision.rawValue), but this run computes \(expected.precision.rawValue)",
+      advice: "states of both would be mixed: set target.precision to \(precision.rawValue) where the processor can do "
+        + "it, or remove the capture folder")
+  }
+
+  static func mismatch(_ name: String, found: String, expected: String, path: String) -> LocatedError {
+    LocatedError(
+      path: path, problem: "captured with \(name) \(found), but this run has \(expected)",
+      advice: "remove the capture folder, or name the store that belongs to this target and data")
+  }
+}

@@ -1,0 +1,155 @@
+import EagleCore
+import Foundation
+
+/// What a capture store holds: `manifest.json`, written when all shards are there.
+public struct CaptureManifest: Codable, Sendable, Equatable {
+  /// A shard's place in the store.
+  public struct Shard: Codable, Sendable, Equatable {
+    public var file: String
+    public var rows: Int
+    public var conversations: Int
+    /// SHA-256 of the shard's token ids, and of its loss masks; nil in version 1.
+    public var tokensFingerprint: String?
+    public var masksFingerprint: String?
+
+    public init(file: String, rows: Int, conversations: Int, fingerprint: ConversationsFingerprint? = nil) {
+      self.file = file
+      self.rows = rows
+      self.conversations = conversations
+      tokensFingerprint = fingerprint?.tokens
+      masksFingerprint = fingerprint?.masks
+    }
+
+    public var fingerprint: ConversationsFingerprint? {
+      guard let tokensFingerprint, let masksFingerprint else { return nil }
+      return ConversationsFingerprint(tokens: tokensFingerprint, masks: masksFingerprint)
+    }
+
+    enum CodingKeys: String, CodingKey {
+      case file, rows, conversations
+      case tokensFingerprint = "tokens_fingerprint"
+      case masksFingerprint = "masks_fingerprint"
+    }
+  }
+
+  public private(set) var format = CaptureAttributes.kind
+  public private(set) var version = CaptureAttributes.version
+  public private(set) var dtype: String
+  /// What the processors computed; nil in version 1.
+  private var computedPrecision: ComputedPrecision?
+  public var hiddenSize: Int
+  public var vocabularySize: Int
+  public var layers: [Int]
+  public var targetFingerprint: String
+  /// Fingerprint of everything that the token ids and masks were made from.
+  public var dataFingerprint: String
+  public private(set) var shardCount: Int
+  public private(set) var shards: [Shard]
+
+  enum CodingKeys: String, CodingKey {
+    case format, version, dtype, layers, shards
+    case computedPrecision = "precision"
+    case hiddenSize = "hidden_size"
+    case vocabularySize = "vocab_size"
+    case targetFingerprint = "target_fingerprint"
+    case dataFingerprint = "data_fingerprint"
+    case shardCount = "shard_count"
+  }
+
+  public init(attributes: CaptureAttributes, dataFingerprint: String, shards: [Shard]) {
+    dtype = attributes.format.rawValue
+    computedPrecision = attributes.precision
+    hiddenSize = attributes.hiddenSize
+    vocabularySize = attributes.vocabularySize
+    layers = attributes.layers
+    targetFingerprint = attributes.targetFingerprint
+    self.dataFingerprint = dataFingerprint
+    shardCount = shards.count
+    self.shards = shards
+  }
+
+  public var attributes: CaptureAttributes {
+    CaptureAttributes(
+      hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint,
+      format: StateFormat(rawValue: dtype) ?? .bfloat16, precision: computedPrecision ?? .unknown)
+  }
+
+  /// The precision that a version 1 manifest says was asked for, behind its data fingerprint.
+  public var requestedPrecision: String? {
+    dataFingerprint.range(of: ", captured in ").map { String(dataFingerprint[$0.upperBound...]) }
+  }
+
+  public static func path(in folder: String) -> String { "\(folder)/manifest.json" }
+
+  /// Whether a file name is that of a shard.
+  public static func isShardName(_ name: String) -> Bool {
+    guard name.hasPrefix("shard-"), name.hasSuffix(".h5") else { return false }
+    let digits = name.dropFirst(6).dropLast(3)
+    return digits.count >= 5 && digits.allSatisfy { ("0"..."9").contains($0) }
+  }
+
+  /// `shard-00000.h5` and so on.
+  public static func shardName(_ index: Int) -> String {
+    let digits = String(index)
+    return "shard-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits + ".h5"
+  }
+
+  /// Writes the store's manifest, whole or not at all.
+  public func write(to folder: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(path: Self.path(in: folder), data: try encoder.encode(self))
+  }
+
+  /// Reads the store's manifest; a missing or odd one throws.
+  public init(folder: String) throws {
+    let path = Self.path(in: folder)
+    guard FileTree.isFile(path) else {
+      throw LocatedError(
+        path: folder, problem: "is not a capture store: it has no manifest.json", advice: "run the capture to its end")
+    }
+    do {
+      self = try JSONDecoder().decode(CaptureManifest.self, from: try FileTree.read(path))
+    } catch is DecodingError {
+      throw LocatedError(path: path, problem: "is not a capture manifest", advice: "capture again")
+    }
+    try check(path: path)
+  }
+
+  /// Counts of a damaged manifest must not become ranges and sums.
+  private func checkCounts(path: String) throws {
+    let most = 1 << 40
+    let odd = shards.first { !(0...most ~= $0.rows && 0...most ~= $0.conversations) }
+    if let odd {
+      throw LocatedError(
+        path: path, problem: "says that \(odd.file) holds \(odd.conversations) conversations in \(odd.rows) rows",
+        advice: "the manifest is damaged: capture again")
+    }
+    guard 1...(1 << 24) ~= hiddenSize, 1...(1 << 30) ~= vocabularySize else {
+      throw LocatedError(
+        path: path, problem: "has the impossible sizes hidden_size \(hiddenSize) and vocab_size \(vocabularySize)",
+        advice: "the manifest is damaged: capture again")
+    }
+  }
+
+  private func check(path: String) throws {
+    guard format == CaptureAttributes.kind, CaptureAttributes.readableVersions.contains(version),
+      StateFormat(rawValue: dtype) != nil
+    else {
+      throw LocatedError(
+        path: path,
+        problem: "holds \(format) version \(version) in \(dtype); this program reads "
+          + "\(CaptureAttributes.kind) versions \(CaptureAttributes.readableVersions.lowerBound) to "
+          + "\(CaptureAttributes.readableVersions.upperBound) in "
+          + StateFormat.allCases.map(\.rawValue).joined(separator: " or "),
+        advice: "capture again")
+    }
+    guard shardCount == shards.count else {
+      throw LocatedError(path: path, problem: "lists \(shards.count) of \(shardCount) shards", advice: "capture again")
+    }
+    try checkCounts(path: path)
+    if let odd = shards.first(where: { $0.file.contains("/") || $0.file.hasPrefix(".") || $0.file.isEmpty }) {
+      throw LocatedError(path: path, problem: "names the shard `\(odd.file)`, which is not a file of this folder")
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import EagleCore
+import Foundation
+
+/// All shards of a capture store as one list of conversations. Reading is safe from any thread.
+///
+/// Every shard is opened and checked once; a few stay open, so that a store of thousands of shards needs few
+/// descriptors.
+public final class CaptureStore: @unchecked Sendable {
+  public let folder: String
+  public let manifest: CaptureManifest
+  /// Tokens of each conversation, shard after shard.
+  public let lengths: [Int]
+
+  /// Whether each shard is in the folder.
+  public let holds: [Bool]
+
+  /// First conversation of each shard, and the total.
+  private let starts: [Int]
+  private let lock = NSLock()
+  private var open: [(shard: Int, file: CaptureShard)] = []  // last used at the end
+  private static let openLimit = 8
+
+  /// Opens the store. An incomplete shard, or one of another model than the manifest's, throws.
+  ///
+  /// - Parameters:
+  ///   - folder: where the store lies
+  ///   - known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing shard
+  ///     throws, too
+  ///   - each: called for each shard, to report progress
+  public init(folder: String, lengths known: [Int]? = nil, each: () -> Void = {}) throws {
+    self.folder = folder
+    manifest = try CaptureManifest(folder: folder)
+    var (lengths, starts, holds) = ([Int](), [0], [Bool]())
+    for entry in manifest.shards {
+      each()
+      let path = "\(folder)/\(entry.file)"
+      let range = lengths.count..<lengths.count + entry.conversations
+      if let known, !FileTree.isFile(path), range.upperBound <= known.count {
+        lengths += known[range]
+        holds.append(false)
+      } else {
+        let shard = try CaptureShard(path: path)
+        try Self.check(shard, entry, manifest)
+        lengths += zip(shard.offsets.dropFirst(), shard.offsets).map { $0 - $1 }
+        holds.append(true)
+      }
+      starts.append(lengths.count)
+    }
+    self.lengths = lengths
+    self.starts = starts
+    self.holds = holds
+  }
+
+  /// The shard that a conversation is in.
+  public func shard(of conversation: Int) -> Int { place(of: conversation).shard }
+
+  public var conversationCount: Int { lengths.count }
+  public var tokenCount: Int { lengths.reduce(0, +) }
+
+  /// Tokens, mask and states of a conversation; throws when its shard cannot be read.
+  public func read(conversation: Int) throws -> CapturedConversation {
+    let (shard, index) = place(of: conversation)
+    return try self.shard(shard).read(conversation: index)
+  }
+
+  /// Reads a conversation's tokens without its states.
+  public func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
+    let (shard, index) = place(of: conversation)
+    return try self.shard(shard).readTokens(conversation: index)
+  }
+
+  /// The last shard that starts at or before the conversation.
+  private func place(of conversation: Int) -> (shard: Int, index: Int) {
+    precondition(
+      conversation >= 0 && conversation < conversationCount, "conversation \(conversation) of \(conversationCount)")
+    var low = 0
+    var high = manifest.shards.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if starts[middle] <= conversation { low = middle } else { high = middle }
+    }
+    return (low, conversation - starts[low])
+  }
+
+  private func shard(_ index: Int) throws -> CaptureShard {
+    lock.lock()
+    defer { lock.unlock() }
+    if let place = open.firstIndex(where: { $0.shard == index }) {
+      let entry = open.remove(at: place)
+      open.append(entry)
+      return entry.file
+    }
+    let file = try CaptureShard(path: "\(folder)/\(manifest.shards[index].file)")
+    if open.count == Self.openLimit { open.removeFirst() }
+    open.append((index, file))
+    return file
+  }
+
+  /// Throws when a shard is not the one of the manifest. One of version 1 has no fingerprint, and is taken for what the
+  /// manifest says.
+  package static func check(_ shard: CaptureShard, _ entry: CaptureManifest.Shard, _ manifest: CaptureManifest) throws {
+    try shard.attributes.check(against: manifest.attributes, path: shard.path)
+    if let found = shard.fingerprint, let expected = entry.fingerprint, found != expected {
+      let what = found.tokens == expected.tokens ? "loss masks" : "tokens"
+      throw LocatedError(
+        path: shard.path, problem: "holds other \(what) than the manifest says",
+        advice: "run the capture again; it replaces this shard")
+    }
+    guard shard.rowCount == entry.rows, shard.conversationCount == entry.conversations else {
+      throw LocatedError(
+        path: shard.path,
+        problem: "has \(shard.conversationCount) conversations in \(shard.rowCount) rows, the manifest "
+          + "says \(entry.conversations) in \(entry.rows)", advice: "remove the shard and capture it again")
+    }
+  }
+}

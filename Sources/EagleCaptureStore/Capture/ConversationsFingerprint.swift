@@ -1,0 +1,44 @@
+import Crypto
+import EagleStorage
+
+/// Content of a run of conversations: token ids, and apart from them the loss masks.
+///
+/// Each is the SHA-256, as 64 lower-case hexadecimal digits, over the conversations in order: the number of tokens as
+/// 8 bytes (little endian), then the int32 ids (little endian) or the mask's bytes.
+public struct ConversationsFingerprint: Codable, Sendable, Equatable {
+  public var tokens: String
+  public var masks: String
+
+  public init(tokens: String, masks: String) {
+    self.tokens = tokens
+    self.masks = masks
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case tokens = "tokens_fingerprint"
+    case masks = "masks_fingerprint"
+  }
+}
+
+/// A fingerprint in the making, conversation by conversation.
+public struct ConversationsHasher {
+  private var tokens = SHA256()
+  private var masks = SHA256()
+
+  public init() {}
+
+  /// Adds a conversation of T tokens; `mask` has T bytes.
+  public mutating func add(ids: [Int32], mask: [UInt8]) {
+    precondition(ids.count == mask.count, "\(ids.count) ids with a mask of \(mask.count)")
+    withUnsafeBytes(of: Int64(ids.count).littleEndian) {
+      tokens.update(bufferPointer: $0)
+      masks.update(bufferPointer: $0)
+    }
+    ids.withUnsafeBytes { tokens.update(bufferPointer: $0) }
+    mask.withUnsafeBytes { masks.update(bufferPointer: $0) }
+  }
+
+  public func finish() -> ConversationsFingerprint {
+    ConversationsFingerprint(tokens: FileDigest.hex(tokens.finalize()), masks: FileDigest.hex(masks.finalize()))
+  }
+}

@@ -1,0 +1,42 @@
+import EagleCore
+import EagleModels
+import EagleText
+
+/// A target with its tokenizer and chat template: what turns text into ids and back around it.
+public struct ChatModel: Sendable {
+  public let target: TargetModel
+  public let tokenizer: Tokenizer
+  public let template: ChatTemplate
+  /// What the model's author recommends. Its stop ids hold everywhere; its sampling is for whoever talks with the model, and
+  /// not for training, evaluation or measurements.
+  public let generation: GenerationConfig
+
+  /// Loads a Hugging Face folder. `auto` takes the chat template that belongs to it.
+  ///
+  /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when the tokenizer has ids that the model does not know
+  public init(
+    folder: String, template name: String = "auto", format: WeightFormat = .stored, precision: Precision
+  ) throws {
+    target = try TargetModel(folder: folder, format: format, precision: precision)
+    tokenizer = try Tokenizer(folder: folder)
+    guard tokenizer.vocabularySize <= target.shape.vocabularySize else {
+      throw LocatedError(
+        path: folder,
+        problem: "tokenizer.json has \(tokenizer.vocabularySize) ids and the model \(target.shape.vocabularySize)",
+        advice: "take the tokenizer that belongs to this model")
+    }
+    generation = try GenerationConfig(folder: folder, vocabularySize: target.shape.vocabularySize)
+    template = try ChatTemplate.detect(folder: folder, tokenizer: tokenizer, name: name)
+  }
+
+  /// Ids that end a turn.
+  public var stopIDs: Set<Int32> { template.stopIDs.union(target.shape.eosTokens).union(generation.stopIDs) }
+
+  /// Ids of a dialogue, ready for the model's next turn.
+  public func prompt(_ messages: [ChatMessage]) throws -> [Int32] {
+    try template.prompt(messages, tokenizer: tokenizer)
+  }
+
+  /// The text of generated ids, without control tokens.
+  public func text(_ ids: [Int32]) -> String { tokenizer.decode(ids, skipSpecial: true) }
+}

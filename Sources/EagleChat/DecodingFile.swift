@@ -1,0 +1,102 @@
+import EagleCore
+import EagleDecoding
+import EagleModels
+import EagleTensor
+import Foundation
+
+/// `decoding.json` beside a head's weights: how to draft with it on the machine where that was measured.
+public struct DecodingFile: Codable, Sendable, Equatable {
+  /// What was fastest.
+  public var plan: DraftPlan
+  /// What passes cost on this machine.
+  public var costs: DecodingCosts
+  public var tokensPerSecond: Double
+  public var plainTokensPerSecond: Double
+  /// For whom this holds.
+  public var place: Place
+
+  /// A machine, a target, a format of its weights and a precision: costs of another are of no use.
+  public struct Place: Codable, Sendable, Equatable {
+    public var processor: String
+    public var threads: Int
+    public var target: String
+    public var weights: WeightFormat
+    /// Of the rows of a decoding pass, as the processor can.
+    public var precision: Precision
+
+    public init(target: TargetModel, weights: WeightFormat) {
+      processor = Processor.name
+      threads = Parallel.threadCount
+      self.target = target.fingerprint
+      self.weights = weights
+      precision = target.precision.decodingProducts.roundsRows ? .bf16 : .fp32
+    }
+
+    /// Files of earlier versions name no precision: theirs was fp32.
+    public init(from decoder: any Decoder) throws {
+      let values = try decoder.container(keyedBy: CodingKeys.self)
+      processor = try values.decode(String.self, forKey: .processor)
+      threads = try values.decode(Int.self, forKey: .threads)
+      target = try values.decode(String.self, forKey: .target)
+      weights = try values.decode(WeightFormat.self, forKey: .weights)
+      precision = try values.decodeIfPresent(Precision.self, forKey: .precision) ?? .fp32
+    }
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case plan, costs, place
+    case tokensPerSecond = "tokens_per_second"
+    case plainTokensPerSecond = "plain_tokens_per_second"
+  }
+
+  public init(
+    plan: DraftPlan, costs: DecodingCosts, tokensPerSecond: Double, plainTokensPerSecond: Double, place: Place
+  ) {
+    self.plan = plan
+    self.costs = costs
+    self.tokensPerSecond = tokensPerSecond
+    self.plainTokensPerSecond = plainTokensPerSecond
+    self.place = place
+  }
+
+  private static func path(_ draft: String) -> String { "\(draft)/decoding.json" }
+
+  /// The file of a head's folder; nil when there is none.
+  ///
+  /// - Throws: `LocatedError` for a file that is none of these, or whose plan or costs cannot be drafted by
+  public static func read(draft: String) throws -> DecodingFile? {
+    guard let data = FileManager.default.contents(atPath: path(draft)) else { return nil }
+    guard let file = try? JSONDecoder().decode(DecodingFile.self, from: data) else {
+      throw LocatedError(path: path(draft), problem: "is no result of tuning", advice: "remove it, or tune again")
+    }
+    try file.validate(path: path(draft))
+    return file
+  }
+
+  /// What decoding reckons with: a plan that can be grown, and costs above 0 that do not fall with the rows.
+  private func validate(path: String) throws {
+    func require(_ condition: Bool, _ problem: String) throws {
+      guard condition else { throw LocatedError(path: path, problem: problem, advice: "remove it, or tune again") }
+    }
+    do { try plan.validate() } catch { try require(false, "\(error)") }
+    for costs in [costs, plan.costs].compactMap({ $0 }) {
+      let passes = costs.targetPass
+      try require(!passes.isEmpty, "`target_pass` is empty: it holds the seconds of a pass over 1, 2, 3, … rows")
+      try require(
+        (passes + [costs.draftPass]).allSatisfy { $0 > 0 && $0.isFinite },
+        "`target_pass` and `draft_pass` must be seconds above 0")
+      try require(
+        zip(passes, passes.dropFirst()).allSatisfy { $0 <= $1 },
+        "`target_pass` falls: a pass over more rows takes no less time")
+    }
+  }
+
+  /// Writes it into a head's folder, whole or not at all. Returns its path.
+  @discardableResult
+  public func write(draft: String) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(path: Self.path(draft), data: try encoder.encode(self))
+    return Self.path(draft)
+  }
+}

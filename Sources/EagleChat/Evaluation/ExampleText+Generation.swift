@@ -1,0 +1,24 @@
+import EagleDecoding
+import EagleRunFiles
+import EagleText
+
+extension ExampleText {
+  private static let mostTokens = 80
+  private static let mostCharacters = 400
+
+  /// The beginning of a text, token by token.
+  init(benchmark: String, prompt: String, _ generation: Generation, _ model: ChatModel) {
+    var stream = AnswerStream(model.tokenizer)
+    var (pieces, rest) = ([Piece](), generation.ids[...])
+    for (number, pass) in generation.passes.enumerated() {
+      for (place, id) in rest.prefix(pass.tokens).enumerated() {
+        pieces.append(Piece(text: stream.append(id), pass: number, accepted: place < pass.accepted))
+      }
+      rest = rest.dropFirst(pass.tokens)
+    }
+    let isLong = prompt.count > Self.mostCharacters
+    self.init(
+      benchmark: benchmark, prompt: isLong ? String(prompt.prefix(Self.mostCharacters)) + " …" : prompt,
+      pieces: Array(pieces.prefix(Self.mostTokens)), isCut: pieces.count > Self.mostTokens)
+  }
+}

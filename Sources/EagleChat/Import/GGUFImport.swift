@@ -1,0 +1,86 @@
+import EagleCore
+import EagleStorage
+import Foundation
+
+/// Turns a GGUF model into a Hugging Face folder.
+///
+/// The folder holds config.json, generation_config.json, model.safetensors in bfloat16 (dequantised, rounded to the
+/// nearest, ties to even), tokenizer.json, tokenizer_config.json and import.json, which names the source and all
+/// files with their checksums. Architectures: llama, qwen2, qwen3.
+public enum GGUFImport {
+  private static let recordName = "import.json"
+  private static let recordFormat = "eagle-import"
+
+  /// Writes the folder, whole or not at all.
+  ///
+  /// An existing empty folder is filled. A folder that holds a complete earlier import of the same file is left as
+  /// it is; any other filled folder throws, as does a model that cannot be imported.
+  public static func run(gguf path: String, output folder: String, progress: (String) -> Void) throws {
+    let model = try Model(path: path)
+    let source = try FolderManifest.File(measuring: path, as: URL(fileURLWithPath: path).lastPathComponent)
+    if try isComplete(folder, source: source) {
+      return progress("\(folder) already holds a complete import of \(source.path)")
+    }
+    progress("importing \(path): \(model.summary)")
+    try AtomicFolder.write(path: folder) { temporary in
+      try model.write(to: temporary, progress: progress)
+      try FolderManifest.seal(temporary, as: recordName, format: recordFormat, source: source)
+    }
+    progress("imported to \(folder)")
+  }
+
+  /// Whether the folder is an earlier import of the source; a folder with other content throws.
+  private static func isComplete(_ folder: String, source: FolderManifest.File) throws -> Bool {
+    guard let entries = try? FileManager.default.contentsOfDirectory(atPath: folder), !entries.isEmpty else {
+      return false
+    }
+    guard entries.contains(recordName) else {
+      throw occupied(folder, "exists and is not empty")
+    }
+    let record = try FolderManifest(folder: folder, name: recordName, format: recordFormat)
+    guard record.source?.sha256 == source.sha256 else {
+      throw occupied(folder, "holds an import of another file, \(record.source?.path ?? "unknown")")
+    }
+    do {
+      try record.checkSizes(in: folder)
+    } catch {
+      throw occupied(folder, "holds an import of this file that was changed afterwards (\(error))")
+    }
+    return true
+  }
+
+  private static func occupied(_ folder: String, _ problem: String) -> LocatedError {
+    LocatedError(path: folder, problem: problem, advice: "choose another output folder, or remove this one")
+  }
+
+  /// Everything that is read from the file before anything is written.
+  private struct Model {
+    let sizes: GGUFModelSizes
+    let weights: GGUFWeights
+    let vocabulary: GGUFVocabulary
+
+    init(path: String) throws {
+      let file = try GGUFFile(path: path)
+      sizes = try GGUFModelSizes(of: file)
+      weights = try GGUFWeights(of: file, sizes)
+      vocabulary = try GGUFVocabulary(of: file, sizes.architecture, vocabularySize: sizes.vocabulary)
+    }
+
+    var summary: String {
+      "\(sizes.architecture.rawValue), \(sizes.layers) layers, hidden \(sizes.hidden), \(sizes.heads)/"
+        + "\(sizes.keyValueHeads) heads of \(sizes.headDimension), vocabulary \(sizes.vocabulary)"
+        + (weights.isTied ? ", tied head" : "")
+    }
+
+    func write(to folder: String, progress: (String) -> Void) throws {
+      let configs = GGUFConfigFiles(
+        sizes: sizes, vocabulary: vocabulary, isTied: weights.isTied, hasAttentionBias: weights.hasAttentionBias)
+      let files: [(name: String, data: Data)] = [
+        ("tokenizer.json", try vocabulary.tokenizerJSON()), ("tokenizer_config.json", try vocabulary.configJSON()),
+        ("config.json", try configs.config()), ("generation_config.json", try configs.generationConfig()),
+      ]
+      for file in files { try AtomicFile.write(path: "\(folder)/\(file.name)", data: file.data) }
+      try weights.write(to: "\(folder)/model.safetensors", progress: progress)
+    }
+  }
+}

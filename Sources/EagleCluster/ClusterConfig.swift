@@ -1,0 +1,26 @@
+import EagleCore
+
+/// How the ranks of a run work together. Nothing here changes what is computed, but for the rounding of `gradients: bf16`.
+public struct ClusterConfig: Config {
+  /// Precision of gradients on their way between ranks.
+  public var gradients = WireFormat.fp32
+  /// Seconds after which all ranks end because one has not been heard from.
+  public var rankTimeout = 60.0
+  /// Seconds after which all ranks end because one has made no progress while another waits for it.
+  public var stallTimeout = 1800.0
+
+  public init() {}
+
+  public func validate() throws {
+    try require(rankTimeout >= 1, "rank_timeout", "must be 1 second or more, not \(rankTimeout)")
+    try require(stallTimeout >= 1, "stall_timeout", "must be 1 second or more, not \(stallTimeout)")
+  }
+
+  public var limits: RankLimits { RankLimits(silence: rankTimeout, stall: stallTimeout) }
+
+  enum CodingKeys: String, CodingKey {
+    case gradients
+    case rankTimeout = "rank_timeout"
+    case stallTimeout = "stall_timeout"
+  }
+}

@@ -1,0 +1,81 @@
+import Foundation
+
+/// A path cut into its folder and its last component.
+package struct FilePlace {
+  package let parent: String
+  package let name: String
+
+  package init(_ path: String) {
+    let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    let cut = trimmed.lastIndex(of: "/")
+    name = cut.map { String(trimmed[trimmed.index(after: $0)...]) } ?? trimmed
+    let folder = cut.map { String(trimmed[..<$0]) } ?? "."
+    parent = folder.isEmpty ? "/" : folder
+  }
+
+  /// The name under which this process writes before it renames: hidden, beside the target, so that the rename stays
+  /// on one file system; with process and host, as other hosts may write to a shared disk.
+  package var temporary: String { "\(parent)/.\(name).tmp-\(getpid())@\(Self.host)" }
+
+  /// This host's name, as far as it can stand in a file name.
+  private static let host = String(
+    ProcessInfo.processInfo.hostName.prefix(64).map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
+
+  /// Who wrote under a temporary name.
+  package struct Writer: Equatable {
+    let process: Int32
+    /// Nil in names of earlier versions, which were taken for this host's.
+    let host: String?
+
+    /// Nil when `entry` is no temporary name.
+    init?(ofTemporary entry: String) {
+      guard entry.hasPrefix("."), let mark = entry.range(of: ".tmp-", options: .backwards) else { return nil }
+      let parts = entry[mark.upperBound...].split(separator: "@", maxSplits: 1)
+      guard let process = parts.first.flatMap({ Int32($0) }) else { return nil }
+      (self.process, host) = (process, parts.count > 1 ? String(parts[1]) : nil)
+    }
+
+    var isHere: Bool { host == nil || host == FilePlace.host }
+  }
+
+  /// The name that whoever wrote under the temporary name `entry` had in mind, or nil when `entry` is not such a name.
+  package static func target(ofTemporary entry: String) -> String? {
+    guard Writer(ofTemporary: entry) != nil, let mark = entry.range(of: ".tmp-", options: .backwards) else {
+      return nil
+    }
+    return String(entry[..<mark.lowerBound].dropFirst())
+  }
+
+  /// Removes what a killed process left under this place's temporary names.
+  package func removeLeftovers() {
+    Self.removeLeftovers(in: parent) { $0.hasPrefix(".\(name).tmp-") || $0.hasPrefix(".\(name).old.tmp-") }
+  }
+
+  /// Removes temporary files and folders in `parent` that satisfy `matches` and whose writer no longer runs here, or ran
+  /// on another host and has not written for a day. Removal is best effort: a leftover costs space, not correctness.
+  package static func removeLeftovers(in parent: String, where matches: (String) -> Bool) {
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
+    for entry in entries where matches(entry) {
+      guard let writer = Writer(ofTemporary: entry), hasEnded(writer, of: "\(parent)/\(entry)") else { continue }
+      try? FileManager.default.removeItem(atPath: "\(parent)/\(entry)")
+    }
+  }
+
+  private static func hasEnded(_ writer: Writer, of path: String) -> Bool {
+    if writer.isHere { return writer.process == getpid() || !isRunning(writer.process) }
+    let files = [path] + ((try? FileTree.files(under: path))?.map { "\(path)/\($0)" } ?? [])
+    let changes = files.compactMap {
+      (try? FileManager.default.attributesOfItem(atPath: $0))?[.modificationDate] as? Date
+    }
+    return changes.max().map { $0.timeIntervalSinceNow < -86400 } ?? false
+  }
+
+  /// A killed process that its parent has not noticed yet (state Z) counts as ended.
+  private static func isRunning(_ process: Int32) -> Bool {
+    guard process > 0, kill(process, 0) == 0 || errno != ESRCH else { return false }
+    guard let status = FileManager.default.contents(atPath: "/proc/\(process)/stat") else { return true }
+    // Behind the name, which stands in parentheses and may hold anything: ` Z ...`.
+    let fields = String(decoding: status, as: UTF8.self)
+    return fields.range(of: ")", options: .backwards).map { !fields[$0.upperBound...].hasPrefix(" Z") } ?? true
+  }
+}

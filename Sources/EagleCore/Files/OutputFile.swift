@@ -1,0 +1,44 @@
+import Foundation
+
+/// A file being written from start to end. Every failed write throws with the system's reason.
+public final class OutputFile {
+  public let path: String
+  /// Bytes written so far.
+  public private(set) var byteCount = 0
+  private var descriptor: Int32
+
+  /// Creates the file, or empties an existing one.
+  package init(path: String) throws {
+    self.path = path
+    descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw LocatedError.system(path: path, "create the file") }
+  }
+
+  deinit {
+    if descriptor >= 0 { _ = Foundation.close(descriptor) }
+  }
+
+  public func write(_ bytes: UnsafeRawBufferPointer) throws {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let piece = UnsafeRawBufferPointer(rebasing: rest)
+      let written = Foundation.write(descriptor, piece.baseAddress, min(piece.count, 1 << 30))
+      if written < 0 && errno == EINTR { continue }
+      guard written > 0 else { throw LocatedError.system(path: path, "write") }
+      rest = rest.dropFirst(written)
+      byteCount += written
+    }
+  }
+
+  public func write(_ data: Data) throws {
+    try data.withUnsafeBytes { try write($0) }
+  }
+
+  /// Waits until the bytes are on the disk, then closes.
+  package func finish() throws {
+    guard fsync(descriptor) == 0 else { throw LocatedError.system(path: path, "sync to disk") }
+    let status = Foundation.close(descriptor)
+    descriptor = -1
+    guard status == 0 else { throw LocatedError.system(path: path, "close") }
+  }
+}

@@ -1,0 +1,18 @@
+import CEagleVersion
+import Foundation
+
+/// The version of the commands and of the formats that they write.
+package enum Version {
+  package static let number = "0.1.0"
+
+  /// The commit that was built; "unknown" where the build was not told.
+  package static var commit: String { String(cString: eagle_commit()) }
+
+  /// What `--version` says: version and commit, then a line for each row.
+  ///
+  /// - Parameter rows: names of libraries or capabilities, with their values
+  package static func text(command: String, _ rows: [(name: String, value: String)]) -> String {
+    let lines = rows.map { "  \($0.name.padding(toLength: 11, withPad: " ", startingAt: 0))\($0.value)" }
+    return (["\(command) \(number), commit \(commit)"] + lines).joined(separator: "\n")
+  }
+}

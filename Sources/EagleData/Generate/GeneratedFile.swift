@@ -1,0 +1,242 @@
+import EagleCluster
+import EagleCore
+import EagleText
+import Foundation
+
+/// A file of generated conversations while it is being made, by any number of ranks that may be stopped at any time.
+///
+/// Finished conversations go to `<output>.parts/`, one file a rank, on a disk that all ranks see. When all are there,
+/// rank 0 writes them to the output in order. `<output>.made.json` beside it says what made it, so that a later run
+/// completes it or refuses to mix.
+final class GeneratedFile {
+  /// One conversation as it stands in the file.
+  struct Line: Codable {
+    struct Message: Codable {
+      let role: String
+      let content: String
+      /// Present when the answer was broken off.
+      var cut: Bool?
+    }
+    let id: String
+    /// What tells it from others, where that is not the id.
+    var key: String?
+    let conversations: [Message]
+    /// Why the conversation does not go to the output, where it does not.
+    var rejected: String?
+  }
+
+  let output: String
+  /// Keys of conversations that are finished, by this run or an earlier one.
+  private(set) var known: Set<String> = []
+  private let cluster: any Communicator
+  private let part: FileHandle
+  private let lock: FolderLock?
+
+  private var parts: String { Self.partsPath(output) }
+  static func partsPath(_ output: String) -> String { "\(output).parts" }
+  private var stopPath: String { "\(parts)/stop" }
+
+  /// Keys of the conversations in a finished output; nil when there is none, or more is waiting to be added to it.
+  ///
+  /// - Throws: when the output comes from elsewhere or other settings
+  static func finished(_ output: String, _ origin: Origin) throws -> Set<String>? {
+    _ = try record(output, origin)
+    guard FileManager.default.fileExists(atPath: output), try partFiles(output).isEmpty else { return nil }
+    var keys: Set<String> = []
+    try forEachLine(output) { key, _ in keys.insert(key) }
+    return keys
+  }
+
+  /// Opens or begins the file. Collective.
+  ///
+  /// - Throws: when the output comes from elsewhere or other settings, another program works on it, or ranks do not see
+  ///   the same folder
+  init(output: String, origin: Origin, cluster: any Communicator) throws {
+    self.output = output
+    self.cluster = cluster
+    let folder = Self.partsPath(output)
+    lock = try cluster.isRoot ? Self.begin(output, origin) : nil
+    try cluster.barrier()
+    part = try Self.openPart("\(folder)/rank-\(cluster.rank).jsonl")
+    // Every rank must see the same files, so all have mended their parts by now.
+    try cluster.barrier()
+    let sizes = try files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
+    try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(folder); all ranks must see one disk")
+    known = try shared(cluster.isRoot ? finishedKeys() : [])
+  }
+
+  private func finishedKeys() throws -> Set<String> {
+    var keys: Set<String> = []
+    for path in try files() {
+      try Self.forEachLine(path) { key, _ in
+        keys.insert(key)
+        cluster.tick()
+      }
+    }
+    return keys
+  }
+
+  /// Those of rank 0: reading all conversations once is enough. Collective.
+  private func shared(_ keys: Set<String>) throws -> Set<String> {
+    let data = try cluster.broadcast(data: try JSONEncoder().encode(Array(keys)))
+    return cluster.isRoot ? keys : Set(try JSONDecoder().decode([String].self, from: data))
+  }
+
+  private static func begin(_ output: String, _ origin: Origin) throws -> FolderLock {
+    _ = try record(output, origin)
+    let lock = try FolderLock(partsPath(output))
+    try? FileManager.default.removeItem(atPath: "\(partsPath(output))/stop")
+    try write(Record(origin: origin), output)
+    return lock
+  }
+
+  /// A program that was killed may have left half a line, which goes.
+  private static func openPart(_ path: String) throws -> FileHandle {
+    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else {
+      throw LocatedError(
+        path: path, problem: "cannot be written", advice: "all ranks must see and may write this folder")
+    }
+    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    let end = try file.seekToEnd()
+    var (whole, at) = (UInt64(0), end)
+    while at > 0, whole == 0 {
+      let piece = min(at, 1 << 20)
+      at -= piece
+      try file.seek(toOffset: at)
+      let bytes = try file.read(upToCount: Int(piece)) ?? Data()
+      if let last = bytes.lastIndex(of: UInt8(ascii: "\n")) { whole = at + UInt64(last - bytes.startIndex) + 1 }
+    }
+    try file.truncate(atOffset: whole)
+    return file
+  }
+
+  static func partFiles(_ output: String) throws -> [String] {
+    let folder = partsPath(output)
+    guard FileManager.default.fileExists(atPath: folder) else { return [] }
+    return try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".jsonl") }.sorted()
+      .map { "\(folder)/\($0)" }
+  }
+
+  /// The output, as far as there is one, and all parts.
+  private func files() throws -> [String] {
+    (FileManager.default.fileExists(atPath: output) ? [output] : []) + (try Self.partFiles(output))
+  }
+
+  /// Calls `body` with the key and the place of each line.
+  private static func forEachLine(_ path: String, _ body: (String, Range<Int>) throws -> Void) throws {
+    struct Named: Decodable {
+      let id: String
+      let key: String?
+    }
+    let file = try MappedFile(path: path)
+    try file.withBytes { bytes in
+      var start = 0
+      while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        let line = Data(bytes[start..<end])
+        guard let named = try? JSONDecoder().decode(Named.self, from: line) else {
+          throw LocatedError(path: path, problem: "a line of it is damaged", advice: "remove the file and run again")
+        }
+        try body(named.key ?? named.id, start..<end + 1)
+        start = end + 1
+      }
+    }
+  }
+
+  /// Adds a finished conversation of this rank; one write, which a kill leaves whole or not at all.
+  func append(_ line: Line) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    try part.write(contentsOf: try encoder.encode(line) + Data("\n".utf8))
+  }
+
+  /// Calls `body` with every finished conversation, in no order. Needs all ranks to have written theirs.
+  func readAll(_ body: (Line) throws -> Void) throws {
+    let decoder = JSONDecoder()
+    for path in try files() {
+      let file = try MappedFile(path: path)
+      try Self.forEachLine(path) { _, range in
+        try body(try file.withBytes { try decoder.decode(Line.self, from: Data($0[range])) })
+        cluster.tick()
+      }
+    }
+  }
+
+  // MARK: stopping
+
+  /// Ends the work of this rank when it, or another one that sees the same disk, was asked to stop. To be called often.
+  func throwIfStopped(_ stop: StopRequest, during stage: String) throws {
+    if stop.isMade {
+      _ = FileManager.default.createFile(atPath: stopPath, contents: nil)
+    } else if access(stopPath, F_OK) == 0 {
+      stop.make("another rank")
+    }
+    try stop.throwIfMade(during: stage)
+  }
+
+  // MARK: the end
+
+  /// What an output holds.
+  struct Contents {
+    var conversations = 0
+    /// How many of them the order has named.
+    var named = 0
+  }
+
+  /// Writes the output: the finished conversations that `keys` names, in that order, and then all others. Collective,
+  /// and the last call.
+  ///
+  /// - Parameter others: whether conversations that `keys` does not name are written behind those that it does
+  /// - Returns: what it holds, on rank 0
+  @discardableResult
+  func finish(others: Bool, order keys: () throws -> String?) throws -> Contents {
+    var contents = Contents()
+    try close { contents = try merge(keys, others: others) }
+    return contents
+  }
+
+  /// Leaves the output as it is, where no rank has anything to add. Collective, and the last call.
+  func close() throws { try close {} }
+
+  /// Lets rank 0 do what is to be done with all parts, and removes them.
+  private func close(_ body: () throws -> Void) throws {
+    try part.synchronize()
+    // Some network file systems keep a file that is open, and so its folder, when it is removed.
+    try part.close()
+    try cluster.barrier()
+    if cluster.isRoot {
+      try body()
+      for path in try Self.partFiles(output) { try FileManager.default.removeItem(atPath: path) }
+      // What is left is this process's lock; a folder that stays does no harm.
+      try? FileManager.default.removeItem(atPath: parts)
+    }
+    try cluster.barrier()
+  }
+
+  private func merge(_ keys: () throws -> String?, others: Bool) throws -> Contents {
+    let files = try files()
+    var places: [String: (file: Int, range: Range<Int>)] = [:]
+    for (index, path) in files.enumerated() {
+      try Self.forEachLine(path) { key, range in
+        places[key] = places[key] ?? (index, range)
+        cluster.tick()
+      }
+    }
+    let sources = try files.map { try MappedFile(path: $0) }
+    var contents = Contents()
+    try AtomicFile.write(path: output) { file in
+      func copy(_ place: (file: Int, range: Range<Int>)) throws {
+        try sources[place.file].withBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[place.range])) }
+        contents.conversations += 1
+        cluster.tick()
+      }
+      while let key = try keys() {
+        if let place = places.removeValue(forKey: key) { try copy(place) }
+      }
+      contents.named = contents.conversations
+      let rest = others ? places.values.sorted { ($0.file, $0.range.lowerBound) < ($1.file, $1.range.lowerBound) } : []
+      for place in rest { try copy(place) }
+    }
+    return contents
+  }
+}

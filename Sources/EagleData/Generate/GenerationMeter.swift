@@ -1,0 +1,65 @@
+import EagleCluster
+import EagleCore
+
+/// What a rank has generated.
+struct GenerationCounts {
+  var conversations = 0
+  var answers = 0
+  var tokens = 0
+  /// Answers broken off at the limit.
+  var cut = 0
+  /// Answers that end in a loop.
+  var looping = 0
+  /// Conversations whose next question would make them too long.
+  var tooLong = 0
+
+  static func + (a: GenerationCounts, b: GenerationCounts) -> GenerationCounts {
+    GenerationCounts(
+      conversations: a.conversations + b.conversations, answers: a.answers + b.answers, tokens: a.tokens + b.tokens,
+      cut: a.cut + b.cut, looping: a.looping + b.looping, tooLong: a.tooLong + b.tooLong)
+  }
+
+  /// Collective.
+  func sum(over cluster: any Communicator) throws -> GenerationCounts {
+    let mine = [conversations, answers, tokens, cut, looping, tooLong].map(Int64.init)
+    let all = try cluster.allReduceSum(mine).map { Int($0) }
+    return GenerationCounts(
+      conversations: all[0], answers: all[1], tokens: all[2], cut: all[3], looping: all[4], tooLong: all[5])
+  }
+}
+
+/// How far generation is, and how fast.
+struct GenerationMeter {
+  let stage: String
+  let total: Int
+  let progress: ProgressSink
+  private let clock = ContinuousClock()
+  private let start = ContinuousClock().now
+
+  init(stage: String, total: Int, progress: ProgressSink) {
+    self.stage = stage
+    self.total = total
+    self.progress = progress
+  }
+
+  /// - Parameter counts: of all ranks
+  func summary(_ counts: GenerationCounts) -> String {
+    let long = counts.tooLong > 0 ? ", \(counts.tooLong) conversations too long" : ""
+    return ": \(counts.answers) new answers (\(counts.cut) cut, \(counts.looping) looping), \(counts.tokens) tokens, "
+      + "\(rate(counts)) tokens/s\(long)"
+  }
+
+  /// Tokens a second since this was made.
+  private func rate(_ counts: GenerationCounts) -> Int {
+    Int(Double(counts.tokens) / max(1e-9, start.duration(to: clock.now).inSeconds))
+  }
+
+  /// - Parameters:
+  ///   - counts: of this rank
+  ///   - done: conversations of all ranks, about
+  func note(_ counts: GenerationCounts, done: Int) {
+    progress.advance(
+      stage, done: min(done, total), total: total, unit: "conversations",
+      note: "\(rate(counts)) tokens/s and \(counts.tokens) tokens of this rank")
+  }
+}

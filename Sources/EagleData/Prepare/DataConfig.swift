@@ -1,0 +1,129 @@
+import EagleCore
+import EagleText
+
+/// The conversations to learn from, and how they become tokens.
+public struct DataConfig: Config {
+  /// JSON Lines files, one conversation a line, plain or compressed with gzip or Zstandard.
+  public var train: [DataFile] = []
+  /// Share of the conversations kept out of training and measured instead, 0 up to but not including 1.
+  public var heldOut = 0.02
+  /// Name of the chat template, or `auto`: the one that the target's tokenizer folder calls for.
+  public var chatTemplate = "auto"
+  /// Tokens that a conversation may have.
+  public var maxLength = 2048
+  /// Whose turns are trained on.
+  public var trainedTurns = TrainedTurns.assistant
+  /// What becomes of a conversation with more tokens: its beginning is kept, or it is left out.
+  public var tooLong = LongConversations.cut
+  /// Conversations with an answer that is marked as broken off. When they are kept, the missing end is not trained.
+  public var cutAnswers = Inclusion.keep
+  /// Conversations with an answer that ends in a loop.
+  public var loopingAnswers = Inclusion.keep
+  /// Conversations whose messages are those of an earlier one.
+  public var duplicates = Inclusion.drop
+
+  public init() {}
+
+  public func validate() throws {
+    try require(!train.isEmpty, "train", "is empty: name at least one file of conversations")
+    try require(!train.contains { $0.path.isEmpty }, "train", "holds an empty path")
+    for file in train {
+      try require(
+        file.weight > 0 && file.weight <= 100, "train", "the weight of \(file.path) must be above 0 and at most 100")
+    }
+    try require(heldOut >= 0 && heldOut < 1, "held_out", "must be at least 0 and below 1, not \(heldOut)")
+    try require(!chatTemplate.isEmpty, "chat_template", "is empty: name a template, or write auto")
+    try requireCount(maxLength, "max_length", atLeast: 2)
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case train
+    case heldOut = "held_out"
+    case chatTemplate = "chat_template"
+    case maxLength = "max_length"
+    case trainedTurns = "trained_turns"
+    case tooLong = "too_long"
+    case cutAnswers = "cut_answers"
+    case loopingAnswers = "looping_answers"
+    case duplicates
+  }
+}
+
+/// A file of conversations, and how often each of them is trained in an epoch: a path, or `{path: …, weight: …}`.
+///
+/// With a weight of 0.25 a quarter of the conversations is drawn; with 2.5 each comes twice and every second one once more.
+public struct DataFile: Equatable, Sendable, ExpressibleByStringLiteral {
+  public var path: String
+  public var weight = 1.0
+
+  public init(path: String, weight: Double = 1) {
+    self.path = path
+    self.weight = weight
+  }
+
+  public init(stringLiteral path: String) { self.init(path: path) }
+}
+
+extension DataFile: Codable {
+  private enum CodingKeys: String, CodingKey, CaseIterable { case path, weight }
+
+  private struct Key: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+  }
+
+  public init(from decoder: any Decoder) throws {
+    if let path = try? decoder.singleValueContainer().decode(String.self) {
+      self.init(path: path)
+      return
+    }
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    for key in try decoder.container(keyedBy: Key.self).allKeys where CodingKeys(stringValue: key.stringValue) == nil {
+      throw DecodingError.dataCorrupted(
+        .init(
+          codingPath: decoder.codingPath, debugDescription: "has the unknown key \(key.stringValue): path and weight"))
+    }
+    self.init(
+      path: try fields.decode(String.self, forKey: .path),
+      weight: try fields.decodeIfPresent(Double.self, forKey: .weight) ?? 1)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    if weight == 1 {
+      var container = encoder.singleValueContainer()
+      try container.encode(path)
+    } else {
+      var container = encoder.container(keyedBy: CodingKeys.self)
+      try container.encode(path, forKey: .path)
+      try container.encode(weight, forKey: .weight)
+    }
+  }
+}
+
+/// Turns that carry loss.
+public enum TrainedTurns: String, Codable, CaseIterable, Sendable {
+  /// What the target writes when the head is used.
+  case assistant
+  /// The user's as well: the target has an opinion about every token, and small sets become larger.
+  case all
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  var roles: Set<ChatMessage.Role> { self == .assistant ? [.assistant] : [.assistant, .user] }
+}
+
+/// Whether conversations of a kind are trained on.
+public enum Inclusion: String, Codable, CaseIterable, Sendable {
+  case keep, drop
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
+/// What becomes of conversations that are longer than `max_length`.
+public enum LongConversations: String, Codable, CaseIterable, Sendable {
+  case cut, drop
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}

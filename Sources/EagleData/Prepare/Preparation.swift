@@ -1,0 +1,224 @@
+import EagleChat
+import EagleCluster
+import EagleCore
+import EagleModels
+import EagleRunFiles
+import EagleStorage
+import EagleText
+import Foundation
+
+/// Conversations to token ids, loss masks, held-out split and draft vocabulary.
+///
+/// Lines are read in pieces and turned into tokens on all threads; memory does not grow with the files, but for 16
+/// bytes a conversation, by which equal ones are found. What is done is kept file by file, and a stopped preparation
+/// goes on there.
+public struct Preparation {
+  private let data: DataConfig
+  private let draft: DraftConfig
+  private let seed: UInt64
+  private let model: ChatModel
+  private let progress: ProgressSink
+  private let stop: StopRequest
+  private let pieceBytes: Int
+  private let fileTokens: Int
+
+  public init(
+    data: DataConfig, draft: DraftConfig, seed: UInt64, model: ChatModel, progress: ProgressSink,
+    stop: StopRequest = StopRequest()
+  ) {
+    self.init(
+      data: data, draft: draft, seed: seed, model: model, progress: progress, stop: stop,
+      pieceBytes: 8 << 20, fileTokens: PreparationWriter.fileTokens)
+  }
+
+  /// - Parameters:
+  ///   - pieceBytes: of the lines that are in work together, at least
+  ///   - fileTokens: of one file of tokens, at least
+  package init(
+    data: DataConfig, draft: DraftConfig, seed: UInt64, model: ChatModel, progress: ProgressSink, stop: StopRequest,
+    pieceBytes: Int, fileTokens: Int
+  ) {
+    self.data = data
+    self.draft = draft
+    self.seed = seed
+    self.model = model
+    self.progress = progress
+    self.stop = stop
+    self.pieceBytes = pieceBytes
+    self.fileTokens = fileTokens
+  }
+
+  /// Writes `folder`, whole or not at all; what is there and up to date stays. Unfinished work waits in
+  /// `<folder>.partial`.
+  ///
+  /// - Parameters:
+  ///   - folder: where the result goes
+  ///   - check: gets the fingerprint of what is to be written, and may refuse it before anything is
+  /// - Throws: for a folder that holds what preparing has not written, a draft vocabulary that the target does not have, unreadable files, more than 1 % broken lines, and
+  ///   when nothing is left to train on; `StoppedRun` when a stop was asked for
+  public func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
+    try Self.checkVocabulary(draft, target: model.target)
+    let tokens = try tokensFingerprint()
+    let fingerprint = try fingerprint(tokens)
+    try check(fingerprint)
+    if let done = try? PreparedData(folder: folder), done.fingerprint == fingerprint {
+      progress.finish("prepare", "up to date: \(done.statistics.summary)")
+      return done
+    }
+    let partial = "\(folder).partial"
+    for path in [folder, partial] { try PreparedData.requireReplaceable(path) }
+    var writer = try PreparationWriter(
+      folder: partial, fingerprint: fingerprint, vocabularySize: model.target.shape.vocabularySize, data: data,
+      seed: seed,
+      fileTokens: fileTokens)
+    if writer.isResumed {
+      progress.say("going on behind \(writer.state.statistics.conversations) prepared conversations")
+    }
+    for input in writer.state.input..<data.train.count { try read(input, into: &writer) }
+    try writer.finish()
+    try report(writer.state)
+    try writeManifest(writer.state, tokens, fingerprint, partial)
+    try writer.removeState()
+    try AtomicFolder.install(partial, at: folder)
+    let prepared = try PreparedData(folder: folder)
+    progress.finish("prepare", prepared.statistics.summary)
+    return prepared
+  }
+
+  /// Throws when the draft vocabulary that the settings ask for cannot be made for this target: cheap, and so worth
+  /// calling before anything else.
+  public static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
+    if let initFrom = draft.initFrom {
+      _ = try DraftFolder.vocabulary(initFrom, target: target)
+      return
+    }
+    let size = target.shape.vocabularySize
+    guard draft.vocabularySize <= size else {
+      throw LocatedError(
+        path: "draft.vocabulary_size", problem: "\(draft.vocabularySize) is more than the target's \(size) tokens",
+        advice: "choose a smaller one")
+    }
+  }
+
+  // MARK: reading
+
+  private func read(_ input: Int, into writer: inout PreparationWriter) throws {
+    let file = data.train[input]
+    var lines = try ConversationLines(path: file.path)
+    let isBegun = input == writer.state.input && writer.state.reports.count > input
+    if isBegun { try lines.skip(to: writer.state.line, report: writer.state.reports[input]) }
+    writer.begin(input: input, report: lines.report)
+    let work = LineWork(model: model, data: data)
+    while true {
+      try stop.throwIfMade(during: "prepare")
+      let piece = try piece(&lines)
+      guard let last = piece.last else { break }
+      for (line, outcome) in zip(piece, work.outcomes(piece)) {
+        let place = "\(file.path), line \(line.number)"
+        switch outcome {
+        case .broken(let error): try lines.count(skipped: line, because: error)
+        case .leftOut(let reason, let what):
+          lines.count(read: line)
+          writer.leaveOut(reason, example: "\(place): \(what)")
+        case .prepared(let conversation):
+          lines.count(read: line)
+          try writer.add(conversation, weight: file.weight, place: "\(place): \(conversation.id)")
+        }
+      }
+      try writer.reached(line: last.number, report: lines.report)
+      note(writer.state.statistics)
+    }
+    _ = try lines.finished()
+  }
+
+  private func piece(_ lines: inout ConversationLines) throws -> [ConversationLine] {
+    var (piece, bytes) = ([ConversationLine](), 0)
+    while bytes < pieceBytes, let line = try lines.next() {
+      piece.append(line)
+      bytes += line.byteCount
+    }
+    return piece
+  }
+
+  private func note(_ statistics: DataStatistics) {
+    progress.advance(
+      "prepare", done: statistics.conversations, total: 0, unit: "conversations", note: "\(statistics.tokens) tokens")
+  }
+
+  private func report(_ state: PreparationState) throws {
+    for report in state.reports where report.skippedCount > 0 {
+      let first = report.skipped[0]
+      progress.say(
+        "\(report.path): skipped \(report.skippedCount) lines, the first is line \(first.line): \(first.reason)")
+    }
+    let statistics = state.statistics
+    for (reason, count) in statistics.leftOut.sorted(by: { $0.key < $1.key }) {
+      let example = statistics.leftOutExamples[reason] ?? ""
+      progress.say("left out \(count) conversation\(count == 1 ? "" : "s") with \(reason); the first: \(example)")
+    }
+    guard statistics.conversations > state.heldOut.count else {
+      throw LocatedError(
+        path: data.train.map(\.path).joined(separator: ", "), problem: "no conversation is left to train on",
+        advice: "check the data files, data.held_out and data.max_length")
+    }
+  }
+
+  // MARK: the result
+
+  /// Of everything that ids and masks depend on.
+  private func tokensFingerprint() throws -> String {
+    var parts = ["tokens 2", model.template.family.rawValue, "\(model.target.shape.vocabularySize)"]
+    parts.append(try FileDigest.sha256(path: "\(model.target.path)/tokenizer.json"))
+    for file in data.train { parts.append("\(try digest(file.path)) \(min(1, file.weight))") }
+    var same = data
+    (same.train, same.heldOut) = ([], 0)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys]
+    parts.append(String(decoding: try encoder.encode(same), as: UTF8.self))
+    // Weights below 1 leave conversations out, by seed and content.
+    if data.train.contains(where: { $0.weight < 1 }) { parts.append("by content \(seed)") }
+    return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
+  }
+
+  /// SHA-256 of a file that may take minutes to read.
+  private func digest(_ path: String) throws -> String {
+    try FileDigest.sha256(path: path) {
+      try stop.throwIfMade(during: "prepare")
+      progress.advance("prepare", done: 0, total: 0, unit: "conversations", note: "reading \(path)")
+    }
+  }
+
+  /// Of that, the held-out split and the draft vocabulary.
+  private func fingerprint(_ tokens: String) throws -> String {
+    let weights = data.train.map { "\($0.weight)" }.joined(separator: " ")
+    var parts = ["prepare 5", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
+    if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
+    return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
+  }
+
+  private func writeManifest(
+    _ state: PreparationState, _ tokensFingerprint: String, _ fingerprint: String, _ folder: String
+  ) throws {
+    let vocabulary = try vocabulary(state.counts)
+    var statistics = state.statistics
+    for warning in state.counts.describe(vocabulary, in: &statistics) { progress.say(warning) }
+    let manifest = PreparedData.Manifest(
+      tokensFingerprint: tokensFingerprint, fingerprint: fingerprint, files: state.files, heldOut: state.heldOut,
+      repeats: state.repeats, draftVocabulary: vocabulary.targetIDs, targetVocabularySize: vocabulary.targetSize,
+      statistics: statistics)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys]
+    let page = StatisticsPage.text(
+      statistics, run: data.train.map(\.path).joined(separator: ", "), vocabularySize: vocabulary.size)
+    try AtomicFile.write(path: "\(folder)/statistics.md", data: Data(page.utf8))
+    try AtomicFile.write(path: PreparedData.manifestPath(folder), data: try encoder.encode(manifest))
+  }
+
+  /// That of the head to fine-tune, or the most frequent trained tokens.
+  private func vocabulary(_ counts: TokenCounts) throws -> DraftVocabulary {
+    if let initFrom = draft.initFrom {
+      return try DraftFolder.vocabulary(initFrom, target: model.target)
+    }
+    return .mostFrequent(counts: counts.all, size: draft.vocabularySize, always: [model.template.endOfTurn])
+  }
+}

@@ -1,0 +1,129 @@
+import EagleCaptureStore
+import EagleCore
+import EagleTensor
+import EagleText
+import Foundation
+
+/// Adds conversations in order, file of tokens after file of tokens.
+struct PreparationWriter {
+  /// Tokens of one file, at least: 20 M take 100 MB.
+  static let fileTokens = 20 << 20
+
+  private(set) var state: PreparationState
+  private let folder: String
+  private let seed: UInt64
+  private let heldOutShare: Double
+  private let dropsDuplicates: Bool
+  private let fileTokens: Int
+  private var seen: Set<PreparedConversation.Digest> = []
+  private var fresh: [PreparedConversation.Digest] = []
+  private var names = Data()
+  private var tokens: TokenStoreWriter?
+  private let encoder = JSONEncoder()
+
+  /// Goes on behind what the folder holds of the same data, or begins anew.
+  init(folder: String, fingerprint: String, vocabularySize: Int, data: DataConfig, seed: UInt64, fileTokens: Int) throws
+  {
+    self.folder = folder
+    self.seed = seed
+    self.fileTokens = fileTokens
+    (heldOutShare, dropsDuplicates) = (data.heldOut, data.duplicates == .drop)
+    if let earlier = PreparationState.read(folder, fingerprint: fingerprint) {
+      state = earlier
+      for file in 0..<state.files { seen.formUnion(try Self.readDigests(Self.digestsPath(folder, file))) }
+    } else {
+      state = PreparationState(fingerprint: fingerprint, vocabularySize: vocabularySize)
+      if FileManager.default.fileExists(atPath: folder) { try FileManager.default.removeItem(atPath: folder) }
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+  }
+
+  var isResumed: Bool { state.files > 0 }
+
+  mutating func begin(input: Int, report: ReadReport) {
+    if input > state.input { (state.input, state.line) = (input, 0) }
+    if state.reports.count <= input { state.reports.append(report) }
+  }
+
+  /// - Parameter weight: of its file
+  mutating func add(_ conversation: PreparedConversation, weight: Double, place: String) throws {
+    let times = times(conversation.digest, weight)
+    guard times > 0 else { return state.statistics.leaveOut(.notDrawn, example: place) }
+    if dropsDuplicates, !seen.insert(conversation.digest).inserted {
+      return state.statistics.leaveOut(.duplicate, example: place)
+    }
+    fresh.append(conversation.digest)
+    let number = state.statistics.conversations
+    let isHeldOut = isHeldOut(conversation.digest)
+    if isHeldOut { state.heldOut.append(number) }
+    state.repeats.add(number, times: times, whole: Int(weight))
+    state.statistics.add(conversation, isHeldOut: isHeldOut)
+    if !isHeldOut {
+      state.counts.add(conversation.ids, mask: conversation.mask, language: conversation.language, times: times)
+    }
+    if tokens == nil { tokens = try TokenStoreWriter(path: PreparedData.tokensPath(folder, state.files)) }
+    try tokens!.append(ids: conversation.ids, mask: conversation.mask)
+    names.append(try encoder.encode(conversation.id))
+    names.append(UInt8(ascii: "\n"))
+  }
+
+  mutating func leaveOut(_ reason: LeftOut, example: String) { state.statistics.leaveOut(reason, example: example) }
+
+  /// Says that everything up to a line is in.
+  mutating func reached(line: Int, report: ReadReport) throws {
+    state.line = line
+    state.reports[state.input] = report
+    if let tokens, tokens.tokenCount >= fileTokens { try closeFile() }
+  }
+
+  /// The open file of tokens becomes whole, and the state that says so follows.
+  private mutating func closeFile() throws {
+    guard let tokens else { return }
+    try tokens.finish()
+    try AtomicFile.write(path: PreparedData.namesPath(folder, state.files), data: names)
+    let bytes = fresh.withUnsafeBytes { Data($0) }
+    try AtomicFile.write(path: Self.digestsPath(folder, state.files), data: bytes)
+    (self.tokens, names, fresh) = (nil, Data(), [])
+    state.files += 1
+    try state.write(folder)
+  }
+
+  /// Everything is in. Leaves the folder without what only going on needs.
+  mutating func finish() throws {
+    try closeFile()
+    state.statistics.skippedLines = state.reports.reduce(0) { $0 + $1.skippedCount }
+  }
+
+  func removeState() throws {
+    try PreparationState.remove(folder)
+    for file in 0..<state.files { try FileManager.default.removeItem(atPath: Self.digestsPath(folder, file)) }
+  }
+
+  private static func digestsPath(_ folder: String, _ file: Int) -> String {
+    "\(folder)/digests-\(PreparedData.fileNumber(file)).bin"
+  }
+
+  private static func readDigests(_ path: String) throws -> [PreparedConversation.Digest] {
+    try MappedFile(path: path).withBytes { bytes in
+      stride(from: 0, to: bytes.count - bytes.count % 16, by: 16).map {
+        .init(
+          high: bytes.loadUnaligned(fromByteOffset: $0, as: UInt64.self),
+          low: bytes.loadUnaligned(fromByteOffset: $0 + 8, as: UInt64.self))
+      }
+    }
+  }
+
+  /// Whether a conversation is held out, by what it says alone: the split stays when data is added, equal conversations
+  /// fall alike, and ids need not be unique.
+  private func isHeldOut(_ digest: PreparedConversation.Digest) -> Bool {
+    var random = RandomSource(seed: seed, purpose: "held out \(digest)")
+    return Double(random.uniform()) < heldOutShare
+  }
+
+  /// How often an epoch has it; the fraction of a weight is drawn by what the conversation says.
+  private func times(_ digest: PreparedConversation.Digest, _ weight: Double) -> Int {
+    let whole = weight.rounded(.down)
+    var random = RandomSource(seed: seed, purpose: "weight of \(digest)")
+    return Int(whole) + (Double(random.uniform()) < weight - whole ? 1 : 0)
+  }
+}

@@ -1,0 +1,148 @@
+import EagleCaptureStore
+import EagleCore
+import EagleModels
+import EagleRunFiles
+import EagleText
+import Foundation
+
+/// Conversations as token ids, ready for capture: `prepared/` of a run.
+public struct PreparedData: Sendable {
+  /// What `prepared/manifest.json` holds.
+  struct Manifest: Codable {
+    /// Of everything that the token ids and masks depend on.
+    var tokensFingerprint: String
+    /// Of that, the held-out split and the draft vocabulary.
+    var fingerprint: String
+    /// Files of tokens.
+    var files: Int
+    /// Conversations that are never trained on, ascending.
+    var heldOut: [Int]
+    /// How often an epoch has each conversation.
+    var repeats: Repeats
+    /// Draft vocabulary: target ids, ascending.
+    var draftVocabulary: [Int32]
+    var targetVocabularySize: Int
+    var statistics: DataStatistics
+
+    enum CodingKeys: String, CodingKey {
+      case fingerprint, files, repeats, statistics
+      case tokensFingerprint = "tokens_fingerprint"
+      case heldOut = "held_out"
+      case draftVocabulary = "draft_vocabulary"
+      case targetVocabularySize = "target_vocabulary_size"
+    }
+  }
+
+  public let tokens: TokenStore
+  /// Of the token ids and masks: what captured states depend on.
+  public let tokensFingerprint: String
+  /// Of everything in the folder.
+  public let fingerprint: String
+  public let heldOut: [Int]
+  public let vocabulary: DraftVocabulary
+  public let statistics: DataStatistics
+  private let repeats: Repeats
+  /// Files with the conversations' ids, a JSON string a line.
+  private let namesPaths: [String]
+
+  static func manifestPath(_ folder: String) -> String { "\(folder)/manifest.json" }
+  static func fileNumber(_ file: Int) -> String { String(format: "%05d", file) }
+  static func tokensPath(_ folder: String, _ file: Int) -> String { "\(folder)/tokens-\(fileNumber(file)).h5" }
+  static func namesPath(_ folder: String, _ file: Int) -> String { "\(folder)/conversations-\(fileNumber(file)).jsonl" }
+
+  /// Throws when a folder that preparing would replace or remove holds what preparing has not written.
+  ///
+  /// - Parameter folder: `prepared/` of a run, or `prepared.partial/`
+  package static func requireReplaceable(_ folder: String) throws {
+    try AtomicFolder.requireOnly("prepared data", in: folder, isPart: isFile)
+  }
+
+  /// Whether a file of this name is of finished or unfinished prepared data, of this version or an earlier one.
+  private static func isFile(_ name: String) -> Bool {
+    ["manifest.json", "statistics.md", "state.json", "tokens.h5"].contains(name)
+      || name.wholeMatch(of: /tokens-[0-9]+\.h5|conversations-[0-9]+\.jsonl|digests-[0-9]+\.bin/) != nil
+  }
+
+  /// Opens a finished preparation.
+  public init(folder: String) throws {
+    let path = Self.manifestPath(folder)
+    guard let data = FileManager.default.contents(atPath: path),
+      let manifest = try? JSONDecoder().decode(Manifest.self, from: data)
+    else {
+      throw LocatedError(path: path, problem: "there is no prepared data", advice: "run `eagle-train prepare` first")
+    }
+    tokens = try TokenStore(paths: (0..<manifest.files).map { Self.tokensPath(folder, $0) })
+    tokensFingerprint = manifest.tokensFingerprint
+    fingerprint = manifest.fingerprint
+    heldOut = manifest.heldOut
+    repeats = manifest.repeats
+    guard repeats.fits(count: tokens.conversationCount) else {
+      throw LocatedError(
+        path: path, problem: "it repeats conversations that the tokens do not have",
+        advice: "run `eagle-train prepare` again")
+    }
+    vocabulary = try DraftVocabulary(
+      checking: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize, path: path)
+    statistics = manifest.statistics
+    namesPaths = (0..<manifest.files).map { Self.namesPath(folder, $0) }
+  }
+
+  /// Data that no preparation made, for measurements and tests.
+  package init(tokens: TokenStore, vocabulary: DraftVocabulary, fingerprint: String = "none") {
+    self.tokens = tokens
+    (tokensFingerprint, self.fingerprint) = (fingerprint, fingerprint)
+    (heldOut, self.vocabulary, statistics, repeats, namesPaths) = ([], vocabulary, DataStatistics(), Repeats(), [])
+  }
+
+  /// The ids that the data files give to all conversations.
+  private func names() -> [String] {
+    namesPaths.flatMap { FileManager.default.contents(atPath: $0)?.split(separator: UInt8(ascii: "\n")) ?? [] }
+      .map { (try? JSONDecoder().decode(String.self, from: Data($0))) ?? "" }
+  }
+
+  /// What `train.leave_out` calls a conversation: its id, or `#` and its number where that is not one conversation's
+  /// alone. Reads the list of all: for messages.
+  public func name(of conversation: Int) -> String {
+    let names = names()
+    guard names.count == tokens.conversationCount, !names[conversation].isEmpty,
+      names.count(where: { $0 == names[conversation] }) == 1
+    else { return "#\(conversation)" }
+    return names[conversation]
+  }
+
+  /// Conversations by the names that `name(of:)` gives; an id that several share means all of them.
+  ///
+  /// - Throws: for a name that no conversation has, and when ids are missing
+  public func conversations(named wanted: [String]) throws -> Set<Int> {
+    guard !wanted.isEmpty else { return [] }
+    let names = names()
+    guard names.count == tokens.conversationCount else {
+      throw LocatedError(
+        path: namesPaths.first ?? "prepared",
+        problem: "\(names.count) ids for \(tokens.conversationCount) conversations",
+        advice: "the files of ids are damaged: remove the prepared folder and prepare again")
+    }
+    let byName = Dictionary(grouping: names.enumerated(), by: \.element).mapValues { $0.map(\.offset) }
+    var found: Set<Int> = []
+    for name in wanted {
+      let number = name.hasPrefix("#") ? Int(name.dropFirst()) : nil
+      if let conversations = byName[name] {
+        found.formUnion(conversations)
+      } else if let number, 0..<tokens.conversationCount ~= number {
+        found.insert(number)
+      } else {
+        throw LocatedError(
+          path: "train.leave_out", problem: "no prepared conversation is called \(name)",
+          advice: "name it as `metrics.jsonl` and the error that named it do")
+      }
+    }
+    return found
+  }
+
+  /// Conversations of an epoch, ascending; one that its file's weight repeats comes several times.
+  public var trained: [Int] {
+    let heldOut = Set(heldOut)
+    let times = repeats.times(count: tokens.conversationCount)
+    return times.indices.filter { !heldOut.contains($0) }.flatMap { [Int](repeating: $0, count: times[$0]) }
+  }
+}

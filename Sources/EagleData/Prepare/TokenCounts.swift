@@ -1,0 +1,111 @@
+import EagleModels
+import EagleRunFiles
+
+// V target vocabulary · D draft vocabulary.
+
+/// How often each token is trained, by language.
+struct TokenCounts {
+  /// [V] each.
+  private(set) var byLanguage: [Language: [Int]]
+  let size: Int
+
+  init(size: Int) {
+    self.size = size
+    byLanguage = [:]
+  }
+
+  mutating func add(_ ids: [Int32], mask: [UInt8], language: Language, times: Int) {
+    byLanguage[language, default: [Int](repeating: 0, count: size)].withUnsafeMutableBufferPointer { counts in
+      for (id, flag) in zip(ids, mask) where flag != 0 { counts[Int(id)] += times }
+    }
+  }
+
+  /// [V]
+  var all: [Int] {
+    byLanguage.values.reduce(into: [Int](repeating: 0, count: size)) { sum, counts in
+      for (i, count) in counts.enumerated() where count > 0 { sum[i] += count }
+    }
+  }
+
+  static func coverage(_ counts: [Int], _ vocabulary: some Sequence<Int32>) -> Double {
+    let covered = vocabulary.reduce(0) { $0 + counts[Int($1)] }
+    return Double(covered) / Double(max(1, counts.reduce(0, +)))
+  }
+
+  /// Sizes that people choose from.
+  private static let sizes = (10...17).map { 1 << $0 } + [24000, 32000, 48000]
+  /// Below this a head is held up by its vocabulary.
+  static let enough = 0.97
+  /// A language with less of the tokens is not worth a warning.
+  private static let leastShare = 0.01
+
+  /// Fills in what the statistics say about coverage, and returns warnings about languages that the vocabulary leaves out.
+  func describe(_ vocabulary: DraftVocabulary, in statistics: inout DataStatistics) -> [String] {
+    let all = all
+    let total = all.reduce(0, +)
+    let order = all.indices.sorted { (all[$0], $1) > (all[$1], $0) }
+    statistics.vocabularyCoverage = Self.coverage(all, vocabulary.targetIDs)
+    statistics.coverageBySize = coverageBySize(all, order)
+    var warnings: [String] = []
+    for (language, counts) in byLanguage.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+      let coverage = Self.coverage(counts, vocabulary.targetIDs)
+      statistics.languages[language.rawValue]?.vocabularyCoverage = coverage
+      statistics.languages[language.rawValue]?.coverageBySize = coverageBySize(counts, order)
+      let sum = counts.reduce(0, +)
+      guard coverage < Self.enough, Double(sum) >= Self.leastShare * Double(total) else { continue }
+      warnings.append(
+        "warning: the draft vocabulary of \(vocabulary.size) covers \(percent(coverage)) of the trained \(language.rawValue) "
+          + "tokens; draft.vocabulary_size \(sizeNeeded(counts, order)) would cover \(percent(Self.enough))")
+    }
+    return warnings
+  }
+
+  private func coverageBySize(_ counts: [Int], _ order: [Int]) -> [Int: Double] {
+    let sizes = Self.sizes.filter { $0 <= size }
+    return Dictionary(
+      uniqueKeysWithValues: sizes.map { size in
+        (size, Self.coverage(counts, order.prefix(size).lazy.map { Int32($0) }))
+      })
+  }
+
+  /// Of the most frequent tokens of all, how many hold enough of these.
+  private func sizeNeeded(_ counts: [Int], _ order: [Int]) -> Int {
+    let goal = Self.enough * Double(counts.reduce(0, +))
+    var sum = 0
+    for (place, id) in order.enumerated() {
+      sum += counts[id]
+      if Double(sum) >= goal { return place + 1 }
+    }
+    return order.count
+  }
+}
+
+extension TokenCounts: Codable {
+  private struct Sparse: Codable {
+    var ids: [Int] = []
+    var counts: [Int] = []
+  }
+
+  private enum CodingKeys: CodingKey { case size, languages }
+
+  init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(size: try fields.decode(Int.self, forKey: .size))
+    for (name, sparse) in try fields.decode([String: Sparse].self, forKey: .languages) {
+      guard let language = Language(rawValue: name) else { continue }
+      var counts = [Int](repeating: 0, count: size)
+      for (id, count) in zip(sparse.ids, sparse.counts) where counts.indices.contains(id) { counts[id] = count }
+      byLanguage[language] = counts
+    }
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(size, forKey: .size)
+    let sparse = byLanguage.map { language, counts in
+      let ids = counts.indices.filter { counts[$0] > 0 }
+      return (language.rawValue, Sparse(ids: ids, counts: ids.map { counts[$0] }))
+    }
+    try fields.encode(Dictionary(uniqueKeysWithValues: sparse), forKey: .languages)
+  }
+}

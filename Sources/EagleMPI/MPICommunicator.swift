@@ -1,0 +1,193 @@
+import CMPI
+import EagleCluster
+import Foundation
+
+/// The ranks of an MPI job. Calls may come from any thread; one thread makes them all.
+public final class MPICommunicator: Communicator, @unchecked Sendable {
+  public let rank: Int
+  public let size: Int
+  public let nodes: [Int]
+  public var library: String { Cluster.library }
+
+  private let thread: MPIThread
+  private let lock = NSLock()
+  private var isFinished = false
+
+  /// Elements that one MPI call moves, 16 MiB of floats.
+  ///
+  /// MPI counts in 32-bit integers, so more than 2^31 elements must be cut anyway; a bucket of this size also keeps
+  /// the library's temporary buffers small without costing bandwidth.
+  static let bucketElements = 4 << 20
+
+  /// Starts MPI in this process and joins all ranks of the job.
+  ///
+  /// - Throws: `ClusterError.mpi` with the library's message.
+  public static func start() throws -> MPICommunicator { try MPICommunicator(try MPIThread.start()) }
+
+  private init(_ thread: MPIThread) throws {
+    self.thread = thread
+    (rank, size) = (thread.place.rank, thread.place.size)
+    nodes = try Self.gather(of: thread, thread.place.leader).map(Int.init)
+  }
+
+  private var world: eagle_mpi_comm { thread.place.world }
+
+  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws { try sum(buffer, eagle_mpi_float) }
+  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws { try sum(buffer, eagle_mpi_double) }
+  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws { try sum(buffer, eagle_mpi_int64) }
+
+  private func sum<Element>(_ buffer: UnsafeMutableBufferPointer<Element>, _ type: eagle_mpi_type) throws {
+    let base = buffer.baseAddress
+    try thread.perform(
+      Self.buckets(buffer.count).map { [world] bucket in
+        MPICall("MPI_Iallreduce") { eagle_mpi_sum(base! + bucket.lowerBound, Int32(bucket.count), type, world, $0) }
+      })
+  }
+
+  public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
+    precondition(0..<size ~= root, "root \(root) is no rank of a cluster of \(size)")
+    try thread.perform(broadcasts(bytes, root: root))
+  }
+
+  private func broadcasts(_ bytes: UnsafeMutableRawBufferPointer, root: Int) -> [MPIWork] {
+    let base = bytes.baseAddress
+    return Self.buckets(bytes.count).map { [world] bucket in
+      MPICall("MPI_Ibcast") {
+        eagle_mpi_broadcast(base! + bucket.lowerBound, Int32(bucket.count), Int32(root), world, $0)
+      }
+    }
+  }
+
+  public func gather(_ data: Data) throws -> [Data] {
+    let counts = try Self.gather(of: thread, Int64(data.count))
+    // One broadcast per rank: a gather of all would be one call, but its offsets end at 2 GiB for all ranks together.
+    return try (0..<size).map { root in
+      var part = root == rank ? data : Data(count: Int(counts[root]))
+      try part.withUnsafeMutableBytes { try broadcast($0, root: root) }
+      return part
+    }
+  }
+
+  /// A number of each rank.
+  private static func gather<Number: FixedWidthInteger>(of thread: MPIThread, _ number: Number) throws -> [Number] {
+    let all = UnsafeMutablePointer<Number>.allocate(capacity: thread.place.size + 1)
+    defer { all.deallocate() }
+    let mine = all + thread.place.size
+    mine.initialize(to: number)
+    let world = thread.place.world
+    try thread.perform([
+      MPICall("MPI_Iallgather") { eagle_mpi_gather(mine, all, Int32(MemoryLayout<Number>.size), world, $0) }
+    ])
+    return Array(UnsafeBufferPointer(start: all, count: thread.place.size))
+  }
+
+  public func exchange(_ data: [Data]) throws -> [Data] {
+    precondition(data.count == size, "\(data.count) parts for \(size) ranks")
+    var counts = Data()
+    for part in data { withUnsafeBytes(of: Int64(part.count)) { counts.append(contentsOf: $0) } }
+    let lengths = try gather(counts).map { all in
+      all.withUnsafeBytes { Int($0.loadUnaligned(fromByteOffset: rank * 8, as: Int64.self)) }
+    }
+    let parts = lengths.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0, alignment: 16) }
+    defer { for part in parts { part.deallocate() } }
+    let out = data.map { part in
+      let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: part.count, alignment: 16)
+      copy.copyBytes(from: part)
+      return copy
+    }
+    defer { for part in out { part.deallocate() } }
+    // Messages between two ranks arrive in their order, so one tag does for all buckets.
+    try thread.perform((0..<size).flatMap { letters(to: $0, out[$0], parts[$0]) })
+    return (0..<size).map { $0 == rank ? data[rank] : Data(parts[$0]) }
+  }
+
+  private func letters(
+    to other: Int, _ out: UnsafeMutableRawBufferPointer, _ part: UnsafeMutableRawBufferPointer
+  ) -> [MPIWork] {
+    guard other != rank else { return [] }
+    let (outgoing, incoming) = (out.baseAddress, part.baseAddress)
+    let receives = Self.buckets(part.count).map { [world] bucket in
+      MPICall("MPI_Irecv") {
+        eagle_mpi_receive(incoming! + bucket.lowerBound, Int32(bucket.count), Int32(other), Self.exchangeTag, world, $0)
+      }
+    }
+    let sends = Self.buckets(out.count).map { [world] bucket in
+      MPICall("MPI_Isend") {
+        eagle_mpi_send(outgoing! + bucket.lowerBound, Int32(bucket.count), Int32(other), Self.exchangeTag, world, $0)
+      }
+    }
+    return receives + sends
+  }
+
+  private static let exchangeTag: Int32 = 11
+
+  public func barrier() throws {
+    try thread.perform([MPICall("MPI_Ibarrier") { [world] in eagle_mpi_barrier(world, $0) }])
+  }
+
+  public func startSum(
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool
+  ) throws -> any Pending {
+    guard !buffer.isEmpty, size > 1 else { return Completed() }
+    let sum = MPISum(buffer, wire: wire, isScatterOnly: ownSliceOnly, thread: thread)
+    thread.submit([sum])
+    return sum
+  }
+
+  public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
+    guard !buffer.isEmpty, size > 1 else { return Completed() }
+    let gather = MPIGather(buffer, thread: thread)
+    thread.submit([gather])
+    return gather
+  }
+
+  public func takeAveragingCost() -> AveragingCost { thread.takeAveragingCost() }
+
+  public func tickets() throws -> () throws -> Int {
+    // The number only ever grows; what it is now is where these tickets begin.
+    try barrier()
+    let first = try add(0)
+    try barrier()
+    return { [self] in Int(try add(1) - first) }
+  }
+
+  private func add(_ number: Int64) throws -> Int64 {
+    let cells = UnsafeMutablePointer<Int64>.allocate(capacity: 2)
+    defer { cells.deallocate() }
+    cells.initialize(to: number)
+    (cells + 1).initialize(to: 0)
+    let counter = thread.place.counter
+    try thread.perform([
+      MPICall("MPI_Rget_accumulate") { eagle_mpi_fetch_and_add(cells, cells + 1, counter, $0) }
+    ])
+    return cells[1]
+  }
+
+  public func tick() { thread.tick() }
+
+  public func watch(_ limits: RankLimits) throws {
+    let names = try gather(Data("rank \(rank) on \(Self.hostName)".utf8)).map { String(decoding: $0, as: UTF8.self) }
+    thread.watch(names: names, limits: limits)
+  }
+
+  /// As the kernel has it; a look at the name service could hang with the network.
+  private static var hostName: String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "an unknown host" }
+    return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
+  public func abort(code: Int32) { thread.abort(code: code) }
+
+  public func finish() throws {
+    let isFirst = lock.withLock {
+      defer { isFinished = true }
+      return !isFinished
+    }
+    if isFirst { try thread.end() }
+  }
+
+  private static func buckets(_ count: Int) -> [Range<Int>] {
+    stride(from: 0, to: count, by: bucketElements).map { $0..<min(count, $0 + bucketElements) }
+  }
+}

@@ -1,0 +1,290 @@
+import CMPI
+import EagleCluster
+import EagleCore
+import Foundation
+
+/// The one thread of this process that speaks to MPI.
+///
+/// Other threads hand it work and wait, or go on computing meanwhile. Every request is one that does not block, so the
+/// thread can ask after all of them in turn, and notices in between that another rank has fallen silent. That is why a
+/// rank which waits for a dead one does not wait for ever.
+final class MPIThread: @unchecked Sendable {
+  /// Where this process stands, and the communicators, each with messages of its own.
+  struct Place {
+    var rank = 0
+    var size = 1
+    var world = eagle_mpi_comm()
+    /// For the two halves of an average, whose order among each other is free.
+    var scatters = eagle_mpi_comm()
+    var gathers = eagle_mpi_comm()
+    /// For heartbeats.
+    var control = eagle_mpi_comm()
+    var counter = eagle_mpi_window()
+    /// The smallest rank on this one's node.
+    var leader: Int32 = 0
+  }
+
+  /// Averages on their way at a time: enough to keep the link busy, few enough to bound the memory for what comes in.
+  static let averagesInFlight = 4
+  /// How long the thread sleeps between two looks while others compute, and while nothing is on its way.
+  private static let busyPause: UInt32 = 100  // µs
+  private static let idlePause = 0.005  // s
+
+  private let condition = NSCondition()
+  // Guarded by `condition`.
+  private var queue: [MPIWork] = []
+  private var waiters = 0
+  private var isEnding = false
+  private var ticks: Int64 = 0
+  private var cost = AveragingCost()
+  private var gathersHandedIn = 0
+
+  // Of the thread alone.
+  private(set) var place = Place()
+  private var active: [MPIWork] = []
+  private var watch: RankWatch?
+  private var yields = 0
+  /// Averages between their start and the end of their first half.
+  var scattering = 0
+  /// The next second half to start: all ranks start them in the order in which they were handed in.
+  var gatherTurn = 0
+
+  /// Starts MPI on a new thread.
+  static func start() throws -> MPIThread {
+    let thread = MPIThread()
+    let started = DispatchSemaphore(value: 0)
+    let outcome = StartOutcome()
+    let runner = Thread {
+      do {
+        try thread.open()
+      } catch {
+        outcome.failure = error
+      }
+      started.signal()
+      if outcome.failure == nil { thread.loop() }
+    }
+    runner.stackSize = 8 << 20
+    runner.name = "mpi"
+    runner.start()
+    started.wait()
+    if let failure = outcome.failure { throw failure }
+    return thread
+  }
+
+  private final class StartOutcome: @unchecked Sendable { var failure: (any Error)? }
+
+  private func open() throws {
+    try checkedMPI("MPI_Init_thread") { eagle_mpi_start() }
+    // From here on a failing call returns, and its message reaches the user by the ordinary way of errors.
+    try checkedMPI("MPI_Comm_set_errhandler") { eagle_mpi_world(&place.world) }
+    var (rank, size): (Int32, Int32) = (0, 0)
+    try checkedMPI("MPI_Comm_rank") { eagle_mpi_place(place.world, &rank, &size) }
+    (place.rank, place.size) = (Int(rank), Int(size))
+    try checkedMPI("MPI_Comm_split_type") { eagle_mpi_node(place.world, rank, &place.leader) }
+    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(place.world, &place.scatters) }
+    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(place.world, &place.gathers) }
+    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(place.world, &place.control) }
+    try checkedMPI("MPI_Win_allocate") { eagle_mpi_window_make(place.world, rank, &place.counter) }
+  }
+
+  // MARK: for other threads
+
+  /// Hands work in; it starts in the order of these calls.
+  func submit(_ work: [MPIWork]) {
+    condition.lock()
+    defer { condition.unlock() }
+    precondition(!isEnding, "an MPI call after the cluster was left")
+    for item in work { item.isHandedIn(to: self) }
+    queue += work
+    ticks += 1
+    condition.broadcast()
+  }
+
+  /// The place of a second half among all; for `isHandedIn`.
+  func takeGatherTurn() -> Int {
+    defer { gathersHandedIn += 1 }
+    return gathersHandedIn
+  }
+
+  /// Waits for work that was handed in.
+  func wait(for work: [MPIWork]) throws {
+    condition.lock()
+    waiters += 1
+    defer {
+      waiters -= 1
+      condition.unlock()
+    }
+    for item in work {
+      while !item.isDone { condition.wait() }
+      if let failure = item.failure { throw failure }
+    }
+  }
+
+  func perform(_ work: [MPIWork]) throws {
+    submit(work)
+    try wait(for: work)
+  }
+
+  /// Notes that this rank is getting on with work of its own.
+  func tick() {
+    condition.lock()
+    ticks += 1
+    condition.unlock()
+  }
+
+  /// Begins to watch the other ranks, whose names are for the message.
+  func watch(names: [String], limits: RankLimits) {
+    submit([
+      MPIAction("watch") { [self] in
+        if let watch { watch.limits = limits } else { watch = RankWatch(place, names: names, limits: limits) }
+      }
+    ])
+  }
+
+  /// What averages have cost since the last call.
+  func takeAveragingCost() -> AveragingCost {
+    condition.lock()
+    defer {
+      cost = AveragingCost()
+      condition.unlock()
+    }
+    return cost
+  }
+
+  /// For averages: bytes that they put on their way.
+  func note(sent bytes: Int) {
+    condition.lock()
+    cost.bytesSent += bytes
+    condition.unlock()
+  }
+
+  /// Ends all ranks. Work that waits is left undone.
+  func abort(code: Int32) -> Never {
+    condition.lock()
+    queue.insert(MPIAction("MPI_Abort") { Self.abort(code: code) }, at: 0)
+    condition.broadcast()
+    condition.unlock()
+    sleep(10)
+    _exit(code)
+  }
+
+  /// Leaves MPI. Collective; what was handed in before is done first.
+  func end() throws {
+    let work = MPIAction("MPI_Finalize") { [self] in
+      watch?.stop()
+      watch = nil
+      try checkedMPI("MPI_Win_free") { eagle_mpi_window_free(&place.counter) }
+      try checkedMPI("MPI_Finalize") { eagle_mpi_finish() }
+    }
+    submit([work])
+    condition.lock()
+    isEnding = true
+    condition.unlock()
+    try wait(for: [work])
+  }
+
+  // MARK: the thread
+
+  private func loop() {
+    while take() {
+      let before = DispatchTime.now().uptimeNanoseconds
+      advance()
+      if active.isEmpty { _ = eagle_mpi_poke(place.control) }
+      if place.size > 1, let silent = watch?.look(ticks: heard(), isWaiting: isAwaited) { giveUp(silent) }
+      pause()
+      note(seconds: Double(DispatchTime.now().uptimeNanoseconds - before) * 1e-9)
+    }
+  }
+
+  private var isAwaited: Bool {
+    condition.lock()
+    defer { condition.unlock() }
+    return waiters > 0
+  }
+
+  private func heard() -> Int64 {
+    condition.lock()
+    defer { condition.unlock() }
+    return ticks
+  }
+
+  /// Starts what was handed in; false once all is done and nothing more can come.
+  private func take() -> Bool {
+    condition.lock()
+    while let next = queue.first, next.canStart(self) {
+      queue.removeFirst()
+      condition.unlock()
+      begin(next)
+      condition.lock()
+    }
+    defer { condition.unlock() }
+    return !(isEnding && queue.isEmpty && active.isEmpty)
+  }
+
+  private func begin(_ work: MPIWork) {
+    do {
+      try work.start(self)
+      if work is MPIAction { finish(work) } else { active.append(work) }
+    } catch {
+      finish(work, error)
+    }
+  }
+
+  private func advance() {
+    var rest: [MPIWork] = []
+    for work in active {
+      do {
+        if try work.advance(self) { finish(work) } else { rest.append(work) }
+      } catch {
+        finish(work, error)
+      }
+    }
+    if rest.count < active.count { yields = 0 }
+    active = rest
+  }
+
+  private func finish(_ work: MPIWork, _ failure: (any Error)? = nil) {
+    condition.lock()
+    work.complete(with: failure)
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  /// While someone waits the thread only lets others have the core, at first; otherwise it sleeps, for the cores belong
+  /// to those who compute.
+  private func pause() {
+    condition.lock()
+    let isAwaited = waiters > 0
+    if active.isEmpty {
+      if queue.isEmpty && !isEnding { _ = condition.wait(until: Date(timeIntervalSinceNow: Self.idlePause)) }
+      condition.unlock()
+      return
+    }
+    condition.unlock()
+    yields += 1
+    if isAwaited && yields < 2000 { sched_yield() } else { usleep(Self.busyPause) }
+  }
+
+  private func note(seconds: Double) {
+    guard active.contains(where: \.isAveraging) else { return }
+    condition.lock()
+    cost.seconds += seconds
+    condition.unlock()
+  }
+
+  private func giveUp(_ reason: String) {
+    Output.note("Error: \(reason)")
+    Self.abort(code: 1)
+  }
+
+  /// Ends all ranks; this one in any case, even if the launcher cannot be reached any more.
+  private static func abort(code: Int32) {
+    let last = Thread {
+      sleep(10)
+      _exit(code)
+    }
+    last.start()
+    eagle_mpi_abort(code)
+    _exit(code)
+  }
+}

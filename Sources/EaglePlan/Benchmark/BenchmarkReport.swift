@@ -1,0 +1,108 @@
+import EagleCore
+import EagleRunFiles
+import EagleTensor
+import Foundation
+
+/// What a measurement of capture or training found.
+public struct BenchmarkReport: Codable, Sendable {
+  public var benchmark: String
+  public var shape: BenchmarkShape
+  /// Tokens of each conversation, and how many conversations.
+  public var tokens: Int
+  public var conversations: Int
+  /// Of each rank.
+  public var threads: Int
+  public var ranks: Int
+  /// Which products were used.
+  public var path: String
+  /// Median of the repeats.
+  public var seconds: Double
+  public var tokensPerSecond: Double
+  /// Needed operations (see `NeededOperations`) a second, in 1e9.
+  public var gflops: Double
+  /// What a large product reached beside the repeats, in 1e9 a second.
+  public var peakGflops: Double
+  public var peakRatio: Double
+  /// Of the median repeat; what is left to `seconds` belongs to no phase.
+  public var phases: [String: Double]
+  /// Trained parameters of the head, and those of its LM head among them; nil for capture.
+  public var parameters: Int?
+  public var headParameters: Int?
+  /// Of the median repeat; nil when one rank works alone.
+  public var communication: StepCommunication?
+  /// Largest resident memory of the process so far, in bytes, mapped files included.
+  public var peakRSS: Int
+  /// What `plan` says that a rank of this training needs, in bytes; nil for capture.
+  public var plannedMemory: Double?
+
+  enum CodingKeys: String, CodingKey {
+    case benchmark, shape, tokens, conversations, threads, ranks, path, seconds, gflops, phases, communication
+    case tokensPerSecond = "tokens_per_second"
+    case peakGflops = "peak_gflops"
+    case peakRatio = "peak_ratio"
+    case peakRSS = "peak_rss"
+    case plannedMemory = "planned_memory"
+    case parameters
+    case headParameters = "head_parameters"
+  }
+
+  /// Lines for people.
+  public func lines() -> [String] {
+    let head = String(
+      format: "%@ %@: %.1f tokens/s, %.1f GFLOP/s of needed operations, %.0f %% of the %.1f that products reach",
+      benchmark, shape.rawValue, tokensPerSecond, gflops, 100 * peakRatio, peakGflops)
+    let what = "\(conversations) conversations of \(tokens) tokens, \(ranks) x \(threads) threads, \(path)"
+    let parts = phases.sorted { $0.value > $1.value }.map { name, seconds in
+      String(
+        format: "  %@%8.3f s  %5.1f %%", name.padding(toLength: 16, withPad: " ", startingAt: 0), seconds,
+        100 * seconds / self.seconds)
+    }
+    let exchange = communication.map {
+      String(
+        format: "gradients on their way %.3f s, waiting %.3f s, %.1f MB sent, imbalance %.1f %%", $0.seconds,
+        $0.exposed,
+        Double($0.bytesSent) / 1e6, 100 * $0.imbalance)
+    }
+    let planned = plannedMemory.map { String(format: ", planned %.0f MB", $0 / 1e6) } ?? ""
+    return [head, what] + parts + [exchange].compactMap { $0 } + [
+      String(format: "peak resident memory %.0f MB", Double(peakRSS) / 1e6) + planned
+    ]
+  }
+}
+
+/// One timed run.
+struct BenchmarkRepeat {
+  let seconds: Double
+  let peakGflops: Double
+  let phases: [String: Double]
+  var communication: StepCommunication?
+}
+
+extension BenchmarkReport {
+  /// - Parameters:
+  ///   - operations: needed in one repeat
+  ///   - repeats: the first one makes buffers and counts only when it is alone
+  init(
+    _ benchmark: String, _ options: BenchmarkOptions, operations: Double, path: String, repeats: [BenchmarkRepeat],
+    ranks: Int = 1
+  ) {
+    let repeats = repeats.count > 1 ? Array(repeats.dropFirst()) : repeats
+    let median = repeats.sorted { $0.seconds < $1.seconds }[repeats.count / 2]
+    let peak = repeats.map(\.peakGflops).sorted()[repeats.count / 2]
+    self.benchmark = benchmark
+    self.path = path
+    shape = options.shape
+    (tokens, conversations) = (options.tokens, options.conversations)
+    (self.ranks, threads) = (ranks, Parallel.threadCount)
+    seconds = median.seconds
+    tokensPerSecond = Double(options.tokens * options.conversations) / median.seconds
+    gflops = operations / median.seconds * 1e-9
+    (peakGflops, peakRatio) = (peak, gflops / peak)
+    (phases, communication) = (median.phases, median.communication)
+    peakRSS = Self.peakRSS()
+  }
+
+  /// Largest resident set since the program was started. What getrusage says begins with that of the program that
+  /// started it.
+  static func peakRSS() -> Int { SystemMemory.peak }
+}

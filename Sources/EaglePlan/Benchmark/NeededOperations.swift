@@ -1,0 +1,59 @@
+import EagleModels
+import EagleTensor
+import EagleText
+import EagleTraining
+
+// H hidden · M MLP · V target vocabulary · D draft vocabulary · R rows.
+
+/// Floating-point operations of matrix products and attention that the contract asks for: a product of [R, I] with
+/// [O, I] is 2 R I O of them. Work that a program does beyond these (rows that nobody trains, recomputation) is not
+/// counted, so that a peak ratio speaks of useful work.
+enum NeededOperations {
+  /// Capture of conversations: all layers, causal attention, and the head for every token.
+  static func capture(_ shape: TargetShape, lengths: [Int]) -> Double {
+    let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
+    let (q, kv) = (Double(a.queryWidth), Double(a.keyWidth))
+    let layer = 2 * h * (q + 2 * kv) + 2 * q * h + 6 * h * m
+    let token = Double(shape.layers) * layer + 2 * h * Double(shape.vocabularySize)
+    return lengths.reduce(0) { sum, length in
+      sum + Double(length) * token + Double(shape.layers) * attention(a, keys: causal(length))
+    }
+  }
+
+  /// One optimiser step: forward, and twice as much on the way back wherever both gradients are wanted.
+  ///
+  /// - Parameters:
+  ///   - masks: loss mask of each conversation
+  ///   - steps: K
+  static func training(_ shape: DraftShape, masks: [[UInt8]], steps: Int) -> Double {
+    masks.reduce(0) { $0 + training(shape, TrainedRows(mask: $1, steps: steps)) }
+  }
+
+  private static func training(_ shape: DraftShape, _ trained: TrainedRows) -> Double {
+    let (h, d) = (Double(shape.hiddenSize), Double(shape.draftVocabularySize))
+    let prefix = Double(trained.prefixCount)
+    let keys = 2 * 2 * h * 2 * Double(shape.attention.keyWidth)
+    // fc has no input gradient: the captured states are frozen.
+    return Double(trained.teacherPositions.count) * 2 * h * d + prefix * (2 * 2 * 3 * h * h + 3 * keys)
+      + training(shape, RowChunk(trained, rows: 0..<trained.prefixCount))
+  }
+
+  /// All steps of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
+  static func training(_ shape: DraftShape, _ chunk: RowChunk) -> Double {
+    let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
+    let (q, kv, d) = (Double(a.queryWidth), Double(a.keyWidth), Double(shape.draftVocabularySize))
+    return chunk.trained.indices.reduce(0) { sum, k in
+      let layer = 2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
+      // The backward pass of attention computes its scores again: 5 products against 2.
+      return sum + 3 * Double(chunk.trained[k]) * layer + 3.5 * attention(a, keys: Double(chunk.attended[k]))
+    }
+  }
+
+  /// Two products of head dimension d for each (query row, key row) pair and head.
+  private static func attention(_ shape: AttentionShape, keys pairs: Double) -> Double {
+    4 * Double(shape.queryWidth) * pairs
+  }
+
+  /// 1 + 2 + … + length.
+  private static func causal(_ length: Int) -> Double { Double(length) * Double(length + 1) / 2 }
+}

@@ -1,0 +1,100 @@
+import EagleCluster
+import EagleTensor
+import EagleTraining
+import Foundation
+
+/// What the ranks of a job can send each other: the figures that a prediction of step times needs.
+public enum RanksBenchmark {
+  public struct Report: Codable, Sendable {
+    public var benchmark = "ranks"
+    public var ranks: Int
+    public var nodes: Int
+    public var threads: Int
+    /// The MPI library.
+    public var library: String
+    /// A collective call without data, all ranks together, median in seconds.
+    public var latency: Double
+    /// A number from the shared counter, median in seconds, all ranks drawing at once.
+    public var ticket: Double
+    /// Sums of gradients, the largest last.
+    public var sums: [Sum]
+  }
+
+  public struct Sum: Codable, Sendable {
+    /// Elements of the buffer, and how they travel.
+    public var elements: Int
+    public var wire: WireFormat
+    /// Until every rank has the sum, median of the slowest rank.
+    public var seconds: Double
+    /// What this rank sent.
+    public var bytesSent: Int
+    public var bytesPerSecond: Double
+
+    enum CodingKeys: String, CodingKey {
+      case elements, wire, seconds
+      case bytesSent = "bytes_sent"
+      case bytesPerSecond = "bytes_per_second"
+    }
+  }
+
+  /// Checks every collective call, then measures with buffers up to `megabytes` in fp32. Collective.
+  public static func run(_ cluster: any Communicator, megabytes: Int, repeats: Int) throws -> Report {
+    try ClusterCheck.run(cluster)
+    let latency = try median(cluster, 20 * repeats) { try cluster.barrier() }
+    let next = try cluster.tickets()
+    let ticket = try median(cluster, 20 * repeats) { _ = try next() }
+    var sums: [Sum] = []
+    for wire in WireFormat.allCases {
+      for elements in [1 << 10, 1 << 18, megabytes << 18] {
+        sums.append(try sum(cluster, elements: elements, wire, repeats))
+      }
+    }
+    return Report(
+      ranks: cluster.size, nodes: Set(cluster.nodes).count, threads: Parallel.threadCount, library: cluster.library,
+      latency: latency, ticket: ticket, sums: sums)
+  }
+
+  /// Buffers go in buckets, as gradients do.
+  private static func sum(
+    _ cluster: any Communicator, elements: Int, _ wire: WireFormat, _ repeats: Int
+  ) throws -> Sum {
+    let buffer = Tensor.zeros([elements])
+    _ = cluster.takeAveragingCost()
+    let seconds = try median(cluster, repeats) {
+      let buckets = GradientBuckets.cut(0..<elements)
+      let pending = try buckets.map {
+        try cluster.startSum(GradientBuckets.buffer(buffer, $0), wire: wire, ownSliceOnly: false)
+      }
+      for sum in pending { try sum.wait() }
+    }
+    let bytes = cluster.takeAveragingCost().bytesSent / (repeats + 1)
+    return Sum(
+      elements: elements, wire: wire, seconds: seconds, bytesSent: bytes, bytesPerSecond: Double(bytes) / seconds)
+  }
+
+  /// Median over the repeats of the slowest rank's time; a first one does not count.
+  private static func median(_ cluster: any Communicator, _ repeats: Int, _ body: () throws -> Void) throws -> Double {
+    var times: [Double] = []
+    for _ in 0...repeats {
+      try cluster.barrier()
+      times.append(try ContinuousClock().measure(body).inSeconds)
+    }
+    let all = try cluster.gather(try JSONEncoder().encode(times)).map {
+      try JSONDecoder().decode([Double].self, from: $0)
+    }
+    return (1...repeats).map { repeated in all.map { $0[repeated] }.max()! }.sorted()[repeats / 2]
+  }
+}
+
+extension RanksBenchmark.Report {
+  public func lines() -> [String] {
+    let head = "\(ranks) rank\(ranks == 1 ? "" : "s") on \(nodes) node\(nodes == 1 ? "" : "s"), \(library)"
+    let small = String(format: "latency %.1f µs, a ticket %.1f µs", latency * 1e6, ticket * 1e6)
+    return ["every collective call gave the right result", head, small]
+      + sums.map { sum in
+        String(
+          format: "sum of %9d elements in %@: %9.3f ms, %7.1f MB/s sent by this rank", sum.elements, sum.wire.rawValue,
+          sum.seconds * 1e3, sum.bytesPerSecond / 1e6)
+      }
+  }
+}

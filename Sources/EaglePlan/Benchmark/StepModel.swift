@@ -1,0 +1,123 @@
+import EagleRunFiles
+import EagleTraining
+import Foundation
+
+/// Predicts the optimiser step of N nodes from what one node and the link between two were measured to do.
+///
+/// ```
+/// share       b = B / N tokens of a node,  m = its last micro-batch
+/// compute       = b τ (teacher, draft, head, way back) + optimiser
+/// sum of p      = 2 p w (N − 1) / N / bandwidth + 2 latency (N − 1) for each of its buckets
+/// head ready    when the last way back begins;  rest ready when it ends, m τ_back later
+/// all there     = max(rest ready, head ready + sum of head) + sum of rest
+/// exposed       = what is left of that after the teacher's answers to the next micro-batch, m τ_teacher
+/// ```
+/// w is the bytes of an element on its way. Steps of all nodes are taken to be equally long; `imbalance` makes the slowest
+/// longer than the mean.
+public struct StepModel: Sendable {
+  /// Seconds for a token on one node, by part of the work.
+  public struct Costs: Sendable {
+    public var teacher: Double
+    public var forward: Double
+    public var head: Double
+    public var backward: Double
+    /// Seconds of a whole optimiser step.
+    public var optimiser: Double
+
+    /// What a training benchmark measured.
+    ///
+    /// - Parameter report: of one node: `phases` are seconds of a rank, so its ranks share the tokens
+    public init(_ report: BenchmarkReport) {
+      let tokens = Double(report.tokens * report.conversations)
+      func seconds(_ phase: Phase) -> Double { report.phases[phase.rawValue] ?? 0 }
+      teacher = (seconds(.teacher) + seconds(.reading)) / tokens
+      (forward, head) = (seconds(.draftForward) / tokens, seconds(.headAndLoss) / tokens)
+      (backward, optimiser) = (seconds(.backward) / tokens, seconds(.optimiser))
+    }
+
+    /// What a forecast has worked out.
+    ///
+    /// - Parameter optimiser: and whatever else a step costs whatever its tokens
+    package init(teacher: Double, forward: Double, head: Double, backward: Double, optimiser: Double) {
+      (self.teacher, self.forward, self.head) = (teacher, forward, head)
+      (self.backward, self.optimiser) = (backward, optimiser)
+    }
+
+    var perToken: Double { teacher + forward + head + backward }
+  }
+
+  /// What lies between nodes.
+  public struct Link: Sendable {
+    /// Bytes a second that a node sends while it receives as many.
+    public var bandwidth: Double
+    /// Seconds of a collective call without data.
+    public var latency: Double
+
+    public init(bandwidth: Double, latency: Double) { (self.bandwidth, self.latency) = (bandwidth, latency) }
+  }
+
+  /// One step of N nodes.
+  public struct Step: Codable, Sendable {
+    public var nodes: Int
+    /// Tokens of the global batch.
+    public var batch: Int
+    public var seconds: Double
+    public var compute: Double
+    public var exposed: Double
+    /// Bytes that a node sends.
+    public var bytesSent: Double
+    /// Tokens a second of all nodes over N times those of one.
+    public var efficiency: Double
+
+    enum CodingKeys: String, CodingKey {
+      case nodes, batch, seconds, compute, exposed, efficiency
+      case bytesSent = "bytes_sent"
+    }
+  }
+
+  public var costs: Costs
+  public var link: Link
+  /// Trained parameters, and those of the head among them.
+  public var parameters: Int
+  public var headParameters: Int
+  /// Bytes of an element on its way.
+  public var wireBytes: Int
+  /// How much longer the slowest node computes than the mean.
+  public var imbalance: Double
+
+  public init(
+    costs: Costs, link: Link, parameters: Int, headParameters: Int, wireBytes: Int, imbalance: Double
+  ) {
+    (self.costs, self.link, self.parameters, self.headParameters) = (costs, link, parameters, headParameters)
+    (self.wireBytes, self.imbalance) = (wireBytes, imbalance)
+  }
+
+  public func step(nodes: Int, batch: Int) -> Step {
+    let share = Double(batch) / Double(nodes)
+    let compute = share * costs.perToken * (nodes > 1 ? 1 + imbalance : 1) + costs.optimiser
+    let micro = min(share, Double(Trainer.microBatchTokens))
+    let (head, rest) = (sum(headParameters, nodes), sum(parameters - headParameters, nodes))
+    let back = micro * costs.backward
+    let arrival = max(back, head) + rest
+    let exposed = max(0, arrival - back - micro * costs.teacher)
+    let seconds = compute + exposed
+    let alone = Double(batch) * costs.perToken + costs.optimiser
+    let sent = 2 * Double(parameters * wireBytes) * Double(nodes - 1) / Double(nodes)
+    return Step(
+      nodes: nodes, batch: batch, seconds: seconds, compute: compute, exposed: exposed, bytesSent: sent,
+      efficiency: alone / Double(nodes) / seconds)
+  }
+
+  /// Seconds of the sum of this many elements.
+  private func sum(_ elements: Int, _ nodes: Int) -> Double {
+    guard nodes > 1 else { return 0 }
+    let bytes = 2 * Double(elements * wireBytes) * Double(nodes - 1) / Double(nodes)
+    let buckets = (elements + GradientBuckets.elements - 1) / GradientBuckets.elements
+    return bytes / link.bandwidth + Double(2 * buckets * (nodes - 1)) * link.latency
+  }
+
+  /// The smallest batch, a power of two, with which N nodes are at least this efficient; nil when none up to 2²⁴ is.
+  public func batch(nodes: Int, efficiency: Double) -> Int? {
+    (8..<25).map { 1 << $0 }.first { $0 >= nodes && step(nodes: nodes, batch: $0).efficiency >= efficiency }
+  }
+}

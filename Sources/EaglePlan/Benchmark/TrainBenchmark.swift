@@ -1,0 +1,121 @@
+import EagleCaptureStore
+import EagleCluster
+import EagleCore
+import EagleModels
+import EagleTensor
+import EagleTraining
+import Foundation
+
+/// The trainer's own optimiser step over a store of random states: reading, objective, gradients, AdamW.
+public enum TrainBenchmark {
+  /// Collective. The conversations are shared out among the ranks.
+  ///
+  /// - Parameters:
+  ///   - options: shape and sizes
+  ///   - folder: an empty one for this rank's copy of the store
+  ///   - cluster: the ranks that take part
+  ///   - gradients: how they travel between ranks
+  ///   - isSharded: each rank steps its share of the weights only
+  public static func run(
+    _ options: BenchmarkOptions, folder: String, cluster: any Communicator = SoloCommunicator(),
+    gradients: WireFormat = .fp32, isSharded: Bool = false
+  ) throws -> BenchmarkReport {
+    let shape = options.shape.draft(vocabularySize: options.draftSize)
+    let vocabulary = DraftVocabulary(
+      targetIDs: (0..<Int32(options.draftSize)).map { $0 }, targetSize: shape.vocabularySize)
+    let ids = options.randomConversations(vocabulary: options.draftSize)
+    let store = try randomStore(ids, masks: ids.map { _ in options.lossMask }, shape, folder: folder)
+    let conversations = Array(0..<options.conversations)
+    let job = Trainer.Job(
+      config: config(options, isSharded: isSharded), gradients: gradients, states: .store(store),
+      trained: conversations,
+      heldOut: [],
+      target: TargetModel(random: options.shape.target(layers: 0), seed: 0), output: folder)
+    let trainer = try Trainer(
+      job, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), cluster: cluster,
+      progress: SilentProgress())
+    Storage.releaseUnused()  // of the store's and the head's making
+    let repeats = try (0...options.repeats).map { _ in
+      trainer.clock.reset()
+      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision.products)])[0]
+      try cluster.barrier()
+      // Every step prepares the next one, and finds itself prepared by the one before.
+      let seconds = try ContinuousClock().measure {
+        _ = try trainer.optimize(conversations, next: conversations, epoch: 0)
+      }.inSeconds
+      return BenchmarkRepeat(
+        seconds: seconds, peakGflops: peak, phases: trainer.clock.named,
+        communication: trainer.newestMetrics?.communication)
+    }
+    let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
+    var report = BenchmarkReport(
+      "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
+      path: Matmul.describe(options.precision.products), repeats: repeats, ranks: cluster.size)
+    report.parameters = trainer.optimizer.weights.count
+    report.headParameters = shape.draftVocabularySize * shape.hiddenSize
+    report.plannedMemory = plannedMemory(options, job, shape, ranks: cluster.size)
+    return report
+  }
+
+  /// What `plan` says that a rank of this benchmark needs.
+  private static func plannedMemory(
+    _ options: BenchmarkOptions, _ job: Trainer.Job, _ shape: DraftShape, ranks: Int
+  ) -> Double {
+    let sizes = Sizes(target: job.target.shape, draft: shape, targetBytes: Double(job.target.head.byteCount))
+    let sample = DataSample(
+      conversations: job.trained.map { _ in
+        .init(ids: [Int32](repeating: 0, count: options.tokens), mask: options.lossMask, count: 1, trained: 1)
+      })
+    let work = ObjectiveMemory(shape, job.config).largest(sample.microBatches(job.config, ranks: ranks))
+    return sizes.targetBytes + sizes.training(job.config, work: work, ranks: ranks).reduce(0) { $0 + $1.bytes }
+  }
+
+  private static func config(_ options: BenchmarkOptions, isSharded: Bool) -> TrainConfig {
+    var config = TrainConfig()
+    config.shardOptimizer = isSharded
+    config.tttLength = options.tttLength
+    config.precision = options.precision
+    config.tokensPerBatch = options.tokens * options.conversations
+    // The schedule ends with the epochs: one for each timed step and the first.
+    config.epochs = options.repeats + 1
+    return config
+  }
+
+  /// A store of one shard with random states.
+  ///
+  /// - Parameter conversations: ids below D of each
+  static func randomStore(
+    _ conversations: [[Int32]], masks: [[UInt8]], _ shape: DraftShape, folder: String
+  ) throws -> CaptureStore {
+    let attributes = CaptureAttributes(
+      hiddenSize: shape.hiddenSize, vocabularySize: shape.vocabularySize, layers: shape.captureLayers,
+      targetFingerprint: "random 0", precision: .fp32)
+    let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(0))", attributes: attributes)
+    var random = RandomSource(seed: 0, purpose: "benchmark states")
+    for (ids, mask) in zip(conversations, masks) {
+      let rows = ids.count
+      try writer.append(
+        ids: ids, mask: mask,
+        auxHidden: randomStates(rows, 3 * shape.hiddenSize, &random),
+        lastHidden: randomStates(rows, shape.hiddenSize, &random),
+        // All choices lie in the draft vocabulary, so that every trained row carries loss.
+        teacherArgmax: ids, teacherLogSum: [Float](repeating: 12, count: rows))
+    }
+    try writer.finish()
+    let entry = CaptureManifest.Shard(
+      file: CaptureManifest.shardName(0), rows: conversations.reduce(0) { $0 + $1.count },
+      conversations: conversations.count)
+    try CaptureManifest(attributes: attributes, dataFingerprint: "benchmark", shards: [entry]).write(to: folder)
+    return try CaptureStore(folder: folder)
+  }
+
+  /// bfloat16 [rows, width]; float32 exists for a part of them at a time.
+  private static func randomStates(_ rows: Int, _ width: Int, _ random: inout RandomSource) -> Tensor {
+    let states = Tensor([rows, width], dtype: .bfloat16)
+    for first in stride(from: 0, to: rows, by: 512) {
+      let part = Tensor.normal([min(512, rows - first), width], deviation: 1, using: &random).bfloat16()
+      (states.bfloats + first * width).update(from: part.bfloats, count: part.count)
+    }
+    return states
+  }
+}

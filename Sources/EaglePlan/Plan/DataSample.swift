@@ -1,0 +1,194 @@
+import EagleChat
+import EagleCore
+import EagleData
+import EagleTensor
+import EagleText
+import EagleTraining
+import Foundation
+
+/// What the training files hold, told from a share of each: what is read is prepared as `Preparation` does it, and the
+/// rest of a file is taken to be like it, byte for byte.
+package struct DataSample: Sendable {
+  /// A conversation that was read.
+  package struct Conversation: Sendable, Codable {
+    package var ids: [Int32]
+    package var mask: [UInt8]
+    /// How many conversations of the data it stands for.
+    package var count: Double
+    /// How many of those an epoch trains, held-out ones aside: files have weights.
+    package var trained: Double
+
+    package init(ids: [Int32], mask: [UInt8], count: Double, trained: Double) {
+      (self.ids, self.mask, self.count, self.trained) = (ids, mask, count, trained)
+    }
+  }
+
+  /// Lines of a file that are read, in bytes.
+  package static let shareBytes = 4 << 20
+  /// Places of a file at which lines are read, where it is longer than that.
+  private static let places = 8
+
+  package internal(set) var conversations: [Conversation] = []
+  /// Bytes of all files, and of those that were read.
+  package private(set) var bytes = 0.0
+  package private(set) var bytesRead = 0.0
+  /// Seconds that it took to make tokens of them, on the threads of this process.
+  package private(set) var seconds = 0.0
+  /// Whether every line was read, so that numbers are exact.
+  package private(set) var isWhole = true
+
+  package init(conversations: [Conversation] = []) { self.conversations = conversations }
+
+  /// - Parameter shareBytes: lines of a file that are read, at most
+  /// - Throws: for a file that cannot be read, or has too many broken lines
+  package init(data: DataConfig, model: ChatModel, shareBytes: Int = Self.shareBytes) throws {
+    let work = LineWork(model: model, data: data)
+    var digests: Set<PreparedConversation.Digest> = []
+    let start = ContinuousClock.now
+    for file in data.train {
+      let share = try Share(path: file.path, limit: shareBytes, places: Self.places)
+      bytes += share.bytes
+      bytesRead += share.bytesRead
+      isWhole = isWhole && share.isWhole
+      let factor = share.isWhole ? 1 : share.bytes / max(1, share.bytesRead)
+      let outcomes = work.outcomes(share.lines)
+      try Self.refuseBroken(outcomes, share.lines, path: file.path)
+      for outcome in outcomes {
+        guard case .prepared(let conversation) = outcome,
+          data.duplicates == .keep || digests.insert(conversation.digest).inserted
+        else { continue }
+        conversations.append(
+          Conversation(
+            ids: conversation.ids, mask: conversation.mask, count: factor * min(1, file.weight),
+            trained: factor * file.weight))
+      }
+    }
+    seconds = start.duration(to: .now).inSeconds
+    guard !conversations.isEmpty else {
+      throw LocatedError(
+        path: data.train.map(\.path).joined(separator: ", "), problem: "no conversation is left to train on",
+        advice: "check the data files and data.max_length")
+    }
+  }
+
+  /// More than one line in a hundred is too much, as it is for a preparation.
+  private static func refuseBroken(_ outcomes: [LineOutcome], _ lines: [ConversationLine], path: String) throws {
+    let broken = outcomes.indices.filter { if case .broken = outcomes[$0] { true } else { false } }
+    guard let first = broken.first, case .broken(let error) = outcomes[first], broken.count * 100 > outcomes.count
+    else {
+      return
+    }
+    throw LocatedError(
+      path: path, problem: "\(broken.count) of \(outcomes.count) lines cannot be used, more than 1 %",
+      advice: "the first is line \(lines[first].number): \(error)")
+  }
+
+  /// Some lines of a file.
+  private struct Share {
+    var lines: [ConversationLine] = []
+    var bytes: Double
+    var bytesRead = 0.0
+    var isWhole = true
+
+    init(path: String, limit: Int, places: Int) throws {
+      var reader = try ConversationLines(path: path)
+      let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
+      bytes = Double(size)
+      guard !reader.isCompressed, size > limit else {
+        isWhole = try !read(&reader, limit)
+        bytesRead = isWhole ? bytes : reader.bytesUsed
+        return
+      }
+      isWhole = false
+      for place in 0..<places {
+        if place > 0 { try reader.jump(behind: size / places * place) }
+        let before = lines.count
+        _ = try read(&reader, limit / places)
+        bytesRead += lines[before...].reduce(0) { $0 + Double($1.byteCount + 1) }
+      }
+    }
+
+    /// Returns whether there is more.
+    private mutating func read(_ reader: inout ConversationLines, _ limit: Int) throws -> Bool {
+      var taken = 0
+      while taken < limit {
+        guard let line = try reader.next() else { return false }
+        lines.append(line)
+        taken += line.byteCount + 1
+      }
+      return try reader.next() != nil
+    }
+  }
+}
+
+extension DataSample {
+  package var conversationCount: Double { conversations.reduce(0) { $0 + $1.count } }
+  package var tokens: Double { conversations.reduce(0) { $0 + $1.count * Double($1.ids.count) } }
+  /// Tokens with a loss mask of 1.
+  package var trainedTokens: Double {
+    conversations.reduce(0) { $0 + $1.count * Double($1.mask.reduce(0) { $0 + Int($1) }) }
+  }
+  /// Tokens of an epoch, when this share of the conversations is held out.
+  package func epochTokens(heldOut: Double) -> Double {
+    (1 - heldOut) * conversations.reduce(0) { $0 + $1.trained * Double($1.ids.count) }
+  }
+
+  /// Batches as training cuts them.
+  private func batches(_ lengths: [Int], tokensPerBatch: Int) -> [[Int]] {
+    var random = RandomSource(seed: 0, purpose: "plan")
+    return BatchPlan.cut(conversations.indices.shuffled(using: &random), lengths, tokensPerBatch)
+  }
+
+  /// Loss masks of every micro-batch of an epoch of the conversations that were read, the longest among them.
+  package func microBatches(_ config: TrainConfig, ranks: Int) -> [[[UInt8]]] {
+    let lengths = conversations.map(\.ids.count)
+    return batches(lengths, tokensPerBatch: config.tokensPerBatch).flatMap { batch in
+      BatchPlan.shares(of: batch, lengths: lengths, ranks: ranks).flatMap { share in
+        BatchPlan.microBatches(share, lengths: lengths, tokens: Trainer.microBatchTokens).map { part in
+          part.map { conversations[$0].mask }
+        }
+      }
+    }
+  }
+
+  /// Optimiser steps of an epoch.
+  package func steps(tokensPerBatch: Int, heldOut: Double) -> Int {
+    let lengths = conversations.map(\.ids.count)
+    let batches = batches(lengths, tokensPerBatch: tokensPerBatch)
+    let inFull = batches.count > 1 ? Array(batches.dropLast()) : batches
+    let full = Double(inFull.joined().reduce(0) { $0 + lengths[$1] }) / Double(inFull.count)
+    return max(1, Int((epochTokens(heldOut: heldOut) / max(1, full)).rounded(.up)))
+  }
+
+  /// The same conversations, as if they were those of data with this many tokens.
+  package func scaled(toTokens wanted: Double) -> DataSample {
+    let factor = wanted / max(1, tokens)
+    var scaled = self
+    for i in scaled.conversations.indices {
+      scaled.conversations[i].count *= factor
+      scaled.conversations[i].trained *= factor
+    }
+    scaled.bytes *= factor
+    scaled.isWhole = false
+    return scaled
+  }
+
+  /// Some conversations whose lengths are spread as those of all, in a shuffled order.
+  ///
+  /// - Parameters:
+  ///   - tokens: about as many together; one conversation at least
+  ///   - longest: of longer ones the end is taken
+  package func picked(tokens: Int, longest: Int) -> [Conversation] {
+    let sorted = conversations.sorted { $0.ids.count < $1.ids.count }
+    let mean = sorted.reduce(0.0) { $0 + Double(min(longest, $1.ids.count)) } / Double(sorted.count)
+    let wanted = max(1, Int((Double(tokens) / mean).rounded()))
+    let picks = (0..<wanted).map { sorted[(2 * $0 + 1) * sorted.count / (2 * wanted)] }
+    var random = RandomSource(seed: 1, purpose: "plan")
+    return picks.shuffled(using: &random).map { conversation in
+      var short = conversation
+      short.ids = Array(conversation.ids.suffix(longest))
+      short.mask = Array(conversation.mask.suffix(longest))
+      return short
+    }
+  }
+}

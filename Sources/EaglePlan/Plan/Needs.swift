@@ -1,0 +1,89 @@
+import EagleModels
+import EagleTensor
+import EagleTraining
+import Foundation
+
+// H hidden · V target vocabulary · D draft vocabulary · P trained parameters · R ranks in all.
+
+/// A named number of bytes.
+public struct Need: Sendable, Codable, Equatable {
+  public var name: String
+  public var bytes: Double
+
+  package init(_ name: String, _ bytes: Double) { (self.name, self.bytes) = (name, bytes) }
+}
+
+/// What a run needs by its sizes alone.
+package struct Sizes {
+  package var target: TargetShape
+  package var draft: DraftShape
+  /// Bytes of the target's files.
+  package var targetBytes: Double
+
+  package init(target: TargetShape, draft: DraftShape, targetBytes: Double) {
+    (self.target, self.draft, self.targetBytes) = (target, draft, targetBytes)
+  }
+
+  /// P.
+  package var parameters: Int { DraftModel.tensorShapes(draft).reduce(0) { $0 + $1.shape.reduce(1, *) } }
+  package var headParameters: Int { draft.draftVocabularySize * draft.hiddenSize }
+
+  // MARK: disk
+
+  /// Of the capture store, by token: four states, the id, the mask, two facts of the teacher.
+  package func storedBytes(_ states: CaptureStates) -> Double {
+    let h = Double(draft.hiddenSize)
+    let blocks = Double((draft.hiddenSize + 63) / 64)
+    return 4 * (states == .bf16 ? 2 * h : h + 2 * blocks) + 4 + 1 + 8
+  }
+
+  /// Bytes of a checkpoint: weights and two moments in float32.
+  package var checkpoint: Double { 12 * Double(parameters) }
+
+  package func disk(tokens: Double, conversations: Double, capture: CaptureConfig, keep: Int) -> [Need] {
+    var needs = [Need("prepared tokens", 5 * tokens + 24 * conversations)]
+    if capture.mode == .store { needs.append(Need("capture store", storedBytes(capture.states) * tokens)) }
+    // Those that stay, the best, and the one that is being written.
+    needs.append(Need("\(keep + 2) checkpoints", Double(keep + 2) * checkpoint))
+    needs.append(Need("exported head", 2 * Double(parameters)))
+    return needs
+  }
+
+  // MARK: memory
+
+  /// Code, the libraries' tables, threads and packing buffers: what eight training benchmarks of two shapes had beside
+  /// the other needs, 79 to 147 MB (2 cores).
+  private static let programBytes = 9e7
+
+  /// Of one rank while it trains, the target's mapped weights aside, which the ranks of a node share.
+  ///
+  /// - Parameters:
+  ///   - work: of the largest micro-batch
+  ///   - ranks: R, that share the moments of a sharded optimiser
+  package func training(_ config: TrainConfig, work: ObjectiveMemory.Bytes, ranks: Int) -> [Need] {
+    let p = Double(parameters)
+    var needs = [
+      Need("draft weights, float32", 4 * p), Need("gradients", 4 * p),
+      Need(
+        config.shardOptimizer ? "moments, a share of 1 in \(ranks)" : "moments",
+        8 * p / (config.shardOptimizer ? Double(ranks) : 1)),
+      Need("the target's head for the draft vocabulary", 2 * Double(headParameters)),
+    ]
+    if config.shardOptimizer { needs.append(Need("a moment of all weights, to write checkpoints", 4 * p)) }
+    if Matmul.takesBFloat16(config.precision.products) { needs.append(Need("weights in bf16", 2 * p)) }
+    needs.append(Need("activations of a micro-batch", work.activations))
+    needs.append(Need("states of its conversations, keys of a long one", work.conversations))
+    needs.append(Need("the program and its libraries", Self.programBytes))
+    return needs
+  }
+
+  /// Keys and values of this many tokens in all layers.
+  package func cache(tokens: Double, layers: Int) -> Double {
+    8 * Double(target.attention.keyWidth) * Double(layers) * tokens
+  }
+
+  /// Caches of an evaluation: a plain and a speculative session, and the draft's layer.
+  package func evaluationCaches(tokens: Double) -> Double {
+    cache(tokens: tokens, layers: 2 * target.layers + 1)
+  }
+}

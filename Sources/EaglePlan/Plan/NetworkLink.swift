@@ -1,0 +1,41 @@
+import EagleCore
+import Foundation
+
+extension StepModel.Link {
+  /// Share of a link's nominal rate that large sums have been seen to use (docs/scaling.md: 100.7 of 125 MB/s).
+  private static let used = 0.8
+  /// Seconds of a call without data, where nothing was measured.
+  private static let supposedLatency = 50e-6
+
+  /// What a text such as `10Gbit` or `500Mbit` promises.
+  ///
+  /// - Returns: nil for a text of another form
+  public init?(_ text: String) {
+    let units: [(String, Double)] = [("gbit", 1e9), ("mbit", 1e6)]
+    let lower = text.lowercased()
+    guard let unit = units.first(where: { lower.hasSuffix($0.0) }),
+      let number = Double(lower.dropLast(unit.0.count).trimmingCharacters(in: .whitespaces)), number > 0,
+      number.isFinite
+    else { return nil }
+    self.init(bandwidth: Self.used * number * unit.1 / 8, latency: Self.supposedLatency)
+  }
+
+  /// What `bench ranks --json` has measured between nodes.
+  ///
+  /// - Throws: for another file, and where no rank sent anything to another
+  public init(measuredIn path: String) throws {
+    func fail(_ problem: String) -> LocatedError {
+      LocatedError(
+        path: path, problem: problem,
+        advice: "write it with `mpirun … eagle-train bench ranks --json`, one rank on each of two nodes")
+    }
+    guard let data = FileManager.default.contents(atPath: path) else { throw fail("cannot be read") }
+    guard let report = try? JSONDecoder().decode(RanksBenchmark.Report.self, from: data) else {
+      throw fail("is not what `bench ranks` prints")
+    }
+    guard let sum = report.sums.last(where: { $0.wire == .fp32 && $0.bytesSent > 0 }) else {
+      throw fail("holds no sum between two ranks")
+    }
+    self.init(bandwidth: sum.bytesPerSecond, latency: report.latency)
+  }
+}

@@ -1,0 +1,217 @@
+import EagleCaptureStore
+import EagleChat
+import EagleCluster
+import EagleCore
+import EagleData
+import EagleDecoding
+import EagleModels
+import EagleTensor
+import EagleText
+import EagleTraining
+import Foundation
+
+/// Short real pieces of a run on the ranks of this start, with the recipe's own target, settings and conversations.
+package struct PlanMeasurement {
+  /// Seconds that each kind of work is measured for, about.
+  package static let seconds = 10.0
+
+  /// The capture pass of one rank while all work: needed operations a second.
+  package struct Capture: Codable, Sendable {
+    package var operationsPerSecond: Double
+    package var tokensPerSecond: Double
+  }
+
+  /// Optimiser steps.
+  package struct Training: Codable, Sendable {
+    /// Tokens and needed operations of a measured step, over all ranks.
+    package var tokens: Double
+    package var operations: Double
+    package var seconds: Double
+    /// Seconds of a rank in each phase, mean over the steps.
+    package var phases: [String: Double]
+    /// Seconds for a held-out token, over all ranks.
+    package var heldOutSecondsPerToken: Double
+  }
+
+  /// Decoding of prompts, one at a time, by each rank.
+  package struct Decoding: Codable, Sendable {
+    /// Seconds for a turn: the prompt's passes and plain decoding; and all rounds with the draft if each kept nothing.
+    package var plainSeconds: Double
+    package var roundSeconds: Double
+    /// New tokens of a turn, of the prompt's and of the rounds that would be needed at least.
+    package var newTokens: Double
+  }
+
+  /// Answers to many prompts at a time.
+  package struct Generation: Codable, Sendable {
+    /// Seconds for a pass of all sequences, and for a token of a prompt, of one rank.
+    package var passSeconds: Double
+    package var promptSecondsPerToken: Double
+  }
+
+  package let model: ChatModel
+  package let cluster: any Communicator
+  /// An empty one for this rank.
+  package let folder: String
+
+  package init(model: ChatModel, cluster: any Communicator, folder: String) {
+    (self.model, self.cluster, self.folder) = (model, cluster, folder)
+  }
+
+  private func mean(_ value: Double) throws -> Double {
+    try cluster.allReduceSum([value])[0] / Double(cluster.size)
+  }
+
+  private func largest(_ value: Double) throws -> Double {
+    try cluster.gather(Data("\(value)".utf8)).compactMap { Double(String(decoding: $0, as: UTF8.self)) }.max() ?? value
+  }
+
+  // MARK: capture
+
+  /// - Parameter conversations: of which each rank captures its own share; at least as many as ranks
+  package func capture(_ config: CaptureConfig, conversations: [DataSample.Conversation]) throws -> Capture {
+    let mine = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
+    let lengths = mine.map(\.ids.count)
+    // The first pass touches weights and makes buffers.
+    _ = try captureSeconds(Array(mine.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config)
+    try cluster.barrier()
+    let seconds = try captureSeconds(mine, config)
+    let operations = NeededOperations.capture(model.target.shape, lengths: lengths)
+    return Capture(
+      operationsPerSecond: try mean(operations / seconds),
+      tokensPerSecond: try mean(Double(lengths.reduce(0, +)) / seconds))
+  }
+
+  private func captureSeconds(_ conversations: [DataSample.Conversation], _ config: CaptureConfig) throws -> Double {
+    let (path, store) = ("\(folder)/tokens.h5", "\(folder)/capture")
+    let writer = try TokenStoreWriter(path: path)
+    for conversation in conversations { try writer.append(ids: conversation.ids, mask: conversation.mask) }
+    try writer.finish()
+    let data = PreparedData(
+      tokens: try TokenStore(path: path),
+      vocabulary: DraftVocabulary(targetIDs: [0], targetSize: model.target.shape.vocabularySize))
+    let pass = try CapturePass(
+      target: model.target, data: data, config: config, cluster: SoloCommunicator(), progress: SilentProgress())
+    let seconds = try ContinuousClock().measure { _ = try pass.run(folder: store) }.inSeconds
+    try FileManager.default.removeItem(atPath: store)
+    try FileManager.default.removeItem(atPath: path)
+    return seconds
+  }
+
+  // MARK: training
+
+  /// Steps over a store of random states, which cost what captured ones do.
+  ///
+  /// - Parameters:
+  ///   - conversations: of all measured steps
+  ///   - tokensPerBatch: of a measured step
+  /// - Returns: what was measured, and the head that was trained
+  package func training(
+    _ config: TrainConfig, gradients: WireFormat, draft: DraftShape, conversations: [DataSample.Conversation],
+    tokensPerBatch: Int
+  ) throws -> (Training, DraftModel) {
+    let masks = conversations.map(\.mask)
+    let ids = conversations.map { $0.ids.map { $0 % Int32(draft.draftVocabularySize) } }
+    let store = try TrainBenchmark.randomStore(ids, masks: masks, draft, folder: folder)
+    let vocabulary = DraftVocabulary(
+      targetIDs: (0..<Int32(draft.draftVocabularySize)).map { $0 }, targetSize: draft.vocabularySize)
+    var shortened = config
+    shortened.tokensPerBatch = tokensPerBatch
+    shortened.epochs = max(3, config.epochs)  // for the schedule not to end
+    let trainer = try Trainer(
+      Trainer.Job(
+        config: shortened, gradients: gradients, states: .store(store), trained: Array(conversations.indices),
+        heldOut: Array(conversations.indices.prefix(max(1, 512 / max(1, ids[0].count)))), target: model.target,
+        output: folder),
+      start: .random(shape: draft, vocabulary: vocabulary, seed: 0), cluster: cluster, progress: SilentProgress())
+    // The last batch of an epoch is a small one.
+    let batches = Array(trainer.plan.epochs[0].dropLast(trainer.plan.epochs[0].count > 2 ? 1 : 0))
+    let first = try largest(
+      try time { _ = try trainer.optimize(batches[0], next: batches.dropFirst().first, epoch: 0) })
+    let count = max(1, min(batches.count - 1, Int(Self.seconds / first)))
+    let measured = batches.count > 1 ? Array(batches[1...count]) : [batches[0]]
+    trainer.clock.reset()
+    try cluster.barrier()
+    let seconds = try time {
+      for (index, batch) in measured.enumerated() {
+        // The last prepares itself once more: every measured step has prepared one.
+        _ = try trainer.optimize(batch, next: index + 1 < measured.count ? measured[index + 1] : measured[0], epoch: 0)
+      }
+    }
+    let steps = Double(measured.count)
+    let all = measured.joined()
+    var result = Training(
+      tokens: Double(all.reduce(0) { $0 + ids[$1].count }) / steps,
+      operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, steps: config.tttLength) / steps,
+      seconds: try largest(seconds) / steps, phases: [:], heldOutSecondsPerToken: 0)
+    for (name, value) in trainer.clock.named.sorted(by: { $0.key < $1.key }) {
+      result.phases[name] = value / steps
+    }
+    let held = trainer.heldOutTokens
+    result.heldOutSecondsPerToken = try largest(try time { _ = try trainer.heldOutMetrics() }) / Double(max(1, held))
+    return (result, trainer.optimizer.draft.rounded())
+  }
+
+  private func time(_ body: () throws -> Void) rethrows -> Double { try ContinuousClock().measure(body).inSeconds }
+
+  // MARK: decoding
+
+  /// - Parameter prompts: ids of a turn's prompt each; every rank decodes some of them
+  package func decoding(_ draft: DraftModel, _ config: EvaluateConfig, prompts: [[Int32]]) throws -> Decoding {
+    let sessions = (DecodingSession(target: model.target), DecodingSession(target: model.target, draft: draft))
+    // A turn that ends early counts as it is; rounds are told apart from tokens, since nothing is trained yet.
+    var (plain, rounds, tokens, done) = (0.0, 0.0, 0.0, 0.0)
+    try cluster.barrier()
+    let start = ContinuousClock.now
+    for prompt in prompts.indices.filter({ $0 % cluster.size == cluster.rank }).map({ prompts[$0] }) {
+      var options = DecodingOptions(maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(0))
+      sessions.0.reset()
+      let said = try sessions.0.generate(prompt, options).statistics
+      plain += said.promptSeconds + said.decodeSeconds
+      tokens += Double(said.newTokens)
+      options.plan = .chain(config.draftLength)
+      options.maxNewTokens = min(config.maxNewTokens, 24)
+      sessions.1.reset()
+      let drafted = try sessions.1.generate(prompt, options).statistics
+      // The prompt's pass is the same but for the draft's own layer.
+      plain += drafted.promptSeconds
+      rounds += drafted.decodeSeconds / Double(max(1, drafted.targetPasses))
+      done += 1
+      if start.duration(to: .now).inSeconds > Self.seconds { break }
+    }
+    let count = max(1, done)
+    return Decoding(
+      plainSeconds: try mean(plain / count), roundSeconds: try mean(rounds / count), newTokens: try mean(tokens / count)
+    )
+  }
+
+  /// - Parameters:
+  ///   - width: sequences that decode together
+  ///   - promptTokens: of each
+  package func generation(width: Int, promptTokens: Int) throws -> Generation {
+    let short = try generationSeconds(width, promptTokens, newTokens: 2)
+    let long = try generationSeconds(width, promptTokens, newTokens: 10)
+    let pass = max(1e-9, (long - short) / 8)
+    return Generation(
+      passSeconds: try mean(pass),
+      promptSecondsPerToken: try mean(max(0, short - 2 * pass) / Double(width * promptTokens)))
+  }
+
+  private func generationSeconds(_ width: Int, _ promptTokens: Int, newTokens: Int) throws -> Double {
+    let generator = BatchGenerator(target: model.target, width: width, stopIDs: [])
+    var random = RandomSource(seed: 0, purpose: "plan prompts")
+    var begun = 0
+    try cluster.barrier()
+    return try time {
+      try generator.run(
+        next: {
+          guard begun < width else { return nil }
+          begun += 1
+          let ids = (0..<promptTokens).map { _ in
+            Int32.random(in: 0..<Int32(model.target.shape.vocabularySize), using: &random)
+          }
+          return DecodingRequest(id: begun, prompt: ids, maxNewTokens: newTokens)
+        }, finished: { _, _ in nil })
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import EagleTraining
+import Foundation
+
+/// What a run will take, before it starts.
+public struct RunPlan: Codable, Sendable {
+  /// What the files hold.
+  public struct Corpus: Codable, Sendable {
+    public var conversations: Double
+    public var tokens: Double
+    /// Share of the tokens that carry loss.
+    public var trainedShare: Double
+    /// Share of the files' bytes that was read; 1 when the numbers are exact.
+    public var readShare: Double
+    public var stepsPerEpoch: Int
+
+    enum CodingKeys: String, CodingKey {
+      case conversations, tokens
+      case trainedShare = "trained_share"
+      case readShare = "read_share"
+      case stepsPerEpoch = "steps_per_epoch"
+    }
+  }
+
+  /// A part of the run, and its hours on some nodes.
+  public struct Stage: Codable, Sendable {
+    public var name: String
+    /// What it works on, for people.
+    public var work: String
+    public var operations: Double
+    /// In the order of `nodes`.
+    public var seconds: [Double]
+  }
+
+  /// A number of nodes like this one. The first is this start as it is.
+  public struct Nodes: Codable, Sendable {
+    public var nodes: Int
+    public var ranksPerNode: Int
+    /// Of an optimiser step, and what of that is waiting for gradients.
+    public var stepSeconds: Double
+    public var exposed: Double
+    public var efficiency: Double
+    /// Bytes that a node's memory must hold.
+    public var memory: Double
+    /// Of the capture store and the rest on one disk, or on a node's.
+    public var disk: Double
+    /// The smallest batch with which these nodes are 90 % efficient.
+    public var batchForNinety: Int?
+
+    enum CodingKeys: String, CodingKey {
+      case nodes, exposed, efficiency, memory, disk
+      case ranksPerNode = "ranks_per_node"
+      case stepSeconds = "step_seconds"
+      case batchForNinety = "batch_for_90_percent"
+    }
+  }
+
+  public var run: String
+  /// Ranks, threads and products of the measurement.
+  public var measured: String
+  public var measuringSeconds: Double
+  public var corpus: Corpus
+  public var disk: [Need]
+  public var freeDisk: Double
+  /// Of one rank, but for the first, which the ranks of a node share.
+  public var memory: [Need]
+  public var totalMemory: Double
+  public var nodes: [Nodes]
+  public var stages: [Stage]
+  /// What the numbers suppose.
+  public var suppositions: [String]
+  /// What will not fit, and what to change.
+  public var problems: [String]
+
+  enum CodingKeys: String, CodingKey {
+    case run, measured, corpus, disk, memory, nodes, stages, suppositions, problems
+    case measuringSeconds = "measuring_seconds"
+    case freeDisk = "free_disk"
+    case totalMemory = "total_memory"
+  }
+
+  /// Seconds of all stages on each of `nodes`.
+  public var totalSeconds: [Double] {
+    nodes.indices.map { index in stages.reduce(0) { $0 + $1.seconds[index] } }
+  }
+
+  /// Seconds until jobs of these sizes are done, each taken by the worker that is free first.
+  package static func makespan(jobs: [Double], workers: Int) -> Double {
+    var busy = [Double](repeating: 0, count: max(1, workers))
+    for job in jobs {
+      let first = busy.indices.min { busy[$0] < busy[$1] }!
+      busy[first] += job
+    }
+    return busy.max()!
+  }
+
+  /// The same for many equal jobs and a smaller last one.
+  package static func makespan(total: Double, job: Double, workers: Int) -> Double {
+    guard job > 0 else { return 0 }
+    let whole = Int(total / job)
+    guard whole < 100_000 else { return total / Double(workers) }
+    let rest = total - Double(whole) * job
+    return makespan(jobs: [Double](repeating: job, count: whole) + (rest > 0 ? [rest] : []), workers: workers)
+  }
+
+  /// Sentences for what does not fit.
+  package static func problems(
+    memory: Double, of total: Double, disk: Double, free: Double, config: Advice
+  ) -> [String] {
+    var problems: [String] = []
+    if total > 0, memory > total {
+      problems.append(
+        "this will not fit: \(bytes(memory)) of memory on a node that has \(bytes(total)); "
+          + config.forMemory.joined(separator: ", or "))
+    }
+    if free > 0, disk > free {
+      problems.append(
+        "this will not fit: \(bytes(disk)) on a disk with \(bytes(free)) free; "
+          + config.forDisk.joined(separator: ", or "))
+    }
+    return problems
+  }
+
+  /// What can be changed.
+  package struct Advice {
+    package var forMemory: [String] = []
+    package var forDisk: [String] = []
+
+    package init(capture: CaptureConfig, train: TrainConfig, ranksPerNode: Int, ranks: Int, nodes: Int) {
+      if ranksPerNode > 1 { forMemory.append("start fewer ranks on a node, with more threads each") }
+      if !train.shardOptimizer, ranks > 1 { forMemory.append("set train.shard_optimizer to true") }
+      forMemory += ["choose a smaller draft.vocabulary_size", "take a machine with more memory"]
+      if capture.mode == .store {
+        if capture.states == .bf16 { forDisk.append("set capture.states to int8") }
+        forDisk.append("set capture.mode to online")
+        if capture.store == .shared, nodes > 1 { forDisk.append("set capture.store to node") }
+      }
+      if train.keepCheckpoints > 1 { forDisk.append("lower train.keep_checkpoints") }
+      forDisk.append("name another disk with output")
+    }
+  }
+
+  package static func bytes(_ count: Double) -> String {
+    if count >= 1e12 { return String(format: "%.2f TB", count / 1e12) }
+    if count >= 1e9 { return String(format: "%.2f GB", count / 1e9) }
+    return String(format: "%.1f MB", count / 1e6)
+  }
+}

@@ -1,0 +1,70 @@
+import EagleChat
+import EagleCluster
+import EagleCore
+import EagleData
+import EagleModels
+import EagleTraining
+import Foundation
+
+/// A whole run: where its parts come from, where its results go, and every setting of every component.
+///
+/// Paths are relative to the current directory of the process, not to the recipe file.
+public struct Recipe: Codable, Equatable, Sendable {
+  /// Name of the run, for logs and tables.
+  public var run = ""
+  /// Folder that holds everything the run makes.
+  public var output = ""
+  public var target = TargetConfig()
+  public var regenerate = RegenerateConfig()
+  public var synthesize = SynthesizeConfig()
+  public var data = DataConfig()
+  public var capture = CaptureConfig()
+  public var draft = DraftConfig()
+  public var train = TrainConfig()
+  public var evaluate = EvaluateConfig()
+  public var cluster = ClusterConfig()
+
+  public init() {}
+
+  /// Every setting with its value, one a line, keys sorted: the same text for the same settings.
+  ///
+  /// It is JSON, hence YAML, hence a recipe. Fingerprints and the agreement of ranks are taken from it.
+  public var canonicalText: String {
+    get throws {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
+    }
+  }
+
+  /// Looks at every range.
+  ///
+  /// - Throws: `ConfigError` with the full key, for example `train.clip_norm`.
+  public func validate() throws {
+    let isName = run.allSatisfy { $0.isLetter || $0.isNumber || "._-".contains($0) }
+    try check(!run.isEmpty, "run", "is missing: give the run a name")
+    try check(isName, "run", "may hold letters, digits, '.', '_' and '-' only, not '\(run)'")
+    try check(!output.isEmpty, "output", "is missing: name the folder for what the run makes")
+    try validate(target, under: "target")
+    try validate(regenerate, under: "regenerate")
+    try validate(synthesize, under: "synthesize")
+    try validate(data, under: "data")
+    try validate(capture, under: "capture")
+    try validate(draft, under: "draft")
+    try validate(train, under: "train")
+    try validate(evaluate, under: "evaluate")
+    try validate(cluster, under: "cluster")
+  }
+
+  private func check(_ condition: Bool, _ key: String, _ message: String) throws {
+    guard condition else { throw ConfigError(key: key, message: message) }
+  }
+
+  private func validate(_ config: some Config, under section: String) throws {
+    do {
+      try config.validate()
+    } catch let error as ConfigError {
+      throw ConfigError(key: "\(section).\(error.key)", message: error.message)
+    }
+  }
+}

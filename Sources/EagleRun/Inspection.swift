@@ -1,0 +1,88 @@
+import EagleCaptureStore
+import EagleCore
+import EagleRecipe
+import EagleStorage
+import EagleTraining
+import Foundation
+
+/// What a file or folder of this project holds, for people to read.
+public enum Inspection {
+  /// What the file or folder at `path` is and holds, line by line; throws when it is damaged or of no known kind.
+  public static func lines(of path: String) throws -> [String] {
+    switch URL(fileURLWithPath: path).pathExtension {
+    case "safetensors": try safetensors(path)
+    case "gguf": try gguf(path)
+    case "h5": try shard(path)
+    case "yaml", "yml": [try Recipe.load(path: path).canonicalText]
+    default: try folder(path)
+    }
+  }
+
+  private static func safetensors(_ path: String) throws -> [String] {
+    let file = try SafetensorsFile(path: path)
+    let metadata = file.metadata.sorted { $0.key < $1.key }.map { "metadata \($0.key): \($0.value)" }
+    return metadata + file.entries.map { "\($0.name)  \($0.dtype.rawValue) \($0.shape)" }
+  }
+
+  private static func gguf(_ path: String) throws -> [String] {
+    let file = try GGUFFile(path: path)
+    let metadata = file.metadata.sorted { $0.key < $1.key }.map { key, value in "\(key): \(preview(value))" }
+    return metadata + file.tensors.map { "\($0.name)  \($0.type) \($0.shape)" }
+  }
+
+  /// Vocabularies have tens of thousands of entries; their number is enough.
+  private static func preview(_ value: GGUFValue) -> String {
+    if let array = value.array { return "\(array.count) values" }
+    return value.string ?? value.int.map(String.init) ?? value.float.map { "\($0)" } ?? "\(value)"
+  }
+
+  private static func shard(_ path: String) throws -> [String] {
+    let shard = try CaptureShard(path: path)
+    let a = shard.attributes
+    return try [
+      "capture shard: \(shard.conversationCount) conversations, \(shard.rowCount) rows",
+      "hidden_size \(a.hiddenSize), vocab_size \(a.vocabularySize), layers \(a.layers)",
+      "target \(a.targetFingerprint), computed in \(a.precision.rawValue)",
+    ] + contents(shard)
+  }
+
+  /// What a shard says of its conversations, held against them.
+  private static func contents(_ shard: CaptureShard) throws -> [String] {
+    let computed = try shard.computedFingerprint()
+    if let said = shard.fingerprint, said != computed {
+      throw LocatedError(
+        path: shard.path,
+        problem: "holds other \(said.tokens == computed.tokens ? "loss masks" : "tokens") than it says",
+        advice: "remove the shard and capture it again")
+    }
+    return ["tokens \(computed.tokens)", "loss masks \(computed.masks)"]
+  }
+
+  private static func folder(_ path: String) throws -> [String] {
+    // A checkpoint has a manifest, too, and beside it info.json.
+    let files = FileManager.default
+    if files.fileExists(atPath: CaptureManifest.path(in: path)), !files.fileExists(atPath: "\(path)/info.json") {
+      let m = try CaptureManifest(folder: path)
+      let here = m.shards.filter { files.fileExists(atPath: "\(path)/\($0.file)") }
+      for entry in here { try CaptureStore.check(try CaptureShard(path: "\(path)/\(entry.file)"), entry, m) }
+      let (conversations, tokens) = m.shards.reduce((0, 0)) { ($0.0 + $1.conversations, $0.1 + $1.rows) }
+      return [
+        "capture store: \(conversations) conversations, \(tokens) tokens, \(m.shards.count) shards, "
+          + (here.count == m.shards.count
+            ? "all of them here and right" : "\(here.count) of them here, which are right"),
+        "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers), states in \(m.dtype)",
+        "target \(m.targetFingerprint), computed in \(m.attributes.precision.rawValue)",
+        "data \(m.dataFingerprint)",
+      ]
+    }
+    if FileManager.default.fileExists(atPath: "\(path)/model.safetensors") {
+      return try safetensors("\(path)/model.safetensors")
+    }
+    let checkpoint = try CheckpointFolder.open(path)
+    let info = try TrainingCheckpoint.info(checkpoint)
+    return [
+      "checkpoint of step \(info.step), all checksums right", "target \(info.targetPath) \(info.targetFingerprint)",
+      "layers \(info.draftShape.captureLayers), draft vocabulary \(info.draftVocabulary.count)",
+    ]
+  }
+}

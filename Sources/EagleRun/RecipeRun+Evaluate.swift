@@ -1,0 +1,141 @@
+import EagleChat
+import EagleModels
+import EagleRunFiles
+import EagleStorage
+import EagleTraining
+import Foundation
+
+extension RecipeRun {
+  /// Measures a head on the recipe's benchmarks.
+  ///
+  /// - Parameter path: folder of the head; nil takes the run's export
+  public func evaluate(draft path: String?) throws -> [String: BenchmarkResult] {
+    let evaluator = try makeEvaluator()
+    let own = cluster.isRoot ? try DraftFolder.read(path ?? folder.export, target: model.target) : nil
+    let draft = try DraftModel.shared(own, target: model.target.shape, cluster: cluster)
+    let journal = try journal(draft, evaluator, data: "")
+    let results = try evaluator.run(draft, journal: journal)
+    if cluster.isFirstOfNode { journal.remove() }
+    return results
+  }
+
+  /// Where parts of a head's evaluation are kept until it is done. Its key covers everything that results follow from.
+  /// Collective.
+  private func journal(_ draft: DraftModel, _ evaluator: Evaluator, data: String) throws -> EvaluationJournal {
+    var key = Data()
+    if cluster.isRoot {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys]
+      let conditions = String(decoding: try encoder.encode(evaluator.conditions), as: UTF8.self)
+      let identity = String(decoding: try encoder.encode(try identity(data: data)), as: UTF8.self)
+      key = Data(FileDigest.sha256(Data("\(draft.digest) \(conditions) \(identity)".utf8)).utf8)
+    }
+    let shared = try cluster.broadcast(data: key)
+    return EvaluationJournal(output: recipe.output, key: String(decoding: shared, as: UTF8.self))
+  }
+
+  /// Evaluates the head as it would be exported, unless the epoch is in the records already.
+  func evaluate(
+    _ trainer: Trainer, _ evaluator: Evaluator, _ records: inout [EvaluationRecord], epoch: Int, when due: Bool
+  ) throws {
+    guard due, !records.contains(where: { $0.epoch == epoch }) else { return }
+    let start = ContinuousClock.now
+    let draft = trainer.optimizer.draft.rounded()
+    let journal = try journal(draft, evaluator, data: trainer.job.identity.dataFingerprint)
+    let heldOut = try trainer.heldOutMetrics(journal: journal)
+    var record = EvaluationRecord(
+      epoch: epoch, step: trainer.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: heldOut,
+      conditions: evaluator.conditions)
+    record.time = Date().timeIntervalSince1970
+    record.seconds = start.duration(to: .now).inSeconds
+    let isBest = record.isBest(after: records)
+    records.append(record)
+    trainer.lastAccLength = accLength(records)
+    progress.finish("evaluate", describe(record))
+    for line in record.table() { progress.say(line) }
+    if isBest { try export(draft) }
+    if cluster.isRoot {
+      if isBest { try CheckpointFolder.point("best", to: CheckpointFolder.name(step: trainer.step), in: recipe.output) }
+      try EvaluationFile.write(records, to: folder.evaluation)
+      try ExamplesFile.write(evaluator.examples, epoch: epoch, step: trainer.step, to: folder.examples)
+      writeReport()
+    }
+    trainer.logEvents(record)
+    try cluster.barrier()
+    if cluster.isFirstOfNode { journal.remove(others: true) }
+  }
+
+  /// Measures the best head so far under the recipe's settings, where it was measured under others: heads of later
+  /// epochs are then compared with it as it would fare now. Collective.
+  func measureBestAgain(_ evaluator: Evaluator, _ records: inout [EvaluationRecord]) throws {
+    let name = try cluster.broadcast(
+      data: Data((cluster.isRoot ? try CheckpointFolder.target(of: "best", in: recipe.output) ?? "" : "").utf8))
+    guard
+      let index = records.lastIndex(where: {
+        $0.epoch > 0 && CheckpointFolder.name(step: $0.step) == String(decoding: name, as: UTF8.self)
+      }), records[index].conditions != evaluator.conditions
+    else { return }
+    let old = records[index]
+    progress.say(
+      "evaluate.* has changed since epoch \(old.epoch), whose head is the best so far: it is measured again")
+    guard let draft = try bestDraft() else {
+      return progress.say("later epochs are compared among themselves")
+    }
+    let journal = try journal(draft, evaluator, data: "")
+    var record = EvaluationRecord(
+      epoch: old.epoch, step: old.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: old.heldOut,
+      conditions: evaluator.conditions)
+    (record.time, record.seconds) = (Date().timeIntervalSince1970, old.seconds)
+    var before = old
+    before.earlier = nil
+    record.earlier = (old.earlier ?? []) + [before]
+    records[index] = record
+    for line in record.table() { progress.say(line) }
+    if cluster.isRoot { try EvaluationFile.write(records, to: folder.evaluation) }
+    if cluster.isFirstOfNode { journal.remove() }
+  }
+
+  /// The head of the checkpoint that `best` names, as it would be exported, on all ranks; nil when it is missing or
+  /// damaged. Collective.
+  private func bestDraft() throws -> DraftModel? {
+    var own: DraftModel?
+    if cluster.isRoot {
+      do {
+        own = try headOfBest()?.rounded()
+      } catch {
+        progress.say("the best head cannot be measured again: \(error)")
+      }
+    }
+    guard try cluster.anyTrue(own != nil) else { return nil }
+    return try .shared(own, target: model.target.shape, cluster: cluster)
+  }
+
+  /// The head of the checkpoint that `best` names; nil when there is no such pointer. On rank 0.
+  func headOfBest() throws -> DraftModel? {
+    guard let best = try CheckpointFolder.target(of: "best", in: recipe.output) else { return nil }
+    let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
+    return try TrainingCheckpoint.draft(checkpoint, target: model.target.shape)
+  }
+
+  /// Mean acc_length of the last evaluation; nil without benchmarks.
+  func accLength(_ records: [EvaluationRecord]) -> Double? {
+    records.last.flatMap { $0.benchmarks.isEmpty ? nil : $0.meanAccLength }
+  }
+
+  private func describe(_ record: EvaluationRecord) -> String {
+    let when = record.epoch == 0 ? "before training" : "after epoch \(record.epoch)"
+    guard let heldOut = record.heldOut else { return when }
+    return when
+      + String(
+        format: ", held out: loss %.3f, accuracy %.3f, simulated acc_length %.2f", heldOut.loss, heldOut.accuracy[0],
+        heldOut.simulatedAcceptanceLength)
+  }
+
+  /// One line on the epochs that were measured as the last one was.
+  func summary(_ records: [EvaluationRecord]) -> String {
+    let alike = records.filter { $0.conditions == records.last?.conditions }
+    let lengths = alike.map { String(format: "%.2f", $0.meanAccLength) }.joined(separator: " -> ")
+    let measured = recipe.evaluate.benchmarks.isEmpty ? "no benchmarks" : "acc_length by epoch: \(lengths)"
+    return "\(measured); the best head is in \(folder.export)"
+  }
+}

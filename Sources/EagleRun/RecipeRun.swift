@@ -1,0 +1,195 @@
+import EagleCaptureStore
+import EagleChat
+import EagleCluster
+import EagleCore
+import EagleData
+import EagleModels
+import EagleRecipe
+import EagleRunFiles
+import EagleStorage
+import EagleTensor
+import EagleTraining
+import Foundation
+
+/// Passes everything on, and lets the other ranks know that this one is getting on.
+private final class TickingProgress: ProgressSink {
+  private let inner: ProgressSink
+  private let cluster: any Communicator
+
+  init(_ inner: ProgressSink, cluster: any Communicator) { (self.inner, self.cluster) = (inner, cluster) }
+
+  func advance(_ stage: String, done: Int, total: Int, unit: String, note: String) {
+    cluster.tick()
+    inner.advance(stage, done: done, total: total, unit: unit, note: note)
+  }
+
+  func finish(_ stage: String, _ summary: String) { inner.finish(stage, summary) }
+  func say(_ line: String) { inner.say(line) }
+}
+
+/// The stages of a recipe, in order. Each is skipped when its output is up to date, and says what it did.
+public final class RecipeRun {
+  public let recipe: Recipe
+  public let folder: RunFolder
+  public let cluster: any Communicator
+  let model: ChatModel
+  let progress: ProgressSink
+  let stop: StopRequest
+  private let lock: FolderLock?
+
+  /// Loads the target on every rank, and begins to watch the ranks.
+  ///
+  /// `stop` is looked at between small pieces of work; what is finished by then stays.
+  ///
+  /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the
+  ///   output
+  public init(
+    _ recipe: Recipe, cluster: any Communicator, progress: ProgressSink, stop: StopRequest = StopRequest()
+  ) throws {
+    self.recipe = recipe
+    self.cluster = cluster
+    self.progress = TickingProgress(progress, cluster: cluster)
+    self.stop = stop
+    folder = RunFolder(recipe.output)
+    try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
+    try cluster.watch(recipe.cluster.limits)
+    lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
+    model = try ChatModel(
+      folder: recipe.target.path, template: recipe.data.chatTemplate, precision: recipe.target.precision)
+    try cluster.agree(on: model.target.fingerprint, about: "the target model")
+    try cluster.agree(on: try Self.textFiles(recipe.target.path), about: "the target's tokenizer and configuration")
+  }
+
+  /// Names and digests of what lies beside a target's weights and decides what its ids mean.
+  private static func textFiles(_ folder: String) throws -> String {
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+    return try names.sorted().filter { name in
+      [".json", ".jinja", ".txt", ".model"].contains { name.hasSuffix($0) } && !name.hasSuffix(".index.json")
+    }.map { "\($0) \(try FileDigest.sha256(path: "\(folder)/\($0)"))" }.joined(separator: "\n")
+  }
+
+  /// What computes, for people to read.
+  public var description: String {
+    let shape = model.target.shape
+    let threads = "\(cluster.size) rank\(cluster.size == 1 ? "" : "s") x \(Parallel.threadCount) threads"
+    return "\(recipe.run): \(shape.family.rawValue), \(shape.layers) layers of \(shape.hiddenSize); \(threads); "
+      + Matmul.describe(recipe.train.precision.products)
+  }
+
+  /// Tells people a line, between what the stages say.
+  public func say(_ line: String) { progress.say(line) }
+
+  /// The target's answers to the questions of `regenerate.input`, on all ranks.
+  public func regenerate() throws {
+    guard !recipe.regenerate.input.isEmpty else {
+      throw RecipeError(at: "regenerate.input", "is empty: name files of prompts or conversations to answer")
+    }
+    try Regeneration(
+      model: model, config: recipe.regenerate, maxLength: recipe.data.maxLength,
+      cluster: cluster, progress: progress, stop: stop
+    ).run()
+  }
+
+  /// Conversations that the target makes up, on all ranks.
+  public func synthesize() throws {
+    guard recipe.synthesize.conversations > 0 else {
+      throw RecipeError(at: "synthesize.conversations", "is 0: say how many conversations to make")
+    }
+    try Synthesis(
+      model: model, config: recipe.synthesize, cluster: cluster, progress: progress,
+      stop: stop
+    ).run()
+  }
+
+  /// Conversations to ids, after those that the recipe has generated. Rank 0 works, the others wait for the result.
+  @discardableResult
+  public func prepare() throws -> PreparedData {
+    try checkSizes()
+    if !recipe.regenerate.input.isEmpty { try regenerate() }
+    if recipe.synthesize.conversations > 0 { try synthesize() }
+    let threads = Parallel.threadCount
+    defer { Parallel.threadCount = threads }
+    let idle = try threadsOfNode()
+    if cluster.isRoot {
+      Parallel.threadCount = idle
+      let preparation = Preparation(
+        data: recipe.data, draft: recipe.draft, seed: recipe.train.seed, model: model, progress: progress, stop: stop)
+      do {
+        _ = try preparation.run(folder: folder.prepared, check: refuseOtherData)
+      } catch is StoppedRun {}  // for all ranks to hear of, below
+    }
+    try stop.throwIfAnyRankStops(cluster, during: "prepare")
+    if recipe.capture.store == .node { try shareWithNodes(folder.prepared) }
+    try requireSight(of: folder.prepared)
+    let data = try PreparedData(folder: folder.prepared)
+    try cluster.agree(on: data.fingerprint, about: "the prepared data")
+    return data
+  }
+
+  /// Threads that the ranks of this node have together, as far as there are cores for them. Collective.
+  private func threadsOfNode() throws -> Int {
+    let counts = try cluster.gather(Data("\(Parallel.threadCount)".utf8)).map {
+      Int(String(decoding: $0, as: UTF8.self))!
+    }
+    let sum = counts.indices.reduce(0) { $0 + (cluster.nodes[$1] == cluster.nodes[cluster.rank] ? counts[$1] : 0) }
+    return max(Parallel.threadCount, min(sum, CoreSet.ofThisProcess.count))
+  }
+
+  /// Copies a folder of rank 0 to the nodes that have none, or another one.
+  private func shareWithNodes(_ path: String) throws {
+    let digest = try cluster.broadcast(
+      data: cluster.isRoot ? Data(try FolderCopy.digest(of: path, each: cluster.tick).utf8) : Data())
+    let isMissing =
+      cluster.isFirstOfNode
+      && (try? FolderCopy.digest(of: path, each: cluster.tick)) != String(decoding: digest, as: UTF8.self)
+    if isMissing { try PreparedData.requireReplaceable(path) }
+    guard try cluster.anyTrue(isMissing) else { return }
+    try FolderCopy.broadcast(path, receives: isMissing, cluster: cluster)
+  }
+
+  /// Where ranks are told that they share a disk, and do not, is the time to say so.
+  private func requireSight(of path: String) throws {
+    let sees = FileManager.default.fileExists(atPath: path)
+    let all = try cluster.gather(Data([sees ? 1 : 0]))
+    guard let blind = all.firstIndex(where: { $0.first == 0 }) else { return }
+    throw LocatedError(
+      path: path, problem: "rank \(blind) does not see what rank 0 has written",
+      advice: "put the output on a disk that all nodes share, or set capture.store to node")
+  }
+
+  /// The capture store of the prepared data, made or completed on all ranks.
+  @discardableResult
+  public func capture(_ data: PreparedData) throws -> CaptureStore {
+    guard recipe.capture.mode == .store else {
+      throw RecipeError(at: "capture.mode", "is online: training runs the target itself, and there is no store to make")
+    }
+    try checkDisk(data)
+    return try CapturePass(
+      target: model.target, data: data, config: recipe.capture, cluster: cluster,
+      progress: progress, stop: stop
+    ).run(folder: folder.capture)
+  }
+
+  /// Writes a draft head where servers and `eagle-run` find it.
+  func export(_ draft: DraftModel) throws {
+    if cluster.isRoot { try writeHead(draft) }
+    try cluster.barrier()
+  }
+
+  /// A file that somebody has put into the folder since the start does not end the run: the head is in its checkpoint.
+  func writeHead(_ draft: DraftModel) throws {
+    do {
+      try DraftFolder.requireReplaceable(folder.export)
+    } catch {
+      return progress.say(
+        "warning: the best head is not exported: \(error); `eagle-train export` makes it of its checkpoint")
+    }
+    try DraftFolder.write(draft, target: model.target.shape, to: folder.export)
+  }
+
+  func makeEvaluator() throws -> Evaluator {
+    try Evaluator(
+      model: model, config: recipe.evaluate, cluster: cluster, progress: progress,
+      stop: stop)
+  }
+}

@@ -1,0 +1,19 @@
+/// Sums over prompts; ranks add theirs.
+package struct BenchmarkCounts: Codable, Sendable {
+  package var speculative = DecodingStatistics()
+  package var plain = DecodingStatistics()
+  package var prompts = 0
+  package var differing = 0
+  /// Of each prompt.
+  package var speedups: [Double] = []
+
+  package init() {}
+
+  package static func += (sum: inout BenchmarkCounts, other: BenchmarkCounts) {
+    sum.speculative += other.speculative
+    sum.plain += other.plain
+    sum.prompts += other.prompts
+    sum.differing += other.differing
+    sum.speedups += other.speedups
+  }
+}

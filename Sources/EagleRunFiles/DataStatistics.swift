@@ -1,0 +1,69 @@
+/// What the conversations are like.
+public struct DataStatistics: Codable, Equatable, Sendable {
+  public var conversations = 0
+  public var heldOut = 0
+  /// User turns.
+  public var turns = 0
+  public var tokens = 0
+  /// Tokens that are trained on: those of assistant turns, where the recipe wants no others.
+  public var assistantTokens = 0
+  /// Tokens by role, headers included.
+  public var tokensByRole: [String: Int] = [:]
+  public var languages: [String: PerLanguage] = [:]
+  /// Conversations by length: of at most so many tokens, and more than half of that.
+  public var lengths: [Int: Int] = [:]
+  /// Conversations cut at the greatest length.
+  public var cut = 0
+  /// Conversations left out, by reason.
+  public var leftOut: [String: Int] = [:]
+  /// An example for each reason.
+  public var leftOutExamples: [String: String] = [:]
+  /// Lines that could not be read.
+  public var skippedLines = 0
+  /// Share of the trained tokens that are in the draft vocabulary.
+  public var vocabularyCoverage = 0.0
+  /// The same for other sizes of it: all trained tokens.
+  public var coverageBySize: [Int: Double] = [:]
+
+  package init() {}
+
+  public struct PerLanguage: Codable, Equatable, Sendable {
+    public var conversations = 0
+    public var tokens = 0
+    public var assistantTokens = 0
+    /// Share of the trained tokens that are in the draft vocabulary.
+    public var vocabularyCoverage = 0.0
+    public var coverageBySize: [Int: Double] = [:]
+
+    package init() {}
+
+    enum CodingKeys: String, CodingKey {
+      case conversations, tokens
+      case assistantTokens = "assistant_tokens"
+      case vocabularyCoverage = "vocabulary_coverage"
+      case coverageBySize = "coverage_by_size"
+    }
+  }
+
+  /// One line for people.
+  package var summary: String {
+    let out = leftOut.isEmpty ? "" : ", left out \(leftOut.values.reduce(0, +))"
+    return "\(conversations) conversations (\(heldOut) held out\(out)), \(tokens) tokens, "
+      + "\(assistantTokens) trained, draft vocabulary covers \(percent(vocabularyCoverage))"
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case conversations, turns, tokens, languages, lengths, cut
+    case heldOut = "held_out"
+    case assistantTokens = "assistant_tokens"
+    case tokensByRole = "tokens_by_role"
+    case leftOut = "left_out"
+    case leftOutExamples = "left_out_examples"
+    case skippedLines = "skipped_lines"
+    case vocabularyCoverage = "vocabulary_coverage"
+    case coverageBySize = "coverage_by_size"
+  }
+}
+
+/// A share as `97.3 %`.
+package func percent(_ share: Double) -> String { "\((share * 1000).rounded() / 10) %" }

@@ -1,0 +1,22 @@
+import Foundation
+
+/// What an acc_length was measured with. Two that were measured with something else cannot be compared.
+public struct EvaluationConditions: Codable, Sendable, Equatable {
+  public var draftLength: Int
+  public var maxNewTokens: Int
+  /// SHA-256 of the prompts that were decoded, by benchmark.
+  public var prompts: [String: String]
+
+  enum CodingKeys: String, CodingKey {
+    case prompts
+    case draftLength = "draft_length"
+    case maxNewTokens = "max_new_tokens"
+  }
+
+  /// Conditions of scores that no benchmark gives.
+  public static let heldOutOnly = EvaluationConditions(draftLength: 0, maxNewTokens: 0, prompts: [:])
+
+  package init(draftLength: Int, maxNewTokens: Int, prompts: [String: String]) {
+    (self.draftLength, self.maxNewTokens, self.prompts) = (draftLength, maxNewTokens, prompts)
+  }
+}

@@ -1,0 +1,75 @@
+import Foundation
+
+/// One entry of `evaluation.json`.
+public struct EvaluationRecord: Codable, Sendable, Equatable {
+  /// Epochs trained; 0 is before the first.
+  public var epoch: Int
+  public var step: Int
+  /// Mean acc_length of the benchmarks.
+  public var meanAccLength: Double
+  public var benchmarks: [String: BenchmarkResult]
+  /// Teacher-forced metrics on the held-out conversations.
+  public var heldOut: ObjectiveMetrics?
+  /// What `benchmarks` were measured with; files of older versions do not say.
+  public var conditions: EvaluationConditions?
+  /// Earlier measurements of the same head under other conditions, oldest first.
+  public var earlier: [EvaluationRecord]?
+  /// When it was done, in seconds since 1970, and how long it took; files of older versions have neither.
+  public var time: Double?
+  public var seconds: Double?
+
+  enum CodingKeys: String, CodingKey {
+    case epoch, step, benchmarks, time, seconds, conditions, earlier
+    case meanAccLength = "mean_acc_length"
+    case heldOut = "held_out"
+  }
+
+  public init(
+    epoch: Int, step: Int, benchmarks: [String: BenchmarkResult], heldOut: ObjectiveMetrics?,
+    conditions: EvaluationConditions? = nil
+  ) {
+    self.epoch = epoch
+    self.step = step
+    self.benchmarks = benchmarks
+    self.heldOut = heldOut
+    self.conditions = conditions
+    meanAccLength = benchmarks.values.map(\.accLength).sorted().reduce(0, +) / Double(max(1, benchmarks.count))
+  }
+
+  /// What the best epoch is chosen by: acc_length, without benchmarks the held-out estimate, without either the epoch.
+  public var score: Double {
+    benchmarks.isEmpty ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : meanAccLength
+  }
+
+  /// Whether this record and another were measured with the same prompts and settings.
+  public func isComparable(to other: EvaluationRecord) -> Bool {
+    conditions != nil && conditions == other.conditions && (heldOut == nil) == (other.heldOut == nil)
+  }
+
+  /// Whether this head is better than all trained ones before it that were measured alike.
+  public func isBest(after earlier: [EvaluationRecord]) -> Bool {
+    epoch > 0 && earlier.allSatisfy { $0.epoch == 0 || !isComparable(to: $0) || $0.score < score }
+  }
+
+  /// The table that people see; empty without benchmarks.
+  public func table() -> [String] { benchmarks.isEmpty ? [] : Self.table(benchmarks) + [Self.mean(meanAccLength)] }
+
+  private static func mean(_ value: Double) -> String {
+    "  mean".padding(toLength: 18, withPad: " ", startingAt: 0) + String(format: "%10.2f", value)
+  }
+
+  /// A line for the columns, then one for each benchmark.
+  public static func table(_ benchmarks: [String: BenchmarkResult]) -> [String] {
+    let header =
+      "  benchmark       acc_length   by position          tokens/s    plain   ratio   prompts   equal to plain"
+    let rows = benchmarks.sorted { $0.key < $1.key }.map { name, result in
+      let positions = result.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
+      return "  " + name.padding(toLength: 16, withPad: " ", startingAt: 0)
+        + String(format: "%10.2f   ", result.accLength) + positions.padding(toLength: 18, withPad: " ", startingAt: 0)
+        + String(
+          format: "%11.1f %8.1f %7.2f %9d   ", result.tokensPerSecond, result.plainTokensPerSecond, result.speedup,
+          result.prompts) + (result.differing == 0 ? "all" : "\(result.differing) DIFFER")
+    }
+    return [header] + rows
+  }
+}

@@ -1,0 +1,27 @@
+import EagleCore
+import Foundation
+
+/// The texts of one evaluation: an entry of `examples.json`.
+public struct EpochExamples: Codable, Sendable, Equatable {
+  /// As in `evaluation.json`.
+  public var epoch: Int
+  public var step: Int
+  public var texts: [ExampleText]
+}
+
+/// `examples.json`: the example texts of a run's evaluations, oldest first.
+public enum ExamplesFile {
+  /// The entries of a file; none when there is no such file, or none that can be read.
+  public static func read(_ path: String) -> [EpochExamples] {
+    FileManager.default.contents(atPath: path)
+      .flatMap { try? JSONDecoder().decode([EpochExamples].self, from: $0) } ?? []
+  }
+
+  /// Adds the texts of an evaluation in place of those of its epoch and later ones.
+  public static func write(_ texts: [ExampleText], epoch: Int, step: Int, to path: String) throws {
+    let all = read(path).filter { $0.epoch < epoch } + [EpochExamples(epoch: epoch, step: step, texts: texts)]
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(path: path, data: try encoder.encode(all))
+  }
+}

@@ -1,0 +1,35 @@
+/// Sums of all K steps turned into what people read.
+public struct ObjectiveMetrics: Codable, Sendable, Equatable {
+  public let loss: Double
+  /// Of each step, undecayed; files of older versions have none.
+  public let lossByPosition: [Double]?
+  public let accuracy: [Double]
+  public let acceptance: [Double]
+  public let simulatedAcceptanceLength: Double
+  /// Conversations that count nowhere, since their values are not finite; files of older versions have none.
+  public let leftOut: Int?
+
+  enum CodingKeys: String, CodingKey {
+    case loss, accuracy, acceptance
+    case leftOut = "left_out"
+    case lossByPosition = "loss_by_position"
+    case simulatedAcceptanceLength = "simulated_acceptance_length"
+  }
+
+  package init(
+    loss: Double, lossByPosition: [Double]?, accuracy: [Double], acceptance: [Double], leftOut: Int? = nil
+  ) {
+    (self.loss, self.lossByPosition, self.leftOut) = (loss, lossByPosition, leftOut)
+    (self.accuracy, self.acceptance) = (accuracy, acceptance)
+    simulatedAcceptanceLength = 1 + Self.products(accuracy).reduce(0, +)
+  }
+
+  /// a₀, a₀a₁, a₀a₁a₂, …
+  private static func products(_ values: [Double]) -> [Double] {
+    var product = 1.0
+    return values.map {
+      product *= $0
+      return product
+    }
+  }
+}

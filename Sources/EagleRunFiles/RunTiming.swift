@@ -1,0 +1,81 @@
+import Foundation
+
+/// `timing.json`: which processes trained a run, with which libraries, and where their time went.
+public struct RunTiming: Codable, Sendable, Equatable {
+  /// Starts of the program that trained, oldest first.
+  public var starts: [Start] = []
+  /// What they trained: an epoch, or the part of one that came before a stop.
+  public var parts: [Part] = []
+
+  public struct Start: Codable, Sendable, Equatable {
+    /// Seconds since 1970.
+    public var time: Double
+    /// The optimiser step that it went on after; 0 for a run from its beginning.
+    public var step: Int
+    /// Name and version of each library of rank 0.
+    public var versions: [String: String]
+    public var ranks: [Rank]
+
+    package init(time: Double, step: Int, versions: [String: String], ranks: [Rank]) {
+      self.time = time
+      self.step = step
+      self.versions = versions
+      self.ranks = ranks
+    }
+  }
+
+  public struct Rank: Codable, Sendable, Equatable {
+    public var host: String
+    public var threads: Int
+    /// Its instruction set.
+    public var processor: String
+
+    package init(host: String, threads: Int, processor: String) {
+      self.host = host
+      self.threads = threads
+      self.processor = processor
+    }
+  }
+
+  public struct Part: Codable, Sendable, Equatable {
+    /// Place in `starts`.
+    public var start: Int
+    /// From 1.
+    public var epoch: Int
+    public var firstStep: Int
+    public var lastStep: Int
+    /// Of rank 0, checkpoints included and evaluations not.
+    public var seconds: Double
+    /// Seconds of each rank by phase. What is missing from `seconds` is neither.
+    public var phases: [[String: Double]]
+
+    package init(start: Int, epoch: Int, firstStep: Int, lastStep: Int, seconds: Double, phases: [[String: Double]]) {
+      self.start = start
+      self.epoch = epoch
+      self.firstStep = firstStep
+      self.lastStep = lastStep
+      self.seconds = seconds
+      self.phases = phases
+    }
+
+    enum CodingKeys: String, CodingKey {
+      case start, epoch, seconds, phases
+      case firstStep = "first_step"
+      case lastStep = "last_step"
+    }
+  }
+
+  /// Without what a restart after `step` does again.
+  package func kept(after step: Int) -> RunTiming {
+    step == 0 ? RunTiming() : RunTiming(starts: starts, parts: parts.filter { $0.lastStep <= step })
+  }
+
+  public init(starts: [Start] = [], parts: [Part] = []) { (self.starts, self.parts) = (starts, parts) }
+}
+
+extension RunTiming {
+  /// The record of a run; nil when there is none, or none that can be read.
+  public static func read(_ path: String) -> RunTiming? {
+    FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(RunTiming.self, from: $0) }
+  }
+}

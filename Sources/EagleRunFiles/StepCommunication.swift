@@ -1,0 +1,35 @@
+import Foundation
+
+/// What working together has cost in one step, as rank 0 saw it.
+public struct StepCommunication: Codable, Sendable, Equatable {
+  /// Seconds in which gradients or weights were on their way.
+  public let seconds: Double
+  /// Seconds in which this rank waited and computed nothing.
+  public let exposed: Double
+  /// Bytes that this rank sent.
+  public let bytesSent: Int
+  /// How much longer the slowest rank computed than the ranks did on average, as a share of that.
+  public let imbalance: Double
+
+  package init(seconds: Double, exposed: Double, bytesSent: Int, imbalance: Double) {
+    (self.seconds, self.exposed, self.bytesSent, self.imbalance) = (seconds, exposed, bytesSent, imbalance)
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case seconds, exposed, imbalance
+    case bytesSent = "bytes_sent"
+  }
+}
+
+extension StepCommunication {
+  /// What is worth a word on the progress line: more than 5 % of the step spent waiting, or shares that differ by more
+  /// than 20 %.
+  package func complaints(stepSeconds: Double) -> [String] {
+    var complaints: [String] = []
+    if exposed > 0.05 * stepSeconds {
+      complaints.append(String(format: "waiting %.2f s of %.2f", exposed, stepSeconds))
+    }
+    if imbalance > 0.2 { complaints.append(String(format: "imbalance %.0f %%", 100 * imbalance)) }
+    return complaints
+  }
+}

@@ -1,0 +1,93 @@
+import EagleCaptureStore
+import EagleCore
+
+/// How the target's hidden states get from the frozen model to the trainer.
+public struct CaptureConfig: Config {
+  public var mode = CaptureMode.store
+  /// The three decoder layers whose outputs are captured.
+  public var layers = CaptureLayers.automatic
+  /// How a store keeps states.
+  public var states = CaptureStates.bf16
+  /// Tokens of one shard file, at least: a conversation is never cut.
+  public var shardTokens = 65536
+  /// Whether the ranks of all nodes see one store, or each node keeps what it has captured on a disk of its own.
+  public var store = CaptureSharing.shared
+
+  public init() {}
+
+  public func validate() throws {
+    try requireCount(shardTokens, "shard_tokens")
+    guard case .listed(let ids) = layers else { return }
+    let isIncreasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
+    try require(
+      ids.count == 3 && isIncreasing && ids[0] >= 0, "layers", "must be three increasing layer numbers, not \(ids)")
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case mode
+    case layers
+    case states
+    case shardTokens = "shard_tokens"
+    case store
+  }
+}
+
+/// Who sees the run's output folder.
+public enum CaptureSharing: String, Codable, CaseIterable, Sendable {
+  /// Every rank: one disk, or one network file system.
+  case shared
+  /// The ranks of a node, each node its own. States that another node holds come over the network when they are needed.
+  case node
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
+/// Where captured states wait for the trainer.
+public enum CaptureMode: String, Codable, CaseIterable, Sendable {
+  /// In HDF5 shards on disk: captured once, read in every epoch and after every restart.
+  case store
+  /// In memory, as long as the micro-batch: each epoch runs the target again, and nothing needs disk.
+  case online
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
+/// Precision of stored states.
+public enum CaptureStates: String, Codable, CaseIterable, Sendable {
+  case bf16
+  /// With a scale for each row and block of 64 numbers: about half the disk.
+  case int8
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  var format: StateFormat { self == .bf16 ? .bfloat16 : .int8 }
+}
+
+/// Which layers are captured: 0-based decoder layers, low, mid, high, whose output is taken after the layer.
+public enum CaptureLayers: Equatable, Sendable {
+  /// `[1, L/2 - 1, L - 4]` of a target with L layers.
+  case automatic
+  case listed([Int])
+}
+
+extension CaptureLayers: Codable {
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let ids = try? container.decode([Int].self) {
+      self = .listed(ids)
+    } else if (try? container.decode(String.self)) == "auto" {
+      self = .automatic
+    } else {
+      throw DecodingError.dataCorruptedError(
+        in: container, debugDescription: "must be auto or three layer numbers such as [1, 17, 32]")
+    }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch self {
+    case .automatic: try container.encode("auto")
+    case .listed(let ids): try container.encode(ids)
+    }
+  }
+}

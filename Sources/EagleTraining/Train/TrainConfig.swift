@@ -1,0 +1,137 @@
+import EagleAutograd
+import EagleCore
+import EagleModels
+
+/// The loss of one trained row (arXiv 2602.23881 for the LK losses).
+public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
+  /// Divergence from the target's distribution over the draft vocabulary.
+  case kl
+  /// Minus the logarithm of the acceptance.
+  case lkAlpha = "lk-alpha"
+  /// Divergence at first, and more of one minus the acceptance as that grows.
+  case lkLambda = "lk-lambda"
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  /// The paper's 3 for the decay of the divergence's share.
+  var kind: SoftTargetLoss {
+    switch self {
+    case .kl: .crossEntropy
+    case .lkAlpha: .acceptance
+    case .lkLambda: .mixed(decay: 3)
+    }
+  }
+}
+
+/// Learning rates of the features, the three states that `fc` reads.
+public enum FeatureRates: String, Codable, CaseIterable, Sendable {
+  /// That of all other weights.
+  case equal
+  /// Divided by the feature's root mean square.
+  case bySize = "by-size"
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
+/// The objective, the optimiser and the pace of training.
+public struct TrainConfig: Config {
+  /// Passes over the training conversations.
+  public var epochs = 3
+  /// K, how many steps of its own drafting the head is trained through.
+  public var tttLength = 7
+  /// Step k weighs `step_decay`^k in the loss.
+  public var stepDecay = 0.8
+  /// What a row's distribution is held against.
+  public var loss = TrainingLoss.kl
+  /// Peak of the schedule, reached after the warm-up.
+  public var learningRate = 1e-4
+  /// How the rate of `fc` follows the sizes of what it reads.
+  public var featureRates = FeatureRates.equal
+  /// Share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
+  public var warmupRatio = 0.015
+  /// AdamW's decoupled decay, per unit of learning rate.
+  public var weightDecay = 0.0
+  /// Largest global norm of a gradient; longer ones are scaled down to it.
+  public var clipNorm = 0.5
+  /// AdamW's decay of the mean of gradients.
+  public var beta1 = 0.9
+  /// AdamW's decay of the mean of squared gradients.
+  public var beta2 = 0.999
+  /// Tokens of one optimiser step, over all ranks.
+  public var tokensPerBatch = 8192
+  /// Precision of the draft's matrix products.
+  public var precision = Precision.bf16
+  /// Seed of weights and batches: same seed and ranks, same bits.
+  public var seed: UInt64 = 0
+  /// Optimiser steps between two checkpoints. The end of an epoch is one, too.
+  public var checkpointEvery = 500
+  /// Minutes between two checkpoints: whichever of both comes first.
+  public var checkpointMinutes = 30.0
+  /// How many of the newest checkpoints stay on disk, beside the best.
+  public var keepCheckpoints = 3
+  /// Each rank keeps the moments of its share of the weights only and steps these; the ranks then exchange weights.
+  public var shardOptimizer = false
+  /// How many steps in a row may be left out because their loss or gradient is not finite.
+  public var maxSkippedSteps = 3
+  /// Conversations that no step trains on, by id, or `#` and their number in the prepared data. A run that goes on
+  /// takes changes up.
+  public var leaveOut: [String] = []
+  /// Whether events for TensorBoard are written beside the metrics.
+  public var tensorboard = false
+
+  public init() {}
+
+  public func validate() throws {
+    try validateObjective()
+    try validateOptimiser()
+    try requireCount(tokensPerBatch, "tokens_per_batch")
+    try requireCount(checkpointEvery, "checkpoint_every")
+    try require(
+      checkpointMinutes > 0 && checkpointMinutes.isFinite, "checkpoint_minutes",
+      "must be above 0, not \(checkpointMinutes)")
+    try requireCount(keepCheckpoints, "keep_checkpoints")
+    try requireCount(maxSkippedSteps, "max_skipped_steps", atLeast: 0)
+  }
+
+  private func validateObjective() throws {
+    try requireCount(epochs, "epochs")
+    try requireCount(tttLength, "ttt_length")
+    try require(stepDecay > 0 && stepDecay <= 1, "step_decay", "must be above 0 and at most 1, not \(stepDecay)")
+  }
+
+  private func validateOptimiser() throws {
+    try require(
+      learningRate > 0 && learningRate.isFinite, "learning_rate", "must be above 0, not \(learningRate)")
+    try require(
+      warmupRatio >= 0 && warmupRatio <= 1, "warmup_ratio", "must be between 0 and 1, not \(warmupRatio)")
+    try require(
+      weightDecay >= 0 && weightDecay.isFinite, "weight_decay", "must be 0 or more, not \(weightDecay)")
+    try require(clipNorm > 0, "clip_norm", "must be above 0, not \(clipNorm)")
+    try require(beta1 >= 0 && beta1 < 1, "beta1", "must be at least 0 and below 1, not \(beta1)")
+    try require(beta2 >= 0 && beta2 < 1, "beta2", "must be at least 0 and below 1, not \(beta2)")
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case epochs
+    case tttLength = "ttt_length"
+    case stepDecay = "step_decay"
+    case loss
+    case learningRate = "learning_rate"
+    case featureRates = "feature_rates"
+    case warmupRatio = "warmup_ratio"
+    case weightDecay = "weight_decay"
+    case clipNorm = "clip_norm"
+    case beta1
+    case beta2
+    case tokensPerBatch = "tokens_per_batch"
+    case precision
+    case seed
+    case checkpointEvery = "checkpoint_every"
+    case checkpointMinutes = "checkpoint_minutes"
+    case leaveOut = "leave_out"
+    case keepCheckpoints = "keep_checkpoints"
+    case shardOptimizer = "shard_optimizer"
+    case maxSkippedSteps = "max_skipped_steps"
+    case tensorboard
+  }
+}
