@@ -59,9 +59,9 @@ let package = Package(
     // Output that survives a closed pipe, JSON, errors with their place, settings, atomic files.
     .target(name: "EagleCore", dependencies: ["CEagleVersion"]),
     // The only module that multiplies matrices.
-    .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS"]),
+    .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS", "EagleCore"]),
     // The tape: used by training, never by decoding's passes.
-    .target(name: "EagleAutograd", dependencies: ["EagleTensor", "CEagleKernels"]),
+    .target(name: "EagleAutograd", dependencies: ["CEagleKernels", "EagleCore", "EagleTensor"]),
     // Texts to ids and back, without a tensor.
     .target(name: "EagleText", dependencies: ["EagleCore", "CPCRE2", "CZlib", "CZstd"]),
     // Formats of weights and checkpoints; no HDF5, so that a server does without it.

@@ -27,10 +27,10 @@ extension Tape {
   ) -> Variable {
     let logSums = Tensor([q.value.rows, shape.heads])
     let out = Attention.apply(
-      q.value, k.value, v.value, rows: rows, chain: chain.map(\.step), shape: shape, logSums: logSums, products)
+      q.value, k.value, v.value, rows: rows, chain: chain.map(\.step), shape: shape, logSums: logSums, mode)
     return result(out, of: [q, k, v] + chain.flatMap { [$0.k, $0.v] }) { dout in
       let blocks = AttentionBlocks(
-        q: q.value, k: k.value, v: v.value, rows: rows, chain: chain.map(\.step), shape: shape, self.products)
+        q: q.value, k: k.value, v: v.value, rows: rows, chain: chain.map(\.step), shape: shape, self.precision)
       let pass = AttentionBackward(blocks: blocks, out: out, logSums: logSums, dout: dout)
       pass.runPrefix(addingTo: (q, k, v))
       pass.runChain(addingTo: q, chain)
@@ -124,12 +124,12 @@ private struct AttentionBackward {
     }
     Matmul.roundedGemm(
       .plain, .plain, count, d, keys, ds.floats, keys, blocks.k.floats + blocks.keyOffset(block, head),
-      shape.keyWidth, dq.floats + at, width, accumulate: block.firstKey > whole.firstKey, blocks.products)
+      shape.keyWidth, dq.floats + at, width, accumulate: block.firstKey > whole.firstKey, blocks.precision)
     let first = (block.firstKey - window.lowerBound) * width + head * d
     for (scores, x, gradient) in [(ds, blocks.q, dk), (p, dout, dv)] {
       Matmul.roundedGemm(
         .transposed, .plain, keys, d, count, scores.floats, keys, x.floats + at, width, gradient.floats + first, width,
-        accumulate: true, blocks.products)
+        accumulate: true, blocks.precision)
     }
   }
 

@@ -70,20 +70,20 @@ extension Tape {
     var sums = SoftTargetSums()
     let rows = x.value.rows
     precondition(targets.row.count == rows, "\(targets.row.count) targets for \(rows) rows")
-    let (a, b) = (x.operand(products), w.operand(products))
+    let (a, b) = (x.operand(mode), w.operand(mode))
     let dx = Tensor(x.shape)
     for first in stride(from: 0, to: rows, by: chunkRows) {
       let range = first..<min(rows, first + chunkRows)
-      let logits = Matmul.forward(a.slice(range), b, products)
+      let logits = Matmul.forward(a.slice(range), b, mode)
       // The gradient as the products take it: rounded while a row of it is in the cache, or in place of the logits.
-      let narrow = isRecording && Matmul.takesBFloat16(products) ? Tensor(logits.shape, dtype: .bfloat16) : nil
+      let narrow = isRecording && Matmul.takesBFloat16(precision) ? Tensor(logits.shape, dtype: .bfloat16) : nil
       Self.score(logits, range, targets, loss, weight: weight, narrow: narrow, into: &sums)
       guard isRecording else { continue }
       let dy = narrow ?? logits
-      Matmul.inputGradient(dy, b, into: dx.slice(range), accumulate: false, products)
+      Matmul.inputGradient(dy, b, into: dx.slice(range), accumulate: false, precision)
       w.addGradient { dw, accumulate in
         if !accumulate { dw.clear() }
-        Matmul.accumulateWeightGradient(dy, a.slice(range), into: dw, products)
+        Matmul.accumulateWeightGradient(dy, a.slice(range), into: dw, precision)
       }
     }
     if isRecording { x.addGradient(giving: dx) }

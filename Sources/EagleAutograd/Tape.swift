@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 
 /// Records what each op has to do on the way back, and does it in reverse order.
@@ -5,16 +6,27 @@ import EagleTensor
 /// The same model code runs without recording when it decodes.
 public final class Tape {
   public let isRecording: Bool
-  /// How the products of this pass are computed.
-  public let products: Products
+  /// The precision of this pass's matrix products.
+  public let precision: ComputePrecision
+  /// The kernels of this pass's forward products.
+  let mode: MatmulMode
   /// Each gives the variables whose gradients it has added to.
   private var steps: [() -> [Variable]] = []
   /// How many steps may still add to a variable's gradient.
   private var uses: [ObjectIdentifier: Int] = [:]
 
-  public init(recording: Bool, products: Products) {
+  /// A tape of a pass over many rows: training, and the prefill of a draft head.
+  public init(recording: Bool, precision: ComputePrecision) {
     isRecording = recording
-    self.products = products
+    self.precision = precision
+    mode = .gemm(precision)
+  }
+
+  /// A tape of decoding passes, which records nothing: a row's bits do not depend on the other rows.
+  public init(decoding precision: ComputePrecision) {
+    isRecording = false
+    self.precision = precision
+    mode = .batchInvariant(precision)
   }
 
   /// The result of an op on `inputs`. `backward` gets the result's gradient, in a buffer that nobody else needs. Nothing is

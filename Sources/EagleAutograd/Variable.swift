@@ -15,9 +15,9 @@ public final class Variable {
 
   public var shape: [Int] { value.shape }
 
-  /// The value as products of this kind take it: rounded to bfloat16 for those that do, once for all products.
-  package func operand(_ products: Products) -> Tensor {
-    guard Matmul.takesBFloat16(products), value.dtype == .float32 else { return value }
+  /// The value as matrix products of this mode take it: rounded to bfloat16 for those that do, once for all products.
+  func operand(_ mode: MatmulMode) -> Tensor {
+    guard Matmul.takesBFloat16(mode), value.dtype == .float32 else { return value }
     let operand = narrow ?? value.bfloat16()
     narrow = operand
     return operand

@@ -15,7 +15,7 @@ public struct ChatModel: Sendable {
   ///
   /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when the tokenizer has ids that the model does not know
   public init(
-    folder: String, template name: String = "auto", format: WeightFormat = .stored, precision: Precision
+    folder: String, template name: String = "auto", format: WeightFormat = .stored, precision: ComputePrecision
   ) throws {
     target = try TargetModel(folder: folder, format: format, precision: precision)
     tokenizer = try Tokenizer(folder: folder)

@@ -21,15 +21,15 @@ public struct DecodingFile: Codable, Sendable, Equatable {
     public var threads: Int
     public var target: String
     public var weights: WeightFormat
-    /// Of the rows of a decoding pass, as the processor can.
-    public var precision: Precision
+    /// The precision of decoding passes, as the processor computes them.
+    public var precision: ComputePrecision
 
     public init(target: TargetModel, weights: WeightFormat) {
       processor = Processor.name
       threads = Parallel.threadCount
       self.target = target.fingerprint
       self.weights = weights
-      precision = target.precision.decodingProducts.roundsRows ? .bf16 : .fp32
+      precision = target.decodingPrecision
     }
 
     /// Files of earlier versions name no precision: theirs was fp32.
@@ -39,7 +39,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
       threads = try values.decode(Int.self, forKey: .threads)
       target = try values.decode(String.self, forKey: .target)
       weights = try values.decode(WeightFormat.self, forKey: .weights)
-      precision = try values.decodeIfPresent(Precision.self, forKey: .precision) ?? .fp32
+      precision = try values.decodeIfPresent(ComputePrecision.self, forKey: .precision) ?? .fp32
     }
   }
 

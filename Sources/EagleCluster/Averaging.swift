@@ -1,21 +1,9 @@
 import CEagleKernels
-import Foundation
+import EagleCore
 
-/// How numbers travel between ranks when they are added up.
-public enum WireFormat: String, Codable, CaseIterable, Sendable, Equatable {
-  case fp32
-  /// Half the bytes: every rank's part is rounded to bfloat16 once, added up in fp32, and the sum rounded once.
-  case bf16
-
-  public init(from decoder: any Decoder) throws {
-    let container = try decoder.singleValueContainer()
-    let name = try container.decode(String.self)
-    guard let format = WireFormat(rawValue: name) else {
-      throw DecodingError.dataCorruptedError(in: container, debugDescription: "must be fp32 or bf16, not '\(name)'")
-    }
-    self = format
-  }
-
+extension ComputePrecision {
+  /// Bytes of an element on the wire, when ranks add gradients up. With bf16 every rank's part is rounded once, added up
+  /// in fp32, and the sum rounded once.
   package var bytes: Int { self == .fp32 ? 4 : 2 }
 }
 

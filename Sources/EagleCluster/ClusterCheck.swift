@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// Calls of a communicator whose right answers are known: whether the ranks, their MPI library and the network between
@@ -19,7 +20,7 @@ public enum ClusterCheck {
     let letters = try cluster.exchange((0..<ranks).map { letter(from: cluster.rank, to: $0) })
     try expect("exchange", cluster.library, letters == (0..<ranks).map { letter(from: $0, to: cluster.rank) })
     try checkTickets(cluster)
-    for wire in WireFormat.allCases { try checkSums(cluster, wire) }
+    for wire in [ComputePrecision.fp32, .bf16] { try checkSums(cluster, wire) }
   }
 
   private static func triangle(_ n: Int) -> Int64 { Int64(n * (n - 1) / 2) }
@@ -46,7 +47,7 @@ public enum ClusterCheck {
   }
 
   /// Several at once, of lengths that do not divide by the ranks, one shorter than the number of ranks.
-  private static func checkSums(_ cluster: any Communicator, _ wire: WireFormat) throws {
+  private static func checkSums(_ cluster: any Communicator, _ wire: ComputePrecision) throws {
     let lengths = [1, 1000, 70_001, 3 * cluster.size]
     for ownSliceOnly in [false, true] {
       let buffers = lengths.map { length in

@@ -3,7 +3,7 @@ import EagleCore
 /// How the ranks of a run work together. Nothing here changes what is computed, but for the rounding of `gradients: bf16`.
 public struct ClusterConfig: Config {
   /// Precision of gradients on their way between ranks.
-  public var gradients = WireFormat.fp32
+  public var gradients = ComputePrecision.fp32
   /// Seconds after which all ranks end because one has not been heard from.
   public var rankTimeout = 60.0
   /// Seconds after which all ranks end because one has made no progress while another waits for it.

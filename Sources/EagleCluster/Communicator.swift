@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// The ranks that work together on one run, and what they say to each other.
@@ -35,7 +36,8 @@ public protocol Communicator: AnyObject, Sendable {
   ///
   /// Parts are added up in fp32 in the order of ranks; all ranks hold the same bits afterwards. `ownSliceOnly` leaves each rank
   /// with the sums of its slice alone (see `Slices`); what the rest of the buffer holds then is undefined.
-  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool) throws -> any Pending
+  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool) throws
+    -> any Pending
 
   /// Starts to give every rank the slices of all, each from the rank that it belongs to, and returns at once.
   func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// Ranks that live in one process, one thread each: what tests of distributed code run on.
@@ -86,7 +87,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
   /// Adds up at once: the call returns only after the other ranks have made theirs.
   public func startSum(
-    _ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
   ) throws -> any Pending {
     let start = ContinuousClock.now
     let slices = Slices(count: buffer.count, ranks: size)

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// A cluster of one: every collective call is the identity.
@@ -17,7 +18,8 @@ public final class SoloCommunicator: Communicator {
   public func gather(_ data: Data) -> [Data] { [data] }
   public func exchange(_ data: [Data]) -> [Data] { data }
   public func barrier() {}
-  public func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool) -> any Pending
+  public func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool)
+    -> any Pending
   {
     Completed()
   }

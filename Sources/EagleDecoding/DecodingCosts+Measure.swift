@@ -76,11 +76,10 @@ private final class CostBench {
     let isPart = layers.map { $0 > target.shape.layers } ?? false
     self.layers = isPart ? Array(0..<draft.shape.captureLayers.count) : draft.shape.captureLayers
     let ids = Self.ids(context + 1, target)
-    let products = target.precision.products
-    let states = target.forward(
-      Array(ids.dropLast()), segments: [Segment(rows: 0..<context, cache: cache)], captureLayers: self.layers, products)
+    let states = target.prefill(
+      Array(ids.dropLast()), segments: [Segment(rows: 0..<context, cache: cache)], captureLayers: self.layers)
     newest = states.auxHidden!.slice(context - 1..<context)
-    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()), products)
+    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()), .prefill)
   }
 
   /// Tokens from all over the vocabulary.
@@ -89,11 +88,10 @@ private final class CostBench {
   }
 
   func pass(rows: Int) -> Double {
-    let (ids, base, products) = (Self.ids(rows, target), cache.count, target.precision.decodingProducts)
+    let (ids, base) = (Self.ids(rows, target), cache.count)
     let start = clock.now
-    let states = target.forward(
-      ids, segments: [Segment(rows: 0..<rows, cache: cache)], captureLayers: layers, products)
-    _ = target.logits(states.lastHidden, products)
+    let states = target.decode(ids, segments: [Segment(rows: 0..<rows, cache: cache)], captureLayers: layers)
+    _ = target.logits(states.lastHidden)
     let seconds = start.duration(to: clock.now).inSeconds
     cache.truncate(to: base)
     return seconds
@@ -108,7 +106,7 @@ private final class CostBench {
   /// Of the two passes of a round: one adds the newest position, which every round does.
   func draftPass() throws -> Double {
     let start = clock.now
-    drafter.extend(newest, nextTokens: [0], target.precision.decodingProducts)
+    drafter.extend(newest, nextTokens: [0], .decode)
     let proposal = try drafter.propose(after: 0, .chain(2), Sampler(.greedy, prompt: []), nil)
     let seconds = start.duration(to: clock.now).inSeconds
     drafter.truncate(to: drafter.rowCount - 1)

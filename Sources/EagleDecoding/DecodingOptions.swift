@@ -9,18 +9,19 @@ public struct DecodingOptions: Sendable {
   /// What the draft proposes in a round.
   public var plan: DraftPlan
   public var sampling: SamplingOptions
-  /// Products of the pass over the prompt; nil takes those of the target's precision. Every later pass is batch-invariant.
-  public var promptProducts: Products?
+  /// Whether the prefill is batch-invariant, as every later pass is: slower, and a text's bits do not depend on how much
+  /// of its prompt was cached.
+  public var isPrefillInvariant: Bool
 
   public init(
     maxNewTokens: Int, stopIDs: Set<Int32>, plan: DraftPlan = .chain(3), sampling: SamplingOptions = .greedy,
-    promptProducts: Products? = nil
+    isPrefillInvariant: Bool = false
   ) {
     self.maxNewTokens = maxNewTokens
     self.stopIDs = stopIDs
     self.plan = plan
     self.sampling = sampling
-    self.promptProducts = promptProducts
+    self.isPrefillInvariant = isPrefillInvariant
   }
 }
 

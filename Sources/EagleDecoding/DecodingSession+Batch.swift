@@ -12,14 +12,14 @@ extension DecodingSession {
   package static func readPrompts(_ sessions: [DecodingSession], _ onToken: OnToken) {
     let sessions = ready(sessions, rows: { $0.promptRows.count })
     guard let target = sessions.first?.target else { return }
-    let products = sessions[0].text!.options.promptProducts ?? target.precision.products
+    let kind: TargetModel.PassKind = sessions[0].text!.options.isPrefillInvariant ? .decode : .prefill
     let pass = Pass(sessions, rows: sessions.map { Array($0.text!.prompt[$0.promptRows]) })
-    let states = pass.run(target, products)
-    for (session, rows) in zip(sessions, pass.rows) { session.takePrompt(states.slice(rows), products) }
+    let states = pass.run(target, kind)
+    for (session, rows) in zip(sessions, pass.rows) { session.takePrompt(states.slice(rows), kind) }
     let read = zip(sessions, pass.rows).filter { $0.0.hasReadPrompt }
     if read.isEmpty { return }
     let last = Rows.select(states.lastHidden, read.map { Int32($0.1.upperBound - 1) })
-    let logits = target.logits(last, target.precision.decodingProducts)
+    let logits = target.logits(last)
     withExtendedLifetime(logits) {
       for (row, (session, _)) in read.enumerated() {
         session.takeFirstToken(logits, row: row) { onToken(session, $0, $1, $2) }
@@ -35,8 +35,8 @@ extension DecodingSession {
     guard let target = sessions.first?.target else { return }
     let drafted = clock.now
     let pass = Pass(sessions, rows: proposals.map(\.rows), trees: proposals.map(\.tree))
-    let states = pass.run(target, target.precision.decodingProducts)
-    let logits = target.logits(states.lastHidden, target.precision.decodingProducts)
+    let states = pass.run(target, .decode)
+    let logits = target.logits(states.lastHidden)
     let checked = clock.now
     let verdicts = verdicts(sessions, proposals, logits, pass)
     let times = RoundTimes(
@@ -111,8 +111,8 @@ extension DecodingSession {
       layers = sessions.lazy.compactMap { $0.drafter?.captureLayers }.first ?? []
     }
 
-    func run(_ target: TargetModel, _ products: Products) -> TargetStates {
-      target.forward(ids, segments: segments, captureLayers: layers, products)
+    func run(_ target: TargetModel, _ kind: TargetModel.PassKind) -> TargetStates {
+      target.run(kind, ids, segments: segments, captureLayers: layers)
     }
   }
 }

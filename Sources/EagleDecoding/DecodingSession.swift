@@ -179,7 +179,7 @@ public final class DecodingSession {
   }
 
   /// Takes the states of those rows.
-  func takePrompt(_ states: TargetStates, _ products: Products) {
+  func takePrompt(_ states: TargetStates, _ kind: TargetModel.PassKind) {
     let (rows, prompt) = (promptRows, text!.prompt)
     let isLast = rows.upperBound == prompt.count
     let known = isLast ? rows.count - 1 : rows.count
@@ -187,7 +187,7 @@ public final class DecodingSession {
     if let drafter, let aux = states.auxHidden {
       if known > 0 {
         drafter.extend(
-          aux.slice(0..<known), nextTokens: Array(prompt[rows.lowerBound + 1..<rows.lowerBound + 1 + known]), products)
+          aux.slice(0..<known), nextTokens: Array(prompt[rows.lowerBound + 1..<rows.lowerBound + 1 + known]), kind)
       }
       if isLast { unseen = [aux.slice(rows.count - 1..<rows.count)] }
     }
@@ -274,8 +274,7 @@ public final class DecodingSession {
   private func showUnseen() {
     guard let drafter, let text, !unseen.isEmpty, !text.ids.isEmpty else { return }
     drafter.extend(
-      Rows.joined(unseen), nextTokens: text.tokens(drafter.rowCount + 1...cache.count),
-      target.precision.decodingProducts)
+      Rows.joined(unseen), nextTokens: text.tokens(drafter.rowCount + 1...cache.count), .decode)
     unseen = []
   }
 

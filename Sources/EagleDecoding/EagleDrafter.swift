@@ -21,7 +21,7 @@ package final class EagleDrafter: Drafter {
   package init(draft: DraftModel, target: TargetModel, capacity: Int) {
     self.draft = draft
     embedding = target.embedding
-    tape = Tape(recording: false, products: target.precision.decodingProducts)
+    tape = Tape(decoding: target.precision)
     cache = draft.makeCache(capacity: capacity)
   }
 
@@ -39,8 +39,8 @@ package final class EagleDrafter: Drafter {
 
   package func releaseUnused() { cache.releaseUnused() }
 
-  package func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ products: Products) {
-    let tape = Tape(recording: false, products: products)
+  package func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ kind: TargetModel.PassKind) {
+    let tape = kind == .prefill ? Tape(recording: false, precision: tape.precision) : tape
     let g = draft.project(tape, auxHidden)
     let h = appendKeys(tape, g, nextTokens, positions: nextTokens.indices.map { cache.count + $0 })
     let last = g.value.rows - 1..<g.value.rows
@@ -56,9 +56,9 @@ package final class EagleDrafter: Drafter {
     let row = AttentionRow(prefixStart: 0, prefixCount: Int32(verified))
     let q = draft.queries(tape, newest.h, draft.rotary.table(positions: [Int32(verified - 1)]))
     let (keys, values) = cache.rows(of: 0)
-    let attended = Attention.apply(
-      q.value, keys, values, rows: [row], shape: draft.shape.attention, tape.products)
-    let root = draft.finish(tape, hidden: newest.g, attended: Variable(attended))
+    let attended = tape.attention(
+      q, Variable(keys), Variable(values), rows: [row], chain: [], shape: draft.shape.attention)
+    let root = draft.finish(tape, hidden: newest.g, attended: attended)
     var growth = DraftGrowth(root: token, plan: plan, budget: budget, sampler: sampler, position: verified + 1)
     try growth.add(children: logits(root), vocabulary: draft.vocabulary)
     var hidden = root

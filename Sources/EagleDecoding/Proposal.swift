@@ -53,7 +53,7 @@ package protocol Drafter: AnyObject {
   /// Positions that it has seen.
   var rowCount: Int { get }
   /// Adds positions with their captured states [R, 3H] and the token after each.
-  func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ products: Products)
+  func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ kind: TargetModel.PassKind)
   /// Proposes tokens that follow `token`, the last of the tokens given to `extend`.
   ///
   /// - Throws: `GenerationError` for logits that are not finite

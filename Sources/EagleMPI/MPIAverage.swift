@@ -1,5 +1,6 @@
 import CMPI
 import EagleCluster
+import EagleCore
 import Foundation
 
 // P elements of the buffer · N ranks.
@@ -14,7 +15,7 @@ final class MPISum: MPIWork, Pending, @unchecked Sendable {
   private enum Stage { case scattering, queued, gathering }
 
   private let buffer: UnsafeMutableBufferPointer<Float>
-  private let wire: WireFormat
+  private let wire: ComputePrecision
   private let slices: Slices
   private let me: Int
   private let thread: MPIThread
@@ -32,7 +33,7 @@ final class MPISum: MPIWork, Pending, @unchecked Sendable {
   private let incoming: Layout
 
   init(
-    _ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, isScatterOnly: Bool, thread: MPIThread
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, isScatterOnly: Bool, thread: MPIThread
   ) {
     let (me, slices) = (thread.place.rank, Slices(count: buffer.count, ranks: thread.place.size))
     self.buffer = buffer

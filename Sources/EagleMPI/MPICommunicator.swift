@@ -1,5 +1,6 @@
 import CMPI
 import EagleCluster
+import EagleCore
 import Foundation
 
 /// The ranks of an MPI job. Calls may come from any thread; one thread makes them all.
@@ -126,7 +127,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   }
 
   public func startSum(
-    _ buffer: UnsafeMutableBufferPointer<Float>, wire: WireFormat, ownSliceOnly: Bool
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
   ) throws -> any Pending {
     guard !buffer.isEmpty, size > 1 else { return Completed() }
     let sum = MPISum(buffer, wire: wire, isScatterOnly: ownSliceOnly, thread: thread)

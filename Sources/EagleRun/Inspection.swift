@@ -42,7 +42,7 @@ public enum Inspection {
     return try [
       "capture shard: \(shard.conversationCount) conversations, \(shard.rowCount) rows",
       "hidden_size \(a.hiddenSize), vocab_size \(a.vocabularySize), layers \(a.layers)",
-      "target \(a.targetFingerprint), computed in \(a.precision.rawValue)",
+      "target \(a.targetFingerprint), computed in \(a.precision?.rawValue ?? "unknown")",
     ] + contents(shard)
   }
 
@@ -71,7 +71,7 @@ public enum Inspection {
           + (here.count == m.shards.count
             ? "all of them here and right" : "\(here.count) of them here, which are right"),
         "hidden_size \(m.hiddenSize), vocab_size \(m.vocabularySize), layers \(m.layers), states in \(m.dtype)",
-        "target \(m.targetFingerprint), computed in \(m.attributes.precision.rawValue)",
+        "target \(m.targetFingerprint), computed in \(m.attributes.precision?.rawValue ?? "unknown")",
         "data \(m.dataFingerprint)",
       ]
     }

@@ -73,7 +73,7 @@ public final class RecipeRun {
     let shape = model.target.shape
     let threads = "\(cluster.size) rank\(cluster.size == 1 ? "" : "s") x \(Parallel.threadCount) threads"
     return "\(recipe.run): \(shape.family.rawValue), \(shape.layers) layers of \(shape.hiddenSize); \(threads); "
-      + Matmul.describe(recipe.train.precision.products)
+      + Matmul.describe(recipe.train.precision)
   }
 
   /// Tells people a line, between what the stages say.

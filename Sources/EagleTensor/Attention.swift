@@ -44,11 +44,10 @@ public enum Attention {
   ///   - chain: (keys, values, row of each q row in them) for each chain step
   ///   - shape: heads and their width
   ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
-  ///   - products: with those of decoding a row's bits do not depend on the others; otherwise blocks of rows meet the keys in matrix
-  ///     products
-  public static func apply(
+  ///   - mode: row by row where it is batch-invariant; otherwise blocks of rows meet the keys in GEMMs
+  package static func apply(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep] = [], shape: AttentionShape,
-    logSums: Tensor? = nil, _ products: Products
+    logSums: Tensor? = nil, _ mode: MatmulMode
   ) -> Tensor {
     precondition(
       q.shape == [rows.count, shape.queryWidth] && k.columns == shape.keyWidth && v.shape == k.shape,
@@ -56,8 +55,9 @@ public enum Attention {
     precondition(
       rows.allSatisfy { $0.prefixCount > 0 && Int($0.prefixStart + $0.prefixCount) <= k.rows },
       "a prefix is empty or ends past the \(k.rows) keys")
-    guard products.isInvariant else {
-      return AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape, products).apply(logSums: logSums)
+    if case .gemm(let precision) = mode {
+      let blocks = AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape, precision)
+      return blocks.apply(logSums: logSums)
     }
     let keys = RowKeys(rows.map { (Int($0.prefixCount), chain.count) }, width: shape.keyWidth)
     for (i, row) in rows.enumerated() {

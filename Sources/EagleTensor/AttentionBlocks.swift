@@ -1,4 +1,5 @@
 import CEagleKernels
+import EagleCore
 
 // R query rows · N key rows · B rows of a block · n prefix keys that a block sees · d head dimension.
 
@@ -12,11 +13,11 @@ package struct AttentionBlocks {
   package let rows: [AttentionRow]
   package let chain: [Attention.ChainStep]
   package let shape: AttentionShape
-  package let products: Products
+  package let precision: ComputePrecision
 
   package init(
     q: Tensor, k: Tensor, v: Tensor, rows: [AttentionRow], chain: [Attention.ChainStep], shape: AttentionShape,
-    _ products: Products
+    _ precision: ComputePrecision
   ) {
     self.q = q
     self.k = k
@@ -24,7 +25,7 @@ package struct AttentionBlocks {
     self.rows = rows
     self.chain = chain
     self.shape = shape
-    self.products = products
+    self.precision = precision
   }
 
   /// Consecutive query rows whose prefixes start at the same key.
@@ -45,7 +46,7 @@ package struct AttentionBlocks {
   }
 
   /// Eight tiles of the bfloat16 kernels, or about eleven of the float32 ones.
-  private var blockRows: Int { Matmul.takesBFloat16(products) ? 96 : 64 }
+  private var blockRows: Int { Matmul.takesBFloat16(precision) ? 96 : 64 }
 
   /// All rows, in order, cut into blocks.
   package var blocks: [Block] {
@@ -98,7 +99,7 @@ package struct AttentionBlocks {
     }
     Matmul.roundedGemm(
       .plain, .plain, block.rows.count, d, block.keys, s, columns, v.floats + keyOffset(block, head), shape.keyWidth,
-      out.floats + at, width, accumulate: false, products)
+      out.floats + at, width, accumulate: false, precision)
     for (i, row) in block.rows.enumerated() {
       let o = out.floats + row * width + head * d
       for (j, step) in chain.enumerated() {
@@ -116,7 +117,7 @@ package struct AttentionBlocks {
   ) {
     Matmul.roundedGemm(
       .plain, .transposed, block.rows.count, block.keys, shape.headDimension, x, shape.queryWidth,
-      keys.floats + keyOffset(block, head), shape.keyWidth, y, columns, accumulate: false, products)
+      keys.floats + keyOffset(block, head), shape.keyWidth, y, columns, accumulate: false, precision)
   }
 
   /// Where the keys that a block's query head reads begin.

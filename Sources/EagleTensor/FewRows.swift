@@ -6,7 +6,7 @@ import CEagleKernels
 /// rows there are or on how the outputs are shared among threads.
 enum FewRows {
   /// The products of x [R, I] with several weights [O, I], [R, O] each. The threads start once for all.
-  static func products(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ products: Products) -> [Tensor] {
+  static func products(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ mode: MatmulMode) -> [Tensor] {
     let (rows, inputs) = (x.rows, x.columns)
     precondition(
       weights.allSatisfy { $0.w.shape.count == 2 && $0.w.columns == inputs },
@@ -14,7 +14,7 @@ enum FewRows {
     let results = Storage(byteCount: rows * weights.reduce(0) { $0 + $1.w.shape[0] } * DType.float32.size)
     let room = Storage(byteCount: Int(eagle_products_room(Int64(rows), Int64(inputs))))
     withExtendedLifetime((weights, room)) {
-      let factor = eagle_factor(x.floats, products)
+      let factor = eagle_factor(x.floats, mode)
       let places = weights.map { eagle_weights($0.w, bias: $0.bias) }
       eagle_products(
         factor, Int64(rows), Int64(inputs), places, Int64(places.count),
@@ -33,9 +33,9 @@ extension eagle_factor {
   /// What is multiplied, [R, I]: x; normed with a weight [I] where there is one; silu(x) · up where there is an up.
   package init(
     _ x: UnsafePointer<Float>, norm: UnsafePointer<Float>? = nil, epsilon: Float = 0, up: UnsafePointer<Float>? = nil,
-    _ products: Products
+    _ mode: MatmulMode
   ) {
-    self.init(x: x, norm: norm, epsilon: epsilon, up: up, rounded: products.roundsRows ? 1 : 0)
+    self.init(x: x, norm: norm, epsilon: epsilon, up: up, rounded: mode.roundsRows ? 1 : 0)
   }
 }
 

@@ -1,4 +1,5 @@
 import COneDNN
+import EagleCore
 import Foundation
 
 extension Matmul {
@@ -14,8 +15,10 @@ extension Matmul {
     return Processor.hasAVX512BFloat16 ? .kernels : .none
   }()
 
-  /// Whether operands of these products are bfloat16, so that it pays to round a tensor once for several of them.
-  public static func takesBFloat16(_ products: Products) -> Bool { products == .bf16 && hasBFloat16Products }
+  /// Whether operands of GEMMs of this precision are bfloat16, so that it pays to round a tensor once for several.
+  public static func takesBFloat16(_ precision: ComputePrecision) -> Bool { precision == .bf16 && hasBFloat16Products }
+
+  package static func takesBFloat16(_ mode: MatmulMode) -> Bool { mode == .gemm(.bf16) && hasBFloat16Products }
 
   /// Whether products that are asked for in bfloat16 come out so; float32 takes their place where they do not.
   public static var hasBFloat16Products: Bool { bfloat16Support != .none }

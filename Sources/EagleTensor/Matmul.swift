@@ -1,25 +1,9 @@
 import CEagleKernels
 import COneDNN
 import COpenBLAS
+import EagleCore
 
 // R rows · I inputs · O outputs. A weight is [O, I], as PyTorch stores it.
-
-/// How a matrix product is computed.
-public enum Products: Sendable, Equatable {
-  /// Operands in float32.
-  case fp32
-  /// Operands rounded to bfloat16, sums in float32, where the processor has such products; float32 elsewhere.
-  case bf16
-  /// For decoding: bound by memory, one pass over the weights, and a row's bits do not depend on the other rows.
-  case invariant
-  /// The same, with a row rounded to bfloat16 where it meets bfloat16 weights, if the processor has such products of vectors.
-  case invariantBF16
-
-  /// Whether a row's bits do not depend on the other rows.
-  public var isInvariant: Bool { self == .invariant || self == .invariantBF16 }
-  /// Whether a row is rounded where it meets bfloat16 weights in such products, on this processor.
-  public var roundsRows: Bool { self == .invariantBF16 && Processor.hasAVX512BFloat16 }
-}
 
 /// The library behind the float32 products.
 public enum Backend: String, Sendable, CaseIterable {
@@ -30,19 +14,22 @@ public enum Backend: String, Sendable, CaseIterable {
 
 /// Matrix products of activations with weights, and their gradients.
 public enum Matmul {
-  /// Which path `products` takes on this machine, for people to read.
-  public static func describe(_ products: Products) -> String {
-    let place = "\(fp32Backend.rawValue), \(Processor.name)"
-    return switch (products, bfloat16Support) {
+  /// The path that GEMMs of this precision take on this machine, for people to read.
+  public static func describe(_ precision: ComputePrecision) -> String {
+    let path = "\(fp32Backend.rawValue), \(Processor.name)"
+    return switch (precision, bfloat16Support) {
     case (.bf16, .kernels): "bf16 products (own kernels, \(Processor.name))"
     case (.bf16, .oneDNN): "bf16 products (oneDNN, \(Processor.name))"
-    case (.bf16, .emulated): "bf16 products by rounding to bf16 and multiplying in fp32 (\(place))"
-    case (.bf16, .none): "fp32 products (\(place); this processor has no bf16 products)"
-    case (.fp32, _): "fp32 products (\(place))"
-    case (.invariant, _): "batch-invariant fp32 products (\(Processor.name))"
-    case (.invariantBF16, _):
-      products.roundsRows ? "batch-invariant bf16 products (\(Processor.name))" : describe(.invariant)
+    case (.bf16, .emulated): "bf16 products by rounding to bf16 and multiplying in fp32 (\(path))"
+    case (.bf16, .none): "fp32 products (\(path); this processor has no bf16 products)"
+    case (.fp32, _): "fp32 products (\(path))"
     }
+  }
+
+  /// The path that batch-invariant products of this precision take on this machine, for people to read.
+  public static func describe(batchInvariant precision: ComputePrecision) -> String {
+    let kind = MatmulMode.batchInvariant(precision).roundsRows ? "bf16" : "fp32"
+    return "batch-invariant \(kind) products (\(Processor.name))"
   }
 
   /// Who multiplies in float32. The kernels are written for AVX2; oneDNN's use AVX-512.
@@ -52,43 +39,53 @@ public enum Matmul {
   ///
   /// - Parameters:
   ///   - x: [R, I] float32, or bfloat16 for products that take it
-  ///   - w: [O, I] float32, bfloat16, or quantized to 8 bits, which `products` does not change
+  ///   - w: [O, I] float32, bfloat16, or quantized to 8 bits, which the precision does not change
   ///   - bias: [O] float32
-  ///   - products: who multiplies, and in which precision
+  ///   - precision: the precision of the operands
   /// - Returns: [R, O] float32
-  public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ products: Products) -> Tensor {
+  public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ precision: ComputePrecision) -> Tensor {
+    forward(x, w, bias: bias, .gemm(precision))
+  }
+
+  package static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ mode: MatmulMode) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
-    if products.isInvariant || w.dtype == .int8 { return FewRows.products(x, [(w, bias)], products)[0] }
+    guard case .gemm(let precision) = mode, w.dtype != .int8 else { return FewRows.products(x, [(w, bias)], mode)[0] }
     let y = Tensor([rows, outputs])
-    multiply(x, w, into: y, accumulate: false, products)
+    multiply(x, w, into: y, accumulate: false, precision)
     if let bias { addBias(bias, to: y) }
     return y
   }
 
   /// The products of one x with several weights, each as `forward` gives it. Decoding starts its threads once for all.
-  public static func forward(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ products: Products) -> [Tensor] {
-    guard products.isInvariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
-      let x = takesBFloat16(products) ? x.bfloat16() : x
-      return weights.map { forward(x, $0.w, bias: $0.bias, products) }
+  package static func forward(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ mode: MatmulMode) -> [Tensor] {
+    guard mode.isBatchInvariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
+      let x = takesBFloat16(mode) ? x.bfloat16() : x
+      return weights.map { forward(x, $0.w, bias: $0.bias, mode) }
     }
-    return FewRows.products(x, weights, products)
+    return FewRows.products(x, weights, mode)
   }
 
   /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.
-  public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ products: Products) {
+  public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ precision: ComputePrecision) {
+    accumulate(x, w, into: y, .gemm(precision))
+  }
+
+  package static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ mode: MatmulMode) {
     precondition(y.shape == [x.rows, w.shape[0]] && w.shape[1] == x.columns, "\(x.shape) by \(w.shape) to \(y.shape)")
-    if products.isInvariant || w.dtype == .int8 {
-      Elementwise.accumulate(forward(x, w, products), into: y)
+    if case .gemm(let precision) = mode, w.dtype != .int8 {
+      multiply(x, w, into: y, accumulate: true, precision)
     } else {
-      multiply(x, w, into: y, accumulate: true, products)
+      Elementwise.accumulate(forward(x, w, mode), into: y)
     }
   }
 
-  private static func multiply(_ x: Tensor, _ w: Tensor, into y: Tensor, accumulate: Bool, _ products: Products) {
+  private static func multiply(
+    _ x: Tensor, _ w: Tensor, into y: Tensor, accumulate: Bool, _ precision: ComputePrecision
+  ) {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     guard rows > 0 else { return }
-    if takesBFloat16(products) {
+    if takesBFloat16(precision) {
       let (a, b) = (x.bfloat16(), w.bfloat16())
       bf16Product(rows, outputs, inputs, a, (inputs, 1), b, (1, inputs), y.floats, outputs, accumulate: accumulate)
       return
@@ -108,12 +105,12 @@ public enum Matmul {
 
   /// dx[r, i] = Σ_o dy[r, o] · w[o, i] (+ dx[r, i])
   public static func inputGradient(
-    _ dy: Tensor, _ w: Tensor, into dx: Tensor, accumulate: Bool, _ products: Products
+    _ dy: Tensor, _ w: Tensor, into dx: Tensor, accumulate: Bool, _ precision: ComputePrecision
   ) {
     let (rows, inputs, outputs) = (dy.rows, w.shape[1], w.shape[0])
     precondition(dy.columns == outputs && dx.count == rows * inputs, "gradient \(dy.shape) through \(w.shape)")
     guard rows > 0 else { return }
-    if takesBFloat16(products) {
+    if takesBFloat16(precision) {
       let (a, b) = (dy.bfloat16(), w.bfloat16())
       bf16Product(rows, inputs, outputs, a, (outputs, 1), b, (inputs, 1), dx.floats, inputs, accumulate: accumulate)
       return
@@ -132,12 +129,13 @@ public enum Matmul {
   }
 
   /// dw[o, i] += Σ_r dy[r, o] · x[r, i]
-  public static func accumulateWeightGradient(_ dy: Tensor, _ x: Tensor, into dw: Tensor, _ products: Products) {
+  public static func accumulateWeightGradient(_ dy: Tensor, _ x: Tensor, into dw: Tensor, _ precision: ComputePrecision)
+  {
     let (rows, inputs, outputs) = (x.rows, x.columns, dy.columns)
     precondition(
       dy.rows == rows && dw.shape == [outputs, inputs], "weight gradient \(dw.shape) of \(dy.shape), \(x.shape)")
     guard rows > 0 else { return }
-    if takesBFloat16(products) {
+    if takesBFloat16(precision) {
       let (a, b) = (dy.bfloat16(), x.bfloat16())
       bf16Product(outputs, inputs, rows, a, (1, outputs), b, (inputs, 1), dw.floats, inputs, accumulate: true)
       return
@@ -158,9 +156,9 @@ public enum Matmul {
   package static func roundedGemm(
     _ a: Side, _ b: Side, _ m: Int, _ n: Int, _ k: Int, _ x: UnsafePointer<Float>, _ ldx: Int,
     _ w: UnsafePointer<Float>, _ ldw: Int, _ y: UnsafeMutablePointer<Float>, _ ldy: Int, accumulate: Bool,
-    _ products: Products
+    _ precision: ComputePrecision
   ) {
-    guard products == .bf16, bfloat16Support != .emulated, Processor.hasAVX512BFloat16 else {
+    guard precision == .bf16, bfloat16Support != .emulated, Processor.hasAVX512BFloat16 else {
       return gemm(a, b, m, n, k, x, ldx, w, ldw, y, ldy, accumulate: accumulate)
     }
     Gemm<RoundingKernel>(

@@ -6,7 +6,7 @@ import EagleModels
 import Foundation
 
 extension WeightFormat: ExpressibleByArgument {}
-extension Precision: ExpressibleByArgument {}
+extension ComputePrecision: ExpressibleByArgument {}
 
 /// Which model, and how.
 struct ModelOptions: ParsableArguments {
@@ -24,7 +24,7 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere and beside int8 weights.")
-  var precision = Precision.bf16
+  var precision = ComputePrecision.bf16
 
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
     let model = try ChatModel(folder: target, template: chatTemplate, format: weights, precision: precision)

@@ -72,7 +72,7 @@ struct Tune: ParsableCommand {
     let one = costs.targetPass[0]
     let rows = [2, 3, 4, 5, 6, 8, 12].map { String(format: "%d rows: %.2f", $0, costs.targetPass[$0 - 1] / one) }
     let step = String(format: "a draft pass: %.3f", costs.draftPass / one)
-    if models.weights == .stored { Output.note(Matmul.describe(target.precision.decodingProducts)) }
+    if models.weights == .stored { Output.note(Matmul.describe(batchInvariant: target.precision)) }
     Output.note(
       String(format: "a target pass takes %.1f ms; as a share of it ", one * 1000)
         + (rows + [step]).joined(separator: ", "))

@@ -54,7 +54,7 @@ struct BenchTrain: ParsableCommand {
   @OptionGroup var options: BenchOptions
 
   @Option(help: "Precision of gradients between ranks.")
-  var gradients = WireFormat.fp32
+  var gradients = WirePrecision(.fp32)
 
   @Flag(help: "Each rank steps its share of the weights only.")
   var shardOptimizer = false
@@ -63,7 +63,7 @@ struct BenchTrain: ParsableCommand {
     try Job.run { cluster in
       let report = try options.run(cluster) {
         try TrainBenchmark.run(
-          $0, folder: $1, cluster: cluster, gradients: gradients, isSharded: shardOptimizer)
+          $0, folder: $1, cluster: cluster, gradients: gradients.value, isSharded: shardOptimizer)
       }
       if cluster.isRoot { try options.show(report, report.lines()) }
     }
@@ -87,7 +87,7 @@ struct BenchGenerate: ParsableCommand {
   var newTokens = 100
 
   @Option(help: "Precision of matrix products.")
-  var precision = Precision.bf16
+  var precision = ComputePrecision.bf16
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -159,7 +159,7 @@ struct BenchOptions: ParsableArguments {
   var draftVocabulary: Int?
 
   @Option(help: "Precision of matrix products.")
-  var precision = Precision.bf16
+  var precision = ComputePrecision.bf16
 
   @Option(help: "Timed repeats after a first one; the median counts. With 0 the first one counts.")
   var `repeat` = 3
@@ -215,5 +215,20 @@ struct BenchOptions: ParsableArguments {
 }
 
 extension BenchmarkShape: ExpressibleByArgument {}
-extension Precision: ExpressibleByArgument {}
-extension WireFormat: ExpressibleByArgument {}
+extension ComputePrecision: ExpressibleByArgument {}
+
+/// The precision of gradients as a flag, whose help names the lossless one first.
+struct WirePrecision: ExpressibleByArgument {
+  let value: ComputePrecision
+
+  init(_ value: ComputePrecision) { self.value = value }
+
+  init?(argument: String) {
+    guard let value = ComputePrecision(rawValue: argument) else { return nil }
+    self.value = value
+  }
+
+  var defaultValueDescription: String { value.rawValue }
+
+  static var allValueStrings: [String] { [ComputePrecision.fp32, .bf16].map(\.rawValue) }
+}

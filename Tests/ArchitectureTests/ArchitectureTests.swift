@@ -54,6 +54,17 @@ import Testing
     #expect(page == new, "run scripts/module-graph")
   }
 
+  @Test("the model and the tape alone choose the kernels of matrix products")
+  func kernelsAreChosenBelow() throws {
+    let modeNames = try Regex(#"\bMatmulMode\b|\.batchInvariant\("#)
+    let choosers: Set = ["EagleTensor", "EagleAutograd", "EagleModels"]
+    for module in try Repository.sourceFolders() where !choosers.contains(module) {
+      for file in Repository.swiftFiles(of: module) {
+        #expect(!(try Repository.text(file).contains(modeNames)), "\(file)")
+      }
+    }
+  }
+
   @Test("libraries never print, and never trap on bad input")
   func librariesAreSilent() throws {
     let forbidden = try Regex(#"\bprint\(|\btry!|\bfatalError\(|\bas!"#)

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleTensor
 import Testing
@@ -6,14 +7,14 @@ import Testing
 @Suite struct TinyWorldTests {
   @Test(
     "one character makes states non-finite from itself on, others do not",
-    arguments: [Products.fp32, .bf16, .invariant])
-  func aCharacterOverflows(products: Products) throws {
+    arguments: [(ComputePrecision.fp32, TargetModel.PassKind.prefill), (.bf16, .prefill), (.fp32, .decode)])
+  func aCharacterOverflows(precision: ComputePrecision, kind: TargetModel.PassKind) throws {
     let world = try TinyWorld()
     try world.letCharacterOverflow()
-    let target = try TargetModel(folder: world("target"))
+    let target = try TargetModel(folder: world("target"), precision: precision)
     func finiteRows(_ text: String) -> [Bool] {
       let ids = text.utf8.map { Int32($0) }
-      let states = target.forward(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [0, 3, 7], products)
+      let states = target.run(kind, ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [0, 3, 7])
       return (0..<ids.count).map { row in
         states.auxHidden!.slice(row..<row + 1).values.allSatisfy(\.isFinite)
           && states.lastHidden.slice(row..<row + 1).values.allSatisfy(\.isFinite)

@@ -6,14 +6,14 @@ import Testing
 /// Compares the gradients of `sum(output · probe)` with central differences, for every element of every input.
 private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [Variable]) -> Variable) {
   var random = RandomSource(seed: 99)
-  let tape = Tape(recording: true, products: .fp32)
+  let tape = Tape(recording: true, precision: .fp32)
   let variables = inputs.map { Variable($0, requiresGradient: true) }
   let output = op(tape, variables)
   let probe = Tensor.normal(output.shape, deviation: 1, using: &random)
   tape.seed(output, with: probe)
   tape.backward()
   func loss() -> Double {
-    let value = op(Tape(recording: false, products: .fp32), inputs.map { Variable($0) }).value.values
+    let value = op(Tape(recording: false, precision: .fp32), inputs.map { Variable($0) }).value.values
     return zip(value, probe.values).reduce(0) { $0 + Double($1.0) * Double($1.1) }
   }
   for (index, input) in inputs.enumerated() {
@@ -97,7 +97,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     // The share of a mixed loss is a constant for the gradient, and so for the differences.
     let shares = plainSums(x, w, targets, loss).shares
     let (vx, vw) = (Variable(x, requiresGradient: true), Variable(w, requiresGradient: true))
-    let total = sums(Tape(recording: true, products: .fp32), vx, vw)
+    let total = sums(Tape(recording: true, precision: .fp32), vx, vw)
     for (variable, tensor) in [(vx, x), (vw, w)] {
       for i in 0..<tensor.count {
         let original = tensor.floats[i]
@@ -161,7 +161,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
       Variable(.normal(shape, deviation: 1, using: &random), requiresGradient: true)
     }
     let (q, k) = (variable([rows.count, shape.queryWidth]), variable([2500, shape.keyWidth]))
-    let (v, tape) = (variable([2500, shape.keyWidth]), Tape(recording: true, products: .fp32))
+    let (v, tape) = (variable([2500, shape.keyWidth]), Tape(recording: true, precision: .fp32))
     let out = tape.attention(q, k, v, rows: rows, chain: [], shape: shape)
     let probe = Tensor.normal(out.shape, deviation: 1, using: &random)
     tape.seed(out, with: probe)

@@ -9,9 +9,8 @@ import Testing
     let (target, ids, _) = try Fixture.load(name)
     let head = Drafts.random(for: target, size: 50, seed: seed)
     let drafter = EagleDrafter(draft: head, target: target, capacity: 200)
-    let states = target.forward(
-      ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: drafter.captureLayers, .invariant)
-    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()) + [9], .invariant)
+    let states = target.decode(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: drafter.captureLayers)
+    drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()) + [9], .decode)
     return (drafter, 9)
   }
 

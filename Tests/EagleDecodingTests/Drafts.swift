@@ -1,3 +1,4 @@
+import EagleCore
 import EagleDecoding
 import EagleModels
 import EagleTensor
@@ -21,7 +22,7 @@ enum Drafts {
   }
 
   /// A small target of random bfloat16 weights.
-  static func target(seed: UInt64, maxPositions: Int = 256, precision: Precision = .fp32) -> TargetModel {
+  static func target(seed: UInt64, maxPositions: Int = 256, precision: ComputePrecision = .fp32) -> TargetModel {
     let shape = TargetShape(
       family: .qwen3, hiddenSize: 32, layers: 3, attention: AttentionShape(heads: 2, kvHeads: 1, headDimension: 16),
       intermediateSize: 64, vocabularySize: 320, ropeTheta: 10000, maxPositions: maxPositions)
@@ -55,7 +56,7 @@ final class KnowingDrafter: Drafter {
     random = RandomSource(seed: seed)
   }
 
-  func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ products: Products) {
+  func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ kind: TargetModel.PassKind) {
     precondition(auxHidden.rows == nextTokens.count && nextTokens.last == text[rowCount + nextTokens.count])
     rowCount += nextTokens.count
   }

@@ -21,8 +21,8 @@ import Testing
 
   /// Log-softmax in double precision, of the whole text at once.
   private func reference(_ target: TargetModel, _ text: [Int32], from first: Int) -> [[Double]] {
-    let states = target.forward(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [], .invariant)
-    let logits = target.logits(states.lastHidden, .invariant)
+    let states = target.decode(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [])
+    let logits = target.logits(states.lastHidden)
     return (first - 1..<text.count - 1).map { row in
       let z = (0..<logits.columns).map { Double(logits.floats[row * logits.columns + $0]) }
       let sum = log(z.map { exp($0 - z.max()!) }.reduce(0, +)) + z.max()!
@@ -34,7 +34,7 @@ import Testing
   func values(isGreedy: Bool) throws {
     let target = Drafts.target(seed: 31)
     let head = Drafts.random(for: target, size: 200, seed: 32)
-    var options = DecodingOptions(maxNewTokens: 30, stopIDs: [], promptProducts: .invariant)
+    var options = DecodingOptions(maxNewTokens: 30, stopIDs: [], isPrefillInvariant: true)
     options.sampling.logprobs = 3
     (options.sampling.presencePenalty, options.sampling.logitBias) = (0.5, [7: 3])
     if !isGreedy { (options.sampling.temperature, options.sampling.topP, options.sampling.seed) = (0.7, 0.9, 5) }

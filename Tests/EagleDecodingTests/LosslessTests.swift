@@ -1,3 +1,4 @@
+import EagleCore
 import EagleDecoding
 import EagleModels
 import EagleTensor
@@ -35,7 +36,7 @@ import Testing
   /// 200 prompts of 128 tokens on bfloat16 weights, half of them with rounded rows: chains and trees, good, random and adversarial
   /// drafts.
   @Test func greedyTextsAndLogitsAreThoseOfPlainDecoding() throws {
-    let targets = Precision.allCases.map { Drafts.target(seed: 3, precision: $0) }
+    let targets = ComputePrecision.allCases.map { Drafts.target(seed: 3, precision: $0) }
     let head = Drafts.random(for: targets[0], size: 200, seed: 4)
     let vocabulary = targets[0].shape.vocabularySize
     var random = RandomSource(seed: 5)
@@ -64,7 +65,9 @@ import Testing
   }
 
   /// With a temperature a tree's tokens are drawn as plain decoding draws them.
-  @Test(arguments: Precision.allCases) func aSeedGivesTheSameTextWithAndWithoutATree(precision: Precision) throws {
+  @Test(arguments: ComputePrecision.allCases) func aSeedGivesTheSameTextWithAndWithoutATree(precision: ComputePrecision)
+    throws
+  {
     let target = Drafts.target(seed: 6, precision: precision)
     let session = DecodingSession(target: target, draft: Drafts.random(for: target, size: 320, seed: 7))
     var texts: Set<[Int32]> = []
@@ -122,10 +125,10 @@ import Testing
 
   /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its prompt in the
   /// same products.
-  @Test(arguments: Precision.allCases) func aSessionGoesOnWhereItsCacheEnds(precision: Precision) throws {
+  @Test(arguments: ComputePrecision.allCases) func aSessionGoesOnWhereItsCacheEnds(precision: ComputePrecision) throws {
     let target = Drafts.target(seed: 9, precision: precision)
     let head = Drafts.random(for: target, size: 320, seed: 10)
-    let options = DecodingOptions(maxNewTokens: 30, stopIDs: [], promptProducts: precision.decodingProducts)
+    let options = DecodingOptions(maxNewTokens: 30, stopIDs: [], isPrefillInvariant: true)
     for draft in [nil, head] {
       let session = DecodingSession(target: target, draft: draft)
       var prompt: [Int32] = [3, 1, 4, 1, 5]

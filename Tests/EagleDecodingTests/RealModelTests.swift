@@ -56,30 +56,34 @@ struct RealModelTests {
   /// What 8 bits a weight change along the texts of the stored weights.
   @Test func eightBitWeightsStayClose() throws {
     let narrow = try TargetModel(folder: targetFolder!, format: .int8)
-    let (error, agreement) = try compare((target, .fp32), (narrow, .fp32), "8-bit weights")
+    let (error, agreement) = try compare((target, .prefill), (narrow, .prefill), "8-bit weights")
     #expect(error < 0.05 && agreement > 0.9)
   }
 
   /// What rows rounded to bfloat16 change in a decoding pass along the same texts, and what the products of prompts do.
   @Test(
-    .enabled(if: Products.invariantBF16.roundsRows, "this processor rounds no rows"),
-    arguments: [Products.invariantBF16, .bf16])
-  func roundedRowsStayClose(products: Products) throws {
-    let (error, agreement) = try compare((target, .fp32), (target, products), "\(products)")
+    .enabled(if: MatmulMode.batchInvariant(.bf16).roundsRows, "this processor rounds no rows"),
+    arguments: [TargetModel.PassKind.decode, .prefill])
+  func roundedRowsStayClose(kind: TargetModel.PassKind) throws {
+    let rounding = try TargetModel(folder: targetFolder!, precision: .bf16)
+    let (error, agreement) = try compare((target, .prefill), (rounding, kind), "\(kind) in bf16")
     #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
   }
 
   /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the likeliest token is
   /// the same.
   private func compare(
-    _ first: (TargetModel, Products), _ second: (TargetModel, Products), _ name: String
+    _ first: (TargetModel, TargetModel.PassKind), _ second: (TargetModel, TargetModel.PassKind), _ name: String
   ) throws -> (error: Double, agreement: Double) {
     var (same, rows, difference, size) = (0, 0, 0.0, 0.0)
     for prompt in prompts {
       let ids = prompt.ids + prompt.greedy
-      let logits = [first, second].map { model, products in
-        let states = model.forward(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [], products)
-        return model.logits(states.lastHidden, products)
+      let logits = [first, second].map { model, kind in
+        let states = model.run(kind, ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [])
+        return switch kind {
+        case .prefill: Matmul.forward(states.lastHidden, model.head, model.precision)
+        case .decode: model.logits(states.lastHidden)
+        }
       }
       same += zip(logits[0].argmax(), logits[1].argmax()).reduce(0) { $0 + ($1.0 == $1.1 ? 1 : 0) }
       rows += ids.count

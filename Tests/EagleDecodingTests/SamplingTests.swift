@@ -24,8 +24,8 @@ import Testing
   private func exact(_ target: TargetModel, _ prompt: [Int32], _ sampling: SamplingOptions) throws -> [[Double]] {
     let size = target.shape.vocabularySize
     func next(_ text: [Int32]) throws -> [Double] {
-      let states = target.forward(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [], .invariant)
-      let logits = target.logits(states.lastHidden.slice(text.count - 1..<text.count), .invariant)
+      let states = target.decode(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [])
+      let logits = target.logits(states.lastHidden.slice(text.count - 1..<text.count))
       let row = UnsafeMutableBufferPointer(start: logits.floats, count: size)
       var sampler = Sampler(sampling, prompt: prompt)
       for token in text.dropFirst(prompt.count) { sampler.append(token) }
@@ -58,7 +58,7 @@ import Testing
     var statistics = DecodingStatistics()
     for seed in 0..<3000 as Range<UInt64> {
       var options = DecodingOptions(
-        maxNewTokens: 5, stopIDs: [], plan: plan, sampling: sampling, promptProducts: .invariant)
+        maxNewTokens: 5, stopIDs: [], plan: plan, sampling: sampling, isPrefillInvariant: true)
       options.sampling.seed = seed
       let generation = try session.generate(prompt, options)
       for place in 0..<2 { counts[place][Int(generation.ids[place + 1])] += 1 }

@@ -55,12 +55,12 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
   }
 
   /// Largest relative errors of the three captured layers and of the final state.
-  private func worstErrors(_ products: Products, _ error: ([Float], [Float]) -> Double) throws -> [Double] {
+  private func worstErrors(_ precision: ComputePrecision, _ error: ([Float], [Float]) -> Double) throws -> [Double] {
+    let model = precision == model.precision ? model : try TargetModel(folder: model.path, precision: precision)
     var worst = [Double](repeating: 0, count: 4)
     for (index, prompt) in prompts.enumerated() {
-      let ours = model.forward(
-        prompt.ids, segments: [Segment(rows: 0..<prompt.ids.count)], captureLayers: model.shape.defaultCaptureLayers,
-        products)
+      let ours = model.prefill(
+        prompt.ids, segments: [Segment(rows: 0..<prompt.ids.count)], captureLayers: model.shape.defaultCaptureLayers)
       let (aux, last) = (try states.tensor("prompt\(index).aux"), try states.tensor("prompt\(index).last"))
       for slot in 0..<3 {
         worst[slot] = max(worst[slot], error(columns(ours.auxHidden!, slot), columns(aux, slot)))

@@ -52,11 +52,11 @@ import Testing
   func growthChangesNoState(name: String) throws {
     let model = try TargetModel(folder: TinyModel.folder(name))
     let ids = (0..<1100).map { Int32($0 * 7 % model.shape.vocabularySize) }
-    let whole = model.forward(ids, segments: [Segment(rows: 0..<1100)], captureLayers: [], .invariant).lastHidden
+    let whole = model.decode(ids, segments: [Segment(rows: 0..<1100)], captureLayers: []).lastHidden
     let cache = model.makeCache(capacity: 262_144)
     for piece in [0..<500, 500..<1020, 1020..<1022, 1022..<1030, 1030..<1100] {
-      let states = model.forward(
-        Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], .invariant)
+      let states = model.decode(
+        Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [])
       #expect(states.lastHidden.values == whole.slice(piece).values, "\(piece)")
     }
     #expect(cache.reserved == 2048)

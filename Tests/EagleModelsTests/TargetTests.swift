@@ -21,39 +21,39 @@ import Testing
   @Test(arguments: TinyModel.names) func statesAndLogitsAgreeWithTransformers(name: String) throws {
     let expected = try TinyModel.load(name)
     let model = try TargetModel(folder: TinyModel.folder(name))
-    for products in [Products.fp32, .invariant] {
-      let states = model.forward(
-        expected.ids, segments: [Segment(rows: 0..<expected.ids.count)], captureLayers: expected.layers, products)
+    for kind in [TargetModel.PassKind.prefill, .decode] {
+      let states = model.run(
+        kind, expected.ids, segments: [Segment(rows: 0..<expected.ids.count)], captureLayers: expected.layers)
       // because: float32 on both sides, four layers
       for slot in 0..<3 {
         let values = layer(states.auxHidden!, slot, hidden: model.shape.hiddenSize)
         #expect(relativeError(values, expected.hidden_states[slot].flatMap { $0 }) < 1e-5)
       }
       #expect(relativeError(states.lastHidden.values, expected.final_norm.flatMap { $0 }) < 1e-5)
-      let logits = model.logits(Rows.gather(states.lastHidden, expected.logits_rows.map(Int32.init)), products)
-      #expect(relativeError(logits.values, expected.logits.flatMap { $0 }) < 1e-5)
+      let last = Rows.gather(states.lastHidden, expected.logits_rows.map(Int32.init))
+      for logits in [model.logits(last), Matmul.forward(last, model.head, .fp32)] {
+        #expect(relativeError(logits.values, expected.logits.flatMap { $0 }) < 1e-5)
+      }
     }
   }
 
   /// The same rows in one pass, in pieces through a cache, and beside another sequence.
-  @Test(arguments: TinyModel.names, [Products.invariant, .invariantBF16])
-  func cachesAndPackingDoNotChangeStates(name: String, products: Products) throws {
+  @Test(arguments: TinyModel.names, ComputePrecision.allCases)
+  func cachesAndPackingDoNotChangeStates(name: String, precision: ComputePrecision) throws {
     let ids = try TinyModel.load(name).ids
-    let model = try TargetModel(folder: TinyModel.folder(name))
-    let whole = model.forward(
-      ids, segments: [Segment(rows: 0..<12)], captureLayers: [], products
-    ).lastHidden.values
+    let model = try TargetModel(folder: TinyModel.folder(name), precision: precision)
+    let whole = model.decode(ids, segments: [Segment(rows: 0..<12)], captureLayers: []).lastHidden.values
     let cache = model.makeCache(capacity: 12)
     var pieces: [Float] = []
     for piece in [0..<5, 5..<6, 6..<12] {
       pieces +=
-        model.forward(
-          Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: [], products
+        model.decode(
+          Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: []
         ).lastHidden.values
     }
     #expect(pieces == whole)
-    let packed = model.forward(
-      [7, 8, 9] + ids, segments: [Segment(rows: 0..<3), Segment(rows: 3..<15)], captureLayers: [], products)
+    let packed = model.decode(
+      [7, 8, 9] + ids, segments: [Segment(rows: 0..<3), Segment(rows: 3..<15)], captureLayers: [])
     #expect(packed.lastHidden.slice(3..<15).values == whole)
   }
 
@@ -77,8 +77,7 @@ import Testing
   @Test func droppedRowsLeaveNoTrace() throws {
     let model = try TargetModel(folder: TinyModel.folder("tiny-llama"))
     func last(_ cache: KVCache, _ ids: [Int32]) -> [Float] {
-      let states = model.forward(
-        ids, segments: [Segment(rows: 0..<ids.count, cache: cache)], captureLayers: [], .invariant)
+      let states = model.decode(ids, segments: [Segment(rows: 0..<ids.count, cache: cache)], captureLayers: [])
       return states.lastHidden.slice(ids.count - 1..<ids.count).values
     }
     let (straight, detour) = (model.makeCache(capacity: 64), model.makeCache(capacity: 64))
@@ -124,9 +123,8 @@ import Testing
       .write(to: URL(fileURLWithPath: "\(folder)/model.safetensors.index.json"))
     try FileManager.default.removeItem(atPath: "\(folder)/model.safetensors")
     func states(_ folder: String) throws -> [Float] {
-      try TargetModel(folder: folder).forward(
-        [1, 2, 3], segments: [Segment(rows: 0..<3)], captureLayers: [], .fp32
-      ).lastHidden.values
+      try TargetModel(folder: folder).prefill([1, 2, 3], segments: [Segment(rows: 0..<3)], captureLayers: [])
+        .lastHidden.values
     }
     #expect(try states(folder) == states(TinyModel.folder("tiny-llama")))
   }

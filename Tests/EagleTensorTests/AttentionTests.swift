@@ -27,10 +27,10 @@ import Testing
     }
     let sums = [Tensor([rows.count, shape.heads]), Tensor([rows.count, shape.heads])]
     let alone = Attention.apply(
-      q, k, v, rows: rows, chain: chain, shape: shape, logSums: sums[0], .invariant
+      q, k, v, rows: rows, chain: chain, shape: shape, logSums: sums[0], .batchInvariant(.fp32)
     ).values
     let together = Attention.apply(
-      q, k, v, rows: rows, chain: chain, shape: shape, logSums: sums[1], .fp32
+      q, k, v, rows: rows, chain: chain, shape: shape, logSums: sums[1], .gemm(.fp32)
     ).values
     // because: float32 sums of up to 150 terms of size 1
     #expect(zip(alone, together).allSatisfy { abs($0 - $1) < 2e-6 })
@@ -49,12 +49,12 @@ import Testing
     )
     let rows = [17, 4, 150, 33, 64, 65, 150, 149, 3, 32, 100].map { AttentionRow(prefixStart: 0, prefixCount: $0) }
     let q = Tensor.normal([rows.count, shape.queryWidth], deviation: 1, using: &random)
-    let together = Attention.apply(q, k, v, rows: rows, shape: shape, .invariant).values
+    let together = Attention.apply(q, k, v, rows: rows, shape: shape, .batchInvariant(.fp32)).values
     // Within another loop one thread takes as many rows at a time as there can be.
     let places = Tensor(q.shape)
     Parallel.forEachRange(2, grain: 1, dynamic: true) { range in
       for index in range where index == 1 {
-        Elementwise.copy(Attention.apply(q, k, v, rows: rows, shape: shape, .invariant), into: places)
+        Elementwise.copy(Attention.apply(q, k, v, rows: rows, shape: shape, .batchInvariant(.fp32)), into: places)
       }
     }
     #expect(places.values == together)
@@ -67,7 +67,7 @@ import Testing
       let (headQ, headK, headV) = (columns(q, own), columns(k, key), columns(v, key))
       for row in rows.indices {
         let alone = Attention.apply(
-          headQ.slice(row..<row + 1), headK, headV, rows: [rows[row]], shape: one, .invariant)
+          headQ.slice(row..<row + 1), headK, headV, rows: [rows[row]], shape: one, .batchInvariant(.fp32))
         let at = row * shape.queryWidth + head * d
         #expect(together[at..<at + d].elementsEqual(alone.values))
       }

@@ -32,14 +32,14 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     func biased(_ y: [Double]) -> [Double] { y.enumerated().map { $1 + Double(bias[$0 % outputs]) } }
     for weight in [w, w.bfloat16()] {
       let expected = biased(reference(x, weight))
-      for products in [Products.fp32, .invariant] {
-        let y = Matmul.forward(x, weight, bias: Tensor(bias, [outputs]), products)
+      for mode in [MatmulMode.gemm(.fp32), .batchInvariant(.fp32)] {
+        let y = Matmul.forward(x, weight, bias: Tensor(bias, [outputs]), mode)
         // because: float32 sums of up to 129 terms
         #expect(largestError(y.values, expected) < 1e-6)
       }
     }
-    let rounded = Matmul.forward(x, w.bfloat16(), bias: Tensor(bias, [outputs]), .invariantBF16)
-    let operand = Products.invariantBF16.roundsRows ? x.bfloat16() : x
+    let rounded = Matmul.forward(x, w.bfloat16(), bias: Tensor(bias, [outputs]), .batchInvariant(.bf16))
+    let operand = MatmulMode.batchInvariant(.bf16).roundsRows ? x.bfloat16() : x
     #expect(largestError(rounded.values, biased(reference(operand, w.bfloat16()))) < 1e-6)
   }
 
@@ -103,33 +103,37 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
           let alone = fewRows(x.slice(row..<row + 1), weight, lanes)
           #expect(alone.elementsEqual(together[row * 67..<(row + 1) * 67]))
         }
-        if lanes == eagle_few_rows_lanes() { #expect(together == Matmul.forward(x, weight, .invariant).values) }
+        if lanes == eagle_few_rows_lanes() {
+          #expect(together == Matmul.forward(x, weight, .batchInvariant(.fp32)).values)
+        }
       }
     }
     // Rows rounded to bfloat16, on processors that have its products.
-    let rounded = Matmul.forward(x, w.bfloat16(), .invariantBF16).values
-    let operand = Products.invariantBF16.roundsRows ? x.bfloat16() : x
+    let rounded = Matmul.forward(x, w.bfloat16(), .batchInvariant(.bf16)).values
+    let operand = MatmulMode.batchInvariant(.bf16).roundsRows ? x.bfloat16() : x
     #expect(largestError(rounded, reference(operand, w.bfloat16())) < 1e-6)
     for row in 0..<rows {
-      let alone = Matmul.forward(x.slice(row..<row + 1), w.bfloat16(), .invariantBF16).values
+      let alone = Matmul.forward(x.slice(row..<row + 1), w.bfloat16(), .batchInvariant(.bf16)).values
       #expect(alone.elementsEqual(rounded[row * 67..<(row + 1) * 67]))
     }
-    #expect(Matmul.forward(x, w, .invariantBF16).values == Matmul.forward(x, w, .invariant).values)
+    #expect(Matmul.forward(x, w, .batchInvariant(.bf16)).values == Matmul.forward(x, w, .batchInvariant(.fp32)).values)
   }
 
   @Test func expectingWeightsChangesNoResult() {
     let (x, w) = operands(2, 64, 5000)
     let (first, second) = (w.slice(0..<100), w.slice(100..<5000))
-    let expected = [Matmul.forward(x, first, .invariant).values, Matmul.forward(x, second, .invariant).values]
+    let expected = [
+      Matmul.forward(x, first, .batchInvariant(.fp32)).values, Matmul.forward(x, second, .batchInvariant(.fp32)).values,
+    ]
     func expect(_ weights: [Tensor]) {
       eagle_products_expect(weights.map { eagle_weights($0) }, Int64(weights.count), 64)
     }
     for _ in 0..<200 {
       // The second is expected whole and in two parts, the first never comes next.
       expect([second])
-      #expect(Matmul.forward(x, first, .invariant).values == expected[0])
+      #expect(Matmul.forward(x, first, .batchInvariant(.fp32)).values == expected[0])
       expect([second.slice(0..<10), second.slice(10..<4900), first])
-      #expect(Matmul.forward(x, second, .invariant).values == expected[1])
+      #expect(Matmul.forward(x, second, .batchInvariant(.fp32)).values == expected[1])
     }
   }
 
@@ -153,7 +157,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
       let y = Matmul.forward(x, quantized, .fp32)
       // because: weights of deviation 1 are off by at most max/254, about 0.004 on average over 16 to 129 terms
       #expect(largestError(y.values, reference(x, weight)) < 0.02)
-      #expect(Matmul.forward(x, quantized, .invariant).values == y.values)
+      #expect(Matmul.forward(x, quantized, .batchInvariant(.fp32)).values == y.values)
       for row in 0..<rows {
         #expect(Matmul.forward(x.slice(row..<row + 1), quantized, .fp32).values == y.slice(row..<row + 1).values)
       }
@@ -247,8 +251,8 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   @Test func biasIsAdded() {
     let (x, w) = operands(3, 8, 5)
     let bias = Tensor([1, 2, 3, 4, 5], [5])
-    for products in [Products.fp32, .invariant] {
-      let difference = zip(Matmul.forward(x, w, bias: bias, products).values, Matmul.forward(x, w, products).values)
+    for mode in [MatmulMode.gemm(.fp32), .batchInvariant(.fp32)] {
+      let difference = zip(Matmul.forward(x, w, bias: bias, mode).values, Matmul.forward(x, w, mode).values)
         .map { $0 - $1 }
       for (i, value) in difference.enumerated() { #expect(abs(value - Float(i % 5 + 1)) < 1e-5) }
     }

@@ -43,7 +43,7 @@ private final class SmallCapture: Sendable {
   @discardableResult
   func capture(
     _ data: PreparedData, to folder: String, cluster: any Communicator = SoloCommunicator(),
-    precision: ComputedPrecision = .fp32, progress: ProgressSink = SilentProgress(), stop: StopRequest = StopRequest(),
+    precision: ComputePrecision = .fp32, progress: ProgressSink = SilentProgress(), stop: StopRequest = StopRequest(),
     change: (inout CaptureConfig) -> Void = { _ in }
   ) throws -> CaptureStore {
     var config = CaptureConfig()

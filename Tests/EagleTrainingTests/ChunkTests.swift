@@ -1,5 +1,6 @@
 import EagleAutograd
 import EagleCaptureStore
+import EagleCore
 import EagleModels
 import EagleTensor
 import EagleText
@@ -15,12 +16,13 @@ import Testing
   private var steps: Int { fixture.config.ttt_length }
 
   private func objective(
-    _ draft: DraftModel, longestWhole: Int, rows: Int, _ products: Products = .fp32, tick: @escaping () -> Void = {}
+    _ draft: DraftModel, longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32,
+    tick: @escaping () -> Void = {}
   ) -> Objective {
     Objective(
       draft: draft, embedding: fixture.embedding,
-      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, products: products), steps: steps,
-      stepDecay: fixture.config.step_decay, products: products,
+      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: precision), steps: steps,
+      stepDecay: fixture.config.step_decay, precision: precision,
       chunking: .init(longestWhole: longestWhole, rows: rows), tick: tick)
   }
 
@@ -54,10 +56,10 @@ import Testing
   }
 
   private func run(
-    _ conversations: [CapturedConversation], longestWhole: Int, rows: Int, _ products: Products = .fp32
+    _ conversations: [CapturedConversation], longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32
   ) -> Result {
     let draft = fixture.draft()
-    let sums = objective(draft, longestWhole: longestWhole, rows: rows, products).run(
+    let sums = objective(draft, longestWhole: longestWhole, rows: rows, precision).run(
       conversations, globalRows: globalRows(conversations), recording: true)
     return Result(
       sums: sums,

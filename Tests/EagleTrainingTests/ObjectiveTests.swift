@@ -13,8 +13,8 @@ import Testing
   private func objective(_ draft: DraftModel) -> Objective {
     Objective(
       draft: draft, embedding: fixture.embedding,
-      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, products: .fp32),
-      steps: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, products: .fp32)
+      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: .fp32),
+      steps: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, precision: .fp32)
   }
 
   /// Norm of the difference over the norm of the reference.

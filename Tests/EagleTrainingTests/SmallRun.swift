@@ -40,9 +40,8 @@ final class SmallRun: Sendable {
         let short = 8 + Int(random.next() % 24)
         let length = long[shard * 12 + index] ?? short
         let ids = (0..<length).map { _ in Int32(random.next() % 64) }
-        let states = target.forward(
-          ids, segments: [Segment(rows: 0..<length)], captureLayers: [0, 1, 2], .fp32)
-        let logits = target.logits(states.lastHidden.bfloat16().float32(), .fp32)
+        let states = target.prefill(ids, segments: [Segment(rows: 0..<length)], captureLayers: [0, 1, 2])
+        let logits = Matmul.forward(states.lastHidden.bfloat16().float32(), target.head, .fp32)
         let logSums = (0..<length).map { row in
           Float(log(logits.slice(row..<row + 1).values.reduce(0.0) { $0 + exp(Double($1)) }))
         }
@@ -64,7 +63,7 @@ final class SmallRun: Sendable {
   /// - Parameter change: of the settings
   func trainer(
     _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
-    masksOf whole: CaptureStore? = nil, gradients: WireFormat = .fp32, stop: StopRequest = StopRequest(),
+    masksOf whole: CaptureStore? = nil, gradients: ComputePrecision = .fp32, stop: StopRequest = StopRequest(),
     leftOut: Set<Int> = [], heldOut: [Int] = [21, 22, 23], progress: ProgressSink = SilentProgress(),
     change: (inout TrainConfig) -> Void = { _ in }
   ) throws -> Trainer {

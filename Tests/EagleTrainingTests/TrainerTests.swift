@@ -178,7 +178,7 @@ import Testing
   /// Whole or sharded, what one rank holds at the end is what all hold, to rounding.
   @Test func aShardedOptimiserTakesTheSameSteps() throws {
     let run = run
-    func weights(isSharded: Bool, _ wire: WireFormat = .fp32) throws -> [[Float]] {
+    func weights(isSharded: Bool, _ wire: ComputePrecision = .fp32) throws -> [[Float]] {
       try LoopbackCommunicator.run(size: 3) { cluster in
         let trainer = try run.trainer("sharded-\(isSharded)-\(wire)", cluster: cluster, gradients: wire) {
           $0.shardOptimizer = isSharded

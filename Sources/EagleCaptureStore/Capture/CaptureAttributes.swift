@@ -1,14 +1,5 @@
 import EagleCore
 
-/// Precision of the matrix products that computed a shard's states: what the processor did, not what was asked for.
-public enum ComputedPrecision: String, Codable, Sendable {
-  /// bfloat16 operands, float32 sums.
-  case bf16
-  case fp32
-  /// Not recorded: a shard of version 1.
-  case unknown
-}
-
 /// What the captured states of a shard or store belong to.
 public struct CaptureAttributes: Sendable, Equatable {
   /// H, the width of a hidden state.
@@ -20,11 +11,13 @@ public struct CaptureAttributes: Sendable, Equatable {
   public var targetFingerprint: String
   /// How states are kept.
   public var format: StateFormat
-  public var precision: ComputedPrecision
+  /// The precision in which the processor computed the states, whatever was asked for; nil where a shard of version 1
+  /// does not record it.
+  public var precision: ComputePrecision?
 
   public init(
     hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, format: StateFormat = .bfloat16,
-    precision: ComputedPrecision
+    precision: ComputePrecision?
   ) {
     self.hiddenSize = hiddenSize
     self.vocabularySize = vocabularySize
@@ -52,10 +45,10 @@ public struct CaptureAttributes: Sendable, Equatable {
     if let pair = pairs.first(where: { $0.found != $0.expected }) {
       throw Self.mismatch(pair.name, found: pair.found, expected: pair.expected, path: path)
     }
-    guard precision != expected.precision, precision != .unknown, expected.precision != .unknown else { return }
+    guard let precision, let computed = expected.precision, precision != computed else { return }
     throw LocatedError(
       path: path,
-      problem: "captured with precision \(precision.rawValue), but this run computes \(expected.precision.rawValue)",
+      problem: "captured with precision \(precision.rawValue), but this run computes \(computed.rawValue)",
       advice: "states of both would be mixed: set target.precision to \(precision.rawValue) where the processor can do "
         + "it, or remove the capture folder")
   }

@@ -36,7 +36,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   public private(set) var version = CaptureAttributes.version
   public private(set) var dtype: String
   /// What the processors computed; nil in version 1.
-  private var computedPrecision: ComputedPrecision?
+  private var computedPrecision: ComputePrecision?
   public var hiddenSize: Int
   public var vocabularySize: Int
   public var layers: [Int]
@@ -71,7 +71,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   public var attributes: CaptureAttributes {
     CaptureAttributes(
       hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint,
-      format: StateFormat(rawValue: dtype) ?? .bfloat16, precision: computedPrecision ?? .unknown)
+      format: StateFormat(rawValue: dtype) ?? .bfloat16, precision: computedPrecision)
   }
 
   /// The precision that a version 1 manifest says was asked for, behind its data fingerprint.

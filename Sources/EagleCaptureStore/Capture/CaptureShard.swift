@@ -95,10 +95,10 @@ public final class CaptureShard: Sendable {
       masks: try required("masks_fingerprint", try file.text("masks_fingerprint"), file))
   }
 
-  private static func precision(of file: HDF5File, version: Int) throws -> ComputedPrecision {
-    if version == 1 { return .unknown }
+  private static func precision(of file: HDF5File, version: Int) throws -> ComputePrecision? {
+    if version == 1 { return nil }
     let text = try required("precision", try file.text("precision"), file)
-    guard let precision = ComputedPrecision(rawValue: text), precision != .unknown else {
+    guard let precision = ComputePrecision(rawValue: text) else {
       throw LocatedError(path: file.path, problem: "the attribute `precision` is \(text), not bf16 or fp32")
     }
     return precision

@@ -15,7 +15,7 @@ public enum CaptureShardMasks {
   ///   - fingerprint: of the tokens as they are, and of the new masks
   ///   - precision: recorded where the shard is of version 1, which becomes version 2
   public static func replace(
-    path: String, masks: [UInt8], fingerprint: ConversationsFingerprint, precision: ComputedPrecision
+    path: String, masks: [UInt8], fingerprint: ConversationsFingerprint, precision: ComputePrecision
   ) throws {
     let file = try HDF5File(updating: path)
     let column = try HDF5Dataset<UInt8>(opening: "loss_mask", in: file)

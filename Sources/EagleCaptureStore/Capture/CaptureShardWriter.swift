@@ -22,7 +22,9 @@ public final class CaptureShardWriter {
   /// - Parameter version: 1 for a shard as older programs wrote it, without precision and fingerprints
   package init(path: String, attributes: CaptureAttributes, version: Int) throws {
     precondition(attributes.layers.count == 3, "three captured layers, not \(attributes.layers)")
-    precondition(attributes.precision != .unknown, "a shard that does not say what computed it")
+    guard let precision = attributes.precision else {
+      preconditionFailure("a shard that does not say what computed it")
+    }
     (hiddenSize, self.version) = (attributes.hiddenSize, version)
     columns = try ConversationColumnsWriter(path: path, format: CaptureAttributes.kind, version: version)
     let file = columns.draft.file
@@ -31,7 +33,7 @@ public final class CaptureShardWriter {
     try file.setAttribute("layers", attributes.layers)
     try file.setAttribute("target_fingerprint", attributes.targetFingerprint)
     try file.setAttribute("dtype", attributes.format.rawValue)
-    if version > 1 { try file.setAttribute("precision", attributes.precision.rawValue) }
+    if version > 1 { try file.setAttribute("precision", precision.rawValue) }
     auxHidden = try StateColumnWriter("aux", states: 3, hiddenSize: hiddenSize, format: attributes.format, in: file)
     lastHidden = try StateColumnWriter("last", states: 1, hiddenSize: hiddenSize, format: attributes.format, in: file)
     teacherArgmax = try HDF5Dataset(creating: "teacher_argmax", in: file)

@@ -78,12 +78,12 @@ struct DecodingPass: Sendable {
   ///
   /// - Parameters:
   ///   - table: of the rows' positions
-  ///   - products: whether rows are rounded
+  ///   - mode: whether rows are rounded
   ///   - finished: called behind each layer
   func run(
-    _ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ products: Products, finished: (_ layer: Int) -> Void
+    _ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ mode: MatmulMode, finished: (_ layer: Int) -> Void
   ) {
-    let rows = PassRows(x, segments, table, shape, products)
+    let rows = PassRows(x, segments, table, shape, mode)
     for (index, layer) in layers.enumerated() {
       rows.attend(layer, index)
       rows.feedForward(layer, next: index + 1 < layers.count ? layers[index + 1].projections : head)
@@ -96,7 +96,7 @@ struct DecodingPass: Sendable {
   private final class PassRows {
     private let shape: TargetShape
     private let segments: [Segment]
-    private let products: Products
+    private let mode: MatmulMode
     private let count: Int
     private let keys: RowKeys
     private let storage: Storage
@@ -105,7 +105,7 @@ struct DecodingPass: Sendable {
     private let cosine, sine: UnsafeMutablePointer<Float>
 
     init(
-      _ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ shape: TargetShape, _ products: Products
+      _ x: Tensor, _ segments: [Segment], _ table: Rotary.Table, _ shape: TargetShape, _ mode: MatmulMode
     ) {
       var covered = 0
       for segment in segments {
@@ -115,7 +115,7 @@ struct DecodingPass: Sendable {
         covered = segment.rows.upperBound
       }
       precondition(covered == x.rows, "segments of \(covered) rows for \(x.rows)")
-      (self.shape, self.segments, self.products, count) = (shape, segments, products, x.rows)
+      (self.shape, self.segments, self.mode, count) = (shape, segments, mode, x.rows)
       self.x = x.floats
       (cosine, sine) = (table.cosine.floats, table.sine.floats)
       keys = RowKeys(
@@ -146,7 +146,7 @@ struct DecodingPass: Sendable {
       cache(index, k, v)
       keys.attend(q, attention, into: attended, room: room)
       layer.gateAndUp.expect()
-      layer.output.multiply(eagle_factor(attended, products), count, into: change, room)
+      layer.output.multiply(eagle_factor(attended, mode), count, into: change, room)
       add()
     }
 
@@ -156,12 +156,12 @@ struct DecodingPass: Sendable {
       layer.gateAndUp.multiply(normed(layer.postNorm), count, into: projected, room)
       next.expect()
       let (gate, up) = (projected, projected + count * shape.intermediateSize)
-      layer.down.multiply(eagle_factor(gate, up: up, products), count, into: change, room)
+      layer.down.multiply(eagle_factor(gate, up: up, mode), count, into: change, room)
       add()
     }
 
     private func normed(_ w: UnsafePointer<Float>) -> eagle_factor {
-      eagle_factor(x, norm: w, epsilon: shape.normEpsilon, products)
+      eagle_factor(x, norm: w, epsilon: shape.normEpsilon, mode)
     }
 
     /// Norms the heads, where the family does, and turns them to their positions.

@@ -5,12 +5,12 @@ struct TargetAttention {
   let shape: AttentionShape
   let segments: [Segment]
   let layer: Int
-  let products: Products
+  let mode: MatmulMode
 
   func apply(_ q: Tensor, _ k: Tensor, _ v: Tensor) -> Tensor {
     guard segments.contains(where: { $0.cache != nil }) else {
       return Attention.apply(
-        q, k, v, rows: segments.flatMap { rows(of: $0, at: $0.rows.lowerBound) }, shape: shape, products)
+        q, k, v, rows: segments.flatMap { rows(of: $0, at: $0.rows.lowerBound) }, shape: shape, mode)
     }
     if segments.count == 1 { return attended(segments[0], q, k, v) }
     let out = Tensor(q.shape)
@@ -22,14 +22,14 @@ struct TargetAttention {
     let queries = q.slice(segment.rows)
     guard let cache = segment.cache else {
       return Attention.apply(
-        queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape, products)
+        queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape, mode)
     }
     cache.write(layer, k, v, rows: segment.rows)
     let cached = cache.rows(of: layer)
     if let tree = segment.tree, !tree.isChain {
       return Attention.tree(queries, cached.k, cached.v, prefix: cache.count, paths: tree.paths, shape: shape)
     }
-    return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape, products)
+    return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape, mode)
   }
 
   /// Row i of a segment sees its earlier rows and itself; keys start at row `first` of the key tensor.

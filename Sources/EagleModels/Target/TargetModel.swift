@@ -1,3 +1,4 @@
+import EagleCore
 import EagleStorage
 import EagleTensor
 
@@ -77,8 +78,8 @@ public final class TargetModel: @unchecked Sendable {
   public let path: String
   /// Identifies the weights.
   public let fingerprint: String
-  /// Of its matrix products. With 8-bit weights, which have products of their own, the others are in fp32.
-  public let precision: Precision
+  /// The precision of its matrix products. With 8-bit weights, which have kernels of their own, the others are in fp32.
+  public let precision: ComputePrecision
   private let weights: TargetWeights
   private let decodingPass: DecodingPass
   private let rotary: Rotary
@@ -91,7 +92,7 @@ public final class TargetModel: @unchecked Sendable {
   ///   - format: of the matrices in memory
   ///   - precision: of their products
   /// - Throws: when a file is missing or broken, the model is none of the families, or a weight is NaN or infinite
-  public init(folder path: String, format: WeightFormat = .stored, precision: Precision = .fp32) throws {
+  public init(folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32) throws {
     self.path = path
     self.precision = format == .int8 ? .fp32 : precision
     shape = try TargetShape(folder: path)
@@ -103,7 +104,7 @@ public final class TargetModel: @unchecked Sendable {
   }
 
   /// A target with seeded random bfloat16 weights, for measurements.
-  package init(random shape: TargetShape, seed: UInt64, precision: Precision = .fp32) {
+  package init(random shape: TargetShape, seed: UInt64, precision: ComputePrecision = .fp32) {
     path = "random weights"
     self.precision = precision
     fingerprint = "random \(seed)"
@@ -148,14 +149,38 @@ public final class TargetModel: @unchecked Sendable {
   /// Bytes that a token takes in a cache: keys and values of all layers, float32.
   public var cacheBytesPerToken: Int { KVCache.rowBytes(layers: shape.layers, width: shape.attention.keyWidth) }
 
-  /// Runs all rows through the layers.
+  /// The states of prompts or whole texts: GEMMs over many rows.
   ///
   /// - Parameters:
   ///   - ids: one token id a row
   ///   - segments: which rows belong to which sequence; together they cover all rows in order
   ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
-  ///   - products: who multiplies, and in which precision
-  public func forward(_ ids: [Int32], segments: [Segment], captureLayers: [Int], _ products: Products) -> TargetStates {
+  public func prefill(_ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
+    forward(ids, segments: segments, captureLayers: captureLayers, .gemm(precision))
+  }
+
+  /// The states of a few new tokens: batch-invariant, so that a row's bits do not depend on the other rows.
+  ///
+  /// - Parameters:
+  ///   - ids: one token id a row
+  ///   - segments: which rows belong to which sequence; together they cover all rows in order
+  ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
+  public func decode(_ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
+    forward(ids, segments: segments, captureLayers: captureLayers, .batchInvariant(precision))
+  }
+
+  /// The kinds of a forward pass: `prefill` and `decode`.
+  package enum PassKind: Sendable { case prefill, decode }
+
+  /// A forward pass of this kind.
+  package func run(_ kind: PassKind, _ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
+    switch kind {
+    case .prefill: prefill(ids, segments: segments, captureLayers: captureLayers)
+    case .decode: decode(ids, segments: segments, captureLayers: captureLayers)
+    }
+  }
+
+  private func forward(_ ids: [Int32], segments: [Segment], captureLayers: [Int], _ mode: MatmulMode) -> TargetStates {
     let hidden = shape.hiddenSize
     let x = Rows.gather(weights.embedding, ids)
     let aux = captureLayers.isEmpty ? nil : Tensor([ids.count, captureLayers.count * hidden])
@@ -163,12 +188,12 @@ public final class TargetModel: @unchecked Sendable {
     func finished(_ layer: Int) {
       if let slot = captureLayers.firstIndex(of: layer) { copy(x, into: aux!, column: slot * hidden) }
     }
-    if products.isInvariant, segments.allSatisfy({ $0.cache != nil }) {
-      decodingPass.run(x, segments, table, products, finished: finished)
+    if mode.isBatchInvariant, segments.allSatisfy({ $0.cache != nil }) {
+      decodingPass.run(x, segments, table, mode, finished: finished)
     } else {
       for (index, layer) in weights.layers.enumerated() {
-        attend(x, layer, index, segments, table, products)
-        feedForward(x, layer, products)
+        attend(x, layer, index, segments, table, mode)
+        feedForward(x, layer, mode)
         finished(index)
       }
     }
@@ -176,9 +201,14 @@ public final class TargetModel: @unchecked Sendable {
     return TargetStates(auxHidden: aux, lastHidden: RMSNorm.apply(x, weights.norm, epsilon: shape.normEpsilon))
   }
 
-  /// Logits over the whole vocabulary of states after the final norm: [R, V].
-  public func logits(_ lastHidden: Tensor, _ products: Products) -> Tensor {
-    Matmul.forward(lastHidden, weights.head, products)
+  /// Logits over the whole vocabulary of states after the final norm: [R, V]. Batch-invariant, as `decode`.
+  public func logits(_ lastHidden: Tensor) -> Tensor {
+    Matmul.forward(lastHidden, weights.head, .batchInvariant(precision))
+  }
+
+  /// The precision in which this processor computes `decode` and `logits`.
+  public var decodingPrecision: ComputePrecision {
+    MatmulMode.batchInvariant(precision).roundsRows ? .bf16 : .fp32
   }
 
   /// Bytes of the matrices that a batch-invariant pass reads.
@@ -198,24 +228,24 @@ public final class TargetModel: @unchecked Sendable {
 
   /// x += o(attention(q, k, v)) of the normed x.
   private func attend(
-    _ x: Tensor, _ layer: TargetLayer, _ index: Int, _ segments: [Segment], _ table: Rotary.Table, _ products: Products
+    _ x: Tensor, _ layer: TargetLayer, _ index: Int, _ segments: [Segment], _ table: Rotary.Table, _ mode: MatmulMode
   ) {
     let h = RMSNorm.apply(x, layer.inputNorm, epsilon: shape.normEpsilon)
     let projected = Matmul.forward(
-      h, [(layer.query, layer.queryBias), (layer.key, layer.keyBias), (layer.value, layer.valueBias)], products)
+      h, [(layer.query, layer.queryBias), (layer.key, layer.keyBias), (layer.value, layer.valueBias)], mode)
     let (q, k) = (headNormed(projected[0], layer.queryNorm), headNormed(projected[1], layer.keyNorm))
     rotary.rotate(q, table)
     rotary.rotate(k, table)
-    let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index, products: products)
+    let attended = TargetAttention(shape: shape.attention, segments: segments, layer: index, mode: mode)
       .apply(q, k, projected[2])
-    Matmul.accumulate(attended, layer.output, into: x, products)
+    Matmul.accumulate(attended, layer.output, into: x, mode)
   }
 
   /// x += down(silu(gate(h)) · up(h)) of the normed x.
-  private func feedForward(_ x: Tensor, _ layer: TargetLayer, _ products: Products) {
+  private func feedForward(_ x: Tensor, _ layer: TargetLayer, _ mode: MatmulMode) {
     let h = RMSNorm.apply(x, layer.postNorm, epsilon: shape.normEpsilon)
-    let projected = Matmul.forward(h, [(layer.gate, nil), (layer.up, nil)], products)
-    Matmul.accumulate(Elementwise.swiglu(projected[0], projected[1]), layer.down, into: x, products)
+    let projected = Matmul.forward(h, [(layer.gate, nil), (layer.up, nil)], mode)
+    Matmul.accumulate(Elementwise.swiglu(projected[0], projected[1]), layer.down, into: x, mode)
   }
 
   /// Qwen3 norms every head of q and k.

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleTensor
 
@@ -12,12 +13,12 @@ public struct BenchmarkOptions: Sendable {
   public var tttLength: Int
   /// D; that of the shape when nil.
   public var draftVocabularySize: Int?
-  public var precision: Precision
+  public var precision: ComputePrecision
   public var repeats: Int
 
   public init(
     shape: BenchmarkShape, tokens: Int, conversations: Int, assistantShare: Double, tttLength: Int,
-    draftVocabularySize: Int?, precision: Precision, repeats: Int
+    draftVocabularySize: Int?, precision: ComputePrecision, repeats: Int
   ) {
     self.shape = shape
     self.tokens = tokens

@@ -22,7 +22,7 @@ public enum CaptureBenchmark {
     let store = "\(folder)/capture"
     let repeats = try (0...options.repeats).map { _ in
       clock.reset()
-      let peak = GemmBenchmark.peak(options.precision.products)
+      let peak = GemmBenchmark.peak(options.precision)
       let seconds = try ContinuousClock().measure { _ = try pass.run(folder: store) }.inSeconds
       try FileManager.default.removeItem(atPath: store)
       return BenchmarkRepeat(seconds: seconds, peakGflops: peak, phases: clock.named)
@@ -30,7 +30,7 @@ public enum CaptureBenchmark {
     let lengths = [Int](repeating: options.tokens, count: options.conversations)
     return BenchmarkReport(
       "capture", options, operations: NeededOperations.capture(shape, lengths: lengths),
-      path: Matmul.describe(options.precision.products), repeats: repeats)
+      path: Matmul.describe(options.precision), repeats: repeats)
   }
 
   private static func preparedData(

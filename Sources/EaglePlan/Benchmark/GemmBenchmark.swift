@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTensor
 
 // R rows · I inputs · O outputs.
@@ -63,41 +64,41 @@ public enum GemmBenchmark {
       ("gate_proj", h, m), ("down_proj", m, h), ("lm_head", h, options.draftSize),
     ]
     return Report(
-      shape: options.shape, threads: Parallel.threadCount, path: Matmul.describe(options.precision.products),
-      peakGflops: peak(options.precision.products, repeats: max(3, options.repeats)),
+      shape: options.shape, threads: Parallel.threadCount, path: Matmul.describe(options.precision),
+      peakGflops: peak(options.precision, repeats: max(3, options.repeats)),
       rows: sizes.map { measure($0.0, rows: options.tokens, inputs: $0.1, outputs: $0.2, options) })
   }
 
   /// The rate of a large product: the best of several, in 1e9 operations a second.
-  static func peak(_ products: Products, repeats: Int = 3) -> Double {
-    let (x, w) = (random([2048, 2048], products), random([2048, 2048], products))
-    return best(repeats, operations: 2 * 2048.0 * 2048 * 2048) { _ = Matmul.forward(x, w, products) }
+  static func peak(_ precision: ComputePrecision, repeats: Int = 3) -> Double {
+    let (x, w) = (random([2048, 2048], precision), random([2048, 2048], precision))
+    return best(repeats, operations: 2 * 2048.0 * 2048 * 2048) { _ = Matmul.forward(x, w, precision) }
   }
 
   private static func measure(
     _ name: String, rows: Int, inputs: Int, outputs: Int, _ options: BenchmarkOptions
   ) -> Row {
-    let (products, repeats) = (options.precision.products, max(1, options.repeats))
-    let (x, w) = (random([rows, inputs], products), random([outputs, inputs], products))
-    let dy = random([rows, outputs], products)
+    let (precision, repeats) = (options.precision, max(1, options.repeats))
+    let (x, w) = (random([rows, inputs], precision), random([outputs, inputs], precision))
+    let dy = random([rows, outputs], precision)
     let (dx, dw) = (Tensor.zeros([rows, inputs]), Tensor.zeros([outputs, inputs]))
     let operations = 2 * Double(rows) * Double(inputs) * Double(outputs)
     return Row(
       name: name, rows: rows, inputs: inputs, outputs: outputs,
-      forward: best(repeats, operations: operations) { _ = Matmul.forward(x, w, products) },
+      forward: best(repeats, operations: operations) { _ = Matmul.forward(x, w, precision) },
       inputGradient: best(repeats, operations: operations) {
-        Matmul.inputGradient(dy, w, into: dx, accumulate: false, products)
+        Matmul.inputGradient(dy, w, into: dx, accumulate: false, precision)
       },
       weightGradient: best(repeats, operations: operations) {
-        Matmul.accumulateWeightGradient(dy, x, into: dw, products)
+        Matmul.accumulateWeightGradient(dy, x, into: dw, precision)
       })
   }
 
   /// Operands in the type in which products meet them.
-  private static func random(_ shape: [Int], _ products: Products) -> Tensor {
+  private static func random(_ shape: [Int], _ precision: ComputePrecision) -> Tensor {
     var source = RandomSource(seed: 1)
     let tensor = Tensor.normal(shape, deviation: 1, using: &source)
-    return Matmul.takesBFloat16(products) ? tensor.bfloat16() : tensor
+    return Matmul.takesBFloat16(precision) ? tensor.bfloat16() : tensor
   }
 
   private static func best(_ repeats: Int, operations: Double, _ body: () -> Void) -> Double {

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleDecoding
 import EagleModels
 import EagleTensor
@@ -38,7 +39,7 @@ public enum GenerateBenchmark {
   }
 
   public static func run(
-    _ shape: BenchmarkShape, batches: [Int], promptTokens: Int, newTokens: Int, precision: Precision
+    _ shape: BenchmarkShape, batches: [Int], promptTokens: Int, newTokens: Int, precision: ComputePrecision
   ) throws -> Report {
     let target = TargetModel(random: shape.target(), seed: 0, precision: precision)
     let measured = try batches.map { batch in
@@ -62,7 +63,7 @@ public enum GenerateBenchmark {
     }
     return Report(
       shape: shape, promptTokens: promptTokens, newTokens: newTokens, threads: Parallel.threadCount,
-      path: "\(Matmul.describe(precision.products)), \(Matmul.describe(precision.decodingProducts))", batches: measured)
+      path: "\(Matmul.describe(precision)), \(Matmul.describe(batchInvariant: precision))", batches: measured)
   }
 }
 

@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleCore
 import EagleTensor
 import EagleTraining
 import Foundation
@@ -23,7 +24,7 @@ public enum RanksBenchmark {
   public struct Sum: Codable, Sendable {
     /// Elements of the buffer, and how they travel.
     public var elements: Int
-    public var wire: WireFormat
+    public var wire: ComputePrecision
     /// Until every rank has the sum, median of the slowest rank.
     public var seconds: Double
     /// What this rank sent.
@@ -44,7 +45,7 @@ public enum RanksBenchmark {
     let next = try cluster.tickets()
     let ticket = try median(cluster, 20 * repeats) { _ = try next() }
     var sums: [Sum] = []
-    for wire in WireFormat.allCases {
+    for wire in [ComputePrecision.fp32, .bf16] {
       for elements in [1 << 10, 1 << 18, megabytes << 18] {
         sums.append(try sum(cluster, elements: elements, wire, repeats))
       }
@@ -56,7 +57,7 @@ public enum RanksBenchmark {
 
   /// Buffers go in buckets, as gradients do.
   private static func sum(
-    _ cluster: any Communicator, elements: Int, _ wire: WireFormat, _ repeats: Int
+    _ cluster: any Communicator, elements: Int, _ wire: ComputePrecision, _ repeats: Int
   ) throws -> Sum {
     let buffer = Tensor.zeros([elements])
     _ = cluster.takeAveragingCost()

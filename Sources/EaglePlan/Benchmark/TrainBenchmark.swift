@@ -18,7 +18,7 @@ public enum TrainBenchmark {
   ///   - isSharded: each rank steps its share of the weights only
   public static func run(
     _ options: BenchmarkOptions, folder: String, cluster: any Communicator = SoloCommunicator(),
-    gradients: WireFormat = .fp32, isSharded: Bool = false
+    gradients: ComputePrecision = .fp32, isSharded: Bool = false
   ) throws -> BenchmarkReport {
     let shape = options.shape.draft(vocabularySize: options.draftSize)
     let vocabulary = DraftVocabulary(
@@ -37,7 +37,7 @@ public enum TrainBenchmark {
     Storage.releaseUnused()  // of the store's and the head's making
     let repeats = try (0...options.repeats).map { _ in
       trainer.clock.reset()
-      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision.products)])[0]
+      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision)])[0]
       try cluster.barrier()
       // Every step prepares the next one, and finds itself prepared by the one before.
       let seconds = try ContinuousClock().measure {
@@ -50,7 +50,7 @@ public enum TrainBenchmark {
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
     var report = BenchmarkReport(
       "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
-      path: Matmul.describe(options.precision.products), repeats: repeats, ranks: cluster.size)
+      path: Matmul.describe(options.precision), repeats: repeats, ranks: cluster.size)
     report.parameters = trainer.optimizer.weights.count
     report.headParameters = shape.draftVocabularySize * shape.hiddenSize
     report.plannedMemory = plannedMemory(options, job, shape, ranks: cluster.size)

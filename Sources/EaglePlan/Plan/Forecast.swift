@@ -40,7 +40,7 @@ struct Forecast {
     var plan = RunPlan(
       run: recipe.run,
       measured: "\(ranks) rank\(ranks == 1 ? "" : "s") x \(Parallel.threadCount) threads, "
-        + Matmul.describe(recipe.train.precision.products),
+        + Matmul.describe(recipe.train.precision),
       measuringSeconds: measuringSeconds,
       corpus: RunPlan.Corpus(
         conversations: sample.conversationCount, tokens: sample.tokens,

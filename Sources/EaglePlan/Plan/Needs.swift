@@ -70,7 +70,7 @@ package struct Sizes {
       Need("the target's head for the draft vocabulary", 2 * Double(headParameters)),
     ]
     if config.shardOptimizer { needs.append(Need("a moment of all weights, to write checkpoints", 4 * p)) }
-    if Matmul.takesBFloat16(config.precision.products) { needs.append(Need("weights in bf16", 2 * p)) }
+    if Matmul.takesBFloat16(config.precision) { needs.append(Need("weights in bf16", 2 * p)) }
     needs.append(Need("activations of a micro-batch", work.activations))
     needs.append(Need("states of its conversations, keys of a long one", work.conversations))
     needs.append(Need("the program and its libraries", Self.programBytes))

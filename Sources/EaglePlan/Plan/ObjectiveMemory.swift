@@ -20,7 +20,7 @@ package struct ObjectiveMemory {
     (h, m) = (Double(shape.hiddenSize), Double(shape.intermediateSize))
     (q, kv) = (Double(shape.attention.queryWidth), Double(shape.attention.keyWidth))
     d = Double(shape.draftVocabularySize)
-    rounded = Matmul.takesBFloat16(config.precision.products) ? 0.5 : 0
+    rounded = Matmul.takesBFloat16(config.precision) ? 0.5 : 0
   }
 
   /// What one micro-batch needs.

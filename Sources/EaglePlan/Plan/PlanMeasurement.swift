@@ -107,7 +107,7 @@ package struct PlanMeasurement {
   ///   - tokensPerBatch: of a measured step
   /// - Returns: what was measured, and the head that was trained
   package func training(
-    _ config: TrainConfig, gradients: WireFormat, draft: DraftShape, conversations: [DataSample.Conversation],
+    _ config: TrainConfig, gradients: ComputePrecision, draft: DraftShape, conversations: [DataSample.Conversation],
     tokensPerBatch: Int
   ) throws -> (Training, DraftModel) {
     let masks = conversations.map(\.mask)

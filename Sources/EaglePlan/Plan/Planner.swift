@@ -80,7 +80,7 @@ public struct Planner {
   /// - Parameter folder: an empty one for this rank's temporary files
   public func run(folder: String) throws -> RunPlan? {
     let start = ContinuousClock.now
-    let peak = GemmBenchmark.peak(recipe.target.precision.products) * 1e9
+    let peak = GemmBenchmark.peak(recipe.target.precision) * 1e9
     var (sample, evaluation, regeneration) = (DataSample(), EvaluationWork(), GenerationWork?.none)
     var work = Work(capture: [], training: [], tokensPerBatch: 0, prompts: [], generatedPromptTokens: 0)
     if cluster.isRoot {

@@ -189,7 +189,7 @@ public struct CapturePass {
     for index in found.outdated where !stop.isMade {
       let masks = try partition.shards[index].flatMap { try data.tokens.conversation($0).mask }
       try CaptureShardMasks.replace(
-        path: path(index, folder), masks: masks, fingerprint: fingerprints[index], precision: attributes.precision)
+        path: path(index, folder), masks: masks, fingerprint: fingerprints[index], precision: states.precision)
       cluster.tick()
     }
     let count = try cluster.allReduceSum([Int64(found.outdated.count)])[0]

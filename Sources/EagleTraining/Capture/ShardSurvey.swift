@@ -40,7 +40,7 @@ struct ShardSurvey {
     }
     try shard.attributes.check(against: attributes, path: path)
     // Without a word on its precision a shard is as good as none.
-    if shard.attributes.precision == .unknown, oldPrecision != requestedPrecision {
+    if shard.attributes.precision == nil, oldPrecision != requestedPrecision {
       say("\(path) does not say its precision; it is captured again")
       return .missing
     }

@@ -10,24 +10,27 @@ import Foundation
 /// What a store keeps of a conversation, from the target.
 package struct StateCapture {
   package let attributes: CaptureAttributes
+  /// The precision in which this rank's processor computes states.
+  package let precision: ComputePrecision
   let target: TargetModel
 
   /// - Parameter precision: what the processor computes; looked up when nil
   /// - Throws: for layers that the target does not have
-  package init(target: TargetModel, config: CaptureConfig, precision: ComputedPrecision? = nil) throws {
+  package init(target: TargetModel, config: CaptureConfig, precision: ComputePrecision? = nil) throws {
     let layers = config.layers(of: target.shape)
     try target.shape.validate(captureLayers: layers, path: "capture.layers")
     self.target = target
+    self.precision = precision ?? target.precision.computed
     attributes = CaptureAttributes(
       hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: layers,
       targetFingerprint: target.fingerprint, format: config.states.format,
-      precision: precision ?? target.precision.computed)
+      precision: self.precision)
   }
 
   /// Throws when ranks compute states of different precision, as processors with and without bf16 products do.
   /// Collective.
   package func agreeOnPrecision(_ cluster: any Communicator) throws {
-    let all = try cluster.gather(Data(attributes.precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    let all = try cluster.gather(Data(precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }
     guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
     throw LocatedError(
       path: "target.precision",
@@ -50,15 +53,14 @@ package struct StateCapture {
       let start = ranges.last?.upperBound ?? 0
       ranges.append(start..<start + ids.count)
     }
-    let states = target.forward(
-      conversations.flatMap { $0 }, segments: ranges.map { Segment(rows: $0) }, captureLayers: attributes.layers,
-      target.precision.products)
+    let states = target.prefill(
+      conversations.flatMap { $0 }, segments: ranges.map { Segment(rows: $0) }, captureLayers: attributes.layers)
     return Rows(ranges: ranges, aux: states.auxHidden!.bfloat16(), last: states.lastHidden.bfloat16())
   }
 
   /// Argmax and log-sum-exp over the full vocabulary, of the states as a reader will get them.
   func facts(_ last: Tensor) -> (argmax: [Int32], logSum: [Float]) {
-    FullVocabulary.summarize(stored(last).float32(), head: target.head, target.precision.products)
+    FullVocabulary.summarize(stored(last).float32(), head: target.head, target.precision)
   }
 
   private func stored(_ states: Tensor) -> Tensor {
@@ -77,7 +79,7 @@ package struct StateCapture {
   }
 }
 
-extension Precision {
-  /// What this processor's matrix products come out in when this precision is asked for.
-  var computed: ComputedPrecision { Matmul.takesBFloat16(products) ? .bf16 : .fp32 }
+extension ComputePrecision {
+  /// The precision in which this processor computes GEMMs when this one is asked for.
+  var computed: ComputePrecision { Matmul.takesBFloat16(self) ? .bf16 : .fp32 }
 }

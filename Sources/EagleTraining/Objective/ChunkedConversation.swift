@@ -1,5 +1,6 @@
 import EagleAutograd
 import EagleCaptureStore
+import EagleCore
 import EagleModels
 import EagleTensor
 import EagleText
@@ -33,16 +34,16 @@ struct ChunkedConversation {
   func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index]) }
 
   /// The rows whose step-0 keys the chunks attend to.
-  func prefix(of draft: DraftModel, _ embedding: Tensor, _ products: Products) -> Prefix {
+  func prefix(of draft: DraftModel, _ embedding: Tensor, _ precision: ComputePrecision) -> Prefix {
     Prefix(
-      draft: draft, embedding: embedding, products: products, count: trained.prefixCount, conversation: conversation)
+      draft: draft, embedding: embedding, precision: precision, count: trained.prefixCount, conversation: conversation)
   }
 
   /// The way from captured states to keys and values, for a few rows at a time (activation checkpointing).
   struct Prefix {
     fileprivate let draft: DraftModel
     fileprivate let embedding: Tensor
-    fileprivate let products: Products
+    fileprivate let precision: ComputePrecision
     fileprivate let count: Int  // N
     fileprivate let conversation: CapturedConversation
     /// Rows at a time: as many as a chunk has by default, so that buffers are used again.
@@ -53,7 +54,7 @@ struct ChunkedConversation {
     }
 
     private func keys(_ tape: Tape, _ range: Range<Int>) -> (k: Variable, v: Variable) {
-      let g = draft.project(tape, conversation.auxHidden.slice(range).operand(products))
+      let g = draft.project(tape, conversation.auxHidden.slice(range).operand(precision))
       let next = Array(conversation.ids[range.lowerBound + 1...range.upperBound])
       let h = draft.mix(tape, embedding: Rows.gather(embedding, next), hidden: g)
       return draft.keys(tape, h, draft.rotary.table(positions: range.map(Int32.init)))
@@ -64,7 +65,7 @@ struct ChunkedConversation {
       let shape = [count, draft.shape.attention.keyWidth]
       let (k, v) = (Tensor(shape), Tensor(shape))
       for range in ranges {
-        let part = keys(Tape(recording: false, products: products), range)
+        let part = keys(Tape(recording: false, precision: precision), range)
         Elementwise.copy(part.k.value, into: k.slice(range))
         Elementwise.copy(part.v.value, into: v.slice(range))
       }
@@ -84,7 +85,7 @@ struct ChunkedConversation {
     ) rethrows {
       guard let dk = keys.k.gradient, let dv = keys.v.gradient else { preconditionFailure("keys without gradients") }
       for range in ranges {
-        let tape = Tape(recording: true, products: products)
+        let tape = Tape(recording: true, precision: precision)
         let part = self.keys(tape, range)
         tape.seed(part.k, with: dk.slice(range))
         tape.seed(part.v, with: dv.slice(range))

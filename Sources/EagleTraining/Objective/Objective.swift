@@ -1,5 +1,6 @@
 import EagleAutograd
 import EagleCaptureStore
+import EagleCore
 import EagleModels
 import EagleTensor
 import EagleText
@@ -59,7 +60,7 @@ public struct Objective {
   let steps: Int  // K
   let stepDecay: Double
   let loss: SoftTargetLoss
-  let products: Products
+  let precision: ComputePrecision
   let chunking: Chunking
   let clock: PhaseClock
   /// Called whenever a chunk is done: a long conversation takes minutes.
@@ -67,7 +68,7 @@ public struct Objective {
 
   public init(
     draft: DraftModel, embedding: Tensor, teacher: Teacher, steps: Int, stepDecay: Double,
-    loss: SoftTargetLoss = .crossEntropy, products: Products, chunking: Chunking = .standard,
+    loss: SoftTargetLoss = .crossEntropy, precision: ComputePrecision, chunking: Chunking = .standard,
     clock: PhaseClock = PhaseClock(), tick: @escaping () -> Void = {}
   ) {
     self.draft = draft
@@ -76,7 +77,7 @@ public struct Objective {
     self.steps = steps
     self.stepDecay = stepDecay
     self.loss = loss
-    self.products = products
+    self.precision = precision
     self.chunking = chunking
     self.clock = clock
     self.tick = tick
@@ -168,7 +169,7 @@ public struct Objective {
     telling parameters: [Variable], isFinal: (Variable) throws -> Void
   ) rethrows -> [StepSums] {
     var sums = [StepSums](repeating: StepSums(), count: steps)
-    let tape = Tape(recording: recording, products: products)
+    let tape = Tape(recording: recording, precision: precision)
     var pass = clock.measure(.draftForward) {
       ObjectivePass(draft: draft, embedding: embedding, batch: batch, tape: tape, keys: keys)
     }
@@ -194,7 +195,7 @@ public struct Objective {
     telling parameters: [Variable], isFinal: (Variable) throws -> Void
   ) rethrows -> [StepSums] {
     var sums = [StepSums](repeating: StepSums(), count: steps)
-    let prefix = conversation.prefix(of: draft, embedding, products)
+    let prefix = conversation.prefix(of: draft, embedding, precision)
     let keys = clock.measure(.draftForward) { prefix.keys(wantingGradients: recording) }
     let below = draft.keyParameters
     let above = parameters.filter { parameter in !below.contains { $0 === parameter } }

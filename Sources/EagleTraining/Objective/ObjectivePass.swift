@@ -1,4 +1,5 @@
 import EagleAutograd
+import EagleCore
 import EagleModels
 import EagleTensor
 
@@ -23,7 +24,7 @@ struct ObjectivePass {
     self.embedding = embedding
     self.batch = batch
     self.tape = tape
-    let g = draft.project(tape, batch.auxHidden.operand(tape.products))
+    let g = draft.project(tape, batch.auxHidden.operand(tape.precision))
     let h = draft.mix(tape, embedding: Rows.gather(embedding, batch.nextTokens), hidden: g)
     prefix = keys ?? PrefixKeys(draft.keys(tape, h, draft.rotary.table(positions: batch.positions)))
     (mixed, hidden) = (h, g)
@@ -51,6 +52,6 @@ struct ObjectivePass {
 }
 
 extension Tensor {
-  /// Captured states as products of this kind take them: as they are where those are bfloat16.
-  func operand(_ products: Products) -> Tensor { Matmul.takesBFloat16(products) ? self : float32() }
+  /// Captured states as GEMMs of this precision take them: as they are where those are bfloat16.
+  func operand(_ precision: ComputePrecision) -> Tensor { Matmul.takesBFloat16(precision) ? self : float32() }
 }

@@ -1,5 +1,6 @@
 import CEagleKernels
 import EagleAutograd
+import EagleCore
 import EagleModels
 import EagleTensor
 import Foundation
@@ -11,17 +12,17 @@ public final class Teacher {
   private let head: Tensor  // [V, H]
   private let draftHead: Tensor  // [D, H]: rows of the head
   private let vocabulary: DraftVocabulary
-  private let products: Products
+  private let precision: ComputePrecision
 
-  public convenience init(target: TargetModel, vocabulary: DraftVocabulary, products: Products) {
-    self.init(head: target.head, vocabulary: vocabulary, products: products)
+  public convenience init(target: TargetModel, vocabulary: DraftVocabulary, precision: ComputePrecision) {
+    self.init(head: target.head, vocabulary: vocabulary, precision: precision)
   }
 
   /// A teacher with this LM head of the target, [V, H].
-  public init(head: Tensor, vocabulary: DraftVocabulary, products: Products) {
+  public init(head: Tensor, vocabulary: DraftVocabulary, precision: ComputePrecision) {
     self.head = head
     self.vocabulary = vocabulary
-    self.products = products
+    self.precision = precision
     draftHead = Rows.select(head, vocabulary.targetIDs)
   }
 
@@ -33,8 +34,8 @@ public final class Teacher {
   }
 
   func answers(_ batch: MicroBatch) -> Answers {
-    let hidden = batch.teacherHidden.operand(products)
-    let probabilities = Matmul.forward(hidden, draftHead, products)
+    let hidden = batch.teacherHidden.operand(precision)
+    let probabilities = Matmul.forward(hidden, draftHead, precision)
     let logSums = Self.softmaxRows(probabilities)
     var (argmax, full) = (batch.teacherArgmax, batch.teacherLogSum)
     if argmax == nil || full == nil {
@@ -57,7 +58,7 @@ public final class Teacher {
 
   /// Argmax and log-sum-exp over the full vocabulary, for stores that do not hold them.
   private func fullRows(_ hidden: Tensor) -> (argmax: [Int32], logSum: [Float]) {
-    FullVocabulary.summarize(hidden, head: head, products)
+    FullVocabulary.summarize(hidden, head: head, precision)
   }
 
   /// Softmax in place; returns the log-sum-exp of each row.
@@ -76,15 +77,17 @@ public final class Teacher {
 
 /// The two facts about a full-vocabulary distribution that training needs, without keeping [S, V] logits.
 enum FullVocabulary {
-  /// - Parameter hidden: states after the final norm, [S, H]; float32, or bfloat16 for products that take it
-  static func summarize(_ hidden: Tensor, head: Tensor, _ products: Products) -> (argmax: [Int32], logSum: [Float]) {
+  /// - Parameter hidden: states after the final norm, [S, H]; float32, or bfloat16 where GEMMs take it
+  static func summarize(_ hidden: Tensor, head: Tensor, _ precision: ComputePrecision) -> (
+    argmax: [Int32], logSum: [Float]
+  ) {
     let (rows, size) = (hidden.rows, head.rows)
-    let hidden = Matmul.takesBFloat16(products) ? hidden.bfloat16() : hidden
+    let hidden = Matmul.takesBFloat16(precision) ? hidden.bfloat16() : hidden
     var facts = [Fact](repeating: Fact(), count: rows)
     // Blocks of the vocabulary, so that a weight is read once for all rows.
     let block = max(1024, Self.blockElements / max(1, rows))
     for first in stride(from: 0, to: size, by: block) {
-      let logits = Matmul.forward(hidden, head.slice(first..<min(size, first + block)), products)
+      let logits = Matmul.forward(hidden, head.slice(first..<min(size, first + block)), precision)
       facts.withUnsafeMutableBufferPointer { facts in
         let facts = facts
         Parallel.forEachRange(rows, grain: 4, dynamic: true) { range in

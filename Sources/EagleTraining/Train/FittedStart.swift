@@ -215,7 +215,7 @@ package struct FittedStart {
     let losses = (2...12).map { tenths -> (scale: Float, loss: Double) in
       let scale = size * Float(tenths) / 10
       let normed = RMSNorm.apply(foreseen, .filled([shape.hiddenSize], with: scale), epsilon: shape.normEpsilon)
-      let tape = Tape(recording: false, products: .fp32)
+      let tape = Tape(recording: false, precision: .fp32)
       return (scale, tape.softTargetLoss(Variable(normed), Variable(head), targets, weight: 1).loss)
     }
     return losses.min { $0.loss < $1.loss }!.scale

@@ -1,5 +1,6 @@
 import EagleAutograd
 import EagleCluster
+import EagleCore
 import EagleTensor
 
 /// Adds the gradients of all ranks up, bucket by bucket, while the backward pass goes on.
@@ -15,7 +16,7 @@ package final class GradientBuckets {
   package let ranges: [Range<Int>]
   private let gradients: Tensor  // [P]
   private let cluster: any Communicator
-  private let wire: WireFormat
+  private let wire: ComputePrecision
   private let isSharded: Bool
   /// For each bucket the parameters in it.
   private let members: [Set<ObjectIdentifier>]
@@ -27,7 +28,7 @@ package final class GradientBuckets {
   ///   - isSharded: each rank wants the sums of its own slices alone
   package init(
     _ gradients: Tensor, places: [(variable: Variable, range: Range<Int>)], cluster: any Communicator,
-    wire: WireFormat, isSharded: Bool
+    wire: ComputePrecision, isSharded: Bool
   ) {
     self.gradients = gradients
     self.cluster = cluster

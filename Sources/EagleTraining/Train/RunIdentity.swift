@@ -42,7 +42,8 @@ public struct RunIdentity: Codable, Sendable, Equatable {
   ///   - data: fingerprint of the prepared data
   ///   - target: fingerprint of the target
   package init(
-    train: TrainConfig, draft: DraftConfig, capture: CaptureConfig, precision: Precision, layers: [Int], data: String,
+    train: TrainConfig, draft: DraftConfig, capture: CaptureConfig, precision: ComputePrecision, layers: [Int],
+    data: String,
     target: String
   ) throws {
     self.init(dataFingerprint: data, targetFingerprint: target)

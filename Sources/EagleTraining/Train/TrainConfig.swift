@@ -60,7 +60,7 @@ public struct TrainConfig: Config {
   /// Tokens of one optimiser step, over all ranks.
   public var tokensPerBatch = 8192
   /// Precision of the draft's matrix products.
-  public var precision = Precision.bf16
+  public var precision = ComputePrecision.bf16
   /// Seed of weights and batches: same seed and ranks, same bits.
   public var seed: UInt64 = 0
   /// Optimiser steps between two checkpoints. The end of an epoch is one, too.

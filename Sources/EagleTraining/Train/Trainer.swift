@@ -12,7 +12,7 @@ public final class Trainer {
   /// What a trainer works on.
   public struct Job {
     public var config: TrainConfig
-    public var gradients: WireFormat
+    public var gradients: ComputePrecision
     public var states: StateSource
     /// Loss mask of a conversation; that of the states' source when nil.
     public var mask: ((Int) throws -> [UInt8])?
@@ -30,7 +30,8 @@ public final class Trainer {
     public var name: (Int) -> String
 
     public init(
-      config: TrainConfig, gradients: WireFormat = .fp32, states: StateSource, mask: ((Int) throws -> [UInt8])? = nil,
+      config: TrainConfig, gradients: ComputePrecision = .fp32, states: StateSource,
+      mask: ((Int) throws -> [UInt8])? = nil,
       trained: [Int], heldOut: [Int], target: TargetModel, output: String, identity: RunIdentity = RunIdentity(),
       leftOut: Set<Int> = [], name: @escaping (Int) -> String = { "\($0)" }
     ) {
@@ -99,7 +100,6 @@ public final class Trainer {
     stop: StopRequest = StopRequest()
   ) throws {
     let config = job.config
-    let products = config.precision.products
     self.job = job
     self.cluster = cluster
     self.progress = progress
@@ -111,8 +111,9 @@ public final class Trainer {
       tokensPerBatch: config.tokensPerBatch, seed: config.seed)
     objective = Objective(
       draft: optimizer.draft, embedding: job.target.embedding,
-      teacher: Teacher(target: job.target, vocabulary: start.vocabulary, products: products),
-      steps: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, products: products, clock: clock,
+      teacher: Teacher(target: job.target, vocabulary: start.vocabulary, precision: config.precision),
+      steps: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, precision: config.precision,
+      clock: clock,
       tick: cluster.tick)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: plan.totalSteps)
     rowCounts = RowCounts(conversations: job.states.lengths.count, steps: config.tttLength)
