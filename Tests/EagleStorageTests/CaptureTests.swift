@@ -71,7 +71,7 @@ struct SampleCapture {
     aux.floats[5] = 900
     for i in 0..<3 * width { aux.floats[3 * width + i] = 0 }
     let last = Tensor.normal([rows, width], deviation: 1, using: &random).bfloat16()
-    for (name, format) in [("int8.h5", StateFormat.int8), ("bf16.h5", .bfloat16)] {
+    for (name, format) in [("int8.h5", StateFormat.int8), ("bf16.h5", .bf16)] {
       attributes.format = format
       let writer = try CaptureShardWriter(path: scratch(name), attributes: attributes)
       try writer.append(

@@ -16,7 +16,7 @@ public struct CaptureAttributes: Sendable, Equatable {
   public var precision: ComputePrecision?
 
   public init(
-    hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, format: StateFormat = .bfloat16,
+    hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, format: StateFormat = .bf16,
     precision: ComputePrecision?
   ) {
     self.hiddenSize = hiddenSize
@@ -40,7 +40,7 @@ public struct CaptureAttributes: Sendable, Equatable {
       ("vocab_size", "\(vocabularySize)", "\(expected.vocabularySize)"),
       ("layers", "\(layers)", "\(expected.layers)"),
       ("target_fingerprint", targetFingerprint, expected.targetFingerprint),
-      ("dtype", format.rawValue, expected.format.rawValue),
+      ("dtype", format.dtype, expected.format.dtype),
     ]
     if let pair = pairs.first(where: { $0.found != $0.expected }) {
       throw Self.mismatch(pair.name, found: pair.found, expected: pair.expected, path: path)

@@ -57,7 +57,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   }
 
   public init(attributes: CaptureAttributes, dataFingerprint: String, shards: [Shard]) {
-    dtype = attributes.format.rawValue
+    dtype = attributes.format.dtype
     computedPrecision = attributes.precision
     hiddenSize = attributes.hiddenSize
     vocabularySize = attributes.vocabularySize
@@ -71,7 +71,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   public var attributes: CaptureAttributes {
     CaptureAttributes(
       hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint,
-      format: StateFormat(rawValue: dtype) ?? .bfloat16, precision: computedPrecision)
+      format: StateFormat(dtype: dtype) ?? .bf16, precision: computedPrecision)
   }
 
   /// The precision that a version 1 manifest says was asked for, behind its data fingerprint.
@@ -134,14 +134,14 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
 
   private func check(path: String) throws {
     guard format == CaptureAttributes.kind, CaptureAttributes.readableVersions.contains(version),
-      StateFormat(rawValue: dtype) != nil
+      StateFormat(dtype: dtype) != nil
     else {
       throw LocatedError(
         path: path,
         problem: "holds \(format) version \(version) in \(dtype); this program reads "
           + "\(CaptureAttributes.kind) versions \(CaptureAttributes.readableVersions.lowerBound) to "
           + "\(CaptureAttributes.readableVersions.upperBound) in "
-          + StateFormat.allCases.map(\.rawValue).joined(separator: " or "),
+          + StateFormat.allCases.map(\.dtype).joined(separator: " or "),
         advice: "capture again")
     }
     guard shardCount == shards.count else {

@@ -106,8 +106,8 @@ public final class CaptureShard: Sendable {
 
   private static func attributes(of file: HDF5File, version: Int) throws -> CaptureAttributes {
     let dtype = try required("dtype", try file.text("dtype"), file)
-    guard let format = StateFormat(rawValue: dtype) else {
-      let known = StateFormat.allCases.map(\.rawValue).joined(separator: " or ")
+    guard let format = StateFormat(dtype: dtype) else {
+      let known = StateFormat.allCases.map(\.dtype).joined(separator: " or ")
       throw LocatedError(path: file.path, problem: "the attribute `dtype` is \(dtype), not \(known)")
     }
     let attributes = CaptureAttributes(

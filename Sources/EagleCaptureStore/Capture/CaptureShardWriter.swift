@@ -32,7 +32,7 @@ public final class CaptureShardWriter {
     try file.setAttribute("vocab_size", attributes.vocabularySize)
     try file.setAttribute("layers", attributes.layers)
     try file.setAttribute("target_fingerprint", attributes.targetFingerprint)
-    try file.setAttribute("dtype", attributes.format.rawValue)
+    try file.setAttribute("dtype", attributes.format.dtype)
     if version > 1 { try file.setAttribute("precision", precision.rawValue) }
     auxHidden = try StateColumnWriter("aux", states: 3, hiddenSize: hiddenSize, format: attributes.format, in: file)
     lastHidden = try StateColumnWriter("last", states: 1, hiddenSize: hiddenSize, format: attributes.format, in: file)

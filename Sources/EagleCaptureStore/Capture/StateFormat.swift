@@ -1,16 +1,28 @@
+import EagleCore
 import EagleTensor
 
 // R rows · H width of a state · B blocks of a state.
 
-/// How a store keeps states.
-public enum StateFormat: String, Sendable, CaseIterable {
-  case bfloat16
+/// The format in which a store keeps states, as recipes name it.
+public enum StateFormat: String, Codable, CaseIterable, Sendable {
+  case bf16
   /// 8 bits a number and a scale for each row and block of 64 numbers: 0.52 of bfloat16's bytes.
   case int8
 
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  /// The format whose name in files is `dtype`; nil for another name.
+  init?(dtype: String) {
+    guard let format = Self.allCases.first(where: { $0.dtype == dtype }) else { return nil }
+    self = format
+  }
+
+  /// The name of the format in files.
+  var dtype: String { self == .bf16 ? "bfloat16" : rawValue }
+
   /// What a reader will get for bfloat16 states [R, n · H].
   public func asStored(_ states: Tensor, hiddenSize: Int) -> Tensor {
-    self == .bfloat16 ? states : BlockInt8(states, hiddenSize: hiddenSize).dequantized()
+    self == .bf16 ? states : BlockInt8(states, hiddenSize: hiddenSize).dequantized()
   }
 }
 
@@ -131,7 +143,7 @@ final class StateColumnWriter {
     (self.format, self.hiddenSize) = (format, hiddenSize)
     let width = states * hiddenSize
     switch format {
-    case .bfloat16:
+    case .bf16:
       plain = try HDF5Dataset(creating: "\(name)_hidden", width: width, in: file)
       (quantized, scales) = (nil, nil)
     case .int8:
@@ -170,7 +182,7 @@ final class StateColumn: Sendable {
     hiddenSize = attributes.hiddenSize
     width = states * hiddenSize
     switch attributes.format {
-    case .bfloat16:
+    case .bf16:
       plain = try HDF5Dataset(opening: "\(name)_hidden", width: width, in: columns.file)
       (quantized, scales) = (nil, nil)
     case .int8:

@@ -1,3 +1,4 @@
+import EagleCaptureStore
 import EagleModels
 import EagleTensor
 import EagleTraining
@@ -31,7 +32,7 @@ package struct Sizes {
   // MARK: disk
 
   /// Of the capture store, by token: four states, the id, the mask, two facts of the teacher.
-  package func storedBytes(_ states: CaptureStates) -> Double {
+  package func storedBytes(_ states: StateFormat) -> Double {
     let h = Double(draft.hiddenSize)
     let blocks = Double((draft.hiddenSize + 63) / 64)
     return 4 * (states == .bf16 ? 2 * h : h + 2 * blocks) + 4 + 1 + 8

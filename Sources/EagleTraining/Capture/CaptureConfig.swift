@@ -7,7 +7,7 @@ public struct CaptureConfig: Config {
   /// The three decoder layers whose outputs are captured.
   public var layers = CaptureLayers.automatic
   /// How a store keeps states.
-  public var states = CaptureStates.bf16
+  public var states = StateFormat.bf16
   /// Tokens of one shard file, at least: a conversation is never cut.
   public var shardTokens = 65536
   /// Whether the ranks of all nodes see one store, or each node keeps what it has captured on a disk of its own.
@@ -50,17 +50,6 @@ public enum CaptureMode: String, Codable, CaseIterable, Sendable {
   case online
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
-}
-
-/// Precision of stored states.
-public enum CaptureStates: String, Codable, CaseIterable, Sendable {
-  case bf16
-  /// With a scale for each row and block of 64 numbers: about half the disk.
-  case int8
-
-  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
-
-  var format: StateFormat { self == .bf16 ? .bfloat16 : .int8 }
 }
 
 /// Which layers are captured: 0-based decoder layers, low, mid, high, whose output is taken after the layer.

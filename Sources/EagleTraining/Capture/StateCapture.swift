@@ -23,7 +23,7 @@ package struct StateCapture {
     self.precision = precision ?? target.precision.computed
     attributes = CaptureAttributes(
       hiddenSize: target.shape.hiddenSize, vocabularySize: target.shape.vocabularySize, layers: layers,
-      targetFingerprint: target.fingerprint, format: config.states.format,
+      targetFingerprint: target.fingerprint, format: config.states,
       precision: self.precision)
   }
 
