@@ -82,7 +82,7 @@ let package = Package(
       ]),
     // Layers, targets and draft heads; the only module that knows names of weights.
     .target(
-      name: "EagleModels", dependencies: ["CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage"]),
+      name: "EagleModels", dependencies: ["EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage"]),
     // Ids in, ids out: knows no text.
     .target(
       name: "EagleDecoding",

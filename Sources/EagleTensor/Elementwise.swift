@@ -24,6 +24,13 @@ public enum Elementwise {
     forEach(y) { offset, n in eagle_accumulate(x.floats + offset, y.floats + offset, n) }
   }
 
+  /// y += x for `count` elements, on the calling thread.
+  package static func accumulate(
+    _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int
+  ) {
+    eagle_accumulate(x, y, Int64(count))
+  }
+
   package static func forEach(_ y: Tensor, _ body: (Int, Int64) -> Void) {
     Parallel.forEachRange(y.count, grain: 1 << 14) { body($0.lowerBound, Int64($0.count)) }
   }

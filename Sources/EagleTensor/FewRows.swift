@@ -8,17 +8,14 @@ enum FewRows {
   /// The products of x [R, I] with several weights [O, I], [R, O] each. The threads start once for all.
   static func products(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ mode: MatmulMode) -> [Tensor] {
     let (rows, inputs) = (x.rows, x.columns)
-    precondition(
-      weights.allSatisfy { $0.w.shape.count == 2 && $0.w.columns == inputs },
-      "products of \(x.shape) with other widths")
+    let group = WeightGroup(weights)
+    precondition(weights[0].w.columns == inputs, "products of \(x.shape) with weights \(weights[0].w.shape)")
     let results = Storage(byteCount: rows * weights.reduce(0) { $0 + $1.w.shape[0] } * DType.float32.size)
-    let room = Storage(byteCount: Int(eagle_products_room(Int64(rows), Int64(inputs))))
-    withExtendedLifetime((weights, room)) {
-      let factor = eagle_factor(x.floats, mode)
-      let places = weights.map { eagle_weights($0.w, bias: $0.bias) }
-      eagle_products(
-        factor, Int64(rows), Int64(inputs), places, Int64(places.count),
-        results.base.assumingMemoryBound(to: Float.self), room.base)
+    let scratch = Storage(byteCount: WeightGroup.scratchBytes(rows: rows, inputs: inputs))
+    withExtendedLifetime((group, scratch)) {
+      group.multiply(
+        SmallMatmulInput(x.floats, mode), rows: rows, into: results.base.assumingMemoryBound(to: Float.self),
+        scratch: scratch.base)
     }
     var offset = 0
     return weights.map {
@@ -31,7 +28,7 @@ enum FewRows {
 
 extension eagle_factor {
   /// What is multiplied, [R, I]: x; normed with a weight [I] where there is one; silu(x) · up where there is an up.
-  package init(
+  init(
     _ x: UnsafePointer<Float>, norm: UnsafePointer<Float>? = nil, epsilon: Float = 0, up: UnsafePointer<Float>? = nil,
     _ mode: MatmulMode
   ) {
@@ -41,7 +38,7 @@ extension eagle_factor {
 
 extension eagle_weights {
   /// Where a weight [O, I] and its bias [O] lie. Whoever uses it keeps both alive.
-  package init(_ w: Tensor, bias: Tensor? = nil) {
+  init(_ w: Tensor, bias: Tensor? = nil) {
     self.init()
     self.w = UnsafeRawPointer(w.storage.base + w.byteOffset)
     outputs = Int64(w.shape[0])

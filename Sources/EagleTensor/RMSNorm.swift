@@ -29,4 +29,10 @@ public enum RMSNorm {
     apply(x, w, epsilon: epsilon, into: y)
     return y
   }
+
+  /// Norms `rows` dense rows of as many elements as w [C] in place, on the calling thread.
+  package static func apply(inPlace x: UnsafeMutablePointer<Float>, rows: Int, _ w: Tensor, epsilon: Float) {
+    let width = Int64(w.count)
+    eagle_rms_norm(x, width, w.floats, epsilon, x, width, nil, Int64(rows), width)
+  }
 }

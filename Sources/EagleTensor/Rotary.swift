@@ -48,4 +48,12 @@ public struct Rotary: Sendable {
         table.sine.floats + first * half, inverse ? -1 : 1, Int64(range.count), heads, Int64(headDimension))
     }
   }
+
+  /// Rotates `heads` heads of each row of the table in place, on the calling thread: x [R, heads · d], dense.
+  package func rotate(_ x: UnsafeMutablePointer<Float>, heads: Int, _ table: Table) {
+    eagle_rotary(
+      x, Int64(heads * headDimension), table.cosine.floats, table.sine.floats, 1, Int64(table.cosine.rows),
+      Int64(heads),
+      Int64(headDimension))
+  }
 }

@@ -126,7 +126,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
       Matmul.forward(x, first, .batchInvariant(.fp32)).values, Matmul.forward(x, second, .batchInvariant(.fp32)).values,
     ]
     func expect(_ weights: [Tensor]) {
-      eagle_products_expect(weights.map { eagle_weights($0) }, Int64(weights.count), 64)
+      WeightGroup(weights.map { ($0, nil) }).prefetch()
     }
     for _ in 0..<200 {
       // The second is expected whole and in two parts, the first never comes next.

@@ -8,16 +8,23 @@ extension TargetWeights {
     let (q, kv, d) = (attention.queryWidth, attention.keyWidth, attention.headDimension)
     let biased = shape.family.hasAttentionBias
     let headNorm = shape.family.hasHeadNorms ? Tensor.filled([d], with: 1) : nil
-    embedding = source.next([shape.vocabularySize, h])
-    layers = (0..<shape.layers).map { _ in
-      TargetLayer(
-        inputNorm: .filled([h], with: 1), query: source.next([q, h]), key: source.next([kv, h]),
-        value: source.next([kv, h]), queryBias: biased ? .zeros([q]) : nil, keyBias: biased ? .zeros([kv]) : nil,
-        valueBias: biased ? .zeros([kv]) : nil, queryNorm: headNorm, keyNorm: headNorm, output: source.next([h, q]),
-        postNorm: .filled([h], with: 1), gate: source.next([m, h]), up: source.next([m, h]), down: source.next([h, m]))
+    let embedding = source.next([shape.vocabularySize, h])
+    let layers = (0..<shape.layers).map { _ in
+      // In the order in which the matrices are sampled.
+      let (query, key, value) = (source.next([q, h]), source.next([kv, h]), source.next([kv, h]))
+      let (output, gate, up, down) = (
+        source.next([h, q]), source.next([m, h]), source.next([m, h]), source.next([h, m])
+      )
+      return DecoderLayer(
+        inputNorm: .filled([h], with: 1),
+        projections: WeightGroup([
+          (query, biased ? .zeros([q]) : nil), (key, biased ? .zeros([kv]) : nil), (value, biased ? .zeros([kv]) : nil),
+        ]), queryNorm: headNorm, keyNorm: headNorm, output: WeightGroup(output), postNorm: .filled([h], with: 1),
+        gateAndUp: WeightGroup([(gate, nil), (up, nil)]), down: WeightGroup(down))
     }
-    norm = .filled([h], with: 1)
-    head = shape.tiedHead ? embedding : source.next([shape.vocabularySize, h])
+    self.init(
+      embedding: embedding, layers: layers, norm: .filled([h], with: 1),
+      head: shape.tiedHead ? embedding : source.next([shape.vocabularySize, h]))
   }
 }
 

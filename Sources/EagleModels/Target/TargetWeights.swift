@@ -1,26 +1,6 @@
 import EagleStorage
 import EagleTensor
 
-/// Weights of one decoder layer. Matrices are [outputs, inputs] as stored; norms and biases are float32.
-struct TargetLayer {
-  let inputNorm: Tensor  // [H]
-  let query, key, value: Tensor  // [heads · d, H], [kvHeads · d, H] twice
-  let queryBias, keyBias, valueBias: Tensor?
-  let queryNorm, keyNorm: Tensor?  // [d]
-  let output: Tensor  // [H, heads · d]
-  let postNorm: Tensor  // [H]
-  let gate, up: Tensor  // [M, H]
-  let down: Tensor  // [H, M]
-
-  func quantized() -> TargetLayer {
-    TargetLayer(
-      inputNorm: inputNorm, query: query.quantized(), key: key.quantized(), value: value.quantized(),
-      queryBias: queryBias, keyBias: keyBias, valueBias: valueBias, queryNorm: queryNorm, keyNorm: keyNorm,
-      output: output.quantized(), postNorm: postNorm, gate: gate.quantized(), up: up.quantized(),
-      down: down.quantized())
-  }
-}
-
 /// How the matrices of a model are kept for decoding.
 public enum WeightFormat: String, Sendable, CaseIterable, Codable {
   /// As they lie in the file, mostly bfloat16.
@@ -32,9 +12,11 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable {
 /// All weights of a target, mapped from its folder. Tensor names appear only here.
 struct TargetWeights {
   let embedding: Tensor  // [V, H]
-  let layers: [TargetLayer]
+  let layers: [DecoderLayer]
   let norm: Tensor  // [H]
   let head: Tensor  // [V, H]
+  /// The matrices of the layers and the head, in the order of a pass.
+  let matrices: [WeightGroup]
 
   /// The same weights with 8-bit matrices; the embedding, of which single rows are read, stays.
   func quantized() -> TargetWeights {
@@ -45,46 +27,64 @@ struct TargetWeights {
     TargetWeights(embedding: embedding, layers: Array(layers.prefix(count)), norm: norm, head: head)
   }
 
-  private init(embedding: Tensor, layers: [TargetLayer], norm: Tensor, head: Tensor) {
+  init(embedding: Tensor, layers: [DecoderLayer], norm: Tensor, head: Tensor) {
     self.embedding = embedding
     self.layers = layers
     self.norm = norm
     self.head = head
+    matrices = layers.flatMap(\.matrices) + [WeightGroup(head)]
   }
 
   init(folder: SafetensorsFolder, shape: TargetShape) throws {
     let reader = WeightReader(folder: folder)
     let (h, v) = (shape.hiddenSize, shape.vocabularySize)
-    embedding = try reader.matrix("model.embed_tokens.weight", [v, h])
+    let embedding = try reader.matrix("model.embed_tokens.weight", [v, h])
     // Grows with the layers that are there: config.json alone must not decide how much is allocated.
-    var layers: [TargetLayer] = []
-    for index in 0..<shape.layers { layers.append(try Self.layer(index, reader, shape)) }
-    self.layers = layers
-    norm = try reader.vector("model.norm.weight", h)
-    head = shape.tiedHead ? embedding : try reader.matrix("lm_head.weight", [v, h])
+    var layers: [DecoderLayer] = []
+    for index in 0..<shape.layers {
+      layers.append(try DecoderLayer(reader, "model.layers.\(index)", shape))
+    }
+    self.init(
+      embedding: embedding, layers: layers, norm: try reader.vector("model.norm.weight", h),
+      head: shape.tiedHead ? embedding : try reader.matrix("lm_head.weight", [v, h]))
     try reader.refuseNonFinite()
   }
 
-  private static func layer(_ index: Int, _ reader: WeightReader, _ shape: TargetShape) throws -> TargetLayer {
-    let name = "model.layers.\(index)"
+  /// Bytes of the matrices.
+  var matrixBytes: Int { matrices.reduce(0) { $0 + $1.byteCount } }
+
+  /// Reads the matrices on all threads, in the order of a pass, and returns the sum of their words.
+  func readMatrices() -> UInt64 {
+    matrices.indices.reduce(0) { sum, index in
+      if index + 1 < matrices.count { matrices[index + 1].prefetch() }
+      return sum &+ matrices[index].read()
+    }
+  }
+}
+
+extension DecoderLayer {
+  /// The weights under `name`, checked against the shape.
+  fileprivate init(_ reader: WeightReader, _ name: String, _ shape: TargetShape) throws {
     let (h, m, attention) = (shape.hiddenSize, shape.intermediateSize, shape.attention)
     let (q, kv, d) = (attention.queryWidth, attention.keyWidth, attention.headDimension)
-    let biased = shape.family.hasAttentionBias
-    let normed = shape.family.hasHeadNorms
-    return TargetLayer(
-      inputNorm: try reader.vector("\(name).input_layernorm.weight", h),
-      query: try reader.matrix("\(name).self_attn.q_proj.weight", [q, h]),
-      key: try reader.matrix("\(name).self_attn.k_proj.weight", [kv, h]),
-      value: try reader.matrix("\(name).self_attn.v_proj.weight", [kv, h]),
-      queryBias: biased ? try reader.vector("\(name).self_attn.q_proj.bias", q) : nil,
-      keyBias: biased ? try reader.vector("\(name).self_attn.k_proj.bias", kv) : nil,
-      valueBias: biased ? try reader.vector("\(name).self_attn.v_proj.bias", kv) : nil,
-      queryNorm: normed ? try reader.vector("\(name).self_attn.q_norm.weight", d) : nil,
-      keyNorm: normed ? try reader.vector("\(name).self_attn.k_norm.weight", d) : nil,
-      output: try reader.matrix("\(name).self_attn.o_proj.weight", [h, q]),
+    let parts: [(name: String, outputs: Int)] = [("q", q), ("k", kv), ("v", kv)]
+    func headNorm(_ part: String) throws -> Tensor? {
+      shape.family.hasHeadNorms ? try reader.vector("\(name).self_attn.\(part)_norm.weight", d) : nil
+    }
+    let inputNorm = try reader.vector("\(name).input_layernorm.weight", h)
+    let matrices = try parts.map { try reader.matrix("\(name).self_attn.\($0.name)_proj.weight", [$0.outputs, h]) }
+    let biases = try parts.map {
+      shape.family.hasAttentionBias ? try reader.vector("\(name).self_attn.\($0.name)_proj.bias", $0.outputs) : nil
+    }
+    self.init(
+      inputNorm: inputNorm, projections: WeightGroup(zip(matrices, biases).map { ($0, $1) }),
+      queryNorm: try headNorm("q"), keyNorm: try headNorm("k"),
+      output: WeightGroup(try reader.matrix("\(name).self_attn.o_proj.weight", [h, q])),
       postNorm: try reader.vector("\(name).post_attention_layernorm.weight", h),
-      gate: try reader.matrix("\(name).mlp.gate_proj.weight", [m, h]),
-      up: try reader.matrix("\(name).mlp.up_proj.weight", [m, h]),
-      down: try reader.matrix("\(name).mlp.down_proj.weight", [h, m]))
+      gateAndUp: WeightGroup([
+        (try reader.matrix("\(name).mlp.gate_proj.weight", [m, h]), nil),
+        (try reader.matrix("\(name).mlp.up_proj.weight", [m, h]), nil),
+      ]),
+      down: WeightGroup(try reader.matrix("\(name).mlp.down_proj.weight", [h, m])))
   }
 }

@@ -1,0 +1,144 @@
+import EagleTensor
+
+// R batch rows · d head dimension.
+
+/// Float32 activations [R, width], dense, in a buffer that outlives them.
+struct BufferActivations {
+  let base: UnsafeMutablePointer<Float>
+  let width: Int
+}
+
+/// The buffers of one pass over R rows, in one allocation.
+private struct PassBuffers {
+  private let storage: Storage
+  /// What a matrix adds to the residual stream, [R, H].
+  let update: UnsafeMutablePointer<Float>
+  /// Projections: q, k and v, or gate and up.
+  let projected: UnsafeMutablePointer<Float>
+  /// Results of attention, [R, heads · d].
+  let attended: UnsafeMutablePointer<Float>
+  let scratch: UnsafeMutableRawPointer
+
+  /// - Parameter attentionScratch: bytes that attention needs
+  init(_ shape: TargetShape, rows: Int, attentionScratch: Int) {
+    let (hidden, mlp, query) = (shape.hiddenSize, shape.intermediateSize, shape.attention.queryWidth)
+    let widest = max(query + 2 * shape.attention.keyWidth, 2 * mlp)
+    // Each begins with a cache line.
+    let sizes = [hidden, widest, query].map { ($0 * rows * DType.float32.size + 63) / 64 * 64 }
+    let matmulScratch = WeightGroup.scratchBytes(rows: rows, inputs: max(hidden, mlp, query))
+    storage = Storage(byteCount: sizes.reduce(0, +) + max(matmulScratch, attentionScratch))
+    let base = storage.base
+    update = base.assumingMemoryBound(to: Float.self)
+    projected = (base + sizes[0]).assumingMemoryBound(to: Float.self)
+    attended = (base + sizes[0] + sizes[1]).assumingMemoryBound(to: Float.self)
+    scratch = base + sizes[0] + sizes[1] + sizes[2]
+  }
+}
+
+/// The operations of a decoder layer for the batch-invariant passes of decoding, whose few rows take as long as their
+/// weights take to come from memory.
+///
+/// The arithmetic is that of `TensorOperations` with a batch-invariant mode, bit for bit. All buffers are allocated once
+/// for a pass, since allocating a tensor takes as long as norming a row does: what `multiply` and `attention` return is
+/// overwritten by their next call. All segments have caches.
+final class BufferOperations: LayerOperations {
+  private let shape: TargetShape
+  private let segments: [Segment]
+  private let rotary: Rotary
+  private let table: Rotary.Table
+  private let mode: MatmulMode
+  private let rowCount: Int  // R
+  private let keys: RowKeys
+  /// The matrices in the order of the pass, and how many are multiplied so far.
+  private let matrices: [WeightGroup]
+  private var multiplied = 0
+
+  private let buffers: PassBuffers
+
+  /// - Parameters:
+  ///   - matrices: all that the pass multiplies by, in order, and one more behind them
+  ///   - table: cosines and sines of the rows' positions
+  init(
+    _ shape: TargetShape, _ segments: [Segment], matrices: [WeightGroup], rotary: Rotary, table: Rotary.Table,
+    mode: MatmulMode
+  ) {
+    (self.shape, self.segments, self.matrices) = (shape, segments, matrices)
+    (self.rotary, self.table, self.mode) = (rotary, table, mode)
+    rowCount = segments.last?.rows.upperBound ?? 0
+    keys = RowKeys(
+      segments.flatMap { segment in segment.rows.indices.map { segment.keys($0 - segment.rows.lowerBound) } },
+      width: shape.attention.keyWidth)
+    buffers = PassBuffers(shape, rows: rowCount, attentionScratch: keys.room(shape.attention))
+    checkSegments()
+  }
+
+  private func checkSegments() {
+    var covered = 0
+    for segment in segments {
+      precondition(
+        segment.rows.lowerBound == covered && segment.cache!.width == shape.attention.keyWidth,
+        "rows \(segment.rows) with keys of \(segment.cache!.width) behind \(covered) rows")
+      covered = segment.rows.upperBound
+    }
+    precondition(covered == table.cosine.rows, "segments of \(covered) rows for \(table.cosine.rows)")
+  }
+
+  func operand(_ x: BufferActivations) -> SmallMatmulInput { SmallMatmulInput(x.base, mode) }
+
+  func norm(_ x: BufferActivations, _ w: Tensor) -> SmallMatmulInput {
+    SmallMatmulInput(norm: x.base, weight: w.floats, epsilon: shape.normEpsilon, mode)
+  }
+
+  func swiglu(_ gate: BufferActivations, up: BufferActivations) -> SmallMatmulInput {
+    SmallMatmulInput(swiglu: gate.base, up: up.base, mode)
+  }
+
+  func multiply(_ x: SmallMatmulInput, _ group: WeightGroup) -> [BufferActivations] {
+    multiply(x, group, into: buffers.projected)
+    var next = buffers.projected
+    return group.weights.map { weight in
+      defer { next += rowCount * weight.w.rows }
+      return BufferActivations(base: next, width: weight.w.rows)
+    }
+  }
+
+  func add(_ x: SmallMatmulInput, _ group: WeightGroup, to residual: BufferActivations) {
+    multiply(x, group, into: buffers.update)
+    Elementwise.accumulate(buffers.update, into: residual.base, count: rowCount * residual.width)
+  }
+
+  private func multiply(_ x: SmallMatmulInput, _ group: WeightGroup, into y: UnsafeMutablePointer<Float>) {
+    multiplied += 1
+    matrices[multiplied].prefetch()
+    group.multiply(x, rows: rowCount, into: y, scratch: buffers.scratch)
+  }
+
+  func headNorm(_ x: BufferActivations, _ w: Tensor?) -> BufferActivations {
+    guard let w else { return x }
+    RMSNorm.apply(inPlace: x.base, rows: rowCount * x.width / w.count, w, epsilon: shape.normEpsilon)
+    return x
+  }
+
+  func rotate(_ x: BufferActivations) -> BufferActivations {
+    rotary.rotate(x.base, heads: x.width / shape.attention.headDimension, table)
+    return x
+  }
+
+  func attention(
+    _ q: BufferActivations, _ k: BufferActivations, _ v: BufferActivations, layer: Int
+  ) -> BufferActivations {
+    for segment in segments { cache(segment, layer, k.base, v.base) }
+    keys.attend(q.base, shape.attention, into: buffers.attended, room: buffers.scratch)
+    return BufferActivations(base: buffers.attended, width: q.width)
+  }
+
+  /// Appends a segment's keys and values to its cache, and notes where each row finds the keys that it sees.
+  private func cache(
+    _ segment: Segment, _ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>
+  ) {
+    let cache = segment.cache!
+    cache.write(layer, k, v, rows: segment.rows)
+    let start = cache.start(of: layer)
+    for (i, row) in segment.rows.enumerated() { keys.set(row, start.k, start.v, path: segment.path(i)) }
+  }
+}

@@ -1,0 +1,32 @@
+import EagleTensor
+
+// R batch rows · d head dimension.
+
+/// The operations of a decoder layer over all rows of one pass. `DecoderLayer.run` puts them together; each kind of pass
+/// implements them: `TensorOperations` and `BufferOperations`.
+protocol LayerOperations {
+  /// Float32 activations, [R, any width].
+  associatedtype Activations
+  /// Activations as a matrix product takes them. Norm and activation function may be computed when they are read.
+  associatedtype Operand
+
+  /// x
+  func operand(_ x: Activations) -> Operand
+  /// RMSNorm of each row of x, with the weight w [width].
+  func norm(_ x: Activations, _ w: Tensor) -> Operand
+  /// silu(gate) · up
+  func swiglu(_ gate: Activations, up: Activations) -> Operand
+
+  /// x wᵀ (+ bias) for each weight of the group.
+  func multiply(_ x: Operand, _ group: WeightGroup) -> [Activations]
+  /// residual += x wᵀ with the one weight of the group.
+  func add(_ x: Operand, _ group: WeightGroup, to residual: Activations)
+
+  /// RMSNorm of each head of x, with the weight w [d]; x where there is none. May overwrite x.
+  func headNorm(_ x: Activations, _ w: Tensor?) -> Activations
+  /// Every head of x rotated to its row's position. May overwrite x.
+  func rotate(_ x: Activations) -> Activations
+  /// Causal attention [R, heads · d] of each row to its sequence: the cached entries and, behind them, k and v, which
+  /// become entries of `layer`.
+  func attention(_ q: Activations, _ k: Activations, _ v: Activations, layer: Int) -> Activations
+}

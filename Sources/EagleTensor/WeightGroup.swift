@@ -1,0 +1,70 @@
+import CEagleKernels
+
+// R rows · I inputs · O outputs.
+
+/// Weights that multiply the same activations, [O, I] each, with their biases [O]: float32, bfloat16 or 8 bits.
+///
+/// A small-M matmul starts its threads once for the whole group.
+package struct WeightGroup: @unchecked Sendable {
+  /// The weights and biases, which the group keeps alive.
+  package let weights: [(w: Tensor, bias: Tensor?)]
+  private let inputs: Int
+  private let addresses: [eagle_weights]
+
+  package init(_ weights: [(w: Tensor, bias: Tensor?)]) {
+    let inputs = weights[0].w.columns
+    precondition(
+      weights.allSatisfy { $0.w.shape.count == 2 && $0.w.columns == inputs },
+      "a group of weights \(weights.map(\.w.shape))")
+    self.weights = weights
+    self.inputs = inputs
+    addresses = weights.map { eagle_weights($0.w, bias: $0.bias) }
+  }
+
+  /// A group of one weight without a bias.
+  package init(_ w: Tensor) { self.init([(w, nil)]) }
+
+  package var byteCount: Int { weights.reduce(0) { $0 + $1.w.byteCount } }
+
+  /// The same group with 8-bit weights.
+  package func quantized() -> WeightGroup { WeightGroup(weights.map { ($0.w.quantized(), $0.bias) }) }
+
+  /// The small-M matmuls of x [R, I] with all weights: y = x wᵀ (+ bias), [R, O] each, one behind the other.
+  ///
+  /// - Parameter scratch: `scratchBytes` bytes
+  package func multiply(
+    _ x: SmallMatmulInput, rows: Int, into y: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer
+  ) {
+    eagle_products(x.factor, Int64(rows), Int64(inputs), addresses, Int64(addresses.count), y, scratch)
+  }
+
+  /// Bytes of the scratch buffer that `multiply` needs.
+  package static func scratchBytes(rows: Int, inputs: Int) -> Int {
+    Int(eagle_products_room(Int64(rows), Int64(inputs)))
+  }
+
+  /// Lets idle workers prefetch these weights: they are multiplied after the next group.
+  package func prefetch() { eagle_products_expect(addresses, Int64(addresses.count), Int64(inputs)) }
+
+  /// Reads the weights on all threads and multiplies nothing. Returns the sum of their 64-bit words.
+  package func read() -> UInt64 { eagle_products_read(addresses, Int64(addresses.count), Int64(inputs)) }
+}
+
+/// Activations as a small-M matmul takes them, [R, I]. Norm and activation are computed as the rows are read. The caller
+/// keeps what they are made of alive.
+package struct SmallMatmulInput {
+  fileprivate let factor: eagle_factor
+
+  /// x itself.
+  package init(_ x: UnsafePointer<Float>, _ mode: MatmulMode) { factor = eagle_factor(x, mode) }
+
+  /// x normed, with the norm's weight [I].
+  package init(norm x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float, _ mode: MatmulMode) {
+    factor = eagle_factor(x, norm: weight, epsilon: epsilon, mode)
+  }
+
+  /// silu(gate) · up
+  package init(swiglu gate: UnsafePointer<Float>, up: UnsafePointer<Float>, _ mode: MatmulMode) {
+    factor = eagle_factor(gate, up: up, mode)
+  }
+}
