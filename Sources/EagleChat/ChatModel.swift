@@ -2,18 +2,19 @@ import EagleCore
 import EagleModels
 import EagleText
 
-/// A target with its tokenizer and chat template: what turns text into ids and back around it.
+/// A target with its tokenizer and chat template, which turn text into token ids and back.
 public struct ChatModel: Sendable {
   public let target: TargetModel
   public let tokenizer: Tokenizer
   public let template: ChatTemplate
-  /// What the model's author recommends. Its stop ids hold everywhere; its sampling is for whoever talks with the model, and
-  /// not for training, evaluation or measurements.
+  /// The recommendations of the model's author. Stop ids hold everywhere; sampling is for those who chat with the
+  /// model, not for training, evaluation or measurements.
   public let generation: GenerationConfig
 
   /// Loads a Hugging Face folder. `auto` takes the chat template that belongs to it.
   ///
-  /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when the tokenizer has ids that the model does not know
+  /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when
+  ///   the tokenizer has ids that the model does not know
   public init(
     folder: String, template name: String = "auto", format: WeightFormat = .stored, precision: ComputePrecision
   ) throws {
@@ -29,10 +30,10 @@ public struct ChatModel: Sendable {
     template = try ChatTemplate.detect(folder: folder, tokenizer: tokenizer, name: name)
   }
 
-  /// Ids that end a turn.
+  /// The ids that end a turn.
   public var stopIDs: Set<Int32> { template.stopIDs.union(target.shape.eosTokens).union(generation.stopIDs) }
 
-  /// Ids of a dialogue, ready for the model's next turn.
+  /// The ids of a dialogue, ready for the model's next turn.
   public func prompt(_ messages: [ChatMessage]) throws -> [Int32] {
     try template.prompt(messages, tokenizer: tokenizer)
   }

@@ -6,17 +6,17 @@ import Foundation
 
 /// `decoding.json` beside a head's weights: how to draft with it on the machine where that was measured.
 public struct DecodingFile: Codable, Sendable, Equatable {
-  /// What was fastest.
+  /// The fastest plan.
   public var plan: DraftPlan
-  /// What passes cost on this machine.
+  /// The costs of passes on this machine.
   public var costs: DecodingCosts
   public var tokensPerSecond: Double
   public var plainTokensPerSecond: Double
-  /// For whom this holds.
-  public var place: Place
+  /// The environment that the plan and the costs were measured in.
+  public var environment: Environment
 
   /// A machine, a target, a format of its weights and a precision: costs of another are of no use.
-  public struct Place: Codable, Sendable, Equatable {
+  public struct Environment: Codable, Sendable, Equatable {
     public var processor: String
     public var threads: Int
     public var target: String
@@ -32,7 +32,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
       precision = target.decodingPrecision
     }
 
-    /// Files of earlier versions name no precision: theirs was fp32.
+    /// Reads a file; those of earlier versions name no precision, which was fp32.
     public init(from decoder: any Decoder) throws {
       let values = try decoder.container(keyedBy: CodingKeys.self)
       processor = try values.decode(String.self, forKey: .processor)
@@ -44,19 +44,21 @@ public struct DecodingFile: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case plan, costs, place
+    case plan, costs
+    case environment = "place"
     case tokensPerSecond = "tokens_per_second"
     case plainTokensPerSecond = "plain_tokens_per_second"
   }
 
   public init(
-    plan: DraftPlan, costs: DecodingCosts, tokensPerSecond: Double, plainTokensPerSecond: Double, place: Place
+    plan: DraftPlan, costs: DecodingCosts, tokensPerSecond: Double, plainTokensPerSecond: Double,
+    environment: Environment
   ) {
     self.plan = plan
     self.costs = costs
     self.tokensPerSecond = tokensPerSecond
     self.plainTokensPerSecond = plainTokensPerSecond
-    self.place = place
+    self.environment = environment
   }
 
   private static func path(_ draft: String) -> String { "\(draft)/decoding.json" }
@@ -73,7 +75,8 @@ public struct DecodingFile: Codable, Sendable, Equatable {
     return file
   }
 
-  /// What decoding reckons with: a plan that can be grown, and costs above 0 that do not fall with the rows.
+  /// Throws unless decoding can use the file: a plan that can be grown, and costs above 0 that do not fall with the
+  /// rows.
   private func validate(path: String) throws {
     func require(_ condition: Bool, _ problem: String) throws {
       guard condition else { throw LocatedError(path: path, problem: problem, advice: "remove it, or tune again") }

@@ -2,10 +2,10 @@ import EagleDecoding
 import EagleModels
 
 extension GenerationConfig {
-  /// What the file recommends, in place of `standard` where it says something.
+  /// The sampling that the file recommends. `standard` fills in what it leaves out.
   ///
-  /// `do_sample: false` takes the most likely token. A file that samples, or names a filter, and no temperature means 1.
-  /// Temperatures below 0.01 take the most likely token.
+  /// `do_sample: false` takes the most likely token. A file that samples, or names a filter, and no temperature means
+  /// 1. Temperatures below 0.01 take the most likely token.
   public func sampling(over standard: SamplingOptions) -> SamplingOptions {
     var options = standard
     if isSampling == true || topK != nil || topP != nil || minP != nil { options.temperature = 1 }

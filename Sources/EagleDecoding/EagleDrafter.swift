@@ -55,7 +55,7 @@ package final class EagleDrafter: Drafter {
     guard let newest, plan.depth > 0 else { return Proposal(after: token) }
     let row = AttentionRow(prefixStart: 0, prefixCount: Int32(verified))
     let q = draft.queries(tape, newest.h, draft.rotary.table(positions: [Int32(verified - 1)]))
-    let (keys, values) = cache.rows(of: 0)
+    let (keys, values) = cache.entries(of: 0)
     let attended = tape.attention(
       q, Variable(keys), Variable(values), rows: [row], chain: [], shape: draft.shape.attention)
     let root = draft.finish(tape, hidden: newest.g, attended: attended)
@@ -80,7 +80,7 @@ package final class EagleDrafter: Drafter {
     let h = appendKeys(tape, g, frontier.map(\.token), positions: positions)
     let paths = frontier.enumerated().map { $1.ancestorKeys + [first + $0] }
     let q = draft.queries(tape, h, draft.rotary.table(positions: positions.map(Int32.init)))
-    let (keys, values) = cache.rows(of: 0)
+    let (keys, values) = cache.entries(of: 0)
     let attended = Attention.tree(
       q.value, keys, values, prefix: verified, paths: paths, shape: draft.shape.attention)
     return draft.finish(tape, hidden: g, attended: Variable(attended))

@@ -1,9 +1,9 @@
 import EagleCore
 import EagleTensor
 
-/// Keys that targets and draft heads have in common.
+/// The keys that targets and draft heads have in common.
 extension ConfigFile {
-  /// Heads and their sizes.
+  /// The heads and their sizes.
   func attention(hiddenSize: Int) throws -> AttentionShape {
     let heads = try integer("num_attention_heads")
     let kvHeads = try integerIfPresent("num_key_value_heads") ?? heads
@@ -17,7 +17,7 @@ extension ConfigFile {
     return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
   }
 
-  /// Refuses by name what no code here computes.
+  /// Throws, by name, for what the decoder layer does not compute.
   func refuseUncomputed() throws {
     for key in ["rope_scaling", "rope_parameters"] {
       guard let scaling = values[key] as? [String: Any] else { continue }

@@ -17,7 +17,7 @@ struct ConfigFile {
     self.values = values
   }
 
-  /// Most of any size. A product of two of them fits 64 bits.
+  /// The largest size. A product of two of them fits 64 bits.
   private static let largestSize = 1 << 30
 
   /// A size or a count: a whole number from 1 to 2^30.

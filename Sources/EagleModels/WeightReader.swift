@@ -9,23 +9,23 @@ final class WeightReader {
 
   init(folder: SafetensorsFolder) { self.folder = folder }
 
-  /// bfloat16 and float32 stay as they are in the file; float16 is widened.
+  /// Reads a matrix. bfloat16 and float32 stay as they are in the file; float16 is widened.
   func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
     let tensor = try checked(name, shape)
     return tensor.dtype == .float16 ? tensor.float32() : tensor
   }
 
-  /// As float32.
+  /// Reads a vector, widened to float32.
   func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
 
   /// Throws when a weight that was read is NaN or infinite: every state behind it would be, far from the cause.
   func refuseNonFinite() throws {
-    let odd = try folder.nonFiniteTensors(among: used)
-    guard let tensor = odd.first, let place = tensor.values.first else { return }
-    let (count, others) = (tensor.values.count, odd.count - 1)
+    let nonFinite = try folder.nonFiniteTensors(among: used)
+    guard let tensor = nonFinite.first, let index = tensor.values.first else { return }
+    let (count, others) = (tensor.values.count, nonFinite.count - 1)
     throw LocatedError(
       path: tensor.file,
-      problem: "`\(tensor.name)` holds \(count) non-finite value\(count == 1 ? "" : "s"), the first at index \(place)"
+      problem: "`\(tensor.name)` holds \(count) non-finite value\(count == 1 ? "" : "s"), the first at index \(index)"
         + (others == 0 ? "" : ", and \(others) other tensor\(others == 1 ? " does" : "s do"), too"),
       advice: "the file is damaged, or was saved from a training that diverged: copy or download it again")
   }

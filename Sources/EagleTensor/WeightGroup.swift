@@ -50,8 +50,8 @@ package struct WeightGroup: @unchecked Sendable {
   package func read() -> UInt64 { eagle_products_read(addresses, Int64(addresses.count), Int64(inputs)) }
 }
 
-/// Activations as a small-M matmul takes them, [R, I]. Norm and activation are computed as the rows are read. The caller
-/// keeps what they are made of alive.
+/// Activations as a small-M matmul takes them, [R, I]. Norm and activation are computed as the rows are read. The
+/// caller keeps what they are made of alive.
 package struct SmallMatmulInput {
   fileprivate let factor: eagle_factor
 

@@ -66,7 +66,7 @@ struct PlanOptions: ParsableArguments {
   /// by costs that are measured now, in less than half a second.
   func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
     guard let draft, let folder = models.draft else { return .chain(0) }
-    let tuned = try tuned(folder, DecodingFile.Place(target: model.target, weights: models.weights))
+    let tuned = try tuned(folder, DecodingFile.Environment(target: model.target, weights: models.weights))
     if let tuned, !isGiven { return tuned.plan }
     if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft)) }
     var plan = shape
@@ -76,9 +76,9 @@ struct PlanOptions: ParsableArguments {
 
   private var isGiven: Bool { draftLength != nil || draftWidth != nil || draftNodes != nil || adaptive }
 
-  private func tuned(_ folder: String, _ place: DecodingFile.Place) throws -> DecodingFile? {
+  private func tuned(_ folder: String, _ environment: DecodingFile.Environment) throws -> DecodingFile? {
     guard let file = try DecodingFile.read(draft: folder) else { return nil }
-    if file.place == place { return file }
+    if file.environment == environment { return file }
     if !isGiven {
       Output.note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting adaptively")
     }

@@ -65,7 +65,7 @@ struct Tune: ParsableCommand {
     DecodingFile(
       plan: best.plan, costs: costs, tokensPerSecond: best.tokensPerSecond,
       plainTokensPerSecond: best.plainTokensPerSecond,
-      place: DecodingFile.Place(target: model.target, weights: models.weights))
+      environment: DecodingFile.Environment(target: model.target, weights: models.weights))
   }
 
   private func showCosts(_ costs: DecodingCosts, _ target: TargetModel) {

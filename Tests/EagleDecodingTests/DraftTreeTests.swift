@@ -82,7 +82,7 @@ import Testing
     for value in 0..<8 { cache.append(row(Float(value)), row(Float(10 * value))) }
     cache.keep([0, 2, 5], from: 2)
     #expect(cache.count == 5)
-    let (k, v) = cache.rows(of: 0)
+    let (k, v) = cache.entries(of: 0)
     #expect((0..<5).map { k.values[2 * $0] } == [0, 1, 2, 4, 7])
     #expect((0..<5).map { v.values[2 * $0] } == [0, 10, 20, 40, 70])
   }

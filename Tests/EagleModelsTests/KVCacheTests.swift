@@ -11,7 +11,7 @@ import Testing
   }
 
   private func holds(_ cache: KVCache, _ positions: [Int]) -> Bool {
-    let (k, v) = cache.rows(of: 0)
+    let (k, v) = cache.entries(of: 0)
     let expected = positions.flatMap { row in (0..<4).map { Float(4 * row + $0) } }
     return k.slice(0..<cache.count).values == expected && v.slice(0..<cache.count).values == expected.map { -$0 }
   }

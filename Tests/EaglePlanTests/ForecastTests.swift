@@ -55,7 +55,7 @@ import Testing
 
   @Test func cachesAreThoseThatDecodingMakes() {
     let cache = TargetModel(random: target, seed: 0).makeCache(capacity: 10)
-    let layer = cache.rows(of: 0)
+    let layer = cache.entries(of: 0)
     #expect(sizes().cache(tokens: 10, layers: 8) == Double(8 * (layer.k.byteCount + layer.v.byteCount)))
   }
 

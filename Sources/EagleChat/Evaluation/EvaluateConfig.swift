@@ -1,7 +1,7 @@
 import EagleCore
 import EagleDecoding
 
-/// The measurement by real speculative decoding before the first epoch and after each.
+/// The settings of the measurement by real speculative decoding, before the first epoch and after each.
 public struct EvaluateConfig: Config {
   /// Tokens drafted in one round, so that a round yields at most one more.
   public var draftLength = 3

@@ -4,7 +4,7 @@ import EagleText
 import Foundation
 
 extension EvaluationConditions {
-  /// Without benchmarks nothing is decoded, and it does not matter how.
+  /// The conditions of an evaluation. Without benchmarks nothing is decoded, and the settings do not matter.
   init(_ config: EvaluateConfig, benchmarks: [(name: String, prompts: [Prompt])]) {
     guard !benchmarks.isEmpty else {
       self = .heldOutOnly
@@ -16,7 +16,7 @@ extension EvaluationConditions {
       prompts: Dictionary(uniqueKeysWithValues: digests))
   }
 
-  /// Prompts as one text, which differs where they do.
+  /// One text for some prompts, which differs where they do.
   static func text(_ prompts: [Prompt]) -> String {
     prompts.map { ([$0.id, $0.system ?? ""] + $0.turns).map { "\($0.utf8.count) \($0)" }.joined(separator: "\n") }
       .joined(separator: "\n")

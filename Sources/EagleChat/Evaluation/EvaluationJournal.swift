@@ -4,17 +4,17 @@ import EagleStorage
 import EagleText
 import Foundation
 
-/// Finished parts of an evaluation that is under way, so that the start after a stop or a kill does only the rest.
+/// Finished parts of an evaluation that is under way, so that the start after a stop or a kill does only what is left.
 ///
-/// Lines of JSON in `evaluation.partial/` under the output folder, in files of each rank. Files and lines say what they
-/// belong to: those of other weights or other settings mean nothing.
+/// The parts are lines of JSON in `evaluation.partial/` under the output folder; each rank writes files of its own.
+/// Files and lines carry a key, and those of other weights or other settings are ignored.
 package struct EvaluationJournal {
   private let folder: String
   private let key: String
 
   /// - Parameters:
   ///   - output: folder of the run
-  ///   - key: of everything that results follow from
+  ///   - key: a digest of everything that results follow from
   package init(output: String, key: String) {
     folder = "\(output)/evaluation.partial"
     self.key = key
@@ -25,7 +25,7 @@ package struct EvaluationJournal {
     let item: Item
   }
 
-  /// What all ranks that write to this disk have finished, in no order. A torn line counts as absent.
+  /// The finished parts of all ranks that write to this disk, in no order. A torn line counts as absent.
   package func read<Item: Codable>(_ kind: String, _: Item.Type) -> [Item] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     return names.sorted().filter { $0.hasPrefix(name(kind)) }.flatMap { name -> [Item] in
@@ -48,11 +48,10 @@ package struct EvaluationJournal {
     try AppendedFile.append(Data("\n".utf8) + line, to: path)
   }
 
-  /// How files of a kind begin.
+  /// The prefix of the names of a kind's files.
   private func name(_ kind: String) -> String { "\(kind)-\(key.prefix(8))-" }
 
-  /// Removes what belongs to this evaluation, once its results are where they belong; with `others` what is left of
-  /// any.
+  /// Removes the files of this evaluation, once its results are written; with `others` those of all evaluations.
   package func remove(others: Bool = false) {
     let files = FileManager.default
     let names = (try? files.contentsOfDirectory(atPath: folder)) ?? []

@@ -71,8 +71,8 @@ public final class Evaluator {
     try run(draft, plans: [.chain(config.draftLength)], journal: journal).mapValues { $0[0] }
   }
 
-  /// Decodes every benchmark without the head and by each of several plans, interleaved prompt by prompt, so that a slow
-  /// moment of the machine falls on all alike. The results of a benchmark are in the order of the plans.
+  /// Decodes every benchmark without the head and by each of several plans, interleaved prompt by prompt, so that a
+  /// slow moment of the machine falls on all alike. The results of a benchmark are in the order of the plans.
   public func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
     try run(draft, plans: plans, journal: nil)
   }

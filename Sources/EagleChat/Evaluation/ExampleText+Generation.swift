@@ -9,12 +9,12 @@ extension ExampleText {
   /// The beginning of a text, token by token.
   init(benchmark: String, prompt: String, _ generation: Generation, _ model: ChatModel) {
     var stream = AnswerStream(model.tokenizer)
-    var (pieces, rest) = ([Piece](), generation.ids[...])
+    var (pieces, remaining) = ([Piece](), generation.ids[...])
     for (number, pass) in generation.passes.enumerated() {
-      for (place, id) in rest.prefix(pass.tokens).enumerated() {
-        pieces.append(Piece(text: stream.append(id), pass: number, accepted: place < pass.accepted))
+      for (index, id) in remaining.prefix(pass.tokens).enumerated() {
+        pieces.append(Piece(text: stream.append(id), pass: number, accepted: index < pass.accepted))
       }
-      rest = rest.dropFirst(pass.tokens)
+      remaining = remaining.dropFirst(pass.tokens)
     }
     let isLong = prompt.count > Self.mostCharacters
     self.init(

@@ -2,7 +2,7 @@ import EagleCore
 import EagleStorage
 import Foundation
 
-/// A decoder family that can be imported: how GGUF and Hugging Face call it and its tensors.
+/// A decoder family that can be imported, with its names in GGUF and in Hugging Face folders.
 enum GGUFArchitecture: String, CaseIterable {
   case llama, qwen2, qwen3
 
@@ -28,7 +28,7 @@ enum GGUFArchitecture: String, CaseIterable {
   /// `tokenizer.ggml.pre` of all byte-level models of this family; nil where they differ.
   var preTokenizer: String? { self == .llama ? nil : "qwen2" }
 
-  /// llama.cpp stores the rows of q and k of this family in another order than Hugging Face.
+  /// Whether llama.cpp stores the rows of q and k in another order than Hugging Face.
   var permutesQueryAndKey: Bool { self == .llama }
 
   /// Names of a layer's tensors behind `blk.N.` and behind `model.layers.N.`.

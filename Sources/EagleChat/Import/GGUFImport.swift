@@ -53,7 +53,7 @@ public enum GGUFImport {
     LocatedError(path: folder, problem: problem, advice: "choose another output folder, or remove this one")
   }
 
-  /// Everything that is read from the file before anything is written.
+  /// The parts of a model that are read before anything is written.
   private struct Model {
     let sizes: GGUFModelSizes
     let weights: GGUFWeights

@@ -2,7 +2,7 @@ import EagleCore
 import EagleStorage
 import Foundation
 
-/// The sizes and constants of a model as its GGUF metadata gives them, checked for what the decoder here can compute.
+/// The sizes and constants of a model from its GGUF metadata, checked against what the decoder layer computes.
 struct GGUFModelSizes {
   let architecture: GGUFArchitecture
   let layers: Int
@@ -82,7 +82,7 @@ struct GGUFModelSizes {
       advice: "import a model without rope scaling")
   }
 
-  /// Experts and sliding windows change what a layer computes.
+  /// Throws for experts and sliding windows, which change what a layer computes.
   private static func refuseVariants(_ file: GGUFFile, _ prefix: String) throws {
     for key in ["\(prefix).expert_count", "\(prefix).attention.sliding_window"] where file.contains(key: key) {
       guard try file.int(key) != 0 else { continue }
@@ -91,7 +91,7 @@ struct GGUFModelSizes {
     }
   }
 
-  /// The number that was meant by a float32 in the file: 1e-05, not 9.999999747378752e-06.
+  /// The decimal number behind a float32 of the file: 1e-05, not 9.999999747378752e-06.
   private static func decimal(_ value: Double) -> Double {
     Double(Float(value).description) ?? value
   }

@@ -17,8 +17,9 @@ struct GGUFVocabulary {
   private let preTokenizer: String
   private let chatTemplate: String
 
-  /// Byte-level BPE only; another tokenizer throws, and one whose pre-tokenizer neither the file nor the architecture
-  /// tells.
+  /// Reads a byte-level BPE tokenizer.
+  ///
+  /// - Throws: `LocatedError` for another tokenizer, and where neither file nor architecture names the pre-tokenizer
   init(of file: GGUFFile, _ architecture: GGUFArchitecture, vocabularySize: Int) throws {
     let model = try file.string("tokenizer.ggml.model")
     guard model == "gpt2" else {
@@ -57,13 +58,13 @@ struct GGUFVocabulary {
       chatTemplate: chatTemplate, bos: bos.map { tokens[$0] }, eos: eos.map { tokens[$0] }, pad: pad.map { tokens[$0] })
   }
 
-  /// Files of early 2024 name no pre-tokenizer, or "default". Every Qwen model has that of Qwen2; a llama may be a
-  /// Llama 3, a SmolLM or another, and wrong words would give wrong ids without a word.
+  /// The name of the pre-tokenizer. Files of early 2024 name none, or "default". Every Qwen model has that of Qwen2; a
+  /// llama may be a Llama 3, a SmolLM or another, and a wrong pre-tokenizer would give wrong ids without an error.
   private static func preTokenizer(_ file: GGUFFile, _ architecture: GGUFArchitecture) throws -> String {
     let key = "tokenizer.ggml.pre"
     let name = file.contains(key: key) ? try file.string(key) : nil
     if let name, name != "default" { return name }
-    if let own = architecture.preTokenizer { return own }
+    if let preTokenizer = architecture.preTokenizer { return preTokenizer }
     throw LocatedError(
       path: file.path,
       problem: name == nil ? "has no metadata key `\(key)`" : "`\(key)` is \"default\", which names no pre-tokenizer",

@@ -21,10 +21,12 @@ struct GGUFWeights {
   /// Whether the attention projections have biases.
   let hasAttentionBias: Bool
 
-  /// Weights decoded at once; rounded to whole rows.
-  private static let pieceElements = 1 << 20
+  /// Elements that are decoded at a time, rounded to whole rows.
+  private static let chunkElements = 1 << 20
 
-  /// Finds all tensors and checks their shapes. A missing tensor, and one that nobody asked for, throw.
+  /// Finds all tensors and checks their shapes.
+  ///
+  /// - Throws: `LocatedError` for a missing tensor, and for one that the architecture does not have
   init(of file: GGUFFile, _ sizes: GGUFModelSizes) throws {
     self.file = file
     isTied = try Self.isTied(file)
@@ -59,9 +61,9 @@ struct GGUFWeights {
   private func writePlain(_ item: Item, to output: OutputFile) throws {
     let count = item.shape.reduce(1, *)
     let columns = item.shape.last ?? 1
-    let piece = max(1, Self.pieceElements / columns) * columns
-    for start in stride(from: 0, to: count, by: piece) {
-      let values = try decode(item, start..<min(start + piece, count))
+    let chunk = max(1, Self.chunkElements / columns) * columns
+    for start in stride(from: 0, to: count, by: chunk) {
+      let values = try decode(item, start..<min(start + chunk, count))
       try withExtendedLifetime(values) { try output.write(UnsafeRawBufferPointer(values.rawBytes)) }
     }
   }
@@ -75,8 +77,8 @@ struct GGUFWeights {
     let half = rows / item.permutedHeads / 2
     try withExtendedLifetime(values) {
       for row in 0..<rows {
-        let (head, place) = row.quotientAndRemainder(dividingBy: 2 * half)
-        let source = head * 2 * half + place % half * 2 + place / half
+        let (head, index) = row.quotientAndRemainder(dividingBy: 2 * half)
+        let source = head * 2 * half + index % half * 2 + index / half
         try output.write(UnsafeRawBufferPointer(rebasing: values.rawBytes[source * rowBytes..<(source + 1) * rowBytes]))
       }
     }
@@ -134,7 +136,7 @@ extension GGUFWeights {
     return tensor.hasPrefix("attn_k.") ? sizes.keyValueHeads : 0
   }
 
-  /// The head is the embedding when the file has none, or the very same bytes again.
+  /// Whether the head is the embedding: the file has no head, or the same bytes again.
   private static func isTied(_ file: GGUFFile) throws -> Bool {
     guard file.contains(tensor: "output.weight") else { return true }
     let embedding = try file.info("token_embd.weight")

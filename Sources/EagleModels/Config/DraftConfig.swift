@@ -1,16 +1,16 @@
 import EagleCore
 
-/// The EAGLE-3 draft head. Sizes that are not here are those of the target.
+/// The settings of an EAGLE-3 draft head. Sizes that are not here are those of the target.
 public struct DraftConfig: Config {
   /// D, how many of the target's tokens the head can propose: the most frequent ones of the training answers.
   public var vocabularySize = 32000
-  /// Width of its MLP; none takes the target's.
+  /// The width of its MLP; nil takes the target's.
   public var intermediateSize: Int?
-  /// Base of the rotary embedding. Some readers of exported heads have 10000 built in.
+  /// The base of the rotary embedding. Some readers of exported heads have 10000 built in.
   public var ropeTheta = 10000.0
-  /// What the weights are before training.
+  /// The weights before training.
   public var start = DraftStart.random
-  /// Folder of an exported EAGLE-3 head to start from; none starts from random weights.
+  /// The folder of an exported EAGLE-3 head to start from; nil starts from random weights.
   public var initFrom: String?
 
   public init() {}
@@ -33,7 +33,7 @@ public struct DraftConfig: Config {
     case initFrom = "init_from"
   }
 
-  /// Written by hand so that what is absent is an explicit null: a dump shows every key there is.
+  /// Encodes what is absent as an explicit null, so that a dump shows every key.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(vocabularySize, forKey: .vocabularySize)
@@ -44,7 +44,7 @@ public struct DraftConfig: Config {
   }
 }
 
-/// Weights of a head that starts from nothing.
+/// The initial weights of a new head.
 public enum DraftStart: String, Codable, CaseIterable, Sendable {
   /// Matrices N(0, 0.02), norms 1.
   case random

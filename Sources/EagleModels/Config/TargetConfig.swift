@@ -1,8 +1,8 @@
 import EagleCore
 
-/// The frozen model that the draft head learns from.
+/// The settings of the frozen model that the draft head learns from.
 public struct TargetConfig: Config {
-  /// Hugging Face folder: `config.json`, safetensors, `tokenizer.json`.
+  /// The Hugging Face folder: `config.json`, safetensors, `tokenizer.json`.
   public var path = ""
   /// The precision of its matrix products.
   public var precision = ComputePrecision.bf16

@@ -4,8 +4,8 @@ import Foundation
 extension DraftConfigFile {
   /// Reads and checks the config of a head for `target`.
   ///
-  /// - Throws: `LocatedError` for a folder that is no head, a head for another target, and by name for everything that this
-  ///   program does not compute
+  /// - Throws: `LocatedError` for a folder that is no head, a head for another target, and by name for everything that
+  ///   this program does not compute
   static func shape(folder: String, target: TargetShape) throws -> DraftShape {
     let file = try ConfigFile(path: "\(folder)/config.json")
     try file.requireHead()
@@ -42,7 +42,7 @@ extension DraftConfigFile {
     return layers
   }
 
-  /// Nil where there is no list. Ids are small, so that another one can be subtracted.
+  /// The layers of a list, nil where there is none. Ids are small, so that another one can be subtracted.
   private static func layers(_ value: Any?, _ key: String, _ file: ConfigFile) throws -> [Int]? {
     guard let value, !(value is NSNull) else { return nil }
     guard let numbers = value as? [NSNumber] else {
@@ -61,14 +61,15 @@ extension ConfigFile {
   /// An object under a key; nil where there is none.
   func table(_ key: String) -> [String: Any]? { values[key] as? [String: Any] }
 
-  /// The base of the head's rotary embedding: at the top level, in `rope_parameters` (transformers 5), or in `rope_scaling`.
+  /// The base of the head's rotary embedding: at the top level, in `rope_parameters` (transformers 5), or in
+  /// `rope_scaling`.
   fileprivate func headRopeTheta() throws -> Double {
-    let places =
+    let candidates =
       [("rope_theta", values["rope_theta"])]
       + ["rope_parameters", "rope_scaling"].map {
         ("\($0).rope_theta", table($0)?["rope_theta"])
       }
-    let found = try places.compactMap { key, value -> (key: String, theta: Double)? in
+    let found = try candidates.compactMap { key, value -> (key: String, theta: Double)? in
       guard let value, !(value is NSNull) else { return nil }
       guard let theta = (value as? NSNumber)?.doubleValue, theta > 0, theta.isFinite else {
         throw LocatedError(path: path, problem: "`\(key)` is \(value), and must be a number above 0")

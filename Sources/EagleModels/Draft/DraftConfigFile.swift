@@ -19,8 +19,8 @@ struct DraftConfigFile {
     values["bos_token_id"] = target.bosToken.map { Int($0) }
     values["eos_token_id"] = target.eosTokens.count == 1 ? Int(target.eosTokens[0]) : target.eosTokens.map { Int($0) }
     values["pad_token_id"] = target.padToken.map { Int($0) }
-    // Always: a reader that falls back to other layers drafts badly and says nothing. Each of the two places has its readers'
-    // own way of counting: layer outputs inside eagle_config, layer inputs at the top level.
+    // Always: a reader that falls back to other layers drafts badly and says nothing. Readers count
+    // layer outputs inside eagle_config, and layer inputs at the top level.
     values["eagle_config"] = [Self.layerIDs: shape.captureLayers]
     values[Self.layerIDs] = shape.captureLayers.map { $0 + 1 }
     self.values = values

@@ -35,7 +35,7 @@ private struct DraftReader {
   private let reader: WeightReader
   private let layer: String
 
-  /// Tensors that say nothing new: tables that follow from the config, and the target's embedding.
+  /// Tensors without new information: tables that follow from the config, and the target's embedding.
   private static let derived = ["rotary_emb.inv_freq"]
   private static let embedding = "embed_tokens.weight"
 
@@ -86,28 +86,30 @@ private struct DraftReader {
     name.hasPrefix("midlayer.") ? layer + name.dropFirst("midlayer".count) : name
   }
 
-  /// A tensor that nothing here multiplies by would change what the head means.
+  /// Throws for a tensor that is not used here: it would change what the head means.
   private func refuseUnknownTensors() throws {
     let known = Set(DraftModel.tensorShapes(shape).map { storedName($0.name) } + ["d2t", "t2d", Self.embedding])
-    let odd = reader.folder.names.first { name in !known.contains(name) && !Self.derived.contains(where: name.hasSuffix)
+    let unknown = reader.folder.names.first { name in
+      !known.contains(name) && !Self.derived.contains(where: name.hasSuffix)
     }
-    if let odd {
-      let variant = Self.variants.first { odd.contains($0.part) }.map { " (\($0.variant))" } ?? ""
+    if let unknown {
+      let variant = Self.variants.first { unknown.contains($0.part) }.map { " (\($0.variant))" } ?? ""
       throw LocatedError(
-        path: path, problem: "holds the tensor `\(odd)`\(variant), which an EAGLE-3 head of this program does not have",
+        path: path,
+        problem: "holds the tensor `\(unknown)`\(variant), which an EAGLE-3 head of this program does not have",
         advice: "use a head with the tensors that eagle-train exports")
     }
   }
 
-  /// Parts of the names of tensors that variants of the head have.
+  /// Name parts of the tensors that variants of the head have.
   private static let variants: [(part: String, variant: String)] = [
     ("q_norm.", "norms of q and k"), ("k_norm.", "norms of q and k"), ("fc_norm.", "`fc_norm`"),
     ("input_norm.", "`norm_before_fc`"), ("output_norm.", "`norm_before_fc`"), (".bias", "biases"),
     ("layers.1.", "several layers"), ("mask_hidden", "drafting several tokens in one pass"), ("experts.", "experts"),
   ]
 
-  /// Drafting looks tokens up in the target's embedding: a copy may differ by rounding and no more. Every 97th row
-  /// tells.
+  /// Throws unless a copy of the embedding is the target's, which drafting uses. It may differ by rounding and no more.
+  /// Every 97th row is compared.
   private func refuseOtherEmbedding(_ target: TargetModel) throws {
     let copy = try reader.matrix(Self.embedding, [shape.vocabularySize, shape.hiddenSize])
     let rows = stride(from: Int32(0), to: Int32(shape.vocabularySize), by: 97).map { $0 }
@@ -120,7 +122,8 @@ private struct DraftReader {
     }
   }
 
-  /// `t2d`, where there is one, must mark the ids of `d2t`; it does not where `d2t` holds ids in place of offsets.
+  /// Throws unless `t2d`, where there is one, marks the ids of `d2t`. It does not where `d2t` holds ids instead of
+  /// offsets.
   private func checkMembers(_ vocabulary: DraftVocabulary) throws {
     guard reader.folder.contains("t2d") else { return }
     let tensor = try reader.folder.tensor("t2d")

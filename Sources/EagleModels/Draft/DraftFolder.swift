@@ -6,13 +6,13 @@ import Foundation
 public enum DraftFolder {
   private static let (config, weights, decoding) = ("config.json", "model.safetensors", "decoding.json")
 
-  /// Writes the head with bfloat16 weights, `d2t` and `t2d`, whole or not at all. The special token ids of its config are those
-  /// of `target`.
+  /// Writes the head with bfloat16 weights, `d2t` and `t2d`, whole or not at all. The special token ids of its config
+  /// are those of `target`.
   ///
-  /// An earlier export at `path` is replaced. Its `decoding.json` stays: the plan there says for which machine, target and
-  /// formats it was measured, and with other weights of the head it costs speed at most, never text.
+  /// An earlier export at `path` is replaced. Its `decoding.json` stays: the plan there says for which machine, target
+  /// and formats it was measured, and with other weights of the head it costs speed at most, never text.
   ///
-  /// - Throws: `LocatedError` or `LocatedError` for a folder that holds anything else
+  /// - Throws: `LocatedError` for a folder that holds anything else
   public static func write(_ model: DraftModel, target: TargetShape, to path: String) throws {
     let rounded = model.rounded()
     var tensors = rounded.parameters.map { (name: $0.name, tensor: $0.variable.value.bfloat16()) }
@@ -39,7 +39,7 @@ public enum DraftFolder {
       advice: "choose another folder, or move what is in this one elsewhere")
   }
 
-  /// Either file may be damaged, and tells nothing then.
+  /// Whether one of the files shows that the folder holds a head. Either may be damaged.
   private static func isHead(_ path: String) -> Bool {
     let text = FileManager.default.contents(atPath: "\(path)/\(config)") ?? Data()
     if text.range(of: Data("\"draft_vocab_size\"".utf8)) != nil { return true }

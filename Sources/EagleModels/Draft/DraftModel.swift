@@ -1,12 +1,12 @@
 import EagleAutograd
 import EagleTensor
 
-// R rows · H hidden · M MLP · D draft vocabulary · d head dimension.
+// R batch rows · H hidden · M MLP · D draft vocabulary · d head dimension.
 
 /// The EAGLE-3 draft head: one decoder layer over (token embedding, hidden state), and a head over the draft
 /// vocabulary.
 ///
-/// The pieces of one step, which training and decoding put together, each with its own keys:
+/// The parts of one step, which training and decoding put together, each with its own keys:
 /// ```
 /// h       = concat(inputNorm(embedding), hiddenNorm(g))
 /// a       = g + o(attention(q(h), keys, values))
@@ -90,15 +90,15 @@ public final class DraftModel {
 
   public var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
-  /// An empty cache for this head that may grow to `capacity` rows.
+  /// An empty cache for this head that may grow to `capacity` entries.
   public func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: 1, shape: shape.attention, capacity: capacity)
   }
 
   /// Bytes that a token takes in a cache: keys and values of one layer, float32.
-  public var cacheBytesPerToken: Int { KVCache.rowBytes(layers: 1, width: shape.attention.keyWidth) }
+  public var cacheBytesPerToken: Int { KVCache.entryBytes(layers: 1, width: shape.attention.keyWidth) }
 
-  // MARK: the pieces of a step
+  // MARK: the parts of a step
 
   /// g_0 = fc(captured states): [R, 3H] to [R, H].
   public func project(_ tape: Tape, _ auxHidden: Tensor) -> Variable {
@@ -111,12 +111,12 @@ public final class DraftModel {
       [(Variable(embedding), weights.inputNorm), (g, weights.hiddenNorm)], epsilon: shape.normEpsilon)
   }
 
-  /// Rotated keys and values of rows, [R, kvHeads · d] each.
+  /// Rotated keys and values of the rows, [R, kvHeads · d] each.
   public func keys(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> (k: Variable, v: Variable) {
     (tape.rotary(tape.linear(h, weights.key), rotary, table), tape.linear(h, weights.value))
   }
 
-  /// Rotated queries of rows, [R, heads · d].
+  /// Rotated queries of the rows, [R, heads · d].
   public func queries(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> Variable {
     tape.rotary(tape.linear(h, weights.query), rotary, table)
   }
@@ -129,7 +129,7 @@ public final class DraftModel {
     return tape.linear(activated, weights.down, addedTo: a)
   }
 
-  /// What the head multiplies: norm(g), [R, H].
+  /// The states that the head multiplies: norm(g), [R, H].
   public func normalized(_ tape: Tape, _ g: Variable) -> Variable {
     tape.rmsNorm(g, weights.norm, epsilon: shape.normEpsilon)
   }
@@ -145,7 +145,7 @@ public final class DraftModel {
   private struct Weights {
     let fc, inputNorm, hiddenNorm, query, key, value, output, postNorm, gate, up, down, norm, head: Variable
 
-    /// In the order of `tensorShapes`.
+    /// Takes the parameters in the order of `tensorShapes`.
     init(_ parameters: [Parameter]) {
       let v = parameters.map(\.variable)
       (fc, inputNorm, hiddenNorm, query, key, value) = (v[0], v[1], v[2], v[3], v[4], v[5])

@@ -1,11 +1,11 @@
 import EagleCore
 import EagleTensor
 
-/// Which target tokens the draft can propose.
+/// The target tokens that the draft can propose.
 public struct DraftVocabulary: Sendable, Equatable {
-  /// Target id of each draft id, ascending, [D].
+  /// The target id of each draft id, ascending, [D].
   public let targetIDs: [Int32]
-  /// Draft id of each target id, -1 outside, [V].
+  /// The draft id of each target id, -1 outside, [V].
   public let draftIDs: [Int32]
 
   public var size: Int { targetIDs.count }
@@ -33,7 +33,8 @@ public struct DraftVocabulary: Sendable, Equatable {
     self.init(targetIDs: ids, targetSize: targetSize)
   }
 
-  /// The `size` most frequent ids, with `always` among them; ties go to the lower id; padded with the lowest unused ids.
+  /// The `size` most frequent ids, with `always` among them; ties go to the lower id; padded with the lowest unused
+  /// ids.
   ///
   /// - Parameters:
   ///   - counts: occurrences of each target id among trained tokens, [V]

@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// Which of the known kinds of folder a `config.json` belongs to.
+/// The kind of folder that a `config.json` belongs to.
 extension ConfigFile {
   /// - Throws: `LocatedError` that says what the folder is, unless it is a head in the layout of the EAGLE-3 release
   func requireHead() throws {

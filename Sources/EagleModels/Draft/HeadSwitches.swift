@@ -3,16 +3,16 @@ import Foundation
 
 /// A key of a head's config that changes what is computed, and the value with which it changes nothing.
 ///
-/// A variant that is computed one day leaves this list and becomes a property of `DraftShape`. Keys that are not here are taken
-/// to say nothing about numerics.
+/// A variant that is computed one day leaves this list and becomes a property of `DraftShape`. Keys that are not here
+/// are taken to say nothing about numerics.
 struct HeadSwitch: Sendable {
   let key: String
-  /// What another value asks for, for the message.
+  /// The variant that another value asks for, as the message names it.
   let variant: String
   /// Whether this value is that of plain EAGLE-3.
   let isPlain: @Sendable (_ value: Any, _ file: ConfigFile) -> Bool
 
-  /// Plain when it is `value`.
+  /// A switch that is plain when it is `value`.
   private static func flag(_ key: String, _ value: Bool, _ variant: String) -> HeadSwitch {
     HeadSwitch(key: key, variant: variant) { found, _ in (found as? NSNumber)?.boolValue == value }
   }
@@ -21,12 +21,12 @@ struct HeadSwitch: Sendable {
     HeadSwitch(key: key, variant: variant) { found, _ in (found as? NSNumber)?.doubleValue == value }
   }
 
-  /// Plain only when it is absent or null.
+  /// A switch that is plain only when it is absent or null.
   private static func absent(_ key: String, _ variant: String) -> HeadSwitch {
     HeadSwitch(key: key, variant: variant) { _, _ in false }
   }
 
-  /// Looked for at the top level and in `eagle_config`.
+  /// All switches. They are looked for at the top level and in `eagle_config`.
   static let all: [HeadSwitch] =
     [
       flag("norm_before_residual", false, "a residual of normed states"),
@@ -49,7 +49,7 @@ struct HeadSwitch: Sendable {
       HeadSwitch(key: "model_type", variant: "a layer that is not Llama's") { value, _ in value as? String == "llama" },
     ] + scales
 
-  /// Multipliers, caps and norms of other families.
+  /// The multipliers, caps and norms of other families.
   private static let scales: [HeadSwitch] = [
     flag("use_qk_norm", false, "norms of q and k"), flag("qk_norm", false, "norms of q and k"),
     number("embedding_multiplier", 1, "a scaled embedding"), number("scale_emb", 1, "a scaled embedding"),
@@ -64,19 +64,19 @@ struct HeadSwitch: Sendable {
 extension ConfigFile {
   /// Refuses by name the variants of a head that nothing here computes.
   func refuseHeadVariants() throws {
-    for place in ["", "eagle_config."] {
-      let table = place.isEmpty ? values : table("eagle_config") ?? [:]
+    for prefix in ["", "eagle_config."] {
+      let table = prefix.isEmpty ? values : table("eagle_config") ?? [:]
       for known in HeadSwitch.all {
         guard let value = table[known.key], !(value is NSNull), !known.isPlain(value, self) else { continue }
-        throw refuse("\(place)\(known.key)", value, known.variant)
+        throw refuse("\(prefix)\(known.key)", value, known.variant)
       }
     }
     try refuseNormOutput()
     try refuseUntypedScaling()
   }
 
-  /// `norm_output: true` is plain EAGLE-3 in SpecForge's layout, and feeds the normed state back in that of speculators. The
-  /// layout is told by the class that wrote it.
+  /// `norm_output: true` is plain EAGLE-3 in SpecForge's layout, and feeds the normed state back in that of
+  /// speculators. The class that wrote a head decides which layout it has.
   private func refuseNormOutput() throws {
     for value in [values["norm_output"], table("eagle_config")?["norm_output"]] {
       guard let value, !(value is NSNull) else { continue }
@@ -92,7 +92,7 @@ extension ConfigFile {
     }
   }
 
-  /// A factor without a type, or parameters for each type of layer.
+  /// Refuses a factor without a type, and parameters for each type of layer.
   private func refuseUntypedScaling() throws {
     for key in ["rope_scaling", "rope_parameters"] {
       guard let scaling = table(key) else { continue }

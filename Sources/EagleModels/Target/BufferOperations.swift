@@ -38,9 +38,9 @@ private struct PassBuffers {
 /// The operations of a decoder layer for the batch-invariant passes of decoding, whose few rows take as long as their
 /// weights take to come from memory.
 ///
-/// The arithmetic is that of `TensorOperations` with a batch-invariant mode, bit for bit. All buffers are allocated once
-/// for a pass, since allocating a tensor takes as long as norming a row does: what `multiply` and `attention` return is
-/// overwritten by their next call. All segments have caches.
+/// The arithmetic is that of `TensorOperations` with a batch-invariant mode, bit for bit. All buffers are allocated
+/// once for a pass, since allocating a tensor takes as long as norming a row does: what `multiply` and `attention`
+/// return is overwritten by their next call. All segments have caches.
 final class BufferOperations: LayerOperations {
   private let shape: TargetShape
   private let segments: [Segment]

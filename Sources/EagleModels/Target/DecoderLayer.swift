@@ -2,8 +2,8 @@ import EagleTensor
 
 // R batch rows · H hidden · M MLP · d head dimension.
 
-/// One decoder layer of a target: its weights, and its formulas for every kind of pass. Matrices are [outputs, inputs] as
-/// stored; norms and biases are float32.
+/// One decoder layer of a target: its weights, and its formulas for every kind of pass. Matrices are [outputs, inputs]
+/// as stored; norms and biases are float32.
 struct DecoderLayer: Sendable {
   let inputNorm: Tensor  // [H]
   let projections: WeightGroup  // q [heads · d, H]; k, v [kvHeads · d, H]

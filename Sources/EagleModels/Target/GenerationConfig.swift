@@ -1,9 +1,10 @@
 import EagleCore
 import Foundation
 
-/// `generation_config.json` of a target: what its author recommends for writing text with it. Every field may be absent.
+/// The `generation_config.json` of a target: its author's recommendations for generating text. Every field may be
+/// absent.
 public struct GenerationConfig: Sendable, Equatable {
-  /// Ids that end a text, beside those of `config.json`.
+  /// The ids that end a text, beside those of `config.json`.
   public private(set) var stopIDs: Set<Int32> = []
   /// Whether to sample at all (`do_sample`).
   public private(set) var isSampling: Bool?

@@ -2,8 +2,8 @@ import EagleTensor
 
 // R batch rows · d head dimension.
 
-/// The operations of a decoder layer over all rows of one pass. `DecoderLayer.run` puts them together; each kind of pass
-/// implements them: `TensorOperations` and `BufferOperations`.
+/// The operations of a decoder layer over all rows of one pass. `DecoderLayer.run` puts them together; each kind of
+/// pass implements them: `TensorOperations` and `BufferOperations`.
 protocol LayerOperations {
   /// Float32 activations, [R, any width].
   associatedtype Activations

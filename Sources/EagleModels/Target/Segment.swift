@@ -26,7 +26,8 @@ public struct Segment {
   /// The position of its i-th new token.
   func position(_ i: Int) -> Int { firstPosition + (tree.map { $0.depth[i] } ?? i) }
 
-  /// How many keys its i-th new token sees where all are cached: first a prefix of consecutive entries, then single ones.
+  /// How many keys its i-th new token sees where all are cached: first a prefix of consecutive entries, then single
+  /// ones.
   func keys(_ i: Int) -> (prefix: Int, single: Int) {
     branches ? (firstPosition, tree!.paths[i].count) : (firstPosition + i + 1, 0)
   }

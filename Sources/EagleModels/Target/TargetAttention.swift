@@ -1,6 +1,6 @@
 import EagleTensor
 
-/// Causal attention of the rows of several sequences, with and without caches.
+/// Causal attention of the batch rows of several sequences, with and without caches.
 struct TargetAttention {
   let shape: AttentionShape
   let segments: [Segment]
@@ -25,14 +25,15 @@ struct TargetAttention {
         queries, k.slice(segment.rows), v.slice(segment.rows), rows: rows(of: segment, at: 0), shape: shape, mode)
     }
     cache.write(layer, k, v, rows: segment.rows)
-    let cached = cache.rows(of: layer)
+    let cached = cache.entries(of: layer)
     if let tree = segment.tree, !tree.isChain {
       return Attention.tree(queries, cached.k, cached.v, prefix: cache.count, paths: tree.paths, shape: shape)
     }
     return Attention.apply(queries, cached.k, cached.v, rows: rows(of: segment, at: 0), shape: shape, mode)
   }
 
-  /// Row i of a segment sees its earlier rows and itself; keys start at row `first` of the key tensor.
+  /// The keys of each new token: the earlier tokens of its sequence and itself. They start at row `first` of the key
+  /// tensor.
   private func rows(of segment: Segment, at first: Int) -> [AttentionRow] {
     (0..<segment.rows.count).map {
       AttentionRow(prefixStart: Int32(first), prefixCount: Int32(segment.firstPosition + $0 + 1))

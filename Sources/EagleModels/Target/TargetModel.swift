@@ -8,7 +8,7 @@ import EagleTensor
 public final class TargetModel: @unchecked Sendable {
   public let shape: TargetShape
   public let path: String
-  /// Identifies the weights.
+  /// A digest that identifies the weights.
   public let fingerprint: String
   /// The precision of its matrix products. With 8-bit weights, which have kernels of their own, the others are in fp32.
   public let precision: ComputePrecision
@@ -20,8 +20,8 @@ public final class TargetModel: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - path: the folder
-  ///   - format: of the matrices in memory
-  ///   - precision: of their products
+  ///   - format: the format of the matrices in memory
+  ///   - precision: the precision of the matrix products
   /// - Throws: when a file is missing or broken, the model is none of the families, or a weight is NaN or infinite
   public init(folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32) throws {
     self.path = path
@@ -52,8 +52,8 @@ public final class TargetModel: @unchecked Sendable {
     weights = whole.weights.first(layers)
   }
 
-  /// The first layers and the head, as many as have `bytes` bytes together; the whole model where it has not so many.
-  /// `share` of the model's bytes are in them.
+  /// The first layers with the head, as many as have `bytes` bytes together; the whole model where it has not so many.
+  /// `share` is the part of the model's bytes that they have.
   package func part(atLeast bytes: Int) -> (model: TargetModel, share: Double) {
     let (whole, head) = (weightBytes, weights.head.byteCount)
     let layer = max(1, (whole - head) / shape.layers)
@@ -69,13 +69,13 @@ public final class TargetModel: @unchecked Sendable {
   /// The head, [V, H], as stored.
   public var head: Tensor { weights.head }
 
-  /// An empty cache for all layers that may grow to `capacity` rows.
+  /// An empty cache for all layers that may grow to `capacity` entries.
   public func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
   }
 
   /// Bytes that a token takes in a cache: keys and values of all layers, float32.
-  public var cacheBytesPerToken: Int { KVCache.rowBytes(layers: shape.layers, width: shape.attention.keyWidth) }
+  public var cacheBytesPerToken: Int { KVCache.entryBytes(layers: shape.layers, width: shape.attention.keyWidth) }
 
   /// The precision in which this processor computes `decode` and `logits`.
   public var decodingPrecision: ComputePrecision {

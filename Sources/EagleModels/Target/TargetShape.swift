@@ -1,13 +1,13 @@
 import EagleCore
 import EagleTensor
 
-/// Architectures of targets that are computed.
+/// The architectures of targets that are computed.
 public enum TargetFamily: String, Sendable, CaseIterable {
   case llama, qwen2, qwen3
 
-  /// Biases of the q, k and v projections.
+  /// Whether the q, k and v projections have biases.
   var hasAttentionBias: Bool { self == .qwen2 }
-  /// RMSNorm of every q and k head.
+  /// Whether every head of q and k has an RMSNorm.
   var hasHeadNorms: Bool { self == .qwen3 }
 }
 
@@ -27,7 +27,7 @@ public struct TargetShape: Sendable, Equatable {
   public let eosTokens: [Int32]
   public let padToken: Int32?
 
-  /// Layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
+  /// The layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
   public var defaultCaptureLayers: [Int] { [1, layers / 2 - 1, layers - 4] }
 
   /// - Throws: `LocatedError` unless `layers` are three distinct, increasing layers of this target
@@ -86,7 +86,7 @@ public struct TargetShape: Sendable, Equatable {
     return family
   }
 
-  /// Newer configs keep theta inside `rope_parameters`.
+  /// The base of the rotary embedding. Newer configs keep it inside `rope_parameters`.
   private static func theta(_ file: ConfigFile) throws -> Double {
     if let parameters = file.values["rope_parameters"] as? [String: Any],
       let theta = parameters["rope_theta"] as? Double

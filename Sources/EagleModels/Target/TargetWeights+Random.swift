@@ -28,7 +28,7 @@ extension TargetWeights {
   }
 }
 
-/// Fills large matrices fast: each takes its numbers from one block of random ones, starting at another place.
+/// Fills large matrices fast: each takes its values from one random block, starting at another offset.
 private struct RandomMatrices {
   private let block: Tensor  // bfloat16
   private var random: RandomSource

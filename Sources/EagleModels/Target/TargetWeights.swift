@@ -1,9 +1,9 @@
 import EagleStorage
 import EagleTensor
 
-/// How the matrices of a model are kept for decoding.
+/// The format in which the matrices of a model are kept for decoding.
 public enum WeightFormat: String, Sendable, CaseIterable, Codable {
-  /// As they lie in the file, mostly bfloat16.
+  /// The format of the file, mostly bfloat16.
   case stored
   /// 8 bits and a scale for each row: half the memory traffic, and small errors.
   case int8
@@ -18,11 +18,12 @@ struct TargetWeights {
   /// The matrices of the layers and the head, in the order of a pass.
   let matrices: [WeightGroup]
 
-  /// The same weights with 8-bit matrices; the embedding, of which single rows are read, stays.
+  /// The same weights with 8-bit matrices. The embedding stays, since single rows of it are read.
   func quantized() -> TargetWeights {
     TargetWeights(embedding: embedding, layers: layers.map { $0.quantized() }, norm: norm, head: head.quantized())
   }
 
+  /// The first layers and all else.
   func first(_ count: Int) -> TargetWeights {
     TargetWeights(embedding: embedding, layers: Array(layers.prefix(count)), norm: norm, head: head)
   }
