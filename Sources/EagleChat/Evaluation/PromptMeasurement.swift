@@ -1,0 +1,88 @@
+import EagleCluster
+import EagleDecoding
+import EagleModels
+import EagleRunFiles
+import EagleText
+
+/// Decodes prompts without a head and by each of several plans, one after the other, so that a slow moment of the machine
+/// falls on all alike.
+final class PromptMeasurement {
+  /// The measurements of one prompt.
+  struct Result {
+    /// Counts by plan.
+    fileprivate(set) var counts: [BenchmarkCounts]
+    /// The first turn's text by the first plan.
+    fileprivate(set) var example: Generation?
+  }
+
+  private let model: ChatModel
+  private let maxNewTokens: Int
+  private let plans: [DraftPlan]
+  private let plain: DecodingSession
+  private let speculative: [DecodingSession]
+  /// Breaks a prompt off.
+  private let stop: StopRequest
+  /// Called for each token.
+  private let tick: () -> Void
+
+  init(
+    _ model: ChatModel, _ draft: DraftModel, plans: [DraftPlan], maxNewTokens: Int, stop: StopRequest,
+    tick: @escaping () -> Void
+  ) {
+    (self.model, self.plans, self.maxNewTokens) = (model, plans, maxNewTokens)
+    (self.stop, self.tick) = (stop, tick)
+    plain = DecodingSession(target: model.target)
+    speculative = plans.map { _ in DecodingSession(target: model.target, draft: draft) }
+  }
+
+  /// Decodes every turn by all plans; the next turn sees the plain text. Nil when the prompt was broken off.
+  func measure(_ prompt: Prompt) throws -> Result? {
+    for session in [plain] + speculative { session.reset() }
+    var result = Result(counts: [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count))
+    var messages = prompt.system.map { [ChatMessage(role: .system, content: $0)] } ?? []
+    for turn in prompt.turns {
+      messages.append(ChatMessage(role: .user, content: turn))
+      guard let text = try measureTurn(try model.prompt(messages), into: &result) else { return nil }
+      messages.append(ChatMessage(role: .assistant, content: text))
+    }
+    for index in plans.indices { result.counts[index].noteSpeedup() }
+    return result
+  }
+
+  /// Decodes one turn and returns the plain text; nil when it was broken off.
+  private func measureTurn(_ ids: [Int32], into result: inout Result) throws -> String? {
+    guard let plainText = try generate(plain, ids, .chain(0)) else { return nil }
+    for (index, plan) in plans.enumerated() {
+      guard let generation = try generate(speculative[index], ids, plan) else { return nil }
+      result.example = result.example ?? generation
+      result.counts[index].add(generation, plain: plainText)
+    }
+    return model.text(plainText.ids)
+  }
+
+  private func generate(_ session: DecodingSession, _ ids: [Int32], _ plan: DraftPlan) throws -> Generation? {
+    let options = DecodingOptions(maxNewTokens: maxNewTokens, stopIDs: model.stopIDs, plan: plan)
+    func isWanted() -> Bool {
+      tick()
+      return !stop.isMade
+    }
+    let generation = try session.generate(ids, options, isWanted: isWanted) { _, _, _ in isWanted() }
+    return stop.isMade ? nil : generation
+  }
+}
+
+extension BenchmarkCounts {
+  /// Adds one turn of a prompt.
+  fileprivate mutating func add(_ generation: Generation, plain other: Generation) {
+    prompts = 1
+    plain += other.statistics
+    speculative += generation.statistics
+    if other.ids != generation.ids { differing += 1 }
+  }
+
+  /// Notes how many times faster than plain decoding the prompt's turns were.
+  fileprivate mutating func noteSpeedup() {
+    let (plain, speculative) = (plain.tokensPerSecond, speculative.tokensPerSecond)
+    if plain > 0, speculative > 0 { speedups = [speculative / plain] }
+  }
+}
