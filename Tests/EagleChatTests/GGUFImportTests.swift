@@ -96,8 +96,8 @@ extension Data {
 }
 
 @Suite struct GGUFImportTests {
-  @Test(arguments: ["llama", "qwen2", "qwen3"])
-  func weightsAreThoseBeforeTheConversion(_ name: String) throws {
+  @Test("imported weights are those before the conversion to GGUF", arguments: ["llama", "qwen2", "qwen3"])
+  func weights(_ name: String) throws {
     let model = try ImportFixture.model(name)
     let scratch = try ImportScratch(model.file)
     try scratch.run()
@@ -112,8 +112,8 @@ extension Data {
     }
   }
 
-  @Test(arguments: ["llama", "qwen2", "qwen3"])
-  func configSaysWhatTheMetadataSaid(_ name: String) throws {
+  @Test("config.json has the values of the metadata", arguments: ["llama", "qwen2", "qwen3"])
+  func config(_ name: String) throws {
     let model = try ImportFixture.model(name)
     let scratch = try ImportScratch(model.file)
     try scratch.run()
@@ -132,7 +132,8 @@ extension Data {
     #expect(config["torch_dtype"] as? String == "bfloat16")
   }
 
-  @Test func tokenizerFilesAreThere() throws {
+  @Test("the tokenizer files are written")
+  func tokenizerFiles() throws {
     let scratch = try ImportScratch(try ImportFixture.model("llama").file)
     try scratch.run()
     #expect(
@@ -148,7 +149,8 @@ extension Data {
     #expect(try scratch.json("generation_config.json")["eos_token_id"] as? Int == 0)
   }
 
-  @Test func repeatedImportIsRecognised() throws {
+  @Test("a second import of the same file changes nothing")
+  func repeatedImport() throws {
     let scratch = try ImportScratch(try ImportFixture.model("llama").file)
     try scratch.run()
     let stamp = try FileManager.default.attributesOfItem(atPath: "\(scratch.output)/model.safetensors")
@@ -157,7 +159,8 @@ extension Data {
     #expect(stamp[.systemFileNumber] as? Int == again[.systemFileNumber] as? Int)
   }
 
-  @Test func filledFoldersAreLeftAlone() throws {
+  @Test("a folder with other content is refused and left alone")
+  func filledFolders() throws {
     let model = try ImportFixture.model("llama").file
     let scratch = try ImportScratch(model)
     try FileManager.default.createDirectory(atPath: scratch.output, withIntermediateDirectories: false)
@@ -171,7 +174,8 @@ extension Data {
     #expect(try scratch.message().contains("holds an import of another file, model.gguf"))
   }
 
-  @Test func leftoverOfAKilledImportGoes() throws {
+  @Test("what a killed import has left is removed")
+  func killedImport() throws {
     let scratch = try ImportScratch(try ImportFixture.model("llama").file)
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/true")
@@ -211,7 +215,8 @@ extension Data {
     #expect(words.contains("NFC") && words.contains("Isolated"))
   }
 
-  @Test func ropeScalingIsNamed() throws {
+  @Test("rope scaling is refused by name")
+  func ropeScaling() throws {
     let type = try message { $0.adding("llama.rope.scaling.type", type: 8, .ggufString("yarn")) }
     #expect(type.contains("scales its rotary positions (`llama.rope.scaling.type` yarn), which is not supported"))
     let factor = try message { $0.adding("llama.rope.scaling.factor", type: 6, .ggufNumber(Float(4).bitPattern)) }
@@ -220,7 +225,8 @@ extension Data {
     try ImportScratch(none).run()
   }
 
-  @Test func otherModels() throws {
+  @Test("models that are not supported are refused by name")
+  func otherModels() throws {
     #expect(
       try message { try $0.replacing("llama", "gemma") }.contains("`gemma` cannot be imported; models of llama, qwen2"))
     #expect(try message { try $0.replacing("gpt2", "bert") }.contains("the tokenizer `bert` cannot be imported"))
@@ -229,7 +235,8 @@ extension Data {
     #expect(partial.contains("`llama.rope.dimension_count` is 4, the head dimension 8"))
   }
 
-  @Test func missingAndStrayTensors() throws {
+  @Test("missing, unknown and misshapen tensors are named")
+  func wrongTensors() throws {
     #expect(
       try message { try $0.replacing("blk.0.ffn_up", "blk.0.ffn_uq") }.contains("no tensor `blk.0.ffn_up.weight`"))
     let stray = try message { try $0.replacing("llama.attention.head_count_kv", "llama.attention.head_count_kw") }
@@ -238,7 +245,8 @@ extension Data {
     #expect(absent.contains("no metadata key `llama.block_count`"))
   }
 
-  @Test func oddVocabularies() throws {
+  @Test("a vocabulary with an invalid id or an unknown pre-tokenizer is refused")
+  func invalidVocabularies() throws {
     let eot = try message { $0.adding("tokenizer.ggml.eot_token_id", type: 4, .ggufNumber(99)) }
     #expect(eot.contains("`tokenizer.ggml.eot_token_id` is 99, the vocabulary has 16 tokens"))
     let pre = try ImportFixture.model("llama").file.replacing("smollm", "smollx")
@@ -246,7 +254,8 @@ extension Data {
     #expect(text.contains("model.gguf: ") && text.contains("smollx"), "\(text)")
   }
 
-  @Test func truncatedFiles() throws {
+  @Test("truncated files are refused")
+  func truncatedFiles() throws {
     let whole = try ImportFixture.model("llama").file
     for count in [0, 3, 30, 500, whole.count / 2, whole.count - 200] {
       let text = try ImportScratch(whole.prefix(count)).message()

@@ -13,7 +13,8 @@ import Testing
 
   private func draft(layers: [Int] = [0, 1, 2]) -> DraftModel { TinyHead(target: model).draft(layers: layers) }
 
-  @Test func whatIsWrittenIsReadBack() throws {
+  @Test("a head that is written is read back, rounded to bfloat16")
+  func roundTrip() throws {
     let scratch = try ModelScratch()
     let (head, path) = (draft(layers: [1, 2, 3]), "\(scratch.path)/head")
     try DraftFolder.write(head, target: target, to: path)
@@ -26,7 +27,8 @@ import Testing
     #expect(trainable.parameters.allSatisfy { $0.variable.requiresGradient && !$0.variable.value.storage.isReadOnly })
   }
 
-  @Test func theExportHoldsWhatReadersExpectAndNothingElse() throws {
+  @Test("an export holds the keys and tensors that other readers expect, and no others")
+  func exportedContent() throws {
     let scratch = try ModelScratch()
     try DraftFolder.write(draft(), target: target, to: "\(scratch.path)/head")
     let file = try SafetensorsFile(path: "\(scratch.path)/head/model.safetensors")
@@ -91,7 +93,8 @@ import Testing
     #expect(error?.description.contains(word) == true, "\(error?.description ?? "")", sourceLocation: location)
   }
 
-  @Test func headsOfOtherToolsAreRead() throws {
+  @Test("heads of other tools are read: another layer name, a copy of the embedding, no t2d")
+  func headsOfOtherTools() throws {
     let scratch = try ModelScratch()
     let path = try edited(
       scratch,
@@ -110,7 +113,8 @@ import Testing
     }
   }
 
-  @Test func aHeadOverTheWholeVocabularyNeedsNoMap() throws {
+  @Test("a head over the whole vocabulary needs no d2t")
+  func wholeVocabulary() throws {
     let scratch = try ModelScratch()
     let (v, h) = (target.vocabularySize, target.hiddenSize)
     let path = try edited(
@@ -122,7 +126,8 @@ import Testing
     #expect(try DraftFolder.read(path, target: model).vocabulary.targetIDs == (0..<Int32(v)).map { $0 })
   }
 
-  @Test func headsThatWouldMeanSomethingElseAreRefused() throws {
+  @Test("heads for another target, with more layers or with biases are refused by name")
+  func refusedHeads() throws {
     let scratch = try ModelScratch()
     refuses(try edited(scratch, config: { $0["vocab_size"] = target.vocabularySize + 1 }), naming: "another target")
     refuses(try edited(scratch, config: { $0["num_hidden_layers"] = 2 }), naming: "num_hidden_layers")
@@ -136,7 +141,8 @@ import Testing
     refuses(try edited(scratch, tensors: { $0["d2t"] = descending }), naming: "ascending")
   }
 
-  @Test func vocabularyTakesTheMostFrequentAndBreaksTiesByID() {
+  @Test("the draft vocabulary takes the most frequent ids; ties go to the lower id")
+  func mostFrequent() {
     let vocabulary = DraftVocabulary.mostFrequent(counts: [0, 5, 5, 1, 0, 0, 9], size: 4, always: [5])
     #expect(vocabulary.targetIDs == [1, 2, 5, 6])
     #expect(vocabulary.draftIDs == [-1, 0, 1, -1, -1, 2, 3])

@@ -17,7 +17,7 @@ import Testing
   }
 
   @Test("a cache for a long context reserves little at first, and at most twice what it holds")
-  func addressesComeWithRows() {
+  func addressesComeWithEntries() {
     let cache = KVCache(layers: 1, shape: shape, capacity: 262_144)
     #expect(cache.reserved <= 1024)
     var next = 0
@@ -36,7 +36,7 @@ import Testing
     #expect(cache.reserved == 1500 && holds(cache, Array(0..<1500)))
   }
 
-  @Test("rows that were dropped or moved before a cache grows stay so")
+  @Test("entries that were dropped or moved before a cache grows stay so")
   func growthKeepsWhatIsValid() {
     let cache = KVCache(layers: 1, shape: shape, capacity: 10_000)
     cache.append(rows(0..<1000, sign: 1), rows(0..<1000, sign: -1))

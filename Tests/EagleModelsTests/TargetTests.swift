@@ -18,7 +18,8 @@ import Testing
     }
   }
 
-  @Test(arguments: TinyModel.names) func statesAndLogitsAgreeWithTransformers(name: String) throws {
+  @Test("states and logits agree with transformers", arguments: TinyModel.names)
+  func parity(name: String) throws {
     let expected = try TinyModel.load(name)
     let model = try TargetModel(folder: TinyModel.folder(name))
     for kind in [TargetModel.PassKind.prefill, .decode] {
@@ -37,28 +38,29 @@ import Testing
     }
   }
 
-  /// The same rows in one pass, in pieces through a cache, and beside another sequence.
-  @Test(arguments: TinyModel.names, ComputePrecision.allCases)
-  func cachesAndPackingDoNotChangeStates(name: String, precision: ComputePrecision) throws {
+  @Test(
+    "states have the same bits in one pass, in chunks through a cache, and beside another sequence",
+    arguments: TinyModel.names, ComputePrecision.allCases)
+  func batchInvariance(name: String, precision: ComputePrecision) throws {
     let ids = try TinyModel.load(name).ids
     let model = try TargetModel(folder: TinyModel.folder(name), precision: precision)
     let whole = model.decode(ids, segments: [Segment(rows: 0..<12)], captureLayers: []).lastHidden.values
     let cache = model.makeCache(capacity: 12)
-    var pieces: [Float] = []
-    for piece in [0..<5, 5..<6, 6..<12] {
-      pieces +=
+    var chunks: [Float] = []
+    for chunk in [0..<5, 5..<6, 6..<12] {
+      chunks +=
         model.decode(
-          Array(ids[piece]), segments: [Segment(rows: 0..<piece.count, cache: cache)], captureLayers: []
+          Array(ids[chunk]), segments: [Segment(rows: 0..<chunk.count, cache: cache)], captureLayers: []
         ).lastHidden.values
     }
-    #expect(pieces == whole)
+    #expect(chunks == whole)
     let packed = model.decode(
       [7, 8, 9] + ids, segments: [Segment(rows: 0..<3), Segment(rows: 3..<15)], captureLayers: [])
     #expect(packed.lastHidden.slice(3..<15).values == whole)
   }
 
-  /// Every matrix that a decoding pass multiplies is read, and read once.
-  @Test(arguments: TinyModel.names) func readingTheWeightsReadsAllOfThem(name: String) throws {
+  @Test("reading the weights reads every matrix of a decoding pass once", arguments: TinyModel.names)
+  func reading(name: String) throws {
     let model = try TargetModel(folder: TinyModel.folder(name))
     let folder = try SafetensorsFolder(path: TinyModel.folder(name))
     let isTied = model.head.storage === model.embedding.storage && model.head.byteOffset == model.embedding.byteOffset
@@ -74,7 +76,8 @@ import Testing
     #expect(model.readWeights() == sum)
   }
 
-  @Test func droppedRowsLeaveNoTrace() throws {
+  @Test("entries that were dropped from a cache change nothing")
+  func droppedEntries() throws {
     let model = try TargetModel(folder: TinyModel.folder("tiny-llama"))
     func last(_ cache: KVCache, _ ids: [Int32]) -> [Float] {
       let states = model.decode(ids, segments: [Segment(rows: 0..<ids.count, cache: cache)], captureLayers: [])
@@ -87,20 +90,23 @@ import Testing
     #expect(last(straight, [8]) == last(detour, [8]))
   }
 
-  @Test(arguments: [
-    ("rope_scaling", ["rope_type": "yarn", "factor": 4.0] as [String: any Sendable] as any Sendable, "rope scaling"),
-    ("sliding_window", 64, "sliding"), ("num_experts", 8, "experts"),
-    ("quantization_config", ["bits": 4], "quantised"), ("hidden_act", "gelu", "activation"),
-    ("mlp_bias", true, "biases"), ("model_type", "gemma", "model_type"),
-  ])
-  func whatIsNotComputedIsRefusedByName(key: String, value: any Sendable, word: String) throws {
+  @Test(
+    "a config that asks for another computation is refused by name",
+    arguments: [
+      ("rope_scaling", ["rope_type": "yarn", "factor": 4.0] as [String: any Sendable] as any Sendable, "rope scaling"),
+      ("sliding_window", 64, "sliding"), ("num_experts", 8, "experts"),
+      ("quantization_config", ["bits": 4], "quantised"), ("hidden_act", "gelu", "activation"),
+      ("mlp_bias", true, "biases"), ("model_type", "gemma", "model_type"),
+    ])
+  func refusedConfigs(key: String, value: any Sendable, word: String) throws {
     let scratch = try ModelScratch()
     let folder = try scratch.copy(of: "tiny-llama") { $0[key] = value }
     let error = #expect(throws: LocatedError.self) { try TargetModel(folder: folder) }
     #expect(error?.description.contains(word) == true && error?.path.hasSuffix("config.json") == true)
   }
 
-  @Test func weightsThatDoNotFitTheConfigAreNamed() throws {
+  @Test("a weight that does not fit the config is named")
+  func misshapenWeights() throws {
     let scratch = try ModelScratch()
     let folder = try scratch.copy(of: "tiny-llama") { $0["intermediate_size"] = 56 }
     let error = #expect(throws: LocatedError.self) { try TargetModel(folder: folder) }
@@ -108,7 +114,8 @@ import Testing
     #expect(throws: LocatedError.self) { try TargetModel(folder: "\(scratch.path)/nowhere") }
   }
 
-  @Test func shardedWeightsLoadLikeOneFile() throws {
+  @Test("sharded weights give the states of one file")
+  func shardedWeights() throws {
     let scratch = try ModelScratch()
     let folder = try scratch.copy(of: "tiny-llama") { _ in }
     let source = try SafetensorsFile(path: "\(folder)/model.safetensors")
@@ -129,7 +136,8 @@ import Testing
     #expect(try states(folder) == states(TinyModel.folder("tiny-llama")))
   }
 
-  @Test func captureLayersMustFit() throws {
+  @Test("captured layers must be three distinct, increasing layers of the target")
+  func captureLayers() throws {
     let shape = try TargetShape(folder: TinyModel.folder("tiny-llama"))
     try shape.validate(captureLayers: [0, 1, 3], path: "recipe")
     for layers in [[0, 1], [1, 1, 2], [0, 2, 1], [0, 1, 4]] {
