@@ -21,8 +21,6 @@ public enum EvaluationFile {
 extension EvaluationFile {
   /// Writes all records, whole or not at all.
   public static func write(_ records: [EvaluationRecord], to path: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    try AtomicFile.write(path: path, data: try encoder.encode(records))
+    try AtomicFile.writeJSON(records, to: path, style: .indentedEscaped)
   }
 }

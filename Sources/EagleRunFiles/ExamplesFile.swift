@@ -20,8 +20,6 @@ public enum ExamplesFile {
   /// Adds the texts of an evaluation in place of those of its epoch and later ones.
   public static func write(_ texts: [ExampleText], epoch: Int, step: Int, to path: String) throws {
     let all = read(path).filter { $0.epoch < epoch } + [EpochExamples(epoch: epoch, step: step, texts: texts)]
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(path: path, data: try encoder.encode(all))
+    try AtomicFile.writeJSON(all, to: path, style: .compact)
   }
 }

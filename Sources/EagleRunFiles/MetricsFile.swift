@@ -23,9 +23,6 @@ package struct MetricsFile {
   private struct Line: Decodable { let step: Int }
 
   package func append(_ metrics: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    let line = try encoder.encode(metrics) + Data("\n".utf8)
-    try AppendedFile.append(line, to: path)
+    try AppendedFile.append(try JSONStyle.compactEscaped.encode(metrics) + Data("\n".utf8), to: path)
   }
 }

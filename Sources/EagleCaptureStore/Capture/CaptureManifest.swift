@@ -96,9 +96,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
 
   /// Writes the store's manifest, whole or not at all.
   public func write(to folder: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(path: Self.path(in: folder), data: try encoder.encode(self))
+    try AtomicFile.writeJSON(self, to: Self.path(in: folder), style: .indented)
   }
 
   /// Reads the store's manifest; a missing or odd one throws.

@@ -61,9 +61,8 @@ extension GeneratedFile {
   }
 
   static func write(_ record: Record, _ output: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    try AtomicFile.write(path: recordPath(output), data: try encoder.encode(record) + Data("\n".utf8))
+    let data = try JSONStyle.indentedEscaped.encode(record) + Data("\n".utf8)
+    try AtomicFile.write(path: recordPath(output), data: data)
   }
 
   /// How the output fulfils `request`; nil when it may not, or was changed since.

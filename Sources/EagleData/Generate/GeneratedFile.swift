@@ -145,9 +145,7 @@ final class GeneratedFile {
 
   /// Adds a finished conversation of this rank; one write, which a kill leaves whole or not at all.
   func append(_ line: Line) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try part.write(contentsOf: try encoder.encode(line) + Data("\n".utf8))
+    try part.write(contentsOf: try JSONStyle.compact.encode(line) + Data("\n".utf8))
   }
 
   /// Calls `body` with every finished conversation, in no order. Needs all ranks to have written theirs.

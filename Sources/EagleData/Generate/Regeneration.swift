@@ -127,10 +127,8 @@ public struct Regeneration {
   private func fingerprint() throws -> String {
     var same = config
     (same.input, same.output, same.batch) = ([], "", RegenerateConfig().batch)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
     let parts = [
-      "regenerate 2", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
+      "regenerate 2", try JSONStyle.compactEscaped.text(same), model.target.fingerprint,
       model.template.family.rawValue, model.target.precision.rawValue, "\(model.stopIDs.sorted())",
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))

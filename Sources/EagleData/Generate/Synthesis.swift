@@ -125,10 +125,8 @@ public struct Synthesis {
   private func fingerprint() throws -> String {
     var same = config
     (same.output, same.batch, same.conversations) = ("", SynthesizeConfig().batch, 0)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
     let parts = [
-      "synthesize 2", String(decoding: try encoder.encode(same), as: UTF8.self), model.target.fingerprint,
+      "synthesize 2", try JSONStyle.compactEscaped.text(same), model.target.fingerprint,
       model.template.family.rawValue, model.target.precision.rawValue,
     ]
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))

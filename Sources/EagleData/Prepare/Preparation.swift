@@ -172,9 +172,7 @@ public struct Preparation {
     for file in data.train { parts.append("\(try digest(file.path)) \(min(1, file.weight))") }
     var same = data
     (same.train, same.heldOut) = ([], 0)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    parts.append(String(decoding: try encoder.encode(same), as: UTF8.self))
+    parts.append(try JSONStyle.compactEscaped.text(same))
     // Weights below 1 leave conversations out, by seed and content.
     if data.train.contains(where: { $0.weight < 1 }) { parts.append("by content \(seed)") }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
@@ -206,12 +204,10 @@ public struct Preparation {
       tokensFingerprint: tokensFingerprint, fingerprint: fingerprint, files: state.files, heldOut: state.heldOut,
       repeats: state.repeats, draftVocabulary: vocabulary.targetIDs, targetVocabularySize: vocabulary.targetSize,
       statistics: statistics)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
     let page = StatisticsPage.text(
       statistics, run: data.train.map(\.path).joined(separator: ", "), vocabularySize: vocabulary.size)
     try AtomicFile.write(path: "\(folder)/statistics.md", data: Data(page.utf8))
-    try AtomicFile.write(path: PreparedData.manifestPath(folder), data: try encoder.encode(manifest))
+    try AtomicFile.writeJSON(manifest, to: PreparedData.manifestPath(folder), style: .compactEscaped)
   }
 
   /// That of the head to fine-tune, or the most frequent trained tokens.

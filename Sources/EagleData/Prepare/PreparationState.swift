@@ -36,7 +36,7 @@ struct PreparationState: Codable {
   }
 
   func write(_ folder: String) throws {
-    try AtomicFile.write(path: Self.path(folder), data: try JSONEncoder().encode(self))
+    try AtomicFile.writeJSON(self, to: Self.path(folder), style: .compactEscaped)
   }
 
   static func remove(_ folder: String) throws { try FileManager.default.removeItem(atPath: path(folder)) }

@@ -39,9 +39,7 @@ package struct FolderManifest: Codable, Sendable, Equatable {
       return try File(measuring: "\(folder)/\(path)", as: path)
     }
     let manifest = FolderManifest(format: format, version: version, source: source, files: files)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(path: "\(folder)/\(name)", data: try encoder.encode(manifest))
+    try AtomicFile.writeJSON(manifest, to: "\(folder)/\(name)", style: .indented)
     return manifest
   }
 

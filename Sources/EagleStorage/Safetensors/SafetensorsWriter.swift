@@ -50,24 +50,18 @@ public enum SafetensorsWriter {
     if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
       throw LocatedError(path: path, problem: "cannot write two tensors named `\(twice.name)`")
     }
-    var fields: [String] = metadata.isEmpty ? [] : ["\"__metadata__\":\(try json(metadata))"]
+    var fields: [String] = metadata.isEmpty ? [] : ["\"__metadata__\":\(try JSONStyle.compact.text(metadata))"]
     var start = 0
     for tensor in tensors {
       let end = start + tensor.shape.reduce(1, *) * tensor.dtype.size
       let shape = tensor.shape.map(String.init).joined(separator: ",")
       let type = tensor.dtype.safetensorsName
       fields.append(
-        "\(try json(tensor.name)):{\"dtype\":\"\(type)\",\"shape\":[\(shape)],\"data_offsets\":[\(start),\(end)]}")
+        "\(try JSONStyle.compact.text(tensor.name)):{\"dtype\":\"\(type)\",\"shape\":[\(shape)],\"data_offsets\":[\(start),\(end)]}")
       start = end
     }
     var text = Data("{\(fields.joined(separator: ","))}".utf8)
     text.append(Data(repeating: UInt8(ascii: " "), count: (8 - text.count % 8) % 8))
     return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Data($0) } + text
-  }
-
-  private static func json(_ value: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
 }
