@@ -97,9 +97,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
   /// Writes it into a head's folder, whole or not at all. Returns its path.
   @discardableResult
   public func write(draft: String) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(path: Self.path(draft), data: try encoder.encode(self))
+    try AtomicFile.writeJSON(self, to: Self.path(draft), style: .indented)
     return Self.path(draft)
   }
 }

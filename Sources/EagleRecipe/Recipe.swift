@@ -30,11 +30,7 @@ public struct Recipe: Codable, Equatable, Sendable {
   ///
   /// It is JSON, hence YAML, hence a recipe. Fingerprints and the agreement of ranks are taken from it.
   public var canonicalText: String {
-    get throws {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
-    }
+    get throws { try JSONStyle.indented.text(self) + "\n" }
   }
 
   /// Looks at every range.

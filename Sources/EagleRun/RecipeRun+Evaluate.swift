@@ -1,4 +1,5 @@
 import EagleChat
+import EagleCore
 import EagleModels
 import EagleRunFiles
 import EagleStorage
@@ -24,10 +25,8 @@ extension RecipeRun {
   private func journal(_ draft: DraftModel, _ evaluator: Evaluator, data: String) throws -> EvaluationJournal {
     var key = Data()
     if cluster.isRoot {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys]
-      let conditions = String(decoding: try encoder.encode(evaluator.conditions), as: UTF8.self)
-      let identity = String(decoding: try encoder.encode(try identity(data: data)), as: UTF8.self)
+      let conditions = try JSONStyle.compactEscaped.text(evaluator.conditions)
+      let identity = try JSONStyle.compactEscaped.text(try identity(data: data))
       key = Data(FileDigest.sha256(Data("\(draft.digest) \(conditions) \(identity)".utf8)).utf8)
     }
     let shared = try cluster.broadcast(data: key)

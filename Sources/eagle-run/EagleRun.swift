@@ -30,6 +30,6 @@ struct EagleRun: ParsableCommand {
 
   /// Writes a result as JSON, whole or not at all.
   static func write(_ value: some Encodable, to path: String) throws {
-    try AtomicFile.write(path: path, data: try json(value))
+    try AtomicFile.writeJSON(value, to: path, style: .indented)
   }
 }

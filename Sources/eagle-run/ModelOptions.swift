@@ -87,11 +87,5 @@ struct PlanOptions: ParsableArguments {
 }
 
 func printJSON(_ value: some Encodable) throws {
-  try Output.write(String(decoding: try json(value), as: UTF8.self) + "\n")
-}
-
-func json(_ value: some Encodable) throws -> Data {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  return try encoder.encode(value)
+  try Output.write(try JSONStyle.indented.text(value) + "\n")
 }

@@ -14,10 +14,8 @@ struct Bench: ParsableCommand {
 
   /// - Parameter lines: for people; nil prints JSON
   static func show(_ report: some Encodable, _ lines: [String]?) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    let text = try lines.map { Data($0.joined(separator: "\n").utf8) } ?? encoder.encode(report)
-    try Output.write(String(decoding: text, as: UTF8.self) + "\n")
+    let text = try lines?.joined(separator: "\n") ?? JSONStyle.indentedEscaped.text(report)
+    try Output.write(text + "\n")
   }
 }
 

@@ -72,9 +72,7 @@ struct Evaluate: ParsableCommand {
     try options.run { run in
       let results = try run.evaluate(draft: draft)
       guard run.cluster.isRoot else { return }
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-      try Output.write(String(decoding: try encoder.encode(results), as: UTF8.self) + "\n")
+      try Output.write(try JSONStyle.indentedEscaped.text(results) + "\n")
     }
   }
 }

@@ -160,9 +160,7 @@ enum RunChanges {
     }
     let all = before.filter { $0.step < step } + changes
     if all.isEmpty && before.isEmpty { return }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(
-      path: path, data: try all.reduce(into: Data()) { $0 += try encoder.encode($1) + Data("\n".utf8) })
+    let lines = try all.reduce(into: Data()) { $0 += try JSONStyle.compact.encode($1) + Data("\n".utf8) }
+    try AtomicFile.write(path: path, data: lines)
   }
 }

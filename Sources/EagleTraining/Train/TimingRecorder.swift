@@ -56,9 +56,7 @@ final class TimingRecorder {
   }
 
   private func write() throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    if let timing { try AtomicFile.write(path: path, data: try encoder.encode(timing)) }
+    if let timing { try AtomicFile.writeJSON(timing, to: path, style: .indented) }
   }
 
   private var versions: [String: String] {

@@ -79,9 +79,7 @@ public struct TrainingCheckpoint {
   private static let prefixes = ["", "adam.m.", "adam.v."]
 
   package static func write(_ state: State, _ info: Info, parent: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    let data = try encoder.encode(info)
+    let data = try JSONStyle.compactEscaped.encode(info)
     try CheckpointFolder.write(parent: parent, name: CheckpointFolder.name(step: info.step), info: data) { folder in
       try SafetensorsWriter.write(path: "\(folder)/\(file)", tensors: state.tensors)
     }
