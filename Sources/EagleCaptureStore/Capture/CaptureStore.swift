@@ -73,13 +73,8 @@ public final class CaptureStore: @unchecked Sendable {
   private func place(of conversation: Int) -> (shard: Int, index: Int) {
     precondition(
       conversation >= 0 && conversation < conversationCount, "conversation \(conversation) of \(conversationCount)")
-    var low = 0
-    var high = manifest.shards.count
-    while high - low > 1 {
-      let middle = (low + high) / 2
-      if starts[middle] <= conversation { low = middle } else { high = middle }
-    }
-    return (low, conversation - starts[low])
+    let shard = starts.partitioningIndex { $0 > conversation } - 1
+    return (shard, conversation - starts[shard])
   }
 
   private func shard(_ index: Int) throws -> CaptureShard {

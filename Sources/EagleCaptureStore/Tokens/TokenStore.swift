@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// Writes a token store: prepared conversations as ids and loss masks, in one HDF5 file.
@@ -59,12 +60,8 @@ public final class TokenStore: Sendable {
   /// Ids and loss mask of a conversation, of equal length.
   public func conversation(_ index: Int) throws -> (ids: [Int32], mask: [UInt8]) {
     precondition(index >= 0 && index < conversationCount, "conversation \(index) of \(conversationCount)")
-    var (low, high) = (0, files.count)
-    while high - low > 1 {
-      let middle = (low + high) / 2
-      if starts[middle] <= index { low = middle } else { high = middle }
-    }
-    return try files[low].read(conversation: index - starts[low])
+    let file = starts.partitioningIndex { $0 > index } - 1
+    return try files[file].read(conversation: index - starts[file])
   }
 
   /// A string attribute that the first file's writer was given; nil when there is none.
