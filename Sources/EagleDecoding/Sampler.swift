@@ -1,4 +1,5 @@
 import CEagleKernels
+import EagleCore
 import EagleTensor
 import Foundation
 
@@ -211,17 +212,5 @@ enum Largest {
       least = values[best.last!]
     }
     return best
-  }
-}
-
-extension Array {
-  /// The first index from which on `isAfter` holds, which once true stays true.
-  fileprivate func partitioningIndex(where isAfter: (Element) -> Bool) -> Int {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if isAfter(self[middle]) { high = middle } else { low = middle + 1 }
-    }
-    return low
   }
 }
