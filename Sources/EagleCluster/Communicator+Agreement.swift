@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 extension Communicator {
@@ -17,11 +18,8 @@ extension Communicator {
       about: about, ranks: others, detail: firstDifference(texts[0], texts[other], rank: other))
   }
 
-  /// FNV-1a over the UTF-8 bytes, 64 bits: enough to tell an accident, which is all that is looked for here.
   private func fingerprint(of text: String) -> Data {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-    return withUnsafeBytes(of: hash.littleEndian) { Data($0) }
+    withUnsafeBytes(of: FNV1a.hash(text.utf8).littleEndian) { Data($0) }
   }
 
   private func firstDifference(_ root: String, _ other: String, rank: Int) -> String {

@@ -1,3 +1,5 @@
+import EagleCore
+
 /// Finds texts that say nearly the same as an earlier one, by MinHash (Broder 1997) with locality-sensitive hashing.
 ///
 /// A text is the set of its runs of three words. Of two sets the share of hash functions whose least values agree estimates
@@ -40,7 +42,7 @@ public struct NearDuplicates {
     let count = max(1, words.count - wordsTogether + 1)
     for start in 0..<count {
       let run = words[min(start, words.count)..<min(start + wordsTogether, words.count)]
-      let base = hash(run.joined(separator: " "))
+      let base = FNV1a.hash(run.joined(separator: " ").utf8)
       for i in 0..<functions {
         least[i] = min(least[i], UInt32(truncatingIfNeeded: mix(base &+ UInt64(i) &* 0x9e37_79b9_7f4a_7c15) >> 32))
       }
@@ -52,13 +54,6 @@ public struct NearDuplicates {
     stride(from: 0, to: functions, by: bandRows).map { start in
       signature[start..<start + bandRows].reduce(UInt64(start)) { mix($0 ^ UInt64($1)) }
     }
-  }
-
-  /// FNV-1a.
-  private static func hash(_ text: String) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    return hash
   }
 
   /// SplitMix64's last step.

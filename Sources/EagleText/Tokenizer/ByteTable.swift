@@ -1,3 +1,5 @@
+import EagleCore
+
 /// A hash table from byte strings to numbers, with all keys in one block of memory.
 ///
 /// Vocabularies need it because equality of Swift strings is canonical equivalence, which would unite different tokens.
@@ -91,9 +93,7 @@ struct ByteTable: Sendable {
 
   /// FNV-1a with a final mix of the high bits.
   private static func hash(_ key: UnsafeBufferPointer<UInt8>) -> UInt32 {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for byte in key { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-    hash ^= hash >> 32
-    return UInt32(truncatingIfNeeded: hash)
+    let hash = FNV1a.hash(key)
+    return UInt32(truncatingIfNeeded: hash ^ hash >> 32)
   }
 }
