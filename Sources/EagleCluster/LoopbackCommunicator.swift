@@ -122,8 +122,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
   private func note(_ bytes: Int, since start: ContinuousClock.Instant) {
     lock.withLock {
       cost.bytesSent += bytes
-      let time = start.duration(to: .now).components
-      cost.seconds += Double(time.seconds) + Double(time.attoseconds) * 1e-18
+      cost.seconds += start.duration(to: .now).inSeconds
     }
   }
 
