@@ -31,13 +31,13 @@ package final class ServerMetrics: Sendable {
 
   /// A text is finished.
   package func count(_ job: Job, _ outcome: Outcome) {
-    let total = job.arrival.seconds(to: .now)
+    let total = job.arrival.duration(to: .now).inSeconds
     counts.withLock {
       $0.decoding += outcome.statistics
       $0.queue.add(outcome.queueSeconds)
       $0.total.add(total)
       $0.writing.add(total - outcome.queueSeconds)
-      if let first = job.firstToken { $0.firstToken.add(job.arrival.seconds(to: first)) }
+      if let first = job.firstToken { $0.firstToken.add(job.arrival.duration(to: first).inSeconds) }
     }
   }
 

@@ -86,7 +86,7 @@ package final class Job: @unchecked Sendable {
   /// Its turn has come.
   package func begin() { start = .now }
 
-  package var queueSeconds: Double { arrival.seconds(to: start ?? .now) }
+  package var queueSeconds: Double { arrival.duration(to: start ?? .now).inSeconds }
 
   /// Hands on what a new token makes sure. False when no more are wanted.
   package func take(_ token: Int32, isDrafted: Bool, _ logprobs: TokenLogprobs? = nil) -> Bool {
@@ -136,8 +136,4 @@ package final class Job: @unchecked Sendable {
     events.yield(.piece(piece))
     (tokens, accepted, logprobs) = (0, 0, [])
   }
-}
-
-extension ContinuousClock.Instant {
-  func seconds(to end: ContinuousClock.Instant) -> Double { duration(to: end) / .seconds(1) }
 }
