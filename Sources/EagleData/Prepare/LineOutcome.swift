@@ -24,6 +24,13 @@ package enum LineOutcome: Sendable {
   case prepared(PreparedConversation)
 }
 
+extension ReadReport {
+  /// Counts a line by what it has come to.
+  package mutating func count(_ outcome: LineOutcome, of line: ConversationLine) {
+    if case .broken(let error) = outcome { reject(line.number, because: error) } else { accept() }
+  }
+}
+
 /// A conversation as tokens, with what is counted about it.
 package struct PreparedConversation: Sendable {
   package let id: String
@@ -78,14 +85,14 @@ package struct LineWork: Sendable {
 
   private func outcome(_ conversation: Conversation) -> LineOutcome {
     let (messages, id) = (conversation.messages, conversation.id)
-    if let reason = fault(messages) { return .leftOut(reason, id) }
+    let answers = messages.filter { $0.role == .assistant }
+    if let reason = fault(answers) { return .leftOut(reason, id) }
     let rendered: RenderedConversation
     do {
-      try conversation.checkTurns()
       rendered = try model.template.render(
         conversation, tokenizer: model.tokenizer, trained: data.trainedTurns.roles)
     } catch {
-      return .leftOut(.wrongRoles, "\(error)")
+      return answers.isEmpty ? .leftOut(.noAnswer, id) : .leftOut(.wrongRoles, "\(error)")
     }
     if data.loopingAnswers == .drop, Self.loops(rendered) { return .leftOut(.loopingAnswer, id) }
     let length = min(rendered.ids.count, data.maxLength)
@@ -99,9 +106,7 @@ package struct LineWork: Sendable {
         roleTokens: Self.roleTokens(rendered, length: length), isCut: length < rendered.ids.count))
   }
 
-  private func fault(_ messages: [ChatMessage]) -> LeftOut? {
-    let answers = messages.filter { $0.role == .assistant }
-    if answers.isEmpty { return .noAnswer }
+  private func fault(_ answers: [ChatMessage]) -> LeftOut? {
     if answers.contains(where: { $0.content.allSatisfy(\.isWhitespace) }) { return .emptyAnswer }
     return data.cutAnswers == .drop && answers.contains(where: \.isCut) ? .cutAnswer : nil
   }

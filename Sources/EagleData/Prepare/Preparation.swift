@@ -105,30 +105,17 @@ public struct Preparation {
   private func read(_ input: Int, into writer: inout PreparationWriter) throws {
     let file = data.train[input]
     var lines = try ConversationLines(path: file.path)
-    let isBegun = input == writer.state.input && writer.state.reports.count > input
-    if isBegun { try lines.skip(to: writer.state.line, report: writer.state.reports[input]) }
-    writer.begin(input: input, report: lines.report)
+    try lines.skip(to: writer.begin(input: input, path: file.path))
     let work = LineWork(model: model, data: data)
     while true {
       try stop.throwIfMade(during: "prepare")
       let piece = try piece(&lines)
       guard let last = piece.last else { break }
-      for (line, outcome) in zip(piece, work.outcomes(piece)) {
-        let place = "\(file.path), line \(line.number)"
-        switch outcome {
-        case .broken(let error): try lines.count(skipped: line, because: error)
-        case .leftOut(let reason, let what):
-          lines.count(read: line)
-          writer.leaveOut(reason, example: "\(place): \(what)")
-        case .prepared(let conversation):
-          lines.count(read: line)
-          try writer.add(conversation, weight: file.weight, place: "\(place): \(conversation.id)")
-        }
-      }
-      try writer.reached(line: last.number, report: lines.report)
+      for (line, outcome) in zip(piece, work.outcomes(piece)) { try writer.add(outcome, of: line, in: file) }
+      try writer.reached(line: last.number)
       note(writer.state.statistics)
     }
-    _ = try lines.finished()
+    try writer.state.reports[input].check()
   }
 
   private func piece(_ lines: inout ConversationLines) throws -> [ConversationLine] {

@@ -40,17 +40,34 @@ struct PreparationWriter {
 
   var isResumed: Bool { state.files > 0 }
 
-  mutating func begin(input: Int, report: ReadReport) {
+  /// Begins a data file, or goes on with it.
+  ///
+  /// - Returns: its last line that is in the state, 0 for none
+  mutating func begin(input: Int, path: String) -> Int {
     if input > state.input { (state.input, state.line) = (input, 0) }
-    if state.reports.count <= input { state.reports.append(report) }
+    if state.reports.count <= input { state.reports.append(ReadReport(path: path)) }
+    return state.line
   }
 
-  /// - Parameter weight: of its file
-  mutating func add(_ conversation: PreparedConversation, weight: Double, place: String) throws {
+  /// Adds what a line of the current data file has come to.
+  ///
+  /// - Throws: when too many lines of the file are broken, and what writing throws
+  mutating func add(_ outcome: LineOutcome, of line: ConversationLine, in file: DataFile) throws {
+    state.reports[state.input].count(outcome, of: line)
+    let location = "\(file.path), line \(line.number)"
+    switch outcome {
+    case .broken: try state.reports[state.input].checkEarly()
+    case .leftOut(let reason, let what): state.statistics.leaveOut(reason, example: "\(location): \(what)")
+    case .prepared(let conversation):
+      try add(conversation, weight: file.weight, example: "\(location): \(conversation.id)")
+    }
+  }
+
+  private mutating func add(_ conversation: PreparedConversation, weight: Double, example: String) throws {
     let times = times(conversation.digest, weight)
-    guard times > 0 else { return state.statistics.leaveOut(.notDrawn, example: place) }
+    guard times > 0 else { return state.statistics.leaveOut(.notDrawn, example: example) }
     if dropsDuplicates, !seen.insert(conversation.digest).inserted {
-      return state.statistics.leaveOut(.duplicate, example: place)
+      return state.statistics.leaveOut(.duplicate, example: example)
     }
     fresh.append(conversation.digest)
     let number = state.statistics.conversations
@@ -67,12 +84,9 @@ struct PreparationWriter {
     names.append(UInt8(ascii: "\n"))
   }
 
-  mutating func leaveOut(_ reason: LeftOut, example: String) { state.statistics.leaveOut(reason, example: example) }
-
-  /// Says that everything up to a line is in.
-  mutating func reached(line: Int, report: ReadReport) throws {
+  /// Notes that everything up to a line is in.
+  mutating func reached(line: Int) throws {
     state.line = line
-    state.reports[state.input] = report
     if let tokens, tokens.tokenCount >= fileTokens { try closeFile() }
   }
 

@@ -52,7 +52,9 @@ package struct DataSample: Sendable {
       isWhole = isWhole && share.isWhole
       let factor = share.isWhole ? 1 : share.bytes / max(1, share.bytesRead)
       let outcomes = work.outcomes(share.lines)
-      try Self.refuseBroken(outcomes, share.lines, path: file.path)
+      var report = ReadReport(path: file.path)
+      for (line, outcome) in zip(share.lines, outcomes) { report.count(outcome, of: line) }
+      try report.check()
       for outcome in outcomes {
         guard case .prepared(let conversation) = outcome,
           data.duplicates == .keep || digests.insert(conversation.digest).inserted
@@ -69,18 +71,6 @@ package struct DataSample: Sendable {
         path: data.train.map(\.path).joined(separator: ", "), problem: "no conversation is left to train on",
         advice: "check the data files and data.max_length")
     }
-  }
-
-  /// More than one line in a hundred is too much, as it is for a preparation.
-  private static func refuseBroken(_ outcomes: [LineOutcome], _ lines: [ConversationLine], path: String) throws {
-    let broken = outcomes.indices.filter { if case .broken = outcomes[$0] { true } else { false } }
-    guard let first = broken.first, case .broken(let error) = outcomes[first], broken.count * 100 > outcomes.count
-    else {
-      return
-    }
-    throw LocatedError(
-      path: path, problem: "\(broken.count) of \(outcomes.count) lines cannot be used, more than 1 %",
-      advice: "the first is line \(lines[first].number): \(error)")
   }
 
   /// Some lines of a file.

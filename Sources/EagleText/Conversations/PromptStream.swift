@@ -20,7 +20,7 @@ public struct PromptStream {
     while true {
       if let prompt = try nextOfFile() { return prompt }
       if let last = reports.last {
-        try last.checkShare()
+        try last.check()
         guard last.read > 0 else { throw TextError("\(last.path): there is no prompt in it") }
       }
       guard let path = files.popFirst() else { return nil }
@@ -36,7 +36,7 @@ public struct PromptStream {
 
   private mutating func nextOfFile() throws -> Prompt? {
     if let prompt = table.popFirst() {
-      reports[reports.count - 1].read += 1
+      reports[reports.count - 1].accept()
       return prompt
     }
     while let line = try lines?.next(), let path = reports.last?.path {
@@ -44,10 +44,10 @@ public struct PromptStream {
       do {
         let name = URL(fileURLWithPath: path).lastPathComponent
         let prompt = try PromptReader.parse(line, fallbackID: "\(name):\(line.number)")
-        reports[reports.count - 1].read += 1
+        reports[reports.count - 1].accept()
         return prompt
       } catch {
-        reports[reports.count - 1].skip(line: line.number, reason: "\(error)")
+        reports[reports.count - 1].reject(line.number, because: error)
       }
     }
     lines = nil

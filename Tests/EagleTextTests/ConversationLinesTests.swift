@@ -3,13 +3,31 @@ import EagleText
 import Foundation
 import Testing
 
-@Suite struct ConversationReaderTests {
+@Suite struct ConversationLinesTests {
   private func read(_ content: String, name: String = "data.jsonl") throws -> ([Conversation], ReadReport) {
     try withTemporaryFile(content, name: name) { path in
       var conversations: [Conversation] = []
-      let report = try ConversationReader.read(path: path) { conversations.append($0) }
+      let report = try read(path: path) { conversations.append($0) }
       return (conversations, report)
     }
+  }
+
+  /// Reads a file as a preparation does, with the tally of its lines.
+  @discardableResult
+  private func read(path: String, each: (Conversation) throws -> Void = { _ in }) throws -> ReadReport {
+    var (lines, report) = (try ConversationLines(path: path), ReadReport(path: path))
+    while let line = try lines.next() {
+      switch line.parsed() {
+      case .success(let conversation):
+        try each(conversation)
+        report.accept()
+      case .failure(let error):
+        report.reject(line.number, because: error)
+        try report.checkEarly()
+      }
+    }
+    try report.check()
+    return report
   }
 
   private func good(_ count: Int) -> String {
@@ -84,7 +102,7 @@ import Testing
     let content = good(50) + "broken\n" + good(20)
     try withTemporaryFile(content) { path in
       var read = 0
-      let message = errorText { try ConversationReader.read(path: path) { _ in read += 1 } }
+      let message = errorText { try self.read(path: path) { _ in read += 1 } }
       #expect(message == "\(path): 1 of 71 lines cannot be used, more than 1 %; the first is line 51: not valid JSON")
       #expect(read == 70)
     }
@@ -92,7 +110,7 @@ import Testing
 
   @Test func aWrongFileStopsEarly() throws {
     try withTemporaryFile(good(1) + String(repeating: "broken\n", count: 100_000)) { path in
-      let message = errorText { try ConversationReader.read(path: path) { _ in } }
+      let message = errorText { try read(path: path) }
       #expect(message.contains("1000 of 1001 lines cannot be used") && message.contains("the first is line 2"))
     }
   }
@@ -109,23 +127,16 @@ import Testing
       try handle.seekToEnd()
       try handle.write(contentsOf: line)
       try handle.close()
-      return try ConversationReader.read(path: path) { _ in }
+      return try read(path: path)
     }
     #expect(report.read == 200 && report.skipped.map(\.line) == [201])
   }
 
-  @Test func whatTheCallerThrowsComesThrough() throws {
-    struct Stop: Error {}
-    try withTemporaryFile(good(3)) { path in
-      _ = #expect(throws: Stop.self) { try ConversationReader.read(path: path) { _ in throw Stop() } }
-    }
-  }
-
   @Test func unreadablePathsAreNamed() throws {
-    let missing = errorText { try ConversationReader.read(path: "/nowhere/x.jsonl") { _ in } }
+    let missing = errorText { try read(path: "/nowhere/x.jsonl") }
     #expect(missing.hasPrefix("/nowhere/x.jsonl: "))
     try withTemporaryFolder { folder in
-      #expect(errorText { try ConversationReader.read(path: folder.path) { _ in } }.hasPrefix(folder.path + ": "))
+      #expect(errorText { try read(path: folder.path) }.hasPrefix(folder.path + ": "))
     }
     #expect(try read("").1.read == 0)
   }
