@@ -29,6 +29,11 @@ package func require(_ condition: Bool, _ key: String, _ message: @autoclosure (
   guard condition else { throw ConfigError(key: key, message: message()) }
 }
 
+/// Throws when there is a complaint about a setting.
+package func require(_ key: String, _ complaint: String?) throws {
+  if let complaint { throw ConfigError(key: key, message: complaint) }
+}
+
 /// Throws unless a count lies between `least` and 2^30, so that products of two counts fit 64 bits:
 /// `try requireCount(batch, "batch")`.
 package func requireCount(_ value: Int, _ key: String, atLeast least: Int = 1) throws {

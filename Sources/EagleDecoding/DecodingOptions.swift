@@ -108,11 +108,11 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
     func require(_ condition: Bool, _ message: String) throws {
       guard condition else { throw GenerationError(message) }
     }
-    try require(
-      temperature == 0 || (temperature >= 0.01 && temperature.isFinite),
-      "the temperature must be 0, or 0.01 and more, not \(temperature)")
+    if let complaint = SamplingRange.complaint(temperature: temperature) {
+      throw GenerationError("the temperature \(complaint)")
+    }
     try require(topK >= 0, "top-k must be 0 (off) or more, not \(topK)")
-    try require(topP > 0 && topP <= 1, "top-p must be above 0 and at most 1 (off), not \(topP)")
+    if let complaint = SamplingRange.complaint(topP: topP) { throw GenerationError("top-p \(complaint)") }
     try require(minP >= 0 && minP < 1, "min-p must be from 0 (off) to below 1, not \(minP)")
     try require(
       repetitionPenalty > 0 && repetitionPenalty.isFinite,

@@ -1,8 +1,7 @@
 import EagleCore
 import EagleDecoding
-import EagleTensor
 
-/// Answers that the target gives to questions of others: what `regenerate` writes for `data.train` to name.
+/// The target's answers to prompts of others: what `regenerate` writes for `data.train` to name.
 public struct RegenerateConfig: Config {
   /// Files of prompts or conversations; empty when nothing is to be answered.
   public var input: [String] = []
@@ -10,14 +9,10 @@ public struct RegenerateConfig: Config {
   public var output = ""
   /// Tokens of an answer, at most. One that is broken off there is marked as cut.
   public var maxNewTokens = 256
-  /// 0 takes the most likely token.
-  public var temperature = 0.0
-  public var topK = 0
-  public var topP = 1.0
+  /// The sampling of answers. Each conversation and turn derives a seed of its own.
+  public var sampling = SamplingConfig()
   /// Conversations that a rank decodes together.
   public var batch = 64
-  /// Of the draws; each conversation and turn has its own derived from it.
-  public var seed: UInt64 = 0
 
   public init() {}
 
@@ -27,32 +22,31 @@ public struct RegenerateConfig: Config {
     try require(!input.contains(output), "output", "is one of the input files")
     try requireCount(maxNewTokens, "max_new_tokens")
     try requireCount(batch, "batch")
-    try require(
-      temperature == 0 || (temperature >= 0.01 && temperature.isFinite), "temperature",
-      "must be 0, or 0.01 and more, not \(temperature)")
-    try requireCount(topK, "top_k", atLeast: 0)
-    try require(topP > 0 && topP <= 1, "top_p", "must be above 0 and at most 1 (off), not \(topP)")
-  }
-
-  /// For a turn of a conversation.
-  func sampling(_ purpose: String) -> SamplingOptions {
-    SamplingOptions(temperature: temperature, topK: topK, topP: topP, seed: seed, purpose: purpose)
-  }
-
-  enum CodingKeys: String, CodingKey {
-    case input, output, temperature, batch, seed
-    case maxNewTokens = "max_new_tokens"
-    case topK = "top_k"
-    case topP = "top_p"
+    try sampling.validate()
   }
 }
 
-extension SamplingOptions {
-  /// - Parameter purpose: draws for different purposes are independent
-  init(temperature: Double, topK: Int, topP: Double, seed: UInt64, purpose: String) {
-    self.init()
-    (self.temperature, self.topK, self.topP) = (Float(temperature), topK, Float(topP))
-    var source = RandomSource(seed: seed, purpose: purpose)
-    self.seed = source.next()
+extension RegenerateConfig {
+  private enum CodingKeys: String, CodingKey {
+    case input, output, batch
+    case maxNewTokens = "max_new_tokens"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    input = try fields.decode([String].self, forKey: .input)
+    output = try fields.decode(String.self, forKey: .output)
+    maxNewTokens = try fields.decode(Int.self, forKey: .maxNewTokens)
+    sampling = try SamplingConfig(from: decoder)
+    batch = try fields.decode(Int.self, forKey: .batch)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(input, forKey: .input)
+    try fields.encode(output, forKey: .output)
+    try fields.encode(maxNewTokens, forKey: .maxNewTokens)
+    try sampling.encode(to: encoder)
+    try fields.encode(batch, forKey: .batch)
   }
 }

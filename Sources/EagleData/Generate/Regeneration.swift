@@ -197,7 +197,7 @@ private final class Work {
       if ids.count <= maxLength {
         open[id] = dialogue
         return DecodingRequest(
-          id: id, prompt: ids, sampling: config.sampling("answer \(dialogue.answers.count + 1) of \(dialogue.key)"),
+          id: id, prompt: ids, sampling: config.sampling.options(for: "answer \(dialogue.answers.count + 1) of \(dialogue.key)"),
           maxNewTokens: config.maxNewTokens)
       }
       counts.tooLong += 1

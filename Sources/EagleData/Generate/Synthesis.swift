@@ -195,7 +195,7 @@ private struct Attempt {
 
   init(number: Int, _ config: SynthesizeConfig) {
     self.number = number
-    var random = RandomSource(seed: config.seed, purpose: "turns of \(Self.id(number))")
+    var random = RandomSource(seed: config.sampling.seed, purpose: "turns of \(Self.id(number))")
     turns = 1 + Int(random.next() % UInt64(config.turns))
   }
 
@@ -254,7 +254,7 @@ private final class AttemptQueue {
     open[attempt.number] = attempt
     return DecodingRequest(
       id: attempt.number, prompt: prompt,
-      sampling: attempt.isAnswering ? config.answerSampling(turn) : config.questionSampling(turn), maxNewTokens: most)
+      sampling: (attempt.isAnswering ? config.sampling : config.questionSampling).options(for: turn), maxNewTokens: most)
   }
 
   func finish(_ request: DecodingRequest, _ ids: [Int32]) throws -> DecodingRequest? {

@@ -1,31 +1,28 @@
 import EagleCore
 import EagleDecoding
 
-/// Conversations that the target makes up: what `synthesize` writes for `data.train` to name.
+/// Synthetic conversations, which the target writes alone: what `synthesize` writes for `data.train` to name.
 public struct SynthesizeConfig: Config {
-  /// How many to make; 0 for none.
+  /// Conversations to make; 0 for none.
   public var conversations = 0
   /// JSON Lines file for them.
   public var output = ""
-  /// What conversations begin with, one after the other; the target writes the rest. An empty one leaves it all to the target.
+  /// What conversations begin with, one after the other; the target writes the rest. An empty one leaves it all to the
+  /// target.
   public var openings = [""]
-  /// User turns of a conversation, at most; each conversation draws its own number.
+  /// User turns of a conversation, at most; the number of each conversation is sampled.
   public var turns = 1
   /// Tokens of a question, at most; a longer one is dropped.
   public var questionTokens = 128
-  /// How freely questions are drawn.
+  /// The temperature at which questions are sampled.
   public var questionTemperature = 1.0
   public var questionTopP = 1.0
   /// Tokens of an answer, at most. One that is broken off there is marked as cut.
   public var maxNewTokens = 256
-  /// Of answers; 0 takes the most likely token.
-  public var temperature = 0.0
-  public var topK = 0
-  public var topP = 1.0
+  /// The sampling of answers, and the seed of everything that is sampled: the same seed makes the same conversations.
+  public var sampling = SamplingConfig()
   /// Conversations that a rank decodes together.
   public var batch = 64
-  /// Of everything that is drawn: the same seed makes the same conversations.
-  public var seed: UInt64 = 0
 
   public init() {}
 
@@ -40,31 +37,52 @@ public struct SynthesizeConfig: Config {
     try require(
       questionTemperature >= 0.01 && questionTemperature.isFinite, "question_temperature",
       "must be 0.01 or more, not \(questionTemperature): without chance all questions are one")
-    try require(
-      questionTopP > 0 && questionTopP <= 1, "question_top_p",
-      "must be above 0 and at most 1 (off), not \(questionTopP)")
-    try require(
-      temperature == 0 || (temperature >= 0.01 && temperature.isFinite), "temperature",
-      "must be 0, or 0.01 and more, not \(temperature)")
-    try requireCount(topK, "top_k", atLeast: 0)
-    try require(topP > 0 && topP <= 1, "top_p", "must be above 0 and at most 1 (off), not \(topP)")
+    try require("question_top_p", SamplingRange.complaint(topP: questionTopP))
+    try sampling.validate()
   }
 
-  func questionSampling(_ purpose: String) -> SamplingOptions {
-    SamplingOptions(temperature: questionTemperature, topK: 0, topP: questionTopP, seed: seed, purpose: purpose)
+  /// The sampling of questions.
+  var questionSampling: SamplingConfig {
+    var config = SamplingConfig()
+    (config.temperature, config.topP, config.seed) = (questionTemperature, questionTopP, sampling.seed)
+    return config
   }
+}
 
-  func answerSampling(_ purpose: String) -> SamplingOptions {
-    SamplingOptions(temperature: temperature, topK: topK, topP: topP, seed: seed, purpose: purpose)
-  }
-
-  enum CodingKeys: String, CodingKey {
-    case conversations, output, openings, turns, temperature, batch, seed
+extension SynthesizeConfig {
+  private enum CodingKeys: String, CodingKey {
+    case conversations, output, openings, turns, batch
     case questionTokens = "question_tokens"
     case questionTemperature = "question_temperature"
     case questionTopP = "question_top_p"
     case maxNewTokens = "max_new_tokens"
-    case topK = "top_k"
-    case topP = "top_p"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    conversations = try fields.decode(Int.self, forKey: .conversations)
+    output = try fields.decode(String.self, forKey: .output)
+    openings = try fields.decode([String].self, forKey: .openings)
+    turns = try fields.decode(Int.self, forKey: .turns)
+    questionTokens = try fields.decode(Int.self, forKey: .questionTokens)
+    questionTemperature = try fields.decode(Double.self, forKey: .questionTemperature)
+    questionTopP = try fields.decode(Double.self, forKey: .questionTopP)
+    maxNewTokens = try fields.decode(Int.self, forKey: .maxNewTokens)
+    sampling = try SamplingConfig(from: decoder)
+    batch = try fields.decode(Int.self, forKey: .batch)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(conversations, forKey: .conversations)
+    try fields.encode(output, forKey: .output)
+    try fields.encode(openings, forKey: .openings)
+    try fields.encode(turns, forKey: .turns)
+    try fields.encode(questionTokens, forKey: .questionTokens)
+    try fields.encode(questionTemperature, forKey: .questionTemperature)
+    try fields.encode(questionTopP, forKey: .questionTopP)
+    try fields.encode(maxNewTokens, forKey: .maxNewTokens)
+    try sampling.encode(to: encoder)
+    try fields.encode(batch, forKey: .batch)
   }
 }
