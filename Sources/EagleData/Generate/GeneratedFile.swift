@@ -62,7 +62,8 @@ final class GeneratedFile {
     try cluster.barrier()
     let sizes = try files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
     try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(folder); all ranks must see one disk")
-    known = try shared(cluster.isRoot ? finishedKeys() : [])
+    // Reading all conversations once, on rank 0, is enough.
+    known = try cluster.fromRoot(finishedKeys)
   }
 
   private func finishedKeys() throws -> Set<String> {
@@ -74,12 +75,6 @@ final class GeneratedFile {
       }
     }
     return keys
-  }
-
-  /// Those of rank 0: reading all conversations once is enough. Collective.
-  private func shared(_ keys: Set<String>) throws -> Set<String> {
-    let data = try cluster.broadcast(data: try JSONEncoder().encode(Array(keys)))
-    return cluster.isRoot ? keys : Set(try JSONDecoder().decode([String].self, from: data))
   }
 
   private static func begin(_ output: String, _ origin: Origin) throws -> FolderLock {

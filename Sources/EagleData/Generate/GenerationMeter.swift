@@ -10,8 +10,13 @@ struct GenerationCounts {
   var cut = 0
   /// Answers that end in a loop.
   var looping = 0
-  /// Conversations whose next question would make them too long.
+  /// Conversations whose next prompt would be too long.
   var tooLong = 0
+
+  mutating func add(_ text: GeneratedText) {
+    answers += 1
+    tokens += text.ids.count
+  }
 
   static func + (a: GenerationCounts, b: GenerationCounts) -> GenerationCounts {
     GenerationCounts(
@@ -19,10 +24,10 @@ struct GenerationCounts {
       cut: a.cut + b.cut, looping: a.looping + b.looping, tooLong: a.tooLong + b.tooLong)
   }
 
-  /// Collective.
+  /// The counts of all ranks together. Collective.
   func sum(over cluster: any Communicator) throws -> GenerationCounts {
-    let mine = [conversations, answers, tokens, cut, looping, tooLong].map(Int64.init)
-    let all = try cluster.allReduceSum(mine).map { Int($0) }
+    let counts = [conversations, answers, tokens, cut, looping, tooLong].map(Int64.init)
+    let all = try cluster.allReduceSum(counts).map { Int($0) }
     return GenerationCounts(
       conversations: all[0], answers: all[1], tokens: all[2], cut: all[3], looping: all[4], tooLong: all[5])
   }

@@ -133,11 +133,7 @@ public struct Preparation {
   }
 
   private func report(_ state: PreparationState) throws {
-    for report in state.reports where report.skippedCount > 0 {
-      let first = report.skipped[0]
-      progress.say(
-        "\(report.path): skipped \(report.skippedCount) lines, the first is line \(first.line): \(first.reason)")
-    }
+    for report in state.reports { progress.say(skippedLinesOf: report) }
     let statistics = state.statistics
     for (reason, count) in statistics.leftOut.sorted(by: { $0.key < $1.key }) {
       let example = statistics.leftOutExamples[reason] ?? ""

@@ -1,0 +1,40 @@
+import EagleTensor
+import EagleText
+
+/// One synthetic conversation in progress.
+struct Attempt {
+  static func id(_ number: Int) -> String { "synthetic-\(number)" }
+  static func number(_ id: String) -> Int? { id.hasPrefix("synthetic-") ? Int(id.dropFirst(10)) : nil }
+
+  let number: Int
+  /// User turns that the conversation is to have.
+  let turns: Int
+  var messages: [ChatMessage] = []
+  /// Whether the target writes an answer next, not a question.
+  var isAnswering = false
+
+  var id: String { Self.id(number) }
+
+  init(number: Int, _ config: SynthesizeConfig) {
+    self.number = number
+    var random = RandomSource(seed: config.sampling.seed, purpose: "turns of \(Self.id(number))")
+    turns = 1 + Int(random.next() % UInt64(config.turns))
+  }
+
+  /// Whether all turns are there, or an answer was broken off.
+  var isComplete: Bool { !isAnswering && (messages.count >= 2 * turns || messages.last?.isCut == true) }
+
+  /// What the user's turn begins with; only the first is given.
+  func opening(_ config: SynthesizeConfig) -> String {
+    messages.isEmpty ? config.openings[number % config.openings.count] : ""
+  }
+
+  /// The conversation as it stands in the output.
+  func line(rejected: String? = nil) -> GeneratedFile.Line {
+    GeneratedFile.Line(
+      id: id,
+      conversations: messages.map {
+        .init(role: $0.role.rawValue, content: $0.content, cut: $0.isCut ? true : nil)
+      }, rejected: rejected)
+  }
+}

@@ -1,0 +1,102 @@
+import EagleChat
+import EagleDecoding
+import EagleText
+import Foundation
+
+/// The attempts that one rank makes: questions and answers in turn, all by the target.
+final class SynthesisSource: DialogueSource {
+  private let nextNumber: () throws -> Int?
+  private let file: GeneratedFile
+  private let model: ChatModel
+  private let config: SynthesizeConfig
+  private let finishedBefore: Int
+  private let ranks: Int
+  /// Attempts in progress, by the id of their requests.
+  private var open: [Int: Attempt] = [:]
+  private(set) var counts = GenerationCounts()
+
+  /// - Parameters:
+  ///   - finishedBefore: conversations that all ranks had finished before these
+  ///   - ranks: how many ranks make attempts beside each other
+  ///   - nextNumber: the number of the next attempt for this rank; nil when there are no more
+  init(
+    file: GeneratedFile, model: ChatModel, config: SynthesizeConfig, finishedBefore: Int, ranks: Int,
+    nextNumber: @escaping () throws -> Int?
+  ) {
+    self.file = file
+    self.model = model
+    self.config = config
+    self.finishedBefore = finishedBefore
+    self.ranks = ranks
+    self.nextNumber = nextNumber
+  }
+
+  /// An estimate: other ranks are as fast as this one.
+  var finishedByAll: Int { finishedBefore + counts.conversations * ranks }
+
+  func next() throws -> DecodingRequest? {
+    while let number = try nextNumber() {
+      if let request = try request(Attempt(number: number, config)) { return request }
+    }
+    return nil
+  }
+
+  /// The next question or answer of an attempt; nil when it has all its turns, which writes it.
+  private func request(_ attempt: Attempt) throws -> DecodingRequest? {
+    if attempt.isComplete { return try end(attempt) }
+    let prompt = try prompt(attempt)
+    let longest = attempt.isAnswering ? config.maxNewTokens : config.questionTokens
+    guard prompt.count + longest <= model.target.shape.maxPositions else {
+      return try end(attempt, because: "too long")
+    }
+    open[attempt.number] = attempt
+    let sampling = attempt.isAnswering ? config.sampling : config.questionSampling
+    return DecodingRequest(
+      id: attempt.number, prompt: prompt,
+      sampling: sampling.options(for: "\(attempt.messages.count) of \(attempt.id)"), maxNewTokens: longest)
+  }
+
+  private func prompt(_ attempt: Attempt) throws -> [Int32] {
+    if attempt.isAnswering { return try model.prompt(attempt.messages) }
+    return try model.template.questionPrompt(
+      attempt.messages, opening: attempt.opening(config), tokenizer: model.tokenizer)
+  }
+
+  func take(_ ids: [Int32], for request: DecodingRequest) throws -> DecodingRequest? {
+    guard var attempt = open.removeValue(forKey: request.id) else {
+      preconditionFailure("request \(request.id) is none of \(open.count) open ones")
+    }
+    let written = GeneratedText(ids, model)
+    counts.add(written)
+    if let reason = Self.fault(written, isAnswer: attempt.isAnswering) { return try end(attempt, because: reason) }
+    if attempt.isAnswering {
+      if written.isCut { counts.cut += 1 }
+      attempt.messages.append(ChatMessage(role: .assistant, content: written.text, isCut: written.isCut))
+    } else {
+      let question = (attempt.opening(config) + written.text).trimmingCharacters(in: .whitespacesAndNewlines)
+      if Words.of(question).count < 3 { return try end(attempt, because: "empty talk") }
+      attempt.messages.append(ChatMessage(role: .user, content: question))
+    }
+    attempt.isAnswering.toggle()
+    return try self.request(attempt)
+  }
+
+  func failure(of request: DecodingRequest, _ error: any Error) -> any Error { error }
+
+  /// Why a question or an answer is no good.
+  private static func fault(_ written: GeneratedText, isAnswer: Bool) -> String? {
+    if Repetition.endsInLoop(written.ids) || Repetition.endsInLoop(written.ids.dropLast()) { return "looping" }
+    if written.isCut && !isAnswer { return "questions without an end" }
+    return Words.of(written.text).isEmpty ? "empty talk" : nil
+  }
+
+  /// Writes the attempt as far as it has answers, or as rejected where it has none.
+  private func end(_ attempt: Attempt, because fault: String? = nil) throws -> DecodingRequest? {
+    var whole = attempt
+    if whole.messages.last?.role == .user { whole.messages.removeLast() }
+    if fault == "looping" { counts.looping += 1 }
+    counts.conversations += whole.messages.isEmpty ? 0 : 1
+    try file.append(whole.line(rejected: whole.messages.isEmpty ? fault : nil))
+    return nil
+  }
+}
