@@ -12,7 +12,8 @@ package enum Version {
   ///
   /// - Parameter rows: names of libraries or capabilities, with their values
   package static func text(command: String, _ rows: [(name: String, value: String)]) -> String {
-    let lines = rows.map { "  \($0.name.padding(toLength: 11, withPad: " ", startingAt: 0))\($0.value)" }
+    let table = TextTable(.cut(13))
+    let lines = rows.map { table.line("  \($0.name)", $0.value) }
     return (["\(command) \(number), commit \(commit)"] + lines).joined(separator: "\n")
   }
 }

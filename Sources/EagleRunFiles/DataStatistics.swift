@@ -1,3 +1,5 @@
+import EagleCore
+
 /// What the conversations are like.
 public struct DataStatistics: Codable, Equatable, Sendable {
   public var conversations = 0
@@ -49,7 +51,7 @@ public struct DataStatistics: Codable, Equatable, Sendable {
   package var summary: String {
     let out = leftOut.isEmpty ? "" : ", left out \(leftOut.values.reduce(0, +))"
     return "\(conversations) conversations (\(heldOut) held out\(out)), \(tokens) tokens, "
-      + "\(assistantTokens) trained, draft vocabulary covers \(percent(vocabularyCoverage))"
+      + "\(assistantTokens) trained, draft vocabulary covers \(Format.percent(vocabularyCoverage))"
   }
 
   enum CodingKeys: String, CodingKey {
@@ -64,6 +66,3 @@ public struct DataStatistics: Codable, Equatable, Sendable {
     case coverageBySize = "coverage_by_size"
   }
 }
-
-/// A share as `97.3 %`.
-package func percent(_ share: Double) -> String { "\((share * 1000).rounded() / 10) %" }

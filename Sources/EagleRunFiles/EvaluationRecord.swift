@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// One entry of `evaluation.json`.
@@ -54,9 +55,10 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
   /// The table that people see; empty without benchmarks.
   public func table() -> [String] { benchmarks.isEmpty ? [] : Self.table(benchmarks) + [Self.mean(meanAccLength)] }
 
-  private static func mean(_ value: Double) -> String {
-    "  mean".padding(toLength: 18, withPad: " ", startingAt: 0) + String(format: "%10.2f", value)
-  }
+  private static func mean(_ value: Double) -> String { columns.line("  mean", String(format: "%.2f", value)) }
+
+  private static let columns = TextTable(
+    .cut(18), .right(10), .cut(21), .right(11), .right(9), .right(8), .right(10))
 
   /// A line for the columns, then one for each benchmark.
   public static func table(_ benchmarks: [String: BenchmarkResult]) -> [String] {
@@ -64,11 +66,11 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
       "  benchmark       acc_length   by position          tokens/s    plain   ratio   prompts   equal to plain"
     let rows = benchmarks.sorted { $0.key < $1.key }.map { name, result in
       let positions = result.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
-      return "  " + name.padding(toLength: 16, withPad: " ", startingAt: 0)
-        + String(format: "%10.2f   ", result.accLength) + positions.padding(toLength: 18, withPad: " ", startingAt: 0)
-        + String(
-          format: "%11.1f %8.1f %7.2f %9d   ", result.tokensPerSecond, result.plainTokensPerSecond, result.speedup,
-          result.prompts) + (result.differing == 0 ? "all" : "\(result.differing) DIFFER")
+      return columns.line(
+        "  \(name)", String(format: "%.2f", result.accLength), "   \(positions)",
+        String(format: "%.1f", result.tokensPerSecond), String(format: "%.1f", result.plainTokensPerSecond),
+        String(format: "%.2f", result.speedup), "\(result.prompts)",
+        "   " + (result.differing == 0 ? "all" : "\(result.differing) DIFFER"))
     }
     return [header] + rows
   }

@@ -23,7 +23,7 @@ final class TerminalProgress: ProgressSink {
     if let lastShown, lastShown.duration(to: now) < interval, done < total || total == 0 { return }
     lastShown = now
     var line = "\(stage): \(done)" + (total > 0 ? "/\(total)" : "") + " \(unit)"
-    if let seconds { line += ", \(Self.clockText(seconds)) left" }
+    if let seconds { line += ", \(Format.clock(seconds)) left" }
     show(note.isEmpty ? line : "\(line), \(note)")
   }
 
@@ -31,7 +31,7 @@ final class TerminalProgress: ProgressSink {
     begin(stage)
     let seconds = start.duration(to: clock.now).inSeconds
     closeLine()
-    Output.show("\(stage): \(summary)" + (seconds >= 1 ? " (\(Self.clockText(seconds)))" : "") + "\n")
+    Output.show("\(stage): \(summary)" + (seconds >= 1 ? " (\(Format.clock(seconds)))" : "") + "\n")
     self.stage = ""
   }
 
@@ -77,13 +77,5 @@ final class TerminalProgress: ProgressSink {
   /// What fits on one line. The last column stays free: some terminals break the line there.
   private static func cut(_ line: String, width: Int) -> String {
     line.count < width ? line : line.prefix(max(0, width - 2)) + "…"
-  }
-
-  private static func clockText(_ seconds: Double) -> String {
-    let whole = Int(seconds.rounded())
-    let minutes = whole / 60
-    return minutes < 60
-      ? String(format: "%d:%02d", minutes, whole % 60)
-      : String(format: "%d:%02d:%02d", minutes / 60, minutes % 60, whole % 60)
   }
 }

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleRunFiles
 import Foundation
 
@@ -26,7 +27,7 @@ enum StatisticsPage {
     [
       ["conversations", "\(s.conversations)"], ["of these held out", "\(s.heldOut)"], ["user turns", "\(s.turns)"],
       ["tokens", "\(s.tokens)"],
-      ["trained tokens", "\(s.assistantTokens), \(percent(Double(s.assistantTokens) / Double(max(1, s.tokens))))"],
+      ["trained tokens", "\(s.assistantTokens), \(Format.percent(Double(s.assistantTokens) / Double(max(1, s.tokens))))"],
       ["cut at the greatest length", "\(s.cut)"], ["left out", "\(s.leftOut.values.reduce(0, +))"],
       ["lines that cannot be read", "\(s.skippedLines)"],
     ]
@@ -34,7 +35,7 @@ enum StatisticsPage {
 
   private static func roles(_ s: DataStatistics) -> [[String]] {
     s.tokensByRole.sorted { $0.key < $1.key }
-      .map { [$0.key, "\($0.value)", percent(Double($0.value) / Double(max(1, s.tokens)))] }
+      .map { [$0.key, "\($0.value)", Format.percent(Double($0.value) / Double(max(1, s.tokens)))] }
   }
 
   private static func sortedLanguages(_ s: DataStatistics) -> [(key: String, value: DataStatistics.PerLanguage)] {
@@ -43,14 +44,14 @@ enum StatisticsPage {
 
   private static func languages(_ s: DataStatistics) -> [[String]] {
     sortedLanguages(s).map { name, l in
-      [name, "\(l.conversations)", "\(l.tokens)", "\(l.assistantTokens)", percent(l.vocabularyCoverage)]
+      [name, "\(l.conversations)", "\(l.tokens)", "\(l.assistantTokens)", Format.percent(l.vocabularyCoverage)]
     }
   }
 
   private static func coverage(_ s: DataStatistics) -> String {
     let sizes = s.coverageBySize.keys.sorted()
-    let all = ["all"] + sizes.map { percent(s.coverageBySize[$0]!) }
-    let others = sortedLanguages(s).map { name, l in [name] + sizes.map { percent(l.coverageBySize[$0] ?? 0) } }
+    let all = ["all"] + sizes.map { Format.percent(s.coverageBySize[$0]!) }
+    let others = sortedLanguages(s).map { name, l in [name] + sizes.map { Format.percent(l.coverageBySize[$0] ?? 0) } }
     return table(["language"] + sizes.map(String.init), [all] + others)
   }
 

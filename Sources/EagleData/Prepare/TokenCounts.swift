@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleRunFiles
 
@@ -54,8 +55,8 @@ struct TokenCounts {
       let sum = counts.reduce(0, +)
       guard coverage < Self.enough, Double(sum) >= Self.leastShare * Double(total) else { continue }
       warnings.append(
-        "warning: the draft vocabulary of \(vocabulary.size) covers \(percent(coverage)) of the trained \(language.rawValue) "
-          + "tokens; draft.vocabulary_size \(sizeNeeded(counts, order)) would cover \(percent(Self.enough))")
+        "warning: the draft vocabulary of \(vocabulary.size) covers \(Format.percent(coverage)) of the trained \(language.rawValue) "
+          + "tokens; draft.vocabulary_size \(sizeNeeded(counts, order)) would cover \(Format.percent(Self.enough))")
     }
     return warnings
   }

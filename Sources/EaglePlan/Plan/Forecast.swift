@@ -192,7 +192,7 @@ struct Forecast {
     // Preparation has the threads of a whole node.
     let seconds = sample.seconds * share / Double(planner.cluster.ranksOnNode)
     return .init(
-      name: "prepare", work: RunPlan.bytes(sample.bytes) + " of conversations", operations: 0,
+      name: "prepare", work: Format.bytes(sample.bytes) + " of conversations", operations: 0,
       seconds: columns.map { _ in seconds })
   }
 

@@ -1,11 +1,13 @@
+import EagleCore
 import Foundation
 
 extension RunPlan {
   /// Lines for people.
   public func lines() -> [String] {
-    heading + needs("disk", disk, "\(Self.bytes(freeDisk)) free")
+    heading + needs("disk", disk, "\(Format.bytes(freeDisk)) free")
       + needs(
-        "memory of a rank", memory, "the first is shared by the ranks of a node, which has \(Self.bytes(totalMemory))")
+        "memory of a rank", memory, "the first is shared by the ranks of a node, which has \(Format.bytes(totalMemory))"
+      )
       + [""] + table + suppositions.map { "supposed: \($0)" } + problems
   }
 
@@ -23,16 +25,17 @@ extension RunPlan {
 
   private func needs(_ title: String, _ needs: [Need], _ remark: String) -> [String] {
     let sum = needs.reduce(0) { $0 + $1.bytes }
-    return ["", "\(title): \(Self.bytes(sum)) (\(remark))"]
-      + needs.map { "  \(Self.padded($0.name, 46))\(Self.right(Self.bytes($0.bytes), 12))" }
+    return ["", "\(title): \(Format.bytes(sum)) (\(remark))"]
+      + needs.map { TextTable(.left(48), .right(12)).line("  \($0.name)", Format.bytes($0.bytes)) }
   }
 
   private var table: [String] {
     let titles = nodes.enumerated().map { index, node in
       index == 0 ? "this start" : "\(node.nodes) node\(node.nodes == 1 ? "" : "s") x \(node.ranksPerNode)"
     }
+    let columns = TextTable([.left(13), .right(12)] + nodes.map { _ in .right(15) })
     func row(_ name: String, _ operations: String, _ cells: [String]) -> String {
-      Self.padded(name, 13) + Self.right(operations, 12) + cells.map { Self.right($0, 15) }.joined()
+      columns.line([name, operations] + cells)
     }
     func times(_ values: [Double]) -> [String] { values.map(Self.time) }
     let work = stages.map { stage in
@@ -43,26 +46,15 @@ extension RunPlan {
       row("a step", "", nodes.map { String(format: "%.2f s", $0.stepSeconds) }),
       row("  exposed", "", nodes.map { String(format: "%.2f s", $0.exposed) }),
       row("  efficiency", "", nodes.map { String(format: "%.0f %%", 100 * $0.efficiency) }),
-      row("memory", "", nodes.map { Self.bytes($0.memory) }),
-      row("disk", "", nodes.map { Self.bytes($0.disk) }),
+      row("memory", "", nodes.map { Format.bytes($0.memory) }),
+      row("disk", "", nodes.map { Format.bytes($0.disk) }),
       row("batch, 90 %", "", nodes.map { $0.batchForNinety.map { "\($0)" } ?? "none" }),
     ]
     return [row("", "operations", titles)] + work + last
   }
 
-  private static func padded(_ text: String, _ width: Int) -> String {
-    text + String(repeating: " ", count: max(1, width - text.count))
-  }
-
-  private static func right(_ text: String, _ width: Int) -> String {
-    String(repeating: " ", count: max(1, width - text.count)) + text
-  }
-
-  /// Seconds as minutes and seconds, or hours.
+  /// Seconds as minutes and seconds, from ten hours on as hours.
   private static func time(_ seconds: Double) -> String {
-    if seconds >= 36_000 { return String(format: "%.1f h", seconds / 3600) }
-    let whole = Int(seconds.rounded())
-    if whole >= 3600 { return String(format: "%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60) }
-    return String(format: "%d:%02d", whole / 60, whole % 60)
+    seconds >= 36_000 ? String(format: "%.1f h", seconds / 3600) : Format.clock(seconds)
   }
 }

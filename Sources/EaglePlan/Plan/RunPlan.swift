@@ -1,3 +1,4 @@
+import EagleCore
 import EagleTraining
 import Foundation
 
@@ -109,12 +110,12 @@ public struct RunPlan: Codable, Sendable {
     var problems: [String] = []
     if total > 0, memory > total {
       problems.append(
-        "this will not fit: \(bytes(memory)) of memory on a node that has \(bytes(total)); "
+        "this will not fit: \(Format.bytes(memory)) of memory on a node that has \(Format.bytes(total)); "
           + config.forMemory.joined(separator: ", or "))
     }
     if free > 0, disk > free {
       problems.append(
-        "this will not fit: \(bytes(disk)) on a disk with \(bytes(free)) free; "
+        "this will not fit: \(Format.bytes(disk)) on a disk with \(Format.bytes(free)) free; "
           + config.forDisk.joined(separator: ", or "))
     }
     return problems
@@ -137,11 +138,5 @@ public struct RunPlan: Codable, Sendable {
       if train.keepCheckpoints > 1 { forDisk.append("lower train.keep_checkpoints") }
       forDisk.append("name another disk with output")
     }
-  }
-
-  package static func bytes(_ count: Double) -> String {
-    if count >= 1e12 { return String(format: "%.2f TB", count / 1e12) }
-    if count >= 1e9 { return String(format: "%.2f GB", count / 1e9) }
-    return String(format: "%.1f MB", count / 1e6)
   }
 }

@@ -1,0 +1,41 @@
+import Foundation
+
+/// The columns of a table in plain text.
+///
+/// ```swift
+/// let table = TextTable(.left(10), .right(6))
+/// table.line("capture", "12.5")  // "capture     12.5"
+/// ```
+package struct TextTable {
+  /// The alignment and the width of a column, in characters.
+  package enum Column {
+    /// Cells begin at the left edge. A longer cell pushes what follows, and keeps a blank from it.
+    case left(Int)
+    /// Cells end at the right edge. A longer cell keeps a blank from what comes before.
+    case right(Int)
+    /// Cells begin at the left edge and are cut at the right one.
+    case cut(Int)
+
+    fileprivate func text(_ cell: String) -> String {
+      switch self {
+      case .left(let width): cell + Self.blanks(max(1, width - cell.count))
+      case .right(let width): Self.blanks(max(1, width - cell.count)) + cell
+      case .cut(let width): cell.padding(toLength: width, withPad: " ", startingAt: 0)
+      }
+    }
+
+    private static func blanks(_ count: Int) -> String { String(repeating: " ", count: count) }
+  }
+
+  private let columns: [Column]
+
+  package init(_ columns: Column...) { self.columns = columns }
+  package init(_ columns: [Column]) { self.columns = columns }
+
+  /// A line of cells, of which those behind the last column stand as they are.
+  package func line(_ cells: String...) -> String { line(cells) }
+
+  package func line(_ cells: [String]) -> String {
+    zip(cells, columns).map { $1.text($0) }.joined() + cells.dropFirst(columns.count).joined()
+  }
+}
