@@ -48,7 +48,7 @@ struct RunRecord {
     evaluations = try EvaluationFile.read(folder.evaluation)
     examples = ExamplesFile.read(folder.examples)
     timing = RunTiming.read(folder.timing)
-    data = Self.decoded("\(folder.prepared)/manifest.json")
+    data = Self.decoded(folder.preparedManifest)
     recipe = FileManager.default.contents(atPath: folder.recipe).map { String(decoding: $0, as: UTF8.self) } ?? given
     guard !(steps.isEmpty && evaluations.isEmpty && data == nil) else {
       throw LocatedError(

@@ -23,7 +23,7 @@ package struct CheckpointSummary: Decodable, Sendable, Equatable {
   /// The best checkpoint of a run, or the newest; nil when there is none.
   package static func best(in folder: RunFolder) -> CheckpointSummary? {
     let files = FileManager.default
-    let best = files.contents(atPath: "\(folder.path)/best").map { String(decoding: $0, as: UTF8.self) }
+    let best = files.contents(atPath: folder.best).map { String(decoding: $0, as: UTF8.self) }
     let steps = ((try? files.contentsOfDirectory(atPath: folder.path)) ?? []).compactMap { name in
       Int(name.dropFirst("step-".count)).flatMap { name.hasPrefix("step-") ? (step: $0, name: name) : nil }
     }
@@ -31,7 +31,7 @@ package struct CheckpointSummary: Decodable, Sendable, Equatable {
       [best?.trimmingCharacters(in: .whitespacesAndNewlines)].compactMap(\.self)
       + steps.sorted { $0.step > $1.step }.map(\.name)
     return names.lazy.compactMap { name in
-      files.contents(atPath: "\(folder.path)/\(name)/info.json").flatMap {
+      files.contents(atPath: folder.checkpointInfo(name)).flatMap {
         try? JSONDecoder().decode(CheckpointSummary.self, from: $0)
       }
     }.first

@@ -2,6 +2,7 @@ import ArgumentParser
 import EagleCore
 import EagleRecipe
 import EagleReport
+import EagleRunFiles
 import Foundation
 
 struct Report: ParsableCommand {
@@ -19,7 +20,7 @@ struct Report: ParsableCommand {
     let isRecipe = ["yaml", "yml"].contains(URL(fileURLWithPath: source).pathExtension)
     let recipe = try isRecipe ? Recipe.load(path: source) : nil
     let folder = recipe?.output ?? source
-    let path = output ?? "\(folder)/report.html"
+    let path = output ?? RunFolder(folder).report
     try RunReport(folder: folder, recipe: try recipe?.canonicalText).write(to: path)
     Output.note("report: \(path)")
   }

@@ -1,5 +1,6 @@
 import EagleCore
 import EagleModels
+import EagleRunFiles
 import EagleStorage
 import EagleText
 import Foundation
@@ -16,7 +17,7 @@ package struct EvaluationJournal {
   ///   - output: folder of the run
   ///   - key: a digest of everything that results follow from
   package init(output: String, key: String) {
-    folder = "\(output)/evaluation.partial"
+    folder = RunFolder(output).evaluationJournal
     self.key = key
   }
 

@@ -1,5 +1,6 @@
 import EagleCore
 import EagleReport
+import EagleRunFiles
 import Foundation
 
 /// What a run's page shows, read again when the run's files have changed. All who look share it.
@@ -12,18 +13,19 @@ package actor DashboardFeed {
     package let content: String
   }
 
-  private let folder: String
+  private let folder: RunFolder
   private var newest: Version?
   private var drawn: [String: Date] = [:]
   private var next = ContinuousClock.now
   private(set) var isEnding = false
 
-  private static let files = [
-    "metrics.jsonl", "evaluation.json", "examples.json", "timing.json", "prepared/manifest.json",
-  ]
+  /// The files that the page is made from.
+  private var files: [String] {
+    [folder.metrics, folder.evaluation, folder.examples, folder.timing, folder.preparedManifest]
+  }
   private static let restPerSecond = 200
 
-  package init(folder: String) { self.folder = folder }
+  package init(folder: String) { self.folder = RunFolder(folder) }
 
   /// The page's content, when there is a newer one than number `seen`.
   package func version(after seen: Int) -> Version? {
@@ -35,12 +37,12 @@ package actor DashboardFeed {
   package func end() { isEnding = true }
 
   private func drawIfChanged() {
-    let dates = Self.files.reduce(into: [String: Date]()) { $0[$1] = Self.changed("\(folder)/\($1)") }
+    let dates = files.reduce(into: [String: Date]()) { $0[$1] = Self.changed($1) }
     guard dates != drawn || newest == nil else { return }
     let start = ContinuousClock.now
     let content: String
     do {
-      content = try RunReport(folder: folder).content
+      content = try RunReport(folder: folder.path).content
     } catch {
       // A folder without these files is one whose run has not measured anything yet.
       content = dates.isEmpty ? "<p>Nothing has been measured yet.</p>" : "<p>\(HTML.escape("\(error)"))</p>"
