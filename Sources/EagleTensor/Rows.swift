@@ -24,7 +24,7 @@ public enum Rows {
     let columns = x.columns
     if x.dtype == .bfloat16 {
       let source = x.bfloats + row * columns
-      for i in 0..<columns { target[i] = Float(bitPattern: UInt32(source[i]) << 16) }
+      for i in 0..<columns { target[i] = BFloat16.widen(source[i]) }
     } else {
       target.update(from: x.floats + row * columns, count: columns)
     }

@@ -1,3 +1,5 @@
+import EagleTensor
+
 // Blocks of quantised weights to float32, after the layouts of ggml's quantisation formats:
 // d is a block's scale and m its minimum, both float16; q are small integers, low nibbles first.
 
@@ -7,7 +9,7 @@ extension GGMLType {
     switch self {
     case .f32: Self.each(blocks, source, 4, values, 1) { $1[0] = Float(bitPattern: $0.word32(0)) }
     case .f16: Self.each(blocks, source, 2, values, 1) { $1[0] = $0.half(0) }
-    case .bf16: Self.each(blocks, source, 2, values, 1) { $1[0] = Float(bitPattern: UInt32($0.word16(0)) << 16) }
+    case .bf16: Self.each(blocks, source, 2, values, 1) { $1[0] = BFloat16.widen($0.word16(0)) }
     case .q4_0: Self.each(blocks, source, blockByteCount, values, 32, Self.q4_0)
     case .q4_1: Self.each(blocks, source, blockByteCount, values, 32, Self.q4_1)
     case .q5_0: Self.each(blocks, source, blockByteCount, values, 32, Self.q5_0)
