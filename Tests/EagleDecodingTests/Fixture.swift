@@ -1,7 +1,7 @@
 import EagleModels
 import Foundation
 
-/// The random tiny models and the greedy ids that transformers gives (`Tools/oracles/make_tiny_models.py`).
+/// The random tiny models and the greedy ids that transformers gives (`Tools/fixtures/make_tiny_models.py`).
 enum Fixture {
   static func folder(_ name: String) -> String {
     let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

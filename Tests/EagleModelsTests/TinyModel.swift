@@ -1,6 +1,6 @@
 import Foundation
 
-/// A random model of a few kilobytes with what transformers computes for it (`Tools/oracles/make_tiny_models.py`).
+/// A random model of a few kilobytes with what transformers computes for it (`Tools/fixtures/make_tiny_models.py`).
 struct TinyModel: Decodable {
   let layers: [Int]
   let ids: [Int32]

@@ -3,7 +3,8 @@ import EagleText
 import Foundation
 import Testing
 
-/// Ids as Hugging Face tokenizers gives them. Fixtures: Tools/oracles/make_small_tokenizers.py, tokenizer_reference.py.
+/// Ids as Hugging Face tokenizers gives them. Fixtures: Tools/fixtures/make_small_tokenizers.py,
+/// tokenizer_reference.py.
 @Suite struct TokenizerParityTests {
   private struct SmallTokenizers: Decodable {
     let tokenizers: [String: Entry]
