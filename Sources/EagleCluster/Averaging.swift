@@ -7,22 +7,22 @@ extension ComputePrecision {
   package var bytes: Int { self == .fp32 ? 4 : 2 }
 }
 
-/// Work that is under way while its caller does something else.
+/// A collective operation that runs while its caller computes.
 public protocol Pending: Sendable {
   /// Returns once it is done. Its buffer must be left alone until then.
   func wait() throws
 }
 
-/// What is done already.
+/// An operation that was complete when it was started.
 package struct Completed: Pending {
 
   package init() {}
   package func wait() {}
 }
 
-/// What sums and gathers of buffers that were started have cost this rank.
+/// What all-reduces, reduce-scatters and all-gathers of buffers have cost this rank.
 public struct AveragingCost: Sendable, Equatable {
-  /// Time in which at least one was on its way.
+  /// Time in which at least one was in flight.
   public var seconds = 0.0
   public var bytesSent = 0
 
@@ -32,7 +32,8 @@ public struct AveragingCost: Sendable, Equatable {
   }
 }
 
-/// A buffer cut into one slice for each rank: the rank adds its slice up, for all.
+/// The partition of a buffer into one slice for each rank, which reduces its slice for all: the layout of
+/// reduce-scatter and all-gather.
 public struct Slices: Sendable, Equatable {
   public let count: Int
   public let ranks: Int
@@ -60,7 +61,7 @@ package enum Wire {
     eagle_accumulate(floats, sum, Int64(count))
   }
 
-  /// To bfloat16 and back.
+  /// Rounds elements to bfloat16 in place.
   package static func round(_ floats: UnsafeMutableBufferPointer<Float>) {
     guard let base = floats.baseAddress else { return }
     let halves = UnsafeMutablePointer<UInt16>.allocate(capacity: floats.count)

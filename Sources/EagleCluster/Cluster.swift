@@ -1,8 +1,8 @@
 import Foundation
 
-/// How a process finds the others of its run, and its share of the machine.
+/// The cluster of a run as a process finds it, and the cores that the process may use.
 public enum Cluster {
-  /// Threads that this rank should use: `OMP_NUM_THREADS` when set, else its share of the cores it may run on.
+  /// Threads that this rank should use: `OMP_NUM_THREADS` when set, else an equal part of the cores it may run on.
   ///
   /// A core is shared by the ranks of the node whose affinity holds it: with `mpirun --bind-to none` all of them, with
   /// `--bind-to numa` those of one NUMA node, with `--bind-to core` (the default for two ranks) this rank alone, which
@@ -10,13 +10,13 @@ public enum Cluster {
   public static func defaultThreads(
     for communicator: any Communicator, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> Int {
-    let mine = CoreSet.ofThisProcess
-    let everyone = try communicator.gather(mine.encoded).map(CoreSet.init(encoded:))
-    let sharers = everyone.count { $0.overlaps(mine) }
-    return defaultThreads(localSize: sharers, environment: environment, cores: mine.count)
+    let cores = CoreSet.ofThisProcess
+    let coresOfRanks = try communicator.gather(cores.encoded).map(CoreSet.init(encoded:))
+    let localSize = coresOfRanks.count { $0.overlaps(cores) }
+    return defaultThreads(localSize: localSize, environment: environment, cores: cores.count)
   }
 
-  /// `OMP_NUM_THREADS` when set, else an equal share of the cores, and at least 1.
+  /// `OMP_NUM_THREADS` when set, else an equal part of the cores, and at least 1.
   ///
   /// - Parameters:
   ///   - localSize: ranks that share the cores.
@@ -36,7 +36,7 @@ public enum Cluster {
 
 /// The cores of one node that a process may run on.
 public struct CoreSet: Equatable, Sendable {
-  /// Tells nodes apart: two processes with the same text run under the same kernel.
+  /// A text that identifies the node: two processes with the same text run under the same kernel.
   package let node: String
   package let cores: Set<Int>
 
@@ -48,7 +48,7 @@ public struct CoreSet: Equatable, Sendable {
   /// How many cores there are.
   public var count: Int { cores.count }
 
-  /// As Linux says in `/proc`; every active core where it does not.
+  /// The cores that Linux names in `/proc`; every active core where it does not.
   public static var ofThisProcess: CoreSet {
     let process = ProcessInfo.processInfo
     let boot = text(of: "/proc/sys/kernel/random/boot_id")?.trimmingCharacters(in: .whitespacesAndNewlines)
@@ -72,7 +72,7 @@ public struct CoreSet: Equatable, Sendable {
   /// Whether both name a core of the same node.
   package func overlaps(_ other: CoreSet) -> Bool { node == other.node && !cores.isDisjoint(with: other.cores) }
 
-  /// `node 0 1 5`, for the way between ranks.
+  /// The form in which ranks send it: `node 0 1 5`.
   package var encoded: Data {
     Data(([node] + cores.sorted().map(String.init)).joined(separator: " ").utf8)
   }

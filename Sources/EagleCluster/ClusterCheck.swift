@@ -15,38 +15,38 @@ public enum ClusterCheck {
     try expect("allReduceSum", cluster.library, try cluster.allReduceSum([0.5]) == [0.5 * Double(ranks)])
     let last = try cluster.broadcast(data: Data(repeating: UInt8(cluster.rank & 255), count: 9), root: ranks - 1)
     try expect("broadcast", cluster.library, last == Data(repeating: UInt8((ranks - 1) & 255), count: 9))
-    let parts = try cluster.gather(letter(from: cluster.rank, to: 0))
-    try expect("gather", cluster.library, parts == (0..<ranks).map { letter(from: $0, to: 0) })
-    let letters = try cluster.exchange((0..<ranks).map { letter(from: cluster.rank, to: $0) })
-    try expect("exchange", cluster.library, letters == (0..<ranks).map { letter(from: $0, to: cluster.rank) })
+    let parts = try cluster.gather(message(from: cluster.rank, to: 0))
+    try expect("gather", cluster.library, parts == (0..<ranks).map { message(from: $0, to: 0) })
+    let messages = try cluster.exchange((0..<ranks).map { message(from: cluster.rank, to: $0) })
+    try expect("exchange", cluster.library, messages == (0..<ranks).map { message(from: $0, to: cluster.rank) })
     try checkTickets(cluster)
     for wire in [ComputePrecision.fp32, .bf16] { try checkSums(cluster, wire) }
   }
 
   private static func triangle(_ n: Int) -> Int64 { Int64(n * (n - 1) / 2) }
 
-  /// Of another length for each pair, 0 included, and more than one bucket long for one of them.
-  private static func letter(from: Int, to: Int) -> Data {
+  /// A message of another length for each pair of ranks, 0 included, and of more than one bucket for one pair.
+  private static func message(from: Int, to: Int) -> Data {
     let length = from == 1 && to == 0 ? (4 << 20) + 3 : 5 * from + to
     return Data((0..<length).map { UInt8(truncatingIfNeeded: from &* 31 &+ to &* 7 &+ $0) })
   }
 
-  /// Every number is drawn once, by whoever is first; a second counter starts again.
+  /// Every ticket goes to one rank, whichever is first; a second counter starts again.
   private static func checkTickets(_ cluster: any Communicator) throws {
     for total in [3 * cluster.size + 1, 2] {
       let next = try cluster.tickets()
-      var mine: [UInt8] = []
+      var tickets: [UInt8] = []
       while true {
         let ticket = try next()
         guard ticket < total else { break }
-        mine.append(UInt8(ticket & 255))
+        tickets.append(UInt8(ticket & 255))
       }
-      let drawn = try cluster.gather(Data(mine)).reduce(into: [UInt8]()) { $0 += $1 }
-      try expect("tickets", cluster.library, drawn.sorted() == (0..<total).map { UInt8($0 & 255) }.sorted())
+      let taken = try cluster.gather(Data(tickets)).reduce(into: [UInt8]()) { $0 += $1 }
+      try expect("tickets", cluster.library, taken.sorted() == (0..<total).map { UInt8($0 & 255) }.sorted())
     }
   }
 
-  /// Several at once, of lengths that do not divide by the ranks, one shorter than the number of ranks.
+  /// Several reductions at once, of lengths that do not divide by the ranks, one shorter than the number of ranks.
   private static func checkSums(_ cluster: any Communicator, _ wire: ComputePrecision) throws {
     let lengths = [1, 1000, 70_001, 3 * cluster.size]
     for ownSliceOnly in [false, true] {
@@ -63,10 +63,10 @@ public enum ClusterCheck {
         pending = try buffers.map { try cluster.startGather($0) }
         for gather in pending { try gather.wait() }
       }
-      let rest = (0..<cluster.size).reduce(0) { $0 + $1 % 3 }
+      let ofRanks = (0..<cluster.size).reduce(0) { $0 + $1 % 3 }
       for buffer in buffers {
         let isRight = buffer.indices.allSatisfy { i in
-          let sum = Float(i % 7 * cluster.size + rest)
+          let sum = Float(i % 7 * cluster.size + ofRanks)
           return abs(buffer[i] - sum) <= (wire == .bf16 ? sum / 256 : 0)
         }
         try expect("startSum in \(wire.rawValue)", cluster.library, isRight)

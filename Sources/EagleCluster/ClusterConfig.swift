@@ -1,8 +1,9 @@
 import EagleCore
 
-/// How the ranks of a run work together. Nothing here changes what is computed, but for the rounding of `gradients: bf16`.
+/// How the ranks of a run work together. Nothing here changes what is computed, but for the rounding of `gradients:
+/// bf16`.
 public struct ClusterConfig: Config {
-  /// Precision of gradients on their way between ranks.
+  /// The precision of gradients on their way between ranks.
   public var gradients = ComputePrecision.fp32
   /// Seconds after which all ranks end because one has not been heard from.
   public var rankTimeout = 60.0

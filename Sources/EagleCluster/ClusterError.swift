@@ -8,7 +8,7 @@ public enum ClusterError: Error, Equatable, Sendable {
   case aborted(rank: Int, code: Int32)
   /// A rank passed a buffer of another length than rank 0.
   case lengthMismatch(call: String, rank: Int, length: Int, expected: Int)
-  /// A call whose answer is known gave another one.
+  /// A call whose result is known gave another one.
   case wrongResult(call: String, library: String)
 }
 

@@ -8,9 +8,9 @@ import Foundation
 public protocol Communicator: AnyObject, Sendable {
   /// Number of this process among all, 0..<`size`. Rank 0 writes what exists once: manifests, metrics, tables.
   var rank: Int { get }
-  /// How many processes share the run.
+  /// The number of processes of the run.
   var size: Int { get }
-  /// For each rank the smallest rank on its node: ranks with the same number can share memory.
+  /// The smallest rank on the node of each rank: ranks with the same number can share memory.
   var nodes: [Int] { get }
   /// Name and version of the library that connects the ranks.
   var library: String { get }
@@ -20,46 +20,48 @@ public protocol Communicator: AnyObject, Sendable {
   func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws
   func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws
 
-  /// Overwrites `bytes` on every rank by those of `root`.
+  /// Overwrites `bytes` on every rank by the bytes of `root`.
   func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws
 
-  /// Gives every rank the data of all, indexed by rank. Lengths may differ.
+  /// Gives every rank the data of all, indexed by rank (all-gather). Lengths may differ.
   func gather(_ data: Data) throws -> [Data]
 
-  /// Sends `data[r]` to rank r and returns what the ranks have sent to this one, indexed by rank. Lengths may differ.
+  /// Sends `data[r]` to rank r and returns what the ranks have sent to this one, indexed by rank (all-to-all). Lengths
+  /// may differ.
   func exchange(_ data: [Data]) throws -> [Data]
 
   /// Waits until every rank is here.
   func barrier() throws
 
-  /// Starts to replace every element by its sum over all ranks and returns at once.
+  /// Starts to replace every element by its sum over all ranks (all-reduce) and returns at once.
   ///
-  /// Parts are added up in fp32 in the order of ranks; all ranks hold the same bits afterwards. `ownSliceOnly` leaves each rank
-  /// with the sums of its slice alone (see `Slices`); what the rest of the buffer holds then is undefined.
-  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool) throws
-    -> any Pending
+  /// Elements are summed in fp32 in the order of ranks; all ranks hold the same bits afterwards. With `ownSliceOnly` it
+  /// is a reduce-scatter: each rank gets the sums of its slice alone (see `Slices`), and the other slices are
+  /// undefined.
+  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool) throws -> any Pending
 
-  /// Starts to give every rank the slices of all, each from the rank that it belongs to, and returns at once.
+  /// Starts to give every rank the slices of all, each from the rank that it belongs to (all-gather), and returns at
+  /// once.
   func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending
 
-  /// What sums and gathers that were started have cost since the last call.
+  /// The cost of what was started with `startSum` and `startGather` since the last call.
   func takeAveragingCost() -> AveragingCost
 
-  /// A counter that all ranks draw from: each call gives the next number from 0 that no rank has had. Only making it is
-  /// collective: a rank draws when it likes, and waits for nobody.
+  /// A counter that all ranks share: each call gives the next number from 0 that no rank has had. Only making the
+  /// counter is collective; a call waits for no other rank.
   func tickets() throws -> () throws -> Int
 
   /// Notes that this rank is getting on with its work, for those who watch it.
   func tick()
 
-  /// From now on no rank waits for ever for another that has died, hangs or cannot be reached: when one exceeds the
-  /// limits, all end with its name on standard error. Collective.
+  /// Begins to watch the ranks, so that none waits for ever for one that has died, hangs or cannot be reached: when a
+  /// rank exceeds the limits, all end with its name on standard error. Collective.
   func watch(_ limits: RankLimits) throws
 
   /// Tells the other ranks that this one has failed, so that none waits for it.
   ///
   /// Under MPI this ends all processes of the job with status `code` and does not return. Alone it does nothing: the
-  /// caller exits. Say what went wrong before.
+  /// caller exits. Report what went wrong before the call.
   func abort(code: Int32)
 
   /// Leaves the cluster after the last collective call. Collective; later calls are no-ops.
@@ -71,7 +73,7 @@ extension Communicator {
   public var isRoot: Bool { rank == 0 }
   /// Whether this rank writes what exists once on each node.
   public var isFirstOfNode: Bool { nodes[rank] == rank }
-  /// How many ranks share this node, and so its memory and disks.
+  /// The number of ranks on this node, which share its memory and disks.
   public var ranksOnNode: Int { nodes.count { $0 == nodes[rank] } }
 
   /// The elementwise sum of `values` over all ranks.

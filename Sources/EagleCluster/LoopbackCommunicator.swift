@@ -21,8 +21,8 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     self.hub = hub
   }
 
-  /// The communicators of `size` ranks, of which `ranksPerNode` pretend to be on one node, all when nil; give each to a thread
-  /// of its own.
+  /// The communicators of `size` ranks, of which `ranksPerNode` pretend to be on one node, all when nil; give each to a
+  /// thread of its own.
   public static func make(size: Int, ranksPerNode: Int? = nil) -> [LoopbackCommunicator] {
     precondition(size > 0, "a cluster has at least one rank, not \(size)")
     let hub = LoopbackHub(size: size)
@@ -95,7 +95,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     try allReduceSum(buffer)
     if wire == .bf16 && !ownSliceOnly { Wire.round(buffer) }
     if ownSliceOnly {
-      // Nobody may count on the rest.
+      // Nobody may count on the other slices.
       for i in buffer.indices where !slices[rank].contains(i) { buffer[i] = .nan }
     }
     let own = slices[rank].count
@@ -148,12 +148,12 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
   public func finish() throws {}
 
   private func requireEqualLengths(_ parts: [Data], call: String) throws {
-    guard let odd = parts.firstIndex(where: { $0.count != parts[0].count }) else { return }
-    throw ClusterError.lengthMismatch(call: call, rank: odd, length: parts[odd].count, expected: parts[0].count)
+    guard let differing = parts.firstIndex(where: { $0.count != parts[0].count }) else { return }
+    throw ClusterError.lengthMismatch(call: call, rank: differing, length: parts[differing].count, expected: parts[0].count)
   }
 }
 
-/// The place where loopback ranks meet: each leaves its data, the last to come hands all of it to everyone.
+/// The rendezvous of loopback ranks: each leaves its data, and the last to come hands all of it to everyone.
 private final class LoopbackHub: @unchecked Sendable {
   let size: Int
   private let condition = NSCondition()
@@ -187,9 +187,9 @@ private final class LoopbackHub: @unchecked Sendable {
       condition.broadcast()
       return exchanged
     }
-    let mine = generation
-    while generation == mine && failure == nil { condition.wait() }
-    if generation == mine, let failure { throw failure }
+    let current = generation
+    while generation == current && failure == nil { condition.wait() }
+    if generation == current, let failure { throw failure }
     return exchanged
   }
 

@@ -1,13 +1,13 @@
 import Foundation
 
-/// The wish that a run ends soon with everything written, from outside: a signal, or a test.
+/// A request from outside, by a signal or a test, that a run ends soon with everything written.
 public final class StopRequest: @unchecked Sendable {
   private let lock = NSLock()
   private var text: String?
 
   public init() {}
 
-  /// - Parameter reason: what asked for it, for example SIGTERM
+  /// - Parameter reason: what requested it, for example SIGTERM
   public func make(_ reason: String) { lock.withLock { text = text ?? reason } }
 
   public var isMade: Bool { lock.withLock { text != nil } }
@@ -18,7 +18,7 @@ public final class StopRequest: @unchecked Sendable {
 }
 
 extension StopRequest {
-  /// Ends the stage on every rank when one of them was asked to stop. Collective.
+  /// Ends the stage on every rank when a stop of one of them was requested. Collective.
   public func throwIfAnyRankStops(_ cluster: any Communicator, during stage: String) throws {
     guard try cluster.anyTrue(isMade) else { return }
     make("another rank")
@@ -26,7 +26,7 @@ extension StopRequest {
   }
 }
 
-/// A run that was asked to stop and has stopped with everything written.
+/// A run that has stopped on request with everything written.
 public struct StoppedRun: Error, Equatable, CustomStringConvertible {
   public let stage: String
   public let reason: String

@@ -27,11 +27,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   private init(_ thread: MPIThread) throws {
     self.thread = thread
-    (rank, size) = (thread.place.rank, thread.place.size)
-    nodes = try Self.gather(of: thread, thread.place.leader).map(Int.init)
+    (rank, size) = (thread.context.rank, thread.context.size)
+    nodes = try Self.gather(of: thread, thread.context.leader).map(Int.init)
   }
 
-  private var world: eagle_mpi_comm { thread.place.world }
+  private var world: eagle_mpi_comm { thread.context.world }
 
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws { try sum(buffer, eagle_mpi_float) }
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws { try sum(buffer, eagle_mpi_double) }
@@ -69,17 +69,17 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
   }
 
-  /// A number of each rank.
+  /// A number from each rank.
   private static func gather<Number: FixedWidthInteger>(of thread: MPIThread, _ number: Number) throws -> [Number] {
-    let all = UnsafeMutablePointer<Number>.allocate(capacity: thread.place.size + 1)
+    let all = UnsafeMutablePointer<Number>.allocate(capacity: thread.context.size + 1)
     defer { all.deallocate() }
-    let mine = all + thread.place.size
-    mine.initialize(to: number)
-    let world = thread.place.world
+    let own = all + thread.context.size
+    own.initialize(to: number)
+    let world = thread.context.world
     try thread.perform([
-      MPICall("MPI_Iallgather") { eagle_mpi_gather(mine, all, Int32(MemoryLayout<Number>.size), world, $0) }
+      MPICall("MPI_Iallgather") { eagle_mpi_gather(own, all, Int32(MemoryLayout<Number>.size), world, $0) }
     ])
-    return Array(UnsafeBufferPointer(start: all, count: thread.place.size))
+    return Array(UnsafeBufferPointer(start: all, count: thread.context.size))
   }
 
   public func exchange(_ data: [Data]) throws -> [Data] {
@@ -130,14 +130,14 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
   ) throws -> any Pending {
     guard !buffer.isEmpty, size > 1 else { return Completed() }
-    let sum = MPISum(buffer, wire: wire, isScatterOnly: ownSliceOnly, thread: thread)
+    let sum = MPIAllReduce(buffer, wire: wire, isReduceScatter: ownSliceOnly, thread: thread)
     thread.submit([sum])
     return sum
   }
 
   public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
     guard !buffer.isEmpty, size > 1 else { return Completed() }
-    let gather = MPIGather(buffer, thread: thread)
+    let gather = MPIAllGather(buffer, thread: thread)
     thread.submit([gather])
     return gather
   }
@@ -157,7 +157,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     defer { cells.deallocate() }
     cells.initialize(to: number)
     (cells + 1).initialize(to: 0)
-    let counter = thread.place.counter
+    let counter = thread.context.counter
     try thread.perform([
       MPICall("MPI_Rget_accumulate") { eagle_mpi_fetch_and_add(cells, cells + 1, counter, $0) }
     ])
@@ -171,7 +171,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     thread.watch(names: names, limits: limits)
   }
 
-  /// As the kernel has it; a look at the name service could hang with the network.
+  /// The name that the kernel has; a call to the name service could hang with the network.
   private static var hostName: String {
     var name = [CChar](repeating: 0, count: 256)
     guard gethostname(&name, name.count - 1) == 0 else { return "an unknown host" }

@@ -3,30 +3,31 @@ import EagleCluster
 import EagleCore
 import Foundation
 
-/// The one thread of this process that speaks to MPI.
+/// The one thread of this process that calls MPI.
 ///
 /// Other threads hand it work and wait, or go on computing meanwhile. Every request is one that does not block, so the
-/// thread can ask after all of them in turn, and notices in between that another rank has fallen silent. That is why a
-/// rank which waits for a dead one does not wait for ever.
+/// thread can test all of them one after another, and notices in between that another rank has fallen silent. That is
+/// why a rank which waits for a dead one does not wait for ever.
 final class MPIThread: @unchecked Sendable {
-  /// Where this process stands, and the communicators, each with messages of its own.
-  struct Place {
+  /// The rank of this process, and the communicators, each with messages of its own.
+  struct Context {
     var rank = 0
     var size = 1
     var world = eagle_mpi_comm()
-    /// For the two halves of an average, whose order among each other is free.
-    var scatters = eagle_mpi_comm()
-    var gathers = eagle_mpi_comm()
-    /// For heartbeats.
+    /// The communicators of reduce-scatters and of all-gathers, whose order among each other is free.
+    var reduceScatters = eagle_mpi_comm()
+    var allGathers = eagle_mpi_comm()
+    /// The communicator of heartbeats.
     var control = eagle_mpi_comm()
     var counter = eagle_mpi_window()
     /// The smallest rank on this one's node.
     var leader: Int32 = 0
   }
 
-  /// Averages on their way at a time: enough to keep the link busy, few enough to bound the memory for what comes in.
-  static let averagesInFlight = 4
-  /// How long the thread sleeps between two looks while others compute, and while nothing is on its way.
+  /// Reduce-scatters in flight at a time: enough to keep the link busy, few enough to bound the memory for what comes
+  /// in.
+  static let mostReduceScatters = 4
+  /// The sleep between two tests while others compute, and while nothing is in flight.
   private static let busyPause: UInt32 = 100  // µs
   private static let idlePause = 0.005  // s
 
@@ -37,16 +38,16 @@ final class MPIThread: @unchecked Sendable {
   private var isEnding = false
   private var ticks: Int64 = 0
   private var cost = AveragingCost()
-  private var gathersHandedIn = 0
+  private var gathersSubmitted = 0
 
-  // Of the thread alone.
-  private(set) var place = Place()
+  // Used by the MPI thread alone.
+  private(set) var context = Context()
   private var active: [MPIWork] = []
   private var watch: RankWatch?
   private var yields = 0
-  /// Averages between their start and the end of their first half.
-  var scattering = 0
-  /// The next second half to start: all ranks start them in the order in which they were handed in.
+  /// Reduce-scatters in flight.
+  var reduceScatters = 0
+  /// The number of the next all-gather to start: all ranks start them in the order in which they were submitted.
   var gatherTurn = 0
 
   /// Starts MPI on a new thread.
@@ -75,38 +76,38 @@ final class MPIThread: @unchecked Sendable {
 
   private func open() throws {
     try checkedMPI("MPI_Init_thread") { eagle_mpi_start() }
-    // From here on a failing call returns, and its message reaches the user by the ordinary way of errors.
-    try checkedMPI("MPI_Comm_set_errhandler") { eagle_mpi_world(&place.world) }
+    // From here on a failing call returns, and its message reaches the user as other errors do.
+    try checkedMPI("MPI_Comm_set_errhandler") { eagle_mpi_world(&context.world) }
     var (rank, size): (Int32, Int32) = (0, 0)
-    try checkedMPI("MPI_Comm_rank") { eagle_mpi_place(place.world, &rank, &size) }
-    (place.rank, place.size) = (Int(rank), Int(size))
-    try checkedMPI("MPI_Comm_split_type") { eagle_mpi_node(place.world, rank, &place.leader) }
-    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(place.world, &place.scatters) }
-    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(place.world, &place.gathers) }
-    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(place.world, &place.control) }
-    try checkedMPI("MPI_Win_allocate") { eagle_mpi_window_make(place.world, rank, &place.counter) }
+    try checkedMPI("MPI_Comm_rank") { eagle_mpi_place(context.world, &rank, &size) }
+    (context.rank, context.size) = (Int(rank), Int(size))
+    try checkedMPI("MPI_Comm_split_type") { eagle_mpi_node(context.world, rank, &context.leader) }
+    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(context.world, &context.reduceScatters) }
+    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(context.world, &context.allGathers) }
+    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(context.world, &context.control) }
+    try checkedMPI("MPI_Win_allocate") { eagle_mpi_window_make(context.world, rank, &context.counter) }
   }
 
   // MARK: for other threads
 
-  /// Hands work in; it starts in the order of these calls.
+  /// Submits work, which starts in the order of these calls.
   func submit(_ work: [MPIWork]) {
     condition.lock()
     defer { condition.unlock() }
     precondition(!isEnding, "an MPI call after the cluster was left")
-    for item in work { item.isHandedIn(to: self) }
+    for item in work { item.isSubmitted(to: self) }
     queue += work
     ticks += 1
     condition.broadcast()
   }
 
-  /// The place of a second half among all; for `isHandedIn`.
+  /// The number of an all-gather in the order of all; to be called in `isSubmitted`.
   func takeGatherTurn() -> Int {
-    defer { gathersHandedIn += 1 }
-    return gathersHandedIn
+    defer { gathersSubmitted += 1 }
+    return gathersSubmitted
   }
 
-  /// Waits for work that was handed in.
+  /// Waits for work that was submitted.
   func wait(for work: [MPIWork]) throws {
     condition.lock()
     waiters += 1
@@ -125,7 +126,7 @@ final class MPIThread: @unchecked Sendable {
     try wait(for: work)
   }
 
-  /// Notes that this rank is getting on with work of its own.
+  /// Notes that this rank makes progress.
   func tick() {
     condition.lock()
     ticks += 1
@@ -136,12 +137,12 @@ final class MPIThread: @unchecked Sendable {
   func watch(names: [String], limits: RankLimits) {
     submit([
       MPIAction("watch") { [self] in
-        if let watch { watch.limits = limits } else { watch = RankWatch(place, names: names, limits: limits) }
+        if let watch { watch.limits = limits } else { watch = RankWatch(context, names: names, limits: limits) }
       }
     ])
   }
 
-  /// What averages have cost since the last call.
+  /// The cost of all-reduces and all-gathers since the last call.
   func takeAveragingCost() -> AveragingCost {
     condition.lock()
     defer {
@@ -151,14 +152,14 @@ final class MPIThread: @unchecked Sendable {
     return cost
   }
 
-  /// For averages: bytes that they put on their way.
+  /// Adds to the bytes that all-reduces and all-gathers have sent.
   func note(sent bytes: Int) {
     condition.lock()
     cost.bytesSent += bytes
     condition.unlock()
   }
 
-  /// Ends all ranks. Work that waits is left undone.
+  /// Ends all ranks. Work in the queue is left undone.
   func abort(code: Int32) -> Never {
     condition.lock()
     queue.insert(MPIAction("MPI_Abort") { Self.abort(code: code) }, at: 0)
@@ -168,12 +169,12 @@ final class MPIThread: @unchecked Sendable {
     _exit(code)
   }
 
-  /// Leaves MPI. Collective; what was handed in before is done first.
+  /// Leaves MPI. Collective; what was submitted before is done first.
   func end() throws {
     let work = MPIAction("MPI_Finalize") { [self] in
       watch?.stop()
       watch = nil
-      try checkedMPI("MPI_Win_free") { eagle_mpi_window_free(&place.counter) }
+      try checkedMPI("MPI_Win_free") { eagle_mpi_window_free(&context.counter) }
       try checkedMPI("MPI_Finalize") { eagle_mpi_finish() }
     }
     submit([work])
@@ -189,8 +190,8 @@ final class MPIThread: @unchecked Sendable {
     while take() {
       let before = DispatchTime.now().uptimeNanoseconds
       advance()
-      if active.isEmpty { _ = eagle_mpi_poke(place.control) }
-      if place.size > 1, let silent = watch?.look(ticks: heard(), isWaiting: isAwaited) { giveUp(silent) }
+      if active.isEmpty { _ = eagle_mpi_poke(context.control) }
+      if context.size > 1, let silent = watch?.look(ticks: heard(), isWaiting: isAwaited) { giveUp(silent) }
       pause()
       note(seconds: Double(DispatchTime.now().uptimeNanoseconds - before) * 1e-9)
     }
@@ -208,7 +209,7 @@ final class MPIThread: @unchecked Sendable {
     return ticks
   }
 
-  /// Starts what was handed in; false once all is done and nothing more can come.
+  /// Starts what was submitted; false once all is done and nothing more can come.
   private func take() -> Bool {
     condition.lock()
     while let next = queue.first, next.canStart(self) {
@@ -231,16 +232,16 @@ final class MPIThread: @unchecked Sendable {
   }
 
   private func advance() {
-    var rest: [MPIWork] = []
+    var unfinished: [MPIWork] = []
     for work in active {
       do {
-        if try work.advance(self) { finish(work) } else { rest.append(work) }
+        if try work.advance(self) { finish(work) } else { unfinished.append(work) }
       } catch {
         finish(work, error)
       }
     }
-    if rest.count < active.count { yields = 0 }
-    active = rest
+    if unfinished.count < active.count { yields = 0 }
+    active = unfinished
   }
 
   private func finish(_ work: MPIWork, _ failure: (any Error)? = nil) {

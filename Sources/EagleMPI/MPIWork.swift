@@ -11,15 +11,15 @@ class MPIWork: @unchecked Sendable {
 
   init(_ call: String) { self.call = call }
 
-  /// Called when it is handed in, in the order of all work.
-  func isHandedIn(to thread: MPIThread) {}
-  /// Whether it may start now; work behind it waits as long as not.
+  /// Called when the work is submitted, in the order of all work.
+  func isSubmitted(to thread: MPIThread) {}
+  /// Whether the work may start now; work behind it waits until it may.
   func canStart(_ thread: MPIThread) -> Bool { true }
-  /// Puts the first request on its way.
+  /// Starts the first request.
   func start(_ thread: MPIThread) throws {}
-  /// Asks after the request; true once all is done.
+  /// Tests the request; true once all is done.
   func advance(_ thread: MPIThread) throws -> Bool { true }
-  /// Whether its time counts as time of averaging.
+  /// Whether its time counts as time of all-reduces and all-gathers.
   var isAveraging: Bool { false }
 
   func complete(with failure: (any Error)? = nil) {
@@ -28,7 +28,7 @@ class MPIWork: @unchecked Sendable {
   }
 }
 
-/// One request.
+/// One MPI request.
 final class MPICall: MPIWork, @unchecked Sendable {
   private let begin: (UnsafeMutablePointer<eagle_mpi_request>) -> Int32
   private var request = eagle_mpi_request()
@@ -42,7 +42,7 @@ final class MPICall: MPIWork, @unchecked Sendable {
   override func advance(_ thread: MPIThread) throws -> Bool { try testMPI(&request, call) }
 }
 
-/// A call that comes back at once, or that ends the process.
+/// A call that returns at once, or that ends the process.
 final class MPIAction: MPIWork, @unchecked Sendable {
   private let body: () throws -> Void
 

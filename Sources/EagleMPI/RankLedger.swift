@@ -1,6 +1,6 @@
 import EagleCluster
 
-/// A heartbeat: what a rank says of itself.
+/// A heartbeat: the progress of a rank.
 package struct Beat: Equatable, Sendable {
   /// Grows with everything that the rank does.
   package var ticks: Int64
@@ -15,15 +15,15 @@ package struct Beat: Equatable, Sendable {
   package var isWaiting: Bool { waits != 0 }
 }
 
-/// The ranks as their beats show them, and the decision to give one up. Beats and times go in, a verdict comes out.
+/// The state of the ranks as their heartbeats show it, and the decision to give one up.
 ///
 /// A rank has stalled when it has neither ticked nor waited for `limits.stall` seconds, and another rank has waited,
 /// without a tick, for as long. Ranks that all compute hold nobody up, however long they take.
 package struct RankLedger {
-  /// Why the run is given up. Ranks are the numbers that `init` got.
+  /// The reason to give the run up. Ranks are the numbers that `init` got.
   package enum Verdict: Equatable, Sendable {
     case silent(rank: Int)
-    /// `waiting` is a rank that waits for it.
+    /// A rank makes no progress; `waiting` is a rank that waits for it.
     case stalled(rank: Int, waiting: Int)
   }
 
@@ -58,7 +58,7 @@ package struct RankLedger {
     entries[rank] = entry
   }
 
-  /// Starts all times anew: for a process that was itself stopped and has missed the others' beats.
+  /// Starts all times anew, in a process that was itself stopped and has missed the others' beats.
   package mutating func forgive(at now: Double) {
     for rank in entries.keys {
       entries[rank]?.heard = now
@@ -73,7 +73,7 @@ package struct RankLedger {
   }
 
   /// The rank with the smallest number that has made no progress for `limits.stall` seconds, while another one has
-  /// waited for as long. Of both only their beats tell: what a rank has done since its last one is not known.
+  /// waited for as long. Only beats count: what a rank has done since its last one is not known.
   package var stalled: Verdict? {
     let waiting = entries.filter { $0.value.heard - ($0.value.waitsSince ?? .infinity) > limits.stall }.keys.min()
     let stalled = entries.filter { $0.value.heard - $0.value.moved > limits.stall }.keys.min()

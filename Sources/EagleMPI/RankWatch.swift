@@ -2,9 +2,9 @@ import CMPI
 import EagleCluster
 import Foundation
 
-/// Heartbeats: every rank sends them to rank 0, and rank 0 to all. For the MPI thread alone.
+/// Heartbeats: every rank sends them to rank 0, and rank 0 to all. Only the MPI thread may use it.
 final class RankWatch {
-  /// The mail with another rank.
+  /// The messages exchanged with another rank.
   private final class Peer {
     let rank: Int
     var receiving = eagle_mpi_request()
@@ -20,26 +20,26 @@ final class RankWatch {
     }
   }
 
-  private static let look = 0.05  // s between two looks at the mail
+  private static let look = 0.05  // s between two looks at the messages
   private static let tag: Int32 = 7
 
   var limits: RankLimits {
     get { ledger.limits }
     set { ledger.limits = newValue }
   }
-  private let place: MPIThread.Place
+  private let context: MPIThread.Context
   private let names: [String]
   private let peers: [Peer]
   private var ledger: RankLedger
   private var lastLook: Double
   private var lastBeat = 0.0
 
-  init(_ place: MPIThread.Place, names: [String], limits: RankLimits) {
-    self.place = place
+  init(_ context: MPIThread.Context, names: [String], limits: RankLimits) {
+    self.context = context
     self.names = names
     lastLook = Self.now
-    let others = place.rank == 0 ? Array(1..<place.size) : [0]
-    ledger = RankLedger(ranks: [place.rank] + others, limits: limits, now: lastLook)
+    let others = context.rank == 0 ? Array(1..<context.size) : [0]
+    ledger = RankLedger(ranks: [context.rank] + others, limits: limits, now: lastLook)
     peers = others.map { Peer(rank: $0) }
     for peer in peers { receive(peer) }
   }
@@ -50,18 +50,20 @@ final class RankWatch {
 
   private func receive(_ peer: Peer) {
     _ = eagle_mpi_receive(
-      peer.incoming, Self.bytes, Int32(peer.rank), Self.tag, place.control, &peer.receiving)
+      peer.incoming, Self.bytes, Int32(peer.rank), Self.tag, context.control, &peer.receiving)
   }
 
-  /// Sends and reads what is due; says whom to give the run up for, and why.
+  /// Sends and reads what is due.
+  ///
+  /// - Returns: the rank to give the run up for, and why; nil while there is none
   func look(ticks: Int64, isWaiting: Bool) -> String? {
     let now = Self.now
     guard now - lastLook >= Self.look else { return nil }
-    // Whoever was stopped himself has no right to complain of the others' silence.
+    // A process that was stopped itself has missed the others' beats.
     if now - lastLook > limits.silence / 4 { ledger.forgive(at: now) }
     lastLook = now
     let own = Beat(ticks: ticks, isWaiting: isWaiting)
-    ledger.note(own, of: place.rank, at: now)
+    ledger.note(own, of: context.rank, at: now)
     for peer in peers { read(peer, now) }
     if now - lastBeat >= min(2, limits.silence / 8) {
       lastBeat = now
@@ -79,7 +81,7 @@ final class RankWatch {
 
   private func send(_ beat: Beat, to peer: Peer) {
     if var request = peer.sending {
-      // A rank that reads nothing gets no second letter on top of the first.
+      // A rank that reads nothing gets no second message behind the first.
       guard (try? testMPI(&request, "MPI_Test")) == true else {
         peer.sending = request
         return
@@ -88,13 +90,13 @@ final class RankWatch {
     peer.outgoing.pointee = beat
     var request = eagle_mpi_request()
     let status = eagle_mpi_send(
-      peer.outgoing, Self.bytes, Int32(peer.rank), Self.tag, place.control, &request)
+      peer.outgoing, Self.bytes, Int32(peer.rank), Self.tag, context.control, &request)
     peer.sending = status == 0 ? request : nil
   }
 
   private func complaint(_ now: Double) -> String? {
-    // Only rank 0 hears of all, and so only it can tell who waits for whom.
-    let verdict = ledger.silent(at: now) ?? (place.rank == 0 ? ledger.stalled : nil)
+    // Only rank 0 hears from all, and so only it knows who waits for whom.
+    let verdict = ledger.silent(at: now) ?? (context.rank == 0 ? ledger.stalled : nil)
     switch verdict {
     case .silent(let rank):
       return "\(names[rank]) has not been heard from for \(Int(limits.silence)) s: its process is stopped or "
@@ -107,7 +109,7 @@ final class RankWatch {
     }
   }
 
-  /// Ends the mail, after which no rank sends any more.
+  /// Ends the exchange of heartbeats; no rank may send any more.
   func stop() {
     for peer in peers {
       eagle_mpi_cancel(&peer.receiving)

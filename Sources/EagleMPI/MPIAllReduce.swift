@@ -5,44 +5,46 @@ import Foundation
 
 // P elements of the buffer · N ranks.
 
-/// A sum over all ranks in two halves that overlap with computing and with those of other buffers:
-/// each rank gets everyone's part of its own slice and adds them up in fp32 in the order of ranks, then the slices go to
-/// all. Both halves move P (N − 1) / N elements in and out of a rank, as little as a sum can.
+/// An all-reduce as reduce-scatter and all-gather, which overlap with computing and with those of other buffers.
 ///
-/// Since each element is added up in one place, all ranks hold the same bits, and bfloat16 on the wire rounds every part
+/// Reduce-scatter: each rank gets its slice from all ranks (MPI_Ialltoallv) and adds the parts up in fp32 in the order
+/// of ranks. All-gather: the slices go to all ranks (MPI_Iallgatherv). Both move P (N − 1) / N elements in and out of a
+/// rank, the least that an all-reduce can.
+///
+/// Since each element is summed on one rank, all ranks hold the same bits, and bfloat16 on the wire rounds every part
 /// once, not once a hop.
-final class MPISum: MPIWork, Pending, @unchecked Sendable {
-  private enum Stage { case scattering, queued, gathering }
+final class MPIAllReduce: MPIWork, Pending, @unchecked Sendable {
+  private enum Stage { case reducing, queued, gathering }
 
   private let buffer: UnsafeMutableBufferPointer<Float>
   private let wire: ComputePrecision
   private let slices: Slices
   private let me: Int
   private let thread: MPIThread
-  /// Whether each rank ends with its own slice alone.
-  private let isScatterOnly: Bool
+  /// Whether it ends behind the reduce-scatter, with each rank's own slice alone.
+  private let isReduceScatter: Bool
   private var turn = 0
-  private var stage = Stage.scattering
+  private var stage = Stage.reducing
   private var request = eagle_mpi_request()
-  /// In bfloat16: the whole buffer, out and later in.
+  /// The whole buffer in bfloat16: what is sent, and later what comes in.
   private var halves: UnsafeMutablePointer<UInt16>?
-  /// N − 1 parts of this rank's slice.
+  /// This rank's slice from the N − 1 other ranks.
   private var parts: UnsafeMutableRawPointer?
-  /// Of the slices in the buffer, and of the parts that come in.
+  /// The layout of the slices in the buffer, and that of the parts that come in.
   private let layout: Layout
   private let incoming: Layout
 
   init(
-    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, isScatterOnly: Bool, thread: MPIThread
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, isReduceScatter: Bool, thread: MPIThread
   ) {
-    let (me, slices) = (thread.place.rank, Slices(count: buffer.count, ranks: thread.place.size))
+    let (me, slices) = (thread.context.rank, Slices(count: buffer.count, ranks: thread.context.size))
     self.buffer = buffer
     self.wire = wire
-    self.isScatterOnly = isScatterOnly
+    self.isReduceScatter = isReduceScatter
     self.thread = thread
     (self.me, self.slices) = (me, slices)
     layout = Layout(slices, elementBytes: wire.bytes)
-    layout.counts[me] = 0  // what is at home does not travel
+    layout.counts[me] = 0  // A rank sends itself nothing.
     let own = Int32(slices[me].count * wire.bytes)
     incoming = Layout(ranks: slices.ranks) { rank in
       (count: rank == me ? 0 : own, start: Int32(rank > me ? rank - 1 : rank) * own)
@@ -58,11 +60,11 @@ final class MPISum: MPIWork, Pending, @unchecked Sendable {
   func wait() throws { try thread.wait(for: [self]) }
 
   override var isAveraging: Bool { true }
-  override func isHandedIn(to thread: MPIThread) { if !isScatterOnly { turn = thread.takeGatherTurn() } }
-  override func canStart(_ thread: MPIThread) -> Bool { thread.scattering < MPIThread.averagesInFlight }
+  override func isSubmitted(to thread: MPIThread) { if !isReduceScatter { turn = thread.takeGatherTurn() } }
+  override func canStart(_ thread: MPIThread) -> Bool { thread.reduceScatters < MPIThread.mostReduceScatters }
 
   override func start(_ thread: MPIThread) throws {
-    thread.scattering += 1
+    thread.reduceScatters += 1
     let own = slices[me].count * wire.bytes
     parts = .allocate(byteCount: max(1, own * (slices.ranks - 1)), alignment: 64)
     if wire == .bf16 {
@@ -74,17 +76,18 @@ final class MPISum: MPIWork, Pending, @unchecked Sendable {
     thread.note(sent: slices.count * wire.bytes - own)
     try checkedMPI(call) {
       eagle_mpi_exchange_parts(
-        out, layout.counts, layout.starts, parts, incoming.counts, incoming.starts, thread.place.scatters, &request)
+        out, layout.counts, layout.starts, parts, incoming.counts, incoming.starts, thread.context.reduceScatters,
+        &request)
     }
   }
 
   override func advance(_ thread: MPIThread) throws -> Bool {
-    if stage == .scattering {
+    if stage == .reducing {
       guard try testMPI(&request, call) else { return false }
       add()
-      thread.scattering -= 1
+      thread.reduceScatters -= 1
       stage = .queued
-      if isScatterOnly { return true }
+      if isReduceScatter { return true }
     }
     if stage == .queued {
       guard turn == thread.gatherTurn else { return false }
@@ -97,7 +100,7 @@ final class MPISum: MPIWork, Pending, @unchecked Sendable {
     return true
   }
 
-  /// The own slice, in the order of ranks.
+  /// Sums this rank's slice in the order of ranks.
   private func add() {
     let range = slices[me]
     guard !range.isEmpty, let parts else { return }
@@ -127,13 +130,13 @@ final class MPISum: MPIWork, Pending, @unchecked Sendable {
     let all = UnsafeMutableRawPointer(halves) ?? UnsafeMutableRawPointer(buffer.baseAddress!)
     thread.note(sent: range.count * wire.bytes * (slices.ranks - 1))
     try checkedMPI("MPI_Iallgatherv") {
-      eagle_mpi_gather_parts(all, layout.counts, layout.starts, thread.place.gathers, &request)
+      eagle_mpi_gather_parts(all, layout.counts, layout.starts, thread.context.allGathers, &request)
     }
   }
 }
 
-/// Every rank's slice of a buffer to all ranks, as it is.
-final class MPIGather: MPIWork, Pending, @unchecked Sendable {
+/// An all-gather: every rank's slice of a buffer to all ranks, as it is.
+final class MPIAllGather: MPIWork, Pending, @unchecked Sendable {
   private let buffer: UnsafeMutableBufferPointer<Float>
   private let thread: MPIThread
   private let layout: Layout
@@ -144,31 +147,31 @@ final class MPIGather: MPIWork, Pending, @unchecked Sendable {
   init(_ buffer: UnsafeMutableBufferPointer<Float>, thread: MPIThread) {
     self.buffer = buffer
     self.thread = thread
-    layout = Layout(Slices(count: buffer.count, ranks: thread.place.size), elementBytes: MemoryLayout<Float>.stride)
+    layout = Layout(Slices(count: buffer.count, ranks: thread.context.size), elementBytes: MemoryLayout<Float>.stride)
     super.init("MPI_Iallgatherv")
   }
 
   func wait() throws { try thread.wait(for: [self]) }
 
   override var isAveraging: Bool { true }
-  override func isHandedIn(to thread: MPIThread) { turn = thread.takeGatherTurn() }
+  override func isSubmitted(to thread: MPIThread) { turn = thread.takeGatherTurn() }
 
   override func advance(_ thread: MPIThread) throws -> Bool {
     if !hasStarted {
       guard turn == thread.gatherTurn else { return false }
       thread.gatherTurn += 1
       hasStarted = true
-      thread.note(sent: Int(layout.counts[thread.place.rank]) * (thread.place.size - 1))
+      thread.note(sent: Int(layout.counts[thread.context.rank]) * (thread.context.size - 1))
       try checkedMPI(call) {
-        eagle_mpi_gather_parts(buffer.baseAddress, layout.counts, layout.starts, thread.place.gathers, &request)
+        eagle_mpi_gather_parts(buffer.baseAddress, layout.counts, layout.starts, thread.context.allGathers, &request)
       }
     }
     return try testMPI(&request, call)
   }
 }
 
-/// Where the parts of all ranks lie in a buffer, in bytes. MPI reads it until the request is done, so it has an address
-/// that stays.
+/// The lengths and offsets of all ranks' parts of a buffer, in bytes. MPI reads them until the request is done, so they
+/// have an address that stays.
 private final class Layout {
   let counts: UnsafeMutablePointer<Int32>
   let starts: UnsafeMutablePointer<Int32>
