@@ -3,7 +3,7 @@ public protocol Config: Codable, Equatable, Sendable {
   /// All defaults.
   init()
 
-  /// Looks at ranges, and at nothing outside the settings themselves: no files, no models.
+  /// Checks ranges, and nothing outside the settings themselves: no files, no models.
   ///
   /// - Throws: `ConfigError` for the first value that cannot work.
   func validate() throws

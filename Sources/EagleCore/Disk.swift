@@ -1,16 +1,14 @@
 import Foundation
 
-/// Disks of this machine as they are now.
+/// Space on the disks of this machine.
 package enum Disk {
   /// Free bytes of the disk on which `path` is or will be; 0 where the system does not say.
   package static func free(at path: String) -> Double { freeBytes(at: path) ?? 0 }
 
   /// Free bytes of the disk on which `path` is or will be; nil where the system does not say.
   package static func freeBytes(at path: String) -> Double? {
-    var folder = URL(fileURLWithPath: path)
-    while !FileManager.default.fileExists(atPath: folder.path), folder.path != "/" { folder.deleteLastPathComponent() }
     var status = statvfs()
-    guard statvfs(folder.path, &status) == 0 else { return nil }
+    guard statvfs(nearestFolder(to: path), &status) == 0 else { return nil }
     return Double(status.f_bavail) * Double(status.f_frsize)
   }
 
@@ -18,10 +16,15 @@ package enum Disk {
   package static func isOneDisk(_ a: String, _ b: String) -> Bool { device(of: a) == device(of: b) }
 
   private static func device(of path: String) -> dev_t? {
-    var place = URL(fileURLWithPath: path)
-    while !FileManager.default.fileExists(atPath: place.path), place.path != "/" { place.deleteLastPathComponent() }
     var status = stat()
-    return stat(place.path, &status) == 0 ? status.st_dev : nil
+    return stat(nearestFolder(to: path), &status) == 0 ? status.st_dev : nil
+  }
+
+  /// The path itself, or the lowest folder above it that exists.
+  private static func nearestFolder(to path: String) -> String {
+    var folder = URL(fileURLWithPath: path)
+    while !FileManager.default.fileExists(atPath: folder.path), folder.path != "/" { folder.deleteLastPathComponent() }
+    return folder.path
   }
 
   /// Bytes of all files under a folder; 0 when there is none.

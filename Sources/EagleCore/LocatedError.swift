@@ -1,6 +1,6 @@
 import Foundation
 
-/// An error with its place: where, what, and what the reader of the message can do.
+/// An error with its location: where, what, and what the reader of the message can do.
 public struct LocatedError: LocalizedError, CustomStringConvertible, Equatable {
   /// The file, folder or setting at fault.
   public let path: String

@@ -1,19 +1,19 @@
 import Foundation
 
-/// Writes a log whose reader may be slow or gone, and holds up nobody for longer than moments.
+/// Writes a log whose reader may be slow or gone, and delays its callers by `patience` at most.
 ///
-/// A thread of its own writes; callers wait until their text is written, as if they wrote themselves, but at most for `patience`.
-/// From then on they leave their text in a bounded queue, until that has been written. What does not fit, and what the system
-/// refuses, is lost; the next text that comes through is preceded by the number of those that did not.
+/// A separate thread writes. Callers wait until their text is written, but at most for `patience`; from then on they
+/// leave their text in a bounded queue, until the queue has been written. Text that does not fit, or that the system
+/// refuses, is lost; the next text that can be written is preceded by the number of those that were lost.
 package final class LogWriter: @unchecked Sendable {
-  /// How long a text is waited for.
+  /// The longest wait for a text.
   package static let patience = 0.2  // s
-  /// Bytes that may wait.
+  /// Bytes that the queue holds.
   package static let capacity = 64 << 10
 
   private struct Entry {
     let bytes: [UInt8]
-    /// Texts before this one that found no room.
+    /// Texts before this one that were lost since the queue was full.
     let lostBefore: Int
   }
 
@@ -26,13 +26,13 @@ package final class LogWriter: @unchecked Sendable {
   private var (accepted, done) = (0, 0)
   private var isStuck = false
   private var isStarted = false
-  // Of the thread alone.
+  // Used by the writing thread alone.
   private var unreported = 0
   private var isWithinLine = false
 
   package init(descriptor: Int32) { self.descriptor = Descriptor(descriptor) }
 
-  /// Writes a text, or leaves it to be written, or loses it.
+  /// Writes a text, or queues it, or loses it where the queue is full.
   package func write(_ bytes: [UInt8]) {
     condition.lock()
     defer { condition.unlock() }
@@ -44,18 +44,18 @@ package final class LogWriter: @unchecked Sendable {
     (queuedBytes, lost, accepted) = (queuedBytes + bytes.count, 0, accepted + 1)
     startIfNeeded()
     condition.broadcast()
-    if !isStuck { waitForOwn(accepted) }
+    if !isStuck { wait(for: accepted) }
   }
 
-  /// Waits once more for what was left, at the end of the program.
+  /// Waits once more for the queue, at the end of the program.
   package func flush() {
     condition.lock()
     defer { condition.unlock() }
-    waitForOwn(accepted)
+    wait(for: accepted)
   }
 
-  /// For the text of this number, counted from 1, and those before it.
-  private func waitForOwn(_ number: Int) {
+  /// Waits until the text of this number, counted from 1, and those before it are written.
+  private func wait(for number: Int) {
     let end = Date(timeIntervalSinceNow: Self.patience)
     while done < number {
       guard condition.wait(until: end) else {
@@ -65,7 +65,7 @@ package final class LogWriter: @unchecked Sendable {
     }
   }
 
-  /// The thread hears no signals: they are for the threads that await them.
+  /// Starts the thread with all signals blocked: they are for the threads that await them.
   private func startIfNeeded() {
     if isStarted { return }
     isStarted = true

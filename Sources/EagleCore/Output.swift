@@ -2,9 +2,9 @@ import Foundation
 
 /// Standard output and standard error of a program. Nothing else writes to them.
 ///
-/// What goes to standard output is a result: a reader that went away or a full disk is an error to whoever prints it, and a slow
-/// reader is waited for. What goes to standard error is a log: the work goes on without it, whether it is closed, full or
-/// read by nobody. `FileHandle.write` would trap on the first two and wait for ever on the third.
+/// Standard output takes results: a closed pipe or a full disk is an error to the caller, and a slow reader is waited
+/// for. Standard error takes a log: the work goes on without it, whether it is closed, full or not read.
+/// `FileHandle.write` would trap on the first two and block for ever on the third.
 public enum Output {
   private static let log = LogWriter(descriptor: STDERR_FILENO)
 
@@ -15,10 +15,10 @@ public enum Output {
     if let code = Descriptor(STDOUT_FILENO).write(Array(text.utf8)[...]).code { throw OutputError(code: code) }
   }
 
-  /// Writes a line to standard error; what cannot be written within moments is written later, or lost and counted.
+  /// Writes a line to standard error; one that cannot be written at once is written later, or lost and counted.
   public static func note(_ line: String) { show("\(line)\n") }
 
-  /// Waits moments for the lines that a slow reader of standard error has not taken yet.
+  /// Waits a moment for the lines that a slow reader of standard error has not taken yet.
   static func flush() { log.flush() }
 
   /// Writes text to standard error as it is, as for a line that the next one replaces.
@@ -49,21 +49,21 @@ struct Descriptor: Sendable {
   ///
   /// - Returns: how many were written, and the system's error number where these are not all
   func write(_ bytes: ArraySlice<UInt8>) -> (count: Int, code: Int32?) {
-    var rest = bytes
-    while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Foundation.write(number, $0.baseAddress, $0.count) }
+    var remaining = bytes
+    while !remaining.isEmpty {
+      let count = remaining.withUnsafeBytes { Foundation.write(number, $0.baseAddress, $0.count) }
       if count >= 0 {
-        rest = rest.dropFirst(count)
+        remaining = remaining.dropFirst(count)
         continue
       }
       let code = errno
-      if code == EAGAIN { waitForRoom() } else if code != EINTR { return (bytes.count - rest.count, code) }
+      if code == EAGAIN { waitUntilWritable() } else if code != EINTR { return (bytes.count - remaining.count, code) }
     }
     return (bytes.count, nil)
   }
 
-  /// Another program that shares the pipe or terminal may have made it non-blocking.
-  private func waitForRoom() {
+  /// Waits where another program that shares the pipe or terminal has made it non-blocking.
+  private func waitUntilWritable() {
     var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
     poll(&entry, 1, -1)
   }

@@ -4,8 +4,8 @@ import Foundation
 public enum Program {
   /// Runs a command and ends the process: with status 0, or with what `report` says about the error.
   ///
-  /// When nobody reads standard output any more, the process ends without a word by SIGPIPE, as other programs do: a shell shows
-  /// status 141. Any other failure to write a result is an error with status 1.
+  /// When nobody reads standard output any more, the process ends silently by SIGPIPE, as other programs do: a shell
+  /// shows status 141. Any other failure to write a result is an error with status 1.
   ///
   /// - Parameters:
   ///   - body: all of the command
@@ -35,7 +35,8 @@ public enum Program {
     }
   }
 
-  /// A file that is opened while descriptor 2 is free would get its number, and the log as content.
+  /// Opens the standard descriptors that are closed: a file that is opened while descriptor 2 is free would get its
+  /// number, and the log as content.
   private static func openStandardDescriptors() {
     for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(number, F_GETFD) < 0 {
       // Read-only, and the lowest free number: writing to it fails as it does without it.

@@ -1,14 +1,14 @@
-/// Where a stage tells people how far it is. Libraries never print.
+/// The receiver of a stage's progress, for people to see. Libraries never print.
 public protocol ProgressSink: AnyObject {
-  /// Work done so far, in the stage's own unit, with a short note such as the loss.
+  /// Shows the work done so far, in the stage's own unit, with a short note such as the loss.
   func advance(_ stage: String, done: Int, total: Int, unit: String, note: String)
-  /// The stage is over; `summary` is one line.
+  /// Ends the stage; `summary` is one line.
   func finish(_ stage: String, _ summary: String)
-  /// A line worth reading that is no progress: a warning, or what was skipped and why.
+  /// Shows a line that is no progress: a warning, or what was skipped and why.
   func say(_ line: String)
 }
 
-/// Says nothing; for ranks other than the first, and for tests.
+/// A sink that shows nothing, for ranks other than the first and for tests.
 public final class SilentProgress: ProgressSink {
   public init() {}
   public func advance(_: String, done _: Int, total _: Int, unit _: String, note _: String) {}

@@ -1,9 +1,9 @@
 import Foundation
 
-/// Memory of this machine, as the system tells it.
+/// Memory of this machine, as the system reports it.
 public enum SystemMemory {
-  /// Bytes that a program may still take: what the kernel calls available, within the limit of the control group and that of
-  /// the process (`ulimit -v`).
+  /// Bytes that a program may still take: what the kernel calls available, within the limit of the control group and
+  /// that of the process (`ulimit -v`).
   public static var available: Int {
     let limits = [meminfo("MemAvailable"), groupLimit, addressLimit].compactMap(\.self)
     return limits.min() ?? 0
@@ -23,7 +23,7 @@ public enum SystemMemory {
     return words.count > 1 ? Int(words[1]).map { 1024 * $0 } : nil
   }
 
-  /// What is left of the limits that a container or a job sets: of the control group of this process and all above it.
+  /// The memory left within the limits of a container or a job: of the control group of this process and all above it.
   private static var groupLimit: Int? {
     let lines = text("/proc/self/cgroup")?.split(separator: "\n") ?? []
     return lines.flatMap { line -> [Int] in
@@ -41,15 +41,15 @@ public enum SystemMemory {
 
   /// The folders of a group and of those above it. In a container its own is the root.
   private static func folders(_ root: String, _ group: String) -> [String] {
-    var (found, at) = ([root], root)
+    var (found, path) = ([root], root)
     for part in group.split(separator: "/") {
-      at += "/\(part)"
-      found.append(at)
+      path += "/\(part)"
+      found.append(path)
     }
     return found
   }
 
-  /// Pages of files, which the kernel drops first, count as used in a group.
+  /// The limit less what is used, where pages of files, which the kernel drops first, count as free.
   private static func left(_ folder: String, limit: String, used: String) -> Int? {
     guard let limit = number("\(folder)/\(limit)"), let used = number("\(folder)/\(used)") else { return nil }
     let statistics = text("\(folder)/memory.stat")?.split(separator: "\n") ?? []

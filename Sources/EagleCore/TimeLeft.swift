@@ -1,8 +1,8 @@
-/// How long the rest of a stage takes, from how fast it has been here.
+/// An estimate of the time that a stage still takes, from its speed in this process.
 ///
-/// Work that was done before, in another process or another part of the run, says nothing about speed; nor does the first piece,
-/// which reads files for the first time and makes buffers. So counting begins with the second report, and nothing is said
-/// before some seconds of it have passed.
+/// Work of another process or of another part of the run tells nothing about speed; nor does the first report, before
+/// which files are read for the first time and buffers are made. So counting begins with the second report, and there
+/// is no estimate before some seconds of it have passed.
 package struct TimeLeft {
   /// Seconds of counted work before the first estimate.
   package static let leastSeconds = 3.0
@@ -15,7 +15,7 @@ package struct TimeLeft {
   /// - Parameters:
   ///   - done: units that are done, of `total`
   ///   - seconds: on any clock that goes forward
-  /// - Returns: seconds, or nil where nothing can be said yet, and at the end
+  /// - Returns: seconds; nil where there is no estimate yet, and at the end
   package mutating func estimate(done: Int, total: Int, at seconds: Double) -> Double? {
     reports += 1
     if reports == 2 { start = (seconds, done) }

@@ -5,10 +5,10 @@ import Foundation
 package enum Version {
   package static let number = "0.1.0"
 
-  /// The commit that was built; "unknown" where the build was not told.
+  /// The commit that was built; "unknown" where the build did not know it.
   package static var commit: String { String(cString: eagle_commit()) }
 
-  /// What `--version` says: version and commit, then a line for each row.
+  /// The text of `--version`: version and commit, then a line for each row.
   ///
   /// - Parameter rows: names of libraries or capabilities, with their values
   package static func text(command: String, _ rows: [(name: String, value: String)]) -> String {

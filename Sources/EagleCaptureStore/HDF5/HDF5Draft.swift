@@ -9,7 +9,7 @@ final class HDF5Draft {
   private var isCommitted = false
 
   init(path: String) throws {
-    let place = FilePlace(path)
+    let place = FilePath(path)
     place.removeLeftovers()
     self.path = path
     temporary = place.temporary

@@ -11,15 +11,15 @@ public enum AtomicFile {
 
   /// Writes what `body` puts into the file. If it throws, the target is as it was and nothing else is left.
   public static func write(path: String, _ body: (OutputFile) throws -> Void) throws {
-    let place = FilePlace(path)
-    place.removeLeftovers()
+    let temporary = FilePath(path).temporary
+    FilePath(path).removeLeftovers()
     do {
-      let file = try OutputFile(path: place.temporary)
+      let file = try OutputFile(path: temporary)
       try body(file)
       try file.finish()
-      try DiskSync.rename(place.temporary, to: path)
+      try DiskSync.rename(temporary, to: path)
     } catch {
-      unlink(place.temporary)
+      unlink(temporary)
       throw error
     }
   }

@@ -7,21 +7,21 @@ public enum AtomicFolder {
   /// An existing empty folder at `path` is replaced, a filled one only if `replacing`. If `body` throws, nothing is
   /// left.
   public static func write(path: String, replacing: Bool = false, _ body: (String) throws -> Void) throws {
-    let place = FilePlace(path)
-    try DiskSync.createFolder(place.parent)
-    place.removeLeftovers()
+    let temporary = FilePath(path).temporary
+    try DiskSync.createFolder(FilePath(path).parent)
+    FilePath(path).removeLeftovers()
     do {
-      try DiskSync.createFolder(place.temporary)
-      try body(place.temporary)
-      try sync(place.temporary)
-      try install(place.temporary, at: path, replacing: replacing)
+      try DiskSync.createFolder(temporary)
+      try body(temporary)
+      try sync(temporary)
+      try install(temporary, at: path, replacing: replacing)
     } catch {
-      try? FileManager.default.removeItem(atPath: place.temporary)
+      try? FileManager.default.removeItem(atPath: temporary)
       throw error
     }
   }
 
-  /// Gives a finished folder its place beside it, where it replaces what is there.
+  /// Moves a finished folder to a path beside it, where it replaces what is there.
   public static func install(_ folder: String, at path: String) throws {
     try sync(folder)
     try install(folder, at: path, replacing: true)
@@ -30,14 +30,14 @@ public enum AtomicFolder {
   /// Throws when replacing or removing the folder would take away what is no part of it.
   ///
   /// - Parameters:
-  ///   - path: of the folder; one that is missing or empty passes
-  ///   - what: for the message, such as "an exported head"
+  ///   - path: the folder; one that is missing or empty passes
+  ///   - what: the content's name in the message, such as "an exported head"
   ///   - isPart: whether an entry of this name belongs to such a folder; what a killed write of such an entry has left
   ///     passes as well
   package static func requireOnly(_ what: String, in path: String, isPart: (String) -> Bool) throws {
     guard FileTree.isFolder(path) else { return }
     let entries = try FileTree.entries(of: path)
-    guard let other = entries.first(where: { !isPart(FilePlace.target(ofTemporary: $0) ?? $0) }) else { return }
+    guard let other = entries.first(where: { !isPart(FilePath.target(ofTemporary: $0) ?? $0) }) else { return }
     throw LocatedError(
       path: path, problem: "holds `\(other)`, which is no part of \(what) and would be lost",
       advice: "choose another folder, or move what is in this one elsewhere")
@@ -56,17 +56,17 @@ public enum AtomicFolder {
     guard replacing else {
       throw LocatedError(path: path, problem: "the folder exists and is not empty", advice: "choose another one")
     }
-    let place = FilePlace(path)
-    let aside = FilePlace("\(place.parent)/\(place.name).old").temporary
+    let target = FilePath(path)
+    let aside = FilePath("\(target.parent)/\(target.name).old").temporary
     try DiskSync.rename(path, to: aside)
     try DiskSync.rename(temporary, to: path)
-    // The new folder is whole and in place: what stays of the old one costs space, and the next write tries again.
+    // The new folder is whole and has its name: what stays of the old one costs space, and the next write tries again.
     try? FileTree.remove(aside)
   }
 
   /// Removes a folder so that no half of it is ever seen under its name.
   package static func remove(_ path: String) throws {
-    let aside = FilePlace(path).temporary
+    let aside = FilePath(path).temporary
     try DiskSync.rename(path, to: aside)
     try FileTree.remove(aside)
   }

@@ -14,9 +14,9 @@ package enum DiskSync {
   /// Renames `source` to `target` within one folder and makes the new name durable.
   package static func rename(_ source: String, to target: String) throws {
     guard Foundation.rename(source, target) == 0 else {
-      throw LocatedError.system(path: target, "rename \(FilePlace(source).name) to it")
+      throw LocatedError.system(path: target, "rename \(FilePath(source).name) to it")
     }
-    try sync(FilePlace(target).parent)
+    try sync(FilePath(target).parent)
   }
 
   /// Creates a folder and the folders above it.
@@ -24,10 +24,10 @@ package enum DiskSync {
     if mkdir(path, 0o777) == 0 { return }
     let code = errno
     if code == EEXIST && FileTree.isFolder(path) { return }
-    guard code == ENOENT, FilePlace(path).parent != path else {
+    guard code == ENOENT, FilePath(path).parent != path else {
       throw LocatedError.system(path: path, "create the folder", code: code)
     }
-    try createFolder(FilePlace(path).parent)
+    try createFolder(FilePath(path).parent)
     guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
       throw LocatedError.system(path: path, "create the folder")
     }

@@ -15,7 +15,7 @@ public final class FolderLock: Sendable {
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let code = errno
       defer { close(descriptor) }
-      // A network file system without locks says so; then nobody can tell.
+      // A network file system without locks says so; then writers cannot be told apart.
       guard code == EWOULDBLOCK else { return }
       let holder = (try? String(contentsOfFile: path, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
       throw LocatedError(

@@ -19,13 +19,13 @@ public final class OutputFile {
   }
 
   public func write(_ bytes: UnsafeRawBufferPointer) throws {
-    var rest = bytes[...]
-    while !rest.isEmpty {
-      let piece = UnsafeRawBufferPointer(rebasing: rest)
-      let written = Foundation.write(descriptor, piece.baseAddress, min(piece.count, 1 << 30))
+    var remaining = bytes[...]
+    while !remaining.isEmpty {
+      let chunk = UnsafeRawBufferPointer(rebasing: remaining)
+      let written = Foundation.write(descriptor, chunk.baseAddress, min(chunk.count, 1 << 30))
       if written < 0 && errno == EINTR { continue }
       guard written > 0 else { throw LocatedError.system(path: path, "write") }
-      rest = rest.dropFirst(written)
+      remaining = remaining.dropFirst(written)
       byteCount += written
     }
   }

@@ -1,12 +1,12 @@
 extension JSON {
   /// Keys with their values, in the order in which the keys came.
   ///
-  /// A key that comes twice stays at its first place and has its last value, as with Python's `json.loads`. Keys are compared
-  /// byte by byte: two spellings of "é" are two keys.
+  /// A key that comes twice stays at its first position and has its last value, as with Python's `json.loads`. Keys are
+  /// compared byte by byte: two spellings of "é" are two keys.
   package struct Object: Sendable {
     package private(set) var entries: [(key: String, value: JSON)] = []
-    /// Places of the keys, kept once there are many: reading stays linear.
-    private var places: [Key: Int]?
+    /// Positions of the keys, kept once there are many: reading stays linear.
+    private var positions: [Key: Int]?
 
     /// Keys up to which a search from the front is faster than a table.
     private static let fewKeys = 16
@@ -34,33 +34,33 @@ extension JSON {
 
     /// The value of a key. Nil removes it, which takes as long as there are keys.
     package subscript(key: String) -> JSON? {
-      get { place(of: key).map { entries[$0].value } }
+      get { position(of: key).map { entries[$0].value } }
       set {
-        switch (place(of: key), newValue) {
-        case (let place?, let value?): entries[place].value = value
+        switch (position(of: key), newValue) {
+        case (let position?, let value?): entries[position].value = value
         case (nil, let value?): append(key, value)
-        case (let place?, nil):
-          entries.remove(at: place)
-          places = nil
+        case (let position?, nil):
+          entries.remove(at: position)
+          positions = nil
           index()
         case (nil, nil): break
         }
       }
     }
 
-    private func place(of key: String) -> Int? {
-      if let places { return places[Key(text: key)] }
+    private func position(of key: String) -> Int? {
+      if let positions { return positions[Key(text: key)] }
       return entries.firstIndex { $0.key.utf8.elementsEqual(key.utf8) }
     }
 
     private mutating func append(_ key: String, _ value: JSON) {
       entries.append((key, value))
-      if places == nil { index() } else { places![Key(text: key)] = entries.count - 1 }
+      if positions == nil { index() } else { positions![Key(text: key)] = entries.count - 1 }
     }
 
     private mutating func index() {
       guard entries.count > Self.fewKeys else { return }
-      places = Dictionary(uniqueKeysWithValues: entries.enumerated().map { (Key(text: $1.key), $0) })
+      positions = Dictionary(uniqueKeysWithValues: entries.enumerated().map { (Key(text: $1.key), $0) })
     }
   }
 }

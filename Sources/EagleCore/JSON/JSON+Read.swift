@@ -6,9 +6,9 @@ extension JSON {
 
   /// Reads one JSON text, in time linear in its bytes.
   ///
-  /// It is RFC 8259 to the letter but for a byte order mark in front, which is skipped: no comments, no trailing commas, no
-  /// NaN. A key that comes twice has its last value. An escaped half of a surrogate pair has no Unicode character and is an
-  /// error.
+  /// It is RFC 8259 to the letter but for a byte order mark in front, which is skipped: no comments, no trailing
+  /// commas, no NaN. A key that comes twice has its last value. An escaped half of a surrogate pair has no Unicode
+  /// character and is an error.
   ///
   /// - Parameters:
   ///   - bytes: UTF-8
@@ -27,7 +27,7 @@ extension JSON {
   }
 }
 
-/// A text that is no JSON, or nested too deeply.
+/// A text that is no JSON, or is nested too deeply.
 package struct JSONError: Error, Equatable, CustomStringConvertible, LocalizedError {
   /// Bytes before the fault.
   package let offset: Int

@@ -1,5 +1,5 @@
 extension JSON {
-  /// How a value is written: the arguments of Python's `json.dumps`.
+  /// The layout of written JSON: the arguments of Python's `json.dumps`.
   package struct Format: Sendable, Equatable {
     package var itemSeparator = ","
     package var keySeparator = ":"
@@ -109,6 +109,6 @@ private struct JSONWriter {
     }
   }
 
-  /// By code points, as Python compares strings.
+  /// The order of code points, by which Python compares strings.
   private func isBefore(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
 }

@@ -68,12 +68,12 @@ package enum JSON: Sendable, Equatable {
   private func whole<Number: FixedWidthInteger>() -> Number? {
     guard case .number(let spelling) = self else { return nil }
     if let value = Number(spelling) { return value }
-    // Digits alone that do not fit are no case for a double, which would round them.
+    // Digits alone that do not fit are not read as a double, which would round them.
     guard spelling.utf8.contains(where: { ".eE".utf8.contains($0) }), let real = Double(spelling) else { return nil }
     return Number(exactly: real)
   }
 
-  /// What it is, for errors.
+  /// The kind of value, for errors.
   package var kind: String {
     switch self {
     case .null: "null"

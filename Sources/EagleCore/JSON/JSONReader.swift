@@ -187,10 +187,10 @@ struct JSONReader {
 
   /// The first byte of the string from `start` that is no part of a UTF-8 sequence.
   private func firstFault(from start: Int) -> Int {
-    var (decoder, rest) = (Unicode.UTF8.ForwardParser(), bytes[start..<at].makeIterator())
+    var (decoder, remaining) = (Unicode.UTF8.ForwardParser(), bytes[start..<at].makeIterator())
     var offset = start
     while true {
-      switch decoder.parseScalar(from: &rest) {
+      switch decoder.parseScalar(from: &remaining) {
       case .valid(let sequence): offset += sequence.count
       case .error, .emptyInput: return min(offset, bytes.count - 1)
       }

@@ -60,7 +60,7 @@ public enum CheckpointFolder {
       throw LocatedError(path: path, problem: "there is no such checkpoint folder", advice: "check the path")
     }
     try FolderManifest(folder: path, name: manifestName, format: format).verify(path)
-    return Checkpoint(path: path, name: FilePlace(path).name, info: try FileTree.read("\(path)/\(infoName)"))
+    return Checkpoint(path: path, name: FilePath(path).name, info: try FileTree.read("\(path)/\(infoName)"))
   }
 
   /// What the newest checkpoint that seems whole says of itself, by the sizes of its files and the checksum of this
@@ -161,12 +161,12 @@ public enum CheckpointFolder {
   ///
   /// - Parameter newest: name of the newest valid checkpoint; nil when there is none
   package static func mend(_ parent: String, newest: String?) throws {
-    FilePlace.removeLeftovers(in: parent) { _ in true }
+    FilePath.removeLeftovers(in: parent) { _ in true }
     if let newest, try target(of: "latest", in: parent) != newest { try point("latest", to: newest, in: parent) }
   }
 
   /// Removes what a killed process has left of checkpoints that it was writing or removing.
   public static func removeLeftovers(in parent: String) {
-    FilePlace.removeLeftovers(in: parent) { $0.hasPrefix(".step-") }
+    FilePath.removeLeftovers(in: parent) { $0.hasPrefix(".step-") }
   }
 }

@@ -1,7 +1,7 @@
 import Foundation
 
-/// A path cut into its folder and its last component.
-package struct FilePlace {
+/// A path as its folder and its last component, with the temporary names beside it.
+package struct FilePath {
   package let parent: String
   package let name: String
 
@@ -17,17 +17,17 @@ package struct FilePlace {
   /// on one file system; with process and host, as other hosts may write to a shared disk.
   package var temporary: String { "\(parent)/.\(name).tmp-\(getpid())@\(Self.host)" }
 
-  /// This host's name, as far as it can stand in a file name.
+  /// This host's name, with what a file name cannot hold replaced.
   private static let host = String(
     ProcessInfo.processInfo.hostName.prefix(64).map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
 
-  /// Who wrote under a temporary name.
+  /// The process that wrote under a temporary name.
   package struct Writer: Equatable {
     let process: Int32
-    /// Nil in names of earlier versions, which were taken for this host's.
+    /// Nil in names of earlier versions, which count as this host's.
     let host: String?
 
-    /// Nil when `entry` is no temporary name.
+    /// Reads a temporary name; nil when `entry` is none.
     init?(ofTemporary entry: String) {
       guard entry.hasPrefix("."), let mark = entry.range(of: ".tmp-", options: .backwards) else { return nil }
       let parts = entry[mark.upperBound...].split(separator: "@", maxSplits: 1)
@@ -35,10 +35,10 @@ package struct FilePlace {
       (self.process, host) = (process, parts.count > 1 ? String(parts[1]) : nil)
     }
 
-    var isHere: Bool { host == nil || host == FilePlace.host }
+    var isHere: Bool { host == nil || host == FilePath.host }
   }
 
-  /// The name that whoever wrote under the temporary name `entry` had in mind, or nil when `entry` is not such a name.
+  /// The final name of what was written under the temporary name `entry`; nil when `entry` is no temporary name.
   package static func target(ofTemporary entry: String) -> String? {
     guard Writer(ofTemporary: entry) != nil, let mark = entry.range(of: ".tmp-", options: .backwards) else {
       return nil
@@ -46,13 +46,14 @@ package struct FilePlace {
     return String(entry[..<mark.lowerBound].dropFirst())
   }
 
-  /// Removes what a killed process left under this place's temporary names.
+  /// Removes what a killed process left under this path's temporary names.
   package func removeLeftovers() {
     Self.removeLeftovers(in: parent) { $0.hasPrefix(".\(name).tmp-") || $0.hasPrefix(".\(name).old.tmp-") }
   }
 
-  /// Removes temporary files and folders in `parent` that satisfy `matches` and whose writer no longer runs here, or ran
-  /// on another host and has not written for a day. Removal is best effort: a leftover costs space, not correctness.
+  /// Removes temporary files and folders in `parent` that satisfy `matches` and whose writer no longer runs here, or
+  /// ran on another host and has not written for a day. Removal is best effort: a leftover costs space, not
+  /// correctness.
   package static func removeLeftovers(in parent: String, where matches: (String) -> Bool) {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
     for entry in entries where matches(entry) {
@@ -74,7 +75,7 @@ package struct FilePlace {
   private static func isRunning(_ process: Int32) -> Bool {
     guard process > 0, kill(process, 0) == 0 || errno != ESRCH else { return false }
     guard let status = FileManager.default.contents(atPath: "/proc/\(process)/stat") else { return true }
-    // Behind the name, which stands in parentheses and may hold anything: ` Z ...`.
+    // The state follows the name, which stands in parentheses and may hold anything: ` Z ...`.
     let fields = String(decoding: status, as: UTF8.self)
     return fields.range(of: ")", options: .backwards).map { !fields[$0.upperBound...].hasPrefix(" Z") } ?? true
   }
