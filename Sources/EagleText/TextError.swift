@@ -9,30 +9,30 @@ public struct TextError: Error, CustomStringConvertible, LocalizedError, Equatab
     self.description = description
   }
 
-  /// Says where in `path` a JSON document does not have the expected shape.
+  /// The error for a JSON document in `path` that does not have the expected shape, with the location of the fault.
   init(decoding error: any Error, path: String) {
     description = "\(path): \(TextError.reason(decoding: error))"
   }
 
-  /// The JSON decoder's complaint as one line: the place inside the document, then what is wrong there.
+  /// The JSON decoder's complaint as one line: the location inside the document, then what is wrong there.
   static func reason(decoding error: any Error) -> String {
     guard let error = error as? DecodingError else { return "\(error)" }
     switch error {
     case .keyNotFound(let key, let context):
-      return "\(place(context.codingPath))the field \"\(key.stringValue)\" is missing"
+      return "\(location(context.codingPath))the field \"\(key.stringValue)\" is missing"
     case .typeMismatch(let type, let context):
-      return "\(place(context.codingPath))expected \(name(of: type))"
+      return "\(location(context.codingPath))expected \(name(of: type))"
     case .valueNotFound(let type, let context):
-      return "\(place(context.codingPath))expected \(name(of: type)), found null"
+      return "\(location(context.codingPath))expected \(name(of: type)), found null"
     case .dataCorrupted(let context):
       guard !context.codingPath.isEmpty else { return "not valid JSON" }
-      return "\(place(context.codingPath))\(context.debugDescription)"
+      return "\(location(context.codingPath))\(context.debugDescription)"
     @unknown default:
       return "\(error)"
     }
   }
 
-  private static func place(_ codingPath: [any CodingKey]) -> String {
+  private static func location(_ codingPath: [any CodingKey]) -> String {
     guard !codingPath.isEmpty else { return "" }
     let steps = codingPath.map { key in key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)" }
     return "at \(steps.joined().drop { $0 == "." }): "

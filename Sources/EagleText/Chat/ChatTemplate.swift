@@ -43,8 +43,9 @@ public struct ChatTemplate: Sendable {
     return id
   }
 
-  /// The whole conversation with its loss mask, which covers the turns of `trained`. Throws for a wrong order of turns and when
-  /// nobody answers in it.
+  /// The whole conversation with its loss mask, which covers the turns of `trained`.
+  ///
+  /// - Throws: `TextError` for a wrong order of turns, and for a conversation without an answer
   public func render(
     _ conversation: Conversation, tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = [.assistant]
   ) throws -> RenderedConversation {
@@ -57,9 +58,9 @@ public struct ChatTemplate: Sendable {
 
   /// The ids before an answer: `messages` and the header of the assistant's turn.
   ///
-  /// The roles may come in any order, as these templates take them: several system messages, a user twice, an assistant first.
-  /// Where the last message is from the assistant it is continued: its turn stays open and no other one begins, as with
-  /// `continue_final_message` in transformers.
+  /// The roles may come in any order, as these templates take them: several system messages, a user twice, an assistant
+  /// first. Where the last message is from the assistant it is continued: its turn stays open and no other one begins,
+  /// as with `continue_final_message` in transformers.
   ///
   /// - Throws: `TextError` without a message
   public func prompt(_ messages: [ChatMessage], tokenizer: Tokenizer) throws -> [Int32] {
@@ -71,8 +72,8 @@ public struct ChatTemplate: Sendable {
     return rendering.ids
   }
 
-  /// The ids before a question that the model is to write itself: `messages`, the last of them an answer, and the beginning
-  /// of a user's turn.
+  /// The ids before a question that the model is to write itself: `messages`, the last of them an answer, and the
+  /// beginning of a user's turn.
   public func questionPrompt(_ messages: [ChatMessage], opening: String, tokenizer: Tokenizer) throws -> [Int32] {
     if messages.contains(where: { $0.role != .system }) {
       try Conversation(id: "prompt", messages: messages).checkTurns()

@@ -8,9 +8,10 @@ public struct ChatMessage: Sendable, Equatable {
 
   public let role: Role
   public let content: String
-  /// Whether an answer was broken off, so that its end is none of its author's.
+  /// Whether an answer was broken off, so that its end is not the author's.
   public let isCut: Bool
-  /// What else a client has said of the message, in its order: `name`, `reasoning_content`. No template reads it yet.
+  /// Further fields that a client gave the message, in its order: `name`, `reasoning_content`. No template reads them
+  /// yet.
   package var extra = JSON.Object()
 
   public init(role: Role, content: String, isCut: Bool = false) {
@@ -30,7 +31,8 @@ public struct Conversation: Sendable, Equatable {
     self.messages = messages
   }
 
-  /// Checks the order of turns that training data must have: at most one system message, first; then user and assistant by turns, user first.
+  /// Checks the order of turns that training data must have: at most one system message, first; then user and assistant
+  /// alternately, user first.
   public func checkTurns() throws {
     let turns = messages.first?.role == .system ? messages.dropFirst() : messages[...]
     guard !turns.isEmpty else { throw TextError("conversation \(id): it has no user or assistant turn") }
@@ -49,7 +51,7 @@ public struct Conversation: Sendable, Equatable {
 public struct RenderedConversation: Sendable, Equatable {
   public let ids: [Int32]  // [T]
   public let lossMask: [UInt8]  // [T] 1 on each trained turn's content and its end-of-turn token
-  /// Where each turn begins, header included.
+  /// The turns with their first tokens, headers included.
   public let turns: [Turn]
 
   public struct Turn: Sendable, Equatable {

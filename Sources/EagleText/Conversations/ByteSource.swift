@@ -2,19 +2,19 @@ import CZlib
 import CZstd
 import Foundation
 
-/// The bytes of a file or pipe in order, decompressed where they are compressed: gzip and Zstandard, told by their first
-/// bytes.
+/// The bytes of a file or pipe in order, decompressed where they are compressed: gzip and Zstandard, recognised by
+/// their first bytes.
 ///
 /// Gzip files may have several members and Zstandard files several frames, as parallel compressors write them.
 final class ByteSource {
-  private static let pieceBytes = 1 << 20
+  private static let chunkBytes = 1 << 20
 
   let path: String
   private let handle: FileHandle
   private var decoder: (any Decompressor)?
   /// The first bytes, until `read` hands them out: a pipe cannot be read from its start again.
   private var start: Data
-  /// Whether it has places to go to, as a pipe has not.
+  /// Whether it can be read from any offset, as a pipe cannot.
   private let isRegular: Bool
   /// Bytes of the file that were handed to the decoder or out.
   private var bytesRead = 0
@@ -53,7 +53,7 @@ final class ByteSource {
     return start
   }
 
-  /// What parallel compressors put before a Zstandard frame.
+  /// The frames that parallel compressors put before a Zstandard frame.
   private static func isSkippableFrame(_ start: Data) -> Bool {
     start.count == 4 && start[0] & 0xF0 == 0x50 && start.dropFirst().elementsEqual([0x2A, 0x4D, 0x18])
   }
@@ -63,9 +63,9 @@ final class ByteSource {
   /// Bytes of the file that the bytes handed out so far came from.
   var bytesUsed: Int { bytesRead - (decoder?.waiting ?? 0) }
 
-  /// Goes on at another place of a regular file that is not compressed; of anything else it throws.
+  /// Goes on at another offset of a regular file that is not compressed; throws for anything else.
   func jump(to offset: Int) throws {
-    precondition(decoder == nil, "a place in a compressed file")
+    precondition(decoder == nil, "an offset in a compressed file")
     guard isRegular, (try? handle.seek(toOffset: UInt64(offset))) != nil else {
       throw TextError("\(path): has no places to jump to; it must be a regular file")
     }
@@ -76,7 +76,7 @@ final class ByteSource {
   func next() throws -> Data {
     guard let decoder else { return try read() }
     while true {
-      let output = try decoder.output(Self.pieceBytes, path: path)
+      let output = try decoder.output(Self.chunkBytes, path: path)
       if !output.isEmpty { return output }
       let input = try read()
       if input.isEmpty {
@@ -96,7 +96,7 @@ final class ByteSource {
       return start
     }
     do {
-      let bytes = try handle.read(upToCount: Self.pieceBytes) ?? Data()
+      let bytes = try handle.read(upToCount: Self.chunkBytes) ?? Data()
       bytesRead += bytes.count
       return bytes
     } catch {
@@ -105,7 +105,7 @@ final class ByteSource {
   }
 }
 
-/// Turns compressed bytes into plain ones, piece by piece.
+/// Turns compressed bytes into plain ones, chunk by chunk.
 private protocol Decompressor: AnyObject {
   /// Whether what came in so far ends where a member or frame ends.
   var isAtEnd: Bool { get }
@@ -179,7 +179,7 @@ private final class ZstdDecompressor: Decompressor {
   private let stream = ZSTD_createDStream()
   private var pending = Data()
   private var used = 0
-  /// The last piece filled the output, so that more may be waiting inside.
+  /// Whether the last chunk filled the output, so that more may be waiting inside.
   private var mayHaveMore = false
   private(set) var isAtEnd = true
   var waiting: Int { pending.count - used }
@@ -205,7 +205,7 @@ private final class ZstdDecompressor: Decompressor {
         }
       }
       guard ZSTD_isError(hint) == 0 else { throw Self.error(hint, path) }
-      // A call that neither takes nor gives anything says what a next frame would need.
+      // A call that neither takes nor gives anything returns what a next frame would need.
       if used > before || written > 0 { isAtEnd = hint == 0 }
       mayHaveMore = written == limit
       if used == before, written == 0 { break }

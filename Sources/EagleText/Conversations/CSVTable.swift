@@ -1,10 +1,10 @@
 import Foundation
 
-/// A table of comma-separated values with a line of column names (RFC 4180): fields in double quotes may hold commas, line
-/// ends and doubled quotes.
+/// A table of comma-separated values with a line of column names (RFC 4180): fields in double quotes may hold commas,
+/// line ends and doubled quotes.
 struct CSVTable {
   struct Row {
-    /// Line of the file in which the row begins, counted from 1.
+    /// The line of the file in which the row begins, counted from 1.
     let line: Int
     let fields: [String]
   }
@@ -33,7 +33,7 @@ struct CSVTable {
   private static func parse(_ bytes: [UInt8], path: String) throws -> [Row] {
     var parser = Parser()
     for byte in bytes { parser.take(byte) }
-    guard parser.place != .quoted else {
+    guard parser.state != .quoted else {
       throw TextError("\(path), line \(parser.first): a quote is opened and not closed")
     }
     parser.endRow()
@@ -43,12 +43,12 @@ struct CSVTable {
   /// Takes a text byte by byte. As in Python's csv module a quote opens a field only as its first character; any other,
   /// as in `5" disk`, stands for itself, and so does what follows a closing quote.
   private struct Parser {
-    /// Where the next byte stands.
-    enum Place { case start, plain, quoted, behindQuote }
+    /// The position of the next byte in its field.
+    enum State { case start, plain, quoted, behindQuote }
 
-    var place = Place.start
+    var state = State.start
     var rows: [Row] = []
-    /// Line in which the row begins, and the present one.
+    /// The line in which the row begins, and the present one.
     private(set) var first = 1
     private var line = 1
     private var fields: [String] = []
@@ -56,37 +56,37 @@ struct CSVTable {
 
     mutating func take(_ byte: UInt8) {
       if byte == UInt8(ascii: "\n") { line += 1 }
-      switch (byte, place) {
+      switch (byte, state) {
       case (UInt8(ascii: "\""), .start), (UInt8(ascii: "\""), .behindQuote):
-        if place == .behindQuote { field.append(byte) }
-        place = .quoted
-      case (UInt8(ascii: "\""), .quoted): place = .behindQuote
+        if state == .behindQuote { field.append(byte) }
+        state = .quoted
+      case (UInt8(ascii: "\""), .quoted): state = .behindQuote
       case (_, .quoted): field.append(byte)
       case (UInt8(ascii: ","), _): endField()
       case (UInt8(ascii: "\n"), _): endRow()
       default:
         field.append(byte)
         // The \r of a line end keeps an empty quoted field in its row.
-        if place != .behindQuote || byte != UInt8(ascii: "\r") { place = .plain }
+        if state != .behindQuote || byte != UInt8(ascii: "\r") { state = .plain }
       }
     }
 
     private mutating func endField() {
       fields.append(String(decoding: field, as: UTF8.self))
-      (field, place) = ([], .start)
+      (field, state) = ([], .start)
     }
 
     /// Ends the row, unless nothing stands in its line.
     mutating func endRow() {
       if field.last == UInt8(ascii: "\r") {
         field.removeLast()
-        if field.isEmpty, place == .plain { place = .start }
+        if field.isEmpty, state == .plain { state = .start }
       }
-      if !fields.isEmpty || !field.isEmpty || place != .start {
+      if !fields.isEmpty || !field.isEmpty || state != .start {
         endField()
         rows.append(Row(line: first, fields: fields))
       }
-      (fields, place, first) = ([], .start, line)
+      (fields, state, first) = ([], .start, line)
     }
   }
 }

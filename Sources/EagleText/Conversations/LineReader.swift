@@ -2,7 +2,7 @@ import Foundation
 
 /// A line of a file, without its line end (LF or CR LF).
 struct Line {
-  /// Counted from 1.
+  /// The number of the line, counted from 1.
   let number: Int
   /// Nil when the line is longer than can be read.
   let bytes: Data?
@@ -22,10 +22,10 @@ struct LineReader {
   private let source: ByteSource
   private var number = 0
   private var buffer = Data()
-  private var position = 0  // of the next line in buffer
-  private var searched = 0  // up to here buffer holds no further line end
+  private var position = 0  // start of the next line in the buffer
+  private var searched = 0  // end of the bytes of the buffer that were searched for a line end
   private var isAtEnd = false
-  /// In the middle of a line that is too long, whose start is gone.
+  /// Whether the bytes that come next belong to a line that is too long, whose start is gone.
   private var isPassing = false
   /// Bytes that came from the source, decompressed.
   private var bytesTaken = 0
@@ -38,13 +38,14 @@ struct LineReader {
 
   var isCompressed: Bool { source.isCompressed }
 
-  /// Bytes of the file that the lines so far came from: of a compressed one about as many.
+  /// Bytes of the file that the lines so far came from; an estimate where the file is compressed.
   var bytesUsed: Double {
-    let share = bytesTaken == 0 ? 0 : Double(bytesTaken - (buffer.count - position)) / Double(bytesTaken)
-    return Double(source.bytesUsed) * share
+    let used = bytesTaken == 0 ? 0 : Double(bytesTaken - (buffer.count - position)) / Double(bytesTaken)
+    return Double(source.bytesUsed) * used
   }
 
-  /// Goes on with the first line that begins behind `offset` of a file that is not compressed. Lines are not counted any more.
+  /// Goes on with the first line that begins behind `offset` of a file that is not compressed. Lines are not counted
+  /// any more.
   mutating func jump(behind offset: Int) throws {
     try source.jump(to: offset)
     (buffer, position, searched, isAtEnd, isPassing) = (Data(), 0, 0, false, false)
@@ -92,19 +93,19 @@ struct LineReader {
   }
 
   private mutating func readMore() throws {
-    let piece: Data
+    let chunk: Data
     do {
-      piece = try source.next()
+      chunk = try source.next()
     } catch let error as TextError {
       throw TextError("\(error.description) (after line \(number))")
     }
-    isAtEnd = piece.isEmpty
-    bytesTaken += piece.count
+    isAtEnd = chunk.isEmpty
+    bytesTaken += chunk.count
     if buffer.count - position > Self.longestLine {
       isPassing = true
-      buffer = piece
+      buffer = chunk
     } else {
-      buffer = buffer.subdata(in: position..<buffer.count) + piece
+      buffer = buffer.subdata(in: position..<buffer.count) + chunk
     }
     (position, searched) = (0, isPassing ? 0 : max(0, searched - position))
   }

@@ -2,9 +2,9 @@ import EagleCore
 
 /// Finds texts that say nearly the same as an earlier one, by MinHash (Broder 1997) with locality-sensitive hashing.
 ///
-/// A text is the set of its runs of three words. Of two sets the share of hash functions whose least values agree estimates
-/// what they have in common over what they have together. Texts that agree in one of 20 bands of six values are compared: of
-/// pairs with 0.8 in common all but one in 400 are, of pairs with 0.25 one in 200.
+/// A text is the set of its runs of three words. The fraction of hash functions whose least values agree estimates the
+/// Jaccard similarity of two sets. Texts that agree in one of 20 bands of six values are compared: all but one in 400
+/// of the pairs with a similarity of 0.8, and one in 200 of those with 0.25.
 public struct NearDuplicates {
   private static let functions = 120
   private static let bandRows = 6
@@ -15,10 +15,12 @@ public struct NearDuplicates {
   /// Texts by a band's number and values.
   private var bands: [UInt64: [Int]] = [:]
 
-  /// - Parameter threshold: from this share on two texts are the same
+  /// - Parameter threshold: the least similarity of two texts that count as the same
   public init(threshold: Double = 0.7) { self.threshold = threshold }
 
-  /// Adds a text unless one like it is there; says whether it was added.
+  /// Adds a text unless one like it is there.
+  ///
+  /// - Returns: whether it was added
   public mutating func insert(_ text: String) -> Bool {
     let signature = Self.signature(text)
     let keys = Self.bandKeys(signature)

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What the user says, turn by turn: a task of a benchmark, or questions to answer.
+/// The user's turns of a conversation: a task of a benchmark, or questions to answer.
 public struct Prompt: Sendable, Equatable {
   public let id: String
   /// The system message, where the file has one.
@@ -14,10 +14,10 @@ public struct Prompt: Sendable, Equatable {
   }
 }
 
-/// Reads prompts in the formats that benchmarks and questions come in: JSON lines with one object each that has `turns` (a
-/// list of texts, as MT-Bench), `prompt` (HumanEval), `question` (GSM8K), `problem` (MATH-500) or `text` (MBPP), and
-/// optionally `id`, `question_id`, `task_id` or `unique_id`; conversations, of which the user's turns and the system message
-/// count; and CSV tables of multiple choice (CMMLU, C-Eval).
+/// Reads prompts in the formats that benchmarks and questions come in: JSON lines with one object each that has `turns`
+/// (a list of texts, as MT-Bench), `prompt` (HumanEval), `question` (GSM8K), `problem` (MATH-500) or `text` (MBPP), and
+/// optionally `id`, `question_id`, `task_id` or `unique_id`; conversations, of which the user's turns and the system
+/// message count; and CSV tables of multiple choice (CMMLU, C-Eval).
 public enum PromptReader {
   /// All prompts of `path` in order; one without an id gets its line number. Throws with file and line at the first
   /// line that has another shape, and when there is no prompt at all.
@@ -45,21 +45,21 @@ public enum PromptReader {
   private static func choices(path: String) throws -> [Prompt] {
     let table = try CSVTable(path: path)
     let names = table.columns.map { $0.trimmingCharacters(in: .whitespaces).lowercased() }
-    let places = ["question", "a", "b", "c", "d"].map { names.firstIndex(of: $0) }
-    guard !places.contains(nil) else {
+    let columns = ["question", "a", "b", "c", "d"].map { names.firstIndex(of: $0) }
+    guard !columns.contains(nil) else {
       throw TextError(
         "\(path), line 1: the columns are \(names.joined(separator: ", ")); Question, A, B, C and D are needed")
     }
     let id = names.firstIndex(of: "id") ?? names.firstIndex(of: "")
     return table.rows.map { row in
-      let texts = places.map { row.fields[$0!] }
+      let texts = columns.map { row.fields[$0!] }
       let options = zip(["A", "B", "C", "D"], texts.dropFirst()).map { "\($0). \($1)" }.joined(separator: "\n")
       let turn = "\(texts[0])\n\n\(options)\n\n请选出正确的选项，并说明理由。"
       return Prompt(id: id.map { row.fields[$0] } ?? "\(row.line)", turns: [turn])
     }
   }
 
-  /// Throws a `TextError` that says what is wrong with the line.
+  /// The prompt of a line; throws a `TextError` that says what is wrong with it.
   static func parse(_ line: Line, fallbackID: String) throws -> Prompt {
     guard let bytes = line.bytes else { throw Line.tooLong }
     do {
@@ -104,7 +104,7 @@ private struct PromptRecord: Decodable {
     }
   }
 
-  /// Those of a conversation, in any order of roles; nil when the line is none.
+  /// The messages of a conversation, in any order of roles; nil when the line is none.
   private static func messages(of decoder: any Decoder) throws -> [ChatMessage]? {
     let fields = try decoder.container(keyedBy: ConversationRecord.CodingKeys.self)
     guard fields.contains(.conversations) || fields.contains(.messages) else { return nil }

@@ -2,12 +2,13 @@ import Foundation
 
 /// The prompts of several files, one after another, for files that need not fit into memory.
 ///
-/// Blank lines are ignored. A line that cannot be read is skipped and counted; more than 1 % of a file's lines are an error.
+/// Blank lines are ignored. A line that cannot be read is skipped and counted; more than 1 % of a file's lines are an
+/// error.
 public struct PromptStream {
   private var files: ArraySlice<String>
   private var lines: LineReader?
   private var table: ArraySlice<Prompt> = []
-  /// What reading each file came to, as far as it has been read.
+  /// The tally of each file, as far as it has been read.
   public private(set) var reports: [ReadReport] = []
 
   /// Opens nothing yet. A prompt without an id is named after its file and line; rows of tables are always.

@@ -1,5 +1,5 @@
-/// Words as far as counting and comparing texts needs them: runs of letters and digits, and each character of scripts that are
-/// written without spaces.
+/// Words as far as counting and comparing texts needs them: runs of letters and digits, and each character of scripts
+/// that are written without spaces.
 public enum Words {
   public static func of(_ text: String) -> [Substring] {
     var words: [Substring] = []
@@ -23,7 +23,7 @@ public enum Words {
     return words
   }
 
-  /// Han and kana.
+  /// Whether a character is a word by itself: Han and kana.
   private static func isAlone(_ character: Character) -> Bool {
     guard let scalar = character.unicodeScalars.first?.value else { return false }
     return 0x3040...0x30FF ~= scalar || 0x3400...0x4DBF ~= scalar || 0x4E00...0x9FFF ~= scalar

@@ -1,8 +1,10 @@
 import CPCRE2
 
-/// A regular expression, compiled once by PCRE2 for UTF-8 text with Unicode properties, and by its JIT where there is one.
+/// A regular expression, compiled once by PCRE2 for UTF-8 text with Unicode properties, and by its JIT where there is
+/// one.
 ///
-/// The compiled code is never written again, so any number of threads may match with it, each with its own `PatternMatcher`.
+/// The compiled code is never written again, so any number of threads may match with it, each with its own
+/// `PatternMatcher`.
 package final class CompiledPattern: @unchecked Sendable {
   let code: OpaquePointer
   package let source: String

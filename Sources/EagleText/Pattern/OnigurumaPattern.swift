@@ -7,30 +7,30 @@
 /// (`\C`) or match without an end (recursion, back-references), is refused by name.
 struct OnigurumaPattern {
   private let source: String
-  private var rest: ArraySlice<Unicode.Scalar>
+  private var remaining: ArraySlice<Unicode.Scalar>
   private var output = ""
   private var isInClass = false
 
   /// The same pattern in PCRE2's terms; throws when it uses something that has no equal there.
   static func translated(_ source: String) throws -> String {
     var translation = OnigurumaPattern(source)
-    while let scalar = translation.rest.popFirst() { try translation.consume(scalar) }
+    while let scalar = translation.remaining.popFirst() { try translation.consume(scalar) }
     return translation.output
   }
 
   private init(_ source: String) {
     self.source = source
-    rest = ArraySlice(source.unicodeScalars)
+    remaining = ArraySlice(source.unicodeScalars)
   }
 
   private mutating func consume(_ scalar: Unicode.Scalar) throws {
     switch scalar {
     case "\\": try consumeEscape()
     case "[" where isInClass: throw unsupported("a class inside a class")
-    case "&" where isInClass && rest.first == "&": throw unsupported("the class operator &&")
+    case "&" where isInClass && remaining.first == "&": throw unsupported("the class operator &&")
     case "^" where !isInClass, "$" where !isInClass: throw unsupported("the anchor \(scalar)")
-    case "(" where !isInClass && rest.first == "?": try consumeGroupOpening()
-    case "(" where !isInClass && rest.first == "*": throw unsupported("a verb (*")
+    case "(" where !isInClass && remaining.first == "?": try consumeGroupOpening()
+    case "(" where !isInClass && remaining.first == "*": throw unsupported("a verb (*")
     case "{" where !isInClass: try consumeRepetition()
     case "[": openClass()
     case "]":
@@ -42,42 +42,42 @@ struct OnigurumaPattern {
 
   /// `{n}`, `{n,}` and `{n,m}`. What follows them, `+` and `?`, the two engines read differently, and so `{,m}`.
   private mutating func consumeRepetition() throws {
-    guard let end = rest.firstIndex(of: "}") else { throw unsupported("a brace that is not closed") }
-    let bounds = rest[..<end].split(separator: ",", maxSplits: 1, omittingEmptySubsequences: false)
+    guard let end = remaining.firstIndex(of: "}") else { throw unsupported("a brace that is not closed") }
+    let bounds = remaining[..<end].split(separator: ",", maxSplits: 1, omittingEmptySubsequences: false)
     let areNumbers = bounds.allSatisfy { $0.allSatisfy { ("0"..."9").contains($0) } }
     guard areNumbers, bounds.first?.isEmpty == false else {
-      throw unsupported("the repetition {\(String(String.UnicodeScalarView(rest[...end])))")
+      throw unsupported("the repetition {\(String(String.UnicodeScalarView(remaining[...end])))")
     }
-    output += "{" + String(String.UnicodeScalarView(rest[...end]))
-    rest = rest[(end + 1)...]
-    if let next = rest.first, next == "+" || next == "?" { throw unsupported("} followed by \(next)") }
+    output += "{" + String(String.UnicodeScalarView(remaining[...end]))
+    remaining = remaining[(end + 1)...]
+    if let next = remaining.first, next == "+" || next == "?" { throw unsupported("} followed by \(next)") }
   }
 
   private mutating func openClass() {
     isInClass = true
     output += "["
-    guard rest.first == "^" else { return }
-    rest.removeFirst()
+    guard remaining.first == "^" else { return }
+    remaining.removeFirst()
     output += "^"
   }
 
   private mutating func consumeGroupOpening() throws {
-    // For all alternatives alike, which is where the engines agree on it.
-    if output.isEmpty, rest.starts(with: "?i)".unicodeScalars) {
-      rest.removeFirst(3)
+    // The option covers all alternatives, where the engines agree on it.
+    if output.isEmpty, remaining.starts(with: "?i)".unicodeScalars) {
+      remaining.removeFirst(3)
       output += "(?i)"
       return
     }
     let openings = ["?:", "?=", "?!", "?<=", "?<!", "?>", "?i:", "?-i:"]
-    guard let opening = openings.first(where: { rest.starts(with: $0.unicodeScalars) }) else {
-      throw unsupported("a group that opens with (\(String(String.UnicodeScalarView(rest.prefix(3))))")
+    guard let opening = openings.first(where: { remaining.starts(with: $0.unicodeScalars) }) else {
+      throw unsupported("a group that opens with (\(String(String.UnicodeScalarView(remaining.prefix(3))))")
     }
-    rest.removeFirst(opening.unicodeScalars.count)
+    remaining.removeFirst(opening.unicodeScalars.count)
     output += "(" + opening
   }
 
   private mutating func consumeEscape() throws {
-    guard let escaped = rest.popFirst() else { throw unsupported("a backslash at its end") }
+    guard let escaped = remaining.popFirst() else { throw unsupported("a backslash at its end") }
     let name = escaped == "p" || escaped == "P" ? consumePropertyName() : ""
     switch "\(escaped)\(name)" {
     case "s": try appendClass(UnicodeAdditions.whiteSpace, negated: false)
@@ -109,9 +109,9 @@ struct OnigurumaPattern {
   }
 
   private mutating func consumePropertyName() -> String {
-    guard rest.first == "{", let end = rest.firstIndex(of: "}") else { return "" }
-    let name = String(String.UnicodeScalarView(rest[...end]))
-    rest = rest[(end + 1)...]
+    guard remaining.first == "{", let end = remaining.firstIndex(of: "}") else { return "" }
+    let name = String(String.UnicodeScalarView(remaining[...end]))
+    remaining = remaining[(end + 1)...]
     return name
   }
 

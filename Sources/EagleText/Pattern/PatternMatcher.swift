@@ -8,7 +8,8 @@ package final class PatternMatcher {
 
   /// Bytes of backtracking frames in the interpreter.
   private static let mostHeap: UInt32 = 1 << 30
-  /// Steps of one match: so many for each byte of text, and some for short texts. A pattern that needs more is not linear.
+  /// Steps of one match: so many for each byte of text, and some for short texts. A pattern that needs more is not
+  /// linear.
   private static let stepsPerByte = 64
   private static let leastSteps = 1_000_000
 

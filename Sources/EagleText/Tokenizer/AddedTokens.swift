@@ -1,6 +1,7 @@
-/// Tokens that are found in the text itself, before words: control tokens and what else a model added to its vocabulary.
+/// Tokens that are found in the text itself, before words: control tokens and what else a model added to its
+/// vocabulary.
 ///
-/// At each place the longest one counts. `lstrip` and `rstrip` tokens take the white space beside them along.
+/// At each position the longest one counts. `lstrip` and `rstrip` tokens take the white space beside them along.
 struct AddedTokens: Sendable {
   /// A stretch of text between added tokens, or one of them.
   enum Fragment {

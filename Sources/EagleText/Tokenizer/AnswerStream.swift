@@ -1,5 +1,5 @@
-/// Text of ids that come one at a time, up to the first of some stop strings. What may be the beginning of one is held back
-/// until it is known not to be. Takes time linear in the text, however long and many the stop strings are.
+/// Text of ids that come one at a time, up to the first of some stop strings. What may be the beginning of one is held
+/// back until it is known not to be. Takes time linear in the text, however long and many the stop strings are.
 public struct AnswerStream: Sendable {
   /// Whether a stop string has come. No text follows; the string itself is not part of it.
   public private(set) var isStopped = false
@@ -50,8 +50,8 @@ extension AnswerStream {
   }
 }
 
-/// Finds the first of several strings in bytes that come one at a time (Aho and Corasick 1975): a trie of the strings, whose
-/// nodes also know the longest proper suffix of their own string that is a node.
+/// Finds the first of several strings in bytes that come one at a time (Aho and Corasick 1975): a trie of the strings,
+/// whose nodes also know the longest proper suffix of their own string that is a node.
 ///
 /// Stop strings are whole characters, so what is held back never cuts one.
 private struct StopStrings: Sendable {

@@ -15,7 +15,7 @@ struct MergeTable: Sendable {
   private var slots: [Slot]  // a power of two of them, at most half in use
   private let shift: UInt64
 
-  /// A table with room for `capacity` merges.
+  /// An empty table for up to `capacity` merges.
   init(capacity: Int) {
     var bits: UInt64 = 5
     while (1 << bits) < capacity * 2 + 2 { bits += 1 }

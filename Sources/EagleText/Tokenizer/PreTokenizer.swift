@@ -1,6 +1,6 @@
 /// Cuts text into the words that byte-pair encoding works on.
 struct PreTokenizer: Sendable {
-  /// Each stage cuts the pieces of the stage before into its matches and the text between them.
+  /// The stages, each of which cuts the parts of the one before into its matches and the text between them.
   let stages: [CompiledPattern]
   let addsPrefixSpace: Bool
 
@@ -59,24 +59,24 @@ struct PreTokenizer: Sendable {
   }
 
   private func cut(
-    _ piece: UnsafeBufferPointer<UInt8>, at offset: Int, stage: Int, _ matcher: PatternMatcher,
+    _ text: UnsafeBufferPointer<UInt8>, at offset: Int, stage: Int, _ matcher: PatternMatcher,
     _ body: (UnsafeBufferPointer<UInt8>, Int) -> Void
   ) throws {
-    guard !piece.isEmpty else { return }
-    guard stage < stages.count else { return body(piece, offset) }
+    guard !text.isEmpty else { return }
+    guard stage < stages.count else { return body(text, offset) }
     func pass(_ range: Range<Int>) throws {
-      let part = UnsafeBufferPointer(rebasing: piece[range])
+      let part = UnsafeBufferPointer(rebasing: text[range])
       try cut(part, at: offset + range.lowerBound, stage: stage + 1, matcher, body)
     }
     var end = 0  // of the last match
     var start = 0  // of the next search
-    while start <= piece.count, let match = try matcher.firstMatch(of: stages[stage], in: piece, from: start) {
+    while start <= text.count, let match = try matcher.firstMatch(of: stages[stage], in: text, from: start) {
       try pass(end..<match.lowerBound)
       try pass(match)
       end = match.upperBound
-      start = match.isEmpty ? PreTokenizer.nextCharacter(in: piece, after: end) : end
+      start = match.isEmpty ? PreTokenizer.nextCharacter(in: text, after: end) : end
     }
-    try pass(end..<piece.count)
+    try pass(end..<text.count)
   }
 
   /// The byte after the character at `position`.

@@ -24,7 +24,7 @@ extension Tokenizer {
   }
 }
 
-/// Decodes one id at a time and never splits a character: the beginning of one waits until the rest has come.
+/// Decodes one id at a time and never splits a character: its first bytes wait for the others.
 public struct StreamingDecoder: Sendable {
   private let tokenizer: Tokenizer
   private let skipSpecial: Bool

@@ -17,7 +17,7 @@ extension Tokenizer {
     }
   }
 
-  /// As `encodeOrdinary`, with the byte of the normalised text where each token begins.
+  /// Encodes as `encodeOrdinary` does, with the byte of the normalised text where each token begins.
   package func encodeOrdinaryWithStarts(_ text: String) throws -> (ids: [Int32], starts: [Int]) {
     try sessions.withSession { session in
       try withUTF8(of: text) { bytes in try appendNormalized(bytes, &session, recognising: nil) }

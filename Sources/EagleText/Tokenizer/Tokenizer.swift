@@ -1,6 +1,7 @@
 import Foundation
 
-/// A byte-level BPE tokenizer read from a Hugging Face tokenizer.json; it gives the ids that Hugging Face tokenizers gives.
+/// A byte-level BPE tokenizer read from a Hugging Face tokenizer.json; it gives the ids that Hugging Face tokenizers
+/// gives.
 ///
 /// Supported are the BPE model, the normalizer NFC or none, the pre-tokenizers Split (Regex, Isolated), Digits and
 /// ByteLevel, added tokens, and the decoder ByteLevel. A file that needs anything else is refused by name.

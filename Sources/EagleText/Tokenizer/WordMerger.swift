@@ -6,70 +6,70 @@ struct Token {
 
 /// Byte-pair encoding of one word: the merge of lowest rank goes first, of equal ones the leftmost.
 ///
-/// Possible merges wait in a heap and the pieces are a linked list, so a word of n bytes costs n · log n.
+/// Possible merges wait in a heap and the symbols are a linked list, so a word of n bytes costs n · log n.
 /// The memory is reused from word to word; one thread uses a merger at a time.
 struct WordMerger {
-  private struct Piece {
+  private struct Symbol {
     var id: Int32
     let start: Int32
     var previous: Int32
     var next: Int32  // -1 at the end of the word
-    var rank: Int32  // of the merge with the next piece, .max when there is none
-    var result: Int32  // what that merge makes; -1 once this piece was swallowed by its left neighbour
+    var rank: Int32  // of the merge with the next symbol, .max when there is none
+    var result: Int32  // what that merge makes; -1 once this symbol was swallowed by its left neighbour
   }
 
-  private var pieces: [Piece] = []
+  private var symbols: [Symbol] = []
   private var queue = MinHeap()
 
   /// Appends the tokens of `word` to `tokens`; `start` fields count from the word's first byte.
   mutating func merge(_ word: UnsafeBufferPointer<UInt8>, with model: BytePairModel, into tokens: inout [Token]) {
     split(word, model.byteIDs)
     queue.removeAll()
-    for index in pieces.indices { propose(index, model) }
+    for index in symbols.indices { propose(index, model) }
     while let candidate = queue.popMin() { apply(candidate, model) }
-    var index = pieces.isEmpty ? -1 : 0
+    var index = symbols.isEmpty ? -1 : 0
     while index >= 0 {
-      tokens.append(Token(id: pieces[index].id, start: pieces[index].start))
-      index = Int(pieces[index].next)
+      tokens.append(Token(id: symbols[index].id, start: symbols[index].start))
+      index = Int(symbols[index].next)
     }
   }
 
-  /// One piece per byte. A byte without a token is left out, as Hugging Face does, and its neighbours become adjacent.
+  /// One symbol for each byte. A byte without a token is left out, as Hugging Face does, and its neighbours become adjacent.
   private mutating func split(_ word: UnsafeBufferPointer<UInt8>, _ byteIDs: [Int32]) {
-    pieces.removeAll(keepingCapacity: true)
+    symbols.removeAll(keepingCapacity: true)
     for (start, byte) in word.enumerated() where byteIDs[Int(byte)] >= 0 {
-      let index = Int32(pieces.count)
-      pieces.append(
-        Piece(
+      let index = Int32(symbols.count)
+      symbols.append(
+        Symbol(
           id: byteIDs[Int(byte)], start: Int32(start), previous: index - 1, next: index + 1, rank: .max, result: 0))
     }
-    if !pieces.isEmpty { pieces[pieces.count - 1].next = -1 }
+    if !symbols.isEmpty { symbols[symbols.count - 1].next = -1 }
   }
 
-  /// Looks up the merge of piece `index` with its right neighbour and queues it.
+  /// Looks up the merge of symbol `index` with its right neighbour and queues it.
   private mutating func propose(_ index: Int, _ model: BytePairModel) {
-    let next = Int(pieces[index].next)
-    guard next >= 0, let merge = model.merges.merge(of: pieces[index].id, pieces[next].id) else {
-      pieces[index].rank = .max
+    let next = Int(symbols[index].next)
+    guard next >= 0, let merge = model.merges.merge(of: symbols[index].id, symbols[next].id) else {
+      symbols[index].rank = .max
       return
     }
-    pieces[index].rank = merge.rank
-    pieces[index].result = merge.result
+    symbols[index].rank = merge.rank
+    symbols[index].result = merge.result
     queue.push(UInt64(UInt32(bitPattern: merge.rank)) << 32 | UInt64(index))
   }
 
-  /// Carries out a queued merge unless one of its two pieces has changed since.
+  /// Carries out a queued merge unless one of its two symbols has changed since.
   private mutating func apply(_ candidate: UInt64, _ model: BytePairModel) {
     let index = Int(candidate & 0xFFFF_FFFF)
-    guard pieces[index].rank == Int32(candidate >> 32), pieces[index].result >= 0 else { return }
-    let swallowed = Int(pieces[index].next)
-    let next = pieces[swallowed].next
-    pieces[index].id = pieces[index].result
-    pieces[index].next = next
-    pieces[swallowed].result = -1
-    if next >= 0 { pieces[Int(next)].previous = Int32(index) }
+    guard symbols[index].rank == Int32(candidate >> 32), symbols[index].result >= 0 else { return }
+    let swallowed = Int(symbols[index].next)
+    let next = symbols[swallowed].next
+    symbols[index].id = symbols[index].result
+    symbols[index].next = next
+    symbols[swallowed].result = -1
+    if next >= 0 { symbols[Int(next)].previous = Int32(index) }
     propose(index, model)
-    if pieces[index].previous >= 0 { propose(Int(pieces[index].previous), model) }
+    if symbols[index].previous >= 0 { propose(Int(symbols[index].previous), model) }
   }
 }
 
