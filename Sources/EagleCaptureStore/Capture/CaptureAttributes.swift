@@ -1,6 +1,6 @@
 import EagleCore
 
-/// What the captured states of a shard or store belong to.
+/// The model and the layers that the captured states of a shard or store come from.
 public struct CaptureAttributes: Sendable, Equatable {
   /// H, the width of a hidden state.
   public var hiddenSize: Int
@@ -9,7 +9,7 @@ public struct CaptureAttributes: Sendable, Equatable {
   /// The three captured layers, 0-based, in rising order.
   public var layers: [Int]
   public var targetFingerprint: String
-  /// How states are kept.
+  /// The format of the stored states.
   public var format: StateFormat
   /// The precision in which the processor computed the states, whatever was asked for; nil where a shard of version 1
   /// does not record it.

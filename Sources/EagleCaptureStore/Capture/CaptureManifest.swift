@@ -3,7 +3,7 @@ import Foundation
 
 /// What a capture store holds: `manifest.json`, written when all shards are there.
 public struct CaptureManifest: Codable, Sendable, Equatable {
-  /// A shard's place in the store.
+  /// A shard of the store.
   public struct Shard: Codable, Sendable, Equatable {
     public var file: String
     public var rows: Int
@@ -35,7 +35,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   public private(set) var format = CaptureAttributes.kind
   public private(set) var version = CaptureAttributes.version
   public private(set) var dtype: String
-  /// What the processors computed; nil in version 1.
+  /// The precision with which the processors computed; nil in version 1.
   private var computedPrecision: ComputePrecision?
   public var hiddenSize: Int
   public var vocabularySize: Int
@@ -74,7 +74,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
       format: StateFormat(dtype: dtype) ?? .bf16, precision: computedPrecision)
   }
 
-  /// The precision that a version 1 manifest says was asked for, behind its data fingerprint.
+  /// The precision that was requested, from a version 1 manifest, which has it behind its data fingerprint.
   public var requestedPrecision: String? {
     dataFingerprint.range(of: ", captured in ").map { String(dataFingerprint[$0.upperBound...]) }
   }
@@ -99,7 +99,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     try AtomicFile.writeJSON(self, to: Self.path(in: folder), style: .indented)
   }
 
-  /// Reads the store's manifest; a missing or odd one throws.
+  /// Reads the store's manifest; a missing or invalid one throws.
   public init(folder: String) throws {
     let path = Self.path(in: folder)
     guard FileTree.isFile(path) else {
@@ -117,10 +117,11 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
   /// Counts of a damaged manifest must not become ranges and sums.
   private func checkCounts(path: String) throws {
     let most = 1 << 40
-    let odd = shards.first { !(0...most ~= $0.rows && 0...most ~= $0.conversations) }
-    if let odd {
+    let invalid = shards.first { !(0...most ~= $0.rows && 0...most ~= $0.conversations) }
+    if let invalid {
       throw LocatedError(
-        path: path, problem: "says that \(odd.file) holds \(odd.conversations) conversations in \(odd.rows) rows",
+        path: path,
+        problem: "says that \(invalid.file) holds \(invalid.conversations) conversations in \(invalid.rows) rows",
         advice: "the manifest is damaged: capture again")
     }
     guard 1...(1 << 24) ~= hiddenSize, 1...(1 << 30) ~= vocabularySize else {
@@ -146,8 +147,8 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
       throw LocatedError(path: path, problem: "lists \(shards.count) of \(shardCount) shards", advice: "capture again")
     }
     try checkCounts(path: path)
-    if let odd = shards.first(where: { $0.file.contains("/") || $0.file.hasPrefix(".") || $0.file.isEmpty }) {
-      throw LocatedError(path: path, problem: "names the shard `\(odd.file)`, which is not a file of this folder")
+    if let outside = shards.first(where: { $0.file.contains("/") || $0.file.hasPrefix(".") || $0.file.isEmpty }) {
+      throw LocatedError(path: path, problem: "names the shard `\(outside.file)`, which is not a file of this folder")
     }
   }
 }

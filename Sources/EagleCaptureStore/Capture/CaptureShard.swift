@@ -55,7 +55,7 @@ public final class CaptureShard: Sendable {
 
   public var conversationCount: Int { columns.conversationCount }
   public var rowCount: Int { columns.rows }
-  /// Conversation c is rows offsets[c] ..< offsets[c + 1]; one entry more than there are conversations.
+  /// The first row of each conversation, and the number of rows: conversation c is rows offsets[c] ..< offsets[c + 1].
   public var offsets: [Int] { columns.offsets }
 
   /// Reads a conversation; a damaged chunk (wrong checksum) throws.
@@ -71,9 +71,9 @@ public final class CaptureShard: Sendable {
   public func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
     let (ids, mask) = try columns.read(conversation: conversation)
     let limit = Int32(clamping: attributes.vocabularySize)
-    if let odd = ids.first(where: { $0 < 0 || $0 >= limit }) {
+    if let invalid = ids.first(where: { $0 < 0 || $0 >= limit }) {
       throw LocatedError(
-        path: path, problem: "conversation \(conversation) has the token id \(odd), the vocabulary \(limit) tokens",
+        path: path, problem: "conversation \(conversation) has the token id \(invalid), the vocabulary \(limit) tokens",
         advice: "remove the shard and capture it again")
     }
     return (ids, mask)

@@ -1,18 +1,18 @@
 import EagleCore
 
-/// Loss masks of a shard that is there, replaced: the states, by far the larger part, stay.
+/// The replacement of the loss masks of an existing shard: the states, by far the larger part, stay.
 ///
-/// This is the one file that is changed in place. Its mask fingerprint is taken away first and set last, and the
-/// library marks a file that is open for writing, so that a shard whose change was interrupted is never taken for
-/// whole: it is captured again.
+/// No other file is changed where it lies. Its mask fingerprint is taken away first and set last, and the library marks
+/// a file that is open for writing, so that a shard whose change was interrupted is never taken for whole: it is
+/// captured again.
 public enum CaptureShardMasks {
-  /// Stands for the fingerprint while masks are written; no SHA-256 of anything.
+  /// The text in the fingerprint's stead while masks are written; no SHA-256 of anything.
   private static let none = String(repeating: "0", count: 64)
 
   /// - Parameters:
   ///   - path: a complete shard with the same tokens
-  ///   - masks: those of all its conversations, end to end: one byte a row
-  ///   - fingerprint: of the tokens as they are, and of the new masks
+  ///   - masks: the masks of all its conversations, end to end: one byte a row
+  ///   - fingerprint: the fingerprint of the tokens as they are, and of the new masks
   ///   - precision: recorded where the shard is of version 1, which becomes version 2
   public static func replace(
     path: String, masks: [UInt8], fingerprint: ConversationsFingerprint, precision: ComputePrecision

@@ -23,7 +23,7 @@ public final class CaptureStore: @unchecked Sendable {
   /// Opens the store. An incomplete shard, or one of another model than the manifest's, throws.
   ///
   /// - Parameters:
-  ///   - folder: where the store lies
+  ///   - folder: the folder of the store
   ///   - known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing shard
   ///     throws, too
   ///   - each: called for each shard, to report progress
@@ -52,25 +52,25 @@ public final class CaptureStore: @unchecked Sendable {
   }
 
   /// The shard that a conversation is in.
-  public func shard(of conversation: Int) -> Int { place(of: conversation).shard }
+  public func shard(of conversation: Int) -> Int { location(of: conversation).shard }
 
   public var conversationCount: Int { lengths.count }
   public var tokenCount: Int { lengths.reduce(0, +) }
 
   /// Tokens, mask and states of a conversation; throws when its shard cannot be read.
   public func read(conversation: Int) throws -> CapturedConversation {
-    let (shard, index) = place(of: conversation)
+    let (shard, index) = location(of: conversation)
     return try self.shard(shard).read(conversation: index)
   }
 
   /// Reads a conversation's tokens without its states.
   public func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
-    let (shard, index) = place(of: conversation)
+    let (shard, index) = location(of: conversation)
     return try self.shard(shard).readTokens(conversation: index)
   }
 
-  /// The last shard that starts at or before the conversation.
-  private func place(of conversation: Int) -> (shard: Int, index: Int) {
+  /// The last shard that starts at or before the conversation, and the conversation's index in it.
+  private func location(of conversation: Int) -> (shard: Int, index: Int) {
     precondition(
       conversation >= 0 && conversation < conversationCount, "conversation \(conversation) of \(conversationCount)")
     let shard = starts.partitioningIndex { $0 > conversation } - 1
@@ -80,8 +80,8 @@ public final class CaptureStore: @unchecked Sendable {
   private func shard(_ index: Int) throws -> CaptureShard {
     lock.lock()
     defer { lock.unlock() }
-    if let place = open.firstIndex(where: { $0.shard == index }) {
-      let entry = open.remove(at: place)
+    if let position = open.firstIndex(where: { $0.shard == index }) {
+      let entry = open.remove(at: position)
       open.append(entry)
       return entry.file
     }

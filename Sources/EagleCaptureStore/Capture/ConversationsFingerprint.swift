@@ -1,7 +1,7 @@
 import Crypto
 import EagleStorage
 
-/// Content of a run of conversations: token ids, and apart from them the loss masks.
+/// The fingerprint of conversations in order: of their token ids, and apart from them of their loss masks.
 ///
 /// Each is the SHA-256, as 64 lower-case hexadecimal digits, over the conversations in order: the number of tokens as
 /// 8 bytes (little endian), then the int32 ids (little endian) or the mask's bytes.
@@ -20,7 +20,7 @@ public struct ConversationsFingerprint: Codable, Sendable, Equatable {
   }
 }
 
-/// A fingerprint in the making, conversation by conversation.
+/// A fingerprint that is computed conversation by conversation.
 public struct ConversationsHasher {
   private var tokens = SHA256()
   private var masks = SHA256()

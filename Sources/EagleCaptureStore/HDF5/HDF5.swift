@@ -22,7 +22,7 @@ final class HDF5 {
     lock.lock()
     defer { lock.unlock() }
     _ = noCleanUpAtExit
-    // The library prints every error by itself until told not to; the setting is one per thread.
+    // The library prints every error by itself unless it is disabled; the setting is one per thread.
     H5Eset_auto2(eagle_h5_default_errors(), nil, nil)
     let session = HDF5(path: path)
     defer {

@@ -28,7 +28,7 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
     }
   }
 
-  /// Opens a dataset and checks that it holds numbers of this kind and size, in one dimension or in rows of `width`.
+  /// Opens a dataset and checks that it holds elements of this type, in one dimension or in rows of `width`.
   init(opening name: String, width: Int? = nil, in file: HDF5File) throws {
     guard try file.contains(name) else {
       throw LocatedError(path: file.path, problem: "has no dataset `\(name)`", advice: "make the file again")
@@ -124,7 +124,7 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
 }
 
 extension HDF5Dataset {
-  /// Aimed at sizes of a chunk in bytes, for rows of states and for single numbers or a few.
+  /// The target sizes of a chunk in bytes, for rows of states and for rows of one or a few elements.
   private static var chunkBytes: (wide: Int, narrow: Int) { (1 << 19, 1 << 16) }
 
   private static func sizes(_ rows: Int, _ width: Int?) -> [hsize_t] {
@@ -179,8 +179,8 @@ extension HDF5Dataset {
     return Int(sizes[0])
   }
 
-  /// That the file holds the bytes of all rows: a dataset may declare any number of rows, and those that nobody wrote
-  /// read as zeros.
+  /// Checks that the file holds the bytes of all rows: a dataset may declare any number of rows, and those that nobody
+  /// wrote read as zeros.
   private static func checkStored(
     _ rows: Int, width: Int?, of id: hid_t, _ name: String, _ path: String, _ library: HDF5
   ) throws {

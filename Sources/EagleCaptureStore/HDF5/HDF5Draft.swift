@@ -9,10 +9,9 @@ final class HDF5Draft {
   private var isCommitted = false
 
   init(path: String) throws {
-    let place = FilePath(path)
-    place.removeLeftovers()
+    FilePath(path).removeLeftovers()
     self.path = path
-    temporary = place.temporary
+    temporary = FilePath(path).temporary
     file = try HDF5File(creating: temporary)
   }
 

@@ -24,20 +24,20 @@ enum HDF5HeapCheck {
   }
 
   /// Layout: signature, 8 bytes size of the heap, then objects of 2 bytes index, 2 count, 4 unused, 8 size, and content
-  /// padded to 8. Index 0 is the free rest; its size includes these 16 bytes.
+  /// padded to 8. Index 0 is the free space; its size includes these 16 bytes.
   private static func isSound(_ bytes: UnsafeRawBufferPointer, heapAt offset: Int) -> Bool {
     guard let size = Int(exactly: word(bytes, offset + 8)), size >= 16, size <= bytes.count - offset else {
       return false
     }
     let end = offset + size
-    var place = offset + 16
-    while end - place >= 16 {
-      let index = word(bytes, place) & 0xFFFF
-      guard let length = Int(exactly: word(bytes, place + 8)), length <= end - place else { return false }
-      if index == 0 { return length == end - place }
-      place += 16 + (length + 7) / 8 * 8
+    var position = offset + 16
+    while end - position >= 16 {
+      let index = word(bytes, position) & 0xFFFF
+      guard let length = Int(exactly: word(bytes, position + 8)), length <= end - position else { return false }
+      if index == 0 { return length == end - position }
+      position += 16 + (length + 7) / 8 * 8
     }
-    return place <= end
+    return position <= end
   }
 
   private static func word(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {

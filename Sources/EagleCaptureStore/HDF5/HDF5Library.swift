@@ -2,7 +2,7 @@ import CHDF5
 
 /// The HDF5 library as it is loaded.
 public enum HDF5Library {
-  /// For example `1.10.8`.
+  /// The version, for example `1.10.8`.
   public static var version: String {
     var (major, minor, release): (UInt32, UInt32, UInt32) = (0, 0, 0)
     let status = HDF5.with("HDF5") { _ in H5get_libversion(&major, &minor, &release) }

@@ -1,6 +1,6 @@
 import CHDF5
 
-/// Numbers that datasets hold, with their types in the file (little-endian) and in memory.
+/// Elements of datasets, with their types in the file (little-endian) and in memory.
 protocol HDF5Scalar: BitwiseCopyable, Numeric {
   static var fileType: hid_t { get }
   static var memoryType: hid_t { get }

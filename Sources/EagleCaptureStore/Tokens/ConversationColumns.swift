@@ -33,17 +33,17 @@ final class ConversationColumnsWriter {
   func finish() throws {
     try ids.close()
     try mask.close()
-    let places = try HDF5Dataset<Int64>(creating: "offsets", in: draft.file)
-    try places.append(offsets)
-    try places.close()
+    let dataset = try HDF5Dataset<Int64>(creating: "offsets", in: draft.file)
+    try dataset.append(offsets)
+    try dataset.close()
     try draft.commit()
   }
 }
 
-/// The same columns being read.
+/// The columns of a token store or capture shard, being read.
 final class ConversationColumns: Sendable {
   let file: HDF5File
-  /// Rows offsets[c] ..< offsets[c + 1] are conversation c.
+  /// The first row of each conversation, and the number of rows: conversation c is rows offsets[c] ..< offsets[c + 1].
   let offsets: [Int]
   let version: Int
   private let ids: HDF5Dataset<Int32>
@@ -54,8 +54,8 @@ final class ConversationColumns: Sendable {
     version = try Self.checkedVersion(file, format: format, versions: versions)
     ids = try HDF5Dataset(opening: "input_ids", in: file)
     mask = try HDF5Dataset(opening: "loss_mask", in: file)
-    let places = try HDF5Dataset<Int64>(opening: "offsets", in: file)
-    offsets = try places.read(0..<places.rows).map { Int($0) }
+    let dataset = try HDF5Dataset<Int64>(opening: "offsets", in: file)
+    offsets = try dataset.read(0..<dataset.rows).map { Int($0) }
     try Self.check(offsets, rows: ids.rows, path: path)
     try check(mask)
   }
@@ -74,7 +74,7 @@ final class ConversationColumns: Sendable {
     return (try ids.read(range), try mask.read(range))
   }
 
-  /// That another column has as many rows.
+  /// Checks that another column has as many rows.
   func check(_ column: HDF5Dataset<some HDF5Scalar>) throws {
     guard column.rows != rows else { return }
     throw LocatedError(

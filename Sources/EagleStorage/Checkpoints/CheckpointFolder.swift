@@ -63,8 +63,8 @@ public enum CheckpointFolder {
     return Checkpoint(path: path, name: FilePath(path).name, info: try FileTree.read("\(path)/\(infoName)"))
   }
 
-  /// What the newest checkpoint that seems whole says of itself, by the sizes of its files and the checksum of this
-  /// one: quick. nil when there is none.
+  /// The info of the newest checkpoint that seems whole, by the sizes of its files and the checksum of its info: quick.
+  /// Nil when there is none.
   package static func newestInfo(in parent: String) throws -> (path: String, info: Data)? {
     for name in try names(in: parent).reversed() {
       let path = "\(parent)/\(name)"
@@ -145,7 +145,8 @@ public enum CheckpointFolder {
     return name.isEmpty ? nil : name
   }
 
-  /// Whether this program has made the folder: then it has a manifest of this format or an info, though they may be damaged.
+  /// Whether this program has made the folder: then it has a manifest of this format or an info, though they may be
+  /// damaged.
   private static func isCheckpoint(_ path: String) -> Bool {
     let manifest = "\(path)/\(manifestName)"
     return FileTree.isFile(manifest)
@@ -157,7 +158,7 @@ public enum CheckpointFolder {
   }
 
   /// Mends what a kill may have left of a run's folder: temporary files of any name, and a `latest` that names an older
-  /// checkpoint than the newest valid one. While nothing else of this process writes there.
+  /// checkpoint than the newest valid one. Nothing else of this process may write there meanwhile.
   ///
   /// - Parameter newest: name of the newest valid checkpoint; nil when there is none
   package static func mend(_ parent: String, newest: String?) throws {

@@ -54,15 +54,16 @@ package struct FolderManifest: Codable, Sendable, Equatable {
         path: path,
         problem: "holds \(manifest.format) version \(manifest.version), not \(format) version \(Self.version)")
     }
-    if let odd = manifest.files.first(where: { $0.path.hasPrefix("/") || $0.path.split(separator: "/").contains("..") })
-    {
-      throw LocatedError(path: path, problem: "names the file `\(odd.path)`, which is outside the folder")
+    if let outside = manifest.files.first(where: {
+      $0.path.hasPrefix("/") || $0.path.split(separator: "/").contains("..")
+    }) {
+      throw LocatedError(path: path, problem: "names the file `\(outside.path)`, which is outside the folder")
     }
     self = manifest
   }
 
-  /// Whether the file is a manifest of another program, or of other folders: JSON that does not name this format. A damaged
-  /// one is not.
+  /// Whether the file is a manifest of another program, or of other folders: JSON that does not name this format. A
+  /// damaged one is not.
   package static func isForeign(_ path: String, format: String) -> Bool {
     guard let data = try? FileTree.read(path), let value = try? JSONSerialization.jsonObject(with: data) else {
       return false
@@ -77,7 +78,7 @@ package struct FolderManifest: Codable, Sendable, Equatable {
     self.files = files
   }
 
-  /// That all files are there with their sizes: cheap, no reading.
+  /// Checks that all files are there with their sizes: cheap, no reading.
   package func checkSizes(in folder: String) throws {
     for file in files {
       let size = try FileTree.size(of: "\(folder)/\(file.path)")
@@ -87,7 +88,7 @@ package struct FolderManifest: Codable, Sendable, Equatable {
     }
   }
 
-  /// That all files are there with their sizes, and that they have their checksums, or one of them.
+  /// Checks that all files are there with their sizes, and that they have their checksums, or one of them.
   ///
   /// - Parameter name: the file to read; all when nil
   package func verify(_ folder: String, only name: String? = nil) throws {

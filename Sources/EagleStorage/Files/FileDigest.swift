@@ -4,27 +4,27 @@ import Foundation
 
 /// SHA-256 of files and bytes, as 64 lower-case hexadecimal digits.
 public enum FileDigest {
-  /// Reads the file in pieces of 1 MiB. What is digested is read again later, so anything but a regular file throws.
+  /// Reads the file in chunks of 1 MiB. What is digested is read again later, so anything but a regular file throws.
   ///
   /// - Parameters:
-  ///   - path: of the file
+  ///   - path: the file
   ///   - each: called for each 64 MiB, to report progress or to end the work with an error
   public static func sha256(path: String, each: () throws -> Void = {}) throws -> String {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
     defer { close(descriptor) }
     try requireRegular(descriptor, path)
-    let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
-    defer { piece.deallocate() }
-    var (hash, pieces) = (SHA256(), 0)
+    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+    defer { chunk.deallocate() }
+    var (hash, chunks) = (SHA256(), 0)
     while true {
-      pieces += 1
-      if pieces % 64 == 0 { try each() }
-      let count = read(descriptor, piece.baseAddress, piece.count)
+      chunks += 1
+      if chunks % 64 == 0 { try each() }
+      let count = read(descriptor, chunk.baseAddress, chunk.count)
       if count < 0 && errno == EINTR { continue }
       guard count >= 0 else { throw LocatedError.system(path: path, "read") }
       if count == 0 { return hex(hash.finalize()) }
-      hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: piece[..<count]))
+      hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: chunk[..<count]))
     }
   }
 
@@ -38,10 +38,10 @@ public enum FileDigest {
     }
   }
 
-  /// Of bytes in memory, in lower-case hexadecimal.
+  /// The digest of bytes in memory, in lower-case hexadecimal.
   public static func sha256(_ data: Data) -> String { hex(SHA256.hash(data: data)) }
 
-  /// The first 128 bits.
+  /// The first 128 bits of the digest.
   public static func short(_ data: Data) -> (high: UInt64, low: UInt64) {
     SHA256.hash(data: data).withUnsafeBytes {
       ($0.loadUnaligned(as: UInt64.self).bigEndian, $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
@@ -53,7 +53,7 @@ public enum FileDigest {
   }
 }
 
-/// SHA-256 of bytes that come piece by piece.
+/// SHA-256 of bytes that come chunk by chunk.
 public struct StreamDigest {
   private var hash = SHA256()
 

@@ -89,7 +89,8 @@ extension GGMLType {
     }
   }
 
-  /// As q4_K; bit `group` of byte i of the 32 bytes after the scales is the fifth bit of the group's weight i.
+  /// q4_K with a fifth bit: bit `group` of byte i of the 32 bytes after the scales is the fifth bit of the group's
+  /// weight i.
   private static func q5_K(_ block: Block, _ y: Values) {
     let high = block + 16
     for group in 0..<8 {

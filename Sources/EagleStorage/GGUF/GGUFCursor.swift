@@ -95,7 +95,7 @@ struct GGUFCursor {
     guard bytes.count - offset >= count else { throw damaged("truncated: it ends in \(what())") }
   }
 
-  /// The error for a header that makes no sense at the present place.
+  /// The error for a header that makes no sense at the present offset.
   func damaged(_ problem: String) -> LocatedError {
     LocatedError(
       path: path, problem: "GGUF header at byte \(offset): \(problem)",

@@ -4,7 +4,7 @@ import Foundation
 
 /// A memory-mapped GGUF file, version 2 or 3, little-endian.
 public final class GGUFFile: Sendable {
-  /// Where a tensor lies and what it is.
+  /// The type, the shape and the bytes of a tensor.
   public struct TensorInfo: Sendable, Equatable {
     public let name: String
     /// Row-major as in Hugging Face files: the reverse of the file's own order.
@@ -19,9 +19,9 @@ public final class GGUFFile: Sendable {
   public let path: String
   public let version: Int
   public let metadata: [String: GGUFValue]
-  /// In the order of the header.
+  /// The tensors in the order of the header.
   public let tensors: [TensorInfo]
-  private let places: [String: Int]
+  private let indices: [String: Int]
   private let file: MappedFile
 
   /// Reads the header. A truncated or damaged file, another version and unknown tensor types throw.
@@ -33,18 +33,18 @@ public final class GGUFFile: Sendable {
     version = header.version
     metadata = header.metadata
     tensors = header.tensors
-    places = Dictionary(uniqueKeysWithValues: header.tensors.enumerated().map { ($1.name, $0) })
+    indices = Dictionary(uniqueKeysWithValues: header.tensors.enumerated().map { ($1.name, $0) })
   }
 
-  public func contains(tensor name: String) -> Bool { places[name] != nil }
+  public func contains(tensor name: String) -> Bool { indices[name] != nil }
 
   /// Type and shape of a tensor; throws when there is none of that name.
   public func info(_ name: String) throws -> TensorInfo {
-    guard let place = places[name] else {
+    guard let index = indices[name] else {
       throw LocatedError(
         path: path, problem: "has no tensor `\(name)`", advice: "the file is not a complete model of its architecture")
     }
-    return tensors[place]
+    return tensors[index]
   }
 
   /// The tensor's bytes as they are in the file.

@@ -18,7 +18,7 @@ struct GGUFHeader {
     let alignment = try Self.alignment(pairs, cursor)
     let start = (cursor.offset + alignment - 1) / alignment * alignment
     metadata = pairs
-    tensors = try drafts.map { try $0.placed(dataStart: start, alignment: alignment, cursor) }
+    tensors = try drafts.map { try $0.located(dataStart: start, alignment: alignment, cursor) }
     var names: Set<String> = []
     if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
       throw cursor.damaged("two tensors are named `\(twice.name)`")
@@ -86,8 +86,8 @@ struct GGUFHeader {
       offset = try cursor.number(UInt64.self, "the offset of `\(name)`")
     }
 
-    /// Checks type, shape and place.
-    func placed(dataStart: Int, alignment: Int, _ cursor: GGUFCursor) throws -> GGUFFile.TensorInfo {
+    /// Checks type, shape and offset.
+    func located(dataStart: Int, alignment: Int, _ cursor: GGUFCursor) throws -> GGUFFile.TensorInfo {
       guard let type = GGMLType(rawValue: type) else {
         throw LocatedError(
           path: cursor.path,

@@ -4,7 +4,7 @@ import Foundation
 
 /// A memory-mapped safetensors file. Opening reads the header only; tensors share the mapping.
 public final class SafetensorsFile: Sendable {
-  /// Where a tensor lies.
+  /// The type, the shape and the bytes of a tensor.
   public struct Entry: Sendable, Equatable {
     public let name: String
     public let dtype: DType
@@ -14,13 +14,13 @@ public final class SafetensorsFile: Sendable {
   }
 
   public let path: String
-  /// In the order of the data.
+  /// The tensors in the order of their data.
   public let entries: [Entry]
   public let metadata: [String: String]
   /// Bytes of the length field and the header together.
   package let headerByteCount: Int
 
-  private let places: [String: Int]
+  private let indices: [String: Int]
   private let storage: Storage
 
   /// Maps the file and checks its header: a truncated file, tensors that overlap or leave the file, and unknown
@@ -32,20 +32,20 @@ public final class SafetensorsFile: Sendable {
     entries = header.entries
     metadata = header.metadata
     headerByteCount = header.byteCount
-    places = Dictionary(uniqueKeysWithValues: header.entries.enumerated().map { ($1.name, $0) })
+    indices = Dictionary(uniqueKeysWithValues: header.entries.enumerated().map { ($1.name, $0) })
     storage = Storage(borrowing: file.bytes, owner: file)
   }
 
   public var names: [String] { entries.map(\.name) }
 
-  public func contains(_ name: String) -> Bool { places[name] != nil }
+  public func contains(_ name: String) -> Bool { indices[name] != nil }
 
   /// Type and shape of a tensor; throws when there is none of that name.
   public func entry(_ name: String) throws -> Entry {
-    guard let place = places[name] else {
+    guard let index = indices[name] else {
       throw LocatedError(path: path, problem: "has no tensor `\(name)`", advice: "it holds \(sample)")
     }
-    return entries[place]
+    return entries[index]
   }
 
   /// The tensor over the mapping, read-only; a copy if its bytes are not aligned for its type.

@@ -5,7 +5,7 @@ import Foundation
 extension SafetensorsFolder {
   /// A short name for the model in `folder`: `sha256:` and 64 hexadecimal digits.
   ///
-  /// Covers config.json and, of each safetensors file, its name, size, header and 64 evenly spaced pieces of 64 KiB
+  /// Covers config.json and, of each safetensors file, its name, size, header and 64 evenly spaced chunks of 64 KiB
   /// of its data (all of it up to 4 MiB), so that 8 GB take a fraction of a second. It tells models apart; it is no
   /// proof against somebody who wants two models to look alike.
   public static func fingerprint(folder: String) throws -> String {
@@ -15,8 +15,8 @@ extension SafetensorsFolder {
       let headerBytes = try SafetensorsFile(path: "\(folder)/\(name)").headerByteCount
       try MappedFile(path: "\(folder)/\(name)").withBytes { bytes in
         add("\(name) \(bytes.count)", UnsafeRawBufferPointer(rebasing: bytes[..<headerBytes]), to: &hash)
-        for piece in samples(of: UnsafeRawBufferPointer(rebasing: bytes[headerBytes...])) {
-          hash.update(bufferPointer: piece)
+        for chunk in samples(of: UnsafeRawBufferPointer(rebasing: bytes[headerBytes...])) {
+          hash.update(bufferPointer: chunk)
         }
       }
     }
@@ -29,11 +29,11 @@ extension SafetensorsFolder {
   }
 
   private static func samples(of data: UnsafeRawBufferPointer) -> [UnsafeRawBufferPointer] {
-    let pieces = 64
+    let chunks = 64
     let length = 65536
-    guard data.count > pieces * length else { return [data] }
-    return (0..<pieces).map { piece in
-      let start = (data.count - length) * piece / (pieces - 1)
+    guard data.count > chunks * length else { return [data] }
+    return (0..<chunks).map { chunk in
+      let start = (data.count - length) * chunk / (chunks - 1)
       return UnsafeRawBufferPointer(rebasing: data[start..<start + length])
     }
   }

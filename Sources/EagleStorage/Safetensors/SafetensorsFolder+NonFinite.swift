@@ -11,7 +11,7 @@ extension SafetensorsFolder {
     package let values: NonFinite
   }
 
-  /// Those of the tensors `names` that hold NaN or infinities, in the order of `names`.
+  /// The tensors among `names` that hold NaN or infinities, in the order of `names`.
   ///
   /// All threads read the files block by block: through the mapping, what is read would count as memory of the process.
   package func nonFiniteTensors(among names: [String]) throws -> [NonFiniteTensor] {
@@ -28,7 +28,7 @@ extension SafetensorsFolder {
   /// A part of a tensor that is read at once.
   private struct Block {
     static let bytes = 1 << 20
-    /// Index in its tensor.
+    /// The index of its tensor.
     let number: Int
     let path: String
     let dtype: DType
@@ -51,14 +51,14 @@ extension SafetensorsFolder {
 
   private static func scan(_ blocks: [Block], _ readers: [String: BlockReader]) throws -> [NonFinite] {
     let results = ScanResults(count: blocks.count)
-    Parallel.forEachRange(blocks.count, grain: 1, dynamic: true) { pieces in
+    Parallel.forEachRange(blocks.count, grain: 1, dynamic: true) { indices in
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Block.bytes, alignment: 64)
       defer { buffer.deallocate() }
-      for piece in pieces {
-        let block = blocks[piece]
+      for index in indices {
+        let block = blocks[index]
         do {
           let bytes = try readers[block.path]!.read(block.range, into: buffer)
-          results.set(piece, NonFinite(in: bytes, dtype: block.dtype))
+          results.set(index, NonFinite(in: bytes, dtype: block.dtype))
         } catch {
           results.fail(error)
         }
@@ -68,7 +68,7 @@ extension SafetensorsFolder {
   }
 }
 
-/// What threads have found, or why one could not look.
+/// The results of all threads, or the error of the first that failed.
 private final class ScanResults: @unchecked Sendable {
   private let lock = NSLock()
   private var values: [NonFinite]
@@ -76,7 +76,7 @@ private final class ScanResults: @unchecked Sendable {
 
   init(count: Int) { values = [NonFinite](repeating: NonFinite(), count: count) }
 
-  func set(_ place: Int, _ value: NonFinite) { lock.withLock { values[place] = value } }
+  func set(_ index: Int, _ value: NonFinite) { lock.withLock { values[index] = value } }
 
   func fail(_ error: any Error) { lock.withLock { failure = failure ?? error } }
 

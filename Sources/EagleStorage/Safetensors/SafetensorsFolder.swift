@@ -5,7 +5,7 @@ import Foundation
 /// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`.
 public final class SafetensorsFolder: Sendable {
   public let path: String
-  /// Sorted.
+  /// The names of all tensors, sorted.
   public let names: [String]
   /// The safetensors files, sorted by name.
   public let files: [SafetensorsFile]
@@ -54,11 +54,11 @@ public final class SafetensorsFolder: Sendable {
 }
 
 extension SafetensorsFolder {
-  /// Which files a folder's weights are in.
+  /// The files that hold a folder's weights.
   struct Listing {
     /// Sorted names.
     let files: [String]
-    /// From the index; nil for a single file.
+    /// The file of each tensor, from the index; nil for a single file.
     let fileOfTensor: [String: String]?
 
     private struct Index: Decodable {
@@ -99,8 +99,8 @@ extension SafetensorsFolder {
       guard let index = try? JSONDecoder().decode(Index.self, from: data), !index.weight_map.isEmpty else {
         throw LocatedError(path: path, problem: "has no valid `weight_map`", advice: "download the index again")
       }
-      if let odd = index.weight_map.values.first(where: { $0.contains("/") || $0.hasPrefix(".") || $0.isEmpty }) {
-        throw LocatedError(path: path, problem: "names the shard `\(odd)`, which is not a file of this folder")
+      if let invalid = index.weight_map.values.first(where: { $0.contains("/") || $0.hasPrefix(".") || $0.isEmpty }) {
+        throw LocatedError(path: path, problem: "names the shard `\(invalid)`, which is not a file of this folder")
       }
       return index.weight_map
     }

@@ -126,7 +126,7 @@ struct SafetensorsHeader {
     }
   }
 
-  /// A value of the header: a tensor's place, or the map of strings.
+  /// A value of the header: a tensor's entry, or the map of strings.
   private enum Item: Decodable {
     case tensor(dtype: String, shape: [Int], offsets: [Int])
     case metadata([String: String])

@@ -28,7 +28,7 @@ public enum SafetensorsWriter {
   }
 
   /// Streams tensors that never exist together: `body` writes the bytes of announcement `index` to the file, in
-  /// pieces of any size.
+  /// chunks of any size.
   public static func write(
     path: String, announced: [Announcement], metadata: [String: String] = [:],
     body: (_ index: Int, _ file: OutputFile) throws -> Void
@@ -44,7 +44,7 @@ public enum SafetensorsWriter {
     }
   }
 
-  /// Length, JSON, and spaces up to a multiple of 8.
+  /// The header: length, JSON, and spaces up to a multiple of 8.
   private static func header(_ tensors: [Announcement], metadata: [String: String], path: String) throws -> Data {
     var names: Set<String> = ["__metadata__"]
     if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
@@ -55,9 +55,8 @@ public enum SafetensorsWriter {
     for tensor in tensors {
       let end = start + tensor.shape.reduce(1, *) * tensor.dtype.size
       let shape = tensor.shape.map(String.init).joined(separator: ",")
-      let type = tensor.dtype.safetensorsName
-      fields.append(
-        "\(try JSONStyle.compact.text(tensor.name)):{\"dtype\":\"\(type)\",\"shape\":[\(shape)],\"data_offsets\":[\(start),\(end)]}")
+      let (name, type) = (try JSONStyle.compact.text(tensor.name), tensor.dtype.safetensorsName)
+      fields.append("\(name):{\"dtype\":\"\(type)\",\"shape\":[\(shape)],\"data_offsets\":[\(start),\(end)]}")
       start = end
     }
     var text = Data("{\(fields.joined(separator: ","))}".utf8)
