@@ -1,7 +1,7 @@
 import EagleRunFiles
 import Foundation
 
-/// Pieces of a page as text.
+/// Elements of a page as text.
 package enum HTML {
   /// Text that the browser shows as it is, in content and in quoted attributes.
   package static func escape(_ text: some StringProtocol) -> String {
@@ -29,21 +29,21 @@ package enum HTML {
 
   static func number(_ value: Int) -> String { "<data value=\"\(value)\">\(grouped(value))</data>" }
 
-  /// Thousands apart, by narrow spaces.
+  /// A number with narrow spaces between thousands.
   static func grouped(_ value: Int) -> String {
     let digits = Array(String(value.magnitude))
-    let text = digits.enumerated().map { place, digit in
-      place > 0 && (digits.count - place) % 3 == 0 ? "\u{202f}\(digit)" : "\(digit)"
+    let text = digits.enumerated().map { index, digit in
+      index > 0 && (digits.count - index) % 3 == 0 ? "\u{202f}\(digit)" : "\(digit)"
     }
     return (value < 0 ? "−" : "") + text.joined()
   }
 
-  static func percent(_ share: Double) -> String {
-    guard share.isFinite else { return "–" }
-    return "<data value=\"\(share)\">\(String(format: "%.1f", 100 * share)) %</data>"
+  static func percent(_ fraction: Double) -> String {
+    guard fraction.isFinite else { return "–" }
+    return "<data value=\"\(fraction)\">\(String(format: "%.1f", 100 * fraction)) %</data>"
   }
 
-  /// The first column names the row; cells are HTML already.
+  /// A table whose first column names the rows; cells are HTML already.
   static func table(_ caption: String, _ head: [String], _ rows: [[String]], marked: Int? = nil) -> String {
     let columns = head.map { "<th scope=\"col\">\($0)</th>" }.joined()
     let lines = rows.enumerated().map { index, row in
@@ -57,7 +57,7 @@ package enum HTML {
   /// A cell whose text may need several lines.
   static func long(_ text: some StringProtocol) -> String { "<span class=\"long\">\(escape(text))</span>" }
 
-  /// Names beside what they name; values are HTML already.
+  /// A list of names with their values, which are HTML already.
   static func list(_ entries: [(String, String)]) -> String {
     "<dl>" + entries.map { "<div><dt>\(escape($0.0))</dt><dd>\($0.1)</dd></div>" }.joined(separator: "\n") + "</dl>"
   }
@@ -68,7 +68,7 @@ package enum HTML {
 
   static func paragraph(_ text: String) -> String { "<p>\(text)</p>" }
 
-  /// In the place of what the run does not have.
+  /// A text in the stead of what the run does not have.
   static func missing(_ text: String) -> String { "<p class=\"missing\">\(escape(text))</p>" }
 
   static func details(_ summary: String, _ content: String) -> String {

@@ -9,8 +9,8 @@ struct ReportPage {
   var text: String { Self.document(title: "\(record.name): draft head", main: content) }
 
   /// - Parameters:
-  ///   - before: what stands above the content
-  ///   - after: what stands below it
+  ///   - before: the HTML above the content
+  ///   - after: the HTML below it
   static func document(title: String, main: String, before: String = "", after: String = "") -> String {
     """
     <!DOCTYPE html>
@@ -34,7 +34,7 @@ struct ReportPage {
     """
   }
 
-  /// What changes while a run goes on.
+  /// The part of the page that changes while a run goes on.
   var content: String {
     [
       Headline(record).html, EvaluationSection(record).html, ExamplesSection(record).html,

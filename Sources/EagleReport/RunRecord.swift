@@ -2,7 +2,7 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// Everything that a run's folder tells about it. What an older run lacks is nil or empty.
+/// The content of a run's folder. What an older run lacks is nil or empty.
 struct RunRecord {
   let folder: RunFolder
   let name: String
@@ -16,9 +16,9 @@ struct RunRecord {
   let timing: RunTiming?
   let data: PreparedSummary?
   let draftShape: CheckpointSummary.Draft?
-  /// Canonical text.
+  /// The recipe's canonical text.
   let recipe: String?
-  /// When the newest of the files was written, for runs that do not say it themselves.
+  /// The date of the newest file, for runs whose files hold no date.
   let changed: Date?
 
   /// What the page takes from `prepared/manifest.json`.
@@ -33,14 +33,14 @@ struct RunRecord {
     }
   }
 
-  /// What it takes from a recipe.
+  /// What the page takes from a recipe.
   private struct RecipeNames: Decodable {
     struct Target: Decodable { let path: String }
     let run: String
     let target: Target
   }
 
-  /// - Parameter recipe: canonical text, for a run that has kept none
+  /// - Parameter recipe: the canonical text, for a run that has kept none
   /// - Throws: when the folder holds nothing of a run
   init(folder path: String, recipe given: String?) throws {
     folder = RunFolder(path)

@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// What a run came to, as one page that needs nothing else: no network, no scripts.
+/// The results of a run as one page that needs nothing else: no network, no scripts.
 public struct RunReport {
   private let record: RunRecord
 
@@ -18,7 +18,7 @@ public struct RunReport {
   /// The page.
   public var html: String { ReportPage(record).text }
 
-  /// What stands in the page's `main`, for a page that is open while the run goes on.
+  /// The content of the page's `main`, for a page that is open while the run goes on.
   public var content: String { ReportPage(record).content }
 
   /// The page without content, which follows the events of a dashboard and fills itself.

@@ -1,10 +1,10 @@
-/// Sums over prompts; ranks add theirs.
+/// The sums over the prompts of a benchmark; ranks add theirs up.
 package struct BenchmarkCounts: Codable, Sendable {
   package var speculative = DecodingStatistics()
   package var plain = DecodingStatistics()
   package var prompts = 0
   package var differing = 0
-  /// Of each prompt.
+  /// The speedup of each prompt.
   package var speedups: [Double] = []
 
   package init() {}

@@ -1,10 +1,10 @@
 import Foundation
 
-/// What one benchmark showed.
+/// The result of one benchmark.
 public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var accLength: Double
   public var draftLength: Int
-  /// What was drafted in a round, in words.
+  /// The draft plan in words.
   public var plan: String?
   public var acceptanceByPosition: [Double]
   public var tokensPerSecond: Double
@@ -14,7 +14,7 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var newTokens: Int
   /// Texts that differ from plain greedy decoding; anything but 0 is a defect of the program.
   public var differing: Int
-  /// What was counted, with the head and without it: all else follows from it.
+  /// The counts with the head and without it, from which all else follows.
   public var counts: Counts?
   /// Speed with the head as a multiple of that without it, for each prompt in order, one that ended
   /// with its first token left out; files of older versions have none.
@@ -41,11 +41,11 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     case newTokens = "new_tokens"
   }
 
-  /// What follows from the counts of one benchmark.
+  /// The result that follows from the counts of one benchmark.
   ///
   /// - Parameters:
   ///   - draftLength: levels of the draft tree
-  ///   - plan: what was drafted in a round, in words
+  ///   - plan: the draft plan in words
   package init(_ counts: BenchmarkCounts, draftLength: Int, plan: String) {
     let (speculative, plain) = (counts.speculative, counts.plain)
     accLength = speculative.acceptanceLength
@@ -62,7 +62,7 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     speedups = counts.speedups
   }
 
-  /// The median over prompts of the speed with the head as a multiple of that without it, and the least.
+  /// The median and the least over prompts of the speed with the head as a multiple of that without it.
   public var speedupOfPrompts: (median: Double, least: Double)? {
     guard let speedups = speedups?.sorted(), !speedups.isEmpty else { return nil }
     let middle = speedups.count / 2

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What a checkpoint's `info.json` says of its run. Weights are not read, and so not checked.
+/// The run of a checkpoint, from its `info.json`. Weights are not read, and so not checked.
 package struct CheckpointSummary: Decodable, Sendable, Equatable {
   package let targetPath: String
   package let targetFingerprint: String

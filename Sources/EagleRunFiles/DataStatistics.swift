@@ -1,6 +1,6 @@
 import EagleCore
 
-/// What the conversations are like.
+/// The statistics of prepared conversations.
 public struct DataStatistics: Codable, Equatable, Sendable {
   public var conversations = 0
   public var heldOut = 0
@@ -22,9 +22,9 @@ public struct DataStatistics: Codable, Equatable, Sendable {
   public var leftOutExamples: [String: String] = [:]
   /// Lines that could not be read.
   public var skippedLines = 0
-  /// Share of the trained tokens that are in the draft vocabulary.
+  /// The fraction of the trained tokens that are in the draft vocabulary.
   public var vocabularyCoverage = 0.0
-  /// The same for other sizes of it: all trained tokens.
+  /// The fraction for other sizes of the draft vocabulary, over all trained tokens.
   public var coverageBySize: [Int: Double] = [:]
 
   package init() {}
@@ -33,7 +33,7 @@ public struct DataStatistics: Codable, Equatable, Sendable {
     public var conversations = 0
     public var tokens = 0
     public var assistantTokens = 0
-    /// Share of the trained tokens that are in the draft vocabulary.
+    /// The fraction of the trained tokens that are in the draft vocabulary.
     public var vocabularyCoverage = 0.0
     public var coverageBySize: [Int: Double] = [:]
 

@@ -1,13 +1,13 @@
 /// Raw counts of one or many generations; they add up, and everything else is derived from them.
 public struct DecodingStatistics: Sendable, Equatable, Codable {
-  /// Tokens of prompts, and those of them that a cache held already.
+  /// Tokens of prompts, and those of them that a KV cache held already.
   public var promptTokens = 0
   public var cachedTokens = 0
   /// Tokens of the text, the one that the prompt's pass gives included.
   public var newTokens = 0
   /// Tokens that passes after the prompt gave.
   public var decodedTokens = 0
-  /// Target passes after the prompt, and the rows in them.
+  /// Target passes after the prompt, and the tokens in them.
   public var targetPasses = 0
   public var targetRows = 0
   /// Rounds of a text that has a draft, its passes, and the tokens that it proposed.
@@ -17,8 +17,8 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
   /// Rounds that proposed a token at each position, and rounds whose token there was kept.
   public var proposed: [Int] = []
   public var accepted: [Int] = []
-  /// Seconds of the prompt's pass, of everything after it, and what of that went into the draft, the target and the choice
-  /// of tokens.
+  /// Seconds of the prompt's pass, of everything after it, and of that in the draft, in the target and in the choice of
+  /// tokens.
   public var promptSeconds = 0.0
   public var decodeSeconds = 0.0
   public var draftSeconds = 0.0
@@ -47,7 +47,7 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
   /// Tokens per target pass after the prompt; 1 is no gain. 1 when there was no such pass.
   public var acceptanceLength: Double { targetPasses == 0 ? 1 : Double(decodedTokens) / Double(targetPasses) }
 
-  /// Share of rounds in which a proposal at each position was kept.
+  /// The fraction of rounds in which a proposal at each position was kept.
   public var acceptanceByPosition: [Double] { zip(accepted, proposed).map { $1 == 0 ? 0 : Double($0) / Double($1) } }
 
   /// New tokens per second after the prompt's pass.

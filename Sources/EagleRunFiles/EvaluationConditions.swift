@@ -1,6 +1,6 @@
 import Foundation
 
-/// What an acc_length was measured with. Two that were measured with something else cannot be compared.
+/// The conditions of a measured acc_length. Results under different conditions cannot be compared.
 public struct EvaluationConditions: Codable, Sendable, Equatable {
   public var draftLength: Int
   public var maxNewTokens: Int
@@ -13,7 +13,7 @@ public struct EvaluationConditions: Codable, Sendable, Equatable {
     case maxNewTokens = "max_new_tokens"
   }
 
-  /// Conditions of scores that no benchmark gives.
+  /// The conditions of scores that no benchmark gives.
   public static let heldOutOnly = EvaluationConditions(draftLength: 0, maxNewTokens: 0, prompts: [:])
 
   package init(draftLength: Int, maxNewTokens: Int, prompts: [String: String]) {

@@ -11,11 +11,11 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
   public var benchmarks: [String: BenchmarkResult]
   /// Teacher-forced metrics on the held-out conversations.
   public var heldOut: ObjectiveMetrics?
-  /// What `benchmarks` were measured with; files of older versions do not say.
+  /// The conditions of `benchmarks`; files of older versions have none.
   public var conditions: EvaluationConditions?
   /// Earlier measurements of the same head under other conditions, oldest first.
   public var earlier: [EvaluationRecord]?
-  /// When it was done, in seconds since 1970, and how long it took; files of older versions have neither.
+  /// The time of the evaluation in seconds since 1970, and its duration; files of older versions have neither.
   public var time: Double?
   public var seconds: Double?
 
@@ -37,17 +37,18 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
     meanAccLength = benchmarks.values.map(\.accLength).sorted().reduce(0, +) / Double(max(1, benchmarks.count))
   }
 
-  /// What the best epoch is chosen by: acc_length, without benchmarks the held-out estimate, without either the epoch.
+  /// The score that the best epoch is chosen by: acc_length, without benchmarks the held-out estimate, without either
+  /// the epoch.
   public var score: Double {
     benchmarks.isEmpty ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : meanAccLength
   }
 
-  /// Whether this record and another were measured with the same prompts and settings.
+  /// Whether this record and another were measured under the same conditions.
   public func isComparable(to other: EvaluationRecord) -> Bool {
     conditions != nil && conditions == other.conditions && (heldOut == nil) == (other.heldOut == nil)
   }
 
-  /// Whether this head is better than all trained ones before it that were measured alike.
+  /// Whether this head is better than all trained ones before it that were measured under the same conditions.
   public func isBest(after earlier: [EvaluationRecord]) -> Bool {
     epoch > 0 && earlier.allSatisfy { $0.epoch == 0 || !isComparable(to: $0) || $0.score < score }
   }

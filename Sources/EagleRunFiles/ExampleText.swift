@@ -1,20 +1,20 @@
 import Foundation
 
-/// A short text of a benchmark, token by token: which of them were drafted.
+/// A short text of a benchmark, token by token, with the drafted ones marked.
 public struct ExampleText: Codable, Sendable, Equatable {
   public var benchmark: String
-  /// What was asked, cut where it is long.
+  /// The prompt, cut where it is long.
   public var prompt: String
-  public var pieces: [Piece]
+  public var tokens: [Token]
   /// Whether the text went on.
   public var isCut: Bool
 
-  /// The text of one token; empty where a character ends with a later one.
-  public struct Piece: Codable, Sendable, Equatable {
+  /// One token; its text is empty where a character ends with a later one.
+  public struct Token: Codable, Sendable, Equatable {
     public var text: String
-    /// The target's pass that it came with; 0 is the prompt's.
+    /// The number of the target's pass that gave it; 0 is the prompt's.
     public var pass: Int
-    /// Whether the draft had proposed it, and the target agreed; else the target wrote it itself.
+    /// Whether the draft proposed it and the target accepted it; else the target sampled it.
     public var accepted: Bool
 
     package init(text: String, pass: Int, accepted: Bool) {
@@ -24,12 +24,13 @@ public struct ExampleText: Codable, Sendable, Equatable {
     }
   }
 
-  package init(benchmark: String, prompt: String, pieces: [Piece], isCut: Bool) {
-    (self.benchmark, self.prompt, self.pieces, self.isCut) = (benchmark, prompt, pieces, isCut)
+  package init(benchmark: String, prompt: String, tokens: [Token], isCut: Bool) {
+    (self.benchmark, self.prompt, self.tokens, self.isCut) = (benchmark, prompt, tokens, isCut)
   }
 
   enum CodingKeys: String, CodingKey {
-    case benchmark, prompt, pieces
+    case benchmark, prompt
+    case tokens = "pieces"
     case isCut = "cut"
   }
 }

@@ -3,7 +3,7 @@ import Foundation
 
 /// The texts of one evaluation: an entry of `examples.json`.
 public struct EpochExamples: Codable, Sendable, Equatable {
-  /// As in `evaluation.json`.
+  /// The epoch as `evaluation.json` counts it.
   public var epoch: Int
   public var step: Int
   public var texts: [ExampleText]

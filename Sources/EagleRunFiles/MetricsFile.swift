@@ -19,7 +19,7 @@ package struct MetricsFile {
     try text.write(to: URL(fileURLWithPath: path), options: .atomic)
   }
 
-  /// What every line has.
+  /// The field that every line has.
   private struct Line: Decodable { let step: Int }
 
   package func append(_ metrics: some Encodable) throws {

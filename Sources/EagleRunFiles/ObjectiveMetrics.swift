@@ -1,12 +1,12 @@
-/// Sums of all K steps turned into what people read.
+/// The metrics of the objective over K TTT steps, from their sums.
 public struct ObjectiveMetrics: Codable, Sendable, Equatable {
   public let loss: Double
-  /// Of each step, undecayed; files of older versions have none.
+  /// The loss of each TTT step, undecayed; files of older versions have none.
   public let lossByPosition: [Double]?
   public let accuracy: [Double]
   public let acceptance: [Double]
   public let simulatedAcceptanceLength: Double
-  /// Conversations that count nowhere, since their values are not finite; files of older versions have none.
+  /// Conversations that count nowhere, since their values are non-finite; files of older versions have none.
   public let leftOut: Int?
 
   enum CodingKeys: String, CodingKey {

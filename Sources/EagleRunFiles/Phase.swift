@@ -1,23 +1,23 @@
-/// A part of the work whose time is told apart.
+/// A part of the work whose time is measured by itself.
 public enum Phase: String, CaseIterable, Sendable, Codable {
-  /// Captured states from their shards.
+  /// Reading captured states from their shards.
   case reading
-  /// The target's distributions at the teacher positions.
+  /// Computing the target's distributions at the teacher positions.
   case teacher
   case draftForward = "draft_forward"
   /// LM head, loss and their gradients: one op.
   case headAndLoss = "head_and_loss"
-  /// Everything else on the way back.
+  /// The backward pass without LM head and loss.
   case backward
-  /// Waiting for, and adding up with, the other ranks.
+  /// Reductions over the ranks, and waiting for them.
   case communication
   case optimiser
-  /// Copying what a checkpoint holds, and waiting for the one before.
+  /// Copying the content of a checkpoint, and waiting for the checkpoint before.
   case checkpoint
   /// The target's layers.
   case target
-  /// The target's choice and log-sum-exp over the full vocabulary.
+  /// The target's argmax and log-sum-exp over the full vocabulary.
   case targetHead = "target_head"
-  /// States to their shards.
+  /// Writing states to their shards.
   case writing
 }

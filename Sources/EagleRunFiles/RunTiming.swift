@@ -4,13 +4,13 @@ import Foundation
 public struct RunTiming: Codable, Sendable, Equatable {
   /// Starts of the program that trained, oldest first.
   public var starts: [Start] = []
-  /// What they trained: an epoch, or the part of one that came before a stop.
+  /// The parts that they trained: an epoch, or the part of one that came before a stop.
   public var parts: [Part] = []
 
   public struct Start: Codable, Sendable, Equatable {
     /// Seconds since 1970.
     public var time: Double
-    /// The optimiser step that it went on after; 0 for a run from its beginning.
+    /// The optimiser step that the start went on after; 0 for a run from its beginning.
     public var step: Int
     /// Name and version of each library of rank 0.
     public var versions: [String: String]
@@ -27,7 +27,7 @@ public struct RunTiming: Codable, Sendable, Equatable {
   public struct Rank: Codable, Sendable, Equatable {
     public var host: String
     public var threads: Int
-    /// Its instruction set.
+    /// The instruction set of its processor.
     public var processor: String
 
     package init(host: String, threads: Int, processor: String) {
@@ -38,15 +38,15 @@ public struct RunTiming: Codable, Sendable, Equatable {
   }
 
   public struct Part: Codable, Sendable, Equatable {
-    /// Place in `starts`.
+    /// Index in `starts`.
     public var start: Int
-    /// From 1.
+    /// The number of the epoch, counted from 1.
     public var epoch: Int
     public var firstStep: Int
     public var lastStep: Int
-    /// Of rank 0, checkpoints included and evaluations not.
+    /// Seconds of rank 0, with checkpoints and without evaluations.
     public var seconds: Double
-    /// Seconds of each rank by phase. What is missing from `seconds` is neither.
+    /// Seconds of each rank by phase. What is missing from `seconds` belongs to no phase.
     public var phases: [[String: Double]]
 
     package init(start: Int, epoch: Int, firstStep: Int, lastStep: Int, seconds: Double, phases: [[String: Double]]) {
@@ -65,7 +65,7 @@ public struct RunTiming: Codable, Sendable, Equatable {
     }
   }
 
-  /// Without what a restart after `step` does again.
+  /// The record without the parts that a restart after `step` does again.
   package func kept(after step: Int) -> RunTiming {
     step == 0 ? RunTiming() : RunTiming(starts: starts, parts: parts.filter { $0.lastStep <= step })
   }

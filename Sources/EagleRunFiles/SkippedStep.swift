@@ -1,11 +1,11 @@
-/// The line of a step that was left out: nothing was learnt from its batch, and the rest of the run goes on.
+/// The line of a step that was skipped: nothing was learnt from its batch, and the run goes on.
 public struct SkippedStep: Codable, Sendable, Equatable {
   public let step: Int
-  /// From 1.
+  /// The number of the epoch, counted from 1.
   public let epoch: Int
-  /// What was not finite, or why nothing was trained.
+  /// The non-finite quantity, or why nothing was trained.
   public let skipped: String
-  /// Ids of the conversations that it comes from; empty when none of the batch shows it alone.
+  /// Ids of the conversations that cause it; empty when none of the batch shows it alone.
   public let conversations: [String]
 
   package init(step: Int, epoch: Int, skipped: String, conversations: [String]) {

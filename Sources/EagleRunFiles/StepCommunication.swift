@@ -1,14 +1,14 @@
 import Foundation
 
-/// What working together has cost in one step, as rank 0 saw it.
+/// The cost of communication in one step, as rank 0 measured it.
 public struct StepCommunication: Codable, Sendable, Equatable {
-  /// Seconds in which gradients or weights were on their way.
+  /// Seconds in which gradients or weights were in flight.
   public let seconds: Double
   /// Seconds in which this rank waited and computed nothing.
   public let exposed: Double
   /// Bytes that this rank sent.
   public let bytesSent: Int
-  /// How much longer the slowest rank computed than the ranks did on average, as a share of that.
+  /// The time that the slowest rank computed longer than the ranks did on average, as a fraction of the average.
   public let imbalance: Double
 
   package init(seconds: Double, exposed: Double, bytesSent: Int, imbalance: Double) {
@@ -22,8 +22,8 @@ public struct StepCommunication: Codable, Sendable, Equatable {
 }
 
 extension StepCommunication {
-  /// What is worth a word on the progress line: more than 5 % of the step spent waiting, or shares that differ by more
-  /// than 20 %.
+  /// Remarks for the progress line: more than 5 % of the step spent waiting, or partitions that differ by more than 20
+  /// %.
   package func complaints(stepSeconds: Double) -> [String] {
     var complaints: [String] = []
     if exposed > 0.05 * stepSeconds {

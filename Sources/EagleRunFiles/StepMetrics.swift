@@ -4,21 +4,21 @@ import Foundation
 public struct StepMetrics: Codable, Sendable, Equatable {
   /// Optimiser steps done, this one included.
   public let step: Int
-  /// From 1.
+  /// The number of the epoch, counted from 1.
   public let epoch: Int
   public let loss: Double
-  /// Of each step of the objective, undecayed; files of older versions have none.
+  /// The loss of each TTT step, undecayed; files of older versions have none.
   public let lossByPosition: [Double]?
   public let lr: Double
   public let gradNorm: Double
   /// Tokens of the batch's conversations.
   public let tokens: Int
   public let tokensPerSecond: Double
-  /// By step of the objective, K of them.
+  /// Accuracy by TTT step, K of them.
   public let accuracy: [Double]
   public let acceptance: [Double]
   public let simulatedAcceptanceLength: Double
-  /// nil for a run of one rank.
+  /// Nil for a run of one rank.
   public let communication: StepCommunication?
 
   package init(

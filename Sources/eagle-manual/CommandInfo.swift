@@ -1,4 +1,4 @@
-/// What `--experimental-dump-help` of a command says; the part of it that a manual page needs.
+/// The output of a command's `--experimental-dump-help`, as far as a manual page needs it.
 struct ToolInfo: Decodable {
   let command: CommandInfo
 }
@@ -12,7 +12,7 @@ struct CommandInfo: Decodable {
   let subcommands: [CommandInfo]?
   let arguments: [ArgumentInfo]?
 
-  /// Those with a page of their own.
+  /// The subcommands that have a page of their own.
   var shown: [CommandInfo] { (subcommands ?? []).filter { $0.shouldDisplay ?? true && $0.commandName != "help" } }
 }
 

@@ -5,7 +5,7 @@ struct ManualPage {
   /// The words that call the command: `eagle-train`, `plan`.
   let words: [String]
   let command: CommandInfo
-  /// Stands at the foot of the page.
+  /// The text at the foot of the page.
   let version: String
 
   var name: String { words.joined(separator: "-") }
@@ -77,7 +77,7 @@ struct ManualPage {
 }
 
 extension ArgumentInfo {
-  /// As a line of usage has it.
+  /// An argument as a line of usage has it.
   fileprivate var usage: String {
     let name = names?.first(where: { $0.kind == "long" })?.text ?? names?.first?.text
     let value = kind == "flag" ? nil : "<\(valueName ?? "value")>"

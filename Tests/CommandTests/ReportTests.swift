@@ -35,7 +35,7 @@ import Testing
     let examples = ExamplesFile.read(world("out/examples.json"))
     #expect(examples.map(\.epoch) == [0, 1, 2] && examples.allSatisfy { $0.texts.map(\.benchmark) == ["few"] })
     // The shortest prompt of the file, and a text of at most the recipe's length.
-    #expect(examples[0].texts[0].prompt == "four" && (1...12).contains(examples[0].texts[0].pieces.count))
+    #expect(examples[0].texts[0].prompt == "four" && (1...12).contains(examples[0].texts[0].tokens.count))
     #expect(try FileManager.default.contentsOfDirectory(atPath: world("out/tensorboard")).count == 1)
 
     let again = try Command.run("eagle-train", ["report", "out", "--output", "page.html"], in: world.path)

@@ -39,16 +39,16 @@ import Testing
     #expect(steps.ticks.map(steps.label) == ["0", "20k", "40k", "60k"])
     let norms = Axis([0.2, 900], isLogarithmic: true)
     #expect(norms.ticks.map(norms.label) == ["0.1", "1", "10", "100", "1000"])
-    #expect(norms.place(10) == 0.5)
+    #expect(norms.position(10) == 0.5)
   }
 
   /// One value, equal values and none must not divide by zero.
   @Test(arguments: [[], [3.0], [0, 0], [-2, -2], [.nan, .infinity]]) func strangeRangesHaveAnAxis(values: [Double]) {
     let axis = Axis(values)
     #expect(axis.low < axis.high && axis.low.isFinite && axis.high.isFinite && axis.ticks.count >= 2)
-    for value in values where value.isFinite { #expect((0...1).contains(axis.place(value))) }
+    for value in values where value.isFinite { #expect((0...1).contains(axis.position(value))) }
     let logarithmic = Axis(values, isLogarithmic: true)
-    #expect(logarithmic.place(3).isFinite)
+    #expect(logarithmic.position(3).isFinite)
   }
 
   @Test func textIsEscaped() {

@@ -9,16 +9,16 @@ extension ExampleText {
   /// The beginning of a text, token by token.
   init(benchmark: String, prompt: String, _ generation: Generation, _ model: ChatModel) {
     var stream = AnswerStream(model.tokenizer)
-    var (pieces, remaining) = ([Piece](), generation.ids[...])
+    var (tokens, remaining) = ([Token](), generation.ids[...])
     for (number, pass) in generation.passes.enumerated() {
       for (index, id) in remaining.prefix(pass.tokens).enumerated() {
-        pieces.append(Piece(text: stream.append(id), pass: number, accepted: index < pass.accepted))
+        tokens.append(Token(text: stream.append(id), pass: number, accepted: index < pass.accepted))
       }
       remaining = remaining.dropFirst(pass.tokens)
     }
     let isLong = prompt.count > Self.mostCharacters
     self.init(
       benchmark: benchmark, prompt: isLong ? String(prompt.prefix(Self.mostCharacters)) + " …" : prompt,
-      pieces: Array(pieces.prefix(Self.mostTokens)), isCut: pieces.count > Self.mostTokens)
+      tokens: Array(tokens.prefix(Self.mostTokens)), isCut: tokens.count > Self.mostTokens)
   }
 }

@@ -8,8 +8,8 @@ package struct Axis {
   let isLogarithmic: Bool
 
   /// - Parameters:
-  ///   - values: what must fit; what is not finite, or not above 0 on a logarithmic axis, is passed over
-  ///   - isTight: ends where the values do, and not at a mark; marks are whole numbers, as steps and epochs are
+  ///   - values: the values that must fit; non-finite ones, and those not above 0 on a logarithmic axis, are ignored
+  ///   - isTight: whether the axis ends where the values do, not at a mark; marks are whole numbers, as steps are
   package init(_ values: some Sequence<Double>, marks: Int = 5, isLogarithmic: Bool = false, isTight: Bool = false) {
     let usable = values.filter { $0.isFinite && (!isLogarithmic || $0 > 0) }
     let (least, most) = (usable.min() ?? 0, usable.max() ?? 1)
@@ -22,8 +22,8 @@ package struct Axis {
       (low, high) = (min(pow(10, Double(lowest)), least), max(pow(10, Double(exponents.upperBound)), most))
       return
     }
-    let room = most > least ? most - least : max(abs(most), 1) * 0.1
-    let step = max(Self.roundStep(room / Double(marks)), isTight ? 1 : 0)
+    let range = most > least ? most - least : max(abs(most), 1) * 0.1
+    let step = max(Self.roundStep(range / Double(marks)), isTight ? 1 : 0)
     // A value that is a mark but for rounding needs no other one beyond it.
     let (first, last) = ((least / step + 1e-9).rounded(.down), (most / step - 1e-9).rounded(.up))
     let all = Swift.stride(from: first, through: max(last, first + 1), by: 1).map { $0 * step }
@@ -43,8 +43,8 @@ package struct Axis {
     return factor * power
   }
 
-  /// Where a value lies, from 0 at the low end to 1 at the high one.
-  package func place(_ value: Double) -> Double {
+  /// The position of a value, from 0 at the low end to 1 at the high one.
+  package func position(_ value: Double) -> Double {
     guard isLogarithmic else { return (value - low) / (high - low) }
     return log(max(value, low) / low) / log(high / low)
   }
@@ -62,7 +62,7 @@ package struct Axis {
     return String(format: "%.\(digits)f", tick).replacingOccurrences(of: "-", with: "−")
   }
 
-  /// For example 1000, 10k, 0.01, 1e−4 or 2.5e−5.
+  /// A number as short as it can be: 1000, 10k, 0.01, 1e−4, 2.5e−5.
   private static func short(_ value: Double) -> String {
     if value >= 10_000, value < 1_000_000 { return String(format: "%gk", value / 1000) }
     if value >= 0.01, value < 10_000 { return String(format: "%g", value) }

@@ -7,21 +7,21 @@ struct BarChart {
   var description: String
   var xName: String
   var bars: [(name: String, value: Double)]
-  /// Whether values are shares, to be written in percent.
-  var isShare = false
+  /// Whether values are fractions, to be written in percent.
+  var isFraction = false
 
   func figure() -> String {
     let canvas = Canvas()
-    let y = Axis(bars.map { isShare ? 100 * $0.value : $0.value } + (isShare ? [0, 100] : [0]))
+    let y = Axis(bars.map { isFraction ? 100 * $0.value : $0.value } + (isFraction ? [0, 100] : [0]))
     let width = 1 / Double(max(1, bars.count))
     // Names that would touch each other in the larger letters of a small screen are hidden there.
     let longest = bars.map(\.name.count).max() ?? 1
     let stride = max(1, (bars.count * longest * 13 + 531) / 532)
-    let drawn = bars.enumerated().map { index, bar in
-      let value = isShare ? 100 * bar.value : bar.value
+    let drawings = bars.enumerated().map { index, bar in
+      let value = isFraction ? 100 * bar.value : bar.value
       let (from, to) = (canvas.x((Double(index) + 0.12) * width), canvas.x((Double(index) + 0.88) * width))
-      let (foot, head) = (canvas.y(0), canvas.y(y.place(value)))
-      let name = isShare ? String(format: "%.1f %%", value) : HTML.grouped(Int(value))
+      let (foot, head) = (canvas.y(0), canvas.y(y.position(value)))
+      let name = isFraction ? String(format: "%.1f %%", value) : HTML.grouped(Int(value))
       let rectangle =
         "<rect class=\"bar\" x=\"\(Canvas.text(from))\" y=\"\(Canvas.text(head))\" width=\"\(Canvas.text(to - from))\" "
         + "height=\"\(Canvas.text(foot - head))\"><title>\(HTML.escape(bar.name)): \(name)</title></rect>"
@@ -31,12 +31,12 @@ struct BarChart {
     let empty = Axis([Double]())
     let frame = canvas.horizontalMarks(y) + canvas.verticalMarks(empty.withoutTicks, name: xName)
     return "<figure><figcaption>\(HTML.escape(title))</figcaption>"
-      + canvas.svg(id: id, title: title, description: description, [frame] + drawn) + "</figure>"
+      + canvas.svg(id: id, title: title, description: description, [frame] + drawings) + "</figure>"
   }
 }
 
 extension Axis {
-  /// The same range, with nothing marked.
+  /// The same range without marks.
   var withoutTicks: Axis { Axis(low: low, high: high, ticks: [], isLogarithmic: isLogarithmic) }
 
   private init(low: Double, high: Double, ticks: [Double], isLogarithmic: Bool) {
@@ -44,7 +44,7 @@ extension Axis {
   }
 }
 
-/// A row for each of several workers, its parts one behind the other.
+/// A row for each of several workers, with its parts one behind the other.
 struct StackChart {
   var id: String
   var title: String
@@ -57,18 +57,18 @@ struct StackChart {
   func figure() -> String {
     let canvas = Canvas(height: 74 + 34 * Double(rows.count))
     let x = Axis(rows.map { $0.values.reduce(0, +) } + [0], marks: 6)
-    let drawn = rows.enumerated().map { index, row in
-      let (top, share) = (canvas.top + 34 * Double(index), canvas.top + 34 * Double(index) + 21)
+    let drawings = rows.enumerated().map { index, row in
+      let (top, baseline) = (canvas.top + 34 * Double(index), canvas.top + 34 * Double(index) + 21)
       var sum = 0.0
       let bars = row.values.enumerated().map { part, value in
-        let from = canvas.x(x.place(sum))
+        let from = canvas.x(x.position(sum))
         sum += value
-        let to = canvas.x(x.place(sum))
+        let to = canvas.x(x.position(sum))
         return "<rect class=\"k\(part)\" x=\"\(Canvas.text(from))\" y=\"\(Canvas.text(top))\" "
           + "width=\"\(Canvas.text(to - from))\" height=\"26\"><title>\(HTML.escape(row.name)), "
           + "\(HTML.escape(parts[part])): \(String(format: "%.1f", value)) s</title></rect>"
       }
-      return bars.joined() + canvas.text(row.name, (canvas.left - 8, share - 3), anchor: "end")
+      return bars.joined() + canvas.text(row.name, (canvas.left - 8, baseline - 3), anchor: "end")
     }
     let items = parts.enumerated().map { index, name in
       "<li><svg viewBox=\"0 0 24 12\" aria-hidden=\"true\"><rect class=\"k\(index)\" width=\"24\" height=\"12\"/></svg>"
@@ -76,7 +76,7 @@ struct StackChart {
     }
     return "<figure><figcaption>\(HTML.escape(title))</figcaption>"
       + canvas.svg(
-        id: id, title: title, description: description, drawn + [canvas.verticalMarks(x, name: xName)])
+        id: id, title: title, description: description, drawings + [canvas.verticalMarks(x, name: xName)])
       + "<ul class=\"legend\">\(items.joined())</ul></figure>"
   }
 }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The frame of a chart: its size, its axes, and the SVG around what is drawn in it.
+/// The frame of a chart: its size, its axes, and the SVG around its drawing.
 struct Canvas {
   static let width = 640.0
   let height: Double
@@ -11,13 +11,13 @@ struct Canvas {
 
   init(height: Double = 300) { self.height = height }
 
-  /// Horizontal place of a share of the width, and vertical place of a share of the height counted from below.
-  func x(_ share: Double) -> Double { left + share * (Self.width - left - right) }
-  func y(_ share: Double) -> Double { height - bottom - share * (height - top - bottom) }
+  /// The coordinates of a fraction of the width, and of a fraction of the height counted from below.
+  func x(_ fraction: Double) -> Double { left + fraction * (Self.width - left - right) }
+  func y(_ fraction: Double) -> Double { height - bottom - fraction * (height - top - bottom) }
 
   /// - Parameters:
-  ///   - title: what it shows, for readers who hear it
-  ///   - description: what it says, in a sentence or two
+  ///   - title: the subject, for readers who hear it
+  ///   - description: the content, in a sentence or two
   func svg(id: String, title: String, description: String, _ parts: [String]) -> String {
     "<svg viewBox=\"0 0 \(Self.text(Self.width)) \(Self.text(height))\" role=\"img\" aria-labelledby=\"\(id)-t \(id)-d\">"
       + "<title id=\"\(id)-t\">\(HTML.escape(title))</title><desc id=\"\(id)-d\">\(HTML.escape(description))</desc>\n"
@@ -26,7 +26,7 @@ struct Canvas {
 
   func horizontalMarks(_ axis: Axis) -> String {
     axis.ticks.map { tick in
-      let y = y(axis.place(tick))
+      let y = y(axis.position(tick))
       return line((left, y), (Self.width - right, y), "grid")
         + text(axis.label(tick), (left - 8, y + 5), anchor: "end")
     }.joined()
@@ -34,7 +34,7 @@ struct Canvas {
 
   func verticalMarks(_ axis: Axis, name: String) -> String {
     let marks = axis.ticks.map { tick in
-      let x = x(axis.place(tick))
+      let x = x(axis.position(tick))
       return line((x, height - bottom), (x, height - bottom + 5), "grid")
         + text(axis.label(tick), (x, height - bottom + 24), anchor: "middle")
     }
@@ -47,13 +47,13 @@ struct Canvas {
     return "<path class=\"\(style)\" d=\"M\(ends[0])L\(ends[1])\"/>"
   }
 
-  func text(_ text: String, _ place: (Double, Double), anchor: String, style: String = "") -> String {
+  func text(_ text: String, _ position: (Double, Double), anchor: String, style: String = "") -> String {
     let name = style.isEmpty ? "" : " class=\"\(style)\""
-    return "<text\(name) x=\"\(Self.text(place.0))\" y=\"\(Self.text(place.1))\" text-anchor=\"\(anchor)\">"
+    return "<text\(name) x=\"\(Self.text(position.0))\" y=\"\(Self.text(position.1))\" text-anchor=\"\(anchor)\">"
       + "\(HTML.escape(text))</text>"
   }
 
-  /// A tenth of a unit is less than anyone sees.
+  /// A coordinate to a tenth of a unit, which is less than anyone sees.
   static func text(_ value: Double) -> String {
     let text = String(format: "%.1f", value)
     return text.hasSuffix(".0") ? String(text.dropLast(2)) : text

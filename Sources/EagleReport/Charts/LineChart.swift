@@ -5,9 +5,9 @@ struct LineChart {
   struct Curve {
     var name: String
     var points: [Point]
-    /// Its colour and dashes in the style sheet.
+    /// The class of its colour and dashes in the style sheet.
     var style: String
-    /// Between which values the thinned points lie.
+    /// The range of the points that each thinned one stands for.
     var band: [Bucket] = []
     /// Whether each point has a dot.
     var isDotted = false
@@ -21,7 +21,7 @@ struct LineChart {
   var isLogarithmic = false
   /// Steps that were left out, marked on the axis.
   var skipped: [Double] = []
-  /// Ends of epochs, or other places worth a faint line.
+  /// Ends of epochs, or other values of x with a faint line.
   var dividers: [Double] = []
   /// A value to compare with.
   var reference: (value: Double, name: String)?
@@ -31,37 +31,38 @@ struct LineChart {
     let x = Axis(curves.flatMap { $0.points.map(\.x) }, marks: 8, isTight: true)
     let heights = curves.flatMap { $0.points.map(\.y) + $0.band.flatMap { [$0.low, $0.high] } }
     let y = Axis(heights + (reference.map { [$0.value] } ?? []), isLogarithmic: isLogarithmic)
-    func place(_ point: Point) -> String {
-      "\(Canvas.text(canvas.x(x.place(point.x)))) \(Canvas.text(canvas.y(y.place(point.y))))"
+    func coordinates(_ point: Point) -> String {
+      "\(Canvas.text(canvas.x(x.position(point.x)))) \(Canvas.text(canvas.y(y.position(point.y))))"
     }
     var parts = [canvas.horizontalMarks(y), canvas.verticalMarks(x, name: xName)]
     for divider in dividers where divider > x.low && divider < x.high {
-      let place = canvas.x(x.place(divider))
-      parts.append(canvas.line((place, canvas.y(0)), (place, canvas.y(1)), "divider"))
+      let left = canvas.x(x.position(divider))
+      parts.append(canvas.line((left, canvas.y(0)), (left, canvas.y(1)), "divider"))
     }
     if let reference {
-      let height = canvas.y(y.place(reference.value))
+      let height = canvas.y(y.position(reference.value))
       parts.append(canvas.line((canvas.left, height), (Canvas.width - canvas.right, height), "reference"))
     }
-    parts += curves.map { draw($0, place) }
+    parts += curves.map { path($0, coordinates) }
     parts += skipped.map { step in
-      let place = canvas.x(min(1, max(0, x.place(step))))
-      let corner = "\(Canvas.text(place - 5)) \(Canvas.text(canvas.y(0) - 10))"
+      let left = canvas.x(min(1, max(0, x.position(step))))
+      let corner = "\(Canvas.text(left - 5)) \(Canvas.text(canvas.y(0) - 10))"
       return "<path class=\"skipped\" d=\"M\(corner)l10 10m-10 0l10 -10\"/>"
     }
     return "<figure><figcaption>\(HTML.escape(title))</figcaption>"
       + canvas.svg(id: id, title: title, description: description, parts) + legend + "</figure>"
   }
 
-  private func draw(_ curve: Curve, _ place: (Point) -> String) -> String {
+  private func path(_ curve: Curve, _ coordinates: (Point) -> String) -> String {
     var text = ""
     let usable = curve.band.filter { !isLogarithmic || $0.low > 0 }
     if !usable.isEmpty {
       let edge =
-        usable.map { place(Point(x: $0.x, y: $0.high)) } + usable.reversed().map { place(Point(x: $0.x, y: $0.low)) }
+        usable.map { coordinates(Point(x: $0.x, y: $0.high)) }
+        + usable.reversed().map { coordinates(Point(x: $0.x, y: $0.low)) }
       text += "<path class=\"band \(curve.style)\" d=\"M\(edge.joined(separator: "L"))Z\"/>"
     }
-    let points = curve.points.filter { $0.y.isFinite && (!isLogarithmic || $0.y > 0) }.map(place)
+    let points = curve.points.filter { $0.y.isFinite && (!isLogarithmic || $0.y > 0) }.map(coordinates)
     if points.count > 1 {
       text += "<path class=\"curve \(curve.style)\" d=\"M\(points.joined(separator: "L"))\"/>"
     }
@@ -74,7 +75,7 @@ struct LineChart {
     return text
   }
 
-  /// Outside of the drawing, so that its letters keep their size on a small screen.
+  /// The names of the curves, outside of the drawing, so that letters keep their size on a small screen.
   private var legend: String {
     var entries = curves.map { ($0.style, "curve", $0.name) }
     if let reference { entries.append(("reference", "", reference.name)) }

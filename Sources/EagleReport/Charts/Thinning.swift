@@ -1,4 +1,4 @@
-/// A place on a chart.
+/// A point of a curve.
 package struct Point: Equatable, Sendable {
   package var x: Double
   package var y: Double
@@ -6,7 +6,7 @@ package struct Point: Equatable, Sendable {
   package init(x: Double, y: Double) { (self.x, self.y) = (x, y) }
 }
 
-/// Some neighbouring points as one: their mean, and how far they reach.
+/// The mean of neighbouring points, and their range.
 package struct Bucket: Equatable, Sendable {
   package var x: Double
   package var low: Double
@@ -19,7 +19,7 @@ package enum Thinning {
   /// Points of one curve, at most.
   package static let mostPoints = 1000
 
-  /// Neighbours in buckets of equal numbers, at most `limit` buckets; each point for itself when they are few.
+  /// Neighbouring points in buckets of equal size, at most `limit` buckets; a bucket for each point when they are few.
   package static func buckets(_ points: [Point], limit: Int = mostPoints) -> [Bucket] {
     let count = min(points.count, limit)
     return (0..<count).map { index in
@@ -36,7 +36,7 @@ package enum Thinning {
     buckets(points, limit: limit).map { Point(x: $0.x, y: $0.mean) }
   }
 
-  /// The mean of each point and of those before it, `window` in all or as many as there are.
+  /// The mean of each point and those before it, `window` in all or as many as there are.
   package static func runningMean(_ points: [Point], window: Int) -> [Point] {
     var sum = 0.0
     return points.indices.map { index in

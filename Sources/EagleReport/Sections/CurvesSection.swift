@@ -1,13 +1,13 @@
 import EagleRunFiles
 import Foundation
 
-/// What training did step by step, from `metrics.jsonl`.
+/// The course of training step by step, from `metrics.jsonl`.
 struct CurvesSection {
   let record: RunRecord
 
   init(_ record: RunRecord) { self.record = record }
 
-  /// Steps that a smoothed curve takes the mean of.
+  /// The steps whose mean is a point of a smoothed curve.
   private var window: Int { max(1, record.steps.count / 40) }
   /// Positions are many curves, and smooth ones.
   private static let positionPoints = 300

@@ -1,7 +1,7 @@
 import EagleRunFiles
 import Foundation
 
-/// What the conversations are like, from `prepared/manifest.json`.
+/// The statistics of the conversations, from `prepared/manifest.json`.
 struct DataSection {
   let record: RunRecord
 
@@ -53,7 +53,7 @@ struct DataSection {
       id: "coverage", title: "Trained tokens within the D most frequent; this run has D = \(HTML.grouped(size))",
       description: "The draft vocabulary of \(size) covers \(covered) percent of the trained tokens.",
       xName: "D, size of the draft vocabulary",
-      bars: sorted.map { (String(format: "%.3gk", Double($0.key) / 1000), $0.value) }, isShare: true
+      bars: sorted.map { (String(format: "%.3gk", Double($0.key) / 1000), $0.value) }, isFraction: true
     ).figure()
   }
 

@@ -21,25 +21,25 @@ struct ExamplesSection {
   }
 
   private func example(_ text: ExampleText) -> String {
-    let accepted = text.pieces.count { $0.accepted }
-    let passes = Set(text.pieces.map(\.pass)).count
+    let accepted = text.tokens.count { $0.accepted }
+    let passes = Set(text.tokens.map(\.pass)).count
     return "<article class=\"example\"><h3>\(HTML.escape(text.benchmark))</h3>"
-      + "<p class=\"prompt\">\(HTML.escape(text.prompt))</p><p class=\"answer\">\(marked(text.pieces))"
-      + "\(text.isCut ? " …" : "")</p><p class=\"note\">\(text.pieces.count) tokens in \(passes) passes, "
+      + "<p class=\"prompt\">\(HTML.escape(text.prompt))</p><p class=\"answer\">\(marked(text.tokens))"
+      + "\(text.isCut ? " …" : "")</p><p class=\"note\">\(text.tokens.count) tokens in \(passes) passes, "
       + "\(accepted) of them drafted</p></article>"
   }
 
-  /// Accepted tokens of one pass share a mark.
-  private func marked(_ pieces: [ExampleText.Piece]) -> String {
+  /// The text, with one mark around the accepted tokens of a pass.
+  private func marked(_ tokens: [ExampleText.Token]) -> String {
     var (html, open) = ("", Int?.none)
-    for piece in pieces {
-      let wanted = piece.accepted ? piece.pass : nil
+    for token in tokens {
+      let wanted = token.accepted ? token.pass : nil
       if wanted != open {
         if open != nil { html += "</mark>" }
         if wanted != nil { html += "<mark>" }
         open = wanted
       }
-      html += HTML.escape(piece.text)
+      html += HTML.escape(token.text)
     }
     return html + (open == nil ? "" : "</mark>")
   }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What a reader wants to know first.
+/// The figures that a reader wants to know first.
 struct Headline {
   let record: RunRecord
 
@@ -35,7 +35,7 @@ struct Headline {
     return facts
   }
 
-  /// In UTC, to the minute.
+  /// A date in UTC, to the minute.
   static func text(_ date: Date) -> String {
     let text = date.formatted(.iso8601)
     let short = text.prefix(16).replacingOccurrences(of: "T", with: " ")

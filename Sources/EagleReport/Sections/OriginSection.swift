@@ -1,6 +1,6 @@
 import Foundation
 
-/// What made the run: fingerprints, libraries, hosts, and the recipe.
+/// The origin of the run: fingerprints, libraries, hosts, and the recipe.
 struct OriginSection {
   let record: RunRecord
 
@@ -57,7 +57,7 @@ struct OriginSection {
     return HTML.table("hosts of the last start", ["host", "ranks", "threads of each", "instruction set"], rows)
   }
 
-  /// For example `0–3, 8`.
+  /// Ranks as ranges: `0–3, 8`.
   private static func ranges(_ numbers: [Int]) -> String {
     var ranges: [(Int, Int)] = []
     for number in numbers.sorted() {

@@ -1,7 +1,7 @@
 import EagleRunFiles
 import Foundation
 
-/// How fast training was, and where the time of each rank went.
+/// The speed of training, and the time of each rank by phase.
 struct TimeSection {
   let record: RunRecord
 
@@ -46,15 +46,15 @@ struct TimeSection {
     return entries
   }
 
-  /// Seconds of each rank by phase over the whole run. Ranks of starts with other numbers of ranks have what they had.
+  /// Seconds of each rank by phase over the whole run, in which starts may have had other numbers of ranks.
   private func sums(_ timing: RunTiming) -> [[String: Double]] {
     timing.parts.reduce(into: [[String: Double]]()) { sums, part in
       for (rank, phases) in part.phases.enumerated() {
         if rank == sums.count { sums.append([:]) }
         for (name, seconds) in phases { sums[rank][name, default: 0] += seconds }
         // Sorted, so that the sum has the same bits each time.
-        let rest = part.seconds - phases.values.sorted().reduce(0, +)
-        sums[rank][Self.other, default: 0] += max(0, rest)
+        let other = part.seconds - phases.values.sorted().reduce(0, +)
+        sums[rank][Self.other, default: 0] += max(0, other)
       }
     }
   }

@@ -2,8 +2,8 @@ import Foundation
 
 /// Scalars for TensorBoard: `tensorboard/events.out.tfevents.*` of a run, TFRecord frames around `Event` messages.
 ///
-/// Each start of the program writes a file of its own, since a reader that is watching keeps its place in the old one. Its
-/// second event is a session start, by which readers drop what earlier files hold of the steps that are done again.
+/// Each start of the program writes a file of its own, since a reader that is watching keeps its offset in the old one.
+/// Its second event is a session start, by which readers drop what earlier files hold of the steps that are done again.
 package final class EventFile {
   package struct Scalar: Equatable {
     let tag: String
@@ -12,7 +12,7 @@ package final class EventFile {
 
   private let file: FileHandle
 
-  /// Begins a file for what follows optimiser step `step`.
+  /// Begins a file for the steps behind optimiser step `step`.
   package init(folder: String, after step: Int) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     // Readers take the files of a folder in the order of their names.
@@ -45,7 +45,7 @@ package final class EventFile {
     try file.write(contentsOf: Self.frame(event.bytes))
   }
 
-  /// An event of now.
+  /// An event at the present time.
   private static func event(step: Int) -> ProtobufMessage {
     var event = ProtobufMessage()
     event.add(1, double: Date().timeIntervalSince1970)
@@ -53,7 +53,7 @@ package final class EventFile {
     return event
   }
 
-  /// Length, its checksum, the data, theirs.
+  /// A TFRecord: the length, its checksum, the data, their checksum.
   private static func frame(_ data: [UInt8]) -> Data {
     let length = littleEndian(UInt64(data.count))
     return Data(length + littleEndian(CRC32C.masked(length)) + data + littleEndian(CRC32C.masked(data)))
@@ -85,7 +85,7 @@ extension EvaluationRecord {
 }
 
 extension [EventFile.Scalar] {
-  /// `tag/1`, `tag/2`, …: by position of the drafted token.
+  /// Values by position of the drafted token: `tag/1`, `tag/2`, ….
   fileprivate static func numbered(_ tag: String, _ values: [Double]) -> Self {
     values.enumerated().map { EventFile.Scalar(tag: "\(tag)/\($0 + 1)", value: $1) }
   }

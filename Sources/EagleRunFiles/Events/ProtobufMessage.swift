@@ -2,7 +2,7 @@
 struct ProtobufMessage {
   private(set) var bytes: [UInt8] = []
 
-  /// int64, or an enumeration.
+  /// A field of type int64, or an enumeration.
   mutating func add(_ field: Int, integer value: Int) {
     addVariable(UInt64(field << 3))
     addVariable(UInt64(bitPattern: Int64(value)))
@@ -28,7 +28,7 @@ struct ProtobufMessage {
     bytes += content
   }
 
-  /// Seven bits a byte, lowest first; all bytes but the last have the highest bit set.
+  /// A varint: seven bits a byte, lowest first; all bytes but the last have the highest bit set.
   private mutating func addVariable(_ value: UInt64) {
     var value = value
     while value > 0x7f {
