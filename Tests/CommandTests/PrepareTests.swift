@@ -230,7 +230,7 @@ import Testing
       let stop = StopRequest()
       let progress = StopAt(stopAt, stop)
       _ = try Preparation(
-        data: data, draft: DraftConfig.small, seed: 3, model: model, progress: progress, stop: stop, pieceBytes: 700,
+        data: data, draft: DraftConfig.small, seed: 3, model: model, progress: progress, stop: stop, chunkBytes: 700,
         fileTokens: 900
       ).run(folder: world(folder))
       return progress.lines

@@ -2,22 +2,21 @@ import EagleCore
 import EagleStorage
 import Foundation
 
-/// `<output>.made.json`: what made a file, and what it was last complete for.
+/// `<output>.made.json`: the origin of a file, and the request that it was last complete for.
 extension GeneratedFile {
-  /// What makes a file: the stage, for errors, and the fingerprint of everything that a conversation's text follows
-  /// from.
+  /// The origin of a file: the stage that made it, and the fingerprint of everything that texts follow from.
   struct Origin: Codable, Equatable {
     let stage: String
     let fingerprint: String
   }
 
-  /// A wish that a file fulfils: the same one again finds it up to date, and nothing else is read.
+  /// A request that a file fulfils: the same request again finds the file up to date, and nothing else is read.
   struct Completion: Codable, Equatable {
-    /// Digest of everything that says which conversations are wanted.
+    /// The digest of everything that tells which conversations are wanted.
     let request: String
     /// Conversations in the file.
     let conversations: Int
-    /// Wanted ones that cannot be had.
+    /// Wanted conversations that cannot be generated.
     let leftOut: Int
     /// SHA-256 of the file.
     let sha256: String
@@ -31,7 +30,7 @@ extension GeneratedFile {
   struct Record: Codable {
     let stage: String
     let fingerprint: String
-    /// Nil while the file is being made.
+    /// The request that the file fulfils; nil while the file is being made.
     var complete: Completion?
 
     init(origin: Origin) { (stage, fingerprint) = (origin.stage, origin.fingerprint) }
@@ -43,7 +42,7 @@ extension GeneratedFile {
 
   /// The record of an output; nil when there is neither record nor output.
   ///
-  /// - Throws: when the output comes from elsewhere or other settings
+  /// - Throws: when the output has another origin
   static func record(_ output: String, _ origin: Origin) throws -> Record? {
     let path = recordPath(output)
     guard let data = FileManager.default.contents(atPath: path) else {
@@ -65,9 +64,9 @@ extension GeneratedFile {
     try AtomicFile.write(path: recordPath(output), data: data)
   }
 
-  /// How the output fulfils `request`; nil when it may not, or was changed since.
+  /// The completion of an output that fulfils `request`; nil when it does not, or was changed since.
   ///
-  /// - Throws: when the output comes from elsewhere or other settings
+  /// - Throws: when the output has another origin
   static func completion(of request: String, _ output: String, _ origin: Origin) throws -> Completion? {
     guard let record = try record(output, origin), let complete = record.complete, complete.request == request,
       FileManager.default.fileExists(atPath: output), try partFiles(output).isEmpty,
@@ -76,7 +75,7 @@ extension GeneratedFile {
     return complete
   }
 
-  /// Notes that the output fulfils a wish. For rank 0.
+  /// Notes that the output fulfils a request; to be called on rank 0 alone.
   static func note(_ complete: Completion, _ output: String, _ origin: Origin) throws {
     var record = Record(origin: origin)
     record.complete = complete

@@ -6,7 +6,7 @@ import Foundation
 /// A file of generated conversations while it is being made, by any number of ranks that may be stopped at any time.
 ///
 /// Finished conversations go to `<output>.parts/`, one file a rank, on a disk that all ranks see. When all are there,
-/// rank 0 writes them to the output in order. `<output>.made.json` beside it says what made it, so that a later run
+/// rank 0 writes them to the output in order. `<output>.made.json` beside it holds its origin, so that a later run
 /// completes it or refuses to mix.
 final class GeneratedFile {
   /// One conversation as it stands in the file.
@@ -14,14 +14,14 @@ final class GeneratedFile {
     struct Message: Codable {
       let role: String
       let content: String
-      /// Present when the answer was broken off.
+      /// True when the answer was broken off, else absent.
       var cut: Bool?
     }
     let id: String
-    /// What tells it from others, where that is not the id.
+    /// The text that identifies the conversation, where that is not the id.
     var key: String?
     let conversations: [Message]
-    /// Why the conversation does not go to the output, where it does not.
+    /// The reason why the conversation does not go to the output; nil where it does.
     var rejected: String?
   }
 
@@ -38,7 +38,7 @@ final class GeneratedFile {
 
   /// Keys of the conversations in a finished output; nil when there is none, or more is waiting to be added to it.
   ///
-  /// - Throws: when the output comes from elsewhere or other settings
+  /// - Throws: when the output has another origin
   static func finished(_ output: String, _ origin: Origin) throws -> Set<String>? {
     _ = try record(output, origin)
     guard FileManager.default.fileExists(atPath: output), try partFiles(output).isEmpty else { return nil }
@@ -49,7 +49,7 @@ final class GeneratedFile {
 
   /// Opens or begins the file. Collective.
   ///
-  /// - Throws: when the output comes from elsewhere or other settings, another program works on it, or ranks do not see
+  /// - Throws: when the output has another origin, another program works on it, or ranks do not see
   ///   the same folder
   init(output: String, origin: Origin, cluster: any Communicator) throws {
     self.output = output
@@ -85,7 +85,7 @@ final class GeneratedFile {
     return lock
   }
 
-  /// A program that was killed may have left half a line, which goes.
+  /// Opens a rank's part for appending, without the half line that a killed program may have left.
   private static func openPart(_ path: String) throws -> FileHandle {
     let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else {
@@ -96,10 +96,10 @@ final class GeneratedFile {
     let end = try file.seekToEnd()
     var (whole, at) = (UInt64(0), end)
     while at > 0, whole == 0 {
-      let piece = min(at, 1 << 20)
-      at -= piece
+      let length = min(at, 1 << 20)
+      at -= length
       try file.seek(toOffset: at)
-      let bytes = try file.read(upToCount: Int(piece)) ?? Data()
+      let bytes = try file.read(upToCount: Int(length)) ?? Data()
       if let last = bytes.lastIndex(of: UInt8(ascii: "\n")) { whole = at + UInt64(last - bytes.startIndex) + 1 }
     }
     try file.truncate(atOffset: whole)
@@ -118,7 +118,7 @@ final class GeneratedFile {
     (FileManager.default.fileExists(atPath: output) ? [output] : []) + (try Self.partFiles(output))
   }
 
-  /// Calls `body` with the key and the place of each line.
+  /// Calls `body` with the key and the bytes' range of each line.
   private static func forEachLine(_ path: String, _ body: (String, Range<Int>) throws -> Void) throws {
     struct Named: Decodable {
       let id: String
@@ -157,7 +157,7 @@ final class GeneratedFile {
 
   // MARK: stopping
 
-  /// Ends the work of this rank when it, or another one that sees the same disk, was asked to stop. To be called often.
+  /// Ends the work of this rank when it, or another one that sees the same disk, is to stop. To be called often.
   func throwIfStopped(_ stop: StopRequest, during stage: String) throws {
     if stop.isMade {
       _ = FileManager.default.createFile(atPath: stopPath, contents: nil)
@@ -169,10 +169,10 @@ final class GeneratedFile {
 
   // MARK: the end
 
-  /// What an output holds.
+  /// The content of an output.
   struct Contents {
     var conversations = 0
-    /// How many of them the order has named.
+    /// Conversations that the order has named.
     var named = 0
   }
 
@@ -208,27 +208,28 @@ final class GeneratedFile {
 
   private func merge(_ keys: () throws -> String?, others: Bool) throws -> Contents {
     let files = try files()
-    var places: [String: (file: Int, range: Range<Int>)] = [:]
+    var ranges: [String: (file: Int, range: Range<Int>)] = [:]
     for (index, path) in files.enumerated() {
       try Self.forEachLine(path) { key, range in
-        places[key] = places[key] ?? (index, range)
+        ranges[key] = ranges[key] ?? (index, range)
         cluster.tick()
       }
     }
     let sources = try files.map { try MappedFile(path: $0) }
     var contents = Contents()
     try AtomicFile.write(path: output) { file in
-      func copy(_ place: (file: Int, range: Range<Int>)) throws {
-        try sources[place.file].withBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[place.range])) }
+      func copy(_ line: (file: Int, range: Range<Int>)) throws {
+        try sources[line.file].withBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[line.range])) }
         contents.conversations += 1
         cluster.tick()
       }
       while let key = try keys() {
-        if let place = places.removeValue(forKey: key) { try copy(place) }
+        if let line = ranges.removeValue(forKey: key) { try copy(line) }
       }
       contents.named = contents.conversations
-      let rest = others ? places.values.sorted { ($0.file, $0.range.lowerBound) < ($1.file, $1.range.lowerBound) } : []
-      for place in rest { try copy(place) }
+      guard others else { return }
+      let unnamed = ranges.values.sorted { ($0.file, $0.range.lowerBound) < ($1.file, $1.range.lowerBound) }
+      for line in unnamed { try copy(line) }
     }
     return contents
   }

@@ -1,7 +1,7 @@
 import EagleCluster
 import EagleCore
 
-/// What a rank has generated.
+/// The counts of what a rank has generated.
 struct GenerationCounts {
   var conversations = 0
   var answers = 0
@@ -33,7 +33,7 @@ struct GenerationCounts {
   }
 }
 
-/// How far generation is, and how fast.
+/// The progress of generation, and its speed.
 struct GenerationMeter {
   let stage: String
   let total: Int
@@ -47,21 +47,21 @@ struct GenerationMeter {
     self.progress = progress
   }
 
-  /// - Parameter counts: of all ranks
+  /// - Parameter counts: the counts of all ranks
   func summary(_ counts: GenerationCounts) -> String {
     let long = counts.tooLong > 0 ? ", \(counts.tooLong) conversations too long" : ""
     return ": \(counts.answers) new answers (\(counts.cut) cut, \(counts.looping) looping), \(counts.tokens) tokens, "
       + "\(rate(counts)) tokens/s\(long)"
   }
 
-  /// Tokens a second since this was made.
+  /// Tokens a second since the meter was made.
   private func rate(_ counts: GenerationCounts) -> Int {
     Int(Double(counts.tokens) / max(1e-9, start.duration(to: clock.now).inSeconds))
   }
 
   /// - Parameters:
-  ///   - counts: of this rank
-  ///   - done: conversations of all ranks, about
+  ///   - counts: the counts of this rank
+  ///   - done: an estimate of the conversations of all ranks
   func note(_ counts: GenerationCounts, done: Int) {
     progress.advance(
       stage, done: min(done, total), total: total, unit: "conversations",

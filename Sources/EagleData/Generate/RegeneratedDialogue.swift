@@ -61,7 +61,7 @@ final class RegenerationSource: DialogueSource {
     self.maxLength = maxLength
   }
 
-  /// Those of earlier runs, and those that all ranks have taken, less as many as this rank has open.
+  /// The conversations of earlier runs, and those that all ranks have taken, less as many as this rank has open.
   var finishedByAll: Int { file.known.count + prompts.passed - open.count }
 
   func next() throws -> DecodingRequest? {

@@ -3,7 +3,7 @@ enum Repetition {
   private static let longestPeriod = 64
   private static let fewestTokens = 48
 
-  /// Whether a text ends in at least four copies of one piece, 48 tokens or more of them.
+  /// Whether a text ends in at least four copies of one sequence, 48 tokens or more together.
   static func endsInLoop(_ ids: some RandomAccessCollection<Int32>) -> Bool {
     let ids = Array(ids.suffix(4 * longestPeriod))
     return (1...longestPeriod).contains { period in

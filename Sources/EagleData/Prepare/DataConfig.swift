@@ -5,15 +5,15 @@ import EagleText
 public struct DataConfig: Config {
   /// JSON Lines files, one conversation a line, plain or compressed with gzip or Zstandard.
   public var train: [DataFile] = []
-  /// Share of the conversations kept out of training and measured instead, 0 up to but not including 1.
+  /// The fraction of the conversations that is not trained on but measured, 0 up to but not including 1.
   public var heldOut = 0.02
   /// Name of the chat template, or `auto`: the one that the target's tokenizer folder calls for.
   public var chatTemplate = "auto"
   /// Tokens that a conversation may have.
   public var maxLength = 2048
-  /// Whose turns are trained on.
+  /// The turns that are trained on.
   public var trainedTurns = TrainedTurns.assistant
-  /// What becomes of a conversation with more tokens: its beginning is kept, or it is left out.
+  /// The treatment of a conversation with more tokens: its beginning is kept, or it is left out.
   public var tooLong = LongConversations.cut
   /// Conversations with an answer that is marked as broken off. When they are kept, the missing end is not trained.
   public var cutAnswers = Inclusion.keep
@@ -51,7 +51,7 @@ public struct DataConfig: Config {
 
 /// A file of conversations, and how often each of them is trained in an epoch: a path, or `{path: …, weight: …}`.
 ///
-/// With a weight of 0.25 a quarter of the conversations is drawn; with 2.5 each comes twice and every second one once more.
+/// A weight of 0.25 samples a quarter of the conversations; with 2.5 each comes twice and every second one once more.
 public struct DataFile: Equatable, Sendable, ExpressibleByStringLiteral {
   public var path: String
   public var weight = 1.0
@@ -104,9 +104,9 @@ extension DataFile: Codable {
 
 /// Turns that carry loss.
 public enum TrainedTurns: String, Codable, CaseIterable, Sendable {
-  /// What the target writes when the head is used.
+  /// Turns of the assistant: what the target writes when the head is used.
   case assistant
-  /// The user's as well: the target has an opinion about every token, and small sets become larger.
+  /// Turns of the user as well: the target predicts every token, and small sets become larger.
   case all
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
@@ -121,7 +121,7 @@ public enum Inclusion: String, Codable, CaseIterable, Sendable {
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
-/// What becomes of conversations that are longer than `max_length`.
+/// The treatment of conversations that are longer than `max_length`.
 public enum LongConversations: String, Codable, CaseIterable, Sendable {
   case cut, drop
 

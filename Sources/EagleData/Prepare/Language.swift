@@ -1,18 +1,18 @@
 import EagleText
 
-/// The language of a text, as far as its script tells: enough to see that a draft vocabulary leaves one out.
+/// The language of a text by its script: enough to see that a draft vocabulary leaves one out.
 public enum Language: String, Codable, CaseIterable, Sendable {
   case latin, chinese, japanese, korean, cyrillic, arabic, other
 
-  /// Letters that are looked at in each message.
+  /// The letters of a message that count, at most.
   private static let mostScalars = 2000
 
-  /// That of most letters. Japanese is told from Chinese by its kana, of which a tenth will do.
+  /// The language of most letters. A tenth of kana tells Japanese from Chinese.
   static func of(_ messages: [ChatMessage]) -> Language {
     var counts = [Int](repeating: 0, count: allCases.count)
     for message in messages {
       for scalar in message.content.unicodeScalars.prefix(mostScalars) {
-        if let place = place(scalar.value) { counts[place] += 1 }
+        if let index = index(of: scalar.value) { counts[index] += 1 }
       }
     }
     let kana = counts[2]
@@ -21,8 +21,8 @@ public enum Language: String, Codable, CaseIterable, Sendable {
     return counts[most] == 0 ? .other : allCases[most]
   }
 
-  /// Index among the cases; nil for what is no letter.
-  private static func place(_ scalar: UInt32) -> Int? {
+  /// The index among the cases; nil for what is no letter.
+  private static func index(of scalar: UInt32) -> Int? {
     switch scalar {
     case 0x41...0x5A, 0x61...0x7A, 0xC0...0x24F: 0
     case 0x3400...0x4DBF, 0x4E00...0x9FFF, 0x20000...0x323AF: 1

@@ -4,7 +4,7 @@ import EagleTensor
 import EagleText
 import Foundation
 
-/// Why a conversation is not trained on.
+/// The reason why a conversation is not trained on.
 package enum LeftOut: String, Codable, Sendable {
   case wrongRoles = "roles out of order"
   case noAnswer = "no assistant turn"
@@ -14,10 +14,10 @@ package enum LeftOut: String, Codable, Sendable {
   case tooLong = "longer than max_length"
   case nothingTrained = "no assistant token to train on within max_length"
   case duplicate = "the same messages as an earlier one"
-  case notDrawn = "not drawn by the file's weight"
+  case notSampled = "not drawn by the file's weight"
 }
 
-/// What a line has come to, before it is compared with other lines.
+/// The result of a line, before it is compared with other lines.
 package enum LineOutcome: Sendable {
   case broken(TextError)
   case leftOut(LeftOut, String)
@@ -25,13 +25,13 @@ package enum LineOutcome: Sendable {
 }
 
 extension ReadReport {
-  /// Counts a line by what it has come to.
+  /// Counts a line by its result.
   package mutating func count(_ outcome: LineOutcome, of line: ConversationLine) {
     if case .broken(let error) = outcome { reject(line.number, because: error) } else { accept() }
   }
 }
 
-/// A conversation as tokens, with what is counted about it.
+/// A conversation as tokens, with its statistics.
 package struct PreparedConversation: Sendable {
   package let id: String
   package let ids: [Int32]
@@ -62,19 +62,19 @@ package struct LineWork: Sendable {
     self.data = data
   }
 
-  /// Of lines that all threads share.
-  package func outcomes(_ piece: [ConversationLine]) -> [LineOutcome] {
-    [LineOutcome](unsafeUninitializedCapacity: piece.count) { buffer, count in
-      let places = Places(start: buffer.baseAddress)
-      Parallel.forEachRange(piece.count, grain: 16, dynamic: true) { range in
-        for i in range { (places.start! + i).initialize(to: outcome(piece[i])) }
+  /// The outcomes of lines, computed on all threads.
+  package func outcomes(_ lines: [ConversationLine]) -> [LineOutcome] {
+    [LineOutcome](unsafeUninitializedCapacity: lines.count) { buffer, count in
+      let slots = Slots(start: buffer.baseAddress)
+      Parallel.forEachRange(lines.count, grain: 16, dynamic: true) { range in
+        for i in range { (slots.start! + i).initialize(to: outcome(lines[i])) }
       }
-      count = piece.count
+      count = lines.count
     }
   }
 
-  /// Threads write to places of their own.
-  private struct Places: @unchecked Sendable { let start: UnsafeMutablePointer<LineOutcome>? }
+  /// The memory of the outcomes; each thread writes to slots of its own.
+  private struct Slots: @unchecked Sendable { let start: UnsafeMutablePointer<LineOutcome>? }
 
   package func outcome(_ line: ConversationLine) -> LineOutcome {
     switch line.parsed() {

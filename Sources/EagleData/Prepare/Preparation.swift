@@ -7,9 +7,9 @@ import EagleStorage
 import EagleText
 import Foundation
 
-/// Conversations to token ids, loss masks, held-out split and draft vocabulary.
+/// The stage that turns conversations into token ids, loss masks, held-out split and draft vocabulary.
 ///
-/// Lines are read in pieces and turned into tokens on all threads; memory does not grow with the files, but for 16
+/// Lines are read in chunks and turned into tokens on all threads; memory does not grow with the files, but for 16
 /// bytes a conversation, by which equal ones are found. What is done is kept file by file, and a stopped preparation
 /// goes on there.
 public struct Preparation {
@@ -19,7 +19,7 @@ public struct Preparation {
   private let model: ChatModel
   private let progress: ProgressSink
   private let stop: StopRequest
-  private let pieceBytes: Int
+  private let chunkBytes: Int
   private let fileTokens: Int
 
   public init(
@@ -28,15 +28,15 @@ public struct Preparation {
   ) {
     self.init(
       data: data, draft: draft, seed: seed, model: model, progress: progress, stop: stop,
-      pieceBytes: 8 << 20, fileTokens: PreparationWriter.fileTokens)
+      chunkBytes: 8 << 20, fileTokens: PreparationWriter.fileTokens)
   }
 
   /// - Parameters:
-  ///   - pieceBytes: of the lines that are in work together, at least
-  ///   - fileTokens: of one file of tokens, at least
+  ///   - chunkBytes: bytes of the lines that are processed together, at least
+  ///   - fileTokens: tokens of one file, at least
   package init(
     data: DataConfig, draft: DraftConfig, seed: UInt64, model: ChatModel, progress: ProgressSink, stop: StopRequest,
-    pieceBytes: Int, fileTokens: Int
+    chunkBytes: Int, fileTokens: Int
   ) {
     self.data = data
     self.draft = draft
@@ -44,7 +44,7 @@ public struct Preparation {
     self.model = model
     self.progress = progress
     self.stop = stop
-    self.pieceBytes = pieceBytes
+    self.chunkBytes = chunkBytes
     self.fileTokens = fileTokens
   }
 
@@ -52,10 +52,11 @@ public struct Preparation {
   /// `<folder>.partial`.
   ///
   /// - Parameters:
-  ///   - folder: where the result goes
-  ///   - check: gets the fingerprint of what is to be written, and may refuse it before anything is
-  /// - Throws: for a folder that holds what preparing has not written, a draft vocabulary that the target does not have, unreadable files, more than 1 % broken lines, and
-  ///   when nothing is left to train on; `StoppedRun` when a stop was asked for
+  ///   - folder: the folder of the result
+  ///   - check: called with the fingerprint of the result before anything is written; may throw
+  /// - Throws: for a folder that holds other files than prepared data, a draft vocabulary that the target does not
+  ///   have, unreadable files, more than 1 % broken lines, and when nothing is left to train on; `StoppedRun` when a
+  ///   stop was requested
   public func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
     try Self.checkVocabulary(draft, target: model.target)
     let tokens = try tokensFingerprint()
@@ -85,8 +86,8 @@ public struct Preparation {
     return prepared
   }
 
-  /// Throws when the draft vocabulary that the settings ask for cannot be made for this target: cheap, and so worth
-  /// calling before anything else.
+  /// Throws when the draft vocabulary of the settings cannot be made for this target: cheap, and so worth calling
+  /// before anything else.
   public static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
     if let initFrom = draft.initFrom {
       _ = try DraftFolder.vocabulary(initFrom, target: target)
@@ -109,22 +110,22 @@ public struct Preparation {
     let work = LineWork(model: model, data: data)
     while true {
       try stop.throwIfMade(during: "prepare")
-      let piece = try piece(&lines)
-      guard let last = piece.last else { break }
-      for (line, outcome) in zip(piece, work.outcomes(piece)) { try writer.add(outcome, of: line, in: file) }
+      let chunk = try chunk(&lines)
+      guard let last = chunk.last else { break }
+      for (line, outcome) in zip(chunk, work.outcomes(chunk)) { try writer.add(outcome, of: line, in: file) }
       try writer.reached(line: last.number)
       note(writer.state.statistics)
     }
     try writer.state.reports[input].check()
   }
 
-  private func piece(_ lines: inout ConversationLines) throws -> [ConversationLine] {
-    var (piece, bytes) = ([ConversationLine](), 0)
-    while bytes < pieceBytes, let line = try lines.next() {
-      piece.append(line)
+  private func chunk(_ lines: inout ConversationLines) throws -> [ConversationLine] {
+    var (chunk, bytes) = ([ConversationLine](), 0)
+    while bytes < chunkBytes, let line = try lines.next() {
+      chunk.append(line)
       bytes += line.byteCount
     }
-    return piece
+    return chunk
   }
 
   private func note(_ statistics: DataStatistics) {
@@ -148,14 +149,14 @@ public struct Preparation {
 
   // MARK: the result
 
-  /// Of everything that ids and masks depend on.
+  /// The fingerprint of everything that ids and masks depend on.
   private func tokensFingerprint() throws -> String {
     var parts = ["tokens 2", model.template.family.rawValue, "\(model.target.shape.vocabularySize)"]
     parts.append(try FileDigest.sha256(path: "\(model.target.path)/tokenizer.json"))
     for file in data.train { parts.append("\(try digest(file.path)) \(min(1, file.weight))") }
-    var same = data
-    (same.train, same.heldOut) = ([], 0)
-    parts.append(try JSONStyle.compactEscaped.text(same))
+    var lasting = data
+    (lasting.train, lasting.heldOut) = ([], 0)
+    parts.append(try JSONStyle.compactEscaped.text(lasting))
     // Weights below 1 leave conversations out, by seed and content.
     if data.train.contains(where: { $0.weight < 1 }) { parts.append("by content \(seed)") }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
@@ -169,7 +170,7 @@ public struct Preparation {
     }
   }
 
-  /// Of that, the held-out split and the draft vocabulary.
+  /// The fingerprint of ids and masks, the held-out split and the draft vocabulary.
   private func fingerprint(_ tokens: String) throws -> String {
     let weights = data.train.map { "\($0.weight)" }.joined(separator: " ")
     var parts = ["prepare 5", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
@@ -193,7 +194,7 @@ public struct Preparation {
     try AtomicFile.writeJSON(manifest, to: PreparedData.manifestPath(folder), style: .compactEscaped)
   }
 
-  /// That of the head to fine-tune, or the most frequent trained tokens.
+  /// The draft vocabulary of the head to fine-tune, or the most frequent trained tokens.
   private func vocabulary(_ counts: TokenCounts) throws -> DraftVocabulary {
     if let initFrom = draft.initFrom {
       return try DraftFolder.vocabulary(initFrom, target: model.target)

@@ -4,7 +4,7 @@ import EagleTensor
 import EagleText
 import Foundation
 
-/// Adds conversations in order, file of tokens after file of tokens.
+/// The writer of prepared data: adds conversations in order, file of tokens after file of tokens.
 struct PreparationWriter {
   /// Tokens of one file, at least: 20 M take 100 MB.
   static let fileTokens = 20 << 20
@@ -12,7 +12,7 @@ struct PreparationWriter {
   private(set) var state: PreparationState
   private let folder: String
   private let seed: UInt64
-  private let heldOutShare: Double
+  private let heldOutFraction: Double
   private let dropsDuplicates: Bool
   private let fileTokens: Int
   private var seen: Set<PreparedConversation.Digest> = []
@@ -27,7 +27,7 @@ struct PreparationWriter {
     self.folder = folder
     self.seed = seed
     self.fileTokens = fileTokens
-    (heldOutShare, dropsDuplicates) = (data.heldOut, data.duplicates == .drop)
+    (heldOutFraction, dropsDuplicates) = (data.heldOut, data.duplicates == .drop)
     if let earlier = PreparationState.read(folder, fingerprint: fingerprint) {
       state = earlier
       for file in 0..<state.files { seen.formUnion(try Self.readDigests(Self.digestsPath(folder, file))) }
@@ -49,7 +49,7 @@ struct PreparationWriter {
     return state.line
   }
 
-  /// Adds what a line of the current data file has come to.
+  /// Adds the outcome of a line of the current data file.
   ///
   /// - Throws: when too many lines of the file are broken, and what writing throws
   mutating func add(_ outcome: LineOutcome, of line: ConversationLine, in file: DataFile) throws {
@@ -65,7 +65,7 @@ struct PreparationWriter {
 
   private mutating func add(_ conversation: PreparedConversation, weight: Double, example: String) throws {
     let times = times(conversation.digest, weight)
-    guard times > 0 else { return state.statistics.leaveOut(.notDrawn, example: example) }
+    guard times > 0 else { return state.statistics.leaveOut(.notSampled, example: example) }
     if dropsDuplicates, !seen.insert(conversation.digest).inserted {
       return state.statistics.leaveOut(.duplicate, example: example)
     }
@@ -90,7 +90,7 @@ struct PreparationWriter {
     if let tokens, tokens.tokenCount >= fileTokens { try closeFile() }
   }
 
-  /// The open file of tokens becomes whole, and the state that says so follows.
+  /// Completes the open file of tokens, and then writes the state that counts it.
   private mutating func closeFile() throws {
     guard let tokens else { return }
     try tokens.finish()
@@ -102,7 +102,7 @@ struct PreparationWriter {
     try state.write(folder)
   }
 
-  /// Everything is in. Leaves the folder without what only going on needs.
+  /// Completes the last file of tokens, once everything is in.
   mutating func finish() throws {
     try closeFile()
     state.statistics.skippedLines = state.reports.reduce(0) { $0 + $1.skippedCount }
@@ -127,14 +127,14 @@ struct PreparationWriter {
     }
   }
 
-  /// Whether a conversation is held out, by what it says alone: the split stays when data is added, equal conversations
-  /// fall alike, and ids need not be unique.
+  /// Whether a conversation is held out, by its content alone: the split stays when data is added, equal conversations
+  /// are treated alike, and ids need not be unique.
   private func isHeldOut(_ digest: PreparedConversation.Digest) -> Bool {
     var random = RandomSource(seed: seed, purpose: "held out \(digest)")
-    return Double(random.uniform()) < heldOutShare
+    return Double(random.uniform()) < heldOutFraction
   }
 
-  /// How often an epoch has it; the fraction of a weight is drawn by what the conversation says.
+  /// The number of times that an epoch has a conversation; the fraction of a weight is sampled by the content.
   private func times(_ digest: PreparedConversation.Digest, _ weight: Double) -> Int {
     let whole = weight.rounded(.down)
     var random = RandomSource(seed: seed, purpose: "weight of \(digest)")

@@ -7,17 +7,17 @@ import Foundation
 
 /// Conversations as token ids, ready for capture: `prepared/` of a run.
 public struct PreparedData: Sendable {
-  /// What `prepared/manifest.json` holds.
+  /// The content of `prepared/manifest.json`.
   struct Manifest: Codable {
-    /// Of everything that the token ids and masks depend on.
+    /// The fingerprint of everything that the token ids and masks depend on.
     var tokensFingerprint: String
-    /// Of that, the held-out split and the draft vocabulary.
+    /// The fingerprint of ids and masks, the held-out split and the draft vocabulary.
     var fingerprint: String
     /// Files of tokens.
     var files: Int
     /// Conversations that are never trained on, ascending.
     var heldOut: [Int]
-    /// How often an epoch has each conversation.
+    /// The number of times that an epoch has each conversation.
     var repeats: Repeats
     /// Draft vocabulary: target ids, ascending.
     var draftVocabulary: [Int32]
@@ -34,9 +34,9 @@ public struct PreparedData: Sendable {
   }
 
   public let tokens: TokenStore
-  /// Of the token ids and masks: what captured states depend on.
+  /// The fingerprint of the token ids and masks, on which captured states depend.
   public let tokensFingerprint: String
-  /// Of everything in the folder.
+  /// The fingerprint of everything in the folder.
   public let fingerprint: String
   public let heldOut: [Int]
   public let vocabulary: DraftVocabulary
@@ -50,7 +50,7 @@ public struct PreparedData: Sendable {
   static func tokensPath(_ folder: String, _ file: Int) -> String { "\(folder)/tokens-\(fileNumber(file)).h5" }
   static func namesPath(_ folder: String, _ file: Int) -> String { "\(folder)/conversations-\(fileNumber(file)).jsonl" }
 
-  /// Throws when a folder that preparing would replace or remove holds what preparing has not written.
+  /// Throws when a folder that preparing would replace or remove holds other files than prepared data.
   ///
   /// - Parameter folder: `prepared/` of a run, or `prepared.partial/`
   package static func requireReplaceable(_ folder: String) throws {
@@ -87,7 +87,7 @@ public struct PreparedData: Sendable {
     namesPaths = (0..<manifest.files).map { Self.namesPath(folder, $0) }
   }
 
-  /// Data that no preparation made, for measurements and tests.
+  /// Data without files, for measurements and tests.
   package init(tokens: TokenStore, vocabulary: DraftVocabulary, fingerprint: String = "none") {
     self.tokens = tokens
     (tokensFingerprint, self.fingerprint) = (fingerprint, fingerprint)
@@ -100,8 +100,8 @@ public struct PreparedData: Sendable {
       .map { (try? JSONDecoder().decode(String.self, from: Data($0))) ?? "" }
   }
 
-  /// What `train.leave_out` calls a conversation: its id, or `#` and its number where that is not one conversation's
-  /// alone. Reads the list of all: for messages.
+  /// The name of a conversation in `train.leave_out`: its id, or `#` and its number where several have that id. Reads
+  /// the list of all names, and so is for messages.
   public func name(of conversation: Int) -> String {
     let names = names()
     guard names.count == tokens.conversationCount, !names[conversation].isEmpty,
@@ -110,7 +110,7 @@ public struct PreparedData: Sendable {
     return names[conversation]
   }
 
-  /// Conversations by the names that `name(of:)` gives; an id that several share means all of them.
+  /// Conversations by the names that `name(of:)` gives; an id of several conversations means all of them.
   ///
   /// - Throws: for a name that no conversation has, and when ids are missing
   public func conversations(named wanted: [String]) throws -> Set<Int> {

@@ -1,9 +1,9 @@
 import Foundation
 
-/// How often an epoch has each conversation, where that is not once: a bit for each conversation of a file with a
-/// weight above 1, since a weight of w gives floor(w) or floor(w) + 1.
+/// The number of times that an epoch has each conversation, where that is not once: a bit for each conversation of a
+/// file with a weight above 1, since a weight of w gives floor(w) or floor(w) + 1.
 package struct Repeats: Codable, Equatable, Sendable {
-  /// Neighbours of files with the same whole part of the weight.
+  /// Neighbouring conversations of files with the same whole part of the weight.
   private struct Run: Codable, Equatable, Sendable {
     let first: Int
     var count: Int
@@ -34,7 +34,7 @@ package struct Repeats: Codable, Equatable, Sendable {
   /// - Parameter whole: the whole part of its file's weight, which is `times` or one less
   package mutating func add(_ conversation: Int, times: Int, whole: Int) {
     precondition(times == whole || times == whole + 1, "a weight of \(whole) and more gives \(times) times")
-    // Once is what a gap means; a run that has begun goes on, though, and does not fall into many.
+    // A gap means once; but a run that has begun goes on, rather than be split into many.
     if times == 1 && (whole == 0 || (whole == 1 && runs.last?.end != conversation)) { return }
     if runs.last?.end != conversation || runs.last?.times != whole {
       runs.append(Run(first: conversation, count: 0, times: whole))
@@ -49,7 +49,7 @@ package struct Repeats: Codable, Equatable, Sendable {
     return times
   }
 
-  /// Whether it speaks of the first `count` conversations alone.
+  /// Whether all runs lie within the first `count` conversations.
   package func fits(count: Int) -> Bool {
     runs.allSatisfy {
       $0.first >= 0 && $0.count >= 0 && $0.times >= 0 && $0.first <= count && $0.count <= count - $0.first

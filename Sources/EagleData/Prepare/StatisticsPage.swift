@@ -2,7 +2,7 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// The statistics as a page to read: `prepared/statistics.md`.
+/// The statistics as a page for people: `prepared/statistics.md`.
 enum StatisticsPage {
   static func text(_ s: DataStatistics, run: String, vocabularySize: Int) -> String {
     var lines = ["# Data of \(run)", "", table(["", ""], rows(s))]
@@ -27,7 +27,10 @@ enum StatisticsPage {
     [
       ["conversations", "\(s.conversations)"], ["of these held out", "\(s.heldOut)"], ["user turns", "\(s.turns)"],
       ["tokens", "\(s.tokens)"],
-      ["trained tokens", "\(s.assistantTokens), \(Format.percent(Double(s.assistantTokens) / Double(max(1, s.tokens))))"],
+      [
+        "trained tokens",
+        "\(s.assistantTokens), \(Format.percent(Double(s.assistantTokens) / Double(max(1, s.tokens))))",
+      ],
       ["cut at the greatest length", "\(s.cut)"], ["left out", "\(s.leftOut.values.reduce(0, +))"],
       ["lines that cannot be read", "\(s.skippedLines)"],
     ]

@@ -4,7 +4,7 @@ import EagleRunFiles
 
 // V target vocabulary · D draft vocabulary.
 
-/// How often each token is trained, by language.
+/// The number of times that each token is trained, by language.
 struct TokenCounts {
   /// [V] each.
   private(set) var byLanguage: [Language: [Int]]
@@ -33,14 +33,15 @@ struct TokenCounts {
     return Double(covered) / Double(max(1, counts.reduce(0, +)))
   }
 
-  /// Sizes that people choose from.
+  /// The usual sizes of a draft vocabulary.
   private static let sizes = (10...17).map { 1 << $0 } + [24000, 32000, 48000]
-  /// Below this a head is held up by its vocabulary.
+  /// The coverage below which the vocabulary limits a head.
   static let enough = 0.97
-  /// A language with less of the tokens is not worth a warning.
+  /// The least fraction of the tokens of a language that is worth a warning.
   private static let leastShare = 0.01
 
-  /// Fills in what the statistics say about coverage, and returns warnings about languages that the vocabulary leaves out.
+  /// Fills in what the statistics say about coverage, and returns warnings about languages that the vocabulary leaves
+  /// out.
   func describe(_ vocabulary: DraftVocabulary, in statistics: inout DataStatistics) -> [String] {
     let all = all
     let total = all.reduce(0, +)
@@ -69,13 +70,13 @@ struct TokenCounts {
       })
   }
 
-  /// Of the most frequent tokens of all, how many hold enough of these.
+  /// The number of the most frequent tokens of all that together cover enough of these.
   private func sizeNeeded(_ counts: [Int], _ order: [Int]) -> Int {
     let goal = Self.enough * Double(counts.reduce(0, +))
     var sum = 0
-    for (place, id) in order.enumerated() {
+    for (index, id) in order.enumerated() {
       sum += counts[id]
-      if Double(sum) >= goal { return place + 1 }
+      if Double(sum) >= goal { return index + 1 }
     }
     return order.count
   }
