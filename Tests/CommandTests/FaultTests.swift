@@ -196,86 +196,6 @@ import Testing
     #expect(try first.finish().status == 0)
   }
 
-  /// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with
-  /// the file's name.
-  ///
-  /// A bit of a large target's weights is noticed where the fingerprint looks, and by nobody elsewhere.
-  @Test(arguments: [false, true]) func damagedFilesAreNeverBelieved(isLarge: Bool) throws {
-    let world = try TinyWorld(isLarge: isLarge)
-    let fingerprint = try SafetensorsFolder.fingerprint(folder: world("target"))
-    let expected = try reference(world)
-    let stopped = try Command.start("eagle-train", arguments("half"), in: world.path)
-    while try CheckpointFolder.names(in: world("half")).last ?? "" < "step-00000040", stopped.process.isRunning {
-      usleep(1000)
-    }
-    kill(stopped.process.processIdentifier, SIGTERM)
-    try #require(try stopped.finish().status == 130, "the run ended before it was stopped")
-    let newest = try #require(try CheckpointFolder.names(in: world("half")).last)
-    let inputs = ["recipe.yaml", "data.jsonl", "prompts.jsonl"]
-    let target = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map { "target/\($0)" }
-    let outputs = [
-      "prepared/manifest.json", "prepared/tokens-00000.h5", "prepared/conversations-00000.jsonl",
-      "capture/manifest.json",
-      "capture/shard-00000.h5", "\(newest)/state.safetensors", "\(newest)/info.json", "\(newest)/manifest.json",
-      "latest",
-      "best", "metrics.jsonl", "evaluation.json", "export/model.safetensors", "export/config.json", ".lock",
-    ].map { "out/\($0)" }
-    var random = RandomSource(seed: 5, purpose: "damage")
-    var table: [String] = []
-    for file in isLarge ? target : inputs + target + outputs {
-      for damage in Damage.allCases {
-        try? FileManager.default.removeItem(atPath: world("out"))
-        try FileManager.default.copyItem(atPath: world("half"), toPath: world("out"))
-        let original = try world.read(file)
-        guard let damaged = damage.apply(to: original, random: &random) else { continue }
-        try damaged.write(to: URL(fileURLWithPath: world(file)))
-        let isSeen =
-          !file.hasSuffix("target/model.safetensors") || damage != .flipped
-          || (try? SafetensorsFolder.fingerprint(folder: world("target"))) != fingerprint
-        let running = try start(world)
-        #expect(running.wait(seconds: 120), "\(file), \(damage) hangs")
-        kill(running.process.processIdentifier, SIGKILL)
-        let outcome = try running.finish()
-        if !outputs.contains(file) { try original.write(to: URL(fileURLWithPath: world(file))) }
-        #expect(running.process.terminationReason == .exit, "\(file), \(damage): \(outcome.errors)")
-        if outcome.status == 0 {
-          let found = try results(world, "out")
-          // Compared outside the macro, which would look for the shortest list of changes between them.
-          let isEqual = found.weights == expected.weights
-          #expect(isEqual || !isSeen, "\(file), \(damage): another result")
-        } else {
-          let name = URL(fileURLWithPath: file).lastPathComponent
-          // Weights of another target are noticed by what was captured from the first one.
-          let isNamed = [name, "another target model", "other data", "other settings", "target_fingerprint"].contains {
-            outcome.errors.contains($0)
-          }
-          #expect(outcome.status == 1 && outcome.errors.contains("Error: ") && isNamed, "\(file): \(outcome.errors)")
-        }
-        let ending = outcome.status != 0 ? "refused" : isSeen ? "same weights" : "not noticed"
-        table.append("\(isLarge ? "large: " : "")\(file), \(damage.rawValue): \(ending)")
-      }
-    }
-    print(table.joined(separator: "\n"))
-  }
-
-  private enum Damage: String, CaseIterable {
-    case emptied, halved
-    case flipped = "a bit flipped"
-
-    /// nil when it would change nothing.
-    func apply(to data: Data, random: inout RandomSource) -> Data? {
-      guard !data.isEmpty else { return nil }
-      switch self {
-      case .emptied: return Data()
-      case .halved: return data.count > 1 ? Data(data.prefix(data.count / 2)) : nil
-      case .flipped:
-        var changed = data
-        changed[Int(random.next() % UInt64(data.count))] ^= UInt8(1 << (random.next() % 8))
-        return changed
-      }
-    }
-  }
-
   @Test(
     "an old checkpoint that the system does not let go of does not end the run",
     .enabled(if: Mount.isPossible, "a mount needs root"))
@@ -405,5 +325,126 @@ private final class Mount {
   private static func run(_ program: String, _ arguments: [String]) throws {
     let outcome = try Command.run("/usr/bin/env", [program] + arguments)
     try #require(outcome.status == 0, "\(outcome.errors)")
+  }
+}
+
+// MARK: - Damaged files
+
+/// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with the
+/// file's name.
+extension FaultTests {
+  private static let inputs = ["recipe.yaml", "data.jsonl", "prompts.jsonl"]
+  private static let target = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map {
+    "target/\($0)"
+  }
+
+  private static func outputs(checkpoint: String) -> [String] {
+    [
+      "prepared/manifest.json", "prepared/tokens-00000.h5", "prepared/conversations-00000.jsonl",
+      "capture/manifest.json", "capture/shard-00000.h5", "\(checkpoint)/state.safetensors", "\(checkpoint)/info.json",
+      "\(checkpoint)/manifest.json", "latest", "best", "metrics.jsonl", "evaluation.json",
+      "export/model.safetensors", "export/config.json", ".lock",
+    ].map { "out/\($0)" }
+  }
+
+  @Test("a run with a damaged input, target or output ends with the same weights, or refuses the file by its name")
+  func damagedFiles() throws {
+    var run = try StoppedRun(self, isLarge: false)
+    let files = Self.inputs + Self.target + Self.outputs(checkpoint: run.checkpoint)
+    for file in files { try expectNoBelief(in: file, of: &run, "") }
+  }
+
+  /// A bit of a large target's weights is noticed where the fingerprint samples them, and by nobody elsewhere.
+  @Test("a run with a damaged large target ends with the same weights, or refuses the file by its name")
+  func damagedFilesOfALargeTarget() throws {
+    var run = try StoppedRun(self, isLarge: true)
+    for file in Self.target { try expectNoBelief(in: file, of: &run, "large: ") }
+  }
+
+  /// A run that was stopped halfway, with its output in `half`.
+  private struct StoppedRun {
+    let world: TinyWorld
+    /// What the run would have ended with.
+    let expected: Reference
+    let fingerprint: String
+    /// The newest checkpoint.
+    let checkpoint: String
+    var random = RandomSource(seed: 5, purpose: "damage")
+
+    init(_ tests: FaultTests, isLarge: Bool) throws {
+      world = try TinyWorld(isLarge: isLarge)
+      fingerprint = try SafetensorsFolder.fingerprint(folder: world("target"))
+      expected = try tests.reference(world)
+      let stopped = try Command.start("eagle-train", tests.arguments("half"), in: world.path)
+      while try CheckpointFolder.names(in: world("half")).last ?? "" < "step-00000040", stopped.process.isRunning {
+        usleep(1000)
+      }
+      kill(stopped.process.processIdentifier, SIGTERM)
+      try #require(try stopped.finish().status == 130, "the run ended before it was stopped")
+      checkpoint = try #require(try CheckpointFolder.names(in: world("half")).last)
+    }
+
+    /// Whether somebody can notice that a damaged target is another one.
+    var isTargetSeen: Bool { (try? SafetensorsFolder.fingerprint(folder: world("target"))) != fingerprint }
+  }
+
+  private func expectNoBelief(in file: String, of run: inout StoppedRun, _ label: String) throws {
+    for damage in Damage.allCases {
+      try? FileManager.default.removeItem(atPath: run.world("out"))
+      try FileManager.default.copyItem(atPath: run.world("half"), toPath: run.world("out"))
+      let original = try run.world.read(file)
+      guard let damaged = damage.apply(to: original, random: &run.random) else { continue }
+      try damaged.write(to: URL(fileURLWithPath: run.world(file)))
+      let isSeen = !file.hasSuffix("target/model.safetensors") || damage != .flipped || run.isTargetSeen
+      let outcome = try resume(run.world, "\(file), \(damage)")
+      if !file.hasPrefix("out/") { try original.write(to: URL(fileURLWithPath: run.world(file))) }
+      if outcome.status == 0 {
+        let found = try results(run.world, "out")
+        // Compared outside the macro, which would look for the shortest list of changes between them.
+        let isEqual = found.weights == run.expected.weights
+        #expect(isEqual || !isSeen, "\(file), \(damage): another result")
+      } else {
+        expectNamed(file, in: outcome)
+      }
+      let ending = outcome.status != 0 ? "refused" : isSeen ? "same weights" : "not noticed"
+      print("\(label)\(file), \(damage.rawValue): \(ending)")
+    }
+  }
+
+  /// Lets the run go on, to an end of its own.
+  private func resume(_ world: TinyWorld, _ what: String) throws -> Outcome {
+    let running = try start(world)
+    #expect(running.wait(seconds: 120), "\(what) hangs")
+    kill(running.process.processIdentifier, SIGKILL)
+    let outcome = try running.finish()
+    #expect(running.process.terminationReason == .exit, "\(what): \(outcome.errors)")
+    return outcome
+  }
+
+  private func expectNamed(_ file: String, in outcome: Outcome) {
+    let name = URL(fileURLWithPath: file).lastPathComponent
+    // Weights of another target are noticed by what was captured from the first one.
+    let isNamed = [name, "another target model", "other data", "other settings", "target_fingerprint"].contains {
+      outcome.errors.contains($0)
+    }
+    #expect(outcome.status == 1 && outcome.errors.contains("Error: ") && isNamed, "\(file): \(outcome.errors)")
+  }
+
+  private enum Damage: String, CaseIterable {
+    case emptied, halved
+    case flipped = "a bit flipped"
+
+    /// The damaged data; nil when nothing would change.
+    func apply(to data: Data, random: inout RandomSource) -> Data? {
+      guard !data.isEmpty else { return nil }
+      switch self {
+      case .emptied: return Data()
+      case .halved: return data.count > 1 ? Data(data.prefix(data.count / 2)) : nil
+      case .flipped:
+        var changed = data
+        changed[Int(random.next() % UInt64(data.count))] ^= UInt8(1 << (random.next() % 8))
+        return changed
+      }
+    }
   }
 }

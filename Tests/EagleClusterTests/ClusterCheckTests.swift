@@ -2,7 +2,8 @@ import EagleCluster
 import Testing
 
 @Suite struct ClusterCheckTests {
-  @Test(arguments: [1, 2, 3, 5]) func everyCallOfEveryRankIsRight(ranks: Int) throws {
+  @Test("every collective call gives the right result on every rank", arguments: [1, 2, 3, 5])
+  func everyCallOfEveryRankIsRight(ranks: Int) throws {
     _ = try LoopbackCommunicator.run(size: ranks) { try ClusterCheck.run($0) }
   }
 

@@ -3,7 +3,8 @@ import Foundation
 import Testing
 
 @Suite struct LoopbackCommunicatorTests {
-  @Test func sumsAreTakenInRankOrderAndEqualOnAllRanks() throws {
+  @Test("sums are taken in rank order and are the same bits on all ranks")
+  func sumsAreTakenInRankOrderAndEqualOnAllRanks() throws {
     // 1e8 + 1 - 1e8 depends on the order in fp32: rank order gives ((1e8 + 1) - 1e8) = 0.
     let parts: [Float] = [1e8, 1, -1e8]
     let sums = try LoopbackCommunicator.run(size: 3) { try $0.allReduceSum([parts[$0.rank], Float($0.rank)]) }
@@ -29,21 +30,24 @@ import Testing
     #expect(texts == Array(repeating: Data("AAAA".utf8), count: 3))
   }
 
-  @Test func gatherKeepsRanksAndLengthsApart() throws {
+  @Test("gathered data keep their ranks and lengths")
+  func gatherKeepsRanksAndLengthsApart() throws {
     let gathered = try LoopbackCommunicator.run(size: 3) { communicator in
       try communicator.gather(Data(repeating: UInt8(communicator.rank), count: communicator.rank))
     }
     #expect(gathered == Array(repeating: [Data(), Data([1]), Data([2, 2])], count: 3))
   }
 
-  @Test func manyExchangesInARowDoNotMix() throws {
+  @Test("collective calls in a row do not mix their data")
+  func manyExchangesInARowDoNotMix() throws {
     let totals = try LoopbackCommunicator.run(size: 4) { communicator in
       try (0..<200).map { try communicator.allReduceSum([Int64($0 * (communicator.rank + 1))])[0] }
     }
     #expect(totals == Array(repeating: (0..<200).map { Int64($0 * 10) }, count: 4))
   }
 
-  @Test func anyTrueAsksAllRanks() throws {
+  @Test("anyTrue is true on all ranks when one rank says so")
+  func anyTrueAsksAllRanks() throws {
     let answers = try LoopbackCommunicator.run(size: 3) { communicator in
       let one = try communicator.anyTrue(communicator.rank == 2)
       let none = try communicator.anyTrue(false)
@@ -76,7 +80,8 @@ import Testing
     }
   }
 
-  @Test func aFailingRankFreesTheOthers() throws {
+  @Test("a rank that fails ends the waiting of the others, and its error is the one thrown")
+  func aFailingRankFreesTheOthers() throws {
     struct Broken: Error, Equatable {}
     #expect(throws: Broken()) {
       try LoopbackCommunicator.run(size: 3) { communicator in
@@ -86,7 +91,8 @@ import Testing
     }
   }
 
-  @Test func abortReachesARankThatWaits() throws {
+  @Test("abort ends the waiting of another rank")
+  func abortReachesARankThatWaits() throws {
     let errors = try LoopbackCommunicator.run(size: 2) { communicator -> ClusterError? in
       if communicator.rank == 1 {
         communicator.abort(code: 7)

@@ -3,7 +3,8 @@ import Foundation
 import Testing
 
 @Suite struct SoloCommunicatorTests {
-  @Test func aloneEveryCallIsTheIdentity() throws {
+  @Test("alone every collective call is the identity")
+  func aloneEveryCallIsTheIdentity() throws {
     let solo: any Communicator = SoloCommunicator()
     #expect(solo.isRoot && solo.size == 1 && solo.nodes == [0])
     #expect(try solo.allReduceSum([Float(1), 2]) == [1, 2])

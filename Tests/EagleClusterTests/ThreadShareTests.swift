@@ -3,13 +3,15 @@ import Foundation
 import Testing
 
 @Suite struct ThreadShareTests {
-  @Test func ranksShareTheCores() {
+  @Test("ranks divide the cores of their node")
+  func ranksShareTheCores() {
     #expect(Cluster.defaultThreads(localSize: 1, environment: [:], cores: 16) == 16)
     #expect(Cluster.defaultThreads(localSize: 3, environment: [:], cores: 16) == 5)
     #expect(Cluster.defaultThreads(localSize: 8, environment: [:], cores: 2) == 1)
   }
 
-  @Test func ompNumThreadsRules() {
+  @Test("OMP_NUM_THREADS decides about the threads, where it is a number")
+  func ompNumThreadsRules() {
     func threads(_ value: String) -> Int {
       Cluster.defaultThreads(localSize: 2, environment: ["OMP_NUM_THREADS": value], cores: 8)
     }

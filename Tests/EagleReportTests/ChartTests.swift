@@ -2,14 +2,16 @@ import EagleReport
 import Testing
 
 @Suite struct ChartTests {
-  @Test func shortCurvesStayAsTheyAre() {
+  @Test("short curves keep all points")
+  func shortCurvesStayAsTheyAre() {
     let points = (0..<5).map { Point(x: Double($0), y: Double($0 * $0)) }
     #expect(Thinning.thinned(points) == points)
     #expect(Thinning.buckets([]).isEmpty)
   }
 
   /// Extremes survive, the mean of all is kept, and no bucket is empty.
-  @Test(arguments: [1001, 4000, 12_345]) func longCurvesBecomeBuckets(count: Int) {
+  @Test("long curves become buckets that cover all points", arguments: [1001, 4000, 12_345])
+  func longCurvesBecomeBuckets(count: Int) {
     let points = (0..<count).map { Point(x: Double($0), y: Double($0 * 7919 % 1000)) }
     let buckets = Thinning.buckets(points)
     #expect(buckets.count == Thinning.mostPoints)
@@ -22,7 +24,8 @@ import Testing
     #expect(abs(mean - thinned) < 0.01 * mean)
   }
 
-  @Test func aRunningMeanLooksBack() {
+  @Test("a running mean takes the points before")
+  func aRunningMeanLooksBack() {
     let points = [2.0, 4, 6, 8].enumerated().map { Point(x: Double($0), y: $1) }
     #expect(Thinning.runningMean(points, window: 2).map(\.y) == [2, 3, 5, 7])
     #expect(Thinning.runningMean(points, window: 1) == points)
@@ -43,7 +46,10 @@ import Testing
   }
 
   /// One value, equal values and none must not divide by zero.
-  @Test(arguments: [[], [3.0], [0, 0], [-2, -2], [.nan, .infinity]]) func strangeRangesHaveAnAxis(values: [Double]) {
+  @Test(
+    "empty, equal and non-finite values have an axis, too",
+    arguments: [[], [3.0], [0, 0], [-2, -2], [.nan, .infinity]])
+  func strangeRangesHaveAnAxis(values: [Double]) {
     let axis = Axis(values)
     #expect(axis.low < axis.high && axis.low.isFinite && axis.high.isFinite && axis.ticks.count >= 2)
     for value in values where value.isFinite { #expect((0...1).contains(axis.position(value))) }

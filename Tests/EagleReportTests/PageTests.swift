@@ -53,7 +53,8 @@ private final class MadeRun {
   }
 
   /// Metrics alone make a page, and each thing that is missing is one sentence.
-  @Test func whatIsMissingIsSaid() throws {
+  @Test("a report says what the run does not have")
+  func whatIsMissingIsSaid() throws {
     try run.putMetrics(steps: 3, positions: 2)
     let html = try run.html()
     for words in [
@@ -64,7 +65,8 @@ private final class MadeRun {
   }
 
   /// Rounded for people, exact for programs.
-  @Test func numbersAreThoseOfTheFiles() throws {
+  @Test("the numbers of a report are those of the run's files")
+  func numbersAreThoseOfTheFiles() throws {
     try run.putMetrics(steps: 7, positions: 3, more: #"{"step":8,"epoch":1,"skipped":"the loss is not a number","#)
     try run.putEvaluation("math")
     let html = try run.html()
@@ -84,7 +86,8 @@ private final class MadeRun {
     #expect(try run.html().contains("tokens trained"))
   }
 
-  @Test func leftOutStepsAreMarked() throws {
+  @Test("skipped steps are marked in the curves")
+  func leftOutStepsAreMarked() throws {
     try run.putMetrics(
       steps: 4, positions: 2,
       more: #"{"step":5,"epoch":1,"skipped":"the loss is not a number","conversations":["c<1>"]}"# + "\n")
@@ -94,7 +97,8 @@ private final class MadeRun {
   }
 
   /// Names of benchmarks, texts of models and recipes come from outside.
-  @Test func nothingFromOutsideIsMarkup() throws {
+  @Test("no text of a run becomes markup")
+  func nothingFromOutsideIsMarkup() throws {
     let evil = "<script>alert(1)</script>"
     try run.putMetrics(steps: 3, positions: 2)
     try run.putEvaluation(evil)
@@ -113,7 +117,8 @@ private final class MadeRun {
     #expect(html.components(separatedBy: escaped).count > 6)
   }
 
-  @Test func aLongRunStaysASmallPage() throws {
+  @Test("the page of a run of 20,000 steps stays below a megabyte")
+  func aLongRunStaysASmallPage() throws {
     try run.putMetrics(steps: 20_000, positions: 7)
     try run.putEvaluation("math")
     let html = try run.html()
@@ -122,7 +127,8 @@ private final class MadeRun {
   }
 
   /// Every element that is opened is closed in order, and nothing is fetched from anywhere.
-  @Test func thePageIsWholeAndByItself() throws {
+  @Test("the page is well-formed and loads nothing")
+  func thePageIsWholeAndByItself() throws {
     try run.putMetrics(steps: 30, positions: 3)
     try run.putEvaluation("chat")
     let html = try run.html()

@@ -59,7 +59,10 @@ struct SampleCapture {
   }
 
   /// 8 bits with a scale a block: near what went in, exactly what `asStored` says, and half the bytes.
-  @Test(arguments: [8, 64, 100]) func statesInEightBits(width: Int) throws {
+  @Test(
+    "states in 8 bits come back as asStored gives them, near the originals, in about half the bytes",
+    arguments: [8, 64, 100])
+  func statesInEightBits(width: Int) throws {
     let scratch = try Scratch()
     // Enough for files that are more than a few chunks.
     let rows = width == 64 ? 16000 : 300
@@ -102,7 +105,8 @@ struct SampleCapture {
   }
 
   /// Numbers that are none stay so in 8 bits, for the trainer to name their conversation.
-  @Test func whatIsNoNumberStaysNone() {
+  @Test("non-finite values stay non-finite in 8 bits, for the trainer to name their conversation")
+  func whatIsNoNumberStaysNone() {
     let states = Tensor.filled([2, 128], with: 1)
     (states.floats[3], states.floats[200]) = (.nan, .infinity)
     let stored = StateFormat.int8.asStored(states.bfloat16(), hiddenSize: 128).float32().values
@@ -111,7 +115,8 @@ struct SampleCapture {
     }
   }
 
-  @Test func conversationsCrossChunks() throws {
+  @Test("a conversation may lie in several chunks of a dataset")
+  func conversationsCrossChunks() throws {
     let scratch = try Scratch()
     var attributes = SampleCapture.attributes
     attributes.hiddenSize = 1024  // a chunk of 512 KiB holds 85 rows of aux states and 256 of last states
@@ -129,7 +134,8 @@ struct SampleCapture {
     #expect(try CaptureShard(path: scratch("a.h5")).offsets == [0])
   }
 
-  @Test func unfinishedShardDoesNotExist() throws {
+  @Test("an unfinished shard has a temporary name, and is refused under another")
+  func unfinishedShardDoesNotExist() throws {
     let scratch = try Scratch()
     var writer: CaptureShardWriter? = try CaptureShardWriter(
       path: scratch("a.h5"), attributes: SampleCapture.attributes)
@@ -144,7 +150,8 @@ struct SampleCapture {
     #expect(text.hasPrefix(scratch("killed.h5")), "\(text)")
   }
 
-  @Test func flippedByteIsNoticed() throws {
+  @Test("a flipped byte of any dataset is an error that names the dataset")
+  func flippedByteIsNoticed() throws {
     let scratch = try Scratch()
     try SampleCapture.write(scratch("a.h5"), lengths: [9, 9])
     let whole = try scratch.read("a.h5")
@@ -162,7 +169,8 @@ struct SampleCapture {
     }
   }
 
-  @Test func damagedStructureIsSurvived() throws {
+  @Test("a shard with any damaged byte of its structure is read whole or refused, never a crash")
+  func damagedStructureIsSurvived() throws {
     let scratch = try Scratch()
     try SampleCapture.write(scratch("a.h5"), lengths: [9])
     let whole = try scratch.read("a.h5")
@@ -235,7 +243,8 @@ struct SampleCapture {
     return manifest
   }
 
-  @Test func shardsAreOneList() throws {
+  @Test("the conversations of all shards are one list")
+  func shardsAreOneList() throws {
     let scratch = try Scratch()
     let manifest = try store(scratch, shards: 11)
     #expect(manifest.shards[10].file == "shard-00010.h5")
@@ -249,7 +258,8 @@ struct SampleCapture {
     }
   }
 
-  @Test func manifestIsReadableElsewhere() throws {
+  @Test("the manifest is plain JSON under documented keys")
+  func manifestIsReadableElsewhere() throws {
     let scratch = try Scratch()
     _ = try store(scratch)
     let json = try #require(
@@ -338,7 +348,8 @@ struct SampleCapture {
     #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("shard-00001.h5: cannot open"))
   }
 
-  @Test func oddManifests() throws {
+  @Test("an invalid manifest is an error that names the fault")
+  func oddManifests() throws {
     let scratch = try Scratch()
     #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("it has no manifest.json"))
     try scratch.put("manifest.json", "{\"format\":")

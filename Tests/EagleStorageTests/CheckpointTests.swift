@@ -19,7 +19,8 @@ import Testing
     return (found?.name, reports)
   }
 
-  @Test func writtenAndOpened() throws {
+  @Test("a checkpoint comes back with its name, step, info and files")
+  func writtenAndOpened() throws {
     let scratch = try Scratch()
     try write(123, scratch)
     #expect(try scratch.entries("run") == ["latest", "step-00000123"])
@@ -31,7 +32,8 @@ import Testing
     #expect(try CheckpointFolder.open(scratch("run/step-00000123/")).name == "step-00000123")
   }
 
-  @Test func manifestNamesSizesAndSums() throws {
+  @Test("a checkpoint's manifest holds size and SHA-256 of each file")
+  func manifestNamesSizesAndSums() throws {
     let scratch = try Scratch()
     try write(1, scratch)
     let json = try #require(
@@ -42,7 +44,8 @@ import Testing
     #expect(files[2]["sha256"] as? String == FileDigest.sha256(noise(1000)))
   }
 
-  @Test func failedWriteChangesNothing() throws {
+  @Test("a checkpoint that cannot be written leaves the earlier ones as they were")
+  func failedWriteChangesNothing() throws {
     struct Stop: Error {}
     let scratch = try Scratch()
     try write(1, scratch)
@@ -66,7 +69,8 @@ import Testing
     #expect(try scratch.entries("run") == ["latest", "step-00000001"])
   }
 
-  @Test func damagedOnesArePassedOver() throws {
+  @Test("the newest valid checkpoint is taken, and damaged ones are reported")
+  func damagedOnesArePassedOver() throws {
     let scratch = try Scratch()
     #expect(try newest(scratch) == (nil, []))
     for step in [9, 10, 100_000_000, 11] { try write(step, scratch) }
@@ -98,7 +102,8 @@ import Testing
     #expect(try scratch.entries("run") == ["latest", "step-00000001", "step-00000003"])
   }
 
-  @Test func pruneKeepsWhatCounts() throws {
+  @Test("pruning keeps the newest checkpoints, the named ones and latest")
+  func pruneKeepsWhatCounts() throws {
     let scratch = try Scratch()
     for step in 1...6 { try write(step, scratch) }
     try FileManager.default.removeItem(atPath: scratch("run/step-00000005/state/adam.bin"))
@@ -145,7 +150,8 @@ import Testing
     #expect(try CheckpointFolder.names(in: scratch("run")) == ["step-00000002"])
   }
 
-  @Test func oddManifests() throws {
+  @Test("an invalid manifest is an error that names the fault")
+  func oddManifests() throws {
     let scratch = try Scratch()
     #expect(try message { _ = try CheckpointFolder.open(scratch("none")) }.contains("no such checkpoint folder"))
     try write(1, scratch)

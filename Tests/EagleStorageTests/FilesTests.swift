@@ -39,7 +39,8 @@ import Testing
     #expect(try scratch.entries() == ["a.txt"])
   }
 
-  @Test func leftoversOfKilledWritersGo() throws {
+  @Test("temporary files of processes that have ended are removed")
+  func leftoversOfKilledWritersGo() throws {
     let scratch = try Scratch()
     let ended = try endedProcess()
     try scratch.put(".a.txt.tmp-\(ended)", "half")
@@ -70,7 +71,8 @@ import Testing
     #expect(try message { _ = try FileDigest.sha256(path: scratch("pipe")) }.contains("is no regular file"))
   }
 
-  @Test func missingFolderAndFullDiskSaySo() throws {
+  @Test("a missing folder and a full disk are errors in the system's words")
+  func missingFolderAndFullDiskSaySo() throws {
     let scratch = try Scratch()
     let missing = try message { try AtomicFile.write(path: scratch("no/a.txt"), data: Data([1])) }
     #expect(missing.contains("No such file or directory") && missing.contains("/no/"))
@@ -113,7 +115,8 @@ import Testing
     #expect(try scratch.entries("deep/out") == ["a"])
   }
 
-  @Test func atomicFolderKeepsWhatIsThere() throws {
+  @Test("a filled folder is replaced on request only")
+  func atomicFolderKeepsWhatIsThere() throws {
     struct Stop: Error {}
     let scratch = try Scratch()
     try AtomicFolder.write(path: scratch("out")) { try AtomicFile.write(path: "\($0)/a", data: Data("1".utf8)) }

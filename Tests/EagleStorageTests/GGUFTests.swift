@@ -85,7 +85,8 @@ private func bits(_ data: Data) -> [UInt32] {
     }
   }
 
-  @Test func anyDamagedByteIsSurvived() throws {
+  @Test("a GGUF file with any damaged byte is read or refused, never a crash")
+  func anyDamagedByteIsSurvived() throws {
     let whole = try Fixture.load().container.file
     let scratch = try Scratch()
     for place in 0..<whole.count {
@@ -98,7 +99,8 @@ private func bits(_ data: Data) -> [UInt32] {
     }
   }
 
-  @Test func wrongAccessIsNamed() throws {
+  @Test("a missing tensor and a wrong use of a value are errors that name it")
+  func wrongAccessIsNamed() throws {
     var file = GGUFBytes()
     file.add("a", "text")
     file.add("b", 3)
@@ -155,7 +157,8 @@ private func bits(_ data: Data) -> [UInt32] {
     #expect(try message { _ = try GGUFFile(path: path) }.contains("brings the arrays above 16777216 items"))
   }
 
-  @Test func impossibleTensors() throws {
+  @Test("tensors with impossible shapes or offsets are refused")
+  func impossibleTensors() throws {
     #expect(try error { $0.describe("x", [4, 5], type: 0, offset: 0) }.contains("beyond the end of the file"))
     #expect(try error { $0.describe("x", [4], type: 0, offset: 64) }.contains("beyond the end of the file"))
     #expect(try error { $0.describe("x", [4], type: 0, offset: 8) }.contains("not a multiple of 32"))
@@ -172,7 +175,8 @@ private func bits(_ data: Data) -> [UInt32] {
     #expect(twice.contains("two tensors are named `x`"))
   }
 
-  @Test func impossibleMetadata() throws {
+  @Test("metadata with impossible types or lengths are refused")
+  func impossibleMetadata() throws {
     #expect(try error { $0.add("k", type: 77, Data()) }.contains("`k` has the unknown value type 77"))
     #expect(try error { $0.add("k", type: 8, GGUFBytes.number(UInt64.max)) }.contains("more than the rest"))
     #expect(

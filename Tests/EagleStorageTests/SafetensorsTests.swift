@@ -16,7 +16,8 @@ import Testing
     return tensor
   }
 
-  @Test func everyTypeComesBack() throws {
+  @Test("tensors of every type come back with their bytes")
+  func everyTypeComesBack() throws {
     let scratch = try Scratch()
     let tensors = DType.allCases.enumerated().map { index, dtype in
       (name: "t \"\(index)\"/\(dtype)", tensor: tensor(dtype, [3, index + 1], seed: UInt64(index)))
@@ -33,7 +34,8 @@ import Testing
     }
   }
 
-  @Test func alignedTensorsShareTheMapping() throws {
+  @Test("aligned tensors share the mapping, others are copies")
+  func alignedTensorsShareTheMapping() throws {
     let scratch = try Scratch()
     let tensors = [
       ("flags", tensor(.bool, [4], seed: 1)), ("odd", tensor(.uint8, [3], seed: 2)), ("x", Tensor([1, 2], [2])),
@@ -60,7 +62,8 @@ import Testing
     )
   }
 
-  @Test func tensorsOutliveTheFileObject() throws {
+  @Test("a tensor keeps the mapping of its file alive")
+  func tensorsOutliveTheFileObject() throws {
     let scratch = try Scratch()
     try SafetensorsWriter.write(path: scratch("a"), tensors: [("x", Tensor([5, 6], [2]))])
     let tensor = try SafetensorsFile(path: scratch("a")).tensor("x")
@@ -126,7 +129,8 @@ import Testing
     #expect(try message { _ = try SafetensorsFile(path: scratch("none")) }.contains("No such file"))
   }
 
-  @Test func unknownNamesSayWhatThereIs() throws {
+  @Test("the error for an unknown tensor names some that are there")
+  func unknownNamesSayWhatThereIs() throws {
     let scratch = try Scratch()
     try SafetensorsWriter.write(path: scratch("a"), tensors: [("x", Tensor([1], [1]))])
     #expect(
@@ -178,7 +182,8 @@ import Testing
     #expect(try SafetensorsFolder(path: scratch.path).tensor("a").values == [1, 2])
   }
 
-  @Test func missingPiecesAreNamed() throws {
+  @Test("a missing shard, tensor or folder is an error that names it")
+  func missingPiecesAreNamed() throws {
     let scratch = try Scratch()
     #expect(try message { _ = try SafetensorsFolder(path: scratch.path) }.contains("neither model.safetensors nor"))
     #expect(try message { _ = try SafetensorsFolder(path: scratch("x")) }.contains("no such folder"))
@@ -193,7 +198,8 @@ import Testing
     #expect(try message { _ = try SafetensorsFolder(path: scratch.path) }.contains("no valid `weight_map`"))
   }
 
-  @Test func fingerprintFollowsConfigAndWeights() throws {
+  @Test("the fingerprint changes with the config and with the weights")
+  func fingerprintFollowsConfigAndWeights() throws {
     let scratch = try Scratch()
     try sharded(scratch)
     let first = try SafetensorsFolder.fingerprint(folder: scratch.path)
@@ -206,7 +212,8 @@ import Testing
     #expect(Set([first, second, third]).count == 3)
   }
 
-  @Test func fingerprintSamplesLargeFiles() throws {
+  @Test("the fingerprint of a large file, which is sampled, covers its last byte")
+  func fingerprintSamplesLargeFiles() throws {
     let scratch = try Scratch()
     try scratch.put("config.json", "{}")
     let data = (0..<20).reduce(into: Data()) { data, _ in data += noise(300_000) }

@@ -26,7 +26,8 @@ import Testing
     #expect(try store.attribute("other") == nil)
   }
 
-  @Test func damageIsNoticed() throws {
+  @Test("a damaged token store is an error that names file and dataset")
+  func damageIsNoticed() throws {
     let scratch = try Scratch()
     let writer = try TokenStoreWriter(path: scratch("tokens.h5"))
     let ids: [Int32] = (0..<50).map { $0 * 1000 }

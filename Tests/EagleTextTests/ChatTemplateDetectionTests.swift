@@ -20,21 +20,24 @@ import Testing
     String(decoding: try TokenizerFile.config(chatTemplate: template, bos: nil, eos: nil, pad: nil), as: UTF8.self)
   }
 
-  @Test func theTemplateDecides() throws {
+  @Test("the folder's chat template decides about the family")
+  func theTemplateDecides() throws {
     #expect(try detect(["tokenizer_config.json": config(Self.chatML)]) == .qwen3Instruct)
     #expect(try detect(["tokenizer_config.json": config(Self.smolLM + Self.chatML)]) == .smollm2)
     #expect(try detect(["chat_template.jinja": Self.chatML]) == .qwen3Instruct)
     #expect(try detect(["tokenizer_config.json": "{}", "chat_template.jinja": Self.smolLM + Self.chatML]) == .smollm2)
   }
 
-  @Test func ofSeveralTemplatesTheDefaultCounts() throws {
+  @Test("of several templates in a folder the one called default counts")
+  func ofSeveralTemplatesTheDefaultCounts() throws {
     let list =
       #"{"chat_template": [{"name": "tools", "template": "x"}, "#
       + #"{"name": "default", "template": "<|im_start|><|im_end|>"}]}"#
     #expect(try detect(["tokenizer_config.json": list]) == .qwen3Instruct)
   }
 
-  @Test func aNameNeedsNoFile() throws {
+  @Test("a template given by name needs no file")
+  func aNameNeedsNoFile() throws {
     #expect(try detect([:], name: "smollm2") == .smollm2)
     #expect(try detect([:], name: "qwen3-instruct") == .qwen3Instruct)
     let message = errorText { _ = try detect([:], name: "llama") }
@@ -49,7 +52,8 @@ import Testing
     #expect(errorText { _ = try detect(["tokenizer_config.json": "{\"chat_template\": 3}"]) }.contains("chat_template"))
   }
 
-  @Test func chatMLThatWouldBeRenderedOtherwiseIsRefused() throws {
+  @Test("a template that renders ChatML in another way is refused")
+  func chatMLThatWouldBeRenderedOtherwiseIsRefused() throws {
     for (addition, named) in [
       ("{% if enable_thinking is false %}{{ '<think>' }}{% endif %}", "thinking blocks"),
       (#"{{ '<|im_start|>assistant\n<think>\n' }}"#, "thinking blocks"),
@@ -63,7 +67,8 @@ import Testing
   }
 
   /// Such parts stand in templates of Qwen3-Instruct-2507 and do not touch a plain conversation.
-  @Test func toolsAndRemovedThoughtsDoNotMatter() throws {
+  @Test("blocks for tools, and thoughts that a template removes, are accepted")
+  func toolsAndRemovedThoughtsDoNotMatter() throws {
     let tools = #"{% if tools %}{{ '<|im_start|>system\n' }}You are provided with function signatures{% endif %}"#
     let removal = #"{% if thought %}{{ '<|im_start|>' + m.role + '\n<think>\n' + thought }}{% endif %}"#
     #expect(try detect(["tokenizer_config.json": config(Self.chatML + tools + removal)]) == .qwen3Instruct)

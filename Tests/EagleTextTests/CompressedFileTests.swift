@@ -21,7 +21,8 @@ import Testing
     }
   }
 
-  @Test func membersAndFramesAreReadOneAfterAnother() throws {
+  @Test("all members of a gzip file and all frames of a Zstandard file are read")
+  func membersAndFramesAreReadOneAfterAnother() throws {
     let words = ["one", "two", "three", "four"]
     #expect(try read(Self.gzip, "x.jsonl.gz") == words)
     #expect(try read(Self.zstd, "x.jsonl.zst") == words)
@@ -70,7 +71,8 @@ import Testing
     }
   }
 
-  @Test func whatIsNotWholeIsAnError() throws {
+  @Test("a compressed file that ends too early or is damaged is an error")
+  func whatIsNotWholeIsAnError() throws {
     for (bytes, name) in [(Self.gzip, "x.jsonl.gz"), (Self.zstd, "x.jsonl.zst")] {
       for count in [bytes.count - 3, bytes.count / 2 - 3] {
         let message = errorText { _ = try read(bytes.prefix(count), name) }
@@ -83,8 +85,10 @@ import Testing
     }
   }
 
-  /// One line of exactly 1 MiB, which is what is decompressed at a time; and a frame that parallel compressors put in front.
-  @Test func oddFramesAreRead() throws {
+  /// One line of exactly 1 MiB, which is what is decompressed at a time; and a frame that parallel compressors put in
+  /// front.
+  @Test("skippable Zstandard frames are skipped, and large blocks are read")
+  func oddFramesAreRead() throws {
     let mebibyte = Data(
       base64Encoded:
         "KLUv/aQAABAArAAAaHsicHJvbXB0IjogIngBAPD/OfgCAgAQeAIAEHgCABB4AgAQeAIAEHgCABB4XQAAGHgifQEA+v85EAJlF9Bg")!
@@ -93,7 +97,8 @@ import Testing
     #expect(try read(skippable, "x.jsonl.zst") == ["one", "two"])
   }
 
-  @Test func namesThatPromiseAnotherCompressionAreRefused() throws {
+  @Test("a file whose content contradicts its name is refused")
+  func namesThatPromiseAnotherCompressionAreRefused() throws {
     let plain = Data("{\"prompt\": \"x\"}\n".utf8)
     #expect(errorText { _ = try read(plain, "x.jsonl.gz") }.contains("not compressed so"))
     #expect(errorText { _ = try read(plain, "x.jsonl.zst") }.contains("not compressed so"))

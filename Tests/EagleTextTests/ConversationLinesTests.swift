@@ -34,7 +34,8 @@ import Testing
     String(repeating: #"{"messages": [{"role": "user", "content": "q"}]}"# + "\n", count: count)
   }
 
-  @Test func theThreeShapesComeToTheSame() throws {
+  @Test("the three shapes of a line give the same messages")
+  func theThreeShapesComeToTheSame() throws {
     let messages: [ChatMessage] = [
       .init(role: .system, content: "s"), .init(role: .user, content: "q"), .init(role: .assistant, content: "é\n"),
     ]
@@ -61,7 +62,8 @@ import Testing
     #expect(conversations.map(\.id) == ["data.jsonl:1", "data.jsonl:3"])
   }
 
-  @Test func linesMayBeLongerThanOneRead() throws {
+  @Test("a line may be longer than one read of the file")
+  func linesMayBeLongerThanOneRead() throws {
     let long = String(repeating: "abc ", count: 700_000)
     let line = #"{"messages": [{"role": "user", "content": "\#(long)"}]}"#
     let (conversations, _) = try read(good(3) + line + "\n" + good(2) + line)
@@ -70,7 +72,8 @@ import Testing
     #expect(conversations[6].id == "data.jsonl:7")
   }
 
-  @Test func fewBadLinesAreSkippedAndReported() throws {
+  @Test("up to 1 % of broken lines are skipped and reported")
+  func fewBadLinesAreSkippedAndReported() throws {
     let content = good(150) + "{\"messages\": [{\"role\"\n" + good(150) + "7\n" + good(100)
     let (conversations, report) = try read(content)
     #expect(conversations.count == 400 && report.read == 400 && report.skippedCount == 2)
@@ -98,7 +101,8 @@ import Testing
     #expect(report.skipped.first?.reason.contains(reason) == true, "\(report.skipped)")
   }
 
-  @Test func moreThanOneInAHundredIsAnError() throws {
+  @Test("more than 1 % of broken lines are an error at the end of the file")
+  func moreThanOneInAHundredIsAnError() throws {
     let content = good(50) + "broken\n" + good(20)
     try withTemporaryFile(content) { path in
       var read = 0
@@ -108,14 +112,16 @@ import Testing
     }
   }
 
-  @Test func aWrongFileStopsEarly() throws {
+  @Test("a file of broken lines is given up after 1000 lines")
+  func aWrongFileStopsEarly() throws {
     try withTemporaryFile(good(1) + String(repeating: "broken\n", count: 100_000)) { path in
       let message = errorText { try read(path: path) }
       #expect(message.contains("1000 of 1001 lines cannot be used") && message.contains("the first is line 2"))
     }
   }
 
-  @Test func onlyTheFirstReasonsAreKept() throws {
+  @Test("a report counts all rejected lines and keeps the first eight reasons")
+  func onlyTheFirstReasonsAreKept() throws {
     let (_, report) = try read(good(5000) + String(repeating: "broken\n", count: 20))
     #expect(report.skippedCount == 20 && report.skipped.count == 8)
   }
@@ -147,7 +153,8 @@ import Testing
     try withTemporaryFile(content) { try PromptReader.read(path: $0) }
   }
 
-  @Test func everyShapeIsRead() throws {
+  @Test("prompts are read in the shape of every benchmark")
+  func everyShapeIsRead() throws {
     let prompts = try read(
       """
       {"question_id": 81, "category": "writing", "turns": ["one", "two"]}

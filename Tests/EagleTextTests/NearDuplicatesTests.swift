@@ -24,14 +24,16 @@ import Testing
     #expect(added(all) == [Bool](repeating: true, count: 30) + [Bool](repeating: false, count: 30) + [true])
   }
 
-  @Test func charactersAreWordsWhereNothingIsBetweenThem() {
+  @Test("each character of scripts without spaces is a word")
+  func charactersAreWordsWhereNothingIsBetweenThem() {
     #expect(Words.of("Hello, wörld 3.5: 你好 カナ!").map(String.init) == ["Hello", "wörld", "3", "5", "你", "好", "カ", "ナ"])
     #expect(Words.of(" …").isEmpty)
     let long = "请你用简单的话解释一下为什么天空在白天看起来是蓝色的而在日落的时候却变成了红色和橙色并且举一个例子说明"
     #expect(added([long, long.replacingOccurrences(of: "举一个", with: "给一个"), "请问明天的天气怎么样"]) == [true, false, true])
   }
 
-  @Test func shortAndEmptyTextsCount() {
+  @Test("texts of fewer than three words are compared, too")
+  func shortAndEmptyTextsCount() {
     #expect(added(["", "  ", "one two", "One, two!", "one three"]) == [true, false, true, false, true])
   }
 }

@@ -24,7 +24,8 @@ import Testing
     #expect(pieces == words)
   }
 
-  @Test func qwenTextIsComposed() throws {
+  @Test("text for Qwen is brought to composed form (NFC)")
+  func qwenTextIsComposed() throws {
     let tokenizer = try SmallVocabulary().tokenizer(preTokenizer: "qwen2")
     #expect(try tokenizer.encode("e\u{301}") == [0xC3, 0xA9])
     #expect(
@@ -36,14 +37,16 @@ import Testing
       try tokenizer.encode("a\u{323}\u{307} q\u{307}\u{323}") == tokenizer.encode("\u{1EA1}\u{307} q\u{323}\u{307}"))
   }
 
-  @Test func llamaPrefersWholeWords() throws {
+  @Test("a llama tokenizer takes whole words that are in the vocabulary")
+  func llamaPrefersWholeWords() throws {
     // "abc" is in the vocabulary, but merging from the lowest rank reaches "bc" first and stops there.
     let merges = [("b", "c"), ("a", "b"), ("ab", "c")]
     #expect(try SmallVocabulary(merges: merges).tokenizer(preTokenizer: "llama-bpe").encode("abc") == [258])
     #expect(try SmallVocabulary(merges: merges).tokenizer(preTokenizer: "gpt-2").encode("abc") == [97, 256])
   }
 
-  @Test func tokenTypesDecideWhatIsAdded() throws {
+  @Test("the token types of a GGUF file decide which tokens are added ones")
+  func tokenTypesDecideWhatIsAdded() throws {
     var tokens = SmallVocabulary().tokens
     var types = SmallVocabulary().types
     tokens.append("[PAD0]")

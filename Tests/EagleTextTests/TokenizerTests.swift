@@ -3,7 +3,8 @@ import Foundation
 import Testing
 
 @Suite struct TokenizerTests {
-  @Test func mergesGoByRankAndThenFromTheLeft() throws {
+  @Test("merges are applied by rank, and equal ranks from the left")
+  func mergesGoByRankAndThenFromTheLeft() throws {
     let tokenizer = try SmallVocabulary(merges: [("a", "b"), ("a", "a"), ("aa", "b")]).tokenizer()
     let (a, b, ab, aa) = (Int32(97), Int32(98), Int32(256), Int32(257))
     #expect(try tokenizer.encode("ab") == [ab])
@@ -13,7 +14,8 @@ import Testing
     #expect(try tokenizer.encode("").isEmpty)
   }
 
-  @Test func wordsAreCutBeforeMerging() throws {
+  @Test("no merge crosses the border of two words")
+  func wordsAreCutBeforeMerging() throws {
     let small = SmallVocabulary()
     let tokenizer = try small.tokenizer()
     #expect(try tokenizer.encode("hello world") == [259, 260] + Array("orld".utf8).map(Int32.init))
@@ -21,7 +23,8 @@ import Testing
     #expect(tokenizer.vocabularySize == small.tokens.count)
   }
 
-  @Test func aVeryLongWordTakesNoQuadraticTime() throws {
+  @Test("encoding a word of a megabyte takes no quadratic time")
+  func aVeryLongWordTakesNoQuadraticTime() throws {
     let tokenizer = try SmallVocabulary(merges: [("a", "a"), ("aa", "aa")]).tokenizer()
     let ids = try tokenizer.encode(String(repeating: "a", count: 1_000_003))
     #expect(ids.count == 250_002)
@@ -29,7 +32,8 @@ import Testing
     #expect(ids.suffix(2) == [256, 97])
   }
 
-  @Test func addedTokensAreFoundInTextUnlessItIsOrdinary() throws {
+  @Test("added tokens are recognised in text, and not in ordinary text")
+  func addedTokensAreFoundInTextUnlessItIsOrdinary() throws {
     let small = SmallVocabulary()
     let tokenizer = try small.tokenizer()
     let (first, text) = (small.firstControl, "x<|im_start|>y<think><|im_end|>")
@@ -38,7 +42,8 @@ import Testing
     #expect(try tokenizer.decode(tokenizer.encodeOrdinary(text), skipSpecial: true) == text)
   }
 
-  @Test func specialTokensCanBeLeftOutOfText() throws {
+  @Test("decoding can skip special tokens")
+  func specialTokensCanBeLeftOutOfText() throws {
     let small = SmallVocabulary()
     let tokenizer = try small.tokenizer()
     let ids = try tokenizer.encode("a<|im_end|>b<think>")
@@ -48,7 +53,8 @@ import Testing
     #expect(!tokenizer.isSpecial(97) && !tokenizer.isSpecial(-1))
   }
 
-  @Test func tokensAreLookedUpAsTheFileWritesThem() throws {
+  @Test("tokens are looked up by their text in the file")
+  func tokensAreLookedUpAsTheFileWritesThem() throws {
     let small = SmallVocabulary()
     let tokenizer = try small.tokenizer()
     #expect(tokenizer.id(of: "Ġw") == 260 && tokenizer.bytes(of: 260) == [0x20, 0x77])
@@ -58,7 +64,8 @@ import Testing
     #expect(tokenizer.bytes(of: Int32(tokenizer.vocabularySize)) == nil)
   }
 
-  @Test func canonicallyEquivalentTextsStayDifferent() throws {
+  @Test("canonically equivalent spellings have different tokens")
+  func canonicallyEquivalentTextsStayDifferent() throws {
     let tokenizer = try SmallVocabulary().tokenizer()
     #expect(try tokenizer.encode("e\u{301}") == [0x65, 0xCC, 0x81], "a letter and a combining accent")
     #expect(try tokenizer.encode("\u{E9}") == [0xC3, 0xA9], "the composed letter")
@@ -81,7 +88,8 @@ import Testing
     }
   }
 
-  @Test func aFullWordCacheChangesNothing() throws {
+  @Test("ids are the same when the cache of words is full")
+  func aFullWordCacheChangesNothing() throws {
     let tokenizer = try SmallVocabulary().tokenizer()
     let words = (0..<70_000).map { "hello\($0)" }.joined(separator: " ")
     #expect(try tokenizer.decode(tokenizer.encode(words), skipSpecial: false) == words)
@@ -90,7 +98,8 @@ import Testing
 }
 
 @Suite struct StreamingDecoderTests {
-  @Test func charactersAreNeverSplit() throws {
+  @Test("a stream gives whole characters only")
+  func charactersAreNeverSplit() throws {
     let tokenizer = try SmallVocabulary().tokenizer()
     var decoder = tokenizer.makeStreamingDecoder(skipSpecial: false)
     let pieces = Array("a你👍".utf8).map { decoder.append(Int32($0)) }
@@ -98,7 +107,8 @@ import Testing
     #expect(decoder.finish().isEmpty)
   }
 
-  @Test func aHalfCharacterAtTheEndIsReplaced() throws {
+  @Test("an incomplete character at the end of a stream is replaced")
+  func aHalfCharacterAtTheEndIsReplaced() throws {
     var decoder = try SmallVocabulary().tokenizer().makeStreamingDecoder(skipSpecial: false)
     #expect(decoder.append(0xE4).isEmpty && decoder.append(0xBD).isEmpty)
     #expect(decoder.finish() == "\u{FFFD}")
@@ -106,7 +116,8 @@ import Testing
   }
 
   /// Runs of three bytes that are telling in UTF-8: all pieces together are what decoding at once gives.
-  @Test func piecesTogetherAreTheWholeText() throws {
+  @Test("the parts of a stream make up the decoded text")
+  func piecesTogetherAreTheWholeText() throws {
     let tokenizer = try SmallVocabulary().tokenizer()
     let telling: [Int32] = [
       0x41, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5,
@@ -124,14 +135,16 @@ import Testing
     }
   }
 
-  @Test func specialTokensAreLeftOut() throws {
+  @Test("a stream skips special tokens")
+  func specialTokensAreLeftOut() throws {
     let small = SmallVocabulary()
     var decoder = try small.tokenizer().makeStreamingDecoder(skipSpecial: true)
     #expect(decoder.append(97) + decoder.append(small.firstControl + 2) + decoder.append(98) == "ab")
   }
 
   /// All texts of up to six letters of an alphabet in which stop strings overlap with themselves and with each other.
-  @Test func stopStringsEndAStreamBeforeThem() throws {
+  @Test("a stop string ends a stream, and is not in its text")
+  func stopStringsEndAStreamBeforeThem() throws {
     let tokenizer = try SmallVocabulary().tokenizer()
     let stops = ["aab", "你a", "ba\u{301}b"]
     var stopped = 0
@@ -148,7 +161,8 @@ import Testing
     #expect(stopped > 300 && stopped < 3000)
   }
 
-  @Test func textIsHeldBackOnlyWhileAStopStringMayFollow() throws {
+  @Test("a stream holds text back only while it may begin a stop string")
+  func textIsHeldBackOnlyWhileAStopStringMayFollow() throws {
     var stream = AnswerStream(try SmallVocabulary().tokenizer(), stops: ["END"])
     #expect("xEN".utf8.map { stream.append(Int32($0)) } == ["x", "", ""])
     #expect(stream.append(Int32(UInt8(ascii: "x"))) == "ENx")

@@ -9,16 +9,19 @@ import Testing
     return (0..<steps).map { trained.rows(step: $0) }
   }
 
-  @Test func aSpanInTheMiddleStartsOneRowBeforeIt() {
+  @Test("the first trained row of a span is the one before it")
+  func aSpanInTheMiddleStartsOneRowBeforeIt() {
     // Span [2, 6): decoding starts at row 1, which takes x2 and predicts x3.
     #expect(rows([0, 0, 1, 1, 1, 1, 0], steps: 4) == [[1, 2, 3], [1, 2], [1], []])
   }
 
-  @Test func aSpanAtTheStartHasNoRowBeforeIt() {
+  @Test("a span at the start of a conversation has no row before it")
+  func aSpanAtTheStartHasNoRowBeforeIt() {
     #expect(rows([1, 1, 1, 1, 0], steps: 3) == [[0, 1], [0], []])
   }
 
-  @Test func shortSpansHaveFewRows() {
+  @Test("a span of n tokens has rows for at most n TTT steps")
+  func shortSpansHaveFewRows() {
     #expect(rows([0, 1, 0, 0], steps: 2) == [[], []])
     #expect(rows([0, 1, 1, 0], steps: 2) == [[0], []])
   }
@@ -27,7 +30,8 @@ import Testing
     #expect(rows([0, 0, 1, 1, 1], steps: 2) == [[1, 2], [1]])
   }
 
-  @Test func rowsDoNotCrossFromOneSpanToTheNext() {
+  @Test("the rows of a TTT step stay within their span")
+  func rowsDoNotCrossFromOneSpanToTheNext() {
     #expect(rows([0, 1, 1, 0, 1, 1, 1], steps: 2) == [[0, 3, 4], [3]])
   }
 
