@@ -59,7 +59,7 @@ let package = Package(
     // Output that survives a closed pipe, JSON, errors with their place, settings, atomic files.
     .target(name: "EagleCore", dependencies: ["CEagleVersion"]),
     // The only module that multiplies matrices.
-    .target(name: "EagleTensor", dependencies: ["CEagleKernels", "COneDNN", "COpenBLAS", "EagleCore"]),
+    .target(name: "EagleTensor", dependencies: ["EagleCore", "CEagleKernels", "COneDNN", "COpenBLAS"]),
     // The tape: used by training, never by decoding's passes.
     .target(name: "EagleAutograd", dependencies: ["CEagleKernels", "EagleCore", "EagleTensor"]),
     // Texts to ids and back, without a tensor.

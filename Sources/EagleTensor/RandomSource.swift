@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// A seeded generator (SplitMix64): the same seed gives the same numbers on every machine.
@@ -8,10 +9,8 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
 
   /// A generator for one purpose, for example one epoch's order or one tensor's start values.
   public init(seed: UInt64, purpose: String) {
-    // FNV-1a over the purpose, so that streams of different purposes do not overlap in practice.
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in purpose.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    state = seed &* 0x9e37_79b9_7f4a_7c15 ^ hash
+    // The hash keeps streams of different purposes from overlapping in practice.
+    state = seed &* 0x9e37_79b9_7f4a_7c15 ^ FNV1a.hash(purpose.utf8)
   }
 
   public mutating func next() -> UInt64 {
