@@ -183,7 +183,7 @@ let package = Package(
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleServer",
       ]),
-    .testTarget(name: "EagleDataTests", dependencies: ["EagleTensor", "EagleData"]),
+    .testTarget(name: "EagleDataTests", dependencies: ["EagleCore", "EagleTensor", "EagleData"]),
     .testTarget(
       name: "EagleTrainingTests",
       dependencies: [

@@ -30,6 +30,17 @@ import Testing
     #expect(texts == Array(repeating: Data("AAAA".utf8), count: 3))
   }
 
+  @Test("a value of rank 0 reaches all ranks, and is made there alone")
+  func valuesComeFromTheRoot() throws {
+    let values = try LoopbackCommunicator.run(size: 3) { communicator in
+      try communicator.fromRoot {
+        #expect(communicator.isRoot)
+        return ["rank": communicator.rank]
+      }
+    }
+    #expect(values == [["rank": 0], ["rank": 0], ["rank": 0]])
+  }
+
   @Test("gathered data keep their ranks and lengths")
   func gatherKeepsRanksAndLengthsApart() throws {
     let gathered = try LoopbackCommunicator.run(size: 3) { communicator in

@@ -1,0 +1,24 @@
+import EagleCore
+import Testing
+
+@Suite struct FormatTests {
+  @Test("seconds become minutes and seconds, and hours from 60 minutes on")
+  func clock() {
+    #expect([0, 7.4, 187, 3599.4].map(Format.clock) == ["0:00", "0:07", "3:07", "59:59"])
+    #expect([3599.6, 3723, 360_000].map(Format.clock) == ["1:00:00", "1:02:03", "100:00:00"])
+  }
+
+  @Test("bytes are given in the largest fitting unit, fractions in percent")
+  func quantities() {
+    #expect([5e5, 1.2e9, 2.5e12].map(Format.bytes) == ["0.5 MB", "1.20 GB", "2.50 TB"])
+    #expect([0.9734, 1].map(Format.percent) == ["97.3 %", "100.0 %"])
+  }
+
+  @Test("cells are aligned to their columns, and longer ones keep a blank or are cut")
+  func table() {
+    let table = TextTable(.left(6), .right(6), .cut(3))
+    #expect(table.line("abc", "1.5", "xyz+") == "abc      1.5xyz")
+    #expect(table.line("abcdefg", "1234567", "x", "rest") == "abcdefg  1234567x  rest")
+    #expect(table.line("a") == "a     ")
+  }
+}
