@@ -25,64 +25,41 @@ final class GeneratedFile {
     var rejected: String?
   }
 
-  let output: String
+  private let output: GeneratedOutput
   /// Keys of conversations that are finished, by this run or an earlier one.
   private(set) var known: Set<String> = []
   private let cluster: any Communicator
   private let part: FileHandle
   private let lock: FolderLock?
 
-  private var parts: String { Self.partsPath(output) }
-  static func partsPath(_ output: String) -> String { "\(output).parts" }
-  private var stopPath: String { "\(parts)/stop" }
-
-  /// Keys of the conversations in a finished output; nil when there is none, or more is waiting to be added to it.
-  ///
-  /// - Throws: when the output has another origin
-  static func finished(_ output: String, _ origin: Origin) throws -> Set<String>? {
-    _ = try record(output, origin)
-    guard FileManager.default.fileExists(atPath: output), try partFiles(output).isEmpty else { return nil }
-    var keys: Set<String> = []
-    try forEachLine(output) { key, _ in keys.insert(key) }
-    return keys
-  }
+  private var stopPath: String { "\(output.parts)/stop" }
 
   /// Opens or begins the file. Collective.
   ///
-  /// - Throws: when the output has another origin, another program works on it, or ranks do not see
-  ///   the same folder
-  init(output: String, origin: Origin, cluster: any Communicator) throws {
+  /// - Throws: when the output has another origin, another program works on it, or ranks do not see the same folder
+  init(_ output: GeneratedOutput, cluster: any Communicator) throws {
     self.output = output
     self.cluster = cluster
-    let folder = Self.partsPath(output)
-    lock = try cluster.isRoot ? Self.begin(output, origin) : nil
+    lock = try cluster.isRoot ? output.begin() : nil
     try cluster.barrier()
-    part = try Self.openPart("\(folder)/rank-\(cluster.rank).jsonl")
+    part = try Self.openPart("\(output.parts)/rank-\(cluster.rank).jsonl")
     // Every rank must see the same files, so all have mended their parts by now.
     try cluster.barrier()
-    let sizes = try files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
-    try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(folder); all ranks must see one disk")
+    let sizes = try output.files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
+    try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(output.parts); all ranks must see one disk")
     // Reading all conversations once, on rank 0, is enough.
     known = try cluster.fromRoot(finishedKeys)
   }
 
   private func finishedKeys() throws -> Set<String> {
     var keys: Set<String> = []
-    for path in try files() {
-      try Self.forEachLine(path) { key, _ in
+    for path in try output.files() {
+      try GeneratedOutput.forEachLine(of: path) { key, _ in
         keys.insert(key)
         cluster.tick()
       }
     }
     return keys
-  }
-
-  private static func begin(_ output: String, _ origin: Origin) throws -> FolderLock {
-    _ = try record(output, origin)
-    let lock = try FolderLock(partsPath(output))
-    try? FileManager.default.removeItem(atPath: "\(partsPath(output))/stop")
-    try write(Record(origin: origin), output)
-    return lock
   }
 
   /// Opens a rank's part for appending, without the half line that a killed program may have left.
@@ -106,38 +83,6 @@ final class GeneratedFile {
     return file
   }
 
-  static func partFiles(_ output: String) throws -> [String] {
-    let folder = partsPath(output)
-    guard FileManager.default.fileExists(atPath: folder) else { return [] }
-    return try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".jsonl") }.sorted()
-      .map { "\(folder)/\($0)" }
-  }
-
-  /// The output, as far as there is one, and all parts.
-  private func files() throws -> [String] {
-    (FileManager.default.fileExists(atPath: output) ? [output] : []) + (try Self.partFiles(output))
-  }
-
-  /// Calls `body` with the key and the bytes' range of each line.
-  private static func forEachLine(_ path: String, _ body: (String, Range<Int>) throws -> Void) throws {
-    struct Named: Decodable {
-      let id: String
-      let key: String?
-    }
-    let file = try MappedFile(path: path)
-    try file.withBytes { bytes in
-      var start = 0
-      while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
-        let line = Data(bytes[start..<end])
-        guard let named = try? JSONDecoder().decode(Named.self, from: line) else {
-          throw LocatedError(path: path, problem: "a line of it is damaged", advice: "remove the file and run again")
-        }
-        try body(named.key ?? named.id, start..<end + 1)
-        start = end + 1
-      }
-    }
-  }
-
   /// Adds a finished conversation of this rank; one write, which a kill leaves whole or not at all.
   func append(_ line: Line) throws {
     try part.write(contentsOf: try JSONStyle.compact.encode(line) + Data("\n".utf8))
@@ -146,9 +91,9 @@ final class GeneratedFile {
   /// Calls `body` with every finished conversation, in no order. Needs all ranks to have written theirs.
   func readAll(_ body: (Line) throws -> Void) throws {
     let decoder = JSONDecoder()
-    for path in try files() {
+    for path in try output.files() {
       let file = try MappedFile(path: path)
-      try Self.forEachLine(path) { _, range in
+      try GeneratedOutput.forEachLine(of: path) { _, range in
         try body(try file.withBytes { try decoder.decode(Line.self, from: Data($0[range])) })
         cluster.tick()
       }
@@ -199,25 +144,25 @@ final class GeneratedFile {
     try cluster.barrier()
     if cluster.isRoot {
       try body()
-      for path in try Self.partFiles(output) { try FileManager.default.removeItem(atPath: path) }
+      for path in try output.partFiles() { try FileManager.default.removeItem(atPath: path) }
       // What is left is this process's lock; a folder that stays does no harm.
-      try? FileManager.default.removeItem(atPath: parts)
+      try? FileManager.default.removeItem(atPath: output.parts)
     }
     try cluster.barrier()
   }
 
   private func merge(_ keys: () throws -> String?, others: Bool) throws -> Contents {
-    let files = try files()
+    let files = try output.files()
     var ranges: [String: (file: Int, range: Range<Int>)] = [:]
     for (index, path) in files.enumerated() {
-      try Self.forEachLine(path) { key, range in
+      try GeneratedOutput.forEachLine(of: path) { key, range in
         ranges[key] = ranges[key] ?? (index, range)
         cluster.tick()
       }
     }
     let sources = try files.map { try MappedFile(path: $0) }
     var contents = Contents()
-    try AtomicFile.write(path: output) { file in
+    try AtomicFile.write(path: output.path) { file in
       func copy(_ line: (file: Int, range: Range<Int>)) throws {
         try sources[line.file].withBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[line.range])) }
         contents.conversations += 1

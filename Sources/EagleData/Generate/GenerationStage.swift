@@ -59,19 +59,21 @@ struct GenerationStage {
     try stop.throwIfAnyRankStops(cluster, during: name)
   }
 
-  /// The stage and the fingerprint of everything that its texts follow from.
+  /// The output of this stage, with the fingerprint of everything that its texts follow from.
   ///
   /// - Parameters:
+  ///   - path: the file of conversations
   ///   - version: the number of the way in which texts are made
   ///   - config: the settings, without those that change no text
   ///   - others: what texts follow from besides settings, target and template
-  func origin(version: Int, _ config: some Encodable, others: [String] = []) throws -> GeneratedFile.Origin {
+  func output(_ path: String, version: Int, config: some Encodable, others: [String] = []) throws -> GeneratedOutput {
     let parts =
       [
         "\(name) \(version)", try JSONStyle.compactEscaped.text(config), model.target.fingerprint,
         model.template.family.rawValue, model.target.precision.rawValue,
       ] + others
-    return .init(stage: name, fingerprint: FileDigest.sha256(Data(parts.joined(separator: "\n").utf8)))
+    let fingerprint = FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
+    return GeneratedOutput(path: path, stage: name, fingerprint: fingerprint)
   }
 
   /// Throws on all ranks when they have read different tokenizers or templates. Collective.

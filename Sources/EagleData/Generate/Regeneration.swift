@@ -35,23 +35,23 @@ public struct Regeneration {
   ///   `StoppedRun` when a stop was requested, with the finished conversations kept
   public func run() throws {
     let request = try agreedRequest()
-    let origin = try origin()
-    let complete = try cluster.isRoot ? GeneratedFile.completion(of: request, config.output, origin) : nil
+    let output = try output()
+    let complete = try cluster.isRoot ? output.completion(of: request) : nil
     if try cluster.anyTrue(complete != nil) { return reportUpToDate(complete) }
-    let finished = try cluster.isRoot ? GeneratedFile.finished(config.output, origin) : nil
+    let finished = try cluster.isRoot ? output.finishedKeys() : nil
     let prompts = try cluster.fromRoot {
       try PromptCounts(paths: config.input, answered: finished, each: cluster.tick)
     }
     report(prompts)
-    let file = try GeneratedFile(output: config.output, origin: origin, cluster: cluster)
+    let file = try GeneratedFile(output, cluster: cluster)
     let meter = GenerationMeter(stage: stage.name, total: prompts.total, progress: progress)
-    let counts = try answer(prompts, file, meter)
-    let contents = try finish(file, prompts, finished: finished, counts)
+    let counts = try answer(prompts, into: file, meter: meter)
+    let contents = try finish(file, prompts, finished: finished, counts: counts)
     guard cluster.isRoot else { return }
-    let result = GeneratedFile.Completion(
+    let result = GeneratedOutput.Completion(
       request: request, conversations: contents.conversations, leftOut: prompts.total - contents.named,
       sha256: try FileDigest.sha256(path: config.output))
-    try GeneratedFile.note(result, config.output, origin)
+    try output.note(result)
     if counts.answers == 0 && finished != nil { return reportUpToDate(result) }
     progress.finish(
       stage.name,
@@ -62,9 +62,9 @@ public struct Regeneration {
   /// Answers prompts on all ranks, where any are unanswered. Collective.
   ///
   /// - Returns: what all ranks have generated
-  private func answer(_ prompts: PromptCounts, _ file: GeneratedFile, _ meter: GenerationMeter) throws
-    -> GenerationCounts
-  {
+  private func answer(
+    _ prompts: PromptCounts, into file: GeneratedFile, meter: GenerationMeter
+  ) throws -> GenerationCounts {
     let queue = try PromptQueue(paths: config.input, answered: file.known, cluster: cluster)
     let source = RegenerationSource(
       prompts: queue, file: file, model: model, config: config, maxLength: maxLength)
@@ -74,7 +74,7 @@ public struct Regeneration {
 
   /// Writes the output, or leaves a finished one to which nothing was added as it is. Collective.
   private func finish(
-    _ file: GeneratedFile, _ prompts: PromptCounts, finished: Set<String>?, _ counts: GenerationCounts
+    _ file: GeneratedFile, _ prompts: PromptCounts, finished: Set<String>?, counts: GenerationCounts
   ) throws -> GeneratedFile.Contents {
     if try counts.answers == 0 && cluster.anyTrue(finished != nil) {
       try file.close()
@@ -84,7 +84,7 @@ public struct Regeneration {
     return try file.finish(others: true) { try order.next()?.key }
   }
 
-  private func reportUpToDate(_ complete: GeneratedFile.Completion?) {
+  private func reportUpToDate(_ complete: GeneratedOutput.Completion?) {
     guard let complete else { return }
     let (count, missing) = (complete.conversations, complete.leftOut)
     let leftOut =
@@ -110,11 +110,12 @@ public struct Regeneration {
       Data((files.map { String($0.suffix(64)) } + ["\(maxLength)"]).joined(separator: "\n").utf8))
   }
 
-  /// The origin of the output. More input may come later, and a batch changes no text.
-  private func origin() throws -> GeneratedFile.Origin {
+  /// The output. More input may come later, and a batch changes no text.
+  private func output() throws -> GeneratedOutput {
     var lasting = config
     (lasting.input, lasting.output, lasting.batch) = ([], "", RegenerateConfig().batch)
-    return try stage.origin(version: 2, lasting, others: ["\(model.stopIDs.sorted())"])
+    return try stage.output(
+      config.output, version: 2, config: lasting, others: ["\(model.stopIDs.sorted())"])
   }
 }
 

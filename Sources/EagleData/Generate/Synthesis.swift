@@ -31,12 +31,12 @@ public struct Synthesis {
   public func run() throws {
     try checkOpenings()
     try stage.agreeOnText()
-    let origin = try origin()
-    let finished = try cluster.isRoot ? GeneratedFile.finished(config.output, origin)?.count ?? 0 : 0
+    let output = try output()
+    let finished = try cluster.isRoot ? output.finishedKeys()?.count ?? 0 : 0
     if try cluster.anyTrue(finished >= config.conversations) {
       return stage.progress.finish(stage.name, "up to date: \(finished) conversations in \(config.output)")
     }
-    let file = try GeneratedFile(output: config.output, origin: origin, cluster: cluster)
+    let file = try GeneratedFile(output, cluster: cluster)
     let meter = GenerationMeter(stage: stage.name, total: config.conversations, progress: stage.progress)
     let (round, counts) = try attempt(file, meter)
     let kept = Array(round.kept.prefix(config.conversations))
@@ -99,10 +99,10 @@ public struct Synthesis {
       advice: "change synthesize.openings or question_temperature, or take a target that was trained to chat")
   }
 
-  /// The origin of the output. More conversations may be wanted later, and a batch changes no text.
-  private func origin() throws -> GeneratedFile.Origin {
+  /// The output. More conversations may be wanted later, and a batch changes no text.
+  private func output() throws -> GeneratedOutput {
     var lasting = config
     (lasting.output, lasting.batch, lasting.conversations) = ("", SynthesizeConfig().batch, 0)
-    return try stage.origin(version: 2, lasting)
+    return try stage.output(config.output, version: 2, config: lasting)
   }
 }

@@ -1,0 +1,134 @@
+import EagleCore
+import EagleStorage
+import Foundation
+
+/// An output of generated conversations on the disk: the file, `<output>.parts/` while it is being made, and
+/// `<output>.made.json`, the record of its origin and of the request that it was last complete for.
+struct GeneratedOutput {
+  let path: String
+  /// The command that makes it.
+  let stage: String
+  /// The fingerprint of everything that texts follow from.
+  let fingerprint: String
+
+  /// A request that a file fulfils: the same request again finds the file up to date, and nothing else is read.
+  struct Completion: Codable {
+    /// The digest of everything that tells which conversations are wanted.
+    let request: String
+    /// Conversations in the file.
+    let conversations: Int
+    /// Wanted conversations that cannot be generated.
+    let leftOut: Int
+    /// SHA-256 of the file.
+    let sha256: String
+
+    enum CodingKeys: String, CodingKey {
+      case request, conversations, sha256
+      case leftOut = "left_out"
+    }
+  }
+
+  private struct Record: Codable {
+    let stage: String
+    let fingerprint: String
+    /// The request that the file fulfils; nil while the file is being made.
+    var complete: Completion?
+  }
+
+  var parts: String { "\(path).parts" }
+  private var recordPath: String { "\(path).made.json" }
+  private var exists: Bool { FileManager.default.fileExists(atPath: path) }
+
+  /// Keys of the conversations in a finished output; nil when there is none, or more is waiting to be added to it.
+  ///
+  /// - Throws: when the output has another origin
+  func finishedKeys() throws -> Set<String>? {
+    _ = try record()
+    guard exists, try partFiles().isEmpty else { return nil }
+    var keys: Set<String> = []
+    try Self.forEachLine(of: path) { key, _ in keys.insert(key) }
+    return keys
+  }
+
+  /// The completion of an output that fulfils `request`; nil when it does not, or was changed since.
+  ///
+  /// - Throws: when the output has another origin
+  func completion(of request: String) throws -> Completion? {
+    guard let complete = try record()?.complete, complete.request == request, exists, try partFiles().isEmpty,
+      try FileDigest.sha256(path: path) == complete.sha256
+    else { return nil }
+    return complete
+  }
+
+  /// Notes that the output fulfils a request; to be called on rank 0 alone.
+  func note(_ complete: Completion) throws { try write(complete) }
+
+  /// Takes the right to make the output; to be called on rank 0 alone.
+  ///
+  /// - Throws: when the output has another origin, or another program works on it
+  func begin() throws -> FolderLock {
+    _ = try record()
+    let lock = try FolderLock(parts)
+    try? FileManager.default.removeItem(atPath: "\(parts)/stop")
+    try write(nil)
+    return lock
+  }
+
+  /// The parts of all ranks.
+  func partFiles() throws -> [String] {
+    guard FileManager.default.fileExists(atPath: parts) else { return [] }
+    return try FileManager.default.contentsOfDirectory(atPath: parts).filter { $0.hasSuffix(".jsonl") }.sorted()
+      .map { "\(parts)/\($0)" }
+  }
+
+  /// The output, as far as there is one, and all parts.
+  func files() throws -> [String] { try (exists ? [path] : []) + partFiles() }
+
+  /// Calls `body` with the key and the bytes' range of each line of a file.
+  static func forEachLine(of path: String, _ body: (String, Range<Int>) throws -> Void) throws {
+    struct Named: Decodable {
+      let id: String
+      let key: String?
+    }
+    let file = try MappedFile(path: path)
+    try file.withBytes { bytes in
+      var start = 0
+      while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        let line = Data(bytes[start..<end])
+        guard let named = try? JSONDecoder().decode(Named.self, from: line) else {
+          throw LocatedError(path: path, problem: "a line of it is damaged", advice: "remove the file and run again")
+        }
+        try body(named.key ?? named.id, start..<end + 1)
+        start = end + 1
+      }
+    }
+  }
+
+  // MARK: the record
+
+  /// The record of the output; nil when there is neither record nor output.
+  ///
+  /// - Throws: when the output has another origin
+  private func record() throws -> Record? {
+    guard let data = FileManager.default.contents(atPath: recordPath) else {
+      guard exists else { return nil }
+      throw LocatedError(
+        path: path, problem: "there is a file that \(stage) has not made",
+        advice: "choose another output, or move it away")
+    }
+    guard let record = try? JSONDecoder().decode(Record.self, from: data), record.stage == stage,
+      record.fingerprint == fingerprint
+    else {
+      throw LocatedError(
+        path: path, problem: "it was made with other settings or another target",
+        advice: "choose another output, or remove it with \(recordPath) and \(parts)")
+    }
+    return record
+  }
+
+  private func write(_ complete: Completion?) throws {
+    let record = Record(stage: stage, fingerprint: fingerprint, complete: complete)
+    let data = try JSONStyle.indentedEscaped.encode(record) + Data("\n".utf8)
+    try AtomicFile.write(path: recordPath, data: data)
+  }
+}
