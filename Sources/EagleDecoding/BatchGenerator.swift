@@ -98,8 +98,8 @@ public final class BatchGenerator {
       rows += $0.promptRows.count
       return rows <= max(Self.mostRows, $0.promptRows.count)
     }
-    DecodingSession.readPrompts(Array(reading)) { _, _, _, _ in true }
-    DecodingSession.advance(decoding) { _, _, _, _ in true }
+    DecodingSession.readPrompts(Array(reading)) { _, _ in .proceed }
+    DecodingSession.advance(decoding) { _, _ in .proceed }
   }
 
   /// A slot without work, kept for the tokens that the next text may share with its last one, or a new one.

@@ -5,8 +5,8 @@ import EagleTensor
 
 /// Passes of several sessions of one target together: one reading of the weights serves them all.
 extension DecodingSession {
-  /// Gets a session, its new token, whether a draft had proposed it, and its logprobs; false ends the session's text.
-  package typealias OnToken = (DecodingSession, Int32, _ isDrafted: Bool, TokenLogprobs?) -> Bool
+  /// Decides after each new token of a session whether its text goes on.
+  package typealias OnToken = (DecodingSession, GeneratedToken) -> TokenDecision
 
   /// One pass over the next piece of each prompt. A session whose prompt is read gets its first token.
   package static func readPrompts(_ sessions: [DecodingSession], _ onToken: OnToken) {
@@ -22,7 +22,7 @@ extension DecodingSession {
     let logits = target.logits(last, target.precision.decodingProducts)
     withExtendedLifetime(logits) {
       for (row, (session, _)) in read.enumerated() {
-        session.takeFirstToken(logits, row: row) { onToken(session, $0, $1, $2) }
+        session.takeFirstToken(logits, row: row) { onToken(session, $0) }
       }
     }
   }
@@ -46,7 +46,7 @@ extension DecodingSession {
       switch verdicts[index] {
       case .success(let verdict):
         session.keep(verdict, of: proposals[index], states.slice(pass.rows[index]), times) {
-          onToken(session, $0, $1, $2)
+          onToken(session, $0)
         }
       case .failure(let error): session.drop(pass.rows[index].count, because: error)
       }

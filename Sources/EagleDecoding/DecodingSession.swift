@@ -90,35 +90,34 @@ public final class DecodingSession {
   /// - Parameters:
   ///   - prompt: all ids; those that the cache has are not computed again
   ///   - options: limit, stop ids, drafting, sampling
-  ///   - onToken: gets each new id as it is found; false ends the text with it
+  ///   - onToken: decides after each new token whether the text goes on
   /// - Throws: `GenerationError` for an empty prompt, an id outside the vocabulary, options without a meaning, more
   ///   positions than the target has, or logits that are not finite
   public func generate(
-    _ prompt: [Int32], _ options: DecodingOptions, onToken: (Int32) -> Bool = { _ in true }
+    _ prompt: [Int32], _ options: DecodingOptions, onToken: (GeneratedToken) -> TokenDecision = { _ in .proceed }
   ) throws -> Generation {
-    try generate(prompt, options, isWanted: { true }, onToken: { token, _, _ in onToken(token) })
+    try generate(prompt, options, isWanted: { true }, onToken: onToken)
   }
 
-  /// The same for a caller who may lose interest while a long prompt is read, or wants to know where tokens come from.
+  /// The same for a caller who may lose interest during the prefill of a long prompt.
   ///
   /// - Parameters:
   ///   - prompt: all ids; those that the cache has are not computed again
   ///   - options: limit, stop ids, drafting, sampling
-  ///   - isWanted: asked before each pass over the prompt; false ends the text before it begins, and what was read stays
-  ///     cached
-  ///   - onToken: gets each new id, whether a draft had proposed it, and its logprobs where they are asked for; false ends
-  ///     the text with it
+  ///   - isWanted: called before each pass over the prompt; false cancels the text before it begins, and what was read
+  ///     stays cached
+  ///   - onToken: decides after each new token whether the text goes on
   /// - Throws: as the other one
   public func generate(
     _ prompt: [Int32], _ options: DecodingOptions, isWanted: () -> Bool,
-    onToken: (Int32, _ isDrafted: Bool, TokenLogprobs?) -> Bool
+    onToken: (GeneratedToken) -> TokenDecision
   ) throws -> Generation {
     try begin(prompt, options)
     while isReading {
       guard isWanted() else { return try end() }
-      Self.readPrompts([self]) { onToken($1, $2, $3) }
+      Self.readPrompts([self]) { onToken($1) }
     }
-    while isDecoding { Self.advance([self]) { onToken($1, $2, $3) } }
+    while isDecoding { Self.advance([self]) { onToken($1) } }
     return try end()
   }
 
@@ -167,7 +166,7 @@ public final class DecodingSession {
       throw failure
     }
     return Generation(
-      ids: text.ids, passes: text.passes, finish: text.finish ?? .caller, statistics: text.statistics)
+      ids: text.ids, passes: text.passes, finish: text.finish ?? .cancelled, statistics: text.statistics)
   }
 
   // MARK: prompt

@@ -1,14 +1,51 @@
 import EagleRunFiles
 import EagleTensor
 
-/// Why a text ended.
+/// The reason why a text ended.
 public enum FinishReason: String, Sendable, Codable {
-  /// A stop id.
+  /// A stop id was generated.
   case stop
-  /// The limit of new tokens.
+  /// The limit of new tokens was reached.
   case length
-  /// The caller asked for no more.
-  case caller
+  /// The caller found a stop string.
+  case stopString = "stop_string"
+  /// The caller wanted no more: a user interrupted, or a client has gone.
+  case cancelled
+
+  init(_ cause: StopCause) {
+    switch cause {
+    case .stopString: self = .stopString
+    case .cancelled: self = .cancelled
+    }
+  }
+}
+
+/// A caller's cause to end a text before its stop id or limit.
+public enum StopCause: Sendable, Equatable {
+  /// A stop string is complete.
+  case stopString
+  /// Nobody wants more of the text.
+  case cancelled
+}
+
+/// A caller's decision after a token.
+public enum TokenDecision: Sendable, Equatable {
+  case proceed
+  /// The text ends with this token.
+  case stop(StopCause)
+}
+
+/// A new token of a text.
+public struct GeneratedToken: Sendable, Equatable {
+  public let id: Int32
+  /// Whether a draft had proposed it.
+  public let isDrafted: Bool
+  /// The token's logprobs, where `SamplingOptions.logprobs` requests them.
+  public let logprobs: TokenLogprobs?
+
+  package init(id: Int32, isDrafted: Bool = false, logprobs: TokenLogprobs? = nil) {
+    (self.id, self.isDrafted, self.logprobs) = (id, isDrafted, logprobs)
+  }
 }
 
 /// A generated text and what it took.
@@ -31,8 +68,7 @@ public struct Generation: Sendable {
 
 /// A text at work.
 struct Text {
-  /// Gets a new token, whether a draft had proposed it, and its logprobs; false ends the text.
-  typealias OnToken = (Int32, _ isDrafted: Bool, TokenLogprobs?) -> Bool
+  typealias OnToken = (GeneratedToken) -> TokenDecision
 
   let prompt: [Int32]
   let options: DecodingOptions
@@ -86,7 +122,9 @@ struct Text {
       } else if ids.count >= options.maxNewTokens {
         finish = .length
       }
-      if !onToken(token, added <= drafted, logprobs.isEmpty ? nil : logprobs[index]) { finish = finish ?? .caller }
+      let new = GeneratedToken(
+        id: token, isDrafted: added <= drafted, logprobs: logprobs.isEmpty ? nil : logprobs[index])
+      if case .stop(let cause) = onToken(new) { finish = finish ?? FinishReason(cause) }
     }
     passes.append(.init(tokens: added, accepted: min(added, drafted)))
     statistics.newTokens = ids.count

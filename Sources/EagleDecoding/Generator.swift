@@ -12,7 +12,7 @@ public final class Generator {
 
   /// Continues `prompt` as `DecodingSession.generate` does, in a session of its own.
   public func generate(
-    _ prompt: [Int32], _ options: DecodingOptions, onToken: (Int32) -> Bool = { _ in true }
+    _ prompt: [Int32], _ options: DecodingOptions, onToken: (GeneratedToken) -> TokenDecision = { _ in .proceed }
   ) throws -> Generation {
     try DecodingSession(target: target, draft: draft).generate(prompt, options, onToken: onToken)
   }

@@ -113,7 +113,11 @@ private final class Talk {
       let printer = AnswerPrinter()
       let generation = try session.generate(
         ids, options, isWanted: { !Interrupt.isPending },
-        onToken: { token, _, _ in printer.append(stream.append(token)) && !stream.isStopped && !Interrupt.isPending })
+        onToken: { token in
+          let isPrinted = printer.append(stream.append(token.id))
+          if stream.isStopped { return .stop(.stopString) }
+          return isPrinted && !Interrupt.isPending ? .proceed : .stop(.cancelled)
+        })
       _ = Interrupt.take()
       printer.append(stream.finish())
       try printer.finish()

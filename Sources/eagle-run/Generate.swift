@@ -48,7 +48,9 @@ struct Generate: ParsableCommand {
     var stream = AnswerStream(model.tokenizer, stops: stop)
     let printer = AnswerPrinter(isSilent: json)
     let generation = try DecodingSession(target: model.target, draft: draft).generate(ids, options) { token in
-      printer.append(stream.append(token)) && !stream.isStopped
+      let isPrinted = printer.append(stream.append(token.id))
+      if stream.isStopped { return .stop(.stopString) }
+      return isPrinted ? .proceed : .stop(.cancelled)
     }
     printer.append(stream.finish())
     try printer.finish()
@@ -121,6 +123,7 @@ func summary(_ statistics: DecodingStatistics, isSpeculative: Bool) -> String {
 private struct Answered: Encodable {
   let text: String
   let tokens: [Int32]
+  /// `length`, or `stop` for everything else.
   let finish_reason: FinishReason
   let prompt_tokens: Int
   let new_tokens: Int
@@ -134,7 +137,7 @@ private struct Answered: Encodable {
     self.text = text
     let statistics = generation.statistics
     tokens = generation.ids
-    finish_reason = generation.finish == .caller ? .stop : generation.finish
+    finish_reason = generation.finish == .length ? .length : .stop
     prompt_tokens = statistics.promptTokens
     new_tokens = statistics.newTokens
     acc_length = statistics.acceptanceLength

@@ -53,10 +53,10 @@ import Testing
     let (model, ids, greedy) = try Fixture.load("tiny-llama")
     nonisolated(unsafe) var streamed: [Int32] = []
     let generation = try Generator(target: model).generate(ids, DecodingOptions(maxNewTokens: 12, stopIDs: [])) {
-      streamed.append($0)
-      return streamed.count < 4
+      streamed.append($0.id)
+      return streamed.count < 4 ? .proceed : .stop(.stopString)
     }
-    #expect(streamed == Array(greedy.prefix(4)) && generation.ids == streamed)
+    #expect(streamed == Array(greedy.prefix(4)) && generation.ids == streamed && generation.finish == .stopString)
   }
 
   /// A few texts at a time, and more than a pass of the products has rows.

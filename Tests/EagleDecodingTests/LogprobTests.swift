@@ -12,9 +12,9 @@ import Testing
     var all: [TokenLogprobs] = []
     let generation = try session.generate(
       prompt, options, isWanted: { true },
-      onToken: { _, _, logprobs in
-        if let logprobs { all.append(logprobs) }
-        return true
+      onToken: { token in
+        if let logprobs = token.logprobs { all.append(logprobs) }
+        return .proceed
       })
     return (generation.ids, all)
   }
@@ -65,9 +65,9 @@ import Testing
     options.sampling.logprobs = nil
     try other.begin([9], options)
     var together: [TokenLogprobs] = []
-    func take(_ session: DecodingSession, _ token: Int32, _ isDrafted: Bool, _ logprobs: TokenLogprobs?) -> Bool {
-      if session === asking { together.append(logprobs!) } else { #expect(logprobs == nil) }
-      return true
+    func take(_ session: DecodingSession, _ token: GeneratedToken) -> TokenDecision {
+      if session === asking { together.append(token.logprobs!) } else { #expect(token.logprobs == nil) }
+      return .proceed
     }
     DecodingSession.readPrompts([asking, other], take)
     while asking.isBusy { DecodingSession.advance([asking, other], take) }

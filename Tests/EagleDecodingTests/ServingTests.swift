@@ -37,10 +37,11 @@ import Testing
         next += 1
       }
       most = max(most, slots.filter(\.isDecoding).count)
-      step(slots) { slot, token, _, _ in
+      step(slots) { slot, token in
         let text = owners[ObjectIdentifier(slot)]!
-        written[text].append(token)
-        return text != 3 || written[3].count < 4  // the fourth is not wanted any longer
+        written[text].append(token.id)
+        // The fourth is not wanted any longer.
+        return text != 3 || written[3].count < 4 ? .proceed : .stop(.cancelled)
       }
       for slot in slots where !slot.isBusy && owners.removeValue(forKey: ObjectIdentifier(slot)) != nil {
         _ = try slot.end()
@@ -59,12 +60,12 @@ import Testing
     let options = DecodingOptions(maxNewTokens: 120, stopIDs: [], plan: .chain(2))
     let sessions = (0..<6).map { _ in DecodingSession(target: target, draft: head) }
     for (index, session) in sessions.enumerated() { try session.begin([7, Int32(index)], options) }
-    DecodingSession.readPrompts(sessions) { _, _, _, _ in true }
-    for _ in 0..<80 { step(sessions) { _, _, _, _ in true } }
+    DecodingSession.readPrompts(sessions) { _, _ in .proceed }
+    for _ in 0..<80 { step(sessions) { _, _ in .proceed } }
     // With so many others nothing is drafted.
     for session in sessions.dropFirst() { #expect(try session.end().statistics.draftedTokens == 0) }
     let last = sessions[0]
-    while last.isDecoding { step([last]) { _, _, _, _ in true } }
+    while last.isDecoding { step([last]) { _, _ in .proceed } }
     let generation = try last.end()
     #expect(generation.statistics.draftedTokens >= 30)
     #expect(generation.ids == (try plain(target, [7, 0], 120)))
@@ -85,9 +86,9 @@ import Testing
       try session.begin(prompt, options)
       while session.isReading {
         pieces.append(session.promptRows)
-        step([session]) { _, _, _, _ in true }
+        step([session]) { _, _ in .proceed }
       }
-      while session.isDecoding { step([session]) { _, _, _, _ in true } }
+      while session.isDecoding { step([session]) { _, _ in .proceed } }
       _ = try session.end()
       return pieces
     }
@@ -129,10 +130,10 @@ import Testing
     let drafter = KnowingDrafter(text: [4, 5] + text, kind: .good, vocabulary: 320, seed: 1)
     let options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
     var (ids, drafted): ([Int32], Int) = ([], 0)
-    func take(_ token: Int32, _ isDrafted: Bool, _ logprobs: TokenLogprobs?) -> Bool {
-      ids.append(token)
-      drafted += isDrafted ? 1 : 0
-      return true
+    func take(_ token: GeneratedToken) -> TokenDecision {
+      ids.append(token.id)
+      drafted += token.isDrafted ? 1 : 0
+      return .proceed
     }
     let generation = try DecodingSession(target: target, drafter: drafter).generate(
       [4, 5], options, isWanted: { true }, onToken: take)
@@ -151,18 +152,18 @@ import Testing
     let given = try session.generate(prompt, options) {
       passes += 1
       return passes < 5
-    } onToken: { _, _, _ in
+    } onToken: { _ in
       Issue.record("a token came")
-      return true
+      return .proceed
     }
-    #expect(given.ids.isEmpty && given.finish == .caller && session.cachedTokens == 768)
+    #expect(given.ids.isEmpty && given.finish == .cancelled && session.cachedTokens == 768)
     #expect(session.sharedTokens(with: prompt) == 768)
     let again = try session.generate(prompt, options)
     #expect(again.ids == (try plain(target, prompt, 12)) && again.statistics.cachedTokens == 767)
     // Another text, with the first 300 tokens in common.
     passes = 0
     let other = Array(prompt.prefix(300)) + (0..<900).map { Int32($0 * 13 % 320) }
-    _ = try session.generate(other, options, isWanted: { false }, onToken: { _, _, _ in true })
+    _ = try session.generate(other, options, isWanted: { false }, onToken: { _ in .proceed })
     #expect(try session.generate(other, options).ids == (try plain(target, other, 12)))
   }
 }

@@ -69,7 +69,7 @@ import Testing
     let (job, events) = Job.make(
       id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]), stream: AnswerStream(tokenizer),
       onEnd: { _, _ in })
-    for token in [65, 66] as [Int32] { _ = job.take(token, isDrafted: false) }
+    for token in [65, 66] as [Int32] { _ = job.take(GeneratedToken(id: token)) }
     job.finish(.stop, DecodingStatistics())
     var text = ""
     for await case .piece(let piece) in events { text += piece.text }
@@ -80,9 +80,10 @@ import Testing
   func logprobsOfStopStrings() async {
     let (job, events) = job(1, stops: ["BC"])
     for token in [65, 66, 67] as [Int32] {
-      _ = job.take(token, isDrafted: false, TokenLogprobs(chosen: .init(token: token, logprob: -1), top: []))
+      _ = job.take(
+        GeneratedToken(id: token, logprobs: TokenLogprobs(chosen: .init(token: token, logprob: -1), top: [])))
     }
-    job.finish(.caller, DecodingStatistics())
+    job.finish(.stopString, DecodingStatistics())
     var (text, ids) = ("", [Int32]())
     for await case .piece(let piece) in events {
       text += piece.text
@@ -124,13 +125,14 @@ import Testing
     let ends = Ends()
     let (job, events) = job(1, stops: ["END"], ends)
     let text = Array("an EN, then END and more".utf8)
-    var taken = 0
+    var (taken, decision) = (0, TokenDecision.proceed)
     for byte in text {
       taken += 1
-      if !job.take(Int32(byte), isDrafted: taken.isMultiple(of: 2)) { break }
+      decision = job.take(GeneratedToken(id: Int32(byte), isDrafted: taken.isMultiple(of: 2)))
+      if decision != .proceed { break }
     }
-    #expect(job.isStopped && taken == 15)
-    job.finish(.caller, DecodingStatistics())
+    #expect(decision == .stop(.stopString) && taken == 15)
+    job.finish(.stopString, DecodingStatistics())
     var (answer, tokens, accepted, finish) = ("", 0, 0, Outcome.Finish.length)
     for await event in events {
       switch event {
@@ -150,7 +152,7 @@ import Testing
 
   @Test func charactersAreNotCut() async {
     let (job, events) = job(1)
-    for byte in Array("a中🦅".utf8) { _ = job.take(Int32(byte), isDrafted: false) }
+    for byte in Array("a中🦅".utf8) { _ = job.take(GeneratedToken(id: Int32(byte))) }
     job.finish(.length, DecodingStatistics())
     var pieces: [Piece] = []
     for await case .piece(let piece) in events { pieces.append(piece) }
@@ -160,10 +162,10 @@ import Testing
   @Test func aCancelledJobEndsWithoutAWord() async {
     let ends = Ends()
     let (job, events) = job(2, ends)
-    #expect(job.take(65, isDrafted: false))
+    #expect(job.take(GeneratedToken(id: 65)) == .proceed)
     job.cancel()
-    #expect(!job.take(66, isDrafted: false))
-    job.finish(.caller, DecodingStatistics())
+    #expect(job.take(GeneratedToken(id: 66)) == .stop(.cancelled))
+    job.finish(.cancelled, DecodingStatistics())
     var last: JobEvent?
     for await event in events { last = event }
     #expect(last == .piece(Piece(text: "B", tokens: 1, accepted: 0)))
@@ -184,7 +186,7 @@ import Testing
     let ends = Ends()
     let (job, events) = job(4, ends)
     job.stop()
-    job.finish(.caller, DecodingStatistics())
+    job.finish(.cancelled, DecodingStatistics())
     var last: JobEvent?
     for await event in events { last = event }
     #expect(last == .failed(.stopping))

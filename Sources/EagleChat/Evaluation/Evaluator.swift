@@ -197,6 +197,7 @@ public final class Evaluator {
       cluster.tick()
       return !stop.isMade
     }
-    return try session.generate(ids, options(plan), isWanted: isWanted) { _, _, _ in isWanted() }
+    return try session.generate(ids, options(plan), isWanted: isWanted) { _ in isWanted() ? .proceed : .stop(.cancelled)
+    }
   }
 }

@@ -84,8 +84,8 @@ final class Engine: @unchecked Sendable {
     for work in work where work.job.isCancelled { end(work) }
     while work.count < width, let job = queue.poll(where: { budget.admits($0.mostTokens) }) { begin(job) }
     let byID = Dictionary(uniqueKeysWithValues: work.map { (ObjectIdentifier($0.session), $0.job) })
-    func take(_ session: DecodingSession, _ token: Int32, _ isDrafted: Bool, _ logprobs: TokenLogprobs?) -> Bool {
-      byID[ObjectIdentifier(session)]!.take(token, isDrafted: isDrafted, logprobs)
+    func take(_ session: DecodingSession, _ token: GeneratedToken) -> TokenDecision {
+      byID[ObjectIdentifier(session)]!.take(token)
     }
     DecodingSession.advance(work.map(\.session).filter(\.isDecoding), take)
     if let next = work.firstIndex(where: \.session.isReading) {

@@ -88,26 +88,24 @@ package final class Job: @unchecked Sendable {
 
   package var queueSeconds: Double { arrival.seconds(to: start ?? .now) }
 
-  /// Hands on what a new token makes sure. False when no more are wanted.
-  package func take(_ token: Int32, isDrafted: Bool, _ logprobs: TokenLogprobs? = nil) -> Bool {
+  /// Sends the text that a new token completes.
+  package func take(_ token: GeneratedToken) -> TokenDecision {
     if firstToken == nil { firstToken = .now }
     tokens += 1
-    accepted += isDrafted ? 1 : 0
+    accepted += token.isDrafted ? 1 : 0
     // The token that ends a text is no part of it, whatever it would read.
-    guard !options.stopIDs.contains(token) else { return !isCancelled }
-    if let logprobs { self.logprobs.append(logprobs) }
-    emit(stream.append(token))
-    return !stream.isStopped && !isCancelled
+    if !options.stopIDs.contains(token.id) {
+      if let logprobs = token.logprobs { self.logprobs.append(logprobs) }
+      emit(stream.append(token.id))
+      if stream.isStopped { return .stop(.stopString) }
+    }
+    return isCancelled ? .stop(.cancelled) : .proceed
   }
 
-  /// Whether a stop string has come.
-  package var isStopped: Bool { stream.isStopped }
-
-  package func finish(_ finish: FinishReason, _ statistics: DecodingStatistics) {
-    if finish == .caller && !stream.isStopped { return abandon() }
+  package func finish(_ reason: FinishReason, _ statistics: DecodingStatistics) {
+    guard let finish = Outcome.Finish(reason) else { return abandon() }
     emit(stream.finish(), isLast: true)
-    let outcome = Outcome(
-      finish: finish == .length ? .length : .stop, statistics: statistics, queueSeconds: queueSeconds)
+    let outcome = Outcome(finish: finish, statistics: statistics, queueSeconds: queueSeconds)
     onEnd(self, .finished(outcome))
     events.yield(.finished(outcome))
     events.finish()
