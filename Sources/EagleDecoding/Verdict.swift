@@ -7,6 +7,14 @@ struct Verdict {
   /// Of each of the tokens; empty where nobody asked for them.
   private(set) var logprobs: [TokenLogprobs] = []
 
+  init() {}
+
+  /// A token that the target chooses without a proposal.
+  init(_ token: Int32, _ raw: RawLogits?) { append(token, raw) }
+
+  /// How many of the tokens, the first ones, had been proposed.
+  var accepted: Int { path.count - 1 }
+
   /// - Parameters:
   ///   - position: of the first proposed token
   ///   - logits: the target's logits [V] after a row, which may be overwritten; asked for in the order of the path
@@ -23,8 +31,8 @@ struct Verdict {
     return verdict
   }
 
-  /// Chooses as plain decoding would, and goes on as long as a child proposes just that token. Exact by itself, for the most
-  /// likely token and for drawn ones alike.
+  /// Chooses as plain decoding would, and goes on as long as a child proposes just that token. Exact by itself, for the
+  /// most likely token and for drawn ones alike.
   private mutating func descend(
     _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {
@@ -40,8 +48,8 @@ struct Verdict {
     }
   }
 
-  /// Speculative sampling (arXiv 2211.17192) down a chain: a token x drawn from q is kept with probability min(1, p(x) / q(x));
-  /// where it is not, one is drawn from max(p − q, 0), normed. Together that is p.
+  /// Speculative sampling (arXiv 2211.17192) down a chain: a token x drawn from q is kept with probability min(1, p(x)
+  /// / q(x)); where it is not, one is drawn from max(p − q, 0), normed. Together that is p.
   private mutating func compare(
     _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {

@@ -111,13 +111,17 @@ private final class Talk {
       options.maxNewTokens = min(options.maxNewTokens, room)
       var stream = AnswerStream(model.tokenizer, stops: stops)
       let printer = AnswerPrinter()
-      let generation = try session.generate(
-        ids, options, isWanted: { !Interrupt.isPending },
-        onToken: { token in
-          let isPrinted = printer.append(stream.append(token.id))
-          if stream.isStopped { return .stop(.stopString) }
-          return isPrinted && !Interrupt.isPending ? .proceed : .stop(.cancelled)
-        })
+      let tokens = try session.tokens(ids, options)
+      tokens.prefill { !Interrupt.isPending }
+      while let token = try tokens.next() {
+        let isPrinted = printer.append(stream.append(token.id))
+        if stream.isStopped {
+          tokens.stop(.stopString)
+        } else if !isPrinted || Interrupt.isPending {
+          tokens.stop(.cancelled)
+        }
+      }
+      let generation = try tokens.finish()
       _ = Interrupt.take()
       printer.append(stream.finish())
       try printer.finish()

@@ -47,11 +47,16 @@ struct Generate: ParsableCommand {
       sampling: try sampling.options(model))
     var stream = AnswerStream(model.tokenizer, stops: stop)
     let printer = AnswerPrinter(isSilent: json)
-    let generation = try DecodingSession(target: model.target, draft: draft).generate(ids, options) { token in
+    let tokens = try DecodingSession(target: model.target, draft: draft).tokens(ids, options)
+    while let token = try tokens.next() {
       let isPrinted = printer.append(stream.append(token.id))
-      if stream.isStopped { return .stop(.stopString) }
-      return isPrinted ? .proceed : .stop(.cancelled)
+      if stream.isStopped {
+        tokens.stop(.stopString)
+      } else if !isPrinted {
+        tokens.stop(.cancelled)
+      }
     }
+    let generation = try tokens.finish()
     printer.append(stream.finish())
     try printer.finish()
     if json { return try printJSON(Answered(printer.text, generation, options)) }

@@ -65,12 +65,22 @@ import Testing
     options.sampling.logprobs = nil
     try other.begin([9], options)
     var together: [TokenLogprobs] = []
-    func take(_ session: DecodingSession, _ token: GeneratedToken) -> TokenDecision {
-      if session === asking { together.append(token.logprobs!) } else { #expect(token.logprobs == nil) }
-      return .proceed
+    func take() {
+      asking.takeTokens { token in
+        together.append(token.logprobs!)
+        return .proceed
+      }
+      other.takeTokens { token in
+        #expect(token.logprobs == nil)
+        return .proceed
+      }
     }
-    DecodingSession.readPrompts([asking, other], take)
-    while asking.isBusy { DecodingSession.advance([asking, other], take) }
+    DecodingSession.prefill([asking, other])
+    take()
+    while asking.isBusy {
+      DecodingSession.decode([asking, other])
+      take()
+    }
     #expect(together == alone.logprobs)
   }
 

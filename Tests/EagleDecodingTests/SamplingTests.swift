@@ -180,14 +180,14 @@ import Testing
     for edit in edits {
       var options = DecodingOptions(maxNewTokens: 3, stopIDs: [])
       edit(&options.sampling)
-      #expect(throws: GenerationError.self) { try Generator(target: target).generate(ids, options) }
+      #expect(throws: GenerationError.self) { try DecodingSession(target: target).generate(ids, options) }
     }
     for plan in [
       DraftPlan(depth: 3, width: 0, nodes: 3), DraftPlan(depth: 5, width: 2, nodes: 4), .chain(1000),
       DraftPlan(depth: 10, width: 30, nodes: 20),
     ] {
       let options = DecodingOptions(maxNewTokens: 3, stopIDs: [], plan: plan)
-      #expect(throws: GenerationError.self) { try Generator(target: target).generate(ids, options) }
+      #expect(throws: GenerationError.self) { try DecodingSession(target: target).generate(ids, options) }
     }
   }
 }

@@ -5,13 +5,18 @@ import Testing
 /// What a server needs of sessions and batches: texts that come and go, and whose tokens are whose.
 @Suite struct ServingTests {
   private func plain(_ model: TargetModel, _ prompt: [Int32], _ tokens: Int) throws -> [Int32] {
-    try Generator(target: model).generate(prompt, DecodingOptions(maxNewTokens: tokens, stopIDs: [])).ids
+    try DecodingSession(target: model).generate(prompt, DecodingOptions(maxNewTokens: tokens, stopIDs: [])).ids
   }
 
-  /// Steps sessions as a server does: a round of all texts, then a piece of one prompt.
-  private func step(_ sessions: [DecodingSession], _ take: DecodingSession.OnToken) {
-    DecodingSession.advance(sessions.filter(\.isDecoding), take)
-    if let reading = sessions.first(where: \.isReading) { DecodingSession.readPrompts([reading], take) }
+  /// Steps sessions as a server does: a round of all texts, then a chunk of one prompt.
+  private func step(
+    _ sessions: [DecodingSession], _ take: (DecodingSession, GeneratedToken) -> TokenDecision = { _, _ in .proceed }
+  ) {
+    DecodingSession.decode(sessions.filter(\.isDecoding))
+    for session in sessions { session.takeTokens { take(session, $0) } }
+    guard let next = sessions.first(where: \.isPrefilling) else { return }
+    DecodingSession.prefill([next])
+    next.takeTokens { take(next, $0) }
   }
 
   private static let plans: [DraftPlan] = [
@@ -60,12 +65,13 @@ import Testing
     let options = DecodingOptions(maxNewTokens: 120, stopIDs: [], plan: .chain(2))
     let sessions = (0..<6).map { _ in DecodingSession(target: target, draft: head) }
     for (index, session) in sessions.enumerated() { try session.begin([7, Int32(index)], options) }
-    DecodingSession.readPrompts(sessions) { _, _ in .proceed }
-    for _ in 0..<80 { step(sessions) { _, _ in .proceed } }
+    DecodingSession.prefill(sessions)
+    for session in sessions { session.takeTokens() }
+    for _ in 0..<80 { step(sessions) }
     // With so many others nothing is drafted.
     for session in sessions.dropFirst() { #expect(try session.end().statistics.draftedTokens == 0) }
     let last = sessions[0]
-    while last.isDecoding { step([last]) { _, _ in .proceed } }
+    while last.isDecoding { step([last]) }
     let generation = try last.end()
     #expect(generation.statistics.draftedTokens >= 30)
     #expect(generation.ids == (try plain(target, [7, 0], 120)))
@@ -81,20 +87,20 @@ import Testing
     let session = DecodingSession(target: target)
     let prompt = (0..<600).map { Int32($0 * 11 % 320) }
     let options = DecodingOptions(maxNewTokens: 2, stopIDs: [])
-    func pieces(_ prompt: [Int32]) throws -> [Range<Int>] {
-      var pieces: [Range<Int>] = []
+    func chunks(_ prompt: [Int32]) throws -> [Range<Int>] {
+      var chunks: [Range<Int>] = []
       try session.begin(prompt, options)
-      while session.isReading {
-        pieces.append(session.promptRows)
-        step([session]) { _, _ in .proceed }
+      while session.isPrefilling {
+        chunks.append(session.nextChunk)
+        step([session])
       }
-      while session.isDecoding { step([session]) { _, _ in .proceed } }
+      while session.isDecoding { step([session]) }
       _ = try session.end()
-      return pieces
+      return chunks
     }
-    #expect(try pieces(prompt) == [0..<192, 192..<384, 384..<576, 576..<600])
-    #expect(try pieces(Array(prompt.prefix(300)) + [5, 6]) == [299..<302])
-    #expect(try pieces(Array(prompt.prefix(250)) + prompt) == [249..<384, 384..<576, 576..<768, 768..<850])
+    #expect(try chunks(prompt) == [0..<192, 192..<384, 384..<576, 576..<600])
+    #expect(try chunks(Array(prompt.prefix(300)) + [5, 6]) == [299..<302])
+    #expect(try chunks(Array(prompt.prefix(250)) + prompt) == [249..<384, 384..<576, 576..<768, 768..<850])
   }
 
   @Test("where drafts cost more than they save only a round now and then tries them, and they come back when they pay")
@@ -157,7 +163,7 @@ import Testing
       return .proceed
     }
     #expect(given.ids.isEmpty && given.finish == .cancelled && session.cachedTokens == 768)
-    #expect(session.sharedTokens(with: prompt) == 768)
+    #expect(session.commonPrefix(with: prompt) == 768)
     let again = try session.generate(prompt, options)
     #expect(again.ids == (try plain(target, prompt, 12)) && again.statistics.cachedTokens == 767)
     // Another text, with the first 300 tokens in common.

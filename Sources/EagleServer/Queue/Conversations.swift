@@ -14,17 +14,9 @@ final class Conversations {
   /// Tokens that their caches hold.
   var tokens: Int { idle.reduce(0) { $0 + $1.cachedTokens } }
 
-  /// Takes out the session of the conversation that a prompt goes on with; nil for a prompt that begins another.
-  ///
-  /// A prompt takes up a conversation when that saves more tokens than it loses, or when the prompt is its beginning: the
-  /// answer is asked for again. All prompts share the beginning of the template, and no conversation should lose its
-  /// tokens for that.
+  /// Takes out the session of the conversation that a prompt continues; nil for a prompt that begins another.
   func take(for prompt: [Int32]) -> DecodingSession? {
-    let shared = idle.map { $0.sharedTokens(with: prompt) }
-    guard let best = shared.indices.max(by: { shared[$0] < shared[$1] }), shared[best] > 0,
-      shared[best] == prompt.count || 2 * shared[best] > idle[best].cachedTokens
-    else { return nil }
-    return idle.remove(at: best)
+    CachedSequence.index(for: prompt, among: idle.map(\.sequence)).map { idle.remove(at: $0) }
   }
 
   /// Keeps a session for its next turn, in place of the one that was not used for the longest time.

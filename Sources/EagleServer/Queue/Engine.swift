@@ -34,6 +34,9 @@ final class Engine: @unchecked Sendable {
     let session: DecodingSession
 
     init(_ job: Job, _ session: DecodingSession) { (self.job, self.session) = (job, session) }
+
+    /// Gives the tokens of the last pass to the job.
+    func deliver() { session.takeTokens(job.take) }
   }
 
   init(model: ChatModel, draft: DraftModel?, config: ServerConfig, limits: CacheLimits) {
@@ -83,13 +86,11 @@ final class Engine: @unchecked Sendable {
   private func step() {
     for work in work where work.job.isCancelled { end(work) }
     while work.count < width, let job = queue.poll(where: { budget.admits($0.mostTokens) }) { begin(job) }
-    let byID = Dictionary(uniqueKeysWithValues: work.map { (ObjectIdentifier($0.session), $0.job) })
-    func take(_ session: DecodingSession, _ token: GeneratedToken) -> TokenDecision {
-      byID[ObjectIdentifier(session)]!.take(token)
-    }
-    DecodingSession.advance(work.map(\.session).filter(\.isDecoding), take)
-    if let next = work.firstIndex(where: \.session.isReading) {
-      DecodingSession.readPrompts([work[next].session], take)
+    DecodingSession.decode(work.map(\.session).filter(\.isDecoding))
+    for work in work { work.deliver() }
+    if let next = work.firstIndex(where: \.session.isPrefilling) {
+      DecodingSession.prefill([work[next].session])
+      work[next].deliver()
       // Prompts take turns, so that a short one need not wait for a long one.
       work.append(work.remove(at: next))
     }

@@ -2,13 +2,13 @@ import EagleDecoding
 import Foundation
 import Testing
 
-@Suite struct GeneratorTests {
+@Suite struct GenerationTests {
   @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func plainDecodingAgreesWithTransformers(name: String)
     throws
   {
     let (model, ids, greedy) = try Fixture.load(name)
     let options = DecodingOptions(maxNewTokens: greedy.count, stopIDs: [])
-    let generation = try Generator(target: model).generate(ids, options)
+    let generation = try DecodingSession(target: model).generate(ids, options)
     #expect(generation.ids == greedy)
     #expect(generation.statistics.acceptanceLength == 1)
     #expect(generation.statistics.targetPasses == greedy.count - 1)
@@ -19,12 +19,12 @@ import Testing
     let (model, ids, _) = try Fixture.load(name)
     for seed in 0..<12 as Range<UInt64> {
       let prompt = ids.map { ($0 + Int32(seed) * 7) % Int32(model.shape.vocabularySize) }
-      let plain = try Generator(target: model).generate(prompt, DecodingOptions(maxNewTokens: 40, stopIDs: []))
+      let plain = try DecodingSession(target: model).generate(prompt, DecodingOptions(maxNewTokens: 40, stopIDs: []))
       for length in [1, 3, 6] {
         let head = Drafts.random(for: model, size: seed % 2 == 0 ? 64 : 20, seed: seed)
         var options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
         options.plan = .chain(length)
-        let speculative = try Generator(target: model, draft: head).generate(prompt, options)
+        let speculative = try DecodingSession(target: model, draft: head).generate(prompt, options)
         #expect(speculative.ids == plain.ids, "\(name), seed \(seed), draft length \(length)")
         let counts = speculative.statistics
         #expect(counts.decodedTokens == 39 && counts.acceptanceLength >= 1)
@@ -42,7 +42,7 @@ import Testing
     let stop = greedy[5]
     let end = greedy.firstIndex(of: stop)!
     for head in [nil, Drafts.random(for: model, size: 64, seed: 3)] {
-      let generation = try Generator(target: model, draft: head).generate(
+      let generation = try DecodingSession(target: model, draft: head).generate(
         ids, DecodingOptions(maxNewTokens: 40, stopIDs: [stop]))
       #expect(generation.ids == Array(greedy[...end]))
       #expect(generation.passes.reduce(0) { $0 + $1.tokens } == generation.ids.count)
@@ -52,11 +52,35 @@ import Testing
   @Test func tokensStreamAndCanBeStopped() throws {
     let (model, ids, greedy) = try Fixture.load("tiny-llama")
     nonisolated(unsafe) var streamed: [Int32] = []
-    let generation = try Generator(target: model).generate(ids, DecodingOptions(maxNewTokens: 12, stopIDs: [])) {
+    let generation = try DecodingSession(target: model).generate(ids, DecodingOptions(maxNewTokens: 12, stopIDs: [])) {
       streamed.append($0.id)
       return streamed.count < 4 ? .proceed : .stop(.stopString)
     }
     #expect(streamed == Array(greedy.prefix(4)) && generation.ids == streamed && generation.finish == .stopString)
+  }
+
+  @Test("tokens come one by one, and a loop that is left inside a round keeps what it has seen in text and caches")
+  func tokensOneByOne() async throws {
+    let (model, ids, greedy) = try Fixture.load("tiny-llama")
+    let options = DecodingOptions(maxNewTokens: 12, stopIDs: [])
+    let drafter = KnowingDrafter(text: ids + greedy, kind: .good, vocabulary: model.shape.vocabularySize, seed: 1)
+    for session in [DecodingSession(target: model), DecodingSession(target: model, drafter: drafter)] {
+      var seen: [Int32] = []
+      func leaveEarly() async throws {
+        for try await token in try session.tokens(ids, options) {
+          seen.append(token.id)
+          if seen.count == 6 { break }
+        }
+      }
+      try await leaveEarly()
+      #expect(seen == Array(greedy.prefix(6)) && session.cachedTokens == ids.count + 5)
+      seen = []
+      let tokens = try session.tokens(ids, options)
+      while let token = try tokens.next() { seen.append(token.id) }
+      let generation = try tokens.finish()
+      #expect(try tokens.next() == nil)
+      #expect(seen == Array(greedy.prefix(12)) && generation.ids == seen && generation.finish == .length)
+    }
   }
 
   /// A few texts at a time, and more than a pass of the products has rows.
@@ -69,12 +93,12 @@ import Testing
     let answers = try Batch(model, width: width, stopIDs: [11]).answers(prompts, maxNewTokens: 15)
     for (prompt, answer) in zip(prompts, answers) {
       let options = DecodingOptions(maxNewTokens: 15, stopIDs: [11])
-      #expect(try Generator(target: model).generate(prompt, options).ids == answer)
+      #expect(try DecodingSession(target: model).generate(prompt, options).ids == answer)
     }
   }
 
-  /// A dialogue goes on in its place, and rows that it shares with its last text do not run again.
-  @Test func aTextGoesOnInItsPlace() throws {
+  /// A dialogue goes on in its slot, and the prefix that it shares with its last text is not computed again.
+  @Test func aTextGoesOnInItsSlot() throws {
     let (model, ids, _) = try Fixture.load("tiny-llama")
     var turns: [Int: [Int32]] = [:]
     var waiting = (0..<5).map { DecodingRequest(id: $0, prompt: Array(ids.prefix(4 + $0)), maxNewTokens: 6) }
@@ -92,20 +116,20 @@ import Testing
     }
     for id in 0..<5 {
       let options = DecodingOptions(maxNewTokens: 6, stopIDs: [])
-      let first = try Generator(target: model).generate(Array(ids.prefix(4 + id)), options).ids
-      let second = try Generator(target: model).generate(ids.prefix(4 + id) + first + [3, 4], options).ids
+      let first = try DecodingSession(target: model).generate(Array(ids.prefix(4 + id)), options).ids
+      let second = try DecodingSession(target: model).generate(ids.prefix(4 + id) + first + [3, 4], options).ids
       #expect(turns[id] == first + second)
     }
   }
 
   @Test func impossibleRequestsAreRefused() throws {
     let (model, ids, _) = try Fixture.load("tiny-llama")
-    let generator = Generator(target: model)
+    let session = DecodingSession(target: model)
     let tooLong = DecodingOptions(maxNewTokens: model.shape.maxPositions, stopIDs: [])
-    let error = #expect(throws: GenerationError.self) { try generator.generate(ids, tooLong) }
+    let error = #expect(throws: GenerationError.self) { try session.generate(ids, tooLong) }
     #expect(error?.description.contains("positions") == true)
     let few = DecodingOptions(maxNewTokens: 1, stopIDs: [])
-    #expect(throws: GenerationError.self) { try generator.generate([], few) }
-    #expect(throws: GenerationError.self) { try generator.generate([9999], few) }
+    #expect(throws: GenerationError.self) { try session.generate([], few) }
+    #expect(throws: GenerationError.self) { try session.generate([9999], few) }
   }
 }
