@@ -28,16 +28,16 @@ extension ActiveGeneration {
     let (batch, proposals) = propose(batch.filter { $0.isDecoding && $0.reserve($0.options.plan.nodes + 1) })
     guard let target = batch.first?.caches.target else { return }
     timer.lap(\.draft)
-    let pass = BatchPass(batch, tokens: proposals.map(\.rows), trees: proposals.map(\.tree))
+    let pass = BatchPass(batch, tokens: proposals.map(\.tokens), trees: proposals.map(\.tree))
     let states = pass.run(target, target.precision.decodingProducts)
     let logits = target.logits(states.lastHidden, target.precision.decodingProducts)
     timer.lap(\.target)
-    let verdicts = VerificationBatch(batch, proposals, logits, pass.rows).run()
+    let results = VerificationBatch(batch, proposals, logits, pass.rows).run()
     timer.lap(\.choice)
     for (index, generation) in batch.enumerated() {
-      switch verdicts[index] {
-      case .success(let verdict):
-        generation.finishRound(proposals[index], verdict, states.slice(pass.rows[index]), timer.times)
+      switch results[index] {
+      case .success(let result):
+        generation.finishRound(proposals[index], result, states.slice(pass.rows[index]), timer.times)
       case .failure(let error): generation.failRound(error)
       }
     }
@@ -97,26 +97,26 @@ private struct VerificationBatch: @unchecked Sendable {
   }
 
   /// Samples on all threads where there are several texts: it takes as long as their vocabulary is large.
-  func run() -> [Result<Verdict, any Error>] {
-    let results = Verdicts(count: batch.count)
+  func run() -> [Result<VerificationResult, any Error>] {
+    let results = VerificationResults(count: batch.count)
     Parallel.forEachRange(batch.count, grain: 1, dynamic: true) { range in
-      for index in range { results.set(index, verdict(index)) }
+      for index in range { results.set(index, verify(index)) }
     }
     return results.all
   }
 
-  private func verdict(_ index: Int) -> Result<Verdict, any Error> {
-    Result { try batch[index].verdict(on: proposals[index], logits, firstRow: rows[index].lowerBound) }
+  private func verify(_ index: Int) -> Result<VerificationResult, any Error> {
+    Result { try batch[index].verify(proposals[index], logits, firstRow: rows[index].lowerBound) }
   }
 }
 
 /// Results by index, each written by one thread.
-private final class Verdicts: @unchecked Sendable {
-  private let results: UnsafeMutableBufferPointer<Result<Verdict, any Error>>
+private final class VerificationResults: @unchecked Sendable {
+  private let results: UnsafeMutableBufferPointer<Result<VerificationResult, any Error>>
 
   init(count: Int) {
     results = .allocate(capacity: count)
-    results.initialize(repeating: .success(Verdict()))
+    results.initialize(repeating: .success(VerificationResult()))
   }
 
   deinit {
@@ -124,9 +124,9 @@ private final class Verdicts: @unchecked Sendable {
     results.deallocate()
   }
 
-  func set(_ index: Int, _ result: Result<Verdict, any Error>) { results[index] = result }
+  func set(_ index: Int, _ result: Result<VerificationResult, any Error>) { results[index] = result }
 
-  var all: [Result<Verdict, any Error>] { Array(results) }
+  var all: [Result<VerificationResult, any Error>] { Array(results) }
 }
 
 /// The others in a pass.

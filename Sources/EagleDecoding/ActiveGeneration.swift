@@ -23,23 +23,23 @@ final class ActiveGeneration {
 
   /// What a pass has found.
   struct PassOutput {
-    let verdict: Verdict
+    let result: VerificationResult
     /// The entries of the pass, nil for the one that completes a prompt: those are kept already.
     let entries: (tokens: [Int32], states: TargetStates)?
     /// The number of tokens that the caller has taken.
     private(set) var taken = 0
 
-    init(_ verdict: Verdict, entries: (tokens: [Int32], states: TargetStates)? = nil) {
-      (self.verdict, self.entries) = (verdict, entries)
+    init(_ result: VerificationResult, entries: (tokens: [Int32], states: TargetStates)? = nil) {
+      (self.result, self.entries) = (result, entries)
     }
 
-    var isEmpty: Bool { taken == verdict.tokens.count }
+    var isEmpty: Bool { taken == result.tokens.count }
 
     mutating func take() -> GeneratedToken {
       defer { taken += 1 }
       return GeneratedToken(
-        id: verdict.tokens[taken], isDrafted: taken < verdict.accepted,
-        logprobs: verdict.logprobs.isEmpty ? nil : verdict.logprobs[taken])
+        id: result.tokens[taken], isDrafted: taken < result.accepted,
+        logprobs: result.logprobs.isEmpty ? nil : result.logprobs[taken])
     }
   }
 
@@ -116,7 +116,7 @@ final class ActiveGeneration {
       let z = row(index, of: logits)
       let raw = sampler.keep(z)
       let token = try sampler.choose(z, position: prompt.count)
-      phase = .delivering(PassOutput(Verdict(token, raw)))
+      phase = .delivering(PassOutput(VerificationResult(token, raw)))
     } catch { fail(error) }
   }
 
@@ -146,16 +146,16 @@ final class ActiveGeneration {
   ///   - logits: the target's logits [R, V] of the whole pass
   ///   - firstRow: the row of the newest token
   /// - Throws: `GenerationError` for logits that are not finite
-  func verdict(on proposal: Proposal, _ logits: Tensor, firstRow: Int) throws -> Verdict {
-    try Verdict.of(
+  func verify(_ proposal: Proposal, _ logits: Tensor, firstRow: Int) throws -> VerificationResult {
+    try VerificationResult.verify(
       proposal, position: caches.count + 1, sampler: sampler, logits: { self.row(firstRow + $0, of: logits) })
   }
 
   /// Takes the outcome of a round.
-  func finishRound(_ proposal: Proposal, _ verdict: Verdict, _ states: TargetStates, _ times: RoundTimes) {
-    statistics.count(proposal, verdict, times, hasDraft: caches.drafter != nil)
-    budget?.count(draftPasses: proposal.passes, rows: proposal.rows.count, kept: verdict.accepted)
-    phase = .delivering(PassOutput(verdict, entries: (proposal.rows, states)))
+  func finishRound(_ proposal: Proposal, _ result: VerificationResult, _ states: TargetStates, _ times: RoundTimes) {
+    statistics.count(proposal, result, times, hasDraft: caches.drafter != nil)
+    budget?.count(draftPasses: proposal.passes, rows: proposal.tokens.count, kept: result.accepted)
+    phase = .delivering(PassOutput(result, entries: (proposal.tokens, states)))
   }
 
   /// Drops the entries of a round that failed.
@@ -198,11 +198,11 @@ final class ActiveGeneration {
     phase = next
     statistics.newTokens = ids.count
     if output.taken > 0 {
-      passes.append(.init(tokens: output.taken, accepted: min(output.taken, output.verdict.accepted)))
+      passes.append(.init(tokens: output.taken, accepted: min(output.taken, output.result.accepted)))
     }
     guard let entries = output.entries else { return }
     statistics.decodedTokens += output.taken
-    caches.keep(Array(output.verdict.path.prefix(output.taken)), of: entries.tokens, entries.states)
+    caches.keep(Array(output.result.path.prefix(output.taken)), of: entries.tokens, entries.states)
   }
 
   /// Ends the text, whatever its phase, and returns what there is of it. The caches stay for the next one.

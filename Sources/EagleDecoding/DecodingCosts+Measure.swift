@@ -2,11 +2,11 @@ import EagleModels
 import EagleTensor
 
 extension DecodingCosts {
-  /// Times target passes of 1 to `mostRows` rows, the passes of a chain and a plain reading of the target's weights behind a
-  /// text of `context` tokens, for some seconds.
+  /// Times target passes of 1 to `mostRows` rows, the passes of a chain and a plain reading of the target's weights
+  /// behind a text of `context` tokens, for some seconds.
   ///
-  /// They run interleaved, and what counts is the median of their ratios to the pass of one row beside them: a machine that
-  /// others use too may be slow for a while.
+  /// They run interleaved, and what counts is the median of their ratios to the pass of one row beside them: a machine
+  /// that others use too may be slow for a while.
   ///
   /// - Throws: `GenerationError` for a draft head whose logits are not finite
   public static func measure(
@@ -111,7 +111,7 @@ private final class CostBench {
     drafter.extend(newest, nextTokens: [0], target.precision.decodingProducts)
     let proposal = try drafter.propose(after: 0, .chain(2), Sampler(.greedy, prompt: []), nil)
     let seconds = start.duration(to: clock.now).inSeconds
-    drafter.truncate(to: drafter.rowCount - 1)
+    drafter.truncate(to: drafter.count - 1)
     return seconds / Double(max(1, proposal.passes))
   }
 

@@ -1,4 +1,5 @@
-/// What a round costs on one machine with one target and draft: measured once, so that decisions taken by it can be repeated.
+/// What a round costs on one machine with one target and draft: measured once, so that decisions taken by it can be
+/// repeated.
 public struct DecodingCosts: Sendable, Equatable, Codable {
   /// Seconds of a target pass over 1, 2, 3, … rows, each not less than the one before.
   public var targetPass: [Double]
@@ -37,9 +38,9 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
   }
 }
 
-/// Decides whether and how far a round drafts. A node is worth its cost when the tokens that it is likely to bring, for each
-/// second that it takes, are not fewer than the tokens a second of the text so far: the rule that makes the whole text
-/// fastest.
+/// Decides whether and how far a round drafts. A node is worth its cost when the tokens that it is likely to bring, for
+/// each second that it takes, are not fewer than the tokens a second of the text so far: the rule that makes the whole
+/// text fastest.
 ///
 /// Everything it knows are the given costs and counts of accepted tokens, no clock: the same text is drafted alike.
 package struct DraftBudget {
@@ -50,13 +51,13 @@ package struct DraftBudget {
   private var seconds: Double
   private var accepted = 1.0
   private var refused = 1.0
-  /// Whether a draft of this text has been kept. Until then a round that costs something has one draft pass and two nodes: a
-  /// text may end before more than that has paid.
+  /// Whether a draft of this text has been kept. Until then a round that costs something has one draft pass and two
+  /// nodes: a text may end before more than that has paid.
   private var isProven = false
   /// Seconds that a drafted round has saved of late, against plain decoding; an exponential mean.
   private var saved: Double
-  /// Rounds that go on plainly, now and the next time that drafting has lost. The first ones do: an answer of three tokens
-  /// ends before a draft has paid for its pass.
+  /// Rounds that go on plainly, now and the next time that drafting has lost. The first ones do: an answer of three
+  /// tokens ends before a draft has paid for its pass.
   private var pause = firstPause
   private var nextPause = shortestPause
 
@@ -79,8 +80,8 @@ package struct DraftBudget {
     return false
   }
 
-  /// Whether one more draft pass pays, from a path of this probability, when `rows` rows are to be checked so far. Where they
-  /// are already the most that a pass may have, what it finds takes the place of others.
+  /// Whether one more draft pass pays, from a path of this probability, when `rows` rows are to be checked so far.
+  /// Where they are already the most that a pass may have, what it finds takes the place of others.
   func paysPass(from probability: Double, rows: Int, most: Int) -> Bool {
     let step = costs.draftPass + marginal(from: rows, to: min(rows + 1, most))
     guard isProven || step == 0 else { return false }

@@ -9,7 +9,8 @@ public struct DecodingOptions: Sendable {
   /// What the draft proposes in a round.
   public var plan: DraftPlan
   public var sampling: SamplingOptions
-  /// Products of the pass over the prompt; nil takes those of the target's precision. Every later pass is batch-invariant.
+  /// Products of the pass over the prompt; nil takes those of the target's precision. Every later pass is
+  /// batch-invariant.
   public var promptProducts: Products?
 
   public init(
@@ -47,8 +48,8 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
 
   public static func chain(_ length: Int) -> DraftPlan { DraftPlan(depth: length, width: 1, nodes: length) }
 
-  /// What is drafted where nothing was tuned: a tree that grows as far as these costs say that it pays, and not at all where
-  /// it does not. Its tokens are the target's own samples, so that no measurement changes a text.
+  /// What is drafted where nothing was tuned: a tree that grows as far as these costs say that it pays, and not at all
+  /// where it does not. Its tokens are the target's own samples, so that no measurement changes a text.
   public static func adaptive(_ costs: DecodingCosts) -> DraftPlan {
     DraftPlan(depth: 4, width: 3, nodes: 8, costs: costs)
   }

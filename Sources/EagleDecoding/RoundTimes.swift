@@ -43,13 +43,13 @@ struct RoundTimer {
 }
 
 extension DecodingStatistics {
-  mutating func count(_ proposal: Proposal, _ verdict: Verdict, _ times: RoundTimes, hasDraft: Bool) {
+  mutating func count(_ proposal: Proposal, _ result: VerificationResult, _ times: RoundTimes, hasDraft: Bool) {
     draftSeconds += times.draft
     targetSeconds += times.target
     choiceSeconds += times.choice
     targetPasses += 1
-    targetRows += proposal.rows.count
-    if hasDraft { countRound(proposal, accepted: verdict.accepted) }
+    targetRows += proposal.tokens.count
+    if hasDraft { countRound(proposal, accepted: result.accepted) }
   }
 
   private mutating func countRound(_ proposal: Proposal, accepted kept: Int) {

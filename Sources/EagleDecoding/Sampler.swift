@@ -6,8 +6,8 @@ import Foundation
 
 /// Turns logits into probabilities and draws from them, for one sequence.
 ///
-/// The random numbers of a position depend on the seed and the position alone. So plain decoding and decoding with a tree,
-/// which both draw from the target's distribution, give the same text for the same seed.
+/// The random numbers of a position depend on the seed and the position alone. So plain decoding and decoding with a
+/// tree, which both draw from the target's distribution, give the same text for the same seed.
 package struct Sampler {
   package let options: SamplingOptions
   /// Distinct tokens of the sequence, kept for the repetition penalty.
@@ -169,9 +169,9 @@ package struct Sampler {
     for (i, value) in kept { logits[i] = value }
   }
 
-  /// The most likely tokens until their sum reaches `p`. None below (1 − p) / V can be needed: all of those together have
-  /// less than 1 − p, so only the others are sorted. The most likely token always stays: for a tiny p, 1 − p is 1 as a float,
-  /// and no token of a flat distribution is above 1 / V.
+  /// The most likely tokens until their sum reaches `p`. None below (1 − p) / V can be needed: all of those together
+  /// have less than 1 − p, so only the others are sorted. The most likely token always stays: for a tiny p, 1 − p is 1
+  /// as a float, and no token of a flat distribution is above 1 / V.
   private func keepNucleus(_ p: Float, of probabilities: UnsafeMutableBufferPointer<Float>) {
     let least = min((1 - p) / Float(probabilities.count), probabilities.max() ?? 0)
     let candidates = probabilities.indices.filter { probabilities[$0] >= least }

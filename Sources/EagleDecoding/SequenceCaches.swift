@@ -29,7 +29,7 @@ final class SequenceCaches {
   ///
   /// The last common entry is computed again: its logits are needed, and so are its states, for the draft.
   func reusePrefix(of prompt: [Int32]) -> Int {
-    let reused = max(0, min(sequence.commonPrefix(with: prompt), drafter?.rowCount ?? .max) - 1)
+    let reused = max(0, min(sequence.commonPrefix(with: prompt), drafter?.count ?? .max) - 1)
     truncate(to: reused)
     return reused
   }
@@ -46,7 +46,7 @@ final class SequenceCaches {
   func truncate(to count: Int) {
     unseen = []
     sequence.truncate(to: count)
-    if let drafter { drafter.truncate(to: min(count, drafter.rowCount)) }
+    if let drafter { drafter.truncate(to: min(count, drafter.count)) }
   }
 
   /// Drops the entries of a pass that failed.
@@ -91,7 +91,7 @@ final class SequenceCaches {
   func updateDraft(newest: Int32) {
     guard let drafter, !unseen.isEmpty else { return }
     drafter.extend(
-      Rows.joined(unseen), nextTokens: sequence.ids[(drafter.rowCount + 1)...] + [newest],
+      Rows.joined(unseen), nextTokens: sequence.ids[(drafter.count + 1)...] + [newest],
       target.precision.decodingProducts)
     unseen = []
   }

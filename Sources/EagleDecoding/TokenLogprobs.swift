@@ -5,8 +5,8 @@ import Foundation
 
 /// How likely the target finds a token of a text, and which ones it finds most likely in its place.
 ///
-/// The values are natural logarithms of softmax over the model's own logits: before biases, penalties, temperature and filters,
-/// as vLLM reports them. So they say what the model thinks, not how the token was sampled.
+/// The values are natural logarithms of softmax over the model's own logits: before biases, penalties, temperature and
+/// filters, as vLLM reports them. So they say what the model thinks, not how the token was sampled.
 public struct TokenLogprobs: Sendable, Equatable {
   public struct Entry: Sendable, Equatable {
     public let token: Int32

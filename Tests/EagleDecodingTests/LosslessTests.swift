@@ -32,8 +32,8 @@ import Testing
     return trace
   }
 
-  /// 200 prompts of 128 tokens on bfloat16 weights, half of them with rounded rows: chains and trees, good, random and adversarial
-  /// drafts.
+  /// 200 prompts of 128 tokens on bfloat16 weights, half of them with rounded rows: chains and trees, good, random and
+  /// adversarial drafts.
   @Test func greedyTextsAndLogitsAreThoseOfPlainDecoding() throws {
     let targets = Precision.allCases.map { Drafts.target(seed: 3, precision: $0) }
     let head = Drafts.random(for: targets[0], size: 200, seed: 4)
@@ -120,8 +120,8 @@ import Testing
     }
   }
 
-  /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its prompt in the
-  /// same products.
+  /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its
+  /// prompt in the same products.
   @Test(arguments: Precision.allCases) func aSessionGoesOnWhereItsCacheEnds(precision: Precision) throws {
     let target = Drafts.target(seed: 9, precision: precision)
     let head = Drafts.random(for: target, size: 320, seed: 10)

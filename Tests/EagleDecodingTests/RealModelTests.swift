@@ -69,8 +69,8 @@ struct RealModelTests {
     #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
   }
 
-  /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the likeliest token is
-  /// the same.
+  /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the
+  /// likeliest token is the same.
   private func compare(
     _ first: (TargetModel, Products), _ second: (TargetModel, Products), _ name: String
   ) throws -> (error: Double, agreement: Double) {

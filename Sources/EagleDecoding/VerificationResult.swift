@@ -1,10 +1,10 @@
-/// What the target makes of a proposal.
-struct Verdict {
-  /// Rows that are kept: the newest token's and those of the agreeing proposals, one below the other.
+/// The outcome of the target's check of a proposal.
+struct VerificationResult {
+  /// The nodes that are kept: the newest token and the accepted ones, each the child of the one before.
   private(set) var path = [0]
-  /// The agreeing tokens and the target's own one after them; as many as rows are kept.
+  /// The accepted tokens and the target's own one after them; as many as nodes are kept.
   private(set) var tokens: [Int32] = []
-  /// Of each of the tokens; empty where nobody asked for them.
+  /// The logprobs of each of the tokens; empty where they are not requested.
   private(set) var logprobs: [TokenLogprobs] = []
 
   init() {}
@@ -12,60 +12,62 @@ struct Verdict {
   /// A token that the target chooses without a proposal.
   init(_ token: Int32, _ raw: RawLogits?) { append(token, raw) }
 
-  /// How many of the tokens, the first ones, had been proposed.
+  /// How many of the tokens, the first ones, were proposed.
   var accepted: Int { path.count - 1 }
 
+  /// Verifies a proposal.
+  ///
   /// - Parameters:
-  ///   - position: of the first proposed token
-  ///   - logits: the target's logits [V] after a row, which may be overwritten; asked for in the order of the path
+  ///   - position: the position of the first proposed token
+  ///   - logits: the target's logits [V] after a node, which may be overwritten; called in the order of the path
   /// - Throws: `GenerationError` for logits that are not finite
-  static func of(
+  static func verify(
     _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
-  ) throws -> Verdict {
-    var verdict = Verdict()
-    if proposal.drawn.isEmpty {
-      try verdict.descend(proposal, position, sampler, logits)
+  ) throws -> VerificationResult {
+    var result = VerificationResult()
+    if proposal.sampledFrom.isEmpty {
+      try result.descend(proposal, position, sampler, logits)
     } else {
-      try verdict.compare(proposal, position, sampler, logits)
+      try result.compare(proposal, position, sampler, logits)
     }
-    return verdict
+    return result
   }
 
   /// Chooses as plain decoding would, and goes on as long as a child proposes just that token. Exact by itself, for the
-  /// most likely token and for drawn ones alike.
+  /// most likely token and for sampled ones alike.
   private mutating func descend(
     _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {
     while true {
-      let row = path.last!
-      let z = logits(row)
+      let node = path[path.count - 1]
+      let z = logits(node)
       let raw = sampler.keep(z)
       let token = try sampler.choose(z, position: position + tokens.count, path: tokens[...])
-      let child = proposal.child(of: row, token: token)
+      let child = proposal.child(of: node, token: token)
       append(token, raw)
       guard let child else { return }
       path.append(child)
     }
   }
 
-  /// Speculative sampling (arXiv 2211.17192) down a chain: a token x drawn from q is kept with probability min(1, p(x)
-  /// / q(x)); where it is not, one is drawn from max(p − q, 0), normed. Together that is p.
+  /// Speculative sampling (arXiv 2211.17192) down a chain: a token x sampled from q is kept with probability
+  /// min(1, p(x) / q(x)); otherwise one is sampled from max(p − q, 0), normalised. Together that is p.
   private mutating func compare(
     _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {
     while true {
-      let (row, at) = (path.last!, position + tokens.count)
-      let p = logits(row)
+      let (node, tokenPosition) = (path[path.count - 1], position + tokens.count)
+      let p = logits(node)
       let raw = sampler.keep(p)
-      guard let child = proposal.child(of: row) else {
-        append(try sampler.choose(p, position: at, path: tokens[...]), raw)
+      guard let child = proposal.child(of: node) else {
+        append(try sampler.choose(p, position: tokenPosition, path: tokens[...]), raw)
         return
       }
       try sampler.makeDistribution(p, path: tokens[...])
-      let (token, q) = (proposal.rows[child], proposal.drawn[child - 1])
-      let isKept = sampler.random(.acceptance, at) * Double(q[token]) < Double(p[Int(token)])
+      let (token, q) = (proposal.tokens[child], proposal.sampledFrom[child - 1])
+      let isKept = sampler.random(.acceptance, tokenPosition) * Double(q[token]) < Double(p[Int(token)])
       if !isKept, q.subtract(from: p) {
-        append(Int32(Sampler.draw(p, sampler.random(.residual, at))), raw)
+        append(Int32(Sampler.draw(p, sampler.random(.residual, tokenPosition))), raw)
         return
       }
       append(token, raw)
