@@ -32,12 +32,12 @@ extension ActiveGeneration {
     let states = pass.run(target, target.precision.decodingProducts)
     let logits = target.logits(states.lastHidden, target.precision.decodingProducts)
     timer.lap(\.target)
-    let results = VerificationBatch(batch, proposals, logits, pass.rows).run()
+    let results = VerificationBatch(batch, proposals, logits: logits, rows: pass.rows).run()
     timer.lap(\.choice)
     for (index, generation) in batch.enumerated() {
       switch results[index] {
       case .success(let result):
-        generation.finishRound(proposals[index], result, states.slice(pass.rows[index]), timer.times)
+        generation.finishRound(proposals[index], result, states: states.slice(pass.rows[index]), times: timer.times)
       case .failure(let error): generation.failRound(error)
       }
     }
@@ -50,7 +50,7 @@ extension ActiveGeneration {
     for generation in batch {
       guard case .decoding(let newest) = generation.phase else { continue }
       do {
-        let proposal = try generation.propose(after: newest, Company(texts: batch.count, rows: tokens - 1))
+        let proposal = try generation.propose(after: newest, BatchLoad(texts: batch.count, otherTokens: tokens - 1))
         tokens += proposal.count
         drafted.append(generation)
         proposals.append(proposal)
@@ -64,7 +64,7 @@ extension ActiveGeneration {
 private struct BatchPass {
   let ids: [Int32]
   let segments: [Segment]
-  /// The rows of each generation.
+  /// The rows of each generation in the pass.
   let rows: [Range<Int>]
   let layers: [Int]
 
@@ -85,67 +85,8 @@ private struct BatchPass {
   }
 }
 
-/// What threads read while they verify: each its own generation, and the logits of its rows.
-private struct VerificationBatch: @unchecked Sendable {
-  private let batch: [ActiveGeneration]
-  private let proposals: [Proposal]
-  private let logits: Tensor
-  private let rows: [Range<Int>]
-
-  init(_ batch: [ActiveGeneration], _ proposals: [Proposal], _ logits: Tensor, _ rows: [Range<Int>]) {
-    (self.batch, self.proposals, self.logits, self.rows) = (batch, proposals, logits, rows)
-  }
-
-  /// Samples on all threads where there are several texts: it takes as long as their vocabulary is large.
-  func run() -> [Result<VerificationResult, any Error>] {
-    let results = VerificationResults(count: batch.count)
-    Parallel.forEachRange(batch.count, grain: 1, dynamic: true) { range in
-      for index in range { results.set(index, verify(index)) }
-    }
-    return results.all
-  }
-
-  private func verify(_ index: Int) -> Result<VerificationResult, any Error> {
-    Result { try batch[index].verify(proposals[index], logits, firstRow: rows[index].lowerBound) }
-  }
-}
-
-/// Results by index, each written by one thread.
-private final class VerificationResults: @unchecked Sendable {
-  private let results: UnsafeMutableBufferPointer<Result<VerificationResult, any Error>>
-
-  init(count: Int) {
-    results = .allocate(capacity: count)
-    results.initialize(repeating: .success(VerificationResult()))
-  }
-
-  deinit {
-    results.deinitialize()
-    results.deallocate()
-  }
-
-  func set(_ index: Int, _ result: Result<VerificationResult, any Error>) { results[index] = result }
-
-  var all: [Result<VerificationResult, any Error>] { Array(results) }
-}
-
-/// The others in a pass.
-package struct Company: Sendable, Equatable {
-  /// Texts in the pass, this one included.
-  package var texts = 1
-  /// Rows of the others.
-  package var rows = 0
-
-  package init(texts: Int = 1, rows: Int = 0) { (self.texts, self.rows) = (texts, rows) }
-
-  /// Texts that may draft together. With more of them a row costs as much as a token is worth.
-  package static let mostDrafting = 4
-
-  var mayDraft: Bool { texts <= Self.mostDrafting }
-}
-
 extension TargetStates {
-  /// Some consecutive rows.
+  /// The states of some consecutive tokens.
   fileprivate func slice(_ range: Range<Int>) -> TargetStates {
     TargetStates(auxHidden: auxHidden?.slice(range), lastHidden: lastHidden.slice(range))
   }

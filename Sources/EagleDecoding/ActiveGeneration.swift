@@ -21,28 +21,6 @@ final class ActiveGeneration {
     case failed(any Error)
   }
 
-  /// What a pass has found.
-  struct PassOutput {
-    let result: VerificationResult
-    /// The entries of the pass, nil for the one that completes a prompt: those are kept already.
-    let entries: (tokens: [Int32], states: TargetStates)?
-    /// The number of tokens that the caller has taken.
-    private(set) var taken = 0
-
-    init(_ result: VerificationResult, entries: (tokens: [Int32], states: TargetStates)? = nil) {
-      (self.result, self.entries) = (result, entries)
-    }
-
-    var isEmpty: Bool { taken == result.tokens.count }
-
-    mutating func take() -> GeneratedToken {
-      defer { taken += 1 }
-      return GeneratedToken(
-        id: result.tokens[taken], isDrafted: taken < result.accepted,
-        logprobs: result.logprobs.isEmpty ? nil : result.logprobs[taken])
-    }
-  }
-
   let prompt: [Int32]
   let options: DecodingOptions
   let caches: SequenceCaches
@@ -58,7 +36,7 @@ final class ActiveGeneration {
 
   /// Cuts the caches to what the prompt can reuse.
   init(
-    _ prompt: [Int32], _ options: DecodingOptions, _ caches: SequenceCaches,
+    _ prompt: [Int32], _ options: DecodingOptions, caches: SequenceCaches,
     onLogits: ((UnsafeMutableBufferPointer<Float>) -> Void)? = nil
   ) {
     (self.prompt, self.options, self.caches, self.onLogits) = (prompt, options, caches, onLogits)
@@ -103,7 +81,7 @@ final class ActiveGeneration {
 
   /// Takes the states of the next chunk. Returns whether the prompt is complete.
   func finishChunk(_ states: TargetStates, _ products: Products) -> Bool {
-    caches.append(nextChunk, of: prompt, states, products)
+    caches.append(nextChunk, of: prompt, states: states, products)
     return caches.count == prompt.count
   }
 
@@ -124,20 +102,20 @@ final class ActiveGeneration {
 
   /// What the draft proposes behind the newest token.
   ///
-  /// - Parameter company: the other texts in the pass
+  /// - Parameter batch: the batch of the round
   /// - Throws: `GenerationError` for logits of the draft that are not finite
-  func propose(after newest: Int32, _ company: Company) throws -> Proposal {
+  func propose(after newest: Int32, _ batch: BatchLoad) throws -> Proposal {
     var plan = options.plan
     // The target adds one token of its own.
     plan.depth = min(plan.depth, options.maxNewTokens - ids.count - 1)
     if plan.isChain { plan.nodes = plan.depth }
-    budget?.company = company
-    guard let drafter = caches.drafter, plan.depth > 0, company.mayDraft, budget?.paysRound() ?? true else {
+    budget?.batch = batch
+    guard let drafter = caches.drafter, plan.depth > 0, batch.allowsDrafts, budget?.paysRound() ?? true else {
       caches.updateDraftIfBehind(newest: newest)
       return Proposal(after: newest)
     }
     caches.updateDraft(newest: newest)
-    return try drafter.propose(after: newest, plan, sampler, budget)
+    return try drafter.propose(after: newest, plan: plan, sampler: sampler, budget: budget)
   }
 
   /// Verifies a proposal. Several threads may do so at once, each for a generation of its own.
@@ -152,9 +130,9 @@ final class ActiveGeneration {
   }
 
   /// Takes the outcome of a round.
-  func finishRound(_ proposal: Proposal, _ result: VerificationResult, _ states: TargetStates, _ times: RoundTimes) {
-    statistics.count(proposal, result, times, hasDraft: caches.drafter != nil)
-    budget?.count(draftPasses: proposal.passes, rows: proposal.tokens.count, kept: result.accepted)
+  func finishRound(_ proposal: Proposal, _ result: VerificationResult, states: TargetStates, times: RoundTimes) {
+    statistics.count(proposal, result, times: times, hasDraft: caches.drafter != nil)
+    budget?.count(draftPasses: proposal.passes, tokens: proposal.tokens.count, kept: result.accepted)
     phase = .delivering(PassOutput(result, entries: (proposal.tokens, states)))
   }
 

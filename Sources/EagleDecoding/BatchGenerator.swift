@@ -79,25 +79,35 @@ public final class BatchGenerator {
     defer { slots = [] }
     var hasMore = true
     while true {
-      while hasMore, let slot = freeSlot() {
-        guard let request = try next() else {
-          hasMore = false
-          break
-        }
-        try begin(request, slot)
-      }
+      if hasMore { hasMore = try fillSlots(next) }
       let sessions = slots.filter { !$0.isIdle }.map(\.session)
       if sessions.isEmpty { return }
       step(sessions)
-      for slot in slots {
-        guard let request = slot.ended else { continue }
-        slot.state = .idle
-        switch Result(catching: slot.session.end) {
-        case .success(let generation): if let more = try finished(request, generation.ids) { try begin(more, slot) }
-        case .failure(let error): try failed(request, error)
-        }
-      }
+      for slot in slots { try complete(slot, finished: finished, failed: failed) }
       try passed()
+    }
+  }
+
+  /// Begins requests in free slots. False when there are no more requests.
+  private func fillSlots(_ next: () throws -> DecodingRequest?) throws -> Bool {
+    while let slot = freeSlot() {
+      guard let request = try next() else { return false }
+      try begin(request, slot)
+    }
+    return true
+  }
+
+  /// Frees a slot whose text has ended or failed, for the request that `finished` returns or for any other.
+  private func complete(
+    _ slot: Slot, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,
+    failed: (DecodingRequest, any Error) throws -> Void
+  ) throws {
+    guard let request = slot.ended else { return }
+    slot.state = .idle
+    switch Result(catching: slot.session.end) {
+    case .success(let generation):
+      if let more = try finished(request, generation.ids) { try begin(more, slot) }
+    case .failure(let error): try failed(request, error)
     }
   }
 

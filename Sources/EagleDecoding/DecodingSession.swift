@@ -46,7 +46,7 @@ public final class DecodingSession {
 
   /// The entries of the context, and those of a round that are not kept. Addresses and memory come with the tokens.
   private static func capacity(_ target: TargetModel, _ context: Int?) -> Int {
-    min(context ?? target.shape.maxPositions, target.shape.maxPositions) + DraftPlan.mostNodes + 1
+    min(context ?? target.shape.maxPositions, target.shape.maxPositions) + DraftPlan.maxNodes + 1
   }
 
   /// The bytes of KV caches that a token takes.
@@ -138,12 +138,12 @@ public final class DecodingSession {
   package func begin(_ prompt: [Int32], _ options: DecodingOptions) throws {
     precondition(active == nil, "a session writes one text at a time")
     try target.check(prompt, options)
-    let context = sequence.kv.capacity - DraftPlan.mostNodes - 1
+    let context = sequence.kv.capacity - DraftPlan.maxNodes - 1
     guard prompt.count + options.maxNewTokens <= context else {
       throw GenerationError(
         "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones do not fit the context of \(context)")
     }
-    active = ActiveGeneration(prompt, options, caches, onLogits: onLogits)
+    active = ActiveGeneration(prompt, options, caches: caches, onLogits: onLogits)
   }
 
   /// One pass over the next chunk of each prompt. A session whose prompt is complete has its first token then.

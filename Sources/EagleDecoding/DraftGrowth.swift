@@ -57,7 +57,8 @@ struct DraftGrowth {
   /// Whether another draft pass is worth its cost.
   var grows: Bool {
     guard passes < plan.depth, let best = frontier.first else { return false }
-    return budget?.paysPass(from: exp(nodes[best].score), rows: worthChecking.count + 1, most: plan.nodes + 1) ?? true
+    return budget?.paysPass(from: exp(nodes[best].score), tokens: worthChecking.count + 1, limit: plan.nodes + 1)
+      ?? true
   }
 
   /// Gives the nodes of the frontier their cache entries, behind those of earlier levels.
@@ -78,7 +79,7 @@ struct DraftGrowth {
     let firstChild = nodes.count
     for (row, parent) in frontier.enumerated() {
       let path = path(to: parent).map { nodes[$0].token }
-      for (id, logProbability) in try choices(logits, row, behind: path[...], vocabulary) {
+      for (id, logProbability) in try choices(logits, row: row, behind: path[...], vocabulary: vocabulary) {
         nodes.append(
           Node(token: vocabulary.targetIDs[id], parent: parent, score: nodes[parent].score + logProbability))
       }
@@ -104,7 +105,7 @@ struct DraftGrowth {
   private var worthChecking: [Int] {
     let likely = likeliest(plan.nodes, of: 1..<nodes.count)
     guard let budget, !plan.isChain else { return likely }
-    return likely.enumerated().prefix { budget.paysRow(of: exp(nodes[$1].score), rows: $0 + 1) }.map(\.element)
+    return likely.enumerated().prefix { budget.paysNode(of: exp(nodes[$1].score), beside: $0 + 1) }.map(\.element)
   }
 
   /// The likeliest of some nodes, the likeliest first; of equal ones the first.
@@ -127,7 +128,7 @@ struct DraftGrowth {
 
   /// The draft ids and log-probabilities of the children that one row of logits gives to the end of a path.
   private mutating func choices(
-    _ logits: Tensor, _ row: Int, behind path: ArraySlice<Int32>, _ vocabulary: DraftVocabulary
+    _ logits: Tensor, row: Int, behind path: ArraySlice<Int32>, vocabulary: DraftVocabulary
   ) throws -> [(id: Int, logProbability: Double)] {
     let width = logits.columns
     let values = UnsafeMutableBufferPointer(start: logits.floats + row * width, count: width)
@@ -135,7 +136,7 @@ struct DraftGrowth {
     if plan.isChain && !sampler.isGreedy {
       sampler.makeDistribution(values, path: path, draftIDs: vocabulary.draftIDs)
       sampledFrom.append(DraftDistribution(probabilities: logits, targetIDs: vocabulary.targetIDs))
-      let id = Sampler.draw(values, sampler.random(.proposal, position + path.count))
+      let id = Sampler.sample(values, sampler.random(.proposal, position + path.count))
       return [(id, log(Double(values[id])))]
     }
     sampler.penalizeDraft(values, path: path, draftIDs: vocabulary.draftIDs)
@@ -149,7 +150,7 @@ struct DraftGrowth {
   private static func likeliestChoices(
     _ count: Int, of logits: UnsafeMutableBufferPointer<Float>
   ) -> [(id: Int, logProbability: Double)] {
-    let best = Largest.places(count, of: UnsafeBufferPointer(logits))
+    let best = TopK.indices(count, of: UnsafeBufferPointer(logits))
     let top = best.map { logits[$0] }
     var maximum: Float = 0
     let sum = eagle_exp_row(logits.baseAddress!, Int64(logits.count), &maximum)

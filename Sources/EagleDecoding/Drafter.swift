@@ -15,7 +15,7 @@ package protocol Drafter: AnyObject {
   /// Proposes tokens that follow `token`, the last of the tokens given to `extend`.
   ///
   /// - Throws: `GenerationError` for logits that are not finite
-  func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) throws -> Proposal
+  func propose(after token: Int32, plan: DraftPlan, sampler: Sampler, budget: DraftBudget?) throws -> Proposal
   /// Forgets the positions from `count` on.
   func truncate(to count: Int)
   /// The bytes of memory that its positions take.

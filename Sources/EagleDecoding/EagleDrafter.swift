@@ -33,7 +33,7 @@ package final class EagleDrafter: Drafter {
 
   /// The reservation includes the entries of a round's draft passes.
   package func reserve(_ count: Int) throws {
-    try cache.reserve(min(cache.capacity, cache.count + count + 2 * DraftPlan.mostNodes))
+    try cache.reserve(min(cache.capacity, cache.count + count + 2 * DraftPlan.maxNodes))
   }
 
   package func releaseUnused() { cache.releaseUnused() }
@@ -46,7 +46,7 @@ package final class EagleDrafter: Drafter {
     newest = (Variable(g.value.slice(last)), Variable(h.value.slice(last)))
   }
 
-  package func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) throws
+  package func propose(after token: Int32, plan: DraftPlan, sampler: Sampler, budget: DraftBudget?) throws
     -> Proposal
   {
     let verified = cache.count

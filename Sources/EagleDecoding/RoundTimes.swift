@@ -43,7 +43,7 @@ struct RoundTimer {
 }
 
 extension DecodingStatistics {
-  mutating func count(_ proposal: Proposal, _ result: VerificationResult, _ times: RoundTimes, hasDraft: Bool) {
+  mutating func count(_ proposal: Proposal, _ result: VerificationResult, times: RoundTimes, hasDraft: Bool) {
     draftSeconds += times.draft
     targetSeconds += times.target
     choiceSeconds += times.choice
@@ -56,7 +56,7 @@ extension DecodingStatistics {
     rounds += 1
     draftPasses += proposal.passes
     draftedTokens += proposal.count
-    let depth = proposal.tree.depth.max()!
+    let depth = proposal.tree.depth.max() ?? 0
     proposed = Self.added(proposed, [Int](repeating: 1, count: depth))
     accepted = Self.added(accepted, (0..<depth).map { $0 < kept ? 1 : 0 })
   }

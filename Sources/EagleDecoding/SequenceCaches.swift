@@ -62,7 +62,7 @@ final class SequenceCaches {
   /// Keeps the entries of a prefill chunk.
   ///
   /// - Parameter states: the states of the chunk's tokens
-  func append(_ chunk: Range<Int>, of prompt: [Int32], _ states: TargetStates, _ products: Products) {
+  func append(_ chunk: Range<Int>, of prompt: [Int32], states: TargetStates, _ products: Products) {
     sequence.append(prompt[chunk])
     guard let drafter, let aux = states.auxHidden else { return }
     // The draft's entry of a position needs the next token, which the prompt's last position does not have yet.

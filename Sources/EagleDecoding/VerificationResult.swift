@@ -26,9 +26,9 @@ struct VerificationResult {
   ) throws -> VerificationResult {
     var result = VerificationResult()
     if proposal.sampledFrom.isEmpty {
-      try result.descend(proposal, position, sampler, logits)
+      try result.descend(proposal, position: position, sampler: sampler, logits: logits)
     } else {
-      try result.compare(proposal, position, sampler, logits)
+      try result.compare(proposal, position: position, sampler: sampler, logits: logits)
     }
     return result
   }
@@ -36,7 +36,7 @@ struct VerificationResult {
   /// Chooses as plain decoding would, and goes on as long as a child proposes just that token. Exact by itself, for the
   /// most likely token and for sampled ones alike.
   private mutating func descend(
-    _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
+    _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {
     while true {
       let node = path[path.count - 1]
@@ -53,7 +53,7 @@ struct VerificationResult {
   /// Speculative sampling (arXiv 2211.17192) down a chain: a token x sampled from q is kept with probability
   /// min(1, p(x) / q(x)); otherwise one is sampled from max(p − q, 0), normalised. Together that is p.
   private mutating func compare(
-    _ proposal: Proposal, _ position: Int, _ sampler: Sampler, _ logits: (Int) -> UnsafeMutableBufferPointer<Float>
+    _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {
     while true {
       let (node, tokenPosition) = (path[path.count - 1], position + tokens.count)
@@ -67,7 +67,7 @@ struct VerificationResult {
       let (token, q) = (proposal.tokens[child], proposal.sampledFrom[child - 1])
       let isKept = sampler.random(.acceptance, tokenPosition) * Double(q[token]) < Double(p[Int(token)])
       if !isKept, q.subtract(from: p) {
-        append(Int32(Sampler.draw(p, sampler.random(.residual, tokenPosition))), raw)
+        append(Int32(Sampler.sample(p, sampler.random(.residual, tokenPosition))), raw)
         return
       }
       append(token, raw)

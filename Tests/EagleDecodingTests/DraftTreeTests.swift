@@ -18,7 +18,8 @@ import Testing
   private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil) throws
     -> Proposal
   {
-    try drafter.propose(after: token, plan, Sampler(.greedy, prompt: []), costs.map(DraftBudget.init))
+    try drafter.propose(
+      after: token, plan: plan, sampler: Sampler(.greedy, prompt: []), budget: costs.map(DraftBudget.init))
   }
 
   @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aTreeHoldsTheLikeliestPaths(name: String) throws {

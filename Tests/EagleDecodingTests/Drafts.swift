@@ -62,7 +62,7 @@ final class KnowingDrafter: Drafter {
 
   func truncate(to count: Int) { self.count = count }
 
-  func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) -> Proposal {
+  func propose(after token: Int32, plan: DraftPlan, sampler: Sampler, budget: DraftBudget?) -> Proposal {
     var (tokens, parents): ([Int32], [Int]) = ([], [])
     var parent = 0
     for depth in 0..<plan.depth {

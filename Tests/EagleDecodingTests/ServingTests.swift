@@ -25,10 +25,10 @@ import Testing
   ]
 
   @Test("texts that join and leave at any time are those that they would be alone", arguments: plans)
-  func textsInCompany(plan: DraftPlan) throws {
+  func batchedTexts(plan: DraftPlan) throws {
     let target = Drafts.target(seed: 31, maxPositions: 2000)
     let head = Drafts.random(for: target, size: 320, seed: 32, deviation: 0.1)
-    // Long ones are read in pieces while others are written.
+    // The prefill of long ones takes several chunks, while others decode.
     let prompts = (0..<6).map { text in (0..<[3, 300, 5, 700, 4, 9][text]).map { Int32(($0 * 17 + text) % 320) } }
     let texts = try prompts.enumerated().map { try plain(target, $1, 20 + $0) }
     let slots = (0..<3).map { _ in DecodingSession(target: target, draft: head) }
@@ -111,7 +111,7 @@ import Testing
       for _ in 0..<rounds {
         let drafts = budget.paysRound()
         count += drafts ? 1 : 0
-        budget.count(draftPasses: drafts ? 1 : 0, rows: drafts ? 2 : 1, kept: drafts ? kept : 0)
+        budget.count(draftPasses: drafts ? 1 : 0, tokens: drafts ? 2 : 1, kept: drafts ? kept : 0)
       }
       return count
     }
@@ -124,9 +124,9 @@ import Testing
     // The next trial may be far away, and then nothing is left out.
     _ = drafted(130, &losing, kept: 1)
     #expect(drafted(100, &losing, kept: 1) >= 95)
-    // Costs in company decide by themselves.
+    // Costs in a batch decide by themselves.
     var crowded = DraftBudget(costs: DecodingCosts(targetPass: [1, 1, 1, 1, 3, 5, 7, 9], draftPass: 0.1))
-    crowded.company = Company(texts: 4, rows: 3)
+    crowded.batch = BatchLoad(texts: 4, otherTokens: 3)
     #expect(drafted(300, &crowded, kept: 1) <= 16)
   }
 
