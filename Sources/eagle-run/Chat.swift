@@ -95,20 +95,20 @@ private final class Talk {
 
   /// An answer that Ctrl-C stops stays in the conversation as far as it came.
   ///
-  /// - Throws: `OutputError`; other errors are told, and the conversation goes on without the line
+  /// - Throws: `OutputError`; other errors are reported, and the conversation goes on without the line
   private func answer(_ line: String) throws {
     messages.append(ChatMessage(role: .user, content: line))
     do {
       _ = Interrupt.take()
       let ids = try model.prompt(messages)
       var options = options
-      let room = model.target.shape.maxPositions - ids.count
-      guard room > 0 else {
+      let free = model.target.shape.maxPositions - ids.count
+      guard free > 0 else {
         throw GenerationError(
           "the conversation has \(ids.count) tokens and the model \(model.target.shape.maxPositions) positions: /reset "
             + "begins a new one")
       }
-      options.maxNewTokens = min(options.maxNewTokens, room)
+      options.maxNewTokens = min(options.maxNewTokens, free)
       var stream = AnswerStream(model.tokenizer, stops: stops)
       let printer = AnswerPrinter()
       let tokens = try session.tokens(ids, options)
@@ -144,10 +144,10 @@ private final class Talk {
     guard let last else { return Output.note("nothing has been said yet") }
     Output.note("last answer: \(summary(last, isSpeculative: isSpeculative)); \(prompt(last))")
     Output.note("all answers: \(summary(total, isSpeculative: isSpeculative)); \(prompt(total))")
-    let shares = [("draft", total.draftSeconds), ("target", total.targetSeconds), ("choice", total.choiceSeconds)]
+    let parts = [("draft", total.draftSeconds), ("target", total.targetSeconds), ("choice", total.choiceSeconds)]
     Output.note(
       "seconds: "
-        + ([("prompts", total.promptSeconds)] + shares).map { String(format: "\($0.0) %.2f", $0.1) }.joined(
+        + ([("prompts", total.promptSeconds)] + parts).map { String(format: "\($0.0) %.2f", $0.1) }.joined(
           separator: ", "))
     if isSpeculative {
       let positions = total.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")

@@ -72,7 +72,7 @@ import Testing
     for token in [65, 66] as [Int32] { _ = job.take(GeneratedToken(id: token)) }
     job.finish(.stop, DecodingStatistics())
     var text = ""
-    for await case .piece(let piece) in events { text += piece.text }
+    for await case .delta(let delta) in events { text += delta.text }
     #expect(text == "A")
   }
 
@@ -85,9 +85,9 @@ import Testing
     }
     job.finish(.stopString, DecodingStatistics())
     var (text, ids) = ("", [Int32]())
-    for await case .piece(let piece) in events {
-      text += piece.text
-      ids += piece.logprobs.map(\.chosen.token)
+    for await case .delta(let delta) in events {
+      text += delta.text
+      ids += delta.logprobs.map(\.chosen.token)
     }
     #expect(text == "A" && ids == [65, 66, 67])
   }
@@ -136,10 +136,10 @@ import Testing
     var (answer, tokens, accepted, finish) = ("", 0, 0, Outcome.Finish.length)
     for await event in events {
       switch event {
-      case .piece(let piece):
-        answer += piece.text
-        tokens += piece.tokens
-        accepted += piece.accepted
+      case .delta(let delta):
+        answer += delta.text
+        tokens += delta.tokens
+        accepted += delta.accepted
       case .finished(let outcome): finish = outcome.finish
       case .failed(let error): Issue.record("\(error)")
       }
@@ -154,9 +154,9 @@ import Testing
     let (job, events) = job(1)
     for byte in Array("a中🦅".utf8) { _ = job.take(GeneratedToken(id: Int32(byte))) }
     job.finish(.length, DecodingStatistics())
-    var pieces: [Piece] = []
-    for await case .piece(let piece) in events { pieces.append(piece) }
-    #expect(pieces.map(\.text) == ["a", "中", "🦅"] && pieces.map(\.tokens) == [1, 3, 4])
+    var deltas: [TextDelta] = []
+    for await case .delta(let delta) in events { deltas.append(delta) }
+    #expect(deltas.map(\.text) == ["a", "中", "🦅"] && deltas.map(\.tokens) == [1, 3, 4])
   }
 
   @Test func aCancelledJobEndsWithoutAWord() async {
@@ -168,7 +168,7 @@ import Testing
     job.finish(.cancelled, DecodingStatistics())
     var last: JobEvent?
     for await event in events { last = event }
-    #expect(last == .piece(Piece(text: "B", tokens: 1, accepted: 0)))
+    #expect(last == .delta(TextDelta(text: "B", tokens: 1, accepted: 0)))
     #expect(ends.list.withLock { $0 } == ["2 cancelled"])
   }
 

@@ -8,16 +8,16 @@ import Testing
 @Suite struct RequestTests {
   private var rules: RequestRules {
     var rules = RequestRules(names: ["small", "tiny"], vocabularySize: 1000)
-    rules.mostPrompts = 3
+    rules.maxPrompts = 3
     return rules
   }
 
   private func chat(_ json: String, _ rules: RequestRules? = nil) throws -> ChatRequest {
-    try ChatRequest(try RequestFields(Data(json.utf8)), rules ?? self.rules, draw: { 99 })
+    try ChatRequest(try RequestFields(Data(json.utf8)), rules ?? self.rules, makeSeed: { 99 })
   }
 
   private func completion(_ json: String) throws -> CompletionRequest {
-    try CompletionRequest(try RequestFields(Data(json.utf8)), rules, draw: { 99 })
+    try CompletionRequest(try RequestFields(Data(json.utf8)), rules, makeSeed: { 99 })
   }
 
   /// The settings of a chat request with these fields beside its message.
@@ -266,7 +266,7 @@ import Testing
     (rules.sampling.temperature, rules.sampling.topP, rules.sampling.topK) = (0.7, 0.8, 20)
     func sampling(_ fields: String) throws -> SamplingOptions {
       try ChatRequest(
-        try RequestFields(Data("{\(Self.message)\(fields)}".utf8)), rules, draw: { 1 }
+        try RequestFields(Data("{\(Self.message)\(fields)}".utf8)), rules, makeSeed: { 1 }
       ).settings.sampling
     }
     let plain = try sampling("")

@@ -151,7 +151,7 @@ import Testing
 
   @Test func aStreamSaysWhatTheDraftGave() throws {
     let writer = AnswerWriter(endpoint: .chat, id: "chatcmpl-1", created: 5, model: "small")
-    let piece = try events(writer.piece(Piece(text: "a", tokens: 2, accepted: 1)))[0]
+    let piece = try events(writer.delta(TextDelta(text: "a", tokens: 2, accepted: 1)))[0]
     #expect(piece["eagle"] as? [String: Int] == ["tokens": 2, "accepted": 1])
     let choice = try #require((piece["choices"] as? [[String: Any]])?.first)
     #expect(choice["finish_reason"] is NSNull && (choice["delta"] as? [String: String]) == ["content": "a"])
@@ -196,7 +196,7 @@ import Testing
     let choices = try #require(answer["choices"] as? [[String: Any]])
     #expect(choices.map { $0["index"] as? Int } == [0, 1] && choices.map { $0["text"] as? String } == ["a", "b"])
     #expect((answer["usage"] as? [String: Any])?["total_tokens"] as? Int == 34)
-    let piece = try events(writer.piece(Piece(text: "a", tokens: 1, accepted: 0), index: 1))[0]
+    let piece = try events(writer.delta(TextDelta(text: "a", tokens: 1, accepted: 0), index: 1))[0]
     #expect((piece["choices"] as? [[String: Any]])?.first?["index"] as? Int == 1)
   }
 }

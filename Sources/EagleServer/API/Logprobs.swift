@@ -49,7 +49,7 @@ enum Logprobs: Encodable {
     let tokens: [String]
     let tokenLogprobs: [Float]
     let topLogprobs: [[String: Float]]
-    /// Where each token begins, in characters of the answer.
+    /// The offset of each token, in characters of the answer.
     let textOffset: [Int]
 
     init(_ tokens: [TokenLogprobs], offset: Int, _ spelling: AnswerWriter.Spelling) {

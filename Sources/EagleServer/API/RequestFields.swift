@@ -5,8 +5,8 @@ import Foundation
 package struct RequestFields {
   private let values: JSON.Object
   private var taken: Set<String> = []
-  /// What stands before the names of fields in errors: `stream_options.`, or nothing for the body itself.
-  private let place: String
+  /// The prefix of field names in errors: `stream_options.`, or nothing for the body itself.
+  private let path: String
 
   /// - Throws: `APIError` for a body that is no JSON object
   package init(_ body: some ContiguousBytes) throws {
@@ -15,8 +15,8 @@ package struct RequestFields {
     self.init(object)
   }
 
-  package init(_ values: JSON.Object, place: String = "") {
-    (self.values, self.place) = (values, place)
+  package init(_ values: JSON.Object, path: String = "") {
+    (self.values, self.path) = (values, path)
   }
 
   private static func read(_ body: some ContiguousBytes) throws -> JSON {
@@ -84,7 +84,7 @@ package struct RequestFields {
   package mutating func object(_ name: String) throws -> RequestFields? {
     guard let value = take(name) else { return nil }
     guard let object = value.object else { throw wrong(name, value, "an object") }
-    return RequestFields(object, place: "\(place)\(name).")
+    return RequestFields(object, path: "\(path)\(name).")
   }
 
   /// Takes fields of the API that change nothing here.
@@ -94,12 +94,12 @@ package struct RequestFields {
   package mutating func require(_ name: String, _ isHarmless: (JSON) -> Bool) throws {
     guard let value = take(name), !isHarmless(value) else { return }
     throw APIError.invalid(
-      "\(place)\(name) is not supported with this value", param: place + name, code: "unsupported_value")
+      "\(path)\(name) is not supported with this value", param: path + name, code: "unsupported_value")
   }
 
   /// Fields that nobody has taken, in their order, as errors name them. Those that are null ask for nothing.
   package var unread: [String] {
-    values.entries.filter { !taken.contains($0.key) && $0.value != .null }.map { place + $0.key }
+    values.entries.filter { !taken.contains($0.key) && $0.value != .null }.map { path + $0.key }
   }
 
   private func wrong(_ name: String, _ value: JSON, _ expected: String) -> APIError {
@@ -107,6 +107,6 @@ package struct RequestFields {
   }
 
   private func invalid(_ problem: String, _ name: String) -> APIError {
-    .invalid("\(place)\(name) \(problem)", param: place + name)
+    .invalid("\(path)\(name) \(problem)", param: path + name)
   }
 }

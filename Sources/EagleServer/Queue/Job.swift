@@ -4,14 +4,14 @@ import EagleText
 import Foundation
 import Synchronization
 
-/// What a client gets to know of its request.
+/// An event of a job, for its client.
 package enum JobEvent: Sendable, Equatable {
-  case piece(Piece)
+  case delta(TextDelta)
   case finished(Outcome)
   case failed(APIError)
 }
 
-/// One text to be written, from its arrival to its end. The engine's thread writes it; anyone may cancel it.
+/// A text to be generated, from its arrival to its end. The engine's thread generates it; any thread may cancel it.
 ///
 /// Its events are read from a stream of their own: when nobody holds that any more, the job is cancelled.
 package final class Job: @unchecked Sendable {
@@ -20,10 +20,10 @@ package final class Job: @unchecked Sendable {
   package let options: DecodingOptions
   package let arrival = ContinuousClock.now
 
-  /// Tokens that it may come to have.
-  var mostTokens: Int { prompt.count + options.maxNewTokens }
+  /// The most tokens that it may come to have, its prompt included.
+  var maxTokens: Int { prompt.count + options.maxNewTokens }
 
-  private let wish = Atomic(Wish.wanted)
+  private let demand = Atomic(Demand.wanted)
   private let events: AsyncStream<JobEvent>.Continuation
   private let onEnd: @Sendable (Job, End) -> Void
 
@@ -35,7 +35,7 @@ package final class Job: @unchecked Sendable {
   private(set) var start: ContinuousClock.Instant?
   private(set) var firstToken: ContinuousClock.Instant?
 
-  private enum Wish: UInt8, AtomicRepresentable {
+  private enum Demand: UInt8, AtomicRepresentable {
     case wanted
     /// The client has gone.
     case unwanted
@@ -43,7 +43,7 @@ package final class Job: @unchecked Sendable {
     case stopped
   }
 
-  /// How a job ended.
+  /// The end of a job.
   package enum End: Sendable {
     case finished(Outcome)
     case failed(APIError)
@@ -73,17 +73,17 @@ package final class Job: @unchecked Sendable {
     (self.stream, self.events, self.onEnd) = (stream, events, onEnd)
   }
 
-  package var isCancelled: Bool { wish.load(ordering: .relaxed) != .wanted }
+  package var isCancelled: Bool { demand.load(ordering: .relaxed) != .wanted }
 
-  /// Nobody waits for it any more.
-  package func cancel() { wish.store(.unwanted, ordering: .relaxed) }
+  /// Cancels the job: its client has gone.
+  package func cancel() { demand.store(.unwanted, ordering: .relaxed) }
 
-  /// Its client waits, but the server must end.
-  package func stop() { wish.store(.stopped, ordering: .relaxed) }
+  /// Stops the job: its client waits, but the server must end.
+  package func stop() { demand.store(.stopped, ordering: .relaxed) }
 
   // MARK: the engine's thread
 
-  /// Its turn has come.
+  /// Notes that its turn has come.
   package func begin() { start = .now }
 
   package var queueSeconds: Double { arrival.seconds(to: start ?? .now) }
@@ -117,9 +117,9 @@ package final class Job: @unchecked Sendable {
     events.finish()
   }
 
-  /// Ends a job that was cancelled: without a word when nobody listens.
+  /// Ends a job that was cancelled, without an event when its client has gone.
   package func abandon() {
-    if wish.load(ordering: .relaxed) == .stopped { return fail(.stopping) }
+    if demand.load(ordering: .relaxed) == .stopped { return fail(.stopping) }
     onEnd(self, .cancelled)
     events.finish()
   }
@@ -129,9 +129,9 @@ package final class Job: @unchecked Sendable {
   /// - Parameter isLast: whether no other text comes, so that log-probabilities of tokens without text are not lost
   private func emit(_ text: String, isLast: Bool = false) {
     if text.isEmpty && !(isLast && !logprobs.isEmpty) { return }
-    var piece = Piece(text: text, tokens: tokens, accepted: accepted)
-    piece.logprobs = logprobs
-    events.yield(.piece(piece))
+    var delta = TextDelta(text: text, tokens: tokens, accepted: accepted)
+    delta.logprobs = logprobs
+    events.yield(.delta(delta))
     (tokens, accepted, logprobs) = (0, 0, [])
   }
 }
