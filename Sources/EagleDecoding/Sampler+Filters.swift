@@ -16,12 +16,12 @@ extension Sampler {
       let i = index(token)
       if i >= 0 { logits[i] += bias }
     }
-    penalizeRepetition(logits, path, index)
-    penalizeGenerated(logits, path, index)
+    penalizeRepetition(logits, path, index: index)
+    penalizeGenerated(logits, path, index: index)
   }
 
   private func penalizeRepetition(
-    _ logits: UnsafeMutableBufferPointer<Float>, _ path: ArraySlice<Int32>, _ index: (Int32) -> Int
+    _ logits: UnsafeMutableBufferPointer<Float>, _ path: ArraySlice<Int32>, index: (Int32) -> Int
   ) {
     let penalty = options.repetitionPenalty
     guard penalty != 1 else { return }
@@ -33,7 +33,7 @@ extension Sampler {
 
   // z_t -= c_t · frequency + [c_t > 0] · presence, c_t being how often t was generated
   private func penalizeGenerated(
-    _ logits: UnsafeMutableBufferPointer<Float>, _ path: ArraySlice<Int32>, _ index: (Int32) -> Int
+    _ logits: UnsafeMutableBufferPointer<Float>, _ path: ArraySlice<Int32>, index: (Int32) -> Int
   ) {
     guard options.penalizesGenerated else { return }
     var counts = generated

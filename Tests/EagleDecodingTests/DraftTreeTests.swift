@@ -22,7 +22,8 @@ import Testing
       after: token, plan: plan, sampler: Sampler(.greedy, prompt: []), budget: costs.map(DraftBudget.init))
   }
 
-  @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aTreeHoldsTheLikeliestPaths(name: String) throws {
+  @Test("a tree holds the likeliest paths", arguments: ["tiny-llama", "tiny-qwen3"])
+  func aTreeHoldsTheLikeliestPaths(name: String) throws {
     for seed in 0..<8 as Range<UInt64> {
       let (drafter, token) = try drafter(name, seed: seed)
       let chain = try propose(drafter, token, .chain(4))
@@ -42,7 +43,8 @@ import Testing
 
   /// What follows a path does not depend on what else is in the tree: trees of different shapes agree on the best child
   /// of every path that they share, and the chain's path is among them.
-  @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aNodeSeesItsAncestorsAlone(name: String) throws {
+  @Test("a node attends to its ancestors alone", arguments: ["tiny-llama", "tiny-qwen3"])
+  func aNodeSeesItsAncestorsAlone(name: String) throws {
     var shared = 0
     for seed in 0..<4 as Range<UInt64> {
       let (drafter, token) = try drafter(name, seed: seed)
@@ -63,7 +65,8 @@ import Testing
     #expect(shared > 30)
   }
 
-  @Test func costsDecideHowFarARoundDrafts() throws {
+  @Test("costs decide how far a round drafts")
+  func costsDecideHowFarARoundDrafts() throws {
     let (drafter, token) = try drafter("tiny-llama", seed: 2)
     let free = DecodingCosts(targetPass: [1, 1, 1, 1, 1, 1], draftPass: 0)
     let dear = DecodingCosts(targetPass: [1, 2, 3, 4, 5, 6], draftPass: 5)
@@ -77,7 +80,8 @@ import Testing
     #expect(tree.count == 9 && tree.passes == 4)
   }
 
-  @Test func acceptedRowsOfATreeAreKept() {
+  @Test("the cache entries of the accepted path are kept")
+  func acceptedEntriesAreKept() {
     let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 2)
     let cache = KVCache(layers: 1, shape: shape, capacity: 10)
     func row(_ value: Float) -> Tensor { Tensor([value, -value], [1, 2]) }

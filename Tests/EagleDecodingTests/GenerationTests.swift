@@ -3,7 +3,8 @@ import Foundation
 import Testing
 
 @Suite struct GenerationTests {
-  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func plainDecodingAgreesWithTransformers(name: String)
+  @Test("plain decoding agrees with transformers", arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"])
+  func plainDecodingAgreesWithTransformers(name: String)
     throws
   {
     let (model, ids, greedy) = try Fixture.load(name)
@@ -15,7 +16,10 @@ import Testing
   }
 
   /// Whatever the draft proposes, the text is that of plain decoding.
-  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"]) func speculativeTextIsThePlainText(name: String) throws {
+  @Test(
+    "whatever the draft proposes, the text is that of plain decoding",
+    arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"])
+  func speculativeTextIsThePlainText(name: String) throws {
     let (model, ids, _) = try Fixture.load(name)
     for seed in 0..<12 as Range<UInt64> {
       let prompt = ids.map { ($0 + Int32(seed) * 7) % Int32(model.shape.vocabularySize) }
@@ -37,7 +41,8 @@ import Testing
     }
   }
 
-  @Test func aStopIDEndsTheTextInsideARound() throws {
+  @Test("a stop id inside a round ends the text there")
+  func aStopIDEndsTheTextInsideARound() throws {
     let (model, ids, greedy) = try Fixture.load("tiny-llama")
     let stop = greedy[5]
     let end = greedy.firstIndex(of: stop)!
@@ -49,7 +54,8 @@ import Testing
     }
   }
 
-  @Test func tokensStreamAndCanBeStopped() throws {
+  @Test("a decision to stop ends the text with that token")
+  func tokensStreamAndCanBeStopped() throws {
     let (model, ids, greedy) = try Fixture.load("tiny-llama")
     nonisolated(unsafe) var streamed: [Int32] = []
     let generation = try DecodingSession(target: model).generate(ids, DecodingOptions(maxNewTokens: 12, stopIDs: [])) {
@@ -84,7 +90,9 @@ import Testing
   }
 
   /// A few texts at a time, and more than a pass of the products has rows.
-  @Test(arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"], [3, 24])
+  @Test(
+    "a batch gives the texts of sessions that decode alone", arguments: ["tiny-llama", "tiny-qwen2", "tiny-qwen3"],
+    [3, 24])
   func batchesGiveTheSameTexts(name: String, width: Int) throws {
     let (model, ids, _) = try Fixture.load(name)
     let prompts = (0..<40).map { seed in
@@ -98,7 +106,8 @@ import Testing
   }
 
   /// A dialogue goes on in its slot, and the prefix that it shares with its last text is not computed again.
-  @Test func aTextGoesOnInItsSlot() throws {
+  @Test("a dialogue goes on in its slot, which reuses the common prefix")
+  func aTextGoesOnInItsSlot() throws {
     let (model, ids, _) = try Fixture.load("tiny-llama")
     var turns: [Int: [Int32]] = [:]
     var waiting = (0..<5).map { DecodingRequest(id: $0, prompt: Array(ids.prefix(4 + $0)), maxNewTokens: 6) }
@@ -122,7 +131,8 @@ import Testing
     }
   }
 
-  @Test func impossibleRequestsAreRefused() throws {
+  @Test("prompts that the model cannot take are refused")
+  func impossibleRequestsAreRefused() throws {
     let (model, ids, _) = try Fixture.load("tiny-llama")
     let session = DecodingSession(target: model)
     let tooLong = DecodingOptions(maxNewTokens: model.shape.maxPositions, stopIDs: [])

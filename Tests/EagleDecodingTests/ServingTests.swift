@@ -130,7 +130,8 @@ import Testing
     #expect(drafted(300, &crowded, kept: 1) <= 16)
   }
 
-  @Test func draftedTokensAreToldApart() throws {
+  @Test("each token knows whether it was drafted")
+  func draftedTokensAreMarked() throws {
     let target = Drafts.target(seed: 21)
     let text = try plain(target, [4, 5], 40)
     let drafter = KnowingDrafter(text: [4, 5] + text, kind: .good, vocabulary: 320, seed: 1)
@@ -148,7 +149,8 @@ import Testing
   }
 
   /// A prompt that is no longer wanted leaves a session that goes on as if it had been asked for just that much.
-  @Test func aPromptMayBeGivenUp() throws {
+  @Test("a text that is cancelled during prefill keeps the entries of the chunks so far")
+  func aPromptMayBeGivenUp() throws {
     let target = Drafts.target(seed: 22, maxPositions: 2000)
     let head = Drafts.random(for: target, size: 320, seed: 23)
     let prompt = (0..<1100).map { Int32($0 * 11 % 320) }

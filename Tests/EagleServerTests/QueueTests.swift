@@ -44,7 +44,8 @@ import Testing
       stream: AnswerStream(tokenizer, stops: stops), onEnd: ends.add)
   }
 
-  @Test func whoComesFirstIsServedFirst() {
+  @Test("jobs are served first come, first served, and a full queue rejects more")
+  func firstComeFirstServed() {
     let queue = RequestQueue(capacity: 3)
     let jobs = (0..<4).map { job($0) }
     #expect(jobs.prefix(3).map { queue.add($0.job) } == [.admitted, .admitted, .admitted])
@@ -92,7 +93,8 @@ import Testing
     #expect(text == "A" && ids == [65, 66, 67])
   }
 
-  @Test func whoGoesAwayFreesItsPlace() {
+  @Test("a job that leaves the queue frees its slot")
+  func leavingTheQueue() {
     let queue = RequestQueue(capacity: 2)
     let jobs = (0..<3).map { job($0) }
     for job in jobs.prefix(2) { _ = queue.add(job.job) }
@@ -102,7 +104,8 @@ import Testing
     #expect(!queue.remove(jobs[1].job))
   }
 
-  @Test func aClosedQueueIsEmptiedAndThenEnds() async {
+  @Test("a closed queue rejects jobs, serves those that wait, and ends")
+  func aClosedQueueIsEmptiedAndThenEnds() async {
     let queue = RequestQueue(capacity: 2)
     let (first, second) = (job(0), job(1))
     _ = queue.add(first.job)
@@ -112,7 +115,8 @@ import Testing
     #expect(queue.next() == nil)
   }
 
-  @Test func aThreadThatWaitsGetsTheJob() async {
+  @Test("a thread that waits for a job gets the next one")
+  func aThreadThatWaitsGetsTheJob() async {
     let queue = RequestQueue(capacity: 1)
     let (job, _) = job(7)
     let found = Task.detached { queue.next()?.id }
@@ -121,7 +125,8 @@ import Testing
   }
 
   /// A stop string over three tokens, and a beginning of one that leads nowhere.
-  @Test func stopStringsNeverShow() async {
+  @Test("no part of a stop string is sent")
+  func stopStringsNeverShow() async {
     let ends = Ends()
     let (job, events) = job(1, stops: ["END"], ends)
     let text = Array("an EN, then END and more".utf8)
@@ -150,7 +155,8 @@ import Testing
     #expect(ends.list.withLock { $0 } == ["1 finished stop"])
   }
 
-  @Test func charactersAreNotCut() async {
+  @Test("a character is sent whole")
+  func charactersAreNotCut() async {
     let (job, events) = job(1)
     for byte in Array("a中🦅".utf8) { _ = job.take(GeneratedToken(id: Int32(byte))) }
     job.finish(.length, DecodingStatistics())
@@ -159,7 +165,8 @@ import Testing
     #expect(deltas.map(\.text) == ["a", "中", "🦅"] && deltas.map(\.tokens) == [1, 3, 4])
   }
 
-  @Test func aCancelledJobEndsWithoutAWord() async {
+  @Test("a cancelled job ends without a further event")
+  func cancelledJobs() async {
     let ends = Ends()
     let (job, events) = job(2, ends)
     #expect(job.take(GeneratedToken(id: 65)) == .proceed)
@@ -172,7 +179,8 @@ import Testing
     #expect(ends.list.withLock { $0 } == ["2 cancelled"])
   }
 
-  @Test func aJobThatNobodyListensToIsCancelled() {
+  @Test("a job whose events are dropped is cancelled")
+  func aJobThatNobodyListensToIsCancelled() {
     /// Its events end with the call.
     func deserted() -> Job {
       let (job, events) = job(3)
@@ -182,7 +190,8 @@ import Testing
     #expect(deserted().isCancelled)
   }
 
-  @Test func aServerThatStopsTellsThoseWhoWait() async {
+  @Test("a server that stops fails its running jobs with 503")
+  func aServerThatStopsTellsThoseWhoWait() async {
     let ends = Ends()
     let (job, events) = job(4, ends)
     job.stop()

@@ -27,7 +27,8 @@ import Testing
 
   private static let message = #""messages": [{"role": "user", "content": "hello"}]"#
 
-  @Test func whatIsNotSaidIsAsTheAPISaysIt() throws {
+  @Test("fields that are absent take the API's defaults")
+  func defaultsOfTheAPI() throws {
     let request = try chat("{\(Self.message)}")
     #expect(request.messages == [ChatMessage(role: .user, content: "hello")])
     let settings = request.settings
@@ -36,7 +37,8 @@ import Testing
     #expect(try completion(#"{"prompt": "once"}"#).prompts == [.text("once")])
   }
 
-  @Test func everyFieldIsRead() throws {
+  @Test("every supported field is read")
+  func everyFieldIsRead() throws {
     let settings = try chat(
       """
       {"model": "small", \(Self.message), "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "n": 1,
@@ -53,7 +55,8 @@ import Testing
     #expect(try chat("{\(Self.message), \"temperature\": 0.001, \"top_k\": -1}").settings.sampling.isGreedy)
   }
 
-  @Test func contentMayComeInPartsAndRolesByTheirNewNames() throws {
+  @Test("content may be a list of parts, and developer is a system role")
+  func contentMayComeInPartsAndRolesByTheirNewNames() throws {
     let request = try chat(
       """
       {"messages": [{"role": "developer", "content": "be short"}, {"role": "user", "name": "x", "content":
@@ -87,7 +90,8 @@ import Testing
     #expect(extra["cache_control"] == ["type": "ephemeral"] && extra["reasoning_content"] == "hm")
   }
 
-  @Test func promptsAreTextOrIds() throws {
+  @Test("a prompt is text or token ids")
+  func promptsAreTextOrIds() throws {
     #expect(try completion(#"{"prompt": ["once"]}"#).prompts == [.text("once")])
     #expect(try completion(#"{"prompt": [1, 2]}"#).prompts == [.ids([1, 2])])
     #expect(try completion(#"{"prompt": [[1, 2]]}"#).prompts == [.ids([1, 2])])
@@ -281,7 +285,8 @@ import Testing
     #expect(error.message.contains("line 1, column 15 (byte 14)"), "\(error.message)")
   }
 
-  @Test func errorsHaveTheShapeOfTheAPI() throws {
+  @Test("errors have the shape of the API")
+  func errorsHaveTheShapeOfTheAPI() throws {
     let error = try #require(throws: APIError.self) { try chat("{\(Self.message), \"n\": 2}") }
     let json = try #require(try JSONSerialization.jsonObject(with: error.body) as? [String: [String: Any]])
     let fields = try #require(json["error"])

@@ -26,7 +26,7 @@ package struct AnswerWriter: Sendable {
     package var outcome: Outcome
     package var logprobs: [TokenLogprobs]
 
-    package init(_ text: String, _ outcome: Outcome, _ logprobs: [TokenLogprobs] = []) {
+    package init(_ text: String, _ outcome: Outcome, logprobs: [TokenLogprobs] = []) {
       (self.text, self.outcome, self.logprobs) = (text, outcome, logprobs)
     }
   }
@@ -92,7 +92,7 @@ package struct AnswerWriter: Sendable {
   }
 
   private func logprobs(_ tokens: [TokenLogprobs], offset: Int) -> Logprobs? {
-    spelling.map { Logprobs(endpoint, tokens, offset: offset, $0) }
+    spelling.map { Logprobs(endpoint, tokens, offset: offset, spelling: $0) }
   }
 
   /// An error behind which the stream ends.

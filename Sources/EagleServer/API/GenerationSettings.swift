@@ -28,7 +28,7 @@ package struct GenerationSettings: Equatable, Sendable {
   package init(_ fields: inout RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     try rules.check(model: try fields.string("model"))
     try readLimits(&fields, rules)
-    try readSampling(&fields, rules.sampling, makeSeed)
+    try readSampling(&fields, defaults: rules.sampling, makeSeed: makeSeed)
     try readPenalties(&fields, rules)
     isStreaming = try fields.bool("stream") ?? false
     try readStreamOptions(&fields)
@@ -89,7 +89,7 @@ package struct GenerationSettings: Equatable, Sendable {
   /// What a request does not say is as the server's settings have it. What is as good as the most likely token takes
   /// the most likely token.
   private mutating func readSampling(
-    _ fields: inout RequestFields, _ defaults: SamplingOptions, _ makeSeed: () -> UInt64
+    _ fields: inout RequestFields, defaults: SamplingOptions, makeSeed: () -> UInt64
   ) throws {
     sampling = defaults
     let temperature = try fields.number("temperature", 0...2).map(Float.init) ?? defaults.temperature

@@ -39,19 +39,19 @@ package struct RequestFields {
 
   package mutating func string(_ name: String) throws -> String? {
     guard let value = take(name) else { return nil }
-    guard let text = value.string else { throw wrong(name, value, "a string") }
+    guard let text = value.string else { throw wrong(name, value, expected: "a string") }
     return text
   }
 
   package mutating func bool(_ name: String) throws -> Bool? {
     guard let value = take(name) else { return nil }
-    guard let flag = value.bool else { throw wrong(name, value, "true or false") }
+    guard let flag = value.bool else { throw wrong(name, value, expected: "true or false") }
     return flag
   }
 
   package mutating func integer(_ name: String, _ range: ClosedRange<Int>) throws -> Int? {
     guard let value = take(name) else { return nil }
-    guard let number = value.int else { throw wrong(name, value, "a whole number") }
+    guard let number = value.int else { throw wrong(name, value, expected: "a whole number") }
     guard range.contains(number) else {
       let bounds =
         range.upperBound == .max
@@ -63,7 +63,7 @@ package struct RequestFields {
 
   package mutating func number(_ name: String, _ range: ClosedRange<Double>) throws -> Double? {
     guard let value = take(name) else { return nil }
-    guard let number = value.double else { throw wrong(name, value, "a number") }
+    guard let number = value.double else { throw wrong(name, value, expected: "a number") }
     guard range.contains(number) else {
       throw invalid("must be from \(range.lowerBound) to \(range.upperBound), not \(number)", name)
     }
@@ -74,16 +74,16 @@ package struct RequestFields {
   package mutating func strings(_ name: String) throws -> [String]? {
     guard let value = take(name) else { return nil }
     if let text = value.string { return [text] }
-    guard let elements = value.array else { throw wrong(name, value, "a string or a list of strings") }
+    guard let elements = value.array else { throw wrong(name, value, expected: "a string or a list of strings") }
     return try elements.map {
-      guard let text = $0.string else { throw wrong(name, $0, "a list of strings") }
+      guard let text = $0.string else { throw wrong(name, $0, expected: "a list of strings") }
       return text
     }
   }
 
   package mutating func object(_ name: String) throws -> RequestFields? {
     guard let value = take(name) else { return nil }
-    guard let object = value.object else { throw wrong(name, value, "an object") }
+    guard let object = value.object else { throw wrong(name, value, expected: "an object") }
     return RequestFields(object, path: "\(path)\(name).")
   }
 
@@ -102,7 +102,7 @@ package struct RequestFields {
     values.entries.filter { !taken.contains($0.key) && $0.value != .null }.map { path + $0.key }
   }
 
-  private func wrong(_ name: String, _ value: JSON, _ expected: String) -> APIError {
+  private func wrong(_ name: String, _ value: JSON, expected: String) -> APIError {
     invalid("must be \(expected), not \(value.kind)", name)
   }
 

@@ -48,7 +48,7 @@ struct Answering: Sendable {
     }
     return try zip(deltas, outcomes).map { delta, outcome in
       guard let outcome else { throw APIError.clientGone }
-      return AnswerWriter.Written(delta.text, outcome, delta.logprobs)
+      return AnswerWriter.Written(delta.text, outcome, logprobs: delta.logprobs)
     }
   }
 

@@ -43,7 +43,7 @@ struct GenerationEndpoint: Sendable {
     let (prompts, settings) = try await reading.run(size: body.count) { try read(body, endpoint) }
     let (metrics, status) = (metrics, RequestStatus(texts: prompts.count))
     let texts = try prompts.map { prompt in
-      makeJob(prompt, settings, try options(settings, prompt: prompt, endpoint), name) {
+      makeJob(prompt, settings, options: try options(settings, prompt: prompt, endpoint), name: name) {
         if let status = status.note($0) { metrics.count(endpoint: name, status: status) }
       }
     }
@@ -165,7 +165,7 @@ struct GenerationEndpoint: Sendable {
   }
 
   private func makeJob(
-    _ prompt: [Int32], _ settings: GenerationSettings, _ options: DecodingOptions, _ name: String,
+    _ prompt: [Int32], _ settings: GenerationSettings, options: DecodingOptions, name: String,
     noteStatus: @escaping @Sendable (Int) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (metrics, log) = (metrics, log)
@@ -177,14 +177,14 @@ struct GenerationEndpoint: Sendable {
       case .finished(let outcome):
         metrics.count(job, outcome)
         noteStatus(200)
-        log(Self.line(job, outcome, name))
+        log(Self.logLine(outcome, name))
       case .failed(let error): noteStatus(error.status)
       case .cancelled: noteStatus(APIError.clientGone.status)
       }
     }
   }
 
-  private static func line(_ job: Job, _ outcome: Outcome, _ name: String) -> String {
+  private static func logLine(_ outcome: Outcome, _ name: String) -> String {
     let statistics = outcome.statistics
     return String(
       format: "%@: %d prompt tokens (%d cached), %d new, %.1f tokens/s, acc_length %.2f, waited %.1f s", name,

@@ -75,7 +75,7 @@ struct Routes: HTTPResponder {
     let path = request.uri.path
     guard let route = Route(path: path) else { return refuse(.unknownRoute(path), endpoint: "other") }
     do {
-      try check(request, route, path)
+      try check(request, route, path: path)
       if case .generate(let endpoint) = route {
         return try await generation.respond(to: request, endpoint, name: route.name, context.channel)
       }
@@ -103,7 +103,7 @@ struct Routes: HTTPResponder {
     methods.map(\.rawValue).joined(separator: ", ")
   }
 
-  private func check(_ request: Request, _ route: Route, _ path: String) throws {
+  private func check(_ request: Request, _ route: Route, path: String) throws {
     guard route.methods.contains(request.method) else {
       throw APIError.wrongMethod("\(request.method)", path, allowed: Self.list(route.methods))
     }

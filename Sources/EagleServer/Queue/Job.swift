@@ -58,7 +58,7 @@ package final class Job: @unchecked Sendable {
     onEnd: @escaping @Sendable (Job, End) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (events, continuation) = AsyncStream<JobEvent>.makeStream()
-    let job = Job(id, prompt, options, stream, continuation, onEnd)
+    let job = Job(id: id, prompt: prompt, options: options, stream: stream, events: continuation, onEnd: onEnd)
     continuation.onTermination = { [weak job] reason in
       if case .cancelled = reason { job?.cancel() }
     }
@@ -66,8 +66,8 @@ package final class Job: @unchecked Sendable {
   }
 
   private init(
-    _ id: Int, _ prompt: [Int32], _ options: DecodingOptions, _ stream: AnswerStream,
-    _ events: AsyncStream<JobEvent>.Continuation, _ onEnd: @escaping @Sendable (Job, End) -> Void
+    id: Int, prompt: [Int32], options: DecodingOptions, stream: AnswerStream,
+    events: AsyncStream<JobEvent>.Continuation, onEnd: @escaping @Sendable (Job, End) -> Void
   ) {
     (self.id, self.prompt, self.options) = (id, prompt, options)
     (self.stream, self.events, self.onEnd) = (stream, events, onEnd)
