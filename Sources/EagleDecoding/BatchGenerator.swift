@@ -1,8 +1,8 @@
 import EagleModels
 
-/// A text to be continued, one of many.
+/// A prompt to be continued, one of many.
 public struct DecodingRequest: Sendable {
-  /// Comes back with the answer.
+  /// The caller's name for the request, which comes back with its text.
   public var id: Int
   public var prompt: [Int32]
   public var sampling: SamplingOptions
@@ -16,31 +16,44 @@ public struct DecodingRequest: Sendable {
   }
 }
 
-/// Plain decoding of many texts, several at a time: one pass over the weights gives a token to each. As soon as a text ends,
-/// the next takes its place.
+/// Plain decoding of many prompts by continuous batching: one pass over the weights gives a token to each of several
+/// texts. As soon as a text ends, the next one takes its slot.
 ///
 /// They decode in batch-invariant passes, as sessions do: behind its prompt a text does not depend on those beside it.
 /// Prompts share passes, too, which is fastest for many short ones.
 public final class BatchGenerator {
-  /// Rows of a pass over prompts. They wait where more would come together.
-  static let mostRows = 1024
+  /// The most tokens of a pass over prompts. Prompts wait where more would come together.
+  static let maxPrefillTokens = 1024
 
   private let target: TargetModel
   private let width: Int
   private let stopIDs: Set<Int32>
   private var slots: [Slot] = []
 
-  /// A session, and the request that it answers.
+  /// A session, which keeps its KV cache for the next request, and what it does.
   private final class Slot {
+    enum State {
+      case idle
+      case busy(DecodingRequest)
+    }
+
     let session: DecodingSession
-    var request: DecodingRequest?
+    var state = State.idle
 
     init(_ session: DecodingSession) { self.session = session }
+
+    var isIdle: Bool { if case .idle = state { true } else { false } }
+
+    /// The request whose text has ended or failed.
+    var ended: DecodingRequest? {
+      guard case .busy(let request) = state, !session.isBusy else { return nil }
+      return request
+    }
   }
 
   /// - Parameters:
-  ///   - target: who writes
-  ///   - width: sequences that run together
+  ///   - target: the model that writes
+  ///   - width: the number of slots
   ///   - stopIDs: the first of these ends a text; it is among the new tokens
   public init(target: TargetModel, width: Int, stopIDs: Set<Int32>) {
     precondition(width > 0, "a batch of \(width)")
@@ -49,16 +62,16 @@ public final class BatchGenerator {
     self.stopIDs = stopIDs
   }
 
-  /// Continues texts until there are no more of them.
+  /// Continues prompts until there are no more of them.
   ///
   /// - Parameters:
-  ///   - next: the next text to begin, nil when there are no more
-  ///   - finished: gets each text with its new ids, in the order in which they end; what it returns goes on in the same
-  ///     slot, where tokens that both have in common are not computed again
-  ///   - passed: called after every pass
-  ///   - failed: gets a text whose logits are not finite; when it returns, the others go on
-  /// - Throws: what the closures throw, and `GenerationError` for a text that the model cannot take, or for logits that are
-  ///   not finite
+  ///   - next: the next request, nil when there are no more
+  ///   - finished: gets each request with its new ids, in the order in which they end; the request that it returns goes
+  ///     on in the same slot, whose cached prefix is not computed again
+  ///   - passed: called after every step
+  ///   - failed: gets a request whose logits are not finite; when it returns, the others go on
+  /// - Throws: what the closures throw, and `GenerationError` for a prompt that the model cannot take, or for logits
+  ///   that are not finite
   public func run(
     next: () throws -> DecodingRequest?, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,
     passed: () throws -> Void = {}, failed: (DecodingRequest, any Error) throws -> Void = { throw $1 }
@@ -66,55 +79,66 @@ public final class BatchGenerator {
     defer { slots = [] }
     var hasMore = true
     while true {
-      while hasMore, let slot = freeSlot() {
-        guard let request = try next() else {
-          hasMore = false
-          break
-        }
-        try begin(request, slot)
-      }
-      let busy = slots.filter { $0.request != nil }
-      if busy.isEmpty { return }
-      step(busy.map(\.session))
-      for slot in busy where !slot.session.isBusy {
-        let request = slot.request!
-        slot.request = nil
-        switch Result(catching: slot.session.end) {
-        case .success(let generation):
-          if let more = try finished(request, generation.ids) { try begin(more, slot) }
-        case .failure(let error): try failed(request, error)
-        }
-      }
+      if hasMore { hasMore = try fillSlots(next) }
+      let sessions = slots.filter { !$0.isIdle }.map(\.session)
+      if sessions.isEmpty { return }
+      step(sessions)
+      for slot in slots { try complete(slot, finished: finished, failed: failed) }
       try passed()
+    }
+  }
+
+  /// Begins requests in free slots. False when there are no more requests.
+  private func fillSlots(_ next: () throws -> DecodingRequest?) throws -> Bool {
+    while let slot = freeSlot() {
+      guard let request = try next() else { return false }
+      try begin(request, slot)
+    }
+    return true
+  }
+
+  /// Frees a slot whose text has ended or failed, for the request that `finished` returns or for any other.
+  private func complete(
+    _ slot: Slot, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,
+    failed: (DecodingRequest, any Error) throws -> Void
+  ) throws {
+    guard let request = slot.ended else { return }
+    slot.state = .idle
+    switch Result(catching: slot.session.end) {
+    case .success(let generation):
+      if let more = try finished(request, generation.ids) { try begin(more, slot) }
+    case .failure(let error): try failed(request, error)
     }
   }
 
   /// One pass over prompts, where some wait, and one that gives a token to each of the others.
   private func step(_ sessions: [DecodingSession]) {
     let decoding = sessions.filter(\.isDecoding)
-    var rows = 0
+    var tokens = 0
     // The shortest first: more texts begin sooner.
-    let reading = sessions.filter(\.isReading).sorted { $0.promptRows.count < $1.promptRows.count }.prefix {
-      rows += $0.promptRows.count
-      return rows <= max(Self.mostRows, $0.promptRows.count)
+    let prefilling = sessions.filter(\.isPrefilling).sorted { $0.nextChunk.count < $1.nextChunk.count }.prefix {
+      tokens += $0.nextChunk.count
+      return tokens <= max(Self.maxPrefillTokens, $0.nextChunk.count)
     }
-    DecodingSession.readPrompts(Array(reading)) { _, _, _, _ in true }
-    DecodingSession.advance(decoding) { _, _, _, _ in true }
+    DecodingSession.prefill(Array(prefilling))
+    DecodingSession.decode(decoding)
+    for session in sessions { session.takeTokens() }
   }
 
-  /// A slot without work, kept for the tokens that the next text may share with its last one, or a new one.
+  /// A slot without work, kept for the prefix that the next prompt may share with its last one, or a new one.
   private func freeSlot() -> Slot? {
-    if let slot = slots.first(where: { $0.request == nil }) { return slot }
+    if let slot = slots.first(where: \.isIdle) { return slot }
     guard slots.count < width else { return nil }
-    slots.append(Slot(DecodingSession(target: target)))
-    return slots.last
+    let slot = Slot(DecodingSession(target: target))
+    slots.append(slot)
+    return slot
   }
 
   private func begin(_ request: DecodingRequest, _ slot: Slot) throws {
     try slot.session.begin(
       request.prompt,
-      DecodingOptions(
-        maxNewTokens: request.maxNewTokens, stopIDs: stopIDs, plan: .chain(0), sampling: request.sampling))
-    slot.request = request
+      DecodingOptions(maxNewTokens: request.maxNewTokens, stopIDs: stopIDs, plan: .chain(0), sampling: request.sampling)
+    )
+    slot.state = .busy(request)
   }
 }

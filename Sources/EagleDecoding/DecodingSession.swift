@@ -1,44 +1,36 @@
 import EagleModels
-import EagleTensor
 
-// R batch rows of a pass · V vocabulary.
-
-/// One sequence that is decoded: plainly, or speculatively with a draft. Its KV caches stay between texts, so a prompt that
-/// begins with what was said before costs only its new part. Reference semantics.
+/// A sequence that is decoded plainly, or speculatively with a draft. Its KV caches stay between texts, so a prompt
+/// that begins with an earlier prompt and its answer costs only its new part. Reference semantics.
 ///
-/// `generate` writes a text from beginning to end. `begin`, `readPrompts` and `advance` do it step by step, for several
+///     let session = DecodingSession(target: target, draft: draft)
+///     let tokens = try session.tokens(prompt, options)
+///     while let token = try tokens.next() { print(token.id) }
+///     print(try tokens.finish().statistics.tokensPerSecond)
+///
+/// `generate` does the same with a closure. `begin`, `prefill`, `decode` and `takeTokens` go step by step, for several
 /// sessions together: that is how a server batches.
 ///
-/// Greedy texts are the same with and without a draft, alone and in company, token for token: after the prompt every pass
-/// is batch-invariant, so the logits that check a proposal are, bit for bit, those that plain decoding would have seen, and
-/// a prompt is read in pieces that are cut at fixed positions. With a temperature a tree keeps that property, since its
-/// tokens are sampled from the target's distribution either way; a chain samples from the draft and corrects (speculative
-/// sampling), which keeps the distribution and gives another text.
+/// Greedy texts are the same with and without a draft, alone and in a batch, token for token: after the prompt every
+/// pass is batch-invariant, so the logits that check a proposal are, bit for bit, those that plain decoding would have
+/// seen, and a prompt is cut into chunks at fixed positions. With a temperature a tree keeps that property, since its
+/// tokens are sampled from the target's distribution either way; a chain samples from the draft and corrects
+/// (speculative sampling), which keeps the distribution and gives another text.
 public final class DecodingSession {
   let target: TargetModel
-  let drafter: (any Drafter)?
-  let cache: KVCache
-  private let clock = ContinuousClock()
-  /// The tokens whose keys are in the cache.
-  private(set) var cached: [Int32] = []
-  /// The text at work.
-  private(set) var text: Text?
-  /// States of cached positions that the drafter has not seen, [R, 3H] each, in order.
-  private var unseen: [Tensor] = []
-  private var budget: DraftBudget?
-  /// Sees the target's logits [V] of each position that gives a token, before they are used.
+  private let caches: SequenceCaches
+  private var active: ActiveGeneration?
+  /// A function that sees the target's logits [V] of each position that gives a token, before they are used.
   package var onLogits: ((UnsafeMutableBufferPointer<Float>) -> Void)?
 
-  /// Positions at which a prompt is cut into the rows of one pass. All its passes are the same whoever else is written, so
-  /// that its states are the same bits; and other texts wait for one of them at most.
-  package static let promptPiece = 192
-
-  /// Positions without a look by the drafter, at most: their states wait while no draft is wanted.
-  private static let mostUnseen = 64
+  /// The positions of a prompt that one pass computes; chunks begin at multiples of it. All passes of a prompt are the
+  /// same whoever else is in the batch, so that its states are the same bits; and other texts wait for one chunk at
+  /// most.
+  package static let prefillChunk = 192
 
   /// - Parameters:
-  ///   - target: who writes
-  ///   - draft: its head; nil decodes plainly
+  ///   - target: the model that writes
+  ///   - draft: its draft head; nil decodes plainly
   ///   - context: most tokens of prompt and text together; nil takes all positions of the target
   public convenience init(target: TargetModel, draft: DraftModel? = nil, context: Int? = nil) {
     let capacity = Self.capacity(target, context)
@@ -49,271 +41,158 @@ public final class DecodingSession {
 
   package init(target: TargetModel, drafter: (any Drafter)?, context: Int? = nil) {
     self.target = target
-    self.drafter = drafter
-    cache = target.makeCache(capacity: Self.capacity(target, context))
+    caches = SequenceCaches(target: target, drafter: drafter, capacity: Self.capacity(target, context))
   }
 
-  /// The context, and the rows of a round that are not kept. Addresses and memory come with the tokens.
+  /// The entries of the context, and those of a round that are not kept. Addresses and memory come with the tokens.
   private static func capacity(_ target: TargetModel, _ context: Int?) -> Int {
-    min(context ?? target.shape.maxPositions, target.shape.maxPositions) + DraftPlan.mostNodes + 1
+    min(context ?? target.shape.maxPositions, target.shape.maxPositions) + DraftPlan.maxNodes + 1
   }
 
-  /// Bytes of KV caches that a token takes.
+  /// The bytes of KV caches that a token takes.
   public static func bytesPerToken(_ target: TargetModel, _ draft: DraftModel?) -> Int {
     target.cacheBytesPerToken + (draft?.cacheBytesPerToken ?? 0)
   }
 
-  /// Tokens that the cache holds.
-  public var cachedTokens: Int { cached.count }
+  /// The tokens whose entries are cached.
+  package var sequence: CachedSequence { caches.sequence }
 
-  /// Bytes of memory that its KV caches take.
-  public var cacheBytes: Int { cache.byteCount + (drafter?.cacheBytes ?? 0) }
+  /// The number of tokens whose entries are cached.
+  public var cachedTokens: Int { caches.count }
 
-  /// How many tokens at the beginning of a prompt the cache holds.
-  public func sharedTokens(with prompt: [Int32]) -> Int { zip(cached, prompt).prefix { $0 == $1 }.count }
+  /// The bytes of memory that the KV caches take.
+  public var cacheBytes: Int { caches.byteCount }
+
+  /// The number of leading tokens of a prompt whose entries are cached.
+  public func commonPrefix(with prompt: [Int32]) -> Int { sequence.commonPrefix(with: prompt) }
 
   /// Forgets the conversation and gives its memory back.
   public func reset() {
-    precondition(!isBusy, "a session is reset while it writes")
-    forget(from: 0)
+    precondition(active == nil, "a session is reset while it writes")
+    caches.truncate(to: 0)
     releaseUnused()
   }
 
-  /// Gives memory of its caches that holds no token back to the system.
-  public func releaseUnused() {
-    cache.releaseUnused()
-    drafter?.releaseUnused()
-  }
+  /// Gives memory of the caches that holds no entry back to the system.
+  public func releaseUnused() { caches.releaseUnused() }
 
-  /// Continues `prompt`, the whole conversation so far, until a stop id or the limit.
+  // MARK: one text
+
+  /// The tokens that continue `prompt`, the whole conversation so far, until a stop id or the limit.
   ///
   /// - Parameters:
-  ///   - prompt: all ids; those that the cache has are not computed again
+  ///   - prompt: all ids; entries that the caches have are not computed again
   ///   - options: limit, stop ids, drafting, sampling
-  ///   - onToken: gets each new id as it is found; false ends the text with it
-  /// - Throws: `GenerationError` for an empty prompt, an id outside the vocabulary, options without a meaning, more
-  ///   positions than the target has, or logits that are not finite
+  /// - Throws: `GenerationError` for an empty prompt, an id outside the vocabulary, options without a meaning, or more
+  ///   positions than the target has
+  public func tokens(_ prompt: [Int32], _ options: DecodingOptions) throws -> GeneratedTokens {
+    try begin(prompt, options)
+    return GeneratedTokens(self)
+  }
+
+  /// Continues `prompt` as `tokens` does, and returns the whole text.
+  ///
+  /// - Parameters:
+  ///   - prompt: all ids; entries that the caches have are not computed again
+  ///   - options: limit, stop ids, drafting, sampling
+  ///   - onToken: decides after each new token whether the text goes on
+  /// - Throws: as `tokens`, and `GenerationError` for logits that are not finite
   public func generate(
-    _ prompt: [Int32], _ options: DecodingOptions, onToken: (Int32) -> Bool = { _ in true }
-  ) throws -> Generation {
-    try generate(prompt, options, isWanted: { true }, onToken: { token, _, _ in onToken(token) })
-  }
+    _ prompt: [Int32], _ options: DecodingOptions, onToken: (GeneratedToken) -> TokenDecision = { _ in .proceed }
+  ) throws -> Generation { try generate(prompt, options, isWanted: { true }, onToken: onToken) }
 
-  /// The same for a caller who may lose interest while a long prompt is read, or wants to know where tokens come from.
+  /// The same for a caller who may lose interest during the prefill of a long prompt.
   ///
   /// - Parameters:
-  ///   - prompt: all ids; those that the cache has are not computed again
+  ///   - prompt: all ids; entries that the caches have are not computed again
   ///   - options: limit, stop ids, drafting, sampling
-  ///   - isWanted: asked before each pass over the prompt; false ends the text before it begins, and what was read stays
-  ///     cached
-  ///   - onToken: gets each new id, whether a draft had proposed it, and its logprobs where they are asked for; false ends
-  ///     the text with it
+  ///   - isWanted: called before each chunk of the prompt; false cancels the text, and the chunks so far stay cached
+  ///   - onToken: decides after each new token whether the text goes on
   /// - Throws: as the other one
   public func generate(
-    _ prompt: [Int32], _ options: DecodingOptions, isWanted: () -> Bool,
-    onToken: (Int32, _ isDrafted: Bool, TokenLogprobs?) -> Bool
+    _ prompt: [Int32], _ options: DecodingOptions, isWanted: () -> Bool, onToken: (GeneratedToken) -> TokenDecision
   ) throws -> Generation {
-    try begin(prompt, options)
-    while isReading {
-      guard isWanted() else { return try end() }
-      Self.readPrompts([self]) { onToken($1, $2, $3) }
-    }
-    while isDecoding { Self.advance([self]) { onToken($1, $2, $3) } }
-    return try end()
+    let tokens = try tokens(prompt, options)
+    tokens.prefill(while: isWanted)
+    while let token = try tokens.next() { if case .stop(let cause) = onToken(token) { tokens.stop(cause) } }
+    return try tokens.finish()
   }
 
   // MARK: step by step
 
-  /// Whether a text is at work that has neither ended nor failed.
-  package var isBusy: Bool { isReading || isDecoding }
+  /// Whether a text is in progress that has neither ended nor failed.
+  package var isBusy: Bool { active?.isBusy ?? false }
 
-  /// Whether the prompt is being read.
-  package var isReading: Bool { text.map { !$0.isOver && $0.ids.isEmpty } ?? false }
+  /// Whether entries of the prompt are missing.
+  package var isPrefilling: Bool { active?.isPrefilling ?? false }
 
-  /// Whether all rows of the prompt have run.
-  var hasReadPrompt: Bool { cached.count == text!.prompt.count }
+  /// Whether the prompt is complete, and the next round may run.
+  package var isDecoding: Bool { active?.isDecoding ?? false }
 
-  /// Whether the prompt has been read and the text goes on.
-  package var isDecoding: Bool { text.map { !$0.isOver && !$0.ids.isEmpty } ?? false }
+  /// The positions of the prompt's next chunk; none without a prompt.
+  package var nextChunk: Range<Int> { active?.nextChunk ?? 0..<0 }
 
-  /// Begins a text; what the cache shares with its prompt is kept.
+  /// Begins a text; what the caches share with its prompt is kept.
   ///
   /// - Throws: `GenerationError` for a prompt or options that cannot be decoded; then nothing has changed
   package func begin(_ prompt: [Int32], _ options: DecodingOptions) throws {
-    precondition(!isBusy, "a session writes one text at a time")
+    precondition(active == nil, "a session writes one text at a time")
     try target.check(prompt, options)
-    let most = cache.capacity - DraftPlan.mostNodes - 1
-    guard prompt.count + options.maxNewTokens <= most else {
+    let context = sequence.kv.capacity - DraftPlan.maxNodes - 1
+    guard prompt.count + options.maxNewTokens <= context else {
       throw GenerationError(
-        "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones do not fit the context of \(most)")
+        "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones do not fit the context of \(context)")
     }
-    // The last cached row runs again: its logits are wanted, and the draft needs its states beside the next token.
-    let reused = max(0, min(sharedTokens(with: prompt), drafter?.rowCount ?? .max) - 1)
-    forget(from: reused)
-    text = Text(prompt: prompt, options: options, reused: reused, start: clock.now)
-    budget = options.plan.costs.map(DraftBudget.init)
+    active = ActiveGeneration(prompt, options, caches: caches, onLogits: onLogits)
   }
+
+  /// One pass over the next chunk of each prompt. A session whose prompt is complete has its first token then.
+  package static func prefill(_ sessions: [DecodingSession]) { ActiveGeneration.prefill(sessions.compactMap(\.active)) }
+
+  /// One round of each text. The tokens of the last pass must have been taken.
+  package static func decode(_ sessions: [DecodingSession]) { ActiveGeneration.decode(sessions.compactMap(\.active)) }
+
+  /// Takes the next token of the last pass; nil when all of them are taken, or the text has ended.
+  package func nextToken() -> GeneratedToken? { active?.nextToken() }
+
+  /// Takes the tokens of the last pass until the text ends.
+  package func takeTokens(_ onToken: (GeneratedToken) -> TokenDecision = { _ in .proceed }) {
+    while let token = nextToken() { if case .stop(let cause) = onToken(token) { stop(cause) } }
+  }
+
+  /// Ends the text with the last token that was taken. Without effect on a text that has ended.
+  package func stop(_ cause: StopCause) { active?.stop(cause) }
 
   /// Ends the text, wherever it is, and returns what there is of it. The caches stay for the next one.
   ///
-  /// - Throws: what made it fail
+  /// - Throws: the error that failed it
   package func end() throws -> Generation {
-    guard var text else { preconditionFailure("a session without a text is ended") }
-    showUnseen()
-    text.stopClock(clock.now)
-    self.text = nil
-    if let failure = text.failure {
-      forget(from: 0)
-      throw failure
-    }
-    return Generation(
-      ids: text.ids, passes: text.passes, finish: text.finish ?? .caller, statistics: text.statistics)
-  }
-
-  // MARK: prompt
-
-  /// Rows of the next pass over the prompt.
-  package var promptRows: Range<Int> {
-    let first = cached.count
-    return first..<min(text!.prompt.count, (first / Self.promptPiece + 1) * Self.promptPiece)
-  }
-
-  /// Takes the states of those rows.
-  func takePrompt(_ states: TargetStates, _ kind: TargetModel.PassKind) {
-    let (rows, prompt) = (promptRows, text!.prompt)
-    let isLast = rows.upperBound == prompt.count
-    let known = isLast ? rows.count - 1 : rows.count
-    cached += prompt[rows]
-    if let drafter, let aux = states.auxHidden {
-      if known > 0 {
-        drafter.extend(
-          aux.slice(0..<known), nextTokens: Array(prompt[rows.lowerBound + 1..<rows.lowerBound + 1 + known]), kind)
-      }
-      if isLast { unseen = [aux.slice(rows.count - 1..<rows.count)] }
-    }
-  }
-
-  /// Takes the first token.
-  ///
-  /// - Parameter logits: [R, V], whose row `index` is that of the prompt's last token
-  func takeFirstToken(_ logits: Tensor, row index: Int, _ onToken: Text.OnToken) {
-    text!.statistics.promptSeconds = text!.start.duration(to: clock.now).inSeconds
-    text!.decodingStart = clock.now
-    attempt {
-      let z = row(index, of: logits)
-      let raw = text!.sampler.keep(z)
-      let token = try text!.sampler.choose(z, position: text!.prompt.count)
-      text!.append([token], raw.map { [$0.logprobs(of: token)] } ?? [], drafted: 0, onToken)
-    }
-  }
-
-  // MARK: rounds
-
-  /// Addresses for the rows of the next pass, in both caches.
-  func reserve(_ rows: Int) {
-    attempt {
-      try cache.reserve(min(cache.capacity, cache.count + rows))
-      try drafter?.reserve(rows)
-    }
-  }
-
-  /// What is proposed behind the newest token.
-  ///
-  /// - Parameter company: of the other texts in the pass
-  /// - Throws: `GenerationError` for logits of the draft that are not finite
-  func propose(_ company: Company) throws -> Proposal {
-    let text = text!
-    var plan = text.options.plan
-    // The target adds one token of its own.
-    plan.depth = min(plan.depth, text.options.maxNewTokens - text.ids.count - 1)
-    if plan.isChain { plan.nodes = plan.depth }
-    budget?.company = company
-    guard let drafter, plan.depth > 0, company.mayDraft, budget?.paysRound() ?? true else {
-      if unseenCount >= Self.mostUnseen { showUnseen() }
-      return Proposal(after: text.newest)
-    }
-    showUnseen()
-    return try drafter.propose(after: text.newest, plan, text.sampler, budget)
-  }
-
-  /// What the target says to a proposal.
-  ///
-  /// - Parameter logits: the target's logits [R, V] of the whole pass
-  /// - Throws: `GenerationError` for logits that are not finite
-  func verdict(on proposal: Proposal, _ logits: Tensor, firstRow: Int) throws -> Verdict {
-    let first = cache.count - proposal.rows.count
-    return try Verdict.of(
-      proposal, position: first + 1, sampler: text!.sampler, logits: { self.row(firstRow + $0, of: logits) })
-  }
-
-  /// Keeps the accepted path: tokens, rows of the cache, states for the draft.
-  func keep(
-    _ verdict: Verdict, of proposal: Proposal, _ states: TargetStates, _ times: RoundTimes,
-    _ onToken: Text.OnToken
-  ) {
-    let first = cache.count - proposal.rows.count
-    text!.statistics.count(proposal, verdict, times, hasDraft: drafter != nil)
-    budget?.count(draftPasses: proposal.passes, rows: proposal.rows.count, kept: verdict.path.count - 1)
-    let kept = text!.append(verdict.tokens, verdict.logprobs, drafted: verdict.path.count - 1, onToken)
-    let path = Array(verdict.path.prefix(kept))
-    cache.keep(path, from: first)
-    cached += path.map { proposal.rows[$0] }
-    if drafter != nil, let aux = states.auxHidden { unseen.append(Rows.chosen(aux, path)) }
-  }
-
-  /// Takes back the rows of a pass that came to nothing.
-  func drop(_ rows: Int, because failure: any Error) {
-    cache.truncate(to: cache.count - rows)
-    text!.failure = failure
-  }
-
-  private var unseenCount: Int { unseen.reduce(0) { $0 + $1.rows } }
-
-  /// Gives the draft the states that it has not seen, each beside the token after it. The newest token has no row yet, so
-  /// that afterwards both caches hold the same positions.
-  private func showUnseen() {
-    guard let drafter, let text, !unseen.isEmpty, !text.ids.isEmpty else { return }
-    drafter.extend(
-      Rows.joined(unseen), nextTokens: text.tokens(drafter.rowCount + 1...cache.count), .decode)
-    unseen = []
-  }
-
-  private func forget(from row: Int) {
-    unseen = []
-    cache.truncate(to: row)
-    if let drafter { drafter.truncate(to: min(row, drafter.rowCount)) }
-    cached.removeSubrange(row...)
-  }
-
-  private func attempt(_ body: () throws -> Void) {
-    do { try body() } catch { text?.failure = error }
-  }
-
-  private func row(_ index: Int, of logits: Tensor) -> UnsafeMutableBufferPointer<Float> {
-    let row = UnsafeMutableBufferPointer(start: logits.floats + index * logits.columns, count: logits.columns)
-    onLogits?(row)
-    return row
+    guard let active else { preconditionFailure("a session without a text is ended") }
+    self.active = nil
+    return try active.end()
   }
 }
 
 extension TargetModel {
   /// - Throws: `GenerationError` for an empty prompt, an id outside the vocabulary, options without a meaning, or more
   ///   positions than there are
-  func check(_ prompt: [Int32], _ options: DecodingOptions) throws {
+  fileprivate func check(_ prompt: [Int32], _ options: DecodingOptions) throws {
     guard !prompt.isEmpty else { throw GenerationError("the prompt is empty: give at least one token") }
-    if let odd = prompt.first(where: { $0 < 0 || $0 >= shape.vocabularySize }) {
-      throw GenerationError("token id \(odd) is outside the target's vocabulary of \(shape.vocabularySize)")
+    if let invalid = prompt.first(where: { !isToken($0) }) {
+      throw GenerationError("token id \(invalid) is outside the target's vocabulary of \(shape.vocabularySize)")
     }
     guard options.maxNewTokens <= shape.maxPositions - prompt.count else {
       throw GenerationError(
         "a prompt of \(prompt.count) tokens and \(options.maxNewTokens) new ones need more positions than the "
           + "target's \(shape.maxPositions): shorten the prompt or ask for fewer tokens")
     }
-    if let odd = options.sampling.logitBias.keys.first(where: { $0 < 0 || $0 >= shape.vocabularySize }) {
+    if let invalid = options.sampling.logitBias.keys.first(where: { !isToken($0) }) {
       throw GenerationError(
-        "the logit bias of token \(odd) is outside the target's vocabulary of \(shape.vocabularySize)")
+        "the logit bias of token \(invalid) is outside the target's vocabulary of \(shape.vocabularySize)")
     }
     try options.plan.validate()
     try options.sampling.validate()
   }
+
+  private func isToken(_ id: Int32) -> Bool { id >= 0 && id < shape.vocabularySize }
 }

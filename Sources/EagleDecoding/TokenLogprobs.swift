@@ -3,10 +3,10 @@ import Foundation
 
 // V vocabulary.
 
-/// How likely the target finds a token of a text, and which ones it finds most likely in its place.
+/// The target's log-probability of a token of a text, and those of the most likely alternatives.
 ///
-/// The values are natural logarithms of softmax over the model's own logits: before biases, penalties, temperature and filters,
-/// as vLLM reports them. So they say what the model thinks, not how the token was sampled.
+/// The values are natural logarithms of softmax over the model's own logits: before biases, penalties, temperature and
+/// filters, as vLLM reports them. So they say what the model thinks, not how the token was sampled.
 public struct TokenLogprobs: Sendable, Equatable {
   public struct Entry: Sendable, Equatable {
     public let token: Int32
@@ -16,18 +16,19 @@ public struct TokenLogprobs: Sendable, Equatable {
   }
 
   public let chosen: Entry
-  /// As many as were asked for, the most likely first; the chosen one need not be among them.
+  /// As many entries as `SamplingOptions.logprobs` requests, the most likely first; the chosen token need not be among
+  /// them.
   public let top: [Entry]
 
   public init(chosen: Entry, top: [Entry]) { (self.chosen, self.top) = (chosen, top) }
 }
 
-/// The logits of a position as the model gave them, kept while the sampler overwrites them.
+/// The logits of a position as the model gave them: the sampler overwrites its own.
 struct RawLogits {
   private let values: [Float]  // [V]
   private let count: Int
 
-  /// - Parameter count: most likely tokens to report
+  /// - Parameter count: the number of most likely tokens to report
   init(_ logits: UnsafeMutableBufferPointer<Float>, count: Int) {
     values = Array(logits)
     self.count = count
@@ -35,7 +36,7 @@ struct RawLogits {
 
   // ln p_t = z_t − m − ln Σ_i exp(z_i − m), m = max z
   func logprobs(of token: Int32) -> TokenLogprobs {
-    let top = values.withUnsafeBufferPointer { Largest.places(count, of: $0) }
+    let top = values.withUnsafeBufferPointer { TopK.indices(count, of: $0) }
     var (exponentials, maximum) = (values, Float(0))
     let sum = exponentials.withUnsafeMutableBufferPointer {
       eagle_exp_row($0.baseAddress!, Int64($0.count), &maximum)

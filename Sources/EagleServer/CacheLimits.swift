@@ -2,7 +2,7 @@ import EagleDecoding
 import EagleModels
 import Foundation
 
-/// What KV caches of a server may take: a context for each text, and memory for all of them.
+/// The limits of a server's KV caches: a context for each text, and memory for all of them.
 public struct CacheLimits: Sendable, Equatable {
   /// Most tokens of one text, its prompt included.
   public let context: Int
@@ -11,8 +11,8 @@ public struct CacheLimits: Sendable, Equatable {
   /// The same in tokens.
   public let tokens: Int
 
-  /// Where no context is asked for, one text may have so many tokens even when not all texts of a batch could.
-  private static let usualContext = 8192
+  /// The tokens that one text may have where no context is set, even when not all texts of a batch could.
+  private static let defaultContext = 8192
 
   /// - Parameters:
   ///   - config: context and bytes as far as the user has set them, and the size of a batch
@@ -24,12 +24,12 @@ public struct CacheLimits: Sendable, Equatable {
     let each = DecodingSession.bytesPerToken(target, draft)
     bytes = config.cacheBytes ?? max(0, availableBytes - target.weightBytes) / 2
     tokens = bytes / each
-    let most = target.shape.maxPositions
-    if let asked = config.context, asked > most {
-      throw ServerError("--context \(asked): the target has \(most) positions; ask for fewer")
+    let positions = target.shape.maxPositions
+    if let wanted = config.context, wanted > positions {
+      throw ServerError("--context \(wanted): the target has \(positions) positions; ask for fewer")
     }
-    let fitting = max(tokens / config.batch, min(tokens, Self.usualContext))
-    context = config.context ?? min(most, fitting)
+    let fitting = max(tokens / config.batch, min(tokens, Self.defaultContext))
+    context = config.context ?? min(positions, fitting)
     guard context > 0, context <= tokens else {
       throw ServerError(
         "a context of \(max(context, 1)) tokens takes \(Self.text(max(context, 1) * each)) and the KV caches may take "

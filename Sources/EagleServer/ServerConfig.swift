@@ -1,12 +1,12 @@
 import EagleDecoding
 import Foundation
 
-/// Where a server listens, and its limits.
+/// The address of a server, and its limits.
 public struct ServerConfig: Sendable {
   public var host = "127.0.0.1"
-  /// 0 takes a free one.
+  /// The port; 0 takes a free one.
   public var port = 8080
-  /// What clients must send as bearer token; nil lets everyone in who reaches the server.
+  /// The bearer token that clients must send; nil lets everyone in who reaches the server.
   public var apiKey: String?
   /// The names that requests may carry; answers carry the first.
   public var modelNames: [String]
@@ -18,7 +18,7 @@ public struct ServerConfig: Sendable {
   public var corsOrigins: [String] = []
   /// Requests that may wait; more are turned away.
   public var queue = 32
-  /// Texts that are written together when several requests wait; 1 writes one after the other.
+  /// The most texts of a batch; 1 generates one after the other.
   public var batch = 8
   /// Most tokens of a text, its prompt included; nil takes what fits.
   public var context: Int?
@@ -28,7 +28,7 @@ public struct ServerConfig: Sendable {
   public var conversations = 4
   /// Seconds that running requests get when the server is to stop.
   public var stopSeconds = 30.0
-  /// How tokens are chosen where a request does not say it; its seed is not used.
+  /// The sampling of a request that does not specify it; its seed is not used.
   public var sampling = Self.standardSampling
   /// Connections that are open at the same time; more wait to be accepted.
   public var connections = 512

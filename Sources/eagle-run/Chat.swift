@@ -93,35 +93,19 @@ private final class Talk {
     return true
   }
 
-  /// An answer that Ctrl-C stops stays in the conversation as far as it came.
+  /// Answers a line. An answer that Ctrl-C stops stays in the conversation as far as it came.
   ///
-  /// - Throws: `OutputError`; other errors are told, and the conversation goes on without the line
+  /// - Throws: `OutputError`; other errors are reported, and the conversation goes on without the line
   private func answer(_ line: String) throws {
     messages.append(ChatMessage(role: .user, content: line))
     do {
       _ = Interrupt.take()
-      let ids = try model.prompt(messages)
-      var options = options
-      let room = model.target.shape.maxPositions - ids.count
-      guard room > 0 else {
-        throw GenerationError(
-          "the conversation has \(ids.count) tokens and the model \(model.target.shape.maxPositions) positions: /reset "
-            + "begins a new one")
-      }
-      options.maxNewTokens = min(options.maxNewTokens, room)
-      var stream = AnswerStream(model.tokenizer, stops: stops)
-      let printer = AnswerPrinter()
-      let generation = try session.generate(
-        ids, options, isWanted: { !Interrupt.isPending },
-        onToken: { token, _, _ in printer.append(stream.append(token)) && !stream.isStopped && !Interrupt.isPending })
-      _ = Interrupt.take()
-      printer.append(stream.finish())
-      try printer.finish()
+      let (text, generation) = try generate(try model.prompt(messages))
       if generation.ids.isEmpty {
         messages.removeLast()
         return Output.note("stopped before the answer began; the line is not part of the conversation")
       }
-      messages.append(ChatMessage(role: .assistant, content: printer.text))
+      messages.append(ChatMessage(role: .assistant, content: text))
       last = generation.statistics
       total += generation.statistics
     } catch let error as OutputError {
@@ -132,14 +116,47 @@ private final class Talk {
     }
   }
 
+  /// Prints the answer to a prompt while it is generated, until its end or Ctrl-C.
+  private func generate(_ prompt: [Int32]) throws -> (text: String, generation: Generation) {
+    var stream = AnswerStream(model.tokenizer, stops: stops)
+    let printer = AnswerPrinter()
+    let tokens = try session.tokens(prompt, try limited(options, prompt: prompt))
+    tokens.prefill { !Interrupt.isPending }
+    while let token = try tokens.next() {
+      let isPrinted = printer.append(stream.append(token.id))
+      if stream.isStopped {
+        tokens.stop(.stopString)
+      } else if !isPrinted || Interrupt.isPending {
+        tokens.stop(.cancelled)
+      }
+    }
+    let generation = try tokens.finish()
+    _ = Interrupt.take()
+    printer.append(stream.finish())
+    try printer.finish()
+    return (printer.text, generation)
+  }
+
+  /// The options with as many new tokens as the model's positions allow.
+  private func limited(_ options: DecodingOptions, prompt: [Int32]) throws -> DecodingOptions {
+    let positions = model.target.shape.maxPositions
+    guard prompt.count < positions else {
+      throw GenerationError(
+        "the conversation has \(prompt.count) tokens and the model \(positions) positions: /reset begins a new one")
+    }
+    var options = options
+    options.maxNewTokens = min(options.maxNewTokens, positions - prompt.count)
+    return options
+  }
+
   private func showStatistics() {
     guard let last else { return Output.note("nothing has been said yet") }
     Output.note("last answer: \(summary(last, isSpeculative: isSpeculative)); \(prompt(last))")
     Output.note("all answers: \(summary(total, isSpeculative: isSpeculative)); \(prompt(total))")
-    let shares = [("draft", total.draftSeconds), ("target", total.targetSeconds), ("choice", total.choiceSeconds)]
+    let parts = [("draft", total.draftSeconds), ("target", total.targetSeconds), ("choice", total.choiceSeconds)]
     Output.note(
       "seconds: "
-        + ([("prompts", total.promptSeconds)] + shares).map { String(format: "\($0.0) %.2f", $0.1) }.joined(
+        + ([("prompts", total.promptSeconds)] + parts).map { String(format: "\($0.0) %.2f", $0.1) }.joined(
           separator: ", "))
     if isSpeculative {
       let positions = total.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")

@@ -47,9 +47,16 @@ struct Generate: ParsableCommand {
       sampling: try sampling.options(model))
     var stream = AnswerStream(model.tokenizer, stops: stop)
     let printer = AnswerPrinter(isSilent: json)
-    let generation = try DecodingSession(target: model.target, draft: draft).generate(ids, options) { token in
-      printer.append(stream.append(token)) && !stream.isStopped
+    let tokens = try DecodingSession(target: model.target, draft: draft).tokens(ids, options)
+    while let token = try tokens.next() {
+      let isPrinted = printer.append(stream.append(token.id))
+      if stream.isStopped {
+        tokens.stop(.stopString)
+      } else if !isPrinted {
+        tokens.stop(.cancelled)
+      }
     }
+    let generation = try tokens.finish()
     printer.append(stream.finish())
     try printer.finish()
     if json { return try printJSON(Answered(printer.text, generation, options)) }
@@ -57,15 +64,15 @@ struct Generate: ParsableCommand {
   }
 
   private func readPrompt() throws -> String {
-    let (place, data) = try promptBytes()
+    let (source, data) = try promptBytes()
     guard let text = String(validating: data, as: UTF8.self) else {
-      throw TextError("\(place): the prompt is not UTF-8 text; convert it first")
+      throw TextError("\(source): the prompt is not UTF-8 text; convert it first")
     }
-    guard !text.allSatisfy(\.isWhitespace) else { throw TextError("\(place): the prompt is empty") }
+    guard !text.allSatisfy(\.isWhitespace) else { throw TextError("\(source): the prompt is empty") }
     return text
   }
 
-  private func promptBytes() throws -> (place: String, bytes: Data) {
+  private func promptBytes() throws -> (source: String, bytes: Data) {
     if let prompt { return ("--prompt", Data(prompt.utf8)) }
     guard let promptFile else {
       return ("standard input", try FileHandle.standardInput.readToEnd() ?? Data())
@@ -84,9 +91,9 @@ extension ChatMessage {
   }
 }
 
-/// A text on its way to standard output, piece by piece, from a place where nothing can be thrown.
+/// A text that goes to standard output as it is generated.
 final class AnswerPrinter {
-  /// All pieces so far.
+  /// The text so far.
   private(set) var text = ""
   private let isSilent: Bool
   private var failure: (any Error)?
@@ -94,18 +101,18 @@ final class AnswerPrinter {
   /// - Parameter isSilent: only collects the text
   init(isSilent: Bool = false) { self.isSilent = isSilent }
 
-  /// False once a piece could not be written; none is written after it.
+  /// Writes more of the text. False once that has failed; nothing is written after that.
   @discardableResult
-  func append(_ piece: String) -> Bool {
-    text += piece
+  func append(_ delta: String) -> Bool {
+    text += delta
     if isSilent || failure != nil { return failure == nil }
-    do { try Output.write(piece) } catch { failure = error }
+    do { try Output.write(delta) } catch { failure = error }
     return failure == nil
   }
 
   /// Ends the line.
   ///
-  /// - Throws: what has kept a piece from being written
+  /// - Throws: the error of the first write that failed
   func finish() throws {
     if let failure { throw failure }
     if !isSilent { try Output.write("\n") }
@@ -121,6 +128,7 @@ func summary(_ statistics: DecodingStatistics, isSpeculative: Bool) -> String {
 private struct Answered: Encodable {
   let text: String
   let tokens: [Int32]
+  /// `length`, or `stop` for everything else.
   let finish_reason: FinishReason
   let prompt_tokens: Int
   let new_tokens: Int
@@ -134,7 +142,7 @@ private struct Answered: Encodable {
     self.text = text
     let statistics = generation.statistics
     tokens = generation.ids
-    finish_reason = generation.finish == .caller ? .stop : generation.finish
+    finish_reason = generation.finish == .length ? .length : .stop
     prompt_tokens = statistics.promptTokens
     new_tokens = statistics.newTokens
     acc_length = statistics.acceptanceLength

@@ -1,12 +1,13 @@
 import Foundation
 
-/// Ctrl-C as a request, in place of the end of the program. One that comes while another waits to be heard ends the program.
+/// Ctrl-C as a request, in place of the end of the program. One that comes while another waits to be heard ends the
+/// program.
 enum Interrupt {
-  /// Of a program that a second one has ended.
+  /// The exit status of a program that a second one has ended.
   private static let status: Int32 = 130
   nonisolated(unsafe) private static var flag: sig_atomic_t = 0
 
-  /// From now on SIGINT is noted, and ends a waiting read.
+  /// Has SIGINT noted from now on; it then ends a waiting read.
   static func install() {
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { _ in

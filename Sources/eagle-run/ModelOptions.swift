@@ -62,8 +62,8 @@ struct PlanOptions: ParsableArguments {
     return DraftPlan(depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? all)
   }
 
-  /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive tree
-  /// by costs that are measured now, in less than half a second.
+  /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive
+  /// tree by costs that are measured now, in less than half a second.
   func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
     guard let draft, let folder = models.draft else { return .chain(0) }
     let tuned = try tuned(folder, DecodingFile.Environment(target: model.target, weights: models.weights))

@@ -31,7 +31,8 @@ struct SamplingArguments: ParsableArguments {
     do { try given(over: SamplingOptions()).validate() } catch { throw ValidationError("\(error)") }
   }
 
-  /// The flags over what the model recommends; says on standard error what that comes to, where the model recommends anything.
+  /// The flags over what the model recommends; says on standard error what that comes to, where the model recommends
+  /// anything.
   func options(_ model: ChatModel) throws -> SamplingOptions {
     let options = given(over: model.generation.sampling(over: SamplingOptions()))
     try options.validate()

@@ -118,7 +118,7 @@ struct TrialPlan: ExpressibleByArgument {
 private struct TuneResult: Encodable {
   let costs: DecodingCosts
   let plans: [TunedPlan]
-  /// By name of the benchmark, in the order of the plans.
+  /// The results by name of the benchmark, in the order of the plans.
   let benchmarks: [String: [BenchmarkResult]]
 }
 

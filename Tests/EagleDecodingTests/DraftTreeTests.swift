@@ -17,51 +17,55 @@ import Testing
   private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil) throws
     -> Proposal
   {
-    try drafter.propose(after: token, plan, Sampler(.greedy, prompt: []), costs.map(DraftBudget.init))
+    try drafter.propose(
+      after: token, plan: plan, sampler: Sampler(.greedy, prompt: []), budget: costs.map(DraftBudget.init))
   }
 
-  @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aTreeHoldsTheLikeliestPaths(name: String) throws {
+  @Test("a tree holds the likeliest paths", arguments: ["tiny-llama", "tiny-qwen3"])
+  func aTreeHoldsTheLikeliestPaths(name: String) throws {
     for seed in 0..<8 as Range<UInt64> {
       let (drafter, token) = try drafter(name, seed: seed)
       let chain = try propose(drafter, token, .chain(4))
       let tree = try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10))
       #expect(chain.count == 4 && chain.tree.isChain && tree.count == 10 && tree.passes == 4)
       // Growing a tree leaves nothing behind in the draft's cache, and is repeatable.
-      #expect(try propose(drafter, token, .chain(4)).rows == chain.rows)
-      #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10)).rows == tree.rows)
+      #expect(try propose(drafter, token, .chain(4)).tokens == chain.tokens)
+      #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10)).tokens == tree.tokens)
       // Siblings differ, and the first level holds the chain's first token.
-      for row in 0..<tree.rows.count {
-        let children = (1..<tree.rows.count).filter { tree.tree.parents[$0] == row }.map { tree.rows[$0] }
+      for node in 0..<tree.tokens.count {
+        let children = (1..<tree.tokens.count).filter { tree.tree.parents[$0] == node }.map { tree.tokens[$0] }
         #expect(Set(children).count == children.count && children.count <= 3)
       }
-      #expect((1..<tree.rows.count).contains { tree.tree.parents[$0] == 0 && tree.rows[$0] == chain.rows[1] })
+      #expect((1..<tree.tokens.count).contains { tree.tree.parents[$0] == 0 && tree.tokens[$0] == chain.tokens[1] })
     }
   }
 
-  /// What follows a path does not depend on what else is in the tree: trees of different shapes agree on the best child of
-  /// every path that they share, and the chain's path is among them.
-  @Test(arguments: ["tiny-llama", "tiny-qwen3"]) func aNodeSeesItsAncestorsAlone(name: String) throws {
+  /// What follows a path does not depend on what else is in the tree: trees of different shapes agree on the best child
+  /// of every path that they share, and the chain's path is among them.
+  @Test("a node attends to its ancestors alone", arguments: ["tiny-llama", "tiny-qwen3"])
+  func aNodeSeesItsAncestorsAlone(name: String) throws {
     var shared = 0
     for seed in 0..<4 as Range<UInt64> {
       let (drafter, token) = try drafter(name, seed: seed)
       var best: [[Int32]: Int32] = [:]
       let plans = [.chain(4)] + [2, 3, 5, 8].map { DraftPlan(depth: 4, width: $0, nodes: 60) }
       for tree in try plans.map({ try propose(drafter, token, $0) }) {
-        for row in 0..<tree.rows.count {
-          guard let child = tree.tree.parents.firstIndex(of: row) else { continue }
-          let path = tree.tree.paths[row].map { tree.rows[$0] }
+        for node in 0..<tree.tokens.count {
+          guard let child = tree.tree.parents.firstIndex(of: node) else { continue }
+          let path = tree.tree.paths[node].map { tree.tokens[$0] }
           if let known = best[path] {
-            #expect(known == tree.rows[child])
+            #expect(known == tree.tokens[child])
             shared += path.count > 1 ? 1 : 0
           }
-          best[path] = tree.rows[child]
+          best[path] = tree.tokens[child]
         }
       }
     }
     #expect(shared > 30)
   }
 
-  @Test func costsDecideHowFarARoundDrafts() throws {
+  @Test("costs decide how far a round drafts")
+  func costsDecideHowFarARoundDrafts() throws {
     let (drafter, token) = try drafter("tiny-llama", seed: 2)
     let free = DecodingCosts(targetPass: [1, 1, 1, 1, 1, 1], draftPass: 0)
     let dear = DecodingCosts(targetPass: [1, 2, 3, 4, 5, 6], draftPass: 5)
@@ -75,7 +79,8 @@ import Testing
     #expect(tree.count == 9 && tree.passes == 4)
   }
 
-  @Test func acceptedRowsOfATreeAreKept() {
+  @Test("the cache entries of the accepted path are kept")
+  func acceptedEntriesAreKept() {
     let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 2)
     let cache = KVCache(layers: 1, shape: shape, capacity: 10)
     func row(_ value: Float) -> Tensor { Tensor([value, -value], [1, 2]) }

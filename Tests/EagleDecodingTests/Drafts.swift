@@ -45,7 +45,7 @@ final class KnowingDrafter: Drafter {
   private let kind: Kind
   private let vocabulary: Int32
   private var random: RandomSource
-  private(set) var rowCount = 0
+  private(set) var count = 0
   let captureLayers = [0, 1, 2]
 
   /// - Parameter text: prompt and true continuation
@@ -57,17 +57,17 @@ final class KnowingDrafter: Drafter {
   }
 
   func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ kind: TargetModel.PassKind) {
-    precondition(auxHidden.rows == nextTokens.count && nextTokens.last == text[rowCount + nextTokens.count])
-    rowCount += nextTokens.count
+    precondition(auxHidden.rows == nextTokens.count && nextTokens.last == text[count + nextTokens.count])
+    count += nextTokens.count
   }
 
-  func truncate(to rows: Int) { rowCount = rows }
+  func truncate(to count: Int) { self.count = count }
 
-  func propose(after token: Int32, _ plan: DraftPlan, _ sampler: Sampler, _ budget: DraftBudget?) -> Proposal {
+  func propose(after token: Int32, plan: DraftPlan, sampler: Sampler, budget: DraftBudget?) -> Proposal {
     var (tokens, parents): ([Int32], [Int]) = ([], [])
     var parent = 0
     for depth in 0..<plan.depth {
-      let position = rowCount + 1 + depth
+      let position = count + 1 + depth
       let truth = position < text.count ? text[position] : 0
       let first = tokens.count + 1
       for sibling in 0..<plan.width where tokens.count < plan.nodes {

@@ -12,9 +12,9 @@ import Testing
     var all: [TokenLogprobs] = []
     let generation = try session.generate(
       prompt, options, isWanted: { true },
-      onToken: { _, _, logprobs in
-        if let logprobs { all.append(logprobs) }
-        return true
+      onToken: { token in
+        if let logprobs = token.logprobs { all.append(logprobs) }
+        return .proceed
       })
     return (generation.ids, all)
   }
@@ -65,12 +65,22 @@ import Testing
     options.sampling.logprobs = nil
     try other.begin([9], options)
     var together: [TokenLogprobs] = []
-    func take(_ session: DecodingSession, _ token: Int32, _ isDrafted: Bool, _ logprobs: TokenLogprobs?) -> Bool {
-      if session === asking { together.append(logprobs!) } else { #expect(logprobs == nil) }
-      return true
+    func take() {
+      asking.takeTokens { token in
+        together.append(token.logprobs!)
+        return .proceed
+      }
+      other.takeTokens { token in
+        #expect(token.logprobs == nil)
+        return .proceed
+      }
     }
-    DecodingSession.readPrompts([asking, other], take)
-    while asking.isBusy { DecodingSession.advance([asking, other], take) }
+    DecodingSession.prefill([asking, other])
+    take()
+    while asking.isBusy {
+      DecodingSession.decode([asking, other])
+      take()
+    }
     #expect(together == alone.logprobs)
   }
 

@@ -33,9 +33,10 @@ import Testing
     return trace
   }
 
-  /// 200 prompts of 128 tokens on bfloat16 weights, half of them with rounded rows: chains and trees, good, random and adversarial
-  /// drafts.
-  @Test func greedyTextsAndLogitsAreThoseOfPlainDecoding() throws {
+  /// 200 prompts of 128 tokens on bfloat16 weights, half of them with rounded rows: chains and trees, good, random and
+  /// adversarial drafts.
+  @Test("greedy texts and logits are bit for bit those of plain decoding")
+  func greedyTextsAndLogitsAreThoseOfPlainDecoding() throws {
     let targets = ComputePrecision.allCases.map { Drafts.target(seed: 3, precision: $0) }
     let head = Drafts.random(for: targets[0], size: 200, seed: 4)
     let vocabulary = targets[0].shape.vocabularySize
@@ -65,9 +66,8 @@ import Testing
   }
 
   /// With a temperature a tree's tokens are drawn as plain decoding draws them.
-  @Test(arguments: ComputePrecision.allCases) func aSeedGivesTheSameTextWithAndWithoutATree(precision: ComputePrecision)
-    throws
-  {
+  @Test("a seed gives the same text with and without a tree", arguments: ComputePrecision.allCases)
+  func aSeedGivesTheSameTextWithAndWithoutATree(precision: ComputePrecision) throws {
     let target = Drafts.target(seed: 6, precision: precision)
     let session = DecodingSession(target: target, draft: Drafts.random(for: target, size: 320, seed: 7))
     var texts: Set<[Int32]> = []
@@ -85,7 +85,8 @@ import Testing
     #expect(texts.count == 20)
   }
 
-  @Test func aRepetitionPenaltyIsAppliedToDraftedTokensToo() throws {
+  @Test("a repetition penalty applies to drafted tokens too")
+  func aRepetitionPenaltyIsAppliedToDraftedTokensToo() throws {
     let target = Drafts.target(seed: 8)
     var options = DecodingOptions(maxNewTokens: 60, stopIDs: [])
     options.sampling.repetitionPenalty = 1.5
@@ -123,9 +124,10 @@ import Testing
     }
   }
 
-  /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its prompt in the
-  /// same products.
-  @Test(arguments: ComputePrecision.allCases) func aSessionGoesOnWhereItsCacheEnds(precision: ComputePrecision) throws {
+  /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its
+  /// prompt in the same products.
+  @Test("the next turn of a conversation computes only its new part", arguments: ComputePrecision.allCases)
+  func aSessionGoesOnWhereItsCacheEnds(precision: ComputePrecision) throws {
     let target = Drafts.target(seed: 9, precision: precision)
     let head = Drafts.random(for: target, size: 320, seed: 10)
     let options = DecodingOptions(maxNewTokens: 30, stopIDs: [], isPrefillInvariant: true)
@@ -149,7 +151,8 @@ import Testing
     }
   }
 
-  @Test func eightBitWeightsDecodeAlikeWithAndWithoutADraft() throws {
+  @Test("with 8-bit weights texts are equal with and without a draft")
+  func eightBitWeightsDecodeAlikeWithAndWithoutADraft() throws {
     let tiny = try TargetModel(folder: Fixture.folder("tiny-qwen3"), format: .int8)
     let head = Drafts.random(for: tiny, size: 64, seed: 2).quantized()
     for seed in 0..<6 as Range<Int32> {
@@ -162,7 +165,8 @@ import Testing
     }
   }
 
-  @Test func aPromptOfSeveralPassesIsRead() throws {
+  @Test("a prompt of several chunks gives the same text with and without a draft")
+  func aPromptOfSeveralPassesIsRead() throws {
     let target = Drafts.target(seed: 11, maxPositions: 2000)
     let head = Drafts.random(for: target, size: 320, seed: 12)
     let prompt = (0..<1100).map { Int32($0 * 7 % 320) }

@@ -32,8 +32,10 @@ struct RealModelTests {
   }
 
   /// The second and third new token, drawn plainly with some seeds and speculatively with others: one distribution.
-  @Test(arguments: [DraftPlan.chain(3), DraftPlan(depth: 3, width: 3, nodes: 6)])
-  func drawnTokensAreThoseOfPlainDecoding(plan: DraftPlan) throws {
+  @Test(
+    "sampled tokens have the distribution of plain decoding",
+    arguments: [DraftPlan.chain(3), DraftPlan(depth: 3, width: 3, nodes: 6)])
+  func sampledTokensAreThoseOfPlainDecoding(plan: DraftPlan) throws {
     let sessions = [DecodingSession(target: target), DecodingSession(target: target, draft: draft)]
     var counts = [[Int]](repeating: [Int](repeating: 0, count: 2 * target.shape.vocabularySize), count: 2)
     var statistics = DecodingStatistics()
@@ -54,7 +56,8 @@ struct RealModelTests {
   }
 
   /// What 8 bits a weight change along the texts of the stored weights.
-  @Test func eightBitWeightsStayClose() throws {
+  @Test("logits of 8-bit weights stay close to those of the stored weights")
+  func eightBitWeightsStayClose() throws {
     let narrow = try TargetModel(folder: targetFolder!, format: .int8)
     let (error, agreement) = try compare((target, .prefill), (narrow, .prefill), "8-bit weights")
     #expect(error < 0.05 && agreement > 0.9)
@@ -70,8 +73,8 @@ struct RealModelTests {
     #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
   }
 
-  /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the likeliest token is
-  /// the same.
+  /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the
+  /// likeliest token is the same.
   private func compare(
     _ first: (TargetModel, TargetModel.PassKind), _ second: (TargetModel, TargetModel.PassKind), _ name: String
   ) throws -> (error: Double, agreement: Double) {

@@ -45,7 +45,8 @@ import Testing
   }
 
   /// Chi-squared over the 64 tokens of a small model.
-  @Test(arguments: [chain, tree], [0, 1, 2]) func speculativeSamplingHasTheTargetsDistribution(
+  @Test("speculative sampling has the target's distribution", arguments: [chain, tree], [0, 1, 2])
+  func speculativeSamplingHasTheTargetsDistribution(
     plan: DraftPlan, filter: Int
   )
     throws
@@ -80,7 +81,8 @@ import Testing
     return powered.map { $0 / total }
   }
 
-  @Test func aSeedDecidesTheText() throws {
+  @Test("a seed decides the text")
+  func aSeedDecidesTheText() throws {
     let (target, ids, _) = try Fixture.load("tiny-llama")
     let head = Drafts.random(for: target, size: 64, seed: 3)
     for plan in [Self.chain, Self.tree] {
@@ -94,7 +96,8 @@ import Testing
     }
   }
 
-  @Test func batchesDrawAsSessionsDo() throws {
+  @Test("a batch samples as sessions do")
+  func batchesSampleAsSessionsDo() throws {
     let (target, ids, _) = try Fixture.load("tiny-qwen2")
     var options = DecodingOptions(maxNewTokens: 15, stopIDs: [])
     (options.sampling.temperature, options.sampling.seed) = (0.8, 9)
@@ -125,7 +128,8 @@ import Testing
     for (value, share) in zip(try distribution(logits, edit), shares) { #expect(abs(value - share / total) < 1e-6) }
   }
 
-  @Test func filtersKeepWhatTheySay() throws {
+  @Test("top-k, top-p, min-p and temperature leave the expected distribution")
+  func filtersKeepWhatTheySay() throws {
     try check([4, 2, 1, 1]) { _ in }
     try check([4, 2, 0, 0]) { $0.topK = 2 }
     try check([4, 2, 1, 0]) { $0.topK = 3 }
@@ -163,14 +167,16 @@ import Testing
     for (value, weight) in zip(values, weights) { #expect(abs(value - weight / total) < 1e-6) }
   }
 
-  @Test func thePenaltyLowersSeenTokens() throws {
+  @Test("the repetition penalty lowers tokens that the sequence holds")
+  func thePenaltyLowersSeenTokens() throws {
     let penalized = try distribution([1, -1, 0], seen: [0, 1]) { $0.repetitionPenalty = 2 }
     let weights: [Float] = [0.5, -2, 0].map { exp($0) }
     let total = weights.reduce(0, +)
     for (value, weight) in zip(penalized, weights) { #expect(abs(value - weight / total) < 1e-6) }
   }
 
-  @Test func optionsWithoutAMeaningAreRefused() throws {
+  @Test("invalid options are refused")
+  func optionsWithoutAMeaningAreRefused() throws {
     let (target, ids, _) = try Fixture.load("tiny-llama")
     let edits: [(inout SamplingOptions) -> Void] = [
       { $0.temperature = -1 }, { $0.temperature = .nan }, { $0.topK = -1 }, { $0.topP = 0 }, { $0.topP = 1.1 },
@@ -180,14 +186,14 @@ import Testing
     for edit in edits {
       var options = DecodingOptions(maxNewTokens: 3, stopIDs: [])
       edit(&options.sampling)
-      #expect(throws: GenerationError.self) { try Generator(target: target).generate(ids, options) }
+      #expect(throws: GenerationError.self) { try DecodingSession(target: target).generate(ids, options) }
     }
     for plan in [
       DraftPlan(depth: 3, width: 0, nodes: 3), DraftPlan(depth: 5, width: 2, nodes: 4), .chain(1000),
       DraftPlan(depth: 10, width: 30, nodes: 20),
     ] {
       let options = DecodingOptions(maxNewTokens: 3, stopIDs: [], plan: plan)
-      #expect(throws: GenerationError.self) { try Generator(target: target).generate(ids, options) }
+      #expect(throws: GenerationError.self) { try DecodingSession(target: target).generate(ids, options) }
     }
   }
 }

@@ -5,13 +5,18 @@ import Testing
 /// What a server needs of sessions and batches: texts that come and go, and whose tokens are whose.
 @Suite struct ServingTests {
   private func plain(_ model: TargetModel, _ prompt: [Int32], _ tokens: Int) throws -> [Int32] {
-    try Generator(target: model).generate(prompt, DecodingOptions(maxNewTokens: tokens, stopIDs: [])).ids
+    try DecodingSession(target: model).generate(prompt, DecodingOptions(maxNewTokens: tokens, stopIDs: [])).ids
   }
 
-  /// Steps sessions as a server does: a round of all texts, then a piece of one prompt.
-  private func step(_ sessions: [DecodingSession], _ take: DecodingSession.OnToken) {
-    DecodingSession.advance(sessions.filter(\.isDecoding), take)
-    if let reading = sessions.first(where: \.isReading) { DecodingSession.readPrompts([reading], take) }
+  /// Steps sessions as a server does: a round of all texts, then a chunk of one prompt.
+  private func step(
+    _ sessions: [DecodingSession], _ take: (DecodingSession, GeneratedToken) -> TokenDecision = { _, _ in .proceed }
+  ) {
+    DecodingSession.decode(sessions.filter(\.isDecoding))
+    for session in sessions { session.takeTokens { take(session, $0) } }
+    guard let next = sessions.first(where: \.isPrefilling) else { return }
+    DecodingSession.prefill([next])
+    next.takeTokens { take(next, $0) }
   }
 
   private static let plans: [DraftPlan] = [
@@ -20,10 +25,10 @@ import Testing
   ]
 
   @Test("texts that join and leave at any time are those that they would be alone", arguments: plans)
-  func textsInCompany(plan: DraftPlan) throws {
+  func batchedTexts(plan: DraftPlan) throws {
     let target = Drafts.target(seed: 31, maxPositions: 2000)
     let head = Drafts.random(for: target, size: 320, seed: 32, deviation: 0.1)
-    // Long ones are read in pieces while others are written.
+    // The prefill of long ones takes several chunks, while others decode.
     let prompts = (0..<6).map { text in (0..<[3, 300, 5, 700, 4, 9][text]).map { Int32(($0 * 17 + text) % 320) } }
     let texts = try prompts.enumerated().map { try plain(target, $1, 20 + $0) }
     let slots = (0..<3).map { _ in DecodingSession(target: target, draft: head) }
@@ -37,10 +42,11 @@ import Testing
         next += 1
       }
       most = max(most, slots.filter(\.isDecoding).count)
-      step(slots) { slot, token, _, _ in
+      step(slots) { slot, token in
         let text = owners[ObjectIdentifier(slot)]!
-        written[text].append(token)
-        return text != 3 || written[3].count < 4  // the fourth is not wanted any longer
+        written[text].append(token.id)
+        // The fourth is not wanted any longer.
+        return text != 3 || written[3].count < 4 ? .proceed : .stop(.cancelled)
       }
       for slot in slots where !slot.isBusy && owners.removeValue(forKey: ObjectIdentifier(slot)) != nil {
         _ = try slot.end()
@@ -59,12 +65,13 @@ import Testing
     let options = DecodingOptions(maxNewTokens: 120, stopIDs: [], plan: .chain(2))
     let sessions = (0..<6).map { _ in DecodingSession(target: target, draft: head) }
     for (index, session) in sessions.enumerated() { try session.begin([7, Int32(index)], options) }
-    DecodingSession.readPrompts(sessions) { _, _, _, _ in true }
-    for _ in 0..<80 { step(sessions) { _, _, _, _ in true } }
+    DecodingSession.prefill(sessions)
+    for session in sessions { session.takeTokens() }
+    for _ in 0..<80 { step(sessions) }
     // With so many others nothing is drafted.
     for session in sessions.dropFirst() { #expect(try session.end().statistics.draftedTokens == 0) }
     let last = sessions[0]
-    while last.isDecoding { step([last]) { _, _, _, _ in true } }
+    while last.isDecoding { step([last]) }
     let generation = try last.end()
     #expect(generation.statistics.draftedTokens >= 30)
     #expect(generation.ids == (try plain(target, [7, 0], 120)))
@@ -80,20 +87,20 @@ import Testing
     let session = DecodingSession(target: target)
     let prompt = (0..<600).map { Int32($0 * 11 % 320) }
     let options = DecodingOptions(maxNewTokens: 2, stopIDs: [])
-    func pieces(_ prompt: [Int32]) throws -> [Range<Int>] {
-      var pieces: [Range<Int>] = []
+    func chunks(_ prompt: [Int32]) throws -> [Range<Int>] {
+      var chunks: [Range<Int>] = []
       try session.begin(prompt, options)
-      while session.isReading {
-        pieces.append(session.promptRows)
-        step([session]) { _, _, _, _ in true }
+      while session.isPrefilling {
+        chunks.append(session.nextChunk)
+        step([session])
       }
-      while session.isDecoding { step([session]) { _, _, _, _ in true } }
+      while session.isDecoding { step([session]) }
       _ = try session.end()
-      return pieces
+      return chunks
     }
-    #expect(try pieces(prompt) == [0..<192, 192..<384, 384..<576, 576..<600])
-    #expect(try pieces(Array(prompt.prefix(300)) + [5, 6]) == [299..<302])
-    #expect(try pieces(Array(prompt.prefix(250)) + prompt) == [249..<384, 384..<576, 576..<768, 768..<850])
+    #expect(try chunks(prompt) == [0..<192, 192..<384, 384..<576, 576..<600])
+    #expect(try chunks(Array(prompt.prefix(300)) + [5, 6]) == [299..<302])
+    #expect(try chunks(Array(prompt.prefix(250)) + prompt) == [249..<384, 384..<576, 576..<768, 768..<850])
   }
 
   @Test("where drafts cost more than they save only a round now and then tries them, and they come back when they pay")
@@ -104,7 +111,7 @@ import Testing
       for _ in 0..<rounds {
         let drafts = budget.paysRound()
         count += drafts ? 1 : 0
-        budget.count(draftPasses: drafts ? 1 : 0, rows: drafts ? 2 : 1, kept: drafts ? kept : 0)
+        budget.count(draftPasses: drafts ? 1 : 0, tokens: drafts ? 2 : 1, kept: drafts ? kept : 0)
       }
       return count
     }
@@ -117,22 +124,23 @@ import Testing
     // The next trial may be far away, and then nothing is left out.
     _ = drafted(130, &losing, kept: 1)
     #expect(drafted(100, &losing, kept: 1) >= 95)
-    // Costs in company decide by themselves.
+    // Costs in a batch decide by themselves.
     var crowded = DraftBudget(costs: DecodingCosts(targetPass: [1, 1, 1, 1, 3, 5, 7, 9], draftPass: 0.1))
-    crowded.company = Company(texts: 4, rows: 3)
+    crowded.batch = BatchLoad(texts: 4, otherTokens: 3)
     #expect(drafted(300, &crowded, kept: 1) <= 16)
   }
 
-  @Test func draftedTokensAreToldApart() throws {
+  @Test("each token knows whether it was drafted")
+  func draftedTokensAreMarked() throws {
     let target = Drafts.target(seed: 21)
     let text = try plain(target, [4, 5], 40)
     let drafter = KnowingDrafter(text: [4, 5] + text, kind: .good, vocabulary: 320, seed: 1)
     let options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
     var (ids, drafted): ([Int32], Int) = ([], 0)
-    func take(_ token: Int32, _ isDrafted: Bool, _ logprobs: TokenLogprobs?) -> Bool {
-      ids.append(token)
-      drafted += isDrafted ? 1 : 0
-      return true
+    func take(_ token: GeneratedToken) -> TokenDecision {
+      ids.append(token.id)
+      drafted += token.isDrafted ? 1 : 0
+      return .proceed
     }
     let generation = try DecodingSession(target: target, drafter: drafter).generate(
       [4, 5], options, isWanted: { true }, onToken: take)
@@ -141,7 +149,8 @@ import Testing
   }
 
   /// A prompt that is no longer wanted leaves a session that goes on as if it had been asked for just that much.
-  @Test func aPromptMayBeGivenUp() throws {
+  @Test("a text that is cancelled during prefill keeps the entries of the chunks so far")
+  func aPromptMayBeGivenUp() throws {
     let target = Drafts.target(seed: 22, maxPositions: 2000)
     let head = Drafts.random(for: target, size: 320, seed: 23)
     let prompt = (0..<1100).map { Int32($0 * 11 % 320) }
@@ -151,18 +160,18 @@ import Testing
     let given = try session.generate(prompt, options) {
       passes += 1
       return passes < 5
-    } onToken: { _, _, _ in
+    } onToken: { _ in
       Issue.record("a token came")
-      return true
+      return .proceed
     }
-    #expect(given.ids.isEmpty && given.finish == .caller && session.cachedTokens == 768)
-    #expect(session.sharedTokens(with: prompt) == 768)
+    #expect(given.ids.isEmpty && given.finish == .cancelled && session.cachedTokens == 768)
+    #expect(session.commonPrefix(with: prompt) == 768)
     let again = try session.generate(prompt, options)
     #expect(again.ids == (try plain(target, prompt, 12)) && again.statistics.cachedTokens == 767)
     // Another text, with the first 300 tokens in common.
     passes = 0
     let other = Array(prompt.prefix(300)) + (0..<900).map { Int32($0 * 13 % 320) }
-    _ = try session.generate(other, options, isWanted: { false }, onToken: { _, _, _ in true })
+    _ = try session.generate(other, options, isWanted: { false }, onToken: { _ in .proceed })
     #expect(try session.generate(other, options).ids == (try plain(target, other, 12)))
   }
 }

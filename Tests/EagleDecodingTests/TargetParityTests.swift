@@ -84,11 +84,10 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
   }
 
   @Test func greedyTokens() throws {
-    let generator = Generator(target: model)
     var equal = 0
     for prompt in prompts {
       let options = DecodingOptions(maxNewTokens: prompt.greedy.count, stopIDs: [])
-      if try generator.generate(prompt.ids, options).ids == prompt.greedy { equal += 1 }
+      if try DecodingSession(target: model).generate(prompt.ids, options).ids == prompt.greedy { equal += 1 }
     }
     print("greedy texts equal: \(equal) of \(prompts.count)")
     #expect(equal == prompts.count && equal >= 20)

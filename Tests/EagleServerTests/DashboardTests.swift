@@ -61,7 +61,8 @@ private final class Stream {
 }
 
 @Suite struct DashboardFeedTests {
-  @Test func aRunThatCannotBeReadSaysWhy() async throws {
+  @Test("a run that cannot be read shows the error")
+  func aRunThatCannotBeReadSaysWhy() async throws {
     let run = try RunFiles()
     let empty = await DashboardFeed(folder: run.path).version(after: 0)
     #expect(empty?.content.contains("Nothing has been measured yet") == true)
@@ -73,7 +74,8 @@ private final class Stream {
 }
 
 @Suite struct DashboardConfigTests {
-  @Test func addressesAreTakenApart() throws {
+  @Test("a dashboard address is a port, or a host and a port")
+  func addressesAreTakenApart() throws {
     for (text, host, port) in [
       ("127.0.0.1:8090", "127.0.0.1", 8090), ("9000", "127.0.0.1", 9000), ("0.0.0.0:80", "0.0.0.0", 80),
       ("node1.example:0", "node1.example", 0), ("[::1]:8090", "::1", 8090),
@@ -87,7 +89,8 @@ private final class Stream {
     }
   }
 
-  @Test func othersNeedATokenThatLasts() throws {
+  @Test("an address that others reach needs a token, which outlasts a restart")
+  func othersNeedATokenThatLasts() throws {
     let run = try RunFiles()
     var (here, open, again) = (
       try DashboardConfig(address: "8090"), try DashboardConfig(address: "0.0.0.0:8090"),
@@ -119,7 +122,8 @@ private final class Stream {
     return ((response as! HTTPURLResponse).statusCode, String(decoding: data, as: UTF8.self))
   }
 
-  @Test func theFeedFollowsTheFiles() async throws {
+  @Test("the feed has a new version when the files of the run change")
+  func theFeedFollowsTheFiles() async throws {
     let feed = DashboardFeed(folder: run.path)
     let empty = try #require(await feed.version(after: 0))
     #expect(empty.content.contains("Nothing has been measured yet"))
@@ -131,7 +135,8 @@ private final class Stream {
     #expect(await feed.version(after: first.number) == nil)
   }
 
-  @Test func drawingRestsBetweenTwoTimes() async throws {
+  @Test("the page is rendered at most once in two hundred times its own duration")
+  func renderingPauses() async throws {
     let feed = DashboardFeed(folder: run.path)
     let first = try #require(await feed.version(after: 0))
     try run.put(steps: 1)
@@ -140,7 +145,8 @@ private final class Stream {
   }
 
   /// Pages come until the end, the last events with what the run has written last.
-  @Test func pageAndEventsAreServed() async throws {
+  @Test("the page and its events are served")
+  func pageAndEventsAreServed() async throws {
     let page = Dashboard(folder: run.path, config: try DashboardConfig(address: "127.0.0.1:0"))
     let address = try await Self.aside { try page.start() }
     let document = try await Self.get(address)
@@ -159,7 +165,8 @@ private final class Stream {
     await #expect(throws: (any Error).self) { try await Self.get(address) }
   }
 
-  @Test func aTokenIsAskedFor() async throws {
+  @Test("a request without the token is refused")
+  func tokenIsRequired() async throws {
     var config = try DashboardConfig(address: "127.0.0.1:0")
     config.token = "0123456789abcdef0123456789abcdef"
     let page = Dashboard(folder: run.path, config: config)
@@ -172,7 +179,8 @@ private final class Stream {
     try await Self.aside { page.stop() }
   }
 
-  @Test func aPortThatIsTakenIsAnError() async throws {
+  @Test("a port that is in use is an error")
+  func aPortThatIsTakenIsAnError() async throws {
     let first = Dashboard(folder: run.path, config: try DashboardConfig(address: "127.0.0.1:0"))
     let port = try await Self.aside { try first.start() }.split(separator: ":").last!.dropLast()
     let second = Dashboard(folder: run.path, config: try DashboardConfig(address: String(port)))

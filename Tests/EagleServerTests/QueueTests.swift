@@ -44,7 +44,8 @@ import Testing
       stream: AnswerStream(tokenizer, stops: stops), onEnd: ends.add)
   }
 
-  @Test func whoComesFirstIsServedFirst() {
+  @Test("jobs are served first come, first served, and a full queue rejects more")
+  func firstComeFirstServed() {
     let queue = RequestQueue(capacity: 3)
     let jobs = (0..<4).map { job($0) }
     #expect(jobs.prefix(3).map { queue.add($0.job) } == [.admitted, .admitted, .admitted])
@@ -69,10 +70,10 @@ import Testing
     let (job, events) = Job.make(
       id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]), stream: AnswerStream(tokenizer),
       onEnd: { _, _ in })
-    for token in [65, 66] as [Int32] { _ = job.take(token, isDrafted: false) }
+    for token in [65, 66] as [Int32] { _ = job.take(GeneratedToken(id: token)) }
     job.finish(.stop, DecodingStatistics())
     var text = ""
-    for await case .piece(let piece) in events { text += piece.text }
+    for await case .delta(let delta) in events { text += delta.text }
     #expect(text == "A")
   }
 
@@ -80,18 +81,20 @@ import Testing
   func logprobsOfStopStrings() async {
     let (job, events) = job(1, stops: ["BC"])
     for token in [65, 66, 67] as [Int32] {
-      _ = job.take(token, isDrafted: false, TokenLogprobs(chosen: .init(token: token, logprob: -1), top: []))
+      _ = job.take(
+        GeneratedToken(id: token, logprobs: TokenLogprobs(chosen: .init(token: token, logprob: -1), top: [])))
     }
-    job.finish(.caller, DecodingStatistics())
+    job.finish(.stopString, DecodingStatistics())
     var (text, ids) = ("", [Int32]())
-    for await case .piece(let piece) in events {
-      text += piece.text
-      ids += piece.logprobs.map(\.chosen.token)
+    for await case .delta(let delta) in events {
+      text += delta.text
+      ids += delta.logprobs.map(\.chosen.token)
     }
     #expect(text == "A" && ids == [65, 66, 67])
   }
 
-  @Test func whoGoesAwayFreesItsPlace() {
+  @Test("a job that leaves the queue frees its slot")
+  func leavingTheQueue() {
     let queue = RequestQueue(capacity: 2)
     let jobs = (0..<3).map { job($0) }
     for job in jobs.prefix(2) { _ = queue.add(job.job) }
@@ -101,7 +104,8 @@ import Testing
     #expect(!queue.remove(jobs[1].job))
   }
 
-  @Test func aClosedQueueIsEmptiedAndThenEnds() async {
+  @Test("a closed queue rejects jobs, serves those that wait, and ends")
+  func aClosedQueueIsEmptiedAndThenEnds() async {
     let queue = RequestQueue(capacity: 2)
     let (first, second) = (job(0), job(1))
     _ = queue.add(first.job)
@@ -111,7 +115,8 @@ import Testing
     #expect(queue.next() == nil)
   }
 
-  @Test func aThreadThatWaitsGetsTheJob() async {
+  @Test("a thread that waits for a job gets the next one")
+  func aThreadThatWaitsGetsTheJob() async {
     let queue = RequestQueue(capacity: 1)
     let (job, _) = job(7)
     let found = Task.detached { queue.next()?.id }
@@ -120,24 +125,26 @@ import Testing
   }
 
   /// A stop string over three tokens, and a beginning of one that leads nowhere.
-  @Test func stopStringsNeverShow() async {
+  @Test("no part of a stop string is sent")
+  func stopStringsNeverShow() async {
     let ends = Ends()
     let (job, events) = job(1, stops: ["END"], ends)
     let text = Array("an EN, then END and more".utf8)
-    var taken = 0
+    var (taken, decision) = (0, TokenDecision.proceed)
     for byte in text {
       taken += 1
-      if !job.take(Int32(byte), isDrafted: taken.isMultiple(of: 2)) { break }
+      decision = job.take(GeneratedToken(id: Int32(byte), isDrafted: taken.isMultiple(of: 2)))
+      if decision != .proceed { break }
     }
-    #expect(job.isStopped && taken == 15)
-    job.finish(.caller, DecodingStatistics())
+    #expect(decision == .stop(.stopString) && taken == 15)
+    job.finish(.stopString, DecodingStatistics())
     var (answer, tokens, accepted, finish) = ("", 0, 0, Outcome.Finish.length)
     for await event in events {
       switch event {
-      case .piece(let piece):
-        answer += piece.text
-        tokens += piece.tokens
-        accepted += piece.accepted
+      case .delta(let delta):
+        answer += delta.text
+        tokens += delta.tokens
+        accepted += delta.accepted
       case .finished(let outcome): finish = outcome.finish
       case .failed(let error): Issue.record("\(error)")
       }
@@ -148,29 +155,32 @@ import Testing
     #expect(ends.list.withLock { $0 } == ["1 finished stop"])
   }
 
-  @Test func charactersAreNotCut() async {
+  @Test("a character is sent whole")
+  func charactersAreNotCut() async {
     let (job, events) = job(1)
-    for byte in Array("a中🦅".utf8) { _ = job.take(Int32(byte), isDrafted: false) }
+    for byte in Array("a中🦅".utf8) { _ = job.take(GeneratedToken(id: Int32(byte))) }
     job.finish(.length, DecodingStatistics())
-    var pieces: [Piece] = []
-    for await case .piece(let piece) in events { pieces.append(piece) }
-    #expect(pieces.map(\.text) == ["a", "中", "🦅"] && pieces.map(\.tokens) == [1, 3, 4])
+    var deltas: [TextDelta] = []
+    for await case .delta(let delta) in events { deltas.append(delta) }
+    #expect(deltas.map(\.text) == ["a", "中", "🦅"] && deltas.map(\.tokens) == [1, 3, 4])
   }
 
-  @Test func aCancelledJobEndsWithoutAWord() async {
+  @Test("a cancelled job ends without a further event")
+  func cancelledJobs() async {
     let ends = Ends()
     let (job, events) = job(2, ends)
-    #expect(job.take(65, isDrafted: false))
+    #expect(job.take(GeneratedToken(id: 65)) == .proceed)
     job.cancel()
-    #expect(!job.take(66, isDrafted: false))
-    job.finish(.caller, DecodingStatistics())
+    #expect(job.take(GeneratedToken(id: 66)) == .stop(.cancelled))
+    job.finish(.cancelled, DecodingStatistics())
     var last: JobEvent?
     for await event in events { last = event }
-    #expect(last == .piece(Piece(text: "B", tokens: 1, accepted: 0)))
+    #expect(last == .delta(TextDelta(text: "B", tokens: 1, accepted: 0)))
     #expect(ends.list.withLock { $0 } == ["2 cancelled"])
   }
 
-  @Test func aJobThatNobodyListensToIsCancelled() {
+  @Test("a job whose events are dropped is cancelled")
+  func aJobThatNobodyListensToIsCancelled() {
     /// Its events end with the call.
     func deserted() -> Job {
       let (job, events) = job(3)
@@ -180,11 +190,12 @@ import Testing
     #expect(deserted().isCancelled)
   }
 
-  @Test func aServerThatStopsTellsThoseWhoWait() async {
+  @Test("a server that stops fails its running jobs with 503")
+  func aServerThatStopsTellsThoseWhoWait() async {
     let ends = Ends()
     let (job, events) = job(4, ends)
     job.stop()
-    job.finish(.caller, DecodingStatistics())
+    job.finish(.cancelled, DecodingStatistics())
     var last: JobEvent?
     for await event in events { last = event }
     #expect(last == .failed(.stopping))

@@ -8,16 +8,16 @@ import Testing
 @Suite struct RequestTests {
   private var rules: RequestRules {
     var rules = RequestRules(names: ["small", "tiny"], vocabularySize: 1000)
-    rules.mostPrompts = 3
+    rules.maxPrompts = 3
     return rules
   }
 
   private func chat(_ json: String, _ rules: RequestRules? = nil) throws -> ChatRequest {
-    try ChatRequest(try RequestFields(Data(json.utf8)), rules ?? self.rules, draw: { 99 })
+    try ChatRequest(try RequestFields(Data(json.utf8)), rules ?? self.rules, makeSeed: { 99 })
   }
 
   private func completion(_ json: String) throws -> CompletionRequest {
-    try CompletionRequest(try RequestFields(Data(json.utf8)), rules, draw: { 99 })
+    try CompletionRequest(try RequestFields(Data(json.utf8)), rules, makeSeed: { 99 })
   }
 
   /// The settings of a chat request with these fields beside its message.
@@ -27,7 +27,8 @@ import Testing
 
   private static let message = #""messages": [{"role": "user", "content": "hello"}]"#
 
-  @Test func whatIsNotSaidIsAsTheAPISaysIt() throws {
+  @Test("fields that are absent take the API's defaults")
+  func defaultsOfTheAPI() throws {
     let request = try chat("{\(Self.message)}")
     #expect(request.messages == [ChatMessage(role: .user, content: "hello")])
     let settings = request.settings
@@ -36,7 +37,8 @@ import Testing
     #expect(try completion(#"{"prompt": "once"}"#).prompts == [.text("once")])
   }
 
-  @Test func everyFieldIsRead() throws {
+  @Test("every supported field is read")
+  func everyFieldIsRead() throws {
     let settings = try chat(
       """
       {"model": "small", \(Self.message), "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "n": 1,
@@ -53,7 +55,8 @@ import Testing
     #expect(try chat("{\(Self.message), \"temperature\": 0.001, \"top_k\": -1}").settings.sampling.isGreedy)
   }
 
-  @Test func contentMayComeInPartsAndRolesByTheirNewNames() throws {
+  @Test("content may be a list of parts, and developer is a system role")
+  func contentMayComeInPartsAndRolesByTheirNewNames() throws {
     let request = try chat(
       """
       {"messages": [{"role": "developer", "content": "be short"}, {"role": "user", "name": "x", "content":
@@ -87,7 +90,8 @@ import Testing
     #expect(extra["cache_control"] == ["type": "ephemeral"] && extra["reasoning_content"] == "hm")
   }
 
-  @Test func promptsAreTextOrIds() throws {
+  @Test("a prompt is text or token ids")
+  func promptsAreTextOrIds() throws {
     #expect(try completion(#"{"prompt": ["once"]}"#).prompts == [.text("once")])
     #expect(try completion(#"{"prompt": [1, 2]}"#).prompts == [.ids([1, 2])])
     #expect(try completion(#"{"prompt": [[1, 2]]}"#).prompts == [.ids([1, 2])])
@@ -266,7 +270,7 @@ import Testing
     (rules.sampling.temperature, rules.sampling.topP, rules.sampling.topK) = (0.7, 0.8, 20)
     func sampling(_ fields: String) throws -> SamplingOptions {
       try ChatRequest(
-        try RequestFields(Data("{\(Self.message)\(fields)}".utf8)), rules, draw: { 1 }
+        try RequestFields(Data("{\(Self.message)\(fields)}".utf8)), rules, makeSeed: { 1 }
       ).settings.sampling
     }
     let plain = try sampling("")
@@ -281,7 +285,8 @@ import Testing
     #expect(error.message.contains("line 1, column 15 (byte 14)"), "\(error.message)")
   }
 
-  @Test func errorsHaveTheShapeOfTheAPI() throws {
+  @Test("errors have the shape of the API")
+  func errorsHaveTheShapeOfTheAPI() throws {
     let error = try #require(throws: APIError.self) { try chat("{\(Self.message), \"n\": 2}") }
     let json = try #require(try JSONSerialization.jsonObject(with: error.body) as? [String: [String: Any]])
     let fields = try #require(json["error"])

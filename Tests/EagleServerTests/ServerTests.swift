@@ -21,7 +21,8 @@ import Testing
     }
   }
 
-  @Test func theKeyIsAskedFor() {
+  @Test("a request without the key is refused")
+  func keyIsRequired() {
     let rules = rules(key: "secret")
     #expect(status { try rules.checkKey("Bearer secret") } == 200)
     #expect(status { try rules.checkKey("bearer secret") } == 200)
@@ -33,7 +34,8 @@ import Testing
     #expect(status { try self.rules().checkKey(nil) } == 200)
   }
 
-  @Test func aForeignNameDoesNotReachThisMachine() {
+  @Test("a local server without a key refuses a foreign host name")
+  func aForeignNameDoesNotReachThisMachine() {
     for name in [
       "localhost", "localhost:8080", "127.0.0.1:80", "[::1]:8080", "", "LOCALHOST", "localhost.", "LocalHost.:8080",
     ] {
@@ -49,7 +51,8 @@ import Testing
     #expect(status { try rules(key: "secret").checkHost("proxy.example") } == 200)
   }
 
-  @Test func theAddressThatIsPrintedCanBeOpened() {
+  @Test("the printed address can be opened in a browser")
+  func theAddressThatIsPrintedCanBeOpened() {
     #expect(ServerConfig.url(host: "127.0.0.1", port: 80) == "http://127.0.0.1:80/")
     #expect(ServerConfig.url(host: "::1", port: 81) == "http://[::1]:81/")
     for host in ["0.0.0.0", "::"] {
@@ -57,7 +60,8 @@ import Testing
     }
   }
 
-  @Test func onlyJSONIsRead() {
+  @Test("a body of another content type than JSON is refused")
+  func onlyJSONIsRead() {
     for type in ["application/json", "Application/JSON; charset=utf-8"] {
       #expect(status { try rules().checkContentType(type) } == 200)
     }
@@ -88,7 +92,8 @@ import Testing
 }
 
 @Suite struct MetricsTests {
-  @Test func bucketsAddUp() {
+  @Test("the buckets of a histogram are cumulative")
+  func bucketsAddUp() {
     var histogram = Histogram()
     for seconds in [0.001, 0.01, 0.3, 0.4, 1000] { histogram.add(seconds) }
     let text = histogram.text("x")
@@ -98,7 +103,8 @@ import Testing
     #expect(abs(histogram.sum - 1000.711) < 1e-9)
   }
 
-  @Test func requestsAreCountedByEndpointAndStatus() {
+  @Test("requests are counted by endpoint and status")
+  func requestsAreCountedByEndpointAndStatus() {
     let metrics = ServerMetrics()
     metrics.count(endpoint: "/health", status: 200)
     metrics.count(endpoint: "/v1/models", status: 401)
@@ -134,7 +140,8 @@ import Testing
     .map { try object(Data($0.dropFirst("data: ".count).utf8)) }
   }
 
-  @Test func aWholeAnswerCountsItsTokens() throws {
+  @Test("a whole answer has its usage and the extension field")
+  func aWholeAnswerCountsItsTokens() throws {
     let writer = AnswerWriter(endpoint: .chat, id: "chatcmpl-1", created: 5, model: "small")
     let answer = try object(writer.answer([.init("text", outcome)]))
     #expect(answer["object"] as? String == "chat.completion" && answer["model"] as? String == "small")
@@ -149,9 +156,10 @@ import Testing
     #expect((answer["eagle"] as? [String: Double])?["acc_length"] == 2)
   }
 
-  @Test func aStreamSaysWhatTheDraftGave() throws {
+  @Test("the events of a stream count tokens and accepted tokens")
+  func aStreamSaysWhatTheDraftGave() throws {
     let writer = AnswerWriter(endpoint: .chat, id: "chatcmpl-1", created: 5, model: "small")
-    let piece = try events(writer.piece(Piece(text: "a", tokens: 2, accepted: 1)))[0]
+    let piece = try events(writer.delta(TextDelta(text: "a", tokens: 2, accepted: 1)))[0]
     #expect(piece["eagle"] as? [String: Int] == ["tokens": 2, "accepted": 1])
     let choice = try #require((piece["choices"] as? [[String: Any]])?.first)
     #expect(choice["finish_reason"] is NSNull && (choice["delta"] as? [String: String]) == ["content": "a"])
@@ -174,7 +182,7 @@ import Testing
     func choice(_ endpoint: AnswerWriter.Endpoint) throws -> [String: Any] {
       let writer = AnswerWriter(
         endpoint: endpoint, id: "1", created: 5, model: "small", spelling: { [UInt8(truncatingIfNeeded: $0)] })
-      let answer = try object(writer.answer([.init("a", outcome, tokens)]))
+      let answer = try object(writer.answer([.init("a", outcome, logprobs: tokens)]))
       return try #require((answer["choices"] as? [[String: Any]])?.first?["logprobs"] as? [String: Any])
     }
     let content = try #require(try choice(.chat)["content"] as? [[String: Any]])
@@ -196,7 +204,7 @@ import Testing
     let choices = try #require(answer["choices"] as? [[String: Any]])
     #expect(choices.map { $0["index"] as? Int } == [0, 1] && choices.map { $0["text"] as? String } == ["a", "b"])
     #expect((answer["usage"] as? [String: Any])?["total_tokens"] as? Int == 34)
-    let piece = try events(writer.piece(Piece(text: "a", tokens: 1, accepted: 0), index: 1))[0]
+    let piece = try events(writer.delta(TextDelta(text: "a", tokens: 1, accepted: 0), index: 1))[0]
     #expect((piece["choices"] as? [[String: Any]])?.first?["index"] as? Int == 1)
   }
 }

@@ -16,7 +16,7 @@ public struct EvaluateConfig: Config {
 
   public func validate() throws {
     try requireCount(draftLength, "draft_length")
-    let most = DraftPlan.mostNodes
+    let most = DraftPlan.maxNodes
     try require(draftLength <= most, "draft_length", "must be \(most) or less, not \(draftLength)")
     try requireCount(maxNewTokens, "max_new_tokens")
     try requireCount(limit, "limit")

@@ -66,7 +66,7 @@ final class PromptMeasurement {
       tick()
       return !stop.isMade
     }
-    let generation = try session.generate(ids, options, isWanted: isWanted) { _, _, _ in isWanted() }
+    let generation = try session.generate(ids, options, isWanted: isWanted) { _ in isWanted() ? .proceed : .stop(.cancelled) }
     return stop.isMade ? nil : generation
   }
 }

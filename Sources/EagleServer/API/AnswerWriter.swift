@@ -9,7 +9,7 @@ package struct AnswerWriter: Sendable {
   package let id: String
   package let created: Int
   package let model: String
-  /// What tokens are in logprobs; nil where nobody asked for these.
+  /// The bytes of the tokens in logprobs; nil for a request without these.
   package var spelling: Spelling?
 
   /// The bytes of a token.
@@ -26,7 +26,7 @@ package struct AnswerWriter: Sendable {
     package var outcome: Outcome
     package var logprobs: [TokenLogprobs]
 
-    package init(_ text: String, _ outcome: Outcome, _ logprobs: [TokenLogprobs] = []) {
+    package init(_ text: String, _ outcome: Outcome, logprobs: [TokenLogprobs] = []) {
       (self.text, self.outcome, self.logprobs) = (text, outcome, logprobs)
     }
   }
@@ -60,18 +60,18 @@ package struct AnswerWriter: Sendable {
     return event(Choice(delta: Message(role: "assistant", content: "")))
   }
 
-  /// Some text, and of how many tokens it is, with how many of these a draft had proposed.
+  /// A delta of the text, with the numbers of its tokens and of those that a draft had proposed.
   ///
   /// - Parameters:
-  ///   - index: place of the prompt that it continues
+  ///   - index: the index of the prompt that it continues
   ///   - offset: characters of the text before it
-  package func piece(_ piece: Piece, index: Int = 0, offset: Int = 0) -> Data {
-    let logprobs = logprobs(piece.logprobs, offset: offset)
+  package func delta(_ delta: TextDelta, index: Int = 0, offset: Int = 0) -> Data {
+    let logprobs = logprobs(delta.logprobs, offset: offset)
     let choice =
       endpoint == .chat
-      ? Choice(index: index, delta: Message(content: piece.text), logprobs: logprobs)
-      : Choice(index: index, text: piece.text, logprobs: logprobs)
-    return event(choice, eagle: .piece(tokens: piece.tokens, accepted: piece.accepted))
+      ? Choice(index: index, delta: Message(content: delta.text), logprobs: logprobs)
+      : Choice(index: index, text: delta.text, logprobs: logprobs)
+    return event(choice, eagle: .delta(tokens: delta.tokens, accepted: delta.accepted))
   }
 
   /// The end of one text, with its reason.
@@ -92,7 +92,7 @@ package struct AnswerWriter: Sendable {
   }
 
   private func logprobs(_ tokens: [TokenLogprobs], offset: Int) -> Logprobs? {
-    spelling.map { Logprobs(endpoint, tokens, offset: offset, $0) }
+    spelling.map { Logprobs(endpoint, tokens, offset: offset, spelling: $0) }
   }
 
   /// An error behind which the stream ends.
@@ -113,13 +113,13 @@ package struct AnswerWriter: Sendable {
   }
 }
 
-/// Text that is sure, as it comes.
-package struct Piece: Sendable, Equatable {
+/// The text that new tokens complete: no part of a character, and no beginning of a stop string.
+package struct TextDelta: Sendable, Equatable {
   package var text: String
   package var tokens: Int
   /// How many of the tokens a draft had proposed.
   package var accepted: Int
-  /// Of the tokens, where they were asked for.
+  /// The logprobs of the tokens, where the request asks for them.
   package var logprobs: [TokenLogprobs] = []
 
   package init(text: String, tokens: Int, accepted: Int) {
@@ -144,7 +144,7 @@ private struct Answer: Encodable {
 
 /// The field that this server adds; other clients overlook it.
 private enum Extension: Encodable {
-  case piece(tokens: Int, accepted: Int)
+  case delta(tokens: Int, accepted: Int)
   case report(AnswerReport)
 
   private enum CodingKeys: String, CodingKey { case tokens, accepted }
@@ -152,7 +152,7 @@ private enum Extension: Encodable {
   func encode(to encoder: any Encoder) throws {
     switch self {
     case .report(let report): try report.encode(to: encoder)
-    case .piece(let tokens, let accepted):
+    case .delta(let tokens, let accepted):
       var fields = encoder.container(keyedBy: CodingKeys.self)
       try fields.encode(tokens, forKey: .tokens)
       try fields.encode(accepted, forKey: .accepted)

@@ -6,7 +6,7 @@ package struct ChatRequest: Equatable {
   package let messages: [ChatMessage]
   package let settings: GenerationSettings
 
-  package init(_ fields: RequestFields, _ rules: RequestRules, draw: () -> UInt64) throws {
+  package init(_ fields: RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     var fields = fields
     guard let value = fields.take("messages") else {
       throw APIError.invalid("messages is missing", param: "messages")
@@ -14,8 +14,8 @@ package struct ChatRequest: Equatable {
     guard let list = value.array, !list.isEmpty else {
       throw APIError.invalid("messages must be a list with at least one message", param: "messages")
     }
-    messages = try list.enumerated().map { try Self.message($1, place: "messages[\($0)]") }
-    var settings = try GenerationSettings(&fields, rules, draw: draw)
+    messages = try list.enumerated().map { try Self.message($1, path: "messages[\($0)]") }
+    var settings = try GenerationSettings(&fields, rules, makeSeed: makeSeed)
     try Self.readLogprobs(&fields, &settings)
     try Self.refuseTools(&fields)
     settings.ignored += try Self.templateSwitches(&fields)
@@ -23,55 +23,56 @@ package struct ChatRequest: Equatable {
     self.settings = settings
   }
 
-  /// A message with all of its keys: those that no template reads are no error, since clients send back what other servers gave.
-  private static func message(_ value: JSON, place: String) throws -> ChatMessage {
+  /// A message with all of its keys: those that no template reads are no error, since clients send back what other
+  /// servers gave.
+  private static func message(_ value: JSON, path: String) throws -> ChatMessage {
     guard var keys = value.object else {
-      throw APIError.invalid("\(place) must be an object, not \(value.kind)", param: place)
+      throw APIError.invalid("\(path) must be an object, not \(value.kind)", param: path)
     }
-    let role = try role(keys["role"], place: "\(place).role")
+    let role = try role(keys["role"], path: "\(path).role")
     for name in ["tool_calls", "function_call"] {
-      if let calls = keys[name], !calls.isNull, !calls.isEmpty { throw toolsUnsupported("\(place).\(name)") }
+      if let calls = keys[name], !calls.isNull, !calls.isEmpty { throw toolsUnsupported("\(path).\(name)") }
     }
-    let content = try content(keys["content"], role, place: "\(place).content")
+    let content = try content(keys["content"], role, path: "\(path).content")
     (keys["role"], keys["content"]) = (nil, nil)
     var message = ChatMessage(role: role, content: content)
     message.extra = keys
     return message
   }
 
-  private static func role(_ value: JSON?, place: String) throws -> ChatMessage.Role {
+  private static func role(_ value: JSON?, path: String) throws -> ChatMessage.Role {
     let name = value?.string ?? ""
-    if ["tool", "function"].contains(name) { throw toolsUnsupported(place) }
+    if ["tool", "function"].contains(name) { throw toolsUnsupported(path) }
     guard let role = ChatMessage.Role(rawValue: name == "developer" ? "system" : name) else {
-      throw APIError.invalid("\(place) must be system, developer, user or assistant, not '\(name)'", param: place)
+      throw APIError.invalid("\(path) must be system, developer, user or assistant, not '\(name)'", param: path)
     }
     return role
   }
 
-  private static func toolsUnsupported(_ place: String) -> APIError {
-    .invalid("\(place): tools are not supported here, send text alone", param: place, code: "unsupported_value")
+  private static func toolsUnsupported(_ path: String) -> APIError {
+    .invalid("\(path): tools are not supported here, send text alone", param: path, code: "unsupported_value")
   }
 
   /// Text, or a list of parts of text. Null is no text; an answer may lack its content.
-  private static func content(_ value: JSON?, _ role: ChatMessage.Role, place: String) throws -> String {
+  private static func content(_ value: JSON?, _ role: ChatMessage.Role, path: String) throws -> String {
     switch value {
     case .string(let text): return text
     case .null: return ""
     case nil where role == .assistant: return ""
     case .array(let parts):
-      return try parts.enumerated().map { try part($1, place: "\(place)[\($0)]") }.joined(separator: "\n")
-    default: throw APIError.invalid("\(place) must be a string or a list of parts of text", param: place)
+      return try parts.enumerated().map { try part($1, path: "\(path)[\($0)]") }.joined(separator: "\n")
+    default: throw APIError.invalid("\(path) must be a string or a list of parts of text", param: path)
     }
   }
 
   private static let textParts: [JSON] = ["text", "input_text", "output_text"]
 
-  private static func part(_ value: JSON, place: String) throws -> String {
+  private static func part(_ value: JSON, path: String) throws -> String {
     if let text = value.string { return text }
     guard let part = value.object, let type = part["type"], textParts.contains(type), let text = part["text"]?.string
     else {
       throw APIError.invalid(
-        "\(place) must be {\"type\": \"text\", \"text\": ...}: only text is understood", param: place)
+        "\(path) must be {\"type\": \"text\", \"text\": ...}: only text is understood", param: path)
     }
     return text
   }

@@ -8,18 +8,18 @@ package struct CompletionRequest: Equatable {
     case ids([Int32])
   }
 
-  /// Each is continued by itself; answers carry their places.
+  /// The prompts, each continued by itself; answers carry their indices.
   package let prompts: [Prompt]
   package let settings: GenerationSettings
 
-  /// The API's own default for this endpoint.
-  package static let usualTokens = 16
+  /// The API's own default of `max_tokens` for this endpoint.
+  package static let defaultMaxTokens = 16
 
-  package init(_ fields: RequestFields, _ rules: RequestRules, draw: () -> UInt64) throws {
+  package init(_ fields: RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     var fields = fields
     guard let value = fields.take("prompt") else { throw APIError.invalid("prompt is missing", param: "prompt") }
     prompts = try Self.prompts(value, rules)
-    var settings = try GenerationSettings(&fields, rules, draw: draw)
+    var settings = try GenerationSettings(&fields, rules, makeSeed: makeSeed)
     try Self.readLogprobs(&fields, &settings)
     try fields.require("best_of") { $0.int == 1 }
     try fields.require("echo") { $0 == false }
@@ -38,9 +38,9 @@ package struct CompletionRequest: Equatable {
     guard let values = value.array, !values.isEmpty, values.allSatisfy({ $0.string != nil || $0.array != nil }) else {
       return [try prompt(value, rules)]
     }
-    guard values.count <= rules.mostPrompts else {
+    guard values.count <= rules.maxPrompts else {
       throw APIError.invalid(
-        "prompt holds \(values.count) prompts, \(rules.mostPrompts) are possible in a request", param: "prompt")
+        "prompt holds \(values.count) prompts, \(rules.maxPrompts) are possible in a request", param: "prompt")
     }
     return try values.map { try prompt($0, rules) }
   }
@@ -51,9 +51,10 @@ package struct CompletionRequest: Equatable {
     case .string, .array([]): throw APIError.invalid("prompt is empty", param: "prompt")
     case .array(let values):
       if let ids = value.int32s, ids.allSatisfy({ rules.isToken(Int($0)) }) { return .ids(ids) }
-      let odd = values.first { !($0.int.map(rules.isToken) ?? false) } ?? .null
+      let invalid = values.first { !($0.int.map(rules.isToken) ?? false) } ?? .null
       throw APIError.invalid(
-        "prompt holds \(odd.text().prefix(40)), which is no token id below \(rules.vocabularySize)", param: "prompt")
+        "prompt holds \(invalid.text().prefix(40)), which is no token id below \(rules.vocabularySize)", param: "prompt"
+      )
     default: throw APIError.invalid("prompt must be a string, a list of token ids, or a list of these", param: "prompt")
     }
   }

@@ -17,18 +17,18 @@ package struct GenerationSettings: Equatable, Sendable {
   /// Fields that the request has and this server does not know.
   package var ignored: [String] = []
 
-  package static let mostStops = 16
+  package static let maxStops = 16
   /// Bytes of a stop string: as much of a text may be held back as the beginning of one.
-  package static let longestStop = 1024
-  package static let mostStopIDs = 256
-  package static let mostBiases = 1024
+  package static let maxStopBytes = 1024
+  package static let maxStopIDs = 256
+  package static let maxBiases = 1024
 
-  /// - Parameter draw: the seed of a request that names none
+  /// - Parameter makeSeed: the seed of a request that names none
   /// - Throws: `APIError` for a value that is wrong or not supported
-  package init(_ fields: inout RequestFields, _ rules: RequestRules, draw: () -> UInt64) throws {
+  package init(_ fields: inout RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     try rules.check(model: try fields.string("model"))
     try readLimits(&fields, rules)
-    try readSampling(&fields, rules.sampling, draw)
+    try readSampling(&fields, defaults: rules.sampling, makeSeed: makeSeed)
     try readPenalties(&fields, rules)
     isStreaming = try fields.bool("stream") ?? false
     try readStreamOptions(&fields)
@@ -65,20 +65,20 @@ package struct GenerationSettings: Equatable, Sendable {
 
   private static func stops(_ fields: inout RequestFields) throws -> [String] {
     let stops = (try fields.strings("stop") ?? []).filter { !$0.isEmpty }
-    guard stops.count <= mostStops else {
-      throw APIError.invalid("stop has \(stops.count) strings, \(mostStops) are possible", param: "stop")
+    guard stops.count <= maxStops else {
+      throw APIError.invalid("stop has \(stops.count) strings, \(maxStops) are possible", param: "stop")
     }
-    guard stops.allSatisfy({ $0.utf8.count <= longestStop }) else {
-      throw APIError.invalid("a string of stop has more than \(longestStop) bytes", param: "stop")
+    guard stops.allSatisfy({ $0.utf8.count <= maxStopBytes }) else {
+      throw APIError.invalid("a string of stop has more than \(maxStopBytes) bytes", param: "stop")
     }
     return stops
   }
 
   private static func stopIDs(_ fields: inout RequestFields, _ rules: RequestRules) throws -> Set<Int32> {
     guard let value = fields.take("stop_token_ids") else { return [] }
-    guard let ids = value.int32s, ids.count <= mostStopIDs, ids.allSatisfy({ rules.isToken(Int($0)) }) else {
+    guard let ids = value.int32s, ids.count <= maxStopIDs, ids.allSatisfy({ rules.isToken(Int($0)) }) else {
       throw APIError.invalid(
-        "stop_token_ids must be a list of at most \(mostStopIDs) token ids below \(rules.vocabularySize)",
+        "stop_token_ids must be a list of at most \(maxStopIDs) token ids below \(rules.vocabularySize)",
         param: "stop_token_ids")
     }
     return Set(ids)
@@ -86,10 +86,10 @@ package struct GenerationSettings: Equatable, Sendable {
 
   // MARK: sampling
 
-  /// What a request does not say is as the server's settings have it. What is as good as the most likely token takes the
-  /// most likely token.
+  /// What a request does not say is as the server's settings have it. What is as good as the most likely token takes
+  /// the most likely token.
   private mutating func readSampling(
-    _ fields: inout RequestFields, _ defaults: SamplingOptions, _ draw: () -> UInt64
+    _ fields: inout RequestFields, defaults: SamplingOptions, makeSeed: () -> UInt64
   ) throws {
     sampling = defaults
     let temperature = try fields.number("temperature", 0...2).map(Float.init) ?? defaults.temperature
@@ -100,7 +100,7 @@ package struct GenerationSettings: Equatable, Sendable {
     sampling.minP = try fields.number("min_p", 0...0.999_999).map(Float.init) ?? defaults.minP
     sampling.repetitionPenalty =
       try fields.number("repetition_penalty", 0.01...100).map(Float.init) ?? defaults.repetitionPenalty
-    sampling.seed = try Self.seed(&fields) ?? draw()
+    sampling.seed = try Self.seed(&fields) ?? makeSeed()
   }
 
   /// 64 bits, with a sign or without.
@@ -120,8 +120,8 @@ package struct GenerationSettings: Equatable, Sendable {
   /// `{"token id": bias}`; an empty list is none, as some clients say it.
   private static func bias(_ value: JSON?, _ rules: RequestRules) throws -> [Int32: Float] {
     guard let value, value != [] else { return [:] }
-    guard let object = value.object, object.count <= mostBiases else {
-      throw APIError.invalid("logit_bias must be an object of at most \(mostBiases) token ids", param: "logit_bias")
+    guard let object = value.object, object.count <= maxBiases else {
+      throw APIError.invalid("logit_bias must be an object of at most \(maxBiases) token ids", param: "logit_bias")
     }
     var biases: [Int32: Float] = [:]
     for (key, value) in object.entries {

@@ -10,7 +10,7 @@ enum Logprobs: Encodable {
   ///   - offset: characters of the answer before the first of the tokens
   ///   - spelling: the bytes of a token
   init(
-    _ endpoint: AnswerWriter.Endpoint, _ tokens: [TokenLogprobs], offset: Int, _ spelling: AnswerWriter.Spelling
+    _ endpoint: AnswerWriter.Endpoint, _ tokens: [TokenLogprobs], offset: Int, spelling: AnswerWriter.Spelling
   ) {
     switch endpoint {
     case .chat: self = .chat(Chat(tokens, spelling))
@@ -49,7 +49,7 @@ enum Logprobs: Encodable {
     let tokens: [String]
     let tokenLogprobs: [Float]
     let topLogprobs: [[String: Float]]
-    /// Where each token begins, in characters of the answer.
+    /// The offset of each token, in characters of the answer.
     let textOffset: [Int]
 
     init(_ tokens: [TokenLogprobs], offset: Int, _ spelling: AnswerWriter.Spelling) {

@@ -5,8 +5,8 @@ import Foundation
 package struct RequestFields {
   private let values: JSON.Object
   private var taken: Set<String> = []
-  /// What stands before the names of fields in errors: `stream_options.`, or nothing for the body itself.
-  private let place: String
+  /// The prefix of field names in errors: `stream_options.`, or nothing for the body itself.
+  private let path: String
 
   /// - Throws: `APIError` for a body that is no JSON object
   package init(_ body: some ContiguousBytes) throws {
@@ -15,8 +15,8 @@ package struct RequestFields {
     self.init(object)
   }
 
-  package init(_ values: JSON.Object, place: String = "") {
-    (self.values, self.place) = (values, place)
+  package init(_ values: JSON.Object, path: String = "") {
+    (self.values, self.path) = (values, path)
   }
 
   private static func read(_ body: some ContiguousBytes) throws -> JSON {
@@ -39,19 +39,19 @@ package struct RequestFields {
 
   package mutating func string(_ name: String) throws -> String? {
     guard let value = take(name) else { return nil }
-    guard let text = value.string else { throw wrong(name, value, "a string") }
+    guard let text = value.string else { throw wrong(name, value, expected: "a string") }
     return text
   }
 
   package mutating func bool(_ name: String) throws -> Bool? {
     guard let value = take(name) else { return nil }
-    guard let flag = value.bool else { throw wrong(name, value, "true or false") }
+    guard let flag = value.bool else { throw wrong(name, value, expected: "true or false") }
     return flag
   }
 
   package mutating func integer(_ name: String, _ range: ClosedRange<Int>) throws -> Int? {
     guard let value = take(name) else { return nil }
-    guard let number = value.int else { throw wrong(name, value, "a whole number") }
+    guard let number = value.int else { throw wrong(name, value, expected: "a whole number") }
     guard range.contains(number) else {
       let bounds =
         range.upperBound == .max
@@ -63,7 +63,7 @@ package struct RequestFields {
 
   package mutating func number(_ name: String, _ range: ClosedRange<Double>) throws -> Double? {
     guard let value = take(name) else { return nil }
-    guard let number = value.double else { throw wrong(name, value, "a number") }
+    guard let number = value.double else { throw wrong(name, value, expected: "a number") }
     guard range.contains(number) else {
       throw invalid("must be from \(range.lowerBound) to \(range.upperBound), not \(number)", name)
     }
@@ -74,17 +74,17 @@ package struct RequestFields {
   package mutating func strings(_ name: String) throws -> [String]? {
     guard let value = take(name) else { return nil }
     if let text = value.string { return [text] }
-    guard let elements = value.array else { throw wrong(name, value, "a string or a list of strings") }
+    guard let elements = value.array else { throw wrong(name, value, expected: "a string or a list of strings") }
     return try elements.map {
-      guard let text = $0.string else { throw wrong(name, $0, "a list of strings") }
+      guard let text = $0.string else { throw wrong(name, $0, expected: "a list of strings") }
       return text
     }
   }
 
   package mutating func object(_ name: String) throws -> RequestFields? {
     guard let value = take(name) else { return nil }
-    guard let object = value.object else { throw wrong(name, value, "an object") }
-    return RequestFields(object, place: "\(place)\(name).")
+    guard let object = value.object else { throw wrong(name, value, expected: "an object") }
+    return RequestFields(object, path: "\(path)\(name).")
   }
 
   /// Takes fields of the API that change nothing here.
@@ -94,19 +94,19 @@ package struct RequestFields {
   package mutating func require(_ name: String, _ isHarmless: (JSON) -> Bool) throws {
     guard let value = take(name), !isHarmless(value) else { return }
     throw APIError.invalid(
-      "\(place)\(name) is not supported with this value", param: place + name, code: "unsupported_value")
+      "\(path)\(name) is not supported with this value", param: path + name, code: "unsupported_value")
   }
 
   /// Fields that nobody has taken, in their order, as errors name them. Those that are null ask for nothing.
   package var unread: [String] {
-    values.entries.filter { !taken.contains($0.key) && $0.value != .null }.map { place + $0.key }
+    values.entries.filter { !taken.contains($0.key) && $0.value != .null }.map { path + $0.key }
   }
 
-  private func wrong(_ name: String, _ value: JSON, _ expected: String) -> APIError {
+  private func wrong(_ name: String, _ value: JSON, expected: String) -> APIError {
     invalid("must be \(expected), not \(value.kind)", name)
   }
 
   private func invalid(_ problem: String, _ name: String) -> APIError {
-    .invalid("\(place)\(name) \(problem)", param: place + name)
+    .invalid("\(path)\(name) \(problem)", param: path + name)
   }
 }

@@ -1,4 +1,4 @@
-/// What requests are read against: the models that are served, and what a field may hold.
+/// The rules by which requests are read: the models that are served, and the values that a field may hold.
 package struct RequestRules: Sendable {
   /// The names of the model, the first of which answers carry.
   package var names: [String]
@@ -6,12 +6,12 @@ package struct RequestRules: Sendable {
   package var takesAnyName = false
   /// Whether an unknown field is an error, or is ignored and named in the answer.
   package var isStrict = false
-  /// Token ids are below this.
+  /// The bound of token ids.
   package var vocabularySize: Int
-  /// What a request takes that does not say how to sample.
+  /// The sampling of a request that does not specify it.
   package var sampling = ServerConfig.standardSampling
-  /// Prompts of one request.
-  package var mostPrompts = 32
+  /// The most prompts of one request.
+  package var maxPrompts = 32
 
   package init(names: [String], vocabularySize: Int) {
     precondition(!names.isEmpty, "a model without a name")

@@ -1,8 +1,21 @@
+import EagleDecoding
 import EagleRunFiles
 
 /// What a finished text took.
 package struct Outcome: Sendable, Equatable {
-  package enum Finish: String, Sendable { case stop, length }
+  /// The reason in the words of OpenAI's API.
+  package enum Finish: String, Sendable {
+    case stop, length
+
+    /// A stop string counts as a stop; nil for a text that was cancelled.
+    init?(_ reason: FinishReason) {
+      switch reason {
+      case .stop, .stopString: self = .stop
+      case .length: self = .length
+      case .cancelled: return nil
+      }
+    }
+  }
 
   package let finish: Finish
   package let statistics: DecodingStatistics

@@ -21,7 +21,8 @@ public final class Dashboard: Sendable {
       responder: DashboardRoutes(config: config, feed: feed))
   }
 
-  /// Begins to answer, on threads of its own. Blocks the calling thread, which must not be one of a task, until it does.
+  /// Begins to answer, on threads of its own. Blocks the calling thread, which must not be one of a task, until it
+  /// does.
   ///
   /// - Returns: the page's address
   /// - Throws: `ServerError` when the address cannot be listened on
@@ -78,7 +79,7 @@ struct DashboardRoutes: HTTPResponder {
   let feed: DashboardFeed
 
   func respond(to request: Request, context: ConnectionContext) async throws -> Response {
-    if config.token == nil, let name = LocalNames(host: config.host).stranger(request.head.authority) {
+    if config.token == nil, let name = LocalNames(host: config.host).foreignName(in: request.head.authority) {
       return refusal(.forbidden, "this page answers under a local name only, not \(name)")
     }
     guard request.method == .get else { return refusal(.methodNotAllowed, "only GET is answered here") }

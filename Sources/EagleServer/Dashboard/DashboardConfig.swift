@@ -1,8 +1,8 @@
 import Foundation
 
-/// Where a dashboard listens, and who may look at it.
+/// The address of a dashboard, and the token of its readers.
 public struct DashboardConfig: Sendable, Equatable {
-  /// Where `--dashboard` listens when it names no address.
+  /// The address of `--dashboard` where it names none.
   public static let standard = "127.0.0.1:8090"
 
   public var host: String
@@ -28,8 +28,8 @@ public struct DashboardConfig: Sendable, Equatable {
   /// Whether only this machine reaches the page.
   public var isLoopback: Bool { ServerConfig.isLoopback(host) }
 
-  /// Demands a token where others reach the page. It is kept in the run's folder, readable by its owner alone, so that a page which
-  /// is open goes on when the run is started again.
+  /// Demands a token where others reach the page. It is kept in the run's folder, readable by its owner alone, so that
+  /// a page which is open goes on when the run is started again.
   public mutating func protect(in folder: String) throws {
     guard !isLoopback else { return }
     let path = "\(folder)/dashboard.token"

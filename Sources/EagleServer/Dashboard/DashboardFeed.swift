@@ -5,8 +5,8 @@ import Foundation
 
 /// What a run's page shows, read again when the run's files have changed. All who look share it.
 ///
-/// Reading and drawing take time of a core that the run could use, and more of it the longer the run is. So the next time comes
-/// no sooner than two hundred times what the last one took: half a percent.
+/// Reading and drawing take time of a core that the run could use, and more of it the longer the run is. So the next
+/// time comes no sooner than two hundred times what the last one took: half a percent.
 package actor DashboardFeed {
   package struct Version: Sendable {
     package let number: Int
@@ -15,7 +15,7 @@ package actor DashboardFeed {
 
   private let folder: RunFolder
   private var newest: Version?
-  private var drawn: [String: Date] = [:]
+  private var shownDates: [String: Date] = [:]
   private var next = ContinuousClock.now
   private(set) var isEnding = false
 
@@ -23,7 +23,7 @@ package actor DashboardFeed {
   private var files: [String] {
     [folder.metrics, folder.evaluation, folder.examples, folder.timing, folder.preparedManifest]
   }
-  private static let restPerSecond = 200
+  private static let pausePerSecond = 200
 
   package init(folder: String) { self.folder = RunFolder(folder) }
 
@@ -33,12 +33,12 @@ package actor DashboardFeed {
     return newest.flatMap { $0.number > seen ? $0 : nil }
   }
 
-  /// The run is over: what it has written last is shown, without further rest.
+  /// Ends the feed with the run: what the run has written last is shown at once.
   package func end() { isEnding = true }
 
   private func drawIfChanged() {
     let dates = files.reduce(into: [String: Date]()) { $0[$1] = Self.changed($1) }
-    guard dates != drawn || newest == nil else { return }
+    guard dates != shownDates || newest == nil else { return }
     let start = ContinuousClock.now
     let content: String
     do {
@@ -47,10 +47,10 @@ package actor DashboardFeed {
       // A folder without these files is one whose run has not measured anything yet.
       content = dates.isEmpty ? "<p>Nothing has been measured yet.</p>" : "<p>\(HTML.escape("\(error)"))</p>"
     }
-    drawn = dates
+    shownDates = dates
     newest = Version(number: (newest?.number ?? 0) + 1, content: content)
     let end = ContinuousClock.now
-    next = end + max(.seconds(1), start.duration(to: end) * Self.restPerSecond)
+    next = end + max(.seconds(1), start.duration(to: end) * Self.pausePerSecond)
   }
 
   private static func changed(_ path: String) -> Date? {

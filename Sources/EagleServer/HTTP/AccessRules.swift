@@ -25,13 +25,13 @@ package struct AccessRules: Sendable {
   /// - Parameter authority: the Host of the request, with or without port
   /// - Throws: `APIError` for a foreign name
   package func checkHost(_ authority: String?) throws {
-    guard let names, let name = names.stranger(authority) else { return }
+    guard let names, let name = names.foreignName(in: authority) else { return }
     throw APIError.invalid(
       "this server answers under a local name only, not \(name)", code: "wrong_host", status: 403)
   }
 
-  /// JSON alone: a browser sends it to a foreign server only after asking, and this one agrees for the origins of its settings
-  /// alone. Who has sent the key is no page of somebody else, and may leave the type out (`curl -d`).
+  /// JSON alone: a browser sends it to a foreign server only after asking, and this one agrees for the origins of its
+  /// settings alone. Who has sent the key is no page of somebody else, and may leave the type out (`curl -d`).
   package func checkContentType(_ type: String?) throws {
     if hasKey { return }
     let kind = type?.split(separator: ";").first?.trimmingCharacters(in: .whitespaces).lowercased()
@@ -50,13 +50,13 @@ package struct AccessRules: Sendable {
   }
 }
 
-/// The names of a server that trusts everyone on this machine. A page of a foreign name that resolves to this machine must not
-/// reach it.
+/// The names of a server that trusts everyone on this machine. A page of a foreign name that resolves to this machine
+/// must not reach it.
 struct LocalNames: Sendable {
   let host: String
 
   /// The name in the Host of a request, with or without port, when it is not one of them.
-  func stranger(_ authority: String?) -> String? {
+  func foreignName(in authority: String?) -> String? {
     let name = Self.hostName(authority ?? "")
     return name.isEmpty || [host.lowercased(), "localhost"].contains(name) || ServerConfig.isLoopback(name) ? nil : name
   }

@@ -2,7 +2,7 @@ import EagleDecoding
 import Foundation
 import Hummingbird
 
-/// The way out: from the events of a request's texts to its answer.
+/// The answer to a request, from the events of its texts.
 struct Answering: Sendable {
   let request: Request
   /// One for each prompt.
@@ -35,20 +35,20 @@ struct Answering: Sendable {
 
   /// All texts in the order of their prompts. The first that fails, whichever it is, fails the request.
   private func written() async throws -> [AnswerWriter.Written] {
-    var pieces = [(text: String, logprobs: [TokenLogprobs])](repeating: ("", []), count: texts.count)
+    var deltas = [(text: String, logprobs: [TokenLogprobs])](repeating: ("", []), count: texts.count)
     var outcomes = [Outcome?](repeating: nil, count: texts.count)
     for await (index, event) in Self.merged(texts.map(\.events)) {
       switch event {
-      case .piece(let piece):
-        pieces[index].text += piece.text
-        pieces[index].logprobs += piece.logprobs
+      case .delta(let delta):
+        deltas[index].text += delta.text
+        deltas[index].logprobs += delta.logprobs
       case .finished(let outcome): outcomes[index] = outcome
       case .failed(let error): throw error
       }
     }
-    return try zip(pieces, outcomes).map { piece, outcome in
+    return try zip(deltas, outcomes).map { delta, outcome in
       guard let outcome else { throw APIError.clientGone }
-      return AnswerWriter.Written(piece.text, outcome, piece.logprobs)
+      return AnswerWriter.Written(delta.text, outcome, logprobs: delta.logprobs)
     }
   }
 
@@ -75,9 +75,9 @@ struct Answering: Sendable {
     var offsets = [Int](repeating: 0, count: texts.count)
     for await (index, event) in Self.merged(texts.map(\.events)) {
       switch event {
-      case .piece(let piece):
-        try await emit(writer.piece(piece, index: index, offset: offsets[index]))
-        offsets[index] += piece.text.unicodeScalars.count
+      case .delta(let delta):
+        try await emit(writer.delta(delta, index: index, offset: offsets[index]))
+        offsets[index] += delta.text.unicodeScalars.count
       case .finished(let outcome):
         outcomes.append(outcome)
         try await emit(writer.end(outcome, index: index))
@@ -89,7 +89,7 @@ struct Answering: Sendable {
     }
   }
 
-  /// The events of all texts as they come, each with the place of its text.
+  /// The events of all texts as they come, each with the index of its text.
   private static func merged(_ streams: [AsyncStream<JobEvent>]) -> AsyncStream<(Int, JobEvent)> {
     AsyncStream { continuation in
       let task = Task {

@@ -6,9 +6,9 @@ import NIOHTTPTypes
 ///
 /// - A request that is not whole in time ends its connection, however steadily its bytes drip.
 /// - A client that does not read what is written for it is cut off.
-/// - A client that has closed its sending side may still read (`nc -N`), or may be gone: both look alike until something is
-///   written. So something is, now and again: an interim response 100, which clients skip, or a comment in a stream of
-///   events. Whoever is gone answers with a reset, which closes the connection.
+/// - A client that has closed its sending side may still read (`nc -N`), or may be gone: both look alike until
+///   something is written. So something is, now and again: an interim response 100, which clients skip, or a comment in
+///   a stream of events. Whoever is gone answers with a reset, which closes the connection.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPRequestPart
   typealias InboundOut = HTTPRequestPart
@@ -87,8 +87,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     context.fireUserInboundEventTriggered(event)
   }
 
-  /// Gives the next request, or the rest of the present one, its time. A client that waits for an answer, or still reads the
-  /// last one, owes nothing.
+  /// Gives the next request, or the remainder of the present one, its time. A client that waits for an answer, or still
+  /// reads the last one, owes nothing.
   private func awaitRequest(_ context: ChannelHandlerContext) {
     deadline?.cancel()
     guard open == 0 else { return }

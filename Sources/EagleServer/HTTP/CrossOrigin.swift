@@ -6,7 +6,7 @@ package struct CrossOrigin: Sendable {
 
   package init(_ origins: [String]) { self.origins = Set(origins) }
 
-  /// The header fields that let a page read the answer; none for a stranger.
+  /// The header fields that let a page read the answer; none for other sites.
   package func headers(for origin: String?) -> [String: String] {
     guard !origins.isEmpty else { return [:] }
     if origins.contains("*") { return ["Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": exposed] }

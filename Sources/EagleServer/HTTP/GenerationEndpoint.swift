@@ -6,7 +6,7 @@ import Hummingbird
 import NIOCore
 import Synchronization
 
-/// The two endpoints that write texts: from the body to a job, and from its events to an answer.
+/// The two endpoints that generate texts: from the body to a job, and from its events to an answer.
 struct GenerationEndpoint: Sendable {
   let model: ChatModel
   let plan: DraftPlan
@@ -26,24 +26,24 @@ struct GenerationEndpoint: Sendable {
     self.log = log
   }
 
-  /// Most tokens of a text.
+  /// The most tokens of a text, its prompt included.
   private let context: Int
 
-  /// Bytes of a body: more than any prompt needs that fits the model.
+  /// The most bytes of a body: more than any prompt needs that fits the model.
   private var bodyLimit: Int { max(1 << 20, 16 * context) }
 
   /// - Parameter channel: the connection; when it closes nobody waits for the texts any more
   func respond(
     to request: Request, _ endpoint: AnswerWriter.Endpoint, name: String, _ channel: any Channel
   ) async throws -> Response {
-    // Whoever cannot be admitted costs no work.
-    try checkRoom()
+    // A request that cannot be admitted is not parsed.
+    try checkQueue()
     var request = request
     let body = try await collect(&request)
     let (prompts, settings) = try await reading.run(size: body.count) { try read(body, endpoint) }
     let (metrics, status) = (metrics, RequestStatus(texts: prompts.count))
     let texts = try prompts.map { prompt in
-      makeJob(prompt, settings, try options(settings, prompt: prompt, endpoint), name) {
+      makeJob(prompt, settings, options: try options(settings, prompt: prompt, endpoint), name: name) {
         if let status = status.note($0) { metrics.count(endpoint: name, status: status) }
       }
     }
@@ -82,9 +82,9 @@ struct GenerationEndpoint: Sendable {
     log("\(endpoint): ignored unknown fields: \(IgnoredFields.list(names))")
   }
 
-  // MARK: the way in
+  // MARK: reading the request
 
-  private func checkRoom() throws {
+  private func checkQueue() throws {
     let waiting = engine.queue.count
     if waiting >= config.queue { throw full(waiting) }
   }
@@ -107,17 +107,17 @@ struct GenerationEndpoint: Sendable {
 
   private func read(_ body: Data, _ endpoint: AnswerWriter.Endpoint) throws -> ([[Int32]], GenerationSettings) {
     let fields = try RequestFields(body)
-    func draw() -> UInt64 { .random(in: 0...(.max)) }
+    func makeSeed() -> UInt64 { .random(in: 0...(.max)) }
     switch endpoint {
     case .chat:
-      let request = try ChatRequest(fields, rules, draw: draw)
+      let request = try ChatRequest(fields, rules, makeSeed: makeSeed)
       do {
         return ([try model.prompt(request.messages)], request.settings)
       } catch let error as TextError {
         throw APIError.invalid("\(error)", param: "messages")
       }
     case .completion:
-      let request = try CompletionRequest(fields, rules, draw: draw)
+      let request = try CompletionRequest(fields, rules, makeSeed: makeSeed)
       do {
         return (try request.prompts.map(ids), request.settings)
       } catch let error as TextError {
@@ -129,7 +129,7 @@ struct GenerationEndpoint: Sendable {
   private var rules: RequestRules {
     var rules = RequestRules(names: config.modelNames, vocabularySize: model.target.shape.vocabularySize)
     (rules.takesAnyName, rules.isStrict) = (config.takesAnyModel, config.isStrict)
-    (rules.mostPrompts, rules.sampling) = (config.queue, config.sampling)
+    (rules.maxPrompts, rules.sampling) = (config.queue, config.sampling)
     return rules
   }
 
@@ -144,28 +144,28 @@ struct GenerationEndpoint: Sendable {
   private func options(
     _ settings: GenerationSettings, prompt: [Int32], _ endpoint: AnswerWriter.Endpoint
   ) throws -> DecodingOptions {
-    let room = context - prompt.count
-    guard room > 0 else {
+    let free = context - prompt.count
+    guard free > 0 else {
       throw APIError.invalid(
         "the prompt of \(prompt.count) tokens leaves no room in the context of \(context)",
         param: endpoint == .chat ? "messages" : "prompt", code: "context_length_exceeded")
     }
-    let usual = endpoint == .chat ? room : CompletionRequest.usualTokens
+    let standard = endpoint == .chat ? free : CompletionRequest.defaultMaxTokens
     let stopIDs = settings.ignoresEnd ? settings.stopIDs : model.stopIDs.union(settings.stopIDs)
     return DecodingOptions(
-      maxNewTokens: min(settings.maxTokens ?? usual, room), stopIDs: stopIDs, plan: plan(settings),
+      maxNewTokens: min(settings.maxTokens ?? standard, free), stopIDs: stopIDs, plan: plan(settings),
       sampling: settings.sampling)
   }
 
-  /// A sampled text is drafted for as a tree, whose tokens are the target's own samples: so it does not depend on whether
-  /// it was written alone or together with others.
+  /// A sampled text is drafted for as a tree, whose tokens are the target's own samples: so it does not depend on
+  /// whether it was written alone or together with others.
   private func plan(_ settings: GenerationSettings) -> DraftPlan {
     guard !settings.sampling.isGreedy, plan.isChain, plan.depth > 0 else { return plan }
     return DraftPlan(depth: min(plan.depth, 2), width: 2, nodes: min(plan.depth, 2) * 2, costs: plan.costs)
   }
 
   private func makeJob(
-    _ prompt: [Int32], _ settings: GenerationSettings, _ options: DecodingOptions, _ name: String,
+    _ prompt: [Int32], _ settings: GenerationSettings, options: DecodingOptions, name: String,
     noteStatus: @escaping @Sendable (Int) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (metrics, log) = (metrics, log)
@@ -177,14 +177,14 @@ struct GenerationEndpoint: Sendable {
       case .finished(let outcome):
         metrics.count(job, outcome)
         noteStatus(200)
-        log(Self.line(job, outcome, name))
+        log(Self.logLine(outcome, name))
       case .failed(let error): noteStatus(error.status)
       case .cancelled: noteStatus(APIError.clientGone.status)
       }
     }
   }
 
-  private static func line(_ job: Job, _ outcome: Outcome, _ name: String) -> String {
+  private static func logLine(_ outcome: Outcome, _ name: String) -> String {
     let statistics = outcome.statistics
     return String(
       format: "%@: %d prompt tokens (%d cached), %d new, %.1f tokens/s, acc_length %.2f, waited %.1f s", name,
@@ -197,7 +197,8 @@ struct GenerationEndpoint: Sendable {
   }
 }
 
-/// The status of a request with several texts: 200 when all of them are written, otherwise that of the first that was not.
+/// The status of a request with several texts: 200 when all of them are written, otherwise that of the first that was
+/// not.
 package final class RequestStatus: Sendable {
   private struct State {
     var open: Int

@@ -1,7 +1,7 @@
 import Dispatch
 
-/// Where bodies are parsed and prompts tokenised: two threads beside Swift's cooperative pool, so that long prompts delay neither
-/// the streams nor /health, and take one core at most.
+/// The queues on which bodies are parsed and prompts tokenised: two threads beside Swift's cooperative pool, so that
+/// long prompts delay neither the streams nor /health, and take one core at most.
 ///
 /// Long bodies have a thread of their own: a short one never waits for megabytes.
 struct ReadingQueues: Sendable {

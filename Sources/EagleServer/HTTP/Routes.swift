@@ -10,7 +10,7 @@ struct Routes: HTTPResponder {
   let metrics: ServerMetrics
   let engine: Engine
   let state: ServerState
-  /// Of the model; the first is its own.
+  /// The names of the model; the first is its own.
   let names: [String]
   let crossOrigin: CrossOrigin
   let created: Int
@@ -45,7 +45,8 @@ struct Routes: HTTPResponder {
       }
     }
 
-    /// Those of the API with /v1 or without it, and with or without a slash at the end: base URLs are written in all ways.
+    /// Those of the API with /v1 or without it, and with or without a slash at the end: base URLs are written in all
+    /// ways.
     init?(path: String) {
       let whole = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
       let name = whole.hasPrefix("/v1/") ? String(whole.dropFirst("/v1".count)) : whole
@@ -74,7 +75,7 @@ struct Routes: HTTPResponder {
     let path = request.uri.path
     guard let route = Route(path: path) else { return refuse(.unknownRoute(path), endpoint: "other") }
     do {
-      try check(request, route, path)
+      try check(request, route, path: path)
       if case .generate(let endpoint) = route {
         return try await generation.respond(to: request, endpoint, name: route.name, context.channel)
       }
@@ -102,7 +103,7 @@ struct Routes: HTTPResponder {
     methods.map(\.rawValue).joined(separator: ", ")
   }
 
-  private func check(_ request: Request, _ route: Route, _ path: String) throws {
+  private func check(_ request: Request, _ route: Route, path: String) throws {
     guard route.methods.contains(request.method) else {
       throw APIError.wrongMethod("\(request.method)", path, allowed: Self.list(route.methods))
     }

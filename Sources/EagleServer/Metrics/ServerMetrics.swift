@@ -54,43 +54,44 @@ package final class ServerMetrics: Sendable {
   package func text(waiting: Int, running: Int, cached: Int) -> String {
     let counts = counts.withLock { $0 }
     var text = Self.header(
-      "eagle_requests_total", "counter", "Requests by endpoint and status; 499: the client has gone.")
+      "eagle_requests_total", type: "counter", help: "Requests by endpoint and status; 499: the client has gone.")
     for (key, count) in counts.requests.sorted(by: { $0.key < $1.key }) {
       text += "eagle_requests_total{endpoint=\"\(key.endpoint)\",status=\"\(key.status)\"} \(count)\n"
     }
-    text += Self.value("eagle_queue_depth", "gauge", "Requests that wait.", waiting)
-    text += Self.value("eagle_running_requests", "gauge", "Texts that are being written.", running)
-    text += Self.value("eagle_cached_tokens", "gauge", "Tokens that all KV caches hold.", cached)
+    text += Self.value("eagle_queue_depth", type: "gauge", help: "Requests that wait.", waiting)
+    text += Self.value("eagle_running_requests", type: "gauge", help: "Texts that are being written.", running)
+    text += Self.value("eagle_cached_tokens", type: "gauge", help: "Tokens that all KV caches hold.", cached)
     text += Self.decoding(counts.decoding)
     for (name, help, histogram) in [
       ("eagle_queue_seconds", "Seconds that finished requests waited for their turn.", counts.queue),
       ("eagle_time_to_first_token_seconds", "Seconds from arrival to the first token.", counts.firstToken),
       ("eagle_request_seconds", "Seconds from arrival to the end of the text.", counts.total),
     ] {
-      text += Self.header(name, "histogram", help) + histogram.text(name)
+      text += Self.header(name, type: "histogram", help: help) + histogram.text(name)
     }
     return text
   }
 
   private static func decoding(_ statistics: DecodingStatistics) -> String {
     let accepted = statistics.acceptedTokens
-    return value("eagle_prompt_tokens_total", "counter", "Tokens of prompts.", statistics.promptTokens)
-      + value("eagle_cached_tokens_total", "counter", "Those of them that a cache held.", statistics.cachedTokens)
-      + value("eagle_generated_tokens_total", "counter", "Tokens of texts.", statistics.newTokens)
+    return value("eagle_prompt_tokens_total", type: "counter", help: "Tokens of prompts.", statistics.promptTokens)
       + value(
-        "eagle_draft_rounds_total", "counter",
-        "Rounds of texts with a draft head; 1 + accepted / rounds is the acceptance length.", statistics.rounds)
-      + value("eagle_draft_accepted_tokens_total", "counter", "Drafted tokens that were kept.", accepted)
+        "eagle_cached_tokens_total", type: "counter", help: "Those of them that a cache held.", statistics.cachedTokens)
+      + value("eagle_generated_tokens_total", type: "counter", help: "Tokens of texts.", statistics.newTokens)
       + value(
-        "eagle_draft_rejected_tokens_total", "counter", "Drafted tokens that were dropped.",
+        "eagle_draft_rounds_total", type: "counter",
+        help: "Rounds of texts with a draft head; 1 + accepted / rounds is the acceptance length.", statistics.rounds)
+      + value("eagle_draft_accepted_tokens_total", type: "counter", help: "Drafted tokens that were kept.", accepted)
+      + value(
+        "eagle_draft_rejected_tokens_total", type: "counter", help: "Drafted tokens that were dropped.",
         statistics.draftedTokens - accepted)
   }
 
-  private static func header(_ name: String, _ type: String, _ help: String) -> String {
+  private static func header(_ name: String, type: String, help: String) -> String {
     "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
   }
 
-  private static func value(_ name: String, _ type: String, _ help: String, _ value: Int) -> String {
-    header(name, type, help) + "\(name) \(value)\n"
+  private static func value(_ name: String, type: String, help: String, _ value: Int) -> String {
+    header(name, type: type, help: help) + "\(name) \(value)\n"
   }
 }

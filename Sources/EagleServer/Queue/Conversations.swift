@@ -1,9 +1,10 @@
 import EagleDecoding
 
-/// Sessions of the last conversations, which wait for their next turn: that finds its tokens in their caches.
+/// The sessions of the last conversations, whose KV caches wait for the next turn (prefix caching). The least recently
+/// used one is evicted first.
 final class Conversations {
   private let limit: Int
-  /// Most recently used last.
+  /// The sessions, most recently used last.
   private var idle: [DecodingSession] = []
 
   init(limit: Int) {
@@ -11,23 +12,15 @@ final class Conversations {
     self.limit = limit
   }
 
-  /// Tokens that their caches hold.
+  /// The tokens that the caches hold.
   var tokens: Int { idle.reduce(0) { $0 + $1.cachedTokens } }
 
-  /// Takes out the session of the conversation that a prompt goes on with; nil for a prompt that begins another.
-  ///
-  /// A prompt takes up a conversation when that saves more tokens than it loses, or when the prompt is its beginning: the
-  /// answer is asked for again. All prompts share the beginning of the template, and no conversation should lose its
-  /// tokens for that.
+  /// Takes out the session of the conversation that a prompt continues; nil for a prompt that begins another.
   func take(for prompt: [Int32]) -> DecodingSession? {
-    let shared = idle.map { $0.sharedTokens(with: prompt) }
-    guard let best = shared.indices.max(by: { shared[$0] < shared[$1] }), shared[best] > 0,
-      shared[best] == prompt.count || 2 * shared[best] > idle[best].cachedTokens
-    else { return nil }
-    return idle.remove(at: best)
+    CachedSequence.index(for: prompt, among: idle.map(\.sequence)).map { idle.remove(at: $0) }
   }
 
-  /// Keeps a session for its next turn, in place of the one that was not used for the longest time.
+  /// Keeps a session for its next turn.
   func keep(_ session: DecodingSession) {
     guard session.cachedTokens > 0 else { return }
     session.releaseUnused()
@@ -35,7 +28,6 @@ final class Conversations {
     if idle.count > limit { idle.removeFirst() }
   }
 
-  /// Forgets conversations, the one first that was not used for the longest time, until the others hold so many tokens at
-  /// most.
-  func shrink(to most: Int) { while !idle.isEmpty, tokens > most { idle.removeFirst() } }
+  /// Evicts conversations until the others hold at most `limit` tokens.
+  func evict(toTokens limit: Int) { while !idle.isEmpty, tokens > limit { idle.removeFirst() } }
 }

@@ -4,36 +4,39 @@ import EagleModels
 import Foundation
 import Synchronization
 
-/// Writes the texts of all jobs, on a thread of its own: passes last long and must not hold up the connections, and the
-/// threads of the matrix products belong to the thread that calls them.
+/// The generation of all jobs' texts, on a thread of its own: passes last long and must not hold up the connections,
+/// and the workers of the matrix products belong to the thread that calls them.
 ///
-/// Continuous batching: a step is one round of all texts that are being written, and one piece of one prompt. A text is
-/// drafted for while it is alone or with a few others, as far as measured costs say that it pays; each keeps its own
-/// session and KV caches, so it never matters who else is there.
+/// Continuous batching: a step is one round of all texts in the batch, and one prefill chunk of one prompt. Texts of a
+/// small batch are drafted for as far as measured costs say that it pays. Each keeps its own session and KV caches, so
+/// its tokens do not depend on the rest of the batch.
 final class Engine: @unchecked Sendable {
   let queue: RequestQueue
   private let target: TargetModel
   private let draft: DraftModel?
   private let width: Int
   private let limits: CacheLimits
-  /// Jobs that are being written.
+  /// The jobs of the batch.
   private let running = Mutex<[Job]>([])
-  /// Tokens in caches, for the metrics.
+  /// The tokens in caches, for the metrics.
   private let cachedCount = Atomic(0)
   private let hasStarted = Atomic(false)
   private let hasEnded = Atomic(false)
 
-  // The engine's thread alone.
+  // The following belong to the engine's thread alone.
   private let conversations: Conversations
   private var budget: CacheBudget
-  private var work: [Work] = []
+  private var slots: [Slot] = []
 
-  /// A job, and the session that writes it.
-  private final class Work {
+  /// A job of the batch, and the session that generates its text.
+  private final class Slot {
     let job: Job
     let session: DecodingSession
 
     init(_ job: Job, _ session: DecodingSession) { (self.job, self.session) = (job, session) }
+
+    /// Gives the tokens of the last pass to the job.
+    func deliver() { session.takeTokens(job.take) }
   }
 
   init(model: ChatModel, draft: DraftModel?, config: ServerConfig, limits: CacheLimits) {
@@ -43,10 +46,10 @@ final class Engine: @unchecked Sendable {
     budget = CacheBudget(tokens: limits.tokens)
   }
 
-  /// Jobs that are being written.
+  /// The number of jobs in the batch.
   var runningCount: Int { running.withLock(\.count) }
 
-  /// Tokens that all KV caches hold.
+  /// The tokens that all KV caches hold.
   var cachedTokens: Int { cachedCount.load(ordering: .relaxed) }
 
   /// Whether no thread of it is at work: it was never started, or has ended after the queue was closed.
@@ -57,7 +60,7 @@ final class Engine: @unchecked Sendable {
     let thread = Thread { [self] in
       while let job = queue.next() {
         begin(job)
-        while !work.isEmpty { step() }
+        while !slots.isEmpty { step() }
       }
       hasEnded.store(true, ordering: .releasing)
     }
@@ -66,7 +69,8 @@ final class Engine: @unchecked Sendable {
     thread.start()
   }
 
-  /// A client has gone: its place in the queue is free at once, and its text ends with the pass that runs.
+  /// Cancels a job whose client has gone: its slot in the queue is free at once, and its text ends with the present
+  /// pass.
   func cancel(_ job: Job) {
     job.cancel()
     if queue.remove(job) { job.abandon() }
@@ -81,19 +85,17 @@ final class Engine: @unchecked Sendable {
   // MARK: one step
 
   private func step() {
-    for work in work where work.job.isCancelled { end(work) }
-    while work.count < width, let job = queue.poll(where: { budget.admits($0.mostTokens) }) { begin(job) }
-    let byID = Dictionary(uniqueKeysWithValues: work.map { (ObjectIdentifier($0.session), $0.job) })
-    func take(_ session: DecodingSession, _ token: Int32, _ isDrafted: Bool, _ logprobs: TokenLogprobs?) -> Bool {
-      byID[ObjectIdentifier(session)]!.take(token, isDrafted: isDrafted, logprobs)
-    }
-    DecodingSession.advance(work.map(\.session).filter(\.isDecoding), take)
-    if let next = work.firstIndex(where: \.session.isReading) {
-      DecodingSession.readPrompts([work[next].session], take)
+    for slot in slots where slot.job.isCancelled { end(slot) }
+    while slots.count < width, let job = queue.poll(where: { budget.admits($0.maxTokens) }) { begin(job) }
+    DecodingSession.decode(slots.map(\.session).filter(\.isDecoding))
+    for slot in slots { slot.deliver() }
+    if let next = slots.firstIndex(where: \.session.isPrefilling) {
+      DecodingSession.prefill([slots[next].session])
+      slots[next].deliver()
       // Prompts take turns, so that a short one need not wait for a long one.
-      work.append(work.remove(at: next))
+      slots.append(slots.remove(at: next))
     }
-    for work in work where !work.session.isBusy { end(work) }
+    for slot in slots where !slot.session.isBusy { end(slot) }
     countTokens()
   }
 
@@ -101,31 +103,31 @@ final class Engine: @unchecked Sendable {
     job.begin()
     running.withLock { $0.append(job) }
     guard !job.isCancelled else { return leave(job) { job.abandon() } }
-    budget.reserve(job.mostTokens)
+    budget.reserve(job.maxTokens)
     let session =
       conversations.take(for: job.prompt)
       ?? DecodingSession(target: target, draft: draft, context: limits.context)
-    conversations.shrink(to: budget.left)
+    conversations.evict(toTokens: budget.left)
     do {
       try session.begin(job.prompt, job.options)
       session.releaseUnused()
-      work.append(Work(job, session))
+      slots.append(Slot(job, session))
     } catch {
-      budget.release(job.mostTokens)
+      budget.release(job.maxTokens)
       conversations.keep(session)
       leave(job) { job.fail(.failed("\(error)")) }
     }
   }
 
-  private func end(_ ended: Work) {
+  private func end(_ ended: Slot) {
     let job = ended.job
-    work.removeAll { $0 === ended }
-    budget.release(job.mostTokens)
+    slots.removeAll { $0 === ended }
+    budget.release(job.maxTokens)
     leave(job) {
       do {
         let generation = try ended.session.end()
         conversations.keep(ended.session)
-        conversations.shrink(to: budget.left)
+        conversations.evict(toTokens: budget.left)
         job.finish(generation.finish, generation.statistics)
       } catch {
         job.fail(.failed("\(error)"))
@@ -139,7 +141,7 @@ final class Engine: @unchecked Sendable {
   }
 
   private func countTokens() {
-    let tokens = work.reduce(conversations.tokens) { $0 + $1.session.cachedTokens }
+    let tokens = slots.reduce(conversations.tokens) { $0 + $1.session.cachedTokens }
     cachedCount.store(tokens, ordering: .relaxed)
   }
 }

@@ -4,14 +4,14 @@ import EagleText
 import Foundation
 import Synchronization
 
-/// What a client gets to know of its request.
+/// An event of a job, for its client.
 package enum JobEvent: Sendable, Equatable {
-  case piece(Piece)
+  case delta(TextDelta)
   case finished(Outcome)
   case failed(APIError)
 }
 
-/// One text to be written, from its arrival to its end. The engine's thread writes it; anyone may cancel it.
+/// A text to be generated, from its arrival to its end. The engine's thread generates it; any thread may cancel it.
 ///
 /// Its events are read from a stream of their own: when nobody holds that any more, the job is cancelled.
 package final class Job: @unchecked Sendable {
@@ -20,10 +20,10 @@ package final class Job: @unchecked Sendable {
   package let options: DecodingOptions
   package let arrival = ContinuousClock.now
 
-  /// Tokens that it may come to have.
-  var mostTokens: Int { prompt.count + options.maxNewTokens }
+  /// The most tokens that it may come to have, its prompt included.
+  var maxTokens: Int { prompt.count + options.maxNewTokens }
 
-  private let wish = Atomic(Wish.wanted)
+  private let demand = Atomic(Demand.wanted)
   private let events: AsyncStream<JobEvent>.Continuation
   private let onEnd: @Sendable (Job, End) -> Void
 
@@ -35,7 +35,7 @@ package final class Job: @unchecked Sendable {
   private(set) var start: ContinuousClock.Instant?
   private(set) var firstToken: ContinuousClock.Instant?
 
-  private enum Wish: UInt8, AtomicRepresentable {
+  private enum Demand: UInt8, AtomicRepresentable {
     case wanted
     /// The client has gone.
     case unwanted
@@ -43,7 +43,7 @@ package final class Job: @unchecked Sendable {
     case stopped
   }
 
-  /// How a job ended.
+  /// The end of a job.
   package enum End: Sendable {
     case finished(Outcome)
     case failed(APIError)
@@ -58,7 +58,7 @@ package final class Job: @unchecked Sendable {
     onEnd: @escaping @Sendable (Job, End) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (events, continuation) = AsyncStream<JobEvent>.makeStream()
-    let job = Job(id, prompt, options, stream, continuation, onEnd)
+    let job = Job(id: id, prompt: prompt, options: options, stream: stream, events: continuation, onEnd: onEnd)
     continuation.onTermination = { [weak job] reason in
       if case .cancelled = reason { job?.cancel() }
     }
@@ -66,48 +66,46 @@ package final class Job: @unchecked Sendable {
   }
 
   private init(
-    _ id: Int, _ prompt: [Int32], _ options: DecodingOptions, _ stream: AnswerStream,
-    _ events: AsyncStream<JobEvent>.Continuation, _ onEnd: @escaping @Sendable (Job, End) -> Void
+    id: Int, prompt: [Int32], options: DecodingOptions, stream: AnswerStream,
+    events: AsyncStream<JobEvent>.Continuation, onEnd: @escaping @Sendable (Job, End) -> Void
   ) {
     (self.id, self.prompt, self.options) = (id, prompt, options)
     (self.stream, self.events, self.onEnd) = (stream, events, onEnd)
   }
 
-  package var isCancelled: Bool { wish.load(ordering: .relaxed) != .wanted }
+  package var isCancelled: Bool { demand.load(ordering: .relaxed) != .wanted }
 
-  /// Nobody waits for it any more.
-  package func cancel() { wish.store(.unwanted, ordering: .relaxed) }
+  /// Cancels the job: its client has gone.
+  package func cancel() { demand.store(.unwanted, ordering: .relaxed) }
 
-  /// Its client waits, but the server must end.
-  package func stop() { wish.store(.stopped, ordering: .relaxed) }
+  /// Stops the job: its client waits, but the server must end.
+  package func stop() { demand.store(.stopped, ordering: .relaxed) }
 
   // MARK: the engine's thread
 
-  /// Its turn has come.
+  /// Notes that its turn has come.
   package func begin() { start = .now }
 
   package var queueSeconds: Double { arrival.duration(to: start ?? .now).inSeconds }
 
-  /// Hands on what a new token makes sure. False when no more are wanted.
-  package func take(_ token: Int32, isDrafted: Bool, _ logprobs: TokenLogprobs? = nil) -> Bool {
+  /// Sends the text that a new token completes.
+  package func take(_ token: GeneratedToken) -> TokenDecision {
     if firstToken == nil { firstToken = .now }
     tokens += 1
-    accepted += isDrafted ? 1 : 0
+    accepted += token.isDrafted ? 1 : 0
     // The token that ends a text is no part of it, whatever it would read.
-    guard !options.stopIDs.contains(token) else { return !isCancelled }
-    if let logprobs { self.logprobs.append(logprobs) }
-    emit(stream.append(token))
-    return !stream.isStopped && !isCancelled
+    if !options.stopIDs.contains(token.id) {
+      if let logprobs = token.logprobs { self.logprobs.append(logprobs) }
+      emit(stream.append(token.id))
+      if stream.isStopped { return .stop(.stopString) }
+    }
+    return isCancelled ? .stop(.cancelled) : .proceed
   }
 
-  /// Whether a stop string has come.
-  package var isStopped: Bool { stream.isStopped }
-
-  package func finish(_ finish: FinishReason, _ statistics: DecodingStatistics) {
-    if finish == .caller && !stream.isStopped { return abandon() }
+  package func finish(_ reason: FinishReason, _ statistics: DecodingStatistics) {
+    guard let finish = Outcome.Finish(reason) else { return abandon() }
     emit(stream.finish(), isLast: true)
-    let outcome = Outcome(
-      finish: finish == .length ? .length : .stop, statistics: statistics, queueSeconds: queueSeconds)
+    let outcome = Outcome(finish: finish, statistics: statistics, queueSeconds: queueSeconds)
     onEnd(self, .finished(outcome))
     events.yield(.finished(outcome))
     events.finish()
@@ -119,9 +117,9 @@ package final class Job: @unchecked Sendable {
     events.finish()
   }
 
-  /// Ends a job that was cancelled: without a word when nobody listens.
+  /// Ends a job that was cancelled, without an event when its client has gone.
   package func abandon() {
-    if wish.load(ordering: .relaxed) == .stopped { return fail(.stopping) }
+    if demand.load(ordering: .relaxed) == .stopped { return fail(.stopping) }
     onEnd(self, .cancelled)
     events.finish()
   }
@@ -131,9 +129,9 @@ package final class Job: @unchecked Sendable {
   /// - Parameter isLast: whether no other text comes, so that log-probabilities of tokens without text are not lost
   private func emit(_ text: String, isLast: Bool = false) {
     if text.isEmpty && !(isLast && !logprobs.isEmpty) { return }
-    var piece = Piece(text: text, tokens: tokens, accepted: accepted)
-    piece.logprobs = logprobs
-    events.yield(.piece(piece))
+    var delta = TextDelta(text: text, tokens: tokens, accepted: accepted)
+    delta.logprobs = logprobs
+    events.yield(.delta(delta))
     (tokens, accepted, logprobs) = (0, 0, [])
   }
 }

@@ -1,10 +1,10 @@
 import Foundation
 
-/// Jobs that wait, first come, first served, up to a limit. Any thread may use it.
+/// The jobs that wait, first come, first served, up to a limit. Any thread may use it.
 package final class RequestQueue: @unchecked Sendable {
   package enum Admission: Equatable {
     case admitted
-    /// So many wait already.
+    /// The queue is full; so many wait.
     case full(Int)
     case closed
   }
@@ -19,7 +19,7 @@ package final class RequestQueue: @unchecked Sendable {
     self.capacity = capacity
   }
 
-  /// Jobs that wait.
+  /// The number of jobs that wait.
   package var count: Int { locked { waiting.count } }
 
   package func add(_ job: Job) -> Admission { add([job]) }
@@ -51,11 +51,11 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// Takes a job out, which frees its place. False when its turn has come already.
+  /// Takes a job out, which frees its slot. False when its turn has come already.
   package func remove(_ job: Job) -> Bool {
     locked {
-      guard let place = waiting.firstIndex(where: { $0 === job }) else { return false }
-      waiting.remove(at: place)
+      guard let index = waiting.firstIndex(where: { $0 === job }) else { return false }
+      waiting.remove(at: index)
       return true
     }
   }
@@ -68,7 +68,7 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// Takes out all that wait.
+  /// Takes all jobs out.
   package func removeAll() -> [Job] {
     locked {
       defer { waiting = [] }

@@ -1,0 +1,36 @@
+import EagleModels
+import EagleTensor
+
+// R positions · H hidden.
+
+/// The draft side of one sequence. It follows the target, with an entry for each position whose states the target has
+/// given.
+package protocol Drafter: AnyObject {
+  /// The layers of the target whose outputs it needs.
+  var captureLayers: [Int] { get }
+  /// The number of positions that it has seen.
+  var count: Int { get }
+  /// Adds positions with their captured states [R, 3H] and the token after each.
+  func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ kind: TargetModel.PassKind)
+  /// Proposes tokens that follow `token`, the last of the tokens given to `extend`.
+  ///
+  /// - Throws: `GenerationError` for logits that are not finite
+  func propose(after token: Int32, plan: DraftPlan, sampler: Sampler, budget: DraftBudget?) throws -> Proposal
+  /// Forgets the positions from `count` on.
+  func truncate(to count: Int)
+  /// The bytes of memory that its positions take.
+  var cacheBytes: Int { get }
+  /// Reserves addresses for `count` more positions, and for a round behind them.
+  ///
+  /// - Throws: where the system refuses them
+  func reserve(_ count: Int) throws
+  /// Gives memory that no position needs back to the system.
+  func releaseUnused()
+}
+
+/// The requirements that concern a cache, for a drafter that has none.
+extension Drafter {
+  package var cacheBytes: Int { 0 }
+  package func reserve(_ count: Int) throws {}
+  package func releaseUnused() {}
+}

@@ -1,0 +1,57 @@
+/// The rules by which the next token is chosen from the target's distribution. They apply in the order of the
+/// properties.
+public struct SamplingOptions: Sendable, Equatable, Codable {
+  /// The summands to the logits of some tokens.
+  public var logitBias: [Int32: Float] = [:]
+  /// The divisor of positive logits and factor of the others, for tokens that the sequence already holds.
+  public var repetitionPenalty: Float = 1
+  /// The amount by which each occurrence in the text generated so far lowers a token's logit; the prompt does not
+  /// count.
+  public var frequencyPenalty: Float = 0
+  /// The amount by which the logit of a token is lowered once that the text generated so far holds.
+  public var presencePenalty: Float = 0
+  /// The divisor of the logits; 0 takes the most likely token.
+  public var temperature: Float = 0
+  /// Keeps the k most likely tokens; 0 keeps all.
+  public var topK = 0
+  /// Keeps the most likely tokens that together reach this probability.
+  public var topP: Float = 1
+  /// Keeps tokens that are at least this likely, as a fraction of the most likely one.
+  public var minP: Float = 0
+  /// The seed of the random numbers: the same one gives the same text.
+  public var seed: UInt64 = 0
+  /// The number of most likely tokens that are reported with each token of the text (`TokenLogprobs`); nil reports
+  /// nothing.
+  public var logprobs: Int?
+
+  public static let greedy = SamplingOptions()
+
+  public init() {}
+
+  public var isGreedy: Bool { temperature == 0 }
+
+  var penalizesGenerated: Bool { frequencyPenalty != 0 || presencePenalty != 0 }
+
+  /// Checks all values.
+  ///
+  /// - Throws: `GenerationError` for a value without a meaning
+  public func validate() throws {
+    func require(_ condition: Bool, _ message: String) throws {
+      guard condition else { throw GenerationError(message) }
+    }
+    if let complaint = SamplingRange.complaint(temperature: temperature) {
+      throw GenerationError("the temperature \(complaint)")
+    }
+    try require(topK >= 0, "top-k must be 0 (off) or more, not \(topK)")
+    if let complaint = SamplingRange.complaint(topP: topP) { throw GenerationError("top-p \(complaint)") }
+    try require(minP >= 0 && minP < 1, "min-p must be from 0 (off) to below 1, not \(minP)")
+    try require(
+      repetitionPenalty > 0 && repetitionPenalty.isFinite,
+      "the repetition penalty must be above 0, 1 being off, not \(repetitionPenalty)")
+    for (name, penalty) in [("frequency", frequencyPenalty), ("presence", presencePenalty)] {
+      try require(penalty.isFinite, "the \(name) penalty must be finite, 0 being off, not \(penalty)")
+    }
+    try require(logprobs ?? 0 >= 0, "the number of logprobs must be 0 or more, not \(logprobs ?? 0)")
+    try require(logitBias.values.allSatisfy(\.isFinite), "a logit bias must be finite")
+  }
+}
