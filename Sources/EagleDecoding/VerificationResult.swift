@@ -1,3 +1,4 @@
+import EagleCore
 /// The outcome of the target's check of a proposal.
 struct VerificationResult {
   /// The nodes that are kept: the newest token and the accepted ones, each the child of the one before.
@@ -84,12 +85,8 @@ struct VerificationResult {
 extension DraftDistribution {
   /// Probability of a token of the target's vocabulary.
   subscript(token: Int32) -> Float {
-    var (low, high) = (0, targetIDs.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if targetIDs[middle] < token { low = middle + 1 } else { high = middle }
-    }
-    return low < targetIDs.count && targetIDs[low] == token ? probabilities.floats[low] : 0
+    let index = targetIDs.partitioningIndex { $0 >= token }
+    return index < targetIDs.count && targetIDs[index] == token ? probabilities.floats[index] : 0
   }
 
   /// p = max(p − q, 0). False when nothing is left, which is when both are the same distribution.
