@@ -121,7 +121,7 @@ import Testing
     try second.resume()
     try #require(second.step == end)
     for epoch in 1..<4 { try second.train(epoch: epoch) }
-    second.logEvents(
+    second.didEvaluate(
       EvaluationRecord(epoch: 4, step: second.step, benchmarks: [:], heldOut: try second.heldOutMetrics()))
 
     let folder = "\(run.path)/events/tensorboard"

@@ -95,7 +95,7 @@ public struct StepModel: Sendable {
   public func step(nodes: Int, batch: Int) -> Step {
     let share = Double(batch) / Double(nodes)
     let compute = share * costs.perToken * (nodes > 1 ? 1 + imbalance : 1) + costs.optimiser
-    let micro = min(share, Double(Trainer.microBatchTokens))
+    let micro = min(share, Double(BatchPlan.microBatchTokens))
     let (head, rest) = (sum(headParameters, nodes), sum(parameters - headParameters, nodes))
     let back = micro * costs.backward
     let arrival = max(back, head) + rest

@@ -144,7 +144,7 @@ extension DataSample {
     let lengths = conversations.map(\.ids.count)
     return batches(lengths, tokensPerBatch: config.tokensPerBatch).flatMap { batch in
       BatchPlan.shares(of: batch, lengths: lengths, ranks: ranks).flatMap { share in
-        BatchPlan.microBatches(share, lengths: lengths, tokens: Trainer.microBatchTokens).map { part in
+        BatchPlan.microBatches(share, lengths: lengths, tokens: BatchPlan.microBatchTokens).map { part in
           part.map { conversations[$0].mask }
         }
       }

@@ -118,24 +118,26 @@ package struct PlanMeasurement {
     var shortened = config
     shortened.tokensPerBatch = tokensPerBatch
     shortened.epochs = max(3, config.epochs)  // for the schedule not to end
-    let trainer = try Trainer(
-      Trainer.Job(
-        config: shortened, gradients: gradients, states: .store(store), trained: Array(conversations.indices),
-        heldOut: Array(conversations.indices.prefix(max(1, 512 / max(1, ids[0].count)))), target: model.target,
-        output: folder),
-      start: .random(shape: draft, vocabulary: vocabulary, seed: 0), cluster: cluster, progress: SilentProgress())
+    var inputs = TrainingInputs(
+      config: shortened, states: .store(store), target: model.target, trained: Array(conversations.indices),
+      heldOut: Array(conversations.indices.prefix(max(1, 512 / max(1, ids[0].count)))))
+    inputs.gradients = gradients
+    let plan = BatchPlan(inputs)
+    let engine = try StepEngine(
+      inputs, start: .random(shape: draft, vocabulary: vocabulary, seed: 0), totalSteps: plan.totalSteps,
+      cluster: cluster)
     // The last batch of an epoch is a small one.
-    let batches = Array(trainer.plan.epochs[0].dropLast(trainer.plan.epochs[0].count > 2 ? 1 : 0))
+    let batches = Array(plan.epochs[0].dropLast(plan.epochs[0].count > 2 ? 1 : 0))
     let first = try largest(
-      try time { _ = try trainer.optimize(batches[0], next: batches.dropFirst().first, epoch: 0) })
+      try time { _ = try engine.step(batches[0], next: batches.dropFirst().first) })
     let count = max(1, min(batches.count - 1, Int(Self.seconds / first)))
     let measured = batches.count > 1 ? Array(batches[1...count]) : [batches[0]]
-    trainer.clock.reset()
+    engine.clock.reset()
     try cluster.barrier()
     let seconds = try time {
       for (index, batch) in measured.enumerated() {
         // The last prepares itself once more: every measured step has prepared one.
-        _ = try trainer.optimize(batch, next: index + 1 < measured.count ? measured[index + 1] : measured[0], epoch: 0)
+        _ = try engine.step(batch, next: index + 1 < measured.count ? measured[index + 1] : measured[0])
       }
     }
     let steps = Double(measured.count)
@@ -144,12 +146,13 @@ package struct PlanMeasurement {
       tokens: Double(all.reduce(0) { $0 + ids[$1].count }) / steps,
       operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, steps: config.tttLength) / steps,
       seconds: try largest(seconds) / steps, phases: [:], heldOutSecondsPerToken: 0)
-    for (name, value) in trainer.clock.named.sorted(by: { $0.key < $1.key }) {
+    for (name, value) in engine.clock.named.sorted(by: { $0.key < $1.key }) {
       result.phases[name] = value / steps
     }
-    let held = trainer.heldOutTokens
-    result.heldOutSecondsPerToken = try largest(try time { _ = try trainer.heldOutMetrics() }) / Double(max(1, held))
-    return (result, trainer.optimizer.draft.rounded())
+    let heldOut = HeldOutEvaluation(engine, progress: SilentProgress())
+    let heldOutSeconds = try largest(try time { _ = try heldOut.run() })
+    result.heldOutSecondsPerToken = heldOutSeconds / Double(max(1, heldOut.tokens))
+    return (result, engine.optimizer.draft.rounded())
   }
 
   private func time(_ body: () throws -> Void) rethrows -> Double { try ContinuousClock().measure(body).inSeconds }

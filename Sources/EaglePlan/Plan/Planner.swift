@@ -177,7 +177,7 @@ public struct Planner {
     let operations = NeededOperations.training(
       sizes.draft, masks: sample.conversations.map(\.mask), steps: recipe.train.tttLength)
     let trainRate = 0.8 * peak / max(1, operations / all)
-    let affordable = max(128, min(Trainer.microBatchTokens, Int(PlanMeasurement.seconds * trainRate)))
+    let affordable = max(128, min(BatchPlan.microBatchTokens, Int(PlanMeasurement.seconds * trainRate)))
     let step = min(recipe.train.tokensPerBatch, ranks * affordable)
     let stepSeconds = Double(step) / Double(ranks) / trainRate
     let steps = max(1, min(24, Int(PlanMeasurement.seconds / stepSeconds)))

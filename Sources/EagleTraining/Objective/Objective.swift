@@ -39,7 +39,7 @@ public struct Objective {
     /// A trained row keeps 2.1 MB for its backward pass at Qwen3-4B's size and K 7: chunks of 512 rows need 1.4 GB with
     /// their temporary results, 1,024 rows 2.7 GB. On two cores with AVX512-BF16 chunks of 256, 512 and 1,024 rows are
     /// equally fast, to the noise of 5 %.
-    public static let standard = Chunking(longestWhole: Trainer.microBatchTokens, rows: 512)
+    public static let standard = Chunking(longestWhole: BatchPlan.microBatchTokens, rows: 512)
 
     /// Prefix rows of the longest conversation that goes through one pass.
     package let longestWhole: Int
