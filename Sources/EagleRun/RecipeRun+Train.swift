@@ -81,9 +81,9 @@ extension RecipeRun {
     case .store: return .store(try capture(data))
     case .online:
       try checkDisk(data)
-      let states = try LiveStates(target: model.target, config: recipe.capture, data: data)
+      let states = try OnlineStates(target: model.target, config: recipe.capture, data: data)
       try states.agreeOnPrecision(cluster)
-      return .live(states)
+      return .online(states)
     }
   }
 

@@ -49,7 +49,7 @@ public enum TrainBenchmark {
     }
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
     var report = BenchmarkReport(
-      "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
+      "train", options, operations: NeededOperations.training(shape, masks: masks, depths: options.tttLength),
       path: Matmul.describe(options.precision.products), repeats: repeats, ranks: cluster.size)
     report.parameters = engine.optimizer.weights.count
     report.headParameters = shape.draftVocabularySize * shape.hiddenSize

@@ -143,9 +143,9 @@ extension DataSample {
   package func microBatches(_ config: TrainConfig, ranks: Int) -> [[[UInt8]]] {
     let lengths = conversations.map(\.ids.count)
     return batches(lengths, tokensPerBatch: config.tokensPerBatch).flatMap { batch in
-      BatchPlan.shares(of: batch, lengths: lengths, ranks: ranks).flatMap { share in
-        BatchPlan.microBatches(share, lengths: lengths, tokens: BatchPlan.microBatchTokens).map { part in
-          part.map { conversations[$0].mask }
+      BatchPlan.partition(batch, lengths: lengths, ranks: ranks).flatMap { conversations in
+        BatchPlan.microBatches(conversations, lengths: lengths, tokens: BatchPlan.microBatchTokens).map { part in
+          part.map { self.conversations[$0].mask }
         }
       }
     }

@@ -113,7 +113,7 @@ struct Forecast {
     (1 - recipe.data.heldOut)
       * sample.conversations.reduce(0) {
         $0 + $1.trained
-          * NeededOperations.training(sizes.draft, masks: [$1.mask], steps: recipe.train.tttLength)
+          * NeededOperations.training(sizes.draft, masks: [$1.mask], depths: recipe.train.tttLength)
       }
   }
 

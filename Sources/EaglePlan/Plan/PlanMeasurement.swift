@@ -144,7 +144,7 @@ package struct PlanMeasurement {
     let all = measured.joined()
     var result = Training(
       tokens: Double(all.reduce(0) { $0 + ids[$1].count }) / steps,
-      operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, steps: config.tttLength) / steps,
+      operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, depths: config.tttLength) / steps,
       seconds: try largest(seconds) / steps, phases: [:], heldOutSecondsPerToken: 0)
     for (name, value) in engine.clock.named.sorted(by: { $0.key < $1.key }) {
       result.phases[name] = value / steps

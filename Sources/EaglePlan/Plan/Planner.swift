@@ -175,7 +175,7 @@ public struct Planner {
     let captureRate = 0.8 * peak / (NeededOperations.capture(sizes.target, lengths: lengths) / all)
     let captured = max(64, min(CapturePass.batchTokens, Int(PlanMeasurement.seconds * captureRate)))
     let operations = NeededOperations.training(
-      sizes.draft, masks: sample.conversations.map(\.mask), steps: recipe.train.tttLength)
+      sizes.draft, masks: sample.conversations.map(\.mask), depths: recipe.train.tttLength)
     let trainRate = 0.8 * peak / max(1, operations / all)
     let affordable = max(128, min(BatchPlan.microBatchTokens, Int(PlanMeasurement.seconds * trainRate)))
     let step = min(recipe.train.tokensPerBatch, ranks * affordable)

@@ -8,14 +8,14 @@ import EagleText
 
 /// A long conversation whose trained rows are computed chunk by chunk, so that its activations do not grow with it.
 ///
-/// Trained rows meet each other in one place only: a row attends to the step-0 keys and values of all rows before it.
+/// Trained rows meet each other in one place only: a row attends to the depth-0 keys and values of all rows before it.
 /// So
 /// ```
 /// 1. k, v of the N prefix rows                      kept as leaves, [N, kv·d]; what they were computed from is not kept
-/// 2. each chunk: K steps against k, v; backward     adds to the parameters and to dk, dv
+/// 2. each chunk: K depths against k, v; backward     adds to the parameters and to dk, dv
 /// 3. k, v computed again; backward from dk, dv      adds to fc, the norms of h, and the weights of keys and values
 /// ```
-/// is the gradient of one pass, with its sums in another order. h of step 0 is computed three times for trained
+/// is the gradient of one pass, with its sums in another order. h of depth 0 is computed three times for trained
 /// rows and twice for others, keys twice: about 1 % of a step at Qwen3-4B's size and K 7.
 struct ChunkedConversation {
   let chunks: [RowChunk]
@@ -32,7 +32,7 @@ struct ChunkedConversation {
   /// The rows of one chunk.
   func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index]) }
 
-  /// The rows whose step-0 keys the chunks attend to.
+  /// The rows whose depth-0 keys the chunks attend to.
   func prefix(of draft: DraftModel, _ embedding: Tensor, _ products: Products) -> Prefix {
     Prefix(
       draft: draft, embedding: embedding, products: products, count: trained.prefixCount, conversation: conversation)
@@ -94,7 +94,7 @@ struct ChunkedConversation {
   }
 }
 
-/// Keys and values of step 0, [N, kv·d] each, which rows of all steps attend to.
+/// Keys and values of depth 0, [N, kv·d] each, which rows of all depths attend to.
 struct PrefixKeys {
   let k, v: Variable
 

@@ -38,7 +38,7 @@ enum FeatureSizes {
   ) throws -> [Double] {
     var (squares, count) = ([Double](repeating: 0, count: features), 0)
     try sample.visit { number, conversation in
-      let rows = TrainedRows(mask: conversation.lossMask, steps: 1).rows(step: 0).map(Int32.init)
+      let rows = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0).map(Int32.init)
       let values = Rows.gather(conversation.auxHidden, rows).values
       guard values.allSatisfy(\.isFinite) else {
         leftOut(number)

@@ -4,7 +4,7 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-// K TTT steps.
+// K depths.
 
 /// Teacher-forced loss and accuracy on the held-out conversations, batch by batch.
 ///
@@ -26,8 +26,8 @@ package struct HeldOutEvaluation {
   /// A batch of held-out conversations that is done, the same on all ranks.
   private struct Batch: Codable {
     var batch: Int
-    /// Sums over all ranks, by TTT step.
-    var sums: [StepSums]
+    /// Sums over all ranks, by depth.
+    var sums: [DepthSums]
     /// Conversations with non-finite values, which count nowhere.
     var leftOut: [Int]
   }
@@ -62,7 +62,7 @@ package struct HeldOutEvaluation {
     return ObjectiveMetrics(sums, weights: sums.indices.map(engine.objective.weight), leftOut: leftOut.count)
   }
 
-  private var noSums: [StepSums] { [StepSums](repeating: StepSums(), count: engine.objective.steps) }
+  private var noSums: [DepthSums] { [DepthSums](repeating: DepthSums(), count: engine.objective.depths) }
 
   /// Batches that rank 0 finds of an earlier start. Collective.
   private func earlier(_ journal: EvaluationJournal?) throws -> [Int: Batch] {
@@ -88,10 +88,10 @@ package struct HeldOutEvaluation {
     return result
   }
 
-  private func sums(of conversations: [Int]) throws -> [StepSums] {
+  private func sums(of conversations: [Int]) throws -> [DepthSums] {
     defer { cluster.tick() }
-    let ones = [Double](repeating: 1, count: engine.objective.steps)
-    return engine.objective.run(try engine.question(conversations), globalRows: ones, recording: false)
+    let ones = [Double](repeating: 1, count: engine.objective.depths)
+    return engine.objective.run(try engine.load(conversations), globalRows: ones, recording: false)
   }
 
   /// Sums and conversations of all ranks. Collective.

@@ -92,7 +92,7 @@ package struct FittedStart {
       (features, states, waiting) = ([], [], 0)
     }
     try conversations { number, conversation in
-      let trained = TrainedRows(mask: conversation.lossMask, steps: 1).rows(step: 0)
+      let trained = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0)
       guard !trained.isEmpty else { return true }
       let tokens = trained.map { conversation.ids[$0 + 1] }
       let embedding = RMSNorm.apply(

@@ -6,7 +6,7 @@ extension StepEngine {
   /// Collective.
   func culprits(of batch: PreparedBatch) throws -> [Int] {
     // What came from other nodes for this batch has made way for the next one's.
-    try feed.fetch(shares(of: batch.conversations, leavingOut: inputs.leftOut))
+    try feed.fetch(partition(batch.conversations, leavingOut: inputs.leftOut))
     defer { forgetPrepared() }
     let globalRows = batch.globalRows.map { max(1, $0) }
     let found = try batch.microBatches.joined().filter { try !isFinite($0, globalRows: globalRows) }
@@ -17,7 +17,7 @@ extension StepEngine {
   private func isFinite(_ conversation: Int, globalRows: [Double]) throws -> Bool {
     defer { cluster.tick() }
     optimizer.clearGradients()
-    let sums = objective.run(try question([conversation]), globalRows: globalRows, recording: true)
+    let sums = objective.run(try load([conversation]), globalRows: globalRows, recording: true)
     return sums.allSatisfy(\.loss.isFinite)
       && optimizer.sumOfSquares([0..<optimizer.gradients.count]).isFinite
   }

@@ -53,10 +53,10 @@ package final class StepEngine {
     objective = Objective(
       draft: optimizer.draft, embedding: inputs.target.embedding,
       teacher: Teacher(target: inputs.target, vocabulary: start.vocabulary, products: products),
-      steps: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, products: products, clock: clock,
+      depths: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, products: products, clock: clock,
       tick: cluster.tick)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: totalSteps)
-    rowCounts = RowCounts(conversations: inputs.states.lengths.count, steps: config.tttLength)
+    rowCounts = RowCounts(conversations: inputs.states.lengths.count, depths: config.tttLength)
     buckets = GradientBuckets(
       optimizer.gradients, places: optimizer.places.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: inputs.gradients, isSharded: config.shardOptimizer)
@@ -123,27 +123,27 @@ package final class StepEngine {
   ///
   /// - Parameter leftOut: conversations of the batch that nobody works on
   func prepare(_ batch: [Int], leavingOut leftOut: Set<Int>) throws -> PreparedBatch {
-    let shares = shares(of: batch, leavingOut: leftOut)
-    try clock.measure(.reading) { try feed.fetch(shares) }
-    let share = shares[cluster.rank]
+    let partitions = partition(batch, leavingOut: leftOut)
+    try clock.measure(.reading) { try feed.fetch(partitions) }
+    let own = partitions[cluster.rank]
     return PreparedBatch(
       batch,
       microBatches: BatchPlan.microBatches(
-        share, lengths: inputs.states.lengths, tokens: BatchPlan.microBatchTokens), ownRows: try rows(of: share))
+        own, lengths: inputs.states.lengths, tokens: BatchPlan.microBatchTokens), ownRows: try rows(of: own))
   }
 
   /// Conversations of a batch that each rank works on.
-  func shares(of batch: [Int], leavingOut leftOut: Set<Int>) -> [[Int]] {
+  func partition(_ batch: [Int], leavingOut leftOut: Set<Int>) -> [[Int]] {
     let kept = leftOut.isEmpty ? batch : batch.filter { !leftOut.contains($0) }
-    return BatchPlan.shares(of: kept, lengths: inputs.states.lengths, ranks: cluster.size)
+    return BatchPlan.partition(kept, lengths: inputs.states.lengths, ranks: cluster.size)
   }
 
-  private func rows(of share: [Int]) throws -> [Int64] {
-    var rows = [Int64](repeating: 0, count: objective.steps)
-    for conversation in share {
+  private func rows(of conversations: [Int]) throws -> [Int64] {
+    var rows = [Int64](repeating: 0, count: objective.depths)
+    for conversation in conversations {
       try rowCounts.add(conversation, to: &rows) {
         TrainedRows(
-          mask: try inputs.mask?(conversation) ?? inputs.states.mask(conversation), steps: objective.steps)
+          mask: try inputs.mask?(conversation) ?? inputs.states.mask(conversation), depths: objective.depths)
       }
     }
     return rows
@@ -171,26 +171,26 @@ package final class StepEngine {
 
   private func prepareFirst() throws {
     guard let prepared, let first = prepared.microBatches.first else { return }
-    prepared.keep(first: try question(first))
+    prepared.keep(first: try load(first))
   }
 
-  /// Conversations with their teacher targets.
-  func question(_ conversations: [Int]) throws -> Objective.Question {
-    objective.question(try feed.read(conversations, clock))
+  /// Reads conversations and computes their teacher targets.
+  func load(_ conversations: [Int]) throws -> Objective.Batch {
+    objective.batch(try feed.read(conversations, clock))
   }
 
   // MARK: gradients
 
   /// Adds this rank's gradients to the optimiser's buffer; those of the last micro-batch start on their way to the other
   /// ranks during its backward pass.
-  private func gradients(of batch: PreparedBatch) throws -> [StepSums] {
+  private func gradients(of batch: PreparedBatch) throws -> [DepthSums] {
     clock.measure(.optimiser) { optimizer.clearGradients() }
     buckets.begin()
-    var sums = [StepSums](repeating: StepSums(), count: objective.steps)
+    var sums = [DepthSums](repeating: DepthSums(), count: objective.depths)
     for (index, part) in batch.microBatches.enumerated() {
-      let question = try batch.takeFirst() ?? question(part)
+      let micro = try batch.takeFirst() ?? load(part)
       let isLast = index + 1 == batch.microBatches.count
-      let counted = try objective.run(question, globalRows: batch.globalRows, recording: true) {
+      let counted = try objective.run(micro, globalRows: batch.globalRows, recording: true) {
         if isLast { try buckets.isFinal($0) }
       }
       sums = zip(sums, counted).map { $0 + $1 }
@@ -200,7 +200,7 @@ package final class StepEngine {
   }
 
   /// The sums, requests and row counts of all ranks; returns once the gradients are averaged, too. Collective.
-  private func addUp(_ sums: [StepSums], busy: Double, _ requests: () -> StepRequests) throws -> StepMessage {
+  private func addUp(_ sums: [DepthSums], busy: Double, _ requests: () -> StepRequests) throws -> StepMessage {
     let message = try clock.measure(.communication) {
       try StepMessage(sums, nextRows: prepared?.ownRows, busy: busy, requests: requests(), cluster).addedUp()
     }

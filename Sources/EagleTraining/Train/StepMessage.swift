@@ -14,7 +14,7 @@ package struct StepRequests {
 
 /// The small numbers that ranks add up once a step, in one call.
 struct StepMessage {
-  private(set) var sums: [StepSums]
+  private(set) var sums: [DepthSums]
   /// N_k of the next batch; empty without one.
   private(set) var nextRows: [Double]
   /// Seconds that each rank computed.
@@ -22,7 +22,7 @@ struct StepMessage {
   private(set) var requests: StepRequests
   private let cluster: any Communicator
 
-  init(_ sums: [StepSums], nextRows: [Int64]?, busy: Double, requests: StepRequests, _ cluster: any Communicator) {
+  init(_ sums: [DepthSums], nextRows: [Int64]?, busy: Double, requests: StepRequests, _ cluster: any Communicator) {
     self.sums = sums
     self.nextRows = (nextRows ?? []).map(Double.init)
     self.busy = (0..<cluster.size).map { $0 == cluster.rank ? busy : 0 }
@@ -43,7 +43,7 @@ struct StepMessage {
         + [requests.isStopRequested ? 1 : 0, requests.isCheckpointRequested ? 1 : 0])[...]
     var all = self
     all.sums = sums.map { _ in
-      StepSums(
+      DepthSums(
         rows: flat.removeFirst(), loss: flat.removeFirst(), hits: flat.removeFirst(), overlap: flat.removeFirst())
     }
     all.nextRows = nextRows.map { _ in flat.removeFirst() }
