@@ -1,16 +1,16 @@
+import EagleCore
 import Foundation
 
-/// Ctrl-C as a request, in place of the end of the program. One that comes while another waits to be heard ends the program.
+/// Ctrl-C as a request, in place of the end of the program. One that comes while another waits to be heard ends the
+/// program. Unlike `StopSignals` it may come again and again, and it interrupts a read.
 enum Interrupt {
-  /// Of a program that a second one has ended.
-  private static let status: Int32 = 130
   nonisolated(unsafe) private static var flag: sig_atomic_t = 0
 
   /// From now on SIGINT is noted, and ends a waiting read.
   static func install() {
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { _ in
-      if Interrupt.flag != 0 { _exit(Interrupt.status) }
+      if Interrupt.flag != 0 { _exit(StopSignals.status) }
       Interrupt.flag = 1
     }
     action.sa_flags = 0  // no SA_RESTART: read returns

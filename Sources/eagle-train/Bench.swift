@@ -60,7 +60,7 @@ struct BenchTrain: ParsableCommand {
   var shardOptimizer = false
 
   func run() throws {
-    try Job.run { cluster in
+    try RankLauncher.run { cluster in
       let report = try options.run(cluster) {
         try TrainBenchmark.run(
           $0, folder: $1, cluster: cluster, gradients: gradients, isSharded: shardOptimizer)
@@ -131,7 +131,7 @@ struct BenchRanks: ParsableCommand {
   }
 
   func run() throws {
-    try Job.run { cluster in
+    try RankLauncher.run { cluster in
       let report = try RanksBenchmark.run(cluster, megabytes: megabytes, repeats: `repeat`)
       if cluster.isRoot { try Bench.show(report, json ? nil : report.lines()) }
     }

@@ -57,7 +57,7 @@ struct Plan: ParsableCommand {
   }
 
   func run() throws {
-    try Job.run { cluster in
+    try RankLauncher.run { cluster in
       let between = try linkFile.map { try StepModel.Link(measuredIn: $0) } ?? StepModel.Link(link)!
       let recipe = try Recipe.load(path: recipe, overrides: overrides)
       let elsewhere = Planner.Elsewhere(
