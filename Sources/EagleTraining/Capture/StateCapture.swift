@@ -7,7 +7,7 @@ import Foundation
 
 // T tokens of a conversation · N rows of all · H hidden size.
 
-/// What a store keeps of a conversation, from the target.
+/// The target's forward pass whose hidden states a store keeps.
 package struct StateCapture {
   package let attributes: CaptureAttributes
   let target: TargetModel
@@ -78,6 +78,6 @@ package struct StateCapture {
 }
 
 extension Precision {
-  /// What this processor's matrix products come out in when this precision is asked for.
+  /// What this processor's matrix products come out in when this precision is requested.
   var computed: ComputedPrecision { Matmul.takesBFloat16(products) ? .bf16 : .fp32 }
 }

@@ -8,10 +8,10 @@ import EagleText
 
 /// A long conversation whose trained rows are computed chunk by chunk, so that its activations do not grow with it.
 ///
-/// Trained rows meet each other in one place only: a row attends to the depth-0 keys and values of all rows before it.
+/// Trained rows meet each other at one point only: a row attends to the depth-0 keys and values of all rows before it.
 /// So
 /// ```
-/// 1. k, v of the N prefix rows                      kept as leaves, [N, kv·d]; what they were computed from is not kept
+/// 1. k, v of the N prefix rows                      kept as leaves, [N, kv·d]; nothing below them is kept
 /// 2. each chunk: K depths against k, v; backward     adds to the parameters and to dk, dv
 /// 3. k, v computed again; backward from dk, dv      adds to fc, the norms of h, and the weights of keys and values
 /// ```
@@ -77,7 +77,7 @@ struct ChunkedConversation {
     /// Takes the gradients of keys and values to the parameters.
     ///
     /// - Parameters:
-    ///   - parameters: those that `isFinal` is told about
+    ///   - parameters: those that `isFinal` is called with
     ///   - isFinal: called with each as soon as nothing is added to its gradient any more
     func backward(
       _ keys: PrefixKeys, telling parameters: [Variable], isFinal: (Variable) throws -> Void

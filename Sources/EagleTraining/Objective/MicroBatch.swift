@@ -34,7 +34,7 @@ struct MicroBatch {
     /// Row of position p + 1 + k among the S teacher positions.
     var teacher: [Int32] = []
     var attention: [AttentionRow] = []
-    /// For each earlier depth j = 1, 2, … and this one, the row among R_j.
+    /// The row among R_j for each earlier depth j = 1, 2, … and this one.
     var chain: [[Int32]] = []
   }
 
@@ -98,10 +98,10 @@ private struct Builder {
   /// - Parameter trained: rows of the whole conversation
   mutating func add(_ conversation: CapturedConversation, _ trained: TrainedRows, _ chunk: RowChunk) {
     let rows = (0..<depths.count).map { trained.rows(depth: $0, in: chunk.rows) }
-    var place = [Int](repeating: -1, count: chunk.rows.count)
-    for (i, p) in rows[0].enumerated() { place[p - chunk.rows.lowerBound] = i }
+    var rowIndex = [Int](repeating: -1, count: chunk.rows.count)
+    for (i, p) in rows[0].enumerated() { rowIndex[p - chunk.rows.lowerBound] = i }
     addSteps(conversation, rows, firstKey: 0, trained.teacherPositions(in: chunk.rows)) {
-      place[$0 - chunk.rows.lowerBound]
+      rowIndex[$0 - chunk.rows.lowerBound]
     }
     addRows(conversation, Self.runs(rows[0]))
   }
@@ -119,15 +119,15 @@ private struct Builder {
   ///   - rows: trained ones of each depth
   ///   - firstKey: where the prefix's keys begin
   ///   - needed: teacher positions
-  ///   - place: row among the N of a trained position
+  ///   - rowIndex: row among the N of a trained position
   private mutating func addSteps(
-    _ conversation: CapturedConversation, _ rows: [[Int]], firstKey: Int, _ needed: [Int], place: (Int) -> Int
+    _ conversation: CapturedConversation, _ rows: [[Int]], firstKey: Int, _ needed: [Int], rowIndex: (Int) -> Int
   ) {
     let teacherRow = addTeacher(conversation, needed)
     for k in depths.indices {
       let earlier = k == 0 ? [:] : previousRows(k, first: nextTokens.count)
       for p in rows[k] {
-        let row = Int32(place(p))
+        let row = Int32(rowIndex(p))
         let own = depths[k].rows.count
         depths[k].rows.append(row)
         depths[k].inPrevious.append(k == 0 ? row : earlier[row]!)
@@ -153,12 +153,12 @@ private struct Builder {
   /// Row number at depth k - 1 by prefix row, of the conversation that starts at `first`.
   private func previousRows(_ k: Int, first: Int) -> [Int32: Int32] {
     let rows = depths[k - 1].rows
-    var place: [Int32: Int32] = [:]
+    var result: [Int32: Int32] = [:]
     for i in rows.indices.reversed() {
       if rows[i] < Int32(first) { break }
-      place[rows[i]] = Int32(i)
+      result[rows[i]] = Int32(i)
     }
-    return place
+    return result
   }
 
   /// The chain of a row at depth k: its chain at depth k - 1, then itself.

@@ -35,7 +35,7 @@ package struct HeldOutEvaluation {
   /// Measures the head that the engine trains; nil without held-out conversations. Collective.
   ///
   /// - Parameter journal: where batches that are done are kept, and those of an earlier start found
-  /// - Throws: `StoppedRun` when a stop was asked for, behind the micro-batch at hand
+  /// - Throws: `StoppedRun` when a stop was requested, behind the micro-batch at hand
   package func run(journal: EvaluationJournal? = nil) throws -> ObjectiveMetrics? {
     guard !inputs.heldOut.isEmpty else { return nil }
     var done = try earlier(journal)

@@ -43,7 +43,7 @@ package final class TrainingRun {
   ///   - start: the head to train; its weights are copied
   ///   - output: the folder of the run
   ///   - cluster: the ranks that take part
-  ///   - progress: told of every step
+  ///   - progress: shows every step
   ///   - stop: looked at in every step
   /// - Throws: when no node has one of the store's shards
   package init(
@@ -78,7 +78,7 @@ package final class TrainingRun {
 
   /// Runs the rest of epoch `epoch` (from 0) and leaves a checkpoint at its end. Collective.
   ///
-  /// - Throws: `StoppedRun` when a stop was asked for, after the step that is under way, with a checkpoint
+  /// - Throws: `StoppedRun` when a stop was requested, after the step that is under way, with a checkpoint
   package func train(epoch: Int) throws {
     Storage.releaseUnused()  // of the start, or of the evaluation before
     try findFeatureRates()

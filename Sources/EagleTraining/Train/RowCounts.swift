@@ -14,7 +14,7 @@ final class RowCounts {
     (self.conversations, self.depths) = (conversations, depths)
   }
 
-  /// Adds the rows of a conversation to `rows`, K of them; `find` is asked for them once.
+  /// Adds the rows of a conversation to `rows`, K of them; `find` is called for them once.
   func add(_ conversation: Int, to rows: inout [Int64], _ find: () throws -> TrainedRows) rethrows {
     if counts.isEmpty { counts = [Int32](repeating: -1, count: conversations * depths) }
     let first = conversation * depths

@@ -58,7 +58,7 @@ package final class StepEngine {
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: totalSteps)
     rowCounts = RowCounts(conversations: inputs.states.lengths.count, depths: config.tttLength)
     buckets = GradientBuckets(
-      optimizer.gradients, places: optimizer.places.map { ($0.variable, $0.range) }, cluster: cluster,
+      optimizer.gradients, slices: optimizer.slices.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: inputs.gradients, isSharded: config.shardOptimizer)
     if config.shardOptimizer { optimizer.own(buckets.ownRanges) }
   }
@@ -71,7 +71,7 @@ package final class StepEngine {
   /// - Parameters:
   ///   - batch: conversations of the step
   ///   - next: conversations of the step after it, which are prepared while gradients are on their way
-  ///   - requests: what this rank requests behind the step; asked for as late as possible
+  ///   - requests: what this rank requests behind the step; called as late as possible
   package func step(
     _ batch: [Int], next: [Int]?, requests: () -> StepRequests = { StepRequests() }
   ) throws -> StepResult {
@@ -181,8 +181,8 @@ package final class StepEngine {
 
   // MARK: gradients
 
-  /// Adds this rank's gradients to the optimiser's buffer; those of the last micro-batch start on their way to the other
-  /// ranks during its backward pass.
+  /// Adds this rank's gradients to the optimiser's buffer; those of the last micro-batch start on their way to the
+  /// other ranks during its backward pass.
   private func gradients(of batch: PreparedBatch) throws -> [DepthSums] {
     clock.measure(.optimiser) { optimizer.clearGradients() }
     buckets.begin()
