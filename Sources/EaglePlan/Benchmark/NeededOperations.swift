@@ -20,7 +20,7 @@ enum NeededOperations {
     }
   }
 
-  /// One optimiser step: forward, and twice as much on the way back wherever both gradients are wanted.
+  /// One optimiser step: forward, and twice as much in the backward pass wherever both gradients are wanted.
   ///
   /// - Parameters:
   ///   - masks: loss mask of each conversation

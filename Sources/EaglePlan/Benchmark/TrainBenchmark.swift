@@ -8,14 +8,14 @@ import Foundation
 
 /// The optimiser step of training over a store of random states: reading, objective, gradients, AdamW.
 public enum TrainBenchmark {
-  /// Collective. The conversations are shared out among the ranks.
+  /// Collective. The conversations of a step are partitioned among the ranks.
   ///
   /// - Parameters:
   ///   - options: shape and sizes
   ///   - folder: an empty one for this rank's copy of the store
   ///   - cluster: the ranks that take part
   ///   - gradients: how they travel between ranks
-  ///   - isSharded: each rank steps its share of the weights only
+  ///   - isSharded: each rank updates its partition of the weights only (ZeRO-1)
   public static func run(
     _ options: BenchmarkOptions, folder: String, cluster: any Communicator = SoloCommunicator(),
     gradients: WireFormat = .fp32, isSharded: Bool = false

@@ -10,7 +10,7 @@ import EagleText
 import EagleTraining
 import Foundation
 
-/// Short real pieces of a run on the ranks of this start, with the recipe's own target, settings and conversations.
+/// Short parts of a run on the ranks of this start, with the recipe's target, settings and conversations.
 package struct PlanMeasurement {
   /// Seconds that each kind of work is measured for, about.
   package static let seconds = 10.0
@@ -51,7 +51,7 @@ package struct PlanMeasurement {
 
   package let model: ChatModel
   package let cluster: any Communicator
-  /// An empty one for this rank.
+  /// An empty folder for this rank's stores of states.
   package let folder: String
 
   package init(model: ChatModel, cluster: any Communicator, folder: String) {
@@ -68,14 +68,16 @@ package struct PlanMeasurement {
 
   // MARK: capture
 
-  /// - Parameter conversations: of which each rank captures its own share; at least as many as ranks
+  /// Runs the capture pass. Collective.
+  ///
+  /// - Parameter conversations: each rank captures a part of them; at least as many as ranks
   package func capture(_ config: CaptureConfig, conversations: [DataSample.Conversation]) throws -> Capture {
-    let mine = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
-    let lengths = mine.map(\.ids.count)
+    let own = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
+    let lengths = own.map(\.ids.count)
     // The first pass touches weights and makes buffers.
-    _ = try captureSeconds(Array(mine.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config)
+    _ = try captureSeconds(Array(own.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config)
     try cluster.barrier()
-    let seconds = try captureSeconds(mine, config)
+    let seconds = try captureSeconds(own, config)
     let operations = NeededOperations.capture(model.target.shape, lengths: lengths)
     return Capture(
       operationsPerSecond: try mean(operations / seconds),
@@ -103,8 +105,8 @@ package struct PlanMeasurement {
   /// Steps over a store of random states, which cost what captured ones do.
   ///
   /// - Parameters:
-  ///   - conversations: of all measured steps
-  ///   - tokensPerBatch: of a measured step
+  ///   - conversations: those of all measured steps
+  ///   - tokensPerBatch: tokens of a measured step
   /// - Returns: what was measured, and the head that was trained
   package func training(
     _ config: TrainConfig, gradients: WireFormat, draft: DraftShape, conversations: [DataSample.Conversation],
@@ -159,19 +161,21 @@ package struct PlanMeasurement {
 
   // MARK: decoding
 
-  /// - Parameter prompts: ids of a turn's prompt each; every rank decodes some of them
+  /// Decodes prompts one at a time, plainly and with the draft. Collective.
+  ///
+  /// - Parameter prompts: ids of each turn's prompt; every rank decodes some of them
   package func decoding(_ draft: DraftModel, _ config: EvaluateConfig, prompts: [[Int32]]) throws -> Decoding {
     let sessions = (DecodingSession(target: model.target), DecodingSession(target: model.target, draft: draft))
-    // A turn that ends early counts as it is; rounds are told apart from tokens, since nothing is trained yet.
+    // A turn that ends early counts as it is; rounds are measured apart from tokens, since nothing is trained yet.
     var (plain, rounds, tokens, done) = (0.0, 0.0, 0.0, 0.0)
     try cluster.barrier()
     let start = ContinuousClock.now
     for prompt in prompts.indices.filter({ $0 % cluster.size == cluster.rank }).map({ prompts[$0] }) {
       var options = DecodingOptions(maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(0))
       sessions.0.reset()
-      let said = try sessions.0.generate(prompt, options).statistics
-      plain += said.promptSeconds + said.decodeSeconds
-      tokens += Double(said.newTokens)
+      let statistics = try sessions.0.generate(prompt, options).statistics
+      plain += statistics.promptSeconds + statistics.decodeSeconds
+      tokens += Double(statistics.newTokens)
       options.plan = .chain(config.draftLength)
       options.maxNewTokens = min(config.maxNewTokens, 24)
       sessions.1.reset()
@@ -188,9 +192,11 @@ package struct PlanMeasurement {
     )
   }
 
+  /// Decodes many sequences at a time. Collective.
+  ///
   /// - Parameters:
   ///   - width: sequences that decode together
-  ///   - promptTokens: of each
+  ///   - promptTokens: tokens of each prompt
   package func generation(width: Int, promptTokens: Int) throws -> Generation {
     let short = try generationSeconds(width, promptTokens, newTokens: 2)
     let long = try generationSeconds(width, promptTokens, newTokens: 10)
