@@ -1,4 +1,5 @@
 import EagleCore
+
 /// The outcome of the target's check of a proposal.
 struct VerificationResult {
   /// The nodes that are kept: the newest token and the accepted ones, each the child of the one before.

@@ -2,7 +2,7 @@
 package enum NearestKey {
   /// The known key nearest to an unknown one, or nil when none is near.
   ///
-  /// A key that exists under another section wins: it was put in the wrong place. Else the sibling with the fewest
+  /// A key that exists under another section wins: it was put into the wrong section. Else the sibling with the fewest
   /// edits, as long as no more than a third of its letters change.
   static func find(for key: String, siblings: [String], all: [String]) -> String? {
     let name = lastPart(of: key)

@@ -13,7 +13,7 @@ extension Recipe {
     try parse(readText(path), path: path, overrides: overrides)
   }
 
-  /// As `load`, from text that is already at hand; `path` is its name in errors.
+  /// Does what `load` does, from text that is at hand; `path` is its name in errors.
   public static func parse(_ yaml: String, path: String, overrides: [String] = []) throws -> Recipe {
     var tree = try RecipeTree(defaults: Recipe())
     try tree.overlay(yaml: yaml, path: path)
@@ -22,7 +22,7 @@ extension Recipe {
     do {
       try recipe.validate()
     } catch let error as ConfigError {
-      throw RecipeError(at: tree.place(of: error.key, in: path), error.description)
+      throw RecipeError(at: tree.location(of: error.key, in: path), error.description)
     }
     return recipe
   }

@@ -9,7 +9,7 @@ enum RecipeAliases {
   /// Brackets inside each other, and marks and blanks at the start of a line, where there are aliases.
   private static let deepest = 64
 
-  /// Quotes and comments are not told apart, so a star in a text counts, too, where an anchor has the same name.
+  /// Quotes and comments are not recognised, so a star in a text counts, too, where an anchor has the same name.
   ///
   /// - Throws: `RecipeError` for a text with more than `most` aliases, or with aliases and more than `deepest` levels
   static func check(_ yaml: String, path: String) throws {

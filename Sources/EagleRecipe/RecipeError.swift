@@ -1,12 +1,12 @@
 import Yams
 
-/// Why a recipe cannot be used: the place, the key, what is wrong and what would be right, in one line.
+/// Why a recipe cannot be used: the location, the key, what is wrong and what would be right, in one line.
 public struct RecipeError: Error, Equatable, Sendable, CustomStringConvertible {
   public let description: String
 
-  /// - Parameter place: `file:line`, `file`, or the override as it was given.
-  package init(at place: String, _ problem: String) {
-    description = "\(place): \(problem)"
+  /// - Parameter location: `file:line`, `file`, or the override as it was given.
+  package init(at location: String, _ problem: String) {
+    description = "\(location): \(problem)"
   }
 
   /// Puts a syntax error of the YAML library into our form.

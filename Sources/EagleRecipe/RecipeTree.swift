@@ -26,16 +26,16 @@ struct RecipeTree {
 
   /// Lays one `key=value` over what is there.
   mutating func overlay(override: String) throws {
-    let place = "--set \(override)"
+    let location = "--set \(override)"
     guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
-      throw RecipeError(at: place, "expected key=value, for example train.epochs=2")
+      throw RecipeError(at: location, "expected key=value, for example train.epochs=2")
     }
     let keys = override[..<equals].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-    guard let value = try compose(String(override[override.index(after: equals)...]), path: place) else {
-      throw RecipeError(at: place, "has no value; write null for none")
+    guard let value = try compose(String(override[override.index(after: equals)...]), path: location) else {
+      throw RecipeError(at: location, "has no value; write null for none")
     }
     let node = keys.reversed().reduce(value) { inner, key in Node([(Node(key), inner)]) }
-    root = try merged(root, with: node, key: "", replaced: keys.joined(separator: ".")) { _ in place }
+    root = try merged(root, with: node, key: "", replaced: keys.joined(separator: ".")) { _ in location }
   }
 
   /// The recipe that the tree holds.
@@ -48,7 +48,7 @@ struct RecipeTree {
   }
 
   /// Where the value of a key comes from; `path` when it is a default.
-  func place(of key: String, in path: String) -> String {
+  func location(of key: String, in path: String) -> String {
     var key = key[...]
     while !key.isEmpty {
       if let origin = origins[String(key)] { return origin }
@@ -76,9 +76,9 @@ extension RecipeTree {
   ///   - key: full key of `base`, empty at the root.
   ///   - replaced: an open section with this key loses what it held.
   private mutating func merged(
-    _ base: Node, with node: Node, key: String, replaced: String? = nil, place: (_ line: Int?) -> String
+    _ base: Node, with node: Node, key: String, replaced: String? = nil, location: (_ line: Int?) -> String
   ) throws -> Node {
-    let here = place(node.mark?.line)
+    let here = location(node.mark?.line)
     guard case .mapping(var section) = base else {
       origins[key] = here
       if isNull(node) && !isNull(base) { throw RecipeError(at: here, "\(key) has no value") }
@@ -92,12 +92,12 @@ extension RecipeTree {
     for (name, value) in entries {
       let full = key.isEmpty ? (name.string ?? "") : "\(key).\(name.string ?? "")"
       if let known = section[name] {
-        section[name] = try merged(known, with: value, key: full, replaced: replaced, place: place)
+        section[name] = try merged(known, with: value, key: full, replaced: replaced, location: location)
       } else {
         guard Self.openSections.contains(key) else {
-          throw RecipeError(at: place(name.mark?.line), unknown(full, in: section))
+          throw RecipeError(at: location(name.mark?.line), unknown(full, in: section))
         }
-        origins[full] = place(name.mark?.line)
+        origins[full] = location(name.mark?.line)
         section[name] = value
       }
     }
@@ -140,7 +140,7 @@ extension RecipeTree {
 
   private func located(_ context: DecodingError.Context, _ problem: String) -> RecipeError {
     let key = context.codingPath.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: ".")
-    return RecipeError(at: place(of: key, in: "recipe"), "\(key) \(problem)")
+    return RecipeError(at: location(of: key, in: "recipe"), "\(key) \(problem)")
   }
 
   private func node(at path: [any CodingKey]) -> Node? {

@@ -6,7 +6,7 @@ import Foundation
 /// Copies of a folder on nodes that share no disk with rank 0.
 enum FolderCopy {
   /// Bytes that travel at a time.
-  private static let piece = 16 << 20
+  private static let chunkBytes = 16 << 20
 
   /// SHA-256 of names and contents. `each` is called for each 64 MiB.
   static func digest(of folder: String, each: () -> Void) throws -> String {
@@ -34,12 +34,12 @@ enum FolderCopy {
     }
   }
 
-  /// One file, piece by piece; an empty piece ends it.
+  /// One file, chunk by chunk; an empty chunk ends it.
   private static func send(_ path: String?, _ cluster: any Communicator, _ write: (Data) throws -> Void) throws {
     let source = try path.map { try FileHandle(forReadingFrom: URL(fileURLWithPath: $0)) }
     defer { try? source?.close() }
     while true {
-      let bytes = try cluster.broadcast(data: try source?.read(upToCount: piece) ?? Data())
+      let bytes = try cluster.broadcast(data: try source?.read(upToCount: chunkBytes) ?? Data())
       guard !bytes.isEmpty else { return }
       try write(bytes)
     }

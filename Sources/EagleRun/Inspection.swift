@@ -5,7 +5,7 @@ import EagleStorage
 import EagleTraining
 import Foundation
 
-/// What a file or folder of this project holds, for people to read.
+/// The content of a file or folder of this project, for people to read.
 public enum Inspection {
   /// What the file or folder at `path` is and holds, line by line; throws when it is damaged or of no known kind.
   public static func lines(of path: String) throws -> [String] {
@@ -46,13 +46,13 @@ public enum Inspection {
     ] + contents(shard)
   }
 
-  /// What a shard says of its conversations, held against them.
+  /// The recorded fingerprint of a shard, checked against its conversations.
   private static func contents(_ shard: CaptureShard) throws -> [String] {
     let computed = try shard.computedFingerprint()
-    if let said = shard.fingerprint, said != computed {
+    if let recorded = shard.fingerprint, recorded != computed {
       throw LocatedError(
         path: shard.path,
-        problem: "holds other \(said.tokens == computed.tokens ? "loss masks" : "tokens") than it says",
+        problem: "holds other \(recorded.tokens == computed.tokens ? "loss masks" : "tokens") than it says",
         advice: "remove the shard and capture it again")
     }
     return ["tokens \(computed.tokens)", "loss masks \(computed.masks)"]

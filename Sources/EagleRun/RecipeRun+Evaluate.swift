@@ -22,7 +22,7 @@ extension RecipeRun {
 
   /// Where parts of a head's evaluation are kept until it is done. Its key covers everything that results follow from.
   /// Collective.
-  private func journal(_ draft: DraftModel, _ evaluator: Evaluator, data: String) throws -> EvaluationJournal {
+  func journal(_ draft: DraftModel, _ evaluator: Evaluator, data: String) throws -> EvaluationJournal {
     var key = Data()
     if cluster.isRoot {
       let conditions = try JSONStyle.compactEscaped.text(evaluator.conditions)
@@ -33,35 +33,33 @@ extension RecipeRun {
     return EvaluationJournal(output: recipe.output, key: String(decoding: shared, as: UTF8.self))
   }
 
-  /// Evaluates the head as it would be exported, unless the epoch is in the records already.
+  /// Measures a head of the training, in the precision in which it is exported. Collective.
   func evaluate(
-    _ trainer: Trainer, _ evaluator: Evaluator, _ records: inout [EvaluationRecord], epoch: Int, when due: Bool
-  ) throws {
-    guard due, !records.contains(where: { $0.epoch == epoch }) else { return }
+    _ draft: DraftModel, _ training: TrainingRun, _ evaluator: Evaluator, epoch: Int, journal: EvaluationJournal
+  ) throws -> EvaluationRecord {
     let start = ContinuousClock.now
-    let draft = trainer.optimizer.draft.rounded()
-    let journal = try journal(draft, evaluator, data: trainer.job.identity.dataFingerprint)
-    let heldOut = try trainer.heldOutMetrics(journal: journal)
+    let heldOut = try training.heldOutMetrics(journal: journal)
     var record = EvaluationRecord(
-      epoch: epoch, step: trainer.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: heldOut,
+      epoch: epoch, step: training.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: heldOut,
       conditions: evaluator.conditions)
     record.time = Date().timeIntervalSince1970
     record.seconds = start.duration(to: .now).inSeconds
-    let isBest = record.isBest(after: records)
-    records.append(record)
-    trainer.lastAccLength = accLength(records)
+    return record
+  }
+
+  /// Tells people what an evaluation has found.
+  func show(_ record: EvaluationRecord) {
     progress.finish("evaluate", describe(record))
     for line in record.table() { progress.say(line) }
-    if isBest { try export(draft) }
-    if cluster.isRoot {
-      if isBest { try CheckpointFolder.point("best", to: CheckpointFolder.name(step: trainer.step), in: recipe.output) }
-      try EvaluationFile.write(records, to: folder.evaluation)
-      try ExamplesFile.write(evaluator.examples, epoch: epoch, step: trainer.step, to: folder.examples)
-      writeReport()
-    }
-    trainer.logEvents(record)
-    try cluster.barrier()
-    if cluster.isFirstOfNode { journal.remove(others: true) }
+  }
+
+  /// Writes the evaluations of the run, the last one's examples, and the report. On rank 0.
+  func write(_ records: [EvaluationRecord], isBest: Bool, examples: [ExampleText]) throws {
+    guard let record = records.last else { return }
+    if isBest { try CheckpointFolder.point("best", to: CheckpointFolder.name(step: record.step), in: recipe.output) }
+    try EvaluationFile.write(records, to: folder.evaluation)
+    try ExamplesFile.write(examples, epoch: record.epoch, step: record.step, to: folder.examples)
+    writeReport()
   }
 
   /// Measures the best head so far under the recipe's settings, where it was measured under others: heads of later
@@ -114,11 +112,6 @@ extension RecipeRun {
     guard let best = try CheckpointFolder.target(of: "best", in: recipe.output) else { return nil }
     let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
     return try TrainingCheckpoint.draft(checkpoint, target: model.target.shape)
-  }
-
-  /// Mean acc_length of the last evaluation; nil without benchmarks.
-  func accLength(_ records: [EvaluationRecord]) -> Double? {
-    records.last.flatMap { $0.benchmarks.isEmpty ? nil : $0.meanAccLength }
   }
 
   private func describe(_ record: EvaluationRecord) -> String {

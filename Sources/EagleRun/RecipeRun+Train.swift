@@ -12,36 +12,68 @@ extension RecipeRun {
   ///
   /// - Parameter resume: go on from the newest checkpoint; without it a run that has checkpoints is an error
   public func train(resume: Bool) throws {
+    // What can be refused is refused now, before hours are spent.
     let evaluator = try checkBeforeTraining(resume: resume)
     let data = try prepare()
-    let leftOut = try data.conversations(named: recipe.train.leaveOut)
-    try cluster.agree(on: "\(leftOut.sorted())", about: "the conversations of train.leave_out")
-    let states = try states(data)
+    let inputs = try trainingInputs(data)
+
+    // Go on from the newest checkpoint, or begin with a head that is random, fitted or given.
     let checkpoint = try newestCheckpoint(data)
     let isNew = try !cluster.anyTrue(checkpoint != nil)
-    let trainer = try Trainer(
-      job(data, states, leftOut), start: start(data, states, leftOut, isNew: isNew), cluster: cluster,
-      progress: progress, stop: stop)
-    try trainer.resume(from: checkpoint)
+    let training = try TrainingRun(
+      inputs, start: start(data, inputs, isNew: isNew), output: recipe.output, cluster: cluster, progress: progress,
+      stop: stop)
+    try training.resume(from: checkpoint)
     if cluster.isRoot {
       // A run that was killed while it wrote its last checkpoint leaves this one none to write.
       try CheckpointFolder.mend(recipe.output, newest: checkpoint?.name)
       try AtomicFile.write(path: folder.recipe, data: Data(try recipe.canonicalText.utf8))
     }
-    if isNew { try trainer.begin() }
-    var records = try isNew ? [] : earlierRecords(upTo: trainer.step)
+    if isNew { try training.begin() }
+
+    // Evaluations of an earlier start, which later heads are compared with.
+    var records = try isNew ? [] : earlierRecords(upTo: training.step)
     try measureBestAgain(evaluator, &records)
-    trainer.lastAccLength = accLength(records)
+    if let last = records.last { training.progressLine.didEvaluate(last) }
     // Of a run that was killed while it wrote the page of its last evaluation.
     if cluster.isRoot, !records.isEmpty { writeReport() }
-    try evaluate(trainer, evaluator, &records, epoch: 0, when: trainer.step == 0)
-    for epoch in 0..<recipe.train.epochs {
-      let last = trainer.plan.lastStep(ofEpoch: epoch)
-      if trainer.step < last { try trainer.train(epoch: epoch) }
-      try evaluate(trainer, evaluator, &records, epoch: epoch + 1, when: trainer.step == last)
+
+    // Epoch 0 is the head before training: it is evaluated, and nothing is trained.
+    for epoch in 0...recipe.train.epochs {
+      let lastStep = training.plan.lastStep(ofEpoch: epoch - 1)
+      if training.step < lastStep { try training.train(epoch: epoch - 1) }
+      guard training.step == lastStep, !records.contains(where: { $0.epoch == epoch }) else { continue }
+
+      // Evaluate the head as it would be exported.
+      let draft = training.optimizer.draft.rounded()
+      let journal = try journal(draft, evaluator, data: inputs.identity.dataFingerprint)
+      let record = try evaluate(draft, training, evaluator, epoch: epoch, journal: journal)
+      let isBest = record.isBest(after: records)
+      records.append(record)
+      show(record)
+
+      // Export the best head so far, and write what a reader or a later start needs.
+      if isBest { try export(draft) }
+      if cluster.isRoot { try write(records, isBest: isBest, examples: evaluator.examples) }
+      training.didEvaluate(record)
+      try cluster.barrier()
+      if cluster.isFirstOfNode { journal.remove(others: true) }
     }
     try exportIfMissing()
     progress.finish("train", summary(records))
+  }
+
+  private func trainingInputs(_ data: PreparedData) throws -> TrainingInputs {
+    let leftOut = try data.conversations(named: recipe.train.leaveOut)
+    try cluster.agree(on: "\(leftOut.sorted())", about: "the conversations of train.leave_out")
+    var inputs = TrainingInputs(
+      config: recipe.train, states: try states(data), target: model.target, trained: data.trained,
+      heldOut: data.heldOut)
+    inputs.gradients = recipe.cluster.gradients
+    if recipe.capture.store == .node { inputs.mask = { try data.tokens.conversation($0).mask } }
+    (inputs.leftOut, inputs.name) = (leftOut, data.name)
+    inputs.identity = try identity(data: data.fingerprint)
+    return inputs
   }
 
   private func states(_ data: PreparedData) throws -> StateSource {
@@ -49,9 +81,9 @@ extension RecipeRun {
     case .store: return .store(try capture(data))
     case .online:
       try checkDisk(data)
-      let states = try LiveStates(target: model.target, config: recipe.capture, data: data)
+      let states = try OnlineStates(target: model.target, config: recipe.capture, data: data)
       try states.agreeOnPrecision(cluster)
-      return .live(states)
+      return .online(states)
     }
   }
 
@@ -68,19 +100,10 @@ extension RecipeRun {
     return found
   }
 
-  private func job(_ data: PreparedData, _ states: StateSource, _ leftOut: Set<Int>) throws -> Trainer.Job {
-    Trainer.Job(
-      config: recipe.train, gradients: recipe.cluster.gradients, states: states,
-      mask: recipe.capture.store == .node ? { try data.tokens.conversation($0).mask } : nil, trained: data.trained,
-      heldOut: data.heldOut, target: model.target, output: recipe.output,
-      identity: try identity(data: data.fingerprint),
-      leftOut: leftOut, name: data.name)
-  }
-
   /// Evaluations that still hold. One rank reads, all get the same.
   private func earlierRecords(upTo step: Int) throws -> [EvaluationRecord] {
-    let mine = cluster.isRoot ? try JSONEncoder().encode(try EvaluationFile.read(folder.evaluation)) : Data()
-    let shared = try cluster.broadcast(data: mine)
+    let own = cluster.isRoot ? try JSONEncoder().encode(try EvaluationFile.read(folder.evaluation)) : Data()
+    let shared = try cluster.broadcast(data: own)
     return try EvaluationFile.decode(shared, path: folder.evaluation).filter { $0.step <= step }
   }
 
@@ -97,13 +120,12 @@ extension RecipeRun {
   /// The head that training starts with: made on rank 0, the same on all. Collective.
   ///
   /// - Parameter isNew: whether its weights matter; a run that goes on gets them from a checkpoint
-  private func start(
-    _ data: PreparedData, _ states: StateSource, _ leftOut: Set<Int>, isNew: Bool
-  ) throws -> DraftModel {
+  private func start(_ data: PreparedData, _ inputs: TrainingInputs, isNew: Bool) throws -> DraftModel {
     var draft = cluster.isRoot ? try startWithoutData(data) : nil
     if recipe.draft.initFrom == nil, recipe.draft.start == .fitted, isNew {
       draft = try DraftModel.fitted(
-        draft, target: model.target, states: states, conversations: data.trained.filter { !leftOut.contains($0) },
+        draft, target: model.target, states: inputs.states,
+        conversations: data.trained.filter { !inputs.leftOut.contains($0) },
         seed: recipe.train.seed, cluster: cluster, stop: stop
       ) { [progress] in progress.say("draft.start fitted: left out, with non-finite values: \(data.name(of: $0))") }
     }

@@ -11,7 +11,7 @@ import EagleTensor
 import EagleTraining
 import Foundation
 
-/// Passes everything on, and lets the other ranks know that this one is getting on.
+/// Progress that is passed on, and that shows the other ranks that this one is alive.
 private final class TickingProgress: ProgressSink {
   private let inner: ProgressSink
   private let cluster: any Communicator
@@ -39,7 +39,7 @@ public final class RecipeRun {
 
   /// Loads the target on every rank, and begins to watch the ranks.
   ///
-  /// `stop` is looked at between small pieces of work; what is finished by then stays.
+  /// `stop` is looked at between small tasks; what is finished by then stays.
   ///
   /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the
   ///   output
@@ -147,7 +147,7 @@ public final class RecipeRun {
     try FolderCopy.broadcast(path, receives: isMissing, cluster: cluster)
   }
 
-  /// Where ranks are told that they share a disk, and do not, is the time to say so.
+  /// Throws when a rank does not see a folder that rank 0 has written, though the recipe says that ranks share a disk.
   private func requireSight(of path: String) throws {
     let sees = FileManager.default.fileExists(atPath: path)
     let all = try cluster.gather(Data([sees ? 1 : 0]))

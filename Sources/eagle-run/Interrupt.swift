@@ -1,17 +1,16 @@
+import EagleCore
 import Foundation
 
 /// Ctrl-C as a request, in place of the end of the program. One that comes while another waits to be heard ends the
-/// program.
+/// program. Unlike `StopSignals` it may come again and again, and it interrupts a read.
 enum Interrupt {
-  /// The exit status of a program that a second one has ended.
-  private static let status: Int32 = 130
   nonisolated(unsafe) private static var flag: sig_atomic_t = 0
 
   /// Has SIGINT noted from now on; it then ends a waiting read.
   static func install() {
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { _ in
-      if Interrupt.flag != 0 { _exit(Interrupt.status) }
+      if Interrupt.flag != 0 { _exit(StopSignals.status) }
       Interrupt.flag = 1
     }
     action.sa_flags = 0  // no SA_RESTART: read returns

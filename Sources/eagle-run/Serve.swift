@@ -70,6 +70,8 @@ struct Serve: ParsableCommand {
   }
 
   func run() throws {
+    // While there is one thread: those that start later inherit that signals are blocked.
+    let signals = StopSignals([SIGTERM, SIGINT])
     let (model, draft) = try models.load()
     let config = try config(for: model)
     let limits = try CacheLimits(
@@ -82,7 +84,10 @@ struct Serve: ParsableCommand {
       Output.note(
         "warning: \(host) is reached from other machines, and without an API key everyone there may use the model")
     }
-    let signals = StopSignals { await server.stop() }
+    signals.handle { _ in
+      Output.note("stopping: running requests finish first; another signal ends at once")
+      Task { await server.stop() }
+    }
     try waitFor {
       try await server.run { port in
         Output.note("serving \(config.modelNames[0]) at \(ServerConfig.url(host: host, port: port))")
@@ -120,40 +125,6 @@ private func waitFor(_ work: @escaping @Sendable () async throws -> Void) throws
   }
   done.wait()
   try result.get()
-}
-
-/// SIGTERM and SIGINT as a request to stop in order; the second one ends the program.
-private final class StopSignals {
-  private let sources: [any DispatchSourceSignal]
-
-  init(_ stop: @escaping @Sendable () async -> Void) {
-    let count = SignalCount()
-    sources = [SIGTERM, SIGINT].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler {
-        guard count.next() == 1 else { _exit(130) }
-        Output.note("stopping: running requests finish first; another signal ends at once")
-        Task { await stop() }
-      }
-      source.resume()
-      return source
-    }
-  }
-
-  func end() { for source in sources { source.cancel() } }
-}
-
-private final class SignalCount: @unchecked Sendable {
-  private let lock = NSLock()
-  private var count = 0
-
-  func next() -> Int {
-    lock.lock()
-    defer { lock.unlock() }
-    count += 1
-    return count
-  }
 }
 
 /// A size as a flag spells it: `500MB`, `4GB`, `4GiB`, or bytes.

@@ -51,14 +51,14 @@ struct BenchTrain: ParsableCommand {
 
   @OptionGroup var options: BenchOptions
 
-  @Option(help: "Precision of gradients between ranks.")
+  @Option(help: "ComputePrecision of gradients between ranks.")
   var gradients = WirePrecision(.fp32)
 
   @Flag(help: "Each rank steps its share of the weights only.")
   var shardOptimizer = false
 
   func run() throws {
-    try Job.run { cluster in
+    try RankLauncher.run { cluster in
       let report = try options.run(cluster) {
         try TrainBenchmark.run(
           $0, folder: $1, cluster: cluster, gradients: gradients.value, isSharded: shardOptimizer)
@@ -84,7 +84,7 @@ struct BenchGenerate: ParsableCommand {
   @Option(help: "Tokens of each answer.")
   var newTokens = 100
 
-  @Option(help: "Precision of matrix products.")
+  @Option(help: "ComputePrecision of matrix products.")
   var precision = ComputePrecision.bf16
 
   @Flag(help: "Print JSON.")
@@ -129,7 +129,7 @@ struct BenchRanks: ParsableCommand {
   }
 
   func run() throws {
-    try Job.run { cluster in
+    try RankLauncher.run { cluster in
       let report = try RanksBenchmark.run(cluster, megabytes: megabytes, repeats: `repeat`)
       if cluster.isRoot { try Bench.show(report, json ? nil : report.lines()) }
     }
@@ -156,7 +156,7 @@ struct BenchOptions: ParsableArguments {
   @Option(help: "Draft vocabulary; by default that of the shape's recipe.")
   var draftVocabulary: Int?
 
-  @Option(help: "Precision of matrix products.")
+  @Option(help: "ComputePrecision of matrix products.")
   var precision = ComputePrecision.bf16
 
   @Option(help: "Timed repeats after a first one; the median counts. With 0 the first one counts.")

@@ -57,16 +57,16 @@ struct Plan: ParsableCommand {
   }
 
   func run() throws {
-    try Job.run { cluster in
+    try RankLauncher.run { cluster in
       let between = try linkFile.map { try StepModel.Link(measuredIn: $0) } ?? StepModel.Link(link)!
       let recipe = try Recipe.load(path: recipe, overrides: overrides)
-      let elsewhere = Planner.Elsewhere(
+      let others = OtherClusters(
         nodes: counts, ranksPerNode: ranks, link: between, imbalance: imbalance,
         dataTokens: dataTokens.map(Double.init))
       let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("eagle-plan-\(UUID().uuidString)")
       try FileManager.default.createDirectory(at: temporary, withIntermediateDirectories: true)
       defer { try? FileManager.default.removeItem(at: temporary) }
-      if let plan = try Planner(recipe, elsewhere: elsewhere, cluster: cluster).run(folder: temporary.path) {
+      if let plan = try Planner(recipe, others: others, cluster: cluster).run(folder: temporary.path) {
         try Bench.show(plan, json ? nil : plan.lines())
       }
     }

@@ -4,6 +4,7 @@ import EagleCore
 import EagleRecipe
 import EagleRun
 import EagleServer
+import Foundation
 
 /// The recipe, and settings that replace some of it.
 struct RecipeOptions: ParsableArguments {
@@ -13,13 +14,21 @@ struct RecipeOptions: ParsableArguments {
   @Option(name: .customLong("set"), help: "Replace one setting, for example --set train.epochs=2. May be repeated.")
   var overrides: [String] = []
 
-  /// Runs `body` on all ranks of the job. A signal asks it to stop.
+  /// Runs `body` on all ranks. SIGINT, SIGTERM and SIGUSR1 (Slurm's early warning) ask it to stop at the next point
+  /// where everything is written. A second signal ends the process at once: files are written whole or not at all, so
+  /// that leaves nothing half-written either.
   func run(_ body: (RecipeRun) throws -> Void) throws {
     let stop = StopRequest()
-    // Before MPI starts threads of its own, which inherit who listens to signals.
-    let signals = StopSignals(stop)
-    try Job.run { cluster in
-      signals.isToTell = cluster.isRoot
+    // Before MPI starts threads of its own, which inherit that signals are blocked.
+    let signals = StopSignals([SIGINT, SIGTERM, SIGUSR1])
+    signals.handle { stop.make($0) }
+    try RankLauncher.run { cluster in
+      if cluster.isRoot {
+        signals.handle { name in
+          stop.make(name)
+          Output.note("\(name): stopping once this piece of work is done; a second signal ends at once")
+        }
+      }
       let progress: ProgressSink = cluster.isRoot ? TerminalProgress() : SilentProgress()
       let run = try RecipeRun(
         try Recipe.load(path: recipe, overrides: overrides), cluster: cluster, progress: progress, stop: stop)

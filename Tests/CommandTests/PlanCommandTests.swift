@@ -59,7 +59,7 @@ import Testing
       _ = try Command.run("/usr/bin/env", ["gzip", "data.jsonl"], in: world.path)
       data.train = [DataFile(path: world("data.jsonl.gz"))]
     }
-    let share = try DataSample(data: data, model: model, shareBytes: 60_000)
+    let share = try DataSample(data: data, model: model, bytesOfFile: 60_000)
     #expect(whole.isWhole && whole.conversationCount == 3000)
     #expect(!share.isWhole && share.conversations.count < 1000)
     #expect(abs(share.tokens / whole.tokens - 1) < 0.05, "\(share.tokens) for \(whole.tokens)")

@@ -13,7 +13,7 @@ import Testing
 
   init() throws { fixture = try .load() }
 
-  private var steps: Int { fixture.config.ttt_length }
+  private var depths: Int { fixture.config.ttt_length }
 
   private func objective(
     _ draft: DraftModel, longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32,
@@ -21,7 +21,7 @@ import Testing
   ) -> Objective {
     Objective(
       draft: draft, embedding: fixture.embedding,
-      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: precision), steps: steps,
+      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: precision), depths: depths,
       stepDecay: fixture.config.step_decay, precision: precision,
       chunking: .init(longestWhole: longestWhole, rows: rows), tick: tick)
   }
@@ -44,14 +44,14 @@ import Testing
   }
 
   private func globalRows(_ conversations: [CapturedConversation]) -> [Double] {
-    (0..<steps).map { k in
+    (0..<depths).map { k in
       Double(
-        max(1, conversations.reduce(0) { $0 + TrainedRows(mask: $1.lossMask, steps: steps).count(step: k) }))
+        max(1, conversations.reduce(0) { $0 + TrainedRows(mask: $1.lossMask, depths: depths).count(depth: k) }))
     }
   }
 
   private struct Result {
-    var sums: [StepSums]
+    var sums: [DepthSums]
     var gradients: [String: [Float]]
   }
 
@@ -86,25 +86,25 @@ import Testing
 
   @Test("chunks hold every trained row once, and no more rows than they may", arguments: [1, 2, 3, 7, 64, 1000])
   func chunksCoverTheRows(limit: Int) {
-    let trained = TrainedRows(mask: long.lossMask, steps: steps)
+    let trained = TrainedRows(mask: long.lossMask, depths: depths)
     let chunks = trained.chunks(of: limit)
-    for k in 0..<steps {
-      #expect(chunks.flatMap { trained.rows(step: k, in: $0.rows) } == trained.rows(step: k))
-      #expect(chunks.map { $0.trained[k] }.reduce(0, +) == trained.count(step: k))
-      let attended = trained.rows(step: k).reduce(0) { $0 + $1 + 1 + k }
+    for k in 0..<depths {
+      #expect(chunks.flatMap { trained.rows(depth: k, in: $0.rows) } == trained.rows(depth: k))
+      #expect(chunks.map { $0.trained[k] }.reduce(0, +) == trained.count(depth: k))
+      let attended = trained.rows(depth: k).reduce(0) { $0 + $1 + 1 + k }
       #expect(chunks.map { $0.attended[k] }.reduce(0, +) == attended)
     }
     #expect(chunks.allSatisfy { $0.trained[0] <= limit && $0.trained[0] > 0 })
     let sizes = chunks.map { $0.trained[0] }
     #expect(sizes.max()! - sizes.min()! <= 1)
     for chunk in chunks {
-      let needed = (0..<steps).flatMap { k in trained.rows(step: k, in: chunk.rows).map { $0 + 1 + k } }
+      let needed = (0..<depths).flatMap { k in trained.rows(depth: k, in: chunk.rows).map { $0 + 1 + k } }
       #expect(trained.teacherPositions(in: chunk.rows) == Set(needed).sorted())
     }
   }
 
   @Test func aConversationWithoutTrainedRowsHasNoChunks() {
-    #expect(TrainedRows(mask: [0, 1, 0], steps: 2).chunks(of: 4).isEmpty)
+    #expect(TrainedRows(mask: [0, 1, 0], depths: 2).chunks(of: 4).isEmpty)
   }
 
   // MARK: gradients
@@ -137,7 +137,7 @@ import Testing
       [long], globalRows: globalRows([long]), recording: false)
     let whole = objective(draft, longestWhole: 1000, rows: 9).run(
       [long], globalRows: globalRows([long]), recording: false)
-    #expect(chunks == TrainedRows(mask: long.lossMask, steps: steps).chunks(of: 9).count)
+    #expect(chunks == TrainedRows(mask: long.lossMask, depths: depths).chunks(of: 9).count)
     #expect(counted.map(\.rows) == whole.map(\.rows) && counted.map(\.hits) == whole.map(\.hits))
     for (a, b) in zip(counted, whole) { #expect(abs(a.loss - b.loss) <= 2e-6 * b.loss) }
     #expect(draft.parameters.allSatisfy { $0.variable.gradient == nil })
@@ -153,7 +153,7 @@ import Testing
       let objective = objective(draft, longestWhole: 20, rows: rows)
       var told: [(variable: Variable, gradient: [Float])] = []
       _ = objective.run(
-        objective.question(conversations), globalRows: globalRows(conversations), recording: true
+        objective.batch(conversations), globalRows: globalRows(conversations), recording: true
       ) { told.append(($0, $0.gradient?.values ?? [])) }
       let count = draft.parameters.count
       #expect(told.count == count && Set(told.map { ObjectIdentifier($0.variable) }).count == count)

@@ -7,7 +7,7 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// Conversations beyond `Trainer.microBatchTokens`, in a run and in a plan.
+/// Conversations beyond `BatchPlan.microBatchTokens`, in a run and in a plan.
 @Suite struct LongConversationTests {
   @Test("ranks with and without a long conversation take the steps of one rank", arguments: [(2, false), (3, true)])
   func ranksTrainAlike(ranks: Int, isSharded: Bool) throws {

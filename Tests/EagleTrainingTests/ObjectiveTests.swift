@@ -14,7 +14,7 @@ import Testing
     Objective(
       draft: draft, embedding: fixture.embedding,
       teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: .fp32),
-      steps: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, precision: .fp32)
+      depths: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, precision: .fp32)
   }
 
   /// Norm of the difference over the norm of the reference.
@@ -96,14 +96,14 @@ import Testing
           ids: conversation.ids, lossMask: conversation.lossMask.map { _ in 0 }, auxHidden: conversation.auxHidden,
           lastHidden: conversation.lastHidden, teacherArgmax: nil, teacherLogSum: nil)
       ], globalRows: [1, 1, 1], recording: true)
-    #expect(silent.allSatisfy { $0 == StepSums() })
+    #expect(silent.allSatisfy { $0 == DepthSums() })
     #expect(draft.parameters.allSatisfy { $0.variable.gradient == nil })
   }
 
   @Test func trainedRowsOfTheFixtureAgree() {
     for (index, conversation) in fixture.conversations().enumerated() {
-      let rows = TrainedRows(mask: conversation.lossMask, steps: fixture.config.ttt_length)
-      for k in 0..<fixture.config.ttt_length { #expect(rows.rows(step: k) == fixture.outputs.trained_rows[k][index]) }
+      let rows = TrainedRows(mask: conversation.lossMask, depths: fixture.config.ttt_length)
+      for k in 0..<fixture.config.ttt_length { #expect(rows.rows(depth: k) == fixture.outputs.trained_rows[k][index]) }
     }
   }
 }

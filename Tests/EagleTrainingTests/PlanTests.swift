@@ -6,9 +6,9 @@ import Testing
 
   /// A weight repeats conversations; copies in one batch are shared out like others.
   @Test func repeatedConversationsAreSharedOutEvenly() {
-    let shares = BatchPlan.shares(of: [0, 0, 0, 0, 0, 0, 1], lengths: [100, 50], ranks: 3)
-    #expect(shares.map { $0.reduce(0) { $0 + [100, 50][$1] } }.sorted() == [200, 200, 250])
-    #expect(shares.joined().sorted() == [0, 0, 0, 0, 0, 0, 1])
+    let partitions = BatchPlan.partition([0, 0, 0, 0, 0, 0, 1], lengths: [100, 50], ranks: 3)
+    #expect(partitions.map { $0.reduce(0) { $0 + [100, 50][$1] } }.sorted() == [200, 200, 250])
+    #expect(partitions.joined().sorted() == [0, 0, 0, 0, 0, 0, 1])
   }
 
   @Test func everyConversationComesOnceAnEpochAndBatchesAreFull() {
@@ -32,9 +32,9 @@ import Testing
 
   @Test(arguments: [1, 2, 3, 7]) func sharesCoverTheBatchEvenly(ranks: Int) {
     let batch = Array(10..<40)
-    let shares = BatchPlan.shares(of: batch, lengths: lengths, ranks: ranks)
-    #expect(shares.flatMap { $0 }.sorted() == batch)
-    let loads = shares.map { $0.reduce(0) { $0 + lengths[$1] } }
+    let partitions = BatchPlan.partition(batch, lengths: lengths, ranks: ranks)
+    #expect(partitions.flatMap { $0 }.sorted() == batch)
+    let loads = partitions.map { $0.reduce(0) { $0 + lengths[$1] } }
     #expect(loads.max()! - loads.min()! <= lengths.max()!)
   }
 

@@ -66,7 +66,7 @@ final class SmallRun: Sendable {
     masksOf whole: CaptureStore? = nil, gradients: ComputePrecision = .fp32, stop: StopRequest = StopRequest(),
     leftOut: Set<Int> = [], heldOut: [Int] = [21, 22, 23], progress: ProgressSink = SilentProgress(),
     change: (inout TrainConfig) -> Void = { _ in }
-  ) throws -> Trainer {
+  ) throws -> TrainingRun {
     var config = TrainConfig()
     (config.epochs, config.tttLength, config.tokensPerBatch) = (epochs, 3, 80)
     (config.learningRate, config.precision, config.checkpointEvery) = (5e-3, .fp32, 4)
@@ -76,15 +76,16 @@ final class SmallRun: Sendable {
     let start = DraftModel.random(
       shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
-    let job = Trainer.Job(
-      config: config, gradients: gradients, states: .store(store ?? self.store),
-      mask: whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }, trained: Array(0..<21),
-      heldOut: heldOut,
-      target: target, output: "\(path)/\(output)",
-      identity: RunIdentity(settings: ["train.learning_rate": "\(config.learningRate)", "train.beta1": "0.9"]),
-      leftOut: leftOut, name: { "conversation \($0)" })
-    try? FileManager.default.createDirectory(atPath: job.output, withIntermediateDirectories: true)
-    return try Trainer(job, start: start, cluster: cluster, progress: progress, stop: stop)
+    var inputs = TrainingInputs(
+      config: config, states: .store(store ?? self.store), target: target, trained: Array(0..<21), heldOut: heldOut)
+    inputs.gradients = gradients
+    inputs.mask = whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }
+    inputs.identity = RunIdentity(settings: ["train.learning_rate": "\(config.learningRate)", "train.beta1": "0.9"])
+    (inputs.leftOut, inputs.name) = (leftOut, { "conversation \($0)" })
+    let folder = "\(path)/\(output)"
+    try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    return try TrainingRun(
+      inputs, start: start, output: folder, cluster: cluster, progress: progress, stop: stop)
   }
 
   func metrics(_ output: String) throws -> [StepMetrics] {

@@ -29,7 +29,7 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     let draft = try draft("\(path)/weights.safetensors", target.shape)
     let objective = Objective(
       draft: draft, embedding: target.embedding,
-      teacher: Teacher(target: target, vocabulary: draft.vocabulary, precision: .fp32), steps: expected.ttt_length,
+      teacher: Teacher(target: target, vocabulary: draft.vocabulary, precision: .fp32), depths: expected.ttt_length,
       stepDecay: expected.step_decay, precision: .fp32)
     let shard = try CaptureShard(path: "\(path)/store/shard-00000.h5")
     let conversations = try (0..<expected.conversations).map { try shard.read(conversation: $0) }

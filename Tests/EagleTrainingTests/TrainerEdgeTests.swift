@@ -167,7 +167,7 @@ import Testing
   @Test("the advice after too many skipped steps works: the run goes on without the conversations, and says so")
   func leavingOutGoesOn() throws {
     let store = try poisoned([4])
-    func trainer(_ leftOut: Set<Int> = [], rate: Double = 5e-3) throws -> Trainer {
+    func trainer(_ leftOut: Set<Int> = [], rate: Double = 5e-3) throws -> TrainingRun {
       try run.trainer("advice", store: store, leftOut: leftOut) {
         ($0.maxSkippedSteps, $0.checkpointEvery, $0.learningRate) = (0, 1, rate)
       }
@@ -209,8 +209,8 @@ import Testing
     let store = try poisoned(Set(order[0..<3]))
     let skipping = try run.trainer("skipping", store: store) { ($0.tokensPerBatch, $0.warmupRatio) = (1, 0) }
     let before = skipping.optimizer.weights.values
-    for index in 0..<4 { _ = try skipping.optimize(first.plan.epochs[0][index], next: nil, epoch: 0) }
-    #expect(skipping.step == 4 && skipping.updates == 1)
+    for index in 0..<4 { _ = try skipping.engine.step(first.plan.epochs[0][index], next: nil) }
+    #expect(skipping.step == 4 && skipping.engine.updates == 1)
     let steps = zip(skipping.optimizer.weights.values, before).map { abs($0 - $1) }
     // AdamW's first step is the learning rate for nearly every weight.
     let rate = Float(5e-3)

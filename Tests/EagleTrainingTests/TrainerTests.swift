@@ -76,7 +76,7 @@ import Testing
     let (equal, bySize) = (try firstStep(.equal), try firstStep(.bySize))
     let rows = try (0..<21).flatMap { index in
       let conversation = try run.store.read(conversation: index)
-      return TrainedRows(mask: conversation.lossMask, steps: 1).rows(step: 0).map { row in
+      return TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0).map { row in
         conversation.auxHidden.float32().slice(row..<row + 1).values
       }
     }
@@ -121,7 +121,7 @@ import Testing
     try second.resume()
     try #require(second.step == end)
     for epoch in 1..<4 { try second.train(epoch: epoch) }
-    second.logEvents(
+    second.didEvaluate(
       EvaluationRecord(epoch: 4, step: second.step, benchmarks: [:], heldOut: try second.heldOutMetrics()))
 
     let folder = "\(run.path)/events/tensorboard"

@@ -98,7 +98,7 @@ package struct LineWork: Sendable {
     let length = min(rendered.ids.count, data.maxLength)
     if length < rendered.ids.count, data.tooLong == .drop { return .leftOut(.tooLong, id) }
     let mask = Array(rendered.lossMask.prefix(length))
-    guard TrainedRows(mask: mask, steps: 1).count(step: 0) > 0 else { return .leftOut(.nothingTrained, id) }
+    guard TrainedRows(mask: mask, depths: 1).count(depth: 0) > 0 else { return .leftOut(.nothingTrained, id) }
     return .prepared(
       PreparedConversation(
         id: id, ids: Array(rendered.ids.prefix(length)), mask: mask, digest: Self.digest(messages),
@@ -113,7 +113,7 @@ package struct LineWork: Sendable {
 
   /// Whether an answer ends in a loop; the end of its turn does not count.
   private static func loops(_ rendered: RenderedConversation) -> Bool {
-    TrainedRows(mask: rendered.lossMask, steps: 1).spans.contains { span in
+    TrainedRows(mask: rendered.lossMask, depths: 1).spans.contains { span in
       Repetition.endsInLoop(rendered.ids[span]) || Repetition.endsInLoop(rendered.ids[span].dropLast())
     }
   }

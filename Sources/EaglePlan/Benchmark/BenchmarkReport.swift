@@ -10,10 +10,10 @@ public struct BenchmarkReport: Codable, Sendable {
   /// Tokens of each conversation, and how many conversations.
   public var tokens: Int
   public var conversations: Int
-  /// Of each rank.
+  /// Threads of each rank.
   public var threads: Int
   public var ranks: Int
-  /// Which products were used.
+  /// The matrix products that were used.
   public var path: String
   /// Median of the repeats.
   public var seconds: Double
@@ -23,12 +23,12 @@ public struct BenchmarkReport: Codable, Sendable {
   /// What a large product reached beside the repeats, in 1e9 a second.
   public var peakGflops: Double
   public var peakRatio: Double
-  /// Of the median repeat; what is left to `seconds` belongs to no phase.
+  /// Seconds by phase of the median repeat; what is left to `seconds` belongs to no phase.
   public var phases: [String: Double]
   /// Trained parameters of the head, and those of its LM head among them; nil for capture.
   public var parameters: Int?
   public var headParameters: Int?
-  /// Of the median repeat; nil when one rank works alone.
+  /// Communication of the median repeat; nil when one rank works alone.
   public var communication: StepCommunication?
   /// Largest resident memory of the process so far, in bytes, mapped files included.
   public var peakRSS: Int

@@ -26,7 +26,7 @@ public enum GenerateBenchmark {
     /// Sequences that decode together; twice as many are answered.
     public var batch: Int
     public var seconds: Double
-    /// Of new tokens; the time of the prompts is in it.
+    /// Rate of new tokens; the time of the prompts is in it.
     public var tokensPerSecond: Double
     /// Largest resident memory of the process so far, in bytes.
     public var peakRSS: Int

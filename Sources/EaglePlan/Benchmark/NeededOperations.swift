@@ -20,13 +20,13 @@ enum NeededOperations {
     }
   }
 
-  /// One optimiser step: forward, and twice as much on the way back wherever both gradients are wanted.
+  /// One optimiser step: forward, and twice as much in the backward pass wherever both gradients are wanted.
   ///
   /// - Parameters:
   ///   - masks: loss mask of each conversation
-  ///   - steps: K
-  static func training(_ shape: DraftShape, masks: [[UInt8]], steps: Int) -> Double {
-    masks.reduce(0) { $0 + training(shape, TrainedRows(mask: $1, steps: steps)) }
+  ///   - depths: K
+  static func training(_ shape: DraftShape, masks: [[UInt8]], depths: Int) -> Double {
+    masks.reduce(0) { $0 + training(shape, TrainedRows(mask: $1, depths: depths)) }
   }
 
   private static func training(_ shape: DraftShape, _ trained: TrainedRows) -> Double {
@@ -38,7 +38,7 @@ enum NeededOperations {
       + training(shape, RowChunk(trained, rows: 0..<trained.prefixCount))
   }
 
-  /// All steps of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
+  /// All depths of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
   static func training(_ shape: DraftShape, _ chunk: RowChunk) -> Double {
     let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
     let (q, kv, d) = (Double(a.queryWidth), Double(a.keyWidth), Double(shape.draftVocabularySize))

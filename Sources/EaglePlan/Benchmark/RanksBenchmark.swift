@@ -15,7 +15,7 @@ public enum RanksBenchmark {
     public var library: String
     /// A collective call without data, all ranks together, median in seconds.
     public var latency: Double
-    /// A number from the shared counter, median in seconds, all ranks drawing at once.
+    /// A number from the shared counter, median in seconds, all ranks asking at once.
     public var ticket: Double
     /// Sums of gradients, the largest last.
     public var sums: [Sum]
@@ -25,7 +25,7 @@ public enum RanksBenchmark {
     /// Elements of the buffer, and how they travel.
     public var elements: Int
     public var wire: ComputePrecision
-    /// Until every rank has the sum, median of the slowest rank.
+    /// Seconds until every rank has the sum, median of the slowest rank.
     public var seconds: Double
     /// What this rank sent.
     public var bytesSent: Int

@@ -5,15 +5,15 @@ import Foundation
 /// Predicts the optimiser step of N nodes from what one node and the link between two were measured to do.
 ///
 /// ```
-/// share       b = B / N tokens of a node,  m = its last micro-batch
-/// compute       = b τ (teacher, draft, head, way back) + optimiser
+/// partition     b = B / N tokens of a node,  m = its last micro-batch
+/// compute       = b τ (teacher, draft, head, backward) + optimiser
 /// sum of p      = 2 p w (N − 1) / N / bandwidth + 2 latency (N − 1) for each of its buckets
-/// head ready    when the last way back begins;  rest ready when it ends, m τ_back later
-/// all there     = max(rest ready, head ready + sum of head) + sum of rest
-/// exposed       = what is left of that after the teacher's answers to the next micro-batch, m τ_teacher
+/// head ready    when the last backward pass begins;  all others ready when it ends, m τ_back later
+/// all there     = max(others ready, head ready + sum of head) + sum of others
+/// exposed       = what is left of that after the teacher targets of the next micro-batch, m τ_teacher
 /// ```
-/// w is the bytes of an element on its way. Steps of all nodes are taken to be equally long; `imbalance` makes the slowest
-/// longer than the mean.
+/// w is the bytes of an element on its way. Steps of all nodes are taken to be equally long; `imbalance` makes the
+/// slowest longer than the mean.
 public struct StepModel: Sendable {
   /// Seconds for a token on one node, by part of the work.
   public struct Costs: Sendable {
@@ -26,7 +26,7 @@ public struct StepModel: Sendable {
 
     /// What a training benchmark measured.
     ///
-    /// - Parameter report: of one node: `phases` are seconds of a rank, so its ranks share the tokens
+    /// - Parameter report: that of one node: `phases` are seconds of a rank, so its ranks share the tokens
     public init(_ report: BenchmarkReport) {
       let tokens = Double(report.tokens * report.conversations)
       func seconds(_ phase: Phase) -> Double { report.phases[phase.rawValue] ?? 0 }
@@ -93,12 +93,12 @@ public struct StepModel: Sendable {
   }
 
   public func step(nodes: Int, batch: Int) -> Step {
-    let share = Double(batch) / Double(nodes)
-    let compute = share * costs.perToken * (nodes > 1 ? 1 + imbalance : 1) + costs.optimiser
-    let micro = min(share, Double(Trainer.microBatchTokens))
-    let (head, rest) = (sum(headParameters, nodes), sum(parameters - headParameters, nodes))
+    let own = Double(batch) / Double(nodes)
+    let compute = own * costs.perToken * (nodes > 1 ? 1 + imbalance : 1) + costs.optimiser
+    let micro = min(own, Double(BatchPlan.microBatchTokens))
+    let (head, others) = (sum(headParameters, nodes), sum(parameters - headParameters, nodes))
     let back = micro * costs.backward
-    let arrival = max(back, head) + rest
+    let arrival = max(back, head) + others
     let exposed = max(0, arrival - back - micro * costs.teacher)
     let seconds = compute + exposed
     let alone = Double(batch) * costs.perToken + costs.optimiser

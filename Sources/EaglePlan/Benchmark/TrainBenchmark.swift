@@ -6,16 +6,16 @@ import EagleTensor
 import EagleTraining
 import Foundation
 
-/// The trainer's own optimiser step over a store of random states: reading, objective, gradients, AdamW.
+/// The optimiser step of training over a store of random states: reading, objective, gradients, AdamW.
 public enum TrainBenchmark {
-  /// Collective. The conversations are shared out among the ranks.
+  /// Collective. The conversations of a step are partitioned among the ranks.
   ///
   /// - Parameters:
   ///   - options: shape and sizes
   ///   - folder: an empty one for this rank's copy of the store
   ///   - cluster: the ranks that take part
   ///   - gradients: how they travel between ranks
-  ///   - isSharded: each rank steps its share of the weights only
+  ///   - isSharded: each rank updates its partition of the weights only (ZeRO-1)
   public static func run(
     _ options: BenchmarkOptions, folder: String, cluster: any Communicator = SoloCommunicator(),
     gradients: ComputePrecision = .fp32, isSharded: Bool = false
@@ -26,48 +26,48 @@ public enum TrainBenchmark {
     let ids = options.randomConversations(vocabulary: options.draftSize)
     let store = try randomStore(ids, masks: ids.map { _ in options.lossMask }, shape, folder: folder)
     let conversations = Array(0..<options.conversations)
-    let job = Trainer.Job(
-      config: config(options, isSharded: isSharded), gradients: gradients, states: .store(store),
-      trained: conversations,
-      heldOut: [],
-      target: TargetModel(random: options.shape.target(layers: 0), seed: 0), output: folder)
-    let trainer = try Trainer(
-      job, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), cluster: cluster,
-      progress: SilentProgress())
+    var inputs = TrainingInputs(
+      config: config(options, isSharded: isSharded), states: .store(store),
+      target: TargetModel(random: options.shape.target(layers: 0), seed: 0), trained: conversations)
+    inputs.gradients = gradients
+    // One step for each repeat and the first.
+    let engine = try StepEngine(
+      inputs, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), totalSteps: options.repeats + 1,
+      cluster: cluster)
     Storage.releaseUnused()  // of the store's and the head's making
     let repeats = try (0...options.repeats).map { _ in
-      trainer.clock.reset()
-      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision)])[0]
+      engine.clock.reset()
+      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision.precision)])[0]
       try cluster.barrier()
       // Every step prepares the next one, and finds itself prepared by the one before.
-      let seconds = try ContinuousClock().measure {
-        _ = try trainer.optimize(conversations, next: conversations, epoch: 0)
-      }.inSeconds
+      let start = ContinuousClock.now
+      let update = try engine.step(conversations, next: conversations).update
+      let seconds = start.duration(to: .now).inSeconds
       return BenchmarkRepeat(
-        seconds: seconds, peakGflops: peak, phases: trainer.clock.named,
-        communication: trainer.newestMetrics?.communication)
+        seconds: seconds, peakGflops: peak, phases: engine.clock.named,
+        communication: update?.communication)
     }
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
     var report = BenchmarkReport(
-      "train", options, operations: NeededOperations.training(shape, masks: masks, steps: options.tttLength),
-      path: Matmul.describe(options.precision), repeats: repeats, ranks: cluster.size)
-    report.parameters = trainer.optimizer.weights.count
+      "train", options, operations: NeededOperations.training(shape, masks: masks, depths: options.tttLength),
+      path: Matmul.describe(options.precision.precision), repeats: repeats, ranks: cluster.size)
+    report.parameters = engine.optimizer.weights.count
     report.headParameters = shape.draftVocabularySize * shape.hiddenSize
-    report.plannedMemory = plannedMemory(options, job, shape, ranks: cluster.size)
+    report.plannedMemory = plannedMemory(options, inputs, shape, ranks: cluster.size)
     return report
   }
 
   /// What `plan` says that a rank of this benchmark needs.
   private static func plannedMemory(
-    _ options: BenchmarkOptions, _ job: Trainer.Job, _ shape: DraftShape, ranks: Int
+    _ options: BenchmarkOptions, _ inputs: TrainingInputs, _ shape: DraftShape, ranks: Int
   ) -> Double {
-    let sizes = Sizes(target: job.target.shape, draft: shape, targetBytes: Double(job.target.head.byteCount))
+    let sizes = Sizes(target: inputs.target.shape, draft: shape, targetBytes: Double(inputs.target.head.byteCount))
     let sample = DataSample(
-      conversations: job.trained.map { _ in
+      conversations: inputs.trained.map { _ in
         .init(ids: [Int32](repeating: 0, count: options.tokens), mask: options.lossMask, count: 1, trained: 1)
       })
-    let work = ObjectiveMemory(shape, job.config).largest(sample.microBatches(job.config, ranks: ranks))
-    return sizes.targetBytes + sizes.training(job.config, work: work, ranks: ranks).reduce(0) { $0 + $1.bytes }
+    let work = ObjectiveMemory(shape, inputs.config).largest(sample.microBatches(inputs.config, ranks: ranks))
+    return sizes.targetBytes + sizes.training(inputs.config, work: work, ranks: ranks).reduce(0) { $0 + $1.bytes }
   }
 
   private static func config(_ options: BenchmarkOptions, isSharded: Bool) -> TrainConfig {
@@ -76,8 +76,6 @@ public enum TrainBenchmark {
     config.tttLength = options.tttLength
     config.precision = options.precision
     config.tokensPerBatch = options.tokens * options.conversations
-    // The schedule ends with the epochs: one for each timed step and the first.
-    config.epochs = options.repeats + 1
     return config
   }
 

@@ -6,8 +6,8 @@ import EagleText
 import EagleTraining
 import Foundation
 
-/// What the training files hold, told from a share of each: what is read is prepared as `Preparation` does it, and the
-/// rest of a file is taken to be like it, byte for byte.
+/// An estimate of what the training files hold, from a part of each: what is read is prepared as `Preparation` does it,
+/// and all other bytes of a file are taken to be like it.
 package struct DataSample: Sendable {
   /// A conversation that was read.
   package struct Conversation: Sendable, Codable {
@@ -23,10 +23,10 @@ package struct DataSample: Sendable {
     }
   }
 
-  /// Lines of a file that are read, in bytes.
-  package static let shareBytes = 4 << 20
-  /// Places of a file at which lines are read, where it is longer than that.
-  private static let places = 8
+  /// Bytes of a file that are read, at most.
+  package static let bytesOfFile = 4 << 20
+  /// Positions of a file at which lines are read, where it is longer than that.
+  private static let positions = 8
 
   package internal(set) var conversations: [Conversation] = []
   /// Bytes of all files, and of those that were read.
@@ -39,21 +39,21 @@ package struct DataSample: Sendable {
 
   package init(conversations: [Conversation] = []) { self.conversations = conversations }
 
-  /// - Parameter shareBytes: lines of a file that are read, at most
+  /// - Parameter bytesOfFile: bytes of a file that are read, at most
   /// - Throws: for a file that cannot be read, or has too many broken lines
-  package init(data: DataConfig, model: ChatModel, shareBytes: Int = Self.shareBytes) throws {
+  package init(data: DataConfig, model: ChatModel, bytesOfFile: Int = Self.bytesOfFile) throws {
     let work = LineWork(model: model, data: data)
     var digests: Set<PreparedConversation.Digest> = []
     let start = ContinuousClock.now
     for file in data.train {
-      let share = try Share(path: file.path, limit: shareBytes, places: Self.places)
-      bytes += share.bytes
-      bytesRead += share.bytesRead
-      isWhole = isWhole && share.isWhole
-      let factor = share.isWhole ? 1 : share.bytes / max(1, share.bytesRead)
-      let outcomes = work.outcomes(share.lines)
+      let part = try Part(path: file.path, limit: bytesOfFile, positions: Self.positions)
+      bytes += part.bytes
+      bytesRead += part.bytesRead
+      isWhole = isWhole && part.isWhole
+      let factor = part.isWhole ? 1 : part.bytes / max(1, part.bytesRead)
+      let outcomes = work.outcomes(part.lines)
       var report = ReadReport(path: file.path)
-      for (line, outcome) in zip(share.lines, outcomes) { report.count(outcome, of: line) }
+      for (line, outcome) in zip(part.lines, outcomes) { report.count(outcome, of: line) }
       try report.check()
       for outcome in outcomes {
         guard case .prepared(let conversation) = outcome,
@@ -74,13 +74,13 @@ package struct DataSample: Sendable {
   }
 
   /// Some lines of a file.
-  private struct Share {
+  private struct Part {
     var lines: [ConversationLine] = []
     var bytes: Double
     var bytesRead = 0.0
     var isWhole = true
 
-    init(path: String, limit: Int, places: Int) throws {
+    init(path: String, limit: Int, positions: Int) throws {
       var reader = try ConversationLines(path: path)
       let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
       bytes = Double(size)
@@ -90,10 +90,10 @@ package struct DataSample: Sendable {
         return
       }
       isWhole = false
-      for place in 0..<places {
-        if place > 0 { try reader.jump(behind: size / places * place) }
+      for index in 0..<positions {
+        if index > 0 { try reader.jump(behind: size / positions * index) }
         let before = lines.count
-        _ = try read(&reader, limit / places)
+        _ = try read(&reader, limit / positions)
         bytesRead += lines[before...].reduce(0) { $0 + Double($1.byteCount + 1) }
       }
     }
@@ -112,13 +112,15 @@ package struct DataSample: Sendable {
 }
 
 extension DataSample {
+  /// Conversations of the data.
   package var conversationCount: Double { conversations.reduce(0) { $0 + $1.count } }
+  /// Tokens of the data.
   package var tokens: Double { conversations.reduce(0) { $0 + $1.count * Double($1.ids.count) } }
   /// Tokens with a loss mask of 1.
   package var trainedTokens: Double {
     conversations.reduce(0) { $0 + $1.count * Double($1.mask.reduce(0) { $0 + Int($1) }) }
   }
-  /// Tokens of an epoch, when this share of the conversations is held out.
+  /// Tokens of an epoch, when this part of the conversations is held out.
   package func epochTokens(heldOut: Double) -> Double {
     (1 - heldOut) * conversations.reduce(0) { $0 + $1.trained * Double($1.ids.count) }
   }
@@ -133,9 +135,9 @@ extension DataSample {
   package func microBatches(_ config: TrainConfig, ranks: Int) -> [[[UInt8]]] {
     let lengths = conversations.map(\.ids.count)
     return batches(lengths, tokensPerBatch: config.tokensPerBatch).flatMap { batch in
-      BatchPlan.shares(of: batch, lengths: lengths, ranks: ranks).flatMap { share in
-        BatchPlan.microBatches(share, lengths: lengths, tokens: Trainer.microBatchTokens).map { part in
-          part.map { conversations[$0].mask }
+      BatchPlan.partition(batch, lengths: lengths, ranks: ranks).flatMap { conversations in
+        BatchPlan.microBatches(conversations, lengths: lengths, tokens: BatchPlan.microBatchTokens).map { part in
+          part.map { self.conversations[$0].mask }
         }
       }
     }
@@ -167,7 +169,7 @@ extension DataSample {
   ///
   /// - Parameters:
   ///   - tokens: about as many together; one conversation at least
-  ///   - longest: of longer ones the end is taken
+  ///   - longest: tokens of a conversation, at most; the end of a longer one is taken
   package func picked(tokens: Int, longest: Int) -> [Conversation] {
     let sorted = conversations.sorted { $0.ids.count < $1.ids.count }
     let mean = sorted.reduce(0.0) { $0 + Double(min(longest, $1.ids.count)) } / Double(sorted.count)

@@ -14,7 +14,7 @@ public struct Need: Sendable, Codable, Equatable {
   package init(_ name: String, _ bytes: Double) { (self.name, self.bytes) = (name, bytes) }
 }
 
-/// What a run needs by its sizes alone.
+/// The disk and memory of a run that follow from sizes alone.
 package struct Sizes {
   package var target: TargetShape
   package var draft: DraftShape
@@ -27,11 +27,12 @@ package struct Sizes {
 
   /// P.
   package var parameters: Int { DraftModel.tensorShapes(draft).reduce(0) { $0 + $1.shape.reduce(1, *) } }
+  /// Parameters of the LM head among them.
   package var headParameters: Int { draft.draftVocabularySize * draft.hiddenSize }
 
   // MARK: disk
 
-  /// Of the capture store, by token: four states, the id, the mask, two facts of the teacher.
+  /// Bytes of the capture store for a token: four states, the id, the mask, two facts of the teacher.
   package func storedBytes(_ states: StateFormat) -> Double {
     let h = Double(draft.hiddenSize)
     let blocks = Double((draft.hiddenSize + 63) / 64)
@@ -41,6 +42,7 @@ package struct Sizes {
   /// Bytes of a checkpoint: weights and two moments in float32.
   package var checkpoint: Double { 12 * Double(parameters) }
 
+  /// Everything that a run writes.
   package func disk(tokens: Double, conversations: Double, capture: CaptureConfig, keep: Int) -> [Need] {
     var needs = [Need("prepared tokens", 5 * tokens + 24 * conversations)]
     if capture.mode == .store { needs.append(Need("capture store", storedBytes(capture.states) * tokens)) }
@@ -56,11 +58,11 @@ package struct Sizes {
   /// the other needs, 79 to 147 MB (2 cores).
   private static let programBytes = 9e7
 
-  /// Of one rank while it trains, the target's mapped weights aside, which the ranks of a node share.
+  /// The memory of one rank while it trains, the target's mapped weights aside, which the ranks of a node share.
   ///
   /// - Parameters:
-  ///   - work: of the largest micro-batch
-  ///   - ranks: R, that share the moments of a sharded optimiser
+  ///   - work: bytes of the largest micro-batch
+  ///   - ranks: R, among which a sharded optimiser (ZeRO-1) partitions its moments
   package func training(_ config: TrainConfig, work: ObjectiveMemory.Bytes, ranks: Int) -> [Need] {
     let p = Double(parameters)
     var needs = [

@@ -2,10 +2,10 @@ import EagleCore
 import Foundation
 
 extension StepModel.Link {
-  /// Share of a link's nominal rate that large sums have been seen to use (docs/scaling.md: 100.7 of 125 MB/s).
+  /// The fraction of a link's nominal rate that large sums have been seen to use (docs/scaling.md: 100.7 of 125 MB/s).
   private static let used = 0.8
   /// Seconds of a call without data, where nothing was measured.
-  private static let supposedLatency = 50e-6
+  private static let assumedLatency = 50e-6
 
   /// What a text such as `10Gbit` or `500Mbit` promises.
   ///
@@ -17,7 +17,7 @@ extension StepModel.Link {
       let number = Double(lower.dropLast(unit.0.count).trimmingCharacters(in: .whitespaces)), number > 0,
       number.isFinite
     else { return nil }
-    self.init(bandwidth: Self.used * number * unit.1 / 8, latency: Self.supposedLatency)
+    self.init(bandwidth: Self.used * number * unit.1 / 8, latency: Self.assumedLatency)
   }
 
   /// What `bench ranks --json` has measured between nodes.

@@ -3,20 +3,20 @@ import EagleTensor
 import EagleText
 import EagleTraining
 
-// N prefix rows · R_k trained rows of step k · S teacher positions · H hidden · M MLP · Q heads · d · kv key heads · d
-// · D draft vocabulary · K steps.
+// N prefix rows · R_k trained rows of depth k · S teacher positions · H hidden · M MLP · Q heads · d · kv key heads · d
+// · D draft vocabulary · K depths.
 
 /// Bytes that the objective needs beside weights, gradients and moments: what its ops keep for the backward pass, op by
 /// op, and their largest temporary results.
 package struct ObjectiveMemory {
-  private let steps: Int  // K
+  private let depths: Int  // K
   private let chunking: Objective.Chunking
   /// Sizes of a float32 row; `rounded` ones have a bfloat16 copy beside them as an operand of products.
   private let h, m, q, kv, d: Double
   private let rounded: Double
 
   package init(_ shape: DraftShape, _ config: TrainConfig, chunking: Objective.Chunking = .standard) {
-    (steps, self.chunking) = (config.tttLength, chunking)
+    (depths, self.chunking) = (config.tttLength, chunking)
     (h, m) = (Double(shape.hiddenSize), Double(shape.intermediateSize))
     (q, kv) = (Double(shape.attention.queryWidth), Double(shape.attention.keyWidth))
     d = Double(shape.draftVocabularySize)
@@ -43,11 +43,11 @@ package struct ObjectiveMemory {
   }
 
   private func bytes(of masks: [[UInt8]]) -> Bytes {
-    let all = masks.map { TrainedRows(mask: $0, steps: steps) }
+    let all = masks.map { TrainedRows(mask: $0, depths: depths) }
     let short = all.filter { $0.prefixCount <= chunking.longestWhole }
     let tokens = Double(masks.reduce(0) { $0 + $1.count })
     var bytes = Bytes(conversations: 8 * h * tokens)
-    let whole = (0..<steps).map { k in short.reduce(0) { $0 + $1.count(step: k) } }
+    let whole = (0..<depths).map { k in short.reduce(0) { $0 + $1.count(depth: k) } }
     bytes.activations = activations(
       whole, laidOut: short.reduce(0) { $0 + $1.prefixCount }, keys: short.map(\.prefixCount).max() ?? 0)
     for long in all where long.prefixCount > chunking.longestWhole {
@@ -68,9 +68,10 @@ package struct ObjectiveMemory {
     let rows = trained.map(Double.init)
     guard let first = rows.first, first > 0 else { return 0 }
     let later = rows.dropFirst().reduce(0, +)
-    let teacher = (first + Double(steps)) * d  // distributions, [S, D]
+    let teacher = (first + Double(depths)) * d  // distributions, [S, D]
     return 4
-      * (Double(laidOut) * prefixRow + first * step + later * (step + chainKeys) + teacher + temporary(first, keys))
+      * (Double(laidOut) * prefixRow + first * depthRow + later * (depthRow + chainKeys) + teacher
+        + temporary(first, keys))
   }
 
   /// States, in bfloat16 or widened for products, g, the embedding, h and its operand, keys, values.
@@ -78,12 +79,12 @@ package struct ObjectiveMemory {
 
   /// g, h, queries, attention's result, a, its norm, gate, up and their product, the next g, its norm and the gradient
   /// of that.
-  private var step: Double {
+  private var depthRow: Double {
     let narrow = 1 + rounded
     return h + 2 * narrow * h + q + narrow * q + h + narrow * h + (2 + narrow) * m + h + narrow * h + h
   }
 
-  /// Step k > 0: the embedding, and the rows' own keys and values.
+  /// Depth k > 0: the embedding, and the rows' own keys and values.
   private var chainKeys: Double { h + 2 * kv }
 
   /// Logits of 512 rows with their gradient; gradients of the MLP's three; keys' and values' for each query head;

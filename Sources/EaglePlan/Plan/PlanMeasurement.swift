@@ -10,7 +10,7 @@ import EagleText
 import EagleTraining
 import Foundation
 
-/// Short real pieces of a run on the ranks of this start, with the recipe's own target, settings and conversations.
+/// Short parts of a run on the ranks of this start, with the recipe's target, settings and conversations.
 package struct PlanMeasurement {
   /// Seconds that each kind of work is measured for, about.
   package static let seconds = 10.0
@@ -51,7 +51,7 @@ package struct PlanMeasurement {
 
   package let model: ChatModel
   package let cluster: any Communicator
-  /// An empty one for this rank.
+  /// An empty folder for this rank's stores of states.
   package let folder: String
 
   package init(model: ChatModel, cluster: any Communicator, folder: String) {
@@ -68,14 +68,16 @@ package struct PlanMeasurement {
 
   // MARK: capture
 
-  /// - Parameter conversations: of which each rank captures its own share; at least as many as ranks
+  /// Runs the capture pass. Collective.
+  ///
+  /// - Parameter conversations: each rank captures a part of them; at least as many as ranks
   package func capture(_ config: CaptureConfig, conversations: [DataSample.Conversation]) throws -> Capture {
-    let mine = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
-    let lengths = mine.map(\.ids.count)
+    let own = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
+    let lengths = own.map(\.ids.count)
     // The first pass touches weights and makes buffers.
-    _ = try captureSeconds(Array(mine.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config)
+    _ = try captureSeconds(Array(own.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config)
     try cluster.barrier()
-    let seconds = try captureSeconds(mine, config)
+    let seconds = try captureSeconds(own, config)
     let operations = NeededOperations.capture(model.target.shape, lengths: lengths)
     return Capture(
       operationsPerSecond: try mean(operations / seconds),
@@ -103,8 +105,8 @@ package struct PlanMeasurement {
   /// Steps over a store of random states, which cost what captured ones do.
   ///
   /// - Parameters:
-  ///   - conversations: of all measured steps
-  ///   - tokensPerBatch: of a measured step
+  ///   - conversations: those of all measured steps
+  ///   - tokensPerBatch: tokens of a measured step
   /// - Returns: what was measured, and the head that was trained
   package func training(
     _ config: TrainConfig, gradients: ComputePrecision, draft: DraftShape, conversations: [DataSample.Conversation],
@@ -118,57 +120,62 @@ package struct PlanMeasurement {
     var shortened = config
     shortened.tokensPerBatch = tokensPerBatch
     shortened.epochs = max(3, config.epochs)  // for the schedule not to end
-    let trainer = try Trainer(
-      Trainer.Job(
-        config: shortened, gradients: gradients, states: .store(store), trained: Array(conversations.indices),
-        heldOut: Array(conversations.indices.prefix(max(1, 512 / max(1, ids[0].count)))), target: model.target,
-        output: folder),
-      start: .random(shape: draft, vocabulary: vocabulary, seed: 0), cluster: cluster, progress: SilentProgress())
+    var inputs = TrainingInputs(
+      config: shortened, states: .store(store), target: model.target, trained: Array(conversations.indices),
+      heldOut: Array(conversations.indices.prefix(max(1, 512 / max(1, ids[0].count)))))
+    inputs.gradients = gradients
+    let plan = BatchPlan(inputs)
+    let engine = try StepEngine(
+      inputs, start: .random(shape: draft, vocabulary: vocabulary, seed: 0), totalSteps: plan.totalSteps,
+      cluster: cluster)
     // The last batch of an epoch is a small one.
-    let batches = Array(trainer.plan.epochs[0].dropLast(trainer.plan.epochs[0].count > 2 ? 1 : 0))
+    let batches = Array(plan.epochs[0].dropLast(plan.epochs[0].count > 2 ? 1 : 0))
     let first = try largest(
-      try time { _ = try trainer.optimize(batches[0], next: batches.dropFirst().first, epoch: 0) })
+      try time { _ = try engine.step(batches[0], next: batches.dropFirst().first) })
     let count = max(1, min(batches.count - 1, Int(Self.seconds / first)))
     let measured = batches.count > 1 ? Array(batches[1...count]) : [batches[0]]
-    trainer.clock.reset()
+    engine.clock.reset()
     try cluster.barrier()
     let seconds = try time {
       for (index, batch) in measured.enumerated() {
         // The last prepares itself once more: every measured step has prepared one.
-        _ = try trainer.optimize(batch, next: index + 1 < measured.count ? measured[index + 1] : measured[0], epoch: 0)
+        _ = try engine.step(batch, next: index + 1 < measured.count ? measured[index + 1] : measured[0])
       }
     }
     let steps = Double(measured.count)
     let all = measured.joined()
     var result = Training(
       tokens: Double(all.reduce(0) { $0 + ids[$1].count }) / steps,
-      operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, steps: config.tttLength) / steps,
+      operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, depths: config.tttLength) / steps,
       seconds: try largest(seconds) / steps, phases: [:], heldOutSecondsPerToken: 0)
-    for (name, value) in trainer.clock.named.sorted(by: { $0.key < $1.key }) {
+    for (name, value) in engine.clock.named.sorted(by: { $0.key < $1.key }) {
       result.phases[name] = value / steps
     }
-    let held = trainer.heldOutTokens
-    result.heldOutSecondsPerToken = try largest(try time { _ = try trainer.heldOutMetrics() }) / Double(max(1, held))
-    return (result, trainer.optimizer.draft.rounded())
+    let heldOut = HeldOutEvaluation(engine, progress: SilentProgress())
+    let heldOutSeconds = try largest(try time { _ = try heldOut.run() })
+    result.heldOutSecondsPerToken = heldOutSeconds / Double(max(1, heldOut.tokens))
+    return (result, engine.optimizer.draft.rounded())
   }
 
   private func time(_ body: () throws -> Void) rethrows -> Double { try ContinuousClock().measure(body).inSeconds }
 
   // MARK: decoding
 
-  /// - Parameter prompts: ids of a turn's prompt each; every rank decodes some of them
+  /// Decodes prompts one at a time, plainly and with the draft. Collective.
+  ///
+  /// - Parameter prompts: ids of each turn's prompt; every rank decodes some of them
   package func decoding(_ draft: DraftModel, _ config: EvaluateConfig, prompts: [[Int32]]) throws -> Decoding {
     let sessions = (DecodingSession(target: model.target), DecodingSession(target: model.target, draft: draft))
-    // A turn that ends early counts as it is; rounds are told apart from tokens, since nothing is trained yet.
+    // A turn that ends early counts as it is; rounds are measured apart from tokens, since nothing is trained yet.
     var (plain, rounds, tokens, done) = (0.0, 0.0, 0.0, 0.0)
     try cluster.barrier()
     let start = ContinuousClock.now
     for prompt in prompts.indices.filter({ $0 % cluster.size == cluster.rank }).map({ prompts[$0] }) {
       var options = DecodingOptions(maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(0))
       sessions.0.reset()
-      let said = try sessions.0.generate(prompt, options).statistics
-      plain += said.promptSeconds + said.decodeSeconds
-      tokens += Double(said.newTokens)
+      let statistics = try sessions.0.generate(prompt, options).statistics
+      plain += statistics.promptSeconds + statistics.decodeSeconds
+      tokens += Double(statistics.newTokens)
       options.plan = .chain(config.draftLength)
       options.maxNewTokens = min(config.maxNewTokens, 24)
       sessions.1.reset()
@@ -185,9 +192,11 @@ package struct PlanMeasurement {
     )
   }
 
+  /// Decodes many sequences at a time. Collective.
+  ///
   /// - Parameters:
   ///   - width: sequences that decode together
-  ///   - promptTokens: of each
+  ///   - promptTokens: tokens of each prompt
   package func generation(width: Int, promptTokens: Int) throws -> Generation {
     let short = try generationSeconds(width, promptTokens, newTokens: 2)
     let long = try generationSeconds(width, promptTokens, newTokens: 10)

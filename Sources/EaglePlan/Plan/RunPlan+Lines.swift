@@ -12,14 +12,14 @@ extension RunPlan {
   }
 
   private var heading: [String] {
-    let share =
+    let source =
       corpus.readShare >= 1
       ? "counted" : String(format: "estimated from %.1f %% of the bytes", 100 * corpus.readShare)
     return [
       "\(run): \(measured); measured for \(Self.time(measuringSeconds))",
       String(
         format: "data: %.0f conversations, %.0f tokens, %.1f %% of them trained, %@; %ld steps an epoch",
-        corpus.conversations, corpus.tokens, 100 * corpus.trainedShare, share, corpus.stepsPerEpoch),
+        corpus.conversations, corpus.tokens, 100 * corpus.trainedShare, source, corpus.stepsPerEpoch),
     ]
   }
 

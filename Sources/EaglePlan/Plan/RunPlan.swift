@@ -2,15 +2,15 @@ import EagleCore
 import EagleTraining
 import Foundation
 
-/// What a run will take, before it starts.
+/// The time, memory and disk of a run before it starts.
 public struct RunPlan: Codable, Sendable {
   /// What the files hold.
   public struct Corpus: Codable, Sendable {
     public var conversations: Double
     public var tokens: Double
-    /// Share of the tokens that carry loss.
+    /// The fraction of the tokens that carry loss.
     public var trainedShare: Double
-    /// Share of the files' bytes that was read; 1 when the numbers are exact.
+    /// The fraction of the files' bytes that was read; 1 when the numbers are exact.
     public var readShare: Double
     public var stepsPerEpoch: Int
 
@@ -28,7 +28,7 @@ public struct RunPlan: Codable, Sendable {
     /// What it works on, for people.
     public var work: String
     public var operations: Double
-    /// In the order of `nodes`.
+    /// Seconds in the order of `nodes`.
     public var seconds: [Double]
   }
 
@@ -36,13 +36,14 @@ public struct RunPlan: Codable, Sendable {
   public struct Nodes: Codable, Sendable {
     public var nodes: Int
     public var ranksPerNode: Int
-    /// Of an optimiser step, and what of that is waiting for gradients.
+    /// Seconds of an optimiser step.
     public var stepSeconds: Double
+    /// Seconds of it that wait for gradients.
     public var exposed: Double
     public var efficiency: Double
     /// Bytes that a node's memory must hold.
     public var memory: Double
-    /// Of the capture store and the rest on one disk, or on a node's.
+    /// Bytes of the capture store and everything else on one disk, or on the disk of a node.
     public var disk: Double
     /// The smallest batch with which these nodes are 90 % efficient.
     public var batchForNinety: Int?
@@ -56,18 +57,18 @@ public struct RunPlan: Codable, Sendable {
   }
 
   public var run: String
-  /// Ranks, threads and products of the measurement.
+  /// Ranks, threads and matrix products of the measurement.
   public var measured: String
   public var measuringSeconds: Double
   public var corpus: Corpus
   public var disk: [Need]
   public var freeDisk: Double
-  /// Of one rank, but for the first, which the ranks of a node share.
+  /// Memory of one rank, but for the first entry, which the ranks of a node share.
   public var memory: [Need]
   public var totalMemory: Double
   public var nodes: [Nodes]
   public var stages: [Stage]
-  /// What the numbers suppose.
+  /// What the numbers assume.
   public var suppositions: [String]
   /// What will not fit, and what to change.
   public var problems: [String]
@@ -99,8 +100,8 @@ public struct RunPlan: Codable, Sendable {
     guard job > 0 else { return 0 }
     let whole = Int(total / job)
     guard whole < 100_000 else { return total / Double(workers) }
-    let rest = total - Double(whole) * job
-    return makespan(jobs: [Double](repeating: job, count: whole) + (rest > 0 ? [rest] : []), workers: workers)
+    let last = total - Double(whole) * job
+    return makespan(jobs: [Double](repeating: job, count: whole) + (last > 0 ? [last] : []), workers: workers)
   }
 
   /// Sentences for what does not fit.

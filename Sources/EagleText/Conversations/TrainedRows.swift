@@ -1,18 +1,18 @@
-// T tokens · K steps.
+// T tokens · K depths.
 
-/// Which rows of one conversation are trained at each step.
+/// Which rows of one conversation are trained at each depth.
 ///
-/// Row p at step k takes token x[p+1+k] and predicts x[p+2+k]. It is trained when x[p+1] … x[p+2+k] all lie in one
-/// assistant span [s, e): s ≤ p + 1 and p + 2 + k < e. So rows of step k + 1 are among those of step k.
+/// Row p at depth k takes token x[p+1+k] and predicts x[p+2+k]. It is trained when x[p+1] … x[p+2+k] all lie in one
+/// assistant span [s, e): s ≤ p + 1 and p + 2 + k < e. So rows of depth k + 1 are among those of depth k.
 public struct TrainedRows: Sendable, Equatable {
   /// Maximal runs of ones in the loss mask.
   public let spans: [Range<Int>]
-  public let steps: Int  // K
+  public let depths: Int  // K
 
   /// - Parameters:
   ///   - mask: 1 where a token is trained, one byte a token
-  ///   - steps: K
-  public init(mask: [UInt8], steps: Int) {
+  ///   - depths: K
+  public init(mask: [UInt8], depths: Int) {
     var spans: [Range<Int>] = []
     var start: Int?
     for (position, flag) in mask.enumerated() {
@@ -24,19 +24,19 @@ public struct TrainedRows: Sendable, Equatable {
     }
     if let first = start { spans.append(first..<mask.count) }
     self.spans = spans
-    self.steps = steps
+    self.depths = depths
   }
 
-  /// Rows trained at step `k`, ascending.
-  public func rows(step k: Int) -> [Int] { spans.flatMap { Self.rows(of: $0, step: k) } }
+  /// Rows trained at depth `k`, ascending.
+  public func rows(depth k: Int) -> [Int] { spans.flatMap { Self.rows(of: $0, depth: k) } }
 
-  /// Rows that carry loss at step k.
-  public func count(step k: Int) -> Int { spans.reduce(0) { $0 + Self.rows(of: $1, step: k).count } }
+  /// Rows that carry loss at depth k.
+  public func count(depth k: Int) -> Int { spans.reduce(0) { $0 + Self.rows(of: $1, depth: k).count } }
 
   /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.
-  public var prefixCount: Int { rows(step: 0).last.map { $0 + 1 } ?? 0 }
+  public var prefixCount: Int { rows(depth: 0).last.map { $0 + 1 } ?? 0 }
 
-  package static func rows(of span: Range<Int>, step k: Int) -> Range<Int> {
+  package static func rows(of span: Range<Int>, depth k: Int) -> Range<Int> {
     let first = max(0, span.lowerBound - 1)
     return first..<max(first, span.upperBound - 2 - k)
   }

@@ -1,7 +1,8 @@
 import EagleCaptureStore
 import EagleCore
+import EagleModels
 
-/// How the target's hidden states get from the frozen model to the trainer.
+/// The way of the target's hidden states from the frozen model to training.
 public struct CaptureConfig: Config {
   public var mode = CaptureMode.store
   /// The three decoder layers whose outputs are captured.
@@ -42,11 +43,11 @@ public enum CaptureSharing: String, Codable, CaseIterable, Sendable {
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
-/// Where captured states wait for the trainer.
+/// The storage of captured states until a step needs them.
 public enum CaptureMode: String, Codable, CaseIterable, Sendable {
-  /// In HDF5 shards on disk: captured once, read in every epoch and after every restart.
+  /// HDF5 shards on disk: captured once, read in every epoch and after every restart.
   case store
-  /// In memory, as long as the micro-batch: each epoch runs the target again, and nothing needs disk.
+  /// Memory, as long as the micro-batch: each epoch runs the target again, and nothing needs disk.
   case online
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
@@ -78,5 +79,13 @@ extension CaptureLayers: Codable {
     case .automatic: try container.encode("auto")
     case .listed(let ids): try container.encode(ids)
     }
+  }
+}
+
+extension CaptureConfig {
+  /// The layers to capture of this target.
+  public func layers(of target: TargetShape) -> [Int] {
+    if case .listed(let ids) = layers { return ids }
+    return target.defaultCaptureLayers
   }
 }

@@ -17,14 +17,14 @@ enum ShardState: UInt8, Comparable {
 /// A look at the shards in a folder, against what they have to hold. Changes nothing.
 struct ShardSurvey {
   let attributes: CaptureAttributes
-  /// What a shard without a recorded precision was asked to be captured in; nil when nothing says it.
+  /// The requested precision of a shard that records none; nil when nothing says it.
   let oldPrecision: String?
   let requestedPrecision: String
 
   /// - Parameters:
-  ///   - path: of the shard
+  ///   - path: the shard
   ///   - wanted: fingerprint of the conversations that belong into it
-  ///   - say: told of a shard that is captured again, and why
+  ///   - say: called with a line for a shard that is captured again, and why
   /// - Throws: when a shard of another target, other layers or another precision is there: beside new ones it would
   ///   make a mixture; when it may not be read
   func look(

@@ -7,7 +7,7 @@ import Foundation
 
 // T tokens of a conversation · N rows of all · H hidden size.
 
-/// What a store keeps of a conversation, from the target.
+/// The target's forward pass whose hidden states a store keeps.
 package struct StateCapture {
   package let attributes: CaptureAttributes
   /// The precision in which this rank's processor computes states.

@@ -9,14 +9,14 @@ import EagleText
 
 /// A long conversation whose trained rows are computed chunk by chunk, so that its activations do not grow with it.
 ///
-/// Trained rows meet each other in one place only: a row attends to the step-0 keys and values of all rows before it.
+/// Trained rows meet each other at one point only: a row attends to the depth-0 keys and values of all rows before it.
 /// So
 /// ```
-/// 1. k, v of the N prefix rows                      kept as leaves, [N, kv·d]; what they were computed from is not kept
-/// 2. each chunk: K steps against k, v; backward     adds to the parameters and to dk, dv
+/// 1. k, v of the N prefix rows                      kept as leaves, [N, kv·d]; nothing below them is kept
+/// 2. each chunk: K depths against k, v; backward     adds to the parameters and to dk, dv
 /// 3. k, v computed again; backward from dk, dv      adds to fc, the norms of h, and the weights of keys and values
 /// ```
-/// is the gradient of one pass, with its sums in another order. h of step 0 is computed three times for trained
+/// is the gradient of one pass, with its sums in another order. h of depth 0 is computed three times for trained
 /// rows and twice for others, keys twice: about 1 % of a step at Qwen3-4B's size and K 7.
 struct ChunkedConversation {
   let chunks: [RowChunk]
@@ -33,7 +33,7 @@ struct ChunkedConversation {
   /// The rows of one chunk.
   func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index]) }
 
-  /// The rows whose step-0 keys the chunks attend to.
+  /// The rows whose depth-0 keys the chunks attend to.
   func prefix(of draft: DraftModel, _ embedding: Tensor, _ precision: ComputePrecision) -> Prefix {
     Prefix(
       draft: draft, embedding: embedding, precision: precision, count: trained.prefixCount, conversation: conversation)
@@ -78,7 +78,7 @@ struct ChunkedConversation {
     /// Takes the gradients of keys and values to the parameters.
     ///
     /// - Parameters:
-    ///   - parameters: those that `isFinal` is told about
+    ///   - parameters: those that `isFinal` is called with
     ///   - isFinal: called with each as soon as nothing is added to its gradient any more
     func backward(
       _ keys: PrefixKeys, telling parameters: [Variable], isFinal: (Variable) throws -> Void
@@ -95,7 +95,7 @@ struct ChunkedConversation {
   }
 }
 
-/// Keys and values of step 0, [N, kv·d] each, which rows of all steps attend to.
+/// Keys and values of depth 0, [N, kv·d] each, which rows of all depths attend to.
 struct PrefixKeys {
   let k, v: Variable
 

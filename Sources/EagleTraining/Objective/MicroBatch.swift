@@ -3,9 +3,9 @@ import EagleTensor
 import EagleText
 
 // N prefix rows of all conversations, or the R_0 trained rows of a chunk · S teacher positions · R_k trained rows of
-// step k · K steps.
+// depth k · K depths.
 
-/// Conversations laid end to end, or a chunk of one, with the rows of every step.
+/// Conversations laid end to end, or a chunk of one, with the rows of every depth.
 struct MicroBatch {
   /// Captured states of the prefix rows, bfloat16 [N, 3H].
   let auxHidden: Tensor
@@ -19,13 +19,13 @@ struct MicroBatch {
   let teacherArgmax: [Int32]?
   /// Full-vocabulary log-sum-exp at the teacher positions, [S]; nil when the store has none.
   let teacherLogSum: [Float]?
-  let steps: [Step]
+  let depths: [Depth]
 
-  /// The rows of one step.
-  struct Step {
+  /// The rows of one depth.
+  struct Depth {
     /// Row among the N prefix rows.
     var rows: [Int32] = []
-    /// Row among the rows of the step before; for step 0, `rows` itself.
+    /// Row among the rows of the depth before; for depth 0, `rows` itself.
     var inPrevious: [Int32] = []
     /// Token x[p+1+k].
     var tokens: [Int32] = []
@@ -34,12 +34,12 @@ struct MicroBatch {
     /// Row of position p + 1 + k among the S teacher positions.
     var teacher: [Int32] = []
     var attention: [AttentionRow] = []
-    /// For each earlier step j = 1, 2, … and this one, the row among R_j.
+    /// The row among R_j for each earlier depth j = 1, 2, … and this one.
     var chain: [[Int32]] = []
   }
 
-  init(_ conversations: [CapturedConversation], steps count: Int) {
-    var builder = Builder(steps: count)
+  init(_ conversations: [CapturedConversation], depths count: Int) {
+    var builder = Builder(depths: count)
     for conversation in conversations { builder.add(conversation) }
     self.init(builder)
   }
@@ -47,13 +47,13 @@ struct MicroBatch {
   /// The trained rows of a chunk alone: their prefix lies elsewhere, as keys and values of the conversation's first
   /// rows.
   init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk) {
-    var builder = Builder(steps: trained.steps)
+    var builder = Builder(depths: trained.depths)
     builder.add(conversation, trained, chunk)
     self.init(builder)
   }
 
   private init(_ builder: Builder) {
-    (nextTokens, positions, steps) = (builder.nextTokens, builder.positions, builder.steps)
+    (nextTokens, positions, depths) = (builder.nextTokens, builder.positions, builder.depths)
     auxHidden = Self.stack(builder.auxRows)
     teacherHidden = Self.stack(builder.teacherRows)
     teacherArgmax = builder.argmax
@@ -81,27 +81,27 @@ private struct Builder {
   var positions: [Int32] = []
   var argmax: [Int32]? = []
   var logSum: [Float]? = []
-  var steps: [MicroBatch.Step]
+  var depths: [MicroBatch.Depth]
   private var teacherCount = 0
 
-  init(steps count: Int) { steps = [MicroBatch.Step](repeating: MicroBatch.Step(), count: count) }
+  init(depths count: Int) { depths = [MicroBatch.Depth](repeating: MicroBatch.Depth(), count: count) }
 
   mutating func add(_ conversation: CapturedConversation) {
-    let trained = TrainedRows(mask: conversation.lossMask, steps: steps.count)
+    let trained = TrainedRows(mask: conversation.lossMask, depths: depths.count)
     let (prefix, first) = (trained.prefixCount, nextTokens.count)
     guard prefix > 0 else { return }
-    let rows = (0..<steps.count).map { trained.rows(step: $0) }
+    let rows = (0..<depths.count).map { trained.rows(depth: $0) }
     addSteps(conversation, rows, firstKey: first, trained.teacherPositions) { first + $0 }
     addRows(conversation, [0..<prefix])
   }
 
   /// - Parameter trained: rows of the whole conversation
   mutating func add(_ conversation: CapturedConversation, _ trained: TrainedRows, _ chunk: RowChunk) {
-    let rows = (0..<steps.count).map { trained.rows(step: $0, in: chunk.rows) }
-    var place = [Int](repeating: -1, count: chunk.rows.count)
-    for (i, p) in rows[0].enumerated() { place[p - chunk.rows.lowerBound] = i }
+    let rows = (0..<depths.count).map { trained.rows(depth: $0, in: chunk.rows) }
+    var rowIndex = [Int](repeating: -1, count: chunk.rows.count)
+    for (i, p) in rows[0].enumerated() { rowIndex[p - chunk.rows.lowerBound] = i }
     addSteps(conversation, rows, firstKey: 0, trained.teacherPositions(in: chunk.rows)) {
-      place[$0 - chunk.rows.lowerBound]
+      rowIndex[$0 - chunk.rows.lowerBound]
     }
     addRows(conversation, Self.runs(rows[0]))
   }
@@ -116,25 +116,25 @@ private struct Builder {
   }
 
   /// - Parameters:
-  ///   - rows: trained ones of each step
+  ///   - rows: trained ones of each depth
   ///   - firstKey: where the prefix's keys begin
   ///   - needed: teacher positions
-  ///   - place: row among the N of a trained position
+  ///   - rowIndex: row among the N of a trained position
   private mutating func addSteps(
-    _ conversation: CapturedConversation, _ rows: [[Int]], firstKey: Int, _ needed: [Int], place: (Int) -> Int
+    _ conversation: CapturedConversation, _ rows: [[Int]], firstKey: Int, _ needed: [Int], rowIndex: (Int) -> Int
   ) {
     let teacherRow = addTeacher(conversation, needed)
-    for k in steps.indices {
+    for k in depths.indices {
       let earlier = k == 0 ? [:] : previousRows(k, first: nextTokens.count)
       for p in rows[k] {
-        let row = Int32(place(p))
-        let own = steps[k].rows.count
-        steps[k].rows.append(row)
-        steps[k].inPrevious.append(k == 0 ? row : earlier[row]!)
-        steps[k].tokens.append(conversation.ids[p + 1 + k])
-        steps[k].positions.append(Int32(p + k))
-        steps[k].teacher.append(teacherRow[p + 1 + k]!)
-        steps[k].attention.append(AttentionRow(prefixStart: Int32(firstKey), prefixCount: Int32(p + 1)))
+        let row = Int32(rowIndex(p))
+        let own = depths[k].rows.count
+        depths[k].rows.append(row)
+        depths[k].inPrevious.append(k == 0 ? row : earlier[row]!)
+        depths[k].tokens.append(conversation.ids[p + 1 + k])
+        depths[k].positions.append(Int32(p + k))
+        depths[k].teacher.append(teacherRow[p + 1 + k]!)
+        depths[k].attention.append(AttentionRow(prefixStart: Int32(firstKey), prefixCount: Int32(p + 1)))
         extendChain(k, ownRow: Int32(own))
       }
     }
@@ -150,24 +150,24 @@ private struct Builder {
     return Dictionary(uniqueKeysWithValues: needed.enumerated().map { ($1, Int32(first + $0)) })
   }
 
-  /// Row number at step k - 1 by prefix row, of the conversation that starts at `first`.
+  /// Row number at depth k - 1 by prefix row, of the conversation that starts at `first`.
   private func previousRows(_ k: Int, first: Int) -> [Int32: Int32] {
-    let rows = steps[k - 1].rows
-    var place: [Int32: Int32] = [:]
+    let rows = depths[k - 1].rows
+    var result: [Int32: Int32] = [:]
     for i in rows.indices.reversed() {
       if rows[i] < Int32(first) { break }
-      place[rows[i]] = Int32(i)
+      result[rows[i]] = Int32(i)
     }
-    return place
+    return result
   }
 
-  /// The chain of a row at step k: its chain at step k - 1, then itself.
+  /// The chain of a row at depth k: its chain at depth k - 1, then itself.
   private mutating func extendChain(_ k: Int, ownRow: Int32) {
     guard k > 0 else { return }
-    if steps[k].chain.isEmpty { steps[k].chain = [[Int32]](repeating: [], count: k) }
-    let before = Int(steps[k].inPrevious.last!)
-    for j in 0..<k - 1 { steps[k].chain[j].append(steps[k - 1].chain[j][before]) }
-    steps[k].chain[k - 1].append(ownRow)
+    if depths[k].chain.isEmpty { depths[k].chain = [[Int32]](repeating: [], count: k) }
+    let before = Int(depths[k].inPrevious.last!)
+    for j in 0..<k - 1 { depths[k].chain[j].append(depths[k - 1].chain[j][before]) }
+    depths[k].chain[k - 1].append(ownRow)
   }
 
   private static func runs(_ positions: [Int]) -> [Range<Int>] {

@@ -5,10 +5,10 @@ import EagleModels
 import EagleTensor
 import EagleText
 
-// N prefix rows · R_k trained rows of step k · K steps.
+// N prefix rows · R_k trained rows of depth k · K depths.
 
-/// Sums of one step over rows; ranks add theirs before anything is divided.
-public struct StepSums: Codable, Sendable, Equatable {
+/// Sums of one depth over rows; ranks add theirs before anything is divided.
+public struct DepthSums: Codable, Sendable, Equatable {
   public var rows = 0.0
   public var loss = 0.0
   public var hits = 0.0
@@ -23,15 +23,16 @@ public struct StepSums: Codable, Sendable, Equatable {
 
   var isFinite: Bool { loss.isFinite && overlap.isFinite }
 
-  static func + (a: StepSums, b: StepSums) -> StepSums {
-    StepSums(rows: a.rows + b.rows, loss: a.loss + b.loss, hits: a.hits + b.hits, overlap: a.overlap + b.overlap)
+  static func + (a: DepthSums, b: DepthSums) -> DepthSums {
+    DepthSums(rows: a.rows + b.rows, loss: a.loss + b.loss, hits: a.hits + b.hits, overlap: a.overlap + b.overlap)
   }
 }
 
-/// Training-time test: the draft runs K steps on its own states, and each step is held against the target.
+/// Training-time test (TTT): the draft drafts K tokens in a row on its own states, and each is held against the target.
+/// The k-th of these TTT steps is called depth k, so that a step is always one of the optimiser.
 ///
 /// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`,
-/// where N_k counts the trained rows of step k in the global batch. So the gradient does not depend on how the batch is
+/// where N_k counts the trained rows of depth k in the global batch. So the gradient does not depend on how the batch is
 /// cut: short conversations are laid end to end and go through one pass, a long one is computed chunk by chunk
 /// (`ChunkedConversation`).
 public struct Objective {
@@ -40,7 +41,7 @@ public struct Objective {
     /// A trained row keeps 2.1 MB for its backward pass at Qwen3-4B's size and K 7: chunks of 512 rows need 1.4 GB with
     /// their temporary results, 1,024 rows 2.7 GB. On two cores with AVX512-BF16 chunks of 256, 512 and 1,024 rows are
     /// equally fast, to the noise of 5 %.
-    public static let standard = Chunking(longestWhole: Trainer.microBatchTokens, rows: 512)
+    public static let standard = Chunking(longestWhole: BatchPlan.microBatchTokens, rows: 512)
 
     /// Prefix rows of the longest conversation that goes through one pass.
     package let longestWhole: Int
@@ -57,7 +58,7 @@ public struct Objective {
   let draft: DraftModel
   let embedding: Tensor  // [V, H]
   let teacher: Teacher
-  let steps: Int  // K
+  let depths: Int  // K
   let stepDecay: Double
   let loss: SoftTargetLoss
   let precision: ComputePrecision
@@ -67,14 +68,14 @@ public struct Objective {
   let tick: () -> Void
 
   public init(
-    draft: DraftModel, embedding: Tensor, teacher: Teacher, steps: Int, stepDecay: Double,
+    draft: DraftModel, embedding: Tensor, teacher: Teacher, depths: Int, stepDecay: Double,
     loss: SoftTargetLoss = .crossEntropy, precision: ComputePrecision, chunking: Chunking = .standard,
     clock: PhaseClock = PhaseClock(), tick: @escaping () -> Void = {}
   ) {
     self.draft = draft
     self.embedding = embedding
     self.teacher = teacher
-    self.steps = steps
+    self.depths = depths
     self.stepDecay = stepDecay
     self.loss = loss
     self.precision = precision
@@ -83,106 +84,121 @@ public struct Objective {
     self.tick = tick
   }
 
-  /// Conversations with what the target says about them: the part of the work that does not depend on the draft's
-  /// weights.
-  package struct Question {
+  /// Conversations with their teacher targets: the part of the work that does not depend on the draft's weights.
+  package struct Batch {
     fileprivate let parts: [Part]
   }
 
   /// What is computed in one go.
   fileprivate enum Part {
-    case whole(MicroBatch, Teacher.Answers)
+    case whole(LabelledBatch)
     case chunked(ChunkedConversation, FirstChunk)
   }
 
-  /// The answers to the first chunk of a conversation; those to another are computed right before it, so that those of
-  /// one chunk exist at a time.
+  /// How losses become gradients.
+  fileprivate struct Backward {
+    let globalRows: [Double]  // N_k, [K]
+    let isRecording: Bool
+    /// Parameters whose gradient is final after this pass.
+    var final: [Variable]
+  }
+
+  /// A micro-batch with its teacher targets.
+  fileprivate struct LabelledBatch {
+    let rows: MicroBatch
+    let targets: TeacherTargets
+  }
+
+  /// The first chunk of a conversation, whose targets are computed ahead; those of another chunk are computed right
+  /// before it, so that the targets of one chunk exist at a time.
   fileprivate final class FirstChunk {
-    private var answered: (MicroBatch, Teacher.Answers)?
+    private var batch: LabelledBatch?
 
-    init(_ answered: (MicroBatch, Teacher.Answers)) { self.answered = answered }
+    init(_ batch: LabelledBatch) { self.batch = batch }
 
-    /// Gives them away; nil the next time.
-    func take() -> (MicroBatch, Teacher.Answers)? {
-      defer { answered = nil }
-      return answered
+    /// The chunk; nil the next time.
+    func take() -> LabelledBatch? {
+      defer { batch = nil }
+      return batch
     }
   }
 
-  package func question(_ conversations: [CapturedConversation]) -> Question {
+  /// Lays conversations out and computes their teacher targets.
+  package func batch(_ conversations: [CapturedConversation]) -> Batch {
     var (short, parts) = ([CapturedConversation](), [Part]())
     for conversation in conversations {
-      let trained = TrainedRows(mask: conversation.lossMask, steps: steps)
+      let trained = TrainedRows(mask: conversation.lossMask, depths: depths)
       guard trained.prefixCount > chunking.longestWhole else {
         short.append(conversation)
         continue
       }
       let chunked = ChunkedConversation(conversation, trained, rows: chunking.rows)
-      parts.append(.chunked(chunked, FirstChunk(answered(chunked.batch(0)))))
+      parts.append(.chunked(chunked, FirstChunk(labelled(chunked.batch(0)))))
     }
-    let batch = MicroBatch(short, steps: steps)
-    if !batch.nextTokens.isEmpty { parts.append(.whole(batch, answered(batch).1)) }
-    return Question(parts: parts)
+    let batch = MicroBatch(short, depths: depths)
+    if !batch.nextTokens.isEmpty { parts.append(.whole(labelled(batch))) }
+    return Batch(parts: parts)
   }
 
-  private func answered(_ batch: MicroBatch) -> (MicroBatch, Teacher.Answers) {
-    (batch, clock.measure(.teacher) { teacher.answers(batch) })
+  private func labelled(_ batch: MicroBatch) -> LabelledBatch {
+    LabelledBatch(rows: batch, targets: clock.measure(.teacher) { teacher.targets(of: batch) })
   }
 
   /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters.
   /// `globalRows` are N_k of the global batch, K of them.
-  public func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [StepSums] {
-    run(question(conversations), globalRows: globalRows, recording: recording)
+  public func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [DepthSums] {
+    run(batch(conversations), globalRows: globalRows, recording: recording)
   }
 
-  func run(_ question: Question, globalRows: [Double], recording: Bool) -> [StepSums] {
-    run(question, globalRows: globalRows, recording: recording) { _ in }
+  func run(_ batch: Batch, globalRows: [Double], recording: Bool) -> [DepthSums] {
+    run(batch, globalRows: globalRows, recording: recording) { _ in }
   }
 
   /// - Parameter isFinal: called with each of the draft's parameters, once, as soon as nothing is added to its gradient
   ///   any more; not at all when no row is trained
   package func run(
-    _ question: Question, globalRows: [Double], recording: Bool, isFinal: (Variable) throws -> Void
-  ) rethrows -> [StepSums] {
-    var sums = [StepSums](repeating: StepSums(), count: steps)
-    for (index, part) in question.parts.enumerated() {
-      let told = index + 1 == question.parts.count ? draft.parameters.map(\.variable) : []
+    _ batch: Batch, globalRows: [Double], recording: Bool, isFinal: (Variable) throws -> Void
+  ) rethrows -> [DepthSums] {
+    var sums = [DepthSums](repeating: DepthSums(), count: depths)
+    for (index, part) in batch.parts.enumerated() {
+      let isLast = index + 1 == batch.parts.count
+      let backward = Backward(
+        globalRows: globalRows, isRecording: recording, final: isLast ? draft.parameters.map(\.variable) : [])
       let counted =
         switch part {
-        case .whole(let batch, let answers):
-          try run(batch, answers, keys: nil, globalRows, recording: recording, telling: told, isFinal: isFinal)
-        case .chunked(let conversation, let first):
-          try run(conversation, first, globalRows, recording: recording, telling: told, isFinal: isFinal)
+        case .whole(let batch): try run(batch, keys: nil, backward, isFinal: isFinal)
+        case .chunked(let conversation, let first): try run(conversation, first, backward, isFinal: isFinal)
         }
       sums = zip(sums, counted).map { $0 + $1 }
     }
     return sums
   }
 
-  /// All steps of a micro-batch and their backward pass.
+  /// All depths of a micro-batch and their backward pass.
   ///
   /// - Parameters:
-  ///   - keys: step-0 keys and values of the prefix, for a chunk; computed from the micro-batch when nil
-  ///   - parameters: those that `isFinal` is told about
+  ///   - keys: depth-0 keys and values of the prefix, for a chunk; computed from the micro-batch when nil
+  ///   - backward: how losses are weighed, and whether gradients are wanted
   private func run(
-    _ batch: MicroBatch, _ answers: Teacher.Answers, keys: PrefixKeys?, _ globalRows: [Double], recording: Bool,
-    telling parameters: [Variable], isFinal: (Variable) throws -> Void
-  ) rethrows -> [StepSums] {
-    var sums = [StepSums](repeating: StepSums(), count: steps)
-    let tape = Tape(recording: recording, precision: precision)
+    _ labelled: LabelledBatch, keys: PrefixKeys?, _ backward: Backward, isFinal: (Variable) throws -> Void
+  ) rethrows -> [DepthSums] {
+    let batch = labelled.rows
+    var sums = [DepthSums](repeating: DepthSums(), count: depths)
+    let tape = Tape(recording: backward.isRecording, precision: precision)
     var pass = clock.measure(.draftForward) {
       ObjectivePass(draft: draft, embedding: embedding, batch: batch, tape: tape, keys: keys)
     }
-    for k in 0..<steps where !batch.steps[k].rows.isEmpty {
-      let hidden = clock.measure(.draftForward) { draft.normalized(tape, pass.step(k)) }
+    for k in 0..<depths where !batch.depths[k].rows.isEmpty {
+      let hidden = clock.measure(.draftForward) { draft.normalized(tape, pass.forward(depth: k)) }
       let counted = clock.measure(.headAndLoss) {
         tape.softTargetLoss(
-          hidden, draft.head, teacher.targets(answers, batch.steps[k]), loss, weight: Float(weight(k) / globalRows[k]))
+          hidden, draft.head, teacher.softTargets(labelled.targets, at: batch.depths[k]), loss,
+          weight: Float(weight(k) / backward.globalRows[k]))
       }
-      sums[k] = StepSums(
-        rows: Double(batch.steps[k].rows.count), loss: counted.loss, hits: counted.hits, overlap: counted.overlap)
+      sums[k] = DepthSums(
+        rows: Double(batch.depths[k].rows.count), loss: counted.loss, hits: counted.hits, overlap: counted.overlap)
     }
-    try clock.measure(.backward) { try tape.backward(telling: parameters, isFinal: isFinal) }
+    try clock.measure(.backward) { try tape.backward(telling: backward.final, isFinal: isFinal) }
     return sums
   }
 
@@ -191,29 +207,28 @@ public struct Objective {
   /// The keys' own weights, and what lies below them, get their last contribution from the prefix; the other parameters
   /// from the last chunk.
   private func run(
-    _ conversation: ChunkedConversation, _ first: FirstChunk, _ globalRows: [Double], recording: Bool,
-    telling parameters: [Variable], isFinal: (Variable) throws -> Void
-  ) rethrows -> [StepSums] {
-    var sums = [StepSums](repeating: StepSums(), count: steps)
+    _ conversation: ChunkedConversation, _ first: FirstChunk, _ backward: Backward, isFinal: (Variable) throws -> Void
+  ) rethrows -> [DepthSums] {
+    var sums = [DepthSums](repeating: DepthSums(), count: depths)
     let prefix = conversation.prefix(of: draft, embedding, precision)
-    let keys = clock.measure(.draftForward) { prefix.keys(wantingGradients: recording) }
+    let keys = clock.measure(.draftForward) { prefix.keys(wantingGradients: backward.isRecording) }
     let below = draft.keyParameters
-    let above = parameters.filter { parameter in !below.contains { $0 === parameter } }
+    let above = backward.final.filter { parameter in !below.contains { $0 === parameter } }
     for index in conversation.chunks.indices {
-      let (batch, answers) = first.take() ?? answered(conversation.batch(index))
-      let isLast = index + 1 == conversation.chunks.count
-      let counted = try run(
-        batch, answers, keys: keys, globalRows, recording: recording, telling: isLast ? above : [], isFinal: isFinal)
+      let batch = first.take() ?? labelled(conversation.batch(index))
+      var backward = backward
+      backward.final = index + 1 == conversation.chunks.count ? above : []
+      let counted = try run(batch, keys: keys, backward, isFinal: isFinal)
       sums = zip(sums, counted).map { $0 + $1 }
       tick()
     }
-    guard recording else { return sums }
+    guard backward.isRecording else { return sums }
     try clock.measure(.backward) {
-      try prefix.backward(keys, telling: parameters.isEmpty ? [] : below, isFinal: isFinal)
+      try prefix.backward(keys, telling: backward.final.isEmpty ? [] : below, isFinal: isFinal)
     }
     return sums
   }
 
-  /// decay^k
+  /// decay^k, the weight of depth k in the loss.
   func weight(_ k: Int) -> Double { (0..<k).reduce(1.0) { value, _ in value * stepDecay } }
 }

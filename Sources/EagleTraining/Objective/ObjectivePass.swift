@@ -3,9 +3,9 @@ import EagleCore
 import EagleModels
 import EagleTensor
 
-// N rows of the micro-batch · R_k trained rows of step k.
+// N rows of the micro-batch · R_k trained rows of depth k.
 
-/// The draft's K steps over one micro-batch.
+/// The draft's K depths over one micro-batch.
 struct ObjectivePass {
   private let draft: DraftModel
   private let embedding: Tensor
@@ -13,7 +13,7 @@ struct ObjectivePass {
   private let tape: Tape
   /// h of the micro-batch's rows, [N, 2H].
   private let mixed: Variable
-  /// Step-0 keys and values that rows attend to.
+  /// Depth-0 keys and values that rows attend to.
   private let prefix: PrefixKeys
   private var hidden: Variable
   private var chain: [(k: Variable, v: Variable)] = []
@@ -30,9 +30,9 @@ struct ObjectivePass {
     (mixed, hidden) = (h, g)
   }
 
-  /// g_{k+1} of the trained rows of step k.
-  mutating func step(_ k: Int) -> Variable {
-    let rows = batch.steps[k]
+  /// g_{k+1} of the trained rows of depth k.
+  mutating func forward(depth k: Int) -> Variable {
+    let rows = batch.depths[k]
     let table = draft.rotary.table(positions: rows.positions)
     let g = tape.gather(hidden, rows.inPrevious)
     let h: Variable

@@ -26,14 +26,8 @@ public final class Teacher {
     draftHead = Rows.select(head, vocabulary.targetIDs)
   }
 
-  /// Teacher rows of a micro-batch, each computed once for all steps that use it.
-  struct Answers {
-    let probabilities: Tensor  // [S, D]
-    let coverage: [Float]  // [S]
-    let argmax: [Int32]  // [S], over the full vocabulary
-  }
-
-  func answers(_ batch: MicroBatch) -> Answers {
+  /// The teacher targets of a micro-batch's teacher positions.
+  func targets(of batch: MicroBatch) -> TeacherTargets {
     let hidden = batch.teacherHidden.operand(precision)
     let probabilities = Matmul.forward(hidden, draftHead, precision)
     let logSums = Self.softmaxRows(probabilities)
@@ -43,16 +37,16 @@ public final class Teacher {
       argmax = argmax ?? computed.argmax
       full = full ?? computed.logSum
     }
-    return Answers(
+    return TeacherTargets(
       probabilities: probabilities, coverage: zip(logSums, full!).map { min(1, Self.exponential($0 - $1)) },
       argmax: argmax!)
   }
 
-  /// What a step is trained towards.
-  func targets(_ answers: Answers, _ step: MicroBatch.Step) -> SoftTargets {
-    let hits = step.teacher.map { vocabulary.draftIDs[Int(answers.argmax[Int($0)])] }
+  /// The targets of the loss at one depth.
+  func softTargets(_ targets: TeacherTargets, at depth: MicroBatch.Depth) -> SoftTargets {
+    let hits = depth.teacher.map { vocabulary.draftIDs[Int(targets.argmax[Int($0)])] }
     return SoftTargets(
-      probabilities: answers.probabilities, coverage: answers.coverage, row: step.teacher,
+      probabilities: targets.probabilities, coverage: targets.coverage, row: depth.teacher,
       contributes: hits.map { $0 >= 0 }, hit: hits)
   }
 
@@ -73,6 +67,13 @@ public final class Teacher {
   }
 
   private static func exponential(_ x: Float) -> Float { Float(exp(Double(x))) }
+}
+
+/// Teacher targets of a micro-batch, each row computed once for all depths that use it.
+struct TeacherTargets {
+  let probabilities: Tensor  // [S, D]
+  let coverage: [Float]  // [S]
+  let argmax: [Int32]  // [S], over the full vocabulary
 }
 
 /// The two facts about a full-vocabulary distribution that training needs, without keeping [S, V] logits.
@@ -98,7 +99,7 @@ enum FullVocabulary {
     return (facts.map(\.argmax), facts.map { $0.maximum + Float(log($0.sum)) })
   }
 
-  /// Logits that are held at a time: 16 MB, which a third-level cache takes.
+  /// Logits that are held at a time: 16 MB, which an L3 cache takes.
   private static let blockElements = 4 << 20
 
   /// What is known about a row after some blocks.
@@ -110,12 +111,12 @@ enum FullVocabulary {
 
     /// Overwrites the logits.
     mutating func add(_ logits: UnsafeMutablePointer<Float>, _ count: Int, first: Int) {
-      let place = eagle_argmax(logits, Int64(count))
+      let index = eagle_argmax(logits, Int64(count))
       var top: Float = 0
       let part = Double(eagle_exp_row(logits, Int64(count), &top))
       if top > maximum {
         (sum, maximum) = (sum * exp(Double(maximum - top)) + part, top)
-        argmax = Int32(first) + Int32(place)
+        argmax = Int32(first) + Int32(index)
       } else {
         sum += part * exp(Double(top - maximum))
       }

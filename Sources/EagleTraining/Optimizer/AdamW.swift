@@ -22,8 +22,8 @@ public final class AdamW {
   public private(set) var secondMoment: Tensor
   /// The part of the flat buffer that this optimiser steps; all of it unless `own` says otherwise.
   public private(set) var owned: [Range<Int>]
-  /// Where each parameter lies in the flat buffers.
-  let places: [(name: String, variable: Variable, range: Range<Int>)]
+  /// The slice of the flat buffers of each parameter.
+  let slices: [(name: String, variable: Variable, range: Range<Int>)]
   /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [3H]; nil for 1
   /// everywhere.
   package var featureRates: Tensor?
@@ -46,18 +46,19 @@ public final class AdamW {
     }
     draft = DraftModel(shape: start.shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
     at = 0
-    places = draft.parameters.map { parameter in
+    slices = draft.parameters.map { parameter in
       let range = at..<at + parameter.variable.value.count
       at = range.upperBound
       return (parameter.name, parameter.variable, range)
     }
     // Every parameter adds its gradient to a slice of the flat buffer.
-    for place in places {
-      place.variable.adoptGradient(gradients.slice(place.range).reshaped(place.variable.shape))
+    for slice in slices {
+      slice.variable.adoptGradient(gradients.slice(slice.range).reshaped(slice.variable.shape))
     }
   }
 
-  /// Leaves the rest of the weights to other ranks, and the memory of their moments. Before the first step.
+  /// Leaves all other weights to other ranks, and the memory of their moments (ZeRO-1). It is called before the first
+  /// step.
   func own(_ ranges: [Range<Int>]) {
     owned = ranges
     let count = ranges.reduce(0) { $0 + $1.count }
@@ -80,7 +81,7 @@ public final class AdamW {
   /// Sets every gradient to 0.
   public func clearGradients() { gradients.clear() }
 
-  /// To be called after the flat weights have been written to.
+  /// Tells the draft that the flat weights have been written to.
   func weightsHaveChanged() {
     for parameter in draft.parameters { parameter.variable.valueHasChanged() }
   }
@@ -88,17 +89,17 @@ public final class AdamW {
   /// Euclidean norm of all gradients, for an optimiser that owns all.
   public func gradientNorm() -> Double { sumOfSquares(owned).squareRoot() }
 
-  /// Of the gradients in these ranges, summed in a fixed order.
+  /// The sum of squares of the gradients in these ranges, added up in a fixed order.
   func sumOfSquares(_ ranges: [Range<Int>]) -> Double {
-    let pieces = ranges.flatMap { range in
+    let chunks = ranges.flatMap { range in
       stride(from: range.lowerBound, to: range.upperBound, by: 1 << 16).map { $0..<min(range.upperBound, $0 + 1 << 16) }
     }
-    var sums = [Double](repeating: 0, count: pieces.count)
+    var sums = [Double](repeating: 0, count: chunks.count)
     sums.withUnsafeMutableBufferPointer { sums in
       let sums = sums
       Parallel.forEachRange(sums.count, grain: 1, dynamic: true) { range in
         for i in range {
-          sums[i] = eagle_sum_of_squares(gradients.floats + pieces[i].lowerBound, Int64(pieces[i].count))
+          sums[i] = eagle_sum_of_squares(gradients.floats + chunks[i].lowerBound, Int64(chunks[i].count))
         }
       }
     }
@@ -138,7 +139,7 @@ public final class AdamW {
   /// Cuts a range of weights into those outside `fc`, which have no rates, and rows of it.
   private func forEachRated(in range: Range<Int>, _ body: (Range<Int>, _ rates: UnsafePointer<Float>?) -> Void) {
     guard let featureRates else { return body(range, nil) }
-    let rated = places.first { $0.name == "fc.weight" }!.range
+    let rated = slices.first { $0.name == "fc.weight" }!.range
     let (before, after) = (
       range.clamped(to: 0..<rated.lowerBound), range.clamped(to: rated.upperBound..<weights.count)
     )

@@ -4,14 +4,14 @@ import EagleTensor
 import EagleText
 import Foundation
 
-/// How large the features are that `fc` reads, the three captured states.
+/// The sizes of the features that `fc` reads, the three captured states.
 ///
 /// AdamW moves every weight by about the learning rate, and a weight moves its output by that times its input. States
 /// of late layers are tens of times those of early ones, and some of their columns hundreds of times: with one rate for
 /// all, either these tear the head apart, or the others stand still. The rate of a column by 1 / rms is the same as
 /// training on features of variance 1 and writing the scales into `fc` afterwards.
 enum FeatureSizes {
-  /// Rows that are looked at.
+  /// Rows of the sample, about.
   private static let mostRows = 10_000
 
   /// 1 / rms of each feature over trained rows, the same on all ranks: [features]. Collective.
@@ -20,8 +20,8 @@ enum FeatureSizes {
   ///   - sample: conversations to look at
   ///   - features: 3H
   ///   - cluster: the ranks
-  ///   - leftOut: told of each conversation whose states are not finite
-  /// - Throws: when states cannot be read, or none is finite; `StoppedRun` when a stop was asked for
+  ///   - leftOut: called with each conversation whose states are not finite
+  /// - Throws: when states cannot be read, or none is finite; `StoppedRun` when a stop was requested
   static func rates(
     _ sample: StateSample, features: Int, cluster: any Communicator, leftOut: (Int) -> Void
   ) throws -> Tensor {
@@ -38,7 +38,7 @@ enum FeatureSizes {
   ) throws -> [Double] {
     var (squares, count) = ([Double](repeating: 0, count: features), 0)
     try sample.visit { number, conversation in
-      let rows = TrainedRows(mask: conversation.lossMask, steps: 1).rows(step: 0).map(Int32.init)
+      let rows = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0).map(Int32.init)
       let values = Rows.gather(conversation.auxHidden, rows).values
       guard values.allSatisfy(\.isFinite) else {
         leftOut(number)

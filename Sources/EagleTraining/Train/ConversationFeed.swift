@@ -9,7 +9,7 @@ import Foundation
 final class ConversationFeed {
   private let source: StateSource
   private let cluster: any Communicator
-  /// For each shard the ranks that can read it; nil when every rank can read every shard.
+  /// Ranks that can read each shard; nil when every rank can read every shard.
   private let holders: [[Int]]?
   /// What came from other nodes for the batch at hand.
   private var fetched: [Int: CapturedConversation] = [:]
@@ -34,8 +34,8 @@ final class ConversationFeed {
 
   /// Gets what this rank needs and its node does not hold. Collective.
   ///
-  /// - Parameter shares: conversations that each rank needs
-  func fetch(_ shares: [[Int]]) throws {
+  /// - Parameter partitions: conversations that each rank needs
+  func fetch(_ partitions: [[Int]]) throws {
     guard let holders, case .store(let store) = source else { return }
     fetched = [:]
     // All ranks find the same sender for the same conversation; those that hold it take turns.
@@ -43,15 +43,15 @@ final class ConversationFeed {
       let ranks = holders[store.shard(of: conversation)]
       return ranks.contains(rank) ? nil : ranks[conversation % ranks.count]
     }
-    let letters = try shares.enumerated().map { rank, share in
-      try share.filter { sender($0, to: rank) == cluster.rank }.reduce(into: Data()) {
+    let messages = try partitions.enumerated().map { rank, conversations in
+      try conversations.filter { sender($0, to: rank) == cluster.rank }.reduce(into: Data()) {
         $0 += try store.read(conversation: $1).encoded
       }
     }
-    for (from, letter) in try cluster.exchange(letters).enumerated() where from != cluster.rank {
-      var rest = letter[...]
-      for conversation in shares[cluster.rank] where sender(conversation, to: cluster.rank) == from {
-        fetched[conversation] = try CapturedConversation(decoding: &rest)
+    for (from, message) in try cluster.exchange(messages).enumerated() where from != cluster.rank {
+      var bytes = message[...]
+      for conversation in partitions[cluster.rank] where sender(conversation, to: cluster.rank) == from {
+        fetched[conversation] = try CapturedConversation(decoding: &bytes)
       }
     }
   }
@@ -63,13 +63,13 @@ final class ConversationFeed {
       try clock.measure(.reading) {
         try conversations.map { try fetched[$0] ?? store.read(conversation: $0) }
       }
-    case .live(let states): try clock.measure(.target) { try states.read(conversations) }
+    case .online(let states): try clock.measure(.target) { try states.read(conversations) }
     }
   }
 }
 
 extension CapturedConversation {
-  /// For the way between ranks of one run: lengths, then the arrays one after the other.
+  /// The conversation as bytes between ranks of one run: lengths, then the arrays one after the other.
   var encoded: Data {
     var data = Data()
     let header = [ids.count, lastHidden.columns, teacherArgmax == nil ? 0 : 1, teacherLogSum == nil ? 0 : 1]

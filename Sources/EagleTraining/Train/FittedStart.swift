@@ -1,7 +1,5 @@
 import EagleAutograd
 import EagleCaptureStore
-import EagleCluster
-import EagleCore
 import EagleModels
 import EagleTensor
 import EagleText
@@ -9,34 +7,34 @@ import Foundation
 
 // N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · F = 4H features · d head dimension.
 
-/// A draft that foresees before it is trained: a guess at the target's next state that needs no gradient, written into
+/// A draft that predicts before it is trained: a guess at the target's next state that needs no gradient, written into
 /// its weights.
 ///
-/// The target's state z of the next position is fitted by least squares (ridge) from what step 0 of the draft sees: the
-/// three captured states and the normed embedding of the token between. What that leaves is fitted from random
+/// The target's state z of the next position is fitted by least squares (ridge) from what depth 0 of the draft sees:
+/// the three captured states and the normed embedding of the token between. What that leaves is fitted from random
 /// features, the MLP with random gates. Then
 /// ```
 /// fc       = the states' part
-/// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see nothing but their own token:
+/// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see their token alone:
 ///            their queries are a large multiple of their keys, which are random projections of the embedding
 /// gate, up = random, down = fitted to what is left
 /// lm_head  = the target's own rows, norm = the scale at which they are least wrong
 /// ```
-/// so that the logits of step 0 are the target's head on the guess. Everything is trained from there as from a random
+/// so that the logits of depth 0 are the target's head on the guess. Everything is trained from there as from a random
 /// start.
 package struct FittedStart {
   /// Rows that are fitted: tens of times the features.
   package static let mostRows = 100_000
   /// Rows that are added at a time.
-  private static let pieceRows = 1024
-  /// What the diagonal of the features' products grows by.
+  private static let chunkRows = 1024
+  /// The relative growth of the diagonal of the normal equations.
   private static let ridge: Float = 0.01
 
   private let target: TargetModel
   private let shape: DraftShape
   /// Calls its argument with numbered conversations until that says that it has enough.
   private let conversations: ((Int, CapturedConversation) -> Bool) throws -> Void
-  /// Told of each conversation whose values cannot be fitted.
+  /// Called with each conversation whose values cannot be fitted.
   private let leftOut: (Int) -> Void
 
   package init(
@@ -57,10 +55,10 @@ package struct FittedStart {
     tensors["fc.weight"] = Self.columns(guess, 0..<3 * h)
     let (q, k) = (tensors["midlayer.self_attn.q_proj.weight"]!, tensors["midlayer.self_attn.k_proj.weight"]!)
     let (v, o) = (Tensor.zeros([attention.keyWidth, 2 * h]), Tensor.zeros([h, attention.queryWidth]))
-    for (place, group) in ownTokenGroups.enumerated() {
+    for (index, group) in ownTokenGroups.enumerated() {
       seeOwnToken(q, k, group: group)
       let d = attention.headDimension
-      let (first, head) = (place * d, group * attention.groupSize)
+      let (first, head) = (index * d, group * attention.groupSize)
       for i in 0..<d {
         (v.floats + (group * d + i) * 2 * h).update(from: embedding.right.floats + (first + i) * h, count: h)
         for row in 0..<h {
@@ -76,23 +74,23 @@ package struct FittedStart {
     let gates = gates()
     tensors["midlayer.mlp.gate_proj.weight"] = gates.gate
     tensors["midlayer.mlp.up_proj.weight"] = gates.up
-    guard let rest = try rest(of: Self.joined(guess, embedding, hidden: h), gates) else { return nil }
-    tensors["midlayer.mlp.down_proj.weight"] = rest.down
-    tensors["norm.weight"] = .filled([h], with: scale(rest.sample.foreseen, rest.sample.states, head))
+    guard let mlp = try residual(of: Self.joined(guess, embedding, hidden: h), gates) else { return nil }
+    tensors["midlayer.mlp.down_proj.weight"] = mlp.down
+    tensors["norm.weight"] = .filled([h], with: scale(mlp.sample.predicted, mlp.sample.states, head))
     return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
   }
 
   // MARK: rows
 
-  /// Features [N, F] and states to be foreseen [N, H] of step 0, piece by piece.
-  private func forEachPiece(_ body: (Tensor, Tensor) -> Void) throws {
+  /// Features [N, F] and states to be predicted [N, H] of depth 0, chunk by chunk.
+  private func forEachChunk(_ body: (Tensor, Tensor) -> Void) throws {
     var (features, states, waiting, done): ([Tensor], [Tensor], Int, Int) = ([], [], 0, 0)
     func flush() {
       if waiting > 0 { body(Self.stacked(features), Self.stacked(states)) }
       (features, states, waiting) = ([], [], 0)
     }
     try conversations { number, conversation in
-      let trained = TrainedRows(mask: conversation.lossMask, steps: 1).rows(step: 0)
+      let trained = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0)
       guard !trained.isEmpty else { return true }
       let tokens = trained.map { conversation.ids[$0 + 1] }
       let embedding = RMSNorm.apply(
@@ -106,7 +104,7 @@ package struct FittedStart {
       features.append(seen)
       states.append(next)
       (waiting, done) = (waiting + trained.count, done + trained.count)
-      if waiting >= Self.pieceRows { flush() }
+      if waiting >= Self.chunkRows { flush() }
       return done < Self.mostRows
     }
     flush()
@@ -125,7 +123,7 @@ package struct FittedStart {
   private func linear() throws -> (Tensor, (left: Tensor, right: Tensor))? {
     let (h, width) = (shape.hiddenSize, 4 * shape.hiddenSize)
     let (squares, guess) = (Tensor.zeros([width, width]), Tensor.zeros([h, width]))
-    try forEachPiece { features, states in
+    try forEachChunk { features, states in
       Matmul.accumulateWeightGradient(features, features, into: squares, .fp32)
       Matmul.accumulateWeightGradient(states, features, into: guess, .fp32)
     }
@@ -146,30 +144,30 @@ package struct FittedStart {
   }
 
   /// down [H, M], fitted to what the guess [H, F] leaves, and the last rows with both, to choose the scale with.
-  private func rest(
+  private func residual(
     of guess: Tensor, _ gates: (gate: Tensor, up: Tensor)
-  ) throws -> (down: Tensor, sample: (foreseen: Tensor, states: Tensor))? {
+  ) throws -> (down: Tensor, sample: (predicted: Tensor, states: Tensor))? {
     let (h, m) = (shape.hiddenSize, shape.intermediateSize)
     let (squares, down) = (Tensor.zeros([m, m]), Tensor.zeros([h, m]))
     let ones = Tensor.filled([h], with: 1)
-    var last: (foreseen: Tensor, hidden: Tensor, states: Tensor)?
-    try forEachPiece { features, states in
-      let foreseen = Matmul.forward(features, guess, .fp32)
-      let normed = RMSNorm.apply(foreseen, ones, epsilon: shape.normEpsilon)
+    var last: (predicted: Tensor, hidden: Tensor, states: Tensor)?
+    try forEachChunk { features, states in
+      let predicted = Matmul.forward(features, guess, .fp32)
+      let normed = RMSNorm.apply(predicted, ones, epsilon: shape.normEpsilon)
       let hidden = Elementwise.swiglu(
         Matmul.forward(normed, gates.gate, .fp32), Matmul.forward(normed, gates.up, .fp32))
       let left = Tensor(states.shape)
-      for i in 0..<left.count { left.floats[i] = states.floats[i] - foreseen.floats[i] }
+      for i in 0..<left.count { left.floats[i] = states.floats[i] - predicted.floats[i] }
       Matmul.accumulateWeightGradient(hidden, hidden, into: squares, .fp32)
       Matmul.accumulateWeightGradient(left, hidden, into: down, .fp32)
-      last = (foreseen, hidden, states)
+      last = (predicted, hidden, states)
     }
     guard let last, Self.solve(squares, down) else { return nil }
-    Matmul.accumulate(last.hidden, down, into: last.foreseen, .fp32)
-    return (down, (last.foreseen, last.states))
+    Matmul.accumulate(last.hidden, down, into: last.predicted, .fp32)
+    return (down, (last.predicted, last.states))
   }
 
-  /// Least squares from their products; overwrites both.
+  /// Least squares from the normal equations; overwrites both.
   private static func solve(_ squares: Tensor, _ targets: Tensor) -> Bool {
     let width = squares.columns
     // What is always 0 gets no weight.
@@ -204,7 +202,7 @@ package struct FittedStart {
   }
 
   /// The norm's weight with which the head's distributions of the guesses are nearest to those of the states.
-  private func scale(_ foreseen: Tensor, _ states: Tensor, _ head: Tensor) -> Float {
+  private func scale(_ predicted: Tensor, _ states: Tensor, _ head: Tensor) -> Float {
     let probabilities = Matmul.forward(states, head, .fp32)
     _ = Teacher.softmaxRows(probabilities)
     let count = states.rows
@@ -214,88 +212,10 @@ package struct FittedStart {
     let size = (states.values.reduce(0) { $0 + $1 * $1 } / Float(states.count)).squareRoot()
     let losses = (2...12).map { tenths -> (scale: Float, loss: Double) in
       let scale = size * Float(tenths) / 10
-      let normed = RMSNorm.apply(foreseen, .filled([shape.hiddenSize], with: scale), epsilon: shape.normEpsilon)
+      let normed = RMSNorm.apply(predicted, .filled([shape.hiddenSize], with: scale), epsilon: shape.normEpsilon)
       let tape = Tape(recording: false, precision: .fp32)
       return (scale, tape.softTargetLoss(Variable(normed), Variable(head), targets, weight: 1).loss)
     }
     return losses.min { $0.loss < $1.loss }!.scale
-  }
-
-  // MARK: matrices
-
-  private static func sideBySide(_ a: Tensor, _ b: Tensor) -> Tensor {
-    let result = Tensor([a.rows, a.columns + b.columns])
-    for row in 0..<a.rows {
-      (result.floats + row * result.columns).update(from: a.floats + row * a.columns, count: a.columns)
-      (result.floats + row * result.columns + a.columns).update(from: b.floats + row * b.columns, count: b.columns)
-    }
-    return result
-  }
-
-  private static func stacked(_ parts: [Tensor]) -> Tensor {
-    let result = Tensor([parts.reduce(0) { $0 + $1.rows }, parts[0].columns])
-    var at = result.floats
-    for part in parts {
-      at.update(from: part.floats, count: part.count)
-      at += part.count
-    }
-    return result
-  }
-
-  private static func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
-    let result = Tensor([x.rows, range.count])
-    for row in 0..<x.rows {
-      (result.floats + row * range.count).update(
-        from: x.floats + row * x.columns + range.lowerBound, count: range.count)
-    }
-    return result
-  }
-
-  /// The guess with the embedding's part in fewer dimensions.
-  private static func joined(_ guess: Tensor, _ embedding: (left: Tensor, right: Tensor), hidden h: Int) -> Tensor {
-    let transposed = Tensor([h, embedding.right.rows])  // right as [I, r] for a product with left [O, r]
-    for k in 0..<embedding.right.rows {
-      for i in 0..<h { transposed.floats[i * embedding.right.rows + k] = embedding.right.floats[k * h + i] }
-    }
-    return sideBySide(columns(guess, 0..<3 * h), Matmul.forward(embedding.left, transposed, .fp32))
-  }
-}
-
-extension DraftModel {
-  /// `random` with weights fitted to some of the conversations, on rank 0, which the others help; nil there.
-  /// Collective.
-  ///
-  /// - Parameters:
-  ///   - random: the start whose other weights stay; on rank 0
-  ///   - target: the model whose states are fitted
-  ///   - states: where they are
-  ///   - conversations: those to fit to, as many as are needed of them
-  ///   - seed: of the sample
-  ///   - cluster: the ranks
-  ///   - stop: looked at between conversations
-  ///   - leftOut: told of each conversation whose values are not finite
-  /// - Throws: when states cannot be read, or no row is there to be fitted; `StoppedRun` when a stop was asked for
-  public static func fitted(
-    _ random: DraftModel?, target: TargetModel, states: StateSource, conversations: [Int], seed: UInt64,
-    cluster: any Communicator, stop: StopRequest = StopRequest(), leftOut: @escaping (Int) -> Void = { _ in }
-  ) throws -> DraftModel? {
-    let sample = StateSample(
-      conversations, leftOut: [], seed: seed, feed: try ConversationFeed(states, cluster: cluster), cluster: cluster,
-      stop: stop)
-    var told: Set<Int> = []
-    return try sample.onRoot {
-      guard let random else { preconditionFailure("rank 0 has no start to fit") }
-      let start = FittedStart(target: target, shape: random.shape) {
-        // Conversations are gone through twice.
-        if told.insert($0).inserted { leftOut($0) }
-      } conversations: { take in
-        try sample.visit(take)
-      }
-      guard let draft = try start.apply(to: random) else {
-        throw LocatedError(
-          path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
-      }
-      return draft
-    }
   }
 }

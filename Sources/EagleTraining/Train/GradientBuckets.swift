@@ -6,8 +6,8 @@ import EagleTensor
 /// Adds the gradients of all ranks up, bucket by bucket, while the backward pass goes on.
 ///
 /// Buckets lie in the flat gradient buffer and start in a fixed order, from the buffer's end to its start: the head's
-/// come first, whose gradients are final before the way back begins, and a third of all. So every rank makes the same
-/// calls in the same order, whatever its share of the batch.
+/// come first, whose gradients are final before the backward pass begins, and a third of all. So every rank makes the
+/// same calls in the same order, whatever its part of the batch.
 package final class GradientBuckets {
   /// Most elements of a bucket: 16 MiB, long enough for a link's full rate.
   package static let elements = 4 << 20
@@ -18,26 +18,26 @@ package final class GradientBuckets {
   private let cluster: any Communicator
   private let wire: ComputePrecision
   private let isSharded: Bool
-  /// For each bucket the parameters in it.
+  /// The parameters in each bucket.
   private let members: [Set<ObjectIdentifier>]
   private var open: [Set<ObjectIdentifier>] = []
   private var pending: [any Pending] = []
 
   /// - Parameters:
-  ///   - places: where each parameter's gradient lies, in the order of the buffer
+  ///   - slices: where each parameter's gradient lies, in the order of the buffer
   ///   - isSharded: each rank wants the sums of its own slices alone
   package init(
-    _ gradients: Tensor, places: [(variable: Variable, range: Range<Int>)], cluster: any Communicator,
+    _ gradients: Tensor, slices: [(variable: Variable, range: Range<Int>)], cluster: any Communicator,
     wire: ComputePrecision, isSharded: Bool
   ) {
     self.gradients = gradients
     self.cluster = cluster
     self.wire = wire
     self.isSharded = isSharded
-    let ranges = Self.group(places.map(\.range))
+    let ranges = Self.group(slices.map(\.range))
     self.ranges = ranges
     members = ranges.map { bucket in
-      Set(places.filter { $0.range.overlaps(bucket) }.map { ObjectIdentifier($0.variable) })
+      Set(slices.filter { $0.range.overlaps(bucket) }.map { ObjectIdentifier($0.variable) })
     }
   }
 
@@ -57,7 +57,7 @@ package final class GradientBuckets {
     return result + [current].compactMap { $0 }
   }
 
-  /// Parts of equal length.
+  /// The range in parts of equal length, each at most a bucket.
   package static func cut(_ range: Range<Int>) -> [Range<Int>] {
     let parts = max(1, (range.count + elements - 1) / elements)
     return (0..<parts).map {
@@ -65,7 +65,8 @@ package final class GradientBuckets {
     }
   }
 
-  /// What of the flat buffer this rank adds up, and steps when the optimiser is sharded; in the order of the buffer.
+  /// Slices of the flat buffer that this rank reduces, and updates when the optimiser is sharded (ZeRO-1); in the order
+  /// of the buffer.
   package var ownRanges: [Range<Int>] {
     ranges.reversed().map { bucket in
       let slice = Slices(count: bucket.count, ranks: cluster.size)[cluster.rank]
@@ -85,7 +86,7 @@ package final class GradientBuckets {
     while pending.count < ranges.count, open[pending.count].isEmpty { try startNext() }
   }
 
-  /// Nothing more is added to any.
+  /// Nothing more is added to any gradient.
   package func allAreFinal() throws {
     while pending.count < ranges.count { try startNext() }
   }
@@ -100,7 +101,7 @@ package final class GradientBuckets {
     for sum in pending { try sum.wait() }
   }
 
-  /// Gives every rank all slices of a buffer of which each has its own; returns once they are there.
+  /// All-gather of a buffer of which each rank has its own slices; returns once all slices are there.
   package func gather(_ flat: Tensor, meanwhile: () throws -> Void = {}) throws {
     let pending = try ranges.map { try cluster.startGather(Self.buffer(flat, $0)) }
     try meanwhile()

@@ -4,7 +4,7 @@ import EagleTensor
 import Foundation
 
 extension DraftModel {
-  /// What other ranks must know before a head's weights come.
+  /// The description of a head, which other ranks must have before its weights come.
   private struct Header: Codable {
     var shape: DraftShape
     var vocabulary: [Int32]

@@ -5,7 +5,7 @@ import EagleTensor
 /// A look of rank 0 at some of the conversations, sampled from all of the data by the seed, wherever their states lie.
 ///
 /// The other ranks send what rank 0's node does not hold, chunk by chunk, until rank 0 has seen enough. A stop that any
-/// rank was asked for ends the work on all of them before the next chunk.
+/// rank has heard ends the work on all of them before the next chunk.
 struct StateSample {
   /// Conversations that travel at a time.
   private static let chunk = 8
@@ -18,7 +18,7 @@ struct StateSample {
   /// - Parameters:
   ///   - trained: conversations of an epoch; one that comes several times counts once
   ///   - leftOut: those that are not looked at
-  ///   - seed: of the sample
+  ///   - seed: the seed of the sample
   ///   - feed: reads their states
   init(
     _ trained: [Int], leftOut: Set<Int>, seed: UInt64, feed: ConversationFeed, cluster: any Communicator,
@@ -32,7 +32,7 @@ struct StateSample {
   /// Runs `body` on rank 0 with this sample, through which it may go several times, and returns its result there; nil
   /// on other ranks. Collective.
   ///
-  /// - Throws: `StoppedRun` on all ranks when a stop was asked for
+  /// - Throws: `StoppedRun` on all ranks when a stop was requested
   func onRoot<Result>(_ body: () throws -> Result) throws -> Result? {
     guard cluster.isRoot else {
       while let first = try agree(on: nil) { try fetch(from: first) }

@@ -7,20 +7,20 @@ import EagleText
 /// Where the target's states come from.
 public enum StateSource {
   case store(CaptureStore)
-  case live(LiveStates)
+  case online(OnlineStates)
 
   /// Tokens of each conversation.
   public var lengths: [Int] {
     switch self {
     case .store(let store): store.lengths
-    case .live(let states): states.lengths
+    case .online(let states): states.lengths
     }
   }
 
   func read(_ conversations: [Int]) throws -> [CapturedConversation] {
     switch self {
     case .store(let store): try conversations.map { try store.read(conversation: $0) }
-    case .live(let states): try states.read(conversations)
+    case .online(let states): try states.read(conversations)
     }
   }
 
@@ -28,13 +28,13 @@ public enum StateSource {
   func mask(_ conversation: Int) throws -> [UInt8] {
     switch self {
     case .store(let store): try store.readTokens(conversation: conversation).lossMask
-    case .live(let states): try states.tokens.conversation(conversation).mask
+    case .online(let states): try states.tokens.conversation(conversation).mask
     }
   }
 }
 
-/// States that the target makes when they are needed.
-public struct LiveStates {
+/// States that the target computes when they are needed (`capture.mode: online`).
+public struct OnlineStates {
   let tokens: TokenStore
   let lengths: [Int]
   private let capture: StateCapture

@@ -13,7 +13,7 @@ public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 
-  /// The paper's 3 for the decay of the divergence's share.
+  /// The paper's 3 for the decay of the divergence's weight.
   var kind: SoftTargetLoss {
     switch self {
     case .kl: .crossEntropy
@@ -69,7 +69,8 @@ public struct TrainConfig: Config {
   public var checkpointMinutes = 30.0
   /// How many of the newest checkpoints stay on disk, beside the best.
   public var keepCheckpoints = 3
-  /// Each rank keeps the moments of its share of the weights only and steps these; the ranks then exchange weights.
+  /// Each rank keeps the moments of its partition of the weights only and updates it; an all-gather of weights follows
+  /// (ZeRO-1).
   public var shardOptimizer = false
   /// How many steps in a row may be left out because their loss or gradient is not finite.
   public var maxSkippedSteps = 3

@@ -34,7 +34,8 @@ package final class CheckpointWriter {
   /// - Parameters:
   ///   - parent: folder of the run
   ///   - keep: how many of the newest checkpoints stay, beside the best
-  ///   - say: told once when an old checkpoint cannot be removed, on the thread that calls `check`, `start` or `finish`
+  ///   - say: called once when an old checkpoint cannot be removed, on the thread that calls `check`, `start` or
+  ///     `finish`
   convenience init(parent: String, keep: Int, say: @escaping (String) -> Void = { _ in }) {
     self.init(parent: parent, keep: keep, say: say) { try AtomicFolder.remove($0) }
   }

@@ -5,8 +5,8 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// A checkpoint's content: master weights and both moments, rates of features where they have their own, all float32,
-/// and where the run stands. It does not depend on the number of ranks that wrote it.
+/// The content of a checkpoint: master weights and both moments, rates of features where they have their own, all
+/// float32, and where the run stands. It does not depend on the number of ranks that wrote it.
 public struct TrainingCheckpoint {
   /// `info.json` of a checkpoint.
   public struct Info: Codable, Sendable, Equatable {
@@ -64,12 +64,12 @@ public struct TrainingCheckpoint {
       tensors =
         rates
         + zip(TrainingCheckpoint.prefixes, [optimizer.weights, moments.first, moments.second]).flatMap { part in
-          optimizer.places.map { place in
-            let slice = part.1.slice(place.range).reshaped(place.variable.shape)
-            guard isCopy else { return (part.0 + place.name, slice) }
+          optimizer.slices.map { parameter in
+            let slice = part.1.slice(parameter.range).reshaped(parameter.variable.shape)
+            guard isCopy else { return (part.0 + parameter.name, slice) }
             let copy = Tensor(slice.shape)
             Elementwise.copy(slice, into: copy)
-            return (part.0 + place.name, copy)
+            return (part.0 + parameter.name, copy)
           }
         }
     }
@@ -97,11 +97,12 @@ public struct TrainingCheckpoint {
       try cluster.broadcast(tensor.rawBytes, root: 0)
       return tensor.reshaped([tensor.count])
     }
-    for place in optimizer.places {
-      let parts = try prefixes.map { try stored($0 + place.name, place.variable.shape) }
-      Elementwise.copy(parts[0], into: optimizer.weights.slice(place.range))
-      optimizer.forEachOwned(in: place.range) { part, own in
-        let part = part.lowerBound - place.range.lowerBound..<part.upperBound - place.range.lowerBound
+    for parameter in optimizer.slices {
+      let parts = try prefixes.map { try stored($0 + parameter.name, parameter.variable.shape) }
+      let first = parameter.range.lowerBound
+      Elementwise.copy(parts[0], into: optimizer.weights.slice(parameter.range))
+      optimizer.forEachOwned(in: parameter.range) { part, own in
+        let part = part.lowerBound - first..<part.upperBound - first
         Elementwise.copy(parts[1].slice(part), into: optimizer.firstMoment.slice(own))
         Elementwise.copy(parts[2].slice(part), into: optimizer.secondMoment.slice(own))
       }

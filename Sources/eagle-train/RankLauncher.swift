@@ -6,10 +6,10 @@ import EagleServer
 import EagleTensor
 import Foundation
 
-/// What all ranks of one start of the program do together.
-enum Job {
-  /// Joins the other ranks and runs `body`. When one rank fails, it says so and ends all of them; when the run has stopped
-  /// because it was asked to, all end with what is finished, and status 130.
+/// The start and the orderly end of a command on all ranks.
+enum RankLauncher {
+  /// Joins the other ranks and runs `body`. When one rank fails, it says so and ends all of them; when the run has
+  /// stopped on request, all end with what is finished, and status 130.
   static func run(_ body: (any Communicator) throws -> Void) throws {
     let cluster = try Cluster.connect()
     do {

@@ -5,12 +5,12 @@ import EagleRunFiles
 import EagleTensor
 import Foundation
 
-/// Keeps `timing.json` up to date: at the start, and after each epoch or part of one.
+/// `timing.json` of a run, kept up to date: at the start, and after each epoch or part of one.
 final class TimingRecorder {
   private let path: String
   private let cluster: any Communicator
   private let clock: PhaseClock
-  /// On rank 0, once the ranks have met.
+  /// The content of the file, on rank 0; nil before the ranks have met.
   private var timing: RunTiming?
   private var hasBegun = false
   /// When the part began, at which step, and what the clock showed.
@@ -66,7 +66,7 @@ final class TimingRecorder {
     ]
   }
 
-  /// Asked of the kernel: a look-up of the full name may wait for a network.
+  /// The name that the kernel knows: a look-up of the full name may wait for a network.
   private static var host: String {
     var name = [CChar](repeating: 0, count: 256)
     guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }

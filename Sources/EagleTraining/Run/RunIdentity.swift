@@ -37,7 +37,7 @@ public struct RunIdentity: Codable, Sendable, Equatable {
 
   /// - Parameters:
   ///   - train, draft, capture: settings of the run
-  ///   - precision: of the target's matrix products
+  ///   - precision: the precision of the target's matrix products
   ///   - layers: the captured layers, whatever way the recipe names them
   ///   - data: fingerprint of the prepared data
   ///   - target: fingerprint of the target

@@ -1,0 +1,141 @@
+import EagleModels
+import EagleRecipe
+import EagleTraining
+import Foundation
+
+// H hidden · M MLP · F = 4H features of a fitted start.
+
+// Stages of the run, with the seconds of each in every column.
+extension Forecast {
+  /// All stages, in the order of the run.
+  func stages(_ columns: [Column]) -> [RunPlan.Stage] {
+    var stages = generationStages(columns)
+    stages.append(prepareStage(columns))
+    if recipe.capture.mode == .store { stages.append(captureStage(columns)) }
+    if recipe.draft.start == .fitted, recipe.draft.initFrom == nil { stages.append(fittedStage(columns)) }
+    stages.append(trainingStage(columns))
+    stages.append(evaluationStage(columns))
+    return stages
+  }
+
+  /// Seconds of work that ranks do by themselves.
+  ///
+  /// - Parameter seconds: those of this many ranks that are as fast as the ranks here
+  private func each(_ columns: [Column], _ seconds: (_ workers: Int) -> Double) -> [Double] {
+    columns.map { seconds($0.workers) / $0.speed }
+  }
+
+  /// Operations of the target over all conversations.
+  var captureOperations: Double {
+    sample.conversations.reduce(0) { $0 + $1.count * NeededOperations.capture(sizes.target, lengths: [$1.ids.count]) }
+  }
+
+  private func captureStage(_ columns: [Column]) -> RunPlan.Stage {
+    let operations = captureOperations
+    let all = operations / figures.capture.operationsPerSecond
+    let shard = all * Double(recipe.capture.shardTokens) / sample.tokens
+    return .init(
+      name: "capture",
+      work: String(format: "%.0f tokens, %.0f tokens/s a rank", sample.tokens, figures.capture.tokensPerSecond),
+      operations: operations, seconds: each(columns) { RunPlan.makespan(total: all, job: shard, workers: $0) })
+  }
+
+  private func trainingStage(_ columns: [Column]) -> RunPlan.Stage {
+    let steps = stepsPerEpoch * recipe.train.epochs
+    return .init(
+      name: "training", work: "\(steps) steps of \(Int(batchTokens)) tokens, \(recipe.train.epochs) epochs",
+      operations: epochOperations * Double(recipe.train.epochs),
+      seconds: columns.map { step(nodes: $0.nodes).seconds * Double(steps) })
+  }
+
+  private func prepareStage(_ columns: [Column]) -> RunPlan.Stage {
+    let factor = sample.bytesRead > 0 ? sample.bytes / sample.bytesRead : 0
+    // Preparation has the threads of a whole node.
+    let seconds = sample.seconds * factor / Double(context.ranksOnNode)
+    return .init(
+      name: "prepare", work: RunPlan.bytes(sample.bytes) + " of conversations", operations: 0,
+      seconds: columns.map { _ in seconds })
+  }
+
+  /// Least squares over the features, twice: of the states, and of the MLP's random gates. Rank 0 solves.
+  private func fittedStage(_ columns: [Column]) -> RunPlan.Stage {
+    let (h, m) = (Double(sizes.draft.hiddenSize), Double(sizes.draft.intermediateSize))
+    let rows = min(Double(FittedStart.mostRows), sample.trainedTokens)
+    let features = 4 * h
+    let products = 2 * rows * (features * features + 2 * features * h + 2 * h * m + m * m + m * h)
+    let solving = (features * features * features + m * m * m) / 3 + 2 * h * (features * features + m * m)
+    return .init(
+      name: "fitted start", work: String(format: "%.0f rows, rank 0 alone", rows), operations: products + solving,
+      seconds: columns.map { _ in (products + solving) / (0.8 * figures.peak) })
+  }
+
+  private func evaluationStage(_ columns: [Column]) -> RunPlan.Stage {
+    let times = recipe.train.epochs + 1
+    let prompts = data.evaluation.turns.count
+    let held = heldOutSeconds(columns, times: times)
+    let decoded = decodingSeconds(columns)
+    let turns = Double(data.evaluation.turns.reduce(0, +))
+    let rows = turns * (figures.decoding?.newTokens ?? 0) * Double(times)
+    let row = NeededOperations.capture(sizes.target, lengths: [1])
+    return .init(
+      name: "evaluation", work: "\(times) times \(prompts) prompts", operations: 2 * rows * row,
+      seconds: zip(held, decoded).map { $0 + $1 })
+  }
+
+  /// Seconds of the held-out conversations in all evaluations.
+  private func heldOutSeconds(_ columns: [Column], times: Int) -> [Double] {
+    let tokens = sample.tokens * recipe.data.heldOut
+    return columns.map { column in
+      tokens * figures.training.heldOutSecondsPerToken * Double(times) / Double(column.nodes ?? context.nodes)
+        * Double(context.nodes)
+    }
+  }
+
+  /// Seconds of the benchmarks in all evaluations: one before training, and one after each epoch.
+  private func decodingSeconds(_ columns: [Column]) -> [Double] {
+    let prompts = data.evaluation.turns.count
+    let turns = Double(data.evaluation.turns.reduce(0, +)) / Double(max(1, prompts))
+    let isRandom = recipe.draft.start == .random && recipe.draft.initFrom == nil
+    let accLengths =
+      [isRandom ? 1 : Self.expectedAccLength]
+      + [Double](repeating: Self.expectedAccLength, count: recipe.train.epochs)
+    func prompt(_ accLength: Double) -> Double {
+      guard let decoding = figures.decoding else { return 0 }
+      return turns * (decoding.plainSeconds + max(0, decoding.newTokens - 1) / accLength * decoding.roundSeconds)
+    }
+    return each(columns) { workers in
+      accLengths.reduce(0) {
+        $0 + RunPlan.makespan(total: Double(prompts), job: 1, workers: workers) * prompt($1)
+      }
+    }
+  }
+
+  private func generationStages(_ columns: [Column]) -> [RunPlan.Stage] {
+    guard let generation = figures.generation else { return [] }
+    func stage(_ name: String, _ work: GenerationWork, batch: Int, output: String) -> RunPlan.Stage {
+      let isThere = FileManager.default.fileExists(atPath: output)
+      let answers = isThere ? 0 : work.answers
+      let tokens = answers * (work.newTokens + generatedPromptTokens)
+      return .init(
+        name: name,
+        work: isThere ? "is there" : String(format: "%.0f answers of %.0f tokens at most", answers, work.newTokens),
+        operations: tokens * NeededOperations.capture(sizes.target, lengths: [1]),
+        seconds: each(columns) { workers in
+          let answersOfRank = answers / Double(workers)
+          let rounds = answersOfRank > 0 ? max(1, answersOfRank / Double(batch)) : 0
+          return rounds * work.newTokens * generation.passSeconds
+            + answersOfRank * generatedPromptTokens * generation.promptSecondsPerToken
+        })
+    }
+    let (regenerate, synthesize) = (recipe.regenerate, recipe.synthesize)
+    var stages: [RunPlan.Stage] = []
+    if let work = data.regeneration {
+      stages.append(stage("regenerate", work, batch: regenerate.batch, output: regenerate.output))
+    }
+    if synthesize.conversations > 0 {
+      let work = GenerationWork(synthesize)
+      stages.append(stage("synthesize", work, batch: synthesize.batch, output: synthesize.output))
+    }
+    return stages
+  }
+}

@@ -1,0 +1,65 @@
+import EagleModels
+import EagleRecipe
+import EagleRunFiles
+import EagleTraining
+
+// Optimiser steps.
+extension Forecast {
+  /// Optimiser steps of an epoch.
+  var stepsPerEpoch: Int {
+    sample.steps(tokensPerBatch: recipe.train.tokensPerBatch, heldOut: recipe.data.heldOut)
+  }
+
+  /// Tokens of a mean batch.
+  var batchTokens: Double {
+    sample.epochTokens(heldOut: recipe.data.heldOut) / Double(stepsPerEpoch)
+  }
+
+  /// Needed operations of an epoch (`NeededOperations`).
+  var epochOperations: Double {
+    (1 - recipe.data.heldOut)
+      * sample.conversations.reduce(0) {
+        $0 + $1.trained
+          * NeededOperations.training(sizes.draft, masks: [$1.mask], depths: recipe.train.tttLength)
+      }
+  }
+
+  /// Seconds of one node, by part of an optimiser step.
+  private var costs: StepModel.Costs {
+    let epoch = max(1, sample.epochTokens(heldOut: recipe.data.heldOut))
+    // The measured conversations need other operations for a token than the mean one.
+    let scale = epochOperations / epoch / max(1, figures.training.operations / figures.training.tokens)
+    func perToken(_ phases: [Phase]) -> Double {
+      phases.reduce(0) { $0 + (figures.training.phases[$1.rawValue] ?? 0) } / figures.training.tokens * scale
+        * Double(context.nodes)
+    }
+    let computing: [Phase] = [.teacher, .reading, .draftForward, .headAndLoss, .backward]
+    let counted = computing.reduce(0) { $0 + (figures.training.phases[$1.rawValue] ?? 0) }
+    let online =
+      recipe.capture.mode == .online ? captureOperations / sample.tokens / figures.capture.operationsPerSecond : 0
+    return StepModel.Costs(
+      teacher: perToken([.teacher, .reading]) + online / Double(context.ranks) * Double(context.nodes),
+      forward: perToken([.draftForward]), head: perToken([.headAndLoss]), backward: perToken([.backward]),
+      optimiser: max(0, figures.training.seconds - counted))
+  }
+
+  /// The model of an optimiser step of any number of nodes.
+  var stepModel: StepModel {
+    StepModel(
+      costs: costs, link: context.others.link, parameters: sizes.parameters, headParameters: sizes.headParameters,
+      wireBytes: recipe.cluster.gradients == .fp32 ? 4 : 2, imbalance: context.others.imbalance)
+  }
+
+  /// The mean optimiser step.
+  ///
+  /// - Parameter nodes: nil for this start as it is, whose communication was measured with everything else
+  func step(nodes: Int?) -> StepModel.Step {
+    var model = stepModel
+    if let nodes { return model.step(nodes: nodes, batch: Int(batchTokens)) }
+    model.costs.teacher /= Double(context.nodes)
+    model.costs.forward /= Double(context.nodes)
+    model.costs.head /= Double(context.nodes)
+    model.costs.backward /= Double(context.nodes)
+    return model.step(nodes: 1, batch: Int(batchTokens))
+  }
+}

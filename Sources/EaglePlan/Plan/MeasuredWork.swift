@@ -1,0 +1,44 @@
+import EagleRecipe
+import EagleTraining
+
+/// The conversations and prompts that ranks measure with: rank 0 chooses them, so that each kind of work takes
+/// `PlanMeasurement.seconds`.
+struct MeasuredWork: Codable {
+  var capture: [DataSample.Conversation] = []
+  var training: [DataSample.Conversation] = []
+  /// Tokens of a measured optimiser step.
+  var tokensPerBatch = 0
+  /// Prompts to decode; none without benchmarks.
+  var prompts: [[Int32]] = []
+  /// Tokens of a prompt that is generated from; nil when the run generates nothing.
+  var generatedPromptTokens: Int?
+
+  /// Nothing, before rank 0 has sent its choice.
+  init() {}
+
+  /// - Parameter peak: operations a second of a rank's large matrix products
+  init(_ context: PlanContext, _ data: PlanData, peak: Double) {
+    let (recipe, sizes, ranks) = (context.recipe, context.sizes, context.ranks)
+    let sample = data.sample
+    let lengths = sample.conversations.map(\.ids.count)
+    let all = Double(lengths.reduce(0, +))
+    let captureRate = 0.8 * peak / (NeededOperations.capture(sizes.target, lengths: lengths) / all)
+    let captured = max(64, min(CapturePass.batchTokens, Int(PlanMeasurement.seconds * captureRate)))
+    capture = sample.picked(tokens: ranks * captured, longest: max(128, captured))
+    while capture.count < ranks { capture += capture }
+
+    let operations = NeededOperations.training(
+      sizes.draft, masks: sample.conversations.map(\.mask), depths: recipe.train.tttLength)
+    let trainRate = 0.8 * peak / max(1, operations / all)
+    let affordable = max(128, min(BatchPlan.microBatchTokens, Int(PlanMeasurement.seconds * trainRate)))
+    tokensPerBatch = min(recipe.train.tokensPerBatch, ranks * affordable)
+    let stepSeconds = Double(tokensPerBatch) / Double(ranks) / trainRate
+    let steps = max(1, min(24, Int(PlanMeasurement.seconds / stepSeconds)))
+    training = sample.picked(
+      tokens: (steps + 2) * (tokensPerBatch + Int(all) / lengths.count / 2),
+      longest: tokensPerBatch < recipe.train.tokensPerBatch ? affordable : recipe.data.maxLength)
+
+    prompts = data.evaluation.picked(4 * ranks)
+    generatedPromptTokens = data.generatedPromptTokens
+  }
+}

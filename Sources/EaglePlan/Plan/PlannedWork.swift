@@ -1,0 +1,60 @@
+import EagleChat
+import EagleData
+import EagleText
+
+/// The prompts of the recipe's benchmarks.
+struct EvaluationWork {
+  /// User turns of each prompt.
+  var turns: [Int] = []
+  /// Ids of the first turn of each prompt.
+  var ids: [[Int32]] = []
+
+  init() {}
+
+  /// - Throws: for a prompt file that cannot be read
+  init(_ config: EvaluateConfig, _ model: ChatModel) throws {
+    for (_, path) in config.benchmarks.sorted(by: { $0.key < $1.key }) {
+      for prompt in try PromptReader.read(path: path).prefix(config.limit) {
+        turns.append(prompt.turns.count)
+        ids.append(try model.prompt([ChatMessage(role: .user, content: prompt.turns[0])]))
+      }
+    }
+  }
+
+  /// At most `count` of the first turns, from all files alike.
+  func picked(_ count: Int) -> [[Int32]] {
+    guard ids.count > count else { return ids }
+    return (0..<count).map { ids[(2 * $0 + 1) * ids.count / (2 * count)] }
+  }
+}
+
+/// Answers that a run generates before there is anything to train on.
+struct GenerationWork {
+  /// Prompts that are turned into tokens, at most.
+  private static let mostPrompts = 200
+
+  /// Answers of the target.
+  var answers: Double
+  /// New tokens of an answer, at most.
+  var newTokens: Double
+  /// Tokens of some of the prompts.
+  var promptTokens: [Int] = []
+
+  init(_ config: SynthesizeConfig) {
+    // Each conversation samples its number of turns.
+    answers = Double(config.conversations) * Double(1 + config.turns) / 2
+    newTokens = Double(config.questionTokens + config.maxNewTokens)
+  }
+
+  /// - Throws: for a file of prompts that cannot be read
+  init(_ config: RegenerateConfig, _ model: ChatModel) throws {
+    (answers, newTokens) = (0, Double(config.maxNewTokens))
+    var prompts = PromptStream(paths: config.input)
+    while let prompt = try prompts.next() {
+      answers += Double(prompt.turns.count)
+      if promptTokens.count < Self.mostPrompts, let turn = prompt.turns.first {
+        promptTokens.append(try model.prompt([ChatMessage(role: .user, content: turn)]).count)
+      }
+    }
+  }
+}

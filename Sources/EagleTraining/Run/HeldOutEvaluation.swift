@@ -1,0 +1,107 @@
+import EagleChat
+import EagleCluster
+import EagleCore
+import EagleRunFiles
+import Foundation
+
+// K depths.
+
+/// Teacher-forced loss and accuracy on the held-out conversations, batch by batch.
+///
+/// Conversations whose values are not finite are named, left out and counted.
+package struct HeldOutEvaluation {
+  private let engine: StepEngine
+  private let progress: any ProgressSink
+  private let stop: StopRequest
+  private var inputs: TrainingInputs { engine.inputs }
+  private var cluster: any Communicator { engine.cluster }
+
+  package init(_ engine: StepEngine, progress: any ProgressSink, stop: StopRequest = StopRequest()) {
+    (self.engine, self.progress, self.stop) = (engine, progress, stop)
+  }
+
+  /// Tokens of the held-out conversations.
+  package var tokens: Int { inputs.heldOut.reduce(0) { $0 + inputs.states.lengths[$1] } }
+
+  /// A batch of held-out conversations that is done, the same on all ranks.
+  private struct Batch: Codable {
+    var batch: Int
+    /// Sums over all ranks, by depth.
+    var sums: [DepthSums]
+    /// Conversations with non-finite values, which count nowhere.
+    var leftOut: [Int]
+  }
+
+  /// Measures the head that the engine trains; nil without held-out conversations. Collective.
+  ///
+  /// - Parameter journal: where batches that are done are kept, and those of an earlier start found
+  /// - Throws: `StoppedRun` when a stop was requested, behind the micro-batch at hand
+  package func run(journal: EvaluationJournal? = nil) throws -> ObjectiveMetrics? {
+    guard !inputs.heldOut.isEmpty else { return nil }
+    var done = try earlier(journal)
+    let batches = BatchPlan.cut(inputs.heldOut, inputs.states.lengths, inputs.config.tokensPerBatch)
+    for (index, batch) in batches.enumerated() where done[index] == nil {
+      let own = try measure(index, batch)
+      try stop.throwIfAnyRankStops(cluster, during: "evaluate, on held-out conversations")
+      let all = try added(own)
+      done[index] = all
+      if cluster.isRoot { try journal?.append(all, "held-out", rank: 0) }
+    }
+    return metrics(batches.indices.compactMap { done[$0] })
+  }
+
+  /// The mean over all batches. Names conversations that are left out.
+  private func metrics(_ batches: [Batch]) -> ObjectiveMetrics {
+    let sums = batches.reduce(noSums) { sums, batch in zip(sums, batch.sums).map { $0 + $1 } }
+    let leftOut = batches.flatMap(\.leftOut).sorted()
+    if !leftOut.isEmpty {
+      progress.say(
+        "held out: \(leftOut.count) conversations with non-finite values are left out: "
+          + leftOut.prefix(5).map(inputs.name).joined(separator: ", ") + (leftOut.count > 5 ? ", …" : ""))
+    }
+    return ObjectiveMetrics(sums, weights: sums.indices.map(engine.objective.weight), leftOut: leftOut.count)
+  }
+
+  private var noSums: [DepthSums] { [DepthSums](repeating: DepthSums(), count: engine.objective.depths) }
+
+  /// Batches that rank 0 finds of an earlier start. Collective.
+  private func earlier(_ journal: EvaluationJournal?) throws -> [Int: Batch] {
+    guard let journal else { return [:] }
+    let own = cluster.isRoot ? try JSONEncoder().encode(journal.read("held-out", Batch.self)) : Data()
+    let all = try JSONDecoder().decode([Batch].self, from: try cluster.broadcast(data: own))
+    return Dictionary(all.map { ($0.batch, $0) }, uniquingKeysWith: { $1 })
+  }
+
+  /// This rank's part of a batch. Collective.
+  private func measure(_ index: Int, _ batch: [Int]) throws -> Batch {
+    var result = Batch(batch: index, sums: noSums, leftOut: [])
+    for part in try engine.prepare(batch, leavingOut: []).microBatches where !stop.isMade {
+      var sums = try self.sums(of: part)
+      if !sums.allSatisfy(\.isFinite) {
+        let alone = try part.map { (conversation: $0, sums: try self.sums(of: [$0])) }
+        let finite = alone.filter { $0.sums.allSatisfy(\.isFinite) }
+        sums = finite.reduce(noSums) { zip($0, $1.sums).map { $0 + $1 } }
+        result.leftOut += alone.filter { !$0.sums.allSatisfy(\.isFinite) }.map(\.conversation)
+      }
+      result.sums = zip(result.sums, sums).map { $0 + $1 }
+    }
+    return result
+  }
+
+  private func sums(of conversations: [Int]) throws -> [DepthSums] {
+    defer { cluster.tick() }
+    let ones = [Double](repeating: 1, count: engine.objective.depths)
+    return engine.objective.run(try engine.load(conversations), globalRows: ones, recording: false)
+  }
+
+  /// Sums and conversations of all ranks. Collective.
+  private func added(_ own: Batch) throws -> Batch {
+    var all = Batch(batch: own.batch, sums: noSums, leftOut: [])
+    for data in try cluster.gather(try JSONEncoder().encode(own)) {
+      let part = try JSONDecoder().decode(Batch.self, from: data)
+      all.sums = zip(all.sums, part.sums).map { $0 + $1 }
+      all.leftOut += part.leftOut
+    }
+    return all
+  }
+}
