@@ -217,11 +217,11 @@ static void attend_together(const row_by_row *a, int64_t head, int64_t heads, in
 
 // Tasks are heads, rows within a group of heads, groups: those that share keys are next to one another, and heads are small enough
 // to share out a single row.
-static void attend(void *context, eagle_pieces *pieces) {
+static void attend(void *context, eagle_tasks *tasks) {
   const row_by_row *a = context;
-  if (pieces->thread >= a->threads) return;
-  float *scores = a->scores + pieces->thread * a->together * a->group * a->stride;
-  for (int64_t task, end; eagle_next_piece(pieces, &task, &end);)
+  if (tasks->thread >= a->threads) return;
+  float *scores = a->scores + tasks->thread * a->together * a->group * a->stride;
+  for (int64_t task, end; eagle_next_task(tasks, &task, &end);)
     for (int64_t taken; task < end; task += taken) {
       int64_t member = task % a->group, kv_head = task / a->group / a->rows, row = task / a->group % a->rows;
       int64_t heads = a->group - member < end - task ? a->group - member : end - task, rows = (end - task) / a->group;
@@ -254,7 +254,7 @@ void eagle_attention(const float *q, int64_t rows, int64_t heads, int64_t kv_hea
   int64_t group = heads / kv_heads, stride = longest(rows, keys);
   row_by_row a = {q, rows, heads, group, d, keys, scale, scores, stride, rows_together(rows, group, stride),
                   threads, out, lse};
-  eagle_parallel_for(rows * heads, tasks_of_piece(rows, group, kv_heads, threads), EAGLE_PIECES, attend, &a);
+  eagle_parallel_for(rows * heads, tasks_of_piece(rows, group, kv_heads, threads), EAGLE_DYNAMIC, attend, &a);
 }
 
 // MARK: blocks of rows, whose products with keys and values are matrix products

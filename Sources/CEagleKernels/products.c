@@ -45,10 +45,10 @@ static int is_made(const products *p) { return p->factor.norm || p->factor.up; }
 static const float *factor_of(const products *p) { return is_made(p) ? p->x : p->factor.x; }
 
 // The factor and its other forms, row by row.
-static void prepare(void *context, eagle_pieces *pieces) {
+static void prepare(void *context, eagle_tasks *tasks) {
   const products *p = context;
   int64_t k = p->k, begin, end;
-  while (eagle_next_piece(pieces, &begin, &end))
+  while (eagle_next_task(tasks, &begin, &end))
     for (int64_t m = begin; m < end; m++) {
       const float *given = p->factor.x + m * k, *x = factor_of(p) + m * k;
       if (p->factor.norm) eagle_rms_norm(given, k, p->factor.norm, p->factor.epsilon, p->x + m * k, k, 0, 1, k);
@@ -73,10 +73,10 @@ static void multiply_one(const products *p, const eagle_weights *w, float *y, in
   }
 }
 
-static void multiply(void *context, eagle_pieces *pieces) {
+static void multiply(void *context, eagle_tasks *tasks) {
   const products *p = context;
   int64_t begin, end;
-  while (eagle_next_piece(pieces, &begin, &end)) {
+  while (eagle_next_task(tasks, &begin, &end)) {
     int64_t first = 0;
     for (const eagle_weights *w = p->weights; w < p->weights + p->count; first += w++->outputs) {
       outputs_range own = own_outputs(w, first, begin, end);
@@ -99,8 +99,8 @@ void eagle_products(eagle_factor factor, int64_t rows, int64_t k, const eagle_we
     p.has_bf16 |= weights[i].type == EAGLE_WEIGHTS_BF16;
     p.has_int8 |= weights[i].type == EAGLE_WEIGHTS_INT8;
   }
-  if (is_made(&p) || p.has_bf16 || p.has_int8) eagle_parallel_for(rows, ROWS_APART, EAGLE_EVEN, prepare, &p);
-  eagle_parallel_for(outputs_of(weights, count), GRAIN, EAGLE_HALVES, multiply, &p);
+  if (is_made(&p) || p.has_bf16 || p.has_int8) eagle_parallel_for(rows, ROWS_APART, EAGLE_STATIC, prepare, &p);
+  eagle_parallel_for(outputs_of(weights, count), GRAIN, EAGLE_GUIDED, multiply, &p);
 }
 
 static int64_t row_bytes(const eagle_weights *w, int64_t k) {
@@ -111,10 +111,10 @@ void eagle_products_expect(const eagle_weights *weights, int64_t count, int64_t 
   int64_t outputs = outputs_of(weights, count);
   if (outputs == 0) return;
   for (int64_t thread = 1, threads = eagle_thread_count(); thread < threads; thread++) {
-    int64_t output = eagle_share_begin(outputs, GRAIN, thread);
+    int64_t output = eagle_partition_begin(outputs, GRAIN, thread);
     const eagle_weights *w = weights;
     while (output >= w->outputs) output -= w++->outputs;
-    eagle_expect(thread, (const char *)w->w + output * row_bytes(w, k));
+    eagle_prefetch_hint(thread, (const char *)w->w + output * row_bytes(w, k));
   }
 }
 
@@ -139,10 +139,10 @@ static uint64_t sum_of(const word *words, int64_t n) {
   return sum;
 }
 
-static void read_pieces(void *context, eagle_pieces *pieces) {
+static void read_pieces(void *context, eagle_tasks *tasks) {
   reading *r = context;
   int64_t begin, end;
-  while (eagle_next_piece(pieces, &begin, &end)) {
+  while (eagle_next_task(tasks, &begin, &end)) {
     int64_t first = 0;
     for (const eagle_weights *w = r->weights; w < r->weights + r->count; first += w++->outputs) {
       outputs_range own = own_outputs(w, first, begin, end);
@@ -155,6 +155,6 @@ static void read_pieces(void *context, eagle_pieces *pieces) {
 
 uint64_t eagle_products_read(const eagle_weights *weights, int64_t count, int64_t k) {
   reading r = {weights, count, k, 0};
-  eagle_parallel_for(outputs_of(weights, count), GRAIN, EAGLE_HALVES, read_pieces, &r);
+  eagle_parallel_for(outputs_of(weights, count), GRAIN, EAGLE_GUIDED, read_pieces, &r);
   return atomic_load(&r.sum);
 }

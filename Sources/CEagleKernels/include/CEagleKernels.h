@@ -8,49 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
-
-// MARK: threads (parallel.c)
-
-/// The pieces of a loop that one thread does.
-typedef struct {
-  struct eagle_loop *loop;
-  int64_t thread;  // its number among those that come to this loop, below what eagle_thread_count() was when it began
-  int64_t share;   // where it begins
-  int64_t done;    // shares that it has seen the end of
-} eagle_pieces;
-/// The next piece, [begin, end); 0 when there is none left.
-int eagle_next_piece(eagle_pieces *pieces, int64_t *begin, int64_t *end);
-
-typedef void (*eagle_task)(void *context, eagle_pieces *pieces);
-typedef enum {
-  EAGLE_EVEN,    // a piece for each thread, of at least the grain
-  EAGLE_PIECES,  // pieces of the grain
-  EAGLE_HALVES,  // half of what is left of a share at a time, down to one grain: long runs, and threads that end together
-} eagle_loop_kind;
-/// Runs task on the calling thread, and on each helper that comes before all is done, with its pieces of [0, count). A thread that
-/// has done its own share goes on with what others have left. The caller works alone inside another loop, and while another thread
-/// has one.
-void eagle_parallel_for(int64_t count, int64_t grain, eagle_loop_kind kind, eagle_task task, void *context);
-/// Where the share of a thread begins in a loop of another kind than EAGLE_EVEN over [0, count) with count > 0; the calling thread is
-/// 0, helpers follow.
-int64_t eagle_share_begin(int64_t count, int64_t grain, int64_t thread);
-/// Where the share of a helper, numbered from 1, will begin in what one of the next loops reads: it fetches that into its cache
-/// while it waits, so that memory is not idle between loops. Any address will do; it is never read.
-void eagle_expect(int64_t thread, const void *from);
-/// How many threads do a loop: as many as OMP_NUM_THREADS says, or as there are processors, until it is set. It is set for oneDNN
-/// and OpenBLAS too, whose threads are libgomp's.
-int eagle_thread_count(void);
-void eagle_set_thread_count(int threads);
-/// Starts this process again, once, with GOMP_SPINCOUNT set: libgomp reads it while the process is loaded. Returns when it is
-/// set already, or when the process cannot be started.
-void eagle_bound_waiting(char *const *arguments);
-
-// MARK: processor (parallel.c)
-
-int eagle_cpu_has_avx2(void);
-int eagle_cpu_has_avx512(void);
-int eagle_cpu_has_avx512_bf16(void);
-int eagle_cpu_has_amx_bf16(void);
+#include "eagle_threads.h"
 
 // MARK: element-wise (elementwise.c)
 
