@@ -59,7 +59,7 @@ public enum Matmul {
   public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ products: Products) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
-    if products.isInvariant || w.dtype == .int8 { return FewRows.products(x, [(w, bias)], products)[0] }
+    if products.isInvariant || w.dtype == .int8 { return SmallMatmul.apply(x, [(w, bias)], products)[0] }
     let y = Tensor([rows, outputs])
     multiply(x, w, into: y, accumulate: false, products)
     if let bias { addBias(bias, to: y) }
@@ -72,7 +72,7 @@ public enum Matmul {
       let x = takesBFloat16(products) ? x.bfloat16() : x
       return weights.map { forward(x, $0.w, bias: $0.bias, products) }
     }
-    return FewRows.products(x, weights, products)
+    return SmallMatmul.apply(x, weights, products)
   }
 
   /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.

@@ -2,7 +2,7 @@ import CEagleKernels
 import EagleTensor
 import Testing
 
-/// A product in the plainest form, in double precision.
+/// A matmul in the plainest form, in double precision.
 private func reference(_ x: Tensor, _ w: Tensor) -> [Double] {
   let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
   let (a, b) = (x.float32().values, w.float32().values)
@@ -88,28 +88,32 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     }
   }
 
-  /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and long ones,
-  /// which are asked for in another way and leave less room for rows.
+  /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and
+  /// long ones, which are prefetched in another way and leave less of the cache to rows.
   @Test(arguments: 1...13, [200, 2100, 5003])
   func aRowDoesNotDependOnTheRowsBesideIt(rows: Int, inputs: Int) {
     let (x, w) = operands(rows, inputs, 67)
     for weight in [w, w.bfloat16()] {
       let expected = reference(x, weight)
       for lanes in Processor.hasAVX512 ? [8, 16] : [8] {
-        let together = fewRows(x, weight, lanes)
+        let together = smallMatmul(x, weight, lanes)
+        #expect(together == smallMatmul(x, weight, lanes, isPlain: true))
         // because: float32 sums of up to 5003 terms
         #expect(largestError(together, expected) < 1e-6)
         for row in 0..<rows {
-          let alone = fewRows(x.slice(row..<row + 1), weight, lanes)
+          let alone = smallMatmul(x.slice(row..<row + 1), weight, lanes)
           #expect(alone.elementsEqual(together[row * 67..<(row + 1) * 67]))
         }
-        if lanes == eagle_few_rows_lanes() { #expect(together == Matmul.forward(x, weight, .invariant).values) }
+        if lanes == eagle_small_matmul_lanes() { #expect(together == Matmul.forward(x, weight, .invariant).values) }
       }
     }
     // Rows rounded to bfloat16, on processors that have its products.
     let rounded = Matmul.forward(x, w.bfloat16(), .invariantBF16).values
     let operand = Products.invariantBF16.roundsRows ? x.bfloat16() : x
     #expect(largestError(rounded, reference(operand, w.bfloat16())) < 1e-6)
+    if Products.invariantBF16.roundsRows {
+      #expect(rounded == run(x.bfloat16(), w.bfloat16(), eagle_small_matmul_rounded_plain))
+    }
     for row in 0..<rows {
       let alone = Matmul.forward(x.slice(row..<row + 1), w.bfloat16(), .invariantBF16).values
       #expect(alone.elementsEqual(rounded[row * 67..<(row + 1) * 67]))
@@ -117,31 +121,45 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     #expect(Matmul.forward(x, w, .invariantBF16).values == Matmul.forward(x, w, .invariant).values)
   }
 
-  @Test func expectingWeightsChangesNoResult() {
+  @Test func prefetchingWeightsChangesNoResult() {
     let (x, w) = operands(2, 64, 5000)
     let (first, second) = (w.slice(0..<100), w.slice(100..<5000))
     let expected = [Matmul.forward(x, first, .invariant).values, Matmul.forward(x, second, .invariant).values]
-    func expect(_ weights: [Tensor]) {
-      eagle_products_expect(weights.map { eagle_weights($0) }, Int64(weights.count), 64)
+    func prefetch(_ weights: [Tensor]) {
+      eagle_weights_prefetch(weights.map { eagle_weights($0) }, Int64(weights.count), 64)
     }
     for _ in 0..<200 {
-      // The second is expected whole and in two parts, the first never comes next.
-      expect([second])
+      // The second is prefetched whole and in two parts, the first never comes next.
+      prefetch([second])
       #expect(Matmul.forward(x, first, .invariant).values == expected[0])
-      expect([second.slice(0..<10), second.slice(10..<4900), first])
+      prefetch([second.slice(0..<10), second.slice(10..<4900), first])
       #expect(Matmul.forward(x, second, .invariant).values == expected[1])
     }
   }
 
-  private func fewRows(_ x: Tensor, _ w: Tensor, _ lanes: Int) -> [Float] {
-    let (rows, k, outputs) = (Int64(x.rows), Int64(x.columns), Int64(w.rows))
-    let (y, ordered) = (Tensor([x.rows, w.rows]), Tensor(x.shape))
-    if w.dtype == .bfloat16 {
-      eagle_few_rows_order(Int32(lanes), x.floats, ordered.floats, rows, k)
-      eagle_few_rows_bf16(Int32(lanes), ordered.floats, rows, k, w.bfloats, nil, y.floats, outputs, 0, outputs)
-    } else {
-      eagle_few_rows_f32(Int32(lanes), x.floats, rows, k, w.floats, nil, y.floats, outputs, 0, outputs)
+  /// The small-M matmul of one vector width, tuned or plain.
+  private func smallMatmul(_ x: Tensor, _ w: Tensor, _ lanes: Int, isPlain: Bool = false) -> [Float] {
+    let (lanes, isBFloat16) = (Int32(lanes), w.dtype == .bfloat16)
+    if isPlain {
+      let type = isBFloat16 ? EAGLE_WEIGHTS_BF16 : EAGLE_WEIGHTS_F32
+      return run(x, w) { eagle_small_matmul_plain(lanes, type, $0, $1, $2) }
     }
+    guard isBFloat16 else { return run(x, w) { eagle_small_matmul_f32(lanes, $0, $1, $2) } }
+    let ordered = Tensor(x.shape)
+    eagle_deinterleave(lanes, x.floats, ordered.floats, Int64(x.rows), Int64(x.columns))
+    return run(ordered, w) { eagle_small_matmul_bf16(lanes, $0, $1, $2) }
+  }
+
+  /// All outputs of one call to a kernel.
+  private func run(
+    _ x: Tensor, _ w: Tensor, _ kernel: (UnsafePointer<eagle_small_matmul>, Int64, Int64) -> Void
+  ) -> [Float] {
+    let y = Tensor([x.rows, w.rows])
+    var arguments = eagle_small_matmul()
+    (arguments.x, arguments.w) = (UnsafeRawPointer(x.rawBytes.baseAddress), UnsafeRawPointer(w.rawBytes.baseAddress))
+    (arguments.y, arguments.y_stride) = (y.floats, Int64(w.rows))
+    (arguments.rows, arguments.k) = (Int64(x.rows), Int64(x.columns))
+    withExtendedLifetime((x, w)) { kernel(&arguments, 0, Int64(w.rows)) }
     return y.values
   }
 
@@ -168,30 +186,54 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let w = (0..<outputs * k).map { _ in Int8.random(in: -127...127, using: &random) }
     let (xScale, wScale) = ((0..<most).map { 0.1 / Float($0 + 3) }, (0..<outputs).map { 0.3 / Float($0 + 7) })
     let bias = (0..<outputs).map { Float($0) / 3 }
-    func products(_ rows: Int, _ variant: Int, _ bias: [Float]?) -> [Float] {
+    func products(_ rows: Int, _ variant: eagle_int8_variant, _ bias: [Float]?) -> [Float] {
       var y = [Float](repeating: 0, count: rows * outputs)
       // In two parts, as threads would take them.
       for range in [0..<5, 5..<outputs] {
-        eagle_few_rows_int8(
-          x, xScale, Int64(rows), Int64(k), w, wScale, bias, &y, Int64(outputs), Int64(range.lowerBound),
-          Int64(range.upperBound), Int32(variant))
+        pointers(x, xScale, w, wScale, bias, &y) { arguments in
+          (arguments.y_stride, arguments.rows, arguments.k) = (Int64(outputs), Int64(rows), Int64(k))
+          eagle_small_matmul_int8(variant, &arguments, Int64(range.lowerBound), Int64(range.upperBound))
+        }
       }
       return y
     }
     for bias in [bias, nil] {
-      let expected = products(most, Int(EAGLE_INT8_PORTABLE), bias)
+      let expected = products(most, EAGLE_INT8_PLAIN, bias)
       for rows in 1...most {
-        #expect(products(rows, Int(EAGLE_INT8_BEST), bias).elementsEqual(expected.prefix(rows * outputs)))
+        #expect(products(rows, EAGLE_INT8_BEST, bias).elementsEqual(expected.prefix(rows * outputs)))
         if Processor.hasAVX2 {
-          #expect(products(rows, Int(EAGLE_INT8_AVX2), bias).elementsEqual(expected.prefix(rows * outputs)))
+          #expect(products(rows, EAGLE_INT8_AVX2, bias).elementsEqual(expected.prefix(rows * outputs)))
         }
       }
     }
     let exact = (0..<k).reduce(0) { $0 + Int(x[3 * k + $1]) * Int(w[5 * k + $1]) }
     let expected = Double(exact) * Double(xScale[3]) * Double(wScale[5]) + Double(bias[5])
     // because: one rounding of the sum, one of the scale and one of the bias
-    #expect(
-      abs(Double(products(4, Int(EAGLE_INT8_PORTABLE), bias)[3 * outputs + 5]) - expected) < 1e-6 * (abs(expected) + 2))
+    #expect(abs(Double(products(4, EAGLE_INT8_PLAIN, bias)[3 * outputs + 5]) - expected) < 1e-6 * (abs(expected) + 2))
+  }
+
+  /// Calls `body` with the addresses of the operands of a matmul with 8-bit weights.
+  private func pointers(
+    _ x: [Int16], _ xScale: [Float], _ w: [Int8], _ wScale: [Float], _ bias: [Float]?, _ y: inout [Float],
+    _ body: (inout eagle_small_matmul) -> Void
+  ) {
+    y.withUnsafeMutableBufferPointer { y in
+      x.withUnsafeBytes { x in
+        w.withUnsafeBytes { w in
+          xScale.withUnsafeBufferPointer { xScale in
+            wScale.withUnsafeBufferPointer { wScale in
+              (bias ?? []).withUnsafeBufferPointer { values in
+                var arguments = eagle_small_matmul()
+                (arguments.x, arguments.x_scales) = (x.baseAddress, xScale.baseAddress)
+                (arguments.w, arguments.w_scales) = (w.baseAddress, wScale.baseAddress)
+                (arguments.bias, arguments.y) = (bias == nil ? nil : values.baseAddress, y.baseAddress)
+                body(&arguments)
+              }
+            }
+          }
+        }
+      }
+    }
   }
 
   @Test func bothBackendsGiveTheSameProduct() {

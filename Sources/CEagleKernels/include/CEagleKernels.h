@@ -1,6 +1,6 @@
 // The vector loops that Swift cannot dispatch at run time. One function per op; every function works on plain
-// row-major float arrays and is compiled for AVX-512, AVX2 and the baseline, chosen when the program is loaded; the products of
-// few rows choose in each call, and eagle_gemm_bf16_* are for AVX512-BF16 alone.
+// row-major float arrays and is compiled for AVX-512, AVX2 and the baseline, chosen when the program is loaded; the
+// small-M matmuls choose in each call, and eagle_gemm_bf16_* are for AVX512-BF16 alone.
 //
 // R rows · C columns · d head dimension.
 #ifndef CEAGLEKERNELS_H
@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "eagle_small_matmul.h"
 #include "eagle_threads.h"
 
 // MARK: element-wise (elementwise.c)
@@ -132,64 +133,12 @@ void eagle_gemm_bf16_pack_rows_f32(const float *a, int64_t row_stride, int64_t c
 void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
                            int accumulate);
 
-// MARK: few-row products (fewrows.c, int8rows.c)
-
-/// Numbers in a vector of this processor: 16 with AVX-512, else 8. The functions below take either where the processor has it.
-int eagle_few_rows_lanes(void);
-/// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]) for n in [n_begin, n_end). The order of additions of one row does not
-/// depend on how many rows are computed with it. For bf16 weights x lies in the order that eagle_few_rows_order makes.
-void eagle_few_rows_bf16(int lanes, const float *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias,
-                         float *y, int64_t y_stride, int64_t n_begin, int64_t n_end);
-void eagle_few_rows_f32(int lanes, const float *x, int64_t rows, int64_t k, const float *w, const float *bias, float *y,
-                        int64_t y_stride, int64_t n_begin, int64_t n_end);
-/// The same with x rounded to bf16, k numbers a row in their own order, for processors with AVX512-BF16 alone.
-void eagle_few_rows_bf16_pairs(const uint16_t *x, int64_t rows, int64_t k, const uint16_t *w, const float *bias,
-                               float *y, int64_t y_stride, int64_t n_begin, int64_t n_end);
-/// y = x with the even numbers of each two vectors before the odd ones; what does not fill them stays.
-void eagle_few_rows_order(int lanes, const float *x, float *y, int64_t rows, int64_t k);
-
-enum { EAGLE_INT8_BEST, EAGLE_INT8_PORTABLE, EAGLE_INT8_AVX2, EAGLE_INT8_VNNI };
+// MARK: quantization (quantize.c)
 
 /// q = x / scale rounded to [-127, 127]; returns the scale, 0 when all of x is 0.
 float eagle_quantize_int8(const float *x, int8_t *q, int64_t n);
-/// q = x / scale rounded to as many of 16 bits as sums of n products with 8-bit numbers have room for.
+/// q = x / scale rounded to as many of 16 bits as leave sums of n products with 8-bit weights below 2^31.
 float eagle_quantize_int16(const float *x, int16_t *q, int64_t n);
-/// The product with 8-bit weights, w[n][k] w_scale[n], and x[m][k] x_scale[m].
-void eagle_few_rows_int8(const int16_t *x, const float *x_scale, int64_t rows, int64_t k, const int8_t *w,
-                         const float *w_scale, const float *bias, float *y, int64_t y_stride, int64_t n_begin,
-                         int64_t n_end, int variant);
-
-// MARK: products of one x with several weights, on all threads (products.c)
-
-typedef enum { EAGLE_WEIGHTS_F32, EAGLE_WEIGHTS_BF16, EAGLE_WEIGHTS_INT8 } eagle_weight_type;
-
-typedef struct {
-  const void *w;  // [outputs][k]
-  const float *scales;  // [outputs], of 8-bit weights
-  const float *bias;    // [outputs] or null
-  int64_t outputs;
-  eagle_weight_type type;
-} eagle_weights;
-
-/// What is multiplied, [rows][k]: x, x normed as eagle_rms_norm does it where there is a norm, silu(x) * up where there is an up.
-typedef struct {
-  const float *x;
-  const float *norm;  // [k] or null
-  float epsilon;
-  const float *up;  // [rows][k] or null
-  int rounded;      // to bf16 where bf16 weights meet it, for processors with AVX512-BF16 alone
-} eagle_factor;
-
-/// The few-row products of a factor with all weights. The results, each dense, lie one behind the other in y. `room` holds
-/// eagle_products_room bytes.
-void eagle_products(eagle_factor factor, int64_t rows, int64_t k, const eagle_weights *weights, int64_t count, float *y,
-                    void *room);
-int64_t eagle_products_room(int64_t rows, int64_t k);
-/// Says which weights the products after the next ones take: helpers that wait fetch the beginning of their shares (eagle_expect).
-void eagle_products_expect(const eagle_weights *weights, int64_t count, int64_t k);
-/// Reads the same weights on all threads and multiplies nothing: how fast memory is. Returns the sum of their 64-bit words, as far as a
-/// thread's part fills them.
-uint64_t eagle_products_read(const eagle_weights *weights, int64_t count, int64_t k);
 
 // MARK: softmax (softmax.c)
 

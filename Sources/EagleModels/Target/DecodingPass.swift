@@ -32,15 +32,17 @@ struct DecodingPass: Sendable {
 
     /// y = x w^T of each, [R, outputs], one behind the other.
     func multiply(
-      _ x: eagle_factor, _ rows: Int, into y: UnsafeMutablePointer<Float>, _ room: UnsafeMutableRawPointer
+      _ x: eagle_activation, _ rows: Int, into y: UnsafeMutablePointer<Float>, _ room: UnsafeMutableRawPointer
     ) {
-      eagle_products(x, Int64(rows), inputs, weights, Int64(weights.count), y, room)
+      var x = x
+      (x.rows, x.k) = (Int64(rows), inputs)
+      eagle_small_matmuls(&x, weights, Int64(weights.count), y, room)
     }
 
     /// Says that these come after the next ones.
-    func expect() { eagle_products_expect(weights, Int64(weights.count), inputs) }
+    func expect() { eagle_weights_prefetch(weights, Int64(weights.count), inputs) }
 
-    func read() -> UInt64 { eagle_products_read(weights, Int64(weights.count), inputs) }
+    func read() -> UInt64 { eagle_weights_read(weights, Int64(weights.count), inputs) }
   }
 
   private struct Layer: @unchecked Sendable {
@@ -123,7 +125,7 @@ struct DecodingPass: Sendable {
         width: shape.attention.keyWidth)
       let (hidden, mlp, query) = (shape.hiddenSize, shape.intermediateSize, shape.attention.queryWidth)
       let widest = max(query + 2 * shape.attention.keyWidth, 2 * mlp)
-      let productsRoom = Int(eagle_products_room(Int64(count), Int64(max(hidden, mlp, query))))
+      let productsRoom = Int(eagle_small_matmuls_scratch(Int64(count), Int64(max(hidden, mlp, query))))
       // Each begins with a cache line.
       let sizes = [hidden, widest, query].map { ($0 * x.rows * DType.float32.size + 63) / 64 * 64 }
       storage = Storage(byteCount: sizes.reduce(0, +) + max(productsRoom, keys.room(shape.attention)))
@@ -146,7 +148,7 @@ struct DecodingPass: Sendable {
       cache(index, k, v)
       keys.attend(q, attention, into: attended, room: room)
       layer.gateAndUp.expect()
-      layer.output.multiply(eagle_factor(attended, products), count, into: change, room)
+      layer.output.multiply(eagle_activation(attended, products), count, into: change, room)
       add()
     }
 
@@ -156,12 +158,12 @@ struct DecodingPass: Sendable {
       layer.gateAndUp.multiply(normed(layer.postNorm), count, into: projected, room)
       next.expect()
       let (gate, up) = (projected, projected + count * shape.intermediateSize)
-      layer.down.multiply(eagle_factor(gate, up: up, products), count, into: change, room)
+      layer.down.multiply(eagle_activation(gate, up: up, products), count, into: change, room)
       add()
     }
 
-    private func normed(_ w: UnsafePointer<Float>) -> eagle_factor {
-      eagle_factor(x, norm: w, epsilon: shape.normEpsilon, products)
+    private func normed(_ w: UnsafePointer<Float>) -> eagle_activation {
+      eagle_activation(x, norm: w, epsilon: shape.normEpsilon, products)
     }
 
     /// Norms the heads, where the family does, and turns them to their positions.
