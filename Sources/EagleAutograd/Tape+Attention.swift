@@ -171,11 +171,13 @@ private struct AttentionBackward {
   private func runChain(_ step: Attention.ChainStep, _ row: Int, dq: Tensor, dk: Tensor, dv: Tensor) {
     let d = shape.headDimension
     for head in 0..<shape.heads {
-      let (at, own) = (row * shape.queryWidth + head * d, blocks.chainOffset(step, row, head))
-      let place = row * shape.heads + head
-      eagle_attention_chain_backward(
-        dout.floats + at, blocks.q.floats + at, delta.floats[place], logSums.floats[place], shape.scale, Int64(d),
-        step.k.floats + own, step.v.floats + own, dq.floats + at, dk.floats + own, dv.floats + own)
+      let (query, key) = (row * shape.queryWidth + head * d, blocks.chainOffset(step, row, head))
+      let index = row * shape.heads + head
+      var chain = eagle_attention_chain(
+        dout: dout.floats + query, q: blocks.q.floats + query, k: step.k.floats + key, v: step.v.floats + key,
+        dq: dq.floats + query, dk: dk.floats + key, dv: dv.floats + key, delta: delta.floats[index],
+        lse: logSums.floats[index], scale: shape.scale, d: Int64(d))
+      eagle_attention_chain_backward(&chain)
     }
   }
 }

@@ -128,7 +128,7 @@ struct DecodingPass: Sendable {
       let productsRoom = Int(eagle_small_matmuls_scratch(Int64(count), Int64(max(hidden, mlp, query))))
       // Each begins with a cache line.
       let sizes = [hidden, widest, query].map { ($0 * x.rows * DType.float32.size + 63) / 64 * 64 }
-      storage = Storage(byteCount: sizes.reduce(0, +) + max(productsRoom, keys.room(shape.attention)))
+      storage = Storage(byteCount: sizes.reduce(0, +) + max(productsRoom, keys.scratchBytes(shape.attention)))
       let base = storage.base
       change = base.assumingMemoryBound(to: Float.self)
       projected = (base + sizes[0]).assumingMemoryBound(to: Float.self)
@@ -146,7 +146,7 @@ struct DecodingPass: Sendable {
       turn(q, heads: attention.heads, layer.queryNorm)
       turn(k, heads: attention.kvHeads, layer.keyNorm)
       cache(index, k, v)
-      keys.attend(q, attention, into: attended, room: room)
+      keys.attend(q, attention, into: attended, scratch: room)
       layer.gateAndUp.expect()
       layer.output.multiply(eagle_activation(attended, products), count, into: change, room)
       add()
