@@ -44,19 +44,57 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   }
 
   @Test(.enabled(if: Processor.hasAVX512, "oneDNN computes bfloat16 on AVX-512 and newer"))
-  func bfloat16ProductRunsThroughOneDNN() {
+  func bfloat16ProductRunsThroughOneDNN() throws {
     let (x, w) = operands(8, 64, 24)
     let (a, b) = (x.bfloat16(), w.bfloat16())
     let y = Tensor.zeros([8, 24])
-    #expect(Matmul.tryOneDNN(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: false))
+    let (left, right) = (a.bfloat16Matrix, b.bfloat16Matrix.transposed)
+    try Matmul.oneDNNGemm(left, right, into: y.mutableMatrix, accumulate: false)
     // because: exact bf16 operands, float32 sums of 64 terms
     #expect(largestError(y.values, reference(a, b)) < 1e-5)
-    #expect(Matmul.tryOneDNN(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: true))
+    try Matmul.oneDNNGemm(left, right, into: y.mutableMatrix, accumulate: true)
     #expect(largestError(y.values, reference(a, b).map { 2 * $0 }) < 1e-5)
   }
 
-  /// Every edge of the kernel's blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time, 192 rows,
-  /// 1024 columns and 576 of k.
+  /// A leading dimension that is too short makes oneDNN refuse.
+  private static func failingGemm(backend: Backend?) throws {
+    let (x, w, y) = (Tensor.zeros([4, 8]), Tensor.zeros([6, 8]), Tensor.zeros([4, 6]))
+    let left = FloatMatrix(x.floats, rows: 4, columns: 8, stride: 2)
+    try withExtendedLifetime((x, w, y)) {
+      guard let backend else {
+        return try Matmul.oneDNNGemm(left, w.matrix.transposed, into: y.mutableMatrix, accumulate: false)
+      }
+      Matmul.gemm(left, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: backend)
+    }
+  }
+
+  @Test("a failure of oneDNN is an error that names shapes and reason")
+  func oneDNNErrorsAreThrown() {
+    let error = #expect(throws: OneDNNError.self) { try Self.failingGemm(backend: nil) }
+    #expect(error?.description == "oneDNN failed at a GEMM of [4, 8] and [8, 6]: invalid arguments")
+  }
+
+  @Test("no other library takes the place of oneDNN where it was chosen and fails")
+  func aFailureOfOneDNNEndsTheProcess() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      try Self.failingGemm(backend: .oneDNN)
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("oneDNN failed at a GEMM of [4, 8] and [8, 6]: invalid arguments"))
+  }
+
+  /// A matrix [rows, columns], or one that is stored [columns, rows].
+  private func operand<Element>(
+    _ base: UnsafeMutablePointer<Element>, _ rows: Int, _ columns: Int, transposed: Bool
+  ) -> MatrixView<UnsafePointer<Element>> {
+    typealias Matrix = MatrixView<UnsafePointer<Element>>
+    return transposed
+      ? Matrix(base, rows: columns, columns: rows, stride: rows).transposed
+      : Matrix(base, rows: rows, columns: columns, stride: columns)
+  }
+
+  /// Every edge of the kernel's blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time,
+  /// 192 rows, 1024 columns and 576 of k.
   @Test(
     .enabled(if: Matmul.hasOwnBFloat16Products, "oneDNN or float32 does them here"),
     arguments: [(1, 1, 1), (12, 32, 16), (13, 33, 31), (11, 15, 34), (193, 40, 577), (5, 1030, 12), (200, 17, 1201)])
@@ -68,24 +106,25 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let (a, b) = (exactA.bfloat16(), exactB.bfloat16())
     let (wideA, wideB) = (a.float32(), b.float32())
     let start = Tensor.normal([m * n], deviation: 1, using: &random).values
-    for (left, right) in [(Matmul.Side.plain, Matmul.Side.plain), (.plain, .transposed), (.transposed, .plain)] {
+    for (left, right) in [(false, false), (false, true), (true, false)] {
       for accumulate in [false, true] {
         let (c, expected) = (Tensor(start, [m, n]), Tensor(start, [m, n]))
-        Matmul.bf16Product(
-          m, n, k, a, left == .plain ? (k, 1) : (1, m), b, right == .plain ? (n, 1) : (1, k), c.floats, n,
-          accumulate: accumulate)
+        Matmul.bf16Gemm(
+          operand(a.bfloats, m, k, transposed: left), operand(b.bfloats, k, n, transposed: right),
+          into: c.mutableMatrix, accumulate: accumulate)
         Matmul.gemm(
-          left, right, m, n, k, wideA.floats, left == .plain ? k : m, wideB.floats, right == .plain ? n : k,
-          expected.floats, n, accumulate: accumulate, backend: .openBLAS)
+          operand(wideA.floats, m, k, transposed: left), operand(wideB.floats, k, n, transposed: right),
+          into: expected.mutableMatrix, accumulate: accumulate, backend: .openBLAS)
         // because: the products are exact in float32, whose sums have up to 1201 terms
         #expect(largestError(c.values, expected.values.map(Double.init)) < 2e-6)
         let rounded = Tensor(start, [m, n])
         Matmul.roundedGemm(
-          left, right, m, n, k, exactA.floats, left == .plain ? k : m, exactB.floats, right == .plain ? n : k,
-          rounded.floats, n, accumulate: accumulate, .bf16)
+          operand(exactA.floats, m, k, transposed: left), operand(exactB.floats, k, n, transposed: right),
+          into: rounded.mutableMatrix, accumulate: accumulate, products: .bf16)
         #expect(rounded.values == c.values)
       }
     }
+    withExtendedLifetime((a, b, wideA, wideB, exactA, exactB)) {}
   }
 
   /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and
@@ -241,14 +280,14 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     var results: [[Float]] = []
     for backend in Backend.allCases {
       let y = Tensor([20, 30])
-      Matmul.gemm(
-        .plain, .transposed, 20, 30, 50, x.floats, 50, w.floats, 50, y.floats, 30, accumulate: false, backend: backend)
+      Matmul.gemm(x.matrix, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: backend)
       results.append(y.values)
     }
     for result in results.dropFirst() { #expect(largestError(results[0], result.map(Double.init)) < 1e-6) }
   }
 
-  /// Every edge of the kernel's blocks: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a time.
+  /// Every edge of the kernel's blocks: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a
+  /// time.
   @Test(arguments: [(1, 1, 1), (6, 16, 8), (7, 17, 9), (97, 40, 321), (5, 3080, 12), (200, 33, 700)])
   func ownKernelsAgreeWithOpenBLAS(m: Int, n: Int, k: Int) {
     var random = RandomSource(seed: 5)
@@ -256,17 +295,23 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
       Tensor.normal([m * k], deviation: 1, using: &random), Tensor.normal([k * n], deviation: 1, using: &random)
     )
     let start = Tensor.normal([m * n], deviation: 1, using: &random).values
-    for (left, right) in [(Matmul.Side.plain, Matmul.Side.plain), (.plain, .transposed), (.transposed, .plain)] {
+    for (left, right) in [(false, false), (false, true), (true, false)] {
+      let (x, w) = (operand(a.floats, m, k, transposed: left), operand(b.floats, k, n, transposed: right))
       for accumulate in [false, true] {
         let results = [Backend.kernels, .openBLAS].map { backend in
           let c = Tensor(start, [m, n])
-          Matmul.gemm(
-            left, right, m, n, k, a.floats, left == .plain ? k : m, b.floats, right == .plain ? n : k, c.floats, n,
-            accumulate: accumulate, backend: backend)
+          Matmul.gemm(x, w, into: c.mutableMatrix, accumulate: accumulate, backend: backend)
           return c.values
         }
+        let plain = Tensor(start, [m, n])
+        var gemm = eagle_gemm(
+          m: Int64(m), n: Int64(n), k: Int64(k), a: x.base, a_row: Int64(x.rowStride), a_column: Int64(x.columnStride),
+          b: w.base, b_row: Int64(w.rowStride), b_column: Int64(w.columnStride), c: plain.floats, ldc: Int64(n),
+          accumulate: accumulate ? 1 : 0)
+        eagle_gemm_plain(&gemm)
         // because: float32 sums of up to 700 terms
         #expect(largestError(results[0], results[1].map(Double.init)) < 2e-6)
+        #expect(largestError(results[0], plain.values.map(Double.init)) < 4e-6)
       }
     }
   }
@@ -278,9 +323,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let results = [1, 2, 3].map { count in
       Parallel.threadCount = count
       let y = Tensor([150, 330])
-      Matmul.gemm(
-        .plain, .transposed, 150, 330, 200, x.floats, 200, w.floats, 200, y.floats, 330, accumulate: false,
-        backend: .kernels)
+      Matmul.gemm(x.matrix, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: .kernels)
       return y.values + Matmul.forward(x, w, .bf16).values
     }
     #expect(results[0] == results[1] && results[0] == results[2])
