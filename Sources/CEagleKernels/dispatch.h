@@ -4,7 +4,7 @@
 
 #if defined(__x86_64__)
 #define EAGLE_DISPATCHED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-/// Without it the compiler would cut a vector of sixteen numbers in two where the processor has it.
+/// Without it the compiler would cut a vector of sixteen elements in two where the processor has one.
 #define EAGLE_WIDE_VECTORS __attribute__((min_vector_width(512)))
 #else
 #define EAGLE_DISPATCHED

@@ -1,8 +1,7 @@
 #include "include/CEagleKernels.h"
 
 #include <string.h>
-#include "dispatch.h"
-#include "exponential.h"
+#include "vector.h"
 
 EAGLE_DISPATCHED
 void eagle_f32_to_bf16(const float *restrict x, uint16_t *restrict y, int64_t n) {
@@ -17,10 +16,7 @@ void eagle_f32_to_bf16(const float *restrict x, uint16_t *restrict y, int64_t n)
 
 EAGLE_DISPATCHED
 void eagle_bf16_to_f32(const uint16_t *restrict x, float *restrict y, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t bits = (uint32_t)x[i] << 16;
-    memcpy(y + i, &bits, 4);
-  }
+  for (int64_t i = 0; i < n; i++) y[i] = widen_bf16(x[i]);
 }
 
 void eagle_f16_to_f32(const uint16_t *restrict x, float *restrict y, int64_t n) {

@@ -1,8 +1,8 @@
 #include "dispatch.h"
 #include "include/CEagleKernels.h"
 
-// Inf and NaN are the numbers whose exponent bits are all 1. A block is first asked whether it holds one at all: an OR
-// over vectors, at the speed of memory. Only a block that does is counted.
+// Inf and NaN are the values whose exponent bits are all 1. A block is first tested for holding one at all: an OR over
+// vectors, at the speed of memory. Only a block that does is counted.
 enum { BLOCK = 4096 };
 
 #define EAGLE_COUNT_NONFINITE(NAME, WORD)                                        \

@@ -1,38 +1,38 @@
 #include "include/CEagleKernels.h"
 
 #include <string.h>
-#include "dispatch.h"
+#include "vector.h"
 
-// The pieces of a float32 product C[m, n] (+)= A[m, k] B[k, n], in the order of Goto and van de Geijn: B is packed into
-// panels of 16 columns that stay in the first-level cache, A into panels of 6 rows whose blocks stay in the second, and 6 rows
-// by 16 columns of C stay in registers while k runs. Whoever cuts C into blocks does not change a bit of it: every element
-// adds up its products in the order of k, and the pieces of k in their order.
+// The steps of a float32 GEMM C[m, n] (+)= A[m, k] B[k, n] after Goto and van de Geijn: B is packed into panels of 16
+// columns that stay in the L1 cache, A into panels of 6 rows whose blocks stay in L2, and 6 rows by 16 columns of C
+// stay in registers while k runs. The blocks that C is cut into do not change a bit of it: every element adds its
+// products in the order of k, and the blocks of k in their order.
 
 #define TILE_ROWS EAGLE_GEMM_ROWS
 #define TILE_COLUMNS EAGLE_GEMM_COLUMNS
 
-typedef float vec __attribute__((vector_size(32)));
-typedef float vec_unaligned __attribute__((vector_size(32), aligned(4)));
-typedef uint16_t halves_unaligned __attribute__((vector_size(16), aligned(2)));
-typedef uint32_t words __attribute__((vector_size(32)));
+typedef uint16_t u16x8_unaligned __attribute__((vector_size(16), aligned(2)));
 
-// Macros, since a vector must not be passed between functions of different instruction sets.
-#define load_vec_float(p) (*(const vec_unaligned *)(p))
-#define load_vec_uint16_t(p) ((vec)(__builtin_convertvector(*(const halves_unaligned *)(p), words) << 16))
-#define store_vec(p, v) (*(vec_unaligned *)(p) = (v))
+EAGLE_INLINE void store8(float *p, f32x8 v) { *(f32x8_unaligned *)p = v; }
 
-EAGLE_INLINE float widen_float(float x) { return x; }
+// MARK: the plain form
 
-EAGLE_INLINE float widen_uint16_t(uint16_t x) {
-  uint32_t bits = (uint32_t)x << 16;
-  float value;
-  memcpy(&value, &bits, 4);
-  return value;
+void eagle_gemm_plain(const eagle_gemm *g) {
+  for (int64_t i = 0; i < g->m; i++)
+    for (int64_t j = 0; j < g->n; j++) {
+      float sum = 0;
+      for (int64_t p = 0; p < g->k; p++)
+        sum += g->a[i * g->a_row + p * g->a_column] * g->b[p * g->b_row + j * g->b_column];
+      float *c = g->c + i * g->ldc + j;
+      *c = g->accumulate ? *c + sum : sum;
+    }
 }
 
+// MARK: packing
+
 /// r[0..7] are rows of eight; afterwards they are the columns.
-EAGLE_INLINE void transpose(vec r[8]) {
-  vec t[8], u[8];
+EAGLE_INLINE void transpose(f32x8 r[8]) {
+  f32x8 t[8], u[8];
   for (int i = 0; i < 4; i++) {
     t[2 * i] = __builtin_shufflevector(r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
     t[2 * i + 1] = __builtin_shufflevector(r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
@@ -48,41 +48,60 @@ EAGLE_INLINE void transpose(vec r[8]) {
   }
 }
 
-// panel[p][j] = b[p, j] for p in [0, k), j in [0, n), n <= 16; columns beyond n are 0. Either stride is 1.
-#define DEFINE_PACK(name, type)                                                                                  \
-  EAGLE_DISPATCHED                                                                                               \
-  void name(const type *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n, float *panel) {      \
-    int64_t p = 0;                                                                                               \
-    if (n == TILE_COLUMNS && column_stride == 1) {                                                               \
-      for (; p < k; p++)                                                                                         \
-        for (int j = 0; j < TILE_COLUMNS; j += 8)                                                                \
-          store_vec(panel + p * TILE_COLUMNS + j, load_vec_##type(b + p * row_stride + j));                      \
-      return;                                                                                                    \
-    }                                                                                                            \
-    if (n == TILE_COLUMNS && row_stride == 1)                                                                    \
-      for (; p + 8 <= k; p += 8)                                                                                 \
-        for (int half = 0; half < TILE_COLUMNS; half += 8) {                                                     \
-          vec r[8];                                                                                              \
-          for (int j = 0; j < 8; j++) r[j] = load_vec_##type(b + (half + j) * column_stride + p);                \
-          transpose(r);                                                                                          \
-          for (int i = 0; i < 8; i++) store_vec(panel + (p + i) * TILE_COLUMNS + half, r[i]);                    \
-        }                                                                                                        \
-    for (; p < k; p++)                                                                                           \
-      for (int64_t j = 0; j < TILE_COLUMNS; j++)                                                                 \
-        panel[p * TILE_COLUMNS + j] = j < n ? widen_##type(b[p * row_stride + j * column_stride]) : 0;           \
+// B's elements, by the type that they are packed from.
+EAGLE_INLINE f32x8 load_b(const void *b, int is_bf16, int64_t i) {
+  if (!is_bf16) return load8((const float *)b + i);
+  u32x8 words = __builtin_convertvector(*(const u16x8_unaligned *)((const uint16_t *)b + i), u32x8);
+  return (f32x8)(words << 16);
+}
+
+EAGLE_INLINE float b_at(const void *b, int is_bf16, int64_t i) {
+  return is_bf16 ? widen_bf16(((const uint16_t *)b)[i]) : ((const float *)b)[i];
+}
+
+/// panel[p][j] = b[p, j] for p in [0, k), j in [0, n), n <= 16; columns beyond n are 0. Either stride is 1.
+EAGLE_INLINE void pack_columns(const void *b, int is_bf16, int64_t row_stride, int64_t column_stride, int64_t k,
+                               int64_t n, float *panel) {
+  int64_t p = 0;
+  if (n == TILE_COLUMNS && column_stride == 1) {
+    for (; p < k; p++)
+      for (int j = 0; j < TILE_COLUMNS; j += 8)
+        store8(panel + p * TILE_COLUMNS + j, load_b(b, is_bf16, p * row_stride + j));
+    return;
   }
+  if (n == TILE_COLUMNS && row_stride == 1)
+    for (; p + 8 <= k; p += 8)
+      for (int half = 0; half < TILE_COLUMNS; half += 8) {
+        f32x8 r[8];
+        for (int j = 0; j < 8; j++) r[j] = load_b(b, is_bf16, (half + j) * column_stride + p);
+        transpose(r);
+        for (int i = 0; i < 8; i++) store8(panel + (p + i) * TILE_COLUMNS + half, r[i]);
+      }
+  for (; p < k; p++)
+    for (int64_t j = 0; j < TILE_COLUMNS; j++)
+      panel[p * TILE_COLUMNS + j] = j < n ? b_at(b, is_bf16, p * row_stride + j * column_stride) : 0;
+}
 
-DEFINE_PACK(eagle_gemm_pack_f32, float)
-DEFINE_PACK(eagle_gemm_pack_bf16, uint16_t)
+EAGLE_DISPATCHED
+void eagle_gemm_pack_f32(const float *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                         float *panel) {
+  pack_columns(b, 0, row_stride, column_stride, k, n, panel);
+}
 
-/// Six rows of eight, transposed and written as eight groups of six. Each store spills two floats into the next group, which
-/// is written after it.
+EAGLE_DISPATCHED
+void eagle_gemm_pack_bf16(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                          float *panel) {
+  pack_columns(b, 1, row_stride, column_stride, k, n, panel);
+}
+
+/// Six rows of eight, transposed and written as eight groups of six. Each store spills two floats into the next group,
+/// which is written after it.
 EAGLE_INLINE void pack_six(const float *a, int64_t row_stride, float *to) {
-  vec r[8];
-  for (int i = 0; i < TILE_ROWS; i++) r[i] = load_vec_float(a + i * row_stride);
-  r[6] = r[7] = (vec){0};
+  f32x8 r[8];
+  for (int i = 0; i < TILE_ROWS; i++) r[i] = load8(a + i * row_stride);
+  r[6] = r[7] = (f32x8){0};
   transpose(r);
-  for (int i = 0; i < 8; i++) store_vec(to + i * TILE_ROWS, r[i]);
+  for (int i = 0; i < 8; i++) store8(to + i * TILE_ROWS, r[i]);
 }
 
 EAGLE_DISPATCHED
@@ -101,32 +120,34 @@ void eagle_gemm_pack_rows(const float *a, int64_t row_stride, int64_t column_str
   }
 }
 
-/// sum[i][h] = products of a packed panel of A, [k][6], with one of B, [k][16].
-EAGLE_INLINE void multiply_tile(const float *a, const float *b, int64_t k, vec sum[TILE_ROWS][2]) {
-  for (int i = 0; i < TILE_ROWS; i++) sum[i][0] = sum[i][1] = (vec){0};
+// MARK: tiles
+
+/// sum[i][h] = the product of a packed panel of A, [k][6], with one of B, [k][16].
+EAGLE_INLINE void multiply_tile(const float *a, const float *b, int64_t k, f32x8 sum[TILE_ROWS][2]) {
+  for (int i = 0; i < TILE_ROWS; i++) sum[i][0] = sum[i][1] = (f32x8){0};
 #pragma clang loop unroll_count(4)
   for (int64_t p = 0; p < k; p++) {
-    vec low = load_vec_float(b + p * TILE_COLUMNS), high = load_vec_float(b + p * TILE_COLUMNS + 8);
+    f32x8 low = load8(b + p * TILE_COLUMNS), high = load8(b + p * TILE_COLUMNS + 8);
 #pragma clang loop unroll(full)
     for (int i = 0; i < TILE_ROWS; i++) {
       float x = a[p * TILE_ROWS + i];
-      vec all = {x, x, x, x, x, x, x, x};
+      f32x8 all = {x, x, x, x, x, x, x, x};
       sum[i][0] += all * low;
       sum[i][1] += all * high;
     }
   }
 }
 
-EAGLE_INLINE void write_tile(vec sum[TILE_ROWS][2], float *c, int64_t ldc, int accumulate) {
+EAGLE_INLINE void write_tile(f32x8 sum[TILE_ROWS][2], float *c, int64_t ldc, int accumulate) {
   for (int i = 0; i < TILE_ROWS; i++)
     for (int h = 0; h < 2; h++) {
       float *to = c + i * ldc + 8 * h;
-      store_vec(to, accumulate ? load_vec_float(to) + sum[i][h] : sum[i][h]);
+      store8(to, accumulate ? load8(to) + sum[i][h] : sum[i][h]);
     }
 }
 
 /// A tile that hangs over the edge of C.
-EAGLE_INLINE void write_edge(vec sum[TILE_ROWS][2], float *c, int64_t ldc, int64_t m, int64_t n, int accumulate) {
+EAGLE_INLINE void write_edge(f32x8 sum[TILE_ROWS][2], float *c, int64_t ldc, int64_t m, int64_t n, int accumulate) {
   for (int64_t i = 0; i < m; i++) {
     float row[TILE_COLUMNS];
     memcpy(row, sum[i], sizeof row);
@@ -135,11 +156,13 @@ EAGLE_INLINE void write_edge(vec sum[TILE_ROWS][2], float *c, int64_t ldc, int64
 }
 
 EAGLE_DISPATCHED
-void eagle_gemm_block(const float *a, const float *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
-                      int accumulate) {
+void eagle_gemm_multiply(const float *a, const float *b, const eagle_gemm_block *block) {
+  int64_t m = block->m, n = block->n, k = block->k, ldc = block->ldc;
+  float *c = block->c;
+  int accumulate = block->accumulate;
   for (int64_t j = 0; j < n; j += TILE_COLUMNS)
     for (int64_t i = 0; i < m; i += TILE_ROWS) {
-      vec sum[TILE_ROWS][2];
+      f32x8 sum[TILE_ROWS][2];
       float *to = c + i * ldc + j;
       for (int64_t row = i; row < i + TILE_ROWS && row < m; row++) __builtin_prefetch(c + row * ldc + j, 1);
       multiply_tile(a + i * k, b + j * k, k, sum);

@@ -1,25 +1,26 @@
 #include "include/CEagleKernels.h"
 
-// The pieces of a bfloat16 product C[m, n] (+)= A[m, k] B[k, n] with sums in float32, in the order of Goto and van de Geijn, as
-// gemm.c has them for float32. vdpbf16ps multiplies pairs that lie side by side in k and adds both products to a float32 lane,
-// so a word of a panel holds two numbers: B's panels are [k/2][32] words, A's [k/2][12], and 12 rows by 32 columns of C stay in
-// 24 registers. Where k is odd the last pair ends with 0.
+// The steps of a bfloat16 GEMM C[m, n] (+)= A[m, k] B[k, n] with sums in float32, after Goto and van de Geijn, as
+// gemm.c has them for float32. vdpbf16ps multiplies pairs that lie side by side in k and adds both products to a
+// float32 lane, so a word of a panel holds two elements: B's panels are [k/2][32] words, A's [k/2][12], and 12 rows by
+// 32 columns of C stay in 24 registers. Where k is odd the last pair ends with 0.
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-// Of processors with AVX512-BF16 alone; callers ask eagle_cpu_has_avx512_bf16.
+// Only processors with AVX512-BF16 run this; callers test eagle_cpu_has_avx512_bf16.
 #define WITH_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #define INLINE_BF16 WITH_BF16 static inline __attribute__((always_inline))
 #define TILE_ROWS EAGLE_GEMM_BF16_ROWS
 #define TILE_COLUMNS EAGLE_GEMM_BF16_COLUMNS
 
-// How far ahead packing asks for memory: lines that lie apart are nothing that the processor foresees.
-enum { AHEAD_HALVES = 256, AHEAD_LINES = 16 };
+// The prefetch distance of packing, along a line and across lines: the processor's own prefetch does not follow lines
+// that lie apart.
+enum { PREFETCH_ELEMENTS = 256, PREFETCH_LINES = 16 };
 
 INLINE_BF16 __mmask32 first_halves(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
 
-/// Up to 32 numbers from place `at` of bfloat16 numbers, or of float32 ones, which are rounded to the nearest.
+/// Up to 32 elements from index `at` on: bfloat16 ones, or float32 ones, which are rounded to the nearest.
 INLINE_BF16 __m512i load_halves(const void *from, int is_wide, int64_t at, __mmask32 which) {
   if (!is_wide) return _mm512_maskz_loadu_epi16(which, (const uint16_t *)from + at);
   __m512 low = _mm512_maskz_loadu_ps((__mmask16)which, (const float *)from + at);
@@ -27,7 +28,7 @@ INLINE_BF16 __m512i load_halves(const void *from, int is_wide, int64_t at, __mma
   return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
-INLINE_BF16 void ask_for(const void *from, int is_wide, int64_t at) {
+INLINE_BF16 void prefetch(const void *from, int is_wide, int64_t at) {
   __builtin_prefetch((const char *)from + at * (is_wide ? 4 : 2));
 }
 
@@ -57,8 +58,8 @@ INLINE_BF16 void transpose(__m512i r[16]) {
   for (int i = 0; i < 16; i++) r[i] = t[i];
 }
 
-/// Up to sixteen lines, `stride` apart, of k numbers side by side: to[p * width + i] = the pair p of line i, for the lines up to
-/// 16. Where width is below 16 each store spills into the next pair, which is written after it.
+/// Up to sixteen lines, `stride` apart, of k elements side by side: to[p * width + i] = the pair p of line i, for the
+/// lines up to 16. Where width is below 16 each store spills into the next pair, which is written after it.
 INLINE_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t stride, int64_t lines, int64_t k,
                               uint32_t *to, int width) {
   for (int64_t p = 0; p < k; p += 32, to += 16 * width) {
@@ -67,7 +68,7 @@ INLINE_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t
     for (int i = 0; i < 16; i++)
       r[i] = i < lines ? load_halves(from, is_wide, at + i * stride + p, halves) : _mm512_setzero_si512();
     for (int i = 0; i < 16; i++)
-      if (i < lines) ask_for(from, is_wide, at + i * stride + p + AHEAD_HALVES);
+      if (i < lines) prefetch(from, is_wide, at + i * stride + p + PREFETCH_ELEMENTS);
     transpose(r);
     int64_t pairs = (k - p + 1) / 2;
     for (int i = 0; i < 16; i++)
@@ -75,18 +76,19 @@ INLINE_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t
   }
 }
 
-/// The pairs of two lines of up to 32 numbers, those of the first sixteen and of the rest; without a second line (-1) with 0.
+/// The pairs of two lines of up to 32 elements, those of the first sixteen and of the others; without a second line
+/// (-1) with 0.
 INLINE_BF16 void pair(const void *from, int is_wide, int64_t first, int64_t second, __mmask32 which, __m512i pairs[2]) {
-  __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4,
-                                 35, 3, 34, 2, 33, 1, 32, 0);
+  __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
+                                 4, 35, 3, 34, 2, 33, 1, 32, 0);
   __m512i a = load_halves(from, is_wide, first, which);
   __m512i b = second < 0 ? _mm512_setzero_si512() : load_halves(from, is_wide, second, which);
   pairs[0] = _mm512_permutex2var_epi16(a, low, b);
   pairs[1] = _mm512_permutex2var_epi16(a, _mm512_add_epi16(low, _mm512_set1_epi16(16)), b);
 }
 
-INLINE_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
-                              uint32_t *panel) {
+INLINE_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, int64_t column_stride, int64_t k,
+                              int64_t n, uint32_t *panel) {
   if (row_stride == 1) {
     pack_along_k(b, is_wide, 0, column_stride, n < 16 ? n : 16, k, panel, TILE_COLUMNS);
     return pack_along_k(b, is_wide, 16 * column_stride, column_stride, n - 16, k, panel + 16, TILE_COLUMNS);
@@ -111,8 +113,8 @@ INLINE_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64
   }
   for (int64_t p = 0; p < k; p += 2) {
     for (int64_t first = 0; first < m; first += 32) {
-      ask_for(a, is_wide, (p + AHEAD_LINES) * column_stride + first);
-      ask_for(a, is_wide, (p + AHEAD_LINES + 1) * column_stride + first);
+      prefetch(a, is_wide, (p + PREFETCH_LINES) * column_stride + first);
+      prefetch(a, is_wide, (p + PREFETCH_LINES + 1) * column_stride + first);
     }
     for (int64_t first = 0; first < m; first += TILE_ROWS) {
       __m512i pairs[2];
@@ -138,7 +140,7 @@ INLINE_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64
 DEFINE_PACK(, uint16_t, 0)
 DEFINE_PACK(_f32, float, 1)
 
-/// sum[i][h] = products of a packed panel of A with one of B.
+/// sum[i][h] = the product of a packed panel of A with one of B.
 INLINE_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pairs, __m512 sum[TILE_ROWS][2]) {
   for (int i = 0; i < TILE_ROWS; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
 #pragma clang loop unroll_count(2)
@@ -166,11 +168,12 @@ INLINE_BF16 void write_tile(__m512 sum[TILE_ROWS][2], float *c, int64_t ldc, int
 }
 
 WITH_BF16
-void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
-                           int accumulate) {
-  int64_t pairs = (k + 1) / 2;
-  // A's panel stays in the first-level cache and B's in the second, and rows of C are written from left to right: with C's
-  // rows 64 kB apart the other order was a tenth slower.
+void eagle_gemm_bf16_multiply(const uint32_t *a, const uint32_t *b, const eagle_gemm_block *block) {
+  int64_t m = block->m, n = block->n, pairs = (block->k + 1) / 2, ldc = block->ldc;
+  float *c = block->c;
+  int accumulate = block->accumulate;
+  // A's panel stays in the L1 cache and B's in L2, and rows of C are written from left to right: with C's rows 64 kB
+  // apart the other order was a tenth slower.
   for (int64_t i = 0; i < m; i += TILE_ROWS)
     for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
       __m512 sum[TILE_ROWS][2];
@@ -199,8 +202,5 @@ void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int6
 DEFINE_PACK(, uint16_t)
 DEFINE_PACK(_f32, float)
 
-void eagle_gemm_bf16_block(const uint32_t *a, const uint32_t *b, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc,
-                           int accumulate) {
-  abort();
-}
+void eagle_gemm_bf16_multiply(const uint32_t *a, const uint32_t *b, const eagle_gemm_block *block) { abort(); }
 #endif

@@ -1,14 +1,9 @@
 #include "include/CEagleKernels.h"
 
 #include <math.h>
-#include "dispatch.h"
+#include "vector.h"
 
-EAGLE_INLINE float dot(const float *a, const float *b, int64_t n) {
-  EAGLE_REASSOCIATE
-  float sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
+// y = x r w, r = (mean(x^2) + eps)^(-1/2)
 
 EAGLE_DISPATCHED
 void eagle_rms_norm(const float *x, int64_t x_stride, const float *w, float eps, float *y, int64_t y_stride,
@@ -22,15 +17,16 @@ void eagle_rms_norm(const float *x, int64_t x_stride, const float *w, float eps,
   }
 }
 
-// y = x r w, r = (mean(x^2) + eps)^(-1/2)   so   dr/dx_i = -r^3 x_i / C
+// dr/dx_i = -r^3 x_i / C
 // dx_i = r w_i dy_i - x_i r^3 / C * sum_j dy_j w_j x_j;  dw_i = dy_i x_i r
 
 EAGLE_DISPATCHED
-void eagle_rms_norm_input_gradient(const float *dy, int64_t dy_stride, const float *x, const float *w, const float *r,
-                                   float *dx, int accumulate, int64_t rows, int64_t columns) {
+void eagle_rms_norm_input_gradient(const eagle_rms_norm_backward *norm, const float *w, float *dx, int accumulate) {
   EAGLE_REASSOCIATE
-  for (int64_t row = 0; row < rows; row++) {
-    const float *dyi = dy + row * dy_stride, *xi = x + row * columns;
+  const float *r = norm->r;
+  int64_t columns = norm->columns;
+  for (int64_t row = 0; row < norm->rows; row++) {
+    const float *dyi = norm->dy + row * norm->dy_stride, *xi = norm->x + row * norm->x_stride;
     float *dxi = dx + row * columns;
     float scale = r[row], sum = 0;
     for (int64_t i = 0; i < columns; i++) sum += dyi[i] * w[i] * xi[i];
@@ -43,11 +39,11 @@ void eagle_rms_norm_input_gradient(const float *dy, int64_t dy_stride, const flo
 }
 
 EAGLE_DISPATCHED
-void eagle_rms_norm_weight_gradient(const float *dy, int64_t dy_stride, const float *x, int64_t x_stride,
-                                    const float *r, float *dw, int64_t rows, int64_t columns) {
-  for (int64_t row = 0; row < rows; row++) {
-    const float *dyi = dy + row * dy_stride, *xi = x + row * x_stride;
-    float scale = r[row];
+void eagle_rms_norm_weight_gradient(const eagle_rms_norm_backward *norm, float *dw) {
+  int64_t columns = norm->columns;
+  for (int64_t row = 0; row < norm->rows; row++) {
+    const float *dyi = norm->dy + row * norm->dy_stride, *xi = norm->x + row * norm->x_stride;
+    float scale = norm->r[row];
     for (int64_t i = 0; i < columns; i++) dw[i] += dyi[i] * xi[i] * scale;
   }
 }

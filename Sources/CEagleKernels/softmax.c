@@ -2,13 +2,10 @@
 
 #include <math.h>
 #include "dispatch.h"
-#include "exponential.h"
-#include "lanes.h"
+#include "vector.h"
 
 EAGLE_DISPATCHED
-static float row_maximum(const float *x, int64_t n) {
-  return maximum_of(x, n, x[0]);
-}
+static float row_maximum(const float *x, int64_t n) { return maximum_of(x, n, x[0]); }
 
 EAGLE_DISPATCHED
 static int64_t first_equal(const float *x, int64_t n, float value) {
@@ -28,16 +25,7 @@ int64_t eagle_argmax(const float *x, int64_t n) {
 }
 
 EAGLE_DISPATCHED
-static float exp_in_place(float *x, int64_t n, float shift) {
-  EAGLE_REASSOCIATE
-  float sum = 0;
-  for (int64_t i = 0; i < n; i++) {
-    float e = eagle_expf(x[i] - shift);
-    x[i] = e;
-    sum += e;
-  }
-  return sum;
-}
+static float exp_in_place(float *x, int64_t n, float shift) { return exponentiate(x, n, 1, shift, 0); }
 
 float eagle_exp_row(float *x, int64_t n, float *maximum) {
   *maximum = row_maximum(x, n);
@@ -45,12 +33,7 @@ float eagle_exp_row(float *x, int64_t n, float *maximum) {
 }
 
 EAGLE_DISPATCHED
-static float dot_row(const float *a, const float *b, int64_t n) {
-  EAGLE_REASSOCIATE
-  float sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
+static float dot_row(const float *a, const float *b, int64_t n) { return dot(a, b, n); }
 
 float eagle_softmax_row(float *x, int64_t n) {
   float maximum;
@@ -92,16 +75,16 @@ static void mixed_gradient_row(float *restrict z, const float *restrict q, int64
 float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale, float decay,
                                 float *overlap) {
   float maximum;
-  float dot = dot_row(q, z, n);
+  float expected = dot_row(q, z, n);
   float sum = eagle_exp_row(z, n, &maximum);
   acceptance_sums sums = acceptance_row(z, q, n, 1.0f / sum, full_scale);
   float acceptance = sums.acceptance > 1e-30f ? sums.acceptance : 1e-30f;
-  float entropy_share = decay < 0 ? 0 : expf(-decay * acceptance);
-  float slope = decay < 0 ? 1 / acceptance : 1 - entropy_share;
-  mixed_gradient_row(z, q, n, 1.0f / sum, full_scale, sums.below, weight * entropy_share, weight * slope);
+  float entropy_part = decay < 0 ? 0 : expf(-decay * acceptance);
+  float slope = decay < 0 ? 1 / acceptance : 1 - entropy_part;
+  mixed_gradient_row(z, q, n, 1.0f / sum, full_scale, sums.below, weight * entropy_part, weight * slope);
   *overlap = sums.acceptance;
   if (decay < 0) return -logf(acceptance);
-  return entropy_share * (maximum + logf(sum) - dot) + (1 - entropy_share) * (1 - acceptance);
+  return entropy_part * (maximum + logf(sum) - expected) + (1 - entropy_part) * (1 - acceptance);
 }
 
 EAGLE_DISPATCHED
@@ -120,8 +103,8 @@ static float gradient_row(float *restrict z, const float *restrict q, int64_t n,
 float eagle_cross_entropy_row(float *z, const float *q, int64_t n, float weight, float full_scale, float *overlap) {
   // CE(q, softmax(z)) = lse(z) - sum_i q_i z_i;  dCE/dz = softmax(z) - q
   float maximum;
-  float dot = dot_row(q, z, n);
+  float expected = dot_row(q, z, n);
   float sum = eagle_exp_row(z, n, &maximum);
   *overlap = gradient_row(z, q, n, 1.0f / sum, full_scale, weight);
-  return maximum + logf(sum) - dot;
+  return maximum + logf(sum) - expected;
 }

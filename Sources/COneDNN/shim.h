@@ -1,82 +1,125 @@
-// The door to oneDNN: fp32 products by dnnl_sgemm, bf16 products by the matmul primitive, for oneDNN 2.x and 3.x.
+// The door to oneDNN: fp32 GEMMs by dnnl_sgemm, bf16 GEMMs by the matmul primitive, for oneDNN 2.x and 3.x.
 #ifndef EAGLE_ONEDNN_SHIM_H
 #define EAGLE_ONEDNN_SHIM_H
 
 #include <dnnl.h>
 #include <dnnl_version.h>
 
-/// C[m,n] = A[m,k] B[k,n] + beta C, row-major float32; 'T' takes an operand transposed.
-static inline dnnl_status_t eagle_dnnl_sgemm(char transa, char transb, long m, long n, long k, const float *a, long lda,
-                                             const float *b, long ldb, float beta, float *c, long ldc) {
-  return dnnl_sgemm(transa, transb, m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+/// A matrix in memory; the strides are in elements, so that a transposed operand is a pair of swapped strides.
+typedef struct {
+  void *data;
+  long rows, columns;
+  long row_stride, column_stride;
+} eagle_dnnl_matrix;
+
+/// The row-major leading dimension that dnnl_sgemm takes, and its letter: 'T' for a transposed operand.
+static inline long eagle_dnnl_leading(const eagle_dnnl_matrix *a, char transpose) {
+  return transpose == 'T' ? a->column_stride : a->row_stride;
 }
 
-/// C[m,n] (fp32, leading dimension ldc) = A[m,k] B[k,n] + (accumulate ? C : 0); A and B are bfloat16, given by row and
-/// column strides in elements, so that a transposed operand is a pair of swapped strides.
-static inline dnnl_status_t eagle_dnnl_matmul_bf16(
-    dnnl_engine_t engine, dnnl_stream_t stream, long m, long n, long k,
-    const void *a, long a_row, long a_column,
-    const void *b, long b_row, long b_column,
-    float *c, long ldc, int accumulate) {
-  dnnl_dims_t a_dims = {m, k}, a_strides = {a_row, a_column};
-  dnnl_dims_t b_dims = {k, n}, b_strides = {b_row, b_column};
-  dnnl_dims_t c_dims = {m, n}, c_strides = {ldc, 1};
-  dnnl_primitive_attr_t attributes = 0;
-  dnnl_post_ops_t post_ops = 0;
-  dnnl_primitive_desc_t description = 0;
-  dnnl_primitive_t primitive = 0;
-  dnnl_memory_t a_memory = 0, b_memory = 0, c_memory = 0;
-  dnnl_status_t status = dnnl_primitive_attr_create(&attributes);
-  if (status == dnnl_success && accumulate) {
-    status = dnnl_post_ops_create(&post_ops);
+/// C = A B + beta C, row-major float32; the letters are 'N' or 'T' for an operand that is stored transposed.
+static inline dnnl_status_t eagle_dnnl_sgemm(char a_letter, const eagle_dnnl_matrix *a, char b_letter,
+                                             const eagle_dnnl_matrix *b, float beta, const eagle_dnnl_matrix *c) {
+  return dnnl_sgemm(a_letter, b_letter, a->rows, b->columns, a->columns, 1.0f, (const float *)a->data,
+                    eagle_dnnl_leading(a, a_letter), (const float *)b->data, eagle_dnnl_leading(b, b_letter), beta,
+                    (float *)c->data, c->row_stride);
+}
+
+// MARK: bfloat16
+
+/// An operand as oneDNN sees it.
+typedef struct {
+  dnnl_memory_desc_t layout;
+  dnnl_memory_t memory;
+} eagle_dnnl_operand;
+
+/// What one matmul needs, empty fields not made yet. eagle_dnnl_destroy frees it in any state.
+typedef struct {
+  eagle_dnnl_operand a, b, c;
+  dnnl_post_ops_t post_ops;
+  dnnl_primitive_attr_t attributes;
+  dnnl_primitive_desc_t description;
+  dnnl_primitive_t primitive;
+} eagle_dnnl_matmul;
+
+static inline dnnl_status_t eagle_dnnl_make_operand(eagle_dnnl_operand *operand, const eagle_dnnl_matrix *m,
+                                                    dnnl_data_type_t type, dnnl_engine_t engine) {
+  dnnl_dims_t dims = {m->rows, m->columns}, strides = {m->row_stride, m->column_stride};
 #if DNNL_VERSION_MAJOR >= 3
-    if (status == dnnl_success) status = dnnl_post_ops_append_sum(post_ops, 1.0f, 0, dnnl_data_type_undef);
+  dnnl_status_t status = dnnl_memory_desc_create_with_strides(&operand->layout, 2, dims, type, strides);
+  if (status != dnnl_success) return status;
+  return dnnl_memory_create(&operand->memory, operand->layout, engine, m->data);
 #else
-    if (status == dnnl_success) status = dnnl_post_ops_append_sum(post_ops, 1.0f);
+  dnnl_status_t status = dnnl_memory_desc_init_by_strides(&operand->layout, 2, dims, type, strides);
+  if (status != dnnl_success) return status;
+  return dnnl_memory_create(&operand->memory, &operand->layout, engine, m->data);
 #endif
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attributes, post_ops);
-  }
+}
+
+/// Attributes without anything, or with the sum that adds C.
+static inline dnnl_status_t eagle_dnnl_make_attributes(eagle_dnnl_matmul *matmul, int accumulate) {
+  dnnl_status_t status = dnnl_primitive_attr_create(&matmul->attributes);
+  if (status != dnnl_success || !accumulate) return status;
+  status = dnnl_post_ops_create(&matmul->post_ops);
+  if (status != dnnl_success) return status;
 #if DNNL_VERSION_MAJOR >= 3
-  dnnl_memory_desc_t a_md = 0, b_md = 0, c_md = 0;
-  if (status == dnnl_success) status = dnnl_memory_desc_create_with_strides(&a_md, 2, a_dims, dnnl_bf16, a_strides);
-  if (status == dnnl_success) status = dnnl_memory_desc_create_with_strides(&b_md, 2, b_dims, dnnl_bf16, b_strides);
-  if (status == dnnl_success) status = dnnl_memory_desc_create_with_strides(&c_md, 2, c_dims, dnnl_f32, c_strides);
-  if (status == dnnl_success)
-    status = dnnl_matmul_primitive_desc_create(&description, engine, a_md, b_md, 0, c_md, attributes);
-  if (status == dnnl_success) status = dnnl_memory_create(&a_memory, a_md, engine, (void *)a);
-  if (status == dnnl_success) status = dnnl_memory_create(&b_memory, b_md, engine, (void *)b);
-  if (status == dnnl_success) status = dnnl_memory_create(&c_memory, c_md, engine, c);
+  status = dnnl_post_ops_append_sum(matmul->post_ops, 1.0f, 0, dnnl_data_type_undef);
 #else
-  dnnl_memory_desc_t a_md, b_md, c_md;
+  status = dnnl_post_ops_append_sum(matmul->post_ops, 1.0f);
+#endif
+  if (status != dnnl_success) return status;
+  return dnnl_primitive_attr_set_post_ops(matmul->attributes, matmul->post_ops);
+}
+
+static inline dnnl_status_t eagle_dnnl_make_primitive(eagle_dnnl_matmul *m, dnnl_engine_t engine) {
+#if DNNL_VERSION_MAJOR >= 3
+  dnnl_status_t status = dnnl_matmul_primitive_desc_create(&m->description, engine, m->a.layout, m->b.layout, 0,
+                                                           m->c.layout, m->attributes);
+#else
   dnnl_matmul_desc_t operation;
-  if (status == dnnl_success) status = dnnl_memory_desc_init_by_strides(&a_md, 2, a_dims, dnnl_bf16, a_strides);
-  if (status == dnnl_success) status = dnnl_memory_desc_init_by_strides(&b_md, 2, b_dims, dnnl_bf16, b_strides);
-  if (status == dnnl_success) status = dnnl_memory_desc_init_by_strides(&c_md, 2, c_dims, dnnl_f32, c_strides);
-  if (status == dnnl_success) status = dnnl_matmul_desc_init(&operation, &a_md, &b_md, 0, &c_md);
-  if (status == dnnl_success) status = dnnl_primitive_desc_create(&description, &operation, attributes, engine, 0);
-  if (status == dnnl_success) status = dnnl_memory_create(&a_memory, &a_md, engine, (void *)a);
-  if (status == dnnl_success) status = dnnl_memory_create(&b_memory, &b_md, engine, (void *)b);
-  if (status == dnnl_success) status = dnnl_memory_create(&c_memory, &c_md, engine, c);
+  dnnl_status_t status = dnnl_matmul_desc_init(&operation, &m->a.layout, &m->b.layout, 0, &m->c.layout);
+  if (status != dnnl_success) return status;
+  status = dnnl_primitive_desc_create(&m->description, &operation, m->attributes, engine, 0);
 #endif
-  if (status == dnnl_success) status = dnnl_primitive_create(&primitive, description);
-  if (status == dnnl_success) {
-    dnnl_exec_arg_t arguments[3] = {
-        {DNNL_ARG_SRC, a_memory}, {DNNL_ARG_WEIGHTS, b_memory}, {DNNL_ARG_DST, c_memory}};
-    status = dnnl_primitive_execute(primitive, stream, 3, arguments);
-    if (status == dnnl_success) status = dnnl_stream_wait(stream);
-  }
-  if (primitive) dnnl_primitive_destroy(primitive);
-  if (description) dnnl_primitive_desc_destroy(description);
-  if (a_memory) dnnl_memory_destroy(a_memory);
-  if (b_memory) dnnl_memory_destroy(b_memory);
-  if (c_memory) dnnl_memory_destroy(c_memory);
+  return status == dnnl_success ? dnnl_primitive_create(&m->primitive, m->description) : status;
+}
+
+static inline dnnl_status_t eagle_dnnl_run(const eagle_dnnl_matmul *m, dnnl_stream_t stream) {
+  dnnl_exec_arg_t arguments[3] = {
+      {DNNL_ARG_SRC, m->a.memory}, {DNNL_ARG_WEIGHTS, m->b.memory}, {DNNL_ARG_DST, m->c.memory}};
+  dnnl_status_t status = dnnl_primitive_execute(m->primitive, stream, 3, arguments);
+  return status == dnnl_success ? dnnl_stream_wait(stream) : status;
+}
+
+static inline void eagle_dnnl_destroy_operand(eagle_dnnl_operand *operand) {
+  if (operand->memory) dnnl_memory_destroy(operand->memory);
 #if DNNL_VERSION_MAJOR >= 3
-  if (a_md) dnnl_memory_desc_destroy(a_md);
-  if (b_md) dnnl_memory_desc_destroy(b_md);
-  if (c_md) dnnl_memory_desc_destroy(c_md);
+  if (operand->layout) dnnl_memory_desc_destroy(operand->layout);
 #endif
-  if (post_ops) dnnl_post_ops_destroy(post_ops);
-  if (attributes) dnnl_primitive_attr_destroy(attributes);
+}
+
+static inline void eagle_dnnl_destroy(eagle_dnnl_matmul *m) {
+  if (m->primitive) dnnl_primitive_destroy(m->primitive);
+  if (m->description) dnnl_primitive_desc_destroy(m->description);
+  eagle_dnnl_destroy_operand(&m->a);
+  eagle_dnnl_destroy_operand(&m->b);
+  eagle_dnnl_destroy_operand(&m->c);
+  if (m->post_ops) dnnl_post_ops_destroy(m->post_ops);
+  if (m->attributes) dnnl_primitive_attr_destroy(m->attributes);
+}
+
+/// C (float32) = A B (bfloat16) + (accumulate ? C : 0).
+static inline dnnl_status_t eagle_dnnl_matmul_bf16(dnnl_engine_t engine, dnnl_stream_t stream,
+                                                   const eagle_dnnl_matrix *a, const eagle_dnnl_matrix *b,
+                                                   const eagle_dnnl_matrix *c, int accumulate) {
+  eagle_dnnl_matmul m = {0};
+  dnnl_status_t status = eagle_dnnl_make_operand(&m.a, a, dnnl_bf16, engine);
+  if (status == dnnl_success) status = eagle_dnnl_make_operand(&m.b, b, dnnl_bf16, engine);
+  if (status == dnnl_success) status = eagle_dnnl_make_operand(&m.c, c, dnnl_f32, engine);
+  if (status == dnnl_success) status = eagle_dnnl_make_attributes(&m, accumulate);
+  if (status == dnnl_success) status = eagle_dnnl_make_primitive(&m, engine);
+  if (status == dnnl_success) status = eagle_dnnl_run(&m, stream);
+  eagle_dnnl_destroy(&m);
   return status;
 }
 

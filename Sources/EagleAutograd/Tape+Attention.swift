@@ -1,7 +1,7 @@
 import CEagleKernels
 import EagleTensor
 
-/// Keys and values that one draft step made, and which row of them each later query row owns.
+/// Keys and values that one draft step made, and the row of them that each later query row owns.
 public struct ChainLink {
   public let k: Variable  // [R_j, kvHeads · d]
   public let v: Variable
@@ -20,8 +20,8 @@ extension Tape {
   /// Attention over a causal prefix and a chain (EagleTensor's `Attention`), for rows ordered by conversation.
   ///
   /// forward: s_t = scale q · k_t,  p = softmax(s),  out = Σ_t p_t v_t
-  /// backward: ds_t = p_t (dout · v_t − dout · out),  dq += scale Σ_t ds_t k_t,  dk_t += scale ds_t q,  dv_t += p_t
-  /// dout
+  /// backward: ds_t = p_t (dout · v_t − dout · out)
+  ///   dq += scale Σ_t ds_t k_t,  dk_t += scale ds_t q,  dv_t += p_t dout
   public func attention(
     _ q: Variable, _ k: Variable, _ v: Variable, rows: [AttentionRow], chain: [ChainLink], shape: AttentionShape
   ) -> Variable {
@@ -62,13 +62,13 @@ private struct AttentionBackward {
 
   // MARK: prefix
 
-  /// Key rows whose gradients exist for every query head at a time: at 32 heads of 128 numbers, twice 16 MB. A
+  /// Key rows whose gradients exist for every query head at a time: at 32 heads of 128 elements, twice 16 MB. A
   /// micro-batch of short conversations is one window.
   private static let windowKeys = 1024
 
   /// Window by window of key rows; each window cut by (conversation, query head), so that no two tasks write to the
-  /// same place. Heads that share a key head therefore have key and value gradients of their own, which are added up at
-  /// the end of a window. The order of all sums is fixed.
+  /// same memory. Heads that share a key head therefore have key and value gradients of their own, which are added up
+  /// at the end of a window. The order of all sums is fixed.
   func runPrefix(addingTo inputs: (q: Variable, k: Variable, v: Variable)) {
     let dq = Tensor(blocks.q.shape)
     let conversations = conversations()
@@ -110,26 +110,28 @@ private struct AttentionBackward {
   ) {
     let block = whole.clamped(to: window)
     let (d, width, keys, count) = (shape.headDimension, shape.queryWidth, block.keys, block.rows.count)
-    let at = block.rows.lowerBound * width + head * d
+    let first = block.rows.lowerBound * width + head * d
     let (p, ds) = (Tensor([count, keys]), Tensor([count, keys]))
-    blocks.multiplyByKeys(block, head: head, blocks.q.floats + at, blocks.k, into: p.floats, columns: keys)
-    blocks.multiplyByKeys(block, head: head, dout.floats + at, blocks.v, into: ds.floats, columns: keys)
+    blocks.multiplyByKeys(block, head: head, blocks.q.floats + first, blocks.k, into: p.floats, columns: keys)
+    blocks.multiplyByKeys(block, head: head, dout.floats + first, blocks.v, into: ds.floats, columns: keys)
     for (i, row) in block.rows.enumerated() {
-      let place = row * shape.heads + head
+      let index = row * shape.heads + head
       let seen = whole.firstKey + Int(blocks.rows[row].prefixCount) - block.firstKey
       eagle_attention_probabilities(
-        p.floats + i * keys, Int64(max(0, min(keys, seen))), Int64(keys), shape.scale, logSums.floats[place])
+        p.floats + i * keys, Int64(max(0, min(keys, seen))), Int64(keys), shape.scale, logSums.floats[index])
       eagle_attention_score_gradient(
-        p.floats + i * keys, ds.floats + i * keys, Int64(keys), delta.floats[place], shape.scale)
+        p.floats + i * keys, ds.floats + i * keys, Int64(keys), delta.floats[index], shape.scale)
     }
     Matmul.roundedGemm(
-      .plain, .plain, count, d, keys, ds.floats, keys, blocks.k.floats + blocks.keyOffset(block, head),
-      shape.keyWidth, dq.floats + at, width, accumulate: block.firstKey > whole.firstKey, blocks.precision)
-    let first = (block.firstKey - window.lowerBound) * width + head * d
+      ds.matrix, blocks.keyMatrix(blocks.k, block, head),
+      into: MutableFloatMatrix(dq.floats + first, rows: count, columns: d, stride: width),
+      accumulate: block.firstKey > whole.firstKey, precision: blocks.precision)
+    let firstKey = (block.firstKey - window.lowerBound) * width + head * d
     for (scores, x, gradient) in [(ds, blocks.q, dk), (p, dout, dv)] {
       Matmul.roundedGemm(
-        .transposed, .plain, keys, d, count, scores.floats, keys, x.floats + at, width, gradient.floats + first, width,
-        accumulate: true, blocks.precision)
+        scores.matrix.transposed, FloatMatrix(x.floats + first, rows: count, columns: d, stride: width),
+        into: MutableFloatMatrix(gradient.floats + firstKey, rows: keys, columns: d, stride: width),
+        accumulate: true, precision: blocks.precision)
     }
   }
 
@@ -142,9 +144,9 @@ private struct AttentionBackward {
       if !accumulate { whole.clear() }
       let dx = whole.slice(window)
       Parallel.forEachRange(gradient.rows * shape.kvHeads, grain: 64) { range in
-        for place in range {
-          for head in place * group..<(place + 1) * group {
-            eagle_accumulate(gradient.floats + head * d, dx.floats + place * d, Int64(d))
+        for keyHead in range {
+          for head in keyHead * group..<(keyHead + 1) * group {
+            eagle_accumulate(gradient.floats + head * d, dx.floats + keyHead * d, Int64(d))
           }
         }
       }
@@ -171,11 +173,13 @@ private struct AttentionBackward {
   private func runChain(_ step: Attention.ChainStep, _ row: Int, dq: Tensor, dk: Tensor, dv: Tensor) {
     let d = shape.headDimension
     for head in 0..<shape.heads {
-      let (at, own) = (row * shape.queryWidth + head * d, blocks.chainOffset(step, row, head))
-      let place = row * shape.heads + head
-      eagle_attention_chain_backward(
-        dout.floats + at, blocks.q.floats + at, delta.floats[place], logSums.floats[place], shape.scale, Int64(d),
-        step.k.floats + own, step.v.floats + own, dq.floats + at, dk.floats + own, dv.floats + own)
+      let (query, key) = (row * shape.queryWidth + head * d, blocks.chainOffset(step, row, head))
+      let index = row * shape.heads + head
+      var chain = eagle_attention_chain(
+        dout: dout.floats + query, q: blocks.q.floats + query, k: step.k.floats + key, v: step.v.floats + key,
+        dq: dq.floats + query, dk: dk.floats + key, dv: dv.floats + key, delta: delta.floats[index],
+        lse: logSums.floats[index], scale: shape.scale, d: Int64(d))
+      eagle_attention_chain_backward(&chain)
     }
   }
 }

@@ -25,9 +25,9 @@ extension Tape {
     }
   }
 
-  /// forward: y = R x, R the rotation of each row's position   so   dx += Rᵀ dy, the rotation back
+  /// forward: y = R x, R the rotation of each row's position   so   dx += Rᵀ dy, the inverse rotation
   ///
-  /// Turns x in place: for an x that no other op reads, such as the result of a product.
+  /// Rotates x in place: x must be a value that no other op reads, such as the result of a matmul.
   public func rotary(_ x: Variable, _ rotary: Rotary, _ table: Rotary.Table) -> Variable {
     rotary.rotate(x.value, table)
     return result(x.value, of: [x]) { dy in

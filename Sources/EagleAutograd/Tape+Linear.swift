@@ -20,7 +20,7 @@ extension Tape {
   }
 
   /// - Parameters:
-  ///   - a, b: x and w as the products took them
+  ///   - a, b: x and w as the forward pass multiplied them
   private func linearBackward(_ dy: Tensor, _ x: Variable, _ a: Tensor, _ w: Variable, _ b: Tensor) {
     let dy = Matmul.takesBFloat16(precision) ? dy.bfloat16() : dy
     x.addGradient { Matmul.inputGradient(dy, b, into: $0, accumulate: $1, precision) }

@@ -8,8 +8,8 @@ extension Tape {
     sideBySideNorms([(x, w)], epsilon: epsilon)
   }
 
-  /// forward: y[r] = (norm(x₀[r], w₀), norm(x₁[r], w₁), …), one norm's columns after the other's. Each has the gradients of
-  /// `rmsNorm` for its own columns of dy.
+  /// forward: y[r] = (norm(x₀[r], w₀), norm(x₁[r], w₁), …), one norm's columns after the other's. Each has the
+  /// gradients of `rmsNorm` for its own columns of dy.
   public func sideBySideNorms(_ parts: [(x: Variable, w: Variable)], epsilon: Float) -> Variable {
     let norms = Norm.list(parts)
     let y = Tensor([parts[0].x.value.rows, norms.reduce(0) { $0 + $1.x.value.columns }])
@@ -44,10 +44,9 @@ private struct Norm {
     let width = x.value.columns
     x.addGradient { dx, accumulate in
       Parallel.forEachRange(dy.rows, grain: 16) { range in
-        let first = range.lowerBound
+        var norm = arguments(dy, row: range.lowerBound, rows: range.count, column: 0, columns: width)
         eagle_rms_norm_input_gradient(
-          dy.floats + first * dy.columns + column, Int64(dy.columns), x.value.floats + first * width, w.value.floats,
-          scales.floats + first, dx.floats + first * width, accumulate ? 1 : 0, Int64(range.count), Int64(width))
+          &norm, w.value.floats, dx.floats + range.lowerBound * width, accumulate ? 1 : 0)
       }
     }
   }
@@ -58,11 +57,20 @@ private struct Norm {
     w.addGradient { dw, accumulate in
       if !accumulate { dw.clear() }
       Parallel.forEachRange(width, grain: 64) { range in
-        let first = range.lowerBound
-        eagle_rms_norm_weight_gradient(
-          dy.floats + column + first, Int64(dy.columns), x.value.floats + first, Int64(width), scales.floats,
-          dw.floats + first, Int64(dy.rows), Int64(range.count))
+        var norm = arguments(dy, row: 0, rows: dy.rows, column: range.lowerBound, columns: range.count)
+        eagle_rms_norm_weight_gradient(&norm, dw.floats + range.lowerBound)
       }
     }
+  }
+
+  /// Some rows and columns of dy, x and r.
+  private func arguments(
+    _ dy: Tensor, row: Int, rows: Int, column first: Int, columns: Int
+  ) -> eagle_rms_norm_backward {
+    let width = x.value.columns
+    return eagle_rms_norm_backward(
+      dy: dy.floats + row * dy.columns + column + first, dy_stride: Int64(dy.columns),
+      x: x.value.floats + row * width + first, x_stride: Int64(width), r: scales.floats + row, rows: Int64(rows),
+      columns: Int64(columns))
   }
 }

@@ -3,13 +3,13 @@ import EagleTensor
 
 // R rows · H hidden · D classes (the draft vocabulary).
 
-/// What a row is trained towards, and what is counted about it.
+/// The distributions that rows are trained towards, and what is counted about them.
 public struct SoftTargets {
   /// Distributions over the D classes, one row for each teacher position.
   public let probabilities: Tensor  // [S, D]
-  /// Share of the teacher's full-vocabulary probability that lies in the D classes, [S].
+  /// The part of the teacher's full-vocabulary probability that lies in the D classes, [S].
   public let coverage: [Float]
-  /// Row of `probabilities` for each of the R rows.
+  /// The row of `probabilities` for each of the R rows.
   public let row: [Int32]
   /// Whether each row adds to the loss.
   public let contributes: [Bool]
@@ -25,15 +25,15 @@ public struct SoftTargets {
   }
 }
 
-/// What a draft's distribution d, softmax(logits), is held against: q, the target's probabilities p among the D classes, with
-/// the sum 1, or the acceptance a = Σ min(p, d) that speculative decoding will have (LK losses, arXiv 2602.23881).
+/// The loss of a draft's distribution d = softmax(logits) against q, the target's probabilities p among the D classes,
+/// with the sum 1, or the acceptance a = Σ min(p, d) that speculative decoding will have (LK losses, arXiv 2602.23881).
 public enum SoftTargetLoss: Sendable, Equatable {
   /// CE(q, d), which has the gradient of the Kullback-Leibler divergence.
   case crossEntropy
   /// −log a
   case acceptance
-  /// λ CE(q, d) + (1 − λ)(1 − a), with λ = exp(−decay · a) of each row taken as a constant. The paper takes a's mean over the
-  /// batch; a row's own keeps the gradient independent of how a batch is cut.
+  /// λ CE(q, d) + (1 − λ)(1 − a), with λ = exp(−decay · a) of each row taken as a constant. The paper takes a's mean
+  /// over the batch; a row's own keeps the gradient independent of how a batch is cut.
   case mixed(decay: Float)
 }
 
@@ -61,7 +61,7 @@ extension Tape {
   ///   - w: [D, H]
   ///   - targets: q and p of each row
   ///   - loss: ℓ
-  ///   - weight: of every row's loss
+  ///   - weight: the factor of every row's loss
   ///   - chunkRows: rows whose logits exist at a time
   public func softTargetLoss(
     _ x: Variable, _ w: Variable, _ targets: SoftTargets, _ loss: SoftTargetLoss = .crossEntropy, weight: Float,
@@ -75,7 +75,7 @@ extension Tape {
     for first in stride(from: 0, to: rows, by: chunkRows) {
       let range = first..<min(rows, first + chunkRows)
       let logits = Matmul.forward(a.slice(range), b, mode)
-      // The gradient as the products take it: rounded while a row of it is in the cache, or in place of the logits.
+      // The gradient as the matmuls take it: rounded while a row of it is in the cache, or in place of the logits.
       let narrow = isRecording && Matmul.takesBFloat16(precision) ? Tensor(logits.shape, dtype: .bfloat16) : nil
       Self.score(logits, range, targets, loss, weight: weight, narrow: narrow, into: &sums)
       guard isRecording else { continue }
@@ -90,8 +90,8 @@ extension Tape {
     return sums
   }
 
-  /// Overwrites the logits of rows `range` by their gradient, writes it rounded to `narrow` as well, and adds up what is
-  /// counted, in row order.
+  /// Overwrites the logits of rows `range` by their gradient, writes it rounded to `narrow` as well, and adds up what
+  /// is counted, in row order.
   private static func score(
     _ logits: Tensor, _ range: Range<Int>, _ targets: SoftTargets, _ kind: SoftTargetLoss, weight: Float,
     narrow: Tensor?, into sums: inout SoftTargetSums
@@ -108,12 +108,12 @@ extension Tape {
         hits.floats[i] = eagle_argmax(z, Int64(columns)) == Int64(targets.hit[row]) ? 1 : 0
         let counted = targets.contributes[row]
         let q = targets.probabilities.floats + source * columns
-        let (share, coverage, overlap) = (counted ? weight : 0, targets.coverage[source], overlaps.floats + i)
+        let (factor, coverage, overlap) = (counted ? weight : 0, targets.coverage[source], overlaps.floats + i)
         let loss =
           switch kind {
-          case .crossEntropy: eagle_cross_entropy_row(z, q, Int64(columns), share, coverage, overlap)
-          case .acceptance: eagle_acceptance_loss_row(z, q, Int64(columns), share, coverage, -1, overlap)
-          case .mixed(let decay): eagle_acceptance_loss_row(z, q, Int64(columns), share, coverage, decay, overlap)
+          case .crossEntropy: eagle_cross_entropy_row(z, q, Int64(columns), factor, coverage, overlap)
+          case .acceptance: eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, -1, overlap)
+          case .mixed(let decay): eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, decay, overlap)
           }
         losses.floats[i] = counted ? loss : 0
         if let narrow { eagle_f32_to_bf16(z, narrow.bfloats + i * columns, Int64(columns)) }

@@ -1,18 +1,18 @@
 import EagleCore
 import EagleTensor
 
-/// Records what each op has to do on the way back, and does it in reverse order.
+/// Records the backward pass of each op, and runs it in reverse order.
 ///
 /// The same model code runs without recording when it decodes.
 public final class Tape {
   public let isRecording: Bool
-  /// The precision of this pass's matrix products.
+  /// The precision of the matmuls of this pass.
   public let precision: ComputePrecision
-  /// The kernels of this pass's forward products.
+  /// The kernels of the forward matmuls of this pass.
   let mode: MatmulMode
-  /// Each gives the variables whose gradients it has added to.
+  /// The backward passes of the recorded ops. Each returns the variables whose gradients it has added to.
   private var steps: [() -> [Variable]] = []
-  /// How many steps may still add to a variable's gradient.
+  /// The steps that may still add to a variable's gradient.
   private var uses: [ObjectIdentifier: Int] = [:]
 
   /// A tape of a pass over many rows: training, and the prefill of a draft head.
@@ -29,8 +29,8 @@ public final class Tape {
     mode = .batchInvariant(precision)
   }
 
-  /// The result of an op on `inputs`. `backward` gets the result's gradient, in a buffer that nobody else needs. Nothing is
-  /// kept when no input wants a gradient.
+  /// The result of an op on `inputs`. `backward` gets the result's gradient, in a buffer that nobody else needs.
+  /// Nothing is recorded when no input requires a gradient.
   package func result(_ value: Tensor, of inputs: [Variable], backward: @escaping (Tensor) -> Void) -> Variable {
     let tracked = isRecording && inputs.contains { $0.requiresGradient }
     let output = Variable(value, requiresGradient: tracked)
@@ -52,18 +52,20 @@ public final class Tape {
   /// Runs the recorded steps backwards, once. Gradients of parameters are added to what they hold.
   public func backward() { backward(telling: []) { _ in } }
 
+  /// Runs the recorded steps backwards, once, and reports gradients that are complete.
+  ///
   /// - Parameters:
-  ///   - parameters: those to tell about
+  ///   - parameters: the variables that are reported
   ///   - isFinal: called with each of them as soon as no step is left that adds to its gradient
   public func backward(telling parameters: [Variable], isFinal: (Variable) throws -> Void) rethrows {
-    let told = Set(parameters.map(ObjectIdentifier.init))
+    let observed = Set(parameters.map(ObjectIdentifier.init))
     for parameter in parameters where uses[ObjectIdentifier(parameter)] == nil { try isFinal(parameter) }
     while let step = steps.popLast() {
       for input in step() {
         let id = ObjectIdentifier(input)
-        let left = uses[id, default: 1] - 1
-        uses[id] = left == 0 ? nil : left
-        if left == 0, told.contains(id) { try isFinal(input) }
+        let remaining = uses[id, default: 1] - 1
+        uses[id] = remaining == 0 ? nil : remaining
+        if remaining == 0, observed.contains(id) { try isFinal(input) }
       }
     }
   }

@@ -15,7 +15,7 @@ public final class Variable {
 
   public var shape: [Int] { value.shape }
 
-  /// The value as matrix products of this mode take it: rounded to bfloat16 for those that do, once for all products.
+  /// The value as matmuls of this mode take it: rounded to bfloat16 for those that do, once for all of them.
   func operand(_ mode: MatmulMode) -> Tensor {
     guard Matmul.takesBFloat16(mode), value.dtype == .float32 else { return value }
     let operand = narrow ?? value.bfloat16()
@@ -23,11 +23,11 @@ public final class Variable {
     return operand
   }
 
-  /// Says that the value's elements have been overwritten.
+  /// Forgets the rounded copy: the value's elements have been overwritten.
   public func valueHasChanged() { narrow = nil }
 
-  /// Lets `write` add to the gradient. When there is none yet, `accumulate` is false and the buffer is to be overwritten.
-  /// Nothing happens when no gradient is wanted.
+  /// Lets `write` add to the gradient. When there is none yet, `accumulate` is false and the buffer is to be
+  /// overwritten. Nothing happens when no gradient is required.
   package func addGradient(_ write: (_ buffer: Tensor, _ accumulate: Bool) -> Void) {
     guard requiresGradient else { return }
     if let gradient { return write(gradient, true) }

@@ -2,9 +2,9 @@ import CEagleKernels
 
 // R query rows · d head dimension · heads q heads, kvHeads of which share keys in groups.
 
-/// What one query row attends to: a run of consecutive key rows and, in training, single rows of its own chain.
+/// The keys that one query row attends to: consecutive key rows and, in training, single rows of its own chain.
 public struct AttentionRow {
-  /// First key row and number of key rows of the causal prefix.
+  /// The first key row and the number of key rows of the causal prefix.
   public var prefixStart: Int32
   public var prefixCount: Int32
 
@@ -44,7 +44,7 @@ public enum Attention {
   ///   - chain: (keys, values, row of each q row in them) for each chain step
   ///   - shape: heads and their width
   ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
-  ///   - mode: row by row where it is batch-invariant; otherwise blocks of rows meet the keys in GEMMs
+  ///   - mode: row by row where the mode is batch-invariant; otherwise blocks of rows meet the keys in GEMMs
   package static func apply(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep] = [], shape: AttentionShape,
     logSums: Tensor? = nil, _ mode: MatmulMode
@@ -71,15 +71,15 @@ public enum Attention {
     return withExtendedLifetime((k, v, chain)) { keys.attend(q, shape, logSums: logSums) }
   }
 
-  /// Attention of a tree of tokens that follow one sequence, row by row: row r sees the first `prefix` keys and then those
-  /// of its ancestors and itself. Its bits are those of the row in a plain sequence, if the keys are.
+  /// Attention of a tree of tokens that follow one sequence, row by row: row r sees the first `prefix` keys and then
+  /// those of its ancestors and itself. Its bits are those of the row in a plain sequence, if the keys are.
   ///
   /// - Parameters:
   ///   - q: [R, heads · d]
   ///   - k: [N, kvHeads · d]
   ///   - v: as k
   ///   - prefix: keys that every row sees
-  ///   - paths: for each row of q the keys that it sees behind the prefix, in order of position: 0 is the first one there
+  ///   - paths: the keys that each row of q sees behind the prefix, in order of position: 0 is the first one there
   ///   - shape: heads and their width
   public static func tree(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, prefix: Int, paths: [[Int]], shape: AttentionShape
@@ -93,7 +93,7 @@ public enum Attention {
     return withExtendedLifetime((k, v)) { keys.attend(q, shape) }
   }
 
-  /// Keys and values that earlier draft steps made, and which row of them each query row owns.
+  /// Keys and values that an earlier draft step made, and the row of them that each query row owns.
   public struct ChainStep {
     public let k: Tensor  // [R_j, kvHeads · d]
     public let v: Tensor

@@ -3,8 +3,7 @@ import EagleCore
 
 // R query rows · N key rows · B rows of a block · n prefix keys that a block sees · d head dimension.
 
-/// Attention in blocks of query rows: S = Q Kᵀ and O = P V are matrix products of one head, [B, d] with [d, n] and
-/// back.
+/// Attention in blocks of query rows: S = Q Kᵀ and O = P V are GEMMs of one head, [B, d] with [d, n] and back.
 ///
 /// A block's rows share the start of their prefix. Its scores, [B, n + chain], stay in the cache: rows see different
 /// numbers of keys, and what a row does not see has probability 0.
@@ -45,7 +44,7 @@ package struct AttentionBlocks {
     }
   }
 
-  /// Eight tiles of the bfloat16 kernels, or about eleven of the float32 ones.
+  /// Rows of a block: eight tiles of the bfloat16 kernels, or about eleven of the float32 ones.
   private var blockRows: Int { Matmul.takesBFloat16(precision) ? 96 : 64 }
 
   /// All rows, in order, cut into blocks.
@@ -75,7 +74,7 @@ package struct AttentionBlocks {
     return out
   }
 
-  /// A scratch buffer for this many numbers. Its size is a power of two, so that blocks with other numbers of keys use
+  /// A scratch buffer of so many floats. Its size is a power of two, so that blocks with other numbers of keys use
   /// it again: a long conversation has blocks of every length.
   private static func scratch(_ count: Int) -> Tensor {
     Tensor([1 << (Int.bitWidth - max(1, count - 1).leadingZeroBitCount)])
@@ -83,10 +82,10 @@ package struct AttentionBlocks {
 
   private func attend(_ block: Block, head: Int, _ out: Tensor, _ logSums: Tensor?) {
     let (d, width, columns) = (shape.headDimension, shape.queryWidth, block.keys + chain.count)
-    let at = block.rows.lowerBound * width + head * d
+    let first = block.rows.lowerBound * width + head * d
     let scores = Self.scratch(block.rows.count * columns)
     let s = scores.floats
-    multiplyByKeys(block, head: head, q.floats + at, k, into: s, columns: columns)
+    multiplyByKeys(block, head: head, q.floats + first, k, into: s, columns: columns)
     var inverseSums = [Float](repeating: 0, count: block.rows.count)
     for (i, row) in block.rows.enumerated() {
       for (j, step) in chain.enumerated() {
@@ -98,8 +97,9 @@ package struct AttentionBlocks {
         logSums.map { $0.floats + row * shape.heads + head })
     }
     Matmul.roundedGemm(
-      .plain, .plain, block.rows.count, d, block.keys, s, columns, v.floats + keyOffset(block, head), shape.keyWidth,
-      out.floats + at, width, accumulate: false, precision)
+      FloatMatrix(s, rows: block.rows.count, columns: block.keys, stride: columns), keyMatrix(v, block, head),
+      into: MutableFloatMatrix(out.floats + first, rows: block.rows.count, columns: d, stride: width),
+      accumulate: false, precision: precision)
     for (i, row) in block.rows.enumerated() {
       let o = out.floats + row * width + head * d
       for (j, step) in chain.enumerated() {
@@ -115,17 +115,22 @@ package struct AttentionBlocks {
     _ block: Block, head: Int, _ x: UnsafePointer<Float>, _ keys: Tensor, into y: UnsafeMutablePointer<Float>,
     columns: Int
   ) {
+    let count = block.rows.count
     Matmul.roundedGemm(
-      .plain, .transposed, block.rows.count, block.keys, shape.headDimension, x, shape.queryWidth,
-      keys.floats + keyOffset(block, head), shape.keyWidth, y, columns, accumulate: false, precision)
+      FloatMatrix(x, rows: count, columns: shape.headDimension, stride: shape.queryWidth),
+      keyMatrix(keys, block, head).transposed,
+      into: MutableFloatMatrix(y, rows: count, columns: block.keys, stride: columns), accumulate: false,
+      precision: precision)
   }
 
-  /// Where the keys that a block's query head reads begin.
-  package func keyOffset(_ block: Block, _ head: Int) -> Int {
-    block.firstKey * shape.keyWidth + head / shape.groupSize * shape.headDimension
+  /// The keys (or values) that a block's query head reads, [n, d].
+  package func keyMatrix(_ keys: Tensor, _ block: Block, _ head: Int) -> FloatMatrix {
+    let first = block.firstKey * shape.keyWidth + head / shape.groupSize * shape.headDimension
+    return FloatMatrix(
+      keys.floats + first, rows: block.keys, columns: shape.headDimension, stride: shape.keyWidth)
   }
 
-  /// Where a row's own key of a chain step begins.
+  /// The offset of a row's own key of a chain step.
   package func chainOffset(_ step: Attention.ChainStep, _ row: Int, _ head: Int) -> Int {
     Int(step.row[row]) * shape.keyWidth + head / shape.groupSize * shape.headDimension
   }

@@ -1,99 +1,95 @@
 import CEagleKernels
 
-/// The pieces of a product for one processor and one kind of numbers: how operands are packed, and who multiplies them.
-/// Packed numbers lie in words of 32 bits.
+/// The steps of a GEMM for one processor and one kind of elements: how operands are packed, and what multiplies them.
+/// Packed elements lie in words of 32 bits.
 protocol GemmKernel {
-  /// Where the numbers of A and B are.
+  /// The addresses of the elements of A and B.
   associatedtype Left
   associatedtype Right
   /// Columns of B that lie side by side when packed.
   static var panel: Int { get }
-  /// Largest piece of k.
+  /// The largest block of k.
   static var depth: Int { get }
   /// Rows of A that a task packs, a multiple of those that the kernel keeps in registers.
   static var blockRows: Int { get }
   /// Columns of B that are packed at a time.
   static var packedColumns: Int { get }
-  /// Words of one packed row or column of k numbers.
+  /// Words of one packed row or column of k elements.
   static func words(_ k: Int) -> Int
-  /// Packs `count` columns of B, at most a panel, from element `offset` on.
-  static func packColumns(
-    _ b: Right, offset: Int, _ strides: GemmStrides, depth: Int, _ count: Int, into panel: UnsafeMutablePointer<Float>)
-  /// Packs rows of A from element `offset` on.
-  static func packRows(
-    _ a: Left, offset: Int, _ strides: GemmStrides, _ rows: Int, depth: Int, into block: UnsafeMutablePointer<Float>)
+  /// Packs some columns of B, at most a panel, and some of its rows.
+  static func packColumns(of b: MatrixView<Right>, _ block: GemmBlock, into panel: UnsafeMutablePointer<Float>)
+  /// Packs some rows of A, and some of its columns.
+  static func packRows(of a: MatrixView<Left>, _ block: GemmBlock, into packed: UnsafeMutablePointer<Float>)
   /// C = or += A B for packed rows and columns.
-  static func multiply(
-    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ rows: Int, _ columns: Int, depth: Int,
-    into c: UnsafeMutablePointer<Float>, ldc: Int, accumulate: Bool)
+  static func multiply(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ block: eagle_gemm_block)
 }
 
-/// Elements from one row and from one column to the next; one of both is 1.
-typealias GemmStrides = (row: Int, column: Int)
+/// A block of an operand: rows of A or columns of B, and values of k.
+struct GemmBlock {
+  let lines: Range<Int>
+  let depth: Range<Int>
+}
 
 /// C[m, n] = A[m, k] B[k, n] (+ C) by our own kernels, on all threads; C is float32.
 ///
-/// k is cut into pieces. Of each, the columns of B are packed once for all threads, and then blocks of C are handed out as
-/// threads become free, so that a thread that the system holds up delays nobody. The way in which C is cut does not show in
-/// its bits: they are the same on any number of threads.
+/// k is cut into blocks. For each, the columns of B are packed once for all threads, and then blocks of C are tasks
+/// that threads take as they become free, so that a thread that the system holds up delays nobody. The way in which C
+/// is cut does not show in its bits: they are the same on any number of threads.
 struct Gemm<Kernel: GemmKernel> {
-  let m, n, k: Int
-  let a: Kernel.Left
-  let aStrides: GemmStrides
-  let b: Kernel.Right
-  let bStrides: GemmStrides
-  let c: UnsafeMutablePointer<Float>
-  /// Elements from one row of C to the next.
-  let ldc: Int
+  let a: MatrixView<Kernel.Left>
+  let b: MatrixView<Kernel.Right>
+  let c: MutableFloatMatrix
   let accumulate: Bool
 
   func run() {
+    let (m, n, k) = (c.rows, c.columns, a.columns)
     guard m > 0, n > 0 else { return }
-    // Equal pieces, whole thirty-twos.
-    let pieces = max(1, (k + Kernel.depth - 1) / Kernel.depth)
-    let piece = max(32, ((k + pieces - 1) / pieces + 31) / 32 * 32)
+    // Blocks of equal depth, whole thirty-twos.
+    let count = max(1, (k + Kernel.depth - 1) / Kernel.depth)
+    let depth = max(32, ((k + count - 1) / count + 31) / 32 * 32)
     let columns = min(Kernel.packedColumns, (n + Kernel.panel - 1) / Kernel.panel * Kernel.panel)
-    let packed = Tensor([columns, Kernel.words(piece)])
+    let packed = Tensor([columns, Kernel.words(depth)])
     for first in stride(from: 0, to: n, by: columns) {
-      for start in stride(from: 0, to: max(1, k), by: piece) {
-        let (width, depth) = (min(columns, n - first), min(piece, k - start))
-        pack(column: first, width, depth: start, depth, into: packed.floats)
-        multiply(column: first, width, depth: start, depth, packed.floats)
+      for start in stride(from: 0, to: max(1, k), by: depth) {
+        let block = GemmBlock(lines: first..<min(n, first + columns), depth: start..<min(k, start + depth))
+        pack(block, into: packed.floats)
+        multiply(block, packed.floats)
       }
     }
   }
 
-  private func pack(
-    column first: Int, _ width: Int, depth start: Int, _ depth: Int, into packed: UnsafeMutablePointer<Float>
-  ) {
-    let (panel, words) = (Kernel.panel, Kernel.words(depth))
-    Parallel.forEachRange((width + panel - 1) / panel, grain: 4) { range in
+  private func pack(_ block: GemmBlock, into packed: UnsafeMutablePointer<Float>) {
+    let (panel, words) = (Kernel.panel, Kernel.words(block.depth.count))
+    Parallel.forEachRange((block.lines.count + panel - 1) / panel, grain: 4) { range in
       for index in range {
+        let first = block.lines.lowerBound + index * panel
+        let columns = first..<min(block.lines.upperBound, first + panel)
         Kernel.packColumns(
-          b, offset: start * bStrides.row + (first + index * panel) * bStrides.column, bStrides, depth: depth,
-          min(panel, width - index * panel), into: packed + index * panel * words)
+          of: b, GemmBlock(lines: columns, depth: block.depth), into: packed + index * panel * words)
       }
     }
   }
 
-  private func multiply(
-    column first: Int, _ width: Int, depth start: Int, _ depth: Int, _ packed: UnsafePointer<Float>
-  ) {
-    let (panels, words) = ((width + Kernel.panel - 1) / Kernel.panel, Kernel.words(depth))
-    let rowBlocks = (m + Kernel.blockRows - 1) / Kernel.blockRows
+  /// Multiplies all rows of A with the packed columns of B.
+  private func multiply(_ block: GemmBlock, _ packed: UnsafePointer<Float>) {
+    let (width, words) = (block.lines.count, Kernel.words(block.depth.count))
+    let panels = (width + Kernel.panel - 1) / Kernel.panel
+    let rowBlocks = (c.rows + Kernel.blockRows - 1) / Kernel.blockRows
     let chunk = Self.chunk(panels: panels, rowBlocks: rowBlocks)
     let columnBlocks = (panels + chunk - 1) / chunk
     Parallel.forEachRange(rowBlocks * columnBlocks, grain: 1, dynamic: true) { range in
       // A line more than is packed: packing may write a little past the end.
-      let block = Tensor([Kernel.blockRows * words + 16])
+      let rows = Tensor([Kernel.blockRows * words + 16])
       for task in range {
         let (row, column) = (task / columnBlocks * Kernel.blockRows, task % columnBlocks * chunk * Kernel.panel)
-        let rows = min(Kernel.blockRows, m - row)
-        Kernel.packRows(
-          a, offset: row * aStrides.row + start * aStrides.column, aStrides, rows, depth: depth, into: block.floats)
+        let lines = row..<min(c.rows, row + Kernel.blockRows)
+        Kernel.packRows(of: a, GemmBlock(lines: lines, depth: block.depth), into: rows.floats)
         Kernel.multiply(
-          block.floats, packed + column * words, rows, min(chunk * Kernel.panel, width - column), depth: depth,
-          into: c + row * ldc + first + column, ldc: ldc, accumulate: accumulate || start > 0)
+          rows.floats, packed + column * words,
+          eagle_gemm_block(
+            m: Int64(lines.count), n: Int64(min(chunk * Kernel.panel, width - column)), k: Int64(block.depth.count),
+            c: c.base + row * c.stride + block.lines.lowerBound + column, ldc: Int64(c.stride),
+            accumulate: accumulate || block.depth.lowerBound > 0 ? 1 : 0))
       }
     }
   }

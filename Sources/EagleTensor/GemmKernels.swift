@@ -1,8 +1,9 @@
 import CEagleKernels
 
-/// float32 products, written for AVX2. B may be bfloat16: it is widened as it is packed, and a target of bfloat16 weights never
-/// has a float32 copy.
+/// float32 GEMMs, written for AVX2. B may be bfloat16: it is widened as it is packed, and a target of bfloat16 weights
+/// never has a float32 copy.
 enum Float32Kernel: GemmKernel {
+  typealias Left = UnsafePointer<Float>
   enum Right {
     case float32(UnsafePointer<Float>)
     case bfloat16(UnsafePointer<UInt16>)
@@ -10,46 +11,55 @@ enum Float32Kernel: GemmKernel {
 
   static let panel = Int(EAGLE_GEMM_COLUMNS)
   static let depth = Int(EAGLE_GEMM_DEPTH)
-  /// What a core's second-level cache holds: 96 · 320 floats are 123 kB.
+  /// As many as a core's L2 cache holds: 96 · 320 floats are 123 kB.
   static let blockRows = 96
   /// 3072 · 320 floats are 3.9 MB.
   static let packedColumns = 3072
 
   static func words(_ k: Int) -> Int { k }
 
-  static func packColumns(
-    _ b: Right, offset: Int, _ strides: GemmStrides, depth: Int, _ count: Int, into panel: UnsafeMutablePointer<Float>
-  ) {
-    let (row, column) = (Int64(strides.row), Int64(strides.column))
-    switch b {
-    case .float32(let b): eagle_gemm_pack_f32(b + offset, row, column, Int64(depth), Int64(count), panel)
-    case .bfloat16(let b): eagle_gemm_pack_bf16(b + offset, row, column, Int64(depth), Int64(count), panel)
+  static func packColumns(of b: MatrixView<Right>, _ block: GemmBlock, into panel: UnsafeMutablePointer<Float>) {
+    let (row, column) = (Int64(b.rowStride), Int64(b.columnStride))
+    let (depth, count, offset) = (Int64(block.depth.count), Int64(block.lines.count), b.offset(ofColumns: block))
+    switch b.base {
+    case .float32(let b): eagle_gemm_pack_f32(b + offset, row, column, depth, count, panel)
+    case .bfloat16(let b): eagle_gemm_pack_bf16(b + offset, row, column, depth, count, panel)
     }
   }
 
-  static func packRows(
-    _ a: UnsafePointer<Float>, offset: Int, _ strides: GemmStrides, _ rows: Int, depth: Int,
-    into block: UnsafeMutablePointer<Float>
-  ) {
-    eagle_gemm_pack_rows(a + offset, Int64(strides.row), Int64(strides.column), Int64(rows), Int64(depth), block)
+  static func packRows(of a: FloatMatrix, _ block: GemmBlock, into packed: UnsafeMutablePointer<Float>) {
+    eagle_gemm_pack_rows(
+      a.base + a.offset(ofRows: block), Int64(a.rowStride), Int64(a.columnStride), Int64(block.lines.count),
+      Int64(block.depth.count), packed)
   }
 
-  static func multiply(
-    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ rows: Int, _ columns: Int, depth: Int,
-    into c: UnsafeMutablePointer<Float>, ldc: Int, accumulate: Bool
-  ) {
-    eagle_gemm_block(a, b, Int64(rows), Int64(columns), Int64(depth), c, Int64(ldc), accumulate ? 1 : 0)
+  static func multiply(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ block: eagle_gemm_block) {
+    withUnsafePointer(to: block) { eagle_gemm_multiply(a, b, $0) }
   }
 }
 
-/// bfloat16 products, for AVX512-BF16, of numbers that are bfloat16 or are rounded to it as they are packed. A word holds two
-/// that follow each other in k.
-protocol BFloat16Packing: GemmKernel where Left == UnsafePointer<Number>, Right == UnsafePointer<Number> {
-  associatedtype Number
-  static var packColumns: (UnsafePointer<Number>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
+extension MatrixView {
+  /// The element at which a block of the left operand begins: rows of the matrix, depth along its columns.
+  fileprivate func offset(ofRows block: GemmBlock) -> Int {
+    block.lines.lowerBound * rowStride + block.depth.lowerBound * columnStride
+  }
+
+  /// The element at which a block of the right operand begins: columns of the matrix, depth along its rows.
+  fileprivate func offset(ofColumns block: GemmBlock) -> Int {
+    block.depth.lowerBound * rowStride + block.lines.lowerBound * columnStride
+  }
+}
+
+/// bfloat16 GEMMs, for AVX512-BF16, of elements that are bfloat16 or are rounded to it as they are packed. A word holds
+/// two that follow each other in k.
+protocol BFloat16Packing: GemmKernel where Left == UnsafePointer<Element>, Right == UnsafePointer<Element> {
+  associatedtype Element
+  static var packColumns: (UnsafePointer<Element>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
     get
   }
-  static var packRows: (UnsafePointer<Number>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void { get }
+  static var packRows: (UnsafePointer<Element>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
+    get
+  }
 }
 
 enum BFloat16Kernel: BFloat16Packing {
@@ -74,32 +84,29 @@ extension BFloat16Packing {
   static var panel: Int { Int(EAGLE_GEMM_BF16_COLUMNS) }
   static var depth: Int { Int(EAGLE_GEMM_BF16_DEPTH) }
   static var blockRows: Int { 16 * Int(EAGLE_GEMM_BF16_ROWS) }
-  /// 1024 · 576 numbers are 1.2 MB.
+  /// 1024 · 576 elements are 1.2 MB.
   static var packedColumns: Int { 1024 }
 
   static func words(_ k: Int) -> Int { (k + 1) / 2 }
 
-  static func packColumns(
-    _ b: Right, offset: Int, _ strides: GemmStrides, depth: Int, _ count: Int, into panel: UnsafeMutablePointer<Float>
-  ) {
-    packColumns(b + offset, Int64(strides.row), Int64(strides.column), Int64(depth), Int64(count), words(panel))
+  static func packColumns(of b: MatrixView<Right>, _ block: GemmBlock, into panel: UnsafeMutablePointer<Float>) {
+    packColumns(
+      b.base + b.offset(ofColumns: block), Int64(b.rowStride), Int64(b.columnStride), Int64(block.depth.count),
+      Int64(block.lines.count), words(panel))
   }
 
-  static func packRows(
-    _ a: Left, offset: Int, _ strides: GemmStrides, _ rows: Int, depth: Int, into block: UnsafeMutablePointer<Float>
-  ) {
-    packRows(a + offset, Int64(strides.row), Int64(strides.column), Int64(rows), Int64(depth), words(block))
+  static func packRows(of a: MatrixView<Left>, _ block: GemmBlock, into packed: UnsafeMutablePointer<Float>) {
+    packRows(
+      a.base + a.offset(ofRows: block), Int64(a.rowStride), Int64(a.columnStride), Int64(block.lines.count),
+      Int64(block.depth.count), words(packed))
   }
 
-  static func multiply(
-    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ rows: Int, _ columns: Int, depth: Int,
-    into c: UnsafeMutablePointer<Float>, ldc: Int, accumulate: Bool
-  ) {
-    eagle_gemm_bf16_block(
-      UnsafeRawPointer(a).assumingMemoryBound(to: UInt32.self),
-      UnsafeRawPointer(b).assumingMemoryBound(to: UInt32.self), Int64(rows), Int64(columns), Int64(depth), c,
-      Int64(ldc),
-      accumulate ? 1 : 0)
+  static func multiply(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ block: eagle_gemm_block) {
+    withUnsafePointer(to: block) {
+      eagle_gemm_bf16_multiply(
+        UnsafeRawPointer(a).assumingMemoryBound(to: UInt32.self),
+        UnsafeRawPointer(b).assumingMemoryBound(to: UInt32.self), $0)
+    }
   }
 
   private static func words(_ packed: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<UInt32> {

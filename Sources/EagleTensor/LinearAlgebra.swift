@@ -20,12 +20,13 @@ public enum LinearAlgebra {
     return info == 0
   }
 
-  /// The best approximation of a square matrix by left [O, r] times right [r, O], both with the roots of its r largest singular
-  /// values; nil when LAPACK finds none.
+  /// The best approximation of a square matrix by left [O, r] times right [r, O], both with the roots of its r largest
+  /// singular values; nil when LAPACK finds none.
   public static func lowRank(_ a: Tensor, rank: Int) -> (left: Tensor, right: Tensor)? {
     let size = a.rows
     precondition(a.columns == size && rank <= size, "rank \(rank) of \(a.shape)")
-    // Row-major A is column-major Aᵀ = V S Uᵀ: what LAPACK calls U holds the rows of Vᵀ, what it calls Vᵀ the rows of U.
+    // Row-major A is column-major Aᵀ = V S Uᵀ: what LAPACK calls U holds the rows of Vᵀ, what it calls Vᵀ the rows of
+    // U.
     let (work, values) = (Tensor(a.shape), Tensor([size]))
     let (vRows, u) = (Tensor(a.shape), Tensor(a.shape))
     Elementwise.copy(a, into: work)

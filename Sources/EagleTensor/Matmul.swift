@@ -1,18 +1,17 @@
 import CEagleKernels
-import COneDNN
 import COpenBLAS
 import EagleCore
 
 // R rows · I inputs · O outputs. A weight is [O, I], as PyTorch stores it.
 
-/// The library behind the float32 products.
+/// The library behind the float32 GEMMs.
 public enum Backend: String, Sendable, CaseIterable {
   case kernels = "own kernels"
   case oneDNN
   case openBLAS = "OpenBLAS"
 }
 
-/// Matrix products of activations with weights, and their gradients.
+/// Matmuls of activations with weights, and their gradients.
 public enum Matmul {
   /// The path that GEMMs of this precision take on this machine, for people to read.
   public static func describe(_ precision: ComputePrecision) -> String {
@@ -26,19 +25,19 @@ public enum Matmul {
     }
   }
 
-  /// The path that batch-invariant products of this precision take on this machine, for people to read.
+  /// The path that batch-invariant matmuls of this precision take on this machine, for people to read.
   public static func describe(batchInvariant precision: ComputePrecision) -> String {
     let kind = MatmulMode.batchInvariant(precision).roundsRows ? "bf16" : "fp32"
     return "batch-invariant \(kind) products (\(Processor.name))"
   }
 
-  /// Who multiplies in float32. The kernels are written for AVX2; oneDNN's use AVX-512.
+  /// The backend of float32 GEMMs. Our kernels are written for AVX2; oneDNN's use AVX-512.
   static let fp32Backend: Backend = Processor.hasAVX512 ? .oneDNN : Processor.hasAVX2 ? .kernels : .openBLAS
 
   /// y[r, o] = Σ_i x[r, i] · w[o, i] (+ bias[o])
   ///
   /// - Parameters:
-  ///   - x: [R, I] float32, or bfloat16 for products that take it
+  ///   - x: [R, I] float32, or bfloat16 where GEMMs of the precision take it
   ///   - w: [O, I] float32, bfloat16, or quantized to 8 bits, which the precision does not change
   ///   - bias: [O] float32
   ///   - precision: the precision of the operands
@@ -50,20 +49,21 @@ public enum Matmul {
   package static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ mode: MatmulMode) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
-    guard case .gemm(let precision) = mode, w.dtype != .int8 else { return FewRows.products(x, [(w, bias)], mode)[0] }
+    guard case .gemm(let precision) = mode, w.dtype != .int8 else { return SmallMatmul.apply(x, [(w, bias)], mode)[0] }
     let y = Tensor([rows, outputs])
     multiply(x, w, into: y, accumulate: false, precision)
     if let bias { addBias(bias, to: y) }
     return y
   }
 
-  /// The products of one x with several weights, each as `forward` gives it. Decoding starts its threads once for all.
+  /// The matmuls of one x with several weights, each as `forward` gives it. Decoding runs them in one parallel
+  /// loop.
   package static func forward(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ mode: MatmulMode) -> [Tensor] {
     guard mode.isBatchInvariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
       let x = takesBFloat16(mode) ? x.bfloat16() : x
       return weights.map { forward(x, $0.w, bias: $0.bias, mode) }
     }
-    return FewRows.products(x, weights, mode)
+    return SmallMatmul.apply(x, weights, mode)
   }
 
   /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.
@@ -83,23 +83,21 @@ public enum Matmul {
   private static func multiply(
     _ x: Tensor, _ w: Tensor, into y: Tensor, accumulate: Bool, _ precision: ComputePrecision
   ) {
-    let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
+    let (rows, outputs) = (x.rows, w.shape[0])
     guard rows > 0 else { return }
+    let target = MutableFloatMatrix(y.floats, rows: rows, columns: outputs, stride: outputs)
     if takesBFloat16(precision) {
       let (a, b) = (x.bfloat16(), w.bfloat16())
-      bf16Product(rows, outputs, inputs, a, (inputs, 1), b, (1, inputs), y.floats, outputs, accumulate: accumulate)
-      return
+      return withExtendedLifetime((a, b)) {
+        bf16Gemm(a.bfloat16Matrix, b.bfloat16Matrix.transposed, into: target, accumulate: accumulate)
+      }
     }
     if fp32Backend == .kernels {
-      return Gemm<Float32Kernel>(
-        m: rows, n: outputs, k: inputs, a: x.floats, aStrides: (inputs, 1), b: weights(w), bStrides: (1, inputs),
-        c: y.floats, ldc: outputs, accumulate: accumulate
-      ).run()
+      return Gemm<Float32Kernel>(a: x.matrix, b: weights(w).transposed, c: target, accumulate: accumulate).run()
     }
     forEachWideBlock(of: w) { block, first in
-      gemm(
-        .plain, .transposed, rows, block.shape[0], inputs, x.floats, inputs, block.floats, inputs,
-        y.floats + first, outputs, accumulate: accumulate)
+      let columns = MutableFloatMatrix(target.base + first, rows: rows, columns: block.shape[0], stride: outputs)
+      gemm(x.matrix, block.matrix.transposed, into: columns, accumulate: accumulate)
     }
   }
 
@@ -110,21 +108,19 @@ public enum Matmul {
     let (rows, inputs, outputs) = (dy.rows, w.shape[1], w.shape[0])
     precondition(dy.columns == outputs && dx.count == rows * inputs, "gradient \(dy.shape) through \(w.shape)")
     guard rows > 0 else { return }
+    let target = MutableFloatMatrix(dx.floats, rows: rows, columns: inputs, stride: inputs)
     if takesBFloat16(precision) {
       let (a, b) = (dy.bfloat16(), w.bfloat16())
-      bf16Product(rows, inputs, outputs, a, (outputs, 1), b, (inputs, 1), dx.floats, inputs, accumulate: accumulate)
-      return
+      return withExtendedLifetime((a, b)) {
+        bf16Gemm(a.bfloat16Matrix, b.bfloat16Matrix, into: target, accumulate: accumulate)
+      }
     }
     if fp32Backend == .kernels {
-      return Gemm<Float32Kernel>(
-        m: rows, n: inputs, k: outputs, a: dy.floats, aStrides: (outputs, 1), b: weights(w), bStrides: (inputs, 1),
-        c: dx.floats, ldc: inputs, accumulate: accumulate
-      ).run()
+      return Gemm<Float32Kernel>(a: dy.matrix, b: weights(w), c: target, accumulate: accumulate).run()
     }
     forEachWideBlock(of: w) { block, first in
-      gemm(
-        .plain, .plain, rows, inputs, block.shape[0], dy.floats + first, outputs, block.floats, inputs,
-        dx.floats, inputs, accumulate: accumulate || first > 0)
+      let columns = FloatMatrix(dy.floats + first, rows: rows, columns: block.shape[0], stride: outputs)
+      gemm(columns, block.matrix, into: target, accumulate: accumulate || first > 0)
     }
   }
 
@@ -137,61 +133,46 @@ public enum Matmul {
     guard rows > 0 else { return }
     if takesBFloat16(precision) {
       let (a, b) = (dy.bfloat16(), x.bfloat16())
-      bf16Product(outputs, inputs, rows, a, (1, outputs), b, (inputs, 1), dw.floats, inputs, accumulate: true)
-      return
+      return withExtendedLifetime((a, b)) {
+        bf16Gemm(a.bfloat16Matrix.transposed, b.bfloat16Matrix, into: dw.mutableMatrix, accumulate: true)
+      }
     }
-    gemm(
-      .transposed, .plain, outputs, inputs, rows, dy.floats, outputs, x.floats, inputs, dw.floats, inputs,
-      accumulate: true)
+    gemm(dy.matrix.transposed, x.matrix, into: dw.mutableMatrix, accumulate: true)
   }
 
   // MARK: float32
 
-  package enum Side: Int8 {
-    case plain = 78  // 'N'
-    case transposed = 84  // 'T'
-  }
-
-  /// C[m, n] = A B (+ C) of float32 numbers, rounded to bfloat16 where that is asked for and our own kernels do it.
+  /// C[m, n] = A B (+ C) of float32 elements, rounded to bfloat16 where the precision is bf16 and our own kernels do it.
   package static func roundedGemm(
-    _ a: Side, _ b: Side, _ m: Int, _ n: Int, _ k: Int, _ x: UnsafePointer<Float>, _ ldx: Int,
-    _ w: UnsafePointer<Float>, _ ldw: Int, _ y: UnsafeMutablePointer<Float>, _ ldy: Int, accumulate: Bool,
-    _ precision: ComputePrecision
+    _ a: FloatMatrix, _ b: FloatMatrix, into c: MutableFloatMatrix, accumulate: Bool, precision: ComputePrecision
   ) {
     guard precision == .bf16, bfloat16Support != .emulated, Processor.hasAVX512BFloat16 else {
-      return gemm(a, b, m, n, k, x, ldx, w, ldw, y, ldy, accumulate: accumulate)
+      return gemm(a, b, into: c, accumulate: accumulate)
     }
-    Gemm<RoundingKernel>(
-      m: m, n: n, k: k, a: x, aStrides: a == .plain ? (ldx, 1) : (1, ldx), b: w,
-      bStrides: b == .plain ? (ldw, 1) : (1, ldw), c: y, ldc: ldy, accumulate: accumulate
-    ).run()
+    Gemm<RoundingKernel>(a: a, b: b, c: c, accumulate: accumulate).run()
   }
 
-  /// C[m, n] = A B (+ C), row-major with leading dimensions.
+  /// C[m, n] = A B (+ C) of float32.
   package static func gemm(
-    _ a: Side, _ b: Side, _ m: Int, _ n: Int, _ k: Int, _ x: UnsafePointer<Float>, _ ldx: Int,
-    _ w: UnsafePointer<Float>, _ ldw: Int, _ y: UnsafeMutablePointer<Float>, _ ldy: Int, accumulate: Bool,
-    backend: Backend = fp32Backend
+    _ a: FloatMatrix, _ b: FloatMatrix, into c: MutableFloatMatrix, accumulate: Bool, backend: Backend = fp32Backend
   ) {
-    let beta: Float = accumulate ? 1 : 0
+    precondition(
+      a.columns == b.rows && c.rows == a.rows && c.columns == b.columns,
+      "GEMM of \(a.shape) and \(b.shape) into \(c.shape)")
     switch backend {
-    case .kernels:
-      return Gemm<Float32Kernel>(
-        m: m, n: n, k: k, a: x, aStrides: a == .plain ? (ldx, 1) : (1, ldx), b: .float32(w),
-        bStrides: b == .plain ? (ldw, 1) : (1, ldw), c: y, ldc: ldy, accumulate: accumulate
-      ).run()
+    case .kernels: Gemm<Float32Kernel>(a: a, b: b.map { .float32($0) }, c: c, accumulate: accumulate).run()
     case .oneDNN:
-      let status = eagle_dnnl_sgemm(a.rawValue, b.rawValue, m, n, k, x, ldx, w, ldw, beta, y, ldy)
-      if status == dnnl_success { return }
-    case .openBLAS: break
+      requireOneDNN { () throws(OneDNNError) in try oneDNNGemm(a, b, into: c, accumulate: accumulate) }
+    case .openBLAS:
+      cblas_sgemm(
+        CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
+        Int32(c.rows), Int32(c.columns), Int32(a.columns), 1, a.base, Int32(a.stride), b.base, Int32(b.stride),
+        accumulate ? 1 : 0, c.base, Int32(c.stride))
     }
-    cblas_sgemm(
-      CblasRowMajor, a == .plain ? CblasNoTrans : CblasTrans, b == .plain ? CblasNoTrans : CblasTrans,
-      Int32(m), Int32(n), Int32(k), 1, x, Int32(ldx), w, Int32(ldw), beta, y, Int32(ldy))
   }
 
-  private static func weights(_ w: Tensor) -> Float32Kernel.Right {
-    w.dtype == .bfloat16 ? .bfloat16(w.bfloats) : .float32(w.floats)
+  private static func weights(_ w: Tensor) -> MatrixView<Float32Kernel.Right> {
+    w.dtype == .bfloat16 ? w.bfloat16Matrix.map { .bfloat16($0) } : w.matrix.map { .float32($0) }
   }
 
   /// Calls `body` with the rows of a weight as float32 and the index of the first: all at once when they are float32,

@@ -1,12 +1,12 @@
 import CEagleKernels
 
-/// What this processor can do, asked once.
+/// The instruction sets of this processor, detected once.
 public enum Processor {
   public static let hasAVX2 = eagle_cpu_has_avx2() != 0
   public static let hasAVX512 = eagle_cpu_has_avx512() != 0
-  /// bfloat16 products of vectors.
+  /// Multiplication of bfloat16 vectors.
   public static let hasAVX512BFloat16 = eagle_cpu_has_avx512_bf16() != 0
-  /// bfloat16 products of tiles.
+  /// Multiplication of bfloat16 tiles.
   public static let hasAMX = eagle_cpu_has_amx_bf16() != 0
 
   public static var name: String {

@@ -7,7 +7,7 @@ public enum RMSNorm {
   ///   - w: [C]
   ///   - epsilon: ε
   ///   - y: [R, at least C]
-  ///   - column: where in the rows of `y` the result starts, so that two norms can fill one row
+  ///   - column: the column of `y` at which the result starts, so that two norms can fill one row
   ///   - scales: receives r of each row, [R]
   public static func apply(
     _ x: Tensor, _ w: Tensor, epsilon: Float, into y: Tensor, column: Int = 0, scales: Tensor? = nil

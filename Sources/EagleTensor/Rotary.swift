@@ -1,7 +1,8 @@
 import CEagleKernels
 import Foundation
 
-/// Rotary position embedding ("rotate half"): the pair (x[i], x[i + d/2]) of a head turns by position / θ^(2i/d).
+/// Rotary position embedding ("rotate half"): the pair (x[i], x[i + d/2]) of a head rotates by
+/// position / θ^(2i/d).
 public struct Rotary: Sendable {
   public let headDimension: Int
   public let theta: Double
@@ -36,7 +37,7 @@ public struct Rotary: Sendable {
     return Table(cosine: cosine, sine: sine)
   }
 
-  /// Rotates every head of `x` [R, heads · d] in place; `inverse` turns back, which is the gradient.
+  /// Rotates every head of `x` [R, heads · d] in place; `inverse` rotates back, which is the gradient.
   public func rotate(_ x: Tensor, _ table: Table, inverse: Bool = false) {
     let half = headDimension / 2
     let heads = Int64(x.columns / headDimension)

@@ -2,19 +2,20 @@ import CEagleKernels
 
 // R query rows.
 
-/// Where the keys and values of single query rows lie: for each row a prefix of consecutive rows, and behind it rows that lie apart.
+/// The addresses of the keys and values of single query rows: for each row a prefix of consecutive rows, and behind it
+/// single rows that lie apart.
 ///
 /// What they point to must stay alive as long as they are used.
 package final class RowKeys {
   private let rows: UnsafeMutableBufferPointer<eagle_attention_keys>
-  /// Those that lie apart, of all rows: keys, then values.
+  /// The keys that lie apart, of all rows, then the values.
   private let singles: UnsafeMutableBufferPointer<UnsafePointer<Float>?>
   private let width: Int
-  /// That attend: their number may change while a pass goes on.
+  /// The threads that attend: their number may change while a pass goes on.
   private let threads = Parallel.threadCount
 
   /// - Parameters:
-  ///   - counts: for each row how many keys its prefix has, and how many lie apart
+  ///   - counts: for each row the keys of its prefix, and those that lie apart
   ///   - width: floats from one key row of a prefix to the next, kvHeads · d
   package init(_ counts: [(prefix: Int, single: Int)], width: Int) {
     self.width = width
@@ -25,10 +26,10 @@ package final class RowKeys {
     var first = 0
     for (row, count) in counts.enumerated() {
       var keys = eagle_attention_keys()
-      (keys.prefix_count, keys.chain_count, keys.stride) = (Int64(count.prefix), Int64(count.single), Int64(width))
+      (keys.prefix_count, keys.single_count, keys.stride) = (Int64(count.prefix), Int64(count.single), Int64(width))
       if let base = singles.baseAddress {
-        keys.chain_k = UnsafePointer(base + first)
-        keys.chain_v = UnsafePointer(base + total + first)
+        keys.single_k = UnsafePointer(base + first)
+        keys.single_v = UnsafePointer(base + total + first)
       }
       first += count.single
       rows.initializeElement(at: row, to: keys)
@@ -40,49 +41,68 @@ package final class RowKeys {
     singles.deallocate()
   }
 
-  /// Where the prefix of a row begins.
+  /// Sets the address of the prefix of a row.
   package func setPrefix(_ row: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>) {
     precondition(row < rows.count, "keys of row \(row) of \(rows.count)")
     (rows[row].prefix_k, rows[row].prefix_v) = (k, v)
   }
 
-  /// Where the j-th key of a row beside its prefix lies.
+  /// Sets the address of the j-th key of a row beside its prefix.
   package func setSingle(_ row: Int, _ j: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>) {
-    UnsafeMutablePointer(mutating: rows[row].chain_k)![j] = k
-    UnsafeMutablePointer(mutating: rows[row].chain_v)![j] = v
+    UnsafeMutablePointer(mutating: rows[row].single_k)![j] = k
+    UnsafeMutablePointer(mutating: rows[row].single_v)![j] = v
   }
 
-  /// All keys of a row in one cache that begins at `k` and `v`: `path` are its places behind the prefix.
+  /// Sets all keys of a row in one cache that begins at `k` and `v`: `path` are their indices behind the prefix.
   package func set(_ row: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, path: [Int]) {
     setPrefix(row, k, v)
     let end = Int(rows[row].prefix_count)
-    for (j, place) in path.enumerated() { setSingle(row, j, k + (end + place) * width, v + (end + place) * width) }
+    for (j, index) in path.enumerated() { setSingle(row, j, k + (end + index) * width, v + (end + index) * width) }
   }
 
-  /// Bytes that `attend` needs beside its result.
-  package func room(_ shape: AttentionShape) -> Int {
-    let floats = eagle_attention_room(
-      Int64(rows.count), Int64(shape.heads), Int64(shape.kvHeads), UnsafePointer(rows.baseAddress), Int64(threads))
-    return Int(floats) * DType.float32.size
+  /// Bytes of the scratch buffer that `attend` needs.
+  package func scratchBytes(_ shape: AttentionShape) -> Int {
+    Int(withUnsafePointer(to: arguments(shape)) { eagle_attention_scratch($0) }) * DType.float32.size
   }
 
   /// Attention of all rows: q and out [R, heads · d], the log-sum-exp of each row and head [R, heads].
   package func attend(
     _ q: UnsafePointer<Float>, _ shape: AttentionShape, into out: UnsafeMutablePointer<Float>,
-    logSums: UnsafeMutablePointer<Float>? = nil, room: UnsafeMutableRawPointer
+    logSums: UnsafeMutablePointer<Float>? = nil, scratch: UnsafeMutableRawPointer
   ) {
-    eagle_attention(
-      q, Int64(rows.count), Int64(shape.heads), Int64(shape.kvHeads), Int64(shape.headDimension),
-      UnsafePointer(rows.baseAddress), shape.scale, room.assumingMemoryBound(to: Float.self), Int64(threads), out,
-      logSums)
+    var attention = arguments(shape)
+    (attention.q, attention.out, attention.lse) = (q, out, logSums)
+    attention.scratch = scratch.assumingMemoryBound(to: Float.self)
+    eagle_attention_rows(&attention)
+  }
+
+  /// The same in plain loops, by which tests judge `attend`.
+  package func attendPlainly(_ q: Tensor, _ shape: AttentionShape, logSums: Tensor? = nil) -> Tensor {
+    let out = Tensor(q.shape)
+    let longest = rows.map { Int($0.prefix_count + $0.single_count) }.max() ?? 0
+    let scores = Tensor([longest])
+    var attention = arguments(shape)
+    (attention.q, attention.out, attention.lse) = (UnsafePointer(q.floats), out.floats, logSums?.floats)
+    withExtendedLifetime(scores) { eagle_attention_plain(&attention, scores.floats) }
+    return out
   }
 
   func attend(_ q: Tensor, _ shape: AttentionShape, logSums: Tensor? = nil) -> Tensor {
     let out = Tensor(q.shape)
-    let room = Storage(byteCount: room(shape))
-    withExtendedLifetime(room) {
-      attend(q.floats, shape, into: out.floats, logSums: logSums?.floats, room: room.base)
+    let scratch = Storage(byteCount: scratchBytes(shape))
+    withExtendedLifetime(scratch) {
+      attend(q.floats, shape, into: out.floats, logSums: logSums?.floats, scratch: scratch.base)
     }
     return out
+  }
+
+  /// The arguments without queries, results and scratch buffer.
+  private func arguments(_ shape: AttentionShape) -> eagle_attention {
+    var attention = eagle_attention()
+    (attention.rows, attention.threads) = (Int64(rows.count), Int64(threads))
+    (attention.heads, attention.kv_heads) = (Int64(shape.heads), Int64(shape.kvHeads))
+    (attention.d, attention.scale) = (Int64(shape.headDimension), shape.scale)
+    attention.keys = UnsafePointer(rows.baseAddress)
+    return attention
   }
 }

@@ -24,7 +24,7 @@ public enum Rows {
     let columns = x.columns
     if x.dtype == .bfloat16 {
       let source = x.bfloats + row * columns
-      for i in 0..<columns { target[i] = BFloat16.widen(source[i]) }
+      eagle_bf16_to_f32(source, target, Int64(columns))
     } else {
       target.update(from: x.floats + row * columns, count: columns)
     }
@@ -32,7 +32,7 @@ public enum Rows {
 }
 
 extension Tensor {
-  /// Index of the largest value of each row; the first one of equals.
+  /// The index of the largest value of each row; the first one of equals.
   public func argmax() -> [Int] {
     var result = [Int](repeating: 0, count: rows)
     result.withUnsafeMutableBufferPointer { result in

@@ -23,7 +23,7 @@ public final class Storage: @unchecked Sendable {
     origin = .pool
   }
 
-  /// Reserves addresses for `byteCount` bytes and no memory: a page is there, zeroed, from the first write to it. So
+  /// Reserves addresses for `byteCount` bytes and no memory: the system adds a zeroed page at the first write to it. So
   /// what is stored can grow to that size without being moved. A limit of virtual memory counts all of them, and so
   /// does vm.overcommit_memory=2: reserve what may soon be needed, not all that could ever be.
   ///

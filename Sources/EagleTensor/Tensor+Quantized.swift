@@ -5,8 +5,8 @@ import CEagleKernels
 extension Tensor {
   /// A weight [O, I] in 8 bits: w[o, i] ≈ scale[o] · q[o, i] with q in -127...127, scale[o] = max |w[o]| / 127.
   ///
-  /// Half the bytes of bfloat16, so decoding, which waits for memory, is up to twice as fast. A weight is off by at most
-  /// half a scale; the products themselves are exact sums of integers.
+  /// It takes half the bytes of bfloat16, so decoding, which waits for memory, is up to twice as fast. A weight is off
+  /// by at most half a scale; the sums of products are exact integers.
   public func quantized() -> Tensor {
     precondition(shape.count == 2, "only matrices are quantized, not \(shape)")
     let (outputs, inputs) = (shape[0], shape[1])
@@ -26,13 +26,13 @@ extension Tensor {
     return result
   }
 
-  /// Start of the 8-bit numbers of a quantized matrix.
+  /// The address of the 8-bit elements of a quantized matrix.
   var int8s: UnsafeMutablePointer<Int8> {
     precondition(dtype == .int8, "int8s of a \(dtype) tensor")
     return (storage.base + byteOffset).assumingMemoryBound(to: Int8.self)
   }
 
-  /// Scales of its rows.
+  /// The address of the scales of its rows.
   var scales: UnsafeMutablePointer<Float> {
     rowScales!.base.assumingMemoryBound(to: Float.self) + byteOffset / max(1, columns)
   }

@@ -1,4 +1,13 @@
-/// A dense row-major array: an element type, a shape and a place in a storage. Copies share the storage.
+/// A reference to a dense row-major array: **copies alias**, so that what one writes the other reads.
+///
+/// It is an element type, a shape and an offset into a `Storage`, which copies, slices and reshaped tensors share. A
+/// struct all the same, since a tensor of a mapped file or a slice then costs no allocation. Ops return new tensors
+/// unless their name says otherwise (`accumulate`, `clear`, `into:`):
+///
+///     let a = Tensor([1, 2], [2])
+///     let b = a
+///     b.clear()                      // a is 0 too
+///     let c = Elementwise.sum(a, b)  // new storage
 ///
 /// There is no lazy evaluation, broadcasting or view with strides: an op says in its name what it does to which shape.
 public struct Tensor: @unchecked Sendable {
@@ -7,7 +16,7 @@ public struct Tensor: @unchecked Sendable {
   public let storage: Storage
   /// Bytes from the start of the storage.
   public let byteOffset: Int
-  /// Of a quantized matrix: one float32 for each row of the storage.
+  /// The scales of a quantized matrix: one float32 for each row of the storage.
   let rowScales: Storage?
 
   /// An uninitialised tensor.
@@ -15,7 +24,7 @@ public struct Tensor: @unchecked Sendable {
     self.init(shape, dtype: dtype, storage: Storage(byteCount: shape.reduce(1, *) * dtype.size), byteOffset: 0)
   }
 
-  /// A tensor over existing storage. The caller sees to it that the bytes are there.
+  /// A tensor over existing storage, which holds its elements from `byteOffset` on.
   public init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int) {
     self.init(shape, dtype: dtype, storage: storage, byteOffset: byteOffset, rowScales: nil)
   }
@@ -39,7 +48,7 @@ public struct Tensor: @unchecked Sendable {
     _ = buffer(Float.self).initialize(from: values)
   }
 
-  /// All bits 0.
+  /// A tensor with all bits 0.
   public static func zeros(_ shape: [Int], dtype: DType = .float32) -> Tensor {
     let tensor = Tensor(shape, dtype: dtype)
     tensor.clear()
@@ -83,13 +92,13 @@ public struct Tensor: @unchecked Sendable {
     return rawBytes.bindMemory(to: Element.self)
   }
 
-  /// Start of the float32 elements.
+  /// The address of the float32 elements.
   public var floats: UnsafeMutablePointer<Float> {
     precondition(dtype == .float32, "floats of a \(dtype) tensor")
     return (storage.base + byteOffset).assumingMemoryBound(to: Float.self)
   }
 
-  /// Start of the bfloat16 bit patterns.
+  /// The address of the bfloat16 bit patterns.
   public var bfloats: UnsafeMutablePointer<UInt16> {
     precondition(dtype == .bfloat16, "bfloats of a \(dtype) tensor")
     return (storage.base + byteOffset).assumingMemoryBound(to: UInt16.self)

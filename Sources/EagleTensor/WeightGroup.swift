@@ -35,36 +35,38 @@ package struct WeightGroup: @unchecked Sendable {
   package func multiply(
     _ x: SmallMatmulInput, rows: Int, into y: UnsafeMutablePointer<Float>, scratch: UnsafeMutableRawPointer
   ) {
-    eagle_products(x.factor, Int64(rows), Int64(inputs), addresses, Int64(addresses.count), y, scratch)
+    var activation = x.activation
+    (activation.rows, activation.k) = (Int64(rows), Int64(inputs))
+    eagle_small_matmuls(&activation, addresses, Int64(addresses.count), y, scratch)
   }
 
   /// Bytes of the scratch buffer that `multiply` needs.
   package static func scratchBytes(rows: Int, inputs: Int) -> Int {
-    Int(eagle_products_room(Int64(rows), Int64(inputs)))
+    Int(eagle_small_matmuls_scratch(Int64(rows), Int64(inputs)))
   }
 
   /// Lets idle workers prefetch these weights: they are multiplied after the next group.
-  package func prefetch() { eagle_products_expect(addresses, Int64(addresses.count), Int64(inputs)) }
+  package func prefetch() { eagle_weights_prefetch(addresses, Int64(addresses.count), Int64(inputs)) }
 
   /// Reads the weights on all threads and multiplies nothing. Returns the sum of their 64-bit words.
-  package func read() -> UInt64 { eagle_products_read(addresses, Int64(addresses.count), Int64(inputs)) }
+  package func read() -> UInt64 { eagle_weights_read(addresses, Int64(addresses.count), Int64(inputs)) }
 }
 
 /// Activations as a small-M matmul takes them, [R, I]. Norm and activation are computed as the rows are read. The
 /// caller keeps what they are made of alive.
 package struct SmallMatmulInput {
-  fileprivate let factor: eagle_factor
+  fileprivate let activation: eagle_activation
 
   /// x itself.
-  package init(_ x: UnsafePointer<Float>, _ mode: MatmulMode) { factor = eagle_factor(x, mode) }
+  package init(_ x: UnsafePointer<Float>, _ mode: MatmulMode) { activation = eagle_activation(x, mode) }
 
   /// x normed, with the norm's weight [I].
   package init(norm x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float, _ mode: MatmulMode) {
-    factor = eagle_factor(x, norm: weight, epsilon: epsilon, mode)
+    activation = eagle_activation(x, norm: weight, epsilon: epsilon, mode)
   }
 
   /// silu(gate) · up
   package init(swiglu gate: UnsafePointer<Float>, up: UnsafePointer<Float>, _ mode: MatmulMode) {
-    factor = eagle_factor(gate, up: up, mode)
+    activation = eagle_activation(gate, up: up, mode)
   }
 }

@@ -51,7 +51,7 @@ struct BenchTrain: ParsableCommand {
 
   @OptionGroup var options: BenchOptions
 
-  @Option(help: "ComputePrecision of gradients between ranks.")
+  @Option(help: "Precision of gradients between ranks.")
   var gradients = WirePrecision(.fp32)
 
   @Flag(help: "Each rank steps its share of the weights only.")
@@ -84,7 +84,7 @@ struct BenchGenerate: ParsableCommand {
   @Option(help: "Tokens of each answer.")
   var newTokens = 100
 
-  @Option(help: "ComputePrecision of matrix products.")
+  @Option(help: "Precision of matrix products.")
   var precision = ComputePrecision.bf16
 
   @Flag(help: "Print JSON.")
@@ -156,7 +156,7 @@ struct BenchOptions: ParsableArguments {
   @Option(help: "Draft vocabulary; by default that of the shape's recipe.")
   var draftVocabulary: Int?
 
-  @Option(help: "ComputePrecision of matrix products.")
+  @Option(help: "Precision of matrix products.")
   var precision = ComputePrecision.bf16
 
   @Option(help: "Timed repeats after a first one; the median counts. With 0 the first one counts.")

@@ -37,8 +37,8 @@ import Testing
     #expect(zip(sums[0].values, sums[1].values).allSatisfy { abs($0 - $1) < 2e-6 })
   }
 
-  /// Groups of up to nine heads, head widths that fill no vector, keys that fill no eight, rows with many and with few keys: a head
-  /// of a row has the same bits alone.
+  /// Groups of up to nine heads, head widths that fill no vector, keys that fill no eight, rows with many and with few
+  /// keys: a head of a row has the same bits alone.
   @Test(arguments: [(6, 2, 16), (9, 3, 64), (5, 1, 24), (9, 1, 80), (4, 4, 12), (8, 2, 128)])
   func aHeadDoesNotDependOnWhatIsBesideIt(heads: Int, kvHeads: Int, d: Int) {
     var random = RandomSource(seed: 9)
@@ -51,13 +51,13 @@ import Testing
     let q = Tensor.normal([rows.count, shape.queryWidth], deviation: 1, using: &random)
     let together = Attention.apply(q, k, v, rows: rows, shape: shape, .batchInvariant(.fp32)).values
     // Within another loop one thread takes as many rows at a time as there can be.
-    let places = Tensor(q.shape)
+    let inner = Tensor(q.shape)
     Parallel.forEachRange(2, grain: 1, dynamic: true) { range in
       for index in range where index == 1 {
-        Elementwise.copy(Attention.apply(q, k, v, rows: rows, shape: shape, .batchInvariant(.fp32)), into: places)
+        Elementwise.copy(Attention.apply(q, k, v, rows: rows, shape: shape, .batchInvariant(.fp32)), into: inner)
       }
     }
-    #expect(places.values == together)
+    #expect(inner.values == together)
     func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
       Tensor((0..<x.rows).flatMap { row in range.map { x.values[row * x.columns + $0] } }, [x.rows, range.count])
     }

@@ -2,7 +2,7 @@ import CEagleKernels
 import EagleTensor
 import Testing
 
-/// A product in the plainest form, in double precision.
+/// A matmul in the plainest form, in double precision.
 private func reference(_ x: Tensor, _ w: Tensor) -> [Double] {
   let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
   let (a, b) = (x.float32().values, w.float32().values)
@@ -44,19 +44,57 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   }
 
   @Test(.enabled(if: Processor.hasAVX512, "oneDNN computes bfloat16 on AVX-512 and newer"))
-  func bfloat16ProductRunsThroughOneDNN() {
+  func bfloat16ProductRunsThroughOneDNN() throws {
     let (x, w) = operands(8, 64, 24)
     let (a, b) = (x.bfloat16(), w.bfloat16())
     let y = Tensor.zeros([8, 24])
-    #expect(Matmul.tryOneDNN(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: false))
+    let (left, right) = (a.bfloat16Matrix, b.bfloat16Matrix.transposed)
+    try Matmul.oneDNNGemm(left, right, into: y.mutableMatrix, accumulate: false)
     // because: exact bf16 operands, float32 sums of 64 terms
     #expect(largestError(y.values, reference(a, b)) < 1e-5)
-    #expect(Matmul.tryOneDNN(8, 24, 64, a, (64, 1), b, (1, 64), y.floats, 24, accumulate: true))
+    try Matmul.oneDNNGemm(left, right, into: y.mutableMatrix, accumulate: true)
     #expect(largestError(y.values, reference(a, b).map { 2 * $0 }) < 1e-5)
   }
 
-  /// Every edge of the kernel's blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time, 192 rows,
-  /// 1024 columns and 576 of k.
+  /// A leading dimension that is too short makes oneDNN refuse.
+  private static func failingGemm(backend: Backend?) throws {
+    let (x, w, y) = (Tensor.zeros([4, 8]), Tensor.zeros([6, 8]), Tensor.zeros([4, 6]))
+    let left = FloatMatrix(x.floats, rows: 4, columns: 8, stride: 2)
+    try withExtendedLifetime((x, w, y)) {
+      guard let backend else {
+        return try Matmul.oneDNNGemm(left, w.matrix.transposed, into: y.mutableMatrix, accumulate: false)
+      }
+      Matmul.gemm(left, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: backend)
+    }
+  }
+
+  @Test("a failure of oneDNN is an error that names shapes and reason")
+  func oneDNNErrorsAreThrown() {
+    let error = #expect(throws: OneDNNError.self) { try Self.failingGemm(backend: nil) }
+    #expect(error?.description == "oneDNN failed at a GEMM of [4, 8] and [8, 6]: invalid arguments")
+  }
+
+  @Test("no other library takes the place of oneDNN where it was chosen and fails")
+  func aFailureOfOneDNNEndsTheProcess() async {
+    let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+      try Self.failingGemm(backend: .oneDNN)
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("oneDNN failed at a GEMM of [4, 8] and [8, 6]: invalid arguments"))
+  }
+
+  /// A matrix [rows, columns], or one that is stored [columns, rows].
+  private func operand<Element>(
+    _ base: UnsafeMutablePointer<Element>, _ rows: Int, _ columns: Int, transposed: Bool
+  ) -> MatrixView<UnsafePointer<Element>> {
+    typealias Matrix = MatrixView<UnsafePointer<Element>>
+    return transposed
+      ? Matrix(base, rows: columns, columns: rows, stride: rows).transposed
+      : Matrix(base, rows: rows, columns: columns, stride: columns)
+  }
+
+  /// Every edge of the kernel's blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time,
+  /// 192 rows, 1024 columns and 576 of k.
   @Test(
     .enabled(if: Matmul.hasOwnBFloat16Products, "oneDNN or float32 does them here"),
     arguments: [(1, 1, 1), (12, 32, 16), (13, 33, 31), (11, 15, 34), (193, 40, 577), (5, 1030, 12), (200, 17, 1201)])
@@ -68,42 +106,44 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let (a, b) = (exactA.bfloat16(), exactB.bfloat16())
     let (wideA, wideB) = (a.float32(), b.float32())
     let start = Tensor.normal([m * n], deviation: 1, using: &random).values
-    for (left, right) in [(Matmul.Side.plain, Matmul.Side.plain), (.plain, .transposed), (.transposed, .plain)] {
+    for (left, right) in [(false, false), (false, true), (true, false)] {
       for accumulate in [false, true] {
         let (c, expected) = (Tensor(start, [m, n]), Tensor(start, [m, n]))
-        Matmul.bf16Product(
-          m, n, k, a, left == .plain ? (k, 1) : (1, m), b, right == .plain ? (n, 1) : (1, k), c.floats, n,
-          accumulate: accumulate)
+        Matmul.bf16Gemm(
+          operand(a.bfloats, m, k, transposed: left), operand(b.bfloats, k, n, transposed: right),
+          into: c.mutableMatrix, accumulate: accumulate)
         Matmul.gemm(
-          left, right, m, n, k, wideA.floats, left == .plain ? k : m, wideB.floats, right == .plain ? n : k,
-          expected.floats, n, accumulate: accumulate, backend: .openBLAS)
+          operand(wideA.floats, m, k, transposed: left), operand(wideB.floats, k, n, transposed: right),
+          into: expected.mutableMatrix, accumulate: accumulate, backend: .openBLAS)
         // because: the products are exact in float32, whose sums have up to 1201 terms
         #expect(largestError(c.values, expected.values.map(Double.init)) < 2e-6)
         let rounded = Tensor(start, [m, n])
         Matmul.roundedGemm(
-          left, right, m, n, k, exactA.floats, left == .plain ? k : m, exactB.floats, right == .plain ? n : k,
-          rounded.floats, n, accumulate: accumulate, .bf16)
+          operand(exactA.floats, m, k, transposed: left), operand(exactB.floats, k, n, transposed: right),
+          into: rounded.mutableMatrix, accumulate: accumulate, products: .bf16)
         #expect(rounded.values == c.values)
       }
     }
+    withExtendedLifetime((a, b, wideA, wideB, exactA, exactB)) {}
   }
 
-  /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and long ones,
-  /// which are asked for in another way and leave less room for rows.
+  /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and
+  /// long ones, which are prefetched in another way and leave less of the cache to rows.
   @Test(arguments: 1...13, [200, 2100, 5003])
   func aRowDoesNotDependOnTheRowsBesideIt(rows: Int, inputs: Int) {
     let (x, w) = operands(rows, inputs, 67)
     for weight in [w, w.bfloat16()] {
       let expected = reference(x, weight)
       for lanes in Processor.hasAVX512 ? [8, 16] : [8] {
-        let together = fewRows(x, weight, lanes)
+        let together = smallMatmul(x, weight, lanes)
+        #expect(together == smallMatmul(x, weight, lanes, isPlain: true))
         // because: float32 sums of up to 5003 terms
         #expect(largestError(together, expected) < 1e-6)
         for row in 0..<rows {
-          let alone = fewRows(x.slice(row..<row + 1), weight, lanes)
+          let alone = smallMatmul(x.slice(row..<row + 1), weight, lanes)
           #expect(alone.elementsEqual(together[row * 67..<(row + 1) * 67]))
         }
-        if lanes == eagle_few_rows_lanes() {
+        if lanes == eagle_small_matmul_lanes() {
           #expect(together == Matmul.forward(x, weight, .batchInvariant(.fp32)).values)
         }
       }
@@ -112,6 +152,9 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let rounded = Matmul.forward(x, w.bfloat16(), .batchInvariant(.bf16)).values
     let operand = MatmulMode.batchInvariant(.bf16).roundsRows ? x.bfloat16() : x
     #expect(largestError(rounded, reference(operand, w.bfloat16())) < 1e-6)
+    if MatmulMode.batchInvariant(.bf16).roundsRows {
+      #expect(rounded == run(x.bfloat16(), w.bfloat16(), eagle_small_matmul_rounded_plain))
+    }
     for row in 0..<rows {
       let alone = Matmul.forward(x.slice(row..<row + 1), w.bfloat16(), .batchInvariant(.bf16)).values
       #expect(alone.elementsEqual(rounded[row * 67..<(row + 1) * 67]))
@@ -119,7 +162,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     #expect(Matmul.forward(x, w, .batchInvariant(.bf16)).values == Matmul.forward(x, w, .batchInvariant(.fp32)).values)
   }
 
-  @Test func expectingWeightsChangesNoResult() {
+  @Test func prefetchingWeightsChangesNoResult() {
     let (x, w) = operands(2, 64, 5000)
     let (first, second) = (w.slice(0..<100), w.slice(100..<5000))
     let expected = [
@@ -137,15 +180,29 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     }
   }
 
-  private func fewRows(_ x: Tensor, _ w: Tensor, _ lanes: Int) -> [Float] {
-    let (rows, k, outputs) = (Int64(x.rows), Int64(x.columns), Int64(w.rows))
-    let (y, ordered) = (Tensor([x.rows, w.rows]), Tensor(x.shape))
-    if w.dtype == .bfloat16 {
-      eagle_few_rows_order(Int32(lanes), x.floats, ordered.floats, rows, k)
-      eagle_few_rows_bf16(Int32(lanes), ordered.floats, rows, k, w.bfloats, nil, y.floats, outputs, 0, outputs)
-    } else {
-      eagle_few_rows_f32(Int32(lanes), x.floats, rows, k, w.floats, nil, y.floats, outputs, 0, outputs)
+  /// The small-M matmul of one vector width, tuned or plain.
+  private func smallMatmul(_ x: Tensor, _ w: Tensor, _ lanes: Int, isPlain: Bool = false) -> [Float] {
+    let (lanes, isBFloat16) = (Int32(lanes), w.dtype == .bfloat16)
+    if isPlain {
+      let type = isBFloat16 ? EAGLE_WEIGHTS_BF16 : EAGLE_WEIGHTS_F32
+      return run(x, w) { eagle_small_matmul_plain(lanes, type, $0, $1, $2) }
     }
+    guard isBFloat16 else { return run(x, w) { eagle_small_matmul_f32(lanes, $0, $1, $2) } }
+    let ordered = Tensor(x.shape)
+    eagle_deinterleave(lanes, x.floats, ordered.floats, Int64(x.rows), Int64(x.columns))
+    return run(ordered, w) { eagle_small_matmul_bf16(lanes, $0, $1, $2) }
+  }
+
+  /// All outputs of one call to a kernel.
+  private func run(
+    _ x: Tensor, _ w: Tensor, _ kernel: (UnsafePointer<eagle_small_matmul>, Int64, Int64) -> Void
+  ) -> [Float] {
+    let y = Tensor([x.rows, w.rows])
+    var arguments = eagle_small_matmul()
+    (arguments.x, arguments.w) = (UnsafeRawPointer(x.rawBytes.baseAddress), UnsafeRawPointer(w.rawBytes.baseAddress))
+    (arguments.y, arguments.y_stride) = (y.floats, Int64(w.rows))
+    (arguments.rows, arguments.k) = (Int64(x.rows), Int64(x.columns))
+    withExtendedLifetime((x, w)) { kernel(&arguments, 0, Int64(w.rows)) }
     return y.values
   }
 
@@ -172,30 +229,54 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let w = (0..<outputs * k).map { _ in Int8.random(in: -127...127, using: &random) }
     let (xScale, wScale) = ((0..<most).map { 0.1 / Float($0 + 3) }, (0..<outputs).map { 0.3 / Float($0 + 7) })
     let bias = (0..<outputs).map { Float($0) / 3 }
-    func products(_ rows: Int, _ variant: Int, _ bias: [Float]?) -> [Float] {
+    func products(_ rows: Int, _ variant: eagle_int8_variant, _ bias: [Float]?) -> [Float] {
       var y = [Float](repeating: 0, count: rows * outputs)
       // In two parts, as threads would take them.
       for range in [0..<5, 5..<outputs] {
-        eagle_few_rows_int8(
-          x, xScale, Int64(rows), Int64(k), w, wScale, bias, &y, Int64(outputs), Int64(range.lowerBound),
-          Int64(range.upperBound), Int32(variant))
+        pointers(x, xScale, w, wScale, bias, &y) { arguments in
+          (arguments.y_stride, arguments.rows, arguments.k) = (Int64(outputs), Int64(rows), Int64(k))
+          eagle_small_matmul_int8(variant, &arguments, Int64(range.lowerBound), Int64(range.upperBound))
+        }
       }
       return y
     }
     for bias in [bias, nil] {
-      let expected = products(most, Int(EAGLE_INT8_PORTABLE), bias)
+      let expected = products(most, EAGLE_INT8_PLAIN, bias)
       for rows in 1...most {
-        #expect(products(rows, Int(EAGLE_INT8_BEST), bias).elementsEqual(expected.prefix(rows * outputs)))
+        #expect(products(rows, EAGLE_INT8_BEST, bias).elementsEqual(expected.prefix(rows * outputs)))
         if Processor.hasAVX2 {
-          #expect(products(rows, Int(EAGLE_INT8_AVX2), bias).elementsEqual(expected.prefix(rows * outputs)))
+          #expect(products(rows, EAGLE_INT8_AVX2, bias).elementsEqual(expected.prefix(rows * outputs)))
         }
       }
     }
     let exact = (0..<k).reduce(0) { $0 + Int(x[3 * k + $1]) * Int(w[5 * k + $1]) }
     let expected = Double(exact) * Double(xScale[3]) * Double(wScale[5]) + Double(bias[5])
     // because: one rounding of the sum, one of the scale and one of the bias
-    #expect(
-      abs(Double(products(4, Int(EAGLE_INT8_PORTABLE), bias)[3 * outputs + 5]) - expected) < 1e-6 * (abs(expected) + 2))
+    #expect(abs(Double(products(4, EAGLE_INT8_PLAIN, bias)[3 * outputs + 5]) - expected) < 1e-6 * (abs(expected) + 2))
+  }
+
+  /// Calls `body` with the addresses of the operands of a matmul with 8-bit weights.
+  private func pointers(
+    _ x: [Int16], _ xScale: [Float], _ w: [Int8], _ wScale: [Float], _ bias: [Float]?, _ y: inout [Float],
+    _ body: (inout eagle_small_matmul) -> Void
+  ) {
+    y.withUnsafeMutableBufferPointer { y in
+      x.withUnsafeBytes { x in
+        w.withUnsafeBytes { w in
+          xScale.withUnsafeBufferPointer { xScale in
+            wScale.withUnsafeBufferPointer { wScale in
+              (bias ?? []).withUnsafeBufferPointer { values in
+                var arguments = eagle_small_matmul()
+                (arguments.x, arguments.x_scales) = (x.baseAddress, xScale.baseAddress)
+                (arguments.w, arguments.w_scales) = (w.baseAddress, wScale.baseAddress)
+                (arguments.bias, arguments.y) = (bias == nil ? nil : values.baseAddress, y.baseAddress)
+                body(&arguments)
+              }
+            }
+          }
+        }
+      }
+    }
   }
 
   @Test func bothBackendsGiveTheSameProduct() {
@@ -203,14 +284,14 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     var results: [[Float]] = []
     for backend in Backend.allCases {
       let y = Tensor([20, 30])
-      Matmul.gemm(
-        .plain, .transposed, 20, 30, 50, x.floats, 50, w.floats, 50, y.floats, 30, accumulate: false, backend: backend)
+      Matmul.gemm(x.matrix, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: backend)
       results.append(y.values)
     }
     for result in results.dropFirst() { #expect(largestError(results[0], result.map(Double.init)) < 1e-6) }
   }
 
-  /// Every edge of the kernel's blocks: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a time.
+  /// Every edge of the kernel's blocks: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a
+  /// time.
   @Test(arguments: [(1, 1, 1), (6, 16, 8), (7, 17, 9), (97, 40, 321), (5, 3080, 12), (200, 33, 700)])
   func ownKernelsAgreeWithOpenBLAS(m: Int, n: Int, k: Int) {
     var random = RandomSource(seed: 5)
@@ -218,17 +299,23 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
       Tensor.normal([m * k], deviation: 1, using: &random), Tensor.normal([k * n], deviation: 1, using: &random)
     )
     let start = Tensor.normal([m * n], deviation: 1, using: &random).values
-    for (left, right) in [(Matmul.Side.plain, Matmul.Side.plain), (.plain, .transposed), (.transposed, .plain)] {
+    for (left, right) in [(false, false), (false, true), (true, false)] {
+      let (x, w) = (operand(a.floats, m, k, transposed: left), operand(b.floats, k, n, transposed: right))
       for accumulate in [false, true] {
         let results = [Backend.kernels, .openBLAS].map { backend in
           let c = Tensor(start, [m, n])
-          Matmul.gemm(
-            left, right, m, n, k, a.floats, left == .plain ? k : m, b.floats, right == .plain ? n : k, c.floats, n,
-            accumulate: accumulate, backend: backend)
+          Matmul.gemm(x, w, into: c.mutableMatrix, accumulate: accumulate, backend: backend)
           return c.values
         }
+        let plain = Tensor(start, [m, n])
+        var gemm = eagle_gemm(
+          m: Int64(m), n: Int64(n), k: Int64(k), a: x.base, a_row: Int64(x.rowStride), a_column: Int64(x.columnStride),
+          b: w.base, b_row: Int64(w.rowStride), b_column: Int64(w.columnStride), c: plain.floats, ldc: Int64(n),
+          accumulate: accumulate ? 1 : 0)
+        eagle_gemm_plain(&gemm)
         // because: float32 sums of up to 700 terms
         #expect(largestError(results[0], results[1].map(Double.init)) < 2e-6)
+        #expect(largestError(results[0], plain.values.map(Double.init)) < 4e-6)
       }
     }
   }
@@ -240,9 +327,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     let results = [1, 2, 3].map { count in
       Parallel.threadCount = count
       let y = Tensor([150, 330])
-      Matmul.gemm(
-        .plain, .transposed, 150, 330, 200, x.floats, 200, w.floats, 200, y.floats, 330, accumulate: false,
-        backend: .kernels)
+      Matmul.gemm(x.matrix, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: .kernels)
       return y.values + Matmul.forward(x, w, .bf16).values
     }
     #expect(results[0] == results[1] && results[0] == results[2])

@@ -9,60 +9,61 @@ import Testing
   @Test func everyIndexIsDoneOnce() {
     for count in [1, 2, 7, 48, 1000, 4999] {
       for (grain, dynamic) in [(1, false), (1, true), (7, true), (64, false), (5000, true)] {
-        #expect(isComplete(count, grain, dynamic), "\(count) in pieces of \(grain)")
+        #expect(isComplete(count, grain, dynamic), "\(count) in tasks of \(grain)")
       }
     }
   }
 
-  /// Pieces that get smaller: every index once, by threads whose numbers differ.
-  @Test func halvesOfSharesCoverEveryIndexOnce() {
+  /// Guided self-scheduling: every index once, by threads whose numbers differ.
+  @Test func guidedTasksCoverEveryIndexOnce() {
     let threads = Parallel.threadCount
     defer { Parallel.threadCount = threads }
     for count in [2, 3, 5] {
       Parallel.threadCount = count
       for indices in [1, 11, 12, 13, 100, 4999] {
         for grain in [1, 12, 5000] {
-          let loop = HalvedLoop(indices)
+          let loop = GuidedLoop(indices)
           loop.run(grain: grain)
-          #expect(loop.isComplete && !loop.numbersClash, "\(indices) in pieces of \(grain), \(count) threads")
+          #expect(loop.isComplete && !loop.numbersClash, "\(indices) in tasks of \(grain), \(count) threads")
         }
       }
     }
   }
 
-  private final class HalvedLoop {
+  private final class GuidedLoop {
     private let done: Tensor
-    /// Who came with which number.
-    private let comers: UnsafeMutablePointer<Int32>
+    /// Threads that joined with each number.
+    private let joined: UnsafeMutablePointer<Int32>
 
     init(_ indices: Int) {
       done = .zeros([indices])
-      comers = .allocate(capacity: 1 << 15)
-      comers.initialize(repeating: 0, count: 1 << 15)
+      joined = .allocate(capacity: 1 << 15)
+      joined.initialize(repeating: 0, count: 1 << 15)
     }
 
-    deinit { comers.deallocate() }
+    deinit { joined.deallocate() }
 
     var isComplete: Bool { done.values.allSatisfy { $0 == 1 } }
-    var numbersClash: Bool { (0..<1 << 15).contains { comers[$0] > 1 } }
+    var numbersClash: Bool { (0..<1 << 15).contains { joined[$0] > 1 } }
 
     func run(grain: Int) {
-      var places = (done.floats, comers)
+      var context = (done.floats, joined)
       eagle_parallel_for(
-        Int64(done.count), Int64(grain), EAGLE_HALVES,
-        { context, pieces in
-          let (done, comers) = context!.load(as: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Int32>).self)
-          comers[Int(pieces!.pointee.thread)] += 1
+        Int64(done.count), Int64(grain), EAGLE_GUIDED,
+        { context, tasks in
+          let (done, joined) = context!.load(as: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Int32>).self)
+          joined[Int(tasks!.pointee.thread)] += 1
           var (begin, end) = (Int64(0), Int64(0))
-          while eagle_next_piece(pieces, &begin, &end) != 0 {
+          while eagle_next_task(tasks, &begin, &end) != 0 {
             for index in begin..<end { done[Int(index)] += 1 }
             usleep(20)
           }
-        }, &places)
+        }, &context)
     }
   }
 
-  /// A loop in a loop is done by the thread that meets it, and threads with a loop each do not take one another's pieces.
+  /// A loop in a loop is done by the thread that meets it, and threads with a loop each do not take one another's
+  /// tasks.
   @Test func loopsWithinLoopsAndBesideThem() {
     let results = Mutex([Bool]())
     let threads = (0..<4).map { _ in
@@ -83,15 +84,15 @@ import Testing
     #expect(results.withLock { $0.count == 840 && $0.allSatisfy { $0 } })
   }
 
-  @Test func helpersThatSleepAreWoken() {
+  @Test func workersThatSleepAreWoken() {
     for _ in 0..<20 {
-      usleep(3000)  // longer than helpers look before they sleep
+      usleep(3000)  // longer than workers spin before they sleep
       #expect(isComplete(500, 1, true))
     }
   }
 
-  /// Helpers take part, also after their number has been lowered and raised again.
-  @Test func otherThreadsTakePieces() {
+  /// Workers take part, also after their number has been lowered and raised again.
+  @Test func otherThreadsTakeTasks() {
     let threads = Parallel.threadCount
     defer { Parallel.threadCount = threads }
     for count in [4, 2, 3] {

@@ -68,7 +68,7 @@ final class BufferOperations: LayerOperations {
     keys = RowKeys(
       segments.flatMap { segment in segment.rows.indices.map { segment.keys($0 - segment.rows.lowerBound) } },
       width: shape.attention.keyWidth)
-    buffers = PassBuffers(shape, rows: rowCount, attentionScratch: keys.room(shape.attention))
+    buffers = PassBuffers(shape, rows: rowCount, attentionScratch: keys.scratchBytes(shape.attention))
     checkSegments()
   }
 
@@ -128,7 +128,7 @@ final class BufferOperations: LayerOperations {
     _ q: BufferActivations, _ k: BufferActivations, _ v: BufferActivations, layer: Int
   ) -> BufferActivations {
     for segment in segments { cache(segment, layer, k.base, v.base) }
-    keys.attend(q.base, shape.attention, into: buffers.attended, room: buffers.scratch)
+    keys.attend(q.base, shape.attention, into: buffers.attended, scratch: buffers.scratch)
     return BufferActivations(base: buffers.attended, width: q.width)
   }
 

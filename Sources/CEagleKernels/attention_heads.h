@@ -1,0 +1,136 @@
+// Some heads of one row that share their keys: scores, and the sum of values that they weigh.
+#ifndef EAGLE_ATTENTION_HEADS_H
+#define EAGLE_ATTENTION_HEADS_H
+
+#include "include/CEagleKernels.h"
+#include "vector.h"
+
+enum {
+  KEYS = 8,            // that are scored together
+  HEADS = 4,           // that share a read of the values
+  COLUMNS = 64,        // of the values, with sums in registers
+  PREFETCH_KEYS = 16,  // the prefetch distance
+};
+
+EAGLE_INLINE const float *key_row(const float *prefix, const float *const *singles, const eagle_attention_keys *keys,
+                                  int64_t t) {
+  return t < keys->prefix_count ? prefix + t * keys->stride : singles[t - keys->prefix_count];
+}
+
+EAGLE_INLINE int64_t count_keys(const eagle_attention_keys *keys) { return keys->prefix_count + keys->single_count; }
+
+/// Heads that share their keys.
+typedef struct {
+  const float *q;  // [heads][d]
+  float *scores;   // [heads][stride], of which sums[h] is the sum when they are exponentiated
+  const float *sums;
+  float *out;      // [heads][d]
+  int64_t heads, d, stride;
+  int64_t offset;  // of their key head in a key row
+  const eagle_attention_keys *keys;
+} head_group;
+
+typedef struct {
+  int64_t begin, end;
+} key_range;
+
+// A head's columns of consecutive rows lie apart, which the processor's own prefetch does not follow.
+EAGLE_INLINE void prefetch_row(const float *row, int64_t columns) {
+  for (int64_t i = 0; i < columns; i += 16) __builtin_prefetch(row + i);
+}
+
+/// The sum of the lanes of each of eight vectors.
+EAGLE_INLINE f32x8 sums_of_eight(const f32x16 v[KEYS]) {
+  f32x16 halves[4], quarters[2];
+  for (int i = 0; i < 4; i++) halves[i] = ADD_HALVES(v[2 * i], v[2 * i + 1]);
+  for (int i = 0; i < 2; i++) quarters[i] = ADD_QUARTERS(halves[2 * i], halves[2 * i + 1]);
+  f32x16 pairs = ADD_EIGHTHS(quarters[0], quarters[1]);
+  return __builtin_shufflevector(pairs, pairs, 0, 2, 4, 6, 8, 10, 12, 14) +
+         __builtin_shufflevector(pairs, pairs, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+
+EAGLE_INLINE f32x8 dot_with_eight(const float *q, const float *const k[KEYS], int64_t d) {
+  f32x16 sum[KEYS];
+  int64_t whole = d / 16 * 16;
+  // Four sums at a time are what the registers of AVX2 hold.
+  for (int first = 0; first < KEYS; first += 4) {
+    f32x16 s[4] = {{0}, {0}, {0}, {0}};
+    for (int64_t i = 0; i < whole; i += 16)
+      for (int j = 0; j < 4; j++) s[j] += load16(q + i) * load16(k[first + j] + i);
+    for (int j = 0; j < 4; j++) sum[first + j] = s[j];
+  }
+  f32x8 total = sums_of_eight(sum);
+  for (int64_t i = whole; i < d; i++)
+    for (int j = 0; j < KEYS; j++) total[j] += q[i] * k[j][i];
+  return total;
+}
+
+/// Scores of some keys, from a multiple of eight on. Behind the last key it is taken again; its score lies behind the
+/// row's own.
+EAGLE_INLINE void score(head_group g, key_range range, int prefetches, float scale) {
+  for (int64_t t = range.begin; t < range.end; t += KEYS) {
+    const float *k[KEYS];
+    for (int j = 0; j < KEYS; j++)
+      k[j] = key_row(g.keys->prefix_k, g.keys->single_k, g.keys, t + j < range.end ? t + j : range.end - 1) + g.offset;
+    for (int j = 0; prefetches && j < KEYS; j++) prefetch_row(k[j] + PREFETCH_KEYS * g.keys->stride, g.d);
+    for (int64_t h = 0; h < g.heads; h++)
+      *(f32x8_unaligned *)(g.scores + h * g.stride + t) = scale * dot_with_eight(g.q + h * g.d, k, g.d);
+  }
+}
+
+/// Sums of p_t v_t over some keys, for some vectors of columns in registers; every column adds its keys in order. The
+/// sums of the keys before are in out, and the last keys' are divided by those of p.
+EAGLE_INLINE void weigh(const int heads, const int vectors, head_group g, key_range range, int prefetches,
+                        int64_t column) {
+  f32x16 total[HEADS][COLUMNS / 16];
+  float *out = g.out + column;
+  for (int h = 0; h < heads; h++)
+    for (int i = 0; i < vectors; i++) total[h][i] = range.begin == 0 ? (f32x16){0} : load16(out + h * g.d + 16 * i);
+  for (int64_t t = range.begin; t < range.end; t++) {
+    const float *v = key_row(g.keys->prefix_v, g.keys->single_v, g.keys, t) + g.offset + column;
+    if (prefetches) prefetch_row(v + PREFETCH_KEYS * g.keys->stride, 16 * vectors);
+    for (int i = 0; i < vectors; i++) {
+      f32x16 value = load16(v + 16 * i);
+      for (int h = 0; h < heads; h++) total[h][i] += g.scores[h * g.stride + t] * value;
+    }
+  }
+  int is_last = range.end == g.keys->prefix_count + g.keys->single_count;
+  for (int h = 0; h < heads; h++)
+    for (int i = 0; i < vectors; i++)
+      *(f32x16_unaligned *)(out + h * g.d + 16 * i) = is_last ? total[h][i] / g.sums[h] : total[h][i];
+}
+
+/// The same of one column.
+EAGLE_INLINE void weigh_column(const int heads, head_group g, key_range range, int64_t column) {
+  for (int h = 0; h < heads; h++) {
+    float *out = g.out + h * g.d + column;
+    float total = range.begin == 0 ? 0 : *out;
+    for (int64_t t = range.begin; t < range.end; t++)
+      total += g.scores[h * g.stride + t] * key_row(g.keys->prefix_v, g.keys->single_v, g.keys, t)[g.offset + column];
+    *out = range.end == g.keys->prefix_count + g.keys->single_count ? total / g.sums[h] : total;
+  }
+}
+
+EAGLE_INLINE void weigh_columns(const int heads, head_group g, key_range range, int prefetches) {
+  int64_t i = 0;
+  for (; i + COLUMNS <= g.d; i += COLUMNS) weigh(heads, COLUMNS / 16, g, range, prefetches, i);
+  for (; i + 16 <= g.d; i += 16) weigh(heads, 1, g, range, prefetches, i);
+  for (; i < g.d; i++) weigh_column(heads, g, range, i);
+}
+
+/// The same for as many heads at a time as registers hold.
+EAGLE_INLINE void weigh_heads(head_group g, key_range range, int prefetches, int64_t in_flight) {
+  int64_t heads = g.heads;
+  for (int64_t h = 0, taken; h < heads; h += taken) {
+    taken = heads - h < in_flight ? heads - h : in_flight;
+    if (taken == 1) weigh_columns(1, g, range, prefetches);
+    if (taken == 2) weigh_columns(2, g, range, prefetches);
+    if (taken == 3) weigh_columns(3, g, range, prefetches);
+    if (taken == 4) weigh_columns(4, g, range, prefetches);
+    g.scores += taken * g.stride;
+    g.sums += taken;
+    g.out += taken * g.d;
+  }
+}
+
+#endif

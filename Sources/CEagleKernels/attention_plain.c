@@ -1,0 +1,33 @@
+#include "attention_heads.h"
+
+#include <math.h>
+
+// The plain form of attention.c.
+
+/// One head of one row; `scores` holds a float for each key. `offset` is its key head's in a key row.
+static void attend_plain(const eagle_attention *a, int64_t row, int64_t head, int64_t offset, float *scores) {
+  const eagle_attention_keys *keys = a->keys + row;
+  int64_t at = (row * a->heads + head) * a->d, count = count_keys(keys);
+  float maximum = -INFINITY, sum = 0;
+  for (int64_t t = 0; t < count; t++) {
+    const float *k = key_row(keys->prefix_k, keys->single_k, keys, t) + offset;
+    float score = 0;
+    for (int64_t i = 0; i < a->d; i++) score += a->q[at + i] * k[i];
+    scores[t] = a->scale * score;
+    maximum = fmaxf(maximum, scores[t]);
+  }
+  for (int64_t t = 0; t < count; t++) sum += scores[t] = expf(scores[t] - maximum);
+  for (int64_t i = 0; i < a->d; i++) {
+    float total = 0;
+    for (int64_t t = 0; t < count; t++)
+      total += scores[t] * key_row(keys->prefix_v, keys->single_v, keys, t)[offset + i];
+    a->out[at + i] = total / sum;
+  }
+  if (a->lse) a->lse[row * a->heads + head] = maximum + logf(sum);
+}
+
+void eagle_attention_plain(const eagle_attention *a, float *scratch) {
+  for (int64_t row = 0; row < a->rows; row++)
+    for (int64_t head = 0; head < a->heads; head++)
+      attend_plain(a, row, head, head / (a->heads / a->kv_heads) * a->d, scratch);
+}

@@ -1,0 +1,93 @@
+// Element-wise ops and ops on rows.
+#ifndef EAGLE_ROWS_H
+#define EAGLE_ROWS_H
+
+#include <stdint.h>
+
+// MARK: element-wise (elementwise.c)
+
+void eagle_f32_to_bf16(const float *x, uint16_t *y, int64_t n);
+void eagle_bf16_to_f32(const uint16_t *x, float *y, int64_t n);
+void eagle_f16_to_f32(const uint16_t *x, float *y, int64_t n);
+void eagle_add(const float *a, const float *b, float *y, int64_t n);
+void eagle_accumulate(const float *x, float *y, int64_t n);
+void eagle_scale(float *x, float factor, int64_t n);
+/// y = silu(gate) * up.
+void eagle_swiglu(const float *gate, const float *up, float *y, int64_t n);
+/// dup = dy * silu(gate), and dy is overwritten by dgate = dy * up * silu'(gate).
+void eagle_swiglu_backward(float *dy, const float *gate, const float *up, float *dup, int64_t n);
+double eagle_sum_of_squares(const float *x, int64_t n);
+
+// MARK: quantization (quantize.c)
+
+/// q = x / scale rounded to [-127, 127]; returns the scale, 0 when all of x is 0.
+float eagle_quantize_int8(const float *x, int8_t *q, int64_t n);
+/// q = x / scale rounded to as many of 16 bits as leave sums of n products with 8-bit weights below 2^31.
+float eagle_quantize_int16(const float *x, int16_t *q, int64_t n);
+
+// MARK: non-finite values (finite.c)
+
+/// Counts the stored values, of n, that have all bits of the mask `exponent` set, as Inf and NaN have; if any, *first
+/// gets the index of the first. The mask is 0x7f80 for bfloat16, 0x7c00 for float16, 0x7f800000 for float32.
+int64_t eagle_count_nonfinite16(const uint16_t *x, int64_t n, uint16_t exponent, int64_t *first);
+int64_t eagle_count_nonfinite32(const uint32_t *x, int64_t n, uint32_t exponent, int64_t *first);
+
+// MARK: norm (norm.c)
+
+/// y[i] = x[i] * r * w[i], r = 1 / sqrt(mean(x^2) + eps), for each of `rows` rows; x and y have their own row strides.
+void eagle_rms_norm(const float *x, int64_t x_stride, const float *w, float eps, float *y, int64_t y_stride,
+                    float *r, int64_t rows, int64_t columns);
+
+/// What both gradients of eagle_rms_norm read: dy, x and r of `rows` rows.
+typedef struct {
+  const float *dy;
+  int64_t dy_stride;
+  const float *x;
+  int64_t x_stride;
+  const float *r;  // [rows]
+  int64_t rows, columns;
+} eagle_rms_norm_backward;
+/// dx = (or +=) the gradient of eagle_rms_norm; dx is dense.
+void eagle_rms_norm_input_gradient(const eagle_rms_norm_backward *norm, const float *w, float *dx, int accumulate);
+/// dw += the gradient of eagle_rms_norm for some columns, over the rows in their order.
+void eagle_rms_norm_weight_gradient(const eagle_rms_norm_backward *norm, float *dw);
+
+// MARK: rotary position embedding (rotary.c)
+
+/// Rotates `heads` heads of each row in place by cos and sin of the row's position ([rows][d/2] tables); sign -1 is the
+/// inverse rotation, which is the gradient.
+void eagle_rotary(float *x, int64_t row_stride, const float *cosine, const float *sine, float sign,
+                  int64_t rows, int64_t heads, int64_t d);
+
+// MARK: softmax (softmax.c)
+
+/// The index of the largest element; the first one of equals.
+int64_t eagle_argmax(const float *x, int64_t n);
+/// Overwrites x by exp(x - max) and returns their sum; the maximum goes to *maximum.
+float eagle_exp_row(float *x, int64_t n, float *maximum);
+
+/// Overwrites x by softmax(x) and returns its log-sum-exp.
+float eagle_softmax_row(float *x, int64_t n);
+
+/// One trained row of the objective: returns the cross-entropy of softmax(z) against the distribution q, overwrites the
+/// logits z by weight * (softmax(z) - q), and puts sum min(full_scale * q, softmax(z)) into *overlap.
+float eagle_cross_entropy_row(float *z, const float *q, int64_t n, float weight, float full_scale, float *overlap);
+
+/// The same for a loss that rewards the acceptance a = sum min(full_scale * q, softmax(z)), arXiv 2602.23881: with a
+/// negative decay -log a, otherwise s * CE + (1 - s) * (1 - a) with s = exp(-decay * a) taken as a constant.
+float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale, float decay,
+                                float *overlap);
+
+// MARK: optimiser (optimizer.c)
+
+typedef struct {
+  float learning_rate, beta1, beta2, epsilon, weight_decay;
+  float rest1, rest2;              // 1 - beta, rounded once
+  float correction1, correction2;  // 1 - beta^step
+  float gradient_scale;
+} eagle_adamw;
+/// `rates` multiply the learning rate of each weight; NULL for 1.
+void eagle_adamw_step(const eagle_adamw *settings, float *w, const float *g, float *m, float *v, const float *rates,
+                      int64_t n);
+
+#endif

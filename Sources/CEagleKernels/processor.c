@@ -1,0 +1,29 @@
+#include "include/CEagleKernels.h"
+
+// What the processor can do, by CPUID. __builtin_cpu_supports knows AVX2 and AVX-512, and whether the system keeps
+// their registers; the bits of bfloat16 it does not know in every compiler.
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+enum { EAX, EBX, ECX, EDX };
+
+/// A register of CPUID leaf 7; 0 where the processor has no such leaf.
+static unsigned leaf7(unsigned subleaf, int which) {
+  unsigned registers[4] = {0, 0, 0, 0};
+  if (!__get_cpuid_count(7, subleaf, &registers[EAX], &registers[EBX], &registers[ECX], &registers[EDX])) return 0;
+  return registers[which];
+}
+
+int eagle_cpu_has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+int eagle_cpu_has_avx512(void) { return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"); }
+int eagle_cpu_has_avx512_vnni(void) { return eagle_cpu_has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+int eagle_cpu_has_avx512_bf16(void) { return eagle_cpu_has_avx512() && (leaf7(1, EAX) >> 5 & 1); }
+int eagle_cpu_has_amx_bf16(void) { return eagle_cpu_has_avx512() && (leaf7(0, EDX) >> 22 & 1); }
+#else
+int eagle_cpu_has_avx2(void) { return 0; }
+int eagle_cpu_has_avx512(void) { return 0; }
+int eagle_cpu_has_avx512_vnni(void) { return 0; }
+int eagle_cpu_has_avx512_bf16(void) { return 0; }
+int eagle_cpu_has_amx_bf16(void) { return 0; }
+#endif
