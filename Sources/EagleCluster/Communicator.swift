@@ -38,7 +38,8 @@ public protocol Communicator: AnyObject, Sendable {
   /// Elements are summed in fp32 in the order of ranks; all ranks hold the same bits afterwards. With `ownSliceOnly` it
   /// is a reduce-scatter: each rank gets the sums of its slice alone (see `Slices`), and the other slices are
   /// undefined.
-  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool) throws -> any Pending
+  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool) throws
+    -> any Pending
 
   /// Starts to give every rank the slices of all, each from the rank that it belongs to (all-gather), and returns at
   /// once.

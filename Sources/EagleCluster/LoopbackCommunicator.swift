@@ -149,7 +149,8 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
   private func requireEqualLengths(_ parts: [Data], call: String) throws {
     guard let differing = parts.firstIndex(where: { $0.count != parts[0].count }) else { return }
-    throw ClusterError.lengthMismatch(call: call, rank: differing, length: parts[differing].count, expected: parts[0].count)
+    throw ClusterError.lengthMismatch(
+      call: call, rank: differing, length: parts[differing].count, expected: parts[0].count)
   }
 }
 

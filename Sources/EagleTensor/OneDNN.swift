@@ -11,11 +11,9 @@ private final class OneDNN: @unchecked Sendable {
     var stream: dnnl_stream_t?
     let made = dnnl_engine_create(&engine, dnnl_cpu, 0)
     let streamed = dnnl_stream_create(&stream, engine, UInt32(dnnl_stream_default_flags.rawValue))
-    guard made == dnnl_success, streamed == dnnl_success, let engine, let stream else {
-      fatalError("oneDNN has no CPU engine")
-    }
-    self.engine = engine
-    self.stream = stream
+    precondition(made == dnnl_success && streamed == dnnl_success, "oneDNN has no CPU engine")
+    self.engine = engine!
+    self.stream = stream!
   }
 }
 
@@ -59,10 +57,10 @@ extension Matmul {
 
   private static func letter(_ isTransposed: Bool) -> Int8 { isTransposed ? 84 : 78 }  // 'T' or 'N'
 
-  /// The result of a GEMM that oneDNN was chosen for. No other library takes its place: a tensor operation has no error
-  /// to throw, so the process ends with the reason, as it does when memory for a tensor is refused.
+  /// Runs a GEMM that oneDNN was chosen for. No other library takes its place: a tensor operation has no error to throw,
+  /// so the process stops, as it does when the system refuses memory for a tensor.
   static func requireOneDNN(_ gemm: () throws(OneDNNError) -> Void) {
-    do { try gemm() } catch { fatalError(error.description) }
+    do { try gemm() } catch { preconditionFailure(error.description) }
   }
 }
 

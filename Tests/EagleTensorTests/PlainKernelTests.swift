@@ -20,7 +20,7 @@ import Testing
     let (k, v) = (normal([150, shape.keyWidth], seed: 2), normal([150, shape.keyWidth], seed: 3))
     let rows = counts.map { AttentionRow(prefixStart: 0, prefixCount: $0) }
     let sums = [Tensor([rows.count, heads]), Tensor([rows.count, heads])]
-    let tuned = Attention.apply(q, k, v, rows: rows, shape: shape, logSums: sums[0], .invariant).values
+    let tuned = Attention.apply(q, k, v, rows: rows, shape: shape, logSums: sums[0], .batchInvariant(.fp32)).values
     let keys = RowKeys(counts.map { (Int($0), 0) }, width: shape.keyWidth)
     for row in rows.indices { keys.setPrefix(row, k.floats, v.floats) }
     let plain = withExtendedLifetime((k, v)) { keys.attendPlainly(q, shape, logSums: sums[1]).values }

@@ -66,7 +66,9 @@ final class PromptMeasurement {
       tick()
       return !stop.isMade
     }
-    let generation = try session.generate(ids, options, isWanted: isWanted) { _ in isWanted() ? .proceed : .stop(.cancelled) }
+    let generation = try session.generate(ids, options, isWanted: isWanted) { _ in
+      isWanted() ? .proceed : .stop(.cancelled)
+    }
     return stop.isMade ? nil : generation
   }
 }

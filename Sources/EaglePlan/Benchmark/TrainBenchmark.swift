@@ -37,7 +37,7 @@ public enum TrainBenchmark {
     Storage.releaseUnused()  // of the store's and the head's making
     let repeats = try (0...options.repeats).map { _ in
       engine.clock.reset()
-      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision.precision)])[0]
+      let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision)])[0]
       try cluster.barrier()
       // Every step prepares the next one, and finds itself prepared by the one before.
       let start = ContinuousClock.now
@@ -50,7 +50,7 @@ public enum TrainBenchmark {
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
     var report = BenchmarkReport(
       "train", options, operations: NeededOperations.training(shape, masks: masks, depths: options.tttLength),
-      path: Matmul.describe(options.precision.precision), repeats: repeats, ranks: cluster.size)
+      path: Matmul.describe(options.precision), repeats: repeats, ranks: cluster.size)
     report.parameters = engine.optimizer.weights.count
     report.headParameters = shape.draftVocabularySize * shape.hiddenSize
     report.plannedMemory = plannedMemory(options, inputs, shape, ranks: cluster.size)

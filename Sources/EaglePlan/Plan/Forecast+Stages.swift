@@ -1,3 +1,4 @@
+import EagleCore
 import EagleModels
 import EagleRecipe
 import EagleTraining
@@ -53,7 +54,7 @@ extension Forecast {
     // Preparation has the threads of a whole node.
     let seconds = sample.seconds * factor / Double(context.ranksOnNode)
     return .init(
-      name: "prepare", work: RunPlan.bytes(sample.bytes) + " of conversations", operations: 0,
+      name: "prepare", work: Format.bytes(sample.bytes) + " of conversations", operations: 0,
       seconds: columns.map { _ in seconds })
   }
 

@@ -63,7 +63,7 @@ struct Forecast {
     var plan = RunPlan(
       run: recipe.run,
       measured: "\(context.ranks) rank\(context.ranks == 1 ? "" : "s") x \(Parallel.threadCount) threads, "
-        + Matmul.describe(recipe.train.precision.precision),
+        + Matmul.describe(recipe.train.precision),
       measuringSeconds: measuringSeconds,
       corpus: RunPlan.Corpus(
         conversations: sample.conversationCount, tokens: sample.tokens,

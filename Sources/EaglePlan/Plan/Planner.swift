@@ -56,7 +56,7 @@ public struct Planner {
   /// - Returns: the plan on rank 0; nil on other ranks
   public func run(folder: String) throws -> RunPlan? {
     let start = ContinuousClock.now
-    let peak = GemmBenchmark.peak(recipe.target.precision.precision) * 1e9
+    let peak = GemmBenchmark.peak(recipe.target.precision) * 1e9
     let data =
       cluster.isRoot ? try PlanData(recipe, model, dataTokens: context.others.dataTokens) : PlanData()
     let work = try shared(cluster.isRoot ? MeasuredWork(context, data, peak: peak) : MeasuredWork())

@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleCore
 import EagleModels
 
 /// What a draft head is trained on, and how.
