@@ -158,6 +158,14 @@ let package = Package(
     // Manual pages from what the commands say about themselves; make install runs it.
     .executableTarget(name: "eagle-manual", dependencies: ["EagleCore"]),
 
+    // Programs that use the package from outside: they see public declarations only.
+    .executableTarget(
+      name: "GenerateText", dependencies: ["EagleChat", "EagleCore", "EagleDecoding", "EagleModels", "EagleText"],
+      path: "Examples/GenerateText", packageAccess: false),
+    .executableTarget(
+      name: "TrainHead", dependencies: ["EagleCluster", "EagleCore", "EagleRecipe", "EagleRun"],
+      path: "Examples/TrainHead", packageAccess: false),
+
     .testTarget(name: "ArchitectureTests"),
     .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),
     .testTarget(name: "EagleTensorTests", dependencies: ["CEagleKernels", "EagleTensor"]),

@@ -29,7 +29,6 @@ package struct OneDNNError: Error, CustomStringConvertible {
     switch dnnl_status_t(status) {
     case dnnl_out_of_memory: "out of memory"
     case dnnl_invalid_arguments: "invalid arguments"
-    case dnnl_unimplemented: "no implementation for this processor"
     case dnnl_runtime_error: "runtime error"
     default: "status \(status)"
     }

@@ -3,20 +3,20 @@ import EagleModels
 import EagleTensor
 
 /// What is measured.
-public struct BenchmarkOptions: Sendable {
-  public var shape: BenchmarkShape
+package struct BenchmarkOptions: Sendable {
+  package var shape: BenchmarkShape
   /// Tokens of one conversation.
-  public var tokens: Int
-  public var conversations: Int
+  package var tokens: Int
+  package var conversations: Int
   /// Share of a conversation's tokens, at its end, that are one assistant span.
-  public var assistantShare: Double
-  public var tttLength: Int
+  package var assistantShare: Double
+  package var tttLength: Int
   /// D; that of the shape when nil.
-  public var draftVocabularySize: Int?
-  public var precision: ComputePrecision
-  public var repeats: Int
+  package var draftVocabularySize: Int?
+  package var precision: ComputePrecision
+  package var repeats: Int
 
-  public init(
+  package init(
     shape: BenchmarkShape, tokens: Int, conversations: Int, assistantShare: Double, tttLength: Int,
     draftVocabularySize: Int?, precision: ComputePrecision, repeats: Int
   ) {

@@ -4,36 +4,36 @@ import EagleTensor
 import Foundation
 
 /// What a measurement of capture or training found.
-public struct BenchmarkReport: Codable, Sendable {
-  public var benchmark: String
-  public var shape: BenchmarkShape
+package struct BenchmarkReport: Codable, Sendable {
+  package var benchmark: String
+  package var shape: BenchmarkShape
   /// Tokens of each conversation, and how many conversations.
-  public var tokens: Int
-  public var conversations: Int
+  package var tokens: Int
+  package var conversations: Int
   /// Threads of each rank.
-  public var threads: Int
-  public var ranks: Int
+  package var threads: Int
+  package var ranks: Int
   /// The matrix products that were used.
-  public var path: String
+  package var path: String
   /// Median of the repeats.
-  public var seconds: Double
-  public var tokensPerSecond: Double
+  package var seconds: Double
+  package var tokensPerSecond: Double
   /// Needed operations (see `NeededOperations`) a second, in 1e9.
-  public var gflops: Double
+  package var gflops: Double
   /// What a large product reached beside the repeats, in 1e9 a second.
-  public var peakGflops: Double
-  public var peakRatio: Double
+  package var peakGflops: Double
+  package var peakRatio: Double
   /// Seconds by phase of the median repeat; what is left to `seconds` belongs to no phase.
-  public var phases: [String: Double]
+  package var phases: [String: Double]
   /// Trained parameters of the head, and those of its LM head among them; nil for capture.
-  public var parameters: Int?
-  public var headParameters: Int?
+  package var parameters: Int?
+  package var headParameters: Int?
   /// Communication of the median repeat; nil when one rank works alone.
-  public var communication: StepCommunication?
+  package var communication: StepCommunication?
   /// Largest resident memory of the process so far, in bytes, mapped files included.
-  public var peakRSS: Int
+  package var peakRSS: Int
   /// What `plan` says that a rank of this training needs, in bytes; nil for capture.
-  public var plannedMemory: Double?
+  package var plannedMemory: Double?
 
   enum CodingKeys: String, CodingKey {
     case benchmark, shape, tokens, conversations, threads, ranks, path, seconds, gflops, phases, communication
@@ -47,7 +47,7 @@ public struct BenchmarkReport: Codable, Sendable {
   }
 
   /// Lines for people.
-  public func lines() -> [String] {
+  package func lines() -> [String] {
     let head = String(
       format: "%@ %@: %.1f tokens/s, %.1f GFLOP/s of needed operations, %.0f %% of the %.1f that products reach",
       benchmark, shape.rawValue, tokensPerSecond, gflops, 100 * peakRatio, peakGflops)

@@ -2,7 +2,7 @@ import EagleModels
 import EagleTensor
 
 /// Models whose shape is measured, with random weights: no model is needed.
-public enum BenchmarkShape: String, CaseIterable, Sendable, Codable {
+package enum BenchmarkShape: String, CaseIterable, Sendable, Codable {
   case smollm2 = "smollm2-135m"
   case qwen3 = "qwen3-4b"
 
@@ -23,10 +23,10 @@ public enum BenchmarkShape: String, CaseIterable, Sendable, Codable {
   }
 
   /// H.
-  public var hiddenSize: Int { target().hiddenSize }
+  package var hiddenSize: Int { target().hiddenSize }
 
   /// V.
-  public var vocabularySize: Int { target().vocabularySize }
+  package var vocabularySize: Int { target().vocabularySize }
 
   /// D of the recipe for this model.
   var draftVocabularySize: Int {

@@ -9,9 +9,9 @@ import EagleTraining
 import Foundation
 
 /// The capture pass as a run does it, HDF5 shards written and synced, on a target of random weights.
-public enum CaptureBenchmark {
+package enum CaptureBenchmark {
   /// Needs an empty `folder` for the store; what is written there is removed again.
-  public static func run(_ options: BenchmarkOptions, folder: String) throws -> BenchmarkReport {
+  package static func run(_ options: BenchmarkOptions, folder: String) throws -> BenchmarkReport {
     let shape = options.shape.target()
     let target = TargetModel(random: shape, seed: 0, precision: options.precision)
     let data = try preparedData(options, vocabulary: shape.vocabularySize, folder: folder)

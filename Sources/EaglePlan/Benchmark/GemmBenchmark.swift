@@ -4,16 +4,16 @@ import EagleTensor
 // R rows · I inputs · O outputs.
 
 /// How fast this machine multiplies matrices: in general, and in the sizes of a model.
-public enum GemmBenchmark {
+package enum GemmBenchmark {
   /// One size and the rate of its three products, in 1e9 operations a second.
-  public struct Row: Codable, Sendable {
-    public var name: String
-    public var rows: Int
-    public var inputs: Int
-    public var outputs: Int
-    public var forward: Double
-    public var inputGradient: Double
-    public var weightGradient: Double
+  package struct Row: Codable, Sendable {
+    package var name: String
+    package var rows: Int
+    package var inputs: Int
+    package var outputs: Int
+    package var forward: Double
+    package var inputGradient: Double
+    package var weightGradient: Double
 
     enum CodingKeys: String, CodingKey {
       case name, rows, inputs, outputs, forward
@@ -23,12 +23,12 @@ public enum GemmBenchmark {
   }
 
   /// All of it.
-  public struct Report: Codable, Sendable {
-    public var shape: BenchmarkShape
-    public var threads: Int
-    public var path: String
-    public var peakGflops: Double
-    public var rows: [Row]
+  package struct Report: Codable, Sendable {
+    package var shape: BenchmarkShape
+    package var threads: Int
+    package var path: String
+    package var peakGflops: Double
+    package var rows: [Row]
 
     enum CodingKeys: String, CodingKey {
       case shape, threads, path, rows
@@ -36,7 +36,7 @@ public enum GemmBenchmark {
     }
 
     /// Lines for people.
-    public func lines() -> [String] {
+    package func lines() -> [String] {
       let title = "gemm \(shape.rawValue): \(threads) threads, \(path)"
       let peak = "a product of [2048, 2048] with [2048, 2048] reaches \(format(peakGflops)) GFLOP/s"
       return [title, peak, "  weight              rows       [O, I]     forward   dx        dw"]
@@ -56,7 +56,7 @@ public enum GemmBenchmark {
   }
 
   /// - Parameter options: shape, tokens (rows of each product), precision and repeats count
-  public static func run(_ options: BenchmarkOptions) -> Report {
+  package static func run(_ options: BenchmarkOptions) -> Report {
     let draft = options.shape.draft(vocabularySize: options.draftSize)
     let (h, m, a) = (draft.hiddenSize, draft.intermediateSize, draft.attention)
     let sizes = [

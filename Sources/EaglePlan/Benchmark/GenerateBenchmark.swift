@@ -4,16 +4,16 @@ import EagleModels
 import EagleTensor
 
 /// Answers to many prompts at a time, as `regenerate` decodes them, on a target of random weights.
-public enum GenerateBenchmark {
-  public struct Report: Codable, Sendable {
-    public var benchmark = "generate"
-    public var shape: BenchmarkShape
-    public var promptTokens: Int
-    public var newTokens: Int
-    public var threads: Int
+package enum GenerateBenchmark {
+  package struct Report: Codable, Sendable {
+    package var benchmark = "generate"
+    package var shape: BenchmarkShape
+    package var promptTokens: Int
+    package var newTokens: Int
+    package var threads: Int
     /// Which products prompts and decoding use.
-    public var path: String
-    public var batches: [Batch]
+    package var path: String
+    package var batches: [Batch]
 
     enum CodingKeys: String, CodingKey {
       case benchmark, shape, threads, path, batches
@@ -22,14 +22,14 @@ public enum GenerateBenchmark {
     }
   }
 
-  public struct Batch: Codable, Sendable {
+  package struct Batch: Codable, Sendable {
     /// Sequences that decode together; twice as many are answered.
-    public var batch: Int
-    public var seconds: Double
+    package var batch: Int
+    package var seconds: Double
     /// Rate of new tokens; the time of the prompts is in it.
-    public var tokensPerSecond: Double
+    package var tokensPerSecond: Double
     /// Largest resident memory of the process so far, in bytes.
-    public var peakRSS: Int
+    package var peakRSS: Int
 
     enum CodingKeys: String, CodingKey {
       case batch, seconds
@@ -38,7 +38,7 @@ public enum GenerateBenchmark {
     }
   }
 
-  public static func run(
+  package static func run(
     _ shape: BenchmarkShape, batches: [Int], promptTokens: Int, newTokens: Int, precision: ComputePrecision
   ) throws -> Report {
     let target = TargetModel(random: shape.target(), seed: 0, precision: precision)
@@ -68,7 +68,7 @@ public enum GenerateBenchmark {
 }
 
 extension GenerateBenchmark.Report {
-  public func lines() -> [String] {
+  package func lines() -> [String] {
     ["\(shape.rawValue), prompts of \(promptTokens) tokens, \(newTokens) new ones, \(threads) threads, \(path)"]
       + batches.map {
         "batch \($0.batch): \(Int($0.tokensPerSecond.rounded())) tokens/s, peak memory \($0.peakRSS / 1_000_000) MB"

@@ -5,31 +5,31 @@ import EagleTraining
 import Foundation
 
 /// What the ranks of a job can send each other: the figures that a prediction of step times needs.
-public enum RanksBenchmark {
-  public struct Report: Codable, Sendable {
-    public var benchmark = "ranks"
-    public var ranks: Int
-    public var nodes: Int
-    public var threads: Int
+package enum RanksBenchmark {
+  package struct Report: Codable, Sendable {
+    package var benchmark = "ranks"
+    package var ranks: Int
+    package var nodes: Int
+    package var threads: Int
     /// The MPI library.
-    public var library: String
+    package var library: String
     /// A collective call without data, all ranks together, median in seconds.
-    public var latency: Double
+    package var latency: Double
     /// A number from the shared counter, median in seconds, all ranks asking at once.
-    public var ticket: Double
+    package var ticket: Double
     /// Sums of gradients, the largest last.
-    public var sums: [Sum]
+    package var sums: [Sum]
   }
 
-  public struct Sum: Codable, Sendable {
+  package struct Sum: Codable, Sendable {
     /// Elements of the buffer, and how they travel.
-    public var elements: Int
-    public var wire: ComputePrecision
+    package var elements: Int
+    package var wire: ComputePrecision
     /// Seconds until every rank has the sum, median of the slowest rank.
-    public var seconds: Double
+    package var seconds: Double
     /// What this rank sent.
-    public var bytesSent: Int
-    public var bytesPerSecond: Double
+    package var bytesSent: Int
+    package var bytesPerSecond: Double
 
     enum CodingKeys: String, CodingKey {
       case elements, wire, seconds
@@ -39,7 +39,7 @@ public enum RanksBenchmark {
   }
 
   /// Checks every collective call, then measures with buffers up to `megabytes` in fp32. Collective.
-  public static func run(_ cluster: any Communicator, megabytes: Int, repeats: Int) throws -> Report {
+  package static func run(_ cluster: any Communicator, megabytes: Int, repeats: Int) throws -> Report {
     try ClusterCheck.run(cluster)
     let latency = try median(cluster, 20 * repeats) { try cluster.barrier() }
     let next = try cluster.tickets()
@@ -88,7 +88,7 @@ public enum RanksBenchmark {
 }
 
 extension RanksBenchmark.Report {
-  public func lines() -> [String] {
+  package func lines() -> [String] {
     let head = "\(ranks) rank\(ranks == 1 ? "" : "s") on \(nodes) node\(nodes == 1 ? "" : "s"), \(library)"
     let small = String(format: "latency %.1f µs, a ticket %.1f µs", latency * 1e6, ticket * 1e6)
     return ["every collective call gave the right result", head, small]

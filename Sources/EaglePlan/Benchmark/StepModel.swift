@@ -14,20 +14,20 @@ import Foundation
 /// ```
 /// w is the bytes of an element on its way. Steps of all nodes are taken to be equally long; `imbalance` makes the
 /// slowest longer than the mean.
-public struct StepModel: Sendable {
+package struct StepModel: Sendable {
   /// Seconds for a token on one node, by part of the work.
-  public struct Costs: Sendable {
-    public var teacher: Double
-    public var forward: Double
-    public var head: Double
-    public var backward: Double
+  package struct Costs: Sendable {
+    package var teacher: Double
+    package var forward: Double
+    package var head: Double
+    package var backward: Double
     /// Seconds of a whole optimiser step.
-    public var optimiser: Double
+    package var optimiser: Double
 
     /// What a training benchmark measured.
     ///
     /// - Parameter report: that of one node: `phases` are seconds of a rank, so its ranks share the tokens
-    public init(_ report: BenchmarkReport) {
+    package init(_ report: BenchmarkReport) {
       let tokens = Double(report.tokens * report.conversations)
       func seconds(_ phase: Phase) -> Double { report.phases[phase.rawValue] ?? 0 }
       teacher = (seconds(.teacher) + seconds(.reading)) / tokens
@@ -47,27 +47,27 @@ public struct StepModel: Sendable {
   }
 
   /// What lies between nodes.
-  public struct Link: Sendable {
+  package struct Link: Sendable {
     /// Bytes a second that a node sends while it receives as many.
-    public var bandwidth: Double
+    package var bandwidth: Double
     /// Seconds of a collective call without data.
-    public var latency: Double
+    package var latency: Double
 
-    public init(bandwidth: Double, latency: Double) { (self.bandwidth, self.latency) = (bandwidth, latency) }
+    package init(bandwidth: Double, latency: Double) { (self.bandwidth, self.latency) = (bandwidth, latency) }
   }
 
   /// One step of N nodes.
-  public struct Step: Codable, Sendable {
-    public var nodes: Int
+  package struct Step: Codable, Sendable {
+    package var nodes: Int
     /// Tokens of the global batch.
-    public var batch: Int
-    public var seconds: Double
-    public var compute: Double
-    public var exposed: Double
+    package var batch: Int
+    package var seconds: Double
+    package var compute: Double
+    package var exposed: Double
     /// Bytes that a node sends.
-    public var bytesSent: Double
+    package var bytesSent: Double
     /// Tokens a second of all nodes over N times those of one.
-    public var efficiency: Double
+    package var efficiency: Double
 
     enum CodingKeys: String, CodingKey {
       case nodes, batch, seconds, compute, exposed, efficiency
@@ -75,24 +75,24 @@ public struct StepModel: Sendable {
     }
   }
 
-  public var costs: Costs
-  public var link: Link
+  package var costs: Costs
+  package var link: Link
   /// Trained parameters, and those of the head among them.
-  public var parameters: Int
-  public var headParameters: Int
+  package var parameters: Int
+  package var headParameters: Int
   /// Bytes of an element on its way.
-  public var wireBytes: Int
+  package var wireBytes: Int
   /// How much longer the slowest node computes than the mean.
-  public var imbalance: Double
+  package var imbalance: Double
 
-  public init(
+  package init(
     costs: Costs, link: Link, parameters: Int, headParameters: Int, wireBytes: Int, imbalance: Double
   ) {
     (self.costs, self.link, self.parameters, self.headParameters) = (costs, link, parameters, headParameters)
     (self.wireBytes, self.imbalance) = (wireBytes, imbalance)
   }
 
-  public func step(nodes: Int, batch: Int) -> Step {
+  package func step(nodes: Int, batch: Int) -> Step {
     let own = Double(batch) / Double(nodes)
     let compute = own * costs.perToken * (nodes > 1 ? 1 + imbalance : 1) + costs.optimiser
     let micro = min(own, Double(BatchPlan.microBatchTokens))
@@ -117,7 +117,7 @@ public struct StepModel: Sendable {
   }
 
   /// The smallest batch, a power of two, with which N nodes are at least this efficient; nil when none up to 2²⁴ is.
-  public func batch(nodes: Int, efficiency: Double) -> Int? {
+  package func batch(nodes: Int, efficiency: Double) -> Int? {
     (8..<25).map { 1 << $0 }.first { $0 >= nodes && step(nodes: nodes, batch: $0).efficiency >= efficiency }
   }
 }

@@ -7,7 +7,7 @@ import EagleTraining
 import Foundation
 
 /// The optimiser step of training over a store of random states: reading, objective, gradients, AdamW.
-public enum TrainBenchmark {
+package enum TrainBenchmark {
   /// Collective. The conversations of a step are partitioned among the ranks.
   ///
   /// - Parameters:
@@ -16,7 +16,7 @@ public enum TrainBenchmark {
   ///   - cluster: the ranks that take part
   ///   - gradients: how they travel between ranks
   ///   - isSharded: each rank updates its partition of the weights only (ZeRO-1)
-  public static func run(
+  package static func run(
     _ options: BenchmarkOptions, folder: String, cluster: any Communicator = SoloCommunicator(),
     gradients: ComputePrecision = .fp32, isSharded: Bool = false
   ) throws -> BenchmarkReport {

@@ -7,9 +7,9 @@ import Foundation
 // H hidden · V target vocabulary · D draft vocabulary · P trained parameters · R ranks in all.
 
 /// A named number of bytes.
-public struct Need: Sendable, Codable, Equatable {
-  public var name: String
-  public var bytes: Double
+package struct Need: Sendable, Codable, Equatable {
+  package var name: String
+  package var bytes: Double
 
   package init(_ name: String, _ bytes: Double) { (self.name, self.bytes) = (name, bytes) }
 }

@@ -10,7 +10,7 @@ extension StepModel.Link {
   /// What a text such as `10Gbit` or `500Mbit` promises.
   ///
   /// - Returns: nil for a text of another form
-  public init?(_ text: String) {
+  package init?(_ text: String) {
     let units: [(String, Double)] = [("gbit", 1e9), ("mbit", 1e6)]
     let lower = text.lowercased()
     guard let unit = units.first(where: { lower.hasSuffix($0.0) }),
@@ -23,7 +23,7 @@ extension StepModel.Link {
   /// What `bench ranks --json` has measured between nodes.
   ///
   /// - Throws: for another file, and where no rank sent anything to another
-  public init(measuredIn path: String) throws {
+  package init(measuredIn path: String) throws {
     func fail(_ problem: String) -> LocatedError {
       LocatedError(
         path: path, problem: problem,

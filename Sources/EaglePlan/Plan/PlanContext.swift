@@ -23,18 +23,18 @@ struct PlanContext {
 }
 
 /// Clusters other than the one at hand, which a plan predicts.
-public struct OtherClusters {
+package struct OtherClusters {
   /// Numbers of nodes like this one.
-  public var nodes: [Int]
+  package var nodes: [Int]
   /// Ranks on each node; nil for as many as here.
-  public var ranksPerNode: Int?
-  public var link: StepModel.Link
+  package var ranksPerNode: Int?
+  package var link: StepModel.Link
   /// How much longer the slowest node computes than the mean, as a part of the mean.
-  public var imbalance: Double
+  package var imbalance: Double
   /// Tokens of the data, when the files at hand are a part of it.
-  public var dataTokens: Double?
+  package var dataTokens: Double?
 
-  public init(nodes: [Int], ranksPerNode: Int?, link: StepModel.Link, imbalance: Double, dataTokens: Double?) {
+  package init(nodes: [Int], ranksPerNode: Int?, link: StepModel.Link, imbalance: Double, dataTokens: Double?) {
     (self.nodes, self.ranksPerNode, self.link) = (nodes, ranksPerNode, link)
     (self.imbalance, self.dataTokens) = (imbalance, dataTokens)
   }

@@ -8,7 +8,7 @@ import EagleTraining
 import Foundation
 
 /// The plan of a run before it starts: files are counted, sizes computed, and short parts of the run measured.
-public struct Planner {
+package struct Planner {
   private let context: PlanContext
   private let cluster: any Communicator
   private let model: ChatModel
@@ -18,7 +18,7 @@ public struct Planner {
   ///
   /// - Throws: when ranks disagree about the recipe, and for a target, layers or a head to start from that cannot be
   ///   used
-  public init(_ recipe: Recipe, others: OtherClusters, cluster: any Communicator) throws {
+  package init(_ recipe: Recipe, others: OtherClusters, cluster: any Communicator) throws {
     self.cluster = cluster
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
     model = try ChatModel(
@@ -54,7 +54,7 @@ public struct Planner {
   ///
   /// - Parameter folder: an empty one for this rank's temporary files
   /// - Returns: the plan on rank 0; nil on other ranks
-  public func run(folder: String) throws -> RunPlan? {
+  package func run(folder: String) throws -> RunPlan? {
     let start = ContinuousClock.now
     let peak = GemmBenchmark.peak(recipe.target.precision) * 1e9
     let data =

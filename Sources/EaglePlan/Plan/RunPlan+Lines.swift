@@ -3,7 +3,7 @@ import Foundation
 
 extension RunPlan {
   /// Lines for people.
-  public func lines() -> [String] {
+  package func lines() -> [String] {
     heading + needs("disk", disk, "\(Format.bytes(freeDisk)) free")
       + needs(
         "memory of a rank", memory, "the first is shared by the ranks of a node, which has \(Format.bytes(totalMemory))"

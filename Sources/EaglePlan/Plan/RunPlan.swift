@@ -3,16 +3,16 @@ import EagleTraining
 import Foundation
 
 /// The time, memory and disk of a run before it starts.
-public struct RunPlan: Codable, Sendable {
+package struct RunPlan: Codable, Sendable {
   /// What the files hold.
-  public struct Corpus: Codable, Sendable {
-    public var conversations: Double
-    public var tokens: Double
+  package struct Corpus: Codable, Sendable {
+    package var conversations: Double
+    package var tokens: Double
     /// The fraction of the tokens that carry loss.
-    public var trainedShare: Double
+    package var trainedShare: Double
     /// The fraction of the files' bytes that was read; 1 when the numbers are exact.
-    public var readShare: Double
-    public var stepsPerEpoch: Int
+    package var readShare: Double
+    package var stepsPerEpoch: Int
 
     enum CodingKeys: String, CodingKey {
       case conversations, tokens
@@ -23,30 +23,30 @@ public struct RunPlan: Codable, Sendable {
   }
 
   /// A part of the run, and its hours on some nodes.
-  public struct Stage: Codable, Sendable {
-    public var name: String
+  package struct Stage: Codable, Sendable {
+    package var name: String
     /// What it works on, for people.
-    public var work: String
-    public var operations: Double
+    package var work: String
+    package var operations: Double
     /// Seconds in the order of `nodes`.
-    public var seconds: [Double]
+    package var seconds: [Double]
   }
 
   /// A number of nodes like this one. The first is this start as it is.
-  public struct Nodes: Codable, Sendable {
-    public var nodes: Int
-    public var ranksPerNode: Int
+  package struct Nodes: Codable, Sendable {
+    package var nodes: Int
+    package var ranksPerNode: Int
     /// Seconds of an optimiser step.
-    public var stepSeconds: Double
+    package var stepSeconds: Double
     /// Seconds of it that wait for gradients.
-    public var exposed: Double
-    public var efficiency: Double
+    package var exposed: Double
+    package var efficiency: Double
     /// Bytes that a node's memory must hold.
-    public var memory: Double
+    package var memory: Double
     /// Bytes of the capture store and everything else on one disk, or on the disk of a node.
-    public var disk: Double
+    package var disk: Double
     /// The smallest batch with which these nodes are 90 % efficient.
-    public var batchForNinety: Int?
+    package var batchForNinety: Int?
 
     enum CodingKeys: String, CodingKey {
       case nodes, exposed, efficiency, memory, disk
@@ -56,22 +56,22 @@ public struct RunPlan: Codable, Sendable {
     }
   }
 
-  public var run: String
+  package var run: String
   /// Ranks, threads and matrix products of the measurement.
-  public var measured: String
-  public var measuringSeconds: Double
-  public var corpus: Corpus
-  public var disk: [Need]
-  public var freeDisk: Double
+  package var measured: String
+  package var measuringSeconds: Double
+  package var corpus: Corpus
+  package var disk: [Need]
+  package var freeDisk: Double
   /// Memory of one rank, but for the first entry, which the ranks of a node share.
-  public var memory: [Need]
-  public var totalMemory: Double
-  public var nodes: [Nodes]
-  public var stages: [Stage]
+  package var memory: [Need]
+  package var totalMemory: Double
+  package var nodes: [Nodes]
+  package var stages: [Stage]
   /// What the numbers assume.
-  public var suppositions: [String]
+  package var suppositions: [String]
   /// What will not fit, and what to change.
-  public var problems: [String]
+  package var problems: [String]
 
   enum CodingKeys: String, CodingKey {
     case run, measured, corpus, disk, memory, nodes, stages, suppositions, problems
@@ -81,7 +81,7 @@ public struct RunPlan: Codable, Sendable {
   }
 
   /// Seconds of all stages on each of `nodes`.
-  public var totalSeconds: [Double] {
+  package var totalSeconds: [Double] {
     nodes.indices.map { index in stages.reduce(0) { $0 + $1.seconds[index] } }
   }
 
