@@ -39,7 +39,7 @@ public final class GeneratedTokens: AsyncSequence, AsyncIteratorProtocol {
 
   public func makeAsyncIterator() -> GeneratedTokens { self }
 
-  /// Computes the prompt's entries, chunk by chunk, for as long as they are wanted. `next` does so without asking.
+  /// Computes the prompt's entries, chunk by chunk, for as long as they are wanted. `next` computes them without that check.
   ///
   /// - Parameter isWanted: called before each chunk; false cancels the text, and the chunks so far stay cached
   public func prefill(while isWanted: () -> Bool) {

@@ -102,9 +102,7 @@ extension RecipeRun {
 
   /// Evaluations that still hold. One rank reads, all get the same.
   private func earlierRecords(upTo step: Int) throws -> [EvaluationRecord] {
-    let own = cluster.isRoot ? try JSONEncoder().encode(try EvaluationFile.read(folder.evaluation)) : Data()
-    let shared = try cluster.broadcast(data: own)
-    return try EvaluationFile.decode(shared, path: folder.evaluation).filter { $0.step <= step }
+    try cluster.fromRoot { try EvaluationFile.read(folder.evaluation) }.filter { $0.step <= step }
   }
 
   /// Writes the best checkpoint's head again when the folder has gone.

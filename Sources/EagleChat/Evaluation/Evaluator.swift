@@ -109,7 +109,7 @@ public final class Evaluator {
     // A rank that is asked to stop leaves no ticket to the others, so that they stop behind the prompt at hand.
     if stop.isMade { while try next() < work.count {} }
     try stop.throwIfAnyRankStops(cluster, during: "evaluate")
-    return results(of: try gathered(finished), plans)
+    return results(of: try cluster.gather(value: finished).flatMap(\.self), plans)
   }
 
   /// The benchmark and the prompt, by index, of each prompt that is not among the finished ones.
@@ -138,13 +138,8 @@ public final class Evaluator {
     guard let journal else { return [] }
     let local = cluster.isFirstOfNode ? journal.read("prompts", Finished.self) : []
     var found: [[Int]: Finished] = [:]
-    for item in try gathered(local) { found[[item.benchmark, item.prompt]] = item }
+    for item in try cluster.gather(value: local).joined() { found[[item.benchmark, item.prompt]] = item }
     return found.values.sorted { ($0.benchmark, $0.prompt) < ($1.benchmark, $1.prompt) }
-  }
-
-  /// The finished prompts of all ranks. Collective.
-  private func gathered(_ local: [Finished]) throws -> [Finished] {
-    try cluster.gather(try JSONEncoder().encode(local)).flatMap { try JSONDecoder().decode([Finished].self, from: $0) }
   }
 
   /// The results by benchmark. Speeds of ranks that decode side by side are those of one sequence on one rank.

@@ -15,7 +15,7 @@ package enum RanksBenchmark {
     package var library: String
     /// A collective call without data, all ranks together, median in seconds.
     package var latency: Double
-    /// A number from the shared counter, median in seconds, all ranks asking at once.
+    /// A number from the shared counter, median in seconds, while all ranks take numbers.
     package var ticket: Double
     /// Sums of gradients, the largest last.
     package var sums: [Sum]
@@ -80,9 +80,7 @@ package enum RanksBenchmark {
       try cluster.barrier()
       times.append(try ContinuousClock().measure(body).inSeconds)
     }
-    let all = try cluster.gather(try JSONEncoder().encode(times)).map {
-      try JSONDecoder().decode([Double].self, from: $0)
-    }
+    let all = try cluster.gather(value: times)
     return (1...repeats).map { repeated in all.map { $0[repeated] }.max()! }.sorted()[repeats / 2]
   }
 }

@@ -13,9 +13,6 @@ struct MeasuredWork: Codable {
   /// Tokens of a prompt that is generated from; nil when the run generates nothing.
   var generatedPromptTokens: Int?
 
-  /// Nothing, before rank 0 has sent its choice.
-  init() {}
-
   /// - Parameter peak: operations a second of a rank's large matrix products
   init(_ context: PlanContext, _ data: PlanData, peak: Double) {
     let (recipe, sizes, ranks) = (context.recipe, context.sizes, context.ranks)

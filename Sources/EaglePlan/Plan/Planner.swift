@@ -59,17 +59,11 @@ package struct Planner {
     let peak = GemmBenchmark.peak(recipe.target.precision) * 1e9
     let data =
       cluster.isRoot ? try PlanData(recipe, model, dataTokens: context.others.dataTokens) : PlanData()
-    let work = try shared(cluster.isRoot ? MeasuredWork(context, data, peak: peak) : MeasuredWork())
+    let work = try cluster.fromRoot { MeasuredWork(context, data, peak: peak) }
     let figures = try measure(work, folder: folder, peak: peak)
     guard cluster.isRoot else { return nil }
     let seconds = start.duration(to: .now).inSeconds
     return Forecast(context: context, data: data, figures: figures, measuringSeconds: seconds).plan()
-  }
-
-  /// Rank 0's choice on all ranks. Collective.
-  private func shared(_ work: MeasuredWork) throws -> MeasuredWork {
-    let data = try cluster.broadcast(data: cluster.isRoot ? try JSONEncoder().encode(work) : Data())
-    return try JSONDecoder().decode(MeasuredWork.self, from: data)
   }
 
   /// Measures each kind of work. Collective.

@@ -11,9 +11,7 @@ extension CapturePass {
     let has = try cluster.gather(Data([own.isEmpty ? 0 : 1]))
     var earlier: [ShardPartition.Entry] = []
     if let rank = has.firstIndex(where: { $0.first == 1 }) {
-      let shared = try cluster.broadcast(
-        data: rank == cluster.rank ? try JSONEncoder().encode(own) : Data(), root: rank)
-      earlier = try JSONDecoder().decode([ShardPartition.Entry].self, from: shared)
+      earlier = try cluster.from(rank) { own }
     }
     return ShardPartition(lengths: data.tokens.lengths, shardTokens: shardTokens, keeping: earlier)
   }
@@ -31,9 +29,7 @@ extension CapturePass {
       cluster.tick()
     }
     try stop.throwIfAnyRankStops(cluster, during: "capture")
-    let all = try cluster.gather(try JSONEncoder().encode(own)).map {
-      try JSONDecoder().decode([ConversationsFingerprint].self, from: $0)
-    }
+    let all = try cluster.gather(value: own)
     return shards.indices.map { all[$0 % cluster.size][$0 / cluster.size] }
   }
 

@@ -67,8 +67,7 @@ package struct HeldOutEvaluation {
   /// Batches that rank 0 finds of an earlier start. Collective.
   private func earlier(_ journal: EvaluationJournal?) throws -> [Int: Batch] {
     guard let journal else { return [:] }
-    let own = cluster.isRoot ? try JSONEncoder().encode(journal.read("held-out", Batch.self)) : Data()
-    let all = try JSONDecoder().decode([Batch].self, from: try cluster.broadcast(data: own))
+    let all = try cluster.fromRoot { journal.read("held-out", Batch.self) }
     return Dictionary(all.map { ($0.batch, $0) }, uniquingKeysWith: { $1 })
   }
 
@@ -97,8 +96,7 @@ package struct HeldOutEvaluation {
   /// Sums and conversations of all ranks. Collective.
   private func added(_ own: Batch) throws -> Batch {
     var all = Batch(batch: own.batch, sums: noSums, leftOut: [])
-    for data in try cluster.gather(try JSONEncoder().encode(own)) {
-      let part = try JSONDecoder().decode(Batch.self, from: data)
+    for part in try cluster.gather(value: own) {
       all.sums = zip(all.sums, part.sums).map { $0 + $1 }
       all.leftOut += part.leftOut
     }

@@ -33,7 +33,7 @@ final class TimingRecorder {
     opening = nil
     let seconds = time.duration(to: .now).inSeconds
     let own = clock.seconds.map { ($0.key.rawValue, $0.value - before[$0.key, default: 0]) }.filter { $0.1 > 0 }
-    let all = try gathered(Dictionary(uniqueKeysWithValues: own))
+    let all = try cluster.gather(value: Dictionary(uniqueKeysWithValues: own))
     guard cluster.isRoot, step > first, let starts = timing?.starts.count else { return }
     timing?.parts.append(
       .init(start: starts - 1, epoch: epoch, firstStep: first + 1, lastStep: step, seconds: seconds, phases: all))
@@ -42,17 +42,13 @@ final class TimingRecorder {
 
   private func begin(after step: Int) throws {
     let own = RunTiming.Rank(host: Self.host, threads: Parallel.threadCount, processor: Processor.name)
-    let ranks = try gathered(own)
+    let ranks = try cluster.gather(value: own)
     guard cluster.isRoot else { return }
     var timing = (RunTiming.read(path) ?? RunTiming()).kept(after: step)
     timing.starts.append(
       .init(time: Date().timeIntervalSince1970, step: step, versions: versions, ranks: ranks))
     self.timing = timing
     try write()
-  }
-
-  private func gathered<Value: Codable>(_ own: Value) throws -> [Value] {
-    try cluster.gather(try JSONEncoder().encode(own)).map { try JSONDecoder().decode(Value.self, from: $0) }
   }
 
   private func write() throws {

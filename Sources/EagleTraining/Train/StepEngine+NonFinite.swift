@@ -10,8 +10,7 @@ extension StepEngine {
     defer { forgetPrepared() }
     let globalRows = batch.globalRows.map { max(1, $0) }
     let found = try batch.microBatches.joined().filter { try !isFinite($0, globalRows: globalRows) }
-    return try cluster.gather(try JSONEncoder().encode(found))
-      .flatMap { try JSONDecoder().decode([Int].self, from: $0) }.sorted()
+    return try cluster.gather(value: found).joined().sorted()
   }
 
   private func isFinite(_ conversation: Int, globalRows: [Double]) throws -> Bool {
