@@ -1,6 +1,8 @@
 // The block of the variants with rows rounded to bfloat16, for AVX512-BF16: a lane adds the products of a pair of
 // neighbours at a time, half as many multiplications, and what does not fill a vector is filled up with 0. A variant's
-// file includes it once.
+// file includes it once, behind
+//
+//   #define MAX_K ...  the largest k
 
 #include <immintrin.h>
 
@@ -18,9 +20,11 @@ INLINE f32x16 add_pairs(f32x16 sum, __m512i x, __m512i w) {
   return (f32x16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
 }
 
-INLINE void prefetch(const int outputs, prefetch_source from, int64_t k, int64_t i) {
+/// No block of one row, or of up to LONG_K values an output, prefetches within its outputs: the plan has no distance there,
+/// and with that known at compile time one row takes an eighth less time.
+INLINE void prefetch(const int rows, const int outputs, prefetch_source from, int64_t k, int64_t i) {
   int64_t distance = from.plan.output_distance;
-  if (distance) {
+  if (rows > 1 && MAX_K > LONG_K && distance) {
     const uint16_t *next = (const uint16_t *)(i + distance < from.end ? from.w : from.beyond) + i + distance;
     for (int n = 0; n < outputs; n++) __builtin_prefetch(next + n * k);
   } else if (i >= from.plan.begin && i < from.plan.end) {
@@ -37,7 +41,7 @@ INLINE void add_products(const int rows, const int outputs, prefetch_plan plan, 
   prefetch_source source = {plan, w, (const uint16_t *)range.next - range.end, (const char *)w + plan.bytes, range.end};
   int64_t k = a.k, i = range.begin;
   for (; i + PAIRS <= range.end; i += PAIRS) {
-    prefetch(outputs, source, k, i);
+    prefetch(rows, outputs, source, k, i);
     for (int n = 0; n < outputs; n++) weight[n] = _mm512_loadu_si512(w + n * k + i);
     for (int m = 0; m < rows; m++) {
       __m512i row = _mm512_loadu_si512(x + m * k + i);

@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 // Rows rounded to bfloat16, weights of more than LONG_K values an output: those take too long for the next output to
 // begin meanwhile, so there are two in flight.
+#define MAX_K INT64_MAX
 #include "small_matmul_rounded.inc.h"
 
 #define NAME eagle_small_matmul_rounded_long

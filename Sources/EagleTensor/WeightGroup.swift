@@ -8,6 +8,8 @@ import CEagleKernels
 package struct WeightGroup: @unchecked Sendable {
   /// The weights and biases, which the group keeps alive.
   package let weights: [(w: Tensor, bias: Tensor?)]
+  /// The outputs of each weight.
+  package let widths: [Int]
   private let inputs: Int
   private let addresses: [eagle_weights]
 
@@ -18,6 +20,7 @@ package struct WeightGroup: @unchecked Sendable {
       "a group of weights \(weights.map(\.w.shape))")
     self.weights = weights
     self.inputs = inputs
+    widths = weights.map(\.w.rows)
     addresses = weights.map { eagle_weights($0.w, bias: $0.bias) }
   }
 

@@ -8,6 +8,22 @@ struct BufferActivations {
   let width: Int
 }
 
+/// The products of a group of weights, one behind the other in a buffer.
+struct BufferProducts: Collection {
+  let base: UnsafeMutablePointer<Float>
+  let group: WeightGroup
+  let rowCount: Int  // R
+
+  var startIndex: Int { 0 }
+  var endIndex: Int { group.widths.count }
+  func index(after i: Int) -> Int { i + 1 }
+
+  subscript(i: Int) -> BufferActivations {
+    let before = group.widths[..<i].reduce(0, +)
+    return BufferActivations(base: base + rowCount * before, width: group.widths[i])
+  }
+}
+
 /// The buffers of one pass over R rows, in one allocation.
 private struct PassBuffers {
   private let storage: Storage
@@ -93,13 +109,9 @@ final class BufferOperations: LayerOperations {
     SmallMatmulInput(swiglu: gate.base, up: up.base, mode)
   }
 
-  func multiply(_ x: SmallMatmulInput, _ group: WeightGroup) -> [BufferActivations] {
+  func multiply(_ x: SmallMatmulInput, _ group: WeightGroup) -> BufferProducts {
     multiply(x, group, into: buffers.projected)
-    var next = buffers.projected
-    return group.weights.map { weight in
-      defer { next += rowCount * weight.w.rows }
-      return BufferActivations(base: next, width: weight.w.rows)
-    }
+    return BufferProducts(base: buffers.projected, group: group, rowCount: rowCount)
   }
 
   func add(_ x: SmallMatmulInput, _ group: WeightGroup, to residual: BufferActivations) {

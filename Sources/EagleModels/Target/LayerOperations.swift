@@ -9,6 +9,8 @@ protocol LayerOperations {
   associatedtype Activations
   /// Activations as a matrix product takes them. Norm and activation function may be computed when they are read.
   associatedtype Operand
+  /// The products of one `multiply`, in the order of the group's weights.
+  associatedtype Products: Collection where Products.Element == Activations, Products.Index == Int
 
   /// x
   func operand(_ x: Activations) -> Operand
@@ -18,7 +20,7 @@ protocol LayerOperations {
   func swiglu(_ gate: Activations, up: Activations) -> Operand
 
   /// x wᵀ (+ bias) for each weight of the group.
-  func multiply(_ x: Operand, _ group: WeightGroup) -> [Activations]
+  func multiply(_ x: Operand, _ group: WeightGroup) -> Products
   /// residual += x wᵀ with the one weight of the group.
   func add(_ x: Operand, _ group: WeightGroup, to residual: Activations)
 
