@@ -32,7 +32,7 @@ test-faults: setup ## Kills, dead ranks, damaged files, full disks: the long for
 	EAGLE_FAULT_KILLS=$${EAGLE_FAULT_KILLS:-120} $(SWIFT_TEST) --filter FaultTests
 
 lint: ## Check the style of every Swift file
-	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests Examples
 
 docs: build ## Documentation of the library's interface, as pages for a browser
 	@scripts/docs

@@ -17,12 +17,12 @@ let package = Package(
   products: [
     .executable(name: "eagle-train", targets: ["eagle-train"]),
     .executable(name: "eagle-run", targets: ["eagle-run"]),
+    // The modules with public declarations: what Examples/ and other packages import. All else is `package`.
     .library(
       name: "EagleTrain",
       targets: [
-        "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleMPI",
-        "EagleModels", "EagleDecoding", "EagleChat", "EagleServer", "EagleData", "EagleTraining", "EagleRecipe",
-        "EagleRun",
+        "EagleCore", "EagleText", "EagleCluster", "EagleMPI", "EagleRunFiles", "EagleCaptureStore", "EagleModels",
+        "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe", "EagleRun",
       ]),
   ],
   dependencies: [

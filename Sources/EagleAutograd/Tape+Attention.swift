@@ -2,12 +2,12 @@ import CEagleKernels
 import EagleTensor
 
 /// Keys and values that one draft step made, and the row of them that each later query row owns.
-public struct ChainLink {
-  public let k: Variable  // [R_j, kvHeads · d]
-  public let v: Variable
-  public let row: [Int32]  // [R]
+package struct ChainLink {
+  package let k: Variable  // [R_j, kvHeads · d]
+  package let v: Variable
+  package let row: [Int32]  // [R]
 
-  public init(k: Variable, v: Variable, row: [Int32]) {
+  package init(k: Variable, v: Variable, row: [Int32]) {
     self.k = k
     self.v = v
     self.row = row
@@ -22,7 +22,7 @@ extension Tape {
   /// forward: s_t = scale q · k_t,  p = softmax(s),  out = Σ_t p_t v_t
   /// backward: ds_t = p_t (dout · v_t − dout · out)
   ///   dq += scale Σ_t ds_t k_t,  dk_t += scale ds_t q,  dv_t += p_t dout
-  public func attention(
+  package func attention(
     _ q: Variable, _ k: Variable, _ v: Variable, rows: [AttentionRow], chain: [ChainLink], shape: AttentionShape
   ) -> Variable {
     let logSums = Tensor([q.value.rows, shape.heads])

@@ -2,13 +2,13 @@ import EagleTensor
 
 extension Tape {
   /// forward: y = x wᵀ, with x [R, I], w [O, I]   so   dx += dy w,  dw += dyᵀ x
-  public func linear(_ x: Variable, _ w: Variable) -> Variable {
+  package func linear(_ x: Variable, _ w: Variable) -> Variable {
     let (a, b) = (x.operand(mode), w.operand(mode))
     return result(Matmul.forward(a, b, mode), of: [x, w]) { self.linearBackward($0, x, a, w, b) }
   }
 
   /// forward: y = r + x wᵀ, the residual stream r [R, O]   so   dr += dy,  dx += dy w,  dw += dyᵀ x
-  public func linear(_ x: Variable, _ w: Variable, addedTo r: Variable) -> Variable {
+  package func linear(_ x: Variable, _ w: Variable, addedTo r: Variable) -> Variable {
     let (a, b) = (x.operand(mode), w.operand(mode))
     let y = Tensor(r.shape)
     Elementwise.copy(r.value, into: y)

@@ -4,13 +4,13 @@ import EagleTensor
 extension Tape {
   /// forward: y[i] = x[i] · r · w[i], r = 1 / √(mean(x²) + ε)
   /// backward: dx[i] += r w[i] dy[i] − x[i] r³/C · Σ_j dy[j] w[j] x[j],  dw[i] += dy[i] x[i] r
-  public func rmsNorm(_ x: Variable, _ w: Variable, epsilon: Float) -> Variable {
+  package func rmsNorm(_ x: Variable, _ w: Variable, epsilon: Float) -> Variable {
     sideBySideNorms([(x, w)], epsilon: epsilon)
   }
 
   /// forward: y[r] = (norm(x₀[r], w₀), norm(x₁[r], w₁), …), one norm's columns after the other's. Each has the
   /// gradients of `rmsNorm` for its own columns of dy.
-  public func sideBySideNorms(_ parts: [(x: Variable, w: Variable)], epsilon: Float) -> Variable {
+  package func sideBySideNorms(_ parts: [(x: Variable, w: Variable)], epsilon: Float) -> Variable {
     let norms = Norm.list(parts)
     let y = Tensor([parts[0].x.value.rows, norms.reduce(0) { $0 + $1.x.value.columns }])
     for norm in norms {

@@ -3,7 +3,7 @@ import EagleTensor
 
 extension Tape {
   /// forward: y[i] = x[indices[i]]   so   dx[indices[i]] += dy[i]. The indices are distinct.
-  public func gather(_ x: Variable, _ indices: [Int32]) -> Variable {
+  package func gather(_ x: Variable, _ indices: [Int32]) -> Variable {
     result(Rows.gather(x.value, indices), of: [x]) { dy in
       x.addGradient { dx, accumulate in
         if !accumulate { dx.clear() }

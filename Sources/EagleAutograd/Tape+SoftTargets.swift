@@ -4,19 +4,19 @@ import EagleTensor
 // R rows · H hidden · D classes (the draft vocabulary).
 
 /// The distributions that rows are trained towards, and what is counted about them.
-public struct SoftTargets {
+package struct SoftTargets {
   /// Distributions over the D classes, one row for each teacher position.
-  public let probabilities: Tensor  // [S, D]
+  package let probabilities: Tensor  // [S, D]
   /// The part of the teacher's full-vocabulary probability that lies in the D classes, [S].
-  public let coverage: [Float]
+  package let coverage: [Float]
   /// The row of `probabilities` for each of the R rows.
-  public let row: [Int32]
+  package let row: [Int32]
   /// Whether each row adds to the loss.
-  public let contributes: [Bool]
+  package let contributes: [Bool]
   /// The class that counts as a hit for each row; -1 when it is not among the D.
-  public let hit: [Int32]
+  package let hit: [Int32]
 
-  public init(probabilities: Tensor, coverage: [Float], row: [Int32], contributes: [Bool], hit: [Int32]) {
+  package init(probabilities: Tensor, coverage: [Float], row: [Int32], contributes: [Bool], hit: [Int32]) {
     self.probabilities = probabilities
     self.coverage = coverage
     self.row = row
@@ -27,7 +27,7 @@ public struct SoftTargets {
 
 /// The loss of a draft's distribution d = softmax(logits) against q, the target's probabilities p among the D classes,
 /// with the sum 1, or the acceptance a = Σ min(p, d) that speculative decoding will have (LK losses, arXiv 2602.23881).
-public enum SoftTargetLoss: Sendable, Equatable {
+package enum SoftTargetLoss: Sendable, Equatable {
   /// CE(q, d), which has the gradient of the Kullback-Leibler divergence.
   case crossEntropy
   /// −log a
@@ -38,12 +38,12 @@ public enum SoftTargetLoss: Sendable, Equatable {
 }
 
 /// Sums over rows; divided only after all ranks' sums are added.
-public struct SoftTargetSums: Equatable, Sendable {
-  public var loss = 0.0
-  public var hits = 0.0
-  public var overlap = 0.0
+package struct SoftTargetSums: Equatable, Sendable {
+  package var loss = 0.0
+  package var hits = 0.0
+  package var overlap = 0.0
 
-  public init() {}
+  package init() {}
 }
 
 extension Tape {
@@ -63,7 +63,7 @@ extension Tape {
   ///   - loss: ℓ
   ///   - weight: the factor of every row's loss
   ///   - chunkRows: rows whose logits exist at a time
-  public func softTargetLoss(
+  package func softTargetLoss(
     _ x: Variable, _ w: Variable, _ targets: SoftTargets, _ loss: SoftTargetLoss = .crossEntropy, weight: Float,
     chunkRows: Int = 512
   ) -> SoftTargetSums {

@@ -4,10 +4,10 @@ import EagleTensor
 /// Records the backward pass of each op, and runs it in reverse order.
 ///
 /// The same model code runs without recording when it decodes.
-public final class Tape {
-  public let isRecording: Bool
+package final class Tape {
+  package let isRecording: Bool
   /// The precision of the matmuls of this pass.
-  public let precision: ComputePrecision
+  package let precision: ComputePrecision
   /// The kernels of the forward matmuls of this pass.
   let mode: MatmulMode
   /// The backward passes of the recorded ops. Each returns the variables whose gradients it has added to.
@@ -16,14 +16,14 @@ public final class Tape {
   private var uses: [ObjectIdentifier: Int] = [:]
 
   /// A tape of a pass over many rows: training, and the prefill of a draft head.
-  public init(recording: Bool, precision: ComputePrecision) {
+  package init(recording: Bool, precision: ComputePrecision) {
     isRecording = recording
     self.precision = precision
     mode = .gemm(precision)
   }
 
   /// A tape of decoding passes, which records nothing: a row's bits do not depend on the other rows.
-  public init(decoding precision: ComputePrecision) {
+  package init(decoding precision: ComputePrecision) {
     isRecording = false
     self.precision = precision
     mode = .batchInvariant(precision)
@@ -50,14 +50,14 @@ public final class Tape {
   }
 
   /// Runs the recorded steps backwards, once. Gradients of parameters are added to what they hold.
-  public func backward() { backward(telling: []) { _ in } }
+  package func backward() { backward(telling: []) { _ in } }
 
   /// Runs the recorded steps backwards, once, and reports gradients that are complete.
   ///
   /// - Parameters:
   ///   - parameters: the variables that are reported
   ///   - isFinal: called with each of them as soon as no step is left that adds to its gradient
-  public func backward(telling parameters: [Variable], isFinal: (Variable) throws -> Void) rethrows {
+  package func backward(telling parameters: [Variable], isFinal: (Variable) throws -> Void) rethrows {
     let observed = Set(parameters.map(ObjectIdentifier.init))
     for parameter in parameters where uses[ObjectIdentifier(parameter)] == nil { try isFinal(parameter) }
     while let step = steps.popLast() {
@@ -71,7 +71,7 @@ public final class Tape {
   }
 
   /// Gives `variable` this gradient to start from.
-  public func seed(_ variable: Variable, with gradient: Tensor) {
+  package func seed(_ variable: Variable, with gradient: Tensor) {
     precondition(gradient.shape == variable.shape, "seed \(gradient.shape) for \(variable.shape)")
     variable.addGradient { buffer, accumulate in
       if accumulate { Elementwise.accumulate(gradient, into: buffer) } else { Elementwise.copy(gradient, into: buffer) }

@@ -1,19 +1,19 @@
 import EagleTensor
 
 /// A value in a computation and, once the backward pass has reached it, the gradient of the loss with respect to it.
-public final class Variable {
-  public let value: Tensor
-  public let requiresGradient: Bool
+package final class Variable {
+  package let value: Tensor
+  package let requiresGradient: Bool
   /// float32, the shape of `value`; nil until something has been added.
-  public private(set) var gradient: Tensor?
+  package private(set) var gradient: Tensor?
   private var narrow: Tensor?
 
-  public init(_ value: Tensor, requiresGradient: Bool = false) {
+  package init(_ value: Tensor, requiresGradient: Bool = false) {
     self.value = value
     self.requiresGradient = requiresGradient
   }
 
-  public var shape: [Int] { value.shape }
+  package var shape: [Int] { value.shape }
 
   /// The value as matmuls of this mode take it: rounded to bfloat16 for those that do, once for all of them.
   func operand(_ mode: MatmulMode) -> Tensor {
@@ -24,7 +24,7 @@ public final class Variable {
   }
 
   /// Forgets the rounded copy: the value's elements have been overwritten.
-  public func valueHasChanged() { narrow = nil }
+  package func valueHasChanged() { narrow = nil }
 
   /// Lets `write` add to the gradient. When there is none yet, `accumulate` is false and the buffer is to be
   /// overwritten. Nothing happens when no gradient is required.
@@ -48,10 +48,10 @@ public final class Variable {
   }
 
   /// Forgets the gradient.
-  public func clearGradient() { gradient = nil }
+  package func clearGradient() { gradient = nil }
 
   /// Uses this buffer as the gradient; what is in it counts.
-  public func adoptGradient(_ buffer: Tensor) {
+  package func adoptGradient(_ buffer: Tensor) {
     precondition(buffer.shape == shape && buffer.dtype == .float32, "gradient \(buffer.shape) for \(shape)")
     gradient = buffer
   }

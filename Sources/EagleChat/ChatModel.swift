@@ -6,10 +6,10 @@ import EagleText
 public struct ChatModel: Sendable {
   public let target: TargetModel
   public let tokenizer: Tokenizer
-  public let template: ChatTemplate
+  package let template: ChatTemplate
   /// The recommendations of the model's author. Stop ids hold everywhere; sampling is for those who chat with the
   /// model, not for training, evaluation or measurements.
-  public let generation: GenerationConfig
+  package let generation: GenerationConfig
 
   /// Loads a Hugging Face folder. `auto` takes the chat template that belongs to it.
   ///

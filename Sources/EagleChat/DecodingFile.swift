@@ -5,26 +5,26 @@ import EagleTensor
 import Foundation
 
 /// `decoding.json` beside a head's weights: how to draft with it on the machine where that was measured.
-public struct DecodingFile: Codable, Sendable, Equatable {
+package struct DecodingFile: Codable, Sendable, Equatable {
   /// The fastest plan.
-  public var plan: DraftPlan
+  package var plan: DraftPlan
   /// The costs of passes on this machine.
-  public var costs: DecodingCosts
-  public var tokensPerSecond: Double
-  public var plainTokensPerSecond: Double
+  package var costs: DecodingCosts
+  package var tokensPerSecond: Double
+  package var plainTokensPerSecond: Double
   /// The environment that the plan and the costs were measured in.
-  public var environment: Environment
+  package var environment: Environment
 
   /// A machine, a target, a format of its weights and a precision: costs of another are of no use.
-  public struct Environment: Codable, Sendable, Equatable {
-    public var processor: String
-    public var threads: Int
-    public var target: String
-    public var weights: WeightFormat
+  package struct Environment: Codable, Sendable, Equatable {
+    package var processor: String
+    package var threads: Int
+    package var target: String
+    package var weights: WeightFormat
     /// The precision of decoding passes, as the processor computes them.
-    public var precision: ComputePrecision
+    package var precision: ComputePrecision
 
-    public init(target: TargetModel, weights: WeightFormat) {
+    package init(target: TargetModel, weights: WeightFormat) {
       processor = Processor.name
       threads = Parallel.threadCount
       self.target = target.fingerprint
@@ -33,7 +33,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
     }
 
     /// Reads a file; those of earlier versions name no precision, which was fp32.
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
       let values = try decoder.container(keyedBy: CodingKeys.self)
       processor = try values.decode(String.self, forKey: .processor)
       threads = try values.decode(Int.self, forKey: .threads)
@@ -50,7 +50,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
     case plainTokensPerSecond = "plain_tokens_per_second"
   }
 
-  public init(
+  package init(
     plan: DraftPlan, costs: DecodingCosts, tokensPerSecond: Double, plainTokensPerSecond: Double,
     environment: Environment
   ) {
@@ -66,7 +66,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
   /// The file of a head's folder; nil when there is none.
   ///
   /// - Throws: `LocatedError` for a file that is none of these, or whose plan or costs cannot be drafted by
-  public static func read(draft: String) throws -> DecodingFile? {
+  package static func read(draft: String) throws -> DecodingFile? {
     guard let data = FileManager.default.contents(atPath: path(draft)) else { return nil }
     guard let file = try? JSONDecoder().decode(DecodingFile.self, from: data) else {
       throw LocatedError(path: path(draft), problem: "is no result of tuning", advice: "remove it, or tune again")
@@ -96,7 +96,7 @@ public struct DecodingFile: Codable, Sendable, Equatable {
 
   /// Writes it into a head's folder, whole or not at all. Returns its path.
   @discardableResult
-  public func write(draft: String) throws -> String {
+  package func write(draft: String) throws -> String {
     try AtomicFile.writeJSON(self, to: Self.path(draft), style: .indented)
     return Self.path(draft)
   }

@@ -6,7 +6,7 @@ extension GenerationConfig {
   ///
   /// `do_sample: false` takes the most likely token. A file that samples, or names a filter, and no temperature means
   /// 1. Temperatures below 0.01 take the most likely token.
-  public func sampling(over standard: SamplingOptions) -> SamplingOptions {
+  package func sampling(over standard: SamplingOptions) -> SamplingOptions {
     var options = standard
     if isSampling == true || topK != nil || topP != nil || minP != nil { options.temperature = 1 }
     if let temperature { options.temperature = temperature < 0.01 ? 0 : Float(temperature) }

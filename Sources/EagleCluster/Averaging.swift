@@ -23,10 +23,10 @@ package struct Completed: Pending {
 /// What all-reduces, reduce-scatters and all-gathers of buffers have cost this rank.
 public struct AveragingCost: Sendable, Equatable {
   /// Time in which at least one was in flight.
-  public var seconds = 0.0
-  public var bytesSent = 0
+  package var seconds = 0.0
+  package var bytesSent = 0
 
-  public init(seconds: Double = 0, bytesSent: Int = 0) {
+  package init(seconds: Double = 0, bytesSent: Int = 0) {
     self.seconds = seconds
     self.bytesSent = bytesSent
   }
@@ -34,17 +34,17 @@ public struct AveragingCost: Sendable, Equatable {
 
 /// The partition of a buffer into one slice for each rank, which reduces its slice for all: the layout of
 /// reduce-scatter and all-gather.
-public struct Slices: Sendable, Equatable {
-  public let count: Int
-  public let ranks: Int
+package struct Slices: Sendable, Equatable {
+  package let count: Int
+  package let ranks: Int
 
-  public init(count: Int, ranks: Int) {
+  package init(count: Int, ranks: Int) {
     self.count = count
     self.ranks = ranks
   }
 
   /// Elements of a rank's slice. Slices are of equal length to one element, in the order of ranks.
-  public subscript(rank: Int) -> Range<Int> { count * rank / ranks..<count * (rank + 1) / ranks }
+  package subscript(rank: Int) -> Range<Int> { count * rank / ranks..<count * (rank + 1) / ranks }
 }
 
 /// Float kernels on raw memory.

@@ -1,13 +1,13 @@
 import Foundation
 
 /// The cluster of a run as a process finds it, and the cores that the process may use.
-public enum Cluster {
+package enum Cluster {
   /// Threads that this rank should use: `OMP_NUM_THREADS` when set, else an equal part of the cores it may run on.
   ///
   /// A core is shared by the ranks of the node whose affinity holds it: with `mpirun --bind-to none` all of them, with
   /// `--bind-to numa` those of one NUMA node, with `--bind-to core` (the default for two ranks) this rank alone, which
   /// then has one thread. Collective.
-  public static func defaultThreads(
+  package static func defaultThreads(
     for communicator: any Communicator, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> Int {
     let cores = CoreSet.ofThisProcess
@@ -22,7 +22,7 @@ public enum Cluster {
   ///   - localSize: ranks that share the cores.
   ///   - environment: where the variable is looked for.
   ///   - cores: how many there are to share.
-  public static func defaultThreads(
+  package static func defaultThreads(
     localSize: Int,
     environment: [String: String] = ProcessInfo.processInfo.environment,
     cores: Int = CoreSet.ofThisProcess.count
@@ -35,7 +35,7 @@ public enum Cluster {
 }
 
 /// The cores of one node that a process may run on.
-public struct CoreSet: Equatable, Sendable {
+package struct CoreSet: Equatable, Sendable {
   /// A text that identifies the node: two processes with the same text run under the same kernel.
   package let node: String
   package let cores: Set<Int>
@@ -46,10 +46,10 @@ public struct CoreSet: Equatable, Sendable {
   }
 
   /// How many cores there are.
-  public var count: Int { cores.count }
+  package var count: Int { cores.count }
 
   /// The cores that Linux names in `/proc`; every active core where it does not.
-  public static var ofThisProcess: CoreSet {
+  package static var ofThisProcess: CoreSet {
     let process = ProcessInfo.processInfo
     let boot = text(of: "/proc/sys/kernel/random/boot_id")?.trimmingCharacters(in: .whitespacesAndNewlines)
     let status = text(of: "/proc/self/status")?.split(separator: "\n")

@@ -3,11 +3,11 @@ import Foundation
 
 /// Calls of a communicator whose right answers are known: whether the ranks, their MPI library and the network between
 /// them do what training needs.
-public enum ClusterCheck {
+package enum ClusterCheck {
   /// Makes every collective call and compares the results. Collective.
   ///
   /// - Throws: `ClusterError.wrongResult` naming the call
-  public static func run(_ cluster: any Communicator) throws {
+  package static func run(_ cluster: any Communicator) throws {
     let ranks = cluster.size
     try expect(
       "allReduceSum", cluster.library,

@@ -17,7 +17,7 @@ public struct ClusterConfig: Config {
     try require(stallTimeout >= 1, "stall_timeout", "must be 1 second or more, not \(stallTimeout)")
   }
 
-  public var limits: RankLimits { RankLimits(silence: rankTimeout, stall: stallTimeout) }
+  package var limits: RankLimits { RankLimits(silence: rankTimeout, stall: stallTimeout) }
 
   enum CodingKeys: String, CodingKey {
     case gradients

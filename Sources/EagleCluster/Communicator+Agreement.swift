@@ -8,7 +8,7 @@ extension Communicator {
   ///   - text: what must be the same everywhere, for example the canonical recipe.
   ///   - about: its name in the error, for example "the recipe".
   /// - Throws: `ClusterError.disagreement` naming the ranks that differ from rank 0 and the first line that does.
-  public func agree(on text: String, about: String) throws {
+  package func agree(on text: String, about: String) throws {
     let hashes = try gather(fingerprint(of: text))
     let others = hashes.indices.filter { hashes[$0] != hashes[0] }
     guard let other = others.first else { return }

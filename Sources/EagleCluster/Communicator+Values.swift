@@ -4,7 +4,7 @@ extension Communicator {
   /// The value that `make` returns on rank 0, on every rank. Collective.
   ///
   /// - Parameter make: called on rank 0 alone
-  public func fromRoot<Value: Codable>(_ make: () throws -> Value) throws -> Value { try from(0, make) }
+  package func fromRoot<Value: Codable>(_ make: () throws -> Value) throws -> Value { try from(0, make) }
 
   /// The value that `make` returns on rank `root`, on every rank. Collective.
   ///

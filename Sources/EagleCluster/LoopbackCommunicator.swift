@@ -4,11 +4,11 @@ import Foundation
 /// Ranks that live in one process, one thread each: what tests of distributed code run on.
 ///
 /// Sums are taken in rank order, so results are the same bits on every run.
-public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
-  public let rank: Int
-  public let size: Int
-  public let nodes: [Int]
-  public let library = "threads of one process"
+package final class LoopbackCommunicator: Communicator, @unchecked Sendable {
+  package let rank: Int
+  package let size: Int
+  package let nodes: [Int]
+  package let library = "threads of one process"
   private let hub: LoopbackHub
   private let lock = NSLock()
   private var countersMade = 0
@@ -23,7 +23,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
   /// The communicators of `size` ranks, of which `ranksPerNode` pretend to be on one node, all when nil; give each to a
   /// thread of its own.
-  public static func make(size: Int, ranksPerNode: Int? = nil) -> [LoopbackCommunicator] {
+  package static func make(size: Int, ranksPerNode: Int? = nil) -> [LoopbackCommunicator] {
     precondition(size > 0, "a cluster has at least one rank, not \(size)")
     let hub = LoopbackHub(size: size)
     return (0..<size).map { LoopbackCommunicator(rank: $0, hub: hub, ranksPerNode: ranksPerNode ?? size) }
@@ -32,7 +32,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
   /// Runs `body` on `size` ranks at once and returns their results, indexed by rank.
   ///
   /// A rank that throws aborts the others, and its error is the one that is thrown here.
-  public static func run<Result: Sendable>(
+  package static func run<Result: Sendable>(
     size: Int, ranksPerNode: Int? = nil, _ body: @escaping @Sendable (LoopbackCommunicator) throws -> Result
   ) throws -> [Result] {
     let ranks = make(size: size, ranksPerNode: ranksPerNode)
@@ -53,9 +53,9 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     return try outcomes.get()
   }
 
-  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws { try sum(buffer) }
-  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws { try sum(buffer) }
-  public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws { try sum(buffer) }
+  package func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws { try sum(buffer) }
+  package func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws { try sum(buffer) }
+  package func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws { try sum(buffer) }
 
   private func sum<Element: AdditiveArithmetic>(_ buffer: UnsafeMutableBufferPointer<Element>) throws {
     let parts = try gather(Data(buffer: buffer))
@@ -70,23 +70,23 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     }
   }
 
-  public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
+  package func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
     precondition(0..<size ~= root, "root \(root) is no rank of a cluster of \(size)")
     let parts = try gather(Data(bytes))
     try requireEqualLengths(parts, call: "broadcast")
     bytes.copyBytes(from: parts[root])
   }
 
-  public func gather(_ data: Data) throws -> [Data] { try hub.exchange(data, rank: rank) }
-  public func barrier() throws { _ = try hub.exchange(Data(), rank: rank) }
+  package func gather(_ data: Data) throws -> [Data] { try hub.exchange(data, rank: rank) }
+  package func barrier() throws { _ = try hub.exchange(Data(), rank: rank) }
 
-  public func exchange(_ data: [Data]) throws -> [Data] {
+  package func exchange(_ data: [Data]) throws -> [Data] {
     // Everything goes to everyone in turn; in one process that costs nothing.
     try (0..<size).map { receiver in try gather(data[receiver]) }[rank]
   }
 
   /// Adds up at once: the call returns only after the other ranks have made theirs.
-  public func startSum(
+  package func startSum(
     _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
   ) throws -> any Pending {
     let start = ContinuousClock.now
@@ -103,7 +103,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     return Completed()
   }
 
-  public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
+  package func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
     let start = ContinuousClock.now
     let slices = Slices(count: buffer.count, ranks: size)
     let parts = try gather(Data(buffer: UnsafeMutableBufferPointer(rebasing: buffer[slices[rank]])))
@@ -126,14 +126,14 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     }
   }
 
-  public func takeAveragingCost() -> AveragingCost {
+  package func takeAveragingCost() -> AveragingCost {
     lock.withLock {
       defer { cost = AveragingCost() }
       return cost
     }
   }
 
-  public func tickets() throws -> () throws -> Int {
+  package func tickets() throws -> () throws -> Int {
     try barrier()
     let counter = lock.withLock {
       defer { countersMade += 1 }
@@ -142,10 +142,10 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     return { [hub] in try hub.ticket(of: counter) }
   }
 
-  public func tick() {}
-  public func watch(_ limits: RankLimits) {}
-  public func abort(code: Int32) { hub.abort(rank: rank, code: code) }
-  public func finish() throws {}
+  package func tick() {}
+  package func watch(_ limits: RankLimits) {}
+  package func abort(code: Int32) { hub.abort(rank: rank, code: code) }
+  package func finish() throws {}
 
   private func requireEqualLengths(_ parts: [Data], call: String) throws {
     guard let differing = parts.firstIndex(where: { $0.count != parts[0].count }) else { return }

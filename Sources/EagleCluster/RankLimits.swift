@@ -1,11 +1,11 @@
 /// How long a rank may be silent or idle before the run is given up.
 public struct RankLimits: Sendable, Equatable {
   /// Seconds without a heartbeat: the process is stopped or gone, or the network is cut.
-  public var silence: Double
+  package var silence: Double
   /// Seconds without any progress while another rank waits for as long.
-  public var stall: Double
+  package var stall: Double
 
-  public init(silence: Double = 60, stall: Double = 1800) {
+  package init(silence: Double = 60, stall: Double = 1800) {
     self.silence = silence
     self.stall = stall
   }

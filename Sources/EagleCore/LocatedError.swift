@@ -21,7 +21,7 @@ public struct LocatedError: LocalizedError, CustomStringConvertible, Equatable {
   public var errorDescription: String? { description }
 
   /// A failed system call, in the system's own words, for example `cannot write: No space left on device`.
-  package static func system(path: String, _ action: String, code: Int32 = errno) -> LocatedError {
+  public static func system(path: String, _ action: String, code: Int32 = errno) -> LocatedError {
     LocatedError(path: path, problem: "cannot \(action): \(String(cString: strerror(code)))", advice: advice(for: code))
   }
 

@@ -5,38 +5,38 @@ import Foundation
 /// Standard output takes results: a closed pipe or a full disk is an error to the caller, and a slow reader is waited
 /// for. Standard error takes a log: the work goes on without it, whether it is closed, full or not read.
 /// `FileHandle.write` would trap on the first two and block for ever on the third.
-public enum Output {
+package enum Output {
   private static let log = LogWriter(descriptor: STDERR_FILENO)
 
   /// Writes text to standard output at once.
   ///
   /// - Throws: `OutputError` when not all of it can be written: a closed pipe (EPIPE), a full disk (ENOSPC)
-  public static func write(_ text: String) throws {
+  package static func write(_ text: String) throws {
     if let code = Descriptor(STDOUT_FILENO).write(Array(text.utf8)[...]).code { throw OutputError(code: code) }
   }
 
   /// Writes a line to standard error; one that cannot be written at once is written later, or lost and counted.
-  public static func note(_ line: String) { show("\(line)\n") }
+  package static func note(_ line: String) { show("\(line)\n") }
 
   /// Waits a moment for the lines that a slow reader of standard error has not taken yet.
   static func flush() { log.flush() }
 
   /// Writes text to standard error as it is, as for a line that the next one replaces.
-  public static func show(_ text: String) { log.write(Array(text.utf8)) }
+  package static func show(_ text: String) { log.write(Array(text.utf8)) }
 }
 
 /// A result that could not be written.
-public struct OutputError: Error, Equatable, CustomStringConvertible, LocalizedError {
+package struct OutputError: Error, Equatable, CustomStringConvertible, LocalizedError {
   /// The system's error number.
-  public let code: Int32
+  package let code: Int32
 
-  public init(code: Int32) { self.code = code }
+  package init(code: Int32) { self.code = code }
 
   /// Whether nobody reads any more, as behind `| head -1`.
-  public var isReaderGone: Bool { code == EPIPE }
+  package var isReaderGone: Bool { code == EPIPE }
 
-  public var description: String { "standard output: \(String(cString: strerror(code)))" }
-  public var errorDescription: String? { description }
+  package var description: String { "standard output: \(String(cString: strerror(code)))" }
+  package var errorDescription: String? { description }
 }
 
 /// An open file, pipe or terminal.

@@ -1,7 +1,7 @@
 import Foundation
 
 /// The start and the end of a command.
-public enum Program {
+package enum Program {
   /// Runs a command and ends the process: with status 0, or with what `report` says about the error.
   ///
   /// When nobody reads standard output any more, the process ends silently by SIGPIPE, as other programs do: a shell
@@ -10,7 +10,7 @@ public enum Program {
   /// - Parameters:
   ///   - body: all of the command
   ///   - report: an error's text, which may be empty, and its status; with status 0 the text is a result, such as help
-  public static func run(_ body: () throws -> Void, report: (any Error) -> (text: String, status: Int32)) -> Never {
+  package static func run(_ body: () throws -> Void, report: (any Error) -> (text: String, status: Int32)) -> Never {
     openStandardDescriptors()
     signal(SIGPIPE, SIG_IGN)
     let status = status(body, report)

@@ -1,19 +1,19 @@
 import Foundation
 
 /// Memory of this machine, as the system reports it.
-public enum SystemMemory {
+package enum SystemMemory {
   /// Bytes that a program may still take: what the kernel calls available, within the limit of the control group and
   /// that of the process (`ulimit -v`).
-  public static var available: Int {
+  package static var available: Int {
     let limits = [meminfo("MemAvailable"), groupLimit, addressLimit].compactMap(\.self)
     return limits.min() ?? 0
   }
 
   /// Bytes that this machine has; 0 where the system does not say.
-  public static var total: Int { meminfo("MemTotal") ?? 0 }
+  package static var total: Int { meminfo("MemTotal") ?? 0 }
 
   /// The largest resident set of this process so far, in bytes; 0 where the system does not say.
-  public static var peak: Int { field("VmHWM", of: "/proc/self/status") ?? 0 }
+  package static var peak: Int { field("VmHWM", of: "/proc/self/status") ?? 0 }
 
   private static func meminfo(_ name: String) -> Int? { field(name, of: "/proc/meminfo") }
 

@@ -1,14 +1,14 @@
 import EagleModels
 
 /// A prompt to be continued, one of many.
-public struct DecodingRequest: Sendable {
+package struct DecodingRequest: Sendable {
   /// The caller's name for the request, which comes back with its text.
-  public var id: Int
-  public var prompt: [Int32]
-  public var sampling: SamplingOptions
-  public var maxNewTokens: Int
+  package var id: Int
+  package var prompt: [Int32]
+  package var sampling: SamplingOptions
+  package var maxNewTokens: Int
 
-  public init(id: Int, prompt: [Int32], sampling: SamplingOptions = .greedy, maxNewTokens: Int) {
+  package init(id: Int, prompt: [Int32], sampling: SamplingOptions = .greedy, maxNewTokens: Int) {
     self.id = id
     self.prompt = prompt
     self.sampling = sampling
@@ -21,7 +21,7 @@ public struct DecodingRequest: Sendable {
 ///
 /// They decode in batch-invariant passes, as sessions do: behind its prompt a text does not depend on those beside it.
 /// Prompts share passes, too, which is fastest for many short ones.
-public final class BatchGenerator {
+package final class BatchGenerator {
   /// The most tokens of a pass over prompts. Prompts wait where more would come together.
   static let maxPrefillTokens = 1024
 
@@ -55,7 +55,7 @@ public final class BatchGenerator {
   ///   - target: the model that writes
   ///   - width: the number of slots
   ///   - stopIDs: the first of these ends a text; it is among the new tokens
-  public init(target: TargetModel, width: Int, stopIDs: Set<Int32>) {
+  package init(target: TargetModel, width: Int, stopIDs: Set<Int32>) {
     precondition(width > 0, "a batch of \(width)")
     self.target = target
     self.width = width
@@ -72,7 +72,7 @@ public final class BatchGenerator {
   ///   - failed: gets a request whose logits are not finite; when it returns, the others go on
   /// - Throws: what the closures throw, and `GenerationError` for a prompt that the model cannot take, or for logits
   ///   that are not finite
-  public func run(
+  package func run(
     next: () throws -> DecodingRequest?, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,
     passed: () throws -> Void = {}, failed: (DecodingRequest, any Error) throws -> Void = { throw $1 }
   ) throws {

@@ -3,10 +3,15 @@ import EagleModels
 /// A sequence that is decoded plainly, or speculatively with a draft. Its KV caches stay between texts, so a prompt
 /// that begins with an earlier prompt and its answer costs only its new part. Reference semantics.
 ///
-///     let session = DecodingSession(target: target, draft: draft)
-///     let tokens = try session.tokens(prompt, options)
-///     while let token = try tokens.next() { print(token.id) }
-///     print(try tokens.finish().statistics.tokensPerSecond)
+/// From `Examples/GenerateText`, the whole of which turns a question into the prompt:
+/// ```swift
+/// let session = DecodingSession(target: model.target, draft: draft)
+/// let tokens = try session.tokens(prompt, options)
+/// var text = AnswerStream(model.tokenizer)
+/// while let token = try tokens.next() { print(text.append(token.id), terminator: "") }
+/// print(text.finish())
+/// print("acceptance length", try tokens.finish().statistics.acceptanceLength)
+/// ```
 ///
 /// `generate` does the same with a closure. `begin`, `prefill`, `decode` and `takeTokens` go step by step, for several
 /// sessions together: that is how a server batches.
@@ -50,7 +55,7 @@ public final class DecodingSession {
   }
 
   /// The bytes of KV caches that a token takes.
-  public static func bytesPerToken(_ target: TargetModel, _ draft: DraftModel?) -> Int {
+  package static func bytesPerToken(_ target: TargetModel, _ draft: DraftModel?) -> Int {
     target.cacheBytesPerToken + (draft?.cacheBytesPerToken ?? 0)
   }
 
@@ -58,13 +63,13 @@ public final class DecodingSession {
   package var sequence: CachedSequence { caches.sequence }
 
   /// The number of tokens whose entries are cached.
-  public var cachedTokens: Int { caches.count }
+  package var cachedTokens: Int { caches.count }
 
   /// The bytes of memory that the KV caches take.
-  public var cacheBytes: Int { caches.byteCount }
+  package var cacheBytes: Int { caches.byteCount }
 
   /// The number of leading tokens of a prompt whose entries are cached.
-  public func commonPrefix(with prompt: [Int32]) -> Int { sequence.commonPrefix(with: prompt) }
+  package func commonPrefix(with prompt: [Int32]) -> Int { sequence.commonPrefix(with: prompt) }
 
   /// Forgets the conversation and gives its memory back.
   public func reset() {
@@ -74,7 +79,7 @@ public final class DecodingSession {
   }
 
   /// Gives memory of the caches that holds no entry back to the system.
-  public func releaseUnused() { caches.releaseUnused() }
+  package func releaseUnused() { caches.releaseUnused() }
 
   // MARK: one text
 

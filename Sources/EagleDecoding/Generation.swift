@@ -42,7 +42,7 @@ public struct GeneratedToken: Sendable, Equatable {
   /// The token's logprobs, where `SamplingOptions.logprobs` requests them.
   public let logprobs: TokenLogprobs?
 
-  package init(id: Int32, isDrafted: Bool = false, logprobs: TokenLogprobs? = nil) {
+  public init(id: Int32, isDrafted: Bool = false, logprobs: TokenLogprobs? = nil) {
     (self.id, self.isDrafted, self.logprobs) = (id, isDrafted, logprobs)
   }
 }

@@ -23,7 +23,7 @@ public struct SamplingConfig: Config {
   /// The options for one text.
   ///
   /// - Parameter purpose: the name of the text; samples for different purposes are independent
-  package func options(for purpose: String) -> SamplingOptions {
+  public func options(for purpose: String) -> SamplingOptions {
     var (options, random) = (SamplingOptions(), RandomSource(seed: seed, purpose: purpose))
     (options.temperature, options.topK, options.topP) = (Float(temperature), topK, Float(topP))
     options.seed = random.next()
@@ -38,13 +38,13 @@ public struct SamplingConfig: Config {
 }
 
 /// The ranges of sampling settings, for recipes and requests alike: what is wrong with a value; nil when nothing is.
-package enum SamplingRange {
+public enum SamplingRange {
   static func complaint(temperature: some BinaryFloatingPoint) -> String? {
     temperature == 0 || (temperature >= 0.01 && temperature.isFinite)
       ? nil : "must be 0, or 0.01 and more, not \(temperature)"
   }
 
-  package static func complaint(topP: some BinaryFloatingPoint) -> String? {
+  public static func complaint(topP: some BinaryFloatingPoint) -> String? {
     topP > 0 && topP <= 1 ? nil : "must be above 0 and at most 1 (off), not \(topP)"
   }
 }

@@ -15,7 +15,7 @@ extension Cluster {
   /// Whether the environment is one that mpirun, mpiexec or srun gives to each rank.
   ///
   /// Slurm's batch script itself is a step of one task, hence the look at the number of tasks.
-  package static func startedByLauncher(_ environment: [String: String]) -> Bool {
+  public static func startedByLauncher(_ environment: [String: String]) -> Bool {
     // Open MPI; PMI-1 and PMI-2 (MPICH, Intel MPI); PMIx.
     let markers = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK"]
     if markers.contains(where: { environment[$0] != nil }) { return true }

@@ -20,7 +20,7 @@ private func mpiText(_ body: (UnsafeMutablePointer<CChar>, UnsafeMutablePointer<
 
 extension Cluster {
   /// Name and version of the MPI library, its first line. Starts nothing.
-  public static var library: String {
+  package static var library: String {
     let text = mpiText { eagle_mpi_library($0, $1) } ?? "MPI"
     let line = text.split(whereSeparator: { $0.isNewline || $0 == "," || $0 == "\0" }).first ?? "MPI"
     return line.split(whereSeparator: \.isWhitespace).joined(separator: " ")

@@ -6,11 +6,11 @@ import EagleTensor
 /// Addresses are reserved for some entries at first, and for twice as many whenever these are full. So a cache may be
 /// made for the model's whole context and still fit a limit of virtual memory. Memory comes with the entries, and goes
 /// back to the system with `releaseUnused`.
-public final class KVCache {
+package final class KVCache {
   /// Valid entries; the next token becomes the entry with this index.
-  public private(set) var count = 0
+  package private(set) var count = 0
   /// The largest number of entries.
-  public let capacity: Int
+  package let capacity: Int
   /// Entries that have addresses at present.
   package private(set) var reserved = 0
   /// Floats of an entry's keys, and of its values, in one layer.
@@ -36,18 +36,18 @@ public final class KVCache {
   }
 
   /// An empty cache for at most `capacity` entries.
-  public init(layers: Int, shape: AttentionShape, capacity: Int) {
+  package init(layers: Int, shape: AttentionShape, capacity: Int) {
     (width, layerCount, self.capacity) = (shape.keyWidth, layers, capacity)
   }
 
   /// Bytes of one entry in all layers.
-  public var entryBytes: Int { Self.entryBytes(layers: layerCount, width: width) }
+  package var entryBytes: Int { Self.entryBytes(layers: layerCount, width: width) }
 
   /// Bytes of one entry, keys and values in float32, in all layers.
   static func entryBytes(layers: Int, width: Int) -> Int { 2 * layers * width * DType.float32.size }
 
   /// Bytes of memory that its entries take.
-  public var byteCount: Int { touched * entryBytes }
+  package var byteCount: Int { touched * entryBytes }
 
   /// The addresses of a layer's first keys and values, which hold until the next entry is written.
   func start(of layer: Int) -> (k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>) {
@@ -60,7 +60,7 @@ public final class KVCache {
   /// Valid entries move layer by layer, so that no more than one layer is in memory twice.
   ///
   /// - Throws: `AddressSpaceError` where the system refuses them; the cache stays as it is
-  public func reserve(_ entries: Int) throws {
+  package func reserve(_ entries: Int) throws {
     precondition(entries <= capacity, "\(entries) entries in a cache of at most \(capacity)")
     guard entries > reserved else { return }
     let wanted = min(capacity, max(entries, 2 * reserved, Self.firstEntries))
@@ -81,7 +81,7 @@ public final class KVCache {
   }
 
   /// Gives the memory behind the valid entries back to the system.
-  public func releaseUnused() {
+  package func releaseUnused() {
     guard touched > count else { return }
     let (first, end) = (count * width * DType.float32.size, reserved * width * DType.float32.size)
     for layer in layers {
@@ -112,14 +112,14 @@ public final class KVCache {
   }
 
   /// Appends all rows of k and v [R, width] to a cache of one layer.
-  public func append(_ k: Tensor, _ v: Tensor) {
+  package func append(_ k: Tensor, _ v: Tensor) {
     write(0, k, v, rows: 0..<k.rows)
     advance(k.rows)
   }
 
   /// The keys and values of a layer, [reserved, width] each: valid entries and reserved ones. Entries that are written
   /// later may lie elsewhere.
-  public func entries(of layer: Int) -> (k: Tensor, v: Tensor) {
+  package func entries(of layer: Int) -> (k: Tensor, v: Tensor) {
     if layers.isEmpty { growOrStop(min(capacity, 1)) }
     let storage = layers[layer].storage
     func tensor(at byteOffset: Int) -> Tensor {
@@ -129,21 +129,21 @@ public final class KVCache {
   }
 
   /// Makes written entries valid.
-  public func advance(_ entries: Int) {
+  package func advance(_ entries: Int) {
     precondition(
       count + entries <= reserved, "cache with addresses for \(reserved) entries cannot hold \(count + entries)")
     count += entries
   }
 
   /// Drops the entries from `newCount` on.
-  public func truncate(to newCount: Int) {
+  package func truncate(to newCount: Int) {
     precondition(newCount <= count, "cache of \(count) entries cut to \(newCount)")
     count = newCount
   }
 
   /// Keeps the entries at `first + path[i]` behind the first ones, in that order, and drops all others: the accepted
   /// path of a tree. The offsets of a path increase.
-  public func keep(_ path: [Int], from first: Int) {
+  package func keep(_ path: [Int], from first: Int) {
     precondition(
       zip(path, path.dropFirst()).allSatisfy { $0 < $1 } && first + (path.last ?? -1) < count && (path.first ?? 0) >= 0,
       "path \(path) from entry \(first) in a cache of \(count)")

@@ -6,9 +6,9 @@ import EagleTraining
 import Foundation
 
 /// The content of a file or folder of this project, for people to read.
-public enum Inspection {
+package enum Inspection {
   /// What the file or folder at `path` is and holds, line by line; throws when it is damaged or of no known kind.
-  public static func lines(of path: String) throws -> [String] {
+  package static func lines(of path: String) throws -> [String] {
     switch URL(fileURLWithPath: path).pathExtension {
     case "safetensors": try safetensors(path)
     case "gguf": try gguf(path)

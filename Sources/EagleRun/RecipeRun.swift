@@ -28,9 +28,17 @@ private final class TickingProgress: ProgressSink {
 }
 
 /// The stages of a recipe, in order. Each is skipped when its output is up to date, and says what it did.
+///
+/// From `Examples/TrainHead`, which writes the recipe in code:
+/// ```swift
+/// try recipe.validate()
+/// try RecipeRun(recipe, cluster: SoloCommunicator(), progress: Lines()).train(resume: true)
+/// ```
+/// A recipe in a file is read by `Recipe.load(path:overrides:)`, and the ranks of `mpirun` meet in
+/// `Cluster.connect` of EagleMPI.
 public final class RecipeRun {
   public let recipe: Recipe
-  public let folder: RunFolder
+  package let folder: RunFolder
   public let cluster: any Communicator
   let model: ChatModel
   let progress: ProgressSink

@@ -1,41 +1,41 @@
 import EagleCore
 
 /// The statistics of prepared conversations.
-public struct DataStatistics: Codable, Equatable, Sendable {
-  public var conversations = 0
-  public var heldOut = 0
+package struct DataStatistics: Codable, Equatable, Sendable {
+  package var conversations = 0
+  package var heldOut = 0
   /// User turns.
-  public var turns = 0
-  public var tokens = 0
+  package var turns = 0
+  package var tokens = 0
   /// Tokens that are trained on: those of assistant turns, where the recipe wants no others.
-  public var assistantTokens = 0
+  package var assistantTokens = 0
   /// Tokens by role, headers included.
-  public var tokensByRole: [String: Int] = [:]
-  public var languages: [String: PerLanguage] = [:]
+  package var tokensByRole: [String: Int] = [:]
+  package var languages: [String: PerLanguage] = [:]
   /// Conversations by length: of at most so many tokens, and more than half of that.
-  public var lengths: [Int: Int] = [:]
+  package var lengths: [Int: Int] = [:]
   /// Conversations cut at the greatest length.
-  public var cut = 0
+  package var cut = 0
   /// Conversations left out, by reason.
-  public var leftOut: [String: Int] = [:]
+  package var leftOut: [String: Int] = [:]
   /// An example for each reason.
-  public var leftOutExamples: [String: String] = [:]
+  package var leftOutExamples: [String: String] = [:]
   /// Lines that could not be read.
-  public var skippedLines = 0
+  package var skippedLines = 0
   /// The fraction of the trained tokens that are in the draft vocabulary.
-  public var vocabularyCoverage = 0.0
+  package var vocabularyCoverage = 0.0
   /// The fraction for other sizes of the draft vocabulary, over all trained tokens.
-  public var coverageBySize: [Int: Double] = [:]
+  package var coverageBySize: [Int: Double] = [:]
 
   package init() {}
 
-  public struct PerLanguage: Codable, Equatable, Sendable {
-    public var conversations = 0
-    public var tokens = 0
-    public var assistantTokens = 0
+  package struct PerLanguage: Codable, Equatable, Sendable {
+    package var conversations = 0
+    package var tokens = 0
+    package var assistantTokens = 0
     /// The fraction of the trained tokens that are in the draft vocabulary.
-    public var vocabularyCoverage = 0.0
-    public var coverageBySize: [Int: Double] = [:]
+    package var vocabularyCoverage = 0.0
+    package var coverageBySize: [Int: Double] = [:]
 
     package init() {}
 

@@ -1,11 +1,11 @@
 import Foundation
 
 /// The conditions of a measured acc_length. Results under different conditions cannot be compared.
-public struct EvaluationConditions: Codable, Sendable, Equatable {
-  public var draftLength: Int
-  public var maxNewTokens: Int
+package struct EvaluationConditions: Codable, Sendable, Equatable {
+  package var draftLength: Int
+  package var maxNewTokens: Int
   /// SHA-256 of the prompts that were decoded, by benchmark.
-  public var prompts: [String: String]
+  package var prompts: [String: String]
 
   enum CodingKeys: String, CodingKey {
     case prompts
@@ -14,7 +14,7 @@ public struct EvaluationConditions: Codable, Sendable, Equatable {
   }
 
   /// The conditions of scores that no benchmark gives.
-  public static let heldOutOnly = EvaluationConditions(draftLength: 0, maxNewTokens: 0, prompts: [:])
+  package static let heldOutOnly = EvaluationConditions(draftLength: 0, maxNewTokens: 0, prompts: [:])
 
   package init(draftLength: Int, maxNewTokens: Int, prompts: [String: String]) {
     (self.draftLength, self.maxNewTokens, self.prompts) = (draftLength, maxNewTokens, prompts)

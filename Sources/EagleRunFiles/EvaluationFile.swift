@@ -2,15 +2,15 @@ import EagleCore
 import Foundation
 
 /// `evaluation.json`: the records of a run, oldest first.
-public enum EvaluationFile {
+package enum EvaluationFile {
   /// The records of a file; none when there is no such file.
-  public static func read(_ path: String) throws -> [EvaluationRecord] {
+  package static func read(_ path: String) throws -> [EvaluationRecord] {
     guard let data = FileManager.default.contents(atPath: path) else { return [] }
     return try decode(data, path: path)
   }
 
   /// Records from the bytes of such a file, which `path` names in errors.
-  public static func decode(_ data: Data, path: String) throws -> [EvaluationRecord] {
+  package static func decode(_ data: Data, path: String) throws -> [EvaluationRecord] {
     guard let records = try? JSONDecoder().decode([EvaluationRecord].self, from: data) else {
       throw LocatedError(path: path, problem: "is not a list of evaluations", advice: "remove it, or restore it")
     }
@@ -20,7 +20,7 @@ public enum EvaluationFile {
 
 extension EvaluationFile {
   /// Writes all records, whole or not at all.
-  public static func write(_ records: [EvaluationRecord], to path: String) throws {
+  package static func write(_ records: [EvaluationRecord], to path: String) throws {
     try AtomicFile.writeJSON(records, to: path, style: .indentedEscaped)
   }
 }

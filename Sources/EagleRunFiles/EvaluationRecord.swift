@@ -2,22 +2,22 @@ import EagleCore
 import Foundation
 
 /// One entry of `evaluation.json`.
-public struct EvaluationRecord: Codable, Sendable, Equatable {
+package struct EvaluationRecord: Codable, Sendable, Equatable {
   /// Epochs trained; 0 is before the first.
-  public var epoch: Int
-  public var step: Int
+  package var epoch: Int
+  package var step: Int
   /// Mean acc_length of the benchmarks.
-  public var meanAccLength: Double
-  public var benchmarks: [String: BenchmarkResult]
+  package var meanAccLength: Double
+  package var benchmarks: [String: BenchmarkResult]
   /// Teacher-forced metrics on the held-out conversations.
-  public var heldOut: ObjectiveMetrics?
+  package var heldOut: ObjectiveMetrics?
   /// The conditions of `benchmarks`; files of older versions have none.
-  public var conditions: EvaluationConditions?
+  package var conditions: EvaluationConditions?
   /// Earlier measurements of the same head under other conditions, oldest first.
-  public var earlier: [EvaluationRecord]?
+  package var earlier: [EvaluationRecord]?
   /// The time of the evaluation in seconds since 1970, and its duration; files of older versions have neither.
-  public var time: Double?
-  public var seconds: Double?
+  package var time: Double?
+  package var seconds: Double?
 
   enum CodingKeys: String, CodingKey {
     case epoch, step, benchmarks, time, seconds, conditions, earlier
@@ -25,7 +25,7 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
     case heldOut = "held_out"
   }
 
-  public init(
+  package init(
     epoch: Int, step: Int, benchmarks: [String: BenchmarkResult], heldOut: ObjectiveMetrics?,
     conditions: EvaluationConditions? = nil
   ) {
@@ -39,22 +39,22 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
 
   /// The score that the best epoch is chosen by: acc_length, without benchmarks the held-out estimate, without either
   /// the epoch.
-  public var score: Double {
+  package var score: Double {
     benchmarks.isEmpty ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : meanAccLength
   }
 
   /// Whether this record and another were measured under the same conditions.
-  public func isComparable(to other: EvaluationRecord) -> Bool {
+  package func isComparable(to other: EvaluationRecord) -> Bool {
     conditions != nil && conditions == other.conditions && (heldOut == nil) == (other.heldOut == nil)
   }
 
   /// Whether this head is better than all trained ones before it that were measured under the same conditions.
-  public func isBest(after earlier: [EvaluationRecord]) -> Bool {
+  package func isBest(after earlier: [EvaluationRecord]) -> Bool {
     epoch > 0 && earlier.allSatisfy { $0.epoch == 0 || !isComparable(to: $0) || $0.score < score }
   }
 
   /// The table that people see; empty without benchmarks.
-  public func table() -> [String] { benchmarks.isEmpty ? [] : Self.table(benchmarks) + [Self.mean(meanAccLength)] }
+  package func table() -> [String] { benchmarks.isEmpty ? [] : Self.table(benchmarks) + [Self.mean(meanAccLength)] }
 
   private static func mean(_ value: Double) -> String { columns.line("  mean", String(format: "%.2f", value)) }
 
@@ -62,7 +62,7 @@ public struct EvaluationRecord: Codable, Sendable, Equatable {
     .cut(18), .right(10), .cut(21), .right(11), .right(9), .right(8), .right(10))
 
   /// A line for the columns, then one for each benchmark.
-  public static func table(_ benchmarks: [String: BenchmarkResult]) -> [String] {
+  package static func table(_ benchmarks: [String: BenchmarkResult]) -> [String] {
     let header =
       "  benchmark       acc_length   by position          tokens/s    plain   ratio   prompts   equal to plain"
     let rows = benchmarks.sorted { $0.key < $1.key }.map { name, result in

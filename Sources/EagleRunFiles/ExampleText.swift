@@ -1,21 +1,21 @@
 import Foundation
 
 /// A short text of a benchmark, token by token, with the drafted ones marked.
-public struct ExampleText: Codable, Sendable, Equatable {
-  public var benchmark: String
+package struct ExampleText: Codable, Sendable, Equatable {
+  package var benchmark: String
   /// The prompt, cut where it is long.
-  public var prompt: String
-  public var tokens: [Token]
+  package var prompt: String
+  package var tokens: [Token]
   /// Whether the text went on.
-  public var isCut: Bool
+  package var isCut: Bool
 
   /// One token; its text is empty where a character ends with a later one.
-  public struct Token: Codable, Sendable, Equatable {
-    public var text: String
+  package struct Token: Codable, Sendable, Equatable {
+    package var text: String
     /// The number of the target's pass that gave it; 0 is the prompt's.
-    public var pass: Int
+    package var pass: Int
     /// Whether the draft proposed it and the target accepted it; else the target sampled it.
-    public var accepted: Bool
+    package var accepted: Bool
 
     package init(text: String, pass: Int, accepted: Bool) {
       self.text = text

@@ -1,13 +1,13 @@
 /// The metrics of the objective over K TTT steps, from their sums.
-public struct ObjectiveMetrics: Codable, Sendable, Equatable {
-  public let loss: Double
+package struct ObjectiveMetrics: Codable, Sendable, Equatable {
+  package let loss: Double
   /// The loss of each TTT step, undecayed; files of older versions have none.
-  public let lossByPosition: [Double]?
-  public let accuracy: [Double]
-  public let acceptance: [Double]
-  public let simulatedAcceptanceLength: Double
+  package let lossByPosition: [Double]?
+  package let accuracy: [Double]
+  package let acceptance: [Double]
+  package let simulatedAcceptanceLength: Double
   /// Conversations that count nowhere, since their values are non-finite; files of older versions have none.
-  public let leftOut: Int?
+  package let leftOut: Int?
 
   enum CodingKeys: String, CodingKey {
     case loss, accuracy, acceptance

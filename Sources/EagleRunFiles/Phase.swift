@@ -1,5 +1,5 @@
 /// A part of the work whose time is measured by itself.
-public enum Phase: String, CaseIterable, Sendable, Codable {
+package enum Phase: String, CaseIterable, Sendable, Codable {
   /// Reading captured states from their shards.
   case reading
   /// Computing the target's distributions at the teacher positions.

@@ -1,26 +1,26 @@
 /// The layout of a run's output folder; checkpoints/README.md says what each part holds.
-public struct RunFolder: Sendable {
-  public let path: String
+package struct RunFolder: Sendable {
+  package let path: String
 
-  public init(_ path: String) { self.path = path }
+  package init(_ path: String) { self.path = path }
 
-  public var prepared: String { "\(path)/prepared" }
-  public var preparedManifest: String { "\(prepared)/manifest.json" }
-  public var capture: String { "\(path)/capture" }
-  public var export: String { "\(path)/export" }
-  public var recipe: String { "\(path)/recipe.json" }
-  public var metrics: String { "\(path)/metrics.jsonl" }
-  public var changes: String { "\(path)/changes.jsonl" }
-  public var evaluation: String { "\(path)/evaluation.json" }
+  package var prepared: String { "\(path)/prepared" }
+  package var preparedManifest: String { "\(prepared)/manifest.json" }
+  package var capture: String { "\(path)/capture" }
+  package var export: String { "\(path)/export" }
+  package var recipe: String { "\(path)/recipe.json" }
+  package var metrics: String { "\(path)/metrics.jsonl" }
+  package var changes: String { "\(path)/changes.jsonl" }
+  package var evaluation: String { "\(path)/evaluation.json" }
   /// Evaluations in progress, for a restart.
-  public var evaluationJournal: String { "\(path)/evaluation.partial" }
-  public var examples: String { "\(path)/examples.json" }
-  public var timing: String { "\(path)/timing.json" }
-  public var tensorboard: String { "\(path)/tensorboard" }
-  public var report: String { "\(path)/report.html" }
+  package var evaluationJournal: String { "\(path)/evaluation.partial" }
+  package var examples: String { "\(path)/examples.json" }
+  package var timing: String { "\(path)/timing.json" }
+  package var tensorboard: String { "\(path)/tensorboard" }
+  package var report: String { "\(path)/report.html" }
   /// Text that names the best checkpoint.
-  public var best: String { "\(path)/best" }
+  package var best: String { "\(path)/best" }
 
   /// What a checkpoint says of its run.
-  public func checkpointInfo(_ name: String) -> String { "\(path)/\(name)/info.json" }
+  package func checkpointInfo(_ name: String) -> String { "\(path)/\(name)/info.json" }
 }

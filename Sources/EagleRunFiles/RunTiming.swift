@@ -1,20 +1,20 @@
 import Foundation
 
 /// `timing.json`: which processes trained a run, with which libraries, and where their time went.
-public struct RunTiming: Codable, Sendable, Equatable {
+package struct RunTiming: Codable, Sendable, Equatable {
   /// Starts of the program that trained, oldest first.
-  public var starts: [Start] = []
+  package var starts: [Start] = []
   /// The parts that they trained: an epoch, or the part of one that came before a stop.
-  public var parts: [Part] = []
+  package var parts: [Part] = []
 
-  public struct Start: Codable, Sendable, Equatable {
+  package struct Start: Codable, Sendable, Equatable {
     /// Seconds since 1970.
-    public var time: Double
+    package var time: Double
     /// The optimiser step that the start went on after; 0 for a run from its beginning.
-    public var step: Int
+    package var step: Int
     /// Name and version of each library of rank 0.
-    public var versions: [String: String]
-    public var ranks: [Rank]
+    package var versions: [String: String]
+    package var ranks: [Rank]
 
     package init(time: Double, step: Int, versions: [String: String], ranks: [Rank]) {
       self.time = time
@@ -24,11 +24,11 @@ public struct RunTiming: Codable, Sendable, Equatable {
     }
   }
 
-  public struct Rank: Codable, Sendable, Equatable {
-    public var host: String
-    public var threads: Int
+  package struct Rank: Codable, Sendable, Equatable {
+    package var host: String
+    package var threads: Int
     /// The instruction set of its processor.
-    public var processor: String
+    package var processor: String
 
     package init(host: String, threads: Int, processor: String) {
       self.host = host
@@ -37,17 +37,17 @@ public struct RunTiming: Codable, Sendable, Equatable {
     }
   }
 
-  public struct Part: Codable, Sendable, Equatable {
+  package struct Part: Codable, Sendable, Equatable {
     /// Index in `starts`.
-    public var start: Int
+    package var start: Int
     /// The number of the epoch, counted from 1.
-    public var epoch: Int
-    public var firstStep: Int
-    public var lastStep: Int
+    package var epoch: Int
+    package var firstStep: Int
+    package var lastStep: Int
     /// Seconds of rank 0, with checkpoints and without evaluations.
-    public var seconds: Double
+    package var seconds: Double
     /// Seconds of each rank by phase. What is missing from `seconds` belongs to no phase.
-    public var phases: [[String: Double]]
+    package var phases: [[String: Double]]
 
     package init(start: Int, epoch: Int, firstStep: Int, lastStep: Int, seconds: Double, phases: [[String: Double]]) {
       self.start = start
@@ -70,12 +70,12 @@ public struct RunTiming: Codable, Sendable, Equatable {
     step == 0 ? RunTiming() : RunTiming(starts: starts, parts: parts.filter { $0.lastStep <= step })
   }
 
-  public init(starts: [Start] = [], parts: [Part] = []) { (self.starts, self.parts) = (starts, parts) }
+  package init(starts: [Start] = [], parts: [Part] = []) { (self.starts, self.parts) = (starts, parts) }
 }
 
 extension RunTiming {
   /// The record of a run; nil when there is none, or none that can be read.
-  public static func read(_ path: String) -> RunTiming? {
+  package static func read(_ path: String) -> RunTiming? {
     FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(RunTiming.self, from: $0) }
   }
 }

@@ -1,12 +1,12 @@
 /// The line of a step that was skipped: nothing was learnt from its batch, and the run goes on.
-public struct SkippedStep: Codable, Sendable, Equatable {
-  public let step: Int
+package struct SkippedStep: Codable, Sendable, Equatable {
+  package let step: Int
   /// The number of the epoch, counted from 1.
-  public let epoch: Int
+  package let epoch: Int
   /// The non-finite quantity, or why nothing was trained.
-  public let skipped: String
+  package let skipped: String
   /// Ids of the conversations that cause it; empty when none of the batch shows it alone.
-  public let conversations: [String]
+  package let conversations: [String]
 
   package init(step: Int, epoch: Int, skipped: String, conversations: [String]) {
     self.step = step

@@ -1,15 +1,15 @@
 import Foundation
 
 /// The cost of communication in one step, as rank 0 measured it.
-public struct StepCommunication: Codable, Sendable, Equatable {
+package struct StepCommunication: Codable, Sendable, Equatable {
   /// Seconds in which gradients or weights were in flight.
-  public let seconds: Double
+  package let seconds: Double
   /// Seconds in which this rank waited and computed nothing.
-  public let exposed: Double
+  package let exposed: Double
   /// Bytes that this rank sent.
-  public let bytesSent: Int
+  package let bytesSent: Int
   /// The time that the slowest rank computed longer than the ranks did on average, as a fraction of the average.
-  public let imbalance: Double
+  package let imbalance: Double
 
   package init(seconds: Double, exposed: Double, bytesSent: Int, imbalance: Double) {
     (self.seconds, self.exposed, self.bytesSent, self.imbalance) = (seconds, exposed, bytesSent, imbalance)

@@ -1,25 +1,25 @@
 import Foundation
 
 /// One line of `metrics.jsonl`: an optimiser step of all ranks.
-public struct StepMetrics: Codable, Sendable, Equatable {
+package struct StepMetrics: Codable, Sendable, Equatable {
   /// Optimiser steps done, this one included.
-  public let step: Int
+  package let step: Int
   /// The number of the epoch, counted from 1.
-  public let epoch: Int
-  public let loss: Double
+  package let epoch: Int
+  package let loss: Double
   /// The loss of each TTT step, undecayed; files of older versions have none.
-  public let lossByPosition: [Double]?
-  public let lr: Double
-  public let gradNorm: Double
+  package let lossByPosition: [Double]?
+  package let lr: Double
+  package let gradNorm: Double
   /// Tokens of the batch's conversations.
-  public let tokens: Int
-  public let tokensPerSecond: Double
+  package let tokens: Int
+  package let tokensPerSecond: Double
   /// Accuracy by TTT step, K of them.
-  public let accuracy: [Double]
-  public let acceptance: [Double]
-  public let simulatedAcceptanceLength: Double
+  package let accuracy: [Double]
+  package let acceptance: [Double]
+  package let simulatedAcceptanceLength: Double
   /// Nil for a run of one rank.
-  public let communication: StepCommunication?
+  package let communication: StepCommunication?
 
   package init(
     step: Int, epoch: Int, loss: Double, lossByPosition: [Double]?, lr: Double, gradNorm: Double, tokens: Int,

@@ -3,13 +3,13 @@ import EagleModels
 import Foundation
 
 /// The limits of a server's KV caches: a context for each text, and memory for all of them.
-public struct CacheLimits: Sendable, Equatable {
+package struct CacheLimits: Sendable, Equatable {
   /// Most tokens of one text, its prompt included.
-  public let context: Int
+  package let context: Int
   /// Bytes of all caches together.
-  public let bytes: Int
+  package let bytes: Int
   /// The same in tokens.
-  public let tokens: Int
+  package let tokens: Int
 
   /// The tokens that one text may have where no context is set, even when not all texts of a batch could.
   private static let defaultContext = 8192
@@ -20,7 +20,7 @@ public struct CacheLimits: Sendable, Equatable {
   ///   - draft: the head, which has a cache of its own
   ///   - availableBytes: memory that the system can give, weights included that are not in memory yet
   /// - Throws: `ServerError` where not one text fits
-  public init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {
+  package init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {
     let each = DecodingSession.bytesPerToken(target, draft)
     bytes = config.cacheBytes ?? max(0, availableBytes - target.weightBytes) / 2
     tokens = bytes / each
@@ -37,7 +37,7 @@ public struct CacheLimits: Sendable, Equatable {
     }
   }
 
-  public var description: String {
+  package var description: String {
     "context \(context) tokens; KV caches take up to \(Self.text(bytes)), which is \(tokens) tokens"
   }
 

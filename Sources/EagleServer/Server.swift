@@ -7,7 +7,7 @@ import Synchronization
 /// An HTTP server that speaks OpenAI's API: chat and text completions, whole and streamed, with a page to chat on.
 ///
 /// One thread writes texts; requests wait for it in a bounded queue, first come, first served.
-public final class Server: Sendable {
+package final class Server: Sendable {
   private let config: ServerConfig
   private let engine: Engine
   private let state = ServerState()
@@ -20,7 +20,7 @@ public final class Server: Sendable {
   ///   - config: address, limits, key
   ///   - limits: what KV caches may take
   ///   - log: gets a line for each text that was written
-  public init(
+  package init(
     model: ChatModel, draft: DraftModel?, plan: DraftPlan, config: ServerConfig, limits: CacheLimits,
     log: @escaping @Sendable (String) -> Void = { _ in }
   ) {
@@ -43,7 +43,7 @@ public final class Server: Sendable {
   ///
   /// - Parameter onListening: called with the port once requests are answered
   /// - Throws: `ServerError` when the address cannot be listened on, and for an empty key
-  public func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
+  package func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
     if config.apiKey == "" { throw ServerError("the API key is empty: give one, or nil to let everyone in") }
     engine.start()
     do {
@@ -57,7 +57,7 @@ public final class Server: Sendable {
   }
 
   /// Takes no more requests, lets those that it has finish within the time of its settings, and ends.
-  public func stop() async {
+  package func stop() async {
     guard state.stop() else { return }
     engine.queue.close()
     let deadline = ContinuousClock.now + .seconds(config.stopSeconds)
@@ -80,10 +80,10 @@ final class ServerState: Sendable {
 }
 
 /// A server that cannot start.
-public struct ServerError: Error, CustomStringConvertible, LocalizedError {
-  public let description: String
+package struct ServerError: Error, CustomStringConvertible, LocalizedError {
+  package let description: String
 
   init(_ description: String) { self.description = description }
 
-  public var errorDescription: String? { description }
+  package var errorDescription: String? { description }
 }

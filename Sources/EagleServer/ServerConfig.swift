@@ -2,40 +2,40 @@ import EagleDecoding
 import Foundation
 
 /// The address of a server, and its limits.
-public struct ServerConfig: Sendable {
-  public var host = "127.0.0.1"
+package struct ServerConfig: Sendable {
+  package var host = "127.0.0.1"
   /// The port; 0 takes a free one.
-  public var port = 8080
+  package var port = 8080
   /// The bearer token that clients must send; nil lets everyone in who reaches the server.
-  public var apiKey: String?
+  package var apiKey: String?
   /// The names that requests may carry; answers carry the first.
-  public var modelNames: [String]
+  package var modelNames: [String]
   /// Whether requests may carry any other name too.
-  public var takesAnyModel = false
+  package var takesAnyModel = false
   /// Whether a field that is not known is an error. Otherwise it is ignored, and the answer says so.
-  public var isStrict = false
+  package var isStrict = false
   /// Origins of other sites whose pages may ask, `https://chat.example`; `*` is any.
-  public var corsOrigins: [String] = []
+  package var corsOrigins: [String] = []
   /// Requests that may wait; more are turned away.
-  public var queue = 32
+  package var queue = 32
   /// The most texts of a batch; 1 generates one after the other.
-  public var batch = 8
+  package var batch = 8
   /// Most tokens of a text, its prompt included; nil takes what fits.
-  public var context: Int?
+  package var context: Int?
   /// Bytes that KV caches may take together; nil takes half of what is free.
-  public var cacheBytes: Int?
+  package var cacheBytes: Int?
   /// Conversations whose tokens stay in memory for their next turn.
-  public var conversations = 4
+  package var conversations = 4
   /// Seconds that running requests get when the server is to stop.
-  public var stopSeconds = 30.0
+  package var stopSeconds = 30.0
   /// The sampling of a request that does not specify it; its seed is not used.
-  public var sampling = Self.standardSampling
+  package var sampling = Self.standardSampling
   /// Connections that are open at the same time; more wait to be accepted.
-  public var connections = 512
+  package var connections = 512
   /// Seconds after which a connection is closed on which no request comes.
-  public var idleSeconds = 60
+  package var idleSeconds = 60
   /// Seconds in which a client must read something of its answer.
-  public var writeSeconds = 60
+  package var writeSeconds = 60
 
   /// The API's defaults.
   static var standardSampling: SamplingOptions {
@@ -44,13 +44,13 @@ public struct ServerConfig: Sendable {
     return options
   }
 
-  public init(modelName: String) { modelNames = [modelName] }
+  package init(modelName: String) { modelNames = [modelName] }
 
   /// Whether only this machine reaches the server.
-  public var isLoopback: Bool { Self.isLoopback(host) }
+  package var isLoopback: Bool { Self.isLoopback(host) }
 
   /// What a browser opens to reach a server: one that listens on all addresses is reached by the machine's name.
-  public static func url(host: String, port: Int) -> String {
+  package static func url(host: String, port: Int) -> String {
     let name = ["0.0.0.0", "::"].contains(host) ? ProcessInfo.processInfo.hostName : host
     return "http://\(name.contains(":") ? "[\(name)]" : name):\(port)/"
   }

@@ -3,28 +3,28 @@ import CEagleKernels
 // R query rows · d head dimension · heads q heads, kvHeads of which share keys in groups.
 
 /// The keys that one query row attends to: consecutive key rows and, in training, single rows of its own chain.
-public struct AttentionRow {
+package struct AttentionRow {
   /// The first key row and the number of key rows of the causal prefix.
-  public var prefixStart: Int32
-  public var prefixCount: Int32
+  package var prefixStart: Int32
+  package var prefixCount: Int32
 
-  public init(prefixStart: Int32, prefixCount: Int32) {
+  package init(prefixStart: Int32, prefixCount: Int32) {
     self.prefixStart = prefixStart
     self.prefixCount = prefixCount
   }
 }
 
 /// Sizes of a grouped-query attention.
-public struct AttentionShape: Sendable, Equatable, Codable {
-  public let heads: Int
-  public let kvHeads: Int
-  public let headDimension: Int
-  public var scale: Float { 1 / Float(headDimension).squareRoot() }
-  public var groupSize: Int { heads / kvHeads }
-  public var queryWidth: Int { heads * headDimension }
-  public var keyWidth: Int { kvHeads * headDimension }
+package struct AttentionShape: Sendable, Equatable, Codable {
+  package let heads: Int
+  package let kvHeads: Int
+  package let headDimension: Int
+  package var scale: Float { 1 / Float(headDimension).squareRoot() }
+  package var groupSize: Int { heads / kvHeads }
+  package var queryWidth: Int { heads * headDimension }
+  package var keyWidth: Int { kvHeads * headDimension }
 
-  public init(heads: Int, kvHeads: Int, headDimension: Int) {
+  package init(heads: Int, kvHeads: Int, headDimension: Int) {
     precondition(kvHeads > 0 && heads % kvHeads == 0, "\(heads) heads in groups of \(kvHeads)")
     self.heads = heads
     self.kvHeads = kvHeads
@@ -33,7 +33,7 @@ public struct AttentionShape: Sendable, Equatable, Codable {
 }
 
 /// "A causal prefix plus a chain of ancestors": the one attention of target, draft training and decoding.
-public enum Attention {
+package enum Attention {
   /// out[r] = softmax(scale · q[r] · keys) values, over the prefix rows and the chain rows of r.
   ///
   /// - Parameters:
@@ -81,7 +81,7 @@ public enum Attention {
   ///   - prefix: keys that every row sees
   ///   - paths: the keys that each row of q sees behind the prefix, in order of position: 0 is the first one there
   ///   - shape: heads and their width
-  public static func tree(
+  package static func tree(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, prefix: Int, paths: [[Int]], shape: AttentionShape
   ) -> Tensor {
     precondition(
@@ -94,12 +94,12 @@ public enum Attention {
   }
 
   /// Keys and values that an earlier draft step made, and the row of them that each query row owns.
-  public struct ChainStep {
-    public let k: Tensor  // [R_j, kvHeads · d]
-    public let v: Tensor
-    public let row: [Int32]  // [R]
+  package struct ChainStep {
+    package let k: Tensor  // [R_j, kvHeads · d]
+    package let v: Tensor
+    package let row: [Int32]  // [R]
 
-    public init(k: Tensor, v: Tensor, row: [Int32]) {
+    package init(k: Tensor, v: Tensor, row: [Int32]) {
       self.k = k
       self.v = v
       self.row = row

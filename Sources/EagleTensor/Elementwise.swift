@@ -1,9 +1,9 @@
 import CEagleKernels
 
 /// Element-wise ops on float32 tensors of equal shape.
-public enum Elementwise {
+package enum Elementwise {
   /// y = silu(gate) · up
-  public static func swiglu(_ gate: Tensor, _ up: Tensor) -> Tensor {
+  package static func swiglu(_ gate: Tensor, _ up: Tensor) -> Tensor {
     precondition(gate.shape == up.shape, "swiglu of \(gate.shape) and \(up.shape)")
     let y = Tensor(gate.shape)
     forEach(y) { offset, n in eagle_swiglu(gate.floats + offset, up.floats + offset, y.floats + offset, n) }
@@ -11,7 +11,7 @@ public enum Elementwise {
   }
 
   /// y = a + b
-  public static func sum(_ a: Tensor, _ b: Tensor) -> Tensor {
+  package static func sum(_ a: Tensor, _ b: Tensor) -> Tensor {
     precondition(a.shape == b.shape, "sum of \(a.shape) and \(b.shape)")
     let y = Tensor(a.shape)
     forEach(y) { offset, n in eagle_add(a.floats + offset, b.floats + offset, y.floats + offset, n) }
@@ -19,7 +19,7 @@ public enum Elementwise {
   }
 
   /// y += x
-  public static func accumulate(_ x: Tensor, into y: Tensor) {
+  package static func accumulate(_ x: Tensor, into y: Tensor) {
     precondition(x.count == y.count, "\(x.shape) added to \(y.shape)")
     forEach(y) { offset, n in eagle_accumulate(x.floats + offset, y.floats + offset, n) }
   }
@@ -38,7 +38,7 @@ public enum Elementwise {
 
 extension Elementwise {
   /// y = x
-  public static func copy(_ x: Tensor, into y: Tensor) {
+  package static func copy(_ x: Tensor, into y: Tensor) {
     precondition(x.count == y.count, "\(x.shape) copied to \(y.shape)")
     forEach(y) { offset, n in (y.floats + offset).update(from: x.floats + offset, count: Int(n)) }
   }

@@ -3,14 +3,14 @@ import COpenBLAS
 // O outputs · F features · r rank.
 
 /// Dense linear algebra by LAPACK.
-public enum LinearAlgebra {
+package enum LinearAlgebra {
   /// X with X G = C, for a symmetric positive definite G. Overwrites both: C holds X afterwards.
   ///
   /// - Parameters:
   ///   - g: [F, F] float32
   ///   - c: [O, F] float32
   /// - Returns: false when G is not positive definite
-  public static func solve(_ g: Tensor, _ c: Tensor) -> Bool {
+  package static func solve(_ g: Tensor, _ c: Tensor) -> Bool {
     precondition(g.shape == [c.columns, c.columns], "solve \(c.shape) with \(g.shape)")
     var (n, outputs, info) = (Int32(c.columns), Int32(c.rows), Int32(0))
     spotrf_("L", &n, g.floats, &n, &info)
@@ -22,7 +22,7 @@ public enum LinearAlgebra {
 
   /// The best approximation of a square matrix by left [O, r] times right [r, O], both with the roots of its r largest
   /// singular values; nil when LAPACK finds none.
-  public static func lowRank(_ a: Tensor, rank: Int) -> (left: Tensor, right: Tensor)? {
+  package static func lowRank(_ a: Tensor, rank: Int) -> (left: Tensor, right: Tensor)? {
     let size = a.rows
     precondition(a.columns == size && rank <= size, "rank \(rank) of \(a.shape)")
     // Row-major A is column-major Aᵀ = V S Uᵀ: what LAPACK calls U holds the rows of Vᵀ, what it calls Vᵀ the rows of

@@ -16,12 +16,12 @@ extension Matmul {
   }()
 
   /// Whether operands of GEMMs of this precision are bfloat16, so that it pays to round a tensor once for several.
-  public static func takesBFloat16(_ precision: ComputePrecision) -> Bool { precision == .bf16 && hasBFloat16Products }
+  package static func takesBFloat16(_ precision: ComputePrecision) -> Bool { precision == .bf16 && hasBFloat16Products }
 
   package static func takesBFloat16(_ mode: MatmulMode) -> Bool { mode == .gemm(.bf16) && hasBFloat16Products }
 
   /// Whether matmuls of bfloat16 come out so; float32 takes their place where they do not.
-  public static var hasBFloat16Products: Bool { bfloat16Support != .none }
+  package static var hasBFloat16Products: Bool { bfloat16Support != .none }
 
   /// Whether our own kernels do them.
   package static var hasOwnBFloat16Products: Bool { bfloat16Support == .kernels }

@@ -5,16 +5,16 @@ import EagleCore
 // R rows · I inputs · O outputs. A weight is [O, I], as PyTorch stores it.
 
 /// The library behind the float32 GEMMs.
-public enum Backend: String, Sendable, CaseIterable {
+package enum Backend: String, Sendable, CaseIterable {
   case kernels = "own kernels"
   case oneDNN
   case openBLAS = "OpenBLAS"
 }
 
 /// Matmuls of activations with weights, and their gradients.
-public enum Matmul {
+package enum Matmul {
   /// The path that GEMMs of this precision take on this machine, for people to read.
-  public static func describe(_ precision: ComputePrecision) -> String {
+  package static func describe(_ precision: ComputePrecision) -> String {
     let path = "\(fp32Backend.rawValue), \(Processor.name)"
     return switch (precision, bfloat16Support) {
     case (.bf16, .kernels): "bf16 products (own kernels, \(Processor.name))"
@@ -26,7 +26,7 @@ public enum Matmul {
   }
 
   /// The path that batch-invariant matmuls of this precision take on this machine, for people to read.
-  public static func describe(batchInvariant precision: ComputePrecision) -> String {
+  package static func describe(batchInvariant precision: ComputePrecision) -> String {
     let kind = MatmulMode.batchInvariant(precision).roundsRows ? "bf16" : "fp32"
     return "batch-invariant \(kind) products (\(Processor.name))"
   }
@@ -42,7 +42,7 @@ public enum Matmul {
   ///   - bias: [O] float32
   ///   - precision: the precision of the operands
   /// - Returns: [R, O] float32
-  public static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ precision: ComputePrecision) -> Tensor {
+  package static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ precision: ComputePrecision) -> Tensor {
     forward(x, w, bias: bias, .gemm(precision))
   }
 
@@ -67,7 +67,7 @@ public enum Matmul {
   }
 
   /// y[r, o] += Σ_i x[r, i] · w[o, i] with y of float32, for residual streams.
-  public static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ precision: ComputePrecision) {
+  package static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ precision: ComputePrecision) {
     accumulate(x, w, into: y, .gemm(precision))
   }
 
@@ -102,7 +102,7 @@ public enum Matmul {
   }
 
   /// dx[r, i] = Σ_o dy[r, o] · w[o, i] (+ dx[r, i])
-  public static func inputGradient(
+  package static func inputGradient(
     _ dy: Tensor, _ w: Tensor, into dx: Tensor, accumulate: Bool, _ precision: ComputePrecision
   ) {
     let (rows, inputs, outputs) = (dy.rows, w.shape[1], w.shape[0])
@@ -125,8 +125,9 @@ public enum Matmul {
   }
 
   /// dw[o, i] += Σ_r dy[r, o] · x[r, i]
-  public static func accumulateWeightGradient(_ dy: Tensor, _ x: Tensor, into dw: Tensor, _ precision: ComputePrecision)
-  {
+  package static func accumulateWeightGradient(
+    _ dy: Tensor, _ x: Tensor, into dw: Tensor, _ precision: ComputePrecision
+  ) {
     let (rows, inputs, outputs) = (x.rows, x.columns, dy.columns)
     precondition(
       dy.rows == rows && dw.shape == [outputs, inputs], "weight gradient \(dw.shape) of \(dy.shape), \(x.shape)")

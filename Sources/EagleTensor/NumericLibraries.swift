@@ -2,7 +2,7 @@ import COneDNN
 import COpenBLAS
 
 /// Versions of the libraries behind the tensors, as they are loaded.
-public enum NumericLibraries {
+package enum NumericLibraries {
   /// Name and version of each.
   package static var versions: [(name: String, value: String)] {
     [("Swift", swift), ("oneDNN", oneDNN), ("OpenBLAS", openBLAS)]
@@ -14,20 +14,20 @@ public enum NumericLibraries {
   }
 
   /// For example `2.6.3`.
-  public static var oneDNN: String {
+  package static var oneDNN: String {
     guard let version = dnnl_version()?.pointee else { return "unknown" }
     return "\(version.major).\(version.minor).\(version.patch)"
   }
 
   /// Version, and the processor that it takes this one for.
-  public static var openBLAS: String {
+  package static var openBLAS: String {
     guard let text = openblas_get_config(), let core = openblas_get_corename() else { return "unknown" }
     let version = String(cString: text).split(separator: " ").first { $0 != "OpenBLAS" }
     return "\(version ?? "unknown"), \(String(cString: core))"
   }
 
   /// The Swift that compiled this.
-  public static var swift: String {
+  package static var swift: String {
     #if compiler(>=6.4)
       return "6.4 or newer"
     #elseif compiler(>=6.3)

@@ -1,8 +1,8 @@
 import CEagleKernels
 
 /// The threads of the process that compute. `OMP_NUM_THREADS` sets their number, and that of oneDNN and OpenBLAS.
-public enum Parallel {
-  public static var threadCount: Int {
+package enum Parallel {
+  package static var threadCount: Int {
     get { Int(eagle_thread_count()) }
     set { eagle_set_thread_count(Int32(newValue)) }
   }
@@ -10,12 +10,12 @@ public enum Parallel {
   /// Limits how long libgomp's threads, those of oneDNN and OpenBLAS, spin before they sleep: microseconds, where they
   /// would keep their cores busy for milliseconds. The first line of a program calls it. `GOMP_SPINCOUNT` and
   /// `OMP_WAIT_POLICY`, where they are set, are left alone.
-  public static func boundWaiting() { eagle_limit_spinning(CommandLine.unsafeArgv) }
+  package static func boundWaiting() { eagle_limit_spinning(CommandLine.unsafeArgv) }
 
   /// Runs `body` over `0..<count`: one contiguous task of at least `grain` a thread, or with `dynamic` tasks of
   /// `grain`, where a thread that has done its own partition steals from the others'. `body` runs concurrently: tasks
   /// must write to disjoint memory. The way in which the range is cut must not change what is computed.
-  public static func forEachRange(_ count: Int, grain: Int, dynamic: Bool = false, _ body: (Range<Int>) -> Void) {
+  package static func forEachRange(_ count: Int, grain: Int, dynamic: Bool = false, _ body: (Range<Int>) -> Void) {
     withoutActuallyEscaping(body) { body in
       var box = Body(run: body)
       withUnsafeMutablePointer(to: &box) { pointer in

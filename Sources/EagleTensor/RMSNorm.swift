@@ -1,7 +1,7 @@
 import CEagleKernels
 
 /// Root-mean-square norm: y[i] = x[i] · r · w[i], r = 1 / √(mean(x²) + ε). In float32.
-public enum RMSNorm {
+package enum RMSNorm {
   /// - Parameters:
   ///   - x: [R, C]
   ///   - w: [C]
@@ -9,7 +9,7 @@ public enum RMSNorm {
   ///   - y: [R, at least C]
   ///   - column: the column of `y` at which the result starts, so that two norms can fill one row
   ///   - scales: receives r of each row, [R]
-  public static func apply(
+  package static func apply(
     _ x: Tensor, _ w: Tensor, epsilon: Float, into y: Tensor, column: Int = 0, scales: Tensor? = nil
   ) {
     precondition(
@@ -24,7 +24,7 @@ public enum RMSNorm {
   }
 
   /// y = x / sqrt(mean(x^2) + epsilon) * w for each row of x [R, H], float32.
-  public static func apply(_ x: Tensor, _ w: Tensor, epsilon: Float) -> Tensor {
+  package static func apply(_ x: Tensor, _ w: Tensor, epsilon: Float) -> Tensor {
     let y = Tensor(x.shape)
     apply(x, w, epsilon: epsilon, into: y)
     return y

@@ -2,18 +2,18 @@ import EagleCore
 import Foundation
 
 /// A seeded generator (SplitMix64): the same seed gives the same numbers on every machine.
-public struct RandomSource: RandomNumberGenerator, Sendable {
+package struct RandomSource: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
-  public init(seed: UInt64) { state = seed }
+  package init(seed: UInt64) { state = seed }
 
   /// A generator for one purpose, for example one epoch's order or one tensor's start values.
-  public init(seed: UInt64, purpose: String) {
+  package init(seed: UInt64, purpose: String) {
     // The hash keeps streams of different purposes from overlapping in practice.
     state = seed &* 0x9e37_79b9_7f4a_7c15 ^ FNV1a.hash(purpose.utf8)
   }
 
-  public mutating func next() -> UInt64 {
+  package mutating func next() -> UInt64 {
     state &+= 0x9e37_79b9_7f4a_7c15
     var z = state
     z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
@@ -22,10 +22,10 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
   }
 
   /// Uniform in [0, 1) with 24 random bits.
-  public mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }
+  package mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }
 
   /// Two standard normal numbers by Box and Muller's transform.
-  public mutating func normalPair() -> (Float, Float) {
+  package mutating func normalPair() -> (Float, Float) {
     let radius = (-2 * log(Double(next() >> 11) * 0x1p-53 + 0x1p-54)).squareRoot()
     let angle = 2 * Double.pi * Double(next() >> 11) * 0x1p-53
     return (Float(radius * cos(angle)), Float(radius * sin(angle)))
@@ -34,7 +34,7 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
 
 extension Tensor {
   /// Normal numbers with mean 0 and standard deviation `deviation`.
-  public static func normal(_ shape: [Int], deviation: Float, using random: inout RandomSource) -> Tensor {
+  package static func normal(_ shape: [Int], deviation: Float, using random: inout RandomSource) -> Tensor {
     let tensor = Tensor(shape)
     let values = tensor.buffer(Float.self)
     for i in stride(from: 0, to: values.count, by: 2) {

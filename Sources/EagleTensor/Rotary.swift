@@ -3,24 +3,24 @@ import Foundation
 
 /// Rotary position embedding ("rotate half"): the pair (x[i], x[i + d/2]) of a head rotates by
 /// position / θ^(2i/d).
-public struct Rotary: Sendable {
-  public let headDimension: Int
-  public let theta: Double
+package struct Rotary: Sendable {
+  package let headDimension: Int
+  package let theta: Double
 
-  public init(headDimension: Int, theta: Double) {
+  package init(headDimension: Int, theta: Double) {
     precondition(headDimension % 2 == 0, "rotary embedding needs an even head dimension, not \(headDimension)")
     self.headDimension = headDimension
     self.theta = theta
   }
 
   /// Cosines and sines of the angles of each position.
-  public struct Table: Sendable {
+  package struct Table: Sendable {
     package let cosine: Tensor  // [R, d/2]
     package let sine: Tensor  // [R, d/2]
   }
 
   /// Cosines and sines at `positions`, one row each.
-  public func table(positions: [Int32]) -> Table {
+  package func table(positions: [Int32]) -> Table {
     let half = headDimension / 2
     let (cosine, sine) = (Tensor([positions.count, half]), Tensor([positions.count, half]))
     // As the reference implementations do: frequencies and angles rounded to float32 before the cosine.
@@ -38,7 +38,7 @@ public struct Rotary: Sendable {
   }
 
   /// Rotates every head of `x` [R, heads · d] in place; `inverse` rotates back, which is the gradient.
-  public func rotate(_ x: Tensor, _ table: Table, inverse: Bool = false) {
+  package func rotate(_ x: Tensor, _ table: Table, inverse: Bool = false) {
     let half = headDimension / 2
     let heads = Int64(x.columns / headDimension)
     precondition(table.cosine.rows == x.rows && x.columns % headDimension == 0, "rotary of \(x.shape)")

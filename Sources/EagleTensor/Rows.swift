@@ -1,13 +1,13 @@
 import CEagleKernels
 
 /// Copies of chosen rows.
-public enum Rows {
+package enum Rows {
   /// y[i] = x[indices[i]], as float32.
   ///
   /// - Parameters:
   ///   - x: [N, C] float32 or bfloat16, for example an embedding table
   ///   - indices: each in 0..<N
-  public static func gather(_ x: Tensor, _ indices: [Int32]) -> Tensor {
+  package static func gather(_ x: Tensor, _ indices: [Int32]) -> Tensor {
     let columns = x.columns
     let y = Tensor([indices.count, columns])
     Parallel.forEachRange(indices.count, grain: 64) { range in
@@ -33,7 +33,7 @@ public enum Rows {
 
 extension Tensor {
   /// The index of the largest value of each row; the first one of equals.
-  public func argmax() -> [Int] {
+  package func argmax() -> [Int] {
     var result = [Int](repeating: 0, count: rows)
     result.withUnsafeMutableBufferPointer { result in
       let result = result
@@ -47,7 +47,7 @@ extension Tensor {
 
 extension Rows {
   /// Rows of several float32 matrices of the same width, one matrix behind the other.
-  public static func joined(_ parts: [Tensor]) -> Tensor {
+  package static func joined(_ parts: [Tensor]) -> Tensor {
     precondition(Set(parts.map(\.columns)).count == 1, "rows of \(parts.map(\.columns)) columns")
     if parts.count == 1 { return parts[0] }
     let all = Tensor([parts.reduce(0) { $0 + $1.rows }, parts[0].columns])
@@ -60,7 +60,7 @@ extension Rows {
   }
 
   /// y[i] = x[indices[i]] in the type of x.
-  public static func select(_ x: Tensor, _ indices: [Int32]) -> Tensor {
+  package static func select(_ x: Tensor, _ indices: [Int32]) -> Tensor {
     let rowBytes = x.columns * x.dtype.size
     let y = Tensor([indices.count, x.columns], dtype: x.dtype)
     for (i, index) in indices.enumerated() {

@@ -3,10 +3,10 @@ import Foundation
 /// A block of raw memory that tensors share: owned (from the buffer pool) or borrowed from a mapped file.
 ///
 /// The bytes are 64-byte aligned when owned. Borrowed memory is read-only by contract; `owner` keeps the mapping alive.
-public final class Storage: @unchecked Sendable {
-  public let base: UnsafeMutableRawPointer
-  public let byteCount: Int
-  public let isReadOnly: Bool
+package final class Storage: @unchecked Sendable {
+  package let base: UnsafeMutableRawPointer
+  package let byteCount: Int
+  package let isReadOnly: Bool
   private let origin: Origin
 
   private enum Origin {
@@ -16,7 +16,7 @@ public final class Storage: @unchecked Sendable {
   }
 
   /// Takes `byteCount` bytes from the pool; their content is undefined.
-  public init(byteCount: Int) {
+  package init(byteCount: Int) {
     self.byteCount = byteCount
     base = BufferPool.shared.take(byteCount)
     isReadOnly = false
@@ -28,7 +28,7 @@ public final class Storage: @unchecked Sendable {
   /// does vm.overcommit_memory=2: reserve what may soon be needed, not all that could ever be.
   ///
   /// - Throws: `AddressSpaceError` where the system refuses them
-  public init(reserving byteCount: Int) throws {
+  package init(reserving byteCount: Int) throws {
     self.byteCount = byteCount
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE)
     let address = mmap(nil, max(1, byteCount), PROT_READ | PROT_WRITE, flags, -1, 0)
@@ -39,7 +39,7 @@ public final class Storage: @unchecked Sendable {
   }
 
   /// Gives the whole pages within a range of reserved bytes back to the system; they are zero from now on.
-  public func release(_ bytes: Range<Int>) {
+  package func release(_ bytes: Range<Int>) {
     precondition(bytes.upperBound <= byteCount, "bytes \(bytes) of a storage of \(byteCount)")
     guard case .reserved = origin else { return }
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
@@ -49,7 +49,7 @@ public final class Storage: @unchecked Sendable {
   }
 
   /// Borrows memory that `owner` keeps alive, for example a mapped weight file.
-  public init(borrowing bytes: UnsafeRawBufferPointer, owner: AnyObject) {
+  package init(borrowing bytes: UnsafeRawBufferPointer, owner: AnyObject) {
     precondition(bytes.baseAddress != nil || bytes.isEmpty, "borrowed storage has no address")
     base = UnsafeMutableRawPointer(mutating: bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 64)!)
     byteCount = bytes.count
@@ -59,7 +59,7 @@ public final class Storage: @unchecked Sendable {
 
   /// Gives the memory of past tensors, which is kept for new ones of the same size, back to the system. Worth calling
   /// where one kind of work ends and another begins.
-  public static func releaseUnused() { BufferPool.shared.empty() }
+  package static func releaseUnused() { BufferPool.shared.empty() }
 
   deinit {
     switch origin {
@@ -71,11 +71,11 @@ public final class Storage: @unchecked Sendable {
 }
 
 /// The system refuses addresses: a limit of virtual memory (`ulimit -v`), or vm.overcommit_memory=2.
-public struct AddressSpaceError: Error, CustomStringConvertible, LocalizedError {
-  public let byteCount: Int
+package struct AddressSpaceError: Error, CustomStringConvertible, LocalizedError {
+  package let byteCount: Int
 
-  public var description: String {
+  package var description: String {
     "the system refuses \(byteCount) bytes of address space: raise the limit (ulimit -v), or ask for fewer tokens"
   }
-  public var errorDescription: String? { description }
+  package var errorDescription: String? { description }
 }

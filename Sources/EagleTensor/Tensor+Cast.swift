@@ -2,7 +2,7 @@ import CEagleKernels
 
 extension Tensor {
   /// The values as float32; `self` when they already are.
-  public func float32() -> Tensor {
+  package func float32() -> Tensor {
     if dtype == .float32 { return self }
     let result = Tensor(shape)
     Self.widen(self, into: result.floats)
@@ -10,7 +10,7 @@ extension Tensor {
   }
 
   /// The values rounded to bfloat16 (nearest, ties to even); `self` when they already are.
-  public func bfloat16() -> Tensor {
+  package func bfloat16() -> Tensor {
     if dtype == .bfloat16 { return self }
     let source = float32()
     let result = Tensor(shape, dtype: .bfloat16)

@@ -7,7 +7,7 @@ extension Tensor {
   ///
   /// It takes half the bytes of bfloat16, so decoding, which waits for memory, is up to twice as fast. A weight is off
   /// by at most half a scale; the sums of products are exact integers.
-  public func quantized() -> Tensor {
+  package func quantized() -> Tensor {
     precondition(shape.count == 2, "only matrices are quantized, not \(shape)")
     let (outputs, inputs) = (shape[0], shape[1])
     let scales = Storage(byteCount: outputs * MemoryLayout<Float>.size)

@@ -10,22 +10,22 @@
 ///     let c = Elementwise.sum(a, b)  // new storage
 ///
 /// There is no lazy evaluation, broadcasting or view with strides: an op says in its name what it does to which shape.
-public struct Tensor: @unchecked Sendable {
-  public let dtype: DType
-  public let shape: [Int]
-  public let storage: Storage
+package struct Tensor: @unchecked Sendable {
+  package let dtype: DType
+  package let shape: [Int]
+  package let storage: Storage
   /// Bytes from the start of the storage.
-  public let byteOffset: Int
+  package let byteOffset: Int
   /// The scales of a quantized matrix: one float32 for each row of the storage.
   let rowScales: Storage?
 
   /// An uninitialised tensor.
-  public init(_ shape: [Int], dtype: DType = .float32) {
+  package init(_ shape: [Int], dtype: DType = .float32) {
     self.init(shape, dtype: dtype, storage: Storage(byteCount: shape.reduce(1, *) * dtype.size), byteOffset: 0)
   }
 
   /// A tensor over existing storage, which holds its elements from `byteOffset` on.
-  public init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int) {
+  package init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int) {
     self.init(shape, dtype: dtype, storage: storage, byteOffset: byteOffset, rowScales: nil)
   }
 
@@ -42,79 +42,79 @@ public struct Tensor: @unchecked Sendable {
   }
 
   /// A float32 tensor with these values.
-  public init(_ values: [Float], _ shape: [Int]) {
+  package init(_ values: [Float], _ shape: [Int]) {
     self.init(shape)
     precondition(values.count == count, "\(values.count) values for shape \(shape)")
     _ = buffer(Float.self).initialize(from: values)
   }
 
   /// A tensor with all bits 0.
-  public static func zeros(_ shape: [Int], dtype: DType = .float32) -> Tensor {
+  package static func zeros(_ shape: [Int], dtype: DType = .float32) -> Tensor {
     let tensor = Tensor(shape, dtype: dtype)
     tensor.clear()
     return tensor
   }
 
   /// A float32 tensor with one value everywhere.
-  public static func filled(_ shape: [Int], with value: Float) -> Tensor {
+  package static func filled(_ shape: [Int], with value: Float) -> Tensor {
     let tensor = Tensor(shape)
     tensor.buffer(Float.self).initialize(repeating: value)
     return tensor
   }
 
   /// Sets all bits to 0, on all threads.
-  public func clear() {
+  package func clear() {
     let bytes = rawBytes
     Parallel.forEachRange(bytes.count, grain: 1 << 20) { range in
       (bytes.baseAddress! + range.lowerBound).initializeMemory(as: UInt8.self, repeating: 0, count: range.count)
     }
   }
 
-  public var count: Int { shape.reduce(1, *) }
-  public var byteCount: Int { count * dtype.size }
+  package var count: Int { shape.reduce(1, *) }
+  package var byteCount: Int { count * dtype.size }
 
   /// Elements in the last dimension; 1 for a scalar.
-  public var columns: Int { shape.last ?? 1 }
+  package var columns: Int { shape.last ?? 1 }
   /// Product of all dimensions but the last.
-  public var rows: Int {
+  package var rows: Int {
     var product = 1
     for axis in 0..<max(0, shape.count - 1) { product *= shape[axis] }
     return product
   }
 
-  public var rawBytes: UnsafeMutableRawBufferPointer {
+  package var rawBytes: UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(start: storage.base + byteOffset, count: byteCount)
   }
 
   /// The elements as `Element`, which must have the size of `dtype`.
-  public func buffer<Element>(_: Element.Type) -> UnsafeMutableBufferPointer<Element> {
+  package func buffer<Element>(_: Element.Type) -> UnsafeMutableBufferPointer<Element> {
     precondition(MemoryLayout<Element>.size == dtype.size, "\(Element.self) cannot view \(dtype)")
     return rawBytes.bindMemory(to: Element.self)
   }
 
   /// The address of the float32 elements.
-  public var floats: UnsafeMutablePointer<Float> {
+  package var floats: UnsafeMutablePointer<Float> {
     precondition(dtype == .float32, "floats of a \(dtype) tensor")
     return (storage.base + byteOffset).assumingMemoryBound(to: Float.self)
   }
 
   /// The address of the bfloat16 bit patterns.
-  public var bfloats: UnsafeMutablePointer<UInt16> {
+  package var bfloats: UnsafeMutablePointer<UInt16> {
     precondition(dtype == .bfloat16, "bfloats of a \(dtype) tensor")
     return (storage.base + byteOffset).assumingMemoryBound(to: UInt16.self)
   }
 
   /// The float32 values as an array.
-  public var values: [Float] { Array(UnsafeBufferPointer(start: floats, count: count)) }
+  package var values: [Float] { Array(UnsafeBufferPointer(start: floats, count: count)) }
 
   /// The same elements in another shape.
-  public func reshaped(_ newShape: [Int]) -> Tensor {
+  package func reshaped(_ newShape: [Int]) -> Tensor {
     precondition(newShape.reduce(1, *) == count, "\(shape) reshaped to \(newShape)")
     return Tensor(newShape, dtype: dtype, storage: storage, byteOffset: byteOffset)
   }
 
   /// Rows `range` of the first dimension, sharing the storage.
-  public func slice(_ range: Range<Int>) -> Tensor {
+  package func slice(_ range: Range<Int>) -> Tensor {
     precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "rows \(range) of \(shape)")
     let stride = shape.dropFirst().reduce(1, *) * dtype.size
     return Tensor(

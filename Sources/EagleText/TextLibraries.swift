@@ -3,9 +3,9 @@ import CZlib
 import CZstd
 
 /// The libraries behind texts and compressed files, for `--version`.
-public enum TextLibraries {
+package enum TextLibraries {
   /// Name and version of each, as the loaded library says.
-  public static var versions: [(name: String, value: String)] {
+  package static var versions: [(name: String, value: String)] {
     [
       ("PCRE2", pcre2), ("zlib", String(cString: zlibVersion())), ("Zstandard", String(cString: ZSTD_versionString())),
     ]

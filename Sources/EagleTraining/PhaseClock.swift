@@ -1,14 +1,14 @@
 import EagleRunFiles
 
 /// Seconds by phase, added up until `reset`. Only the thread that leads the work may use it.
-public final class PhaseClock {
+package final class PhaseClock {
   private let clock = ContinuousClock()
-  public private(set) var seconds: [Phase: Double] = [:]
+  package private(set) var seconds: [Phase: Double] = [:]
 
-  public init() {}
+  package init() {}
 
   /// Runs `body` and adds its seconds to `phase`.
-  public func measure<T>(_ phase: Phase, _ body: () throws -> T) rethrows -> T {
+  package func measure<T>(_ phase: Phase, _ body: () throws -> T) rethrows -> T {
     let start = clock.now
     defer { seconds[phase, default: 0] += start.duration(to: clock.now).inSeconds }
     return try body()
@@ -18,10 +18,10 @@ public final class PhaseClock {
   func add(_ time: Double, to phase: Phase) { seconds[phase, default: 0] += time }
 
   /// Sets all phases to 0.
-  public func reset() { seconds = [:] }
+  package func reset() { seconds = [:] }
 
   /// Seconds by the name of the phase in files.
-  public var named: [String: Double] {
+  package var named: [String: Double] {
     Dictionary(uniqueKeysWithValues: seconds.map { ($0.key.rawValue, $0.value) })
   }
 }

@@ -65,6 +65,36 @@ import Testing
     }
   }
 
+  @Test("only modules of the library product have public declarations")
+  func publicDeclarationsAreProduct() throws {
+    let product = try #require(try Repository.text("Package.swift").firstMatch(of: #/\.library\([^\]]*\]\)/#)).output
+    let declaration = #/^\s*(@\S+ )*public /#.anchorsMatchLineEndings()
+    for module in try Repository.sourceFolders() {
+      let isPublic = try Repository.swiftFiles(of: module).contains {
+        try Repository.text($0).contains(declaration)
+      }
+      #expect(isPublic == product.contains("\"\(module)\""), "\(module)")
+    }
+  }
+
+  @Test("Swift code in README.md and in documentation comments is quoted from Examples")
+  func examplesAreQuoted() throws {
+    let examples = try ["GenerateText", "TrainHead"].map { try Repository.text("Examples/\($0)/main.swift") }
+    var blocks = 0
+    let files =
+      ["README.md", "README.zh-CN.md"] + [
+        "Sources/EagleDecoding/DecodingSession.swift", "Sources/EagleRun/RecipeRun.swift",
+      ]
+    for file in files {
+      let text = try Repository.text(file).replacing(#/^/// ?/#.anchorsMatchLineEndings(), with: "")
+      for block in text.matches(of: #/```swift\n([^`]*)```/#) {
+        blocks += 1
+        #expect(examples.contains { $0.contains(block.output.1) }, "\(file): \(block.output.1)")
+      }
+    }
+    #expect(blocks == files.count)
+  }
+
   @Test("libraries never print, and never trap on bad input")
   func librariesAreSilent() throws {
     let forbidden = try Regex(#"\bprint\(|\btry!|\bfatalError\(|\bas!"#)

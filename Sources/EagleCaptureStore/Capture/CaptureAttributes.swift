@@ -1,21 +1,21 @@
 import EagleCore
 
 /// The model and the layers that the captured states of a shard or store come from.
-public struct CaptureAttributes: Sendable, Equatable {
+package struct CaptureAttributes: Sendable, Equatable {
   /// H, the width of a hidden state.
-  public var hiddenSize: Int
+  package var hiddenSize: Int
   /// V, the vocabulary of the target.
-  public var vocabularySize: Int
+  package var vocabularySize: Int
   /// The three captured layers, 0-based, in rising order.
-  public var layers: [Int]
-  public var targetFingerprint: String
+  package var layers: [Int]
+  package var targetFingerprint: String
   /// The format of the stored states.
-  public var format: StateFormat
+  package var format: StateFormat
   /// The precision in which the processor computed the states, whatever was asked for; nil where a shard of version 1
   /// does not record it.
-  public var precision: ComputePrecision?
+  package var precision: ComputePrecision?
 
-  public init(
+  package init(
     hiddenSize: Int, vocabularySize: Int, layers: [Int], targetFingerprint: String, format: StateFormat = .bf16,
     precision: ComputePrecision?
   ) {
@@ -34,7 +34,7 @@ public struct CaptureAttributes: Sendable, Equatable {
 
   /// Throws an error that names both values of the first attribute that differs from `expected`. An unknown precision
   /// differs from none.
-  public func check(against expected: CaptureAttributes, path: String) throws {
+  package func check(against expected: CaptureAttributes, path: String) throws {
     let pairs: [(name: String, found: String, expected: String)] = [
       ("hidden_size", "\(hiddenSize)", "\(expected.hiddenSize)"),
       ("vocab_size", "\(vocabularySize)", "\(expected.vocabularySize)"),

@@ -2,17 +2,17 @@ import EagleCore
 import Foundation
 
 /// What a capture store holds: `manifest.json`, written when all shards are there.
-public struct CaptureManifest: Codable, Sendable, Equatable {
+package struct CaptureManifest: Codable, Sendable, Equatable {
   /// A shard of the store.
-  public struct Shard: Codable, Sendable, Equatable {
-    public var file: String
-    public var rows: Int
-    public var conversations: Int
+  package struct Shard: Codable, Sendable, Equatable {
+    package var file: String
+    package var rows: Int
+    package var conversations: Int
     /// SHA-256 of the shard's token ids, and of its loss masks; nil in version 1.
-    public var tokensFingerprint: String?
-    public var masksFingerprint: String?
+    package var tokensFingerprint: String?
+    package var masksFingerprint: String?
 
-    public init(file: String, rows: Int, conversations: Int, fingerprint: ConversationsFingerprint? = nil) {
+    package init(file: String, rows: Int, conversations: Int, fingerprint: ConversationsFingerprint? = nil) {
       self.file = file
       self.rows = rows
       self.conversations = conversations
@@ -20,7 +20,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
       masksFingerprint = fingerprint?.masks
     }
 
-    public var fingerprint: ConversationsFingerprint? {
+    package var fingerprint: ConversationsFingerprint? {
       guard let tokensFingerprint, let masksFingerprint else { return nil }
       return ConversationsFingerprint(tokens: tokensFingerprint, masks: masksFingerprint)
     }
@@ -32,19 +32,19 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     }
   }
 
-  public private(set) var format = CaptureAttributes.kind
-  public private(set) var version = CaptureAttributes.version
-  public private(set) var dtype: String
+  package private(set) var format = CaptureAttributes.kind
+  package private(set) var version = CaptureAttributes.version
+  package private(set) var dtype: String
   /// The precision with which the processors computed; nil in version 1.
   private var computedPrecision: ComputePrecision?
-  public var hiddenSize: Int
-  public var vocabularySize: Int
-  public var layers: [Int]
-  public var targetFingerprint: String
+  package var hiddenSize: Int
+  package var vocabularySize: Int
+  package var layers: [Int]
+  package var targetFingerprint: String
   /// Fingerprint of everything that the token ids and masks were made from.
-  public var dataFingerprint: String
-  public private(set) var shardCount: Int
-  public private(set) var shards: [Shard]
+  package var dataFingerprint: String
+  package private(set) var shardCount: Int
+  package private(set) var shards: [Shard]
 
   enum CodingKeys: String, CodingKey {
     case format, version, dtype, layers, shards
@@ -56,7 +56,7 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     case shardCount = "shard_count"
   }
 
-  public init(attributes: CaptureAttributes, dataFingerprint: String, shards: [Shard]) {
+  package init(attributes: CaptureAttributes, dataFingerprint: String, shards: [Shard]) {
     dtype = attributes.format.dtype
     computedPrecision = attributes.precision
     hiddenSize = attributes.hiddenSize
@@ -68,39 +68,39 @@ public struct CaptureManifest: Codable, Sendable, Equatable {
     self.shards = shards
   }
 
-  public var attributes: CaptureAttributes {
+  package var attributes: CaptureAttributes {
     CaptureAttributes(
       hiddenSize: hiddenSize, vocabularySize: vocabularySize, layers: layers, targetFingerprint: targetFingerprint,
       format: StateFormat(dtype: dtype) ?? .bf16, precision: computedPrecision)
   }
 
   /// The precision that was requested, from a version 1 manifest, which has it behind its data fingerprint.
-  public var requestedPrecision: String? {
+  package var requestedPrecision: String? {
     dataFingerprint.range(of: ", captured in ").map { String(dataFingerprint[$0.upperBound...]) }
   }
 
-  public static func path(in folder: String) -> String { "\(folder)/manifest.json" }
+  package static func path(in folder: String) -> String { "\(folder)/manifest.json" }
 
   /// Whether a file name is that of a shard.
-  public static func isShardName(_ name: String) -> Bool {
+  package static func isShardName(_ name: String) -> Bool {
     guard name.hasPrefix("shard-"), name.hasSuffix(".h5") else { return false }
     let digits = name.dropFirst(6).dropLast(3)
     return digits.count >= 5 && digits.allSatisfy { ("0"..."9").contains($0) }
   }
 
   /// `shard-00000.h5` and so on.
-  public static func shardName(_ index: Int) -> String {
+  package static func shardName(_ index: Int) -> String {
     let digits = String(index)
     return "shard-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits + ".h5"
   }
 
   /// Writes the store's manifest, whole or not at all.
-  public func write(to folder: String) throws {
+  package func write(to folder: String) throws {
     try AtomicFile.writeJSON(self, to: Self.path(in: folder), style: .indented)
   }
 
   /// Reads the store's manifest; a missing or invalid one throws.
-  public init(folder: String) throws {
+  package init(folder: String) throws {
     let path = Self.path(in: folder)
     guard FileTree.isFile(path) else {
       throw LocatedError(

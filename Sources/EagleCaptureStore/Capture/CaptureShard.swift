@@ -3,15 +3,15 @@ import EagleTensor
 import Foundation
 
 /// One conversation with the target's states.
-public struct CapturedConversation: Sendable {
-  public let ids: [Int32]  // [T]
-  public let lossMask: [UInt8]  // [T]
-  public let auxHidden: Tensor  // bfloat16 [T, 3H]: low, mid, high
-  public let lastHidden: Tensor  // bfloat16 [T, H], after the final norm
-  public let teacherArgmax: [Int32]?  // [T]; nil when the shard has none
-  public let teacherLogSum: [Float]?  // [T]; nil when the shard has none
+package struct CapturedConversation: Sendable {
+  package let ids: [Int32]  // [T]
+  package let lossMask: [UInt8]  // [T]
+  package let auxHidden: Tensor  // bfloat16 [T, 3H]: low, mid, high
+  package let lastHidden: Tensor  // bfloat16 [T, H], after the final norm
+  package let teacherArgmax: [Int32]?  // [T]; nil when the shard has none
+  package let teacherLogSum: [Float]?  // [T]; nil when the shard has none
 
-  public init(
+  package init(
     ids: [Int32], lossMask: [UInt8], auxHidden: Tensor, lastHidden: Tensor, teacherArgmax: [Int32]?,
     teacherLogSum: [Float]?
   ) {
@@ -25,11 +25,11 @@ public struct CapturedConversation: Sendable {
 }
 
 /// A complete shard of a capture store, read conversation by conversation. Reading is safe from any thread.
-public final class CaptureShard: Sendable {
-  public let path: String
-  public let attributes: CaptureAttributes
+package final class CaptureShard: Sendable {
+  package let path: String
+  package let attributes: CaptureAttributes
   /// Fingerprint of the shard's conversations; nil in version 1.
-  public let fingerprint: ConversationsFingerprint?
+  package let fingerprint: ConversationsFingerprint?
   private let columns: ConversationColumns
   private let auxHidden: StateColumn  // [N, 3H]
   private let lastHidden: StateColumn  // [N, H]
@@ -37,7 +37,7 @@ public final class CaptureShard: Sendable {
   private let teacherLogSum: HDF5Dataset<Float>?  // [N]
 
   /// Opens a shard and checks its format, version, completeness and shapes.
-  public init(path: String) throws {
+  package init(path: String) throws {
     self.path = path
     columns = try ConversationColumns(
       path: path, format: CaptureAttributes.kind, versions: CaptureAttributes.readableVersions)
@@ -53,13 +53,13 @@ public final class CaptureShard: Sendable {
     if let teacherLogSum { try columns.check(teacherLogSum) }
   }
 
-  public var conversationCount: Int { columns.conversationCount }
-  public var rowCount: Int { columns.rows }
+  package var conversationCount: Int { columns.conversationCount }
+  package var rowCount: Int { columns.rows }
   /// The first row of each conversation, and the number of rows: conversation c is rows offsets[c] ..< offsets[c + 1].
-  public var offsets: [Int] { columns.offsets }
+  package var offsets: [Int] { columns.offsets }
 
   /// Reads a conversation; a damaged chunk (wrong checksum) throws.
-  public func read(conversation: Int) throws -> CapturedConversation {
+  package func read(conversation: Int) throws -> CapturedConversation {
     let (ids, mask) = try readTokens(conversation: conversation)
     let range = columns.range(of: conversation)
     return CapturedConversation(
@@ -68,7 +68,7 @@ public final class CaptureShard: Sendable {
   }
 
   /// Reads a conversation's tokens without its states.
-  public func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
+  package func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
     let (ids, mask) = try columns.read(conversation: conversation)
     let limit = Int32(clamping: attributes.vocabularySize)
     if let invalid = ids.first(where: { $0 < 0 || $0 >= limit }) {
@@ -80,7 +80,7 @@ public final class CaptureShard: Sendable {
   }
 
   /// Fingerprint of the conversations as they are stored, computed from them.
-  public func computedFingerprint() throws -> ConversationsFingerprint {
+  package func computedFingerprint() throws -> ConversationsFingerprint {
     var hasher = ConversationsHasher()
     for conversation in 0..<conversationCount {
       let tokens = try readTokens(conversation: conversation)

@@ -5,7 +5,7 @@ import EagleCore
 /// No other file is changed where it lies. Its mask fingerprint is taken away first and set last, and the library marks
 /// a file that is open for writing, so that a shard whose change was interrupted is never taken for whole: it is
 /// captured again.
-public enum CaptureShardMasks {
+package enum CaptureShardMasks {
   /// The text in the fingerprint's stead while masks are written; no SHA-256 of anything.
   private static let none = String(repeating: "0", count: 64)
 
@@ -14,7 +14,7 @@ public enum CaptureShardMasks {
   ///   - masks: the masks of all its conversations, end to end: one byte a row
   ///   - fingerprint: the fingerprint of the tokens as they are, and of the new masks
   ///   - precision: recorded where the shard is of version 1, which becomes version 2
-  public static func replace(
+  package static func replace(
     path: String, masks: [UInt8], fingerprint: ConversationsFingerprint, precision: ComputePrecision
   ) throws {
     let file = try HDF5File(updating: path)

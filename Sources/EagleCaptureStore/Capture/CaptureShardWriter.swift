@@ -4,7 +4,7 @@ import Foundation
 /// Writes one shard of a capture store, conversation by conversation, straight to the file.
 ///
 /// The file gets its name in `finish()`; a writer that goes away before leaves nothing.
-public final class CaptureShardWriter {
+package final class CaptureShardWriter {
   // H hidden size · T rows of a conversation · N rows of the shard
   private let hiddenSize: Int
   private let version: Int
@@ -15,7 +15,7 @@ public final class CaptureShardWriter {
   private let teacherLogSum: HDF5Dataset<Float>  // [N]
   private var hasher = ConversationsHasher()
 
-  public convenience init(path: String, attributes: CaptureAttributes) throws {
+  package convenience init(path: String, attributes: CaptureAttributes) throws {
     try self.init(path: path, attributes: attributes, version: CaptureAttributes.version)
   }
 
@@ -41,9 +41,9 @@ public final class CaptureShardWriter {
   }
 
   /// Conversations appended so far.
-  public var conversationCount: Int { columns.offsets.count - 1 }
+  package var conversationCount: Int { columns.offsets.count - 1 }
   /// Rows appended so far.
-  public var rowCount: Int { columns.rows }
+  package var rowCount: Int { columns.rows }
 
   /// Appends a conversation of T tokens.
   ///
@@ -54,7 +54,7 @@ public final class CaptureShardWriter {
   ///   - lastHidden: bfloat16 [T, H], after the final norm.
   ///   - teacherArgmax: T ids, the target's choice at each row.
   ///   - teacherLogSum: T values, log-sum-exp of the target's logits over the full vocabulary.
-  public func append(
+  package func append(
     ids: [Int32], mask: [UInt8], auxHidden: Tensor, lastHidden: Tensor, teacherArgmax: [Int32], teacherLogSum: [Float]
   ) throws {
     let rows = ids.count
@@ -78,7 +78,7 @@ public final class CaptureShardWriter {
   }
 
   /// Closes the shard, marks it complete and gives it its name.
-  public func finish() throws {
+  package func finish() throws {
     try auxHidden.close()
     try lastHidden.close()
     try teacherArgmax.close()

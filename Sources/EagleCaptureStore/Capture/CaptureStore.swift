@@ -6,13 +6,13 @@ import Foundation
 /// Every shard is opened and checked once; a few stay open, so that a store of thousands of shards needs few
 /// descriptors.
 public final class CaptureStore: @unchecked Sendable {
-  public let folder: String
-  public let manifest: CaptureManifest
+  package let folder: String
+  package let manifest: CaptureManifest
   /// Tokens of each conversation, shard after shard.
-  public let lengths: [Int]
+  package let lengths: [Int]
 
   /// Whether each shard is in the folder.
-  public let holds: [Bool]
+  package let holds: [Bool]
 
   /// First conversation of each shard, and the total.
   private let starts: [Int]
@@ -27,7 +27,7 @@ public final class CaptureStore: @unchecked Sendable {
   ///   - known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing shard
   ///     throws, too
   ///   - each: called for each shard, to report progress
-  public init(folder: String, lengths known: [Int]? = nil, each: () -> Void = {}) throws {
+  package init(folder: String, lengths known: [Int]? = nil, each: () -> Void = {}) throws {
     self.folder = folder
     manifest = try CaptureManifest(folder: folder)
     var (lengths, starts, holds) = ([Int](), [0], [Bool]())
@@ -52,19 +52,19 @@ public final class CaptureStore: @unchecked Sendable {
   }
 
   /// The shard that a conversation is in.
-  public func shard(of conversation: Int) -> Int { location(of: conversation).shard }
+  package func shard(of conversation: Int) -> Int { location(of: conversation).shard }
 
-  public var conversationCount: Int { lengths.count }
-  public var tokenCount: Int { lengths.reduce(0, +) }
+  package var conversationCount: Int { lengths.count }
+  package var tokenCount: Int { lengths.reduce(0, +) }
 
   /// Tokens, mask and states of a conversation; throws when its shard cannot be read.
-  public func read(conversation: Int) throws -> CapturedConversation {
+  package func read(conversation: Int) throws -> CapturedConversation {
     let (shard, index) = location(of: conversation)
     return try self.shard(shard).read(conversation: index)
   }
 
   /// Reads a conversation's tokens without its states.
-  public func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
+  package func readTokens(conversation: Int) throws -> (ids: [Int32], lossMask: [UInt8]) {
     let (shard, index) = location(of: conversation)
     return try self.shard(shard).readTokens(conversation: index)
   }

@@ -5,11 +5,11 @@ import EagleStorage
 ///
 /// Each is the SHA-256, as 64 lower-case hexadecimal digits, over the conversations in order: the number of tokens as
 /// 8 bytes (little endian), then the int32 ids (little endian) or the mask's bytes.
-public struct ConversationsFingerprint: Codable, Sendable, Equatable {
-  public var tokens: String
-  public var masks: String
+package struct ConversationsFingerprint: Codable, Sendable, Equatable {
+  package var tokens: String
+  package var masks: String
 
-  public init(tokens: String, masks: String) {
+  package init(tokens: String, masks: String) {
     self.tokens = tokens
     self.masks = masks
   }
@@ -21,14 +21,14 @@ public struct ConversationsFingerprint: Codable, Sendable, Equatable {
 }
 
 /// A fingerprint that is computed conversation by conversation.
-public struct ConversationsHasher {
+package struct ConversationsHasher {
   private var tokens = SHA256()
   private var masks = SHA256()
 
-  public init() {}
+  package init() {}
 
   /// Adds a conversation of T tokens; `mask` has T bytes.
-  public mutating func add(ids: [Int32], mask: [UInt8]) {
+  package mutating func add(ids: [Int32], mask: [UInt8]) {
     precondition(ids.count == mask.count, "\(ids.count) ids with a mask of \(mask.count)")
     withUnsafeBytes(of: Int64(ids.count).littleEndian) {
       tokens.update(bufferPointer: $0)
@@ -38,7 +38,7 @@ public struct ConversationsHasher {
     mask.withUnsafeBytes { masks.update(bufferPointer: $0) }
   }
 
-  public func finish() -> ConversationsFingerprint {
+  package func finish() -> ConversationsFingerprint {
     ConversationsFingerprint(tokens: FileDigest.hex(tokens.finalize()), masks: FileDigest.hex(masks.finalize()))
   }
 }

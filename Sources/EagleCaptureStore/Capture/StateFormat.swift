@@ -19,7 +19,7 @@ public enum StateFormat: String, Codable, CaseIterable, Sendable {
   var dtype: String { self == .bf16 ? "bfloat16" : rawValue }
 
   /// What a reader will get for bfloat16 states [R, n · H].
-  public func asStored(_ states: Tensor, hiddenSize: Int) -> Tensor {
+  package func asStored(_ states: Tensor, hiddenSize: Int) -> Tensor {
     self == .bf16 ? states : BlockInt8(states, hiddenSize: hiddenSize).dequantized()
   }
 }

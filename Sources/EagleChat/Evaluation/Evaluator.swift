@@ -7,7 +7,7 @@ import EagleText
 import Foundation
 
 /// Measures acceptance length and speed by real speculative decoding of prompts, which the ranks partition.
-public final class Evaluator {
+package final class Evaluator {
   private let model: ChatModel
   private let config: EvaluateConfig
   private let cluster: any Communicator
@@ -15,14 +15,14 @@ public final class Evaluator {
   private let stop: StopRequest
   private let benchmarks: [(name: String, prompts: [Prompt], shortest: Prompt?)]
   /// The conditions under which `run(_:)` measures.
-  public let conditions: EvaluationConditions
+  package let conditions: EvaluationConditions
   /// A text of each benchmark from the last run, by name: that of its shortest prompt. Equal on all ranks.
-  public private(set) var examples: [ExampleText] = []
+  package private(set) var examples: [ExampleText] = []
 
   /// Reads the prompt files, so that a missing one is found before anything is trained. Collective.
   ///
   /// - Throws: when a file is missing or broken, ranks read different prompts, or one does not fit into the target
-  public init(
+  package init(
     model: ChatModel, config: EvaluateConfig,
     cluster: any Communicator = SoloCommunicator(), progress: ProgressSink = SilentProgress(),
     stop: StopRequest = StopRequest()
@@ -64,7 +64,7 @@ public final class Evaluator {
   }
 
   /// Decodes every benchmark with the head and without it. The ranks partition the prompts; all get all results.
-  public func run(_ draft: DraftModel) throws -> [String: BenchmarkResult] { try run(draft, journal: nil) }
+  package func run(_ draft: DraftModel) throws -> [String: BenchmarkResult] { try run(draft, journal: nil) }
 
   /// - Parameter journal: the finished prompts of this start and of earlier ones
   package func run(_ draft: DraftModel, journal: EvaluationJournal?) throws -> [String: BenchmarkResult] {
@@ -73,7 +73,7 @@ public final class Evaluator {
 
   /// Decodes every benchmark without the head and by each of several plans, interleaved prompt by prompt, so that a
   /// slow moment of the machine falls on all alike. The results of a benchmark are in the order of the plans.
-  public func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
+  package func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
     try run(draft, plans: plans, journal: nil)
   }
 

@@ -1,12 +1,12 @@
 import Foundation
 
 /// Folders that exist whole or not at all: filled under `.<name>.tmp-<process>`, synced, renamed.
-public enum AtomicFolder {
+package enum AtomicFolder {
   /// Lets `body` fill a new folder, whose path it gets, and then gives the folder its name.
   ///
   /// An existing empty folder at `path` is replaced, a filled one only if `replacing`. If `body` throws, nothing is
   /// left.
-  public static func write(path: String, replacing: Bool = false, _ body: (String) throws -> Void) throws {
+  package static func write(path: String, replacing: Bool = false, _ body: (String) throws -> Void) throws {
     let temporary = FilePath(path).temporary
     try DiskSync.createFolder(FilePath(path).parent)
     FilePath(path).removeLeftovers()
@@ -22,7 +22,7 @@ public enum AtomicFolder {
   }
 
   /// Moves a finished folder to a path beside it, where it replaces what is there.
-  public static func install(_ folder: String, at path: String) throws {
+  package static func install(_ folder: String, at path: String) throws {
     try sync(folder)
     try install(folder, at: path, replacing: true)
   }

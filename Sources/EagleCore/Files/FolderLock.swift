@@ -1,13 +1,13 @@
 import Foundation
 
 /// The right of one process to write below a folder. The system takes it back when the process ends, however it ends.
-public final class FolderLock: Sendable {
+package final class FolderLock: Sendable {
   private let descriptor: Int32
 
   /// Makes the folder when it is missing.
   ///
   /// - Throws: `LocatedError` naming the process that holds the lock, when there is one
-  public init(_ folder: String) throws {
+  package init(_ folder: String) throws {
     try DiskSync.createFolder(folder)
     let path = "\(folder)/.lock"
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)

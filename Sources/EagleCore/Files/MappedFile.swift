@@ -4,13 +4,13 @@ import Foundation
 ///
 /// The bytes are there as long as this object is. The file must not be shortened while it is mapped; writers in
 /// this project replace files by renaming and so never do.
-public final class MappedFile: @unchecked Sendable {
-  public let path: String
+package final class MappedFile: @unchecked Sendable {
+  package let path: String
   /// Valid while somebody holds this object: use `withBytes` unless an owner is stored beside the pointer.
   package let bytes: UnsafeRawBufferPointer
 
   /// Maps a whole file read-only; throws when it is missing or unreadable.
-  public init(path: String) throws {
+  package init(path: String) throws {
     self.path = path
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
@@ -31,10 +31,10 @@ public final class MappedFile: @unchecked Sendable {
     munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)
   }
 
-  public var byteCount: Int { bytes.count }
+  package var byteCount: Int { bytes.count }
 
   /// Runs `body` on the content, which must not leave it.
-  public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+  package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
     try withExtendedLifetime(self) { try body(bytes) }
   }
 

@@ -1,10 +1,10 @@
 import Foundation
 
 /// A file being written from start to end. Every failed write throws with the system's reason.
-public final class OutputFile {
-  public let path: String
+package final class OutputFile {
+  package let path: String
   /// Bytes written so far.
-  public private(set) var byteCount = 0
+  package private(set) var byteCount = 0
   private var descriptor: Int32
 
   /// Creates the file, or empties an existing one.
@@ -18,7 +18,7 @@ public final class OutputFile {
     if descriptor >= 0 { _ = Foundation.close(descriptor) }
   }
 
-  public func write(_ bytes: UnsafeRawBufferPointer) throws {
+  package func write(_ bytes: UnsafeRawBufferPointer) throws {
     var remaining = bytes[...]
     while !remaining.isEmpty {
       let chunk = UnsafeRawBufferPointer(rebasing: remaining)
@@ -30,7 +30,7 @@ public final class OutputFile {
     }
   }
 
-  public func write(_ data: Data) throws {
+  package func write(_ data: Data) throws {
     try data.withUnsafeBytes { try write($0) }
   }
 

@@ -10,7 +10,7 @@ import Foundation
 /// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Ranks
 /// take conversations as they get on; which one answers changes no text, but for tokens that are equally likely to
 /// within rounding.
-public struct Regeneration {
+package struct Regeneration {
   private let stage: GenerationStage
   private let config: RegenerateConfig
   private let maxLength: Int
@@ -20,7 +20,7 @@ public struct Regeneration {
   private var progress: any ProgressSink { stage.progress }
 
   /// Prompts of more than `maxLength` tokens, which are what a conversation is trained on, will get no answer.
-  public init(
+  package init(
     model: ChatModel, config: RegenerateConfig, maxLength: Int, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest()
   ) {
@@ -33,7 +33,7 @@ public struct Regeneration {
   ///
   /// - Throws: for input without prompts or with more than 1 % broken lines, and an output of other settings;
   ///   `StoppedRun` when a stop was requested, with the finished conversations kept
-  public func run() throws {
+  package func run() throws {
     let request = try agreedRequest()
     let output = try output()
     let complete = try cluster.isRoot ? output.completion(of: request) : nil

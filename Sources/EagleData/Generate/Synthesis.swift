@@ -9,14 +9,14 @@ import Foundation
 /// Attempts are numbered, and each is sampled with a seed of its own. The output is the first attempts that pass the
 /// filters, in their order; ranks and stops change nothing, but for samples that fall between two tokens to within
 /// rounding.
-public struct Synthesis {
+package struct Synthesis {
   private let stage: GenerationStage
   private let config: SynthesizeConfig
 
   private var model: ChatModel { stage.model }
   private var cluster: any Communicator { stage.cluster }
 
-  public init(
+  package init(
     model: ChatModel, config: SynthesizeConfig, cluster: any Communicator, progress: ProgressSink,
     stop: StopRequest = StopRequest()
   ) {
@@ -28,7 +28,7 @@ public struct Synthesis {
   ///
   /// - Throws: for an output of other settings, and for a target of whose attempts hardly one passes; `StoppedRun` when
   ///   a stop was requested, with the finished attempts kept
-  public func run() throws {
+  package func run() throws {
     try checkOpenings()
     try stage.agreeOnText()
     let output = try output()

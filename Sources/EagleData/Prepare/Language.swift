@@ -1,7 +1,7 @@
 import EagleText
 
 /// The language of a text by its script: enough to see that a draft vocabulary leaves one out.
-public enum Language: String, Codable, CaseIterable, Sendable {
+package enum Language: String, Codable, CaseIterable, Sendable {
   case latin, chinese, japanese, korean, cyrillic, arabic, other
 
   /// The letters of a message that count, at most.

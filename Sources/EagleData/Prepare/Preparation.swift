@@ -12,7 +12,7 @@ import Foundation
 /// Lines are read in chunks and turned into tokens on all threads; memory does not grow with the files, but for 16
 /// bytes a conversation, by which equal ones are found. What is done is kept file by file, and a stopped preparation
 /// goes on there.
-public struct Preparation {
+package struct Preparation {
   private let data: DataConfig
   private let draft: DraftConfig
   private let seed: UInt64
@@ -22,7 +22,7 @@ public struct Preparation {
   private let chunkBytes: Int
   private let fileTokens: Int
 
-  public init(
+  package init(
     data: DataConfig, draft: DraftConfig, seed: UInt64, model: ChatModel, progress: ProgressSink,
     stop: StopRequest = StopRequest()
   ) {
@@ -57,7 +57,7 @@ public struct Preparation {
   /// - Throws: for a folder that holds other files than prepared data, a draft vocabulary that the target does not
   ///   have, unreadable files, more than 1 % broken lines, and when nothing is left to train on; `StoppedRun` when a
   ///   stop was requested
-  public func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
+  package func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
     try Self.checkVocabulary(draft, target: model.target)
     let tokens = try tokensFingerprint()
     let fingerprint = try fingerprint(tokens)
@@ -88,7 +88,7 @@ public struct Preparation {
 
   /// Throws when the draft vocabulary of the settings cannot be made for this target: cheap, and so worth calling
   /// before anything else.
-  public static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
+  package static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
     if let initFrom = draft.initFrom {
       _ = try DraftFolder.vocabulary(initFrom, target: target)
       return

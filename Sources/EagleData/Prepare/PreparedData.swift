@@ -33,14 +33,14 @@ public struct PreparedData: Sendable {
     }
   }
 
-  public let tokens: TokenStore
+  package let tokens: TokenStore
   /// The fingerprint of the token ids and masks, on which captured states depend.
-  public let tokensFingerprint: String
+  package let tokensFingerprint: String
   /// The fingerprint of everything in the folder.
-  public let fingerprint: String
-  public let heldOut: [Int]
-  public let vocabulary: DraftVocabulary
-  public let statistics: DataStatistics
+  package let fingerprint: String
+  package let heldOut: [Int]
+  package let vocabulary: DraftVocabulary
+  package let statistics: DataStatistics
   private let repeats: Repeats
   /// Files with the conversations' ids, a JSON string a line.
   private let namesPaths: [String]
@@ -64,7 +64,7 @@ public struct PreparedData: Sendable {
   }
 
   /// Opens a finished preparation.
-  public init(folder: String) throws {
+  package init(folder: String) throws {
     let path = Self.manifestPath(folder)
     guard let data = FileManager.default.contents(atPath: path),
       let manifest = try? JSONDecoder().decode(Manifest.self, from: data)
@@ -102,7 +102,7 @@ public struct PreparedData: Sendable {
 
   /// The name of a conversation in `train.leave_out`: its id, or `#` and its number where several have that id. Reads
   /// the list of all names, and so is for messages.
-  public func name(of conversation: Int) -> String {
+  package func name(of conversation: Int) -> String {
     let names = names()
     guard names.count == tokens.conversationCount, !names[conversation].isEmpty,
       names.count(where: { $0 == names[conversation] }) == 1
@@ -113,7 +113,7 @@ public struct PreparedData: Sendable {
   /// Conversations by the names that `name(of:)` gives; an id of several conversations means all of them.
   ///
   /// - Throws: for a name that no conversation has, and when ids are missing
-  public func conversations(named wanted: [String]) throws -> Set<Int> {
+  package func conversations(named wanted: [String]) throws -> Set<Int> {
     guard !wanted.isEmpty else { return [] }
     let names = names()
     guard names.count == tokens.conversationCount else {
@@ -140,7 +140,7 @@ public struct PreparedData: Sendable {
   }
 
   /// Conversations of an epoch, ascending; one that its file's weight repeats comes several times.
-  public var trained: [Int] {
+  package var trained: [Int] {
     let heldOut = Set(heldOut)
     let times = repeats.times(count: tokens.conversationCount)
     return times.indices.filter { !heldOut.contains($0) }.flatMap { [Int](repeating: $0, count: times[$0]) }

@@ -16,7 +16,7 @@ extension DraftFolder {
   }
 
   /// The draft vocabulary alone.
-  public static func vocabulary(_ path: String, target: TargetModel) throws -> DraftVocabulary {
+  package static func vocabulary(_ path: String, target: TargetModel) throws -> DraftVocabulary {
     try DraftReader(path, target: target).vocabulary()
   }
 

@@ -13,7 +13,7 @@ public enum DraftFolder {
   /// and formats it was measured, and with other weights of the head it costs speed at most, never text.
   ///
   /// - Throws: `LocatedError` for a folder that holds anything else
-  public static func write(_ model: DraftModel, target: TargetShape, to path: String) throws {
+  package static func write(_ model: DraftModel, target: TargetShape, to path: String) throws {
     let rounded = model.rounded()
     var tensors = rounded.parameters.map { (name: $0.name, tensor: $0.variable.value.bfloat16()) }
     tensors.append((name: "d2t", tensor: model.vocabulary.d2t))
@@ -29,7 +29,7 @@ public enum DraftFolder {
   }
 
   /// Throws when `write` would replace a folder that is not an earlier export.
-  public static func requireReplaceable(_ path: String) throws {
+  package static func requireReplaceable(_ path: String) throws {
     let known = [config, weights, decoding]
     try AtomicFolder.requireOnly("an exported head", in: path) { known.contains($0) }
     let isThere = [config, weights].contains { FileManager.default.fileExists(atPath: "\(path)/\($0)") }

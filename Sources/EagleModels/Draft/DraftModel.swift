@@ -14,21 +14,21 @@ import EagleTensor
 /// logits  = head(norm(next g))
 /// ```
 public final class DraftModel {
-  public let shape: DraftShape
-  public let vocabulary: DraftVocabulary
+  package let shape: DraftShape
+  package let vocabulary: DraftVocabulary
   /// All trained tensors under their exported names, in a fixed order.
-  public let parameters: [Parameter]
-  public let rotary: Rotary
+  package let parameters: [Parameter]
+  package let rotary: Rotary
   private let weights: Weights
 
   /// A named trained tensor.
-  public struct Parameter {
-    public let name: String
-    public let variable: Variable
+  package struct Parameter {
+    package let name: String
+    package let variable: Variable
   }
 
   /// A head of these tensors, one for each name of `tensorShapes`; matrices float32 or bfloat16, norms float32.
-  public init(shape: DraftShape, vocabulary: DraftVocabulary, tensors: [String: Tensor], trainable: Bool) {
+  package init(shape: DraftShape, vocabulary: DraftVocabulary, tensors: [String: Tensor], trainable: Bool) {
     precondition(
       vocabulary.size == shape.draftVocabularySize, "\(vocabulary.size) draft ids for \(shape.draftVocabularySize)")
     self.shape = shape
@@ -44,7 +44,7 @@ public final class DraftModel {
   }
 
   /// Names and shapes of all trained tensors.
-  public static func tensorShapes(_ shape: DraftShape) -> [(name: String, shape: [Int])] {
+  package static func tensorShapes(_ shape: DraftShape) -> [(name: String, shape: [Int])] {
     let (h, m) = (shape.hiddenSize, shape.intermediateSize)
     let (q, kv) = (shape.attention.queryWidth, shape.attention.keyWidth)
     return [
@@ -58,7 +58,7 @@ public final class DraftModel {
   }
 
   /// Random start: matrices N(0, 0.02), norms 1.
-  public static func random(shape: DraftShape, vocabulary: DraftVocabulary, seed: UInt64) -> DraftModel {
+  package static func random(shape: DraftShape, vocabulary: DraftVocabulary, seed: UInt64) -> DraftModel {
     var tensors: [String: Tensor] = [:]
     for (name, size) in tensorShapes(shape) {
       var random = RandomSource(seed: seed, purpose: name)
@@ -70,7 +70,7 @@ public final class DraftModel {
   }
 
   /// The same model as it will be exported and decoded: every weight rounded to bfloat16, not trainable.
-  public func rounded() -> DraftModel {
+  package func rounded() -> DraftModel {
     let tensors = parameters.map { parameter -> (String, Tensor) in
       let narrow = parameter.variable.value.bfloat16()
       return (parameter.name, narrow.shape.count == 1 ? narrow.float32() : narrow)
@@ -80,7 +80,7 @@ public final class DraftModel {
   }
 
   /// The same head with 8-bit matrices, for decoding.
-  public func quantized() -> DraftModel {
+  package func quantized() -> DraftModel {
     let tensors = parameters.map {
       ($0.name, $0.variable.shape.count == 1 ? $0.variable.value : $0.variable.value.quantized())
     }
@@ -88,41 +88,41 @@ public final class DraftModel {
       shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
   }
 
-  public var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
+  package var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
   /// An empty cache for this head that may grow to `capacity` entries.
-  public func makeCache(capacity: Int) -> KVCache {
+  package func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: 1, shape: shape.attention, capacity: capacity)
   }
 
   /// Bytes that a token takes in a cache: keys and values of one layer, float32.
-  public var cacheBytesPerToken: Int { KVCache.entryBytes(layers: 1, width: shape.attention.keyWidth) }
+  package var cacheBytesPerToken: Int { KVCache.entryBytes(layers: 1, width: shape.attention.keyWidth) }
 
   // MARK: the parts of a step
 
   /// g_0 = fc(captured states): [R, 3H] to [R, H].
-  public func project(_ tape: Tape, _ auxHidden: Tensor) -> Variable {
+  package func project(_ tape: Tape, _ auxHidden: Tensor) -> Variable {
     tape.linear(Variable(auxHidden), weights.fc)
   }
 
   /// concat(inputNorm(embedding), hiddenNorm(g)): the embedding first, [R, 2H].
-  public func mix(_ tape: Tape, embedding: Tensor, hidden g: Variable) -> Variable {
+  package func mix(_ tape: Tape, embedding: Tensor, hidden g: Variable) -> Variable {
     tape.sideBySideNorms(
       [(Variable(embedding), weights.inputNorm), (g, weights.hiddenNorm)], epsilon: shape.normEpsilon)
   }
 
   /// Rotated keys and values of the rows, [R, kvHeads · d] each.
-  public func keys(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> (k: Variable, v: Variable) {
+  package func keys(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> (k: Variable, v: Variable) {
     (tape.rotary(tape.linear(h, weights.key), rotary, table), tape.linear(h, weights.value))
   }
 
   /// Rotated queries of the rows, [R, heads · d].
-  public func queries(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> Variable {
+  package func queries(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> Variable {
     tape.rotary(tape.linear(h, weights.query), rotary, table)
   }
 
   /// g_{k+1} from g_k and the attention's result. The residual is the un-normed g_k.
-  public func finish(_ tape: Tape, hidden g: Variable, attended: Variable) -> Variable {
+  package func finish(_ tape: Tape, hidden g: Variable, attended: Variable) -> Variable {
     let a = tape.linear(attended, weights.output, addedTo: g)
     let h = tape.rmsNorm(a, weights.postNorm, epsilon: shape.normEpsilon)
     let activated = tape.swiglu(tape.linear(h, weights.gate), tape.linear(h, weights.up))
@@ -130,7 +130,7 @@ public final class DraftModel {
   }
 
   /// The states that the head multiplies: norm(g), [R, H].
-  public func normalized(_ tape: Tape, _ g: Variable) -> Variable {
+  package func normalized(_ tape: Tape, _ g: Variable) -> Variable {
     tape.rmsNorm(g, weights.norm, epsilon: shape.normEpsilon)
   }
 
@@ -140,7 +140,7 @@ public final class DraftModel {
   }
 
   /// The head, [D, H].
-  public var head: Variable { weights.head }
+  package var head: Variable { weights.head }
 
   private struct Weights {
     let fc, inputNorm, hiddenNorm, query, key, value, output, postNorm, gate, up, down, norm, head: Variable

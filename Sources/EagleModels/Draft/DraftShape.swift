@@ -1,19 +1,19 @@
 import EagleTensor
 
 /// Sizes and constants of an EAGLE-3 draft head.
-public struct DraftShape: Sendable, Equatable, Codable {
-  public var hiddenSize: Int  // H
-  public var attention: AttentionShape
-  public var intermediateSize: Int  // M
-  public var vocabularySize: Int  // V, of the target
-  public var draftVocabularySize: Int  // D
-  public var normEpsilon: Float
-  public var ropeTheta: Double
-  public var maxPositions: Int
+package struct DraftShape: Sendable, Equatable, Codable {
+  package var hiddenSize: Int  // H
+  package var attention: AttentionShape
+  package var intermediateSize: Int  // M
+  package var vocabularySize: Int  // V, of the target
+  package var draftVocabularySize: Int  // D
+  package var normEpsilon: Float
+  package var ropeTheta: Double
+  package var maxPositions: Int
   /// 0-based target layers whose outputs the draft reads.
-  public var captureLayers: [Int]
+  package var captureLayers: [Int]
 
-  public init(
+  package init(
     hiddenSize: Int, attention: AttentionShape, intermediateSize: Int, vocabularySize: Int, draftVocabularySize: Int,
     normEpsilon: Float, ropeTheta: Double, maxPositions: Int, captureLayers: [Int]
   ) {
@@ -29,7 +29,7 @@ public struct DraftShape: Sendable, Equatable, Codable {
   }
 
   /// The draft of a target: its sizes, but for what the config says, one layer and a smaller vocabulary.
-  public init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
+  package init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
     self.init(
       hiddenSize: target.hiddenSize, attention: target.attention,
       intermediateSize: config.intermediateSize ?? target.intermediateSize,

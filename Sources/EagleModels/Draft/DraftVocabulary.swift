@@ -2,17 +2,17 @@ import EagleCore
 import EagleTensor
 
 /// The target tokens that the draft can propose.
-public struct DraftVocabulary: Sendable, Equatable {
+package struct DraftVocabulary: Sendable, Equatable {
   /// The target id of each draft id, ascending, [D].
-  public let targetIDs: [Int32]
+  package let targetIDs: [Int32]
   /// The draft id of each target id, -1 outside, [V].
-  public let draftIDs: [Int32]
+  package let draftIDs: [Int32]
 
-  public var size: Int { targetIDs.count }
-  public var targetSize: Int { draftIDs.count }
+  package var size: Int { targetIDs.count }
+  package var targetSize: Int { draftIDs.count }
 
   /// Ascending target ids of a target with `targetSize` tokens.
-  public init(targetIDs: [Int32], targetSize: Int) {
+  package init(targetIDs: [Int32], targetSize: Int) {
     precondition(zip(targetIDs, targetIDs.dropFirst()).allSatisfy { $0 < $1 }, "draft vocabulary is not ascending")
     precondition((targetIDs.first ?? 0) >= 0 && Int(targetIDs.last ?? 0) < targetSize, "id outside 0..<\(targetSize)")
     self.targetIDs = targetIDs
@@ -24,7 +24,7 @@ public struct DraftVocabulary: Sendable, Equatable {
   /// Ids from a file.
   ///
   /// - Throws: `LocatedError` unless they are ascending ids of the target
-  public init(checking ids: [Int32], targetSize: Int, path: String) throws {
+  package init(checking ids: [Int32], targetSize: Int, path: String) throws {
     let ascending = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
     guard ascending, !ids.isEmpty, ids[0] >= 0, Int(ids[ids.count - 1]) < targetSize else {
       throw LocatedError(
@@ -40,7 +40,7 @@ public struct DraftVocabulary: Sendable, Equatable {
   ///   - counts: occurrences of each target id among trained tokens, [V]
   ///   - size: D
   ///   - always: ids that are in whatever their count, such as the end of a turn
-  public static func mostFrequent(counts: [Int], size: Int, always: [Int32]) -> DraftVocabulary {
+  package static func mostFrequent(counts: [Int], size: Int, always: [Int32]) -> DraftVocabulary {
     precondition(size <= counts.count && always.count <= size, "draft vocabulary of \(size) from \(counts.count) ids")
     let forced = Set(always)
     let ranked = counts.indices.lazy.filter { !forced.contains(Int32($0)) }

@@ -3,22 +3,22 @@ import Foundation
 
 /// The `generation_config.json` of a target: its author's recommendations for generating text. Every field may be
 /// absent.
-public struct GenerationConfig: Sendable, Equatable {
+package struct GenerationConfig: Sendable, Equatable {
   /// The ids that end a text, beside those of `config.json`.
-  public private(set) var stopIDs: Set<Int32> = []
+  package private(set) var stopIDs: Set<Int32> = []
   /// Whether to sample at all (`do_sample`).
-  public private(set) var isSampling: Bool?
-  public private(set) var temperature: Double?
+  package private(set) var isSampling: Bool?
+  package private(set) var temperature: Double?
   /// 0 keeps all tokens.
-  public private(set) var topK: Int?
-  public private(set) var topP: Double?
-  public private(set) var minP: Double?
-  public private(set) var repetitionPenalty: Double?
+  package private(set) var topK: Int?
+  package private(set) var topP: Double?
+  package private(set) var minP: Double?
+  package private(set) var repetitionPenalty: Double?
 
   /// Reads the file of a model's folder; a folder without one recommends nothing.
   ///
   /// - Throws: `LocatedError` for a file that is no JSON object, and by name for a value of another type or range
-  public init(folder: String, vocabularySize: Int) throws {
+  package init(folder: String, vocabularySize: Int) throws {
     let path = "\(folder)/generation_config.json"
     guard FileManager.default.fileExists(atPath: path) else { return }
     let file = try ConfigFile(path: path)
@@ -35,7 +35,7 @@ public struct GenerationConfig: Sendable, Equatable {
   }
 
   /// Whether the file says anything about how to choose tokens.
-  public var hasSampling: Bool {
+  package var hasSampling: Bool {
     isSampling != nil || topK != nil || [temperature, topP, minP, repetitionPenalty].contains { $0 != nil }
   }
 

@@ -1,20 +1,20 @@
 /// One sequence among the batch rows of a forward pass.
-public struct Segment {
+package struct Segment {
   /// The batch rows of its new tokens, in order of position; those of a tree with each parent before its children.
-  public let rows: Range<Int>
+  package let rows: Range<Int>
   /// Earlier tokens of the sequence; the new ones are appended. Without a cache the sequence starts at position 0.
-  public let cache: KVCache?
+  package let cache: KVCache?
   /// The tree that the new tokens form where they branch.
   let tree: RowTree?
 
-  public init(rows: Range<Int>, cache: KVCache? = nil) {
+  package init(rows: Range<Int>, cache: KVCache? = nil) {
     self.rows = rows
     self.cache = cache
     tree = nil
   }
 
   /// Tokens that form a tree behind the cached ones.
-  public init(rows: Range<Int>, cache: KVCache, tree: RowTree) {
+  package init(rows: Range<Int>, cache: KVCache, tree: RowTree) {
     precondition(tree.count == rows.count, "a tree of \(tree.count) for \(rows.count) rows")
     self.rows = rows
     self.cache = cache
@@ -39,15 +39,15 @@ public struct Segment {
 }
 
 /// Tokens that branch. Siblings share a position, and a token sees its ancestors and itself.
-public struct RowTree: Sendable, Equatable {
+package struct RowTree: Sendable, Equatable {
   /// The parent's row for each row, always an earlier one; -1 for the root, which is row 0.
-  public let parents: [Int]
+  package let parents: [Int]
   /// Steps from the root.
-  public let depth: [Int]
+  package let depth: [Int]
   /// Rows from the root to each row, itself included.
-  public let paths: [[Int]]
+  package let paths: [[Int]]
 
-  public init(parents: [Int]) {
+  package init(parents: [Int]) {
     var paths: [[Int]] = []
     for (row, parent) in parents.enumerated() {
       precondition(parent < row && (parent >= 0) == (row > 0), "row \(row) of a tree hangs on row \(parent)")
@@ -58,8 +58,8 @@ public struct RowTree: Sendable, Equatable {
     depth = paths.map { $0.count - 1 }
   }
 
-  public var count: Int { parents.count }
+  package var count: Int { parents.count }
 
   /// Whether no row has a sibling, so that the rows are a plain sequence.
-  public var isChain: Bool { depth.last == count - 1 }
+  package var isChain: Bool { depth.last == count - 1 }
 }

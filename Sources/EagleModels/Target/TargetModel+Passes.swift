@@ -9,7 +9,7 @@ extension TargetModel {
   ///   - ids: one token id a row
   ///   - segments: which rows belong to which sequence; together they cover all rows in order
   ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
-  public func prefill(_ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
+  package func prefill(_ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
     forward(ids, segments: segments, captureLayers: captureLayers, .gemm(precision))
   }
 
@@ -19,12 +19,12 @@ extension TargetModel {
   ///   - ids: one token id a row
   ///   - segments: which rows belong to which sequence; together they cover all rows in order
   ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
-  public func decode(_ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
+  package func decode(_ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
     forward(ids, segments: segments, captureLayers: captureLayers, .batchInvariant(precision))
   }
 
   /// Logits over the whole vocabulary of states after the final norm: [R, V]. Batch-invariant, as `decode`.
-  public func logits(_ lastHidden: Tensor) -> Tensor {
+  package func logits(_ lastHidden: Tensor) -> Tensor {
     Matmul.forward(lastHidden, weights.head, .batchInvariant(precision))
   }
 

@@ -9,7 +9,7 @@ public final class TargetModel: @unchecked Sendable {
   public let shape: TargetShape
   public let path: String
   /// A digest that identifies the weights.
-  public let fingerprint: String
+  package let fingerprint: String
   /// The precision of its matrix products. With 8-bit weights, which have kernels of their own, the others are in fp32.
   public let precision: ComputePrecision
   let weights: TargetWeights
@@ -65,25 +65,25 @@ public final class TargetModel: @unchecked Sendable {
   }
 
   /// The token embedding, [V, H], as stored.
-  public var embedding: Tensor { weights.embedding }
+  package var embedding: Tensor { weights.embedding }
   /// The head, [V, H], as stored.
-  public var head: Tensor { weights.head }
+  package var head: Tensor { weights.head }
 
   /// An empty cache for all layers that may grow to `capacity` entries.
-  public func makeCache(capacity: Int) -> KVCache {
+  package func makeCache(capacity: Int) -> KVCache {
     KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
   }
 
   /// Bytes that a token takes in a cache: keys and values of all layers, float32.
-  public var cacheBytesPerToken: Int { KVCache.entryBytes(layers: shape.layers, width: shape.attention.keyWidth) }
+  package var cacheBytesPerToken: Int { KVCache.entryBytes(layers: shape.layers, width: shape.attention.keyWidth) }
 
   /// The precision in which this processor computes `decode` and `logits`.
-  public var decodingPrecision: ComputePrecision {
+  package var decodingPrecision: ComputePrecision {
     MatmulMode.batchInvariant(precision).roundsRows ? .bf16 : .fp32
   }
 
   /// Bytes of the matrices that a batch-invariant pass reads.
-  public var weightBytes: Int { weights.matrixBytes }
+  package var weightBytes: Int { weights.matrixBytes }
 
   /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a
   /// sum over them.

@@ -16,7 +16,7 @@ public struct TargetShape: Sendable, Equatable {
   public let family: TargetFamily
   public let hiddenSize: Int  // H
   public internal(set) var layers: Int  // L
-  public let attention: AttentionShape
+  package let attention: AttentionShape
   public let intermediateSize: Int  // M
   public let vocabularySize: Int  // V
   public let normEpsilon: Float

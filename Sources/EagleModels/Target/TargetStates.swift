@@ -3,13 +3,13 @@ import EagleTensor
 // R batch rows · H hidden.
 
 /// The states of a forward pass.
-public struct TargetStates {
+package struct TargetStates {
   /// Outputs of the captured layers side by side, [R, 3H]; nil when none were asked for.
-  public let auxHidden: Tensor?
+  package let auxHidden: Tensor?
   /// States after the final norm, which the head multiplies, [R, H].
-  public let lastHidden: Tensor
+  package let lastHidden: Tensor
 
-  public init(auxHidden: Tensor?, lastHidden: Tensor) {
+  package init(auxHidden: Tensor?, lastHidden: Tensor) {
     self.auxHidden = auxHidden
     self.lastHidden = lastHidden
   }

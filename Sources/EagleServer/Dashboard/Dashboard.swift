@@ -4,7 +4,7 @@ import Hummingbird
 import Synchronization
 
 /// A run's report as a page that follows the run, by server-sent events.
-public final class Dashboard: Sendable {
+package final class Dashboard: Sendable {
   private let config: DashboardConfig
   private let feed: DashboardFeed
   private let listener: Listener<DashboardRoutes>
@@ -13,7 +13,7 @@ public final class Dashboard: Sendable {
   /// - Parameters:
   ///   - folder: the run's output
   ///   - config: address and token
-  public init(folder: String, config: DashboardConfig) {
+  package init(folder: String, config: DashboardConfig) {
     self.config = config
     feed = DashboardFeed(folder: folder)
     listener = Listener(
@@ -26,7 +26,7 @@ public final class Dashboard: Sendable {
   ///
   /// - Returns: the page's address
   /// - Throws: `ServerError` when the address cannot be listened on
-  public func start() throws -> String {
+  package func start() throws -> String {
     let begun = DispatchSemaphore(value: 0)
     let outcome = Outcome()
     Task.detached { [listener, ended] in
@@ -53,7 +53,7 @@ public final class Dashboard: Sendable {
   }
 
   /// Shows those who look what the run has written last, and ends. Blocks like `start`.
-  public func stop() {
+  package func stop() {
     Task.detached { [feed, listener] in
       await feed.end()
       await listener.stop()

@@ -1,19 +1,19 @@
 import Foundation
 
 /// The address of a dashboard, and the token of its readers.
-public struct DashboardConfig: Sendable, Equatable {
+package struct DashboardConfig: Sendable, Equatable {
   /// The address of `--dashboard` where it names none.
-  public static let standard = "127.0.0.1:8090"
+  package static let standard = "127.0.0.1:8090"
 
-  public var host: String
+  package var host: String
   /// 0 takes a free one.
-  public var port: Int
+  package var port: Int
   /// What the page's address must carry; nil lets everyone in who reaches the server.
-  public var token: String?
+  package var token: String?
 
   /// - Parameter address: `ADDRESS:PORT`, or a port of this machine alone; IPv6 addresses in brackets
   /// - Throws: `ServerError` for what is neither
-  public init(address: String) throws {
+  package init(address: String) throws {
     let colon = address.lastIndex(of: ":")
     let number = colon.map { address[address.index(after: $0)...] } ?? address[...]
     let name = colon.map { String(address[..<$0]) } ?? "127.0.0.1"
@@ -26,11 +26,11 @@ public struct DashboardConfig: Sendable, Equatable {
   }
 
   /// Whether only this machine reaches the page.
-  public var isLoopback: Bool { ServerConfig.isLoopback(host) }
+  package var isLoopback: Bool { ServerConfig.isLoopback(host) }
 
   /// Demands a token where others reach the page. It is kept in the run's folder, readable by its owner alone, so that
   /// a page which is open goes on when the run is started again.
-  public mutating func protect(in folder: String) throws {
+  package mutating func protect(in folder: String) throws {
     guard !isLoopback else { return }
     let path = "\(folder)/dashboard.token"
     if let kept = FileManager.default.contents(atPath: path).map({ String(decoding: $0, as: UTF8.self) }),

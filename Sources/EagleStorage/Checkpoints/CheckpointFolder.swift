@@ -2,28 +2,28 @@ import EagleCore
 import Foundation
 
 /// A checkpoint whose files have all been verified.
-public struct Checkpoint: Sendable, Equatable {
+package struct Checkpoint: Sendable, Equatable {
   /// The folder.
-  public let path: String
+  package let path: String
   /// Its name, for example `step-00000123`.
-  public let name: String
+  package let name: String
   /// What the writer passed as `info`.
-  public let info: Data
+  package let info: Data
 
   /// The step in the name; nil for other names.
-  public var step: Int? { CheckpointFolder.step(of: name) }
+  package var step: Int? { CheckpointFolder.step(of: name) }
 
-  public func path(of file: String) -> String { "\(path)/\(file)" }
+  package func path(of file: String) -> String { "\(path)/\(file)" }
 }
 
 /// Checkpoint folders: `step-00000123` beside `latest`, each with a manifest of checksums written last.
-public enum CheckpointFolder {
+package enum CheckpointFolder {
   private static let manifestName = "manifest.json"
   private static let infoName = "info.json"
   private static let format = "eagle-checkpoint"
 
   /// `step-` and at least eight digits.
-  public static func name(step: Int) -> String {
+  package static func name(step: Int) -> String {
     let digits = String(step)
     return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
   }
@@ -41,7 +41,7 @@ public enum CheckpointFolder {
   ///   - name: the checkpoint's name; an older one of this name is replaced.
   ///   - info: stored as `info.json`.
   ///   - files: puts files into the folder whose path it gets.
-  public static func write(parent: String, name: String, info: Data, files: (String) throws -> Void) throws {
+  package static func write(parent: String, name: String, info: Data, files: (String) throws -> Void) throws {
     try DiskSync.createFolder(parent)
     removeLeftovers(in: parent)
     let path = "\(parent)/\(name)"
@@ -55,7 +55,7 @@ public enum CheckpointFolder {
   }
 
   /// Opens a checkpoint and verifies the size and checksum of every file.
-  public static func open(_ path: String) throws -> Checkpoint {
+  package static func open(_ path: String) throws -> Checkpoint {
     guard FileTree.isFolder(path) else {
       throw LocatedError(path: path, problem: "there is no such checkpoint folder", advice: "check the path")
     }
@@ -78,7 +78,7 @@ public enum CheckpointFolder {
 
   /// The newest checkpoint that is valid; `report` hears of each one that had to be passed over, and why.
   /// Nil when there is none.
-  public static func newestValid(in parent: String, report: (String) -> Void) throws -> Checkpoint? {
+  package static func newestValid(in parent: String, report: (String) -> Void) throws -> Checkpoint? {
     for name in try names(in: parent).reversed() {
       do {
         return try open("\(parent)/\(name)")
@@ -91,7 +91,7 @@ public enum CheckpointFolder {
 
   /// Names of the step folders, oldest first; whether they are valid is another question. A folder of such a name that
   /// another program has made is not among them, and so is never removed.
-  public static func names(in parent: String) throws -> [String] {
+  package static func names(in parent: String) throws -> [String] {
     guard FileTree.isFolder(parent) else { return [] }
     let found = try FileTree.entries(of: parent).compactMap { name in step(of: name).map { (step: $0, name: name) } }
     return found.filter { isCheckpoint("\(parent)/\($0.name)") }.sorted { $0.step < $1.step }.map(\.name)
@@ -101,7 +101,7 @@ public enum CheckpointFolder {
   ///
   /// - Returns: what could not be removed, and why: it costs space, not correctness, and the next call tries again
   @discardableResult
-  public static func prune(in parent: String, keep count: Int, also: Set<String> = []) throws -> [any Error] {
+  package static func prune(in parent: String, keep count: Int, also: Set<String> = []) throws -> [any Error] {
     try prune(in: parent, keep: count, also: also, remove: AtomicFolder.remove)
   }
 
@@ -123,7 +123,7 @@ public enum CheckpointFolder {
 
   /// Removes the checkpoints of steps behind `step`. `latest` then names the newest that is left, and so does `best`
   /// where it named one of those: their weights are the same.
-  public static func remove(after step: Int, in parent: String) throws {
+  package static func remove(after step: Int, in parent: String) throws {
     let names = try names(in: parent)
     let later = names.filter { (Self.step(of: $0) ?? 0) > step }
     guard let newest = names.last(where: { !later.contains($0) }) else { return }
@@ -133,12 +133,12 @@ public enum CheckpointFolder {
   }
 
   /// Writes a small text file, such as `latest` or `best`, that holds a checkpoint's name.
-  public static func point(_ pointer: String, to name: String, in parent: String) throws {
+  package static func point(_ pointer: String, to name: String, in parent: String) throws {
     try AtomicFile.write(path: "\(parent)/\(pointer)", data: Data("\(name)\n".utf8))
   }
 
   /// The name that a pointer holds; nil when there is no such pointer.
-  public static func target(of pointer: String, in parent: String) throws -> String? {
+  package static func target(of pointer: String, in parent: String) throws -> String? {
     let path = "\(parent)/\(pointer)"
     guard FileTree.isFile(path) else { return nil }
     let name = String(decoding: try FileTree.read(path), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
@@ -167,7 +167,7 @@ public enum CheckpointFolder {
   }
 
   /// Removes what a killed process has left of checkpoints that it was writing or removing.
-  public static func removeLeftovers(in parent: String) {
+  package static func removeLeftovers(in parent: String) {
     FilePath.removeLeftovers(in: parent) { $0.hasPrefix(".step-") }
   }
 }

@@ -3,13 +3,13 @@ import EagleCore
 import Foundation
 
 /// SHA-256 of files and bytes, as 64 lower-case hexadecimal digits.
-public enum FileDigest {
+package enum FileDigest {
   /// Reads the file in chunks of 1 MiB. What is digested is read again later, so anything but a regular file throws.
   ///
   /// - Parameters:
   ///   - path: the file
   ///   - each: called for each 64 MiB, to report progress or to end the work with an error
-  public static func sha256(path: String, each: () throws -> Void = {}) throws -> String {
+  package static func sha256(path: String, each: () throws -> Void = {}) throws -> String {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
     defer { close(descriptor) }
@@ -39,10 +39,10 @@ public enum FileDigest {
   }
 
   /// The digest of bytes in memory, in lower-case hexadecimal.
-  public static func sha256(_ data: Data) -> String { hex(SHA256.hash(data: data)) }
+  package static func sha256(_ data: Data) -> String { hex(SHA256.hash(data: data)) }
 
   /// The first 128 bits of the digest.
-  public static func short(_ data: Data) -> (high: UInt64, low: UInt64) {
+  package static func short(_ data: Data) -> (high: UInt64, low: UInt64) {
     SHA256.hash(data: data).withUnsafeBytes {
       ($0.loadUnaligned(as: UInt64.self).bigEndian, $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
     }
@@ -54,13 +54,13 @@ public enum FileDigest {
 }
 
 /// SHA-256 of bytes that come chunk by chunk.
-public struct StreamDigest {
+package struct StreamDigest {
   private var hash = SHA256()
 
-  public init() {}
+  package init() {}
 
-  public mutating func update(_ bytes: UnsafeRawBufferPointer) { hash.update(bufferPointer: bytes) }
+  package mutating func update(_ bytes: UnsafeRawBufferPointer) { hash.update(bufferPointer: bytes) }
 
   /// 64 lower-case hexadecimal digits.
-  public func finish() -> String { FileDigest.hex(hash.finalize()) }
+  package func finish() -> String { FileDigest.hex(hash.finalize()) }
 }

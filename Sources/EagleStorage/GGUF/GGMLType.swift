@@ -1,5 +1,5 @@
 /// Element types of GGUF tensors, with the numbers that the format gives them.
-public enum GGMLType: UInt32, Sendable, CaseIterable {
+package enum GGMLType: UInt32, Sendable, CaseIterable {
   case f32 = 0
   case f16 = 1
   case q4_0 = 2
@@ -13,10 +13,10 @@ public enum GGMLType: UInt32, Sendable, CaseIterable {
   case bf16 = 30
 
   /// The name that llama.cpp prints.
-  public var name: String { Self.name(of: rawValue) }
+  package var name: String { Self.name(of: rawValue) }
 
   /// Weights of one block.
-  public var blockLength: Int {
+  package var blockLength: Int {
     switch self {
     case .f32, .f16, .bf16: 1
     case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
@@ -25,7 +25,7 @@ public enum GGMLType: UInt32, Sendable, CaseIterable {
   }
 
   /// Bytes of one block.
-  public var blockByteCount: Int {
+  package var blockByteCount: Int {
     switch self {
     case .f32: 4
     case .f16, .bf16: 2

@@ -3,29 +3,29 @@ import EagleTensor
 import Foundation
 
 /// A memory-mapped GGUF file, version 2 or 3, little-endian.
-public final class GGUFFile: Sendable {
+package final class GGUFFile: Sendable {
   /// The type, the shape and the bytes of a tensor.
-  public struct TensorInfo: Sendable, Equatable {
-    public let name: String
+  package struct TensorInfo: Sendable, Equatable {
+    package let name: String
     /// Row-major as in Hugging Face files: the reverse of the file's own order.
-    public let shape: [Int]
-    public let type: GGMLType
+    package let shape: [Int]
+    package let type: GGMLType
     /// Bytes of the file.
-    public let range: Range<Int>
+    package let range: Range<Int>
 
-    public var count: Int { shape.reduce(1, *) }
+    package var count: Int { shape.reduce(1, *) }
   }
 
-  public let path: String
-  public let version: Int
-  public let metadata: [String: GGUFValue]
+  package let path: String
+  package let version: Int
+  package let metadata: [String: GGUFValue]
   /// The tensors in the order of the header.
-  public let tensors: [TensorInfo]
+  package let tensors: [TensorInfo]
   private let indices: [String: Int]
   private let file: MappedFile
 
   /// Reads the header. A truncated or damaged file, another version and unknown tensor types throw.
-  public init(path: String) throws {
+  package init(path: String) throws {
     let file = try MappedFile(path: path)
     let header = try withExtendedLifetime(file) { try GGUFHeader(of: file) }
     self.path = path
@@ -36,10 +36,10 @@ public final class GGUFFile: Sendable {
     indices = Dictionary(uniqueKeysWithValues: header.tensors.enumerated().map { ($1.name, $0) })
   }
 
-  public func contains(tensor name: String) -> Bool { indices[name] != nil }
+  package func contains(tensor name: String) -> Bool { indices[name] != nil }
 
   /// Type and shape of a tensor; throws when there is none of that name.
-  public func info(_ name: String) throws -> TensorInfo {
+  package func info(_ name: String) throws -> TensorInfo {
     guard let index = indices[name] else {
       throw LocatedError(
         path: path, problem: "has no tensor `\(name)`", advice: "the file is not a complete model of its architecture")
@@ -54,7 +54,7 @@ public final class GGUFFile: Sendable {
   }
 
   /// The dequantised values, row by row.
-  public func floats(_ name: String) throws -> [Float] {
+  package func floats(_ name: String) throws -> [Float] {
     let count = try info(name).count
     return try [Float](unsafeUninitializedCapacity: count) { values, filled in
       try decode(name, elements: 0..<count, to: values.baseAddress)
@@ -63,7 +63,7 @@ public final class GGUFFile: Sendable {
   }
 
   /// The dequantised tensor, float32.
-  public func tensor(_ name: String) throws -> Tensor {
+  package func tensor(_ name: String) throws -> Tensor {
     let info = try info(name)
     let tensor = Tensor(info.shape)
     try decode(name, elements: 0..<info.count, to: tensor.floats)
@@ -87,18 +87,18 @@ public final class GGUFFile: Sendable {
 }
 
 extension GGUFFile {
-  public func contains(key: String) -> Bool { metadata[key] != nil }
+  package func contains(key: String) -> Bool { metadata[key] != nil }
 
-  public func string(_ key: String) throws -> String { try value(key, "a string") { $0.string } }
-  public func int(_ key: String) throws -> Int { try value(key, "an integer") { $0.int } }
-  public func float(_ key: String) throws -> Double { try value(key, "a float") { $0.float } }
-  public func bool(_ key: String) throws -> Bool { try value(key, "a bool") { $0.bool } }
+  package func string(_ key: String) throws -> String { try value(key, "a string") { $0.string } }
+  package func int(_ key: String) throws -> Int { try value(key, "an integer") { $0.int } }
+  package func float(_ key: String) throws -> Double { try value(key, "a float") { $0.float } }
+  package func bool(_ key: String) throws -> Bool { try value(key, "a bool") { $0.bool } }
 
-  public func strings(_ key: String) throws -> [String] {
+  package func strings(_ key: String) throws -> [String] {
     try value(key, "an array of strings") { try? Self.all($0) { $0.string } }
   }
 
-  public func ints(_ key: String) throws -> [Int] {
+  package func ints(_ key: String) throws -> [Int] {
     try value(key, "an array of integers") { try? Self.all($0) { $0.int } }
   }
 

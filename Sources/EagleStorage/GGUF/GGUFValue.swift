@@ -1,5 +1,5 @@
 /// A metadata value of a GGUF file.
-public enum GGUFValue: Sendable, Equatable {
+package enum GGUFValue: Sendable, Equatable {
   case unsigned(UInt64)
   case signed(Int64)
   /// float32 values keep their exact value.
@@ -8,13 +8,13 @@ public enum GGUFValue: Sendable, Equatable {
   case string(String)
   case array([GGUFValue])
 
-  public var string: String? {
+  package var string: String? {
     guard case .string(let value) = self else { return nil }
     return value
   }
 
   /// An integer of either sign that fits.
-  public var int: Int? {
+  package var int: Int? {
     switch self {
     case .unsigned(let value): Int(exactly: value)
     case .signed(let value): Int(exactly: value)
@@ -22,17 +22,17 @@ public enum GGUFValue: Sendable, Equatable {
     }
   }
 
-  public var float: Double? {
+  package var float: Double? {
     guard case .float(let value) = self else { return nil }
     return value
   }
 
-  public var bool: Bool? {
+  package var bool: Bool? {
     guard case .bool(let value) = self else { return nil }
     return value
   }
 
-  public var array: [GGUFValue]? {
+  package var array: [GGUFValue]? {
     guard case .array(let values) = self else { return nil }
     return values
   }

@@ -3,20 +3,20 @@ import EagleTensor
 import Foundation
 
 /// A memory-mapped safetensors file. Opening reads the header only; tensors share the mapping.
-public final class SafetensorsFile: Sendable {
+package final class SafetensorsFile: Sendable {
   /// The type, the shape and the bytes of a tensor.
-  public struct Entry: Sendable, Equatable {
-    public let name: String
-    public let dtype: DType
-    public let shape: [Int]
+  package struct Entry: Sendable, Equatable {
+    package let name: String
+    package let dtype: DType
+    package let shape: [Int]
     /// Bytes from the start of the data.
-    public let range: Range<Int>
+    package let range: Range<Int>
   }
 
-  public let path: String
+  package let path: String
   /// The tensors in the order of their data.
-  public let entries: [Entry]
-  public let metadata: [String: String]
+  package let entries: [Entry]
+  package let metadata: [String: String]
   /// Bytes of the length field and the header together.
   package let headerByteCount: Int
 
@@ -25,7 +25,7 @@ public final class SafetensorsFile: Sendable {
 
   /// Maps the file and checks its header: a truncated file, tensors that overlap or leave the file, and unknown
   /// types throw.
-  public init(path: String) throws {
+  package init(path: String) throws {
     let file = try MappedFile(path: path)
     let header = try withExtendedLifetime(file) { try SafetensorsHeader(of: file) }
     self.path = path
@@ -36,12 +36,12 @@ public final class SafetensorsFile: Sendable {
     storage = Storage(borrowing: file.bytes, owner: file)
   }
 
-  public var names: [String] { entries.map(\.name) }
+  package var names: [String] { entries.map(\.name) }
 
-  public func contains(_ name: String) -> Bool { indices[name] != nil }
+  package func contains(_ name: String) -> Bool { indices[name] != nil }
 
   /// Type and shape of a tensor; throws when there is none of that name.
-  public func entry(_ name: String) throws -> Entry {
+  package func entry(_ name: String) throws -> Entry {
     guard let index = indices[name] else {
       throw LocatedError(path: path, problem: "has no tensor `\(name)`", advice: "it holds \(sample)")
     }
@@ -49,7 +49,7 @@ public final class SafetensorsFile: Sendable {
   }
 
   /// The tensor over the mapping, read-only; a copy if its bytes are not aligned for its type.
-  public func tensor(_ name: String) throws -> Tensor {
+  package func tensor(_ name: String) throws -> Tensor {
     let entry = try entry(name)
     let offset = headerByteCount + entry.range.lowerBound
     guard offset % entry.dtype.size == 0 else { return copy(entry, from: offset) }

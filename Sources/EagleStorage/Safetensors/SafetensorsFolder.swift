@@ -3,16 +3,16 @@ import EagleTensor
 import Foundation
 
 /// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`.
-public final class SafetensorsFolder: Sendable {
-  public let path: String
+package final class SafetensorsFolder: Sendable {
+  package let path: String
   /// The names of all tensors, sorted.
-  public let names: [String]
+  package let names: [String]
   /// The safetensors files, sorted by name.
-  public let files: [SafetensorsFile]
+  package let files: [SafetensorsFile]
   private let fileOfTensor: [String: SafetensorsFile]
 
   /// Maps all weight files. A missing shard, or a tensor that its shard does not hold, throws.
-  public init(path: String) throws {
+  package init(path: String) throws {
     self.path = path
     let listing = try Listing(folder: path)
     let files = try listing.files.map { try SafetensorsFile(path: "\(path)/\($0)") }
@@ -26,13 +26,13 @@ public final class SafetensorsFolder: Sendable {
     names = fileOfTensor.keys.sorted()
   }
 
-  public func contains(_ name: String) -> Bool { fileOfTensor[name] != nil }
+  package func contains(_ name: String) -> Bool { fileOfTensor[name] != nil }
 
   /// Type and shape of a tensor; throws when there is none of that name.
-  public func entry(_ name: String) throws -> SafetensorsFile.Entry { try file(holding: name).entry(name) }
+  package func entry(_ name: String) throws -> SafetensorsFile.Entry { try file(holding: name).entry(name) }
 
   /// The tensor over the mapped file, read-only.
-  public func tensor(_ name: String) throws -> Tensor { try file(holding: name).tensor(name) }
+  package func tensor(_ name: String) throws -> Tensor { try file(holding: name).tensor(name) }
 
   func file(holding name: String) throws -> SafetensorsFile {
     guard let file = fileOfTensor[name] else {

@@ -3,21 +3,21 @@ import EagleTensor
 import Foundation
 
 /// Writes safetensors files: atomically, one tensor at a time, in the order given.
-public enum SafetensorsWriter {
+package enum SafetensorsWriter {
   /// A tensor that is to come.
-  public struct Announcement: Sendable {
-    public let name: String
-    public let dtype: DType
-    public let shape: [Int]
+  package struct Announcement: Sendable {
+    package let name: String
+    package let dtype: DType
+    package let shape: [Int]
 
-    public init(name: String, dtype: DType, shape: [Int]) {
+    package init(name: String, dtype: DType, shape: [Int]) {
       self.name = name
       self.dtype = dtype
       self.shape = shape
     }
   }
 
-  public static func write(
+  package static func write(
     path: String, tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:]
   ) throws {
     let announced = tensors.map { Announcement(name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) }
@@ -29,7 +29,7 @@ public enum SafetensorsWriter {
 
   /// Streams tensors that never exist together: `body` writes the bytes of announcement `index` to the file, in
   /// chunks of any size.
-  public static func write(
+  package static func write(
     path: String, announced: [Announcement], metadata: [String: String] = [:],
     body: (_ index: Int, _ file: OutputFile) throws -> Void
   ) throws {

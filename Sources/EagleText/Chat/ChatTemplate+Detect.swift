@@ -5,7 +5,7 @@ extension ChatTemplate {
   ///
   /// Throws when the name is unknown, the folder has no chat template, or its template is not one of the known ones:
   /// another markup than ChatML, thinking blocks, or a default system prompt of its own would be rendered wrongly.
-  public static func detect(folder: String, tokenizer: Tokenizer, name: String) throws -> ChatTemplate {
+  package static func detect(folder: String, tokenizer: Tokenizer, name: String) throws -> ChatTemplate {
     if name != "auto" { return try ChatTemplate(family(named: name), tokenizer: tokenizer) }
     let (template, path) = try readTemplate(folder: folder)
     guard template.contains("<|im_start|>"), template.contains("<|im_end|>") else {

@@ -2,9 +2,9 @@
 ///
 /// The ids equal those of `apply_chat_template` in Hugging Face transformers, with one difference on purpose: a
 /// content that spells out an added token, such as `<|im_end|>`, stays text and cannot forge a turn.
-public struct ChatTemplate: Sendable {
+package struct ChatTemplate: Sendable {
   /// The model families whose templates are known; they differ in the system message.
-  public enum Family: String, Sendable, CaseIterable {
+  package enum Family: String, Sendable, CaseIterable {
     case qwen3Instruct = "qwen3-instruct"
     case smollm2
 
@@ -17,15 +17,15 @@ public struct ChatTemplate: Sendable {
     }
   }
 
-  public let family: Family
+  package let family: Family
   /// The id of `<|im_end|>`, which ends every turn.
-  public let endOfTurn: Int32
+  package let endOfTurn: Int32
   /// The ids at which an answer ends: the end of turn, and the end of text where the vocabulary has one.
-  public let stopIDs: Set<Int32>
+  package let stopIDs: Set<Int32>
   private let startOfTurn: Int32
 
   /// Looks up the control tokens; throws when `tokenizer` lacks one of them.
-  public init(_ family: Family, tokenizer: Tokenizer) throws {
+  package init(_ family: Family, tokenizer: Tokenizer) throws {
     self.family = family
     startOfTurn = try ChatTemplate.control("<|im_start|>", tokenizer)
     endOfTurn = try ChatTemplate.control("<|im_end|>", tokenizer)
@@ -46,7 +46,7 @@ public struct ChatTemplate: Sendable {
   /// The whole conversation with its loss mask, which covers the turns of `trained`.
   ///
   /// - Throws: `TextError` for a wrong order of turns, and for a conversation without an answer
-  public func render(
+  package func render(
     _ conversation: Conversation, tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = [.assistant]
   ) throws -> RenderedConversation {
     try conversation.checkTurns()
@@ -63,7 +63,7 @@ public struct ChatTemplate: Sendable {
   /// as with `continue_final_message` in transformers.
   ///
   /// - Throws: `TextError` without a message
-  public func prompt(_ messages: [ChatMessage], tokenizer: Tokenizer) throws -> [Int32] {
+  package func prompt(_ messages: [ChatMessage], tokenizer: Tokenizer) throws -> [Int32] {
     guard let last = messages.last else { throw TextError("prompt: it has no message") }
     let begun = last.role == .assistant ? last.content : nil
     var rendering = try rendering(begun == nil ? messages : messages.dropLast(), tokenizer)
@@ -74,7 +74,7 @@ public struct ChatTemplate: Sendable {
 
   /// The ids before a question that the model is to write itself: `messages`, the last of them an answer, and the
   /// beginning of a user's turn.
-  public func questionPrompt(_ messages: [ChatMessage], opening: String, tokenizer: Tokenizer) throws -> [Int32] {
+  package func questionPrompt(_ messages: [ChatMessage], opening: String, tokenizer: Tokenizer) throws -> [Int32] {
     if messages.contains(where: { $0.role != .system }) {
       try Conversation(id: "prompt", messages: messages).checkTurns()
       guard messages.last?.role == .assistant else {

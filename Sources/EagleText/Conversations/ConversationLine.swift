@@ -1,16 +1,16 @@
 import Foundation
 
 /// A line that may hold a conversation; parsing it can be left to another thread.
-public struct ConversationLine: Sendable {
-  public let number: Int
+package struct ConversationLine: Sendable {
+  package let number: Int
   /// Nil for one that is too long to be read.
   let bytes: Data?
   let fileName: String
 
-  public var byteCount: Int { bytes?.count ?? 0 }
+  package var byteCount: Int { bytes?.count ?? 0 }
 
   /// The conversation, or what is wrong with the line. A missing id becomes `<file name>:<line>`.
-  public func parsed() -> Result<Conversation, TextError> {
+  package func parsed() -> Result<Conversation, TextError> {
     guard let bytes else { return .failure(Line.tooLong) }
     do {
       let record = try JSONDecoder().decode(ConversationRecord.self, from: bytes)

@@ -7,26 +7,26 @@ import Foundation
 ///
 /// Files may be compressed with gzip or Zstandard. Blank lines are passed over. A caller who counts the lines in a
 /// `ReadReport` learns when too many of them cannot be used.
-public struct ConversationLines {
+package struct ConversationLines {
   private var lines: LineReader
   private let fileName: String
 
   /// Opens the file; throws with its path when that fails.
-  public init(path: String) throws {
+  package init(path: String) throws {
     lines = try LineReader(path: path)
     fileName = URL(fileURLWithPath: path).lastPathComponent
   }
 
-  public var isCompressed: Bool { lines.isCompressed }
+  package var isCompressed: Bool { lines.isCompressed }
 
   /// Bytes of the file that the lines so far came from; an estimate where the file is compressed.
-  public var bytesUsed: Double { lines.bytesUsed }
+  package var bytesUsed: Double { lines.bytesUsed }
 
   /// Goes on with the first line that begins behind `offset` of a file that is not compressed, to read a part of it.
-  public mutating func jump(behind offset: Int) throws { try lines.jump(behind: offset) }
+  package mutating func jump(behind offset: Int) throws { try lines.jump(behind: offset) }
 
   /// The next line that is not blank; nil after the last.
-  public mutating func next() throws -> ConversationLine? {
+  package mutating func next() throws -> ConversationLine? {
     while let line = try lines.next() {
       if !line.isBlank { return ConversationLine(number: line.number, bytes: line.bytes, fileName: fileName) }
     }
@@ -34,7 +34,7 @@ public struct ConversationLines {
   }
 
   /// Passes over the lines up to number `last`.
-  public mutating func skip(to last: Int) throws {
+  package mutating func skip(to last: Int) throws {
     while last > 0, let line = try lines.next(), line.number < last {}
   }
 }

@@ -5,7 +5,7 @@ import EagleCore
 /// A text is the set of its runs of three words. The fraction of hash functions whose least values agree estimates the
 /// Jaccard similarity of two sets. Texts that agree in one of 20 bands of six values are compared: all but one in 400
 /// of the pairs with a similarity of 0.8, and one in 200 of those with 0.25.
-public struct NearDuplicates {
+package struct NearDuplicates {
   private static let functions = 120
   private static let bandRows = 6
   private static let wordsTogether = 3
@@ -16,12 +16,12 @@ public struct NearDuplicates {
   private var bands: [UInt64: [Int]] = [:]
 
   /// - Parameter threshold: the least similarity of two texts that count as the same
-  public init(threshold: Double = 0.7) { self.threshold = threshold }
+  package init(threshold: Double = 0.7) { self.threshold = threshold }
 
   /// Adds a text unless one like it is there.
   ///
   /// - Returns: whether it was added
-  public mutating func insert(_ text: String) -> Bool {
+  package mutating func insert(_ text: String) -> Bool {
     let signature = Self.signature(text)
     let keys = Self.bandKeys(signature)
     for key in keys {

@@ -1,13 +1,13 @@
 import Foundation
 
 /// The user's turns of a conversation: a task of a benchmark, or questions to answer.
-public struct Prompt: Sendable, Equatable {
-  public let id: String
+package struct Prompt: Sendable, Equatable {
+  package let id: String
   /// The system message, where the file has one.
-  public let system: String?
-  public let turns: [String]
+  package let system: String?
+  package let turns: [String]
 
-  public init(id: String, system: String? = nil, turns: [String]) {
+  package init(id: String, system: String? = nil, turns: [String]) {
     self.id = id
     self.system = system
     self.turns = turns
@@ -18,10 +18,10 @@ public struct Prompt: Sendable, Equatable {
 /// (a list of texts, as MT-Bench), `prompt` (HumanEval), `question` (GSM8K), `problem` (MATH-500) or `text` (MBPP), and
 /// optionally `id`, `question_id`, `task_id` or `unique_id`; conversations, of which the user's turns and the system
 /// message count; and CSV tables of multiple choice (CMMLU, C-Eval).
-public enum PromptReader {
+package enum PromptReader {
   /// All prompts of `path` in order; one without an id gets its line number. Throws with file and line at the first
   /// line that has another shape, and when there is no prompt at all.
-  public static func read(path: String) throws -> [Prompt] {
+  package static func read(path: String) throws -> [Prompt] {
     let prompts = path.lowercased().hasSuffix(".csv") ? try choices(path: path) : try lines(path: path)
     guard !prompts.isEmpty else { throw TextError("\(path): there is no prompt in it") }
     return prompts

@@ -4,20 +4,20 @@ import Foundation
 ///
 /// Blank lines are ignored. A line that cannot be read is skipped and counted; more than 1 % of a file's lines are an
 /// error.
-public struct PromptStream {
+package struct PromptStream {
   private var files: ArraySlice<String>
   private var lines: LineReader?
   private var table: ArraySlice<Prompt> = []
   /// The tally of each file, as far as it has been read.
-  public private(set) var reports: [ReadReport] = []
+  package private(set) var reports: [ReadReport] = []
 
   /// Opens nothing yet. A prompt without an id is named after its file and line; rows of tables are always.
-  public init(paths: [String]) { files = paths[...] }
+  package init(paths: [String]) { files = paths[...] }
 
   /// The next prompt; nil after the last.
   ///
   /// - Throws: for a file that cannot be read, has no prompt, or has more than 1 % broken lines
-  public mutating func next() throws -> Prompt? {
+  package mutating func next() throws -> Prompt? {
     while true {
       if let prompt = try nextOfFile() { return prompt }
       if let last = reports.last {

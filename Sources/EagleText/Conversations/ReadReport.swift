@@ -1,7 +1,7 @@
 /// A line of a data file that was rejected, and why.
-public struct SkippedLine: Sendable, Equatable, Codable {
-  public let line: Int
-  public let reason: String
+package struct SkippedLine: Sendable, Equatable, Codable {
+  package let line: Int
+  package let reason: String
 }
 
 /// The tally of a data file's lines, with the budget of rejected ones: more than 1 % of the lines are an error.
@@ -22,33 +22,33 @@ public struct SkippedLine: Sendable, Equatable, Codable {
 /// }
 /// try report.check()
 /// ```
-public struct ReadReport: Sendable, Equatable, Codable {
+package struct ReadReport: Sendable, Equatable, Codable {
   /// Lines after which a file with too many rejected ones is given up before its end.
   private static let linesBeforeEarlyCheck = 1000
   private static let keptReasons = 8
 
-  public let path: String
+  package let path: String
   /// Accepted lines.
-  public private(set) var read = 0
+  package private(set) var read = 0
   /// Rejected lines; `skipped` holds the first of them.
-  public private(set) var skippedCount = 0
-  public private(set) var skipped: [SkippedLine] = []
+  package private(set) var skippedCount = 0
+  package private(set) var skipped: [SkippedLine] = []
 
-  public init(path: String) {
+  package init(path: String) {
     self.path = path
   }
 
   /// Counts a line that was used.
-  public mutating func accept() { read += 1 }
+  package mutating func accept() { read += 1 }
 
   /// Counts a line that cannot be used.
-  public mutating func reject(_ line: Int, because error: any Error) {
+  package mutating func reject(_ line: Int, because error: any Error) {
     skippedCount += 1
     if skipped.count < Self.keptReasons { skipped.append(SkippedLine(line: line, reason: "\(error)")) }
   }
 
   /// Throws when more than one line in a hundred was rejected.
-  public func check() throws {
+  package func check() throws {
     guard let first = skipped.first, skippedCount * 100 > read + skippedCount else { return }
     throw TextError(
       "\(path): \(skippedCount) of \(read + skippedCount) lines cannot be used, more than 1 %; "
@@ -56,7 +56,7 @@ public struct ReadReport: Sendable, Equatable, Codable {
   }
 
   /// Throws as `check()` does, once there are enough lines to judge a file that is not read to its end yet.
-  public func checkEarly() throws {
+  package func checkEarly() throws {
     if read + skippedCount > Self.linesBeforeEarlyCheck { try check() }
   }
 }

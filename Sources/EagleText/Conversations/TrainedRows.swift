@@ -4,15 +4,15 @@
 ///
 /// Row p at depth k takes token x[p+1+k] and predicts x[p+2+k]. It is trained when x[p+1] … x[p+2+k] all lie in one
 /// assistant span [s, e): s ≤ p + 1 and p + 2 + k < e. So rows of depth k + 1 are among those of depth k.
-public struct TrainedRows: Sendable, Equatable {
+package struct TrainedRows: Sendable, Equatable {
   /// Maximal runs of ones in the loss mask.
-  public let spans: [Range<Int>]
-  public let depths: Int  // K
+  package let spans: [Range<Int>]
+  package let depths: Int  // K
 
   /// - Parameters:
   ///   - mask: 1 where a token is trained, one byte a token
   ///   - depths: K
-  public init(mask: [UInt8], depths: Int) {
+  package init(mask: [UInt8], depths: Int) {
     var spans: [Range<Int>] = []
     var start: Int?
     for (position, flag) in mask.enumerated() {
@@ -28,13 +28,13 @@ public struct TrainedRows: Sendable, Equatable {
   }
 
   /// Rows trained at depth `k`, ascending.
-  public func rows(depth k: Int) -> [Int] { spans.flatMap { Self.rows(of: $0, depth: k) } }
+  package func rows(depth k: Int) -> [Int] { spans.flatMap { Self.rows(of: $0, depth: k) } }
 
   /// Rows that carry loss at depth k.
-  public func count(depth k: Int) -> Int { spans.reduce(0) { $0 + Self.rows(of: $1, depth: k).count } }
+  package func count(depth k: Int) -> Int { spans.reduce(0) { $0 + Self.rows(of: $1, depth: k).count } }
 
   /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.
-  public var prefixCount: Int { rows(depth: 0).last.map { $0 + 1 } ?? 0 }
+  package var prefixCount: Int { rows(depth: 0).last.map { $0 + 1 } ?? 0 }
 
   package static func rows(of span: Range<Int>, depth k: Int) -> Range<Int> {
     let first = max(0, span.lowerBound - 1)

@@ -1,7 +1,7 @@
 /// Words as far as counting and comparing texts needs them: runs of letters and digits, and each character of scripts
 /// that are written without spaces.
-public enum Words {
-  public static func of(_ text: String) -> [Substring] {
+package enum Words {
+  package static func of(_ text: String) -> [Substring] {
     var words: [Substring] = []
     var start: String.Index?
     func close(at end: String.Index) {

@@ -12,7 +12,7 @@ extension Tokenizer {
   }
 
   /// The bytes of one token, which may be a part of a character; control tokens are spelled out.
-  package func bytes(of id: Int32) -> [UInt8] {
+  public func bytes(of id: Int32) -> [UInt8] {
     var bytes: [UInt8] = []
     append(id, to: &bytes, skipSpecial: false)
     return bytes

@@ -18,7 +18,7 @@ extension Tokenizer {
   }
 
   /// Encodes as `encodeOrdinary` does, with the byte of the normalised text where each token begins.
-  package func encodeOrdinaryWithStarts(_ text: String) throws -> (ids: [Int32], starts: [Int]) {
+  public func encodeOrdinaryWithStarts(_ text: String) throws -> (ids: [Int32], starts: [Int]) {
     try sessions.withSession { session in
       try withUTF8(of: text) { bytes in try appendNormalized(bytes, &session, recognising: nil) }
       return (session.tokens.map(\.id), session.tokens.map { Int($0.start) })

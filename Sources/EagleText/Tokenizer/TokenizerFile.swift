@@ -1,7 +1,7 @@
 import Foundation
 
 /// Writes the two tokenizer files of a Hugging Face folder from what a GGUF file holds.
-public enum TokenizerFile {
+package enum TokenizerFile {
   /// GGUF's kinds of tokens, as far as byte-level BPE vocabularies have them.
   private enum Kind {
     static let control: Int32 = 3
@@ -18,7 +18,7 @@ public enum TokenizerFile {
   ///   - tokenTypes: `tokenizer.ggml.token_type`, one for each token.
   ///   - preTokenizer: `tokenizer.ggml.pre`. An unknown name is an error that gives it, and so is `default`, which says
   ///     nothing about the model's words.
-  public static func json(
+  package static func json(
     tokens: [String], merges: [String], tokenTypes: [Int32], preTokenizer: String
   ) throws -> Data {
     guard tokens.count == tokenTypes.count else {
@@ -51,7 +51,7 @@ public enum TokenizerFile {
   }
 
   /// The content of a tokenizer_config.json. Fails only when a text cannot be written as JSON.
-  public static func config(chatTemplate: String, bos: String?, eos: String?, pad: String?) throws -> Data {
+  package static func config(chatTemplate: String, bos: String?, eos: String?, pad: String?) throws -> Data {
     let fields: [(name: String, value: String?)] = [
       ("tokenizer_class", "PreTrainedTokenizerFast"), ("bos_token", bos), ("eos_token", eos), ("pad_token", pad),
       ("chat_template", chatTemplate),

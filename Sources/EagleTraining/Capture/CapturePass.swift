@@ -10,7 +10,7 @@ import Foundation
 /// Conversations go to shards in their order; each rank takes the next missing shard when it is done with one. A shard
 /// that is there and holds these tokens is kept, under new loss masks where they have changed; one of other tokens is
 /// captured again. So a second run finds everything done, and an interrupted one captures what is missing.
-public struct CapturePass {
+package struct CapturePass {
   /// Tokens that run through the target at a time.
   package static let batchTokens = 2048
 
@@ -23,7 +23,7 @@ public struct CapturePass {
   let stop: StopRequest
   private let clock: PhaseClock
 
-  public init(
+  package init(
     target: TargetModel, data: PreparedData, config: CaptureConfig, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest(), clock: PhaseClock = PhaseClock()
   ) throws {
@@ -49,7 +49,7 @@ public struct CapturePass {
   ///
   /// - Throws: when the folder holds a store of another target, other layers or another precision, or ranks compute
   ///   different precisions; `StoppedRun` when a stop was requested, with the finished shards in place
-  public func run(folder: String) throws -> CaptureStore {
+  package func run(folder: String) throws -> CaptureStore {
     try states.agreeOnPrecision(cluster)
     // One rank looks, so that a disk that shows ranks different states cannot part them.
     let complete = sharing == .shared && cluster.isRoot ? try complete(folder) : nil

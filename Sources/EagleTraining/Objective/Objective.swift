@@ -8,13 +8,13 @@ import EagleText
 // N prefix rows · R_k trained rows of depth k · K depths.
 
 /// Sums of one depth over rows; ranks add theirs before anything is divided.
-public struct DepthSums: Codable, Sendable, Equatable {
-  public var rows = 0.0
-  public var loss = 0.0
-  public var hits = 0.0
-  public var overlap = 0.0
+package struct DepthSums: Codable, Sendable, Equatable {
+  package var rows = 0.0
+  package var loss = 0.0
+  package var hits = 0.0
+  package var overlap = 0.0
 
-  public init(rows: Double = 0, loss: Double = 0, hits: Double = 0, overlap: Double = 0) {
+  package init(rows: Double = 0, loss: Double = 0, hits: Double = 0, overlap: Double = 0) {
     self.rows = rows
     self.loss = loss
     self.hits = hits
@@ -35,13 +35,13 @@ public struct DepthSums: Codable, Sendable, Equatable {
 /// where N_k counts the trained rows of depth k in the global batch. So the gradient does not depend on how the batch is
 /// cut: short conversations are laid end to end and go through one pass, a long one is computed chunk by chunk
 /// (`ChunkedConversation`).
-public struct Objective {
+package struct Objective {
   /// How much is recorded at a time.
-  public struct Chunking: Sendable, Equatable {
+  package struct Chunking: Sendable, Equatable {
     /// A trained row keeps 2.1 MB for its backward pass at Qwen3-4B's size and K 7: chunks of 512 rows need 1.4 GB with
     /// their temporary results, 1,024 rows 2.7 GB. On two cores with AVX512-BF16 chunks of 256, 512 and 1,024 rows are
     /// equally fast, to the noise of 5 %.
-    public static let standard = Chunking(longestWhole: BatchPlan.microBatchTokens, rows: 512)
+    package static let standard = Chunking(longestWhole: BatchPlan.microBatchTokens, rows: 512)
 
     /// Prefix rows of the longest conversation that goes through one pass.
     package let longestWhole: Int
@@ -67,7 +67,7 @@ public struct Objective {
   /// Called whenever a chunk is done: a long conversation takes minutes.
   let tick: () -> Void
 
-  public init(
+  package init(
     draft: DraftModel, embedding: Tensor, teacher: Teacher, depths: Int, stepDecay: Double,
     loss: SoftTargetLoss = .crossEntropy, precision: ComputePrecision, chunking: Chunking = .standard,
     clock: PhaseClock = PhaseClock(), tick: @escaping () -> Void = {}
@@ -146,7 +146,7 @@ public struct Objective {
 
   /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters.
   /// `globalRows` are N_k of the global batch, K of them.
-  public func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [DepthSums] {
+  package func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [DepthSums] {
     run(batch(conversations), globalRows: globalRows, recording: recording)
   }
 

@@ -30,7 +30,7 @@ package struct RowChunk: Sendable, Equatable {
 
 extension TrainedRows {
   /// Positions whose teacher distribution is needed: p + 1 + k of every trained (p, k), ascending.
-  public var teacherPositions: [Int] { teacherPositions(in: 0..<prefixCount) }
+  package var teacherPositions: [Int] { teacherPositions(in: 0..<prefixCount) }
 
   /// All trained rows, cut into the fewest chunks of at most `limit` rows, equally long but for one row.
   package func chunks(of limit: Int) -> [RowChunk] {

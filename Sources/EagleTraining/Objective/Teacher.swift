@@ -8,18 +8,18 @@ import Foundation
 // S teacher positions · D draft vocabulary · V target vocabulary · H hidden.
 
 /// Distributions that the draft learns: softmax of the target's logits restricted to the draft vocabulary.
-public final class Teacher {
+package final class Teacher {
   private let head: Tensor  // [V, H]
   private let draftHead: Tensor  // [D, H]: rows of the head
   private let vocabulary: DraftVocabulary
   private let precision: ComputePrecision
 
-  public convenience init(target: TargetModel, vocabulary: DraftVocabulary, precision: ComputePrecision) {
+  package convenience init(target: TargetModel, vocabulary: DraftVocabulary, precision: ComputePrecision) {
     self.init(head: target.head, vocabulary: vocabulary, precision: precision)
   }
 
   /// A teacher with this LM head of the target, [V, H].
-  public init(head: Tensor, vocabulary: DraftVocabulary, precision: ComputePrecision) {
+  package init(head: Tensor, vocabulary: DraftVocabulary, precision: ComputePrecision) {
     self.head = head
     self.vocabulary = vocabulary
     self.precision = precision

@@ -10,18 +10,18 @@ import Foundation
 /// w = w (1 − lr · decay) − lr · r · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 ///
 /// with a rate r of 1, but for columns of `fc` that have their own.
-public final class AdamW {
-  public static let epsilon: Float = 1e-8
+package final class AdamW {
+  package static let epsilon: Float = 1e-8
 
   /// The draft over the flat weights.
-  public let draft: DraftModel
-  public let weights: Tensor  // [P]
-  public let gradients: Tensor  // [P]
+  package let draft: DraftModel
+  package let weights: Tensor  // [P]
+  package let gradients: Tensor  // [P]
   /// Moments of the owned weights, one range after the other: [P], or the shard's size.
-  public private(set) var firstMoment: Tensor
-  public private(set) var secondMoment: Tensor
+  package private(set) var firstMoment: Tensor
+  package private(set) var secondMoment: Tensor
   /// The part of the flat buffer that this optimiser steps; all of it unless `own` says otherwise.
-  public private(set) var owned: [Range<Int>]
+  package private(set) var owned: [Range<Int>]
   /// The slice of the flat buffers of each parameter.
   let slices: [(name: String, variable: Variable, range: Range<Int>)]
   /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [3H]; nil for 1
@@ -30,7 +30,7 @@ public final class AdamW {
   let config: TrainConfig
 
   /// Copies the draft's weights into the flat buffer.
-  public init(_ start: DraftModel, config: TrainConfig) {
+  package init(_ start: DraftModel, config: TrainConfig) {
     let count = start.parameterCount
     self.config = config
     weights = Tensor([count])
@@ -79,7 +79,7 @@ public final class AdamW {
   }
 
   /// Sets every gradient to 0.
-  public func clearGradients() { gradients.clear() }
+  package func clearGradients() { gradients.clear() }
 
   /// Tells the draft that the flat weights have been written to.
   func weightsHaveChanged() {
@@ -87,7 +87,7 @@ public final class AdamW {
   }
 
   /// Euclidean norm of all gradients, for an optimiser that owns all.
-  public func gradientNorm() -> Double { sumOfSquares(owned).squareRoot() }
+  package func gradientNorm() -> Double { sumOfSquares(owned).squareRoot() }
 
   /// The sum of squares of the gradients in these ranges, added up in a fixed order.
   func sumOfSquares(_ ranges: [Range<Int>]) -> Double {
@@ -112,7 +112,7 @@ public final class AdamW {
   ///   - step: number of this step, from 1
   ///   - learningRate: that of this step
   ///   - norm: the gradients' norm
-  public func apply(step: Int, learningRate: Double, norm: Double) {
+  package func apply(step: Int, learningRate: Double, norm: Double) {
     // As torch.nn.utils.clip_grad_norm_ does.
     let scale = min(1, config.clipNorm / (norm + 1e-6))
     var settings = eagle_adamw(

@@ -5,14 +5,14 @@ import Foundation
 /// What decides the steps of a run: what a checkpoint says it was made with, and a start that goes on is held against.
 ///
 /// Evaluations, the number of epochs and ranks, and where states and checkpoints are kept decide no step.
-public struct RunIdentity: Codable, Sendable, Equatable {
+package struct RunIdentity: Codable, Sendable, Equatable {
   /// Recipe keys, for example `train.ttt_length`, with their values as JSON.
-  public var settings: [String: String]
+  package var settings: [String: String]
   /// Fingerprint of the prepared conversations, the held-out split and the draft vocabulary.
-  public var dataFingerprint: String
-  public var targetFingerprint: String
+  package var dataFingerprint: String
+  package var targetFingerprint: String
 
-  public init(settings: [String: String] = [:], dataFingerprint: String = "", targetFingerprint: String = "") {
+  package init(settings: [String: String] = [:], dataFingerprint: String = "", targetFingerprint: String = "") {
     self.settings = settings
     self.dataFingerprint = dataFingerprint
     self.targetFingerprint = targetFingerprint
@@ -129,14 +129,14 @@ public struct RunIdentity: Codable, Sendable, Equatable {
 }
 
 /// One line of `changes.jsonl`: a setting with which a run goes on from a step, in place of the one before.
-public struct RunChange: Codable, Sendable, Equatable {
+package struct RunChange: Codable, Sendable, Equatable {
   /// Steps that were done with the old value.
-  public var step: Int
+  package var step: Int
   /// Seconds since 1970.
-  public var time: Double
-  public var key: String
-  public var from: String
-  public var to: String
+  package var time: Double
+  package var key: String
+  package var from: String
+  package var to: String
 }
 
 /// `changes.jsonl` of a run.

@@ -7,20 +7,20 @@ import Foundation
 
 /// The content of a checkpoint: master weights and both moments, rates of features where they have their own, all
 /// float32, and where the run stands. It does not depend on the number of ranks that wrote it.
-public struct TrainingCheckpoint {
+package struct TrainingCheckpoint {
   /// `info.json` of a checkpoint.
-  public struct Info: Codable, Sendable, Equatable {
-    public var step: Int
+  package struct Info: Codable, Sendable, Equatable {
+    package var step: Int
     /// Steps that have changed the weights; in files of older versions all of them.
-    public var updates: Int?
+    package var updates: Int?
     /// Steps in a row, up to this one, that were left out; nil for none.
-    public var skippedInARow: Int?
+    package var skippedInARow: Int?
     /// What must not change between the parts of one run; files of older versions say it in another way.
-    public var identity: RunIdentity?
-    public var targetPath: String
-    public var targetFingerprint: String
-    public var draftShape: DraftShape
-    public var draftVocabulary: [Int32]
+    package var identity: RunIdentity?
+    package var targetPath: String
+    package var targetFingerprint: String
+    package var draftShape: DraftShape
+    package var draftVocabulary: [Int32]
 
     enum CodingKeys: String, CodingKey {
       case step, updates, identity
@@ -126,7 +126,7 @@ public struct TrainingCheckpoint {
   }
 
   /// The draft head of a checkpoint, for export.
-  public static func draft(_ checkpoint: Checkpoint, target: TargetShape) throws -> DraftModel {
+  package static func draft(_ checkpoint: Checkpoint, target: TargetShape) throws -> DraftModel {
     let info = try info(checkpoint)
     let vocabulary = try DraftVocabulary(
       checking: info.draftVocabulary, targetSize: target.vocabularySize, path: checkpoint.path)
@@ -151,7 +151,7 @@ public struct TrainingCheckpoint {
   }
 
   /// What the checkpoint belongs to; throws when it is damaged.
-  public static func info(_ checkpoint: Checkpoint) throws -> Info {
+  package static func info(_ checkpoint: Checkpoint) throws -> Info {
     try decoded(checkpoint.info, checkpoint.path)
   }
 

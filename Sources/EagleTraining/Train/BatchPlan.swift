@@ -2,13 +2,13 @@ import EagleTensor
 
 /// Which conversations make up every global batch. Follows from (seed, epoch) and the lengths alone, so that neither the
 /// number of ranks nor a restart changes it.
-public struct BatchPlan: Sendable {
+package struct BatchPlan: Sendable {
   /// Tokens that one rank runs through the draft at a time, conversations that are longer aside
   /// (`Objective.Chunking`). At Qwen3-4B's size and K = 7 a trained row keeps 2.1 MB for its backward pass.
   package static let microBatchTokens = 1024
 
   /// Conversations of each batch, by epoch.
-  public let epochs: [[[Int]]]
+  package let epochs: [[[Int]]]
 
   /// - Parameters:
   ///   - conversations: those to train on
@@ -16,17 +16,17 @@ public struct BatchPlan: Sendable {
   ///   - epochs: passes over them
   ///   - tokensPerBatch: a batch is full once it holds them
   ///   - seed: the seed of their order
-  public init(conversations: [Int], lengths: [Int], epochs: Int, tokensPerBatch: Int, seed: UInt64) {
+  package init(conversations: [Int], lengths: [Int], epochs: Int, tokensPerBatch: Int, seed: UInt64) {
     self.epochs = (0..<epochs).map { epoch in
       var random = RandomSource(seed: seed, purpose: "epoch \(epoch)")
       return Self.cut(conversations.shuffled(using: &random), lengths, tokensPerBatch)
     }
   }
 
-  public var totalSteps: Int { epochs.reduce(0) { $0 + $1.count } }
+  package var totalSteps: Int { epochs.reduce(0) { $0 + $1.count } }
 
   /// Steps that are done when epoch `epoch` (from 0) ends.
-  public func lastStep(ofEpoch epoch: Int) -> Int { epochs.prefix(epoch + 1).reduce(0) { $0 + $1.count } }
+  package func lastStep(ofEpoch epoch: Int) -> Int { epochs.prefix(epoch + 1).reduce(0) { $0 + $1.count } }
 
   /// A batch is full once it holds the wanted tokens.
   package static func cut(_ order: [Int], _ lengths: [Int], _ tokensPerBatch: Int) -> [[Int]] {
@@ -44,7 +44,7 @@ public struct BatchPlan: Sendable {
   }
 
   /// The partition of a batch among ranks: the longest conversations first, each to the rank with the least so far.
-  public static func partition(_ batch: [Int], lengths: [Int], ranks: Int) -> [[Int]] {
+  package static func partition(_ batch: [Int], lengths: [Int], ranks: Int) -> [[Int]] {
     var load = [Int](repeating: 0, count: ranks)
     var owner = [Int](repeating: 0, count: batch.count)  // by index: a batch may hold a conversation twice
     let order = batch.indices.sorted { (lengths[batch[$0]], batch[$1], $1) > (lengths[batch[$1]], batch[$0], $0) }

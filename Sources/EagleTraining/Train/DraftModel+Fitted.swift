@@ -17,7 +17,7 @@ extension DraftModel {
   ///   - stop: looked at between conversations
   ///   - leftOut: called with each conversation whose values are not finite
   /// - Throws: when states cannot be read, or no row is there to be fitted; `StoppedRun` when a stop was requested
-  public static func fitted(
+  package static func fitted(
     _ random: DraftModel?, target: TargetModel, states: StateSource, conversations: [Int], seed: UInt64,
     cluster: any Communicator, stop: StopRequest = StopRequest(), leftOut: @escaping (Int) -> Void = { _ in }
   ) throws -> DraftModel? {

@@ -16,7 +16,8 @@ extension DraftModel {
   /// Rank 0's head on all ranks, whatever their own disks and processors would make of it. Collective.
   ///
   /// - Parameter draft: on rank 0; not looked at on others
-  public static func shared(_ draft: DraftModel?, target: TargetShape, cluster: any Communicator) throws -> DraftModel {
+  package static func shared(_ draft: DraftModel?, target: TargetShape, cluster: any Communicator) throws -> DraftModel
+  {
     guard cluster.isRoot else { return try received(target, cluster) }
     guard let draft else { preconditionFailure("rank 0 has no head to share") }
     if cluster.size > 1 { try send(draft, cluster) }

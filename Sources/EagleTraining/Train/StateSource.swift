@@ -5,12 +5,12 @@ import EagleModels
 import EagleText
 
 /// Where the target's states come from.
-public enum StateSource {
+package enum StateSource {
   case store(CaptureStore)
   case online(OnlineStates)
 
   /// Tokens of each conversation.
-  public var lengths: [Int] {
+  package var lengths: [Int] {
     switch self {
     case .store(let store): store.lengths
     case .online(let states): states.lengths
@@ -34,20 +34,20 @@ public enum StateSource {
 }
 
 /// States that the target computes when they are needed (`capture.mode: online`).
-public struct OnlineStates {
+package struct OnlineStates {
   let tokens: TokenStore
   let lengths: [Int]
   private let capture: StateCapture
 
   /// - Throws: for layers that the target does not have
-  public init(target: TargetModel, config: CaptureConfig, data: PreparedData) throws {
+  package init(target: TargetModel, config: CaptureConfig, data: PreparedData) throws {
     capture = try StateCapture(target: target, config: config)
     tokens = data.tokens
     lengths = data.tokens.lengths
   }
 
   /// Throws when ranks compute states of different precision. Collective.
-  public func agreeOnPrecision(_ cluster: any Communicator) throws { try capture.agreeOnPrecision(cluster) }
+  package func agreeOnPrecision(_ cluster: any Communicator) throws { try capture.agreeOnPrecision(cluster) }
 
   func read(_ conversations: [Int]) throws -> [CapturedConversation] {
     capture.captured(try conversations.map { try tokens.conversation($0) })
