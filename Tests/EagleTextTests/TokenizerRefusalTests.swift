@@ -21,7 +21,6 @@ import Testing
     (#""byte_fallback": false"#, #""byte_fallback": true"#, "byte_fallback"),
     (#""end_of_word_suffix": null"#, #""end_of_word_suffix": "</w>""#, "</w>"),
     (#""continuing_subword_prefix": null"#, #""continuing_subword_prefix": "@@""#, "@@"),
-    (#""single_word": false"#, #""single_word": true"#, "single_word"),
   ])
   func unsupportedPartsAreNamed(old: String, new: String, named: String) throws {
     let message = try refusal(replacing: old, with: new)

@@ -4,6 +4,8 @@ import Foundation
 struct EncodingSession {
   let matcher = PatternMatcher()
   var tokens: [Token] = []
+  /// Whether the starts of tokens are wanted.
+  var locatesTokens = false
   private var merger = WordMerger()
   private var cache = WordCache()
 
@@ -18,6 +20,19 @@ struct EncodingSession {
     }
     cache.remember(word, tokens[first...])
     for index in first..<tokens.count { tokens[index].start += offset }
+  }
+}
+
+extension EncodingSession {
+  /// Leads the starts of the tokens from `first` on, which count from the beginning of a changed stretch, back to the
+  /// text, in which the stretch begins at byte `offset`.
+  mutating func move(from first: Int, to offset: Int, _ alignment: TextAlignment?) {
+    var latest = first > 0 ? tokens[first - 1].start : 0
+    for index in first..<tokens.count {
+      let start = max(0, Int(tokens[index].start))  // a space that was put before the text is at -1
+      latest = max(latest, Int32(offset + (alignment?.original(of: start) ?? start)))
+      tokens[index].start = latest
+    }
   }
 }
 

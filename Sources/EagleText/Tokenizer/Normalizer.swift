@@ -17,21 +17,28 @@ enum Normalizer: Sendable {
 
   func normalized(_ text: String) -> [UInt8] {
     let bytes = Array(text.utf8)
-    return bytes.withUnsafeBufferPointer(normalized) ?? bytes
+    var alignment: TextAlignment?
+    return bytes.withUnsafeBufferPointer { normalized($0, &alignment) } ?? bytes
   }
 
-  /// The normalised bytes of valid UTF-8, nil when `text` is in that form already.
-  func normalized(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+  /// The normalised bytes of valid UTF-8, nil when `text` is in that form already. Tells `alignment`, where there is
+  /// one, what they come from.
+  func normalized(_ text: UnsafeBufferPointer<UInt8>, _ alignment: inout TextAlignment?) -> [UInt8]? {
     // Below U+0300 (lead bytes up to 0xCB) nothing composes with what stands before it.
     guard self == .nfc, !text.allSatisfy({ $0 < 0xCC }) else { return nil }
     var result: [UInt8] = []
     var copied = 0
     while let range = Normalizer.nextUnsettled(in: text, from: copied) {
+      alignment?.append(at: result.count, from: copied, isCopied: true)
       result.append(contentsOf: text[copied..<range.lowerBound])
-      result.append(contentsOf: CanonicalComposition.composed(String(decoding: text[range], as: UTF8.self)).utf8)
+      let composed = CanonicalComposition.composed(String(decoding: text[range], as: UTF8.self)).utf8
+      let isCopied = composed.elementsEqual(text[range])
+      alignment?.append(at: result.count, from: range.lowerBound, isCopied: isCopied)
+      result.append(contentsOf: composed)
       copied = range.upperBound
     }
     guard copied > 0 else { return nil }
+    alignment?.append(at: result.count, from: copied, isCopied: true)
     result.append(contentsOf: text[copied...])
     return result
   }

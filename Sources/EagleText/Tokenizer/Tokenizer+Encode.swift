@@ -3,70 +3,131 @@ extension Tokenizer {
   ///
   /// - Throws: `TextError` for a text on which the tokenizer's pattern takes more than linear time
   public func encode(_ text: String) throws -> [Int32] {
-    try sessions.withSession { session in
-      try withUTF8(of: text) { bytes in try appendFragments(of: bytes, &session) }
-      return session.tokens.map(\.id)
-    }
+    try withTokens(of: text, recognising: .all) { tokens in tokens.map(\.id) }
   }
 
   /// The ids of `text` with added tokens read as ordinary characters: no text can forge a control token.
   public func encodeOrdinary(_ text: String) throws -> [Int32] {
-    try sessions.withSession { session in
-      try withUTF8(of: text) { bytes in try appendNormalized(bytes, &session, recognising: nil) }
-      return session.tokens.map(\.id)
-    }
+    try withTokens(of: text, recognising: .none) { tokens in tokens.map(\.id) }
   }
 
-  /// Encodes as `encodeOrdinary` does, with the byte of the normalised text where each token begins.
+  /// Encodes as `encodeOrdinary` does, with the byte of the text where each token begins.
   public func encodeOrdinaryWithStarts(_ text: String) throws -> (ids: [Int32], starts: [Int]) {
-    try sessions.withSession { session in
-      try withUTF8(of: text) { bytes in try appendNormalized(bytes, &session, recognising: nil) }
-      return (session.tokens.map(\.id), session.tokens.map { Int($0.start) })
+    try withTokens(of: text, recognising: .none, locating: true) { tokens in
+      (tokens.map(\.id), tokens.map { Int($0.start) })
     }
   }
 
-  private func withUTF8(of text: String, _ body: (UnsafeBufferPointer<UInt8>) throws -> Void) rethrows {
-    var text = text
-    try text.withUTF8(body)
+  /// The ids of a rendered prompt, with the byte of `text` where each token begins.
+  ///
+  /// Special tokens are recognised where none of their bytes lies in one of the `ordinary` ranges, which hold what users
+  /// and models wrote: a message that spells out a special token stays text and cannot forge a turn. Added tokens that
+  /// are not special, such as `<think>`, are recognised everywhere, as they are when a model's answer is encoded.
+  /// Nothing else depends on the ranges: a word may reach across a border, and a token that takes white space along
+  /// (`lstrip`, `rstrip`) takes that of a message too. Without ranges the ids are those of `encode`.
+  ///
+  /// A token begins where its own text does, without white space that it takes along. Where a normalizer changed the
+  /// text, it begins with the stretch that was changed. Starts never decrease.
+  ///
+  /// - Parameter ordinary: UTF-8 offsets in `text`, in any order
+  /// - Throws: `TextError` for a text on which the tokenizer's pattern takes more than linear time
+  package func encode(_ text: String, ordinary: [Range<Int>]) throws -> (ids: [Int32], starts: [Int]) {
+    let ranges = OrdinaryRanges(ordinary, count: text.utf8.count)
+    return try withTokens(of: text, recognising: .outside(ranges), locating: true) { tokens in
+      (tokens.map(\.id), tokens.map { Int($0.start) })
+    }
   }
 
-  private func appendFragments(of text: UnsafeBufferPointer<UInt8>, _ session: inout EncodingSession) throws {
-    for fragment in rawTokens.fragments(of: text) {
+  /// Which added tokens count as such.
+  enum Recognition {
+    case none, all
+    /// All that are not special, and special ones outside of ranges of the original text.
+    case outside(OrdinaryRanges)
+  }
+
+  private func withTokens<Value>(
+    of text: String, recognising recognition: Recognition, locating: Bool = false, _ body: ([Token]) -> Value
+  ) throws -> Value {
+    var text = text
+    return try sessions.withSession { (session: inout EncodingSession) throws -> Value in
+      session.locatesTokens = locating
+      try text.withUTF8 { try appendFragments(of: $0, recognition, &session) }
+      return body(session.tokens)
+    }
+  }
+
+  private func appendFragments(
+    of text: UnsafeBufferPointer<UInt8>, _ recognition: Recognition, _ session: inout EncodingSession
+  ) throws {
+    var isOrdinary: ((Range<Int>) -> Bool)?
+    switch recognition {
+    case .none: return try appendNormalized(text, at: 0, recognition, &session)
+    case .all: break
+    case .outside(let ranges): if !ranges.isEmpty { isOrdinary = { ranges.overlap($0) } }
+    }
+    for fragment in rawTokens.fragments(of: text, isOrdinary: isOrdinary) {
       switch fragment {
       case .token(let id, let start): session.tokens.append(Token(id: id, start: Int32(start)))
       case .text(let range):
-        try appendNormalized(UnsafeBufferPointer(rebasing: text[range]), &session, recognising: normalizedTokens)
+        let part = UnsafeBufferPointer(rebasing: text[range])
+        try appendNormalized(part, at: range.lowerBound, recognition, &session)
       }
     }
   }
 
+  /// Encodes a stretch that begins at byte `offset` of the text; tokens that are found after normalisation count too.
   private func appendNormalized(
-    _ text: UnsafeBufferPointer<UInt8>, _ session: inout EncodingSession, recognising added: AddedTokens?
+    _ text: UnsafeBufferPointer<UInt8>, at offset: Int, _ recognition: Recognition, _ session: inout EncodingSession
   ) throws {
-    guard let normalized = normalizer.normalized(text) else { return try appendPieces(text, &session, added) }
-    try normalized.withUnsafeBufferPointer { try appendPieces($0, &session, added) }
+    let first = session.tokens.count
+    var alignment = session.locatesTokens ? TextAlignment() : nil
+    if let normalized = normalizer.normalized(text, &alignment) {
+      try normalized.withUnsafeBufferPointer {
+        try appendPieces($0, ordinary(recognition, alignment, offset..<offset + text.count), recognition, &session)
+      }
+    } else {
+      alignment = nil
+      try appendPieces(text, ordinary(recognition, nil, offset..<offset + text.count), recognition, &session)
+    }
+    if session.locatesTokens { session.move(from: first, to: offset, alignment) }
+  }
+
+  /// Whether bytes of a stretch, which `alignment` leads back to `range` of the text, are ordinary.
+  private func ordinary(
+    _ recognition: Recognition, _ alignment: TextAlignment?, _ range: Range<Int>
+  ) -> ((Range<Int>) -> Bool)? {
+    guard case .outside(let ranges) = recognition, !ranges.isEmpty else { return nil }
+    return { bytes in
+      let original = alignment?.original(of: bytes, count: range.count) ?? bytes
+      return ranges.overlap(original.lowerBound + range.lowerBound..<original.upperBound + range.lowerBound)
+    }
   }
 
   private func appendPieces(
-    _ text: UnsafeBufferPointer<UInt8>, _ session: inout EncodingSession, _ added: AddedTokens?
+    _ text: UnsafeBufferPointer<UInt8>, _ isOrdinary: ((Range<Int>) -> Bool)?, _ recognition: Recognition,
+    _ session: inout EncodingSession
   ) throws {
-    guard let added, !added.isEmpty else { return try appendPrefixed(text, &session) }
-    for fragment in added.fragments(of: text) {
+    if case .none = recognition { return try appendPrefixed(text, at: 0, &session) }
+    guard !normalizedTokens.isEmpty else { return try appendPrefixed(text, at: 0, &session) }
+    for fragment in normalizedTokens.fragments(of: text, isOrdinary: isOrdinary) {
       switch fragment {
       case .token(let id, let start): session.tokens.append(Token(id: id, start: Int32(start)))
-      case .text(let range): try appendPrefixed(UnsafeBufferPointer(rebasing: text[range]), &session)
+      case .text(let range):
+        try appendPrefixed(UnsafeBufferPointer(rebasing: text[range]), at: range.lowerBound, &session)
       }
     }
   }
 
   /// Puts the space before a text that does not begin with one, where the tokenizer asks for it. That space counts as
-  /// byte -1 of the text.
-  private func appendPrefixed(_ text: UnsafeBufferPointer<UInt8>, _ session: inout EncodingSession) throws {
+  /// the byte before the text.
+  private func appendPrefixed(
+    _ text: UnsafeBufferPointer<UInt8>, at offset: Int, _ session: inout EncodingSession
+  ) throws {
     guard preTokenizer.addsPrefixSpace, let first = text.first, first != 0x20 else {
-      return try appendWords(text, &session, firstByte: 0)
+      return try appendWords(text, &session, firstByte: offset)
     }
     let prefixed = [0x20] + Array(text)
-    try prefixed.withUnsafeBufferPointer { try appendWords($0, &session, firstByte: -1) }
+    try prefixed.withUnsafeBufferPointer { try appendWords($0, &session, firstByte: offset - 1) }
   }
 
   private func appendWords(

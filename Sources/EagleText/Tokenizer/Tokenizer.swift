@@ -31,7 +31,7 @@ public final class Tokenizer: Sendable {
     do {
       let document = try JSONDecoder().decode(TokenizerDocument.self, from: json)
       let added = document.addedTokens ?? []
-      try Tokenizer.refuseUnsupported(document, added)
+      try Tokenizer.refuseUnsupported(document)
       normalizer = try Normalizer(document.normalizer)
       preTokenizer = try PreTokenizer(document.preTokenizer)
       store = try VocabularyBytes(vocabulary: document.model.vocabulary, added: added, normalizer: normalizer)
@@ -45,14 +45,9 @@ public final class Tokenizer: Sendable {
     }
   }
 
-  private static func refuseUnsupported(
-    _ document: TokenizerDocument, _ added: [TokenizerDocument.AddedToken]
-  ) throws {
+  private static func refuseUnsupported(_ document: TokenizerDocument) throws {
     guard document.decoder?.type == "ByteLevel" else {
       throw TextError("the decoder \(document.decoder?.type ?? "(none)") is not supported, only ByteLevel is")
-    }
-    if let token = added.first(where: { $0.singleWord == true }) {
-      throw TextError("single_word of the added token \"\(token.content)\" is not supported")
     }
   }
 
