@@ -58,6 +58,8 @@ let package = Package(
 
     // Output that survives a closed pipe, JSON, errors with their place, settings, atomic files.
     .target(name: "EagleCore", dependencies: ["CEagleVersion"]),
+    // The language of chat templates, without tokenizers: it parses and renders text from others under limits of its own.
+    .target(name: "EagleJinja", dependencies: ["EagleCore"]),
     // The only module that multiplies matrices.
     .target(name: "EagleTensor", dependencies: ["EagleCore", "CEagleKernels", "COneDNN", "COpenBLAS"]),
     // The tape: used by training, never by decoding's passes.
@@ -168,6 +170,7 @@ let package = Package(
 
     .testTarget(name: "ArchitectureTests"),
     .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),
+    .testTarget(name: "EagleJinjaTests", dependencies: ["EagleCore", "EagleJinja"]),
     .testTarget(name: "EagleTensorTests", dependencies: ["CEagleKernels", "EagleTensor"]),
     .testTarget(name: "EagleAutogradTests", dependencies: ["EagleTensor", "EagleAutograd"]),
     .testTarget(name: "EagleTextTests", dependencies: ["EagleCore", "EagleText"]),
