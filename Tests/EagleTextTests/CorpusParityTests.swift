@@ -74,7 +74,7 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_CORPUS_TOKENIZER
     let expected = Array(text.utf8)
     let decoded = tokenizer.decode(ids, skipSpecial: skipSpecial)
     if Array(decoded.utf8) != expected { differences.report("text", place, excerpt(decoded), \.texts) }
-    var decoder = tokenizer.makeStreamingDecoder(skipSpecial: skipSpecial)
+    var decoder = tokenizer.makeStreamingDecoder(skipSpecial: skipSpecial, startsText: true)
     var streamed: [UInt8] = []
     for id in ids { streamed.append(contentsOf: decoder.append(id).utf8) }
     streamed.append(contentsOf: decoder.finish().utf8)

@@ -72,7 +72,7 @@ import Testing
           preTokenizer: style)
       }
     }
-    #expect(message(style: "falcon").contains("\"falcon\""))
+    #expect(message(style: "bloom").contains("\"bloom\""))
     #expect(message(types: [1, 1]).contains("2 token types"))
     #expect(message(tokens: ["a"] + small.tokens.dropFirst()).contains("the token \"a\" twice"))
     #expect(message(merges: ["h e", "hel"]).contains("merge 1"))

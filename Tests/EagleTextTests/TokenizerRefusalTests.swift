@@ -28,9 +28,10 @@ import Testing
   }
 
   @Test(arguments: [
-    (#"{"Regex": "a"}, "behavior": "Removed", "invert": false"#, "Removed"),
-    (#"{"Regex": "a"}, "behavior": "Isolated", "invert": true"#, "invert"),
-    (#"{"String": "a"}, "behavior": "Isolated", "invert": false"#, "Regex"),
+    (#"{"Regex": "a"}, "behavior": "Doubled", "invert": false"#, "Doubled"),
+    (#"{"Regex": "a"}, "behavior": "Isolated", "invert": "yes""#, "invert"),
+    (#"{"String": ""}, "behavior": "Isolated", "invert": false"#, "Regex"),
+    (#"{"Word": "a"}, "behavior": "Isolated", "invert": false"#, "Regex"),
     (#"{"Regex": "a("}, "behavior": "Isolated", "invert": false"#, "at byte"),
     (#"{"Regex": "^a"}, "behavior": "Isolated", "invert": false"#, "anchor"),
     (#"{"Regex": "(?m)a"}, "behavior": "Isolated", "invert": false"#, "(?m"),
@@ -51,6 +52,7 @@ import Testing
     (#"{"Regex": "(?C1)a"}, "behavior": "Isolated", "invert": false"#, "(?C"),
     (#"{"Regex": "a{1,3}+"}, "behavior": "Isolated", "invert": false"#, "} followed by +"),
     (#"{"Regex": "a{,3}"}, "behavior": "Isolated", "invert": false"#, "{,3}"),
+    (#"{"Regex": "\\p{Mn}"}, "behavior": "Isolated", "invert": false"#, "\\p{Mn}"),
     (#"{"Regex": "\\p{Xan}"}, "behavior": "Isolated", "invert": false"#, "\\p{Xan}"),
   ])
   func unsupportedSplitsAreNamed(split: String, named: String) throws {

@@ -1,8 +1,8 @@
 /// Rewrites a pattern of a tokenizer.json so that PCRE2 cuts text exactly where Oniguruma does, the engine behind
 /// Hugging Face tokenizers.
 ///
-/// Three classes differ: `\s` is Unicode's White_Space (PCRE2 adds U+180E), and `\p{L}` and `\p{N}` follow a newer
-/// Unicode version there, so `UnicodeAdditions` lists what an older PCRE2 lacks. Constructs are
+/// Classes differ: `\s` is Unicode's White_Space (PCRE2 adds U+180E), and properties follow a newer Unicode version
+/// there, so `UnicodeAdditions` lists what an older PCRE2 lacks. `$` is the end of any line. Constructs are
 /// accepted from a list; what is not on it, because the engines read it differently or because it can cut characters
 /// (`\C`) or match without an end (recursion, back-references), is refused by name.
 struct OnigurumaPattern {
@@ -11,8 +11,14 @@ struct OnigurumaPattern {
   private var output = ""
   private var isInClass = false
 
+  /// Bytes of a pattern. Real ones have up to two thousand; each may become some thousand times as long.
+  private static let longest = 1 << 14
+
   /// The same pattern in PCRE2's terms; throws when it uses something that has no equal there.
   static func translated(_ source: String) throws -> String {
+    guard source.utf8.count <= longest else {
+      throw TextError("a pattern of \(source.utf8.count) bytes is not supported, at most \(longest) are")
+    }
     var translation = OnigurumaPattern(source)
     while let scalar = translation.remaining.popFirst() { try translation.consume(scalar) }
     return translation.output
@@ -28,7 +34,8 @@ struct OnigurumaPattern {
     case "\\": try consumeEscape()
     case "[" where isInClass: throw unsupported("a class inside a class")
     case "&" where isInClass && remaining.first == "&": throw unsupported("the class operator &&")
-    case "^" where !isInClass, "$" where !isInClass: throw unsupported("the anchor \(scalar)")
+    case "^" where !isInClass: throw unsupported("the anchor ^")
+    case "$" where !isInClass: output += #"(?=\n|\z)"#
     case "(" where !isInClass && remaining.first == "?": try consumeGroupOpening()
     case "(" where !isInClass && remaining.first == "*": throw unsupported("a verb (*")
     case "{" where !isInClass: try consumeRepetition()
@@ -82,16 +89,15 @@ struct OnigurumaPattern {
     switch "\(escaped)\(name)" {
     case "s": try appendClass(UnicodeAdditions.whiteSpace, negated: false)
     case "S": try appendClass(UnicodeAdditions.whiteSpace, negated: true)
-    case "p{L}": try appendClass("\\p{L}" + UnicodeAdditions.letters, negated: false)
-    case "P{L}": try appendClass("\\p{L}" + UnicodeAdditions.letters, negated: true)
-    case "p{N}": try appendClass("\\p{N}" + UnicodeAdditions.numbers, negated: false)
-    case "P{N}": try appendClass("\\p{N}" + UnicodeAdditions.numbers, negated: true)
-    case "d", "D", "r", "n", "t", "f": output += "\\\(escaped)"
+    case "d": try appendClass(UnicodeAdditions.property("Nd") ?? "", negated: false)
+    case "D": try appendClass(UnicodeAdditions.property("Nd") ?? "", negated: true)
+    case "r", "n", "t", "f": output += "\\\(escaped)"
     default:
-      guard name.isEmpty ? Self.isPunctuation(escaped) : Self.isProperty(name) else {
-        throw unsupported("\\\(escaped)\(name)")
+      if let members = UnicodeAdditions.property(String(name.dropFirst().dropLast())) {
+        return try appendClass(members, negated: escaped == "P")
       }
-      output += "\\\(escaped)\(name)"
+      guard name.isEmpty, Self.isPunctuation(escaped) else { throw unsupported("\\\(escaped)\(name)") }
+      output += "\\\(escaped)"
     }
   }
 
@@ -99,13 +105,6 @@ struct OnigurumaPattern {
   private static func isPunctuation(_ scalar: Unicode.Scalar) -> Bool {
     scalar.isASCII && scalar.value > 0x20 && scalar.value != 0x7F && !scalar.properties.isAlphabetic
       && !("0"..."9").contains(scalar)
-  }
-
-  /// General categories and scripts; PCRE2 has properties of its own that begin with X.
-  private static func isProperty(_ name: String) -> Bool {
-    let letters = name.dropFirst().dropLast()
-    return letters.first != "X" && !letters.isEmpty
-      && letters.unicodeScalars.allSatisfy { $0.isASCII && $0.properties.isAlphabetic || $0 == "_" }
   }
 
   private mutating func consumePropertyName() -> String {
@@ -126,43 +125,5 @@ struct OnigurumaPattern {
 
   private func unsupported(_ what: String) -> TextError {
     TextError("the pattern \(source) uses \(what), which is not supported")
-  }
-}
-
-/// Members of character classes as PCRE2 writes them inside brackets.
-enum UnicodeAdditions {
-  /// White_Space, which Oniguruma's `\s` means.
-  static let whiteSpace = members([
-    0x9...0xD, 0x20...0x20, 0x85...0x85, 0xA0...0xA0, 0x1680...0x1680, 0x2000...0x200A, 0x2028...0x2029,
-    0x202F...0x202F, 0x205F...0x205F, 0x3000...0x3000,
-  ])
-
-  /// Letters that came with Unicode 15 and 16 (PCRE2 10.42 knows Unicode 14).
-  static let letters = members([
-    0x1C89...0x1C8A, 0xA7CB...0xA7CD, 0xA7DA...0xA7DC, 0x105C0...0x105F3, 0x10D4A...0x10D65, 0x10D6F...0x10D85,
-    0x10EC2...0x10EC4, 0x1123F...0x11240, 0x11380...0x11389, 0x1138B...0x1138B, 0x1138E...0x1138E,
-    0x11390...0x113B5, 0x113B7...0x113B7, 0x113D1...0x113D1, 0x113D3...0x113D3, 0x11BC0...0x11BE0,
-    0x11F02...0x11F02, 0x11F04...0x11F10, 0x11F12...0x11F33, 0x1342F...0x1342F, 0x13441...0x13446,
-    0x13460...0x143FA, 0x16100...0x1611D, 0x16D40...0x16D6C, 0x18CFF...0x18CFF, 0x1B132...0x1B132,
-    0x1B155...0x1B155, 0x1DF25...0x1DF2A, 0x1E030...0x1E06D, 0x1E4D0...0x1E4EB, 0x1E5D0...0x1E5ED,
-    0x1E5F0...0x1E5F0, 0x2B739...0x2B739, 0x2EBF0...0x2EE5D, 0x31350...0x323AF,
-  ])
-
-  /// Numbers that came with Unicode 15 and 16.
-  static let numbers = members(newNumbers)
-
-  /// Numbers as the Digits pre-tokenizer counts them: Rust's tables are one version further, at Unicode 17.
-  static let digits = members(newNumbers + [0x11DE0...0x11DE9, 0x16FF4...0x16FF6])
-
-  private static let newNumbers: [ClosedRange<UInt32>] = [
-    0x10D40...0x10D49, 0x116D0...0x116E3, 0x11BF0...0x11BF9, 0x11F50...0x11F59, 0x16130...0x16139,
-    0x16D70...0x16D79, 0x1CCF0...0x1CCF9, 0x1D2C0...0x1D2D3, 0x1E4F0...0x1E4F9, 0x1E5F1...0x1E5FA,
-  ]
-
-  private static func members(_ ranges: [ClosedRange<UInt32>]) -> String {
-    ranges.map { range in
-      let first = "\\x{\(String(range.lowerBound, radix: 16))}"
-      return range.count == 1 ? first : first + "-\\x{\(String(range.upperBound, radix: 16))}"
-    }.joined()
   }
 }

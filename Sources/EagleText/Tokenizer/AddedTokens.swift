@@ -19,22 +19,25 @@ struct AddedTokens: Sendable {
     let isSpecial: Bool
   }
 
-  /// candidates[byte] are the tokens that begin with that byte, the longest first.
-  private var candidates = [[Candidate]](repeating: [], count: 256)
-  private(set) var isEmpty = true
+  /// In the order of their bytes.
+  private let candidates: [Candidate]
+  /// [257] the candidates that begin with a byte are candidates[firsts[byte]..<firsts[byte + 1]].
+  private let firsts: [Int]
+
+  var isEmpty: Bool { candidates.isEmpty }
 
   init(_ tokens: [TokenizerDocument.AddedToken], normalizer: Normalizer) {
-    for token in tokens {
+    candidates = tokens.compactMap { token in
       let content = normalizer.normalized(token.content)
-      guard let first = content.first else { continue }
-      isEmpty = false
-      candidates[Int(first)].append(
-        Candidate(
-          content: content, id: token.id, stripsLeft: token.stripsLeft ?? false,
-          stripsRight: token.stripsRight ?? false, isSingleWord: token.singleWord ?? false,
-          isSpecial: token.special ?? false))
-    }
-    for byte in candidates.indices { candidates[byte].sort { $0.content.count > $1.content.count } }
+      guard !content.isEmpty else { return nil }
+      return Candidate(
+        content: content, id: token.id, stripsLeft: token.stripsLeft, stripsRight: token.stripsRight,
+        isSingleWord: token.singleWord, isSpecial: token.special)
+    }.sorted { $0.content.lexicographicallyPrecedes($1.content) }
+    var counts = [Int](repeating: 0, count: 257)
+    for candidate in candidates { counts[Int(candidate.content[0]) + 1] += 1 }
+    for byte in 0..<256 { counts[byte + 1] += counts[byte] }
+    firsts = counts
   }
 
   /// Cuts `text` at the tokens in it; empty stretches are left out. Where `isOrdinary` holds of the bytes of a special
@@ -67,12 +70,44 @@ struct AddedTokens: Sendable {
     in text: UnsafeBufferPointer<UInt8>, from start: Int, _ isOrdinary: ((Range<Int>) -> Bool)?
   ) -> (Candidate, Int)? {
     for position in start..<max(start, text.count) {
-      for candidate in candidates[Int(text[position])] where text[position...].starts(with: candidate.content) {
-        if candidate.isSpecial, isOrdinary?(position..<position + candidate.content.count) == true { continue }
-        return (candidate, position)
+      let byte = Int(text[position])
+      guard firsts[byte] < firsts[byte + 1] else { continue }
+      if let found = longest(firsts[byte]..<firsts[byte + 1], at: position, of: text, isOrdinary) {
+        return (candidates[found], position)
       }
     }
     return nil
+  }
+
+  /// The longest candidate whose bytes stand at `position`, among those of `range`, which begin with the byte there.
+  private func longest(
+    _ range: Range<Int>, at position: Int, of text: UnsafeBufferPointer<UInt8>, _ isOrdinary: ((Range<Int>) -> Bool)?
+  ) -> Int? {
+    var (low, high, length) = (range.lowerBound, range.upperBound, 1)
+    var found: Int?
+    while true {
+      // Shorter ones stand first, so one that ends here is the first of those that go on.
+      while low < high, candidates[low].content.count == length {
+        let isText = candidates[low].isSpecial && isOrdinary?(position..<position + length) == true
+        if !isText { found = low }
+        low += 1
+      }
+      guard low < high, position + length < text.count else { return found }
+      let byte = text[position + length]
+      low = partition(low..<high) { candidates[$0].content[length] >= byte }
+      high = partition(low..<high) { candidates[$0].content[length] > byte }
+      length += 1
+    }
+  }
+
+  /// The first index of which `holds`, which holds of all after it too.
+  private func partition(_ range: Range<Int>, _ holds: (Int) -> Bool) -> Int {
+    var (low, high) = (range.lowerBound, range.upperBound)
+    while low < high {
+      let middle = (low + high) / 2
+      if holds(middle) { high = middle } else { low = middle + 1 }
+    }
+    return low
   }
 
   /// Where the white space that ends at `end` begins, which is not before `lowest`.

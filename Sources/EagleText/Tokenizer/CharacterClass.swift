@@ -22,9 +22,10 @@ enum CharacterClass {
     return range.upperBound == text.count || !isWord(character(at: range.upperBound, of: text).scalar)
   }
 
-  /// `\w` by Unicode's rules (UTS #18, annex C).
+  /// `\w` by Unicode's rules (UTS #18, annex C) and the tables of Unicode 16, which Hugging Face tokenizers has.
   private static func isWord(_ scalar: Unicode.Scalar) -> Bool {
     let properties = scalar.properties
+    guard let age = properties.age, age.major <= 16 else { return false }
     if properties.isAlphabetic || properties.isJoinControl { return true }
     switch properties.generalCategory {
     case .nonspacingMark, .spacingMark, .enclosingMark, .decimalNumber, .connectorPunctuation: return true

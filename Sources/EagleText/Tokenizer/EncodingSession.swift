@@ -26,12 +26,31 @@ struct EncodingSession {
 extension EncodingSession {
   /// Leads the starts of the tokens from `first` on, which count from the beginning of a changed stretch, back to the
   /// text, in which the stretch begins at byte `offset`.
-  mutating func move(from first: Int, to offset: Int, _ alignment: TextAlignment?) {
-    var latest = first > 0 ? tokens[first - 1].start : 0
+  mutating func move(from first: Int, to offset: Int, _ alignments: [TextAlignment]) {
+    var latest = Int32(offset)
     for index in first..<tokens.count {
-      let start = max(0, Int(tokens[index].start))  // a space that was put before the text is at -1
-      latest = max(latest, Int32(offset + (alignment?.original(of: start) ?? start)))
+      latest = max(latest, Int32(offset + alignments.original(of: Int(tokens[index].start))))
       tokens[index].start = latest
+    }
+  }
+
+  /// Appends the tokens of a text whose words begin with visible spaces, word by word: the ids are those of the text as a
+  /// whole, and words that came before are remembered.
+  mutating func appendSpaced(_ text: UnsafeBufferPointer<UInt8>, at offset: Int, _ model: BytePairModel) {
+    let space = BytePairModel.space
+    var (start, position, isInSpaces) = (0, 0, true)
+    while position < text.count {
+      let isSpace = text[position] == space[0] && text[position...].starts(with: space)
+      if isSpace && !isInSpaces {
+        append(
+          UnsafeBufferPointer(rebasing: text[start..<position]), at: Int32(truncatingIfNeeded: offset + start), model)
+        start = position
+      }
+      isInSpaces = isSpace
+      position = isSpace ? position + space.count : UTF8Text.nextCharacter(in: text, after: position)
+    }
+    if start < text.count {
+      append(UnsafeBufferPointer(rebasing: text[start...]), at: Int32(truncatingIfNeeded: offset + start), model)
     }
   }
 }

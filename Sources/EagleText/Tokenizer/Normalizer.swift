@@ -1,97 +1,129 @@
-import Foundation
-
-/// What happens to text before it is cut into words: nothing, or Unicode's composed form NFC.
-enum Normalizer: Sendable {
-  case none, nfc
-
-  init(_ component: TokenizerDocument.Component?) throws {
-    guard let component else {
-      self = .none
-      return
-    }
-    guard component.type == "NFC" else {
-      throw TextError("the normalizer \(component.type) is not supported, only NFC is")
-    }
-    self = .nfc
+/// What happens to text before it is cut into words: any number of steps, one after the other.
+struct Normalizer: Sendable {
+  enum Step: Sendable {
+    /// Unicode's composed form.
+    case composed
+    /// Text in front, where there is a text.
+    case prepend([UInt8])
+    /// Text in front of one that does not begin with it.
+    case prependUnlessThere([UInt8])
+    /// Each occurrence of a text, which is not empty, becomes another.
+    case replace([UInt8], with: [UInt8])
   }
+
+  private let steps: [Step]
+
+  /// How many times as long all steps together may make a text, and how many there may be.
+  private static let mostGrowth = 16
+  private static let mostSteps = 16
+
+  init(steps: [Step]) { self.steps = steps }
+
+  /// Reads the normalizer of a tokenizer.json; what is not supported is refused by name.
+  init(_ component: TokenizerFields?) throws {
+    steps = try component.map(Normalizer.steps) ?? []
+    guard steps.count <= Self.mostSteps else { throw TextError("there are \(steps.count) normalizers: too many") }
+    let growth = steps.reduce(1) { min($0, 1 << 20) * $1.growth }
+    guard growth <= Self.mostGrowth else {
+      throw TextError(
+        "the normalizers may make a text \(growth) times as long, at most \(Self.mostGrowth) is supported")
+    }
+  }
+
+  private static func steps(_ component: TokenizerFields) throws -> [Step] {
+    let type = try component.required("type", try component.string("type"))
+    switch type {
+    case "NFC": return [.composed]
+    case "Sequence": return try component.objects("normalizers")?.flatMap(steps) ?? []
+    case "Prepend": return [.prepend(Array(try component.required("prepend", try component.string("prepend")).utf8))]
+    case "Replace": return [try replacement(component)]
+    default:
+      throw TextError("the normalizer \(type) is not supported: NFC, Prepend, Replace and Sequence are")
+    }
+  }
+
+  /// A `Replace` of a normalizer or of a decoder.
+  static func replacement(_ component: TokenizerFields) throws -> Step {
+    guard let pattern = try component.fields("pattern")?.string("String"), !pattern.isEmpty else {
+      throw TextError("a Replace whose pattern is not a String is not supported")
+    }
+    let content = try component.required("content", try component.string("content"))
+    return .replace(Array(pattern.utf8), with: Array(content.utf8))
+  }
+
+  var isEmpty: Bool { steps.isEmpty }
 
   func normalized(_ text: String) -> [UInt8] {
     let bytes = Array(text.utf8)
-    var alignment: TextAlignment?
-    return bytes.withUnsafeBufferPointer { normalized($0, &alignment) } ?? bytes
+    var alignments: [TextAlignment]?
+    return bytes.withUnsafeBufferPointer { normalized($0, &alignments) } ?? bytes
   }
 
-  /// The normalised bytes of valid UTF-8, nil when `text` is in that form already. Tells `alignment`, where there is
-  /// one, what they come from.
-  func normalized(_ text: UnsafeBufferPointer<UInt8>, _ alignment: inout TextAlignment?) -> [UInt8]? {
-    // Below U+0300 (lead bytes up to 0xCB) nothing composes with what stands before it.
-    guard self == .nfc, !text.allSatisfy({ $0 < 0xCC }) else { return nil }
+  /// The normalised bytes of valid UTF-8, nil when `text` is in that form already. Adds to `alignments`, where there
+  /// are some, what they come from.
+  func normalized(_ text: UnsafeBufferPointer<UInt8>, _ alignments: inout [TextAlignment]?) -> [UInt8]? {
+    var result: [UInt8]?
+    for step in steps {
+      let count = result?.count ?? text.count
+      var alignment = alignments == nil ? nil : TextAlignment(originalCount: count)
+      let changed =
+        result?.withUnsafeBufferPointer { step.changed($0, &alignment) }
+        ?? (result == nil ? step.changed(text, &alignment) : nil)
+      guard let changed else { continue }
+      result = changed
+      if let alignment { alignments?.append(alignment) }
+    }
+    return result
+  }
+}
+
+extension Normalizer.Step {
+  /// At most how many times as long the step makes a text.
+  fileprivate var growth: Int {
+    switch self {
+    case .composed: 3
+    case .prepend(let content), .prependUnlessThere(let content): 1 + content.count / 16
+    case .replace(let pattern, let content): max(1, (content.count + pattern.count - 1) / pattern.count)
+    }
+  }
+
+  /// The changed text, nil where nothing changes.
+  fileprivate func changed(_ text: UnsafeBufferPointer<UInt8>, _ alignment: inout TextAlignment?) -> [UInt8]? {
+    switch self {
+    case .composed: return ComposedText.composed(text, &alignment)
+    case .prepend(let content):
+      guard !text.isEmpty, !content.isEmpty else { return nil }
+      alignment?.append(at: 0, from: 0, isCopied: false)
+      alignment?.append(at: content.count, from: 0, isCopied: true)
+      return content + text
+    case .prependUnlessThere(let content):
+      return text.starts(with: content) ? nil : Self.prepend(content).changed(text, &alignment)
+    case .replace(let pattern, let content):
+      return Self.replaced(text, pattern, with: content, &alignment)
+    }
+  }
+
+  private static func replaced(
+    _ text: UnsafeBufferPointer<UInt8>, _ pattern: [UInt8], with content: [UInt8], _ alignment: inout TextAlignment?
+  ) -> [UInt8]? {
+    guard let first = text.firstIndex(of: pattern[0]) else { return nil }
     var result: [UInt8] = []
-    var copied = 0
-    while let range = Normalizer.nextUnsettled(in: text, from: copied) {
+    var (copied, position) = (0, first)
+    while position < text.count {
+      guard text[position] == pattern[0], text[position...].starts(with: pattern) else {
+        position += 1
+        continue
+      }
       alignment?.append(at: result.count, from: copied, isCopied: true)
-      result.append(contentsOf: text[copied..<range.lowerBound])
-      let composed = CanonicalComposition.composed(String(decoding: text[range], as: UTF8.self)).utf8
-      let isCopied = composed.elementsEqual(text[range])
-      alignment?.append(at: result.count, from: range.lowerBound, isCopied: isCopied)
-      result.append(contentsOf: composed)
-      copied = range.upperBound
+      result.append(contentsOf: text[copied..<position])
+      alignment?.append(at: result.count, from: position, isCopied: false)
+      result.append(contentsOf: content)
+      position += pattern.count
+      copied = position
     }
     guard copied > 0 else { return nil }
     alignment?.append(at: result.count, from: copied, isCopied: true)
     result.append(contentsOf: text[copied...])
     return result
   }
-
-  /// The next stretch that NFC may change: from the settled character before the first unsettled one, with which
-  /// that may compose, to the settled character after it.
-  private static func nextUnsettled(in text: UnsafeBufferPointer<UInt8>, from start: Int) -> Range<Int>? {
-    var position = start
-    var lastSettled = start
-    var first: Int?
-    while position < text.count {
-      let (scalar, length) = decode(text, position)
-      if isSettled(scalar) {
-        if let first { return first..<position }
-        lastSettled = position
-      } else if first == nil {
-        first = lastSettled
-      }
-      position += length
-    }
-    return first.map { $0..<text.count }
-  }
-
-  /// The character at `position` of valid UTF-8 and how many bytes it has.
-  private static func decode(_ text: UnsafeBufferPointer<UInt8>, _ position: Int) -> (scalar: UInt32, length: Int) {
-    let lead = UInt32(text[position])
-    guard lead >= 0x80 else { return (lead, 1) }
-    let length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4
-    var scalar = lead & (0x7F >> UInt32(length))
-    for offset in 1..<length { scalar = scalar << 6 | UInt32(text[position + offset] & 0x3F) }
-    return (scalar, length)
-  }
-
-  /// Whether a character is in NFC by itself, begins a new sequence and never composes with what stands before it.
-  private static func isSettled(_ scalar: UInt32) -> Bool {
-    if scalar < 0x300 { return true }
-    if scalar < 0x10000 { return settledTable[Int(scalar)] }
-    return settled.suffix(2).contains { $0.contains(scalar) }
-  }
-
-  private static let settledTable: [Bool] = {
-    var table = [Bool](repeating: false, count: 0x10000)
-    for range in settled.dropLast(2) { for scalar in range { table[Int(scalar)] = true } }
-    return table
-  }()
-
-  /// Ranges where every character is settled: letters of the common scripts, punctuation, symbols, kana, ideographs,
-  /// Hangul syllables, and above U+FFFF emoji and more ideographs. What is not listed takes the slow way, no wrong one.
-  private static let settled: [ClosedRange<UInt32>] = [
-    0x370...0x373, 0x376...0x377, 0x37B...0x37D, 0x388...0x482, 0x48A...0x590, 0x5BE...0x5BE, 0x5D0...0x5F4,
-    0x606...0x60F, 0x61B...0x64A, 0x660...0x66F, 0x671...0x6D5, 0x904...0x939, 0xE01...0xE30, 0xE32...0xE33,
-    0xE40...0xE47, 0x10A0...0x10FF, 0x1E00...0x1F70, 0x2010...0x205E, 0x2070...0x20CF, 0x2100...0x2125,
-    0x212C...0x2328, 0x232B...0x2ADB, 0x2ADD...0x2CEE, 0x2E00...0x2FFF, 0x3001...0x3029, 0x3030...0x3098,
-    0x309B...0xA4CF, 0xAC00...0xD7A3, 0xFE00...0xFE0F, 0xFF01...0xFFEF, 0x1F300...0x1FAFF, 0x20000...0x2A6DF,
-  ]
 }

@@ -1,51 +1,57 @@
 /// Cuts text into the words that byte-pair encoding works on.
 struct PreTokenizer: Sendable {
-  /// The stages, each of which cuts the parts of the one before into its matches and the text between them.
-  let stages: [CompiledPattern]
-  let addsPrefixSpace: Bool
+  /// The stages, each of which cuts the parts of the one before.
+  private let stages: [SplitStage]
+  /// What changes a stretch before it is cut: a space in front (ByteLevel), or spaces that become visible (Metaspace).
+  let prefix: Normalizer
+  /// Whether `prefix` belongs only to a stretch that begins the whole text, `innerPrefix` to all others.
+  let prefixesOnlyStart: Bool
+  let innerPrefix: Normalizer
+  /// Whether the vocabulary is written in GPT-2's byte alphabet: there is a ByteLevel.
+  let isByteLevel: Bool
 
-  /// What GPT-2 calls a word.
-  static let gpt2Pattern =
-    #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
+  private static let mostStages = 16
 
-  /// Builds the stages of a tokenizer.json; what is not supported is refused by name.
-  init(_ component: TokenizerDocument.Component?) throws {
-    guard let component else { throw TextError("there is no pre_tokenizer, expected one that ends with ByteLevel") }
-    let components = component.type == "Sequence" ? component.preTokenizers ?? [] : [component]
-    guard components.last?.type == "ByteLevel" else {
-      throw TextError("the pre_tokenizer \(components.last?.type ?? component.type) does not end with ByteLevel")
+  /// Builds the stages of a tokenizer.json; what is not supported is refused by name. Without a pre_tokenizer a stretch is
+  /// one word.
+  init(_ component: TokenizerFields?) throws {
+    let components = try component.map(PreTokenizer.flattened) ?? []
+    guard components.count <= Self.mostStages else {
+      throw TextError("there are \(components.count) pre_tokenizers: too many")
     }
-    stages = try components.compactMap(PreTokenizer.stage)
-    addsPrefixSpace = components.last?.addPrefixSpace ?? true
-    if addsPrefixSpace, components.count > 1 {
-      throw TextError("ByteLevel with add_prefix_space after another pre_tokenizer is not supported")
+    var (stages, prefix, isByteLevel) = ([SplitStage](), Normalizer(steps: []), false)
+    var innerPrefix: Normalizer?
+    for (index, fields) in components.enumerated() {
+      let type = try fields.required("type", try fields.string("type"))
+      switch type {
+      case "ByteLevel":
+        guard !isByteLevel else { throw TextError("a second ByteLevel pre_tokenizer is not supported") }
+        isByteLevel = true
+        if try fields.bool("add_prefix_space") ?? true {
+          guard index == 0 else {
+            throw TextError("ByteLevel with add_prefix_space after another pre_tokenizer is not supported")
+          }
+          prefix = Normalizer(steps: [.prependUnlessThere([0x20])])
+        }
+        if try fields.bool("use_regex") ?? true { stages.append(try SplitStage(gpt2: ())) }
+      case "Metaspace":
+        guard index == 0 else { throw TextError("Metaspace after another pre_tokenizer is not supported") }
+        let metaspace = try Metaspace(fields)
+        prefix = metaspace.steps(of: metaspace.scheme)
+        if metaspace.scheme == .first { innerPrefix = metaspace.steps(of: .never) }
+        if metaspace.splits { stages.append(try SplitStage(before: metaspace.replacement)) }
+      default:
+        stages.append(try SplitStage(type: type, fields, isOnAlphabet: isByteLevel))
+      }
     }
+    (self.stages, self.prefix, self.isByteLevel) = (stages, prefix, isByteLevel)
+    prefixesOnlyStart = innerPrefix != nil
+    self.innerPrefix = innerPrefix ?? prefix
   }
 
-  private static func stage(_ component: TokenizerDocument.Component) throws -> CompiledPattern? {
-    switch component.type {
-    case "ByteLevel":
-      guard component.useRegex ?? true else { return nil }
-      return try CompiledPattern(OnigurumaPattern.translated(gpt2Pattern))
-    case "Digits":
-      let digit = "[\\p{N}\(UnicodeAdditions.digits)]"
-      return try CompiledPattern(component.individualDigits == true ? digit : digit + "+")
-    case "Split":
-      return try CompiledPattern(OnigurumaPattern.translated(splitPattern(component)))
-    default:
-      throw TextError("the pre_tokenizer \(component.type) is not supported: Split, Digits and ByteLevel are")
-    }
-  }
-
-  private static func splitPattern(_ component: TokenizerDocument.Component) throws -> String {
-    guard component.behavior == "Isolated" else {
-      throw TextError("the Split behavior \(component.behavior ?? "(none)") is not supported, only Isolated is")
-    }
-    if component.invert == true { throw TextError("a Split with invert is not supported") }
-    guard let pattern = component.pattern?.regex else {
-      throw TextError("a Split whose pattern is not a Regex is not supported")
-    }
-    return pattern
+  private static func flattened(_ component: TokenizerFields) throws -> [TokenizerFields] {
+    guard try component.string("type") == "Sequence" else { return [component] }
+    return try component.objects("pretokenizers")?.flatMap(flattened) ?? []
   }
 
   /// Calls `body` with each word of `text` and the byte where it begins, in order.
@@ -64,25 +70,39 @@ struct PreTokenizer: Sendable {
   ) throws {
     guard !text.isEmpty else { return }
     guard stage < stages.count else { return body(text, offset) }
-    func pass(_ range: Range<Int>) throws {
+    try stages[stage].forEachPart(of: text, matcher) { range in
       let part = UnsafeBufferPointer(rebasing: text[range])
       try cut(part, at: offset + range.lowerBound, stage: stage + 1, matcher, body)
     }
-    var end = 0  // of the last match
-    var start = 0  // of the next search
-    while start <= text.count, let match = try matcher.firstMatch(of: stages[stage], in: text, from: start) {
-      try pass(end..<match.lowerBound)
-      try pass(match)
-      end = match.upperBound
-      start = match.isEmpty ? PreTokenizer.nextCharacter(in: text, after: end) : end
-    }
-    try pass(end..<text.count)
+  }
+}
+
+/// The pre-tokenizer of SentencePiece: a space is a visible character, one is put in front, words begin with one.
+struct Metaspace {
+  enum Scheme: String {
+    case always, first, never
   }
 
-  /// The byte after the character at `position`.
-  private static func nextCharacter(in text: UnsafeBufferPointer<UInt8>, after position: Int) -> Int {
-    var next = position + 1
-    while next < text.count, text[next] & 0xC0 == 0x80 { next += 1 }
-    return next
+  let replacement: [UInt8]
+  let scheme: Scheme
+  let splits: Bool
+
+  init(_ fields: TokenizerFields) throws {
+    replacement = Array((try fields.string("replacement") ?? "\u{2581}").utf8)
+    guard 1...4 ~= replacement.count else { throw TextError("the replacement of a Metaspace is not one character") }
+    splits = try fields.bool("split") ?? true
+    let name = try fields.string("prepend_scheme")
+    // Older files have only `add_prefix_space`.
+    let isPrefixed = try fields.bool("add_prefix_space") ?? true
+    guard let scheme = Scheme(rawValue: name ?? (isPrefixed ? "always" : "never")) else {
+      throw TextError("the prepend_scheme \(name ?? "") of a Metaspace is not supported: always, first and never are")
+    }
+    self.scheme = isPrefixed ? scheme : .never
+  }
+
+  /// What happens to a stretch of text.
+  func steps(of scheme: Scheme) -> Normalizer {
+    let spaces = Normalizer.Step.replace([0x20], with: replacement)
+    return Normalizer(steps: scheme == .never ? [spaces] : [spaces, .prependUnlessThere(replacement)])
   }
 }

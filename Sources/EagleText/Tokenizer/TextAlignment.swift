@@ -10,6 +10,10 @@ struct TextAlignment: Sendable {
   }
 
   private var pieces: [Piece] = []
+  private let originalCount: Int
+
+  /// An alignment with an original of so many bytes.
+  init(originalCount: Int) { self.originalCount = originalCount }
 
   /// Adds a piece that begins at byte `start` of the changed text and comes from byte `original` on.
   mutating func append(at start: Int, from original: Int, isCopied: Bool) {
@@ -23,13 +27,15 @@ struct TextAlignment: Sendable {
     return pieces[piece].isCopied ? pieces[piece].original + (position - pieces[piece].start) : pieces[piece].original
   }
 
-  /// The bytes of the original, which has `count`, that the bytes of a range come from.
-  func original(of range: Range<Int>, count: Int) -> Range<Int> {
+  /// The bytes of the original that the bytes of a range come from.
+  func original(of range: Range<Int>) -> Range<Int> {
     let start = original(of: range.lowerBound)
-    guard let last = piece(holding: range.upperBound - 1), !pieces[last].isCopied else {
-      return start..<max(start, original(of: range.upperBound - 1) + 1)
+    guard !range.isEmpty else { return start..<start }
+    let last = range.upperBound - 1
+    guard let piece = piece(holding: last), !pieces[piece].isCopied else {
+      return start..<max(start, original(of: last) + 1)
     }
-    return start..<max(start, last + 1 < pieces.count ? pieces[last + 1].original : count)
+    return start..<max(start, piece + 1 < pieces.count ? pieces[piece + 1].original : originalCount)
   }
 
   /// The last piece that begins at or before `position`.
@@ -41,4 +47,10 @@ struct TextAlignment: Sendable {
     }
     return low == 0 ? nil : low - 1
   }
+}
+
+/// Alignments of several changes, the first change first.
+extension [TextAlignment] {
+  func original(of position: Int) -> Int { reversed().reduce(position) { $1.original(of: $0) } }
+  func original(of range: Range<Int>) -> Range<Int> { reversed().reduce(range) { $1.original(of: $0) } }
 }

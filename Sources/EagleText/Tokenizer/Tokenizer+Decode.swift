@@ -1,26 +1,27 @@
 extension Tokenizer {
   /// The text of `ids`. Bytes that are no valid UTF-8 become U+FFFD, ids that name no token are left out.
-  public func decode(_ ids: [Int32], skipSpecial: Bool) -> String {
+  ///
+  /// - Parameter startsText: whether the ids are the beginning of a text, where tokenizers from SentencePiece leave out
+  ///   the space that they put there. Without it they follow other ids, as an answer follows its prompt, and keep it
+  public func decode(_ ids: [Int32], skipSpecial: Bool, startsText: Bool = true) -> String {
     var bytes: [UInt8] = []
-    for id in ids { append(id, to: &bytes, skipSpecial: skipSpecial) }
+    var filter = LeadingSpaceFilter(decoder, startsText: startsText)
+    for id in ids { append(id, to: &bytes, skipSpecial: skipSpecial, &filter) }
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// A decoder that turns ids into text as they arrive; all it returns together equals `decode` of all the ids.
-  public func makeStreamingDecoder(skipSpecial: Bool) -> StreamingDecoder {
-    StreamingDecoder(tokenizer: self, skipSpecial: skipSpecial)
+  /// A decoder that turns ids into text as they arrive; all it returns together equals `decode` of all the ids, with the
+  /// same `startsText`.
+  public func makeStreamingDecoder(skipSpecial: Bool, startsText: Bool = false) -> StreamingDecoder {
+    StreamingDecoder(tokenizer: self, skipSpecial: skipSpecial, startsText: startsText)
   }
 
-  /// The bytes of one token, which may be a part of a character; control tokens are spelled out.
-  public func bytes(of id: Int32) -> [UInt8] {
-    var bytes: [UInt8] = []
-    append(id, to: &bytes, skipSpecial: false)
-    return bytes
-  }
+  /// The bytes of one token inside a text, which may be a part of a character; control tokens are spelled out.
+  public func bytes(of id: Int32) -> [UInt8] { store.bytes(of: id).map(Array.init) ?? [] }
 
-  func append(_ id: Int32, to bytes: inout [UInt8], skipSpecial: Bool) {
+  func append(_ id: Int32, to bytes: inout [UInt8], skipSpecial: Bool, _ filter: inout LeadingSpaceFilter) {
     guard !(skipSpecial && store.isSpecial(id)), let token = store.bytes(of: id) else { return }
-    bytes.append(contentsOf: token)
+    bytes.append(contentsOf: filter.rest(of: token, asFirst: store.firstBytes[id]))
   }
 }
 
@@ -29,15 +30,17 @@ public struct StreamingDecoder: Sendable {
   private let tokenizer: Tokenizer
   private let skipSpecial: Bool
   private var pending: [UInt8] = []  // at most three bytes between calls
+  private var filter: LeadingSpaceFilter
 
-  init(tokenizer: Tokenizer, skipSpecial: Bool) {
+  init(tokenizer: Tokenizer, skipSpecial: Bool, startsText: Bool) {
     self.tokenizer = tokenizer
     self.skipSpecial = skipSpecial
+    filter = LeadingSpaceFilter(tokenizer.decoder, startsText: startsText)
   }
 
   /// The text that is complete with token `id`; empty when it ends inside a character.
   public mutating func append(_ id: Int32) -> String {
-    tokenizer.append(id, to: &pending, skipSpecial: skipSpecial)
+    tokenizer.append(id, to: &pending, skipSpecial: skipSpecial, &filter)
     let complete = pending.count - StreamingDecoder.incompleteSuffix(of: pending)
     defer { pending.removeFirst(complete) }
     return String(decoding: pending[..<complete], as: UTF8.self)

@@ -6,6 +6,11 @@ extension Tokenizer {
     try withTokens(of: text, recognising: .all) { tokens in tokens.map(\.id) }
   }
 
+  /// The ids of a whole text as a model wants them: as `encode` gives them, with the tokens in front (BOS) and behind
+  /// that tokenizer_config.json asks for, or else the post_processor of tokenizer.json. What is there already is not
+  /// put there again. A rendered chat template has such tokens of its own: `encode` is right for it.
+  public func encodeFramed(_ text: String) throws -> [Int32] { frame.around(try encode(text)) }
+
   /// The ids of `text` with added tokens read as ordinary characters: no text can forge a control token.
   public func encodeOrdinary(_ text: String) throws -> [Int32] {
     try withTokens(of: text, recognising: .none) { tokens in tokens.map(\.id) }
@@ -80,62 +85,80 @@ extension Tokenizer {
     _ text: UnsafeBufferPointer<UInt8>, at offset: Int, _ recognition: Recognition, _ session: inout EncodingSession
   ) throws {
     let first = session.tokens.count
-    var alignment = session.locatesTokens ? TextAlignment() : nil
-    if let normalized = normalizer.normalized(text, &alignment) {
-      try normalized.withUnsafeBufferPointer {
-        try appendPieces($0, ordinary(recognition, alignment, offset..<offset + text.count), recognition, &session)
+    var alignments: [TextAlignment]? = session.locatesTokens ? [] : nil
+    if let normalized = normalizer.normalized(text, &alignments) {
+      try normalized.withUnsafeBufferPointer { bytes in
+        try appendPieces(bytes, startsText: offset == 0, recognition.onStretch(at: offset, alignments ?? []), &session)
       }
     } else {
-      alignment = nil
-      try appendPieces(text, ordinary(recognition, nil, offset..<offset + text.count), recognition, &session)
+      try appendPieces(text, startsText: offset == 0, recognition.onStretch(at: offset, []), &session)
     }
-    if session.locatesTokens { session.move(from: first, to: offset, alignment) }
-  }
-
-  /// Whether bytes of a stretch, which `alignment` leads back to `range` of the text, are ordinary.
-  private func ordinary(
-    _ recognition: Recognition, _ alignment: TextAlignment?, _ range: Range<Int>
-  ) -> ((Range<Int>) -> Bool)? {
-    guard case .outside(let ranges) = recognition, !ranges.isEmpty else { return nil }
-    return { bytes in
-      let original = alignment?.original(of: bytes, count: range.count) ?? bytes
-      return ranges.overlap(original.lowerBound + range.lowerBound..<original.upperBound + range.lowerBound)
-    }
+    if session.locatesTokens { session.move(from: first, to: offset, alignments ?? []) }
   }
 
   private func appendPieces(
-    _ text: UnsafeBufferPointer<UInt8>, _ isOrdinary: ((Range<Int>) -> Bool)?, _ recognition: Recognition,
+    _ text: UnsafeBufferPointer<UInt8>, startsText: Bool, _ recognition: Recognition.OnStretch,
     _ session: inout EncodingSession
   ) throws {
-    if case .none = recognition { return try appendPrefixed(text, at: 0, &session) }
-    guard !normalizedTokens.isEmpty else { return try appendPrefixed(text, at: 0, &session) }
-    for fragment in normalizedTokens.fragments(of: text, isOrdinary: isOrdinary) {
+    guard recognition.isOn, !normalizedTokens.isEmpty else {
+      return try appendPrefixed(text, at: 0, startsText: startsText, &session)
+    }
+    for fragment in normalizedTokens.fragments(of: text, isOrdinary: recognition.isOrdinary) {
       switch fragment {
       case .token(let id, let start): session.tokens.append(Token(id: id, start: Int32(start)))
       case .text(let range):
-        try appendPrefixed(UnsafeBufferPointer(rebasing: text[range]), at: range.lowerBound, &session)
+        let part = UnsafeBufferPointer(rebasing: text[range])
+        try appendPrefixed(
+          part, at: range.lowerBound, startsText: startsText && range.lowerBound == 0, &session)
       }
     }
   }
 
-  /// Puts the space before a text that does not begin with one, where the tokenizer asks for it. That space counts as
-  /// the byte before the text.
+  /// Puts a space before a stretch, or makes its spaces visible, where the pre-tokenizer does so.
   private func appendPrefixed(
-    _ text: UnsafeBufferPointer<UInt8>, at offset: Int, _ session: inout EncodingSession
+    _ text: UnsafeBufferPointer<UInt8>, at offset: Int, startsText: Bool, _ session: inout EncodingSession
   ) throws {
-    guard preTokenizer.addsPrefixSpace, let first = text.first, first != 0x20 else {
-      return try appendWords(text, &session, firstByte: offset)
+    let first = session.tokens.count
+    var alignments: [TextAlignment]? = session.locatesTokens ? [] : nil
+    let prefix = startsText || !preTokenizer.prefixesOnlyStart ? preTokenizer.prefix : preTokenizer.innerPrefix
+    if !prefix.isEmpty, let changed = prefix.normalized(text, &alignments) {
+      try changed.withUnsafeBufferPointer { try appendWords($0, &session) }
+    } else {
+      try appendWords(text, &session)
     }
-    let prefixed = [0x20] + Array(text)
-    try prefixed.withUnsafeBufferPointer { try appendWords($0, &session, firstByte: offset - 1) }
+    if session.locatesTokens { session.move(from: first, to: offset, alignments ?? []) }
   }
 
-  private func appendWords(
-    _ text: UnsafeBufferPointer<UInt8>, _ session: inout EncodingSession, firstByte: Int
-  ) throws {
+  private func appendWords(_ text: UnsafeBufferPointer<UInt8>, _ session: inout EncodingSession) throws {
     let model = model
     try preTokenizer.forEachWord(in: text, session.matcher) { word, offset in
-      session.append(word, at: Int32(offset + firstByte), model)
+      if model.beginsWordsWithSpace {
+        session.appendSpaced(word, at: offset, model)
+      } else {
+        session.append(word, at: Int32(truncatingIfNeeded: offset), model)
+      }
+    }
+  }
+}
+
+extension Tokenizer.Recognition {
+  /// What is recognised in one stretch of the text after it was normalised.
+  struct OnStretch {
+    let isOn: Bool
+    let isOrdinary: ((Range<Int>) -> Bool)?
+  }
+
+  /// For a stretch that begins at byte `offset` of the text, to which `alignments` lead back.
+  func onStretch(at offset: Int, _ alignments: [TextAlignment]) -> OnStretch {
+    switch self {
+    case .none: return OnStretch(isOn: false, isOrdinary: nil)
+    case .all: return OnStretch(isOn: true, isOrdinary: nil)
+    case .outside(let ranges):
+      guard !ranges.isEmpty else { return OnStretch(isOn: true, isOrdinary: nil) }
+      return OnStretch(isOn: true) { bytes in
+        let original: Range<Int> = alignments.original(of: bytes)
+        return ranges.overlap(original.lowerBound + offset..<original.upperBound + offset)
+      }
     }
   }
 }

@@ -6,48 +6,63 @@ struct VocabularyBytes: Sendable {
   private(set) var special: Set<Int32> = []
   /// Tokens whose text is outside the byte alphabet, and added tokens, by their UTF-8.
   private var literals = ByteTable()
+  private let decoder: TokenDecoder
+  /// The bytes of tokens at the beginning of a text, where the decoder has such.
+  private(set) var firstBytes: [Int32: [UInt8]] = [:]
 
   var size: Int { starts.count }
 
   /// Collects a vocabulary and its added tokens; throws when two tokens claim one id or one token two.
-  init(vocabulary: [String: Int32], added: [TokenizerDocument.AddedToken], normalizer: Normalizer) throws {
-    let highest = max(vocabulary.values.max() ?? -1, added.map(\.id).max() ?? -1)
-    let lowest = min(vocabulary.values.min() ?? 0, added.map(\.id).min() ?? 0)
+  init(
+    vocabulary: [(token: String, id: Int32)], added: [TokenizerDocument.AddedToken], normalizer: Normalizer,
+    decoder: TokenDecoder
+  ) throws {
+    let highest = max(vocabulary.map(\.id).max() ?? -1, added.map(\.id).max() ?? -1)
+    let lowest = min(vocabulary.map(\.id).min() ?? 0, added.map(\.id).min() ?? 0)
     guard lowest >= 0 else { throw TextError("the token id \(lowest) is negative: ids count from 0") }
     guard highest < 1 << 24 else { throw TextError("the token id \(highest) is out of range") }
+    self.decoder = decoder
     starts = [Int32](repeating: -1, count: Int(highest) + 1)
     lengths = [Int32](repeating: 0, count: Int(highest) + 1)
+    let known = VocabularyBytes.ids(of: added, in: vocabulary)
     for (token, id) in vocabulary { try insert(token, id) }
-    for token in added { try insert(token, vocabulary, normalizer) }
+    for token in added { try insert(token, known: known.value(of: Array(token.content.utf8)), normalizer) }
+  }
+
+  /// The ids that the vocabulary gives to the texts of added tokens.
+  private static func ids(
+    of added: [TokenizerDocument.AddedToken], in vocabulary: [(token: String, id: Int32)]
+  ) -> ByteTable {
+    var contents = ByteTable(capacity: added.count)
+    for token in added { contents.insert(Array(token.content.utf8), token.id) }
+    var ids = ByteTable(capacity: added.count)
+    for (token, id) in vocabulary {
+      let text = Array(token.utf8)
+      if contents.value(of: text) != nil { ids.insert(text, id) }
+    }
+    return ids
   }
 
   private mutating func insert(
-    _ token: TokenizerDocument.AddedToken, _ vocabulary: [String: Int32], _ normalizer: Normalizer
+    _ token: TokenizerDocument.AddedToken, known: Int32?, _ normalizer: Normalizer
   ) throws {
-    let known = VocabularyBytes.id(of: token.content, in: vocabulary)
     if let known, known != token.id {
       throw TextError("the added token \"\(token.content)\" has the id \(token.id), but \(known) in the vocabulary")
     }
     if known == nil {
-      let isNormalized = token.normalized ?? true
-      let content = isNormalized ? String(decoding: normalizer.normalized(token.content), as: UTF8.self) : token.content
-      try insert(content, token.id)
+      try insert(
+        token.normalized ? String(decoding: normalizer.normalized(token.content), as: UTF8.self) : token.content,
+        token.id)
     }
     literals.insert(Array(token.content.utf8), token.id)
-    if token.special ?? false { special.insert(token.id) }
-  }
-
-  /// The id of exactly `token`: a dictionary of strings also finds canonically equivalent ones.
-  private static func id(of token: String, in vocabulary: [String: Int32]) -> Int32? {
-    guard let index = vocabulary.index(forKey: token) else { return nil }
-    return vocabulary[index].key.utf8.elementsEqual(token.utf8) ? vocabulary[index].value : nil
+    if token.special { special.insert(token.id) }
   }
 
   private mutating func insert(_ token: String, _ id: Int32) throws {
     guard starts[Int(id)] < 0 else { throw TextError("the id \(id) belongs to two tokens, one is \"\(token)\"") }
-    let decoded = ByteAlphabet.decode(token)
-    if decoded == nil { literals.insert(Array(token.utf8), id) }
-    let content = decoded ?? Array(token.utf8)
+    if decoder.isByteLevel, ByteAlphabet.decode(token) == nil { literals.insert(Array(token.utf8), id) }
+    let content = decoder.bytes(of: token)
+    if let first = decoder.firstBytes(of: token) { firstBytes[id] = first }
     starts[Int(id)] = Int32(bytes.count)
     lengths[Int(id)] = Int32(content.count)
     bytes.append(contentsOf: content)

@@ -23,7 +23,7 @@ struct WordMerger {
 
   /// Appends the tokens of `word` to `tokens`; `start` fields count from the word's first byte.
   mutating func merge(_ word: UnsafeBufferPointer<UInt8>, with model: BytePairModel, into tokens: inout [Token]) {
-    split(word, model.byteIDs)
+    split(word, model.units)
     queue.removeAll()
     for index in symbols.indices { propose(index, model) }
     while let candidate = queue.popMin() { apply(candidate, model) }
@@ -34,16 +34,22 @@ struct WordMerger {
     }
   }
 
-  /// One symbol for each byte. A byte without a token is left out, as Hugging Face does, and its neighbours become adjacent.
-  private mutating func split(_ word: UnsafeBufferPointer<UInt8>, _ byteIDs: [Int32]) {
+  /// One symbol for each unit. A byte without a token is left out, as Hugging Face does, and its neighbours become adjacent.
+  private mutating func split(_ word: UnsafeBufferPointer<UInt8>, _ units: BytePairModel.Units) {
     symbols.removeAll(keepingCapacity: true)
-    for (start, byte) in word.enumerated() where byteIDs[Int(byte)] >= 0 {
-      let index = Int32(symbols.count)
-      symbols.append(
-        Symbol(
-          id: byteIDs[Int(byte)], start: Int32(start), previous: index - 1, next: index + 1, rank: .max, result: 0))
+    switch units {
+    case .bytes(let ids):
+      for (start, byte) in word.enumerated() where ids[Int(byte)] >= 0 { append(ids[Int(byte)], at: start) }
+    case .characters(let characters):
+      characters.forEachUnit(of: word) { append($0, at: $1) }
     }
     if !symbols.isEmpty { symbols[symbols.count - 1].next = -1 }
+  }
+
+  private mutating func append(_ id: Int32, at start: Int) {
+    let index = Int32(symbols.count)
+    symbols.append(
+      Symbol(id: id, start: Int32(start), previous: index - 1, next: index + 1, rank: .max, result: 0))
   }
 
   /// Looks up the merge of symbol `index` with its right neighbour and queues it.
