@@ -5,6 +5,14 @@ import Foundation
 
 /// The tokenizer of a GGUF model.
 struct GGUFVocabulary {
+  /// What the vocabulary is made of.
+  private enum Kind {
+    /// `gpt2`.
+    case byteLevel(merges: [String], preTokenizer: String)
+    /// `llama` and `gemma4`.
+    case sentencePiece(SentencePieceMerges, unknown: Int?, addsSpacePrefix: Bool)
+  }
+
   let bos: Int?
   let eos: Int?
   let pad: Int?
@@ -12,30 +20,18 @@ struct GGUFVocabulary {
   let endOfTurn: Int?
   private let path: String
   private let tokens: [String]
-  private let merges: [String]
   private let types: [Int32]
-  private let preTokenizer: String
+  private let kind: Kind
+  private let framing: TokenizerFile.Framing
   private let chatTemplate: String
+  /// Whether control tokens take the white space behind them along, as those of Phi-3 do; GGUF does not say it.
+  private let stripsBehindControl: Bool
 
-  /// Reads a byte-level BPE tokenizer.
+  /// Reads the tokenizer of a model whose embedding has `vocabularySize` rows.
   ///
   /// - Throws: `LocatedError` for another tokenizer, and where neither file nor architecture names the pre-tokenizer
   init(of file: GGUFFile, _ architecture: GGUFArchitecture, vocabularySize: Int) throws {
-    let model = try file.string("tokenizer.ggml.model")
-    guard model == "gpt2" else {
-      throw LocatedError(
-        path: file.path, problem: "the tokenizer `\(model)` cannot be imported", advice: "byte-level BPE (`gpt2`) can")
-    }
-    path = file.path
-    tokens = try file.strings("tokenizer.ggml.tokens")
-    merges = try file.strings("tokenizer.ggml.merges")
-    types = try Self.types(file, count: tokens.count)
-    preTokenizer = try Self.preTokenizer(file, architecture)
-    chatTemplate = file.contains(key: "tokenizer.chat_template") ? try file.string("tokenizer.chat_template") : ""
-    bos = try Self.id("bos", file, tokens)
-    eos = try Self.id("eos", file, tokens)
-    pad = try Self.id("padding", file, tokens)
-    endOfTurn = try Self.id("eot", file, tokens)
+    try self.init(of: file, preTokenizer: architecture.preTokenizer)
     guard tokens.count <= vocabularySize else {
       throw LocatedError(
         path: file.path, problem: "the tokenizer has \(tokens.count) tokens, the embedding \(vocabularySize) rows",
@@ -43,10 +39,83 @@ struct GGUFVocabulary {
     }
   }
 
+  /// Reads the tokenizer of any model. `preTokenizer` is that of the architecture, where all its models have the same.
+  init(of file: GGUFFile, preTokenizer: String?) throws {
+    path = file.path
+    tokens = try file.strings("tokenizer.ggml.tokens")
+    types = try Self.types(file, count: tokens.count)
+    kind = try Self.kind(file, tokens, architecturePreTokenizer: preTokenizer)
+    framing = try Self.framing(file, kind)
+    chatTemplate = file.contains(key: "tokenizer.chat_template") ? try file.string("tokenizer.chat_template") : ""
+    bos = try Self.id("bos", file, tokens)
+    eos = try Self.id("eos", file, tokens)
+    pad = try Self.id("padding", file, tokens)
+    endOfTurn = try Self.id("eot", file, tokens)
+    let names = try ["general.architecture", "general.name"].map { file.contains(key: $0) ? try file.string($0) : "" }
+    stripsBehindControl = names.contains { $0.lowercased().replacing("-", with: "").contains("phi3") }
+  }
+
+  private static func kind(
+    _ file: GGUFFile, _ tokens: [String], architecturePreTokenizer: String?
+  ) throws -> Kind {
+    let model = try file.string("tokenizer.ggml.model")
+    let prefixKey = "tokenizer.ggml.add_space_prefix"
+    switch model {
+    case "gpt2":
+      return .byteLevel(
+        merges: try file.strings("tokenizer.ggml.merges"),
+        preTokenizer: try preTokenizer(file, architecturePreTokenizer))
+    case "llama":
+      return .sentencePiece(
+        .scored(try scores(file, count: tokens.count)), unknown: try id("unknown", file, tokens),
+        addsSpacePrefix: file.contains(key: prefixKey) ? try file.bool(prefixKey) : true)
+    case "gemma4":
+      return .sentencePiece(
+        .listed(try file.strings("tokenizer.ggml.merges")), unknown: try id("unknown", file, tokens),
+        addsSpacePrefix: file.contains(key: prefixKey) ? try file.bool(prefixKey) : false)
+    default:
+      throw LocatedError(
+        path: file.path, problem: "the tokenizer `\(model)` cannot be imported",
+        advice: "byte-level BPE (`gpt2`) and SentencePiece BPE (`llama`, `gemma4`) can")
+    }
+  }
+
+  private static func scores(_ file: GGUFFile, count: Int) throws -> [Double] {
+    let key = "tokenizer.ggml.scores"
+    let scores = file.metadata[key]?.array?.compactMap(\.float) ?? []
+    guard scores.count == count, scores.allSatisfy(\.isFinite) else {
+      throw LocatedError(path: file.path, problem: "`\(key)` is not a finite number for each of \(count) tokens")
+    }
+    return scores
+  }
+
+  /// Whether BOS and EOS stand around every text, as the file says, or else as llama.cpp does with this tokenizer.
+  private static func framing(_ file: GGUFFile, _ kind: Kind) throws -> TokenizerFile.Framing {
+    func flag(_ name: String) throws -> Bool? {
+      let key = "tokenizer.ggml.\(name)"
+      return file.contains(key: key) ? try file.bool(key) : nil
+    }
+    let addsBOS: Bool
+    switch kind {
+    case .byteLevel(_, let name): addsBOS = ["llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"].contains(name)
+    case .sentencePiece: addsBOS = true
+    }
+    return TokenizerFile.Framing(
+      addsBOS: try flag("add_bos_token") ?? addsBOS, addsEOS: try flag("add_eos_token") ?? false)
+  }
+
   /// The content of tokenizer.json.
   func tokenizerJSON() throws -> Data {
     do {
-      return try TokenizerFile.json(tokens: tokens, merges: merges, tokenTypes: types, preTokenizer: preTokenizer)
+      switch kind {
+      case .byteLevel(let merges, let preTokenizer):
+        return try TokenizerFile.json(tokens: tokens, merges: merges, tokenTypes: types, preTokenizer: preTokenizer)
+      case .sentencePiece(let merges, let unknown, let addsSpacePrefix):
+        let plain = ["<unk>", "<s>", "<|endoftext|>"]
+        return try TokenizerFile.sentencePieceJSON(
+          tokens: tokens, tokenTypes: types, merges: merges, unknown: unknown, addsSpacePrefix: addsSpacePrefix
+        ) { stripsBehindControl && !plain.contains($0) }
+      }
     } catch {
       throw LocatedError(path: path, problem: "\(error)", advice: "the tokenizer of this model cannot be imported")
     }
@@ -55,21 +124,22 @@ struct GGUFVocabulary {
   /// The content of tokenizer_config.json.
   func configJSON() throws -> Data {
     try TokenizerFile.config(
-      chatTemplate: chatTemplate, bos: bos.map { tokens[$0] }, eos: eos.map { tokens[$0] }, pad: pad.map { tokens[$0] })
+      chatTemplate: chatTemplate, bos: bos.map { tokens[$0] }, eos: eos.map { tokens[$0] }, pad: pad.map { tokens[$0] },
+      framing: framing)
   }
 
   /// The name of the pre-tokenizer. Files of early 2024 name none, or "default". Every Qwen model has that of Qwen2; a
   /// llama may be a Llama 3, a SmolLM or another, and a wrong pre-tokenizer would give wrong ids without an error.
-  private static func preTokenizer(_ file: GGUFFile, _ architecture: GGUFArchitecture) throws -> String {
+  private static func preTokenizer(_ file: GGUFFile, _ ofArchitecture: String?) throws -> String {
     let key = "tokenizer.ggml.pre"
     let name = file.contains(key: key) ? try file.string(key) : nil
     if let name, name != "default" { return name }
-    if let preTokenizer = architecture.preTokenizer { return preTokenizer }
+    if let ofArchitecture { return ofArchitecture }
     throw LocatedError(
       path: file.path,
       problem: name == nil ? "has no metadata key `\(key)`" : "`\(key)` is \"default\", which names no pre-tokenizer",
-      advice: "how a \(architecture.rawValue) model cuts text into words is not known without it: convert the model "
-        + "again with a present llama.cpp")
+      advice: "how a \(try file.string("general.architecture")) model cuts text into words is not known without it: "
+        + "convert the model again with a present llama.cpp")
   }
 
   private static func types(_ file: GGUFFile, count: Int) throws -> [Int32] {

@@ -2,14 +2,7 @@ import Foundation
 
 /// Writes the two tokenizer files of a Hugging Face folder from what a GGUF file holds.
 package enum TokenizerFile {
-  /// GGUF's kinds of tokens, as far as byte-level BPE vocabularies have them.
-  private enum Kind {
-    static let control: Int32 = 3
-    static let userDefined: Int32 = 4
-    static let unused: Int32 = 5
-  }
-
-  /// The content of a tokenizer.json.
+  /// The content of a tokenizer.json with a byte-level vocabulary.
   ///
   /// - Parameters:
   ///   - tokens: `tokenizer.ggml.tokens`, in GPT-2's byte alphabet (control and user-defined ones as plain text); the
@@ -21,28 +14,72 @@ package enum TokenizerFile {
   package static func json(
     tokens: [String], merges: [String], tokenTypes: [Int32], preTokenizer: String
   ) throws -> Data {
-    guard tokens.count == tokenTypes.count else {
-      throw TextError("the GGUF vocabulary has \(tokens.count) tokens, but \(tokenTypes.count) token types")
-    }
+    let vocabulary = try GGUFTokenList(tokens, types: tokenTypes)
     let style = try PreTokenizerStyle(ggufName: preTokenizer)
-    let vocabulary = try vocabularyEntries(tokens, tokenTypes)
-    let mergeLines = try merges.enumerated().map(mergeLine)
+    let decoder = #"{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}"#
+    return document(
+      normalizer: style.normalizer, preTokenizer: style.preTokenizer, decoder: decoder,
+      settings: #""unk_token": null, "fuse_unk": false, "byte_fallback": false, "#
+        + #""ignore_merges": \#(style.ignoresMerges)"#,
+      addedTokens: vocabulary.addedTokens(), vocabulary: try vocabulary.entries(),
+      merges: try merges.enumerated().map(mergeLine))
+  }
+
+  /// The content of a tokenizer.json with a vocabulary from SentencePiece.
+  ///
+  /// - Parameters:
+  ///   - tokens: `tokenizer.ggml.tokens`; the index is the id. Unused ones (type 5) are left out.
+  ///   - tokenTypes: `tokenizer.ggml.token_type`, one for each token.
+  ///   - merges: what the GGUF file says about their order.
+  ///   - unknown: `tokenizer.ggml.unknown_token_id`.
+  ///   - addsSpacePrefix: `tokenizer.ggml.add_space_prefix`: whether a text gets a space in front.
+  ///   - stripsRight: whether a control token takes the white space behind it along, which GGUF does not say.
+  package static func sentencePieceJSON(
+    tokens: [String], tokenTypes: [Int32], merges: SentencePieceMerges, unknown: Int?, addsSpacePrefix: Bool,
+    stripsRight: (String) -> Bool = { _ in false }
+  ) throws -> Data {
+    let vocabulary = try GGUFTokenList(tokens, types: tokenTypes, unknown: unknown)
+    let spaces = #"{"type": "Replace", "pattern": {"String": " "}, "content": "▁"}"#
+    let prefix = #"{"type": "Prepend", "prepend": "▁"}, "#
+    let decoders = [
+      #"{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}"#, #"{"type": "ByteFallback"}"#,
+      #"{"type": "Fuse"}"#,
+    ]
+    let strip = #"{"type": "Strip", "content": " ", "start": 1, "stop": 0}"#
+    let lines: [String]
+    switch merges {
+    case .listed(let merges): lines = try merges.enumerated().map(mergeLine)
+    case .scored(let scores): lines = try vocabulary.merges(scores: scores).map { quoted("\($0.left) \($0.right)") }
+    }
+    return document(
+      normalizer: #"{"type": "Sequence", "normalizers": [\#(addsSpacePrefix ? prefix : "")\#(spaces)]}"#,
+      preTokenizer: "null",
+      decoder: #"{"type": "Sequence", "decoders": ["#
+        + (decoders + (addsSpacePrefix ? [strip] : [])).joined(separator: ", ") + "]}",
+      settings: #""unk_token": \#(vocabulary.unknown.map { quoted(tokens[$0]) } ?? "null"), "fuse_unk": true, "#
+        + #""byte_fallback": \#(vocabulary.hasBytes), "ignore_merges": false"#,
+      addedTokens: vocabulary.addedTokens(stripsRight: stripsRight), vocabulary: try vocabulary.entries(), merges: lines
+    )
+  }
+
+  private static func document(
+    normalizer: String, preTokenizer: String, decoder: String, settings: String, addedTokens: [String],
+    vocabulary: [String], merges: [String]
+  ) -> Data {
     let document = """
       {
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": [\(list(addedEntries(tokens, tokenTypes), indent: 4))],
-        "normalizer": \(style.normalizer),
-        "pre_tokenizer": \(style.preTokenizer),
+        "added_tokens": [\(list(addedTokens, indent: 4))],
+        "normalizer": \(normalizer),
+        "pre_tokenizer": \(preTokenizer),
         "post_processor": null,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "decoder": \(decoder),
         "model": {
-          "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-          "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-          "ignore_merges": \(style.ignoresMerges),
+          "type": "BPE", "dropout": null, "continuing_subword_prefix": null, "end_of_word_suffix": null, \(settings),
           "vocab": {\(list(vocabulary, indent: 6))},
-          "merges": [\(list(mergeLines, indent: 6))]
+          "merges": [\(list(merges, indent: 6))]
         }
       }
 
@@ -50,39 +87,31 @@ package enum TokenizerFile {
     return Data(document.utf8)
   }
 
+  /// Whether BOS and EOS stand around every text; nil leaves it to the tokenizer.json.
+  package struct Framing {
+    package var addsBOS: Bool?
+    package var addsEOS: Bool?
+
+    package init(addsBOS: Bool? = nil, addsEOS: Bool? = nil) { (self.addsBOS, self.addsEOS) = (addsBOS, addsEOS) }
+  }
+
   /// The content of a tokenizer_config.json. Fails only when a text cannot be written as JSON.
-  package static func config(chatTemplate: String, bos: String?, eos: String?, pad: String?) throws -> Data {
+  package static func config(
+    chatTemplate: String, bos: String?, eos: String?, pad: String?, framing: Framing = Framing()
+  ) throws -> Data {
     let fields: [(name: String, value: String?)] = [
       ("tokenizer_class", "PreTrainedTokenizerFast"), ("bos_token", bos), ("eos_token", eos), ("pad_token", pad),
       ("chat_template", chatTemplate),
     ]
-    let flags = ["\"add_prefix_space\": false", "\"clean_up_tokenization_spaces\": false"]
+    var flags = ["\"add_prefix_space\": false", "\"clean_up_tokenization_spaces\": false"]
+    if let addsBOS = framing.addsBOS { flags.append("\"add_bos_token\": \(addsBOS && bos != nil)") }
+    if let addsEOS = framing.addsEOS { flags.append("\"add_eos_token\": \(addsEOS && eos != nil)") }
     let texts = fields.map { field in "\(quoted(field.name)): \(field.value.map(quoted) ?? "null")" }
     return Data("{\(list(flags + texts, indent: 2))}\n".utf8)
   }
 
-  private static func vocabularyEntries(_ tokens: [String], _ types: [Int32]) throws -> [String] {
-    var seen = ByteTable(capacity: tokens.count)
-    var entries: [String] = []
-    for (id, token) in tokens.enumerated() where types[id] != Kind.unused {
-      guard seen.insert(Array(token.utf8), Int32(id)) else {
-        throw TextError("the GGUF vocabulary has the token \"\(token)\" twice, the second time as id \(id)")
-      }
-      entries.append("\(quoted(token)): \(id)")
-    }
-    return entries
-  }
-
-  private static func addedEntries(_ tokens: [String], _ types: [Int32]) -> [String] {
-    zip(tokens, types).enumerated().compactMap { id, entry in
-      guard entry.1 == Kind.control || entry.1 == Kind.userDefined else { return nil }
-      return "{\"id\": \(id), \"content\": \(quoted(entry.0)), \"single_word\": false, \"lstrip\": false, "
-        + "\"rstrip\": false, \"normalized\": false, \"special\": \(entry.1 == Kind.control)}"
-    }
-  }
-
   private static func mergeLine(rank: Int, merge: String) throws -> String {
-    let parts = merge.split(separator: " ", omittingEmptySubsequences: false)
+    let parts = merge.unicodeScalars.split(separator: " ", omittingEmptySubsequences: false)
     guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
       throw TextError("merge \(rank) of the GGUF vocabulary, \"\(merge)\", is not two tokens with a space between")
     }
@@ -110,48 +139,5 @@ package enum TokenizerFile {
       }
     }
     return quoted + "\""
-  }
-}
-
-/// How a model family cuts text into words, as JSON for tokenizer.json.
-private struct PreTokenizerStyle {
-  var normalizer = "null"
-  var preTokenizer: String
-  var ignoresMerges = false
-
-  /// The style that GGUF calls by `name`.
-  init(ggufName name: String) throws {
-    let whole = PreTokenizerStyle.byteLevel(useRegex: true)
-    switch name {
-    case "gpt-2": preTokenizer = whole
-    case "smollm":
-      preTokenizer = PreTokenizerStyle.sequence([#"{"type": "Digits", "individual_digits": true}"#, whole])
-    case "qwen2":
-      normalizer = #"{"type": "NFC"}"#
-      preTokenizer = PreTokenizerStyle.split(numbers: #"\p{N}"#)
-    case "llama-bpe":
-      preTokenizer = PreTokenizerStyle.split(numbers: #"\p{N}{1,3}"#)
-      ignoresMerges = true
-    default:
-      throw TextError(
-        "the GGUF pre-tokenizer \"\(name)\" is not supported: smollm, qwen2, gpt-2 and llama-bpe are")
-    }
-  }
-
-  private static func split(numbers: String) -> String {
-    let pattern =
-      #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"# + numbers
-      + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
-    let regex = TokenizerFile.quoted(pattern)
-    let split = #"{"type": "Split", "pattern": {"Regex": "# + regex + #"}, "behavior": "Isolated", "invert": false}"#
-    return sequence([split, byteLevel(useRegex: false)])
-  }
-
-  private static func byteLevel(useRegex: Bool) -> String {
-    #"{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": \#(useRegex)}"#
-  }
-
-  private static func sequence(_ components: [String]) -> String {
-    #"{"type": "Sequence", "pretokenizers": [\#(components.joined(separator: ", "))]}"#
   }
 }
