@@ -65,7 +65,7 @@ let package = Package(
     // The tape: used by training, never by decoding's passes.
     .target(name: "EagleAutograd", dependencies: ["CEagleKernels", "EagleCore", "EagleTensor"]),
     // Texts to ids and back, without a tensor.
-    .target(name: "EagleText", dependencies: ["EagleCore", "CPCRE2", "CZlib", "CZstd"]),
+    .target(name: "EagleText", dependencies: ["EagleCore", "EagleJinja", "CPCRE2", "CZlib", "CZstd"]),
     // Formats of weights and checkpoints; no HDF5, so that a server does without it.
     .target(
       name: "EagleStorage",

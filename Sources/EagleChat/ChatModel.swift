@@ -11,12 +11,16 @@ public struct ChatModel: Sendable {
   /// model, not for training, evaluation or measurements.
   package let generation: GenerationConfig
 
-  /// Loads a Hugging Face folder. `auto` takes the chat template that belongs to it.
+  /// Loads a Hugging Face folder.
   ///
+  /// - Parameters:
+  ///   - name: the chat template: `auto` for the folder's own, a name or a `.jinja` file
+  ///   - options: variables of every rendering
   /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when
   ///   the tokenizer has ids that the model does not know
   public init(
-    folder: String, template name: String = "auto", format: WeightFormat = .stored, precision: ComputePrecision
+    folder: String, template name: String = "auto", options: TemplateOptions = TemplateOptions(),
+    format: WeightFormat = .stored, precision: ComputePrecision
   ) throws {
     target = try TargetModel(folder: folder, format: format, precision: precision)
     tokenizer = try Tokenizer(folder: folder)
@@ -27,15 +31,26 @@ public struct ChatModel: Sendable {
         advice: "take the tokenizer that belongs to this model")
     }
     generation = try GenerationConfig(folder: folder, vocabularySize: target.shape.vocabularySize)
-    template = try ChatTemplate.detect(folder: folder, tokenizer: tokenizer, name: name)
+    template = try ChatTemplate.load(folder: folder, name: name, options: options.json, tokenizer: tokenizer)
   }
 
   /// The ids that end a turn.
   public var stopIDs: Set<Int32> { template.stopIDs.union(target.shape.eosTokens).union(generation.stopIDs) }
 
   /// The ids of a dialogue, ready for the model's next turn.
-  public func prompt(_ messages: [ChatMessage]) throws -> [Int32] {
-    try template.prompt(messages, tokenizer: tokenizer)
+  public func prompt(_ messages: [ChatMessage]) throws -> [Int32] { try prompt(messages, tools: []) }
+
+  /// The ids of a dialogue with tools that the answer may call, and with variables of the template.
+  package func prompt(
+    _ messages: [ChatMessage], tools: [JSON], options: JSON.Object = JSON.Object()
+  ) throws -> [Int32] {
+    try template.prompt(messages, tools: tools, options: options, tokenizer: tokenizer)
+  }
+
+  /// Whether a prompt ends with an open `<think>`: what follows is reasoning.
+  package func opensReasoning(_ prompt: [Int32]) -> Bool {
+    let tail = tokenizer.decode(Array(prompt.suffix(8)), skipSpecial: false)
+    return tail.reversed().drop(while: \.isWhitespace).starts(with: "<think>".reversed())
   }
 
   /// The text of generated ids, without control tokens.

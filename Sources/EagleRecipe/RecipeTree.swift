@@ -10,7 +10,7 @@ struct RecipeTree {
   private var origins: [String: String] = [:]
 
   /// Sections whose keys the user chooses.
-  private static let openSections: Set<String> = ["evaluate.benchmarks"]
+  private static let openSections: Set<String> = ["evaluate.benchmarks", "data.chat_template_options"]
 
   init(defaults: Recipe) throws {
     root = try Yams.compose(yaml: defaults.canonicalText) ?? Node([(Node, Node)]())

@@ -63,7 +63,8 @@ public final class RecipeRun {
     try cluster.watch(recipe.cluster.limits)
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     model = try ChatModel(
-      folder: recipe.target.path, template: recipe.data.chatTemplate, precision: recipe.target.precision)
+      folder: recipe.target.path, template: recipe.data.chatTemplate, options: recipe.data.chatTemplateOptions,
+      precision: recipe.target.precision)
     try cluster.agree(on: model.target.fingerprint, about: "the target model")
     try cluster.agree(on: try Self.textFiles(recipe.target.path), about: "the target's tokenizer and configuration")
   }

@@ -2,7 +2,12 @@ import EagleCore
 
 /// The statistics of prepared conversations.
 package struct DataStatistics: Codable, Equatable, Sendable {
+  /// Rows of tokens: conversations, or single answers of those that are rendered otherwise in the middle than at the
+  /// end.
   package var conversations = 0
+  /// Rows of one answer each, and the conversations that they come from.
+  package var answerRows = 0
+  package var split = 0
   package var heldOut = 0
   /// User turns.
   package var turns = 0
@@ -56,6 +61,8 @@ package struct DataStatistics: Codable, Equatable, Sendable {
 
   enum CodingKeys: String, CodingKey {
     case conversations, turns, tokens, languages, lengths, cut
+    case answerRows = "answer_rows"
+    case split = "split_conversations"
     case heldOut = "held_out"
     case assistantTokens = "assistant_tokens"
     case tokensByRole = "tokens_by_role"

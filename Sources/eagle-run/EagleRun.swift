@@ -10,7 +10,7 @@ struct EagleRun: ParsableCommand {
     commandName: "eagle-run",
     abstract: "Decode with a target model, plainly or speculatively with an EAGLE-3 draft head.",
     version: CommandLine.arguments.contains("--version") ? version : Version.number,
-    subcommands: [Generate.self, Chat.self, Bench.self, Tune.self, Serve.self])
+    subcommands: [Generate.self, Chat.self, Bench.self, Tune.self, Serve.self, Render.self])
 
   private static var version: String {
     let rows =

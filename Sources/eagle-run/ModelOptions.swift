@@ -3,6 +3,7 @@ import EagleChat
 import EagleCore
 import EagleDecoding
 import EagleModels
+import EagleText
 import Foundation
 
 extension WeightFormat: ExpressibleByArgument {}
@@ -16,8 +17,7 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "Folder of a draft head; without one decoding is plain.")
   var draft: String?
 
-  @Option(help: "Name of the chat template; auto takes the target's own.")
-  var chatTemplate = "auto"
+  @OptionGroup var template: TemplateArguments
 
   @Option(help: "Weights of target and head: stored, or int8 (half the memory traffic, small errors).")
   var weights = WeightFormat.stored
@@ -27,9 +27,38 @@ struct ModelOptions: ParsableArguments {
   var precision = ComputePrecision.bf16
 
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
-    let model = try ChatModel(folder: target, template: chatTemplate, format: weights, precision: precision)
+    let model = try ChatModel(
+      folder: target, template: template.chatTemplate, options: template.options, format: weights, precision: precision)
     let head = try draft.map { try DraftFolder.read($0, target: model.target) }
     return (model, weights == .int8 ? head?.quantized() : head)
+  }
+}
+
+/// The chat template and its variables.
+struct TemplateArguments: ParsableArguments {
+  @Option(help: "Chat template: a name, a .jinja file, or auto for the target's own.")
+  var chatTemplate = "auto"
+
+  @Option(
+    help: ArgumentHelp(
+      "Variable of the chat template, enable_thinking=false for one; can be given several times.",
+      valueName: "name=value"))
+  var templateOption: [String] = []
+
+  /// The variables: true and false are flags, numbers are numbers, all else is text.
+  var options: TemplateOptions {
+    TemplateOptions(
+      Dictionary(
+        templateOption.map { option in
+          let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+          return (parts[0], TemplateOptions.Value(spelled: parts.last ?? ""))
+        }, uniquingKeysWith: { $1 }))
+  }
+
+  func validate() throws {
+    guard templateOption.allSatisfy({ $0.contains("=") && !$0.hasPrefix("=") }) else {
+      throw ValidationError("--template-option takes NAME=VALUE")
+    }
   }
 }
 

@@ -40,17 +40,18 @@ import Testing
     }
   }
 
-  @Test(arguments: ChatTemplate.Family.allCases) func conversationsAndMasksAgree(family: ChatTemplate.Family) throws {
-    let (reference, tokenizer) = try load(family.rawValue)
-    let template = try detect(reference.chat_template, tokenizer)
-    #expect(template.family == family)
+  @Test(arguments: ["qwen3-instruct", "smollm2"]) func conversationsAndMasksAgree(family: String) throws {
+    let (reference, tokenizer) = try load(family)
+    let template = try load(reference.chat_template, tokenizer)
     var masks = 0
     for entry in reference.conversations {
       let messages = try messages(of: entry)
       if entry.add_generation_prompt {
         #expect(try template.prompt(messages, tokenizer: tokenizer) == entry.ids, "\(entry.messages)")
       } else {
-        let rendered = try template.render(Conversation(id: "reference", messages: messages), tokenizer: tokenizer)
+        let rows = try template.rows(of: Conversation(id: "reference", messages: messages), tokenizer: tokenizer)
+        let rendered = try #require(rows.first)
+        #expect(rows.count == 1 && rendered.answer == nil)
         #expect(rendered.ids == entry.ids, "\(entry.messages)")
         #expect(rendered.lossMask.map(String.init).joined() == entry.loss_mask, "\(entry.messages)")
         masks += 1
@@ -59,8 +60,8 @@ import Testing
     #expect(masks >= 20 && reference.conversations.count >= masks + 5)
   }
 
-  @Test(arguments: ChatTemplate.Family.allCases) func textsAgree(family: ChatTemplate.Family) throws {
-    let (reference, tokenizer) = try load(family.rawValue)
+  @Test(arguments: ["qwen3-instruct", "smollm2"]) func textsAgree(family: String) throws {
+    let (reference, tokenizer) = try load(family)
     #expect(reference.texts.count > 200)
     for expected in reference.texts {
       let ids = try tokenizer.encode(expected.text)
@@ -70,10 +71,10 @@ import Testing
     }
   }
 
-  private func detect(_ template: String, _ tokenizer: Tokenizer) throws -> ChatTemplate {
+  private func load(_ template: String, _ tokenizer: Tokenizer) throws -> ChatTemplate {
     try withTemporaryFolder { folder in
       try Data(template.utf8).write(to: folder.appendingPathComponent("chat_template.jinja"))
-      return try ChatTemplate.detect(folder: folder.path, tokenizer: tokenizer, name: "auto")
+      return try ChatTemplate.load(folder: folder.path, tokenizer: tokenizer)
     }
   }
 }

@@ -18,9 +18,10 @@ import Testing
     var (lines, report) = (try ConversationLines(path: path), ReadReport(path: path))
     while let line = try lines.next() {
       switch line.parsed() {
-      case .success(let conversation):
+      case .success(.conversation(let conversation)):
         try each(conversation)
         report.accept()
+      case .success(.row(let row)): Issue.record("\(row)")
       case .failure(let error):
         report.reject(line.number, because: error)
         try report.checkEarly()
@@ -56,6 +57,92 @@ import Testing
     #expect(report.read == 3 && report.skippedCount == 0 && report.skipped.isEmpty)
   }
 
+  @Test(
+    "pairs of a question and an answer are conversations",
+    arguments: [
+      (#"{"instruction": "q", "input": "", "output": "a"}"#, "q"),
+      (#"{"instruction": "q", "input": "x", "output": "a"}"#, "q\n\nx"),
+      (#"{"prompt": "q", "response": "a"}"#, "q"), (#"{"prompt": "q", "completion": "a", "input": null}"#, "q"),
+    ])
+  func pairs(line: String, question: String) throws {
+    let (conversations, _) = try read(line)
+    #expect(
+      conversations.map(\.messages) == [[.init(role: .user, content: question), .init(role: .assistant, content: "a")]])
+    let (withSystem, _) = try read(String(line.dropLast()) + #", "system": "s"}"#)
+    #expect(
+      withSystem.first?.messages.first == .init(role: .system, content: "s") && withSystem.first?.messages.count == 3)
+  }
+
+  @Test("tools, calls, reasoning and parts of text reach the template")
+  func toolsAndFields() throws {
+    let tools = #"[{"type": "function", "function": {"name": "f"}}]"#
+    let call =
+      #"{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{\"x\": 1}"}}]}"#
+    let line = """
+      {"tools": \(tools), "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, \
+      \(call), {"role": "tool", "content": "r", "name": "f"}, {"role": "assistant", "content": "x", "reasoning_content": "why"}]}
+      """
+    let conversation = try #require(try read(line).0.first)
+    #expect(conversation.messages.map(\.content) == ["a\nb", "", "r", "x"])
+    #expect(conversation.tools == [["type": "function", "function": ["name": "f"]]])
+    #expect(
+      conversation.messages[1].templateValue == [
+        "role": "assistant", "content": nil, "tool_calls": [["function": ["name": "f", "arguments": ["x": 1]]]],
+      ])
+    #expect(conversation.messages[2].templateValue == ["role": "tool", "content": "r", "name": "f"])
+    #expect(conversation.messages[3].reasoning == "why" && conversation.withoutReasoning().messages[3].extra.isEmpty)
+    let spelled = line.replacing(tools, with: JSON.string(tools).text())
+    #expect(try read(spelled).0.first?.tools == conversation.tools)
+  }
+
+  @Test("reasoning between <think> and </think> is found, and can be left out")
+  func thinkingInTheText() {
+    let message = ChatMessage(role: .assistant, content: "<think>\nwhy\n</think>\n\nx")
+    #expect(message.reasoning == "why" && message.withoutReasoning().content == "x")
+    let quoted = ChatMessage(role: .assistant, content: "say <think>why</think>")
+    #expect(quoted.reasoning == nil && quoted.withoutReasoning() == quoted)
+  }
+
+  @Test("a file that is one list gives its elements")
+  func oneList() throws {
+    let one = #"{"messages": [{"role": "user", "content": "a ] \\\" , [ {"}]}"#
+    let (conversations, report) = try read(" [\n\(one),\n  \(one) , \(one)]\n", name: "all.json")
+    #expect(conversations.map(\.id) == ["all.json:1", "all.json:2", "all.json:3"] && report.read == 3)
+    #expect(conversations.allSatisfy { $0.messages[0].content == "a ] \\\" , [ {" })
+    #expect(try read("[]").0.isEmpty)
+    withKnownText("the list of conversations does not end") { _ = try read("[\(one), \(one.dropLast(3))") }
+  }
+
+  private func withKnownText(_ text: String, _ body: () throws -> Void) {
+    let message = errorText(body)
+    #expect(message.contains(text), "\(message)")
+  }
+
+  @Test("rows that are tokenised already keep their ids and mask")
+  func tokenisedRows() throws {
+    func record(_ line: String) throws -> Result<DataRecord, TextError>? {
+      try withTemporaryFile(line) { path in
+        var lines = try ConversationLines(path: path)
+        return try lines.next()?.parsed()
+      }
+    }
+    let row = try record(#"{"id": "r", "input_ids": [5, 6, 7], "loss_mask": [0, 1, true]}"#)
+    #expect(row == .success(.row(TokenRow(id: "r", ids: [5, 6, 7], lossMask: [0, 1, 1]))))
+    for (line, reason) in [
+      (#"{"input_ids": [5, -6], "loss_mask": [0, 1]}"#, "no list of token ids"),
+      (#"{"input_ids": [5]}"#, "without \"loss_mask\""),
+      (#"{"input_ids": [5], "loss_mask": [0, 1]}"#, "has 2 values"),
+      (#"{"input_ids": [5], "loss_mask": [2]}"#, "holds 2"),
+    ] {
+      let result = try record(line)
+      guard case .failure(let error) = result else {
+        Issue.record("\(line)")
+        continue
+      }
+      #expect(error.description.contains(reason), "\(error)")
+    }
+  }
+
   @Test func lineEndsAndByteOrderMarksDoNotMatter() throws {
     let line = #"{"messages": [{"role": "user", "content": "q"}]}"#
     let (conversations, _) = try read("\u{FEFF}\(line)\r\n \t\r\n\(line)")
@@ -82,13 +169,13 @@ import Testing
   }
 
   @Test(arguments: [
-    (#"{"id": "x"}"#, "neither \"conversations\" nor \"messages\""),
+    (#"{"id": "x"}"#, "none of \"conversations\", \"messages\""),
     (#"{"messages": []}"#, "\"messages\" is empty"),
     (#"{"messages": "text"}"#, "messages"),
     (#"{"messages": [{"content": "q"}]}"#, "message 1 has neither"),
     (
-      #"{"messages": [{"role": "user", "content": "q"}, {"role": "tool", "content": "r"}]}"#,
-      "message 2 has the unknown role \"tool\""
+      #"{"messages": [{"role": "user", "content": "q"}, {"role": "narrator", "content": "r"}]}"#,
+      "message 2 has the unknown role \"narrator\""
     ),
     (#"{"messages": [{"role": "user", "content": null}]}"#, "message 1 has no text"),
     (#"{"messages": [{"role": "user", "content": [1]}]}"#, "content"),

@@ -21,6 +21,8 @@ final class GeneratedFile {
     /// The text that identifies the conversation, where that is not the id.
     var key: String?
     let conversations: [Message]
+    /// Descriptions of tools, as a JSON text of a list.
+    var tools: String?
     /// The reason why the conversation does not go to the output; nil where it does.
     var rejected: String?
   }

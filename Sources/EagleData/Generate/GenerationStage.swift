@@ -70,7 +70,7 @@ struct GenerationStage {
     let parts =
       [
         "\(name) \(version)", try JSONStyle.compactEscaped.text(config), model.target.fingerprint,
-        model.template.family.rawValue, model.target.precision.rawValue,
+        model.template.identity, model.target.precision.rawValue,
       ] + others
     let fingerprint = FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
     return GeneratedOutput(path: path, stage: name, fingerprint: fingerprint)
@@ -87,7 +87,7 @@ extension ChatModel {
   fileprivate func textFingerprint() throws -> String {
     """
     tokenizer.json \(try FileDigest.sha256(path: "\(target.path)/tokenizer.json"))
-    chat template \(template.family.rawValue)
+    chat template \(template.identity)
     stop ids \(stopIDs.sorted())
     """
   }

@@ -1,4 +1,5 @@
 import EagleChat
+import EagleCore
 import EagleDecoding
 import EagleText
 
@@ -36,7 +37,8 @@ private struct RegeneratedDialogue {
       [Message(role: "user", content: $0), Message(role: "assistant", content: $1.text, cut: $1.isCut ? true : nil)]
     }
     return GeneratedFile.Line(
-      id: prompt.id, key: key, conversations: system.map { Message(role: "system", content: $0.content) } + turns)
+      id: prompt.id, key: key, conversations: system.map { Message(role: "system", content: $0.content) } + turns,
+      tools: prompt.tools.isEmpty ? nil : JSON.array(prompt.tools).text())
   }
 }
 
@@ -75,7 +77,7 @@ final class RegenerationSource: DialogueSource {
   /// The request for the next answer; nil when the dialogue has come to its end, which writes it.
   private func request(_ id: Int, _ dialogue: RegeneratedDialogue) throws -> DecodingRequest? {
     if let messages = dialogue.nextMessages {
-      let ids = try model.prompt(messages)
+      let ids = try model.prompt(messages, tools: dialogue.prompt.tools)
       if ids.count <= maxLength {
         open[id] = dialogue
         return DecodingRequest(
@@ -94,7 +96,7 @@ final class RegenerationSource: DialogueSource {
     guard var dialogue = open.removeValue(forKey: request.id) else {
       preconditionFailure("request \(request.id) is none of \(open.count) open ones")
     }
-    let answer = GeneratedText(ids, model)
+    let answer = GeneratedText(ids, model, prompt: request.prompt)
     dialogue.answers.append(.init(text: answer.text, isCut: answer.isCut))
     counts.add(answer)
     if answer.isCut { counts.cut += 1 }

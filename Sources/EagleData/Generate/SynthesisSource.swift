@@ -66,7 +66,7 @@ final class SynthesisSource: DialogueSource {
     guard var attempt = open.removeValue(forKey: request.id) else {
       preconditionFailure("request \(request.id) is none of \(open.count) open ones")
     }
-    let written = GeneratedText(ids, model)
+    let written = GeneratedText(ids, model, prompt: request.prompt)
     counts.add(written)
     if let reason = Self.fault(written, isAnswer: attempt.isAnswering) { return try end(attempt, because: reason) }
     if attempt.isAnswering {

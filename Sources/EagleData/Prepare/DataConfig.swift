@@ -7,8 +7,14 @@ public struct DataConfig: Config {
   public var train: [DataFile] = []
   /// The fraction of the conversations that is not trained on but measured, 0 up to but not including 1.
   public var heldOut = 0.02
-  /// Name of the chat template, or `auto`: the one that the target's tokenizer folder calls for.
+  /// Name of the chat template, a `.jinja` file, or `auto`: the one in the target's folder.
   public var chatTemplate = "auto"
+  /// Variables of the chat template, `enable_thinking` for one; evaluation and generation render with them, too.
+  public var chatTemplateOptions = TemplateOptions()
+  /// The rows that a conversation becomes.
+  public var rows = ConversationRows.auto
+  /// The reasoning of answers, in a field of its own or between `<think>` and `</think>`.
+  public var reasoning = Inclusion.keep
   /// Tokens that a conversation may have.
   public var maxLength = 2048
   /// The turns that are trained on.
@@ -40,6 +46,8 @@ public struct DataConfig: Config {
     case train
     case heldOut = "held_out"
     case chatTemplate = "chat_template"
+    case chatTemplateOptions = "chat_template_options"
+    case rows, reasoning
     case maxLength = "max_length"
     case trainedTurns = "trained_turns"
     case tooLong = "too_long"

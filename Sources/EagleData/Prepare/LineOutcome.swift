@@ -1,4 +1,5 @@
 import EagleChat
+import EagleCore
 import EagleStorage
 import EagleTensor
 import EagleText
@@ -6,7 +7,9 @@ import Foundation
 
 /// The reason why a conversation is not trained on.
 package enum LeftOut: String, Codable, Sendable {
-  case wrongRoles = "roles out of order"
+  case refused = "messages that the chat template refuses"
+  case otherAnswer = "an answer that the template renders otherwise than the model writes it"
+  case unknownToken = "a token id that the target does not have"
   case noAnswer = "no assistant turn"
   case emptyAnswer = "an empty answer"
   case cutAnswer = "an answer that was broken off"
@@ -31,18 +34,28 @@ extension ReadReport {
   }
 }
 
-/// A conversation as tokens, with its statistics.
+/// A conversation as rows of tokens, with its statistics.
 package struct PreparedConversation: Sendable {
   package let id: String
-  package let ids: [Int32]
-  package let mask: [UInt8]
+  /// One row for the whole, or one for each trained answer.
+  package let rows: [Row]
   /// 128 bits of SHA-256 over roles and texts.
   package let digest: Digest
   package let language: Language
   package let turns: Int
-  /// Tokens by role, headers included, in the order of `ChatMessage.Role.allCases`.
-  package let roleTokens: [Int]
-  package let isCut: Bool
+
+  /// A row of tokens that is trained by itself.
+  package struct Row: Sendable {
+    /// The conversation's id, with the number of the answer where there is a row for each.
+    package let name: String
+    package let ids: [Int32]
+    package let mask: [UInt8]
+    /// Whether it is the row of one answer.
+    package let isAnswer: Bool
+    /// Tokens by role, headers included, in the order of `ChatMessage.Role.allCases`.
+    package let roleTokens: [Int]
+    package let isCut: Bool
+  }
 
   package struct Digest: Hashable, Sendable, CustomStringConvertible {
     let high, low: UInt64
@@ -83,27 +96,67 @@ package struct LineWork: Sendable {
     }
   }
 
+  private func outcome(_ record: DataRecord) -> LineOutcome {
+    switch record {
+    case .conversation(let conversation):
+      outcome(data.reasoning == .drop ? conversation.withoutReasoning() : conversation)
+    case .row(let row): outcome(row)
+    }
+  }
+
   private func outcome(_ conversation: Conversation) -> LineOutcome {
     let (messages, id) = (conversation.messages, conversation.id)
     let answers = messages.filter { $0.role == .assistant }
+    if answers.isEmpty { return .leftOut(.noAnswer, id) }
     if let reason = fault(answers) { return .leftOut(reason, id) }
-    let rendered: RenderedConversation
+    let rendered: [RenderedConversation]
     do {
-      rendered = try model.template.render(
-        conversation, tokenizer: model.tokenizer, trained: data.trainedTurns.roles)
+      rendered = try model.template.rows(
+        of: conversation, tokenizer: model.tokenizer, trained: data.trainedTurns.roles, rows: data.rows)
     } catch {
-      return answers.isEmpty ? .leftOut(.noAnswer, id) : .leftOut(.wrongRoles, "\(error)")
+      return .leftOut(error is TextError ? .otherAnswer : .refused, "\(id): \(error)")
     }
-    if data.loopingAnswers == .drop, Self.loops(rendered) { return .leftOut(.loopingAnswer, id) }
-    let length = min(rendered.ids.count, data.maxLength)
-    if length < rendered.ids.count, data.tooLong == .drop { return .leftOut(.tooLong, id) }
-    let mask = Array(rendered.lossMask.prefix(length))
-    guard TrainedRows(mask: mask, depths: 1).count(depth: 0) > 0 else { return .leftOut(.nothingTrained, id) }
+    if data.loopingAnswers == .drop, rendered.contains(where: { Self.loops($0.ids, $0.lossMask) }) {
+      return .leftOut(.loopingAnswer, id)
+    }
+    let rows = rendered.map { row in
+      self.row(
+        row.ids, row.lossMask, name: row.answer.map { "\(id), answer \($0)" } ?? id, turns: row.turns,
+        isAnswer: row.answer != nil)
+    }
+    return outcome(
+      rows, id: id, digest: Self.digest(conversation), language: .of(messages),
+      turns: messages.count { $0.role == .user })
+  }
+
+  /// A row that is tokenised already. Its text is not looked at.
+  private func outcome(_ row: TokenRow) -> LineOutcome {
+    guard row.ids.allSatisfy({ $0 < model.target.shape.vocabularySize }) else { return .leftOut(.unknownToken, row.id) }
+    if data.loopingAnswers == .drop, Self.loops(row.ids, row.lossMask) { return .leftOut(.loopingAnswer, row.id) }
+    let digest = row.ids.withUnsafeBytes { Data($0) } + row.lossMask
+    let words = FileDigest.short(digest)
+    return outcome(
+      [self.row(row.ids, row.lossMask, name: row.id, turns: [], isAnswer: false)], id: row.id,
+      digest: .init(high: words.high, low: words.low), language: .other, turns: 0)
+  }
+
+  private func outcome(
+    _ rows: [PreparedConversation.Row], id: String, digest: PreparedConversation.Digest, language: Language, turns: Int
+  ) -> LineOutcome {
+    if data.tooLong == .drop, rows.contains(where: \.isCut) { return .leftOut(.tooLong, id) }
+    let trained = rows.filter { TrainedRows(mask: $0.mask, depths: 1).count(depth: 0) > 0 }
+    guard !trained.isEmpty else { return .leftOut(.nothingTrained, id) }
     return .prepared(
-      PreparedConversation(
-        id: id, ids: Array(rendered.ids.prefix(length)), mask: mask, digest: Self.digest(messages),
-        language: Language.of(messages), turns: messages.count { $0.role == .user },
-        roleTokens: Self.roleTokens(rendered, length: length), isCut: length < rendered.ids.count))
+      PreparedConversation(id: id, rows: trained, digest: digest, language: language, turns: turns))
+  }
+
+  private func row(
+    _ ids: [Int32], _ mask: [UInt8], name: String, turns: [RenderedConversation.Turn], isAnswer: Bool
+  ) -> PreparedConversation.Row {
+    let length = min(ids.count, data.maxLength)
+    return PreparedConversation.Row(
+      name: name, ids: Array(ids.prefix(length)), mask: Array(mask.prefix(length)), isAnswer: isAnswer,
+      roleTokens: Self.roleTokens(turns, count: ids.count, length: length), isCut: length < ids.count)
   }
 
   private func fault(_ answers: [ChatMessage]) -> LeftOut? {
@@ -112,26 +165,28 @@ package struct LineWork: Sendable {
   }
 
   /// Whether an answer ends in a loop; the end of its turn does not count.
-  private static func loops(_ rendered: RenderedConversation) -> Bool {
-    TrainedRows(mask: rendered.lossMask, depths: 1).spans.contains { span in
-      Repetition.endsInLoop(rendered.ids[span]) || Repetition.endsInLoop(rendered.ids[span].dropLast())
+  private static func loops(_ ids: [Int32], _ mask: [UInt8]) -> Bool {
+    TrainedRows(mask: mask, depths: 1).spans.contains { span in
+      Repetition.endsInLoop(ids[span]) || Repetition.endsInLoop(ids[span].dropLast())
     }
   }
 
-  private static func digest(_ messages: [ChatMessage]) -> PreparedConversation.Digest {
+  private static func digest(_ conversation: Conversation) -> PreparedConversation.Digest {
     var bytes = Data()
-    for message in messages {
+    for message in conversation.messages {
       bytes.append(contentsOf: "\(message.role.rawValue) \(message.content.utf8.count) ".utf8)
       bytes.append(contentsOf: message.content.utf8)
+      if !message.extra.isEmpty { bytes.append(contentsOf: JSON.object(message.extra).text().utf8) }
     }
+    if !conversation.tools.isEmpty { bytes.append(contentsOf: JSON.array(conversation.tools).text().utf8) }
     let words = FileDigest.short(bytes)
     return .init(high: words.high, low: words.low)
   }
 
-  private static func roleTokens(_ rendered: RenderedConversation, length: Int) -> [Int] {
+  private static func roleTokens(_ turns: [RenderedConversation.Turn], count: Int, length: Int) -> [Int] {
     var counts = [Int](repeating: 0, count: ChatMessage.Role.allCases.count)
-    let ends = rendered.turns.dropFirst().map(\.start) + [rendered.ids.count]
-    for (turn, end) in zip(rendered.turns, ends) {
+    let ends = turns.dropFirst().map(\.start) + [count]
+    for (turn, end) in zip(turns, ends) {
       counts[ChatMessage.Role.allCases.firstIndex(of: turn.role)!] += max(0, min(end, length) - turn.start)
     }
     return counts

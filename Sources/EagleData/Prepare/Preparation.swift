@@ -151,7 +151,7 @@ package struct Preparation {
 
   /// The fingerprint of everything that ids and masks depend on.
   private func tokensFingerprint() throws -> String {
-    var parts = ["tokens 2", model.template.family.rawValue, "\(model.target.shape.vocabularySize)"]
+    var parts = ["tokens 3", model.template.identity, "\(model.target.shape.vocabularySize)"]
     parts.append(try FileDigest.sha256(path: "\(model.target.path)/tokenizer.json"))
     for file in data.train { parts.append("\(try digest(file.path)) \(min(1, file.weight))") }
     var lasting = data
@@ -173,7 +173,7 @@ package struct Preparation {
   /// The fingerprint of ids and masks, the held-out split and the draft vocabulary.
   private func fingerprint(_ tokens: String) throws -> String {
     let weights = data.train.map { "\($0.weight)" }.joined(separator: " ")
-    var parts = ["prepare 5", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
+    var parts = ["prepare 6", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
     if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }

@@ -70,17 +70,21 @@ struct PreparationWriter {
       return state.statistics.leaveOut(.duplicate, example: example)
     }
     fresh.append(conversation.digest)
-    let number = state.statistics.conversations
     let isHeldOut = isHeldOut(conversation.digest)
-    if isHeldOut { state.heldOut.append(number) }
-    state.repeats.add(number, times: times, whole: Int(weight))
+    let first = state.statistics.conversations
     state.statistics.add(conversation, isHeldOut: isHeldOut)
-    if !isHeldOut {
-      state.counts.add(conversation.ids, mask: conversation.mask, language: conversation.language, times: times)
+    for (number, row) in zip(first..., conversation.rows) {
+      if isHeldOut { state.heldOut.append(number) }
+      state.repeats.add(number, times: times, whole: Int(weight))
+      if !isHeldOut { state.counts.add(row.ids, mask: row.mask, language: conversation.language, times: times) }
+      try write(row)
     }
+  }
+
+  private mutating func write(_ row: PreparedConversation.Row) throws {
     if tokens == nil { tokens = try TokenStoreWriter(path: PreparedData.tokensPath(folder, state.files)) }
-    try tokens!.append(ids: conversation.ids, mask: conversation.mask)
-    names.append(try encoder.encode(conversation.id))
+    try tokens!.append(ids: row.ids, mask: row.mask)
+    names.append(try encoder.encode(row.name))
     names.append(UInt8(ascii: "\n"))
   }
 

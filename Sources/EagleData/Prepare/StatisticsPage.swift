@@ -26,6 +26,7 @@ enum StatisticsPage {
   private static func rows(_ s: DataStatistics) -> [[String]] {
     [
       ["conversations", "\(s.conversations)"], ["of these held out", "\(s.heldOut)"], ["user turns", "\(s.turns)"],
+      ["rows of one answer each", s.split == 0 ? "0" : "\(s.answerRows), of \(s.split) conversations"],
       ["tokens", "\(s.tokens)"],
       [
         "trained tokens",

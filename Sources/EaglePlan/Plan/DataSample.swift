@@ -59,10 +59,10 @@ package struct DataSample: Sendable {
         guard case .prepared(let conversation) = outcome,
           data.duplicates == .keep || digests.insert(conversation.digest).inserted
         else { continue }
-        conversations.append(
+        conversations += conversation.rows.map { row in
           Conversation(
-            ids: conversation.ids, mask: conversation.mask, count: factor * min(1, file.weight),
-            trained: factor * file.weight))
+            ids: row.ids, mask: row.mask, count: factor * min(1, file.weight), trained: factor * file.weight)
+        }
       }
     }
     seconds = start.duration(to: .now).inSeconds

@@ -22,7 +22,8 @@ package struct Planner {
     self.cluster = cluster
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
     model = try ChatModel(
-      folder: recipe.target.path, template: recipe.data.chatTemplate, precision: recipe.target.precision)
+      folder: recipe.target.path, template: recipe.data.chatTemplate, options: recipe.data.chatTemplateOptions,
+      precision: recipe.target.precision)
     let sizes = try Self.sizes(recipe, model.target)
     context = PlanContext(recipe, sizes, cluster: cluster, others: others)
   }

@@ -1,135 +1,187 @@
-/// Renders conversations in ChatML, `<|im_start|>role\ncontent<|im_end|>\n` a turn, as token ids with a loss mask.
+import EagleCore
+import EagleJinja
+import Foundation
+
+/// The chat template of a model, a Jinja program, and the tokens that it ends turns with.
 ///
-/// The ids equal those of `apply_chat_template` in Hugging Face transformers, with one difference on purpose: a
-/// content that spells out an added token, such as `<|im_end|>`, stays text and cannot forge a turn.
+/// What it renders is tokenised as Hugging Face transformers does, with one difference on purpose: a content that
+/// spells out a special token, such as `<|im_end|>`, stays text and cannot forge a turn.
 package struct ChatTemplate: Sendable {
-  /// The model families whose templates are known; they differ in the system message.
-  package enum Family: String, Sendable, CaseIterable {
-    case qwen3Instruct = "qwen3-instruct"
-    case smollm2
-
-    /// The system message of a conversation that has none.
-    var defaultSystem: String? {
-      switch self {
-      case .qwen3Instruct: nil
-      case .smollm2: "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-      }
-    }
-  }
-
-  package let family: Family
-  /// The id of `<|im_end|>`, which ends every turn.
+  /// The source of the template, and of the one for conversations with tools where there are two.
+  package let source: Source
+  /// Variables of every rendering beside the conversation: `enable_thinking`, `reasoning_effort`.
+  package let options: JSON.Object
+  /// The id of the token that ends an answer.
   package let endOfTurn: Int32
-  /// The ids at which an answer ends: the end of turn, and the end of text where the vocabulary has one.
+  /// The ids at which an answer ends: the end of turn, and the end of text where the tokenizer names one.
   package let stopIDs: Set<Int32>
-  private let startOfTurn: Int32
 
-  /// Looks up the control tokens; throws when `tokenizer` lacks one of them.
-  package init(_ family: Family, tokenizer: Tokenizer) throws {
-    self.family = family
-    startOfTurn = try ChatTemplate.control("<|im_start|>", tokenizer)
-    endOfTurn = try ChatTemplate.control("<|im_end|>", tokenizer)
-    let endOfText = tokenizer.id(of: "<|endoftext|>").flatMap { tokenizer.isSpecial($0) ? $0 : nil }
-    stopIDs = Set([endOfTurn, endOfText].compactMap { $0 })
-  }
+  private let template: Template
+  private let toolTemplate: Template?
+  /// The texts of `stopIDs`.
+  let stopTexts: [[UInt8]]
 
-  private static func control(_ token: String, _ tokenizer: Tokenizer) throws -> Int32 {
-    guard let id = tokenizer.id(of: token), try tokenizer.encode(token) == [id] else {
-      throw TextError("the tokenizer has no control token \(token), which ChatML needs")
+  /// The texts of templates and of the special tokens that they write.
+  package struct Source: Sendable, Equatable {
+    /// Where the template stands, for errors.
+    package let path: String
+    package let text: String
+    /// The template called `tool_use`, which renders conversations with tools.
+    package var toolText: String?
+    /// `bos_token`, `eos_token` and the others of tokenizer_config.json.
+    package var specialTokens = JSON.Object()
+
+    package init(path: String, text: String) { (self.path, self.text) = (path, text) }
+
+    /// All of it, to compare.
+    var identity: String {
+      JSON.array([.string(text), .string(toolText ?? ""), .object(specialTokens)]).text()
     }
-    guard try tokenizer.encodeOrdinary(token) != [id] else {
-      throw TextError("the tokenizer reads ordinary text as the control token \(token)")
+  }
+
+  /// Parses the templates and finds the end of a turn by rendering one.
+  ///
+  /// - Throws: `TemplateError` with line and column for a template that cannot be run; `TextError` where no token ends
+  ///   an answer
+  package init(_ source: Source, options: JSON.Object = JSON.Object(), tokenizer: Tokenizer) throws {
+    (self.source, self.options) = (source, options)
+    template = try Template(source.text, name: source.path)
+    toolTemplate = try source.toolText.map { try Template($0, name: "\(source.path) (tool_use)") }
+    let endOfText = source.specialTokens["eos_token"]?.string.flatMap(tokenizer.id(of:))
+    let probe = try? Self.probe(template, source.specialTokens, options)
+    let end = try probe.flatMap { try Self.firstSpecial(in: $0, tokenizer) } ?? endOfText
+    guard let end else {
+      throw TextError("\(source.path): no special token ends an answer, and tokenizer_config.json has no eos_token")
     }
-    return id
+    endOfTurn = end
+    // Qwen's base vocabulary ends documents with <|endoftext|>, which no configuration file names.
+    let documentEnd = tokenizer.id(of: "<|endoftext|>").flatMap { tokenizer.isSpecial($0) ? $0 : nil }
+    stopIDs = Set([end, endOfText, documentEnd].compactMap { $0 })
+    stopTexts = stopIDs.sorted().map(tokenizer.bytes(of:))
   }
 
-  /// The whole conversation with its loss mask, which covers the turns of `trained`.
-  ///
-  /// - Throws: `TextError` for a wrong order of turns, and for a conversation without an answer
-  package func render(
-    _ conversation: Conversation, tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = [.assistant]
-  ) throws -> RenderedConversation {
-    try conversation.checkTurns()
-    guard conversation.messages.contains(where: { $0.role == .assistant }) else {
-      throw TextError("conversation \(conversation.id): it has no assistant turn to train on")
-    }
-    return try rendering(conversation.messages, tokenizer, trained: trained).result
+  /// Everything that renderings follow from, to compare.
+  package var identity: String { source.identity + JSON.object(options).text() }
+
+  /// Whether a template reads the variable or field `name`.
+  package func references(_ name: String) -> Bool {
+    template.referencesVariable(name) || toolTemplate?.referencesVariable(name) == true
   }
 
-  /// The ids before an answer: `messages` and the header of the assistant's turn.
-  ///
-  /// The roles may come in any order, as these templates take them: several system messages, a user twice, an assistant
-  /// first. Where the last message is from the assistant it is continued: its turn stays open and no other one begins,
-  /// as with `continue_final_message` in transformers.
-  ///
-  /// - Throws: `TextError` without a message
-  package func prompt(_ messages: [ChatMessage], tokenizer: Tokenizer) throws -> [Int32] {
-    guard let last = messages.last else { throw TextError("prompt: it has no message") }
-    let begun = last.role == .assistant ? last.content : nil
-    var rendering = try rendering(begun == nil ? messages : messages.dropLast(), tokenizer)
-    rendering.append([startOfTurn], trained: false)
-    rendering.append(try tokenizer.encodeOrdinary("assistant\n" + (begun ?? "")), trained: false)
-    return rendering.ids
+  /// A short answer, to see what ends it.
+  private static func probe(
+    _ template: Template, _ trusted: JSON.Object, _ options: JSON.Object
+  ) throws -> (text: String, end: Int)? {
+    let answer = "EagleTrain"
+    let messages: JSON = [
+      ["role": "user", "content": "question"], ["role": "assistant", "content": .string(answer)],
+    ]
+    var variables = options
+    (variables["messages"], variables["tools"], variables["documents"]) = (messages, .null, .null)
+    variables["add_generation_prompt"] = false
+    let text = try template.render(variables, trusted: trusted).text
+    guard let range = text.range(of: answer, options: .backwards) else { return nil }
+    return (text, text.utf8.distance(from: text.startIndex, to: range.upperBound))
   }
 
-  /// The ids before a question that the model is to write itself: `messages`, the last of them an answer, and the
-  /// beginning of a user's turn.
-  package func questionPrompt(_ messages: [ChatMessage], opening: String, tokenizer: Tokenizer) throws -> [Int32] {
-    if messages.contains(where: { $0.role != .system }) {
-      try Conversation(id: "prompt", messages: messages).checkTurns()
-      guard messages.last?.role == .assistant else {
-        throw TextError("prompt: its last message is from the user, expected assistant")
+  private static func firstSpecial(in probe: (text: String, end: Int), _ tokenizer: Tokenizer) throws -> Int32? {
+    let (ids, starts) = try tokenizer.encode(probe.text, ordinary: [])
+    return zip(ids, starts).first { $1 >= probe.end && tokenizer.isSpecial($0) }?.0
+  }
+
+  // MARK: rendering
+
+  /// What a rendering shows beside messages and tools.
+  enum Ending {
+    /// The beginning of the assistant's next turn.
+    case generationPrompt
+    /// The last message's end.
+    case lastMessage
+  }
+
+  /// The text of messages.
+  ///
+  /// - Parameters:
+  ///   - tools: descriptions of tools; none leaves the variable empty
+  ///   - options: variables that win over those of the template
+  func render(
+    _ messages: some Sequence<ChatMessage>, tools: [JSON] = [], options own: JSON.Object = JSON.Object(),
+    ending: Ending
+  ) throws -> RenderedText {
+    var variables = options
+    for (key, value) in own.entries { variables[key] = value }
+    variables["messages"] = .array(messages.map(\.templateValue))
+    variables["tools"] = tools.isEmpty ? .null : .array(tools)
+    variables["documents"] = variables["documents"] ?? .null
+    variables["add_generation_prompt"] = .bool(ending == .generationPrompt)
+    let template = tools.isEmpty ? template : toolTemplate ?? template
+    return RenderedText(try template.render(variables, trusted: source.specialTokens))
+  }
+}
+
+/// A rendered conversation: its bytes, and which of them the template did not write itself.
+struct RenderedText {
+  var text: String
+  var bytes: [UInt8]
+  /// Ranges of the bytes that come from messages and tools, ascending.
+  var data: [Range<Int>]
+
+  init(_ rendered: RenderedTemplate) {
+    (text, data) = (rendered.text, rendered.dataRanges)
+    bytes = Array(rendered.text.utf8)
+  }
+
+  var count: Int { bytes.count }
+
+  /// Whether the first `count` bytes of both are the same.
+  func agrees(with other: RenderedText, upTo count: Int) -> Bool {
+    count <= bytes.count && count <= other.bytes.count && bytes[..<count] == other.bytes[..<count]
+  }
+
+  /// Keeps the first `count` bytes.
+  mutating func truncate(to count: Int) {
+    bytes.removeSubrange(count...)
+    text = String(decoding: bytes, as: UTF8.self)
+    data = data.filter { $0.lowerBound < count }.map { $0.clamped(to: 0..<count) }
+  }
+
+  /// Appends text of a message, or of the template.
+  mutating func append(_ more: String, isData: Bool) {
+    if isData, !more.isEmpty { data.append(count..<count + more.utf8.count) }
+    text += more
+    bytes += Array(more.utf8)
+  }
+
+  /// The first of some texts that the template wrote behind `start`.
+  func first(of texts: [[UInt8]], from start: Int) -> Range<Int>? {
+    var best: Range<Int>?
+    var low = start
+    for range in data.filter({ $0.upperBound > start }) + [count..<count] {
+      let gap = low..<max(low, range.lowerBound)
+      for text in texts {
+        if let found = bytes.firstRange(of: text, in: gap), found.lowerBound < best?.lowerBound ?? .max { best = found }
       }
+      if best != nil { return best }
+      low = max(low, range.upperBound)
     }
-    var rendering = try rendering(messages, tokenizer)
-    rendering.append([startOfTurn], trained: false)
-    rendering.append(try tokenizer.encodeOrdinary("user\n" + opening), trained: false)
-    return rendering.ids
+    return nil
   }
+}
 
-  private func rendering(
-    _ messages: [ChatMessage], _ tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = []
-  ) throws -> Rendering {
-    var rendering = Rendering()
-    let lineEnd = try tokenizer.encodeOrdinary("\n")
-    for message in completed(messages) {
-      rendering.turns.append(.init(role: message.role, start: rendering.ids.count))
-      rendering.append([startOfTurn], trained: false)
-      let isTrained = trained.contains(message.role)
-      try appendTurn(message, tokenizer, trained: isTrained, to: &rendering)
-      rendering.append([endOfTurn], trained: isTrained && !message.isCut)
-      rendering.append(lineEnd, trained: false)
-    }
-    return rendering
-  }
-
-  private func completed(_ messages: [ChatMessage]) -> [ChatMessage] {
-    guard messages.first?.role != .system, let system = family.defaultSystem else { return messages }
-    return [ChatMessage(role: .system, content: system)] + messages
-  }
-
-  /// Header and content are one text between two control tokens, so they are encoded as one: a line end of the header
-  /// can join white space of the content. A token that reaches across the border belongs to the header.
-  private func appendTurn(
-    _ message: ChatMessage, _ tokenizer: Tokenizer, trained: Bool, to rendering: inout Rendering
-  ) throws {
-    let header = message.role.rawValue + "\n"
-    let (ids, starts) = try tokenizer.encodeOrdinaryWithStarts(header + message.content)
-    let border = starts.firstIndex { $0 >= header.utf8.count } ?? ids.count
-    rendering.append(ids[..<border], trained: false)
-    rendering.append(ids[border...], trained: trained)
-  }
-
-  private struct Rendering {
-    var ids: [Int32] = []
-    var lossMask: [UInt8] = []
-    var turns: [RenderedConversation.Turn] = []
-
-    var result: RenderedConversation { RenderedConversation(ids: ids, lossMask: lossMask, turns: turns) }
-
-    mutating func append(_ tokens: some Collection<Int32>, trained: Bool) {
-      ids.append(contentsOf: tokens)
-      lossMask.append(contentsOf: repeatElement(trained ? 1 : 0, count: tokens.count))
+extension [UInt8] {
+  /// The first occurrence of a pattern that lies within `range`.
+  func firstRange(of pattern: [UInt8], in range: Range<Int>) -> Range<Int>? {
+    guard !pattern.isEmpty, range.count >= pattern.count else { return nil }
+    return withUnsafeBytes { bytes in
+      guard let base = bytes.baseAddress else { return nil }
+      var start = range.lowerBound
+      let last = range.upperBound - pattern.count
+      while start <= last, let found = memchr(base + start, Int32(pattern[0]), last - start + 1) {
+        start = base.distance(to: UnsafeRawPointer(found))
+        if memcmp(base + start, pattern, pattern.count) == 0 { return start..<start + pattern.count }
+        start += 1
+      }
+      return nil
     }
   }
 }

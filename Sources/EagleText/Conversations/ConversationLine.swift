@@ -1,7 +1,8 @@
 import Foundation
 
-/// A line that may hold a conversation; parsing it can be left to another thread.
+/// A record of a data file; parsing it can be left to another thread.
 package struct ConversationLine: Sendable {
+  /// The number of its line, or of the element in a file that is one list, counted from 1.
   package let number: Int
   /// Nil for one that is too long to be read.
   let bytes: Data?
@@ -9,16 +10,13 @@ package struct ConversationLine: Sendable {
 
   package var byteCount: Int { bytes?.count ?? 0 }
 
-  /// The conversation, or what is wrong with the line. A missing id becomes `<file name>:<line>`.
-  package func parsed() -> Result<Conversation, TextError> {
+  /// What the line holds, or what is wrong with it. A missing id becomes `<file name>:<line>`.
+  package func parsed() -> Result<DataRecord, TextError> {
     guard let bytes else { return .failure(Line.tooLong) }
     do {
-      let record = try JSONDecoder().decode(ConversationRecord.self, from: bytes)
-      return .success(Conversation(id: record.id ?? "\(fileName):\(number)", messages: record.messages))
-    } catch let error as TextError {
-      return .failure(error)
+      return .success(try ConversationRecord(bytes).record(fallbackID: "\(fileName):\(number)"))
     } catch {
-      return .failure(TextError(TextError.reason(decoding: error)))
+      return .failure(error as? TextError ?? TextError("\(error)"))
     }
   }
 }

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// The user's turns of a conversation: a task of a benchmark, or questions to answer.
@@ -6,11 +7,14 @@ package struct Prompt: Sendable, Equatable {
   /// The system message, where the file has one.
   package let system: String?
   package let turns: [String]
+  /// Descriptions of the tools that the assistant may call.
+  package let tools: [JSON]
 
-  package init(id: String, system: String? = nil, turns: [String]) {
+  package init(id: String, system: String? = nil, turns: [String], tools: [JSON] = []) {
     self.id = id
     self.system = system
     self.turns = turns
+    self.tools = tools
   }
 }
 
@@ -28,10 +32,9 @@ package enum PromptReader {
   }
 
   private static func lines(path: String) throws -> [Prompt] {
-    var lines = try LineReader(path: path)
+    var lines = try RecordReader(path: path)
     var prompts: [Prompt] = []
     while let line = try lines.next() {
-      if line.isBlank { continue }
       do {
         prompts.append(try parse(line, fallbackID: "\(line.number)"))
       } catch {
@@ -62,66 +65,46 @@ package enum PromptReader {
   /// The prompt of a line; throws a `TextError` that says what is wrong with it.
   static func parse(_ line: Line, fallbackID: String) throws -> Prompt {
     guard let bytes = line.bytes else { throw Line.tooLong }
-    do {
-      let record = try JSONDecoder().decode(PromptRecord.self, from: bytes)
-      return Prompt(id: record.id ?? fallbackID, system: record.system, turns: record.turns)
-    } catch {
-      throw error as? TextError ?? TextError(TextError.reason(decoding: error))
-    }
+    return try PromptRecord(bytes).prompt(fallbackID: fallbackID)
   }
 }
 
-/// One line of a benchmark file.
-private struct PromptRecord: Decodable {
-  let id: String?
-  let system: String?
-  let turns: [String]
+/// One record of a file of prompts.
+private struct PromptRecord {
+  private let fields: JSON.Object
 
-  private enum CodingKeys: String, CodingKey {
-    case id
-    case questionID = "question_id"
-    case taskID = "task_id"
-    case uniqueID = "unique_id"
-    case turns, prompt, question, problem, text
-  }
+  init(_ bytes: Data) throws { fields = try ConversationRecord(bytes).fields }
 
-  init(from decoder: any Decoder) throws {
-    let fields = try decoder.container(keyedBy: CodingKeys.self)
-    let idKey = [CodingKeys.id, .questionID, .taskID, .uniqueID].first(where: fields.contains)
-    id = try idKey.flatMap { try fields.decodeIfPresent(RecordID.self, forKey: $0)?.text }
-    let textKey = [CodingKeys.turns, .prompt, .question, .problem, .text].first(where: fields.contains)
-    if let messages = try Self.messages(of: decoder) {
-      system = messages.first.flatMap { $0.role == .system ? $0.content : nil }
-      turns = messages.filter { $0.role == .user }.map(\.content)
-      guard !turns.isEmpty else { throw TextError("the conversation has no user turn") }
-    } else if let textKey {
-      system = nil
-      turns = try fields.decode(Texts.self, forKey: textKey).list
-      guard !turns.isEmpty else { throw TextError("the list \"\(textKey.stringValue)\" is empty") }
-    } else {
+  func prompt(fallbackID: String) throws -> Prompt {
+    let idKey = ["id", "question_id", "task_id", "unique_id"].first { fields[$0] != nil }
+    let id = try idKey.flatMap { try fields[$0].flatMap(ConversationRecord.text(ofID:)) } ?? fallbackID
+    let record = try ConversationRecord(fields)
+    if let messages = try record.messages() { return try prompt(id, messages, tools: record.tools()) }
+    guard let key = Self.textKeys.first(where: { fields[$0] != nil }) else {
       throw TextError(
         "there is none of \"turns\", \"prompt\", \"question\", \"problem\", \"text\" and \"conversations\"")
     }
+    return Prompt(id: id, turns: try texts(key))
   }
 
-  /// The messages of a conversation, in any order of roles; nil when the line is none.
-  private static func messages(of decoder: any Decoder) throws -> [ChatMessage]? {
-    let fields = try decoder.container(keyedBy: ConversationRecord.CodingKeys.self)
-    guard fields.contains(.conversations) || fields.contains(.messages) else { return nil }
-    return try ConversationRecord(from: decoder).messages
+  private static let textKeys = ["turns", "prompt", "question", "problem", "instruction", "text"]
+
+  /// The prompt of a conversation, whose roles may come in any order.
+  private func prompt(_ id: String, _ messages: [ChatMessage], tools: [JSON]) throws -> Prompt {
+    let turns = messages.filter { $0.role == .user }.map(\.content)
+    guard !turns.isEmpty else { throw TextError("the conversation has no user turn") }
+    let system = messages.first.flatMap { [.system, .developer].contains($0.role) ? $0.content : nil }
+    return Prompt(id: id, system: system, turns: turns, tools: tools)
   }
 
   /// A text or a list of texts.
-  private struct Texts: Decodable {
-    let list: [String]
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.singleValueContainer()
-      if let text = try? container.decode(String.self) {
-        list = [text]
-      } else {
-        list = try container.decode([String].self)
-      }
+  private func texts(_ key: String) throws -> [String] {
+    let list = (fields[key]?.string).map { [$0] } ?? fields[key]?.array?.map { $0.string ?? "" }
+    guard let list, fields[key]?.array?.contains(where: { $0.string == nil }) != true else {
+      throw TextError("at \(key): expected a text or a list of texts")
     }
+    guard !list.isEmpty else { throw TextError("the list \"\(key)\" is empty") }
+    let input = key == "instruction" ? fields["input"]?.string ?? "" : ""
+    return input.isEmpty ? list : list.map { $0 + "\n\n" + input }
   }
 }

@@ -6,7 +6,7 @@ import Foundation
 /// error.
 package struct PromptStream {
   private var files: ArraySlice<String>
-  private var lines: LineReader?
+  private var lines: RecordReader?
   private var table: ArraySlice<Prompt> = []
   /// The tally of each file, as far as it has been read.
   package private(set) var reports: [ReadReport] = []
@@ -30,7 +30,7 @@ package struct PromptStream {
         let name = URL(fileURLWithPath: path).lastPathComponent
         table = try PromptReader.read(path: path).map { Prompt(id: "\(name):\($0.id)", turns: $0.turns) }[...]
       } else {
-        lines = try LineReader(path: path)
+        lines = try RecordReader(path: path)
       }
     }
   }
@@ -41,7 +41,6 @@ package struct PromptStream {
       return prompt
     }
     while let line = try lines?.next(), let path = reports.last?.path {
-      if line.isBlank { continue }
       do {
         let name = URL(fileURLWithPath: path).lastPathComponent
         let prompt = try PromptReader.parse(line, fallbackID: "\(name):\(line.number)")

@@ -1,0 +1,247 @@
+import EagleCore
+
+/// The rows of tokens that a conversation becomes.
+public enum ConversationRows: String, Codable, CaseIterable, Sendable {
+  /// One row where each answer's prompt is a beginning of the whole conversation, else one for each answer.
+  case auto
+  /// One row; answers whose prompts are none of its beginnings carry no loss.
+  case whole
+  /// A row for each trained answer: its prompt and itself.
+  case perAnswer = "per_answer"
+  /// The last answer alone.
+  case last
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
+/// A row of tokens of a rendered conversation.
+package struct RenderedConversation: Sendable, Equatable {
+  package let ids: [Int32]  // [T]
+  /// 1 on what the model would have written: each trained answer and its end-of-turn token.
+  package let lossMask: [UInt8]  // [T]
+  /// The turns with their first tokens, headers included.
+  package let turns: [Turn]
+  /// The number of the only answer that is trained, counted from 1; nil for a whole conversation.
+  package let answer: Int?
+  /// The text with the bytes that are trained.
+  package let text: String
+  package let spans: [Range<Int>]
+
+  package struct Turn: Sendable, Equatable {
+    package let role: ChatMessage.Role
+    package let start: Int
+  }
+}
+
+extension ChatTemplate {
+  /// The conversation as rows of tokens with loss masks.
+  ///
+  /// A trained span is what the model would have written behind the generation prompt of its turn, up to the first
+  /// token that ends an answer; the missing end of a broken-off answer carries no loss. A template may render an answer
+  /// in the middle of a conversation otherwise than the model wrote it (without its reasoning, say): then `rows`
+  /// decides.
+  ///
+  /// - Parameters:
+  ///   - trained: the roles whose turns carry loss
+  ///   - rows: how many rows there are to be
+  /// - Throws: `TemplateError` for a conversation that the template refuses; `TextError` where no answer is rendered as
+  ///   the model would have written it
+  package func rows(
+    of conversation: Conversation, tokenizer: Tokenizer, trained: Set<ChatMessage.Role> = [.assistant],
+    rows: ConversationRows = .auto
+  ) throws -> [RenderedConversation] {
+    let answers = conversation.messages.indices.filter { conversation.messages[$0].role == .assistant }
+    guard !answers.isEmpty else {
+      throw TextError("conversation \(conversation.id): it has no assistant turn to train on")
+    }
+    let work = RowWork(template: self, conversation: conversation, tokenizer: tokenizer)
+    switch rows {
+    case .last: return try answers.suffix(1).map { try work.row(ofAnswer: $0, number: answers.count) }
+    case .perAnswer: return try work.rows(ofAnswers: answers)
+    case .whole, .auto:
+      let whole = try work.whole(answers, trained: trained)
+      if whole.isComplete || (rows == .whole && !whole.spans.isEmpty) { return [try work.tokenised(whole)] }
+      guard rows == .auto else {
+        throw TextError(
+          "conversation \(conversation.id): the template renders its answers otherwise than they were written")
+      }
+      return try work.rows(ofAnswers: answers)
+    }
+  }
+}
+
+extension ChatTemplate {
+  /// The prompt of the next answer as a row without loss.
+  package func promptRow(_ conversation: Conversation, tokenizer: Tokenizer) throws -> RenderedConversation {
+    let text = try promptText(conversation.messages, tools: conversation.tools, options: JSON.Object())
+    let work = RowWork(template: self, conversation: conversation, tokenizer: tokenizer)
+    return try work.tokenised(RowWork.Row(text: text))
+  }
+}
+
+/// The renderings of one conversation.
+private struct RowWork {
+  let template: ChatTemplate
+  let conversation: Conversation
+  let tokenizer: Tokenizer
+
+  private var messages: [ChatMessage] { conversation.messages }
+
+  /// A rendered text and the bytes of it that carry loss.
+  struct Row {
+    var text: RenderedText
+    var spans: [Range<Int>] = []
+    /// Whether all answers are in it as the model would have written them.
+    var isComplete = true
+    var answer: Int?
+  }
+
+  /// An answer behind its prompt, as the model writes it.
+  private struct Answer {
+    let text: RenderedText
+    /// What carries loss.
+    let span: Range<Int>
+    /// The end of what the model writes.
+    let end: Int
+  }
+
+  // MARK: one row
+
+  func whole(_ answers: [Int], trained: Set<ChatMessage.Role>) throws -> Row {
+    let text = try template.render(messages, tools: conversation.tools, ending: .lastMessage)
+    var row = Row(text: text)
+    if trained.contains(.user) { row.spans = turns(of: text).filter { $0.role == .user }.map(\.trained) }
+    for index in answers {
+      if let answer = try answer(index, whole: text), text.agrees(with: answer.text, upTo: answer.end) {
+        row.spans.append(answer.span)
+      } else {
+        row.isComplete = false
+      }
+    }
+    row.spans.sort { $0.lowerBound < $1.lowerBound }
+    return row
+  }
+
+  // MARK: a row for each answer
+
+  func rows(ofAnswers answers: [Int]) throws -> [RenderedConversation] {
+    try answers.enumerated().map { try row(ofAnswer: $1, number: $0 + 1) }
+  }
+
+  func row(ofAnswer index: Int, number: Int) throws -> RenderedConversation {
+    guard let answer = try answer(index, whole: nil) ?? openedReasoning(index) else {
+      throw TextError(
+        "conversation \(conversation.id): the template renders answer \(number) otherwise than the model would write it"
+      )
+    }
+    var row = Row(text: answer.text, spans: [answer.span], answer: number)
+    row.text.truncate(to: answer.end)
+    return try tokenised(row)
+  }
+
+  /// An answer, rendered as the last message; nil where its prompt is no beginning of it.
+  private func answer(_ index: Int, whole: RenderedText?) throws -> Answer? {
+    let prompt = try template.render(messages[..<index], tools: conversation.tools, ending: .generationPrompt)
+    let isLast = index == messages.count - 1
+    let text =
+      try (isLast ? whole : nil)
+      ?? template.render(messages[...index], tools: conversation.tools, ending: .lastMessage)
+    guard text.agrees(with: prompt, upTo: prompt.count) else { return nil }
+    return answer(messages[index], in: text, from: prompt.count)
+  }
+
+  private func answer(_ message: ChatMessage, in text: RenderedText, from start: Int) -> Answer {
+    if let stop = text.first(of: template.stopTexts, from: start) {
+      return Answer(
+        text: text, span: start..<(message.isCut ? stop.lowerBound : stop.upperBound), end: stop.upperBound)
+    }
+    // A template without an end of turn: its line ends are not the model's.
+    let end = max(start, text.bytes.lastIndex { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }.map { $0 + 1 } ?? 0)
+    return Answer(text: text, span: start..<end, end: end)
+  }
+
+  /// The answer of a model whose generation prompt opens `<think>`, which its template leaves out of history: the
+  /// reasoning, the answer and the end of turn behind the prompt. Nil without reasoning.
+  private func openedReasoning(_ index: Int) throws -> Answer? {
+    var text = try template.render(messages[..<index], tools: conversation.tools, ending: .generationPrompt)
+    let (message, start) = (messages[index], text.count)
+    guard text.text.trimmingSuffix(while: \.isWhitespace).hasSuffix("<think>"), let reasoning = message.reasoning else {
+      return nil
+    }
+    text.append("\(reasoning)\n</think>\n\n\(message.withoutReasoning().content)", isData: true)
+    let content = text.count
+    text.append(String(decoding: tokenizer.bytes(of: template.endOfTurn), as: UTF8.self), isData: false)
+    return Answer(text: text, span: start..<(message.isCut ? content : text.count), end: text.count)
+  }
+
+  // MARK: tokens
+
+  func tokenised(_ row: Row) throws -> RenderedConversation {
+    let (ids, starts) = try tokenizer.encode(row.text.text, ordinary: row.text.data)
+    var mask = [UInt8](repeating: 0, count: ids.count)
+    // A token that reaches across the beginning of a span belongs to the prompt.
+    for span in row.spans {
+      let first = starts.partitioningIndex { $0 >= span.lowerBound }
+      let end = starts.partitioningIndex { $0 >= span.upperBound }
+      for token in first..<max(first, end) { mask[token] = 1 }
+    }
+    let turns = turns(of: row.text).map { turn in
+      RenderedConversation.Turn(role: turn.role, start: starts.partitioningIndex { $0 >= turn.start })
+    }
+    return RenderedConversation(
+      ids: ids, lossMask: mask, turns: turns, answer: row.answer, text: row.text.text, spans: row.spans)
+  }
+
+  // MARK: turns
+
+  private struct TextTurn {
+    let role: ChatMessage.Role
+    let start: Int
+    /// Its content and the token that ends it.
+    let trained: Range<Int>
+  }
+
+  /// The turns of a text, found by their contents; one whose content is empty or rendered otherwise has none. What
+  /// stands before the first content belongs to its turn.
+  private func turns(of text: RenderedText) -> [TextTurn] {
+    var turns: [TextTurn] = []
+    var (start, from) = (0, 0)
+    for message in messages {
+      let content = Array(message.content.trimmingWhitespace().utf8)
+      guard let found = text.content(content, from: from) else { continue }
+      var end = found.upperBound
+      if let stop = text.first(of: template.stopTexts, from: end),
+        text.bytes[end..<stop.lowerBound].allSatisfy({ $0 <= 0x20 })
+      {
+        end = stop.upperBound
+      }
+      turns.append(TextTurn(role: message.role, start: start, trained: found.lowerBound..<end))
+      while end < text.count, text.bytes[end] == 0x0A { end += 1 }
+      (start, from) = (end, end)
+    }
+    return turns
+  }
+}
+
+extension RenderedText {
+  /// A content behind `start`: the first text of messages that is it, else that contains it.
+  fileprivate func content(_ content: [UInt8], from start: Int) -> Range<Int>? {
+    let later = data.filter { $0.upperBound > start }.map { $0.clamped(to: start..<count) }
+    let exact = later.lazy.compactMap { range -> Range<Int>? in
+      guard let found = bytes.firstRange(of: content, in: range) else { return nil }
+      let others = bytes[range.lowerBound..<found.lowerBound] + bytes[found.upperBound..<range.upperBound]
+      return others.allSatisfy { $0 <= 0x20 } ? found : nil
+    }.first
+    return exact ?? later.lazy.compactMap { bytes.firstRange(of: content, in: $0) }.first
+  }
+}
+
+extension StringProtocol {
+  fileprivate func trimmingSuffix(while isTrimmed: (Character) -> Bool) -> SubSequence {
+    self[..<(lastIndex { !isTrimmed($0) }.map { index(after: $0) } ?? startIndex)]
+  }
+
+  fileprivate func trimmingWhitespace() -> SubSequence {
+    trimmingSuffix(while: \.isWhitespace).drop(while: \.isWhitespace)
+  }
+}
