@@ -19,7 +19,7 @@ extension Communicator {
   }
 
   private func fingerprint(of text: String) -> Data {
-    withUnsafeBytes(of: FNV1a.hash(text.utf8).littleEndian) { Data($0) }
+    withUnsafeBytes(of: FNV1a.hash(text).littleEndian) { Data($0) }
   }
 
   private func firstDifference(_ root: String, _ other: String, rank: Int) -> String {

@@ -10,7 +10,7 @@ package struct RandomSource: RandomNumberGenerator, Sendable {
   /// A generator for one purpose, for example one epoch's order or one tensor's start values.
   package init(seed: UInt64, purpose: String) {
     // The hash keeps streams of different purposes from overlapping in practice.
-    state = seed &* 0x9e37_79b9_7f4a_7c15 ^ FNV1a.hash(purpose.utf8)
+    state = seed &* 0x9e37_79b9_7f4a_7c15 ^ FNV1a.hash(purpose)
   }
 
   package mutating func next() -> UInt64 {

@@ -11,9 +11,18 @@ package enum Language: String, Codable, CaseIterable, Sendable {
   static func of(_ messages: [ChatMessage]) -> Language {
     var counts = [Int](repeating: 0, count: allCases.count)
     for message in messages {
-      for scalar in message.content.unicodeScalars.prefix(mostScalars) {
-        if let index = index(of: scalar.value) { counts[index] += 1 }
+      var (seen, latin) = (0, 0)
+      for scalar in message.content.unicodeScalars {
+        if seen == mostScalars { break }
+        seen += 1
+        // Most scalars of most texts; the table is for the others.
+        if scalar.value < 0x80 {
+          if (scalar.value | 0x20) &- 0x61 < 26 { latin += 1 }
+        } else if let index = index(of: scalar.value) {
+          counts[index] += 1
+        }
       }
+      counts[0] += latin
     }
     let kana = counts[2]
     if kana * 10 > counts[1] + kana, kana > 0 { counts[2] += counts[1] }

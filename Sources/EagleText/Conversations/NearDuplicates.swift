@@ -44,7 +44,7 @@ package struct NearDuplicates {
     let count = max(1, words.count - wordsTogether + 1)
     for start in 0..<count {
       let run = words[min(start, words.count)..<min(start + wordsTogether, words.count)]
-      let base = FNV1a.hash(run.joined(separator: " ").utf8)
+      let base = FNV1a.hash(run.joined(separator: " "))
       for i in 0..<functions {
         least[i] = min(least[i], UInt32(truncatingIfNeeded: mix(base &+ UInt64(i) &* 0x9e37_79b9_7f4a_7c15) >> 32))
       }
