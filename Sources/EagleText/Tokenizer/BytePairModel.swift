@@ -1,14 +1,8 @@
 /// A byte-pair vocabulary with its merges, by id.
 final class BytePairModel: Sendable {
-  /// What a word is made of before anything is merged.
-  enum Units: Sendable {
-    /// Bytes, [256] ids of the tokens of single bytes, -1 where there is none.
-    case bytes([Int32])
-    case characters(CharacterUnits)
-  }
-
   let vocabulary: ByteTable  // the bytes of a token (in a byte-level vocabulary those that its letters stand for) -> id
-  let units: Units
+  let byteIDs: [Int32]  // [256] id of the token of a single byte, -1 when there is none; empty where words are characters
+  let characters: CharacterUnits?  // what words are made of before anything is merged, where it is not bytes
   let merges: MergeTable
   /// Whether no token has a space character behind another one: a text may be cut before each space, and its words
   /// merged one by one, with the same ids.
@@ -26,11 +20,12 @@ final class BytePairModel: Sendable {
     self.special = special
     try BytePairModel.refuseUnsupported(model)
     if isByteLevel {
-      let ids = (0..<256).map { vocabulary.value(of: [UInt8($0)]) ?? -1 }
-      try BytePairModel.refuseUnsupportedBytes(model, hasAllBytes: !ids.contains(-1))
-      units = .bytes(ids)
+      byteIDs = (0..<256).map { vocabulary.value(of: [UInt8($0)]) ?? -1 }
+      characters = nil
+      try BytePairModel.refuseUnsupportedBytes(model, hasAllBytes: !byteIDs.contains(-1))
     } else {
-      units = .characters(try CharacterUnits(model, vocabulary))
+      byteIDs = []
+      characters = try CharacterUnits(model, vocabulary)
     }
     merges = try BytePairModel.mergeTable(model.merges, vocabulary, isByteLevel: isByteLevel)
     ignoresMerges = model.ignoreMerges

@@ -1,5 +1,3 @@
-import EagleCore
-
 /// A hash table from byte strings to numbers, with all keys in one block of memory.
 ///
 /// Vocabularies need it because equality of Swift strings is canonical equivalence, which would unite different tokens.
@@ -91,9 +89,11 @@ struct ByteTable: Sendable {
     return [Int32](repeating: -1, count: count)
   }
 
-  /// FNV-1a with a final mix of the high bits.
+  /// FNV-1a with a final mix of the high bits. A loop of its own: EagleCore's takes any sequence, and calls across modules
+  /// for each byte.
   private static func hash(_ key: UnsafeBufferPointer<UInt8>) -> UInt32 {
-    let hash = FNV1a.hash(key)
+    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+    for byte in key { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
     return UInt32(truncatingIfNeeded: hash ^ hash >> 32)
   }
 }

@@ -27,6 +27,10 @@ extension EncodingSession {
   /// Leads the starts of the tokens from `first` on, which count from the beginning of a changed stretch, back to the
   /// text, in which the stretch begins at byte `offset`.
   mutating func move(from first: Int, to offset: Int, _ alignments: [TextAlignment]) {
+    guard !alignments.isEmpty else {
+      if offset > 0 { for index in first..<tokens.count { tokens[index].start += Int32(offset) } }
+      return
+    }
     var latest = Int32(offset)
     for index in first..<tokens.count {
       latest = max(latest, Int32(offset + alignments.original(of: Int(tokens[index].start))))

@@ -82,12 +82,25 @@ extension SplitStage {
     of text: UnsafeBufferPointer<UInt8>, _ matcher: PatternMatcher, _ body: (Range<Int>) throws -> Void
   ) throws {
     if isOnAlphabet { return try forEachAlphabetPart(of: text, matcher, body) }
-    if behavior == .isolated {
-      return try forEachStretch(of: text, matcher) { range, _ in try body(range) }
-    }
+    if behavior == .isolated { return try forEachIsolated(in: text, matcher, body) }
     var stretches: [(range: Range<Int>, isMatch: Bool)] = []
     try forEachStretch(of: text, matcher) { stretches.append(($0, $1 != isInverted)) }
     for range in parts(stretches) { try body(range) }
+  }
+
+  /// Matches and what lies between them are parts alike.
+  private func forEachIsolated(
+    in text: UnsafeBufferPointer<UInt8>, _ matcher: PatternMatcher, _ body: (Range<Int>) throws -> Void
+  ) throws {
+    var end = 0  // of the last match
+    var start = 0  // of the next search
+    while start <= text.count, let match = try matcher.firstMatch(of: pattern, in: text, from: start) {
+      if end < match.lowerBound { try body(end..<match.lowerBound) }
+      try body(match)
+      end = match.upperBound
+      start = match.isEmpty ? UTF8Text.nextCharacter(in: text, after: end) : end
+    }
+    if end < text.count { try body(end..<text.count) }
   }
 
   /// The matches and what lies between them.

@@ -99,7 +99,7 @@ public final class Tokenizer: Sendable {
 
   private static func id(of token: String, _ store: VocabularyBytes, _ model: BytePairModel) -> Int32? {
     if let id = store.literalID(token) { return id }
-    if case .characters = model.units { return model.vocabulary.value(of: Array(token.utf8)) }
+    if model.characters != nil { return model.vocabulary.value(of: Array(token.utf8)) }
     return ByteAlphabet.decode(token).flatMap { model.vocabulary.value(of: $0) }
   }
 

@@ -23,7 +23,7 @@ struct WordMerger {
 
   /// Appends the tokens of `word` to `tokens`; `start` fields count from the word's first byte.
   mutating func merge(_ word: UnsafeBufferPointer<UInt8>, with model: BytePairModel, into tokens: inout [Token]) {
-    split(word, model.units)
+    split(word, model)
     queue.removeAll()
     for index in symbols.indices { propose(index, model) }
     while let candidate = queue.popMin() { apply(candidate, model) }
@@ -35,13 +35,13 @@ struct WordMerger {
   }
 
   /// One symbol for each unit. A byte without a token is left out, as Hugging Face does, and its neighbours become adjacent.
-  private mutating func split(_ word: UnsafeBufferPointer<UInt8>, _ units: BytePairModel.Units) {
+  private mutating func split(_ word: UnsafeBufferPointer<UInt8>, _ model: BytePairModel) {
     symbols.removeAll(keepingCapacity: true)
-    switch units {
-    case .bytes(let ids):
-      for (start, byte) in word.enumerated() where ids[Int(byte)] >= 0 { append(ids[Int(byte)], at: start) }
-    case .characters(let characters):
+    if let characters = model.characters {
       characters.forEachUnit(of: word) { append($0, at: $1) }
+    } else {
+      let ids = model.byteIDs
+      for (start, byte) in word.enumerated() where ids[Int(byte)] >= 0 { append(ids[Int(byte)], at: start) }
     }
     if !symbols.isEmpty { symbols[symbols.count - 1].next = -1 }
   }
