@@ -1,8 +1,10 @@
 /// A byte-pair vocabulary with its merges, by id.
 final class BytePairModel: Sendable {
   let vocabulary: ByteTable  // the bytes of a token (in a byte-level vocabulary those that its letters stand for) -> id
-  let byteIDs: [Int32]  // [256] id of the token of a single byte, -1 when there is none; empty where words are characters
-  let characters: CharacterUnits?  // what words are made of before anything is merged, where it is not bytes
+  /// [256] ids of the tokens of single bytes, -1 where there is none; empty where words are made of characters.
+  let byteIDs: [Int32]
+  /// What words are made of before anything is merged, where it is not bytes.
+  let characters: CharacterUnits?
   let merges: MergeTable
   /// Whether no token has a space character behind another one: a text may be cut before each space, and its words
   /// merged one by one, with the same ids.
