@@ -14,8 +14,11 @@ public struct ChatModel: Sendable {
   /// Loads a Hugging Face folder.
   ///
   /// - Parameters:
+  ///   - folder: configuration, tokenizer, chat template and weights
   ///   - name: the chat template: `auto` for the folder's own, a name or a `.jinja` file
   ///   - options: variables of every rendering
+  ///   - format: the weights as stored, or quantised at load
+  ///   - precision: that of matrix products
   /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when
   ///   the tokenizer has ids that the model does not know
   public init(

@@ -21,7 +21,7 @@ struct Render: ParsableCommand {
   @Option(help: "Rows of a conversation that has answers: auto, whole, per_answer or last.")
   var rows = ConversationRows.auto
 
-  @Flag(help: "Render the prompt of the next answer, also where the conversation has answers already.")
+  @Flag(help: "Render a prompt, also where the last message is an answer, which it continues.")
   var prompt = false
 
   @Flag(help: "Print one JSON object in place of the text.")

@@ -161,7 +161,7 @@ private struct MessageRecord {
       guard fields.entries.contains(where: { !Self.known.contains($0.key) && !$0.value.isEmpty && !$0.value.isNull })
       else { throw TextError("message \(number) has no text") }
       return nil
-    case let other?: throw TextError("message \(number): its text is \(other.kind)")
+    case let other?: throw TextError("message \(number): its content is \(other.kind), not a string")
     }
   }
 

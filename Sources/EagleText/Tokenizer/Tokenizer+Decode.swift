@@ -1,8 +1,11 @@
 extension Tokenizer {
   /// The text of `ids`. Bytes that are no valid UTF-8 become U+FFFD, ids that name no token are left out.
   ///
-  /// - Parameter startsText: whether the ids are the beginning of a text, where tokenizers from SentencePiece leave out
-  ///   the space that they put there. Without it they follow other ids, as an answer follows its prompt, and keep it
+  /// - Parameters:
+  ///   - ids: token ids, those that no token has give nothing
+  ///   - skipSpecial: leaves special tokens out
+  ///   - startsText: whether the ids are the beginning of a text, where tokenizers from SentencePiece leave out the
+  ///     space that they put there. Without it they follow other ids, as an answer follows its prompt, and keep it
   public func decode(_ ids: [Int32], skipSpecial: Bool, startsText: Bool = true) -> String {
     var bytes: [UInt8] = []
     var filter = LeadingSpaceFilter(decoder, startsText: startsText)
