@@ -8,7 +8,7 @@ private let cases = ProcessInfo.processInfo.environment["EAGLE_JINJA_CASES"]
 
 /// Templates against jinja2 with transformers' settings: the same text byte for byte, or both refuse.
 @Suite(.enabled(if: cases != nil)) struct TemplateParityTests {
-  /// A line of the file: `{"name", "template", "variables", "now", "expected"}`, where `expected` is null if jinja2 refuses.
+  /// A line of the file: `{"name", "template", "variables", "now", "expected"}`; `expected` is null if jinja2 refuses.
   /// A line without a template uses that of the line before.
   @Test("the texts of jinja2, or a refusal where it refuses")
   func textsAgree() throws {

@@ -37,6 +37,9 @@ extension Renderer {
   // MARK: text
 
   private func text(_ filter: Filter, _ value: Value, _ arguments: CallArguments) throws -> Value {
+    if filter == .format, case .string(let text) = value, text.isMarkup {
+      throw Fault("'format' of escaped or safe text is not supported")
+    }
     let name = filter.rawValue
     if filter == .tojson { return .string(try JSONFilter.text(of: value, arguments, self)) }
     if filter == .join { return .string(try join(value, arguments)) }
@@ -57,10 +60,10 @@ extension Renderer {
       return .string(try replace(text, old, new, limit: try bound[2].unlessNone?.requireInteger("'count'") ?? -1))
     case .trim:
       let characters = try arguments.bound(to: ["chars"], of: name)[0].unlessNone?.requireText("'trim'")
-      return .string(text.stripped(characters.map { Set($0.string.unicodeScalars) }))
+      return .string(text.stripped(characters.map { Set($0.string.unicodeScalars) }).marked(like: value))
     case .center:
       let width = try arguments.bound(to: ["width"], of: name)[0]?.requireInteger("'center'") ?? 80
-      return .string(try padded(text, width, Text(" "), .center))
+      return .string(try padded(text, width, Text(" "), .center).marked(like: value))
     default:
       _ = try arguments.bound(to: [], of: name)
       return try plain(filter, value, text)
@@ -69,9 +72,9 @@ extension Renderer {
 
   private func plain(_ filter: Filter, _ value: Value, _ text: Text) throws -> Value {
     switch filter {
-    case .capitalize: return .string(text.capitalized)
-    case .lower: return .string(text.lowercased)
-    case .upper: return .string(text.uppercased)
+    case .capitalize: return .string(text.capitalized.marked(like: value))
+    case .lower: return .string(text.lowercased.marked(like: value))
+    case .upper: return .string(text.uppercased.marked(like: value))
     case .title: return .string(text.titledWords)
     case .escape, .e:
       if case .string(let own) = value, own.isMarkup { return value }
@@ -101,6 +104,7 @@ extension Renderer {
 
   private func reshape(_ filter: Filter, _ value: Value, _ arguments: CallArguments) throws -> Value {
     let text = try value.requireText("'\(filter.rawValue)'")
+    guard !text.isMarkup else { throw Fault("'\(filter.rawValue)' of escaped or safe text is not supported") }
     try meter.charge(bytes: text.bytes.count)
     return .string(try filter == .indent ? indent(text, arguments) : truncate(text, arguments))
   }

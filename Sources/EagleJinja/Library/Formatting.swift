@@ -41,7 +41,7 @@ private struct PercentFormatter {
   /// A dictionary need not be used up.
   private var isMapping: Bool {
     switch values {
-    case .dict, .list, .range: true
+    case .dict, .list, .range, .undefined: true
     default: false
     }
   }

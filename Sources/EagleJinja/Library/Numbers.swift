@@ -76,6 +76,7 @@ extension Python {
     let power = pow(10, Double(places))
     let scaled = number * power
     guard scaled.isFinite else { throw Fault("'round' does not take a number that is not finite") }
-    return .float(scaled.rounded(up ? .up : .down) / power)
+    // The rounded number is an integer in Python, which has no negative zero.
+    return .float((scaled.rounded(up ? .up : .down) + 0) / power)
   }
 }

@@ -3,13 +3,16 @@ struct KeyReader {
   private let paths: [AttributePath]?
   private let fallback: Value?
   private let isCaseSensitive: Bool
+  /// Whether the key is a list, whose items are compared by `==` before they are compared by `<`.
+  private let isMultiple: Bool
 
   /// - Parameter isMultiple: whether the attribute may name several, with commas between them
   init(_ attribute: Value?, isCaseSensitive: Bool, fallback: Value? = nil, isMultiple: Bool = false) throws {
     self.isCaseSensitive = isCaseSensitive
     self.fallback = fallback.unlessNone
+    self.isMultiple = isMultiple
     guard let attribute = attribute.unlessNone else {
-      paths = isMultiple ? nil : nil
+      paths = nil
       return
     }
     if isMultiple, case .string(let text) = attribute {
@@ -20,9 +23,8 @@ struct KeyReader {
   }
 
   func value(of item: Value, _ renderer: Renderer) throws -> Value {
-    guard let paths else { return folded(item) }
-    let values = try paths.map { folded(try $0.value(in: item, renderer, fallback: fallback)) }
-    return try values.count == 1 ? values[0] : .list(values)
+    let values = try paths?.map { folded(try $0.value(in: item, renderer, fallback: fallback)) } ?? [folded(item)]
+    return try isMultiple ? .list(values) : values[0]
   }
 
   private func folded(_ value: Value) -> Value {
@@ -90,7 +92,7 @@ extension Renderer {
     if case .string(let text) = value {
       var builder = TextBuilder()
       for character in text.characters.reversed() { builder.append(character) }
-      return .string(builder.text)
+      return .string(builder.text.marked(like: value))
     }
     let reversed = Array(try items(of: value).reversed())
     switch value {

@@ -235,8 +235,14 @@ extension Text {
     let breaks: Set<Unicode.Scalar> = ["-", "(", "{", "[", "<"]
     let all = scalars.map(\.scalar)
     func isBreak(_ scalar: Unicode.Scalar) -> Bool { scalar.isPythonSpace || breaks.contains(scalar) }
+    var start = 0
     return mapped { i, scalar in
-      i == 0 || isBreak(all[i - 1]) != isBreak(scalar) ? scalar.properties.uppercaseMapping : Self.lower(all, i)
+      if i == 0 || isBreak(all[i - 1]) != isBreak(scalar) { start = i }
+      guard i > start else { return scalar.properties.uppercaseMapping }
+      // Each word is changed by itself, behind its first letter.
+      guard scalar == "\u{3a3}" else { return scalar.properties.lowercaseMapping }
+      let end = all[i...].firstIndex { isBreak($0) != isBreak(scalar) } ?? all.count
+      return Self.lower(Array(all[start + 1..<end]), i - start - 1)
     }
   }
 

@@ -76,8 +76,11 @@ extension Renderer {
     case (.lower, _): return try meter.text(of: value).isCased(upper: false)
     case (.upper, _): return try meter.text(of: value).isCased(upper: true)
     case (.escaped, .string(let text)): return text.isMarkup
-    case (.filter, _): return FilterName(try value.requireText("'filter'").string).isKnown
-    case (.test, _): return TestName(try value.requireText("'test'").string).isKnown
+    case (.filter, .string(let text)): return FilterName(text.string).isKnown
+    case (.test, .string(let text)): return TestName(text.string).isKnown
+    case (.filter, _), (.test, _):
+      _ = try meter.key(of: value)
+      return false
     default: return false
     }
   }

@@ -64,7 +64,7 @@ extension Renderer {
     case .string(let text):
       try meter.charge(bytes: meter.product(text.bytes.count, count))
       guard !text.isEmpty else { return .string(.empty) }
-      return .string(text.repeated(count))
+      return .string(text.repeated(count).marked(like: value))
     case .list(let list): return try .list(repeated(list.items, count))
     case .tuple(let list): return try .tuple(repeated(list.items, count))
     default: throw Fault("'*' does not take \(value.type) and int")

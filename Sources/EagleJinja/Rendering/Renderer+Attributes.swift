@@ -20,7 +20,9 @@ extension Renderer {
     case .list(let list), .tuple(let list):
       if let index = key.integer, let place = Self.place(index, list.items.count) { return list.items[place] }
     case .string(let text):
-      if let index = key.integer, let character = try character(of: text, at: index) { return .string(character) }
+      if let index = key.integer, let character = try character(of: text, at: index) {
+        return .string(character.marked(like: value))
+      }
     case .range(let range):
       if let index = key.integer, let place = Self.place(index, range.count) { return .int(range[place]) }
     default: break
@@ -130,7 +132,7 @@ extension Renderer {
     case .undefined(let name): throw Fault.undefined(name)
     case .list(let list): return try .list(places(list.items.count, start, stop, step).map { list.items[$0] })
     case .tuple(let list): return try .tuple(places(list.items.count, start, stop, step).map { list.items[$0] })
-    case .string(let text): return .string(try slice(text, start, stop, step))
+    case .string(let text): return .string(try slice(text, start, stop, step).marked(like: value))
     case .range(let range):
       let places = Self.normalized(range.count, start, stop, step)
       let taken = try RangeValue(places.first, places.end, step)

@@ -25,7 +25,10 @@ extension Meter {
     try charge(1)
     guard level <= deepestValue else { throw Fault("a value is nested more than \(deepestValue) deep") }
     switch value {
-    case .string(let text): Python.appendRepr(text, to: &bytes)
+    case .string(let text):
+      if text.isMarkup { bytes += "Markup(".utf8 }
+      Python.appendRepr(text, to: &bytes)
+      if text.isMarkup { bytes += ")".utf8 }
     case .undefined: bytes += "Undefined".utf8
     case .list(let list): try append("[", list.items, "]", to: &bytes, level)
     case .tuple(let tuple): try append("(", tuple.items, tuple.items.count == 1 ? ",)" : ")", to: &bytes, level)

@@ -87,6 +87,14 @@ struct Text: Sendable {
     return text
   }
 
+  /// The same, marked as HTML where a value is.
+  func marked(like value: Value) -> Text {
+    guard case .string(let other) = value, other.isMarkup else { return self }
+    var text = self
+    text.isMarkup = true
+    return text
+  }
+
   /// The same with a bit added to each origin.
   func marked(_ origin: Origin) -> Text {
     guard !runs.isEmpty else { return Text(bytes, isEmpty ? uniform : uniform.union(origin)) }
