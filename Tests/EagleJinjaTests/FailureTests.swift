@@ -160,7 +160,7 @@ struct Failure: Sendable, CustomTestStringConvertible {
   @Test("the deepest template that is allowed renders with the default limits")
   func deepestRenders() throws {
     let parentheses = String(repeating: "[", count: 95) + String(repeating: "]", count: 95)
-    let recursion = "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(150) }}"
+    let recursion = "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(120) }}"
     let rendered = try Template("{{ \(parentheses) }}" + recursion, name: "t").render([:])
     #expect(rendered.text == parentheses)
   }

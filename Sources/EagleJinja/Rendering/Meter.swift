@@ -7,7 +7,7 @@ package struct RenderLimits: Sendable, Equatable {
   /// Elements of any list on the way.
   package var elements = 1_000_000
   /// Nested blocks, expressions and macros that are under evaluation at once.
-  package var depth = 1_000
+  package var depth = 500
 
   package init() {}
 }
