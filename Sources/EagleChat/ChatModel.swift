@@ -56,6 +56,6 @@ public struct ChatModel: Sendable {
     return tail.reversed().drop(while: \.isWhitespace).starts(with: "<think>".reversed())
   }
 
-  /// The text of generated ids, without control tokens.
-  public func text(_ ids: [Int32]) -> String { tokenizer.decode(ids, skipSpecial: true) }
+  /// The text of generated ids, without control tokens. It follows a prompt: a space in front is the model's.
+  public func text(_ ids: [Int32]) -> String { tokenizer.decode(ids, skipSpecial: true, startsText: false) }
 }

@@ -249,6 +249,28 @@ import Testing
     }
   }
 
+  @Test("a raw prompt gets the BOS that tokenizer_config.json asks for, once; a chat has what its template writes")
+  func rawPromptsBeginWithBOS() throws {
+    let world = try TinyWorld()
+    let path = URL(fileURLWithPath: world("target/tokenizer_config.json"))
+    var config = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: path)) as? [String: Any])
+    let plain = try Served(world)
+    func promptTokens(_ served: Served, _ path: String, _ prompt: String) throws -> Int {
+      let answer = try served.ask("POST", path, body: "{\(prompt), \"temperature\": 0, \"max_tokens\": 2}")
+      let usage = try #require(answer.json["usage"] as? [String: Any], "\(answer.text)")
+      return try #require(usage["prompt_tokens"] as? Int)
+    }
+    let chat = #""messages": [{"role": "user", "content": "river"}]"#
+    let chatTokens = try promptTokens(plain, Self.chat, chat)
+    #expect(try promptTokens(plain, "/v1/completions", #""prompt": "river""#) == 5)
+    config.merge(["add_bos_token": true, "bos_token": "<|im_start|>"]) { $1 }
+    try JSONSerialization.data(withJSONObject: config).write(to: path)
+    let framed = try Served(world)
+    #expect(try promptTokens(framed, "/v1/completions", #""prompt": "river""#) == 6)
+    #expect(try promptTokens(framed, "/v1/completions", #""prompt": "<|im_start|>river""#) == 6)
+    #expect(try promptTokens(framed, Self.chat, chat) == chatTokens)
+  }
+
   @Test func aKeyIsAskedForWhereThereIsOne() throws {
     let served = try Served(try TinyWorld(), environment: ["EAGLE_API_KEY": "secret"])
     for path in ["/v1/models", "/metrics"] {

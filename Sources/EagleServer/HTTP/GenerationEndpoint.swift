@@ -133,10 +133,10 @@ struct GenerationEndpoint: Sendable {
     return rules
   }
 
-  /// A raw prompt may hold control tokens: it is not a turn of somebody else.
+  /// A raw prompt may hold control tokens: it is not a turn of somebody else. It begins with the model's BOS, once.
   private func ids(_ prompt: CompletionRequest.Prompt) throws -> [Int32] {
     switch prompt {
-    case .text(let text): try model.tokenizer.encode(text)
+    case .text(let text): try model.tokenizer.encodeFramed(text)
     case .ids(let ids): ids
     }
   }
