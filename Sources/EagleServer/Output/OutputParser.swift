@@ -1,0 +1,61 @@
+/// Splits an answer into reasoning, content and calls of tools, incrementally. Calls are looked for in content alone.
+package struct OutputParser: Sendable {
+  package enum Piece: Sendable, Equatable {
+    case reasoning(String)
+    case content(String)
+    /// A call, with the number of calls before it.
+    case call(ToolCall, index: Int)
+  }
+
+  /// Whether reasoning is reported; otherwise it is dropped.
+  package var includesReasoning = true
+  /// Whether all calls are reported; otherwise the first alone.
+  package var isParallel = true
+  /// The number of calls that were reported.
+  package private(set) var calls = 0
+
+  private var reasoningParser: ReasoningParser?
+  private var callParser: ToolCallParser?
+
+  /// A parser for a model that marks its reasoning, for a request with tools, for both, or for neither.
+  package init(reasoning: ReasoningParser? = nil, calls: ToolCallParser? = nil) {
+    (reasoningParser, callParser) = (reasoning, calls)
+  }
+
+  /// The pieces that a further part of the text completes.
+  package mutating func append(_ text: String) -> [Piece] {
+    guard !text.isEmpty else { return [] }
+    return read(reasoningParser?.append(text) ?? [.content(text)])
+  }
+
+  /// The pieces that were held back.
+  package mutating func finish() -> [Piece] {
+    let pieces = read(reasoningParser?.finish() ?? [])
+    return pieces + report(callParser?.finish() ?? [])
+  }
+
+  private mutating func read(_ pieces: [ReasoningParser.Piece]) -> [Piece] {
+    var output: [Piece] = []
+    for piece in pieces {
+      switch piece {
+      case .reasoning(let text): if includesReasoning { output.append(.reasoning(text)) }
+      case .content(let text): output += report(callParser?.append(text) ?? [.content(text)])
+      }
+    }
+    return output
+  }
+
+  private mutating func report(_ pieces: [ToolCallParser.Piece]) -> [Piece] {
+    var output: [Piece] = []
+    for piece in pieces {
+      switch piece {
+      case .content(let text): output.append(.content(text))
+      case .call(let call) where isParallel || calls == 0:
+        output.append(.call(call, index: calls))
+        calls += 1
+      case .call: break
+      }
+    }
+    return output
+  }
+}

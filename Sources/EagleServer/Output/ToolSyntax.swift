@@ -1,0 +1,75 @@
+import EagleCore
+import Foundation
+
+/// The syntax in which a model writes calls of tools.
+package enum ToolSyntax: String, Sendable, CaseIterable {
+  /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Qwen, Hermes.
+  case hermes
+  /// `{"name": ..., "parameters": {...}}` as the answer's start, or behind `<|python_tag|>`: Llama 3.
+  case llama3
+  /// `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral.
+  case mistral
+
+  /// The syntax whose marker a chat template or a vocabulary holds; nil for a model that knows none.
+  ///
+  /// - Parameters:
+  ///   - template: the text of the chat template, empty where there is none
+  ///   - knows: whether a text is one token of the vocabulary
+  package init?(template: String, knows: (String) -> Bool) {
+    func holds(_ marker: String) -> Bool { template.contains(marker) }
+    if holds("<tool_call>") {
+      self = .hermes
+    } else if holds("[TOOL_CALLS]") {
+      self = .mistral
+    } else if holds("<|python_tag|>") || (holds("\"parameters\"") && knows("<|python_tag|>")) {
+      self = .llama3
+    } else {
+      return nil
+    }
+  }
+
+  /// The marker before a call. Its first byte occurs in it once.
+  var opening: [UInt8] {
+    switch self {
+    case .hermes: Self.hermesOpening
+    case .llama3: Self.pythonTag
+    case .mistral: Self.toolCalls
+    }
+  }
+
+  /// The marker behind a call, empty where there is none. Its first byte occurs in it once.
+  var closing: [UInt8] { self == .hermes ? Self.hermesClosing : [] }
+
+  /// Whether its markers are special tokens, which a text for reading leaves out.
+  package var hasSpecialMarkers: Bool { self != .hermes }
+
+  private static let hermesOpening = Array("<tool_call>".utf8)
+  private static let hermesClosing = Array("</tool_call>".utf8)
+  private static let pythonTag = Array("<|python_tag|>".utf8)
+  private static let toolCalls = Array("[TOOL_CALLS]".utf8)
+  /// The marker between a name and its arguments.
+  static let arguments = Array("[ARGS]".utf8)
+
+  /// The name before `[ARGS]`, without the model's own id of the call.
+  static func name(_ bytes: some Sequence<UInt8>) -> String {
+    let text = String(decoding: Array(bytes), as: UTF8.self)
+    return text.components(separatedBy: "[CALL_ID]")[0].trimmingCharacters(in: .whitespaces)
+  }
+
+  /// The calls of a value; nil where any of them is none.
+  ///
+  /// - Parameters:
+  ///   - name: the tool whose arguments the value is; nil for a value that names its tools itself
+  ///   - names: the tools of the request
+  func calls(_ value: Data, name: String?, names: Set<String>) -> [ToolCall]? {
+    guard let value = try? JSON.read(value) else { return nil }
+    if let name {
+      guard names.contains(name), value.object != nil else { return nil }
+      return [ToolCall(name: name, arguments: value.text())]
+    }
+    let keys = self == .llama3 ? ["parameters", "arguments"] : ["arguments", "parameters"]
+    let values = value.array ?? [value]
+    let calls = values.compactMap { ToolCall($0, keys: keys, names: names, needsArguments: self == .llama3) }
+    return calls.isEmpty || calls.count < values.count ? nil : calls
+  }
+}
