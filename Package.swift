@@ -102,7 +102,8 @@ let package = Package(
     .target(
       name: "EagleServer",
       dependencies: [
-        "EagleCore", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleChat", "EagleReport",
+        "EagleCore", "EagleJinja", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleChat",
+        "EagleReport",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Logging", package: "swift-log"),

@@ -159,9 +159,9 @@ import Testing
   @Test("unknown fields are ignored and named, and refused where the server is strict")
   func unknownFields() throws {
     let body =
-      "{\(Self.message), \"reasoning_effort\": \"low\", \"verbosity\": null, \"min_tokens\": 3, \"stream\": true, "
+      "{\(Self.message), \"top_a\": \"low\", \"verbosity\": null, \"min_tokens\": 3, \"stream\": true, "
       + "\"stream_options\": {\"x\": 1}}"
-    #expect(try chat(body).settings.ignored == ["stream_options.x", "reasoning_effort", "min_tokens"])
+    #expect(try chat(body).settings.ignored == ["stream_options.x", "top_a", "min_tokens"])
     var strict = rules
     strict.isStrict = true
     let error = try #require(throws: APIError.self) { try chat(body, strict) }
@@ -169,13 +169,17 @@ import Testing
     #expect(throws: Never.self) { try chat("{\(Self.message), \"verbosity\": null}", strict) }
   }
 
-  @Test("thinking may be switched off, which it is; other switches of templates are ignored")
-  func templateSwitches() throws {
-    #expect(try settings("\"chat_template_kwargs\": {\"enable_thinking\": false}").ignored.isEmpty)
-    let other = try settings(
-      "\"chat_template_kwargs\": {\"enable_thinking\": true, \"a\": 1}, \"enable_thinking\": true")
+  @Test("variables of the chat template come from chat_template_kwargs and from two fields beside it")
+  func templateOptions() throws {
+    let body = "{\(Self.message), \"chat_template_kwargs\": {\"a\": 1, \"enable_thinking\": true}, "
+    let request = try chat(body + "\"enable_thinking\": false, \"reasoning_effort\": \"low\"}", rules)
     #expect(
-      other.ignored == ["enable_thinking", "chat_template_kwargs.enable_thinking", "chat_template_kwargs.a"])
+      request.templateOptions == JSON.Object([("a", 1), ("enable_thinking", false), ("reasoning_effort", "low")]))
+    #expect(request.settings.ignored.isEmpty)
+    let error = try #require(throws: APIError.self) {
+      try chat("{\(Self.message), \"chat_template_kwargs\": 3}", rules)
+    }
+    #expect(error.param == "chat_template_kwargs")
   }
 
   @Test("a model has several names, none is its first, and any may do")

@@ -186,6 +186,13 @@ import Testing
     #expect(starts == [Int32](repeating: small.firstControl + 1, count: 3), "each turn begins with <|im_start|>")
   }
 
+  @Test("a system message that the template writes itself is a turn of the system")
+  func ownSystemMessage() throws {
+    let rendered = try row(loaded("smollm2"), conversation((.user, "hello"), (.assistant, "a")))
+    #expect(rendered.turns.map(\.role) == [.system, .user, .assistant])
+    #expect(rendered.turns.map { rendered.ids[$0.start] } == [Int32](repeating: small.firstControl + 1, count: 3))
+  }
+
   @Test("the end of a broken-off answer is not trained")
   func cutAnswers() throws {
     let messages = [ChatMessage(role: .user, content: "u"), ChatMessage(role: .assistant, content: "hel", isCut: true)]

@@ -5,6 +5,8 @@ import EagleText
 package struct ChatRequest: Equatable {
   package let messages: [ChatMessage]
   package let settings: GenerationSettings
+  /// Variables of the chat template by name, `enable_thinking` for one.
+  package let templateOptions: JSON.Object
 
   package init(_ fields: RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     var fields = fields
@@ -18,7 +20,7 @@ package struct ChatRequest: Equatable {
     var settings = try GenerationSettings(&fields, rules, makeSeed: makeSeed)
     try Self.readLogprobs(&fields, &settings)
     try Self.refuseTools(&fields)
-    settings.ignored += try Self.templateSwitches(&fields)
+    templateOptions = try Self.readTemplateOptions(&fields)
     try settings.finish(fields, rules)
     self.settings = settings
   }
@@ -96,16 +98,19 @@ package struct ChatRequest: Equatable {
     try fields.require("modalities") { $0 == ["text"] }
   }
 
-  /// Thinking that is switched off is what these templates render. Returns the switches that change nothing here.
-  private static func templateSwitches(_ fields: inout RequestFields) throws -> [String] {
-    var ignored: [String] = []
-    if let thinks = fields.take("enable_thinking"), thinks != false { ignored.append("enable_thinking") }
-    if var switches = try fields.object("chat_template_kwargs") {
-      if let thinks = switches.take("enable_thinking"), thinks != false {
-        ignored.append("chat_template_kwargs.enable_thinking")
+  /// Variables of the chat template: `chat_template_kwargs`, and two that clients write beside it.
+  private static func readTemplateOptions(_ fields: inout RequestFields) throws -> JSON.Object {
+    var options = JSON.Object()
+    if let value = fields.take("chat_template_kwargs") {
+      guard let object = value.object else {
+        throw APIError.invalid(
+          "chat_template_kwargs must be an object, not \(value.kind)", param: "chat_template_kwargs")
       }
-      ignored += switches.unread
+      options = object
     }
-    return ignored
+    for name in ["enable_thinking", "reasoning_effort"] {
+      if let value = fields.take(name) { options[name] = value }
+    }
+    return options
   }
 }

@@ -1,5 +1,6 @@
 import EagleChat
 import EagleDecoding
+import EagleJinja
 import EagleText
 import Foundation
 import Hummingbird
@@ -111,10 +112,13 @@ struct GenerationEndpoint: Sendable {
     switch endpoint {
     case .chat:
       let request = try ChatRequest(fields, rules, makeSeed: makeSeed)
+      let settings = try noting(request)
       do {
-        return ([try model.prompt(request.messages)], request.settings)
+        return ([try model.prompt(request.messages, tools: [], options: request.templateOptions)], settings)
       } catch let error as TextError {
         throw APIError.invalid("\(error)", param: "messages")
+      } catch let error as TemplateError where error.kind != .syntax {
+        throw APIError.invalid("the chat template refuses the messages: \(error.problem)", param: "messages")
       }
     case .completion:
       let request = try CompletionRequest(fields, rules, makeSeed: makeSeed)
@@ -124,6 +128,18 @@ struct GenerationEndpoint: Sendable {
         throw APIError.invalid("\(error)", param: "prompt")
       }
     }
+  }
+
+  /// The settings of a request, with the variables that the model's template does not read among what is ignored.
+  private func noting(_ request: ChatRequest) throws -> GenerationSettings {
+    let unread = request.templateOptions.keys.filter { !model.template.references($0) }
+    if config.isStrict, let name = unread.first {
+      throw APIError.invalid(
+        "the model's chat template has no variable \(name)", param: name, code: "unknown_parameter")
+    }
+    var settings = request.settings
+    settings.ignored += unread
+    return settings
   }
 
   private var rules: RequestRules {

@@ -201,14 +201,19 @@ private struct RowWork {
     let trained: Range<Int>
   }
 
-  /// The turns of a text, found by their contents; one whose content is empty or rendered otherwise has none. What
-  /// stands before the first content belongs to its turn.
+  /// The turns of a text, found by their contents; one whose content is empty or rendered otherwise has none.
   private func turns(of text: RenderedText) -> [TextTurn] {
     var turns: [TextTurn] = []
     var (start, from) = (0, 0)
     for message in messages {
       let content = Array(message.content.trimmingWhitespace().utf8)
       guard let found = text.content(content, from: from) else { continue }
+      // A turn that the template begins by itself: its own system message.
+      if turns.isEmpty, let stop = text.first(of: template.stopTexts, from: 0), stop.upperBound <= found.lowerBound {
+        turns.append(TextTurn(role: .system, start: 0, trained: 0..<stop.upperBound))
+        start = stop.upperBound
+        while start < text.count, text.bytes[start] == 0x0A { start += 1 }
+      }
       var end = found.upperBound
       if let stop = text.first(of: template.stopTexts, from: end),
         text.bytes[end..<stop.lowerBound].allSatisfy({ $0 <= 0x20 })

@@ -70,8 +70,11 @@ struct PreTokenizer: Sendable {
   ) throws {
     guard !text.isEmpty else { return }
     guard stage < stages.count else { return body(text, offset) }
+    let isLast = stage == stages.count - 1
     try stages[stage].forEachPart(of: text, matcher) { range in
       let part = UnsafeBufferPointer(rebasing: text[range])
+      // A word of the last stage goes on at once: another call would count references for each.
+      if isLast { return part.isEmpty ? () : body(part, offset + range.lowerBound) }
       try cut(part, at: offset + range.lowerBound, stage: stage + 1, matcher, body)
     }
   }

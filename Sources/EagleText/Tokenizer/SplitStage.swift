@@ -92,6 +92,7 @@ extension SplitStage {
   private func forEachIsolated(
     in text: UnsafeBufferPointer<UInt8>, _ matcher: PatternMatcher, _ body: (Range<Int>) throws -> Void
   ) throws {
+    let pattern = pattern
     var end = 0  // of the last match
     var start = 0  // of the next search
     while start <= text.count, let match = try matcher.firstMatch(of: pattern, in: text, from: start) {
@@ -107,6 +108,7 @@ extension SplitStage {
   private func forEachStretch(
     of text: UnsafeBufferPointer<UInt8>, _ matcher: PatternMatcher, _ body: (Range<Int>, Bool) throws -> Void
   ) throws {
+    let pattern = pattern
     var end = 0  // of the last match
     var start = 0  // of the next search
     while start <= text.count, let match = try matcher.firstMatch(of: pattern, in: text, from: start) {
