@@ -52,7 +52,7 @@ public struct ChatModel: Sendable {
 
   /// Whether a prompt ends with an open `<think>`: what follows is reasoning.
   package func opensReasoning(_ prompt: [Int32]) -> Bool {
-    let tail = tokenizer.decode(Array(prompt.suffix(8)), skipSpecial: false)
+    let tail = tokenizer.decode(Array(prompt.suffix(16)), skipSpecial: false)
     return tail.reversed().drop(while: \.isWhitespace).starts(with: "<think>".reversed())
   }
 

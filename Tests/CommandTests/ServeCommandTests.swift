@@ -84,7 +84,7 @@ import Testing
       ("POST", Self.chat, body("x", #""tools": [{"type": "function"}]"#), 400, "tools"),
       ("POST", Self.chat, body("x", #""response_format": {"type": "json_object"}"#), 400, "json_object"),
       ("POST", Self.chat, body(String(repeating: "a", count: 600)), 400, "512"),
-      ("POST", Self.chat, #"{"messages": [{"role": "tool", "content": "x"}]}"#, 400, "tools"),
+      ("POST", Self.chat, #"{"messages": [{"role": "tool", "content": "x"}]}"#, 400, "tool_call_id"),
       ("POST", Self.chat, body("x", #""logit_bias": {"259": 1}"#), 400, "259"),
       ("POST", "/v1/completions", #"{"prompt": [1, 999]}"#, 400, "999"),
       ("POST", "/v1/completions", String(repeating: " ", count: 1 << 20) + "{}", 413, "1048576"),
@@ -133,6 +133,60 @@ import Testing
     // A variable that the model's template does not read is as unknown.
     let variable = body("x", #""max_tokens": 2, "chat_template_kwargs": {"mood": "glad"}"#)
     #expect(try strict.ask("POST", Self.chat, body: variable).error?["param"] as? String == "mood")
+  }
+
+  private static let tool = #"{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}"#
+
+  @Test("tools, their calls and results reach the template; one that takes none refuses them")
+  func tools() throws {
+    let world = try TinyWorld()
+    let tools = #""max_tokens": 1, "tools": [\#(Self.tool)]"#
+    let plain = try Served(world)
+    let refused = try plain.ask("POST", Self.chat, body: body("x", tools))
+    #expect(refused.status == 400 && refused.error?["param"] as? String == "tools")
+    try world.put(
+      "target/chat_template.jinja",
+      "{% for t in tools or [] %}{{ t.function.name }};{% endfor %}{% for m in messages %}{{ m.role }}:{{ m.content or '' }}"
+        + "{% for c in m.tool_calls or [] %}{{ c.function.name }}({{ c.function.arguments.a }}){% endfor %}<|im_end|>{% endfor %}"
+    )
+    let served = try Served(world)
+    func promptTokens(_ body: String) throws -> Int? {
+      (try served.ask("POST", Self.chat, body: body).json["usage"] as? [String: Any])?["prompt_tokens"] as? Int
+    }
+    // A token for each byte and for the end of each turn.
+    #expect(try promptTokens(body("x", tools)) == "add;user:x".count + 1)
+    #expect(try promptTokens(body("x", tools + #", "tool_choice": "none""#)) == "user:x".count + 1)
+    let call = #"{"id": "c", "type": "function", "function": {"name": "add", "arguments": "{\"a\": 12}"}}"#
+    let history =
+      #"{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": null, "tool_calls": [\#(call)]}, "#
+      + #"{"role": "tool", "tool_call_id": "c", "content": "13"}], \#(tools)}"#
+    #expect(try promptTokens(history) == "add;user:xassistant:add(12)tool:13".count + 3)
+  }
+
+  @Test("reasoning comes as reasoning_content, whole and streamed, or is left out")
+  func reasoning() throws {
+    let world = try TinyWorld()
+    try world.put(
+      "target/chat_template.jinja",
+      "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}")
+    let served = try Served(world)
+    func message(_ more: String) throws -> [String: Any] {
+      let answer = try served.ask("POST", Self.chat, body: body("x", #""max_tokens": 8, "ignore_eos": true"# + more))
+      let choices = try #require(answer.json["choices"] as? [[String: Any]])
+      return try #require(choices.first?["message"] as? [String: Any])
+    }
+    let whole = try message("")
+    let text = try #require(whole["reasoning_content"] as? String)
+    #expect(!text.isEmpty && whole["content"] as? String == "")
+    #expect(try message(#", "include_reasoning": false"#)["reasoning_content"] == nil)
+    let streamed = try served.ask(
+      "POST", Self.chat, body: body("x", #""max_tokens": 8, "ignore_eos": true, "stream": true"#))
+    let deltas = streamed.text.components(separatedBy: "\n\n").compactMap { event in
+      let json = try? JSONSerialization.jsonObject(with: Data(event.dropFirst("data: ".count).utf8)) as? [String: Any]
+      return (json?["choices"] as? [[String: Any]])?.first?["delta"] as? [String: Any]
+    }
+    #expect(deltas.compactMap { $0["reasoning_content"] as? String }.joined() == text)
+    #expect(deltas.compactMap { $0["content"] as? String }.joined() == "")
   }
 
   @Test("paths without /v1, with a slash at the end, HEAD and OPTIONS are answered")

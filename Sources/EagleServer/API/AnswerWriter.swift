@@ -25,6 +25,9 @@ package struct AnswerWriter: Sendable {
     package var text: String
     package var outcome: Outcome
     package var logprobs: [TokenLogprobs]
+    /// The reasoning before the text; nil where the model marked none.
+    package var reasoning: String?
+    package var calls: [ToolCall] = []
 
     package init(_ text: String, _ outcome: Outcome, logprobs: [TokenLogprobs] = []) {
       (self.text, self.outcome, self.logprobs) = (text, outcome, logprobs)
@@ -42,14 +45,35 @@ package struct AnswerWriter: Sendable {
   }
 
   private func choice(_ written: Written, index: Int) -> Choice {
-    let finish = written.outcome.finish.rawValue
+    let finish = finishReason(written.outcome, hasCalls: !written.calls.isEmpty)
     let logprobs = logprobs(written.logprobs, offset: 0)
     switch endpoint {
     case .chat:
-      let message = Message(role: "assistant", content: written.text, refusal: .some(nil))
+      let message = message(written, index: index)
       return Choice(index: index, message: message, logprobs: logprobs, finishReason: finish)
     case .completion: return Choice(index: index, text: written.text, logprobs: logprobs, finishReason: finish)
     }
+  }
+
+  /// Content is null beside calls where there is none.
+  private func message(_ written: Written, index: Int) -> Message {
+    let calls = written.calls.enumerated().map { number, call in
+      CallFields(index: nil, id: callID(text: index, call: number), call)
+    }
+    let isNull = written.text.isEmpty && !calls.isEmpty
+    return Message(
+      role: "assistant", content: .some(isNull ? nil : written.text), refusal: .some(nil),
+      reasoningContent: written.reasoning, toolCalls: calls.isEmpty ? nil : calls)
+  }
+
+  /// The reason why a text ended; a text that ended by itself behind calls waits for their results.
+  private func finishReason(_ outcome: Outcome, hasCalls: Bool) -> String {
+    hasCalls && outcome.finish == .stop ? "tool_calls" : outcome.finish.rawValue
+  }
+
+  /// The id of a call, unique among all answers.
+  private func callID(text: Int, call: Int) -> String {
+    "call_\(id.drop { $0 != "-" }.dropFirst())_\(text)_\(call)"
   }
 
   // MARK: events of a stream
@@ -74,9 +98,24 @@ package struct AnswerWriter: Sendable {
     return event(choice, eagle: .delta(tokens: delta.tokens, accepted: delta.accepted))
   }
 
+  /// A piece of a chat's answer. A call is two events: its id and name, then its arguments.
+  ///
+  /// - Parameter index: the index of the prompt that it continues
+  package func piece(_ piece: OutputParser.Piece, index: Int = 0) -> Data {
+    switch piece {
+    case .content(let text): event(Choice(index: index, delta: Message(content: text)))
+    case .reasoning(let text): event(Choice(index: index, delta: Message(reasoningContent: text)))
+    case .call(let call, let number):
+      [
+        CallFields(index: number, id: callID(text: index, call: number), ToolCall(name: call.name, arguments: "")),
+        CallFields(index: number, arguments: call.arguments),
+      ].map { event(Choice(index: index, delta: Message(toolCalls: [$0]))) }.reduce(Data(), +)
+    }
+  }
+
   /// The end of one text, with its reason.
-  package func end(_ outcome: Outcome, index: Int = 0) -> Data {
-    let finish = outcome.finish.rawValue
+  package func end(_ outcome: Outcome, index: Int = 0, hasCalls: Bool = false) -> Data {
+    let finish = finishReason(outcome, hasCalls: hasCalls)
     let choice =
       endpoint == .chat
       ? Choice(index: index, delta: Message(), finishReason: finish)
@@ -162,9 +201,35 @@ private enum Extension: Encodable {
 
 private struct Message: Encodable {
   var role: String?
-  var content: String?
-  /// Written as null where it is `.some(nil)`.
+  /// This and `refusal` are written as null where they are `.some(nil)`.
+  var content: String??
   var refusal: String??
+  var reasoningContent: String?
+  var toolCalls: [CallFields]?
+}
+
+/// A call, or in a stream a part of one.
+private struct CallFields: Encodable {
+  /// The number of the call, in streams alone.
+  let index: Int?
+  let id: String?
+  let type: String?
+  let function: Function
+
+  struct Function: Encodable {
+    let name: String?
+    let arguments: String
+  }
+
+  init(index: Int?, id: String, _ call: ToolCall) {
+    (self.index, self.id, type) = (index, id, "function")
+    function = Function(name: call.name, arguments: call.arguments)
+  }
+
+  init(index: Int, arguments: String) {
+    (self.index, id, type) = (index, nil, nil)
+    function = Function(name: nil, arguments: arguments)
+  }
 }
 
 private struct Choice: Encodable {

@@ -7,6 +7,9 @@ package struct ChatRequest: Equatable {
   package let settings: GenerationSettings
   /// Variables of the chat template by name, `enable_thinking` for one.
   package let templateOptions: JSON.Object
+  package let tools: ToolSettings
+  /// Whether the answer's reasoning is sent.
+  package let includesReasoning: Bool
 
   package init(_ fields: RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     var fields = fields
@@ -19,7 +22,9 @@ package struct ChatRequest: Equatable {
     messages = try list.enumerated().map { try Self.message($1, path: "messages[\($0)]") }
     var settings = try GenerationSettings(&fields, rules, makeSeed: makeSeed)
     try Self.readLogprobs(&fields, &settings)
-    try Self.refuseTools(&fields)
+    tools = try ToolSettings(&fields)
+    try fields.require("modalities") { $0 == ["text"] }
+    includesReasoning = try fields.bool("include_reasoning") ?? true
     templateOptions = try Self.readTemplateOptions(&fields)
     try settings.finish(fields, rules)
     self.settings = settings
@@ -32,27 +37,22 @@ package struct ChatRequest: Equatable {
       throw APIError.invalid("\(path) must be an object, not \(value.kind)", param: path)
     }
     let role = try role(keys["role"], path: "\(path).role")
-    for name in ["tool_calls", "function_call"] {
-      if let calls = keys[name], !calls.isNull, !calls.isEmpty { throw toolsUnsupported("\(path).\(name)") }
-    }
     let content = try content(keys["content"], role, path: "\(path).content")
+    let isNull = keys["content"]?.isNull ?? true
     (keys["role"], keys["content"]) = (nil, nil)
     var message = ChatMessage(role: role, content: content)
-    message.extra = keys
+    message.extra = try ToolSettings.templateFields(keys, role: role.rawValue, path: path)
+    message.hasNoContent = isNull && message.extra["tool_calls"]?.isEmpty == false
     return message
   }
 
   private static func role(_ value: JSON?, path: String) throws -> ChatMessage.Role {
     let name = value?.string ?? ""
-    if ["tool", "function"].contains(name) { throw toolsUnsupported(path) }
-    guard let role = ChatMessage.Role(rawValue: name == "developer" ? "system" : name) else {
-      throw APIError.invalid("\(path) must be system, developer, user or assistant, not '\(name)'", param: path)
+    guard name != "function", let role = ChatMessage.Role(rawValue: name == "developer" ? "system" : name) else {
+      throw APIError.invalid(
+        "\(path) must be system, developer, user, assistant or tool, not '\(name)'", param: path)
     }
     return role
-  }
-
-  private static func toolsUnsupported(_ path: String) -> APIError {
-    .invalid("\(path): tools are not supported here, send text alone", param: path, code: "unsupported_value")
   }
 
   /// Text, or a list of parts of text. Null is no text; an answer may lack its content.
@@ -85,17 +85,6 @@ package struct ChatRequest: Equatable {
       throw APIError.invalid("top_logprobs needs logprobs: true", param: "top_logprobs")
     }
     settings.sampling.logprobs = isWanted ? count : nil
-  }
-
-  private static func refuseTools(_ fields: inout RequestFields) throws {
-    for name in ["tools", "functions"] {
-      if let tools = fields.take(name), !tools.isEmpty { throw toolsUnsupported(name) }
-    }
-    for name in ["tool_choice", "function_call"] {
-      if let choice = fields.take(name), choice != "none", choice != "auto" { throw toolsUnsupported(name) }
-    }
-    fields.ignore("parallel_tool_calls")
-    try fields.require("modalities") { $0 == ["text"] }
   }
 
   /// Variables of the chat template: `chat_template_kwargs`, and two that clients write beside it.

@@ -7,6 +7,8 @@ struct Answering: Sendable {
   let request: Request
   /// One for each prompt.
   let texts: [(job: Job, events: AsyncStream<JobEvent>)]
+  /// What finds reasoning and calls in each text; nil where all of it is content.
+  let parsers: [OutputParser?]
   let writer: AnswerWriter
   let settings: GenerationSettings
   let engine: Engine
@@ -46,10 +48,26 @@ struct Answering: Sendable {
       case .failed(let error): throw error
       }
     }
-    return try zip(deltas, outcomes).map { delta, outcome in
-      guard let outcome else { throw APIError.clientGone }
-      return AnswerWriter.Written(delta.text, outcome, logprobs: delta.logprobs)
+    return try texts.indices.map { index in
+      guard let outcome = outcomes[index] else { throw APIError.clientGone }
+      let written = AnswerWriter.Written(deltas[index].text, outcome, logprobs: deltas[index].logprobs)
+      return parsers[index].map { Self.parsed(written, $0) } ?? written
     }
+  }
+
+  /// A text with its reasoning and calls as fields.
+  private static func parsed(_ written: AnswerWriter.Written, _ parser: OutputParser) -> AnswerWriter.Written {
+    var (parser, written) = (parser, written)
+    let pieces = parser.append(written.text) + parser.finish()
+    written.text = ""
+    for piece in pieces {
+      switch piece {
+      case .content(let text): written.text += text
+      case .reasoning(let text): written.reasoning = (written.reasoning ?? "") + text
+      case .call(let call, _): written.calls.append(call)
+      }
+    }
+    return written
   }
 
   func streamed() -> Response {
@@ -73,20 +91,42 @@ struct Answering: Sendable {
   private func write(_ emit: (Data) async throws -> Void) async throws {
     var outcomes: [Outcome] = []
     var offsets = [Int](repeating: 0, count: texts.count)
+    var parsers = parsers
     for await (index, event) in Self.merged(texts.map(\.events)) {
       switch event {
       case .delta(let delta):
-        try await emit(writer.delta(delta, index: index, offset: offsets[index]))
+        for event in events(delta, index: index, offset: offsets[index], &parsers[index]) { try await emit(event) }
         offsets[index] += delta.text.unicodeScalars.count
       case .finished(let outcome):
         outcomes.append(outcome)
-        try await emit(writer.end(outcome, index: index))
+        for piece in parsers[index]?.finish() ?? [] { try await emit(writer.piece(piece, index: index)) }
+        try await emit(writer.end(outcome, index: index, hasCalls: parsers[index].map { $0.calls > 0 } ?? false))
       case .failed(let error): return try await emit(AnswerWriter.event(error))
       }
     }
     if outcomes.count == texts.count {
       try await emit(writer.closing(outcomes, includesUsage: settings.includesUsage))
     }
+  }
+
+  /// The events of a delta: its pieces in order. Its tokens and logprobs go with the first content, or by themselves
+  /// where all of its text is held back.
+  private func events(_ delta: TextDelta, index: Int, offset: Int, _ parser: inout OutputParser?) -> [Data] {
+    guard let pieces = parser?.append(delta.text) else {
+      return [writer.delta(delta, index: index, offset: offset)]
+    }
+    var (events, rest) = ([Data](), Optional(delta))
+    for piece in pieces {
+      if case .content(let text) = piece, var shown = rest {
+        (shown.text, rest) = (text, nil)
+        events.append(writer.delta(shown, index: index, offset: offset))
+      } else {
+        events.append(writer.piece(piece, index: index))
+      }
+    }
+    guard var hidden = rest else { return events }
+    hidden.text = ""
+    return events + [writer.delta(hidden, index: index, offset: offset)]
   }
 
   /// The events of all texts as they come, each with the index of its text.

@@ -15,6 +15,7 @@ struct GenerationEndpoint: Sendable {
   let engine: Engine
   let metrics: ServerMetrics
   let log: @Sendable (String) -> Void
+  private let format: OutputFormat
   private let numbers = JobNumbers()
   private let reading = ReadingQueues()
 
@@ -23,6 +24,7 @@ struct GenerationEndpoint: Sendable {
     log: @escaping @Sendable (String) -> Void
   ) {
     self.context = context
+    format = OutputFormat(model)
     (self.model, self.plan, self.config, self.engine, self.metrics) = (model, plan, config, engine, metrics)
     self.log = log
   }
@@ -41,7 +43,7 @@ struct GenerationEndpoint: Sendable {
     try checkQueue()
     var request = request
     let body = try await collect(&request)
-    let (prompts, settings) = try await reading.run(size: body.count) { try read(body, endpoint) }
+    let (prompts, settings, parsers) = try await reading.run(size: body.count) { try read(body, endpoint) }
     let (metrics, status) = (metrics, RequestStatus(texts: prompts.count))
     let texts = try prompts.map { prompt in
       makeJob(prompt, settings, options: try options(settings, prompt: prompt, endpoint), name: name) {
@@ -51,7 +53,8 @@ struct GenerationEndpoint: Sendable {
     try admit(texts.map(\.job), channel)
     noteIgnored(settings.ignored, name)
     let writer = writer(endpoint, settings)
-    let answer = Answering(request: request, texts: texts, writer: writer, settings: settings, engine: engine)
+    let answer = Answering(
+      request: request, texts: texts, parsers: parsers, writer: writer, settings: settings, engine: engine)
     return settings.isStreaming ? answer.streamed() : try await answer.whole()
   }
 
@@ -106,27 +109,40 @@ struct GenerationEndpoint: Sendable {
     }
   }
 
-  private func read(_ body: Data, _ endpoint: AnswerWriter.Endpoint) throws -> ([[Int32]], GenerationSettings) {
+  private func read(_ body: Data, _ endpoint: AnswerWriter.Endpoint) throws -> (
+    prompts: [[Int32]], settings: GenerationSettings, parsers: [OutputParser?]
+  ) {
     let fields = try RequestFields(body)
     func makeSeed() -> UInt64 { .random(in: 0...(.max)) }
     switch endpoint {
     case .chat:
       let request = try ChatRequest(fields, rules, makeSeed: makeSeed)
-      let settings = try noting(request)
-      do {
-        return ([try model.prompt(request.messages, tools: [], options: request.templateOptions)], settings)
-      } catch let error as TextError {
-        throw APIError.invalid("\(error)", param: "messages")
-      } catch let error as TemplateError where error.kind != .syntax {
-        throw APIError.invalid("the chat template refuses the messages: \(error.problem)", param: "messages")
-      }
+      var settings = try noting(request)
+      let prompt = try prompt(request)
+      if !request.tools.definitions.isEmpty, format.syntax?.hasSpecialMarkers == true { settings.skipsSpecial = false }
+      return ([prompt], settings, [format.parser(request, isReasoning: model.opensReasoning(prompt))])
     case .completion:
       let request = try CompletionRequest(fields, rules, makeSeed: makeSeed)
       do {
-        return (try request.prompts.map(ids), request.settings)
+        return (try request.prompts.map(ids), request.settings, request.prompts.map { _ in nil })
       } catch let error as TextError {
         throw APIError.invalid("\(error)", param: "prompt")
       }
+    }
+  }
+
+  /// The ids of a chat.
+  private func prompt(_ request: ChatRequest) throws -> [Int32] {
+    let tools = request.tools.definitions
+    guard tools.isEmpty || model.template.references("tools") else {
+      throw APIError.invalid("the model's chat template takes no tools", param: "tools", code: "unsupported_value")
+    }
+    do {
+      return try model.prompt(request.messages, tools: tools, options: request.templateOptions)
+    } catch let error as TextError {
+      throw APIError.invalid("\(error)", param: "messages")
+    } catch let error as TemplateError where error.kind != .syntax {
+      throw APIError.invalid("the chat template refuses the messages: \(error.problem)", param: "messages")
     }
   }
 
