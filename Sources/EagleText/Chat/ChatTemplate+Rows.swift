@@ -56,16 +56,18 @@ extension ChatTemplate {
     }
     let work = RowWork(template: self, conversation: conversation, tokenizer: tokenizer)
     switch rows {
-    case .last: return try answers.suffix(1).map { try work.row(ofAnswer: $0, number: answers.count) }
-    case .perAnswer: return try work.rows(ofAnswers: answers)
+    case .last: return [try work.row(of: try work.answer(answers[answers.count - 1]), number: answers.count)]
+    case .perAnswer: return try work.rows(of: answers.map { try work.answer($0) })
     case .whole, .auto:
-      let whole = try work.whole(answers, trained: trained)
+      let text = try work.whole()
+      let found = try answers.map { try work.answer($0, whole: text) }
+      let whole = work.row(of: text, found, trained: trained)
       if whole.isComplete || (rows == .whole && !whole.spans.isEmpty) { return [try work.tokenised(whole)] }
       guard rows == .auto else {
         throw TextError(
           "conversation \(conversation.id): the template renders its answers otherwise than they were written")
       }
-      return try work.rows(ofAnswers: answers)
+      return try work.rows(of: found)
     }
   }
 }
@@ -97,22 +99,28 @@ private struct RowWork {
   }
 
   /// An answer behind its prompt, as the model writes it.
-  private struct Answer {
+  struct Answer {
     let text: RenderedText
     /// What carries loss.
     let span: Range<Int>
     /// The end of what the model writes.
     let end: Int
+    /// Whether the conversation's template renders it so, as the last message.
+    let isRendered: Bool
   }
 
   // MARK: one row
 
-  func whole(_ answers: [Int], trained: Set<ChatMessage.Role>) throws -> Row {
-    let text = try template.render(messages, tools: conversation.tools, ending: .lastMessage)
+  func whole() throws -> RenderedText {
+    try template.render(messages, tools: conversation.tools, ending: .lastMessage)
+  }
+
+  /// The row of the whole text, with loss on the answers that are in it as the model would have written them.
+  func row(of text: RenderedText, _ answers: [Answer?], trained: Set<ChatMessage.Role>) -> Row {
     var row = Row(text: text)
     if trained.contains(.user) { row.spans = turns(of: text).filter { $0.role == .user }.map(\.trained) }
-    for index in answers {
-      if let answer = try answer(index, whole: text), text.agrees(with: answer.text, upTo: answer.end) {
+    for answer in answers {
+      if let answer, answer.isRendered, text.agrees(with: answer.text, upTo: answer.end) {
         row.spans.append(answer.span)
       } else {
         row.isComplete = false
@@ -124,12 +132,13 @@ private struct RowWork {
 
   // MARK: a row for each answer
 
-  func rows(ofAnswers answers: [Int]) throws -> [RenderedConversation] {
-    try answers.enumerated().map { try row(ofAnswer: $1, number: $0 + 1) }
+  /// - Parameter answers: those of the conversation, in order
+  func rows(of answers: [Answer?]) throws -> [RenderedConversation] {
+    try answers.enumerated().map { try row(of: $1, number: $0 + 1) }
   }
 
-  func row(ofAnswer index: Int, number: Int) throws -> RenderedConversation {
-    guard let answer = try answer(index, whole: nil) ?? openedReasoning(index) else {
+  func row(of answer: Answer?, number: Int) throws -> RenderedConversation {
+    guard let answer else {
       throw TextError(
         "conversation \(conversation.id): the template renders answer \(number) otherwise than the model would write it"
       )
@@ -139,39 +148,44 @@ private struct RowWork {
     return try tokenised(row)
   }
 
-  /// An answer, rendered as the last message; nil where its prompt is no beginning of it.
-  private func answer(_ index: Int, whole: RenderedText?) throws -> Answer? {
+  /// The answer that message `index` is, rendered as the last message; where its prompt is no beginning of that, behind
+  /// a prompt that opens `<think>`; else nil.
+  ///
+  /// - Parameter whole: the whole conversation, which a last answer need not render again
+  func answer(_ index: Int, whole: RenderedText? = nil) throws -> Answer? {
     let prompt = try template.render(messages[..<index], tools: conversation.tools, ending: .generationPrompt)
     let isLast = index == messages.count - 1
     let text =
       try (isLast ? whole : nil)
       ?? template.render(messages[...index], tools: conversation.tools, ending: .lastMessage)
-    guard text.agrees(with: prompt, upTo: prompt.count) else { return nil }
+    guard text.agrees(with: prompt, upTo: prompt.count) else { return openedReasoning(messages[index], prompt) }
     return answer(messages[index], in: text, from: prompt.count)
   }
 
   private func answer(_ message: ChatMessage, in text: RenderedText, from start: Int) -> Answer {
     if let stop = text.first(of: template.stopTexts, from: start) {
       return Answer(
-        text: text, span: start..<(message.isCut ? stop.lowerBound : stop.upperBound), end: stop.upperBound)
+        text: text, span: start..<(message.isCut ? stop.lowerBound : stop.upperBound), end: stop.upperBound,
+        isRendered: true)
     }
     // A template without an end of turn: its line ends are not the model's.
     let end = max(start, text.bytes.lastIndex { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }.map { $0 + 1 } ?? 0)
-    return Answer(text: text, span: start..<end, end: end)
+    return Answer(text: text, span: start..<end, end: end, isRendered: true)
   }
 
   /// The answer of a model whose generation prompt opens `<think>`, which its template leaves out of history: the
   /// reasoning, the answer and the end of turn behind the prompt. Nil without reasoning.
-  private func openedReasoning(_ index: Int) throws -> Answer? {
-    var text = try template.render(messages[..<index], tools: conversation.tools, ending: .generationPrompt)
-    let (message, start) = (messages[index], text.count)
+  private func openedReasoning(_ message: ChatMessage, _ prompt: RenderedText) -> Answer? {
+    let start = prompt.count
+    var text = prompt
     guard text.text.trimmingSuffix(while: \.isWhitespace).hasSuffix("<think>"), let reasoning = message.reasoning else {
       return nil
     }
     text.append("\(reasoning)\n</think>\n\n\(message.withoutReasoning().content)", isData: true)
     let content = text.count
     text.append(String(decoding: tokenizer.bytes(of: template.endOfTurn), as: UTF8.self), isData: false)
-    return Answer(text: text, span: start..<(message.isCut ? content : text.count), end: text.count)
+    return Answer(
+      text: text, span: start..<(message.isCut ? content : text.count), end: text.count, isRendered: false)
   }
 
   // MARK: tokens
