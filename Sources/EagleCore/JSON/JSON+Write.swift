@@ -91,7 +91,15 @@ private struct JSONWriter {
     bytes.append(UInt8(ascii: "\""))
   }
 
-  private mutating func write(_ unit: UInt16) {
+  private mutating func write(_ unit: UInt16) { JSON.appendEscaped(unit, to: &bytes) }
+
+  /// The order of code points, by which Python compares strings.
+  private func isBefore(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
+}
+
+extension JSON {
+  /// Appends a UTF-16 code unit of a string as JSON spells it: what is not plain ASCII is escaped.
+  package static func appendEscaped(_ unit: UInt16, to bytes: inout [UInt8]) {
     switch unit {
     case 0x22: bytes += "\\\"".utf8
     case 0x5c: bytes += "\\\\".utf8
@@ -108,7 +116,4 @@ private struct JSONWriter {
       bytes += digits.utf8
     }
   }
-
-  /// The order of code points, by which Python compares strings.
-  private func isBefore(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
 }

@@ -1,3 +1,5 @@
+import EagleCore
+
 /// `tojson` as transformers defines it: Python's `json.dumps`.
 struct JSONFilter {
   private let meter: Meter
@@ -100,34 +102,12 @@ struct JSONFilter {
     try meter.charge(bytes: text.bytes.count)
     bytes.append(0x22)
     if ensuresASCII, !text.isASCII {
-      for unit in text.string.utf16 {
-        if unit < 0x80 { escape(UInt8(unit)) } else { escapeUnit(unit) }
-      }
+      for unit in text.string.utf16 { JSON.appendEscaped(unit, to: &bytes) }
     } else {
-      for byte in text.bytes { escape(byte) }
+      for byte in text.bytes {
+        if byte < 0x80 { JSON.appendEscaped(UInt16(byte), to: &bytes) } else { bytes.append(byte) }
+      }
     }
     bytes.append(0x22)
-  }
-
-  private mutating func escape(_ byte: UInt8) {
-    switch byte {
-    case 0x22: bytes += "\\\"".utf8
-    case 0x5c: bytes += "\\\\".utf8
-    case 0x08: bytes += "\\b".utf8
-    case 0x0c: bytes += "\\f".utf8
-    case 0x0a: bytes += "\\n".utf8
-    case 0x0d: bytes += "\\r".utf8
-    case 0x09: bytes += "\\t".utf8
-    case 0..<0x20: escapeUnit(UInt16(byte))
-    // Python escapes DEL nowhere.
-    default: bytes.append(byte)
-    }
-  }
-
-  private mutating func escapeUnit(_ unit: UInt16) {
-    let digits = String(unit, radix: 16)
-    bytes += "\\u".utf8
-    bytes += repeatElement(UInt8(ascii: "0"), count: 4 - digits.count)
-    bytes += digits.utf8
   }
 }
