@@ -3,6 +3,7 @@
 #include <math.h>
 
 // Attention of single rows, each with keys of its own: s_t = scale q . k_t;  p = softmax(s);  out = sum_t p_t v_t
+// A cap makes s_t = cap tanh(scale q . k_t / cap); a sink is one more logit in the softmax, without a value.
 //
 // Heads of a group share their keys and values, so each of them is read once for up to four heads, and eight keys' sums
 // are added across their lanes together. Rows that follow one another mostly share their keys too: several of them take
@@ -62,10 +63,14 @@ EAGLE_INLINE key_range range_of(const eagle_attention_keys *keys, int64_t t, int
   return (key_range){t, t + length < count_keys(keys) ? t + length : count_keys(keys)};
 }
 
-/// Overwrites the scores of a head by e^(s - max) and returns their sum.
-EAGLE_INLINE float exponentiate_scores(float *scores, int64_t count, float *lse) {
+/// Overwrites the scores of a head by e^(s - max) and returns their sum, that of the head's sink included.
+EAGLE_INLINE float exponentiate_scores(const eagle_attention *a, int64_t head, float *scores, int64_t count,
+                                        float *lse) {
+  if (a->softcap > 0) eagle_softcap(scores, 1, a->softcap, count);
   float maximum = maximum_of(scores, count, scores[0]);
+  if (a->sinks && a->sinks[head] > maximum) maximum = a->sinks[head];
   float sum = exponentiate(scores, count, 1, maximum, 0);
+  if (a->sinks) sum += expf(a->sinks[head] - maximum);
   if (lse) *lse = maximum + logf(sum);
   return sum;
 }
@@ -89,7 +94,7 @@ static void attend_block(const row_attention *p, row_block b) {
     for (int64_t h = 0; h < b.heads; h++) {
       float *scores = b.scores + ((r - b.first) * b.heads + h) * p->stride;
       float *lse = a->lse ? a->lse + r * a->heads + b.head + h : 0;
-      sums[r - b.first][h] = exponentiate_scores(scores, count_keys(a->keys + r), lse);
+      sums[r - b.first][h] = exponentiate_scores(a, b.head + h, scores, count_keys(a->keys + r), lse);
     }
   // Sums of more than one head are more than the registers of AVX2 hold.
   int64_t in_flight = eagle_cpu_has_avx512() ? HEADS : 1;

@@ -23,12 +23,26 @@ EAGLE_INLINE float exponentiate_row(float *scores, int64_t prefix, int64_t keys,
 }
 
 EAGLE_DISPATCHED
-float eagle_attention_softmax(float *scores, int64_t prefix, int64_t keys, int64_t chain, float scale, float *lse) {
-  float maximum = maximum_of(scores + keys, chain, maximum_of(scores, prefix, scores[0]));
-  float shift = scale * maximum;
-  float sum = exponentiate_row(scores, prefix, keys, chain, scale, shift);
+static float softmax_row(eagle_attention_scores r, float *lse) {
+  float *own = r.scores + r.first, *chain = r.scores + r.keys;
+  int64_t count = r.end - r.first;
+  float shift = r.scale * maximum_of(chain, r.chain, maximum_of(own, count, own[0]));
+  if (r.sink && *r.sink > shift) shift = *r.sink;
+  for (int64_t t = 0; t < r.first; t++) r.scores[t] = 0;
+  float sum = exponentiate_row(own, count, r.keys - r.first, r.chain, r.scale, shift);
+  if (r.sink) sum += expf(*r.sink - shift);
   if (lse) *lse = shift + logf(sum);
   return 1.0f / sum;
+}
+
+float eagle_attention_softmax(const eagle_attention_scores *row, float *lse) {
+  eagle_attention_scores r = *row;
+  if (r.softcap > 0) {
+    eagle_softcap(r.scores + r.first, r.scale, r.softcap, r.end - r.first);
+    eagle_softcap(r.scores + r.keys, r.scale, r.softcap, r.chain);
+    r.scale = 1;
+  }
+  return softmax_row(r, lse);
 }
 
 EAGLE_DISPATCHED

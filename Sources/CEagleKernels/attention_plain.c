@@ -14,9 +14,12 @@ static void attend_plain(const eagle_attention *a, int64_t row, int64_t head, in
     float score = 0;
     for (int64_t i = 0; i < a->d; i++) score += a->q[at + i] * k[i];
     scores[t] = a->scale * score;
+    if (a->softcap > 0) scores[t] = a->softcap * tanhf(scores[t] / a->softcap);
     maximum = fmaxf(maximum, scores[t]);
   }
+  if (a->sinks) maximum = fmaxf(maximum, a->sinks[head]);
   for (int64_t t = 0; t < count; t++) sum += scores[t] = expf(scores[t] - maximum);
+  if (a->sinks) sum += expf(a->sinks[head] - maximum);
   for (int64_t i = 0; i < a->d; i++) {
     float total = 0;
     for (int64_t t = 0; t < count; t++)

@@ -56,6 +56,40 @@ void eagle_swiglu(const float *restrict gate, const float *restrict up, float *r
 }
 
 EAGLE_DISPATCHED
+static void gelu_gated(const float *restrict gate, const float *restrict up, float *restrict y, int64_t n) {
+  // gelu(g) = g (1 + tanh u) / 2 = g sigmoid(2u), u = sqrt(2 / pi) (g + 0.044715 g^3)
+  for (int64_t i = 0; i < n; i++) {
+    float g = gate[i], u = 0.7978845608f * (g + 0.044715f * g * g * g);
+    y[i] = g / (1.0f + eagle_expf(-2.0f * u)) * up[i];
+  }
+}
+
+EAGLE_DISPATCHED
+static void clipped_gated(float limit, const float *restrict gate, const float *restrict up, float *restrict y,
+                          int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    float g = gate[i] < limit ? gate[i] : limit, u = up[i] < limit ? up[i] : limit;
+    u = u > -limit ? u : -limit;
+    y[i] = g / (1.0f + eagle_expf(-1.702f * g)) * (u + 1.0f);
+  }
+}
+
+void eagle_gated(eagle_gate kind, float limit, const float *gate, const float *up, float *y, int64_t n) {
+  switch (kind) {
+    case EAGLE_SILU: return eagle_swiglu(gate, up, y, n);
+    case EAGLE_GELU_TANH: return gelu_gated(gate, up, y, n);
+    case EAGLE_CLIPPED_SILU: return clipped_gated(limit, gate, up, y, n);
+  }
+}
+
+EAGLE_DISPATCHED
+void eagle_softcap(float *x, float scale, float cap, int64_t n) {
+  // tanh u = 1 - 2 / (1 + e^(2u))
+  float factor = 2 * scale / cap;
+  for (int64_t i = 0; i < n; i++) x[i] = cap * (1.0f - 2.0f / (1.0f + eagle_expf(factor * x[i])));
+}
+
+EAGLE_DISPATCHED
 void eagle_swiglu_backward(float *restrict dy, const float *restrict gate, const float *restrict up,
                            float *restrict dup, int64_t n) {
   // silu(g) = g s, s = sigmoid(g)   so   silu'(g) = s (1 + g (1 - s))

@@ -51,7 +51,7 @@ static void prepare_row(const matmuls *p, int64_t m) {
   int64_t k = a->k;
   const float *given = a->x + m * k, *x = activation_rows(p) + m * k;
   if (a->norm) eagle_rms_norm(given, k, a->norm, a->epsilon, p->x + m * k, k, 0, 1, k);
-  if (a->up) eagle_swiglu(given, a->up + m * k, p->x + m * k, k);
+  if (a->up) eagle_gated(a->gate, a->limit, given, a->up + m * k, p->x + m * k, k);
   if (p->has_bf16 && a->is_rounded) eagle_f32_to_bf16(x, (uint16_t *)p->for_bf16 + m * k, k);
   if (p->has_bf16 && !a->is_rounded) eagle_deinterleave(p->lanes, x, (float *)p->for_bf16 + m * k, 1, k);
   if (p->has_int8) p->x16_scales[m] = eagle_quantize_int16(x, p->x16 + m * k, k);

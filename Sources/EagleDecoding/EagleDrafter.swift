@@ -66,7 +66,7 @@ package final class EagleDrafter: Drafter {
   private func finish(_ g: Variable, _ h: Variable, verified: Int) -> Variable {
     let row = AttentionRow(prefixStart: 0, prefixCount: Int32(verified))
     let q = draft.queries(tape, h, draft.rotary.table(positions: [Int32(verified - 1)]))
-    let (keys, values) = cache.entries(of: 0)
+    let (keys, values, _) = cache.entries(of: 0)
     let attended = tape.attention(
       q, Variable(keys), Variable(values), rows: [row], chain: [], shape: draft.shape.attention)
     return draft.finish(tape, hidden: g, attended: attended)
@@ -79,7 +79,7 @@ package final class EagleDrafter: Drafter {
     let positions = frontier.tokens.map { _ in verified - 1 + frontier.depth }
     let h = appendKeys(tape, g, frontier.tokens, positions: positions)
     let q = draft.queries(tape, h, draft.rotary.table(positions: positions.map(Int32.init)))
-    let (keys, values) = cache.entries(of: 0)
+    let (keys, values, _) = cache.entries(of: 0)
     let attended = Attention.tree(
       q.value, keys, values, prefix: verified, paths: frontier.entryPaths, shape: draft.shape.attention)
     return draft.finish(tape, hidden: g, attended: Variable(attended))

@@ -27,9 +27,11 @@ final class SequenceCaches {
 
   /// Keeps what a prompt can reuse, and returns the number of its tokens.
   ///
-  /// The last common entry is computed again: its logits are needed, and so are its states, for the draft.
+  /// The last common entry is computed again: its logits are needed, and so are its states, for the draft. Nothing can
+  /// be reused where a layer with a window has dropped what that entry sees.
   func reusePrefix(of prompt: [Int32]) -> Int {
-    let reused = max(0, min(sequence.commonPrefix(with: prompt), drafter?.count ?? .max) - 1)
+    let common = max(0, min(sequence.commonPrefix(with: prompt), drafter?.count ?? .max) - 1)
+    let reused = sequence.kv.canTruncate(to: common) ? common : 0
     truncate(to: reused)
     return reused
   }

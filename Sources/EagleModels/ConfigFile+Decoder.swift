@@ -11,19 +11,14 @@ extension ConfigFile {
     guard heads % kvHeads == 0 else {
       throw LocatedError(path: path, problem: "\(heads) heads cannot share \(kvHeads) key-value heads")
     }
-    guard dimension > 0, dimension % 2 == 0 else {
-      throw LocatedError(path: path, problem: "`head_dim` is \(dimension), and must be even and above 0")
+    guard dimension > 0, dimension % 2 == 0, dimension <= 4096 else {
+      throw LocatedError(path: path, problem: "`head_dim` is \(dimension), and must be even, above 0 and at most 4096")
     }
     return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
   }
 
-  /// Throws, by name, for what the decoder layer does not compute.
-  func refuseUncomputed() throws {
-    for key in ["rope_scaling", "rope_parameters"] {
-      guard let scaling = values[key] as? [String: Any] else { continue }
-      let type = (scaling["rope_type"] ?? scaling["type"]) as? String ?? "default"
-      if type != "default" { throw refuse("rope scaling \"\(type)\" (`\(key)`)") }
-    }
+  /// Throws, by name, for what the layer of a draft head does not compute.
+  func refuseUncomputedHead() throws {
     if flag("use_sliding_window") || (isAbsent("use_sliding_window") && !isAbsent("sliding_window")) {
       throw refuse("a sliding attention window (`sliding_window`)")
     }

@@ -6,6 +6,8 @@ struct ConfigFile {
   let path: String
   let values: [String: Any]
 
+  init(path: String, values: [String: Any]) { (self.path, self.values) = (path, values) }
+
   init(path: String) throws {
     self.path = path
     guard let data = FileManager.default.contents(atPath: path) else {
@@ -59,6 +61,12 @@ struct ConfigFile {
   }
 
   func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }
+
+  /// An error that names a key and its value.
+  func wrong(_ key: String, _ rule: String, advice: String = "download the model's config again") -> LocatedError {
+    let value = values[key].map { $0 is [Any] || $0 is [String: Any] ? "" : " is \($0), and" } ?? " is missing:"
+    return LocatedError(path: path, problem: "`\(key)`\(value) \(rule)", advice: advice)
+  }
 
   func refuse(_ what: String) -> LocatedError {
     LocatedError(

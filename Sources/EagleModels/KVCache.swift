@@ -6,53 +6,54 @@ import EagleTensor
 /// Addresses are reserved for some entries at first, and for twice as many whenever these are full. So a cache may be
 /// made for the model's whole context and still fit a limit of virtual memory. Memory comes with the entries, and goes
 /// back to the system with `releaseUnused`.
+///
+/// A layer with a window of W keys holds the last 2 W entries or a few more, so that the last W can be dropped again.
 package final class KVCache {
   /// Valid entries; the next token becomes the entry with this index.
   package private(set) var count = 0
   /// The largest number of entries.
   package let capacity: Int
-  /// Entries that have addresses at present.
-  package private(set) var reserved = 0
-  /// Floats of an entry's keys, and of its values, in one layer.
-  let width: Int
-  private let layerCount: Int
-  private var layers: [Layer] = []
-  /// Entries that have memory: all that were ever written since the last release.
-  private var touched = 0
+  private var layers: [CacheLayer]
 
   /// Entries that are reserved at first. They hold most dialogues, and take 300 MB of addresses for Qwen3-4B.
   private static let firstEntries = 1024
 
-  /// Keys and, behind them, values of one layer: [entries, width] each.
-  private struct Layer {
-    let storage: Storage
-    let k, v: UnsafeMutablePointer<Float>
+  /// A layer of a cache: the width of its entries and its window, nil for none.
+  package struct LayerShape: Sendable, Hashable {
+    package var width: Int
+    package var window: Int?
 
-    init(entries: Int, width: Int) throws {
-      storage = try Storage(reserving: 2 * entries * width * DType.float32.size)
-      k = storage.base.assumingMemoryBound(to: Float.self)
-      v = k + entries * width
+    package init(width: Int, window: Int? = nil) { (self.width, self.window) = (width, window) }
+
+    /// Bytes that this many tokens take, keys and values in float32.
+    func byteCount(tokens: Int) -> Int {
+      2 * width * DType.float32.size * min(tokens, window.map { 2 * $0 } ?? tokens)
     }
   }
 
   /// An empty cache for at most `capacity` entries.
-  package init(layers: Int, shape: AttentionShape, capacity: Int) {
-    (width, layerCount, self.capacity) = (shape.keyWidth, layers, capacity)
+  package init(layers: [LayerShape], capacity: Int) {
+    self.capacity = capacity
+    self.layers = layers.map { CacheLayer(shape: $0) }
   }
 
-  /// Bytes of one entry in all layers.
-  package var entryBytes: Int { Self.entryBytes(layers: layerCount, width: width) }
-
-  /// Bytes of one entry, keys and values in float32, in all layers.
-  static func entryBytes(layers: Int, width: Int) -> Int { 2 * layers * width * DType.float32.size }
+  /// Entries that have addresses at present, in a layer without a window.
+  package var reserved: Int { layers.map(\.reserved).max() ?? 0 }
 
   /// Bytes of memory that its entries take.
-  package var byteCount: Int { touched * entryBytes }
+  package var byteCount: Int { layers.reduce(0) { $0 + $1.byteCount } }
 
-  /// The addresses of a layer's first keys and values, which hold until the next entry is written.
-  func start(of layer: Int) -> (k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>) {
-    precondition(layer < layers.count, "layer \(layer) of a cache of \(layers.count)")
-    return (layers[layer].k, layers[layer].v)
+  /// The addresses of the keys and values of a layer's first entry, `first`, which hold until the next entry is written.
+  func start(of layer: Int) -> (k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>, first: Int) {
+    precondition(layer < layers.count && layers[layer].reserved > 0, "layer \(layer) of a cache of \(layers.count)")
+    return (layers[layer].k, layers[layer].v, layers[layer].first)
+  }
+
+  /// Whether the entries up to `newCount` are all that a next token sees: layers with windows have dropped older ones.
+  package func canTruncate(to newCount: Int) -> Bool {
+    layers.allSatisfy { layer in
+      layer.first == 0 || newCount - (layer.shape.window ?? 0) + 1 >= layer.first
+    }
   }
 
   /// Reserves addresses for this many entries, so that a pass cannot fail for want of them.
@@ -62,33 +63,16 @@ package final class KVCache {
   /// - Throws: `AddressSpaceError` where the system refuses them; the cache stays as it is
   package func reserve(_ entries: Int) throws {
     precondition(entries <= capacity, "\(entries) entries in a cache of at most \(capacity)")
-    guard entries > reserved else { return }
-    let wanted = min(capacity, max(entries, 2 * reserved, Self.firstEntries))
-    if layers.isEmpty { return try begin(wanted) }
     // All addresses first: a refusal must leave no layer behind.
-    let new = try layers.map { _ in try Layer(entries: wanted, width: width) }
-    for (index, layer) in new.enumerated() {
-      layer.k.update(from: layers[index].k, count: count * width)
-      layer.v.update(from: layers[index].v, count: count * width)
-      layers[index] = layer
+    let new = try layers.map {
+      try $0.storage(for: entries, count: count, capacity: capacity, least: Self.firstEntries)
     }
-    (reserved, touched) = (wanted, count)
-  }
-
-  private func begin(_ entries: Int) throws {
-    layers = try (0..<layerCount).map { _ in try Layer(entries: entries, width: width) }
-    reserved = entries
+    for (index, storage) in new.enumerated() { layers[index].prepare(entries, count: count, in: storage) }
   }
 
   /// Gives the memory behind the valid entries back to the system.
   package func releaseUnused() {
-    guard touched > count else { return }
-    let (first, end) = (count * width * DType.float32.size, reserved * width * DType.float32.size)
-    for layer in layers {
-      layer.storage.release(first..<end)
-      layer.storage.release(end + first..<2 * end)
-    }
-    touched = count
+    for index in layers.indices { layers[index].releaseUnused(count: count) }
   }
 
   /// Writes batch rows `range` of k and v [R, width] behind the valid entries of `layer`; `advance` makes them valid.
@@ -99,11 +83,8 @@ package final class KVCache {
   func write(_ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, rows range: Range<Int>) {
     precondition(count + range.count <= capacity, "cache of \(capacity) entries cannot take \(range.count) more")
     // Only with the first layer of a pass: the others get as many entries.
-    if count + range.count > reserved { growOrStop(count + range.count) }
-    touched = max(touched, count + range.count)
-    let target = start(of: layer)
-    (target.k + count * width).update(from: k + range.lowerBound * width, count: range.count * width)
-    (target.v + count * width).update(from: v + range.lowerBound * width, count: range.count * width)
+    if !layers[layer].takes(range.count, behind: count) { growOrStop(count + range.count) }
+    layers[layer].write(k, v, rows: range, at: count)
   }
 
   /// Grows for a caller that has not reserved. A pass has no way to report the error.
@@ -117,28 +98,26 @@ package final class KVCache {
     advance(k.rows)
   }
 
-  /// The keys and values of a layer, [reserved, width] each: valid entries and reserved ones. Entries that are written
-  /// later may lie elsewhere.
-  package func entries(of layer: Int) -> (k: Tensor, v: Tensor) {
-    if layers.isEmpty { growOrStop(min(capacity, 1)) }
-    let storage = layers[layer].storage
-    func tensor(at byteOffset: Int) -> Tensor {
-      Tensor([reserved, width], dtype: .float32, storage: storage, byteOffset: byteOffset)
-    }
-    return (tensor(at: 0), tensor(at: reserved * width * DType.float32.size))
+  /// The keys and values of a layer from entry `first` on, [entries, width] each: valid entries and reserved ones.
+  /// Entries that are written later may lie elsewhere.
+  package func entries(of layer: Int) -> (k: Tensor, v: Tensor, first: Int) {
+    if layers[layer].reserved == 0 { growOrStop(min(capacity, 1)) }
+    return layers[layer].tensors
   }
 
   /// Makes written entries valid.
   package func advance(_ entries: Int) {
     precondition(
-      count + entries <= reserved, "cache with addresses for \(reserved) entries cannot hold \(count + entries)")
+      layers.allSatisfy { count + entries - $0.first <= $0.reserved },
+      "cache with addresses for \(reserved) entries cannot hold \(count + entries)")
     count += entries
   }
 
   /// Drops the entries from `newCount` on.
   package func truncate(to newCount: Int) {
-    precondition(newCount <= count, "cache of \(count) entries cut to \(newCount)")
+    precondition(newCount <= count && canTruncate(to: newCount), "cache of \(count) entries cut to \(newCount)")
     count = newCount
+    if newCount == 0 { for index in layers.indices { layers[index].clear() } }
   }
 
   /// Keeps the entries at `first + path[i]` behind the first ones, in that order, and drops all others: the accepted
@@ -147,11 +126,109 @@ package final class KVCache {
     precondition(
       zip(path, path.dropFirst()).allSatisfy { $0 < $1 } && first + (path.last ?? -1) < count && (path.first ?? 0) >= 0,
       "path \(path) from entry \(first) in a cache of \(count)")
+    for layer in layers { layer.keep(path, from: first) }
+    count = first + path.count
+  }
+}
+
+/// Keys and values of one layer: entries `first` and later.
+private struct CacheLayer {
+  let shape: KVCache.LayerShape
+  /// Keys and, behind them, values: [reserved, width] each.
+  private var storage: Storage?
+  /// Entries that have addresses.
+  private(set) var reserved = 0
+  /// The entry at the start of the storage.
+  private(set) var first = 0
+  /// Entries that have memory: all that were ever written since the last release.
+  private var touched = 0
+
+  init(shape: KVCache.LayerShape) { self.shape = shape }
+
+  var k: UnsafeMutablePointer<Float> {
+    guard let storage else { preconditionFailure("a cache without addresses") }
+    return storage.base.assumingMemoryBound(to: Float.self)
+  }
+
+  var v: UnsafeMutablePointer<Float> { k + reserved * shape.width }
+
+  var byteCount: Int { 2 * touched * shape.width * DType.float32.size }
+
+  var tensors: (k: Tensor, v: Tensor, first: Int) {
+    guard let storage else { preconditionFailure("a cache without addresses") }
+    func tensor(at byteOffset: Int) -> Tensor {
+      Tensor([reserved, shape.width], dtype: .float32, storage: storage, byteOffset: byteOffset)
+    }
+    return (tensor(at: 0), tensor(at: reserved * shape.width * DType.float32.size), first)
+  }
+
+  func takes(_ entries: Int, behind count: Int) -> Bool { count - first + entries <= reserved }
+
+  /// The first entry that stays when more are to come: a window's worth can be dropped behind those that a next token
+  /// sees.
+  private func firstKept(_ count: Int) -> Int {
+    guard let window = shape.window else { return 0 }
+    return max(first, count - 2 * window + 1)
+  }
+
+  /// New addresses for so many entries; nil where those of today do, with entries moved or not.
+  func storage(for entries: Int, count: Int, capacity: Int, least: Int) throws -> Storage? {
+    guard entries - first > reserved else { return nil }
+    let needed = entries - firstKept(count)
+    guard needed > reserved else { return nil }
+    let most = shape.window == nil ? capacity : min(capacity, max(needed, 4 * (shape.window ?? 0)))
+    let wanted = min(most, max(needed, 2 * reserved, least))
+    return try Storage(reserving: 2 * wanted * shape.width * DType.float32.size)
+  }
+
+  /// Moves the entries that stay to the start, in the new storage where there is one.
+  mutating func prepare(_ entries: Int, count: Int, in new: Storage?) {
+    guard entries - first > reserved else { return }
+    let kept = firstKept(count)
+    let (from, floats) = ((kept - first) * shape.width, (count - kept) * shape.width)
+    if let new {
+      let size = new.byteCount / (2 * shape.width * DType.float32.size)
+      let start = new.base.assumingMemoryBound(to: Float.self)
+      if storage != nil {
+        start.update(from: k + from, count: floats)
+        (start + size * shape.width).update(from: v + from, count: floats)
+      }
+      (storage, reserved, touched) = (new, size, count - kept)
+    } else {
+      k.update(from: k + from, count: floats)
+      v.update(from: v + from, count: floats)
+    }
+    first = kept
+  }
+
+  mutating func write(
+    _ newK: UnsafePointer<Float>, _ newV: UnsafePointer<Float>, rows range: Range<Int>, at count: Int
+  ) {
+    let (offset, from, floats) = (
+      (count - first) * shape.width, range.lowerBound * shape.width, range.count * shape.width
+    )
+    (k + offset).update(from: newK + from, count: floats)
+    (v + offset).update(from: newV + from, count: floats)
+    touched = max(touched, count - first + range.count)
+  }
+
+  func keep(_ path: [Int], from start: Int) {
     for (i, offset) in path.enumerated() where offset != i {
-      for start in layers.flatMap({ [$0.k, $0.v] }) {
-        (start + (first + i) * width).update(from: start + (first + offset) * width, count: width)
+      for base in [k, v] {
+        (base + (start - first + i) * shape.width).update(
+          from: base + (start - first + offset) * shape.width, count: shape.width)
       }
     }
-    count = first + path.count
+  }
+
+  mutating func clear() { first = 0 }
+
+  mutating func releaseUnused(count: Int) {
+    let held = count - first
+    guard touched > held, let storage else { return }
+    let (begin, end) = (held * shape.width * DType.float32.size, reserved * shape.width * DType.float32.size)
+    storage.release(begin..<end)
+    storage.release(end + begin..<2 * end)
+    touched = held
   }
 }

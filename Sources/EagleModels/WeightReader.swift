@@ -18,6 +18,12 @@ final class WeightReader {
   /// Reads a vector, widened to float32.
   func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
 
+  /// Reads a tensor of any shape as stored.
+  func tensor(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape) }
+
+  /// Reads packed bytes, whose values are what their format says.
+  func bytes(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape, [.uint8]) }
+
   /// Throws when a weight that was read is NaN or infinite: every state behind it would be, far from the cause.
   func refuseNonFinite() throws {
     let nonFinite = try folder.nonFiniteTensors(among: used)
@@ -30,18 +36,21 @@ final class WeightReader {
       advice: "the file is damaged, or was saved from a training that diverged: copy or download it again")
   }
 
-  private func checked(_ name: String, _ shape: [Int]) throws -> Tensor {
+  private func checked(
+    _ name: String, _ shape: [Int], _ dtypes: [DType] = [.float32, .bfloat16, .float16]
+  ) throws -> Tensor {
     let tensor = try folder.tensor(name)
     guard tensor.shape == shape else {
       throw LocatedError(
         path: folder.path, problem: "`\(name)` has shape \(tensor.shape), and config.json asks for \(shape)",
         advice: "check that config.json and the weights belong together")
     }
-    guard [.float32, .bfloat16, .float16].contains(tensor.dtype) else {
+    guard dtypes.contains(tensor.dtype) else {
+      let known = dtypes.map(\.rawValue).joined(separator: ", ")
       throw LocatedError(
-        path: folder.path, problem: "`\(name)` is \(tensor.dtype)", advice: "weights must be bf16, fp16 or fp32")
+        path: folder.path, problem: "`\(name)` is \(tensor.dtype)", advice: "it must be one of \(known)")
     }
-    used.append(name)
+    if tensor.dtype != .uint8 { used.append(name) }
     return tensor
   }
 }

@@ -4,7 +4,7 @@ import CEagleKernels
 
 /// The keys that one query row attends to: consecutive key rows and, in training, single rows of its own chain.
 package struct AttentionRow {
-  /// The first key row and the number of key rows of the causal prefix.
+  /// The first key row and the number of key rows of the causal prefix, or of the window at its end.
   package var prefixStart: Int32
   package var prefixCount: Int32
 
@@ -14,12 +14,32 @@ package struct AttentionRow {
   }
 }
 
+/// The keys of a cache that one query row sees: a prefix of consecutive entries and, behind it, single ones.
+package struct SeenKeys {
+  package let prefix: Range<Int>
+  /// Increasing indices of entries.
+  package let path: [Int]
+
+  package init(prefix: Range<Int>, path: [Int] = []) { (self.prefix, self.path) = (prefix, path) }
+
+  package var count: Int { prefix.count + path.count }
+
+  /// The same keys where the entries lie elsewhere.
+  package func moved(by offset: Int) -> SeenKeys {
+    SeenKeys(prefix: prefix.lowerBound + offset..<prefix.upperBound + offset, path: path.map { $0 + offset })
+  }
+}
+
 /// Sizes of a grouped-query attention.
 package struct AttentionShape: Sendable, Equatable, Codable {
   package let heads: Int
   package let kvHeads: Int
   package let headDimension: Int
-  package var scale: Float { 1 / Float(headDimension).squareRoot() }
+  /// The factor of q · k; nil for 1 / √d.
+  package var ownScale: Float?
+  /// Scores become softcap · tanh(score / softcap); nil for none.
+  package var softcap: Float?
+  package var scale: Float { ownScale ?? 1 / Float(headDimension).squareRoot() }
   package var groupSize: Int { heads / kvHeads }
   package var queryWidth: Int { heads * headDimension }
   package var keyWidth: Int { kvHeads * headDimension }
@@ -30,6 +50,9 @@ package struct AttentionShape: Sendable, Equatable, Codable {
     self.kvHeads = kvHeads
     self.headDimension = headDimension
   }
+
+  /// The same heads with the usual scale and no cap.
+  package var plain: AttentionShape { AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: headDimension) }
 }
 
 /// "A causal prefix plus a chain of ancestors": the one attention of target, draft training and decoding.
@@ -43,11 +66,12 @@ package enum Attention {
   ///   - rows: one entry for each row of q
   ///   - chain: (keys, values, row of each q row in them) for each chain step
   ///   - shape: heads and their width
+  ///   - sinks: a logit for each head that takes part in its softmax and weighs no value, [heads]
   ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
   ///   - mode: row by row where the mode is batch-invariant; otherwise blocks of rows meet the keys in GEMMs
   package static func apply(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, rows: [AttentionRow], chain: [ChainStep] = [], shape: AttentionShape,
-    logSums: Tensor? = nil, _ mode: MatmulMode
+    sinks: Tensor? = nil, logSums: Tensor? = nil, _ mode: MatmulMode
   ) -> Tensor {
     precondition(
       q.shape == [rows.count, shape.queryWidth] && k.columns == shape.keyWidth && v.shape == k.shape,
@@ -57,7 +81,7 @@ package enum Attention {
       "a prefix is empty or ends past the \(k.rows) keys")
     if case .gemm(let precision) = mode {
       let blocks = AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape, precision)
-      return blocks.apply(logSums: logSums)
+      return blocks.apply(sinks: sinks, logSums: logSums)
     }
     let keys = RowKeys(rows.map { (Int($0.prefixCount), chain.count) }, width: shape.keyWidth)
     for (i, row) in rows.enumerated() {
@@ -68,7 +92,7 @@ package enum Attention {
         keys.setSingle(i, j, step.k.floats + offset, step.v.floats + offset)
       }
     }
-    return withExtendedLifetime((k, v, chain)) { keys.attend(q, shape, logSums: logSums) }
+    return withExtendedLifetime((k, v, chain)) { keys.attend(q, shape, sinks: sinks, logSums: logSums) }
   }
 
   /// Attention of a tree of tokens that follow one sequence, row by row: row r sees the first `prefix` keys and then
@@ -84,13 +108,24 @@ package enum Attention {
   package static func tree(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, prefix: Int, paths: [[Int]], shape: AttentionShape
   ) -> Tensor {
+    tree(q, k, v, keys: paths.map { SeenKeys(prefix: 0..<prefix, path: $0.map { prefix + $0 }) }, shape: shape)
+  }
+
+  /// The same where each row has keys of its own.
+  ///
+  /// - Parameters:
+  ///   - keys: the keys that each row of q sees
+  ///   - sinks: as in `apply`
+  package static func tree(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, keys seen: [SeenKeys], shape: AttentionShape, sinks: Tensor? = nil
+  ) -> Tensor {
     precondition(
-      q.shape == [paths.count, shape.queryWidth] && k.columns == shape.keyWidth && v.shape == k.shape
-        && paths.allSatisfy { !$0.isEmpty && prefix + $0.last! < k.rows },
-      "attention of a tree of \(paths.count) rows: queries \(q.shape), keys \(k.shape)")
-    let keys = RowKeys(paths.map { (prefix, $0.count) }, width: shape.keyWidth)
-    for (row, path) in paths.enumerated() { keys.set(row, k.floats, v.floats, path: path) }
-    return withExtendedLifetime((k, v)) { keys.attend(q, shape) }
+      q.shape == [seen.count, shape.queryWidth] && k.columns == shape.keyWidth
+        && seen.allSatisfy { $0.count > 0 && max($0.prefix.upperBound, ($0.path.last ?? -1) + 1) <= k.rows },
+      "attention of a tree of \(seen.count) rows: queries \(q.shape), keys \(k.shape)")
+    let keys = RowKeys(seen.map { ($0.prefix.count, $0.path.count) }, width: shape.keyWidth)
+    for (row, seen) in seen.enumerated() { keys.set(row, k.floats, v.floats, seen) }
+    return withExtendedLifetime((k, v)) { keys.attend(q, shape, sinks: sinks) }
   }
 
   /// Keys and values that an earlier draft step made, and the row of them that each query row owns.

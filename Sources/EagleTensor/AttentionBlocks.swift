@@ -27,11 +27,11 @@ package struct AttentionBlocks {
     self.precision = precision
   }
 
-  /// Consecutive query rows whose prefixes start at the same key.
+  /// Consecutive query rows whose prefixes start at the same key or, with a window, within those before them.
   package struct Block {
     package var rows: Range<Int>
     package let firstKey: Int
-    /// The longest prefix among the rows.
+    /// The keys from the first to the last that a row sees.
     package var keys: Int
 
     /// Whether a row sees one of these keys.
@@ -52,9 +52,11 @@ package struct AttentionBlocks {
     var result: [Block] = []
     for (index, row) in rows.enumerated() {
       let (first, count) = (Int(row.prefixStart), Int(row.prefixCount))
-      if let last = result.last, last.firstKey == first, last.rows.count < blockRows {
+      if let last = result.last, (last.firstKey..<last.firstKey + last.keys).contains(first),
+        last.rows.count < blockRows
+      {
         result[result.count - 1].rows = last.rows.lowerBound..<index + 1
-        result[result.count - 1].keys = max(last.keys, count)
+        result[result.count - 1].keys = max(last.keys, first - last.firstKey + count)
       } else {
         result.append(Block(rows: index..<index + 1, firstKey: first, keys: count))
       }
@@ -62,14 +64,21 @@ package struct AttentionBlocks {
     return result
   }
 
-  /// - Parameter logSums: receives the log-sum-exp of each row and head, [R, heads]
-  func apply(logSums: Tensor?) -> Tensor {
+  /// - Parameters:
+  ///   - sinks: a logit for each head, [heads]
+  ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
+  func apply(sinks: Tensor?, logSums: Tensor?) -> Tensor {
     let out = Tensor(q.shape)
     let blocks = blocks
     // Long prefixes first, so that no thread starts on one when the others are done.
     let order = blocks.indices.sorted { (blocks[$0].keys, $1) > (blocks[$1].keys, $0) }
     Parallel.forEachRange(blocks.count * shape.heads, grain: 1, dynamic: true) { range in
-      for task in range { attend(blocks[order[task / shape.heads]], head: task % shape.heads, out, logSums) }
+      for task in range {
+        let head = task % shape.heads
+        attend(
+          blocks[order[task / shape.heads]], head: head, out, sink: sinks.map { UnsafePointer($0.floats + head) },
+          logSums)
+      }
     }
     return out
   }
@@ -80,7 +89,9 @@ package struct AttentionBlocks {
     Tensor([1 << (Int.bitWidth - max(1, count - 1).leadingZeroBitCount)])
   }
 
-  private func attend(_ block: Block, head: Int, _ out: Tensor, _ logSums: Tensor?) {
+  private func attend(
+    _ block: Block, head: Int, _ out: Tensor, sink: UnsafePointer<Float>?, _ logSums: Tensor?
+  ) {
     let (d, width, columns) = (shape.headDimension, shape.queryWidth, block.keys + chain.count)
     let first = block.rows.lowerBound * width + head * d
     let scores = Self.scratch(block.rows.count * columns)
@@ -92,9 +103,11 @@ package struct AttentionBlocks {
         s[i * columns + block.keys + j] = eagle_dot(
           q.floats + row * width + head * d, step.k.floats + chainOffset(step, row, head), Int64(d))
       }
-      inverseSums[i] = eagle_attention_softmax(
-        s + i * columns, Int64(rows[row].prefixCount), Int64(block.keys), Int64(chain.count), shape.scale,
-        logSums.map { $0.floats + row * shape.heads + head })
+      let first = Int64(Int(rows[row].prefixStart) - block.firstKey)
+      var own = eagle_attention_scores(
+        scores: s + i * columns, first: first, end: first + Int64(rows[row].prefixCount), keys: Int64(block.keys),
+        chain: Int64(chain.count), scale: shape.scale, softcap: shape.softcap ?? 0, sink: sink)
+      inverseSums[i] = eagle_attention_softmax(&own, logSums.map { $0.floats + row * shape.heads + head })
     }
     Matmul.roundedGemm(
       FloatMatrix(s, rows: block.rows.count, columns: block.keys, stride: columns), keyMatrix(v, block, head),

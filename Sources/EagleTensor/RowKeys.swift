@@ -53,11 +53,11 @@ package final class RowKeys {
     UnsafeMutablePointer(mutating: rows[row].single_v)![j] = v
   }
 
-  /// Sets all keys of a row in one cache that begins at `k` and `v`: `path` are their indices behind the prefix.
-  package func set(_ row: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, path: [Int]) {
-    setPrefix(row, k, v)
-    let end = Int(rows[row].prefix_count)
-    for (j, index) in path.enumerated() { setSingle(row, j, k + (end + index) * width, v + (end + index) * width) }
+  /// Sets all keys of a row in one cache that begins at `k` and `v`.
+  package func set(_ row: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, _ seen: SeenKeys) {
+    precondition(seen.prefix.count == rows[row].prefix_count && seen.path.count == rows[row].single_count)
+    setPrefix(row, k + seen.prefix.lowerBound * width, v + seen.prefix.lowerBound * width)
+    for (j, index) in seen.path.enumerated() { setSingle(row, j, k + index * width, v + index * width) }
   }
 
   /// Bytes of the scratch buffer that `attend` needs.
@@ -65,33 +65,37 @@ package final class RowKeys {
     Int(withUnsafePointer(to: arguments(shape)) { eagle_attention_scratch($0) }) * DType.float32.size
   }
 
-  /// Attention of all rows: q and out [R, heads · d], the log-sum-exp of each row and head [R, heads].
+  /// Attention of all rows: q and out [R, heads · d], sinks [heads], the log-sum-exp of each row and head [R, heads].
   package func attend(
-    _ q: UnsafePointer<Float>, _ shape: AttentionShape, into out: UnsafeMutablePointer<Float>,
+    _ q: UnsafePointer<Float>, _ shape: AttentionShape, sinks: Tensor? = nil, into out: UnsafeMutablePointer<Float>,
     logSums: UnsafeMutablePointer<Float>? = nil, scratch: UnsafeMutableRawPointer
   ) {
     var attention = arguments(shape)
     (attention.q, attention.out, attention.lse) = (q, out, logSums)
+    attention.sinks = sinks.map { UnsafePointer($0.floats) }
     attention.scratch = scratch.assumingMemoryBound(to: Float.self)
     eagle_attention_rows(&attention)
   }
 
   /// The same in plain loops, by which tests judge `attend`.
-  package func attendPlainly(_ q: Tensor, _ shape: AttentionShape, logSums: Tensor? = nil) -> Tensor {
+  package func attendPlainly(
+    _ q: Tensor, _ shape: AttentionShape, sinks: Tensor? = nil, logSums: Tensor? = nil
+  ) -> Tensor {
     let out = Tensor(q.shape)
     let longest = rows.map { Int($0.prefix_count + $0.single_count) }.max() ?? 0
     let scores = Tensor([longest])
     var attention = arguments(shape)
     (attention.q, attention.out, attention.lse) = (UnsafePointer(q.floats), out.floats, logSums?.floats)
-    withExtendedLifetime(scores) { eagle_attention_plain(&attention, scores.floats) }
+    attention.sinks = sinks.map { UnsafePointer($0.floats) }
+    withExtendedLifetime((scores, sinks)) { eagle_attention_plain(&attention, scores.floats) }
     return out
   }
 
-  func attend(_ q: Tensor, _ shape: AttentionShape, logSums: Tensor? = nil) -> Tensor {
+  func attend(_ q: Tensor, _ shape: AttentionShape, sinks: Tensor? = nil, logSums: Tensor? = nil) -> Tensor {
     let out = Tensor(q.shape)
     let scratch = Storage(byteCount: scratchBytes(shape))
     withExtendedLifetime(scratch) {
-      attend(q.floats, shape, into: out.floats, logSums: logSums?.floats, scratch: scratch.base)
+      attend(q.floats, shape, sinks: sinks, into: out.floats, logSums: logSums?.floats, scratch: scratch.base)
     }
     return out
   }
@@ -102,6 +106,7 @@ package final class RowKeys {
     (attention.rows, attention.threads) = (Int64(rows.count), Int64(threads))
     (attention.heads, attention.kv_heads) = (Int64(shape.heads), Int64(shape.kvHeads))
     (attention.d, attention.scale) = (Int64(shape.headDimension), shape.scale)
+    attention.softcap = shape.softcap ?? 0
     attention.keys = UnsafePointer(rows.baseAddress)
     return attention
   }

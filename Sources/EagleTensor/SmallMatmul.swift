@@ -31,13 +31,10 @@ enum SmallMatmul {
 }
 
 extension eagle_activation {
-  /// The activation operand [R, I]: x; normed with a weight [I] where there is one; silu(x) · up where there is an up.
-  /// The caller sets its rows and columns.
-  init(
-    _ x: UnsafePointer<Float>, norm: UnsafePointer<Float>? = nil, epsilon: Float = 0, up: UnsafePointer<Float>? = nil,
-    _ mode: MatmulMode
-  ) {
-    self.init(x: x, rows: 0, k: 0, norm: norm, epsilon: epsilon, up: up, is_rounded: mode.roundsRows ? 1 : 0)
+  /// The activation operand x [R, I]. The caller sets its rows and columns.
+  init(_ x: UnsafePointer<Float>, _ mode: MatmulMode) {
+    self.init()
+    (self.x, is_rounded) = (x, mode.roundsRows ? 1 : 0)
   }
 }
 

@@ -60,16 +60,35 @@ package struct WeightGroup: @unchecked Sendable {
 package struct SmallMatmulInput {
   fileprivate let activation: eagle_activation
 
+  /// Writes the rows as they are multiplied, before any rounding: y [R, I].
+  package func materialize(rows: Int, into y: Tensor) {
+    let k = Int64(y.columns)
+    for row in 0..<rows {
+      let (x, target) = (activation.x + row * y.columns, y.floats + row * y.columns)
+      if let norm = activation.norm {
+        eagle_rms_norm(x, k, norm, activation.epsilon, target, k, nil, 1, k)
+      } else if let up = activation.up {
+        eagle_gated(activation.gate, activation.limit, x, up + row * y.columns, target, k)
+      } else {
+        target.update(from: x, count: y.columns)
+      }
+    }
+  }
+
   /// x itself.
   package init(_ x: UnsafePointer<Float>, _ mode: MatmulMode) { activation = eagle_activation(x, mode) }
 
   /// x normed, with the norm's weight [I].
   package init(norm x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float, _ mode: MatmulMode) {
-    activation = eagle_activation(x, norm: weight, epsilon: epsilon, mode)
+    var operand = eagle_activation(x, mode)
+    (operand.norm, operand.epsilon) = (weight, epsilon)
+    activation = operand
   }
 
-  /// silu(gate) · up
-  package init(swiglu gate: UnsafePointer<Float>, up: UnsafePointer<Float>, _ mode: MatmulMode) {
-    activation = eagle_activation(gate, up: up, mode)
+  /// The activation of a gate and of what it multiplies.
+  package init(gate x: UnsafePointer<Float>, up: UnsafePointer<Float>, _ gate: GateActivation, _ mode: MatmulMode) {
+    var operand = eagle_activation(x, mode)
+    (operand.up, operand.gate, operand.limit) = (up, gate.kind, gate.limit)
+    activation = operand
   }
 }

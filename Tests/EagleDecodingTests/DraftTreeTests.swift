@@ -82,12 +82,12 @@ import Testing
   @Test("the cache entries of the accepted path are kept")
   func acceptedEntriesAreKept() {
     let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 2)
-    let cache = KVCache(layers: 1, shape: shape, capacity: 10)
+    let cache = KVCache(layers: [KVCache.LayerShape(width: shape.keyWidth)], capacity: 10)
     func row(_ value: Float) -> Tensor { Tensor([value, -value], [1, 2]) }
     for value in 0..<8 { cache.append(row(Float(value)), row(Float(10 * value))) }
     cache.keep([0, 2, 5], from: 2)
     #expect(cache.count == 5)
-    let (k, v) = cache.entries(of: 0)
+    let (k, v, _) = cache.entries(of: 0)
     #expect((0..<5).map { k.values[2 * $0] } == [0, 1, 2, 4, 7])
     #expect((0..<5).map { v.values[2 * $0] } == [0, 10, 20, 40, 70])
   }

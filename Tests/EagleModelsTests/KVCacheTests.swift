@@ -11,14 +11,14 @@ import Testing
   }
 
   private func holds(_ cache: KVCache, _ positions: [Int]) -> Bool {
-    let (k, v) = cache.entries(of: 0)
+    let (k, v, _) = cache.entries(of: 0)
     let expected = positions.flatMap { row in (0..<4).map { Float(4 * row + $0) } }
     return k.slice(0..<cache.count).values == expected && v.slice(0..<cache.count).values == expected.map { -$0 }
   }
 
   @Test("a cache for a long context reserves little at first, and at most twice what it holds")
   func addressesComeWithEntries() {
-    let cache = KVCache(layers: 1, shape: shape, capacity: 262_144)
+    let cache = KVCache(layers: [KVCache.LayerShape(width: shape.keyWidth)], capacity: 262_144)
     #expect(cache.reserved <= 1024)
     var next = 0
     for count in [1, 500, 600, 1, 3000, 7, 20_000] {
@@ -31,14 +31,14 @@ import Testing
 
   @Test("a cache grows to its capacity and no further")
   func capacityIsTheEnd() {
-    let cache = KVCache(layers: 1, shape: shape, capacity: 1500)
+    let cache = KVCache(layers: [KVCache.LayerShape(width: shape.keyWidth)], capacity: 1500)
     cache.append(rows(0..<1500, sign: 1), rows(0..<1500, sign: -1))
     #expect(cache.reserved == 1500 && holds(cache, Array(0..<1500)))
   }
 
   @Test("entries that were dropped or moved before a cache grows stay so")
   func growthKeepsWhatIsValid() {
-    let cache = KVCache(layers: 1, shape: shape, capacity: 10_000)
+    let cache = KVCache(layers: [KVCache.LayerShape(width: shape.keyWidth)], capacity: 10_000)
     cache.append(rows(0..<1000, sign: 1), rows(0..<1000, sign: -1))
     cache.truncate(to: 990)
     cache.append(rows(2000..<2020, sign: 1), rows(2000..<2020, sign: -1))

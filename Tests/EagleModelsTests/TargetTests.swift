@@ -93,10 +93,14 @@ import Testing
   @Test(
     "a config that asks for another computation is refused by name",
     arguments: [
-      ("rope_scaling", ["rope_type": "yarn", "factor": 4.0] as [String: any Sendable] as any Sendable, "rope scaling"),
+      ("rope_parameters", ["rope_type": "proportional"] as [String: any Sendable] as any Sendable, "proportional"),
+      ("rope_scaling", ["rope_type": "linear", "factor": 4.0] as [String: any Sendable], "rope_parameters"),
+      ("rope_parameters", ["rope_type": "linear"] as [String: any Sendable], "factor"),
       ("sliding_window", 64, "sliding"), ("num_experts", 8, "experts"),
       ("quantization_config", ["bits": 4], "quantised"), ("hidden_act", "gelu", "activation"),
-      ("mlp_bias", true, "biases"), ("model_type", "gemma", "model_type"),
+      ("clip_qkv", 8.0, "clip_qkv"), ("num_hidden_layers", 5000, "num_hidden_layers"),
+      ("layer_types", ["sliding_attention"], "layer_types"), ("model_type", "gemma", "model_type"),
+      ("model_type", "qwen3_next", "gated delta nets"),
     ])
   func refusedConfigs(key: String, value: any Sendable, word: String) throws {
     let scratch = try ModelScratch()

@@ -20,13 +20,15 @@ typedef struct {
   int64_t rows, heads, kv_heads, d;
   const eagle_attention_keys *keys;  // [rows], whose key rows hold kv_heads heads side by side
   float scale;
+  float softcap;       // scores become softcap * tanh(score / softcap); 0 for none
+  const float *sinks;  // [heads]: logits that take part in each softmax and weigh no value; or null
   float *scratch;   // eagle_attention_scratch floats
   int64_t threads;  // that the scratch buffer is for; more do not take part
   float *out;       // [rows][heads * d]
   float *lse;       // the heads' log-sum-exp, [rows][heads], or null
 } eagle_attention;
 
-/// out = sum_t p_t v_t, p = softmax(scale * q . k_t) over each row's prefix and single keys, on all threads. Keys of
+/// out = sum_t p_t v_t, p = softmax(scale * q . k_t), capped and with a sink where there are any, over each row's prefix and single keys, on all threads. Keys of
 /// both kinds are added alike: a row gives the same bits wherever the border lies, and a head of a row the same as it
 /// does alone.
 void eagle_attention_rows(const eagle_attention *a);
@@ -41,9 +43,15 @@ float eagle_dot(const float *a, const float *b, int64_t n);
 /// y += factor * x.
 void eagle_add_scaled(float *y, float factor, const float *x, int64_t n);
 
-/// One row of a block of q . k: `keys` prefix keys, of which the first `prefix` are the row's own, then `chain` keys.
-/// Overwrites it by exp(scale s - max), 0 for keys that are not the row's own, and returns 1 / sum.
-float eagle_attention_softmax(float *scores, int64_t prefix, int64_t keys, int64_t chain, float scale, float *lse);
+/// One row of a block of q . k: `keys` prefix keys, of which [first, end) are the row's own, then `chain` keys.
+typedef struct {
+  float *scores;  // [keys + chain]
+  int64_t first, end, keys, chain;
+  float scale, softcap;
+  const float *sink;  // of the head, or null
+} eagle_attention_scores;
+/// Overwrites the scores by exp(scale s - max), 0 for keys that are not the row's own, and returns 1 / sum.
+float eagle_attention_softmax(const eagle_attention_scores *row, float *lse);
 /// The same row without a chain, by its known log-sum-exp: probabilities.
 void eagle_attention_probabilities(float *scores, int64_t prefix, int64_t keys, float scale, float lse);
 /// Overwrites dp by the gradient of q . k: scale p (dp - delta), delta = dout . out.

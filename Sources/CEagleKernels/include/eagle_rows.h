@@ -14,6 +14,17 @@ void eagle_accumulate(const float *x, float *y, int64_t n);
 void eagle_scale(float *x, float factor, int64_t n);
 /// y = silu(gate) * up.
 void eagle_swiglu(const float *gate, const float *up, float *y, int64_t n);
+
+/// The activation functions of gated feed-forward layers.
+typedef enum {
+  EAGLE_SILU,         // silu(gate) * up
+  EAGLE_GELU_TANH,    // gelu(gate) * up, in the approximation by tanh
+  EAGLE_CLIPPED_SILU  // g sigmoid(1.702 g) * (u + 1), g = min(gate, limit), u = up cut to [-limit, limit]
+} eagle_gate;
+/// y = the activation of a gate and what it multiplies; `limit` is for EAGLE_CLIPPED_SILU.
+void eagle_gated(eagle_gate kind, float limit, const float *gate, const float *up, float *y, int64_t n);
+/// x = cap * tanh(scale * x / cap).
+void eagle_softcap(float *x, float scale, float cap, int64_t n);
 /// dup = dy * silu(gate), and dy is overwritten by dgate = dy * up * silu'(gate).
 void eagle_swiglu_backward(float *dy, const float *gate, const float *up, float *dup, int64_t n);
 double eagle_sum_of_squares(const float *x, int64_t n);
@@ -54,10 +65,15 @@ void eagle_rms_norm_weight_gradient(const eagle_rms_norm_backward *norm, float *
 
 // MARK: rotary position embedding (rotary.c)
 
-/// Rotates `heads` heads of each row in place by cos and sin of the row's position ([rows][d/2] tables); sign -1 is the
-/// inverse rotation, which is the gradient.
-void eagle_rotary(float *x, int64_t row_stride, const float *cosine, const float *sine, float sign,
-                  int64_t rows, int64_t heads, int64_t d);
+/// Rotations of the first 2 * pairs elements of a head by the angles of some rows.
+typedef struct {
+  const float *cosine, *sine;  // [rows][pairs]
+  int64_t pairs;
+  int is_interleaved;  // pairs are neighbours (x[2i], x[2i + 1]), otherwise halves (x[i], x[i + pairs])
+  float sign;          // -1 transposes the rotation, which is the gradient
+} eagle_rotation;
+/// Rotates `heads` heads of each row in place.
+void eagle_rotary(float *x, int64_t row_stride, const eagle_rotation *rotation, int64_t rows, int64_t heads, int64_t d);
 
 // MARK: softmax (softmax.c)
 

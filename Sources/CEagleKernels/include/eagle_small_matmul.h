@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "eagle_rows.h"
+
 typedef enum { EAGLE_WEIGHTS_F32, EAGLE_WEIGHTS_BF16, EAGLE_WEIGHTS_INT8 } eagle_weight_type;
 
 /// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]). The types of x and w are those of the function that takes it.
@@ -58,14 +60,16 @@ typedef struct {
   eagle_weight_type type;
 } eagle_weights;
 
-/// The activation operand, [rows][k]: x, x normed as eagle_rms_norm does it where there is a norm, silu(x) * up where
-/// there is an up.
+/// The activation operand, [rows][k]: x, x normed as eagle_rms_norm does it where there is a norm, or what eagle_gated
+/// makes of x and up where there is an up.
 typedef struct {
   const float *x;
   int64_t rows, k;
   const float *norm;  // [k] or null
   float epsilon;
   const float *up;  // [rows][k] or null
+  eagle_gate gate;
+  float limit;
   int is_rounded;   // to bf16 where bf16 weights meet it, for processors with AVX512-BF16 alone
 } eagle_activation;
 

@@ -9,7 +9,7 @@ extension DraftConfigFile {
   static func shape(folder: String, target: TargetShape) throws -> DraftShape {
     let file = try ConfigFile(path: "\(folder)/config.json")
     try file.requireHead()
-    try file.refuseUncomputed()
+    try file.refuseUncomputedHead()
     try file.refuseHeadVariants()
     let hidden = try file.integer("hidden_size")
     guard hidden == target.hiddenSize, try file.integer("vocab_size") == target.vocabularySize else {
@@ -17,13 +17,16 @@ extension DraftConfigFile {
         path: file.path, problem: "this head is for another target: hidden_size or vocab_size differ",
         advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
     }
-    return DraftShape(
-      hiddenSize: hidden, attention: try file.attention(hiddenSize: hidden),
+    let attention = try file.attention(hiddenSize: hidden)
+    var shape = DraftShape(
+      hiddenSize: hidden, attention: attention,
       intermediateSize: try file.integer("intermediate_size"), vocabularySize: target.vocabularySize,
       draftVocabularySize: try file.integer("draft_vocab_size"), normEpsilon: Float(try file.number("rms_norm_eps")),
       ropeTheta: try file.headRopeTheta(),
       maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
       captureLayers: try captureLayers(file, target))
+    shape.ropeScaling = try file.rotaryTable().rotary(headDimension: attention.headDimension).scaling
+    return shape
   }
 
   /// The layers whose outputs the head reads, counted from 0: in `eagle_config` as they are, at the top level one more.

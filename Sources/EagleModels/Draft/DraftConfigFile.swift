@@ -16,6 +16,7 @@ struct DraftConfigFile {
       "max_position_embeddings": target.maxPositions, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
       "attention_bias": false,
     ]
+    values["rope_scaling"] = shape.ropeScaling?.configValues
     values["bos_token_id"] = target.bosToken.map { Int($0) }
     values["eos_token_id"] = target.eosTokens.count == 1 ? Int(target.eosTokens[0]) : target.eosTokens.map { Int($0) }
     values["pad_token_id"] = target.padToken.map { Int($0) }

@@ -40,7 +40,9 @@ public final class DraftModel {
       return Parameter(name: name, variable: Variable(tensor, requiresGradient: trainable))
     }
     weights = Weights(parameters)
-    rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
+    rotary = RotaryShape(
+      headDimension: shape.attention.headDimension, theta: shape.ropeTheta, scaling: shape.ropeScaling
+    ).rotary(context: shape.maxPositions)
   }
 
   /// Names and shapes of all trained tensors.
@@ -92,11 +94,13 @@ public final class DraftModel {
 
   /// An empty cache for this head that may grow to `capacity` entries.
   package func makeCache(capacity: Int) -> KVCache {
-    KVCache(layers: 1, shape: shape.attention, capacity: capacity)
+    KVCache(layers: [KVCache.LayerShape(width: shape.attention.keyWidth)], capacity: capacity)
   }
 
-  /// Bytes that a token takes in a cache: keys and values of one layer, float32.
-  package var cacheBytesPerToken: Int { KVCache.entryBytes(layers: 1, width: shape.attention.keyWidth) }
+  /// Bytes that a text takes in a cache: keys and values of one layer, float32.
+  package func cacheBytes(tokens: Int) -> Int {
+    KVCache.LayerShape(width: shape.attention.keyWidth).byteCount(tokens: tokens)
+  }
 
   // MARK: the parts of a step
 

@@ -9,6 +9,8 @@ package struct DraftShape: Sendable, Equatable, Codable {
   package var draftVocabularySize: Int  // D
   package var normEpsilon: Float
   package var ropeTheta: Double
+  /// The scaling of the rotary embedding; nil for none.
+  package var ropeScaling: RotaryScaling?
   package var maxPositions: Int
   /// 0-based target layers whose outputs the draft reads.
   package var captureLayers: [Int]
@@ -31,7 +33,7 @@ package struct DraftShape: Sendable, Equatable, Codable {
   /// The draft of a target: its sizes, but for what the config says, one layer and a smaller vocabulary.
   package init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
     self.init(
-      hiddenSize: target.hiddenSize, attention: target.attention,
+      hiddenSize: target.hiddenSize, attention: target.attention.plain,
       intermediateSize: config.intermediateSize ?? target.intermediateSize,
       vocabularySize: target.vocabularySize, draftVocabularySize: config.vocabularySize,
       normEpsilon: target.normEpsilon, ropeTheta: config.ropeTheta, maxPositions: target.maxPositions,

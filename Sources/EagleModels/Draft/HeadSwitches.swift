@@ -97,7 +97,9 @@ extension ConfigFile {
     for key in ["rope_scaling", "rope_parameters"] {
       guard let scaling = table(key) else { continue }
       let factor = (scaling["factor"] as? NSNumber)?.doubleValue ?? 1
-      if factor != 1 { throw refuse("\(key).factor", factor, "a scaled rotary embedding") }
+      if factor != 1, scaling["rope_type"] == nil, scaling["type"] == nil {
+        throw refuse("\(key).factor", factor, "a scaled rotary embedding of no type")
+      }
       let partial = (scaling["partial_rotary_factor"] as? NSNumber)?.doubleValue ?? 1
       if partial != 1 { throw refuse("\(key).partial_rotary_factor", partial, "a partial rotary embedding") }
       if let inner = scaling.first(where: { $0.value is [String: Any] }) {

@@ -4,7 +4,7 @@ import EagleTensor
 
 // V vocabulary · H hidden.
 
-/// The frozen target: a decoder of the Llama, Qwen2 or Qwen3 family.
+/// The frozen target: a decoder of one of `TargetFamily`.
 public final class TargetModel: @unchecked Sendable {
   public let shape: TargetShape
   public let path: String
@@ -13,7 +13,8 @@ public final class TargetModel: @unchecked Sendable {
   /// The precision of its matrix products. With 8-bit weights, which have kernels of their own, the others are in fp32.
   public let precision: ComputePrecision
   let weights: TargetWeights
-  let rotary: Rotary
+  /// The rotary embeddings of the layers.
+  let rotaries: [RotaryShape: Rotary]
 
   /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding
   /// alone.
@@ -22,15 +23,18 @@ public final class TargetModel: @unchecked Sendable {
   ///   - path: the folder
   ///   - format: the format of the matrices in memory
   ///   - precision: the precision of the matrix products
+  ///   - context: the longest text, where the rotary embedding depends on it; nil for the length of the first training
   /// - Throws: when a file is missing or broken, the model is none of the families, or a weight is NaN or infinite
-  public init(folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32) throws {
+  public init(
+    folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32, context: Int? = nil
+  ) throws {
     self.path = path
     self.precision = format == .int8 ? .fp32 : precision
-    shape = try TargetShape(folder: path)
+    shape = try TargetShape(folder: path, context: context)
     let stored = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
     weights = format == .int8 ? stored.quantized() : stored
     fingerprint = try SafetensorsFolder.fingerprint(folder: path)
-    rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
+    rotaries = shape.rotaries
   }
 
   /// A target with seeded random bfloat16 weights, for measurements.
@@ -40,14 +44,14 @@ public final class TargetModel: @unchecked Sendable {
     fingerprint = "random \(seed)"
     self.shape = shape
     weights = TargetWeights(random: shape, seed: seed)
-    rotary = Rotary(headDimension: shape.attention.headDimension, theta: shape.ropeTheta)
+    rotaries = shape.rotaries
   }
 
   /// The first layers of a model with its head, for measurements.
   private init(_ whole: TargetModel, layers: Int) {
-    (path, precision, fingerprint, rotary) = (whole.path, whole.precision, whole.fingerprint, whole.rotary)
+    (path, precision, fingerprint, rotaries) = (whole.path, whole.precision, whole.fingerprint, whole.rotaries)
     var shape = whole.shape
-    shape.layers = layers
+    shape.layerShapes = Array(shape.layerShapes.prefix(layers))
     self.shape = shape
     weights = whole.weights.first(layers)
   }
@@ -71,11 +75,11 @@ public final class TargetModel: @unchecked Sendable {
 
   /// An empty cache for all layers that may grow to `capacity` entries.
   package func makeCache(capacity: Int) -> KVCache {
-    KVCache(layers: shape.layers, shape: shape.attention, capacity: capacity)
+    KVCache(layers: shape.cacheLayers, capacity: capacity)
   }
 
-  /// Bytes that a token takes in a cache: keys and values of all layers, float32.
-  package var cacheBytesPerToken: Int { KVCache.entryBytes(layers: shape.layers, width: shape.attention.keyWidth) }
+  /// Bytes that a text takes in a cache: keys and values of all layers, float32.
+  package func cacheBytes(tokens: Int) -> Int { shape.cacheLayers.reduce(0) { $0 + $1.byteCount(tokens: tokens) } }
 
   /// The precision in which this processor computes `decode` and `logits`.
   package var decodingPrecision: ComputePrecision {

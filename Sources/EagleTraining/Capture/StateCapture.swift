@@ -60,7 +60,8 @@ package struct StateCapture {
 
   /// Argmax and log-sum-exp over the full vocabulary, of the states as a reader will get them.
   func facts(_ last: Tensor) -> (argmax: [Int32], logSum: [Float]) {
-    FullVocabulary.summarize(stored(last).float32(), head: target.head, target.precision)
+    FullVocabulary.summarize(
+      stored(last).float32(), head: target.head, softcap: target.shape.logitsSoftcap, target.precision)
   }
 
   private func stored(_ states: Tensor) -> Tensor {

@@ -13,14 +13,18 @@ package final class Teacher {
   private let draftHead: Tensor  // [D, H]: rows of the head
   private let vocabulary: DraftVocabulary
   private let precision: ComputePrecision
+  /// The cap of the target's logits; nil for none.
+  private let softcap: Float?
 
   package convenience init(target: TargetModel, vocabulary: DraftVocabulary, precision: ComputePrecision) {
-    self.init(head: target.head, vocabulary: vocabulary, precision: precision)
+    self.init(
+      head: target.head, vocabulary: vocabulary, precision: precision, softcap: target.shape.logitsSoftcap)
   }
 
   /// A teacher with this LM head of the target, [V, H].
-  package init(head: Tensor, vocabulary: DraftVocabulary, precision: ComputePrecision) {
+  package init(head: Tensor, vocabulary: DraftVocabulary, precision: ComputePrecision, softcap: Float? = nil) {
     self.head = head
+    self.softcap = softcap
     self.vocabulary = vocabulary
     self.precision = precision
     draftHead = Rows.select(head, vocabulary.targetIDs)
@@ -30,6 +34,7 @@ package final class Teacher {
   func targets(of batch: MicroBatch) -> TeacherTargets {
     let hidden = batch.teacherHidden.operand(precision)
     let probabilities = Matmul.forward(hidden, draftHead, precision)
+    if let softcap { Elementwise.softcap(probabilities, at: softcap) }
     let logSums = Self.softmaxRows(probabilities)
     var (argmax, full) = (batch.teacherArgmax, batch.teacherLogSum)
     if argmax == nil || full == nil {
@@ -52,7 +57,7 @@ package final class Teacher {
 
   /// Argmax and log-sum-exp over the full vocabulary, for stores that do not hold them.
   private func fullRows(_ hidden: Tensor) -> (argmax: [Int32], logSum: [Float]) {
-    FullVocabulary.summarize(hidden, head: head, precision)
+    FullVocabulary.summarize(hidden, head: head, softcap: softcap, precision)
   }
 
   /// Softmax in place; returns the log-sum-exp of each row.
@@ -79,9 +84,9 @@ struct TeacherTargets {
 /// The two facts about a full-vocabulary distribution that training needs, without keeping [S, V] logits.
 enum FullVocabulary {
   /// - Parameter hidden: states after the final norm, [S, H]; float32, or bfloat16 where GEMMs take it
-  static func summarize(_ hidden: Tensor, head: Tensor, _ precision: ComputePrecision) -> (
-    argmax: [Int32], logSum: [Float]
-  ) {
+  static func summarize(
+    _ hidden: Tensor, head: Tensor, softcap: Float? = nil, _ precision: ComputePrecision
+  ) -> (argmax: [Int32], logSum: [Float]) {
     let (rows, size) = (hidden.rows, head.rows)
     let hidden = Matmul.takesBFloat16(precision) ? hidden.bfloat16() : hidden
     var facts = [Fact](repeating: Fact(), count: rows)
@@ -89,6 +94,7 @@ enum FullVocabulary {
     let block = max(1024, Self.blockElements / max(1, rows))
     for first in stride(from: 0, to: size, by: block) {
       let logits = Matmul.forward(hidden, head.slice(first..<min(size, first + block)), precision)
+      if let softcap { Elementwise.softcap(logits, at: softcap) }
       facts.withUnsafeMutableBufferPointer { facts in
         let facts = facts
         Parallel.forEachRange(rows, grain: 4, dynamic: true) { range in

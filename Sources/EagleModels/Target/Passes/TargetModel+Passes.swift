@@ -25,7 +25,9 @@ extension TargetModel {
 
   /// Logits over the whole vocabulary of states after the final norm: [R, V]. Batch-invariant, as `decode`.
   package func logits(_ lastHidden: Tensor) -> Tensor {
-    Matmul.forward(lastHidden, weights.head, .batchInvariant(precision))
+    let logits = Matmul.forward(lastHidden, weights.head, .batchInvariant(precision))
+    if let cap = shape.logitsSoftcap { Elementwise.softcap(logits, at: cap) }
+    return logits
   }
 
   /// The kinds of a forward pass: `prefill` and `decode`.
@@ -41,14 +43,14 @@ extension TargetModel {
 
   private func forward(_ ids: [Int32], segments: [Segment], captureLayers: [Int], _ mode: MatmulMode) -> TargetStates {
     let x = Rows.gather(weights.embedding, ids)
+    if shape.embeddingScale != 1 { Elementwise.scale(x, by: shape.embeddingScale) }
     let capture = LayerCapture(captureLayers, rows: ids.count, width: shape.hiddenSize)
-    let table = rotary.table(positions: positions(segments, count: ids.count))
+    let tables = RotaryTables(rotaries, positions: positions(segments, count: ids.count))
     if mode.isBatchInvariant, segments.allSatisfy({ $0.cache != nil }) {
-      let ops = BufferOperations(
-        shape, segments, matrices: weights.matrices, rotary: rotary, table: table, mode: mode)
+      let ops = BufferOperations(shape, segments, matrices: weights.matrices, tables: tables, mode: mode)
       run(ops, on: BufferActivations(base: x.floats, width: x.columns)) { capture.take(x, layer: $0) }
     } else {
-      let ops = TensorOperations(shape: shape, segments: segments, rotary: rotary, table: table, mode: mode)
+      let ops = TensorOperations(shape: shape, segments: segments, tables: tables, mode: mode)
       run(ops, on: x) { capture.take(x, layer: $0) }
     }
     for segment in segments { segment.cache?.advance(segment.rows.count) }

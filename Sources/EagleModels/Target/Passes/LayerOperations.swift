@@ -16,19 +16,22 @@ protocol LayerOperations {
   func operand(_ x: Activations) -> Operand
   /// RMSNorm of each row of x, with the weight w [width].
   func norm(_ x: Activations, _ w: Tensor) -> Operand
-  /// silu(gate) · up
-  func swiglu(_ gate: Activations, up: Activations) -> Operand
+  /// The activation of a gate and of what it multiplies.
+  func gated(_ gate: Activations, up: Activations, _ activation: GateActivation) -> Operand
 
   /// x wᵀ (+ bias) for each weight of the group.
   func multiply(_ x: Operand, _ group: WeightGroup) -> Products
-  /// residual += x wᵀ with the one weight of the group.
-  func add(_ x: Operand, _ group: WeightGroup, to residual: Activations)
+  /// residual += scale · norm(x wᵀ + bias) with the one weight of the group.
+  func add(_ x: Operand, _ group: WeightGroup, _ update: ResidualUpdate, to residual: Activations)
+  /// residual += scale · norm(the experts' result for x).
+  func add(
+    _ experts: Experts, router: Activations, of x: Operand, _ update: ResidualUpdate, to residual: Activations)
 
-  /// RMSNorm of each head of x, with the weight w [d]; x where there is none. May overwrite x.
+  /// RMSNorm of x in parts as long as the weight w, one head or all of them; x where there is none. May overwrite x.
   func headNorm(_ x: Activations, _ w: Tensor?) -> Activations
-  /// Every head of x rotated to its row's position. May overwrite x.
-  func rotate(_ x: Activations) -> Activations
+  /// Every head of x rotated to its row's position; x where there is no embedding. May overwrite x.
+  func rotate(_ x: Activations, _ rotary: RotaryShape?, isQuery: Bool) -> Activations
   /// Causal attention [R, heads · d] of each row to its sequence: the cached entries and, behind them, k and v, which
-  /// become entries of `layer`.
-  func attention(_ q: Activations, _ k: Activations, _ v: Activations, layer: Int) -> Activations
+  /// become entries of the layer.
+  func attention(_ q: Activations, _ k: Activations, _ v: Activations, _ layer: LayerAttention) -> Activations
 }

@@ -37,8 +37,10 @@ private struct PassBuffers {
 
   /// - Parameter attentionScratch: bytes that attention needs
   init(_ shape: TargetShape, rows: Int, attentionScratch: Int) {
-    let (hidden, mlp, query) = (shape.hiddenSize, shape.intermediateSize, shape.attention.queryWidth)
-    let widest = max(query + 2 * shape.attention.keyWidth, 2 * mlp)
+    let (hidden, query) = (shape.hiddenSize, shape.attention.queryWidth)
+    let mlp = shape.layerShapes.map { $0.feedForward.experts == nil ? $0.feedForward.intermediateSize : 0 }.max() ?? 0
+    let experts = shape.layerShapes.compactMap { $0.feedForward.experts?.count }.max() ?? 0
+    let widest = max(query + 2 * shape.attention.keyWidth, 2 * mlp, experts)
     // Each begins with a cache line.
     let sizes = [hidden, widest, query].map { ($0 * rows * DType.float32.size + 63) / 64 * 64 }
     let matmulScratch = WeightGroup.scratchBytes(rows: rows, inputs: max(hidden, mlp, query))
@@ -60,11 +62,11 @@ private struct PassBuffers {
 final class BufferOperations: LayerOperations {
   private let shape: TargetShape
   private let segments: [Segment]
-  private let rotary: Rotary
-  private let table: Rotary.Table
+  private let tables: RotaryTables
   private let mode: MatmulMode
   private let rowCount: Int  // R
-  private let keys: RowKeys
+  /// The keys of the rows in layers with each window.
+  private let keys: [Int?: RowKeys]
   /// The matrices in the order of the pass, and how many are multiplied so far.
   private let matrices: [WeightGroup]
   private var multiplied = 0
@@ -73,30 +75,40 @@ final class BufferOperations: LayerOperations {
 
   /// - Parameters:
   ///   - matrices: all that the pass multiplies by, in order, and one more behind them
-  ///   - table: cosines and sines of the rows' positions
+  ///   - tables: cosines and sines of the rows' positions
   init(
-    _ shape: TargetShape, _ segments: [Segment], matrices: [WeightGroup], rotary: Rotary, table: Rotary.Table,
-    mode: MatmulMode
+    _ shape: TargetShape, _ segments: [Segment], matrices: [WeightGroup], tables: RotaryTables, mode: MatmulMode
   ) {
     (self.shape, self.segments, self.matrices) = (shape, segments, matrices)
-    (self.rotary, self.table, self.mode) = (rotary, table, mode)
+    (self.tables, self.mode) = (tables, mode)
     rowCount = segments.last?.rows.upperBound ?? 0
-    keys = RowKeys(
-      segments.flatMap { segment in segment.rows.indices.map { segment.keys($0 - segment.rows.lowerBound) } },
-      width: shape.attention.keyWidth)
-    buffers = PassBuffers(shape, rows: rowCount, attentionScratch: keys.scratchBytes(shape.attention))
+    keys = Dictionary(
+      uniqueKeysWithValues: Set(shape.layerShapes.map(\.window)).map { window in
+        (window, Self.keys(segments, window: window, width: shape.attention.keyWidth))
+      })
+    let scratch = keys.values.map { $0.scratchBytes(shape.attention) }.max() ?? 0
+    buffers = PassBuffers(shape, rows: rowCount, attentionScratch: scratch)
     checkSegments()
+  }
+
+  private static func keys(_ segments: [Segment], window: Int?, width: Int) -> RowKeys {
+    let counts = segments.flatMap { segment in
+      (0..<segment.rows.count).map { i in
+        let seen = segment.seen(i, window: window)
+        return (prefix: seen.prefix.count, single: seen.path.count)
+      }
+    }
+    return RowKeys(counts, width: width)
   }
 
   private func checkSegments() {
     var covered = 0
     for segment in segments {
       precondition(
-        segment.rows.lowerBound == covered && segment.cache!.width == shape.attention.keyWidth,
-        "rows \(segment.rows) with keys of \(segment.cache!.width) behind \(covered) rows")
+        segment.rows.lowerBound == covered && segment.cache != nil,
+        "rows \(segment.rows) behind \(covered) rows, or without a cache")
       covered = segment.rows.upperBound
     }
-    precondition(covered == table.cosine.rows, "segments of \(covered) rows for \(table.cosine.rows)")
   }
 
   func operand(_ x: BufferActivations) -> SmallMatmulInput { SmallMatmulInput(x.base, mode) }
@@ -105,8 +117,8 @@ final class BufferOperations: LayerOperations {
     SmallMatmulInput(norm: x.base, weight: w.floats, epsilon: shape.normEpsilon, mode)
   }
 
-  func swiglu(_ gate: BufferActivations, up: BufferActivations) -> SmallMatmulInput {
-    SmallMatmulInput(swiglu: gate.base, up: up.base, mode)
+  func gated(_ gate: BufferActivations, up: BufferActivations, _ activation: GateActivation) -> SmallMatmulInput {
+    SmallMatmulInput(gate: gate.base, up: up.base, activation, mode)
   }
 
   func multiply(_ x: SmallMatmulInput, _ group: WeightGroup) -> BufferProducts {
@@ -114,9 +126,26 @@ final class BufferOperations: LayerOperations {
     return BufferProducts(base: buffers.projected, group: group, rowCount: rowCount)
   }
 
-  func add(_ x: SmallMatmulInput, _ group: WeightGroup, to residual: BufferActivations) {
+  func add(_ x: SmallMatmulInput, _ group: WeightGroup, _ update: ResidualUpdate, to residual: BufferActivations) {
     multiply(x, group, into: buffers.update)
-    Elementwise.accumulate(buffers.update, into: residual.base, count: rowCount * residual.width)
+    add(buffers.update, update, to: residual)
+  }
+
+  /// Experts work on tensors: their weights take far longer to come from memory than a tensor to be allocated.
+  func add(
+    _ experts: Experts, router: BufferActivations, of x: SmallMatmulInput, _ update: ResidualUpdate,
+    to residual: BufferActivations
+  ) {
+    let (rows, logits) = (Tensor([rowCount, residual.width]), Tensor([rowCount, router.width]))
+    x.materialize(rows: rowCount, into: rows)
+    logits.floats.update(from: router.base, count: logits.count)
+    let y = experts.apply(rows, logits: logits, mode)
+    withExtendedLifetime(y) { add(y.floats, update, to: residual) }
+  }
+
+  private func add(_ y: UnsafeMutablePointer<Float>, _ update: ResidualUpdate, to residual: BufferActivations) {
+    if let norm = update.norm { RMSNorm.apply(inPlace: y, rows: rowCount, norm, epsilon: shape.normEpsilon) }
+    Elementwise.accumulate(y, times: update.scale, into: residual.base, count: rowCount * residual.width)
   }
 
   private func multiply(_ x: SmallMatmulInput, _ group: WeightGroup, into y: UnsafeMutablePointer<Float>) {
@@ -131,26 +160,33 @@ final class BufferOperations: LayerOperations {
     return x
   }
 
-  func rotate(_ x: BufferActivations) -> BufferActivations {
-    rotary.rotate(x.base, heads: x.width / shape.attention.headDimension, table)
+  func rotate(_ x: BufferActivations, _ rotary: RotaryShape?, isQuery: Bool) -> BufferActivations {
+    guard let rotary else { return x }
+    let (embedding, table) = tables.table(rotary, isQuery: isQuery)
+    embedding.rotate(x.base, heads: x.width / shape.attention.headDimension, table)
     return x
   }
 
   func attention(
-    _ q: BufferActivations, _ k: BufferActivations, _ v: BufferActivations, layer: Int
+    _ q: BufferActivations, _ k: BufferActivations, _ v: BufferActivations, _ layer: LayerAttention
   ) -> BufferActivations {
-    for segment in segments { cache(segment, layer, k.base, v.base) }
-    keys.attend(q.base, shape.attention, into: buffers.attended, scratch: buffers.scratch)
+    guard let keys = keys[layer.shape.window] else { preconditionFailure("no keys for layer \(layer.index)") }
+    for segment in segments { cache(segment, layer, keys, k.base, v.base) }
+    keys.attend(
+      q.base, layer.shape.attention, sinks: layer.sinks, into: buffers.attended, scratch: buffers.scratch)
     return BufferActivations(base: buffers.attended, width: q.width)
   }
 
   /// Appends a segment's keys and values to its cache, and notes where each row finds the keys that it sees.
   private func cache(
-    _ segment: Segment, _ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>
+    _ segment: Segment, _ layer: LayerAttention, _ keys: RowKeys, _ k: UnsafePointer<Float>,
+    _ v: UnsafePointer<Float>
   ) {
     let cache = segment.cache!
-    cache.write(layer, k, v, rows: segment.rows)
-    let start = cache.start(of: layer)
-    for (i, row) in segment.rows.enumerated() { keys.set(row, start.k, start.v, path: segment.path(i)) }
+    cache.write(layer.index, k, v, rows: segment.rows)
+    let start = cache.start(of: layer.index)
+    for (i, row) in segment.rows.enumerated() {
+      keys.set(row, start.k, start.v, segment.seen(i, window: layer.shape.window).moved(by: -start.first))
+    }
   }
 }

@@ -1,3 +1,5 @@
+import EagleTensor
+
 /// One sequence among the batch rows of a forward pass.
 package struct Segment {
   /// The batch rows of its new tokens, in order of position; those of a tree with each parent before its children.
@@ -26,16 +28,18 @@ package struct Segment {
   /// The position of its i-th new token.
   func position(_ i: Int) -> Int { firstPosition + (tree.map { $0.depth[i] } ?? i) }
 
-  /// How many keys its i-th new token sees where all are cached: first a prefix of consecutive entries, then single
-  /// ones.
-  func keys(_ i: Int) -> (prefix: Int, single: Int) {
-    branches ? (firstPosition, tree!.paths[i].count) : (firstPosition + i + 1, 0)
+  /// The keys that its i-th new token sees, as entries of the sequence: its earlier tokens and itself or, with a window,
+  /// the last `window` of these.
+  func seen(_ i: Int, window: Int?) -> SeenKeys {
+    let lowest = window.map { max(0, position(i) - $0 + 1) } ?? 0
+    guard let tree, branches else { return SeenKeys(prefix: lowest..<firstPosition + i + 1) }
+    // The entry of depth j on the path has the position firstPosition + j.
+    let path = tree.paths[i].dropFirst(max(0, lowest - firstPosition)).map { firstPosition + $0 }
+    return SeenKeys(prefix: min(lowest, firstPosition)..<firstPosition, path: path)
   }
 
-  /// Offsets of the single keys of its i-th new token from the first new entry.
-  func path(_ i: Int) -> [Int] { branches ? tree!.paths[i] : [] }
-
-  private var branches: Bool { tree.map { !$0.isChain } ?? false }
+  /// Whether its new tokens are a tree and no plain sequence.
+  var branches: Bool { tree.map { !$0.isChain } ?? false }
 }
 
 /// Tokens that branch. Siblings share a position, and a token sees its ancestors and itself.

@@ -1,0 +1,113 @@
+import EagleCore
+import EagleTensor
+
+/// Sizes and constants of a target, from its `config.json`.
+public struct TargetShape: Sendable, Equatable {
+  public let family: TargetFamily
+  public let hiddenSize: Int  // H
+  /// What each layer computes, [L].
+  package var layerShapes: [LayerShape]
+  /// The heads, which all layers have.
+  package let attention: AttentionShape
+  /// M of the config; layers with experts may have others.
+  public let intermediateSize: Int
+  public let vocabularySize: Int  // V
+  public let normEpsilon: Float
+  /// The longest text.
+  public let maxPositions: Int
+  public let tiedHead: Bool
+  public let bosToken: Int32?
+  public let eosTokens: [Int32]
+  public let padToken: Int32?
+  /// The factor of token embeddings.
+  package let embeddingScale: Float
+  /// Logits are divided by it.
+  package let logitsDivisor: Float
+  /// Logits become softcap · tanh(logit / softcap); nil for none.
+  package let logitsSoftcap: Float?
+
+  /// L.
+  public var layers: Int { layerShapes.count }
+
+  /// The rotary embeddings of the layers, for texts of at most `maxPositions` tokens.
+  var rotaries: [RotaryShape: Rotary] {
+    let shapes = Set(layerShapes.compactMap(\.rotary))
+    return Dictionary(uniqueKeysWithValues: shapes.map { ($0, $0.rotary(context: maxPositions)) })
+  }
+
+  /// The layers of a KV cache.
+  package var cacheLayers: [KVCache.LayerShape] {
+    layerShapes.map { KVCache.LayerShape(width: $0.attention.keyWidth, window: $0.window) }
+  }
+
+  /// The layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
+  public var defaultCaptureLayers: [Int] { [1, layers / 2 - 1, layers - 4] }
+
+  /// The most layers. Models of today have up to 126.
+  static let mostLayers = 4096
+
+  /// - Throws: `LocatedError` unless `layers` are three distinct, increasing layers of this target
+  public func validate(captureLayers ids: [Int], path: String) throws {
+    let increasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
+    guard ids.count == 3, increasing, ids.allSatisfy({ (0..<layers).contains($0) }) else {
+      throw LocatedError(
+        path: path, problem: "captured layers \(ids) do not fit a target of \(layers) layers",
+        advice: "name three different layers in increasing order, each from 0 to \(layers - 1)")
+    }
+  }
+
+  /// Reads the config of a Hugging Face folder.
+  ///
+  /// - Parameter context: the longest text, where the rotary embedding depends on it; nil for the length of the first
+  ///   training
+  /// - Throws: `LocatedError` for a missing key, and by name for everything that the code does not compute
+  public init(folder: String, context: Int? = nil) throws {
+    try self.init(ConfigFile(path: "\(folder)/config.json"), context: context)
+  }
+
+  /// A target that no folder holds, for measurements.
+  ///
+  /// - Parameters:
+  ///   - more: further keys of a `config.json`, as the family has them
+  package init(
+    family: TargetFamily, hiddenSize: Int, layers: Int, attention: AttentionShape, intermediateSize: Int,
+    vocabularySize: Int, ropeTheta: Double, maxPositions: Int, more: [String: Any] = [:]
+  ) {
+    let config: [String: Any] = [
+      "model_type": family.rawValue, "hidden_size": hiddenSize, "num_hidden_layers": max(1, layers),
+      "num_attention_heads": attention.heads, "num_key_value_heads": attention.kvHeads,
+      "head_dim": attention.headDimension, "intermediate_size": intermediateSize, "vocab_size": vocabularySize,
+      "rms_norm_eps": 1e-6, "rope_theta": ropeTheta, "max_position_embeddings": maxPositions,
+      "tie_word_embeddings": true,
+    ]
+    do {
+      let file = ConfigFile(path: "config.json", values: config.merging(more) { $1 })
+      try self.init(file, context: nil)
+    } catch {
+      preconditionFailure("\(error)")
+    }
+    layerShapes = Array(layerShapes.prefix(layers))
+  }
+
+  init(_ whole: ConfigFile, context: Int?) throws {
+    let (family, file) = try whole.family()
+    let facts = family.facts
+    self.family = family
+    try file.refuseUncomputed(facts)
+    hiddenSize = try file.integer("hidden_size")
+    intermediateSize = try file.integer("intermediate_size")
+    vocabularySize = try file.integer("vocab_size")
+    normEpsilon = Float(try file.number("rms_norm_eps"))
+    layerShapes = try file.layerShapes(facts, hiddenSize: hiddenSize)
+    attention = layerShapes[0].attention
+    maxPositions = try file.maxPositions(layerShapes, context: context)
+    tiedHead = file.isAbsent("tie_word_embeddings") ? facts.isTiedByDefault : file.flag("tie_word_embeddings")
+    bosToken = try file.tokenIDs("bos_token_id").first
+    eosTokens = try file.tokenIDs("eos_token_id")
+    padToken = try file.tokenIDs("pad_token_id").first
+    let multiplier = facts.multipliers ? try file.multiplier("embedding_multiplier") : 1
+    embeddingScale = facts.scalesEmbedding ? Float(hiddenSize).squareRoot() : multiplier
+    logitsDivisor = facts.multipliers ? try file.multiplier("logits_scaling") : 1
+    logitsSoftcap = facts.hasSoftcaps ? try file.softcap("final_logit_softcapping") : nil
+  }
+}

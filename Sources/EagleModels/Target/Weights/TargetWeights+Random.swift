@@ -1,0 +1,82 @@
+import EagleTensor
+
+extension TargetWeights {
+  /// Matrices of small random numbers, norms 1, biases and sinks 0.
+  init(random shape: TargetShape, seed: UInt64) {
+    var source = RandomMatrices(seed: seed)
+    let h = shape.hiddenSize
+    let embedding = source.next([shape.vocabularySize, h])
+    let layers = shape.layerShapes.map { DecoderLayer(random: $0, hiddenSize: h, from: &source) }
+    self.init(
+      embedding: embedding, layers: layers, norm: .filled([h], with: 1 / shape.logitsDivisor),
+      head: shape.tiedHead ? embedding : source.next([shape.vocabularySize, h]))
+  }
+}
+
+extension DecoderLayer {
+  fileprivate init(random shape: LayerShape, hiddenSize h: Int, from source: inout RandomMatrices) {
+    let (q, kv, biases) = (shape.attention.queryWidth, shape.attention.keyWidth, shape.biases)
+    func bias(_ isThere: Bool, _ count: Int) -> Tensor? { isThere ? .zeros([count]) : nil }
+    func norm(_ isThere: Bool, _ count: Int) -> Tensor? { isThere ? .filled([count], with: 1) : nil }
+    let headNorms = [q, kv].map { width -> Tensor? in
+      let isPerHead = shape.queryKeyNorm == .perHead
+      return norm(shape.queryKeyNorm != .none, isPerHead ? shape.attention.headDimension : width)
+    }
+    let norms = BlockNorms(before: norm(shape.norms.isBefore, h), after: norm(shape.norms.isAfter, h))
+    // In the order in which the matrices are sampled.
+    let (query, key, value) = (source.next([q, h]), source.next([kv, h]), source.next([kv, h]))
+    let output = source.next([h, q])
+    self.init(
+      shape: shape, attentionNorms: norms,
+      projections: WeightGroup([
+        (query, bias(biases.queryKeyValue, q)), (key, bias(biases.queryKeyValue, kv)),
+        (value, bias(biases.queryKeyValue, kv)),
+      ]), queryNorm: headNorms[0], keyNorm: headNorms[1], sinks: bias(shape.hasSinks, shape.attention.heads),
+      output: WeightGroup([(output, bias(biases.output, h))]), feedForwardNorms: norms,
+      feedForward: .init(random: shape, hiddenSize: h, from: &source))
+  }
+}
+
+extension DecoderLayer.FeedForward {
+  fileprivate init(random shape: LayerShape, hiddenSize h: Int, from source: inout RandomMatrices) {
+    let (m, block) = (shape.feedForward.intermediateSize, shape.feedForward)
+    func next() -> (gate: Tensor, up: Tensor, down: Tensor) {
+      (source.next([m, h]), source.next([m, h]), source.next([h, m]))
+    }
+    func bias(_ count: Int) -> Tensor? { shape.biases.feedForward ? .zeros([count]) : nil }
+    guard let experts = block.experts else {
+      let (gate, up, down) = next()
+      self = .dense(
+        gateAndUp: WeightGroup([(gate, bias(m)), (up, bias(m))]), down: WeightGroup([(down, bias(h))]))
+      return
+    }
+    let router = WeightGroup(source.next([experts.count, h]))
+    let weights = (0..<experts.count).map { _ in
+      let (gate, up, down) = next()
+      return ExpertWeights(matrices: .dense(gate: gate, up: up, down: down))
+    }
+    self = .experts(Experts(shape: experts, activation: block.activation, router: router, weights: weights))
+  }
+}
+
+/// Fills large matrices fast: each takes its values from one random block, starting at another offset.
+private struct RandomMatrices {
+  private let block: Tensor  // bfloat16
+  private var random: RandomSource
+
+  init(seed: UInt64) {
+    random = RandomSource(seed: seed, purpose: "random target")
+    block = Tensor.normal([1 << 20], deviation: 0.02, using: &random).bfloat16()
+  }
+
+  mutating func next(_ shape: [Int]) -> Tensor {
+    let matrix = Tensor(shape, dtype: .bfloat16)
+    var (from, to) = (Int.random(in: 0..<block.count, using: &random), 0)
+    while to < matrix.count {
+      let n = min(block.count - from, matrix.count - to)
+      (matrix.bfloats + to).update(from: block.bfloats + from, count: n)
+      (from, to) = (0, to + n)
+    }
+    return matrix
+  }
+}

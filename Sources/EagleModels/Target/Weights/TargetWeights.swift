@@ -1,0 +1,82 @@
+import EagleStorage
+import EagleTensor
+
+// V vocabulary · H hidden · M MLP · d head dimension.
+
+/// The format in which the matrices of a model are kept for decoding.
+public enum WeightFormat: String, Sendable, CaseIterable, Codable {
+  /// The format of the file, mostly bfloat16.
+  case stored
+  /// 8 bits and a scale for each row: half the memory traffic, and small errors.
+  case int8
+}
+
+/// All weights of a target, mapped from its folder. Tensor names appear only here and in `LayerReader`.
+struct TargetWeights {
+  let embedding: Tensor  // [V, H]
+  let layers: [DecoderLayer]
+  /// The final norm, [H], with the divisor of logits in it.
+  let norm: Tensor
+  let head: Tensor  // [V, H]
+  /// The matrices that every pass reads, of the layers and the head, in the order of a pass.
+  let matrices: [WeightGroup]
+
+  /// The same weights with 8-bit matrices. The embedding stays, since single rows of it are read.
+  func quantized() -> TargetWeights {
+    TargetWeights(embedding: embedding, layers: layers.map { $0.quantized() }, norm: norm, head: head.quantized())
+  }
+
+  /// The first layers and all else.
+  func first(_ count: Int) -> TargetWeights {
+    TargetWeights(embedding: embedding, layers: Array(layers.prefix(count)), norm: norm, head: head)
+  }
+
+  init(embedding: Tensor, layers: [DecoderLayer], norm: Tensor, head: Tensor) {
+    self.embedding = embedding
+    self.layers = layers
+    self.norm = norm
+    self.head = head
+    matrices = layers.flatMap(\.matrices) + [WeightGroup(head)]
+  }
+
+  init(folder: SafetensorsFolder, shape: TargetShape) throws {
+    let reader = WeightReader(folder: folder)
+    let (h, v) = (shape.hiddenSize, shape.vocabularySize)
+    let prefix = Self.prefixes.first { folder.contains("\($0)embed_tokens.weight") } ?? Self.prefixes[0]
+    let headName = Self.headNames.first(where: folder.contains) ?? Self.headNames[0]
+    let embedding = try reader.matrix("\(prefix)embed_tokens.weight", [v, h])
+    let layerReader = LayerReader(reader: reader, prefix: "\(prefix)layers", facts: shape.family.facts, hiddenSize: h)
+    // Grows with the layers that are there: config.json alone must not decide how much is allocated.
+    var layers: [DecoderLayer] = []
+    for (index, layer) in shape.layerShapes.enumerated() { layers.append(try layerReader.layer(index, layer)) }
+    let norm = try layerReader.norm("\(prefix)norm", h)
+    self.init(
+      embedding: embedding, layers: layers, norm: Self.scaled(norm, by: 1 / shape.logitsDivisor),
+      head: shape.tiedHead ? embedding : try reader.matrix(headName, [v, h]))
+    try reader.refuseNonFinite()
+  }
+
+  /// Where the text model of a checkpoint lies: alone, or inside a vision-language one of older or newer versions.
+  private static let prefixes = ["model.", "language_model.model.", "model.language_model."]
+  private static let headNames = ["lm_head.weight", "language_model.lm_head.weight"]
+
+  /// Logits divided by a number are those of states so divided, and the final norm scales states.
+  private static func scaled(_ norm: Tensor, by factor: Float) -> Tensor {
+    if factor != 1 { Elementwise.scale(norm, by: factor) }
+    return norm
+  }
+
+  /// Bytes of the matrices that a pass of one token reads.
+  var matrixBytes: Int {
+    matrices.reduce(0) { $0 + $1.byteCount } + layers.reduce(0) { $0 + ($1.experts?.bytesPerToken ?? 0) }
+  }
+
+  /// Reads as many bytes on all threads, in the order of a pass, and returns the sum of their words.
+  func readMatrices() -> UInt64 {
+    let sum = matrices.indices.reduce(UInt64(0)) { sum, index in
+      if index + 1 < matrices.count { matrices[index + 1].prefetch() }
+      return sum &+ matrices[index].read()
+    }
+    return layers.compactMap(\.experts).reduce(sum) { $0 &+ $1.readOneToken() }
+  }
+}
