@@ -19,14 +19,15 @@ public struct ChatModel: Sendable {
   ///   - options: variables of every rendering
   ///   - format: the weights as stored, or quantised at load
   ///   - precision: that of matrix products
+  ///   - context: the longest text, where the rotary embedding depends on it
   /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when
   ///   the tokenizer has ids that the model does not know
   public init(
     folder: String, template name: String = "auto", options: TemplateOptions = TemplateOptions(),
-    format: WeightFormat = .stored, precision: ComputePrecision
+    format: WeightFormat = .stored, precision: ComputePrecision, context: Int? = nil
   ) throws {
-    target = try TargetModel(folder: folder, format: format, precision: precision)
-    tokenizer = try Tokenizer(folder: folder)
+    target = try TargetModel(folder: folder, format: format, precision: precision, context: context)
+    tokenizer = try Tokenizer(folder: folder, size: target.shape.vocabularySize)
     guard tokenizer.vocabularySize <= target.shape.vocabularySize else {
       throw LocatedError(
         path: folder,

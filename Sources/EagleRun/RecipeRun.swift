@@ -64,7 +64,7 @@ public final class RecipeRun {
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     model = try ChatModel(
       folder: recipe.target.path, template: recipe.data.chatTemplate, options: recipe.data.chatTemplateOptions,
-      precision: recipe.target.precision)
+      precision: recipe.target.precision, context: recipe.target.context)
     try cluster.agree(on: model.target.fingerprint, about: "the target model")
     try cluster.agree(on: try Self.textFiles(recipe.target.path), about: "the target's tokenizer and configuration")
   }

@@ -1,3 +1,6 @@
+import EagleCore
+import EagleModels
+import EagleTensor
 import Foundation
 
 /// A random model of a few kilobytes with what transformers computes for it (`Tools/fixtures/make_tiny_models.py`).
@@ -10,13 +13,23 @@ struct TinyModel: Decodable {
   let logits: [[Double]]
   let greedy: [Int32]
 
-  static let names = [
-    "tiny-llama", "tiny-llama-shards", "tiny-qwen2", "tiny-qwen2-tied", "tiny-qwen3", "tiny-qwen3-untied",
-  ]
+  /// All tiny models of the fixtures: one or more of each family.
+  static let names: [String] = {
+    let found = (try? FileManager.default.contentsOfDirectory(atPath: fixtures)) ?? []
+    return found.filter { $0.hasPrefix("tiny-") }.sorted()
+  }()
 
-  static func folder(_ name: String) -> String {
+  private static let fixtures: String = {
     let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    return tests.appendingPathComponent("Fixtures/\(name)").path
+    return tests.appendingPathComponent("Fixtures").path
+  }()
+
+  static func folder(_ name: String) -> String { "\(fixtures)/\(name)" }
+
+  /// The model; those with long texts are for the length of their text.
+  static func target(_ name: String, precision: ComputePrecision = .fp32) throws -> TargetModel {
+    let context = name.hasSuffix("-long") ? try load(name).ids.count : nil
+    return try TargetModel(folder: folder(name), precision: precision, context: context)
   }
 
   static func load(_ name: String) throws -> TinyModel {

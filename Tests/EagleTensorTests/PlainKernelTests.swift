@@ -55,3 +55,82 @@ import Testing
     }
   }
 }
+
+/// Attention with what some families add to it: caps of the scores, sinks, windows.
+@Suite struct AttentionSwitchesTests {
+  private func normal(_ shape: [Int], seed: UInt64) -> Tensor {
+    var random = RandomSource(seed: seed)
+    return .normal(shape, deviation: 1, using: &random)
+  }
+
+  /// Softmax attention of one head in double precision.
+  private func reference(
+    _ q: [Float], _ k: [[Float]], _ v: [[Float]], scale: Double, softcap: Double?, sink: Double?
+  ) -> [Double] {
+    let scores = k.map { key -> Double in
+      let score = scale * zip(q, key).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+      return softcap.map { $0 * tanh(score / $0) } ?? score
+    }
+    let weights = scores.map { exp($0) }
+    let total = weights.reduce(sink.map { exp($0) } ?? 0, +)
+    return v[0].indices.map { i in zip(weights, v).reduce(0) { $0 + $1.0 * Double($1.1[i]) } / total }
+  }
+
+  @Test(
+    "rows, plain loops and blocks agree with the formula",
+    arguments: [(nil, false, nil), (2.5, false, nil), (nil, true, nil), (3, true, 9), (nil, false, 200)]
+      as [(
+        Double?, Bool, Int?
+      )])
+  func switches(softcap: Double?, hasSinks: Bool, window: Int?) {
+    let (heads, d, count) = (4, 12, 230)
+    var shape = AttentionShape(heads: heads, kvHeads: 2, headDimension: d)
+    (shape.softcap, shape.ownScale) = (softcap.map(Float.init), 0.4)
+    let q = normal([count, shape.queryWidth], seed: 1)
+    let (k, v) = (normal([count, shape.keyWidth], seed: 2), normal([count, shape.keyWidth], seed: 3))
+    let sinks = hasSinks ? normal([heads], seed: 4) : nil
+    let rows = (0..<count).map { row in
+      let first = max(0, row + 1 - (window ?? count))
+      return AttentionRow(prefixStart: Int32(first), prefixCount: Int32(row + 1 - first))
+    }
+    let results = [MatmulMode.gemm(.fp32), .batchInvariant(.fp32)].map {
+      Attention.apply(q, k, v, rows: rows, shape: shape, sinks: sinks, $0).values
+    }
+    for row in stride(from: 0, to: count, by: 23) {
+      let range = Int(rows[row].prefixStart)...row
+      for head in 0..<heads {
+        let (at, key) = (row * shape.queryWidth + head * d, head / 2 * d)
+        func columns(_ x: Tensor) -> [[Float]] {
+          range.map { row in (0..<d).map { x.floats[row * shape.keyWidth + key + $0] } }
+        }
+        let expected = reference(
+          (0..<d).map { q.floats[at + $0] }, columns(k), columns(v), scale: 0.4, softcap: softcap,
+          sink: sinks.map { Double($0.floats[head]) })
+        for result in results {
+          // because: float32 sums of up to 230 terms of size 1
+          #expect(zip(result[at..<at + d], expected).allSatisfy { abs(Double($0) - $1) < 3e-6 })
+        }
+      }
+    }
+  }
+
+  @Test("the gated activations agree with their formulas")
+  func activations() {
+    let (g, u) = (normal([999], seed: 5), normal([999], seed: 6))
+    Elementwise.scale(g, by: 4)
+    func check(_ activation: GateActivation, _ formula: (Double, Double) -> Double) {
+      let y = Elementwise.gated(g, u, activation).values
+      for i in y.indices {
+        let expected = formula(Double(g.floats[i]), Double(u.floats[i]))
+        // because: an exponential of relative error 2e-7
+        #expect(abs(Double(y[i]) - expected) < 1e-6 * (1 + abs(expected)))
+      }
+    }
+    check(.silu) { $0 / (1 + exp(-$0)) * $1 }
+    check(.geluTanh) { $0 / 2 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) * $1 }
+    check(.clippedSiLU(limit: 1.5)) { g, u in
+      let (g, u) = (min(g, 1.5), max(-1.5, min(u, 1.5)))
+      return g / (1 + exp(-1.702 * g)) * (u + 1)
+    }
+  }
+}

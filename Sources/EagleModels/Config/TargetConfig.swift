@@ -6,10 +6,14 @@ public struct TargetConfig: Config {
   public var path = ""
   /// The precision of its matrix products.
   public var precision = ComputePrecision.bf16
+  /// The longest text, which decides how models with a `longrope` or `dynamic` rotary embedding compute; nil takes the
+  /// length of their first training, and all positions of other models.
+  public var context: Int?
 
   public init() {}
 
   public func validate() throws {
     try require(!path.isEmpty, "path", "is missing: name the folder of the target model")
+    if let context { try requireCount(context, "context") }
   }
 }

@@ -23,7 +23,7 @@ package struct Planner {
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
     model = try ChatModel(
       folder: recipe.target.path, template: recipe.data.chatTemplate, options: recipe.data.chatTemplateOptions,
-      precision: recipe.target.precision)
+      precision: recipe.target.precision, context: recipe.target.context)
     let sizes = try Self.sizes(recipe, model.target)
     context = PlanContext(recipe, sizes, cluster: cluster, others: others)
   }

@@ -22,25 +22,30 @@ public final class Tokenizer: Sendable {
   let sessions = SessionPool()
 
   /// Reads `folder`/tokenizer.json, and which tokens a text begins and ends with from tokenizer_config.json beside it.
-  public convenience init(folder: String) throws {
+  ///
+  /// - Parameters:
+  ///   - folder: a Hugging Face model folder
+  ///   - size: the vocabulary of the model; added tokens beyond it (those of images in text models) are text
+  public convenience init(folder: String, size: Int? = nil) throws {
     let folder = URL(fileURLWithPath: folder)
     let path = folder.appendingPathComponent("tokenizer.json").path
     guard let json = FileManager.default.contents(atPath: path) else {
       throw TextError("\(path): cannot be read; a Hugging Face model folder with a tokenizer.json is needed")
     }
     let config = folder.appendingPathComponent("tokenizer_config.json").path
-    try self.init(json: json, path: path, config: FileManager.default.contents(atPath: config), configPath: config)
+    try self.init(
+      json: json, path: path, config: FileManager.default.contents(atPath: config), configPath: config, size)
   }
 
   /// Reads the content of a tokenizer.json; `path` names it in errors.
   public convenience init(json: Data, path: String) throws {
-    try self.init(json: json, path: path, config: nil, configPath: "")
+    try self.init(json: json, path: path, config: nil, configPath: "", nil)
   }
 
-  private init(json: Data, path: String, config: Data?, configPath: String) throws {
+  private init(json: Data, path: String, config: Data?, configPath: String, _ size: Int?) throws {
     do {
       let document = try TokenizerDocument(json: json)
-      let added = document.addedTokens
+      let added = document.addedTokens.filter { $0.id < size ?? .max }
       normalizer = try Normalizer(document.normalizer)
       preTokenizer = try PreTokenizer(document.preTokenizer)
       decoder = try TokenDecoder(document.decoder)
