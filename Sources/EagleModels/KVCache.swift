@@ -49,11 +49,10 @@ package final class KVCache {
     return (layers[layer].k, layers[layer].v, layers[layer].first)
   }
 
-  /// Whether the entries up to `newCount` are all that a next token sees: layers with windows have dropped older ones.
+  /// Whether all that a token behind `newCount` entries sees is there: layers with windows have dropped older ones.
   package func canTruncate(to newCount: Int) -> Bool {
-    layers.allSatisfy { layer in
-      layer.first == 0 || newCount - (layer.shape.window ?? 0) + 1 >= layer.first
-    }
+    newCount == 0
+      || layers.allSatisfy { $0.first == 0 || newCount - ($0.shape.window ?? 0) + 1 >= $0.first }
   }
 
   /// Reserves addresses for this many entries, so that a pass cannot fail for want of them.

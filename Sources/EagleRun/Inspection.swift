@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleCore
+import EagleModels
 import EagleRecipe
 import EagleStorage
 import EagleTraining
@@ -74,6 +75,9 @@ package enum Inspection {
         "target \(m.targetFingerprint), computed in \(m.attributes.precision?.rawValue ?? "unknown")",
         "data \(m.dataFingerprint)",
       ]
+    }
+    if files.fileExists(atPath: "\(path)/config.json"), !DraftFolder.isHead(path) {
+      return try TargetShape(folder: path).lines
     }
     if FileManager.default.fileExists(atPath: "\(path)/model.safetensors") {
       return try safetensors("\(path)/model.safetensors")

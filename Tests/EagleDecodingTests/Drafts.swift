@@ -10,6 +10,7 @@ enum Drafts {
   /// - Parameter deviation: of its matrices; larger ones make it surer of itself
   static func random(for model: TargetModel, size: Int, seed: UInt64, deviation: Float = 0.2) -> DraftModel {
     var config = DraftConfig()
+    let size = min(size, model.shape.vocabularySize)
     config.vocabularySize = size
     let counts = [Int](repeating: 1, count: model.shape.vocabularySize)
     let random = DraftModel.random(

@@ -56,7 +56,7 @@ import Testing
   @Test func cachesAreThoseThatDecodingMakes() {
     let cache = TargetModel(random: target, seed: 0).makeCache(capacity: 10)
     let layer = cache.entries(of: 0)
-    #expect(sizes().cache(tokens: 10, layers: 8) == Double(8 * (layer.k.byteCount + layer.v.byteCount)))
+    #expect(sizes().cache(tokens: 10) == Double(8 * (layer.k.byteCount + layer.v.byteCount)))
   }
 
   @Test func jobsGoToWhoeverIsFree() {

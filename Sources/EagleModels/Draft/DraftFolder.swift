@@ -40,7 +40,7 @@ public enum DraftFolder {
   }
 
   /// Whether one of the files shows that the folder holds a head. Either may be damaged.
-  private static func isHead(_ path: String) -> Bool {
+  package static func isHead(_ path: String) -> Bool {
     let text = FileManager.default.contents(atPath: "\(path)/\(config)") ?? Data()
     if text.range(of: Data("\"draft_vocab_size\"".utf8)) != nil { return true }
     return (try? SafetensorsFile(path: "\(path)/\(weights)"))?.names.contains("fc.weight") ?? false

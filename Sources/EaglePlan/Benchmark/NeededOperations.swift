@@ -11,13 +11,20 @@ import EagleTraining
 enum NeededOperations {
   /// Capture of conversations: all layers, causal attention, and the head for every token.
   static func capture(_ shape: TargetShape, lengths: [Int]) -> Double {
-    let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
-    let (q, kv) = (Double(a.queryWidth), Double(a.keyWidth))
-    let layer = 2 * h * (q + 2 * kv) + 2 * q * h + 6 * h * m
-    let token = Double(shape.layers) * layer + 2 * h * Double(shape.vocabularySize)
-    return lengths.reduce(0) { sum, length in
-      sum + Double(length) * token + Double(shape.layers) * attention(a, keys: causal(length))
+    let head = 2 * Double(shape.hiddenSize) * Double(shape.vocabularySize)
+    let all = Double(lengths.reduce(0, +))
+    return shape.layerShapes.reduce(all * head) { sum, layer in
+      let attended = lengths.reduce(0) { $0 + attention(layer.attention, keys: causal($1, window: layer.window)) }
+      return sum + all * products(layer, hiddenSize: shape.hiddenSize) + attended
     }
+  }
+
+  /// The matrix products of a layer for one token: with experts, those of the router and of the token's experts.
+  private static func products(_ layer: LayerShape, hiddenSize: Int) -> Double {
+    let (h, m) = (Double(hiddenSize), Double(layer.feedForward.intermediateSize))
+    let (q, kv) = (Double(layer.attention.queryWidth), Double(layer.attention.keyWidth))
+    let experts = layer.feedForward.experts.map { (used: Double($0.perToken), router: 2 * h * Double($0.count)) }
+    return 2 * h * (q + 2 * kv) + 2 * q * h + 6 * h * m * (experts?.used ?? 1) + (experts?.router ?? 0)
   }
 
   /// One optimiser step: forward, and twice as much in the backward pass wherever both gradients are wanted.
@@ -54,6 +61,9 @@ enum NeededOperations {
     4 * Double(shape.queryWidth) * pairs
   }
 
-  /// 1 + 2 + … + length.
-  private static func causal(_ length: Int) -> Double { Double(length) * Double(length + 1) / 2 }
+  /// 1 + 2 + … + length, each at most `window`.
+  private static func causal(_ length: Int, window: Int? = nil) -> Double {
+    let rising = Double(min(length, window ?? length))
+    return rising * (rising + 1) / 2 + (Double(length) - rising) * rising
+  }
 }

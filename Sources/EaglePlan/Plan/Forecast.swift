@@ -114,9 +114,8 @@ struct Forecast {
     }
     if figures.generation != nil {
       let batch = recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch
-      let tokens = Double(batch) * (generatedPromptTokens + Double(generatedTokens))
-      needs.append(
-        Need("caches of \(batch) answers, before training", sizes.cache(tokens: tokens, layers: sizes.target.layers)))
+      let bytes = Double(batch) * sizes.cache(tokens: generatedPromptTokens + Double(generatedTokens))
+      needs.append(Need("caches of \(batch) answers, before training", bytes))
     }
     return needs
   }

@@ -80,13 +80,16 @@ package struct Sizes {
     return needs
   }
 
-  /// Keys and values of this many tokens in all layers.
-  package func cache(tokens: Double, layers: Int) -> Double {
-    8 * Double(target.attention.keyWidth) * Double(layers) * tokens
+  /// Keys and values of this many tokens in all layers of the target.
+  package func cache(tokens: Double) -> Double {
+    8
+      * target.layerShapes.reduce(0) { sum, layer in
+        sum + Double(layer.attention.keyWidth) * min(tokens, layer.window.map { Double(2 * $0) } ?? tokens)
+      }
   }
 
   /// Caches of an evaluation: a plain and a speculative session, and the draft's layer.
   package func evaluationCaches(tokens: Double) -> Double {
-    cache(tokens: tokens, layers: 2 * target.layers + 1)
+    2 * cache(tokens: tokens) + 8 * Double(draft.attention.keyWidth) * tokens
   }
 }

@@ -143,11 +143,12 @@ extension ConfigFile {
     guard let rule = facts.window else { return try checkTypes(none) }
     let isOptional =
       switch rule {
-      case .allIfUsed, .fromMaxWindowLayers, .withRotary: true
+      case .allIfUsed, .fromMaxWindowLayers, .withoutRotary: true
       default: false
       }
     let isUsed = isAbsent("use_sliding_window") ? !isOptional : flag("use_sliding_window")
     let window = isUsed && !isAbsent("sliding_window") ? try integer("sliding_window") : nil
+    if isOptional, !isUsed { return none }
     if !isAbsent("layer_types") { return try windowsByType(count, window) }
     guard let window else { return none }
     return try windowedLayers(rule, count, rotates: rotates).map { $0 ? window : nil }
@@ -156,7 +157,7 @@ extension ConfigFile {
   private func windowedLayers(_ rule: FamilyFacts.WindowRule, _ count: Int, rotates: [Bool]) throws -> [Bool] {
     switch rule {
     case .all, .allIfUsed: return [Bool](repeating: true, count: count)
-    case .withRotary: return rotates
+    case .withoutRotary: return rotates.map { !$0 }
     case .fromMaxWindowLayers:
       // 0 is allowed, and is no size.
       let first = isAbsent("max_window_layers") ? 28 : Int(try number("max_window_layers"))

@@ -34,7 +34,7 @@ extension ConfigFile {
   /// - Parameter layerType: the part of parameters that are given for each type of layer
   func rotaryTable(layerType: String? = nil) throws -> ConfigFile {
     var keys: [String: Any] = [:]
-    for key in ["rope_theta", "partial_rotary_factor", "original_max_position_embeddings", "max_position_embeddings"] {
+    for key in ["rope_theta", "partial_rotary_factor", Self.originalLength, "max_position_embeddings"] {
       if !isAbsent(key) { keys[key] = values[key] }
     }
     try refuseTwoScalings()
@@ -47,9 +47,13 @@ extension ConfigFile {
         table = own
       }
       keys.merge(table.filter { !($0.value is NSNull) }) { $1 }
+      // As transformers has it: Phi-3's lies outside.
+      if !isAbsent(Self.originalLength) { keys[Self.originalLength] = values[Self.originalLength] }
     }
     return ConfigFile(path: path, values: keys)
   }
+
+  private static let originalLength = "original_max_position_embeddings"
 
   /// Throws where the older and the newer spelling name different scalings.
   private func refuseTwoScalings() throws {
@@ -110,7 +114,7 @@ extension ConfigFile {
   }
 
   private func originalLength() throws -> Int {
-    try integerIfPresent("original_max_position_embeddings") ?? integer("max_position_embeddings")
+    try integerIfPresent(Self.originalLength) ?? integer("max_position_embeddings")
   }
 
   private func llama3() throws -> RotaryScaling {

@@ -17,8 +17,9 @@ extension ConfigFile {
         path: path, problem: "`model_type` is \"\(name)\", which is not computed\(reason)",
         advice: "these types are: \(known)")
     }
-    let defaults: [String: Any] = family.facts.defaults
-    return (family, ConfigFile(path: path, values: defaults.merging(file.values) { $1 is NSNull ? $0 : $1 }))
+    var defaults: [String: Any] = family.facts.defaults
+    if !file.isAbsent("rope_parameters") { defaults["rope_scaling"] = nil }
+    return (family, ConfigFile(path: path, values: defaults.merging(file.values) { $1 }))
   }
 
   private func nestedText(_ outer: String) -> ConfigFile {

@@ -72,8 +72,8 @@ struct FamilyFacts: Sendable {
     case allIfUsed
     /// Where `use_sliding_window` is true: the layers from `max_window_layers` on.
     case fromMaxWindowLayers
-    /// Where `use_sliding_window` is true: the layers with a rotary embedding.
-    case withRotary
+    /// Where `use_sliding_window` is true: the layers without a rotary embedding.
+    case withoutRotary
     /// All but every n-th layer, or every n-th of the key's number.
     case allButEvery(Int, key: String? = nil)
   }

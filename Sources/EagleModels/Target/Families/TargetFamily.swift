@@ -32,7 +32,8 @@ public enum TargetFamily: String, Sendable, CaseIterable {
       FamilyFacts(
         experts: .init(
           countKey: "num_local_experts", sizeKey: "intermediate_size", isNormalized: .on,
-          layout: .single(block: "block_sparse_moe", gate: "w1", up: "w3", down: "w2")), window: .all)
+          layout: .single(block: "block_sparse_moe", gate: "w1", up: "w3", down: "w2")), window: .all,
+        defaults: ["rope_theta": 1e6])
     case .qwen2: FamilyFacts(queryKeyValueBias: .on, window: .fromMaxWindowLayers)
     case .qwen3: Self.qwen3Facts
     case .qwen3MoE: Self.qwen3MoEFacts
@@ -46,7 +47,8 @@ public enum TargetFamily: String, Sendable, CaseIterable {
     case .smollm3:
       FamilyFacts(
         queryKeyValueBias: .key("attention_bias"), outputBias: .key("attention_bias"),
-        feedForwardBias: .key("mlp_bias"), window: .withRotary, mayOmitRotary: true, isTiedByDefault: true)
+        feedForwardBias: .key("mlp_bias"), window: .withoutRotary, mayOmitRotary: true,
+        defaults: ["rope_theta": 2e6], isTiedByDefault: true)
     case .glm4:
       FamilyFacts(
         norms: .init(
@@ -99,7 +101,10 @@ public enum TargetFamily: String, Sendable, CaseIterable {
     var facts = FamilyFacts(
       norms: .init(afterAttention: "post_attention_layernorm", afterFeedForward: "post_feedforward_layernorm"),
       queryKeyNorm: .fullWidth, queryKeyValueBias: .key("attention_bias"), outputBias: .key("attention_bias"))
-    if self == .olmo3 { (facts.window, facts.windowRotary) = (.allButEvery(4), .unscaled) }
+    if self == .olmo3 {
+      (facts.window, facts.windowRotary) = (.allButEvery(4), .unscaled)
+      facts.defaults = ["rope_theta": 500_000.0]
+    }
     return facts
   }
 
@@ -108,5 +113,11 @@ public enum TargetFamily: String, Sendable, CaseIterable {
     hasSinks: true, hasClippedSiLU: true,
     experts: .init(
       countKey: "num_local_experts", sizeKey: "intermediate_size", isNormalized: .on, layout: .stacked),
-    window: .allButEvery(2), defaults: ["head_dim": 64])
+    window: .allButEvery(2),
+    defaults: [
+      "head_dim": 64, "rope_theta": 150_000.0,
+      "rope_scaling": [
+        "rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": false,
+      ] as [String: any Sendable],
+    ])
 }
