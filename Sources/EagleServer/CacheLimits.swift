@@ -22,7 +22,7 @@ package struct CacheLimits: Sendable, Equatable {
   /// - Throws: `ServerError` where not one text fits
   package init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {
     let each = DecodingSession.bytesPerToken(target, draft)
-    bytes = config.cacheBytes ?? max(0, availableBytes - target.weightBytes) / 2
+    bytes = config.cacheBytes ?? max(0, availableBytes - target.storedBytes) / 2
     tokens = bytes / each
     let positions = target.shape.maxPositions
     if let wanted = config.context, wanted > positions {

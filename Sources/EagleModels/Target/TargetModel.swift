@@ -86,7 +86,10 @@ public final class TargetModel: @unchecked Sendable {
     MatmulMode.batchInvariant(precision).roundsRows ? .bf16 : .fp32
   }
 
-  /// Bytes of the matrices that a batch-invariant pass reads.
+  /// Bytes of all matrices in memory.
+  package var storedBytes: Int { weights.storedBytes }
+
+  /// Bytes of the matrices that a batch-invariant pass of one token reads: with experts, those of one token.
   package var weightBytes: Int { weights.matrixBytes }
 
   /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a

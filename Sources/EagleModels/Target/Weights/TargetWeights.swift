@@ -66,6 +66,12 @@ struct TargetWeights {
     return norm
   }
 
+  /// Bytes of all matrices, all experts included.
+  var storedBytes: Int {
+    matrices.reduce(0) { $0 + $1.byteCount }
+      + layers.compactMap(\.experts).reduce(0) { $1.weights.reduce($0) { $0 + $1.byteCount } }
+  }
+
   /// Bytes of the matrices that a pass of one token reads.
   var matrixBytes: Int {
     matrices.reduce(0) { $0 + $1.byteCount } + layers.reduce(0) { $0 + ($1.experts?.bytesPerToken ?? 0) }

@@ -1,0 +1,100 @@
+import EagleCaptureStore
+import EagleCluster
+import EagleCore
+import EagleData
+import EagleModels
+import EagleTensor
+import EagleText
+import EagleTraining
+import Foundation
+import Testing
+
+/// Capture, training and export for a tiny target of each family.
+@Suite struct FamilyTests {
+  private static let fixtures: String = {
+    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    return tests.appendingPathComponent("Fixtures").path
+  }()
+
+  /// The first tiny model of each family.
+  private static let names: [String] = {
+    let all = ((try? FileManager.default.contentsOfDirectory(atPath: fixtures)) ?? []).filter { $0.hasPrefix("tiny-") }
+    let families = all.sorted().map { (name: $0, family: try? TargetShape(folder: "\(fixtures)/\($0)").family) }
+    return TargetFamily.allCases.compactMap { family in families.first { $0.family == family }?.name }
+  }()
+
+  @Test("every family has a tiny model")
+  func coverage() { #expect(Self.names.count == TargetFamily.allCases.count) }
+
+  private func prepared(_ folder: String, _ target: TargetModel) throws -> PreparedData {
+    let size = target.shape.vocabularySize
+    let writer = try TokenStoreWriter(path: "\(folder)/tokens.h5")
+    for conversation in 0..<12 {
+      let ids = (0..<10).map { Int32(($0 * 7 + conversation * 5) % size) }
+      try writer.append(ids: ids, mask: (0..<10).map { $0 > 2 ? 1 : 0 })
+    }
+    try writer.finish()
+    return PreparedData(
+      tokens: try TokenStore(path: "\(folder)/tokens.h5"),
+      vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: size), size: 40, always: []), fingerprint: "family")
+  }
+
+  private func captured(_ folder: String, _ target: TargetModel, _ data: PreparedData) throws -> CaptureStore {
+    var config = CaptureConfig()
+    (config.layers, config.shardTokens) = (.listed([0, 1, 2]), 60)
+    return try CapturePass(
+      states: try StateCapture(target: target, config: config, precision: .fp32), data: data, config: config,
+      cluster: SoloCommunicator(), progress: SilentProgress(), stop: StopRequest()
+    ).run(folder: "\(folder)/capture")
+  }
+
+  @Test("a head learns from captured states, is exported, and loads with its target", arguments: names)
+  func headOfEachFamily(name: String) throws {
+    let folder = NSTemporaryDirectory() + "/eagle-family-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: "\(folder)/run", withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let target = try TargetModel(folder: "\(Self.fixtures)/\(name)")
+    let data = try prepared(folder, target)
+    let store = try captured(folder, target, data)
+    try expectFacts(of: store, from: target)
+
+    var (train, draft) = (TrainConfig(), DraftConfig())
+    (train.epochs, train.tttLength, train.tokensPerBatch, train.learningRate) = (12, 2, 40, 5e-3)
+    (train.precision, train.warmupRatio, draft.vocabularySize) = (.fp32, 0, 40)
+    let start = DraftModel.random(
+      shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]), vocabulary: data.vocabulary, seed: 2)
+    let inputs = TrainingInputs(
+      config: train, states: .store(store), target: target, trained: Array(0..<10), heldOut: [10, 11])
+    let run = try TrainingRun(
+      inputs, start: start, output: "\(folder)/run", cluster: SoloCommunicator(), progress: SilentProgress(),
+      stop: StopRequest())
+    for epoch in 0..<12 { try run.train(epoch: epoch) }
+    let losses = try String(contentsOfFile: "\(folder)/run/metrics.jsonl", encoding: .utf8)
+      .split(separator: "\n").map { try JSONDecoder().decode(Loss.self, from: Data($0.utf8)).loss }
+    let epoch = losses.count / 12
+    let (first, last) = (losses.prefix(epoch).reduce(0, +), losses.suffix(epoch).reduce(0, +))
+    #expect(epoch > 0 && last < 0.95 * first, "\(losses)")
+
+    try DraftFolder.write(run.optimizer.draft, target: target.shape, to: "\(folder)/head")
+    let head = try DraftFolder.read("\(folder)/head", target: target)
+    #expect(head.parameters.map(\.name) == run.optimizer.draft.parameters.map(\.name))
+  }
+
+  private struct Loss: Decodable {
+    let loss: Double
+  }
+
+  /// The store's facts about the teacher are those of the target's own logits.
+  private func expectFacts(of store: CaptureStore, from target: TargetModel) throws {
+    let conversation = try store.read(conversation: 3)
+    let logits = target.logits(conversation.lastHidden.float32())
+    let argmax = try #require(conversation.teacherArgmax)
+    let logSums = try #require(conversation.teacherLogSum)
+    #expect(argmax.map(Int.init) == logits.argmax())
+    for row in 0..<logits.rows {
+      let expected = log(logits.slice(row..<row + 1).values.reduce(0.0) { $0 + exp(Double($1)) })
+      // because: float32 logits by two kinds of products
+      #expect(abs(Double(logSums[row]) - expected) < 1e-4 * (1 + abs(expected)))
+    }
+  }
+}
