@@ -39,6 +39,8 @@ let package = Package(
     // What hummingbird stands on: a handler of ours watches each connection.
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.34.1"),
+    // eagle-train asks a server for answers: connections, TLS and bodies of limited size on SwiftNIO.
+    .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
   ],
   targets: [
@@ -98,7 +100,7 @@ let package = Package(
       ]),
     // A run's page, from its files.
     .target(name: "EagleReport", dependencies: ["EagleCore", "EagleRunFiles"]),
-    // The only module that speaks HTTP.
+    // The only module that takes HTTP requests.
     .target(
       name: "EagleServer",
       dependencies: [
@@ -111,12 +113,22 @@ let package = Package(
         .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
       ],
       resources: [.embedInCode("Page/chat.html")]),
+    // The only module that sends HTTP requests; eagle-run does without it.
+    .target(
+      name: "EagleClient",
+      dependencies: [
+        "EagleCore",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
     // Conversations: read, made and turned into tokens, without the trainer.
     .target(
       name: "EagleData",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
-        "EagleModels", "EagleDecoding", "EagleChat",
+        "EagleModels", "EagleDecoding", "EagleChat", "EagleClient",
       ]),
     // From hidden states to checkpoints.
     .target(
@@ -169,6 +181,16 @@ let package = Package(
       name: "TrainHead", dependencies: ["EagleCluster", "EagleCore", "EagleRecipe", "EagleRun"],
       path: "Examples/TrainHead", packageAccess: false),
 
+    // The other side of EagleClient in tests.
+    .target(
+      name: "ScriptedServer",
+      dependencies: [
+        "EagleCore",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      path: "Tests/ScriptedServer"),
     .testTarget(name: "ArchitectureTests"),
     .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),
     .testTarget(name: "EagleJinjaTests", dependencies: ["EagleCore", "EagleJinja"]),
@@ -195,6 +217,8 @@ let package = Package(
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleServer",
       ]),
+    .testTarget(
+      name: "EagleClientTests", dependencies: ["EagleCore", "EagleClient", "ScriptedServer"]),
     .testTarget(name: "EagleDataTests", dependencies: ["EagleCore", "EagleTensor", "EagleData"]),
     .testTarget(
       name: "EagleTrainingTests",

@@ -1,0 +1,194 @@
+import AsyncHTTPClient
+import EagleCore
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// A client of OpenAI's API, as vLLM, SGLang, llama.cpp's server and `eagle-run serve` offer it. A reference type.
+///
+/// Requests run beside each other on the threads of SwiftNIO. One that the server is too busy for (429), that meets an
+/// error of the server (5xx) or a broken connection is sent again after a while, as often as the policy says.
+package final class CompletionClient: Sendable {
+  package enum Endpoint: String, Sendable {
+    case models = "/v1/models"
+    case chat = "/v1/chat/completions"
+    case completions = "/v1/completions"
+  }
+
+  /// Bytes of a response, at most.
+  package static let maxResponseBytes = 16 << 20
+  /// Seconds from a request to the end of its response, at most. A server that batches answers late, not never.
+  static let timeout: Int64 = 1800
+
+  private let address: ServerAddress
+  private let key: String?
+  private let policy: RetryPolicy
+  private let http: HTTPClient
+
+  /// Opens no connection yet. `close` must be called in the end.
+  ///
+  /// - Parameters:
+  ///   - key: what is sent as the bearer token
+  ///   - connections: requests that run at the same time
+  /// - Throws: for a key that no header can hold
+  package init(_ address: ServerAddress, key: String?, connections: Int, policy: RetryPolicy = RetryPolicy()) throws {
+    (self.address, self.key, self.policy) = (address, key, policy)
+    guard key?.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) ?? true else {
+      throw LocatedError(
+        path: "EAGLE_API_KEY", problem: "it holds a space or a character that no HTTP header can hold",
+        advice: "set it to the key alone")
+    }
+    http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: Self.configuration(connections))
+  }
+
+  private static func configuration(_ connections: Int) -> HTTPClient.Configuration {
+    var configuration = HTTPClient.Configuration(
+      redirectConfiguration: .disallow, timeout: .init(connect: .seconds(10)))
+    configuration.httpVersion = .http1Only
+    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
+    // A refused connection is an attempt, which this client counts.
+    configuration.connectionPool.retryConnectionEstablishment = false
+    return configuration
+  }
+
+  /// Ends the requests that still run. To be called from a thread of the caller's own.
+  package func close() { try? http.syncShutdown() }
+
+  /// The names of the models that the server has. Waits for the response.
+  ///
+  /// - Throws: when the server cannot be reached, refuses the key, or gives no list
+  package func models() throws -> [String] {
+    let mailbox = Mailbox<Result<JSON, RequestFailure>>()
+    send(Call(endpoint: .models, body: nil, retriesConnection: false)) { mailbox.send($0) }
+    var responses: [Result<JSON, RequestFailure>] = []
+    while responses.isEmpty { responses = mailbox.receive(within: 60) }
+    let names: [String]?
+    do {
+      names = try responses[0].get().object?["data"]?.array?.compactMap { $0.object?["id"]?.string }
+    } catch { throw located(error) }
+    guard let names, !names.isEmpty else { throw fault("/v1/models gives no list of models", Self.otherServer) }
+    return names
+  }
+
+  /// Sends a request.
+  ///
+  /// - Parameter then: gets the response, or why there is none, once, on another thread
+  package func post(
+    _ body: JSON, to endpoint: Endpoint, then: @escaping @Sendable (Result<JSON, RequestFailure>) -> Void
+  ) {
+    send(Call(endpoint: endpoint, body: Array(body.text().utf8)), then)
+  }
+
+  /// The error that ends the stage for a failure.
+  package func located(_ failure: RequestFailure) -> LocatedError {
+    switch failure {
+    case .server(let error): error
+    case .refused(let reason): fault("it refuses the request: \(reason)", Self.otherServer)
+    case .unusable(let reason): fault("its response cannot be used: \(reason)", Self.otherServer)
+    case .exhausted(let reason): fault(reason, "start the server, or name another one")
+    }
+  }
+
+  private func fault(_ problem: String, _ advice: String) -> LocatedError {
+    LocatedError(path: "\(address)", problem: problem, advice: advice)
+  }
+
+  private static let otherServer = "name a server of OpenAI's API: vLLM, SGLang, llama-server or eagle-run serve"
+
+  // MARK: attempts
+
+  private struct Call: Sendable {
+    let endpoint: Endpoint
+    /// Nil for a GET.
+    let body: [UInt8]?
+    /// Whether a connection that fails is tried again.
+    var retriesConnection = true
+    var attempt = 1
+  }
+
+  private enum Outcome {
+    case ended(Result<JSON, RequestFailure>)
+    case failed(String, retryAfter: String?)
+  }
+
+  private func send(_ call: Call, _ then: @escaping @Sendable (Result<JSON, RequestFailure>) -> Void) {
+    let request: HTTPClient.Request
+    do { request = try self.request(call) } catch { return then(.failure(.refused("\(error)"))) }
+    let task = http.execute(
+      request: request, delegate: ResponseAccumulator(request: request, maxBodySize: Self.maxResponseBytes),
+      deadline: .now() + .seconds(Self.timeout))
+    task.futureResult.whenComplete { result in
+      switch self.outcome(result, call) {
+      case .ended(let response): then(response)
+      case .failed(let reason, _) where call.attempt >= self.policy.attempts:
+        then(.failure(.exhausted(call.attempt == 1 ? reason : "\(reason), \(call.attempt) times")))
+      case .failed(_, let retryAfter):
+        let seconds = self.policy.delay(afterAttempt: call.attempt, retryAfter: retryAfter)
+        var next = call
+        next.attempt += 1
+        task.eventLoop.scheduleTask(in: .nanoseconds(Int64(seconds * 1e9))) { [next] in self.send(next, then) }
+      }
+    }
+  }
+
+  private func request(_ call: Call) throws -> HTTPClient.Request {
+    var request = try HTTPClient.Request(
+      url: address.url(of: call.endpoint), method: call.body == nil ? .GET : .POST,
+      body: call.body.map { .byteBuffer(ByteBuffer(bytes: $0)) })
+    request.headers.add(name: "Accept", value: "application/json")
+    if call.body != nil { request.headers.add(name: "Content-Type", value: "application/json") }
+    if let key { request.headers.add(name: "Authorization", value: "Bearer \(key)") }
+    return request
+  }
+
+  private func outcome(_ result: Result<HTTPClient.Response, any Error>, _ call: Call) -> Outcome {
+    switch result {
+    case .success(let response): outcome(response, call.endpoint)
+    case .failure(let error as HTTPClientError) where [.cancelled, .alreadyShutdown].contains(error):
+      .ended(.failure(.exhausted("the client was closed")))
+    case .failure(let error as ResponseAccumulator.ResponseTooBigError):
+      .ended(.failure(.unusable("it has more than \(error.maxBodySize) bytes")))
+    case .failure(let error) where call.retriesConnection:
+      .failed("cannot be reached: \(Self.words(for: error))", retryAfter: nil)
+    case .failure(let error):
+      .ended(.failure(.exhausted("cannot be reached: \(Self.words(for: error))")))
+    }
+  }
+
+  private func outcome(_ response: HTTPClient.Response, _ endpoint: Endpoint) -> Outcome {
+    let bytes = response.body.map { Array($0.readableBytesView) } ?? []
+    let status = Int(response.status.code)
+    let reason = "HTTP \(status)" + ErrorBody.message(bytes).map { ": \($0)" }
+    switch status {
+    case 200:
+      do { return .ended(.success(try JSON.read(bytes))) } catch {
+        return .ended(.failure(.unusable("it is not JSON: \(error)")))
+      }
+    case 408, 425, 429, 500...: return .failed(reason, retryAfter: response.headers.first(name: "Retry-After"))
+    case 401, 403:
+      let problem = key == nil ? "it requires an API key" : "it refuses the API key"
+      return .ended(.failure(.server(fault("\(problem) (\(reason))", "set EAGLE_API_KEY in the environment"))))
+    case 404, 405:
+      let problem = "it does not serve \(endpoint.rawValue) or the model (\(reason))"
+      return .ended(.failure(.server(fault(problem, Self.otherServer))))
+    case 300..<400:
+      let place = response.headers.first(name: "Location").map { " to \($0.prefix(200))" } ?? ""
+      return .ended(.failure(.server(fault("it redirects\(place) (HTTP \(status))", "name that URL instead"))))
+    default: return .ended(.failure(.refused(reason)))
+    }
+  }
+
+  private static func words(for error: any Error) -> String {
+    let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
+    if let cause = cause as? IOError { return String(cString: strerror(cause.errnoCode)) }
+    if let error = error as? NIOConnectionError, error.dnsAError != nil || error.dnsAAAAError != nil {
+      return "there is no host \(error.host)"
+    }
+    return "\(cause)"
+  }
+}
+
+extension String {
+  fileprivate static func + (text: String, more: String?) -> String { more.map { text + $0 } ?? text }
+}
