@@ -236,7 +236,7 @@ let package = Package(
       name: "CommandTests",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
-        "EagleModels", "EagleChat", "EagleData", "EagleTraining", "EaglePlan",
+        "EagleModels", "EagleChat", "EagleClient", "EagleData", "EagleTraining", "EaglePlan", "ScriptedServer",
       ]),
   ],
   swiftLanguageModes: [.v6]

@@ -5,11 +5,14 @@ import EagleText
 /// A target with its tokenizer and chat template, which turn text into token ids and back.
 public struct ChatModel: Sendable {
   public let target: TargetModel
-  public let tokenizer: Tokenizer
-  package let template: ChatTemplate
+  /// Everything but the weights.
+  package let format: ChatFormat
+
+  public var tokenizer: Tokenizer { format.tokenizer }
+  package var template: ChatTemplate { format.template }
   /// The recommendations of the model's author. Stop ids hold everywhere; sampling is for those who chat with the
   /// model, not for training, evaluation or measurements.
-  package let generation: GenerationConfig
+  package var generation: GenerationConfig { format.generation }
 
   /// Loads a Hugging Face folder.
   ///
@@ -27,36 +30,33 @@ public struct ChatModel: Sendable {
     format: WeightFormat = .stored, precision: ComputePrecision, context: Int? = nil
   ) throws {
     target = try TargetModel(folder: folder, format: format, precision: precision, context: context)
-    tokenizer = try Tokenizer(folder: folder, size: target.shape.vocabularySize)
-    guard tokenizer.vocabularySize <= target.shape.vocabularySize else {
-      throw LocatedError(
-        path: folder,
-        problem: "tokenizer.json has \(tokenizer.vocabularySize) ids and the model \(target.shape.vocabularySize)",
-        advice: "take the tokenizer that belongs to this model")
-    }
-    generation = try GenerationConfig(folder: folder, vocabularySize: target.shape.vocabularySize)
-    template = try ChatTemplate.load(folder: folder, name: name, options: options.json, tokenizer: tokenizer)
+    self.format = try ChatFormat(folder: folder, shape: target.shape, template: name, options: options)
+  }
+
+  /// Adds the weights to a format.
+  ///
+  /// - Throws: when a file of weights is missing or broken
+  package init(_ format: ChatFormat, precision: ComputePrecision) throws {
+    target = try TargetModel(folder: format.folder, precision: precision, context: format.shape.maxPositions)
+    self.format = format
   }
 
   /// The ids that end a turn.
-  public var stopIDs: Set<Int32> { template.stopIDs.union(target.shape.eosTokens).union(generation.stopIDs) }
+  public var stopIDs: Set<Int32> { format.stopIDs }
 
   /// The ids of a dialogue, ready for the model's next turn.
-  public func prompt(_ messages: [ChatMessage]) throws -> [Int32] { try prompt(messages, tools: []) }
+  public func prompt(_ messages: [ChatMessage]) throws -> [Int32] { try format.prompt(messages) }
 
   /// The ids of a dialogue with tools that the answer may call, and with variables of the template.
   package func prompt(
     _ messages: [ChatMessage], tools: [JSON], options: JSON.Object = JSON.Object()
   ) throws -> [Int32] {
-    try template.prompt(messages, tools: tools, options: options, tokenizer: tokenizer)
+    try format.prompt(messages, tools: tools, options: options)
   }
 
   /// Whether a prompt ends with an open `<think>`: what follows is reasoning.
-  package func opensReasoning(_ prompt: [Int32]) -> Bool {
-    let tail = tokenizer.decode(Array(prompt.suffix(16)), skipSpecial: false)
-    return tail.reversed().drop(while: \.isWhitespace).starts(with: "<think>".reversed())
-  }
+  package func opensReasoning(_ prompt: [Int32]) -> Bool { format.opensReasoning(prompt) }
 
   /// The text of generated ids, without control tokens. It follows a prompt: a space in front is the model's.
-  public func text(_ ids: [Int32]) -> String { tokenizer.decode(ids, skipSpecial: true, startsText: false) }
+  public func text(_ ids: [Int32]) -> String { format.text(ids) }
 }

@@ -9,7 +9,7 @@ import NIOPosix
 ///
 /// Requests run beside each other on the threads of SwiftNIO. One that the server is too busy for (429), that meets an
 /// error of the server (5xx) or a broken connection is sent again after a while, as often as the policy says.
-package final class CompletionClient: Sendable {
+package final class CompletionClient: Sendable, CustomStringConvertible {
   package enum Endpoint: String, Sendable {
     case models = "/v1/models"
     case chat = "/v1/chat/completions"
@@ -51,6 +51,9 @@ package final class CompletionClient: Sendable {
     configuration.connectionPool.retryConnectionEstablishment = false
     return configuration
   }
+
+  /// The server's address.
+  package var description: String { "\(address)" }
 
   /// Ends the requests that still run. To be called from a thread of the caller's own.
   package func close() { try? http.syncShutdown() }
@@ -150,9 +153,8 @@ package final class CompletionClient: Sendable {
     case .failure(let error as ResponseAccumulator.ResponseTooBigError):
       .ended(.failure(.unusable("it has more than \(error.maxBodySize) bytes")))
     case .failure(let error) where call.retriesConnection:
-      .failed("cannot be reached: \(Self.words(for: error))", retryAfter: nil)
-    case .failure(let error):
-      .ended(.failure(.exhausted("cannot be reached: \(Self.words(for: error))")))
+      .failed(Self.words(for: error), retryAfter: nil)
+    case .failure(let error): .ended(.failure(.exhausted(Self.words(for: error))))
     }
   }
 
@@ -179,13 +181,21 @@ package final class CompletionClient: Sendable {
     }
   }
 
+  /// What happened to a connection.
   private static func words(for error: any Error) -> String {
-    let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
-    if let cause = cause as? IOError { return String(cString: strerror(cause.errnoCode)) }
-    if let error = error as? NIOConnectionError, error.dnsAError != nil || error.dnsAAAAError != nil {
-      return "there is no host \(error.host)"
+    switch error {
+    case let error as HTTPClientError where error == .remoteConnectionClosed:
+      return "the connection was closed without a response"
+    case let error as HTTPClientError where error == .deadlineExceeded: return "no response came in \(timeout) s"
+    case let error as NIOConnectionError where error.connectionErrors.isEmpty:
+      return "cannot be reached: there is no host \(error.host)"
+    default: return "cannot be reached: \(cause(of: error))"
     }
-    return "\(cause)"
+  }
+
+  private static func cause(of error: any Error) -> String {
+    let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
+    return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
   }
 }
 

@@ -15,9 +15,10 @@ extension RecipeRun {
   ///
   /// - Returns: the evaluator, with its prompts read
   func checkBeforeTraining(resume: Bool) throws -> Evaluator {
+    _ = try model  // Before rank 0 uses it alone.
     if !resume { try refuseExisting() }
     try checkSizes()
-    try model.target.shape.validate(captureLayers: layers, path: "capture.layers")
+    try format.shape.validate(captureLayers: layers, path: "capture.layers")
     if cluster.isRoot {
       try DraftFolder.requireReplaceable(folder.export)
       _ = try recipe.draft.initFrom.map { try head(at: $0, trainable: false) }
@@ -38,7 +39,7 @@ extension RecipeRun {
   }
 
   /// The captured layers.
-  var layers: [Int] { recipe.capture.layers(of: model.target.shape) }
+  var layers: [Int] { recipe.capture.layers(of: format.shape) }
 
   /// What a checkpoint of this run says.
   func identity(data fingerprint: String) throws -> RunIdentity {
@@ -60,7 +61,7 @@ extension RecipeRun {
 
   /// Sizes of the recipe against those of the target.
   func checkSizes() throws {
-    let shape = model.target.shape
+    let shape = format.shape
     guard recipe.data.maxLength <= shape.maxPositions else {
       throw LocatedError(
         path: "data.max_length",
@@ -120,7 +121,7 @@ extension RecipeRun {
 
   private var sizes: Sizes {
     Sizes(
-      target: model.target.shape, draft: DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers),
+      target: format.shape, draft: DraftShape(of: format.shape, recipe.draft, captureLayers: layers),
       targetBytes: 0)
   }
 

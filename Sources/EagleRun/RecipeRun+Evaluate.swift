@@ -13,7 +13,7 @@ extension RecipeRun {
   public func evaluate(draft path: String?) throws -> [String: BenchmarkResult] {
     let evaluator = try makeEvaluator()
     let own = cluster.isRoot ? try DraftFolder.read(path ?? folder.export, target: model.target) : nil
-    let draft = try DraftModel.shared(own, target: model.target.shape, cluster: cluster)
+    let draft = try DraftModel.shared(own, target: format.shape, cluster: cluster)
     let journal = try journal(draft, evaluator, data: "")
     let results = try evaluator.run(draft, journal: journal)
     if cluster.isFirstOfNode { journal.remove() }
@@ -104,14 +104,14 @@ extension RecipeRun {
       }
     }
     guard try cluster.anyTrue(own != nil) else { return nil }
-    return try .shared(own, target: model.target.shape, cluster: cluster)
+    return try .shared(own, target: format.shape, cluster: cluster)
   }
 
   /// The head of the checkpoint that `best` names; nil when there is no such pointer. On rank 0.
   func headOfBest() throws -> DraftModel? {
     guard let best = try CheckpointFolder.target(of: "best", in: recipe.output) else { return nil }
     let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
-    return try TrainingCheckpoint.draft(checkpoint, target: model.target.shape)
+    return try TrainingCheckpoint.draft(checkpoint, target: format.shape)
   }
 
   private func describe(_ record: EvaluationRecord) -> String {

@@ -67,7 +67,7 @@ extension RecipeRun {
     let leftOut = try data.conversations(named: recipe.train.leaveOut)
     try cluster.agree(on: "\(leftOut.sorted())", about: "the conversations of train.leave_out")
     var inputs = TrainingInputs(
-      config: recipe.train, states: try states(data), target: model.target, trained: data.trained,
+      config: recipe.train, states: try states(data), target: try model.target, trained: data.trained,
       heldOut: data.heldOut)
     inputs.gradients = recipe.cluster.gradients
     if recipe.capture.store == .node { inputs.mask = { try data.tokens.conversation($0).mask } }
@@ -127,13 +127,13 @@ extension RecipeRun {
         seed: recipe.train.seed, cluster: cluster, stop: stop
       ) { [progress] in progress.say("draft.start fitted: left out, with non-finite values: \(data.name(of: $0))") }
     }
-    return try .shared(draft, target: model.target.shape, cluster: cluster)
+    return try .shared(draft, target: format.shape, cluster: cluster)
   }
 
   /// The head of `draft.init_from`, or a random one.
   private func startWithoutData(_ data: PreparedData) throws -> DraftModel {
     guard let path = recipe.draft.initFrom else {
-      let shape = DraftShape(of: model.target.shape, recipe.draft, captureLayers: layers)
+      let shape = DraftShape(of: format.shape, recipe.draft, captureLayers: layers)
       return .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
     }
     let draft = try head(at: path, trainable: true)

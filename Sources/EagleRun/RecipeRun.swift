@@ -40,21 +40,34 @@ public final class RecipeRun {
   public let recipe: Recipe
   package let folder: RunFolder
   public let cluster: any Communicator
-  let model: ChatModel
+  /// The text side of the target.
+  let format: ChatFormat
+  /// The target with its weights; nil until a stage needs them.
+  private var loaded: ChatModel?
+  private let apiKey: String?
   let progress: ProgressSink
   let stop: StopRequest
   private let lock: FolderLock?
 
-  /// Loads the target on every rank, and begins to watch the ranks.
+  /// Loads the target on every rank, and begins to watch the ranks. Where a server writes the conversations of the
+  /// recipe, the target's weights are loaded by the first stage that needs them.
   ///
   /// `stop` is looked at between small tasks; what is finished by then stays.
   ///
+  /// - Parameters:
+  ///   - recipe: every setting
+  ///   - cluster: the ranks
+  ///   - progress: what people see
+  ///   - stop: the request to end early
+  ///   - apiKey: what a server that writes conversations gets as the bearer token
   /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the
   ///   output
   public init(
-    _ recipe: Recipe, cluster: any Communicator, progress: ProgressSink, stop: StopRequest = StopRequest()
+    _ recipe: Recipe, cluster: any Communicator, progress: ProgressSink, stop: StopRequest = StopRequest(),
+    apiKey: String? = nil
   ) throws {
     self.recipe = recipe
+    self.apiKey = apiKey
     self.cluster = cluster
     self.progress = TickingProgress(progress, cluster: cluster)
     self.stop = stop
@@ -62,11 +75,30 @@ public final class RecipeRun {
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
     try cluster.watch(recipe.cluster.limits)
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
-    model = try ChatModel(
-      folder: recipe.target.path, template: recipe.data.chatTemplate, options: recipe.data.chatTemplateOptions,
-      precision: recipe.target.precision, context: recipe.target.context)
-    try cluster.agree(on: model.target.fingerprint, about: "the target model")
+    let (data, target) = (recipe.data, recipe.target)
+    format = try ChatFormat(
+      folder: target.path, shape: TargetShape(folder: target.path, context: target.context),
+      template: data.chatTemplate, options: data.chatTemplateOptions)
+    let isServed = recipe.regenerate.server.isUsed || recipe.synthesize.server.isUsed
+    loaded = isServed ? nil : try ChatModel(format, precision: target.precision)
+    if let loaded { try cluster.agree(on: loaded.target.fingerprint, about: "the target model") }
     try cluster.agree(on: try Self.textFiles(recipe.target.path), about: "the target's tokenizer and configuration")
+  }
+
+  /// The target with its weights. Collective at its first use, which loads them.
+  var model: ChatModel {
+    get throws {
+      if let loaded { return loaded }
+      let model = try ChatModel(format, precision: recipe.target.precision)
+      try cluster.agree(on: model.target.fingerprint, about: "the target model")
+      loaded = model
+      return model
+    }
+  }
+
+  /// The author of conversations.
+  private func writer(_ server: AnswerServerConfig) throws -> TextWriter {
+    server.isUsed ? .server(AnswerServer(server, key: apiKey)) : .target(try model.target)
   }
 
   /// Names and digests of what lies beside a target's weights and decides what its ids mean.
@@ -79,7 +111,7 @@ public final class RecipeRun {
 
   /// What computes, for people to read.
   public var description: String {
-    let shape = model.target.shape
+    let shape = format.shape
     let threads = "\(cluster.size) rank\(cluster.size == 1 ? "" : "s") x \(Parallel.threadCount) threads"
     return "\(recipe.run): \(shape.family.rawValue), \(shape.layers) layers of \(shape.hiddenSize); \(threads); "
       + Matmul.describe(recipe.train.precision)
@@ -94,7 +126,7 @@ public final class RecipeRun {
       throw RecipeError(at: "regenerate.input", "is empty: name files of prompts or conversations to answer")
     }
     try Regeneration(
-      model: model, config: recipe.regenerate, maxLength: recipe.data.maxLength,
+      format, writer: writer(recipe.regenerate.server), config: recipe.regenerate, maxLength: recipe.data.maxLength,
       cluster: cluster, progress: progress, stop: stop
     ).run()
   }
@@ -105,14 +137,15 @@ public final class RecipeRun {
       throw RecipeError(at: "synthesize.conversations", "is 0: say how many conversations to make")
     }
     try Synthesis(
-      model: model, config: recipe.synthesize, cluster: cluster, progress: progress,
-      stop: stop
+      format, writer: writer(recipe.synthesize.server), config: recipe.synthesize, cluster: cluster,
+      progress: progress, stop: stop
     ).run()
   }
 
   /// Conversations to ids, after those that the recipe has generated. Rank 0 works, the others wait for the result.
   @discardableResult
   public func prepare() throws -> PreparedData {
+    _ = try model  // Before rank 0 uses it alone.
     try checkSizes()
     if !recipe.regenerate.input.isEmpty { try regenerate() }
     if recipe.synthesize.conversations > 0 { try synthesize() }
@@ -122,7 +155,8 @@ public final class RecipeRun {
     if cluster.isRoot {
       Parallel.threadCount = idle
       let preparation = Preparation(
-        data: recipe.data, draft: recipe.draft, seed: recipe.train.seed, model: model, progress: progress, stop: stop)
+        data: recipe.data, draft: recipe.draft, seed: recipe.train.seed, model: try model, progress: progress,
+        stop: stop)
       do {
         _ = try preparation.run(folder: folder.prepared, check: refuseOtherData)
       } catch is StoppedRun {}  // for all ranks to hear of, below
@@ -193,7 +227,7 @@ public final class RecipeRun {
       return progress.say(
         "warning: the best head is not exported: \(error); `eagle-train export` makes it of its checkpoint")
     }
-    try DraftFolder.write(draft, target: model.target.shape, to: folder.export)
+    try DraftFolder.write(draft, target: format.shape, to: folder.export)
   }
 
   func makeEvaluator() throws -> Evaluator {

@@ -31,7 +31,8 @@ struct RecipeOptions: ParsableArguments {
       }
       let progress: ProgressSink = cluster.isRoot ? TerminalProgress() : SilentProgress()
       let run = try RecipeRun(
-        try Recipe.load(path: recipe, overrides: overrides), cluster: cluster, progress: progress, stop: stop)
+        try Recipe.load(path: recipe, overrides: overrides), cluster: cluster, progress: progress, stop: stop,
+        apiKey: ProcessInfo.processInfo.environment["EAGLE_API_KEY"])
       progress.say(run.description)
       try body(run)
     }

@@ -227,8 +227,10 @@ import Testing
       _ = try LoopbackCommunicator.run(size: 2) { cluster in
         var config = RegenerateConfig()
         (config.input, config.output) = (["\(path)/\(cluster.rank).jsonl"], "\(path)/answers.jsonl")
-        try Regeneration(model: model, config: config, maxLength: 256, cluster: cluster, progress: SilentProgress())
-          .run()
+        try Regeneration(
+          model.format, writer: .target(model.target), config: config, maxLength: 256, cluster: cluster,
+          progress: SilentProgress()
+        ).run()
       }
     }
     #expect(error?.description.contains("ranks disagree about the files of regenerate.input") == true)

@@ -38,6 +38,21 @@ import Testing
     #expect(stored < Double(real) && Double(real) < 1.5 * stored, "\(stored) of \(real)")
   }
 
+  @Test("answers of a server take no time of this machine")
+  func servedAnswers() throws {
+    let world = try TinyWorld()
+    try world.put("questions.jsonl", #"{"id": "a", "prompt": "one"}"#)
+    let settings = [
+      "regenerate.input=[questions.jsonl]", "regenerate.output=own.jsonl", "data.train=[own.jsonl, data.jsonl]",
+    ]
+    func stage(_ more: String...) throws -> RunPlan.Stage? {
+      try plan(world, (settings + more).flatMap { ["--set", $0] }).stages.first { $0.name == "regenerate" }
+    }
+    let (local, served) = (try stage(), try stage("regenerate.server=http://127.0.0.1:9"))
+    #expect(local?.seconds.allSatisfy { $0 > 0 } == true && served?.seconds.allSatisfy { $0 == 0 } == true)
+    #expect(served?.work == "1 answers of 256 tokens at most, by a server, whose time is left out")
+  }
+
   @Test func compressedFilesSayTheSame() throws {
     let world = try TinyWorld()
     let plain = try plan(world)

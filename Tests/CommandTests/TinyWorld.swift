@@ -4,7 +4,7 @@ import EagleText
 import Foundation
 
 /// A folder with a random target that speaks ChatML over single bytes, conversations, prompts and a recipe.
-final class TinyWorld {
+final class TinyWorld: Sendable {
   let path = NSTemporaryDirectory() + "/eagle-world-" + UUID().uuidString
   static let layers = 8
   static let hidden = 32

@@ -8,11 +8,13 @@ import Testing
   func keys() throws {
     #expect(
       try JSONStyle.compact.text(RegenerateConfig())
-        == #"{"batch":64,"input":[],"max_new_tokens":256,"output":"","seed":0,"temperature":0,"top_k":0,"top_p":1}"#)
+        == #"{"batch":64,"concurrency":32,"input":[],"max_new_tokens":256,"output":"","seed":0,"server":"","#
+        + #""server_model":"","temperature":0,"top_k":0,"top_p":1}"#)
     #expect(
       try JSONStyle.compact.text(SynthesizeConfig())
-        == #"{"batch":64,"conversations":0,"max_new_tokens":256,"openings":[""],"output":"","question_temperature":1,"#
-        + #""question_tokens":128,"question_top_p":1,"seed":0,"temperature":0,"top_k":0,"top_p":1,"turns":1}"#)
+        == #"{"batch":64,"concurrency":32,"conversations":0,"max_new_tokens":256,"openings":[""],"output":"","question_temperature":1,"#
+        + #""question_tokens":128,"question_top_p":1,"seed":0,"server":"","server_model":"","temperature":0,"top_k":0,"top_p":1,"turns":1}"#
+    )
   }
 
   @Test("settings come back from their text")
@@ -20,6 +22,7 @@ import Testing
     var regenerate = RegenerateConfig()
     (regenerate.input, regenerate.output, regenerate.batch) = (["a"], "b", 3)
     (regenerate.sampling.temperature, regenerate.sampling.topK, regenerate.sampling.seed) = (0.7, 20, 9)
+    (regenerate.server.url, regenerate.server.model, regenerate.server.concurrency) = ("http://a:1", "m", 5)
     #expect(try read(regenerate) == regenerate)
     var synthesize = SynthesizeConfig()
     (synthesize.conversations, synthesize.openings, synthesize.turns) = (7, ["x", ""], 2)
@@ -48,5 +51,22 @@ import Testing
     #expect(throws: ConfigError(key: "question_top_p", message: "must be above 0 and at most 1 (off), not 0.0")) {
       try synthesize.validate()
     }
+  }
+
+  @Test("the settings of a server are checked under their keys")
+  func serverSettings() {
+    func complaint(_ change: (inout AnswerServerConfig) -> Void) -> String {
+      var config = RegenerateConfig()
+      change(&config.server)
+      do { try config.validate() } catch { return "\(error)" }
+      return ""
+    }
+    #expect(complaint { $0.url = "http://127.0.0.1:8000/v1" } == "")
+    #expect(
+      complaint { $0.url = "gpu:8000" } == "server must be a URL such as http://127.0.0.1:8000, not 'gpu:8000'")
+    #expect(complaint { $0.url = "http://me:secret@gpu" } == "server must not hold a name or a password")
+    #expect(complaint { $0.model = "m" }.hasPrefix("server_model is the model of a server, and there is none"))
+    #expect(complaint { $0.concurrency = 0 } == "concurrency must be 1 or more, not 0")
+    #expect(complaint { $0.concurrency = 5000 } == "concurrency must be 4096 or less, not 5000")
   }
 }

@@ -31,10 +31,6 @@ struct Attempt {
 
   /// The conversation as it stands in the output.
   func line(rejected: String? = nil) -> GeneratedFile.Line {
-    GeneratedFile.Line(
-      id: id,
-      conversations: messages.map {
-        .init(role: $0.role.rawValue, content: $0.content, cut: $0.isCut ? true : nil)
-      }, rejected: rejected)
+    GeneratedFile.Line(id: id, conversations: messages.map { .init($0) }, rejected: rejected)
   }
 }

@@ -16,6 +16,13 @@ final class GeneratedFile {
       let content: String
       /// True when the answer was broken off, else absent.
       var cut: Bool?
+      /// Calls of tools that a server has read out of the answer.
+      var toolCalls: [GeneratedToolCall]?
+
+      enum CodingKeys: String, CodingKey {
+        case role, content, cut
+        case toolCalls = "tool_calls"
+      }
     }
     let id: String
     /// The text that identifies the conversation, where that is not the id.
@@ -179,5 +186,26 @@ final class GeneratedFile {
       for line in unnamed { try copy(line) }
     }
     return contents
+  }
+}
+
+extension GeneratedFile.Line.Message {
+  /// A message as it stands in the output. Reasoning goes to the front of the content, as a model writes it.
+  init(_ message: ChatMessage) {
+    role = message.role.rawValue
+    cut = message.isCut ? true : nil
+    content = message.contentWithReasoning
+    let calls = message.extra["tool_calls"]?.array?.compactMap { try? GeneratedToolCall($0) } ?? []
+    toolCalls = calls.isEmpty ? nil : calls
+  }
+}
+
+extension ChatMessage {
+  /// `<think>`, the reasoning that a server has taken out, `</think>`, and the content. Reasoning that was broken off
+  /// stays open.
+  fileprivate var contentWithReasoning: String {
+    guard let reasoning = extra["reasoning_content"]?.string?.trimmingCharacters(in: .newlines) else { return content }
+    if isCut && content.isEmpty { return "<think>\n\(reasoning)" }
+    return "<think>\n\(reasoning)\n</think>\n\n\(content.drop(while: \.isNewline))"
   }
 }

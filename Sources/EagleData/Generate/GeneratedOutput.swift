@@ -10,6 +10,17 @@ struct GeneratedOutput {
   let stage: String
   /// The fingerprint of everything that texts follow from.
   let fingerprint: String
+  let origin: Origin
+
+  /// Who wrote the texts.
+  enum Origin: Equatable {
+    /// The local target.
+    case target
+    /// A server's model of this name; nil while it has not been asked which one it has.
+    case server(model: String?)
+
+    fileprivate var model: String? { if case .server(let model) = self { model } else { nil } }
+  }
 
   /// A request that a file fulfils: the same request again finds the file up to date, and nothing else is read.
   struct Completion: Codable {
@@ -33,6 +44,18 @@ struct GeneratedOutput {
     let fingerprint: String
     /// The request that the file fulfils; nil while the file is being made.
     var complete: Completion?
+    /// The name of the server's model that wrote the texts; nil where the local target did.
+    var serverModel: String?
+
+    enum CodingKeys: String, CodingKey {
+      case stage, fingerprint, complete
+      case serverModel = "server_model"
+    }
+  }
+
+  /// The same output with the texts of another author.
+  func written(by origin: Origin) -> GeneratedOutput {
+    GeneratedOutput(path: path, stage: stage, fingerprint: fingerprint, origin: origin)
   }
 
   var parts: String { "\(path).parts" }
@@ -116,18 +139,35 @@ struct GeneratedOutput {
         path: path, problem: "there is a file that \(stage) has not made",
         advice: "choose another output, or move it away")
     }
-    guard let record = try? JSONDecoder().decode(Record.self, from: data), record.stage == stage,
-      record.fingerprint == fingerprint
-    else {
-      throw LocatedError(
-        path: path, problem: "it was made with other settings or another target",
-        advice: "choose another output, or remove it with \(recordPath) and \(parts)")
+    guard let record = try? JSONDecoder().decode(Record.self, from: data), record.stage == stage else {
+      throw mixed("it was made with other settings or another target")
     }
+    if let problem = problem(with: record) { throw mixed(problem) }
     return record
   }
 
+  /// Why texts of this run must not join those of a record; nil when they may.
+  private func problem(with record: Record) -> String? {
+    switch (origin, record.serverModel) {
+    case (.target, let other?): "the model '\(other)' of a server wrote it, and the local target is to go on"
+    case (.server, nil): "the local target wrote it, and a server is to go on"
+    case (.server(let model?), let other?) where model != other:
+      "the model '\(other)' of a server wrote it, and '\(model)' is to go on"
+    case _ where record.fingerprint != fingerprint: "it was made with other settings or another target"
+    default: nil
+    }
+  }
+
+  private func mixed(_ problem: String) -> LocatedError {
+    LocatedError(
+      path: path, problem: problem,
+      advice: "choose another output, or remove it with \(recordPath) and \(parts)")
+  }
+
   private func write(_ complete: Completion?) throws {
-    let record = Record(stage: stage, fingerprint: fingerprint, complete: complete)
+    // Without a question to ask, the server was not asked for its name.
+    let model = try origin.model ?? self.record()?.serverModel
+    let record = Record(stage: stage, fingerprint: fingerprint, complete: complete, serverModel: model)
     let data = try JSONStyle.indentedEscaped.encode(record) + Data("\n".utf8)
     try AtomicFile.write(path: recordPath, data: data)
   }

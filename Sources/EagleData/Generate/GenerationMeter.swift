@@ -12,24 +12,35 @@ struct GenerationCounts {
   var looping = 0
   /// Conversations whose next prompt would be too long.
   var tooLong = 0
+  /// Conversations that a server did not answer whole, as it refuses one of their requests.
+  var refused = 0
+  /// Conversations that a server failed to answer, and may answer later.
+  var failed = 0
 
   mutating func add(_ text: GeneratedText) {
     answers += 1
-    tokens += text.ids.count
+    tokens += text.tokenCount
   }
 
   static func + (a: GenerationCounts, b: GenerationCounts) -> GenerationCounts {
-    GenerationCounts(
-      conversations: a.conversations + b.conversations, answers: a.answers + b.answers, tokens: a.tokens + b.tokens,
-      cut: a.cut + b.cut, looping: a.looping + b.looping, tooLong: a.tooLong + b.tooLong)
+    GenerationCounts(zip(a.all, b.all).map(+))
+  }
+
+  private var all: [Int64] {
+    [conversations, answers, tokens, cut, looping, tooLong, refused, failed].map(Int64.init)
+  }
+
+  init() {}
+
+  private init(_ all: [Int64]) {
+    let all = all.map { Int($0) }
+    (conversations, answers, tokens, cut) = (all[0], all[1], all[2], all[3])
+    (looping, tooLong, refused, failed) = (all[4], all[5], all[6], all[7])
   }
 
   /// The counts of all ranks together. Collective.
   func sum(over cluster: any Communicator) throws -> GenerationCounts {
-    let counts = [conversations, answers, tokens, cut, looping, tooLong].map(Int64.init)
-    let all = try cluster.allReduceSum(counts).map { Int($0) }
-    return GenerationCounts(
-      conversations: all[0], answers: all[1], tokens: all[2], cut: all[3], looping: all[4], tooLong: all[5])
+    GenerationCounts(try cluster.allReduceSum(all))
   }
 }
 
@@ -49,9 +60,10 @@ struct GenerationMeter {
 
   /// - Parameter counts: the counts of all ranks
   func summary(_ counts: GenerationCounts) -> String {
-    let long = counts.tooLong > 0 ? ", \(counts.tooLong) conversations too long" : ""
+    let left = [(counts.tooLong, "too long"), (counts.refused, "refused"), (counts.failed, "failed")]
+      .filter { $0.0 > 0 }.map { ", \($0.0) conversations \($0.1)" }.joined()
     return ": \(counts.answers) new answers (\(counts.cut) cut, \(counts.looping) looping), \(counts.tokens) tokens, "
-      + "\(rate(counts)) tokens/s\(long)"
+      + "\(rate(counts)) tokens/s\(left)"
   }
 
   /// Tokens a second since the meter was made.

@@ -2,61 +2,107 @@ import EagleChat
 import EagleCluster
 import EagleCore
 import EagleDecoding
+import EagleModels
 import EagleStorage
 import Foundation
 
-/// Conversations in progress on one rank: what the target is to write next, and what becomes of it.
-protocol DialogueSource: AnyObject {
-  /// What this rank has generated so far.
-  var counts: GenerationCounts { get }
-  /// Conversations that all ranks have finished, as far as this one can tell.
-  var finishedByAll: Int { get }
-
-  /// The first request of the next conversation; nil when this rank finds no more.
-  func next() throws -> DecodingRequest?
-
-  /// Takes what the target wrote for a request.
-  ///
-  /// - Returns: the next request of the same conversation; nil when the conversation has come to its end
-  func take(_ ids: [Int32], for request: DecodingRequest) throws -> DecodingRequest?
-
-  /// The error that names the conversation of a request that failed.
-  func failure(of request: DecodingRequest, _ error: any Error) -> any Error
-}
-
-/// A stage that lets the target write conversations: its name, the model, and what the ranks share.
+/// A stage that lets the target write conversations: its name, the author of the texts, and what the ranks share.
 struct GenerationStage {
   /// The command: `regenerate` or `synthesize`.
   let name: String
-  let model: ChatModel
+  let format: ChatFormat
+  let writer: TextWriter
   let cluster: any Communicator
   let progress: any ProgressSink
   let stop: StopRequest
 
+  /// What a call of `generate` takes besides the source.
+  struct Work {
+    /// Conversations that a rank decodes together, where the local target writes.
+    let batch: Int
+    /// The file that the conversations go to, for stops that another rank has noted there.
+    let file: GeneratedFile
+    let meter: GenerationMeter
+    /// The server, where one writes.
+    let server: ServedModel?
+  }
+
+  /// The way to the server; nil where the local target writes. Collective. The caller closes it.
+  func connect() throws -> ServedModel? {
+    guard case .server(let server) = writer else { return nil }
+    return try server.connect(name, cluster)
+  }
+
   /// Lets the target write what a source requests, until the source has no more or a stop is requested. Collective.
   ///
-  /// - Parameters:
-  ///   - batch: conversations that a rank decodes together
-  ///   - file: the file that the conversations go to, for stops that another rank has noted there
-  /// - Throws: `StoppedRun` after a stop, on all ranks; the finished conversations are kept
-  func generate(
-    _ source: some DialogueSource, batch: Int, file: GeneratedFile, meter: GenerationMeter
-  ) throws {
-    let generator = BatchGenerator(target: model.target, width: batch, stopIDs: model.stopIDs)
+  /// - Throws: `StoppedRun` after a stop, on all ranks, and `LocatedError` for a server that answers nothing; the
+  ///   finished conversations are kept
+  func generate(_ source: some DialogueSource, _ work: Work) throws {
+    var failures = FailureTally()
     do {
-      try generator.run(
-        next: { try source.next() },
-        finished: { request, ids in
-          let next = try source.take(ids, for: request)
-          meter.note(source.counts, done: source.finishedByAll)
-          return next
-        },
-        passed: {
-          cluster.tick()
-          try file.throwIfStopped(stop, during: name)
-        }, failed: { throw source.failure(of: $0, $1) })
+      switch (writer, work.server) {
+      case (.target(let target), _): try decode(source, target, work)
+      case (.server, let model?):
+        let generation = ServedGeneration(model, format, source)
+        defer { failures = generation.failures }
+        try generation.run(finished: { note(source, work) }, passed: { try pass(work) })
+      case (.server, nil): preconditionFailure("\(name) generates without its server")
+      }
     } catch is StoppedRun {}  // The next line tells all ranks.
     try stop.throwIfAnyRankStops(cluster, during: name)
+    try report(failures, of: source, work)
+  }
+
+  /// Batches of the local target.
+  private func decode(_ source: some DialogueSource, _ target: TargetModel, _ work: Work) throws {
+    var open: [Int: DialogueRequest] = [:]
+    func decoding(_ request: DialogueRequest?) -> DecodingRequest? {
+      guard let request else { return nil }
+      open[request.id] = request
+      return DecodingRequest(
+        id: request.id, prompt: request.prompt, sampling: request.sampling, maxNewTokens: request.maxNewTokens)
+    }
+    func request(_ id: Int) -> DialogueRequest {
+      guard let request = open.removeValue(forKey: id) else {
+        preconditionFailure("request \(id) is none of \(open.count) open ones")
+      }
+      return request
+    }
+    try BatchGenerator(target: target, width: work.batch, stopIDs: format.stopIDs).run(
+      next: { decoding(try source.next()) },
+      finished: { decoded, ids in
+        let text = GeneratedText(ids, format, prompt: decoded.prompt)
+        let next = try source.take(text, for: request(decoded.id))
+        note(source, work)
+        return decoding(next)
+      },
+      passed: { try pass(work) }, failed: { throw source.failure(of: request($0.id), $1) })
+  }
+
+  private func note(_ source: some DialogueSource, _ work: Work) {
+    work.meter.note(source.counts, done: source.finishedByAll)
+  }
+
+  private func pass(_ work: Work) throws {
+    cluster.tick()
+    try work.file.throwIfStopped(stop, during: name)
+  }
+
+  /// Says why requests have no answer, of all ranks. Collective.
+  ///
+  /// - Throws: where there are such requests, no answer, and nothing from an earlier run
+  private func report(_ own: FailureTally, of source: some DialogueSource, _ work: Work) throws {
+    guard let server = work.server else { return }
+    var failures = FailureTally()
+    for tally in try cluster.gather(value: own) { failures.add(tally) }
+    guard failures.total > 0 else { return }
+    let answers = try source.counts.sum(over: cluster).answers
+    guard answers > 0 || !work.file.known.isEmpty else {
+      throw LocatedError(
+        path: server.client.description, problem: "it answered no request: \(failures.description)",
+        advice: "look at the server's log, and at the settings of \(name) in the recipe")
+    }
+    progress.say("\(failures.total) requests of \(name) have no answer: \(failures.description)")
   }
 
   /// The output of this stage, with the fingerprint of everything that its texts follow from.
@@ -68,25 +114,37 @@ struct GenerationStage {
   ///   - others: what texts follow from besides settings, target and template
   func output(_ path: String, version: Int, config: some Encodable, others: [String] = []) throws -> GeneratedOutput {
     let parts =
-      [
-        "\(name) \(version)", try JSONStyle.compactEscaped.text(config), model.target.fingerprint,
-        model.template.identity, model.target.precision.rawValue,
-      ] + others
+      ["\(name) \(version)", try JSONStyle.compactEscaped.text(config)] + author + others
     let fingerprint = FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
-    return GeneratedOutput(path: path, stage: name, fingerprint: fingerprint)
+    return GeneratedOutput(path: path, stage: name, fingerprint: fingerprint, origin: origin)
+  }
+
+  /// What tells the author of texts from others. A server may move; the name of its model is in the output's origin.
+  private var author: [String] {
+    switch writer {
+    case .target(let target): [target.fingerprint, format.template.identity, target.precision.rawValue]
+    case .server: ["a server", format.template.identity]
+    }
+  }
+
+  private var origin: GeneratedOutput.Origin {
+    switch writer {
+    case .target: .target
+    case .server(let server): .server(model: server.config.model.isEmpty ? nil : server.config.model)
+    }
   }
 
   /// Throws on all ranks when they have read different tokenizers or templates. Collective.
   func agreeOnText() throws {
-    try cluster.agree(on: try model.textFingerprint(), about: "the tokenizer of \(model.target.path)")
+    try cluster.agree(on: try format.textFingerprint(), about: "the tokenizer of \(format.folder)")
   }
 }
 
-extension ChatModel {
+extension ChatFormat {
   /// Everything beside the weights that prompts and the ends of answers follow from, to compare ranks by.
   fileprivate func textFingerprint() throws -> String {
     """
-    tokenizer.json \(try FileDigest.sha256(path: "\(target.path)/tokenizer.json"))
+    tokenizer.json \(try FileDigest.sha256(path: "\(folder)/tokenizer.json"))
     chat template \(template.identity)
     stop ids \(stopIDs.sorted())
     """

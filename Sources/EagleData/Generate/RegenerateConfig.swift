@@ -13,6 +13,8 @@ public struct RegenerateConfig: Config {
   public var sampling = SamplingConfig()
   /// Conversations that a rank decodes together.
   public var batch = 64
+  /// The server that writes instead of the local target, where one does.
+  public var server = AnswerServerConfig()
 
   public init() {}
 
@@ -23,6 +25,7 @@ public struct RegenerateConfig: Config {
     try requireCount(maxNewTokens, "max_new_tokens")
     try requireCount(batch, "batch")
     try sampling.validate()
+    try server.validate()
   }
 }
 
@@ -39,9 +42,24 @@ extension RegenerateConfig {
     maxNewTokens = try fields.decode(Int.self, forKey: .maxNewTokens)
     sampling = try SamplingConfig(from: decoder)
     batch = try fields.decode(Int.self, forKey: .batch)
+    server = try AnswerServerConfig(from: decoder)
   }
 
   public func encode(to encoder: any Encoder) throws {
+    try encodeTexts(to: encoder)
+    try server.encode(to: encoder)
+  }
+
+  /// What texts follow from, for fingerprints: all settings but those of the server.
+  var texts: some Encodable { Texts(config: self) }
+
+  private struct Texts: Encodable {
+    let config: RegenerateConfig
+
+    func encode(to encoder: any Encoder) throws { try config.encodeTexts(to: encoder) }
+  }
+
+  private func encodeTexts(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encode(input, forKey: .input)
     try fields.encode(output, forKey: .output)

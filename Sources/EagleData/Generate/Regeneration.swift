@@ -15,18 +15,22 @@ package struct Regeneration {
   private let config: RegenerateConfig
   private let maxLength: Int
 
-  private var model: ChatModel { stage.model }
   private var cluster: any Communicator { stage.cluster }
   private var progress: any ProgressSink { stage.progress }
 
   /// Prompts of more than `maxLength` tokens, which are what a conversation is trained on, will get no answer.
+  ///
+  /// - Parameters:
+  ///   - format: the local tokenizer and chat template, which measure prompts
+  ///   - writer: the author of the answers
   package init(
-    model: ChatModel, config: RegenerateConfig, maxLength: Int, cluster: any Communicator,
+    _ format: ChatFormat, writer: TextWriter, config: RegenerateConfig, maxLength: Int, cluster: any Communicator,
     progress: ProgressSink, stop: StopRequest = StopRequest()
   ) {
-    stage = GenerationStage(name: "regenerate", model: model, cluster: cluster, progress: progress, stop: stop)
+    stage = GenerationStage(
+      name: "regenerate", format: format, writer: writer, cluster: cluster, progress: progress, stop: stop)
     self.config = config
-    self.maxLength = min(maxLength, model.target.shape.maxPositions - config.maxNewTokens)
+    self.maxLength = min(maxLength, format.shape.maxPositions - config.maxNewTokens)
   }
 
   /// Answers what is not answered yet. Collective.
@@ -35,7 +39,7 @@ package struct Regeneration {
   ///   `StoppedRun` when a stop was requested, with the finished conversations kept
   package func run() throws {
     let request = try agreedRequest()
-    let output = try output()
+    var output = try output()
     let complete = try cluster.isRoot ? output.completion(of: request) : nil
     if try cluster.anyTrue(complete != nil) { return reportUpToDate(complete) }
     let finished = try cluster.isRoot ? output.finishedKeys() : nil
@@ -43,16 +47,20 @@ package struct Regeneration {
       try PromptCounts(paths: config.input, answered: finished, each: cluster.tick)
     }
     report(prompts)
+    let server = prompts.unanswered > 0 ? try stage.connect() : nil
+    defer { server?.close() }
+    if let server { output = output.written(by: .server(model: server.name)) }
     let file = try GeneratedFile(output, cluster: cluster)
     let meter = GenerationMeter(stage: stage.name, total: prompts.total, progress: progress)
-    let counts = try answer(prompts, into: file, meter: meter)
+    let counts = try answer(prompts, .init(batch: config.batch, file: file, meter: meter, server: server))
     let contents = try finish(file, prompts, finished: finished, counts: counts)
     guard cluster.isRoot else { return }
     let result = GeneratedOutput.Completion(
       request: request, conversations: contents.conversations, leftOut: prompts.total - contents.named,
       sha256: try FileDigest.sha256(path: config.output))
-    try output.note(result)
-    if counts.answers == 0 && finished != nil { return reportUpToDate(result) }
+    // What a server failed to answer is asked again by the next run.
+    if counts.failed == 0 { try output.note(result) }
+    if counts.answers == 0 && counts.failed == 0 && finished != nil { return reportUpToDate(result) }
     progress.finish(
       stage.name,
       "\(result.conversations) conversations to \(prompts.total) questions in \(config.output)"
@@ -62,13 +70,11 @@ package struct Regeneration {
   /// Answers prompts on all ranks, where any are unanswered. Collective.
   ///
   /// - Returns: what all ranks have generated
-  private func answer(
-    _ prompts: PromptCounts, into file: GeneratedFile, meter: GenerationMeter
-  ) throws -> GenerationCounts {
-    let queue = try PromptQueue(paths: config.input, answered: file.known, cluster: cluster)
+  private func answer(_ prompts: PromptCounts, _ work: GenerationStage.Work) throws -> GenerationCounts {
+    let queue = try PromptQueue(paths: config.input, answered: work.file.known, cluster: cluster)
     let source = RegenerationSource(
-      prompts: queue, file: file, model: model, config: config, maxLength: maxLength)
-    if prompts.unanswered > 0 { try stage.generate(source, batch: config.batch, file: file, meter: meter) }
+      prompts: queue, file: work.file, format: stage.format, config: config, maxLength: maxLength)
+    if prompts.unanswered > 0 { try stage.generate(source, work) }
     return try source.counts.sum(over: cluster)
   }
 
@@ -87,8 +93,8 @@ package struct Regeneration {
   private func reportUpToDate(_ complete: GeneratedOutput.Completion?) {
     guard let complete else { return }
     let (count, missing) = (complete.conversations, complete.leftOut)
-    let leftOut =
-      missing == 0 ? "" : ", \(missing) question\(missing == 1 ? "" : "s") left out, of more than \(maxLength) tokens"
+    let reason = "of more than \(maxLength) tokens" + (config.server.isUsed ? " or refused by the server" : "")
+    let leftOut = missing == 0 ? "" : ", \(missing) question\(missing == 1 ? "" : "s") left out, \(reason)"
     progress.finish(stage.name, "up to date: \(count) conversations in \(config.output)\(leftOut)")
   }
 
@@ -115,7 +121,7 @@ package struct Regeneration {
     var lasting = config
     (lasting.input, lasting.output, lasting.batch) = ([], "", RegenerateConfig().batch)
     return try stage.output(
-      config.output, version: 2, config: lasting, others: ["\(model.stopIDs.sorted())"])
+      config.output, version: 2, config: lasting.texts, others: ["\(stage.format.stopIDs.sorted())"])
   }
 }
 

@@ -13,14 +13,18 @@ package struct Synthesis {
   private let stage: GenerationStage
   private let config: SynthesizeConfig
 
-  private var model: ChatModel { stage.model }
+  private var format: ChatFormat { stage.format }
   private var cluster: any Communicator { stage.cluster }
 
+  /// - Parameters:
+  ///   - format: the local tokenizer and chat template, which open the user's turns
+  ///   - writer: the author of questions and answers
   package init(
-    model: ChatModel, config: SynthesizeConfig, cluster: any Communicator, progress: ProgressSink,
-    stop: StopRequest = StopRequest()
+    _ format: ChatFormat, writer: TextWriter, config: SynthesizeConfig, cluster: any Communicator,
+    progress: ProgressSink, stop: StopRequest = StopRequest()
   ) {
-    stage = GenerationStage(name: "synthesize", model: model, cluster: cluster, progress: progress, stop: stop)
+    stage = GenerationStage(
+      name: "synthesize", format: format, writer: writer, cluster: cluster, progress: progress, stop: stop)
     self.config = config
   }
 
@@ -31,14 +35,17 @@ package struct Synthesis {
   package func run() throws {
     try checkOpenings()
     try stage.agreeOnText()
-    let output = try output()
+    var output = try output()
     let finished = try cluster.isRoot ? output.finishedKeys()?.count ?? 0 : 0
     if try cluster.anyTrue(finished >= config.conversations) {
       return stage.progress.finish(stage.name, "up to date: \(finished) conversations in \(config.output)")
     }
+    let server = try stage.connect()
+    defer { server?.close() }
+    if let server { output = output.written(by: .server(model: server.name)) }
     let file = try GeneratedFile(output, cluster: cluster)
     let meter = GenerationMeter(stage: stage.name, total: config.conversations, progress: stage.progress)
-    let (round, counts) = try attempt(file, meter)
+    let (round, counts) = try attempt(.init(batch: config.batch, file: file, meter: meter, server: server))
     let kept = Array(round.kept.prefix(config.conversations))
     var order = kept[...]
     // What passes beyond the wish is made again when more is wished for.
@@ -52,16 +59,17 @@ package struct Synthesis {
   /// Makes attempts in rounds until enough pass. Collective.
   ///
   /// - Returns: what all attempts have come to, and what this rank has generated
-  private func attempt(_ file: GeneratedFile, _ meter: GenerationMeter) throws -> (SynthesisRound, GenerationCounts) {
+  private func attempt(_ work: GenerationStage.Work) throws -> (SynthesisRound, GenerationCounts) {
     var (round, counts) = (SynthesisRound(), GenerationCounts())
+    let file = work.file
     // An earlier run may have been stopped; its attempts count for the meter alone.
     var finished = cluster.isRoot ? try SynthesisRound(attempts: .max, file).kept.count : 0
     while round.kept.count < config.conversations {
       let last = round.attempts + round.attemptsNeeded(for: config.conversations)
       let source = SynthesisSource(
-        file: file, model: model, config: config, finishedBefore: finished, ranks: cluster.size,
+        file: file, format: format, config: config, finishedBefore: finished, ranks: cluster.size,
         nextNumber: try numbers(round.attempts..<last, known: file.known))
-      try stage.generate(source, batch: config.batch, file: file, meter: meter)
+      try stage.generate(source, work)
       counts = counts + source.counts
       try cluster.barrier()
       round = try cluster.fromRoot { try SynthesisRound(attempts: last, file) }
@@ -73,11 +81,11 @@ package struct Synthesis {
 
   private func checkOpenings() throws {
     for opening in config.openings {
-      let prompt = try model.template.questionPrompt([], opening: opening, tokenizer: model.tokenizer)
-      guard prompt.count + config.questionTokens <= model.target.shape.maxPositions else {
+      let prompt = try format.template.questionPrompt([], opening: opening, tokenizer: format.tokenizer)
+      guard prompt.count + config.questionTokens <= format.shape.maxPositions else {
         throw LocatedError(
           path: "synthesize.openings", problem: "\"\(opening.prefix(40))…\" leaves no room for question_tokens",
-          advice: "the target has \(model.target.shape.maxPositions) positions")
+          advice: "the target has \(format.shape.maxPositions) positions")
       }
     }
   }
@@ -94,7 +102,7 @@ package struct Synthesis {
 
   private func hopeless(_ round: SynthesisRound) -> LocatedError {
     LocatedError(
-      path: model.target.path,
+      path: format.folder,
       problem: "of \(round.attempts) attempts \(round.kept.count) make a conversation\(round.describeRejected)",
       advice: "change synthesize.openings or question_temperature, or take a target that was trained to chat")
   }
@@ -103,6 +111,6 @@ package struct Synthesis {
   private func output() throws -> GeneratedOutput {
     var lasting = config
     (lasting.output, lasting.batch, lasting.conversations) = ("", SynthesizeConfig().batch, 0)
-    return try stage.output(config.output, version: 2, config: lasting)
+    return try stage.output(config.output, version: 2, config: lasting.texts)
   }
 }

@@ -23,6 +23,8 @@ public struct SynthesizeConfig: Config {
   public var sampling = SamplingConfig()
   /// Conversations that a rank decodes together.
   public var batch = 64
+  /// The server that writes instead of the local target, where one does.
+  public var server = AnswerServerConfig()
 
   public init() {}
 
@@ -39,6 +41,7 @@ public struct SynthesizeConfig: Config {
       "must be 0.01 or more, not \(questionTemperature): without chance all questions are one")
     try require("question_top_p", SamplingRange.complaint(topP: questionTopP))
     try sampling.validate()
+    try server.validate()
   }
 
   /// The sampling of questions.
@@ -70,9 +73,24 @@ extension SynthesizeConfig {
     maxNewTokens = try fields.decode(Int.self, forKey: .maxNewTokens)
     sampling = try SamplingConfig(from: decoder)
     batch = try fields.decode(Int.self, forKey: .batch)
+    server = try AnswerServerConfig(from: decoder)
   }
 
   public func encode(to encoder: any Encoder) throws {
+    try encodeTexts(to: encoder)
+    try server.encode(to: encoder)
+  }
+
+  /// What texts follow from, for fingerprints: all settings but those of the server.
+  var texts: some Encodable { Texts(config: self) }
+
+  private struct Texts: Encodable {
+    let config: SynthesizeConfig
+
+    func encode(to encoder: any Encoder) throws { try config.encodeTexts(to: encoder) }
+  }
+
+  private func encodeTexts(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encode(conversations, forKey: .conversations)
     try fields.encode(output, forKey: .output)

@@ -1,4 +1,5 @@
 import EagleCore
+import EagleData
 import EagleModels
 import EagleRecipe
 import EagleTraining
@@ -113,13 +114,16 @@ extension Forecast {
 
   private func generationStages(_ columns: [Column]) -> [RunPlan.Stage] {
     guard let generation = figures.generation else { return [] }
-    func stage(_ name: String, _ work: GenerationWork, batch: Int, output: String) -> RunPlan.Stage {
+    func stage(
+      _ name: String, _ work: GenerationWork, batch: Int, output: String, _ server: AnswerServerConfig
+    ) -> RunPlan.Stage {
       let isThere = FileManager.default.fileExists(atPath: output)
-      let answers = isThere ? 0 : work.answers
+      // The time of a server is not known.
+      let answers = isThere || server.isUsed ? 0 : work.answers
       let tokens = answers * (work.newTokens + generatedPromptTokens)
+      let size = String(format: "%.0f answers of %.0f tokens at most", work.answers, work.newTokens)
       return .init(
-        name: name,
-        work: isThere ? "is there" : String(format: "%.0f answers of %.0f tokens at most", answers, work.newTokens),
+        name: name, work: isThere ? "is there" : server.isUsed ? "\(size), by a server, whose time is left out" : size,
         operations: tokens * NeededOperations.capture(sizes.target, lengths: [1]),
         seconds: each(columns) { workers in
           let answersOfRank = answers / Double(workers)
@@ -131,11 +135,11 @@ extension Forecast {
     let (regenerate, synthesize) = (recipe.regenerate, recipe.synthesize)
     var stages: [RunPlan.Stage] = []
     if let work = data.regeneration {
-      stages.append(stage("regenerate", work, batch: regenerate.batch, output: regenerate.output))
+      stages.append(stage("regenerate", work, batch: regenerate.batch, output: regenerate.output, regenerate.server))
     }
     if synthesize.conversations > 0 {
       let work = GenerationWork(synthesize)
-      stages.append(stage("synthesize", work, batch: synthesize.batch, output: synthesize.output))
+      stages.append(stage("synthesize", work, batch: synthesize.batch, output: synthesize.output, synthesize.server))
     }
     return stages
   }
