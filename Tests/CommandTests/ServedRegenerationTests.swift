@@ -281,14 +281,18 @@ import Testing
     #expect(error.description.contains("answered no request: 4 x HTTP 400: unknown field min_p"), "\(error)")
   }
 
-  @Test("a server that has failed a hundred times in a row is given up, and what is finished is kept")
-  func givingUp() throws {
-    let server = try ScriptedServer.chat { $0.number < 11 ? .text("fine") : .error(503, "gone") }
+  @Test(
+    "a server that fails 16 requests in a row, or refuses 100, is given up, and what is finished is kept",
+    arguments: [(503, 16), (400, 100)])
+  func givingUp(status: Int, count: Int) throws {
+    let server = try ScriptedServer.chat { $0.number < 11 ? .text("fine") : .error(status, "gone") }
     var served = try ServedWorld(server.url, questions: (0..<300).map { #"{"prompt": "\#($0)"}"# })
-    served.policy.attempts = 1
+    (served.policy.attempts, served.regenerate.server.concurrency) = (1, 1)
     let error = try #require(failure(served))
-    #expect(error.description.contains("100 requests in a row have no answer; the last: HTTP 503: gone"), "\(error)")
-    #expect(server.chats.count < 200)
+    #expect(
+      error.problem.hasPrefix("\(count) requests in a row have no answer; the last: ")
+        && error.problem.hasSuffix("HTTP \(status): gone"), "\(error)")
+    #expect(server.chats.count == 10 + count)
     #expect(try served.lines(served.regenerate.output + ".parts/rank-0.jsonl").count == 10)
   }
 

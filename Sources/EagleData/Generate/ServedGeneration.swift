@@ -6,8 +6,10 @@ import Foundation
 /// Generation of many texts by a server: so many requests run at the same time, and as soon as one ends the next is
 /// sent. A reference type, used by one thread.
 final class ServedGeneration {
-  /// Requests in a row without a response that can be used, after which the server is given up.
-  static let mostFailures = 100
+  /// Requests in a row that the server failed to answer, after which it is given up: it has gone.
+  static let mostFailures = 16
+  /// Requests in a row that it refused or failed to answer, after which it is given up: it takes none of them.
+  static let mostRefusals = 100
 
   private let model: ServedModel
   private let format: ChatFormat
@@ -15,6 +17,7 @@ final class ServedGeneration {
   private let responses = Mailbox<(id: Int, response: Result<JSON, RequestFailure>)>()
   private var inFlight: [Int: DialogueRequest] = [:]
   private var failuresInRow = 0
+  private var refusalsInRow = 0
   /// Requests without a usable response, by reason.
   private(set) var failures = FailureTally()
 
@@ -60,7 +63,7 @@ final class ServedGeneration {
     }
     switch text(in: response, for: request) {
     case .success(let text):
-      failuresInRow = 0
+      (failuresInRow, refusalsInRow) = (0, 0)
       if let more = try source.take(text, for: request) { send(more) }
     case .failure(let failure): try giveUp(request, because: failure)
     }
@@ -83,16 +86,18 @@ final class ServedGeneration {
     case .server(let error): throw error
     case .refused(let reason):
       failures.add(reason)
+      refusalsInRow += 1
       try source.abandon(request, isFinal: true)
     case .exhausted(let reason), .unusable(let reason):
       failures.add(reason)
+      failuresInRow += 1
       try source.abandon(request, isFinal: false)
     }
-    failuresInRow += 1
-    guard failuresInRow >= Self.mostFailures else { return }
+    let inRow = failuresInRow + refusalsInRow
+    guard failuresInRow >= Self.mostFailures || inRow >= Self.mostRefusals else { return }
     let last = model.client.located(failure)
     throw LocatedError(
-      path: last.path, problem: "\(failuresInRow) requests in a row have no answer; the last: \(last.problem)",
+      path: last.path, problem: "\(inRow) requests in a row have no answer; the last: \(last.problem)",
       advice: "what is finished is kept: put the server in order and start again")
   }
 }
