@@ -30,6 +30,10 @@ package struct ServerConfig: Sendable {
   package var stopSeconds = 30.0
   /// The sampling of a request that does not specify it; its seed is not used.
   package var sampling = Self.standardSampling
+  /// What reads calls of tools in answers.
+  package var toolParser = ParserChoice<ToolSyntax>.auto
+  /// What reads reasoning in answers.
+  package var reasoningParser = ParserChoice<ReasoningStyle>.auto
   /// Connections that are open at the same time; more wait to be accepted.
   package var connections = 512
   /// Seconds after which a connection is closed on which no request comes.

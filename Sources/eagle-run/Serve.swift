@@ -32,6 +32,12 @@ struct Serve: ParsableCommand {
   @Option(help: "Origin of another site whose pages may ask, or *; can be given several times.")
   var corsOrigin: [String] = []
 
+  @Option(help: "What reads calls of tools in answers; auto takes what the model's template or vocabulary marks.")
+  var toolParser = ParserChoice<ToolSyntax>.auto
+
+  @Option(help: "What reads reasoning in answers; auto takes what the model's template or vocabulary marks.")
+  var reasoningParser = ParserChoice<ReasoningStyle>.auto
+
   @Option(help: "Requests that may wait; more are turned away.")
   var queue = 32
 
@@ -77,6 +83,7 @@ struct Serve: ParsableCommand {
     let limits = try CacheLimits(
       config, target: model.target, draft: draft, availableBytes: SystemMemory.available)
     Output.note(limits.description)
+    Output.note(OutputFormat(model, config).description)
     let server = Server(
       model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, limits: limits,
       log: Output.note)
@@ -104,6 +111,7 @@ struct Serve: ParsableCommand {
     if !modelName.isEmpty { config.modelNames = modelName }
     (config.takesAnyModel, config.isStrict, config.corsOrigins) = (anyModel, strict, corsOrigin)
     config.writeSeconds = writeSeconds
+    (config.toolParser, config.reasoningParser) = (toolParser, reasoningParser)
     (config.host, config.port, config.apiKey) = (host, port, key)
     (config.queue, config.batch) = (queue, batch)
     (config.context, config.cacheBytes) = (context, cacheMemory?.bytes)
@@ -113,6 +121,13 @@ struct Serve: ParsableCommand {
     model.generation.tell(config.sampling, overriddenBy: "requests")
     return config
   }
+}
+
+extension ParserChoice: ExpressibleByArgument {
+  package init?(argument: String) { self.init(name: argument) }
+
+  package var defaultValueDescription: String { name }
+  package static var allValueStrings: [String] { names }
 }
 
 /// Runs asynchronous work from a command that is not, and hands on its error.

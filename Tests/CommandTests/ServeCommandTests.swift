@@ -163,6 +163,23 @@ import Testing
     #expect(try promptTokens(history) == "add;user:xassistant:add(12)tool:13".count + 3)
   }
 
+  @Test("the parsers in use are printed at the start, and a wrong name is refused with those that exist")
+  func parsers() throws {
+    let world = try TinyWorld()
+    try world.put("target/chat_template.jinja", "{{ '<tool_call>' if tools }}{{ messages[0].content }}<|im_end|>")
+    let line = "tool parser hermes, reasoning parser none"
+    #expect(try Served(world).running.errors.contains(line))
+    let named = try Served(world, ["--tool-parser", "mistral", "--reasoning-parser", "deepseek_r1"])
+    #expect(named.running.errors.contains("tool parser mistral, reasoning parser deepseek_r1"))
+    let answer = try named.ask("POST", Self.chat, body: body("x", #""max_tokens": 4, "ignore_eos": true"#))
+    #expect(answer.content == "" && answer.text.contains(#""reasoning_content":""#), "\(answer.text)")
+    #expect(try Served(world, ["--tool-parser", "none"]).running.errors.contains("tool parser none"))
+    for (flag, names) in [("--tool-parser", "hermes"), ("--reasoning-parser", "deepseek_r1")] {
+      let outcome = try Command.run("eagle-run", ["serve", "--target", "target", flag, "x"], in: world.path)
+      #expect(outcome.status == 64 && outcome.errors.contains("'x'") && outcome.errors.contains(names))
+    }
+  }
+
   @Test("reasoning comes as reasoning_content, whole and streamed, or is left out")
   func reasoning() throws {
     let world = try TinyWorld()

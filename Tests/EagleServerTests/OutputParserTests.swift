@@ -131,6 +131,34 @@ import Testing
     }
   }
 
+  @Test(
+    "an answer that begins with reasoning may lack the first tag",
+    arguments: [
+      ("", "", ""), ("why </thi</think>\n42", "why </thi", "42"), ("<think>\nwhy</think>42", "why", "42"),
+      (" <thin is cut", "<thin is cut", ""), ("\n<thi", "<thi", ""), ("</think>42", "", "42"), (" \n ", "", ""),
+    ] as [(String, String, String)])
+  func impliedReasoning(text: String, reasoning: String, content: String) {
+    for parts in Self.splits(text) {
+      var parser = ReasoningParser(needsOpening: false)
+      var (thought, said) = ("", "")
+      for piece in parts.flatMap({ parser.append($0) }) + parser.finish() {
+        switch piece {
+        case .reasoning(let text): thought += text
+        case .content(let text): said += text
+        }
+      }
+      #expect(thought == reasoning && said == content, "\(parts): '\(thought)', '\(said)'")
+    }
+  }
+
+  @Test("parsers are chosen by the names of vLLM")
+  func choices() {
+    #expect(ParserChoice<ToolSyntax>.names == ["auto", "none", "hermes", "llama3_json", "mistral"])
+    #expect(ParserChoice<ReasoningStyle>.names == ["auto", "none", "qwen3", "deepseek_r1"])
+    for name in ParserChoice<ToolSyntax>.names { #expect(ParserChoice<ToolSyntax>(name: name)?.name == name) }
+    #expect(ParserChoice<ToolSyntax>(name: "llama3") == nil)
+  }
+
   @Test("the markers of a template and of a vocabulary choose the syntax")
   func detection() {
     #expect(ToolSyntax(template: "... <tool_call> ...", knows: { _ in false }) == .hermes)

@@ -24,7 +24,7 @@ struct GenerationEndpoint: Sendable {
     log: @escaping @Sendable (String) -> Void
   ) {
     self.context = context
-    format = OutputFormat(model)
+    format = OutputFormat(model, config)
     (self.model, self.plan, self.config, self.engine, self.metrics) = (model, plan, config, engine, metrics)
     self.log = log
   }

@@ -3,17 +3,23 @@ import EagleText
 
 /// How a model marks reasoning and calls of tools in what it writes.
 package struct OutputFormat: Sendable {
-  /// Nil for a model that knows no syntax of calls: they stay content.
+  /// Nil where calls stay content.
   package let syntax: ToolSyntax?
-  /// Whether the template or the vocabulary knows `<think>`.
-  package let marksReasoning: Bool
+  /// Nil where reasoning stays content.
+  package let reasoning: ReasoningStyle?
 
-  /// What the template and the vocabulary of a model hold.
-  package init(_ model: ChatModel) {
+  /// What the template and the vocabulary of a model hold, unless the settings name something else.
+  package init(_ model: ChatModel, _ config: ServerConfig) {
     let template = model.template.source.text + (model.template.source.toolText ?? "")
-    let tokenizer = model.tokenizer
-    syntax = ToolSyntax(template: template) { tokenizer.id(of: $0) != nil }
-    marksReasoning = template.contains("<think>") || tokenizer.id(of: "<think>") != nil
+    let knows = { model.tokenizer.id(of: $0) != nil }
+    syntax = config.toolParser.resolved(ToolSyntax(template: template, knows: knows))
+    let marksReasoning = template.contains("<think>") || knows("<think>")
+    reasoning = config.reasoningParser.resolved(marksReasoning ? .qwen3 : nil)
+  }
+
+  /// The parsers in use, as the server prints them.
+  package var description: String {
+    "tool parser \(syntax?.rawValue ?? "none"), reasoning parser \(reasoning?.rawValue ?? "none")"
   }
 
   /// The parser of one answer; nil where all of it is content.
@@ -21,8 +27,9 @@ package struct OutputFormat: Sendable {
   /// - Parameter isReasoning: whether the prompt ends within reasoning
   package func parser(_ request: ChatRequest, isReasoning: Bool) -> OutputParser? {
     let calls = request.tools.names.isEmpty ? nil : syntax.map { ToolCallParser($0, names: request.tools.names) }
-    guard marksReasoning || calls != nil else { return nil }
-    var parser = OutputParser(reasoning: marksReasoning ? ReasoningParser(isOpen: isReasoning) : nil, calls: calls)
+    guard reasoning != nil || calls != nil else { return nil }
+    let reasoning = reasoning.map { ReasoningParser(isOpen: isReasoning, needsOpening: $0 == .qwen3) }
+    var parser = OutputParser(reasoning: reasoning, calls: calls)
     (parser.includesReasoning, parser.isParallel) = (request.includesReasoning, request.tools.isParallel)
     return parser
   }

@@ -28,8 +28,16 @@ package struct ReasoningParser: Sendable {
   private static let opening = Array("<think>".utf8)
   private static let closing = Array("</think>".utf8)
 
-  /// - Parameter isOpen: whether the prompt ends with an open tag
-  package init(isOpen: Bool = false) { state = isOpen ? .reasoning : .start }
+  /// Whether a text without the first tag has no reasoning; otherwise it begins with it.
+  private let needsOpening: Bool
+
+  /// - Parameters:
+  ///   - isOpen: whether the prompt ends with an open tag
+  ///   - needsOpening: whether a text whose prompt has no open tag must begin with one to have reasoning
+  package init(isOpen: Bool = false, needsOpening: Bool = true) {
+    state = isOpen ? .reasoning : .start
+    self.needsOpening = needsOpening
+  }
 
   /// The pieces that a further part of the text completes.
   package mutating func append(_ text: String) -> [Piece] {
@@ -41,6 +49,7 @@ package struct ReasoningParser: Sendable {
   /// The pieces that were held back. Reasoning that was never closed is reasoning.
   package mutating func finish() -> [Piece] {
     var output = Output()
+    if case .start = state, !held.isEmpty { takeUnopened(&output) }
     switch state {
     case .start, .content: output.add(held, isReasoning: false)
     case .reasoning: if matched > 0 { output.add(held, isReasoning: true) }
@@ -64,13 +73,17 @@ package struct ReasoningParser: Sendable {
   private mutating func takeAtStart(_ byte: UInt8, _ output: inout Output) {
     held.append(byte)
     if matched == 0 && isJSONSpace(byte) { return }
-    guard byte == Self.opening[matched] else {
-      output.add(held, isReasoning: false)
-      (held, matched, state) = ([], 0, .content)
-      return
-    }
+    guard byte == Self.opening[matched] else { return takeUnopened(&output) }
     matched += 1
     if matched == Self.opening.count { (held, matched, state) = ([], 0, .reasoning) }
+  }
+
+  /// A text that does not begin with the first tag.
+  private mutating func takeUnopened(_ output: inout Output) {
+    let read = held
+    (held, matched, state) = ([], 0, needsOpening ? .content : .reasoning)
+    if needsOpening { return output.add(read, isReasoning: false) }
+    for byte in read { takeInReasoning(byte, &output) }
   }
 
   private mutating func takeInReasoning(_ byte: UInt8, _ output: inout Output) {

@@ -1,12 +1,12 @@
 import EagleCore
 import Foundation
 
-/// The syntax in which a model writes calls of tools.
+/// The syntax in which a model writes calls of tools, by the name of vLLM's parser.
 package enum ToolSyntax: String, Sendable, CaseIterable {
   /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Qwen, Hermes.
   case hermes
   /// `{"name": ..., "parameters": {...}}` as the answer's start, or behind `<|python_tag|>`: Llama 3.
-  case llama3
+  case llama3 = "llama3_json"
   /// `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral.
   case mistral
 
