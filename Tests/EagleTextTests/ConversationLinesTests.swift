@@ -86,10 +86,10 @@ import Testing
     #expect(conversation.messages.map(\.content) == ["a\nb", "", "r", "x"])
     #expect(conversation.tools == [["type": "function", "function": ["name": "f"]]])
     #expect(
-      conversation.messages[1].templateValue == [
+      MessageForm().value(conversation.messages[1]) == [
         "role": "assistant", "content": nil, "tool_calls": [["function": ["name": "f", "arguments": ["x": 1]]]],
       ])
-    #expect(conversation.messages[2].templateValue == ["role": "tool", "content": "r", "name": "f"])
+    #expect(MessageForm().value(conversation.messages[2]) == ["role": "tool", "content": "r", "name": "f"])
     #expect(conversation.messages[3].reasoning == "why" && conversation.withoutReasoning().messages[3].extra.isEmpty)
     let spelled = line.replacing(tools, with: JSON.string(tools).text())
     #expect(try read(spelled).0.first?.tools == conversation.tools)

@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// One message of a conversation. A chat template sees `templateValue`.
+/// One message of a conversation. A chat template sees it as its `MessageForm` says.
 public struct ChatMessage: Sendable, Equatable {
   public enum Role: String, Sendable, Equatable, CaseIterable {
     case system, user, assistant, developer, tool, function
@@ -21,28 +21,6 @@ public struct ChatMessage: Sendable, Equatable {
     self.role = role
     self.content = content
     self.isCut = isCut
-  }
-
-  /// The object that templates see: role, content, and the further fields. Arguments of tool calls that are a JSON
-  /// text, as OpenAI's API has them, become the object that they spell, which is what templates take.
-  package var templateValue: JSON {
-    var object = JSON.Object([("role", .string(role.rawValue)), ("content", hasNoContent ? .null : .string(content))])
-    for (key, value) in extra.entries { object[key] = key == "tool_calls" ? Self.withParsedArguments(value) : value }
-    return .object(object)
-  }
-
-  private static func withParsedArguments(_ calls: JSON) -> JSON {
-    guard let calls = calls.array else { return calls }
-    return .array(calls.map(withParsedArguments(ofCall:)))
-  }
-
-  private static func withParsedArguments(ofCall call: JSON) -> JSON {
-    guard var object = call.object else { return call }
-    if let function = object["function"] { object["function"] = withParsedArguments(ofCall: function) }
-    if let text = object["arguments"]?.string, let value = try? JSON.read(Array(text.utf8)), value.object != nil {
-      object["arguments"] = value
-    }
-    return .object(object)
   }
 
   /// The reasoning before an answer, from a field of its own or from `<think>` at the beginning of the content.

@@ -18,6 +18,7 @@ package struct ChatTemplate: Sendable {
 
   private let template: Template
   private let toolTemplate: Template?
+  package let form: MessageForm
   /// The texts of `stopIDs`.
   let stopTexts: [[UInt8]]
 
@@ -46,7 +47,12 @@ package struct ChatTemplate: Sendable {
   package init(_ source: Source, options: JSON.Object = JSON.Object(), tokenizer: Tokenizer) throws {
     (self.source, self.options) = (source, options)
     template = try Template(source.text, name: source.path)
-    toolTemplate = try source.toolText.map { try Template($0, name: "\(source.path) (tool_use)") }
+    let toolTemplate = try source.toolText.map { try Template($0, name: "\(source.path) (tool_use)") }
+    self.toolTemplate = toolTemplate
+    form = MessageForm(texts: [source.text, source.toolText ?? ""]) { [template] messages, tool in
+      let variables = Self.variables(options, messages, tools: [tool], addsGenerationPrompt: true)
+      return try (toolTemplate ?? template).render(variables, trusted: source.specialTokens).text
+    }
     let endOfText = source.specialTokens["eos_token"]?.string.flatMap(tokenizer.id(of:))
     let probe = try? Self.probe(template, source.specialTokens, options)
     let end = try probe.flatMap { try Self.firstSpecial(in: $0, tokenizer) } ?? endOfText
@@ -73,12 +79,10 @@ package struct ChatTemplate: Sendable {
     _ template: Template, _ trusted: JSON.Object, _ options: JSON.Object
   ) throws -> (text: String, end: Int)? {
     let answer = "EagleTrain"
-    let messages: JSON = [
+    let messages: [JSON] = [
       ["role": "user", "content": "question"], ["role": "assistant", "content": .string(answer)],
     ]
-    var variables = options
-    (variables["messages"], variables["tools"], variables["documents"]) = (messages, .null, .null)
-    variables["add_generation_prompt"] = false
+    let variables = variables(options, messages, tools: [], addsGenerationPrompt: false)
     let text = try template.render(variables, trusted: trusted).text
     guard let range = text.range(of: answer, options: .backwards) else { return nil }
     return (text, text.utf8.distance(from: text.startIndex, to: range.upperBound))
@@ -110,12 +114,22 @@ package struct ChatTemplate: Sendable {
   ) throws -> RenderedText {
     var variables = options
     for (key, value) in own.entries { variables[key] = value }
-    variables["messages"] = .array(messages.map(\.templateValue))
+    let all = Self.variables(
+      variables, messages.map(form.value), tools: tools, addsGenerationPrompt: ending == .generationPrompt)
+    let template = tools.isEmpty ? template : toolTemplate ?? template
+    return RenderedText(try template.render(all, trusted: source.specialTokens))
+  }
+
+  /// The variables of a rendering: those of a template's own, and the conversation.
+  private static func variables(
+    _ own: JSON.Object, _ messages: [JSON], tools: [JSON], addsGenerationPrompt: Bool
+  ) -> JSON.Object {
+    var variables = own
+    variables["messages"] = .array(messages)
     variables["tools"] = tools.isEmpty ? .null : .array(tools)
     variables["documents"] = variables["documents"] ?? .null
-    variables["add_generation_prompt"] = .bool(ending == .generationPrompt)
-    let template = tools.isEmpty ? template : toolTemplate ?? template
-    return RenderedText(try template.render(variables, trusted: source.specialTokens))
+    variables["add_generation_prompt"] = .bool(addsGenerationPrompt)
+    return variables
   }
 }
 

@@ -1,0 +1,71 @@
+import EagleCore
+import EagleText
+import Testing
+
+@Suite struct MessageFormTests {
+  private let tokenizer: Tokenizer
+
+  init() throws { tokenizer = try SmallVocabulary().tokenizer() }
+
+  private func template(_ text: String) throws -> ChatTemplate {
+    var source = ChatTemplate.Source(path: "test", text: text)
+    source.specialTokens = JSON.Object([("eos_token", "<|endoftext|>")])
+    return try ChatTemplate(source, tokenizer: tokenizer)
+  }
+
+  private func prompt(_ text: String, _ messages: [ChatMessage]) throws -> String {
+    let ids = try template(text).prompt(messages + [ChatMessage(role: .user, content: "x")], tokenizer: tokenizer)
+    return tokenizer.decode(ids, skipSpecial: false)
+  }
+
+  private func message(arguments: JSON?) -> ChatMessage {
+    var (message, function) = (ChatMessage(role: .assistant, content: ""), JSON.Object([("name", "f")]))
+    function["arguments"] = arguments
+    message.extra["tool_calls"] = [["function": .object(function)]]
+    return message
+  }
+
+  private static func calls(_ body: String) -> String {
+    "{% for m in messages %}{% for c in m.tool_calls or [] %}\(body){% endfor %}{{ m.content }}{% endfor %}"
+  }
+
+  /// Arguments as requests and data files have them.
+  private static let spellings: [JSON?] = [#"{"a": "b"}"#, ["a": "b"], "", nil]
+
+  @Test(
+    "a template gets the arguments of calls in the form that it takes",
+    arguments: [
+      // As objects.
+      ("{{ c.function.arguments | tojson }}", #"{"a": "b"}"#, "{}"),
+      ("{% for k, v in c.function.arguments.items() %}{{ k }}={{ v }}{% endfor %}", "a=b", ""),
+      // As texts: an object is no operand of +, and would be printed as Python prints it.
+      ("{{ 'f' + c.function.arguments }}", #"f{"a": "b"}"#, "f{}"),
+      ("{{ c.function.arguments }}", #"{"a": "b"}"#, "{}"),
+      // A template that takes both gets an object.
+      (
+        "{% if c.function.arguments is string %}text{% else %}{{ c.function.arguments | tojson }}{% endif %}",
+        #"{"a": "b"}"#, "{}"
+      ),
+    ] as [(String, String, String)])
+  func arguments(body: String, full: String, empty: String) throws {
+    for (index, arguments) in Self.spellings.enumerated() {
+      let text = try prompt(Self.calls(body), [message(arguments: arguments)])
+      #expect(text == (index < 2 ? full : empty) + "x", "\(arguments?.text() ?? "none")")
+    }
+  }
+
+  @Test("a template that cannot render calls at all gets objects")
+  func neither() throws {
+    let form = try template("{{ raise_exception('no tools') if messages | length > 2 }}{{ messages[0].content }}").form
+    #expect(form == MessageForm() && form.arguments == .object)
+  }
+
+  @Test("a developer's message is the system's, unless the template knows the role")
+  func developer() throws {
+    let messages = [ChatMessage(role: .developer, content: "brief")]
+    let plain = "{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}"
+    #expect(try prompt(plain, messages) == "system:brief;user:x;")
+    let knowing = "{% if messages[0].role == 'developer' %}{% endif %}" + plain
+    #expect(try prompt(knowing, messages) == "developer:brief;user:x;")
+  }
+}
