@@ -26,9 +26,25 @@ struct ModelOptions: ParsableArguments {
     help: "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere and beside int8 weights.")
   var precision = ComputePrecision.bf16
 
+  @Option(
+    help: ArgumentHelp(
+      "Most tokens of a text, its prompt included: by default all positions, or for a rotary embedding that depends on "
+        + "it (LongRoPE, dynamic scaling) the length of the model's first training; a server takes what fits the memory.",
+      valueName: "tokens"))
+  var context: Int?
+
+  func validate() throws {
+    guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
+  }
+
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
     let model = try ChatModel(
-      folder: target, template: template.chatTemplate, options: template.options, format: weights, precision: precision)
+      folder: target, template: template.chatTemplate, options: template.options, format: weights, precision: precision,
+      context: context)
+    let positions = model.target.shape.maxPositions
+    if let context, context > positions {
+      throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
+    }
     let head = try draft.map { try DraftFolder.read($0, target: model.target) }
     return (model, weights == .int8 ? head?.quantized() : head)
   }

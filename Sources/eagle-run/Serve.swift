@@ -44,9 +44,6 @@ struct Serve: ParsableCommand {
   @Option(help: "Texts that are written together when several requests wait; 1 writes one after the other.")
   var batch = 8
 
-  @Option(help: "Most tokens of a text, its prompt included; what fits the memory and the model, if not given.")
-  var context: Int?
-
   @Option(help: "Memory of all KV caches together, such as 4GB; half of what is free, if not given.")
   var cacheMemory: ByteCount?
 
@@ -65,7 +62,6 @@ struct Serve: ParsableCommand {
     guard (0...65535).contains(port) else { throw ValidationError("--port must be from 0 to 65535") }
     guard queue > 0, conversations > 0 else { throw ValidationError("--queue and --conversations must be above 0") }
     guard (1...64).contains(batch) else { throw ValidationError("--batch must be from 1 to 64") }
-    guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
     guard (0...86400).contains(stopSeconds) else {
       throw ValidationError("--stop-seconds must be from 0 to 86400, a day")
     }
@@ -114,7 +110,7 @@ struct Serve: ParsableCommand {
     (config.toolParser, config.reasoningParser) = (toolParser, reasoningParser)
     (config.host, config.port, config.apiKey) = (host, port, key)
     (config.queue, config.batch) = (queue, batch)
-    (config.context, config.cacheBytes) = (context, cacheMemory?.bytes)
+    (config.context, config.cacheBytes) = (models.context, cacheMemory?.bytes)
     (config.conversations, config.stopSeconds) = (conversations, stopSeconds)
     config.sampling = model.generation.sampling(over: config.sampling)
     try config.sampling.validate()
