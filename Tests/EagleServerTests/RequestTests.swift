@@ -55,14 +55,14 @@ import Testing
     #expect(try chat("{\(Self.message), \"temperature\": 0.001, \"top_k\": -1}").settings.sampling.isGreedy)
   }
 
-  @Test("content may be a list of parts, and developer is a system role")
+  @Test("content may be a list of parts, and developer is a role of its own")
   func contentMayComeInPartsAndRolesByTheirNewNames() throws {
     let request = try chat(
       """
       {"messages": [{"role": "developer", "content": "be short"}, {"role": "user", "name": "x", "content":
        [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}]}
       """)
-    #expect(request.messages.map(\.role) == [.system, .user] && request.messages[1].content == "one\ntwo")
+    #expect(request.messages.map(\.role) == [.developer, .user] && request.messages[1].content == "one\ntwo")
     #expect(request.messages[1].extra["name"] == "x")
   }
 

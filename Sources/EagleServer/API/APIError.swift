@@ -18,10 +18,11 @@ package struct APIError: Error, Equatable {
   }
 
   package static func unknownRoute(_ path: String) -> APIError {
-    let instead = path.hasSuffix("/responses") ? "the Responses API is not served, use /v1/chat/completions; " : ""
+    // Nothing is stored: there is nothing to get, to cancel or to delete.
+    let stored = path.contains("/responses/") ? "responses are not stored; " : ""
     return invalid(
-      "there is no \(path.prefix(200)): \(instead)see /v1/chat/completions, /v1/completions, /v1/models, /health, /metrics",
-      status: 404)
+      "there is no \(path.prefix(200)): \(stored)see /v1/chat/completions, /v1/responses, /v1/completions, /v1/models, "
+        + "/health, /metrics", status: 404)
   }
 
   package static func wrongMethod(_ method: String, _ path: String, allowed: String) -> APIError {

@@ -1,8 +1,26 @@
 import EagleDecoding
 import Foundation
 
-/// Writes answers as the two endpoints shape them: whole, or as the events of a stream.
-package struct AnswerWriter: Sendable {
+/// Writes the answer to a request as its endpoint shapes it: whole, or as the events of a stream in their order.
+protocol AnswerWriting: Sendable {
+  /// The whole answer: a text for each prompt, in their order.
+  func answer(_ texts: [AnswerWriter.Written]) -> Data
+  /// The first events, before there is text.
+  mutating func opening() -> Data
+  /// New text of the prompt `index`, behind `offset` characters.
+  mutating func delta(_ delta: TextDelta, index: Int, offset: Int) -> Data
+  /// A piece of the answer to the prompt `index`.
+  mutating func piece(_ piece: OutputParser.Piece, index: Int) -> Data
+  /// The end of the text of the prompt `index`.
+  mutating func end(_ outcome: Outcome, index: Int, hasCalls: Bool) -> Data
+  /// The last events.
+  mutating func closing(_ outcomes: [Outcome], includesUsage: Bool) -> Data
+  /// An error behind which the stream ends.
+  mutating func failure(_ error: APIError) -> Data
+}
+
+/// Writes chat and text completions.
+package struct AnswerWriter: AnswerWriting, Sendable {
   package enum Endpoint: Sendable { case chat, completion }
 
   package let endpoint: Endpoint
@@ -41,7 +59,7 @@ package struct AnswerWriter: Sendable {
     return encodeJSON(
       Answer(
         self, object: endpoint == .chat ? "chat.completion" : "text_completion", choices: choices,
-        usage: Usage(outcome.statistics), eagle: .report(AnswerReport(outcome))))
+        usage: Usage(outcome), eagle: .report(AnswerReport(outcome))))
   }
 
   private func choice(_ written: Written, index: Int) -> Choice {
@@ -126,7 +144,7 @@ package struct AnswerWriter: Sendable {
   /// The last events: the usage where it is wanted, and the mark behind which nothing follows.
   package func closing(_ outcomes: [Outcome], includesUsage: Bool) -> Data {
     let usage =
-      includesUsage ? Self.event(chunk([], usage: Usage(Outcome.sum(outcomes).statistics))) : Data()
+      includesUsage ? Self.event(chunk([], usage: Usage(Outcome.sum(outcomes)))) : Data()
     return usage + Data("data: [DONE]\n\n".utf8)
   }
 
@@ -135,7 +153,7 @@ package struct AnswerWriter: Sendable {
   }
 
   /// An error behind which the stream ends.
-  package static func event(_ error: APIError) -> Data { Data("data: ".utf8) + error.body + Data("\n\n".utf8) }
+  package func failure(_ error: APIError) -> Data { Data("data: ".utf8) + error.body + Data("\n\n".utf8) }
 
   private static func event(_ value: some Encodable) -> Data {
     Data("data: ".utf8) + encodeJSON(value) + Data("\n\n".utf8)

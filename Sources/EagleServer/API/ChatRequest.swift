@@ -30,9 +30,17 @@ package struct ChatRequest: Equatable {
     self.settings = settings
   }
 
+  init(
+    messages: [ChatMessage], settings: GenerationSettings, templateOptions: JSON.Object, tools: ToolSettings,
+    includesReasoning: Bool
+  ) {
+    (self.messages, self.settings, self.templateOptions) = (messages, settings, templateOptions)
+    (self.tools, self.includesReasoning) = (tools, includesReasoning)
+  }
+
   /// A message with all of its keys: those that no template reads are no error, since clients send back what other
   /// servers gave.
-  private static func message(_ value: JSON, path: String) throws -> ChatMessage {
+  static func message(_ value: JSON, path: String) throws -> ChatMessage {
     guard var keys = value.object else {
       throw APIError.invalid("\(path) must be an object, not \(value.kind)", param: path)
     }
@@ -41,14 +49,15 @@ package struct ChatRequest: Equatable {
     let isNull = keys["content"]?.isNull ?? true
     (keys["role"], keys["content"]) = (nil, nil)
     var message = ChatMessage(role: role, content: content)
-    message.extra = try ToolSettings.templateFields(keys, role: role.rawValue, path: path)
+    try ToolSettings.check(keys, role: role.rawValue, path: path)
+    message.extra = keys
     message.hasNoContent = isNull && message.extra["tool_calls"]?.isEmpty == false
     return message
   }
 
   private static func role(_ value: JSON?, path: String) throws -> ChatMessage.Role {
     let name = value?.string ?? ""
-    guard name != "function", let role = ChatMessage.Role(rawValue: name == "developer" ? "system" : name) else {
+    guard name != "function", let role = ChatMessage.Role(rawValue: name) else {
       throw APIError.invalid(
         "\(path) must be system, developer, user, assistant or tool, not '\(name)'", param: path)
     }
@@ -88,7 +97,7 @@ package struct ChatRequest: Equatable {
   }
 
   /// Variables of the chat template: `chat_template_kwargs`, and two that clients write beside it.
-  private static func readTemplateOptions(_ fields: inout RequestFields) throws -> JSON.Object {
+  static func readTemplateOptions(_ fields: inout RequestFields) throws -> JSON.Object {
     var options = JSON.Object()
     if let value = fields.take("chat_template_kwargs") {
       guard let object = value.object else {

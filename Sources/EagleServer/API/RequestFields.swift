@@ -90,6 +90,11 @@ package struct RequestFields {
   /// Takes fields of the API that change nothing here.
   package mutating func ignore(_ names: String...) { taken.formUnion(names) }
 
+  /// Takes a field where its value changes nothing; another value stays unread.
+  package mutating func ignore(_ name: String, where isHarmless: (JSON) -> Bool) {
+    if values[name].map(isHarmless) ?? true { taken.insert(name) }
+  }
+
   /// Takes a field that is only allowed to say what happens anyway.
   package mutating func require(_ name: String, _ isHarmless: (JSON) -> Bool) throws {
     guard let value = take(name), !isHarmless(value) else { return }

@@ -15,17 +15,25 @@ package struct ToolSettings: Sendable, Equatable {
 
   package static let maxTools = 128
 
+  /// The place of a function's fields in a definition.
+  package enum Form: Sendable {
+    /// In its `function`, as in chats.
+    case nested
+    /// Beside its `type`, as in the Responses API.
+    case flat
+  }
+
   /// - Throws: `APIError` that names the field at fault
-  package init(_ fields: inout RequestFields) throws {
+  package init(_ fields: inout RequestFields, form: Form = .nested) throws {
     for name in ["functions", "function_call"] {
       try fields.require(name) { $0.isEmpty || $0 == "none" || $0 == "auto" }
     }
     isParallel = try fields.bool("parallel_tool_calls") ?? true
-    try readDefinitions(fields.take("tools"))
+    try readDefinitions(fields.take("tools"), form)
     try readChoice(fields.take("tool_choice"))
   }
 
-  private mutating func readDefinitions(_ value: JSON?) throws {
+  private mutating func readDefinitions(_ value: JSON?, _ form: Form) throws {
     guard let value else { return }
     guard let list = value.array else {
       throw APIError.invalid("tools must be a list, not \(value.kind)", param: "tools")
@@ -34,28 +42,37 @@ package struct ToolSettings: Sendable, Equatable {
       throw APIError.invalid("tools has \(list.count) elements, at most \(Self.maxTools) are taken", param: "tools")
     }
     for (index, tool) in list.enumerated() {
-      let name = try Self.name(of: tool, path: "tools[\(index)]")
+      let name = try Self.name(of: tool, form, path: "tools[\(index)]")
       guard names.insert(name).inserted else {
         throw APIError.invalid("tools[\(index)]: '\(name)' is defined twice", param: "tools")
       }
     }
-    definitions = list
+    definitions = form == .flat ? list.map(Self.nested) : list
   }
 
-  /// The name of `{"type": "function", "function": {"name": ..., "parameters": {...}}}`.
-  private static func name(of tool: JSON, path: String) throws -> String {
-    guard tool.object?["type"] == "function", let function = tool.object?["function"]?.object else {
+  /// The definition of a flat one as chat templates take it.
+  private static func nested(_ tool: JSON) -> JSON {
+    guard var function = tool.object else { return tool }
+    function["type"] = nil
+    return ["type": "function", "function": .object(function)]
+  }
+
+  /// The name of `{"type": "function", "function": {"name": ..., "parameters": {...}}}`, or of the flat form.
+  private static func name(of tool: JSON, _ form: Form, path: String) throws -> String {
+    let holder = form == .flat ? tool : tool.object?["function"] ?? .null
+    guard tool.object?["type"] == "function", let function = holder.object else {
+      let shape = form == .flat ? "\"name\": ..." : "\"function\": {...}"
       throw APIError.invalid(
-        "\(path) must be {\"type\": \"function\", \"function\": {...}}: only functions are understood", param: path)
+        "\(path) must be {\"type\": \"function\", \(shape)}: only functions are understood", param: path)
     }
+    let place = form == .flat ? path : "\(path).function"
     guard let name = function["name"]?.string, isName(name) else {
       throw APIError.invalid(
-        "\(path).function.name must be 1 to 64 of the characters a-z, A-Z, 0-9, _, - and .",
-        param: "\(path).function.name")
+        "\(place).name must be 1 to 64 of the characters a-z, A-Z, 0-9, _, - and .", param: "\(place).name")
     }
     if let parameters = function["parameters"], !parameters.isNull, parameters.object == nil {
       throw APIError.invalid(
-        "\(path).function.parameters must be an object, not \(parameters.kind)", param: "\(path).function.parameters")
+        "\(place).parameters must be an object, not \(parameters.kind)", param: "\(place).parameters")
     }
     return name
   }
@@ -85,14 +102,13 @@ package struct ToolSettings: Sendable, Equatable {
 }
 
 extension ToolSettings {
-  /// The fields of a message as chat templates read them: the arguments of its calls are objects, which clients send as
-  /// strings of JSON.
+  /// Checks the fields of a message that belong to tools: the shape of its calls, and the id that a result answers.
   ///
   /// - Parameters:
   ///   - fields: the fields of the message besides role and content
   ///   - path: the message in errors
   /// - Throws: `APIError` for calls and ids of another shape
-  package static func templateFields(_ fields: JSON.Object, role: String, path: String) throws -> JSON.Object {
+  package static func check(_ fields: JSON.Object, role: String, path: String) throws {
     if let call = fields["function_call"], !call.isNull {
       throw APIError.invalid(
         "\(path).function_call is not supported, send tool_calls", param: "\(path).function_call",
@@ -102,29 +118,24 @@ extension ToolSettings {
       throw APIError.invalid(
         "\(path).tool_call_id must be the id of the call that this message answers", param: "\(path).tool_call_id")
     }
-    guard let calls = fields["tool_calls"], !calls.isNull else { return fields }
+    guard let calls = fields["tool_calls"], !calls.isNull else { return }
     guard role == "assistant", let list = calls.array else {
       throw APIError.invalid(
         "\(path).tool_calls must be a list in an assistant's message", param: "\(path).tool_calls")
     }
-    var fields = fields
-    fields["tool_calls"] = .array(try list.enumerated().map { try call($1, path: "\(path).tool_calls[\($0)]") })
-    return fields
+    for (index, call) in list.enumerated() { try check(call: call, path: "\(path).tool_calls[\(index)]") }
   }
 
-  private static func call(_ value: JSON, path: String) throws -> JSON {
-    guard var call = value.object, var function = call["function"]?.object, function["name"]?.string != nil else {
+  private static func check(call: JSON, path: String) throws {
+    guard let function = call.object?["function"]?.object, function["name"]?.string != nil else {
       throw APIError.invalid(
         "\(path) must be {\"id\": ..., \"type\": \"function\", \"function\": {\"name\": ..., \"arguments\": ...}}",
         param: path)
     }
     let arguments = function["arguments"] ?? ""
-    guard let object = arguments == "" ? JSON.Object() : ToolCall.object(arguments) else {
+    guard arguments == "" || ToolCall.object(arguments) != nil else {
       throw APIError.invalid(
         "\(path).function.arguments must be a JSON object as a string", param: "\(path).function.arguments")
     }
-    function["arguments"] = .object(object)
-    call["function"] = .object(function)
-    return .object(call)
   }
 }

@@ -21,6 +21,8 @@ package struct Outcome: Sendable, Equatable {
   package let statistics: DecodingStatistics
   /// Seconds that it waited for its turn.
   package let queueSeconds: Double
+  /// Tokens of the reasoning; nil for a model that marks none.
+  package var reasoningTokens: Int?
 
   package init(finish: Finish, statistics: DecodingStatistics, queueSeconds: Double) {
     (self.finish, self.statistics, self.queueSeconds) = (finish, statistics, queueSeconds)
@@ -30,9 +32,12 @@ package struct Outcome: Sendable, Equatable {
   static func sum(_ outcomes: [Outcome]) -> Outcome {
     var statistics = DecodingStatistics()
     for outcome in outcomes { statistics += outcome.statistics }
-    return Outcome(
+    var sum = Outcome(
       finish: outcomes.first?.finish ?? .stop, statistics: statistics,
       queueSeconds: outcomes.map(\.queueSeconds).max() ?? 0)
+    let reasoning = outcomes.compactMap(\.reasoningTokens)
+    if !reasoning.isEmpty { sum.reasoningTokens = reasoning.reduce(0, +) }
+    return sum
   }
 }
 
@@ -46,20 +51,23 @@ package struct Usage: Encodable {
 
   package struct PromptDetails: Encodable { let cachedTokens: Int }
 
-  /// Tokens that the draft head proposed.
+  /// Tokens that the draft head proposed, and those of reasoning where the model marks it.
   package struct CompletionDetails: Encodable {
     let acceptedPredictionTokens: Int
     let rejectedPredictionTokens: Int
+    let reasoningTokens: Int?
   }
 
-  package init(_ statistics: DecodingStatistics) {
+  package init(_ outcome: Outcome) {
+    let statistics = outcome.statistics
     promptTokens = statistics.promptTokens
     completionTokens = statistics.newTokens
     totalTokens = promptTokens + completionTokens
     promptTokensDetails = PromptDetails(cachedTokens: statistics.cachedTokens)
     completionTokensDetails = CompletionDetails(
       acceptedPredictionTokens: statistics.acceptedTokens,
-      rejectedPredictionTokens: statistics.draftedTokens - statistics.acceptedTokens)
+      rejectedPredictionTokens: statistics.draftedTokens - statistics.acceptedTokens,
+      reasoningTokens: outcome.reasoningTokens)
   }
 }
 

@@ -1,21 +1,24 @@
 import EagleChat
 import EagleDecoding
-import EagleJinja
 import EagleText
 import Foundation
 import Hummingbird
 import NIOCore
 import Synchronization
 
-/// The two endpoints that generate texts: from the body to a job, and from its events to an answer.
+/// An endpoint that generates texts.
+enum TextEndpoint: Sendable {
+  case chat, completion, response
+}
+
+/// The endpoints that generate texts: from the body to a job, and from its events to an answer.
 struct GenerationEndpoint: Sendable {
   let model: ChatModel
-  let plan: DraftPlan
   let config: ServerConfig
   let engine: Engine
   let metrics: ServerMetrics
   let log: @Sendable (String) -> Void
-  private let format: OutputFormat
+  private let reader: RequestReader
   private let numbers = JobNumbers()
   private let reading = ReadingQueues()
 
@@ -24,8 +27,8 @@ struct GenerationEndpoint: Sendable {
     log: @escaping @Sendable (String) -> Void
   ) {
     self.context = context
-    format = OutputFormat(model, config)
-    (self.model, self.plan, self.config, self.engine, self.metrics) = (model, plan, config, engine, metrics)
+    reader = RequestReader(model: model, plan: plan, config: config, context: context)
+    (self.model, self.config, self.engine, self.metrics) = (model, config, engine, metrics)
     self.log = log
   }
 
@@ -37,35 +40,41 @@ struct GenerationEndpoint: Sendable {
 
   /// - Parameter channel: the connection; when it closes nobody waits for the texts any more
   func respond(
-    to request: Request, _ endpoint: AnswerWriter.Endpoint, name: String, _ channel: any Channel
+    to request: Request, _ endpoint: TextEndpoint, name: String, _ channel: any Channel
   ) async throws -> Response {
     // A request that cannot be admitted is not parsed.
     try checkQueue()
     var request = request
     let body = try await collect(&request)
-    let (prompts, settings, parsers) = try await reading.run(size: body.count) { try read(body, endpoint) }
-    let (metrics, status) = (metrics, RequestStatus(texts: prompts.count))
-    let texts = try prompts.map { prompt in
-      makeJob(prompt, settings, options: try options(settings, prompt: prompt, endpoint), name: name) {
+    let read = try await reading.run(size: body.count) { try reader.read(body, endpoint) }
+    let (metrics, status) = (metrics, RequestStatus(texts: read.prompts.count))
+    let texts = read.prompts.map { prompt in
+      makeJob(prompt, read, name: name) {
         if let status = status.note($0) { metrics.count(endpoint: name, status: status) }
       }
     }
     try admit(texts.map(\.job), channel)
-    noteIgnored(settings.ignored, name)
-    let writer = writer(endpoint, settings)
+    noteIgnored(read.settings.ignored, name)
     let answer = Answering(
-      request: request, texts: texts, parsers: parsers, writer: writer, settings: settings, engine: engine)
-    return settings.isStreaming ? answer.streamed() : try await answer.whole()
+      request: request, texts: texts, parsers: read.parsers, writer: writer(endpoint, read), settings: read.settings,
+      engine: engine)
+    return read.settings.isStreaming ? answer.streamed() : try await answer.whole()
   }
 
-  private func writer(_ endpoint: AnswerWriter.Endpoint, _ settings: GenerationSettings) -> AnswerWriter {
-    var writer = AnswerWriter(
-      endpoint: endpoint, id: (endpoint == .chat ? "chatcmpl-" : "cmpl-") + Self.randomName(),
-      created: Int(Date().timeIntervalSince1970), model: config.modelNames[0])
-    if settings.sampling.logprobs != nil {
-      writer.spelling = { [tokenizer = model.tokenizer] in tokenizer.bytes(of: $0) }
+  private func writer(_ endpoint: TextEndpoint, _ read: ReadRequest) -> any AnswerWriting {
+    let (name, created) = (Self.randomName(), Int(Date().timeIntervalSince1970))
+    let model = config.modelNames[0]
+    var spelling: AnswerWriter.Spelling?
+    if read.settings.sampling.logprobs != nil {
+      spelling = { [tokenizer = self.model.tokenizer] in tokenizer.bytes(of: $0) }
     }
-    return writer
+    switch endpoint {
+    case .chat:
+      return AnswerWriter(endpoint: .chat, id: "chatcmpl-" + name, created: created, model: model, spelling: spelling)
+    case .completion:
+      return AnswerWriter(endpoint: .completion, id: "cmpl-" + name, created: created, model: model, spelling: spelling)
+    case .response: return ResponseWriter(name: name, created: created, model: model, echo: read.echo)
+    }
   }
 
   private func admit(_ jobs: [Job], _ channel: any Channel) throws {
@@ -109,102 +118,13 @@ struct GenerationEndpoint: Sendable {
     }
   }
 
-  private func read(_ body: Data, _ endpoint: AnswerWriter.Endpoint) throws -> (
-    prompts: [[Int32]], settings: GenerationSettings, parsers: [OutputParser?]
-  ) {
-    let fields = try RequestFields(body)
-    func makeSeed() -> UInt64 { .random(in: 0...(.max)) }
-    switch endpoint {
-    case .chat:
-      let request = try ChatRequest(fields, rules, makeSeed: makeSeed)
-      var settings = try noting(request)
-      let prompt = try prompt(request)
-      if !request.tools.definitions.isEmpty, format.syntax?.hasSpecialMarkers == true { settings.skipsSpecial = false }
-      return ([prompt], settings, [format.parser(request, isReasoning: model.opensReasoning(prompt))])
-    case .completion:
-      let request = try CompletionRequest(fields, rules, makeSeed: makeSeed)
-      do {
-        return (try request.prompts.map(ids), request.settings, request.prompts.map { _ in nil })
-      } catch let error as TextError {
-        throw APIError.invalid("\(error)", param: "prompt")
-      }
-    }
-  }
-
-  /// The ids of a chat.
-  private func prompt(_ request: ChatRequest) throws -> [Int32] {
-    let tools = request.tools.definitions
-    guard tools.isEmpty || model.template.references("tools") else {
-      throw APIError.invalid("the model's chat template takes no tools", param: "tools", code: "unsupported_value")
-    }
-    do {
-      return try model.prompt(request.messages, tools: tools, options: request.templateOptions)
-    } catch let error as TextError {
-      throw APIError.invalid("\(error)", param: "messages")
-    } catch let error as TemplateError where error.kind != .syntax {
-      throw APIError.invalid("the chat template refuses the messages: \(error.problem)", param: "messages")
-    }
-  }
-
-  /// The settings of a request, with the variables that the model's template does not read among what is ignored.
-  private func noting(_ request: ChatRequest) throws -> GenerationSettings {
-    let unread = request.templateOptions.keys.filter { !model.template.references($0) }
-    if config.isStrict, let name = unread.first {
-      throw APIError.invalid(
-        "the model's chat template has no variable \(name)", param: name, code: "unknown_parameter")
-    }
-    var settings = request.settings
-    settings.ignored += unread
-    return settings
-  }
-
-  private var rules: RequestRules {
-    var rules = RequestRules(names: config.modelNames, vocabularySize: model.target.shape.vocabularySize)
-    (rules.takesAnyName, rules.isStrict) = (config.takesAnyModel, config.isStrict)
-    (rules.maxPrompts, rules.sampling) = (config.queue, config.sampling)
-    return rules
-  }
-
-  /// A raw prompt may hold control tokens: it is not a turn of somebody else. It begins with the model's BOS, once.
-  private func ids(_ prompt: CompletionRequest.Prompt) throws -> [Int32] {
-    switch prompt {
-    case .text(let text): try model.tokenizer.encodeFramed(text)
-    case .ids(let ids): ids
-    }
-  }
-
-  private func options(
-    _ settings: GenerationSettings, prompt: [Int32], _ endpoint: AnswerWriter.Endpoint
-  ) throws -> DecodingOptions {
-    let free = context - prompt.count
-    guard free > 0 else {
-      throw APIError.invalid(
-        "the prompt of \(prompt.count) tokens leaves no room in the context of \(context)",
-        param: endpoint == .chat ? "messages" : "prompt", code: "context_length_exceeded")
-    }
-    let standard = endpoint == .chat ? free : CompletionRequest.defaultMaxTokens
-    let stopIDs = settings.ignoresEnd ? settings.stopIDs : model.stopIDs.union(settings.stopIDs)
-    return DecodingOptions(
-      maxNewTokens: min(settings.maxTokens ?? standard, free), stopIDs: stopIDs, plan: plan(settings),
-      sampling: settings.sampling)
-  }
-
-  /// A sampled text is drafted for as a tree, whose tokens are the target's own samples: so it does not depend on
-  /// whether it was written alone or together with others.
-  private func plan(_ settings: GenerationSettings) -> DraftPlan {
-    guard !settings.sampling.isGreedy, plan.isChain, plan.depth > 0 else { return plan }
-    return DraftPlan(depth: min(plan.depth, 2), width: 2, nodes: min(plan.depth, 2) * 2, costs: plan.costs)
-  }
-
   private func makeJob(
-    _ prompt: [Int32], _ settings: GenerationSettings, options: DecodingOptions, name: String,
-    noteStatus: @escaping @Sendable (Int) -> Void
+    _ prompt: ReadRequest.Prompt, _ read: ReadRequest, name: String, noteStatus: @escaping @Sendable (Int) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
-    let (metrics, log) = (metrics, log)
-    return Job.make(
-      id: numbers.next(), prompt: prompt, options: options,
-      stream: AnswerStream(model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial)
-    ) { job, end in
+    let (metrics, log, settings) = (metrics, log, read.settings)
+    let stream = AnswerStream(
+      model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial, shown: read.markers)
+    return Job.make(id: numbers.next(), prompt: prompt.ids, options: prompt.options, stream: stream) { job, end in
       switch end {
       case .finished(let outcome):
         metrics.count(job, outcome)

@@ -18,7 +18,7 @@ struct Routes: HTTPResponder {
   private enum Route {
     case page, health, metrics, models
     case model(String)
-    case generate(AnswerWriter.Endpoint)
+    case generate(TextEndpoint)
 
     /// Its path in metrics, where names of models would make too many.
     var name: String {
@@ -30,6 +30,7 @@ struct Routes: HTTPResponder {
       case .model: "/v1/models/{model}"
       case .generate(.chat): "/v1/chat/completions"
       case .generate(.completion): "/v1/completions"
+      case .generate(.response): "/v1/responses"
       }
     }
 
@@ -57,6 +58,7 @@ struct Routes: HTTPResponder {
       case (_, "/models"): self = .models
       case (_, "/chat/completions"): self = .generate(.chat)
       case (_, "/completions"): self = .generate(.completion)
+      case (_, "/responses"): self = .generate(.response)
       case _ where name.hasPrefix("/models/"):
         self = .model(name.dropFirst("/models/".count).removingPercentEncoding ?? "")
       default: return nil

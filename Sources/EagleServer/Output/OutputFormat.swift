@@ -7,6 +7,8 @@ package struct OutputFormat: Sendable {
   package let syntax: ToolSyntax?
   /// Nil where reasoning stays content.
   package let reasoning: ReasoningStyle?
+  private let callMarkers: Set<Int32>
+  private let reasoningMarkers: Set<Int32>
 
   /// What the template and the vocabulary of a model hold, unless the settings name something else.
   package init(_ model: ChatModel, _ config: ServerConfig) {
@@ -15,11 +17,18 @@ package struct OutputFormat: Sendable {
     syntax = config.toolParser.resolved(ToolSyntax(template: template, knows: knows))
     let marksReasoning = template.contains("<think>") || knows("<think>")
     reasoning = config.reasoningParser.resolved(marksReasoning ? .qwen3 : nil)
+    callMarkers = Set((syntax?.markers ?? []).compactMap(model.tokenizer.id(of:)))
+    reasoningMarkers = Set((reasoning == nil ? [] : ["<think>", "</think>"]).compactMap(model.tokenizer.id(of:)))
   }
 
   /// The parsers in use, as the server prints them.
   package var description: String {
     "tool parser \(syntax?.rawValue ?? "none"), reasoning parser \(reasoning?.rawValue ?? "none")"
+  }
+
+  /// The tokens that a parser must see, also where they are special.
+  func markers(_ request: ChatRequest) -> Set<Int32> {
+    reasoningMarkers.union(request.tools.names.isEmpty ? [] : callMarkers)
   }
 
   /// The parser of one answer; nil where all of it is content.

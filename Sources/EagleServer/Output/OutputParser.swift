@@ -13,6 +13,8 @@ package struct OutputParser: Sendable {
   package var isParallel = true
   /// The number of calls that were reported.
   package private(set) var calls = 0
+  /// The number of tokens of the reasoning with its markup; nil for a model that marks none.
+  package private(set) var reasoningTokens: Int?
 
   private var reasoningParser: ReasoningParser?
   private var callParser: ToolCallParser?
@@ -20,12 +22,17 @@ package struct OutputParser: Sendable {
   /// A parser for a model that marks its reasoning, for a request with tools, for both, or for neither.
   package init(reasoning: ReasoningParser? = nil, calls: ToolCallParser? = nil) {
     (reasoningParser, callParser) = (reasoning, calls)
+    if reasoning != nil { reasoningTokens = 0 }
   }
 
   /// The pieces that a further part of the text completes.
-  package mutating func append(_ text: String) -> [Piece] {
-    guard !text.isEmpty else { return [] }
-    return read(reasoningParser?.append(text) ?? [.content(text)])
+  ///
+  /// - Parameter tokens: the number of tokens of that part
+  package mutating func append(_ text: String, tokens: Int = 0) -> [Piece] {
+    let wasInside = reasoningParser?.isInside == true
+    let pieces = text.isEmpty ? [] : read(reasoningParser?.append(text) ?? [.content(text)])
+    if let count = reasoningTokens, wasInside || reasoningParser?.isInside == true { reasoningTokens = count + tokens }
+    return pieces
   }
 
   /// The pieces that were held back.

@@ -39,6 +39,9 @@ package struct ReasoningParser: Sendable {
     self.needsOpening = needsOpening
   }
 
+  /// Whether the text so far ends within reasoning.
+  var isInside: Bool { if case .reasoning = state { true } else { false } }
+
   /// The pieces that a further part of the text completes.
   package mutating func append(_ text: String) -> [Piece] {
     var output = Output()

@@ -40,8 +40,14 @@ package enum ToolSyntax: String, Sendable, CaseIterable {
   /// The marker behind a call, empty where there is none. Its first byte occurs in it once.
   var closing: [UInt8] { self == .hermes ? Self.hermesClosing : [] }
 
-  /// Whether its markers are special tokens, which a text for reading leaves out.
-  package var hasSpecialMarkers: Bool { self != .hermes }
+  /// The markers, which are special tokens in some vocabularies and would be left out of a text for reading.
+  var markers: [String] {
+    switch self {
+    case .hermes: ["<tool_call>", "</tool_call>"]
+    case .llama3: ["<|python_tag|>"]
+    case .mistral: ["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"]
+    }
+  }
 
   private static let hermesOpening = Array("<tool_call>".utf8)
   private static let hermesClosing = Array("</tool_call>".utf8)

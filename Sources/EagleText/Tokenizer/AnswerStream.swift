@@ -12,7 +12,12 @@ public struct AnswerStream: Sendable {
   /// A stream of one answer, which ends before the first of `stops`; empty ones are ignored. Control tokens are no text
   /// unless they are wanted.
   public init(_ tokenizer: Tokenizer, stops: [String] = [], skipSpecial: Bool = true) {
-    decoder = tokenizer.makeStreamingDecoder(skipSpecial: skipSpecial)
+    self.init(tokenizer, stops: stops, skipSpecial: skipSpecial, shown: [])
+  }
+
+  /// A stream in which the special tokens of `shown` are text, whatever `skipSpecial` says of the others.
+  package init(_ tokenizer: Tokenizer, stops: [String], skipSpecial: Bool, shown: Set<Int32>) {
+    decoder = StreamingDecoder(tokenizer: tokenizer, skipSpecial: skipSpecial, startsText: false, shown: shown)
     self.stops = StopStrings(stops.map { Array($0.utf8) }.filter { !$0.isEmpty })
   }
 

@@ -32,18 +32,21 @@ extension Tokenizer {
 public struct StreamingDecoder: Sendable {
   private let tokenizer: Tokenizer
   private let skipSpecial: Bool
+  /// Special tokens that are text all the same.
+  private let shown: Set<Int32>
   private var pending: [UInt8] = []  // at most three bytes between calls
   private var filter: LeadingSpaceFilter
 
-  init(tokenizer: Tokenizer, skipSpecial: Bool, startsText: Bool) {
+  init(tokenizer: Tokenizer, skipSpecial: Bool, startsText: Bool, shown: Set<Int32> = []) {
     self.tokenizer = tokenizer
     self.skipSpecial = skipSpecial
+    self.shown = shown
     filter = LeadingSpaceFilter(tokenizer.decoder, startsText: startsText)
   }
 
   /// The text that is complete with token `id`; empty when it ends inside a character.
   public mutating func append(_ id: Int32) -> String {
-    tokenizer.append(id, to: &pending, skipSpecial: skipSpecial, &filter)
+    tokenizer.append(id, to: &pending, skipSpecial: skipSpecial && !shown.contains(id), &filter)
     let complete = pending.count - StreamingDecoder.incompleteSuffix(of: pending)
     defer { pending.removeFirst(complete) }
     return String(decoding: pending[..<complete], as: UTF8.self)

@@ -1,0 +1,143 @@
+import EagleChat
+import EagleCore
+import EagleDecoding
+import EagleJinja
+import EagleText
+import Foundation
+
+/// A request that was read: what to generate, and how its answer is to be written.
+struct ReadRequest: Sendable {
+  struct Prompt: Sendable {
+    let ids: [Int32]
+    let options: DecodingOptions
+  }
+
+  let prompts: [Prompt]
+  var settings: GenerationSettings
+  /// What finds reasoning and calls in each text; nil where all of it is content.
+  var parsers: [OutputParser?]
+  /// Special tokens that are text, since parsers look for them.
+  var markers: Set<Int32> = []
+  /// Fields of the request that its answer repeats.
+  var echo = JSON.Object()
+}
+
+/// From the body of a request to prompts as token ids, with the options of their decoding.
+struct RequestReader: Sendable {
+  let model: ChatModel
+  let plan: DraftPlan
+  let config: ServerConfig
+  /// The most tokens of a text, its prompt included.
+  let context: Int
+  private let format: OutputFormat
+
+  init(model: ChatModel, plan: DraftPlan, config: ServerConfig, context: Int) {
+    (self.model, self.plan, self.config, self.context) = (model, plan, config, context)
+    format = OutputFormat(model, config)
+  }
+
+  /// - Throws: `APIError` that names the field at fault
+  func read(_ body: Data, _ endpoint: TextEndpoint) throws -> ReadRequest {
+    let fields = try RequestFields(body)
+    func makeSeed() -> UInt64 { .random(in: 0...(.max)) }
+    switch endpoint {
+    case .chat: return try read(try ChatRequest(fields, rules, makeSeed: makeSeed), input: "messages")
+    case .response:
+      let request = try ResponseRequest(fields, rules, makeSeed: makeSeed)
+      var read = try read(request.chat, input: "input")
+      read.echo = request.echo
+      return read
+    case .completion: return try read(try CompletionRequest(fields, rules, makeSeed: makeSeed))
+    }
+  }
+
+  /// - Parameter input: the field of the messages, for errors
+  private func read(_ request: ChatRequest, input: String) throws -> ReadRequest {
+    let settings = try noting(request)
+    let prompt = try prompt(request, input: input)
+    let options = try options(settings, prompt: prompt, standardTokens: nil, input: input)
+    return ReadRequest(
+      prompts: [.init(ids: prompt, options: options)], settings: settings,
+      parsers: [format.parser(request, isReasoning: model.opensReasoning(prompt))], markers: format.markers(request))
+  }
+
+  private func read(_ request: CompletionRequest) throws -> ReadRequest {
+    let settings = request.settings
+    let prompts = try request.prompts.map { prompt in
+      let ids = try ids(prompt)
+      let options = try options(
+        settings, prompt: ids, standardTokens: CompletionRequest.defaultMaxTokens, input: "prompt")
+      return ReadRequest.Prompt(ids: ids, options: options)
+    }
+    return ReadRequest(prompts: prompts, settings: settings, parsers: prompts.map { _ in nil })
+  }
+
+  /// The ids of a chat.
+  private func prompt(_ request: ChatRequest, input: String) throws -> [Int32] {
+    let tools = request.tools.definitions
+    guard tools.isEmpty || model.template.references("tools") else {
+      throw APIError.invalid("the model's chat template takes no tools", param: "tools", code: "unsupported_value")
+    }
+    do {
+      return try model.prompt(request.messages, tools: tools, options: request.templateOptions)
+    } catch let error as TextError {
+      throw APIError.invalid("\(error)", param: input)
+    } catch let error as TemplateError where error.kind != .syntax {
+      throw APIError.invalid("the chat template refuses the messages: \(error.problem)", param: input)
+    }
+  }
+
+  /// The settings of a request, with the variables that the model's template does not read among what is ignored.
+  private func noting(_ request: ChatRequest) throws -> GenerationSettings {
+    let unread = request.templateOptions.keys.filter { !model.template.references($0) }
+    if config.isStrict, let name = unread.first {
+      throw APIError.invalid(
+        "the model's chat template has no variable \(name)", param: name, code: "unknown_parameter")
+    }
+    var settings = request.settings
+    settings.ignored += unread
+    return settings
+  }
+
+  private var rules: RequestRules {
+    var rules = RequestRules(names: config.modelNames, vocabularySize: model.target.shape.vocabularySize)
+    (rules.takesAnyName, rules.isStrict) = (config.takesAnyModel, config.isStrict)
+    (rules.maxPrompts, rules.sampling) = (config.queue, config.sampling)
+    return rules
+  }
+
+  /// A raw prompt may hold control tokens: it is not a turn of somebody else. It begins with the model's BOS, once.
+  private func ids(_ prompt: CompletionRequest.Prompt) throws -> [Int32] {
+    do {
+      switch prompt {
+      case .text(let text): return try model.tokenizer.encodeFramed(text)
+      case .ids(let ids): return ids
+      }
+    } catch let error as TextError {
+      throw APIError.invalid("\(error)", param: "prompt")
+    }
+  }
+
+  /// - Parameter standardTokens: the most new tokens of a request that does not say it; nil is the room
+  private func options(
+    _ settings: GenerationSettings, prompt: [Int32], standardTokens: Int?, input: String
+  ) throws -> DecodingOptions {
+    let free = context - prompt.count
+    guard free > 0 else {
+      throw APIError.invalid(
+        "the prompt of \(prompt.count) tokens leaves no room in the context of \(context)", param: input,
+        code: "context_length_exceeded")
+    }
+    let stopIDs = settings.ignoresEnd ? settings.stopIDs : model.stopIDs.union(settings.stopIDs)
+    return DecodingOptions(
+      maxNewTokens: min(settings.maxTokens ?? standardTokens ?? free, free), stopIDs: stopIDs, plan: plan(settings),
+      sampling: settings.sampling)
+  }
+
+  /// A sampled text is drafted for as a tree, whose tokens are the target's own samples: so it does not depend on
+  /// whether it was written alone or together with others.
+  private func plan(_ settings: GenerationSettings) -> DraftPlan {
+    guard !settings.sampling.isGreedy, plan.isChain, plan.depth > 0 else { return plan }
+    return DraftPlan(depth: min(plan.depth, 2), width: 2, nodes: min(plan.depth, 2) * 2, costs: plan.costs)
+  }
+}
