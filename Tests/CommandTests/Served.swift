@@ -7,9 +7,15 @@ final class Served {
   let running: Running
   let port: UInt16
 
-  init(_ world: TinyWorld, _ flags: [String] = [], environment: [String: String] = [:]) throws {
+  convenience init(_ world: TinyWorld, _ flags: [String] = [], environment: [String: String] = [:]) throws {
+    try self.init(target: world("target"), flags, in: world.path, environment: environment)
+  }
+
+  init(
+    target: String, _ flags: [String] = [], in folder: String = Command.root, environment: [String: String] = [:]
+  ) throws {
     running = try Command.start(
-      "eagle-run", ["serve", "--target", "target", "--port", "0"] + flags, in: world.path, environment: environment)
+      "eagle-run", ["serve", "--target", target, "--port", "0"] + flags, in: folder, environment: environment)
     let end = Date().addingTimeInterval(60)
     var port: UInt16?
     while port == nil, running.process.isRunning, Date() < end {
