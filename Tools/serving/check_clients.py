@@ -176,6 +176,38 @@ def with_litellm(url, model):
     check("".join(chunks) == answer.choices[0].message.content, "and the same as a stream")
 
 
+def with_responses(client, model, options):
+    expected = plain_answer(options, QUESTION, 64)
+    ask = {"model": model, "input": QUESTION, "temperature": 0, "max_output_tokens": 64}
+    answer = client.responses.create(**ask)
+    check(answer.output_text == expected["text"], "the greedy response is that of eagle-run generate")
+    check(answer.usage.output_tokens == expected["new_tokens"] and answer.usage.input_tokens == expected["prompt_tokens"],
+          "its tokens are counted")
+    length = expected["finish_reason"] == "length"
+    check(answer.status == ("incomplete" if length else "completed")
+          and (answer.incomplete_details.reason == "max_output_tokens" if length else answer.incomplete_details is None),
+          f"its end is given: {answer.status}")
+    events = list(client.responses.create(**ask, stream=True))
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    check(text == expected["text"], f"the streamed response is the same, in {len(events)} events")
+    check([event.sequence_number for event in events] == list(range(len(events))), "events are numbered")
+    check(events[-1].response.output[0].content[0].text == text and events[-1].response.usage.total_tokens
+          == answer.usage.total_tokens, "the last event has the whole response")
+    short = {"model": model, "input": "What is the capital of France?", "temperature": 0}
+    with client.responses.stream(**short) as stream:
+        whole = stream.get_final_response()
+    check(whole.status == "completed" and whole.output_text == client.responses.create(**short).output_text,
+          f"the client's own accumulation of the events agrees: {whole.output_text[:40]!r}")
+    history = [{"role": "user", "content": "Hello."}, *[item.model_dump(exclude_none=True) for item in answer.output],
+               {"role": "user", "content": [{"type": "input_text", "text": "Again."}]}]
+    again = client.responses.create(model=model, input=history, instructions="Answer briefly.", max_output_tokens=8)
+    check(again.output_text and again.instructions == "Answer briefly.", "output items come back as input")
+    error = refused(openai.BadRequestError, lambda: client.responses.create(**ask, previous_response_id="resp_1"),
+                    "a response that would have been stored")
+    check(error.param == "previous_response_id", "by its field")
+    refused(openai.NotFoundError, lambda: client.responses.retrieve("resp_1"), "a stored response")
+
+
 def curl(url, model, *, body=None, path="/v1/chat/completions"):
     command = ["curl", "-sS", "-N", "-o", "-", "-w", "\n%{http_code}", url + path, "-H", f"Authorization: Bearer {KEY}"]
     if body is not None:
@@ -240,6 +272,7 @@ def main():
         parameters(client, model)
         errors(client, model, served.url)
         histories(client, model)
+        with_responses(client, model, options)
         with_langchain(served.url, model)
         with_litellm(served.url, model)
         with_curl(served.url, model)
