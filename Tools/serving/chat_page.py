@@ -3,13 +3,19 @@
     python chat_page.py --target models/SmolLM2-135M-Instruct --draft checkpoints/quickstart/export --output docs/images/chat.png
 """
 
+import argparse
 import json
 import re
+import sys
+import tempfile
 import time
 import urllib.request
 
 from browser import Browser, check, save
-from served import Served, arguments
+from served import ROOT, Served, arguments
+
+sys.path.insert(0, str(ROOT / "Tools/fixtures"))
+from make_tool_model import write_model  # noqa: E402
 
 QUESTIONS = ["What is a river? Answer in two sentences.", "And why does it matter for a city?"]
 KEY = "a key of the test"
@@ -23,7 +29,7 @@ def ask(page, question):
     page.wait("document.querySelector('article.assistant:last-of-type small') !== null")
     return page.value("""(() => {
       const last = document.querySelector('article.assistant:last-of-type');
-      return {text: last.querySelector('span').textContent, note: last.querySelector('small').textContent,
+      return {text: last.querySelector(':scope > span').textContent, note: last.querySelector('small').textContent,
               error: last.querySelector('small').className, marks: last.querySelectorAll('mark').length};
     })()""")
 
@@ -42,6 +48,27 @@ def talk(page, url, speculative):
         check(re.fullmatch(r"\d+ tokens · \d+\.\d tokens/s · acc_length \d\.\d\d", answer["note"]), answer["note"])
         if speculative:
             check(answer["marks"] > 0, f"{answer['marks']} stretches of text are marked as the draft's")
+
+
+def reason(page):
+    """A model that marks its reasoning: it stands folded away before the answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = argparse.Namespace(program=str(ROOT / ".build/release/eagle-run"), target=folder + "/thinker", draft=None)
+        write_model(options.target)
+        with Served(options) as served:
+            page.call("Page.navigate", url=served.url + "/")
+            page.wait("document.getElementById('model').textContent === 'thinker'")
+            answer = ask(page, "Hello?")
+    check(answer["text"] == "I have no tools." and answer["error"] == "", "the answer is without its reasoning")
+    details = page.value("""(() => {
+      const details = document.querySelector('article.assistant:last-of-type details');
+      return {text: details.querySelector('span').textContent, open: details.open,
+              isFirst: details.nextElementSibling.textContent === 'I have no tools.'};
+    })()""")
+    check(details == {"text": "The user wants numbers.", "open": False, "isFirst": True},
+          f"the reasoning is folded away before it: {details['text']!r}")
+    check(page.value("messages.map(message => message.content).join('|')") == "Hello?|I have no tools.",
+          "and is not sent with the next question")
 
 
 def stop(page, served):
@@ -84,6 +111,7 @@ def main():
             save(page.look(dark=True), options.output.replace(".png", "-dark.png"))
             save(page.look(dark=False, width=390, height=780), options.output.replace(".png", "-phone.png"))
         stop(page, served)
+        reason(page)
         refused = [m for m in page.messages if "401" not in json.dumps(m)]
         check(not refused, f"the browser has nothing to complain about {refused or ''}")
 
