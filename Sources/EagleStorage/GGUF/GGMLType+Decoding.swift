@@ -18,6 +18,7 @@ extension GGMLType {
     case .q4_K: Self.each(blocks, source, blockByteCount, values, 256, Self.q4_K)
     case .q5_K: Self.each(blocks, source, blockByteCount, values, 256, Self.q5_K)
     case .q6_K: Self.each(blocks, source, blockByteCount, values, 256, Self.q6_K)
+    case .mxfp4: Self.each(blocks, source, blockByteCount, values, 32, Self.mxfp4)
     }
   }
 
@@ -39,6 +40,18 @@ extension GGMLType {
       y[16 + i] = d * Float(Int32(block[2 + i] >> 4) - 8)
     }
   }
+
+  /// y = 2^(e - 128) v(q): the byte e, then nibbles as in `q4_0`.
+  private static func mxfp4(_ block: Block, _ y: Values) {
+    let scale = Float(sign: .plus, exponent: Int(block[0]) - 128, significand: 1)
+    for i in 0..<16 {
+      y[i] = scale * fourBitFloats[Int(block[1 + i] & 15)]
+      y[16 + i] = scale * fourBitFloats[Int(block[1 + i] >> 4)]
+    }
+  }
+
+  /// Twice the values of four-bit floats: a sign, two bits of exponent and one of mantissa.
+  private static let fourBitFloats: [Float] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]
 
   /// y = d q + m.
   private static func q4_1(_ block: Block, _ y: Values) {

@@ -11,6 +11,7 @@ package enum GGMLType: UInt32, Sendable, CaseIterable {
   case q5_K = 13
   case q6_K = 14
   case bf16 = 30
+  case mxfp4 = 39
 
   /// The name that llama.cpp prints.
   package var name: String { Self.name(of: rawValue) }
@@ -19,7 +20,7 @@ package enum GGMLType: UInt32, Sendable, CaseIterable {
   package var blockLength: Int {
     switch self {
     case .f32, .f16, .bf16: 1
-    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
+    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .mxfp4: 32
     case .q4_K, .q5_K, .q6_K: 256
     }
   }
@@ -37,6 +38,7 @@ package enum GGMLType: UInt32, Sendable, CaseIterable {
     case .q4_K: 4 + 12 + 128
     case .q5_K: 4 + 12 + 32 + 128
     case .q6_K: 128 + 64 + 16 + 2
+    case .mxfp4: 1 + 16
     }
   }
 
