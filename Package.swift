@@ -210,7 +210,8 @@ let package = Package(
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleRunFiles", "EagleModels", "EagleDecoding",
       ]),
-    .testTarget(name: "EagleChatTests", dependencies: ["EagleCore", "EagleStorage", "EagleChat"]),
+    .testTarget(
+      name: "EagleChatTests", dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels", "EagleChat"]),
     .testTarget(name: "EagleReportTests", dependencies: ["EagleReport"]),
     .testTarget(
       name: "EagleServerTests",

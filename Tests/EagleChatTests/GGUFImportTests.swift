@@ -215,10 +215,16 @@ extension Data {
     #expect(words.contains("NFC") && words.contains("Isolated"))
   }
 
-  @Test("rope scaling is refused by name")
+  @Test("rope scaling that is not computed is refused by name")
   func ropeScaling() throws {
-    let type = try message { $0.adding("llama.rope.scaling.type", type: 8, .ggufString("yarn")) }
-    #expect(type.contains("scales its rotary positions (`llama.rope.scaling.type` yarn), which is not supported"))
+    let type = try message { $0.adding("llama.rope.scaling.type", type: 8, .ggufString("xpos")) }
+    #expect(type.contains("scales its rotary positions (`llama.rope.scaling.type` xpos), which is not supported"))
+    let yarn = try message { $0.adding("llama.rope.scaling.type", type: 8, .ggufString("yarn")) }
+    #expect(yarn.contains("no metadata key `llama.rope.scaling.factor`"))
+    let extrapolation = try message {
+      $0.adding("llama.rope.scaling.yarn_ext_factor", type: 6, .ggufNumber(Float(0.5).bitPattern))
+    }
+    #expect(extrapolation.contains("`llama.rope.scaling.yarn_ext_factor`"))
     let factor = try message { $0.adding("llama.rope.scaling.factor", type: 6, .ggufNumber(Float(4).bitPattern)) }
     #expect(factor.contains("`llama.rope.scaling.factor`"))
     let none = try ImportFixture.model("llama").file.adding("llama.rope.scaling.type", type: 8, .ggufString("none"))
@@ -228,11 +234,28 @@ extension Data {
   @Test("models that are not supported are refused by name")
   func otherModels() throws {
     #expect(
-      try message { try $0.replacing("llama", "gemma") }.contains("`gemma` cannot be imported; models of llama, qwen2"))
+      try message { try $0.replacing("llama", "gemma") }.contains(
+        "`gemma` cannot be imported; models of llama, mistral3"))
     #expect(try message { try $0.replacing("gpt2", "bert") }.contains("the tokenizer `bert` cannot be imported"))
-    #expect(try message { $0.adding("llama.expert_count", type: 4, .ggufNumber(8)) }.contains("`llama.expert_count`"))
+    let experts = try message { $0.adding("llama.expert_count", type: 4, .ggufNumber(8)) }
+    #expect(experts.contains("no metadata key `llama.expert_used_count`"))
     let partial = try message { $0.adding("llama.rope.dimension_count", type: 4, .ggufNumber(4)) }
     #expect(partial.contains("`llama.rope.dimension_count` is 4, the head dimension 8"))
+  }
+
+  @Test(
+    "metadata that changes a layer and that the family does not have is refused by name",
+    arguments: ["attention.sliding_window", "expert_shared_count"])
+  func switches(_ key: String) throws {
+    let text = try message { $0.adding("llama.\(key)", type: 4, .ggufNumber(3)) }
+    #expect(text.contains("the model uses `llama.\(key)`, which is not supported"), "\(text)")
+    try ImportScratch(try ImportFixture.model("llama").file.adding("llama.\(key)", type: 4, .ggufNumber(0))).run()
+  }
+
+  @Test("a multiplier that the family does not have is refused by name")
+  func multipliers() throws {
+    let text = try message { $0.adding("llama.logit_scale", type: 6, .ggufNumber(Float(2).bitPattern)) }
+    #expect(text.contains("the model uses `llama.logit_scale`"), "\(text)")
   }
 
   @Test("missing, unknown and misshapen tensors are named")

@@ -1,10 +1,13 @@
 import EagleCore
+import EagleModels
 import EagleStorage
-import Foundation
 
-/// A decoder family that can be imported, with its names in GGUF and in Hugging Face folders.
+/// The architectures of GGUF files that can be imported, by llama.cpp's names. `GGUFFacts` says what each stores.
 enum GGUFArchitecture: String, CaseIterable {
-  case llama, qwen2, qwen3
+  case llama, mistral3, qwen2, qwen3
+  case qwen3MoE = "qwen3moe"
+  case phi3, gemma2, gemma3, granite, olmo2, smollm3, glm4
+  case gptOSS = "gpt-oss"
 
   init(of file: GGUFFile) throws {
     let name = try file.string("general.architecture")
@@ -16,40 +19,34 @@ enum GGUFArchitecture: String, CaseIterable {
     self = match
   }
 
-  /// `architectures` of config.json.
-  var className: String {
+  /// `tokenizer.ggml.pre` of all byte-level models of this architecture; nil where they differ.
+  var preTokenizer: String? {
     switch self {
-    case .llama: "LlamaForCausalLM"
-    case .qwen2: "Qwen2ForCausalLM"
-    case .qwen3: "Qwen3ForCausalLM"
+    case .qwen2, .qwen3, .qwen3MoE: "qwen2"
+    case .gptOSS: "gpt-4o"
+    default: nil
     }
   }
 
-  /// `tokenizer.ggml.pre` of all byte-level models of this family; nil where they differ.
-  var preTokenizer: String? { self == .llama ? nil : "qwen2" }
-
-  /// Whether llama.cpp stores the rows of q and k in another order than Hugging Face.
-  var permutesQueryAndKey: Bool { self == .llama }
-
-  /// Names of a layer's tensors behind `blk.N.` and behind `model.layers.N.`.
-  var layerTensors: [(gguf: String, huggingFace: String)] {
-    let projections = [("attn_q", "q_proj"), ("attn_k", "k_proj"), ("attn_v", "v_proj"), ("attn_output", "o_proj")]
-    var tensors = [("attn_norm.weight", "input_layernorm.weight")]
-    tensors += projections.map { ("\($0).weight", "self_attn.\($1).weight") }
-    if self != .qwen3 { tensors += projections.map { ("\($0).bias", "self_attn.\($1).bias") } }
-    if self == .qwen3 {
-      tensors += [("attn_q_norm.weight", "self_attn.q_norm.weight"), ("attn_k_norm.weight", "self_attn.k_norm.weight")]
+  /// The family of a file: two architectures hold two each.
+  func family(of file: GGUFFile) throws -> TargetFamily {
+    func isPositive(_ key: String) throws -> Bool {
+      file.contains(key: "\(rawValue).\(key)") ? try file.int("\(rawValue).\(key)") > 0 : false
     }
-    tensors += [
-      ("ffn_norm.weight", "post_attention_layernorm.weight"), ("ffn_gate.weight", "mlp.gate_proj.weight"),
-      ("ffn_up.weight", "mlp.up_proj.weight"), ("ffn_down.weight", "mlp.down_proj.weight"),
-    ]
-    return tensors.map { (gguf: $0.0, huggingFace: $0.1) }
-  }
-
-  /// Whether a layer may lack the tensor: llama may have biases on all four projections, Qwen2 has them on three.
-  func mayLack(_ tensor: String) -> Bool {
-    guard tensor.hasSuffix(".bias") else { return false }
-    return self == .llama || tensor == "attn_output.bias"
+    switch self {
+    case .llama: return try isPositive("expert_count") ? .mixtral : .llama
+    case .mistral3: return .ministral3
+    case .qwen2: return .qwen2
+    case .qwen3: return .qwen3
+    case .qwen3MoE: return .qwen3MoE
+    case .phi3: return .phi3
+    case .gemma2: return .gemma2
+    case .gemma3: return .gemma3
+    case .granite: return .granite
+    case .olmo2: return try isPositive("attention.sliding_window") ? .olmo3 : .olmo2
+    case .smollm3: return .smollm3
+    case .glm4: return .glm4
+    case .gptOSS: return .gptOSS
+    }
   }
 }

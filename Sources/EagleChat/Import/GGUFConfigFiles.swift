@@ -1,60 +1,65 @@
+import EagleCore
+import EagleModels
 import Foundation
 
 /// config.json and generation_config.json of an imported model.
 struct GGUFConfigFiles {
   let sizes: GGUFModelSizes
   let vocabulary: GGUFVocabulary
+  let rotary: GGUFRotary
   let isTied: Bool
-  let hasAttentionBias: Bool
+  /// Keys that only some families have, and others' values of common keys.
+  let familyFields: [String: JSON]
 
-  func config() throws -> Data {
-    var fields: [String: Any] = [
-      "architectures": [sizes.architecture.className],
-      "model_type": sizes.architecture.rawValue,
-      "vocab_size": sizes.vocabulary,
-      "hidden_size": sizes.hidden,
-      "intermediate_size": sizes.intermediate,
-      "num_hidden_layers": sizes.layers,
-      "num_attention_heads": sizes.heads,
-      "num_key_value_heads": sizes.keyValueHeads,
-      "head_dim": sizes.headDimension,
-      "max_position_embeddings": sizes.maximumPositions,
-      "rope_theta": sizes.ropeTheta,
-      "rope_scaling": NSNull(),
-      "rms_norm_eps": sizes.normEpsilon,
+  func config() -> Data {
+    var fields: [String: JSON] = [
+      "architectures": [.string(sizes.facts.className)],
+      "model_type": .string(sizes.family.rawValue),
+      "vocab_size": JSON(sizes.vocabulary),
+      "hidden_size": JSON(sizes.hidden),
+      "intermediate_size": JSON(sizes.intermediate),
+      "num_hidden_layers": JSON(sizes.layers),
+      "num_attention_heads": JSON(sizes.heads),
+      "num_key_value_heads": JSON(sizes.keyValueHeads),
+      "head_dim": JSON(sizes.headDimension),
+      "max_position_embeddings": JSON(sizes.maximumPositions),
+      "rope_theta": .decimal(rotary.theta),
+      "rope_scaling": rotary.scaling.map { .fields($0) } ?? .null,
+      "rms_norm_eps": .decimal(sizes.normEpsilon),
       "hidden_act": "silu",
-      "attention_dropout": 0.0,
-      "initializer_range": 0.02,
-      "tie_word_embeddings": isTied,
+      "attention_dropout": .decimal(0),
+      "initializer_range": .decimal(0.02),
+      "tie_word_embeddings": .bool(isTied),
       "use_cache": true,
       "torch_dtype": "bfloat16",
     ]
     fields.merge(familyFields) { $1 }
     fields.merge(tokenFields) { $1 }
-    return try json(fields)
+    return file(fields)
   }
 
-  func generationConfig() throws -> Data {
+  func generationConfig() -> Data {
     var fields = tokenFields
-    if let eos = vocabulary.eos, let end = vocabulary.endOfTurn, end != eos { fields["eos_token_id"] = [eos, end] }
-    return try json(fields)
-  }
-
-  private var familyFields: [String: Any] {
-    switch sizes.architecture {
-    case .llama: ["attention_bias": hasAttentionBias, "mlp_bias": false]
-    case .qwen2: ["use_sliding_window": false]
-    case .qwen3: ["attention_bias": false, "use_sliding_window": false]
+    if let eos = vocabulary.eos, let end = vocabulary.endOfTurn, end != eos {
+      fields["eos_token_id"] = [JSON(eos), JSON(end)]
     }
+    return file(fields)
   }
 
-  private var tokenFields: [String: Any] {
+  private var tokenFields: [String: JSON] {
     let ids = [("bos_token_id", vocabulary.bos), ("eos_token_id", vocabulary.eos), ("pad_token_id", vocabulary.pad)]
-    return ids.reduce(into: [:]) { $0[$1.0] = $1.1 }
+    return ids.reduce(into: [:]) { $0[$1.0] = $1.1.map { JSON($0) } }
   }
 
-  private func json(_ fields: [String: Any]) throws -> Data {
-    let options: JSONSerialization.WritingOptions = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return try JSONSerialization.data(withJSONObject: fields, options: options) + Data("\n".utf8)
+  private func file(_ fields: [String: JSON]) -> Data { Data((JSON.fields(fields).text(.indented(2)) + "\n").utf8) }
+}
+
+extension JSON {
+  /// A finite number, with a point or an exponent: Python's readers tell 4.0 from 4.
+  static func decimal(_ value: Double) -> JSON { JSON(value) ?? .null }
+
+  /// An object with sorted keys.
+  static func fields(_ fields: [String: JSON]) -> JSON {
+    .object(Object(fields.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }))
   }
 }

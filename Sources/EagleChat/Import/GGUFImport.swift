@@ -6,7 +6,7 @@ import Foundation
 ///
 /// The folder holds config.json, generation_config.json, model.safetensors in bfloat16 (dequantised, rounded to the
 /// nearest, ties to even), tokenizer.json, tokenizer_config.json and import.json, which names the source and all
-/// files with their checksums. Architectures: llama, qwen2, qwen3.
+/// files with their checksums. Experts in MXFP4 stay as they are. `GGUFArchitecture` lists what can be imported.
 public enum GGUFImport {
   private static let recordName = "import.json"
   private static let recordFormat = "eagle-import"
@@ -58,26 +58,31 @@ public enum GGUFImport {
     let sizes: GGUFModelSizes
     let weights: GGUFWeights
     let vocabulary: GGUFVocabulary
+    let configs: GGUFConfigFiles
 
     init(path: String) throws {
       let file = try GGUFFile(path: path)
       sizes = try GGUFModelSizes(of: file)
+      try GGUFSwitches.check(file, sizes)
+      let rotary = try GGUFRotary(of: file, sizes)
       weights = try GGUFWeights(of: file, sizes)
       vocabulary = try GGUFVocabulary(of: file, sizes.architecture, vocabularySize: sizes.vocabulary)
+      configs = GGUFConfigFiles(
+        sizes: sizes, vocabulary: vocabulary, rotary: rotary, isTied: weights.isTied,
+        familyFields: try GGUFFamilyConfig(file, sizes, rotary: rotary, weights: weights).fields())
     }
 
     var summary: String {
-      "\(sizes.architecture.rawValue), \(sizes.layers) layers, hidden \(sizes.hidden), \(sizes.heads)/"
+      "\(sizes.family.rawValue), \(sizes.layers) layers, hidden \(sizes.hidden), \(sizes.heads)/"
         + "\(sizes.keyValueHeads) heads of \(sizes.headDimension), vocabulary \(sizes.vocabulary)"
+        + (sizes.experts.map { ", \($0.perToken) of \($0.count) experts" } ?? "")
         + (weights.isTied ? ", tied head" : "")
     }
 
     func write(to folder: String, progress: (String) -> Void) throws {
-      let configs = GGUFConfigFiles(
-        sizes: sizes, vocabulary: vocabulary, isTied: weights.isTied, hasAttentionBias: weights.hasAttentionBias)
       let files: [(name: String, data: Data)] = [
         ("tokenizer.json", try vocabulary.tokenizerJSON()), ("tokenizer_config.json", try vocabulary.configJSON()),
-        ("config.json", try configs.config()), ("generation_config.json", try configs.generationConfig()),
+        ("config.json", configs.config()), ("generation_config.json", configs.generationConfig()),
       ]
       for file in files { try AtomicFile.write(path: "\(folder)/\(file.name)", data: file.data) }
       try weights.write(to: "\(folder)/model.safetensors", progress: progress)

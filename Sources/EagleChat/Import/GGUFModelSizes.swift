@@ -1,10 +1,19 @@
 import EagleCore
+import EagleModels
 import EagleStorage
 import Foundation
 
-/// The sizes and constants of a model from its GGUF metadata, checked against what the decoder layer computes.
+/// The sizes of a model from its GGUF metadata.
 struct GGUFModelSizes {
+  /// The experts of a layer.
+  struct Experts {
+    let count: Int
+    let perToken: Int
+    let intermediate: Int
+  }
+
   let architecture: GGUFArchitecture
+  let family: TargetFamily
   let layers: Int
   let hidden: Int
   let intermediate: Int
@@ -13,34 +22,35 @@ struct GGUFModelSizes {
   let headDimension: Int
   let vocabulary: Int
   let maximumPositions: Int
-  let ropeTheta: Double
   let normEpsilon: Double
+  let experts: Experts?
+
+  var facts: GGUFFacts { .of(family) }
+  var queryWidth: Int { heads * headDimension }
+  var keyWidth: Int { keyValueHeads * headDimension }
 
   init(of file: GGUFFile) throws {
     architecture = try GGUFArchitecture(of: file)
-    let prefix = architecture.rawValue
-    try Self.refuseRopeScaling(file, prefix)
-    try Self.refuseVariants(file, prefix)
-    layers = try file.int("\(prefix).block_count")
-    hidden = try file.int("\(prefix).embedding_length")
-    intermediate = try file.int("\(prefix).feed_forward_length")
-    heads = try file.int("\(prefix).attention.head_count")
-    let keyValueKey = "\(prefix).attention.head_count_kv"
-    keyValueHeads = file.contains(key: keyValueKey) ? try file.int(keyValueKey) : heads
+    family = try architecture.family(of: file)
+    let keys = GGUFKeys(file: file, prefix: architecture.rawValue)
+    layers = try keys.int("block_count")
+    hidden = try keys.int("embedding_length")
+    intermediate = try keys.int("feed_forward_length")
+    heads = try keys.int("attention.head_count")
+    keyValueHeads = try keys.intIfPresent("attention.head_count_kv") ?? heads
     let embedding = try file.info("token_embd.weight").shape
     vocabulary = embedding.first ?? 0
-    headDimension = try Self.headDimension(file, prefix, hidden: hidden, heads: heads)
-    maximumPositions = try file.int("\(prefix).context_length")
-    let thetaKey = "\(prefix).rope.freq_base"
-    ropeTheta = file.contains(key: thetaKey) ? Self.decimal(try file.float(thetaKey)) : 10000
-    normEpsilon = Self.decimal(try file.float("\(prefix).attention.layer_norm_rms_epsilon"))
+    headDimension = try Self.headDimension(keys, hidden: hidden, heads: heads)
+    maximumPositions = try keys.int("context_length")
+    normEpsilon = try keys.decimal("attention.layer_norm_rms_epsilon")
+    experts = try Self.experts(keys, family, intermediate: intermediate)
     try check(path: file.path, embedding: embedding)
   }
 
   private func check(path: String, embedding: [Int]) throws {
     let sizes = [layers, hidden, intermediate, heads, keyValueHeads, headDimension, vocabulary, maximumPositions]
     guard sizes.allSatisfy({ 1...(1 << 30) ~= $0 }), heads % keyValueHeads == 0, headDimension % 2 == 0,
-      embedding == [vocabulary, hidden], ropeTheta > 0, normEpsilon >= 0
+      layers <= 1 << 16, embedding == [vocabulary, hidden], normEpsilon >= 0
     else {
       throw LocatedError(
         path: path,
@@ -50,49 +60,55 @@ struct GGUFModelSizes {
     }
   }
 
-  private static func headDimension(_ file: GGUFFile, _ prefix: String, hidden: Int, heads: Int) throws -> Int {
-    let key = "\(prefix).attention.key_length"
-    let dimension = file.contains(key: key) ? try file.int(key) : hidden / max(heads, 1)
-    for other in ["\(prefix).attention.value_length", "\(prefix).rope.dimension_count"] where file.contains(key: other)
-    {
-      guard try file.int(other) == dimension else {
-        throw LocatedError(
-          path: file.path,
-          problem: "`\(other)` is \(try file.int(other)), the head dimension \(dimension): models whose "
-            + "values have another width, or that rotate part of a head, cannot be imported")
-      }
+  private static func headDimension(_ keys: GGUFKeys, hidden: Int, heads: Int) throws -> Int {
+    let dimension = try keys.intIfPresent("attention.key_length") ?? hidden / max(heads, 1)
+    if let width = try keys.intIfPresent("attention.value_length"), width != dimension {
+      throw LocatedError(
+        path: keys.file.path,
+        problem: "`\(keys.name("attention.value_length"))` is \(width), the head dimension \(dimension): models whose "
+          + "values have another width cannot be imported")
     }
     return dimension
   }
 
-  private static func refuseRopeScaling(_ file: GGUFFile, _ prefix: String) throws {
-    for key in file.metadata.keys.sorted() where key.hasPrefix("\(prefix).rope.scal") {
-      let value = file.metadata[key]
-      let isNothing = value?.string == "none" || value?.float == 1 || value?.float == 0
-      let isContext = key.hasSuffix(".original_context_length") || key.hasSuffix(".finetuned")
-      if isNothing || isContext { continue }
-      throw scaled(file, "`\(key)`\(value?.string.map { " \($0)" } ?? "")")
+  /// The experts of a family that has them; throws for another family's, which change what a layer computes.
+  private static func experts(_ keys: GGUFKeys, _ family: TargetFamily, intermediate: Int) throws -> Experts? {
+    if case .none = GGUFFacts.of(family).experts {
+      guard try keys.intIfPresent("expert_count") ?? 0 == 0 else {
+        throw LocatedError(
+          path: keys.file.path, problem: "the model uses `\(keys.name("expert_count"))`, which is not supported",
+          advice: "import a dense model")
+      }
+      return nil
     }
-    if file.contains(tensor: "rope_freqs.weight") { throw scaled(file, "the tensor `rope_freqs.weight`") }
-  }
-
-  private static func scaled(_ file: GGUFFile, _ what: String) -> LocatedError {
-    LocatedError(
-      path: file.path, problem: "the model scales its rotary positions (\(what)), which is not supported",
-      advice: "import a model without rope scaling")
-  }
-
-  /// Throws for experts and sliding windows, which change what a layer computes.
-  private static func refuseVariants(_ file: GGUFFile, _ prefix: String) throws {
-    for key in ["\(prefix).expert_count", "\(prefix).attention.sliding_window"] where file.contains(key: key) {
-      guard try file.int(key) != 0 else { continue }
+    let (count, perToken) = (try keys.int("expert_count"), try keys.int("expert_used_count"))
+    let width = try keys.intIfPresent("expert_feed_forward_length") ?? intermediate
+    guard 1...4096 ~= count, 1...count ~= perToken, 1...(1 << 30) ~= width else {
       throw LocatedError(
-        path: file.path, problem: "the model uses `\(key)`, which is not supported", advice: "import a dense model")
+        path: keys.file.path, problem: "impossible experts: \(perToken) of \(count), \(width) wide",
+        advice: "the file is damaged: copy or download it again")
     }
+    return Experts(count: count, perToken: perToken, intermediate: width)
   }
+}
+
+/// The metadata of a file's architecture: keys without its name.
+struct GGUFKeys {
+  let file: GGUFFile
+  let prefix: String
+
+  func name(_ key: String) -> String { "\(prefix).\(key)" }
+  func contains(_ key: String) -> Bool { file.contains(key: name(key)) }
+  func int(_ key: String) throws -> Int { try file.int(name(key)) }
+  func intIfPresent(_ key: String) throws -> Int? { contains(key) ? try int(key) : nil }
+  func decimalIfPresent(_ key: String) throws -> Double? { contains(key) ? try decimal(key) : nil }
 
   /// The decimal number behind a float32 of the file: 1e-05, not 9.999999747378752e-06.
-  private static func decimal(_ value: Double) -> Double {
-    Double(Float(value).description) ?? value
+  func decimal(_ key: String) throws -> Double {
+    let value = try file.float(name(key))
+    guard value.isFinite else {
+      throw LocatedError(path: file.path, problem: "metadata key `\(name(key))` is \(value)")
+    }
+    return Double(Float(value).description) ?? value
   }
 }

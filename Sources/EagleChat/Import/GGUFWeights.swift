@@ -3,78 +3,74 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// The weights of a GGUF model under their Hugging Face names, written as bfloat16 one tensor at a time.
+/// The weights of a GGUF model under their Hugging Face names, written one tensor at a time: as bfloat16, and experts
+/// in MXFP4 as they are.
 struct GGUFWeights {
-  /// A tensor to write.
-  private struct Item {
-    let source: String
-    let target: String
-    let shape: [Int]
-    /// Heads whose rows llama.cpp has permuted; 0 when the order is Hugging Face's.
-    let permutedHeads: Int
-  }
-
   private let file: GGUFFile
-  private let items: [Item]
+  private let items: [GGUFItem]
   /// Whether the LM head is the embedding.
   let isTied: Bool
-  /// Whether the attention projections have biases.
-  let hasAttentionBias: Bool
 
   /// Elements that are decoded at a time, rounded to whole rows.
   private static let chunkElements = 1 << 20
 
   /// Finds all tensors and checks their shapes.
   ///
-  /// - Throws: `LocatedError` for a missing tensor, and for one that the architecture does not have
+  /// - Throws: `LocatedError` for a missing tensor, and for one that the family does not have
   init(of file: GGUFFile, _ sizes: GGUFModelSizes) throws {
     self.file = file
     isTied = try Self.isTied(file)
-    var items = [
-      try Self.item("token_embd.weight", "model.embed_tokens.weight", [sizes.vocabulary, sizes.hidden], file)
-    ]
-    for layer in 0..<sizes.layers { items += try Self.layer(layer, file, sizes) }
-    items.append(try Self.item("output_norm.weight", "model.norm.weight", [sizes.hidden], file))
-    if !isTied {
-      items.append(try Self.item("output.weight", "lm_head.weight", [sizes.vocabulary, sizes.hidden], file))
-    }
-    self.items = items
-    hasAttentionBias = items.contains { $0.source.hasSuffix(".bias") }
-    let known = Set(items.map(\.source)).union(["output.weight"])
-    if let stray = file.tensors.first(where: { !known.contains($0.name) }) {
-      throw LocatedError(
-        path: file.path, problem: "the tensor `\(stray.name)` has no place in a \(sizes.architecture.rawValue) model",
-        advice: "this variant of the architecture cannot be imported")
-    }
+    items = try GGUFTensorList(file: file, sizes: sizes).items(isTied: isTied)
   }
+
+  /// Whether the attention projections, and the matrices of the feed-forward blocks, have biases.
+  var hasAttentionBias: Bool { items.contains { $0.target.hasSuffix("q_proj.bias") } }
+  var hasFeedForwardBias: Bool { items.contains { $0.target.hasSuffix("down_proj.bias") } }
+  /// Whether experts are written in MXFP4.
+  var hasMXFP4: Bool { items.contains { $0.dtype == .uint8 } }
 
   /// Writes model.safetensors.
   func write(to path: String, progress: (String) -> Void) throws {
-    let announced = items.map { SafetensorsWriter.Announcement(name: $0.target, dtype: .bfloat16, shape: $0.shape) }
+    let announced = items.map { SafetensorsWriter.Announcement(name: $0.target, dtype: $0.dtype, shape: $0.shape) }
     try SafetensorsWriter.write(path: path, announced: announced, metadata: ["format": "pt"]) { index, output in
       let item = items[index]
       progress("weights \(index + 1)/\(items.count): \(item.target) \(item.shape)")
-      if item.permutedHeads > 0 { try writePermuted(item, to: output) } else { try writePlain(item, to: output) }
+      try write(item, to: output)
     }
   }
 
-  private func writePlain(_ item: Item, to output: OutputFile) throws {
+  private func write(_ item: GGUFItem, to output: OutputFile) throws {
+    switch item.content {
+    case .rows(let name, let first, 0, let offset): try writeRows(item, name, first, offset, to: output)
+    case .rows(let name, _, let heads, _): try writePermuted(item, name, heads, to: output)
+    case .interleaved(let first, let second): try writeInterleaved(item, [first, second], to: output)
+    case .transposed(let names): try writeTransposed(item, names, to: output)
+    case .mxfp4Blocks(let names): try writeMXFP4(names, to: output) { MXFP4Bytes.blocks($0, to: &$1) }
+    case .mxfp4Scales(let names): try writeMXFP4(names, to: output) { MXFP4Bytes.scales($0, to: &$1) }
+    }
+  }
+
+  /// Rows from element `first` of a tensor on.
+  private func writeRows(
+    _ item: GGUFItem, _ name: String, _ first: Int, _ offset: Float, to output: OutputFile
+  ) throws {
     let count = item.shape.reduce(1, *)
     let columns = item.shape.last ?? 1
     let chunk = max(1, Self.chunkElements / columns) * columns
     for start in stride(from: 0, to: count, by: chunk) {
-      let values = try decode(item, start..<min(start + chunk, count))
-      try withExtendedLifetime(values) { try output.write(UnsafeRawBufferPointer(values.rawBytes)) }
+      let values = try decode(name, first + start..<first + min(start + chunk, count))
+      if offset != 0 { for i in 0..<values.count { values.floats[i] -= offset } }
+      try output.write(values.bfloat16())
     }
   }
 
   /// llama.cpp lays the d rows of a head out as d/2 pairs (first half, second half); Hugging Face as two halves:
   /// row (h, j, i) here is row (h, i, j) there, i < d/2, j < 2.
-  private func writePermuted(_ item: Item, to output: OutputFile) throws {
+  private func writePermuted(_ item: GGUFItem, _ name: String, _ heads: Int, to output: OutputFile) throws {
     let rows = item.shape[0]
-    let values = try decode(item, 0..<item.shape.reduce(1, *))
+    let values = try decode(name, 0..<item.shape.reduce(1, *)).bfloat16()
     let rowBytes = values.byteCount / rows
-    let half = rows / item.permutedHeads / 2
+    let half = rows / heads / 2
     try withExtendedLifetime(values) {
       for row in 0..<rows {
         let (head, index) = row.quotientAndRemainder(dividingBy: 2 * half)
@@ -84,56 +80,54 @@ struct GGUFWeights {
     }
   }
 
-  private func decode(_ item: Item, _ elements: Range<Int>) throws -> Tensor {
+  /// Elements of two tensors in turn.
+  private func writeInterleaved(_ item: GGUFItem, _ names: [String], to output: OutputFile) throws {
+    let parts = try names.map { try file.floats($0) }
+    let values = Tensor(parts[0].indices.flatMap { index in parts.map { $0[index] } }, item.shape)
+    try output.write(values.bfloat16())
+  }
+
+  /// An expert's [O, I] as [I, O]; of two tensors, their outputs in turn.
+  private func writeTransposed(_ item: GGUFItem, _ names: [String], to output: OutputFile) throws {
+    let (inputs, outputs) = (item.shape[1], item.shape[2] / names.count)
+    for expert in 0..<item.shape[0] {
+      let parts = try names.map { try decode($0, expert * inputs * outputs..<(expert + 1) * inputs * outputs) }
+      let values = Tensor([inputs, outputs * names.count])
+      for (part, source) in parts.enumerated() {
+        for row in 0..<outputs {
+          for column in 0..<inputs {
+            values.floats[(column * outputs + row) * names.count + part] = source.floats[row * inputs + column]
+          }
+        }
+      }
+      try output.write(values.bfloat16())
+    }
+  }
+
+  /// Rows of the tensors in turn, each turned into bytes.
+  private func writeMXFP4(
+    _ names: [String], to output: OutputFile, _ convert: (UnsafeRawBufferPointer, inout [UInt8]) -> Void
+  ) throws {
+    let shape = try file.info(names[0]).shape
+    let rowBytes = shape[2] / 32 * MXFP4Bytes.blockLength
+    for expert in 0..<shape[0] {
+      var bytes: [UInt8] = []
+      for row in 0..<shape[1] {
+        for name in names {
+          let start = (expert * shape[1] + row) * rowBytes
+          try file.withBytes(of: name) {
+            convert(UnsafeRawBufferPointer(rebasing: $0[start..<start + rowBytes]), &bytes)
+          }
+        }
+      }
+      try bytes.withUnsafeBytes { try output.write($0) }
+    }
+  }
+
+  private func decode(_ name: String, _ elements: Range<Int>) throws -> Tensor {
     let values = Tensor([elements.count])
-    try file.decode(item.source, elements: elements, to: values.floats)
-    return values.bfloat16()
-  }
-}
-
-extension GGUFWeights {
-  private static func layer(_ layer: Int, _ file: GGUFFile, _ sizes: GGUFModelSizes) throws -> [Item] {
-    try sizes.architecture.layerTensors.compactMap { names in
-      let source = "blk.\(layer).\(names.gguf)"
-      if sizes.architecture.mayLack(names.gguf) && !file.contains(tensor: source) { return nil }
-      return try item(
-        source, "model.layers.\(layer).\(names.huggingFace)", shape(of: names.gguf, sizes), file,
-        permutedHeads: permutedHeads(names.gguf, sizes))
-    }
-  }
-
-  private static func item(
-    _ source: String, _ target: String, _ shape: [Int], _ file: GGUFFile, permutedHeads: Int = 0
-  ) throws -> Item {
-    let found = try file.info(source).shape
-    guard found == shape else {
-      throw LocatedError(
-        path: file.path, problem: "tensor `\(source)` has the shape \(found), the metadata says \(shape)",
-        advice: "the file is damaged: copy or download it again")
-    }
-    return Item(source: source, target: target, shape: shape, permutedHeads: permutedHeads)
-  }
-
-  private static func shape(of tensor: String, _ sizes: GGUFModelSizes) -> [Int] {
-    let query = sizes.heads * sizes.headDimension
-    let keyValue = sizes.keyValueHeads * sizes.headDimension
-    switch tensor {
-    case "attn_q.weight": return [query, sizes.hidden]
-    case "attn_q.bias": return [query]
-    case "attn_k.weight", "attn_v.weight": return [keyValue, sizes.hidden]
-    case "attn_k.bias", "attn_v.bias": return [keyValue]
-    case "attn_output.weight": return [sizes.hidden, query]
-    case "attn_q_norm.weight", "attn_k_norm.weight": return [sizes.headDimension]
-    case "ffn_gate.weight", "ffn_up.weight": return [sizes.intermediate, sizes.hidden]
-    case "ffn_down.weight": return [sizes.hidden, sizes.intermediate]
-    default: return [sizes.hidden]
-    }
-  }
-
-  private static func permutedHeads(_ tensor: String, _ sizes: GGUFModelSizes) -> Int {
-    guard sizes.architecture.permutesQueryAndKey else { return 0 }
-    if tensor.hasPrefix("attn_q.") { return sizes.heads }
-    return tensor.hasPrefix("attn_k.") ? sizes.keyValueHeads : 0
+    try file.decode(name, elements: elements, to: values.floats)
+    return values
   }
 
   /// Whether the head is the embedding: the file has no head, or the same bytes again.
@@ -147,6 +141,31 @@ extension GGUFWeights {
         guard let first = first.baseAddress, let second = second.baseAddress else { return true }
         return memcmp(first, second, head.range.count) == 0
       }
+    }
+  }
+}
+
+extension OutputFile {
+  fileprivate func write(_ tensor: Tensor) throws {
+    try withExtendedLifetime(tensor) { try write(UnsafeRawBufferPointer(tensor.rawBytes)) }
+  }
+}
+
+/// The bytes of MXFP4 blocks: GGUF stores a scale and 16 bytes, whose low halves are elements 0 to 15 and whose high
+/// halves 16 to 31; Hugging Face the scales by themselves, and two neighbours in a byte, the first one low.
+private enum MXFP4Bytes {
+  static let blockLength = 17
+
+  static func scales(_ row: UnsafeRawBufferPointer, to bytes: inout [UInt8]) {
+    for start in stride(from: 0, to: row.count, by: blockLength) { bytes.append(row[start]) }
+  }
+
+  static func blocks(_ row: UnsafeRawBufferPointer, to bytes: inout [UInt8]) {
+    for start in stride(from: 1, to: row.count, by: blockLength) {
+      func code(_ element: Int) -> UInt8 {
+        element < 16 ? row[start + element] & 15 : row[start + element - 16] >> 4
+      }
+      for pair in 0..<16 { bytes.append(code(2 * pair) | code(2 * pair + 1) << 4) }
     }
   }
 }
