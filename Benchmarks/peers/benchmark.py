@@ -11,7 +11,7 @@ import resource
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import torch
@@ -34,6 +34,7 @@ class Shape:
     eps: float
     rope_theta: float
     max_positions: int
+    more: dict = field(default_factory=dict)  # further keys of the target's config
 
     @property
     def captured_layers(self):
@@ -46,6 +47,17 @@ SHAPES = {
                           draft_vocabulary=16384, eps=1e-5, rope_theta=1e5, max_positions=8192),
     "qwen3-4b": Shape(hidden=2560, layers=36, heads=32, kv_heads=8, head_dim=128, mlp=9728, vocabulary=151936,
                       draft_vocabulary=32000, eps=1e-6, rope_theta=5e6, max_positions=262144),
+    "llama-3.2-1b": Shape(hidden=2048, layers=16, heads=32, kv_heads=8, head_dim=64, mlp=8192, vocabulary=128256,
+                          draft_vocabulary=32000, eps=1e-5, rope_theta=5e5, max_positions=131072,
+                          more={"rope_parameters": {
+                              "rope_type": "llama3", "rope_theta": 5e5, "factor": 32.0, "low_freq_factor": 1.0,
+                              "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}),
+    "qwen3-0.6b": Shape(hidden=1024, layers=28, heads=16, kv_heads=8, head_dim=128, mlp=3072, vocabulary=151936,
+                        draft_vocabulary=32000, eps=1e-6, rope_theta=1e6, max_positions=40960),
+    "qwen3-moe": Shape(hidden=2048, layers=8, heads=32, kv_heads=4, head_dim=128, mlp=6144, vocabulary=151936,
+                       draft_vocabulary=32000, eps=1e-6, rope_theta=1e6, max_positions=40960,
+                       more={"num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
+                             "norm_topk_prob": True}),
 }
 
 

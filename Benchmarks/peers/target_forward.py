@@ -12,24 +12,28 @@ Usage: python target_forward.py [--shape smollm2-135m|qwen3-4b] [--tokens 512] [
 """
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig,
+                          Qwen3MoeForCausalLM)
 from transformers.initialization import no_init_weights
 
 from benchmark import DTYPES, SHAPES, make_parser, median_seconds, parse, report
 
 LOGIT_ROWS = 512
 SEED = 0
-MODELS = {"smollm2-135m": (LlamaConfig, LlamaForCausalLM), "qwen3-4b": (Qwen3Config, Qwen3ForCausalLM)}
+LLAMA, QWEN3 = (LlamaConfig, LlamaForCausalLM), (Qwen3Config, Qwen3ForCausalLM)
+MODELS = {"smollm2-135m": LLAMA, "qwen3-4b": QWEN3, "llama-3.2-1b": LLAMA, "qwen3-0.6b": QWEN3,
+          "qwen3-moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM)}
 
 
 def make_config(name):
     """The target's config, as its Hugging Face folder has it."""
     shape, (config, _) = SHAPES[name], MODELS[name]
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta}}
     return config(
         vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.mlp,
         num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
         head_dim=shape.head_dim, hidden_act="silu", max_position_embeddings=shape.max_positions,
-        rms_norm_eps=shape.eps, rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        rms_norm_eps=shape.eps, **{**rope, **shape.more},
         tie_word_embeddings=True, attention_bias=False, attention_dropout=0.0, initializer_range=0.02)
 
 
@@ -41,7 +45,7 @@ def make_model(name, dtype, generator):
         model = model_class._from_config(make_config(name), dtype=dtype, attn_implementation="sdpa")
     model.tie_weights()
     for parameter in model.parameters():
-        if parameter.dim() == 2:
+        if parameter.dim() >= 2:  # experts are stacked
             parameter.normal_(0, model.config.initializer_range, generator=generator)
         else:
             parameter.fill_(1)

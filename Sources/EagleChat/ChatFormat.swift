@@ -29,7 +29,7 @@ package struct ChatFormat: Sendable {
     self.folder = folder
     self.options = options.json
     self.shape = try shape ?? TargetShape(folder: folder)
-    tokenizer = try Tokenizer(folder: folder, size: self.shape.vocabularySize)
+    tokenizer = try Tokenizer(folder: folder, without: self.shape.omittedTokens)
     guard tokenizer.vocabularySize <= self.shape.vocabularySize else {
       throw LocatedError(
         path: folder,

@@ -76,11 +76,18 @@ public final class RecipeRun {
     try cluster.watch(recipe.cluster.limits)
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     let (data, target) = (recipe.data, recipe.target)
-    format = try ChatFormat(
-      folder: target.path, shape: TargetShape(folder: target.path, context: target.context),
-      template: data.chatTemplate, options: data.chatTemplateOptions)
     let isServed = recipe.regenerate.server.isUsed || recipe.synthesize.server.isUsed
-    loaded = isServed ? nil : try ChatModel(format, precision: target.precision)
+    loaded =
+      isServed
+      ? nil
+      : try ChatModel(
+        folder: target.path, template: data.chatTemplate, options: data.chatTemplateOptions,
+        precision: target.precision, context: target.context)
+    format =
+      try loaded?.format
+      ?? ChatFormat(
+        folder: target.path, shape: TargetShape(folder: target.path, context: target.context),
+        template: data.chatTemplate, options: data.chatTemplateOptions)
     if let loaded { try cluster.agree(on: loaded.target.fingerprint, about: "the target model") }
     try cluster.agree(on: try Self.textFiles(recipe.target.path), about: "the target's tokenizer and configuration")
   }

@@ -59,7 +59,7 @@ import Testing
     try expectFacts(of: store, from: target)
 
     var (train, draft) = (TrainConfig(), DraftConfig())
-    (train.epochs, train.tttLength, train.tokensPerBatch, train.learningRate) = (12, 2, 40, 5e-3)
+    (train.epochs, train.tttLength, train.tokensPerBatch, train.learningRate) = (20, 2, 40, 1e-2)
     (train.precision, train.warmupRatio, draft.vocabularySize) = (.fp32, 0, 40)
     let start = DraftModel.random(
       shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]), vocabulary: data.vocabulary, seed: 2)
@@ -68,10 +68,10 @@ import Testing
     let run = try TrainingRun(
       inputs, start: start, output: "\(folder)/run", cluster: SoloCommunicator(), progress: SilentProgress(),
       stop: StopRequest())
-    for epoch in 0..<12 { try run.train(epoch: epoch) }
+    for epoch in 0..<20 { try run.train(epoch: epoch) }
     let losses = try String(contentsOfFile: "\(folder)/run/metrics.jsonl", encoding: .utf8)
       .split(separator: "\n").map { try JSONDecoder().decode(Loss.self, from: Data($0.utf8)).loss }
-    let epoch = losses.count / 12
+    let epoch = losses.count / 20
     let (first, last) = (losses.prefix(epoch).reduce(0, +), losses.suffix(epoch).reduce(0, +))
     #expect(epoch > 0 && last < 0.95 * first, "\(losses)")
 

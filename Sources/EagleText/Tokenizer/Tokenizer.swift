@@ -25,8 +25,8 @@ public final class Tokenizer: Sendable {
   ///
   /// - Parameters:
   ///   - folder: a Hugging Face model folder
-  ///   - size: the vocabulary of the model; added tokens beyond it (those of images in text models) are text
-  public convenience init(folder: String, size: Int? = nil) throws {
+  ///   - omitted: added tokens that the model does not have, and that are text (those of images in text models)
+  public convenience init(folder: String, without omitted: Set<String> = []) throws {
     let folder = URL(fileURLWithPath: folder)
     let path = folder.appendingPathComponent("tokenizer.json").path
     guard let json = FileManager.default.contents(atPath: path) else {
@@ -34,18 +34,18 @@ public final class Tokenizer: Sendable {
     }
     let config = folder.appendingPathComponent("tokenizer_config.json").path
     try self.init(
-      json: json, path: path, config: FileManager.default.contents(atPath: config), configPath: config, size)
+      json: json, path: path, config: FileManager.default.contents(atPath: config), configPath: config, omitted)
   }
 
   /// Reads the content of a tokenizer.json; `path` names it in errors.
   public convenience init(json: Data, path: String) throws {
-    try self.init(json: json, path: path, config: nil, configPath: "", nil)
+    try self.init(json: json, path: path, config: nil, configPath: "", [])
   }
 
-  private init(json: Data, path: String, config: Data?, configPath: String, _ size: Int?) throws {
+  private init(json: Data, path: String, config: Data?, configPath: String, _ omitted: Set<String>) throws {
     do {
       let document = try TokenizerDocument(json: json)
-      let added = document.addedTokens.filter { $0.id < size ?? .max }
+      let added = document.addedTokens.filter { !omitted.contains($0.content) }
       normalizer = try Normalizer(document.normalizer)
       preTokenizer = try PreTokenizer(document.preTokenizer)
       decoder = try TokenDecoder(document.decoder)

@@ -29,6 +29,9 @@ public struct TargetShape: Sendable, Equatable {
   /// L.
   public var layers: Int { layerShapes.count }
 
+  /// Tokens of the tokenizer that this model does not have, since its vocabulary ends before them.
+  package var omittedTokens: Set<String> { family.facts.omittedTokens }
+
   /// The rotary embeddings of the layers, for texts of at most `maxPositions` tokens.
   var rotaries: [RotaryShape: Rotary] {
     let shapes = Set(layerShapes.compactMap(\.rotary))
@@ -58,8 +61,9 @@ public struct TargetShape: Sendable, Equatable {
 
   /// Reads the config of a Hugging Face folder.
   ///
-  /// - Parameter context: the longest text, where the rotary embedding depends on it; nil for the length of the first
-  ///   training
+  /// - Parameters:
+  ///   - folder: the folder
+  ///   - context: the longest text, where the rotary embedding depends on it; nil for the length of the first training
   /// - Throws: `LocatedError` for a missing key, and by name for everything that the code does not compute
   public init(folder: String, context: Int? = nil) throws {
     try self.init(ConfigFile(path: "\(folder)/config.json"), context: context)

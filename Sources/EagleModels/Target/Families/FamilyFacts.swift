@@ -44,6 +44,8 @@ struct FamilyFacts: Sendable {
 
   /// Values of keys that configs of this family leave out.
   var defaults: [String: any Sendable] = [:]
+  /// Tokens of the tokenizer beyond the text model's vocabulary.
+  var omittedTokens: Set<String> = []
   /// Whether the LM head is the embedding where `tie_word_embeddings` is missing.
   var isTiedByDefault = false
 

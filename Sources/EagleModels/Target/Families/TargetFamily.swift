@@ -88,6 +88,7 @@ public enum TargetFamily: String, Sendable, CaseIterable {
       return facts
     }
     facts.queryKeyNorm = .perHead
+    facts.omittedTokens = ["<image_soft_token>"]
     facts.window = .allButEvery(6, key: "sliding_window_pattern")
     facts.windowRotary = .unscaledTheta(key: "rope_local_base_freq", default: 10000)
     facts.defaults.merge([
