@@ -4,7 +4,8 @@ What it proves: with compare_target.py, that EagleTrain's target forward pass, c
 the reference implementation (bfloat16 weights widened to float32, eager attention).
 
 Input: prompts (JSON lines with "turns": [first user message, ...] or "prompt"; only the first turn is used), rendered
-by the tokenizer's chat template with the assistant header at the end; or the conversations of a capture store.
+by the tokenizer's chat template with the assistant header at the end, or with --raw as they are, which base models
+without a template take; or the conversations of a capture store.
 Layers are 0-based ids whose OUTPUT is recorded, hidden_states[layer + 1]; default 1, L/2 - 1, L - 4.
 
 Writes PREFIX.safetensors: prompt{i}.ids int32 [T], prompt{i}.aux float32 [T, 3H], prompt{i}.last float32 [T, H] (after
@@ -18,7 +19,7 @@ second logit, so that a difference at a near tie can be told from an error. Gree
 
 Versions used: transformers 5.23, torch 2.15, safetensors 0.8.
 Usage: python target_reference.py --model DIR (--prompts FILE.jsonl | --store DIR) --output PREFIX
-           [--count 20] [--tokens 64] [--layers 1 14 26] [--ignore-eos] [--greedy-only] [--spread]
+           [--count 20] [--tokens 64] [--layers 1 14 26] [--ignore-eos] [--greedy-only] [--spread] [--raw]
 """
 
 import argparse
@@ -62,7 +63,9 @@ def read_prompts(path, count):
             for number, line in enumerate(lines)]
 
 
-def render(tokenizer, message):
+def render(tokenizer, message, is_raw):
+    if is_raw:
+        return tokenizer(message)["input_ids"]
     messages = [{"role": "user", "content": message}]
     return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
 
@@ -111,6 +114,7 @@ def main():
     parser.add_argument("--layers", type=int, nargs=3)
     parser.add_argument("--ignore-eos", action="store_true")
     parser.add_argument("--spread", action="store_true", help="also compare with transformers in bfloat16")
+    parser.add_argument("--raw", action="store_true", help="prompts without a chat template")
     parser.add_argument("--greedy-only", action="store_true", help="write no states")
     arguments = parser.parse_args()
 
@@ -120,7 +124,8 @@ def main():
         inputs = [(f"conversation {i}", c.ids.tolist())
                   for i, c in enumerate(read_conversations(arguments.store, arguments.count))]
     else:
-        inputs = [(name, render(tokenizer, message)) for name, message in read_prompts(arguments.prompts, arguments.count)]
+        inputs = [(name, render(tokenizer, message, arguments.raw))
+                  for name, message in read_prompts(arguments.prompts, arguments.count)]
     stops = set() if arguments.ignore_eos else stop_ids(model)
 
     states, prompts = {}, []
