@@ -10,7 +10,9 @@ import Foundation
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Speed of this machine on random weights in the shape of a model: no model needed.",
-    subcommands: [BenchGemm.self, BenchCapture.self, BenchTrain.self, BenchGenerate.self, BenchRanks.self])
+    subcommands: [
+      BenchGemm.self, BenchCapture.self, BenchTrain.self, BenchGenerate.self, BenchPasses.self, BenchRanks.self,
+    ])
 
   /// - Parameter lines: for people; nil prints JSON
   static func show(_ report: some Encodable, _ lines: [String]?) throws {
@@ -103,6 +105,26 @@ struct BenchGenerate: ParsableCommand {
     Parallel.threadCount = try Cluster.defaultThreads(for: SoloCommunicator())
     let report = try GenerateBenchmark.run(
       shape, batches: widths, promptTokens: promptTokens, newTokens: newTokens, precision: precision)
+    try Bench.show(report, json ? nil : report.lines())
+  }
+}
+
+struct BenchPasses: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "passes", abstract: "Decoding passes over 1 to 8 tokens, against the bytes that they read.")
+
+  @Option(help: "The model whose sizes are taken.")
+  var shape: BenchmarkShape
+
+  @Option(help: "Precision of matrix products.")
+  var precision = ComputePrecision.bf16
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    Parallel.threadCount = try Cluster.defaultThreads(for: SoloCommunicator())
+    let report = try PassBenchmark.run(shape, precision: precision)
     try Bench.show(report, json ? nil : report.lines())
   }
 }

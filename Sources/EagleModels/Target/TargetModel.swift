@@ -92,6 +92,9 @@ public final class TargetModel: @unchecked Sendable {
   /// Bytes of the matrices that a batch-invariant pass of one token reads: with experts, those of one token.
   package var weightBytes: Int { weights.matrixBytes }
 
+  /// Bytes of the matrices that a pass of so many tokens reads, where each token's experts are any of its layer's.
+  package func weightBytes(tokens: Int) -> Double { weights.matrixBytes(tokens: tokens) }
+
   /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a
   /// sum over them.
   package func readWeights() -> UInt64 { weights.readMatrices() }

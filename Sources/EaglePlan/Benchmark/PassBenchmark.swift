@@ -1,0 +1,72 @@
+import EagleCore
+import EagleDecoding
+import EagleModels
+import EagleTensor
+import Foundation
+
+/// Decoding passes over 1 to 8 tokens on a target of random weights, against the bytes that they read.
+package enum PassBenchmark {
+  package struct Report: Codable, Sendable {
+    package var benchmark = "passes"
+    package var shape: BenchmarkShape
+    package var threads: Int
+    package var path: String
+    /// Bytes that a pass of one token reads, and the seconds of a plain reading of them.
+    package var bytes: Int
+    package var readingSeconds: Double
+    package var passes: [Pass]
+
+    enum CodingKeys: String, CodingKey {
+      case benchmark, shape, threads, path, bytes, passes
+      case readingSeconds = "reading_seconds"
+    }
+  }
+
+  package struct Pass: Codable, Sendable {
+    package var tokens: Int
+    package var seconds: Double
+    /// Its time over that of one token.
+    package var ratio: Double
+    /// The same ratio of the bytes that are read: above 1 where more tokens touch more experts.
+    package var byteRatio: Double
+
+    enum CodingKeys: String, CodingKey {
+      case tokens, seconds, ratio
+      case byteRatio = "byte_ratio"
+    }
+  }
+
+  package static func run(_ shape: BenchmarkShape, precision: ComputePrecision) throws -> Report {
+    let target = TargetModel(random: shape.target(), seed: 0, precision: precision)
+    let vocabulary = DraftVocabulary.mostFrequent(
+      counts: [Int](repeating: 1, count: shape.vocabularySize), size: shape.draftVocabularySize, always: [])
+    let draft = DraftModel.random(
+      shape: shape.draft(vocabularySize: shape.draftVocabularySize), vocabulary: vocabulary, seed: 0)
+    let costs = try DecodingCosts.measure(target: target, draft: draft.rounded(), maxTokens: 8)
+    let one = costs.targetPass[0]
+    let passes = costs.targetPass.enumerated().map { index, seconds in
+      Pass(
+        tokens: index + 1, seconds: seconds, ratio: seconds / one,
+        byteRatio: target.weightBytes(tokens: index + 1) / target.weightBytes(tokens: 1))
+    }
+    return Report(
+      shape: shape, threads: Parallel.threadCount, path: Matmul.describe(batchInvariant: precision),
+      bytes: target.weightBytes, readingSeconds: costs.reading?.seconds ?? 0, passes: passes)
+  }
+}
+
+extension PassBenchmark.Report {
+  private static func figure(_ value: Double) -> String { String(format: "%.2f", value) }
+
+  package func lines() -> [String] {
+    let rate = Double(bytes) / readingSeconds / 1e9
+    let head =
+      "passes of \(shape.rawValue), \(threads) threads, \(path): \(Self.figure(Double(bytes) / 1e9)) GB a token, "
+      + "read plainly in \(Self.figure(readingSeconds * 1000)) ms (\(Self.figure(rate)) GB/s)"
+    return [head]
+      + passes.map {
+        "\($0.tokens) tokens: \(Self.figure($0.seconds * 1000)) ms, \(Self.figure($0.ratio)) of one; "
+          + "bytes \(Self.figure($0.byteRatio))"
+      }
+  }
+}
