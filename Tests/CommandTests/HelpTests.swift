@@ -9,7 +9,8 @@ import Testing
     "eagle-train train",
     "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect", "eagle-train report",
     "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train",
-    "eagle-train bench generate", "eagle-train bench passes", "eagle-train bench ranks", "eagle-train plan", "eagle-run",
+    "eagle-train bench generate", "eagle-train bench passes", "eagle-train bench ranks", "eagle-train plan",
+    "eagle-run",
     "eagle-run generate", "eagle-run chat", "eagle-run bench", "eagle-run tune", "eagle-run serve", "eagle-run render",
   ])
   func helpIsAsRecorded(command: String) throws {
