@@ -162,6 +162,62 @@ import Testing
     #expect(error?.description.contains(word) == true && error?.path.hasSuffix("config.json") == true)
   }
 
+  @Test(
+    "a value of a family's key that makes no sense is refused by the key's name",
+    arguments: [
+      ("tiny-mistral", "sliding_window", 0, "sliding_window"), ("tiny-mixtral", "num_experts_per_tok", 99, "at most"),
+      ("tiny-mixtral", "num_local_experts", 1 << 20, "num_local_experts"),
+      ("tiny-phi3-short", "partial_rotary_factor", 2.5, "partial_rotary_factor"),
+      ("tiny-phi3-short", "intermediate_size", 37, "gate_up_proj"),
+      ("tiny-gemma2", "query_pre_attn_scalar", -1, "query_pre_attn_scalar"),
+      ("tiny-gemma2", "final_logit_softcapping", 0, "final_logit_softcapping"),
+      ("tiny-gemma2", "layer_types", ["chunked_attention"], "layer_types"),
+      ("tiny-granite", "logits_scaling", 0, "logits_scaling"),
+      ("tiny-smollm3", "no_rope_layers", [1], "no_rope_layers"),
+      ("tiny-olmo2", "sliding_window", 8, "sliding"),
+      ("tiny-qwen3-moe", "quantization_config", ["bits": 4], "quantised"),
+    ] as [(String, String, any Sendable, String)])
+  func refusedValues(name: String, key: String, value: any Sendable, word: String) throws {
+    let scratch = try ModelScratch()
+    let folder = try scratch.copy(of: name) { $0[key] = value }
+    let error = #expect(throws: LocatedError.self) { try TargetModel(folder: folder) }
+    #expect(error?.description.contains(word) == true, "\(error?.description ?? "")")
+  }
+
+  @Test(
+    "numbers of any size in a config end in an error or a model, and never stop the program",
+    arguments: ["max_window_layers", "sliding_window", "factor"])
+  func hugeNumbers(key: String) throws {
+    let scratch = try ModelScratch()
+    for (index, value) in [1e300, -1e300, 1e18].enumerated() {
+      let name = key == "factor" ? "tiny-llama-dynamic" : "tiny-qwen2-window"
+      let folder = try scratch.copy(of: name) { config in
+        guard key == "factor" else {
+          config[key] = value
+          return
+        }
+        let table = ["rope_scaling", "rope_parameters"].first { config[$0] is [String: Any] } ?? "rope_scaling"
+        config[table] = (config[table] as? [String: Any] ?? [:]).merging([key: value]) { $1 }
+      }
+      do {
+        let shape = try TargetShape(folder: folder, context: 1 << 29)
+        #expect(shape.maxPositions > 0)
+      } catch let error as LocatedError {
+        #expect(error.description.contains(key))
+      }
+      try FileManager.default.moveItem(atPath: folder, toPath: "\(folder)-\(index)")
+    }
+  }
+
+  @Test("states of a longer text's rotary embedding have another fingerprint")
+  func fingerprintsOfContexts() throws {
+    let folder = TinyModel.folder("tiny-phi3-long")
+    let prints = try [nil, 4, 24, 40].map { try TargetModel(folder: folder, context: $0).fingerprint }
+    #expect(prints[0] == prints[1] && Set(prints).count == 3)
+    let other = TinyModel.folder("tiny-llama")
+    #expect(try TargetModel(folder: other).fingerprint == TargetModel(folder: other, context: 20).fingerprint)
+  }
+
   @Test("a weight that does not fit the config is named")
   func misshapenWeights() throws {
     let scratch = try ModelScratch()

@@ -8,7 +8,7 @@ import EagleTensor
 public final class TargetModel: @unchecked Sendable {
   public let shape: TargetShape
   public let path: String
-  /// A digest that identifies the weights.
+  /// A digest that identifies the weights and, where the rotary embedding depends on it, the longest text.
   package let fingerprint: String
   /// The precision of its matrix products. With 8-bit weights, which have kernels of their own, the others are in fp32.
   public let precision: ComputePrecision
@@ -33,7 +33,7 @@ public final class TargetModel: @unchecked Sendable {
     shape = try TargetShape(folder: path, context: context)
     let stored = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
     weights = format == .int8 ? stored.quantized() : stored
-    fingerprint = try SafetensorsFolder.fingerprint(folder: path)
+    fingerprint = try SafetensorsFolder.fingerprint(folder: path) + shape.stretchedSuffix
     rotaries = shape.rotaries
   }
 

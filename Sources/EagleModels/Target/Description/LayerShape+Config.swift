@@ -160,8 +160,8 @@ extension ConfigFile {
     case .withoutRotary: return rotates.map { !$0 }
     case .fromMaxWindowLayers:
       // 0 is allowed, and is no size.
-      let first = isAbsent("max_window_layers") ? 28 : Int(try number("max_window_layers"))
-      return (0..<count).map { $0 >= first }
+      let first = isAbsent("max_window_layers") ? 28 : try number("max_window_layers")
+      return (0..<count).map { Double($0) >= first }
     case .allButEvery(let standard, let key):
       let keys = [key, key.map { "_" + $0 }].compactMap { $0 }
       let interval = try keys.first { !isAbsent($0) }.map { try integer($0) } ?? standard

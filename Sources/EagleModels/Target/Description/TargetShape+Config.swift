@@ -62,7 +62,7 @@ extension ConfigFile {
     let scalings = layers.compactMap { $0.rotary?.scaling }
     guard let short = scalings.compactMap(\.shortLength).min() else { return min(largest, context ?? largest) }
     let stretched = scalings.map {
-      if case .dynamic(let factor, let n) = $0 { Int(factor * Double(n)) } else { largest }
+      if case .dynamic(let factor, let n) = $0 { Int(min(factor * Double(n), 0x1p30)) } else { largest }
     }
     return min(context ?? short, stretched.max() ?? largest)
   }

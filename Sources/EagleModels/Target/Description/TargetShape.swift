@@ -32,6 +32,12 @@ public struct TargetShape: Sendable, Equatable {
   /// Tokens of the tokenizer that this model does not have, since its vocabulary ends before them.
   package var omittedTokens: Set<String> { family.facts.omittedTokens }
 
+  /// What a fingerprint gets where texts are so long that their rotary embedding is another one.
+  var stretchedSuffix: String {
+    let short = layerShapes.compactMap { $0.rotary?.scaling?.shortLength }.min() ?? .max
+    return maxPositions > short ? " for \(maxPositions) tokens" : ""
+  }
+
   /// The rotary embeddings of the layers, for texts of at most `maxPositions` tokens.
   var rotaries: [RotaryShape: Rotary] {
     let shapes = Set(layerShapes.compactMap(\.rotary))
