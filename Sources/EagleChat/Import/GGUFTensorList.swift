@@ -10,11 +10,11 @@ struct GGUFItem {
   enum Content {
     /// Rows as they are, after llama.cpp's order of `permutedHeads` heads (0: none) is undone and `offset` taken off.
     case rows(String, first: Int = 0, permutedHeads: Int = 0, offset: Float = 0)
-    /// Rows of two tensors in turn: gate and up.
+    /// Rows of two tensors, interleaved: gate and up.
     case interleaved(String, String)
     /// [E, O, I] as [E, I, O], or two such tensors whose outputs take turns.
     case transposed([String])
-    /// Blocks of MXFP4 as Hugging Face orders them, or their scales; rows of two tensors in turn.
+    /// Blocks of MXFP4 as Hugging Face orders them, or their scales; rows of two tensors interleaved.
     case mxfp4Blocks([String])
     case mxfp4Scales([String])
   }

@@ -80,14 +80,14 @@ struct GGUFWeights {
     }
   }
 
-  /// Elements of two tensors in turn.
+  /// Elements of two tensors, interleaved.
   private func writeInterleaved(_ item: GGUFItem, _ names: [String], to output: OutputFile) throws {
     let parts = try names.map { try file.floats($0) }
     let values = Tensor(parts[0].indices.flatMap { index in parts.map { $0[index] } }, item.shape)
     try output.write(values.bfloat16())
   }
 
-  /// An expert's [O, I] as [I, O]; of two tensors, their outputs in turn.
+  /// An expert's [O, I] as [I, O]; of two tensors, their outputs interleaved.
   private func writeTransposed(_ item: GGUFItem, _ names: [String], to output: OutputFile) throws {
     let (inputs, outputs) = (item.shape[1], item.shape[2] / names.count)
     for expert in 0..<item.shape[0] {
@@ -104,7 +104,7 @@ struct GGUFWeights {
     }
   }
 
-  /// Rows of the tensors in turn, each turned into bytes.
+  /// Rows of the tensors, interleaved, each as bytes.
   private func writeMXFP4(
     _ names: [String], to output: OutputFile, _ convert: (UnsafeRawBufferPointer, inout [UInt8]) -> Void
   ) throws {

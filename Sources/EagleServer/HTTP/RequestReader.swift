@@ -118,7 +118,7 @@ struct RequestReader: Sendable {
     }
   }
 
-  /// - Parameter standardTokens: the most new tokens of a request that does not say it; nil is the room
+  /// - Parameter standardTokens: the most new tokens of a request that does not say it; nil for the rest of the context
   private func options(
     _ settings: GenerationSettings, prompt: [Int32], standardTokens: Int?, input: String
   ) throws -> DecodingOptions {
