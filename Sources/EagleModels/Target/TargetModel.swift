@@ -14,7 +14,7 @@ public final class TargetModel: @unchecked Sendable {
   public let precision: ComputePrecision
   let weights: TargetWeights
   /// The rotary embeddings of the layers.
-  let rotaries: [RotaryShape: Rotary]
+  let rotaries: [(shape: RotaryShape, rotary: Rotary)]
 
   /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding
   /// alone.

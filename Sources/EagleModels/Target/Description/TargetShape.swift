@@ -39,9 +39,8 @@ public struct TargetShape: Sendable, Equatable {
   }
 
   /// The rotary embeddings of the layers, for texts of at most `maxPositions` tokens.
-  var rotaries: [RotaryShape: Rotary] {
-    let shapes = Set(layerShapes.compactMap(\.rotary))
-    return Dictionary(uniqueKeysWithValues: shapes.map { ($0, $0.rotary(context: maxPositions)) })
+  var rotaries: [(shape: RotaryShape, rotary: Rotary)] {
+    Set(layerShapes.compactMap(\.rotary)).map { ($0, $0.rotary(context: maxPositions)) }
   }
 
   /// The layers of a KV cache.
