@@ -1,34 +1,179 @@
-#include "include/CEagleKernels.h"
-
 #include <math.h>
-#include "dispatch.h"
 
-// x[i] = scale q[i], scale = max |x| / limit: symmetric, rounded to the nearest, ties to even.
+#include "blocks.h"
 
-EAGLE_INLINE float largest_magnitude(const float *x, int64_t n) {
-  float largest = 0;
-  for (int64_t i = 0; i < n; i++) {
-    float size = fabsf(x[i]);
-    largest = size > largest ? size : largest;
+// float32 weights to blocks. A scale is not only that of the largest element: of a few near it the one is taken whose
+// rounded elements, each scaled by what fits them best, are off by the least squares.
+
+EAGLE_INLINE float16 narrow_f16(float value) {
+  _Float16 half = (_Float16)value;
+  float16 bits;
+  memcpy(&bits, &half, sizeof bits);
+  return bits;
+}
+
+EAGLE_INLINE int rounded_within(float value, int low, int high) {
+  int q = (int)__builtin_roundevenf(value);
+  return q < low ? low : q > high ? high : q;
+}
+
+enum { TRIALS = 8 };
+
+/// The scale d of n elements x[i] ~ d q[i], q from -limit to limit - 1. It is negative where the largest is positive,
+/// so that this one has the end of the range to itself.
+static float fitted_scale(const float *x, int n, int limit) {
+  float largest = 0, best = 0, least = INFINITY;
+  for (int i = 0; i < n; i++) largest = fabsf(x[i]) > fabsf(largest) ? x[i] : largest;
+  if (fabsf(largest) < 1e-30f) return 0;
+  for (int trial = -TRIALS; trial <= TRIALS; trial++) {
+    float inverse = -(limit + 0.1f * trial) / largest, xq = 0, qq = 0, error = 0;
+    for (int i = 0; i < n; i++) {
+      int q = rounded_within(x[i] * inverse, -limit, limit - 1);
+      xq += x[i] * q;
+      qq += (float)(q * q);
+    }
+    if (qq == 0) continue;
+    float d = xq / qq;
+    for (int i = 0; i < n; i++) {
+      float miss = x[i] - d * rounded_within(x[i] * inverse, -limit, limit - 1);
+      error += miss * miss;
+    }
+    if (error < least) (least = error, best = d);
   }
-  return largest;
+  return best;
 }
 
-EAGLE_DISPATCHED
-float eagle_quantize_int8(const float *x, int8_t *q, int64_t n) {
-  float largest = largest_magnitude(x, n);
-  float factor = largest > 0 ? 127.0f / largest : 0.0f;
-  for (int64_t i = 0; i < n; i++) q[i] = (int8_t)__builtin_roundevenf(x[i] * factor);
-  return largest / 127.0f;
+typedef struct { float scale, minimum; } affine;
+
+/// x[i] ~ scale q[i] - minimum, q from 0 to 15, neither of them negative.
+static affine fitted_affine(const float *x, int n) {
+  float low = 0, high = 0, least = INFINITY;
+  for (int i = 0; i < n; i++) {
+    low = x[i] < low ? x[i] : low;
+    high = x[i] > high ? x[i] : high;
+  }
+  affine best = {0, -low};
+  if (high - low < 1e-30f) return best;
+  for (int trial = -TRIALS; trial <= TRIALS; trial++) {
+    float inverse = (15 + 0.1f * trial) / (high - low), q1 = 0, q2 = 0, x1 = 0, xq = 0, error = 0;
+    int q[32];
+    for (int i = 0; i < n; i++) {
+      q[i] = rounded_within((x[i] - low) * inverse, 0, 15);
+      q1 += q[i];
+      q2 += (float)(q[i] * q[i]);
+      x1 += x[i];
+      xq += x[i] * q[i];
+    }
+    // The line of least squares through (q, x), or the one through the origin where its minimum would be negative.
+    float determinant = n * q2 - q1 * q1;
+    if (determinant <= 0) continue;
+    affine fit = {(n * xq - q1 * x1) / determinant, -(q2 * x1 - q1 * xq) / determinant};
+    if (fit.minimum < 0) fit = (affine){xq / q2, 0};
+    for (int i = 0; i < n; i++) {
+      float miss = x[i] - (fit.scale * q[i] - fit.minimum);
+      error += miss * miss;
+    }
+    if (fit.scale > 0 && error < least) (least = error, best = fit);
+  }
+  return best;
 }
 
-EAGLE_DISPATCHED
-float eagle_quantize_int16(const float *x, int16_t *q, int64_t n) {
-  // The largest sum of products with 8-bit weights, 127 limit n, must stay below 2^31.
-  float limit = (float)(16777216 / n);
-  if (limit > 32767.0f) limit = 32767.0f;
-  float largest = largest_magnitude(x, n);
-  float factor = largest > 0 ? limit / largest : 0.0f;
-  for (int64_t i = 0; i < n; i++) q[i] = (int16_t)__builtin_roundevenf(x[i] * factor);
-  return largest / limit;
+static void encode_q8_0(const float *x, block_q8_0 *b) {
+  float largest = 0;
+  for (int i = 0; i < 32; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+  b->d = narrow_f16(largest / 127);
+  float d = widen_f16(b->d), inverse = d > 0 ? 1 / d : 0;
+  for (int i = 0; i < 32; i++) b->q[i] = (int8_t)rounded_within(x[i] * inverse, -127, 127);
+}
+
+static void encode_q4_0(const float *x, block_q4_0 *b) {
+  b->d = narrow_f16(fitted_scale(x, 32, 8));
+  float d = widen_f16(b->d), inverse = d != 0 ? 1 / d : 0;
+  for (int i = 0; i < 16; i++) {
+    int low = rounded_within(x[i] * inverse, -8, 7) + 8, high = rounded_within(x[16 + i] * inverse, -8, 7) + 8;
+    b->nibbles[i] = (uint8_t)(low | high << 4);
+  }
+}
+
+static void encode_q5_0(const float *x, block_q5_0 *b) {
+  b->d = narrow_f16(fitted_scale(x, 32, 16));
+  float d = widen_f16(b->d), inverse = d != 0 ? 1 / d : 0;
+  memset(b->high, 0, sizeof b->high);
+  memset(b->nibbles, 0, sizeof b->nibbles);
+  for (int i = 0; i < 32; i++) {
+    int q = rounded_within(x[i] * inverse, -16, 15) + 16;
+    b->nibbles[i % 16] |= (uint8_t)((q & 15) << i / 16 * 4);
+    b->high[i / 8] |= (uint8_t)(q >> 4 << i % 8);
+  }
+}
+
+/// The reverse of unpack_scales.
+static void pack_scales(const group_scales *s, uint8_t packed[12]) {
+  for (int g = 0; g < 4; g++) {
+    packed[g] = (uint8_t)(s->scale[g] | s->scale[g + 4] >> 4 << 6);
+    packed[g + 4] = (uint8_t)(s->minimum[g] | s->minimum[g + 4] >> 4 << 6);
+    packed[g + 8] = (uint8_t)((s->scale[g + 4] & 15) | (s->minimum[g + 4] & 15) << 4);
+  }
+}
+
+static void encode_q4_k(const float *x, block_q4_k *b) {
+  affine fits[8];
+  float scale = 0, minimum = 0;
+  for (int g = 0; g < 8; g++) {
+    fits[g] = fitted_affine(x + 32 * g, 32);
+    scale = fits[g].scale > scale ? fits[g].scale : scale;
+    minimum = fits[g].minimum > minimum ? fits[g].minimum : minimum;
+  }
+  b->d = narrow_f16(scale / 63);
+  b->minimum = narrow_f16(minimum / 63);
+  float d = widen_f16(b->d), m = widen_f16(b->minimum);
+  group_scales scales;
+  memset(b->q, 0, sizeof b->q);
+  for (int g = 0; g < 8; g++) {
+    scales.scale[g] = (uint8_t)rounded_within(d > 0 ? fits[g].scale / d : 0, 0, 63);
+    scales.minimum[g] = (uint8_t)rounded_within(m > 0 ? fits[g].minimum / m : 0, 0, 63);
+    float step = d * scales.scale[g], offset = m * scales.minimum[g];
+    for (int i = 0; i < 32; i++) {
+      int q = step > 0 ? rounded_within((x[32 * g + i] + offset) / step, 0, 15) : 0;
+      b->q[g / 2 * 32 + i] |= (uint8_t)(q << 4 * (g % 2));
+    }
+  }
+  pack_scales(&scales, b->scales);
+}
+
+static void encode_q6_k(const float *x, block_q6_k *b) {
+  float fits[16], largest = 0;
+  for (int g = 0; g < 16; g++) {
+    fits[g] = fitted_scale(x + 16 * g, 16, 32);
+    largest = fabsf(fits[g]) > fabsf(largest) ? fits[g] : largest;
+  }
+  b->d = narrow_f16(largest / 127);
+  float d = widen_f16(b->d);
+  memset(b->low, 0, sizeof b->low);
+  memset(b->high, 0, sizeof b->high);
+  for (int g = 0; g < 16; g++) {
+    b->scales[g] = (int8_t)rounded_within(d != 0 ? fits[g] / d : 0, -127, 127);
+    float step = d * b->scales[g];
+    for (int j = 0; j < 16; j++) {
+      int q = step != 0 ? rounded_within(x[16 * g + j] / step, -32, 31) + 32 : 32;
+      int part = g / 2, i = g % 2 * 16 + j;
+      b->low[part / 4 * 64 + part % 2 * 32 + i] |= (uint8_t)((q & 15) << part % 4 / 2 * 4);
+      b->high[part / 4 * 32 + i] |= (uint8_t)(q >> 4 << part % 4 * 2);
+    }
+  }
+}
+
+#define EACH(kind, encode)                                                                                        \
+  for (int64_t i = 0, length = eagle_block_length(type); i < count / length; i++) encode(x + i * length, (kind *)blocks + i); \
+  return 1
+
+int eagle_weights_encode(eagle_weight_type type, const float *x, int64_t count, void *blocks) {
+  switch (type) {
+    case EAGLE_WEIGHTS_Q8_0: EACH(block_q8_0, encode_q8_0);
+    case EAGLE_WEIGHTS_Q4_0: EACH(block_q4_0, encode_q4_0);
+    case EAGLE_WEIGHTS_Q5_0: EACH(block_q5_0, encode_q5_0);
+    case EAGLE_WEIGHTS_Q4_K: EACH(block_q4_k, encode_q4_k);
+    case EAGLE_WEIGHTS_Q6_K: EACH(block_q6_k, encode_q6_k);
+    default: return 0;
+  }
 }

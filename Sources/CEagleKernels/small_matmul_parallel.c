@@ -1,6 +1,7 @@
 #include "include/CEagleKernels.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include "dispatch.h"
 
 // Small-M matmuls y = x w^T of one x with several weights, on all threads: the outputs are counted on from one weight
@@ -12,11 +13,11 @@ typedef struct {
   const eagle_weights *weights;
   int64_t count;
   int lanes;
-  int has_bf16, has_int8;
+  int has_bf16, has_blocks;
   float *x;        // the activation where it had to be computed
   void *for_bf16;  // for bf16 weights: float *, deinterleaved, or uint16_t *, rounded
-  int16_t *x16;    // for 8-bit weights
-  float *x16_scales;
+  int16_t *x16;    // for weights in blocks
+  float *x16_scales, *x16_sums;
   float *y;
 } matmuls;
 
@@ -30,6 +31,7 @@ enum {
   GRAIN = 12,            // outputs of the smallest task: a multiple of all numbers of them in flight
   ROWS_GRAIN = 16,       // fewer are prepared faster by one thread than another is woken
   PREFETCH_BYTES = 4096, // the prefetch distance of a plain read
+  DECODED_FLOATS = 16384, // 64 kB on the stack of a thread
 };
 
 typedef struct {
@@ -54,7 +56,7 @@ static void prepare_row(const matmuls *p, int64_t m) {
   if (a->up) eagle_gated(a->gate, a->limit, given, a->up + m * k, p->x + m * k, k);
   if (p->has_bf16 && a->is_rounded) eagle_f32_to_bf16(x, (uint16_t *)p->for_bf16 + m * k, k);
   if (p->has_bf16 && !a->is_rounded) eagle_deinterleave(p->lanes, x, (float *)p->for_bf16 + m * k, 1, k);
-  if (p->has_int8) p->x16_scales[m] = eagle_quantize_int16(x, p->x16 + m * k, k);
+  if (p->has_blocks && a->is_quantized) eagle_quantize_row(x, k, a->rows, m, p->x16, p->x16_scales, p->x16_sums);
 }
 
 static void prepare(void *context, eagle_tasks *tasks) {
@@ -63,9 +65,30 @@ static void prepare(void *context, eagle_tasks *tasks) {
     for (int64_t m = begin; m < end; m++) prepare_row(context, m);
 }
 
+/// Some outputs of a weight that float32 rows do not meet as it is stored: its values as float32, a few outputs at a
+/// time.
+static void multiply_decoded(int lanes, eagle_small_matmul a, output_range outputs) {
+  float values[DECODED_FLOATS];
+  int64_t k = a.k, block = eagle_block_length(a.type), bytes = k / block * eagle_block_bytes(a.type);
+  float *w = k <= DECODED_FLOATS ? values : malloc(k * sizeof *w);
+  int64_t count = k <= DECODED_FLOATS ? DECODED_FLOATS / k : 1;
+  const char *stored = a.w;
+  for (int64_t n = outputs.begin; n < outputs.end; n += count) {
+    eagle_small_matmul part = a;
+    int64_t end = n + count < outputs.end ? n + count : outputs.end;
+    eagle_weights_decode(a.type, stored + n * bytes, (end - n) * k, w);
+    part.w = w;
+    part.type = EAGLE_WEIGHTS_F32;
+    part.y += n;
+    if (a.bias) part.bias += n;
+    eagle_small_matmul_f32(lanes, &part, 0, end - n);
+  }
+  if (w != values) free(w);
+}
+
 /// Some outputs of one weight, whose results lie at y.
 static void multiply_one(const matmuls *p, const eagle_weights *w, float *y, output_range outputs) {
-  eagle_small_matmul a = {.w = w->w, .w_scales = w->scales, .bias = w->bias, .y = y, .y_stride = w->outputs,
+  eagle_small_matmul a = {.w = w->w, .type = w->type, .bias = w->bias, .y = y, .y_stride = w->outputs,
                           .rows = p->activation->rows, .k = p->activation->k};
   switch (w->type) {
     case EAGLE_WEIGHTS_F32:
@@ -75,10 +98,13 @@ static void multiply_one(const matmuls *p, const eagle_weights *w, float *y, out
       a.x = p->for_bf16;
       if (p->activation->is_rounded) return eagle_small_matmul_rounded(&a, outputs.begin, outputs.end);
       return eagle_small_matmul_bf16(p->lanes, &a, outputs.begin, outputs.end);
-    case EAGLE_WEIGHTS_INT8:
+    default:
+      a.x = activation_rows(p);
+      if (!p->activation->is_quantized) return multiply_decoded(p->lanes, a, outputs);
       a.x = p->x16;
       a.x_scales = p->x16_scales;
-      return eagle_small_matmul_int8(EAGLE_INT8_BEST, &a, outputs.begin, outputs.end);
+      a.x_sums = p->x16_sums;
+      return eagle_small_matmul_blocks(EAGLE_BLOCKS_BEST, &a, outputs.begin, outputs.end);
   }
 }
 
@@ -95,27 +121,31 @@ static void multiply(void *context, eagle_tasks *tasks) {
 }
 
 int64_t eagle_small_matmuls_scratch(int64_t rows, int64_t k) {
-  return rows * (k * (int64_t)(2 * sizeof(float) + sizeof(int16_t)) + (int64_t)sizeof(float));
+  int64_t spans = (k + 255) / 256;
+  return rows * (k * (int64_t)(2 * sizeof(float) + sizeof(int16_t)) + 9 * spans * (int64_t)sizeof(float));
 }
 
 void eagle_small_matmuls(const eagle_activation *a, const eagle_weights *weights, int64_t count, float *y,
                          void *scratch) {
   matmuls p = {a, weights, count, .lanes = eagle_small_matmul_lanes(), .x = scratch, .y = y};
   p.for_bf16 = p.x + a->rows * a->k;
+  int64_t spans = (a->k + 255) / 256;
   p.x16_scales = p.x + 2 * a->rows * a->k;
-  p.x16 = (int16_t *)(p.x16_scales + a->rows);
+  p.x16_sums = p.x16_scales + a->rows * spans;
+  p.x16 = (int16_t *)(p.x16_sums + a->rows * spans * 8);
   for (int64_t i = 0; i < count; i++) {
     p.has_bf16 |= weights[i].type == EAGLE_WEIGHTS_BF16;
-    p.has_int8 |= weights[i].type == EAGLE_WEIGHTS_INT8;
+    p.has_blocks |= weights[i].type >= EAGLE_WEIGHTS_Q8_0;
   }
-  if (is_computed(a) || p.has_bf16 || p.has_int8) eagle_parallel_for(a->rows, ROWS_GRAIN, EAGLE_STATIC, prepare, &p);
+  if (is_computed(a) || p.has_bf16 || (p.has_blocks && a->is_quantized))
+    eagle_parallel_for(a->rows, ROWS_GRAIN, EAGLE_STATIC, prepare, &p);
   eagle_parallel_for(outputs_of(weights, count), GRAIN, EAGLE_GUIDED, multiply, &p);
 }
 
 // MARK: reading ahead
 
 static int64_t row_bytes(const eagle_weights *w, int64_t k) {
-  return k * (w->type == EAGLE_WEIGHTS_F32 ? 4 : w->type == EAGLE_WEIGHTS_BF16 ? 2 : 1);
+  return k / eagle_block_length(w->type) * eagle_block_bytes(w->type);
 }
 
 void eagle_weights_prefetch(const eagle_weights *weights, int64_t count, int64_t k) {

@@ -20,7 +20,8 @@ package struct DecodingFile: Codable, Sendable, Equatable {
     package var processor: String
     package var threads: Int
     package var target: String
-    package var weights: WeightFormat
+    /// The name of a `WeightFormat`, which another version may not have.
+    package var weights: String
     /// The precision of decoding passes, as the processor computes them.
     package var precision: ComputePrecision
 
@@ -28,7 +29,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
       processor = Processor.name
       threads = Parallel.threadCount
       self.target = target.fingerprint
-      self.weights = weights
+      self.weights = weights.rawValue
       precision = target.decodingPrecision
     }
 
@@ -38,7 +39,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
       processor = try values.decode(String.self, forKey: .processor)
       threads = try values.decode(Int.self, forKey: .threads)
       target = try values.decode(String.self, forKey: .target)
-      weights = try values.decode(WeightFormat.self, forKey: .weights)
+      weights = try values.decode(String.self, forKey: .weights)
       precision = try values.decodeIfPresent(ComputePrecision.self, forKey: .precision) ?? .fp32
     }
   }

@@ -38,7 +38,7 @@ package enum Matmul {
   ///
   /// - Parameters:
   ///   - x: [R, I] float32, or bfloat16 where GEMMs of the precision take it
-  ///   - w: [O, I] float32, bfloat16, or quantized to 8 bits, which the precision does not change
+  ///   - w: [O, I] of any type of weights
   ///   - bias: [O] float32
   ///   - precision: the precision of the operands
   /// - Returns: [R, O] float32
@@ -49,7 +49,7 @@ package enum Matmul {
   package static func forward(_ x: Tensor, _ w: Tensor, bias: Tensor? = nil, _ mode: MatmulMode) -> Tensor {
     let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
     precondition(w.shape == [outputs, inputs], "product of \(x.shape) with weight \(w.shape)")
-    guard case .gemm(let precision) = mode, w.dtype != .int8 else { return SmallMatmul.apply(x, [(w, bias)], mode)[0] }
+    guard case .gemm(let precision) = mode else { return SmallMatmul.apply(x, [(w, bias)], mode)[0] }
     let y = Tensor([rows, outputs])
     multiply(x, w, into: y, accumulate: false, precision)
     if let bias { addBias(bias, to: y) }
@@ -59,7 +59,7 @@ package enum Matmul {
   /// The matmuls of one x with several weights, each as `forward` gives it. Decoding runs them in one parallel
   /// loop.
   package static func forward(_ x: Tensor, _ weights: [(w: Tensor, bias: Tensor?)], _ mode: MatmulMode) -> [Tensor] {
-    guard mode.isBatchInvariant || weights.contains(where: { $0.w.dtype == .int8 }) else {
+    guard mode.isBatchInvariant else {
       let x = takesBFloat16(mode) ? x.bfloat16() : x
       return weights.map { forward(x, $0.w, bias: $0.bias, mode) }
     }
@@ -73,7 +73,7 @@ package enum Matmul {
 
   package static func accumulate(_ x: Tensor, _ w: Tensor, into y: Tensor, _ mode: MatmulMode) {
     precondition(y.shape == [x.rows, w.shape[0]] && w.shape[1] == x.columns, "\(x.shape) by \(w.shape) to \(y.shape)")
-    if case .gemm(let precision) = mode, w.dtype != .int8 {
+    if case .gemm(let precision) = mode {
       multiply(x, w, into: y, accumulate: true, precision)
     } else {
       Elementwise.accumulate(forward(x, w, mode), into: y)
@@ -87,15 +87,16 @@ package enum Matmul {
     guard rows > 0 else { return }
     let target = MutableFloatMatrix(y.floats, rows: rows, columns: outputs, stride: outputs)
     if takesBFloat16(precision) {
-      let (a, b) = (x.bfloat16(), w.bfloat16())
-      return withExtendedLifetime((a, b)) {
-        bf16Gemm(a.bfloat16Matrix, b.bfloat16Matrix.transposed, into: target, accumulate: accumulate)
+      let a = x.bfloat16()
+      return forEachBlock(of: w, as: .bfloat16) { block, first in
+        let columns = MutableFloatMatrix(target.base + first, rows: rows, columns: block.shape[0], stride: outputs)
+        bf16Gemm(a.bfloat16Matrix, block.bfloat16Matrix.transposed, into: columns, accumulate: accumulate)
       }
     }
-    if fp32Backend == .kernels {
+    if fp32Backend == .kernels, w.dtype == .bfloat16 || w.dtype == .float32 {
       return Gemm<Float32Kernel>(a: x.matrix, b: weights(w).transposed, c: target, accumulate: accumulate).run()
     }
-    forEachWideBlock(of: w) { block, first in
+    forEachBlock(of: w, as: .float32) { block, first in
       let columns = MutableFloatMatrix(target.base + first, rows: rows, columns: block.shape[0], stride: outputs)
       gemm(x.matrix, block.matrix.transposed, into: columns, accumulate: accumulate)
     }
@@ -115,10 +116,10 @@ package enum Matmul {
         bf16Gemm(a.bfloat16Matrix, b.bfloat16Matrix, into: target, accumulate: accumulate)
       }
     }
-    if fp32Backend == .kernels {
+    if fp32Backend == .kernels, w.dtype == .bfloat16 || w.dtype == .float32 {
       return Gemm<Float32Kernel>(a: dy.matrix, b: weights(w), c: target, accumulate: accumulate).run()
     }
-    forEachWideBlock(of: w) { block, first in
+    forEachBlock(of: w, as: .float32) { block, first in
       let columns = FloatMatrix(dy.floats + first, rows: rows, columns: block.shape[0], stride: outputs)
       gemm(columns, block.matrix, into: target, accumulate: accumulate || first > 0)
     }
@@ -176,17 +177,17 @@ package enum Matmul {
     w.dtype == .bfloat16 ? w.bfloat16Matrix.map { .bfloat16($0) } : w.matrix.map { .float32($0) }
   }
 
-  /// Calls `body` with the rows of a weight as float32 and the index of the first: all at once when they are float32,
-  /// else in blocks of at most 16 MB, widened just before use. Widening costs one conversion a weight against 2 R
-  /// operations, and a target of 8 GB in bfloat16 never has a float32 copy.
-  private static func forEachWideBlock(of w: Tensor, _ body: (Tensor, Int) -> Void) {
-    if w.dtype == .float32 { return body(w, 0) }
+  /// Calls `body` with the rows of a weight in another type and the index of the first: all at once when they have it,
+  /// else as many as have four million elements, converted just before use. That costs one conversion a weight against
+  /// 2 R operations, and a target never has a copy in another type.
+  private static func forEachBlock(of w: Tensor, as dtype: DType, _ body: (Tensor, Int) -> Void) {
+    if w.dtype == dtype { return body(w, 0) }
     let (outputs, inputs) = (w.shape[0], w.shape[1])
     let blockRows = max(1, min(outputs, (4 << 20) / max(1, inputs)))
-    let scratch = Tensor([blockRows, inputs])
+    let scratch = Tensor([blockRows, inputs], dtype: dtype)
     for first in stride(from: 0, to: outputs, by: blockRows) {
       let count = min(blockRows, outputs - first)
-      Tensor.widen(w.slice(first..<first + count), into: scratch.floats)
+      w.slice(first..<first + count).convert(into: scratch)
       body(scratch.slice(0..<count), first)
     }
   }

@@ -8,12 +8,12 @@ package struct NonFinite: Equatable, Sendable {
 
   package init() {}
 
-  /// Looks through elements of a type as they are stored. Types of whole numbers have no such values.
+  /// Looks through elements of a type as they are stored. Other types have no such values.
   ///
-  /// - Parameter bytes: a multiple of `dtype.size`, aligned for it
+  /// - Parameter bytes: whole elements, aligned for them
   package init(in bytes: UnsafeRawBufferPointer, dtype: DType) {
-    precondition(bytes.count % dtype.size == 0, "\(bytes.count) bytes of \(dtype)")
-    let n = Int64(bytes.count / dtype.size)
+    precondition(bytes.count % dtype.blockBytes == 0, "\(bytes.count) bytes of \(dtype)")
+    let n = Int64(bytes.count / dtype.blockBytes)
     var index: Int64 = 0
     switch dtype {
     case .bfloat16:
@@ -22,7 +22,7 @@ package struct NonFinite: Equatable, Sendable {
       count = Int(eagle_count_nonfinite16(bytes.bindMemory(to: UInt16.self).baseAddress, n, 0x7c00, &index))
     case .float32:
       count = Int(eagle_count_nonfinite32(bytes.bindMemory(to: UInt32.self).baseAddress, n, 0x7f80_0000, &index))
-    case .int64, .int32, .uint8, .bool, .int8: break
+    default: break
     }
     if count > 0 { first = Int(index) }
   }

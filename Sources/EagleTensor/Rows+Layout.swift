@@ -1,8 +1,8 @@
-/// Copies of matrices with their elements in another order: float32 or 16-bit elements, which stay as they are.
+/// Copies of matrices with their elements in another order: elements stay as they are.
 extension Rows {
   /// Every n-th row of x [R, C] from row `first` on.
   package static func every(_ n: Int, of x: Tensor, from first: Int) -> Tensor {
-    let (rows, bytes) = (Array(stride(from: first, to: x.rows, by: n)), x.columns * x.dtype.size)
+    let (rows, bytes) = (Array(stride(from: first, to: x.rows, by: n)), x.dtype.bytes(x.columns))
     let y = Tensor([rows.count, x.columns], dtype: x.dtype)
     for (i, row) in rows.enumerated() {
       y.bytes.advanced(by: i * bytes).copyMemory(from: x.bytes + row * bytes, byteCount: bytes)

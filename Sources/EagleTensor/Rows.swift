@@ -5,29 +5,19 @@ package enum Rows {
   /// y[i] = x[indices[i]], as float32.
   ///
   /// - Parameters:
-  ///   - x: [N, C] float32 or bfloat16, for example an embedding table
+  ///   - x: [N, C] float32, bfloat16, float16 or blocks, for example an embedding table
   ///   - indices: each in 0..<N
   package static func gather(_ x: Tensor, _ indices: [Int32]) -> Tensor {
-    let columns = x.columns
+    let (columns, rowBytes) = (x.columns, x.dtype.bytes(x.columns))
     let y = Tensor([indices.count, columns])
     Parallel.forEachRange(indices.count, grain: 64) { range in
       for row in range {
         let source = Int(indices[row])
         precondition(source >= 0 && source < x.rows, "row \(source) of \(x.rows)")
-        copyRow(x, source, to: y.floats + row * columns)
+        x.dtype.widen(x.storage.base + x.byteOffset + source * rowBytes, columns, into: y.floats + row * columns)
       }
     }
     return y
-  }
-
-  private static func copyRow(_ x: Tensor, _ row: Int, to target: UnsafeMutablePointer<Float>) {
-    let columns = x.columns
-    if x.dtype == .bfloat16 {
-      let source = x.bfloats + row * columns
-      eagle_bf16_to_f32(source, target, Int64(columns))
-    } else {
-      target.update(from: x.floats + row * columns, count: columns)
-    }
   }
 }
 
@@ -61,7 +51,7 @@ extension Rows {
 
   /// y[i] = x[indices[i]] in the type of x.
   package static func select(_ x: Tensor, _ indices: [Int32]) -> Tensor {
-    let rowBytes = x.columns * x.dtype.size
+    let rowBytes = x.dtype.bytes(x.columns)
     let y = Tensor([indices.count, x.columns], dtype: x.dtype)
     for (i, index) in indices.enumerated() {
       precondition(index >= 0 && Int(index) < x.rows, "row \(index) of \(x.rows)")

@@ -34,7 +34,7 @@ extension eagle_activation {
   /// The activation operand x [R, I]. The caller sets its rows and columns.
   init(_ x: UnsafePointer<Float>, _ mode: MatmulMode) {
     self.init()
-    (self.x, is_rounded) = (x, mode.roundsRows ? 1 : 0)
+    (self.x, is_rounded, is_quantized) = (x, mode.roundsRows ? 1 : 0, mode.quantizesRows ? 1 : 0)
   }
 }
 
@@ -45,12 +45,7 @@ extension eagle_weights {
     self.w = UnsafeRawPointer(w.storage.base + w.byteOffset)
     outputs = Int64(w.shape[0])
     self.bias = bias.map { UnsafePointer($0.floats) }
-    switch w.dtype {
-    case .bfloat16: type = EAGLE_WEIGHTS_BF16
-    case .int8: (type, scales) = (EAGLE_WEIGHTS_INT8, UnsafePointer(w.scales))
-    default:
-      precondition(w.dtype == .float32, "a matmul with weights of \(w.dtype)")
-      type = EAGLE_WEIGHTS_F32
-    }
+    guard let type = w.dtype.weightType else { preconditionFailure("a matmul with weights of \(w.dtype)") }
+    self.type = type
   }
 }

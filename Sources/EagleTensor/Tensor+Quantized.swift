@@ -2,38 +2,41 @@ import CEagleKernels
 
 // O outputs · I inputs.
 
+extension DType {
+  /// The formats that weights can be quantised to here.
+  package static let quantizedFormats: [DType] = [.q8_0, .q4_0, .q5_0, .q4_K, .q6_K]
+
+  /// The format for rows of so many elements. Those that are no whole blocks of 256 take the nearest format with blocks
+  /// of 32, as llama-quantize has them; nil where they are no whole blocks of 32 either.
+  package func fitting(columns: Int) -> DType? {
+    if columns % blockLength == 0 { return self }
+    guard columns % 32 == 0 else { return nil }
+    return self == .q4_K ? .q5_0 : .q8_0
+  }
+}
+
 extension Tensor {
-  /// A weight [O, I] in 8 bits: w[o, i] ≈ scale[o] · q[o, i] with q in -127...127, scale[o] = max |w[o]| / 127.
+  /// A weight [O, I] in blocks of `format`, or of what fits its rows; `self` where nothing does, or it is in blocks.
   ///
-  /// It takes half the bytes of bfloat16, so decoding, which waits for memory, is up to twice as fast. A weight is off
-  /// by at most half a scale; the sums of products are exact integers.
-  package func quantized() -> Tensor {
-    precondition(shape.count == 2, "only matrices are quantized, not \(shape)")
-    let (outputs, inputs) = (shape[0], shape[1])
-    let scales = Storage(byteCount: outputs * MemoryLayout<Float>.size)
-    let result = Tensor(
-      shape, dtype: .int8, storage: Storage(byteCount: outputs * inputs), byteOffset: 0, rowScales: scales)
-    let blockRows = max(1, (4 << 20) / max(1, inputs))  // a float32 copy of a whole head would be large
-    for first in stride(from: 0, to: outputs, by: blockRows) {
-      let wide = slice(first..<min(first + blockRows, outputs)).float32()
-      Parallel.forEachRange(wide.rows, grain: 64) { range in
+  /// - Parameter format: one of `DType.quantizedFormats`
+  package func quantized(_ format: DType) -> Tensor {
+    precondition(shape.count == 2, "only matrices are quantised, not \(shape)")
+    guard !dtype.isBlocks, let format = format.fitting(columns: columns), let type = format.weightType else {
+      return self
+    }
+    let result = Tensor(shape, dtype: format)
+    let (inputs, stored) = (columns, dtype)
+    let (rowBytes, sourceBytes) = (format.bytes(inputs), dtype.bytes(inputs))
+    Parallel.forEachRange(rows, grain: 4, dynamic: true) { range in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: inputs) { wide in
         for row in range {
-          result.scales[first + row] = eagle_quantize_int8(
-            wide.floats + row * inputs, result.int8s + (first + row) * inputs, Int64(inputs))
+          stored.widen(storage.base + byteOffset + row * sourceBytes, inputs, into: wide.baseAddress!)
+          let target = result.rawBytes.baseAddress! + row * rowBytes
+          let isDone = eagle_weights_encode(type, wide.baseAddress!, Int64(inputs), target) != 0
+          precondition(isDone, "quantisation to \(format)")
         }
       }
     }
     return result
-  }
-
-  /// The address of the 8-bit elements of a quantized matrix.
-  var int8s: UnsafeMutablePointer<Int8> {
-    precondition(dtype == .int8, "int8s of a \(dtype) tensor")
-    return (storage.base + byteOffset).assumingMemoryBound(to: Int8.self)
-  }
-
-  /// The address of the scales of its rows.
-  var scales: UnsafeMutablePointer<Float> {
-    rowScales!.base.assumingMemoryBound(to: Float.self) + byteOffset / max(1, columns)
   }
 }

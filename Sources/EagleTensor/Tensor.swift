@@ -16,29 +16,23 @@ package struct Tensor: @unchecked Sendable {
   package let storage: Storage
   /// Bytes from the start of the storage.
   package let byteOffset: Int
-  /// The scales of a quantized matrix: one float32 for each row of the storage.
-  let rowScales: Storage?
 
   /// An uninitialised tensor.
   package init(_ shape: [Int], dtype: DType = .float32) {
-    self.init(shape, dtype: dtype, storage: Storage(byteCount: shape.reduce(1, *) * dtype.size), byteOffset: 0)
+    self.init(shape, dtype: dtype, storage: Storage(byteCount: dtype.bytes(shape.reduce(1, *))), byteOffset: 0)
   }
 
   /// A tensor over existing storage, which holds its elements from `byteOffset` on.
   package init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int) {
-    self.init(shape, dtype: dtype, storage: storage, byteOffset: byteOffset, rowScales: nil)
-  }
-
-  init(_ shape: [Int], dtype: DType, storage: Storage, byteOffset: Int, rowScales: Storage?) {
-    let bytes = shape.reduce(1, *) * dtype.size
+    let bytes = dtype.bytes(shape.reduce(1, *))
     precondition(
-      shape.allSatisfy { $0 >= 0 } && byteOffset >= 0 && byteOffset + bytes <= storage.byteCount,
+      (shape.last ?? 1) % dtype.blockLength == 0 && shape.allSatisfy { $0 >= 0 } && byteOffset >= 0
+        && byteOffset + bytes <= storage.byteCount,
       "tensor \(shape) of \(dtype) at byte \(byteOffset) does not fit \(storage.byteCount) bytes")
     self.dtype = dtype
     self.shape = shape
     self.storage = storage
     self.byteOffset = byteOffset
-    self.rowScales = rowScales
   }
 
   /// A float32 tensor with these values.
@@ -71,7 +65,7 @@ package struct Tensor: @unchecked Sendable {
   }
 
   package var count: Int { shape.reduce(1, *) }
-  package var byteCount: Int { count * dtype.size }
+  package var byteCount: Int { dtype.bytes(count) }
 
   /// Elements in the last dimension; 1 for a scalar.
   package var columns: Int { shape.last ?? 1 }
@@ -88,7 +82,7 @@ package struct Tensor: @unchecked Sendable {
 
   /// The elements as `Element`, which must have the size of `dtype`.
   package func buffer<Element>(_: Element.Type) -> UnsafeMutableBufferPointer<Element> {
-    precondition(MemoryLayout<Element>.size == dtype.size, "\(Element.self) cannot view \(dtype)")
+    precondition(MemoryLayout<Element>.size == dtype.blockBytes, "\(Element.self) cannot view \(dtype)")
     return rawBytes.bindMemory(to: Element.self)
   }
 
@@ -116,9 +110,9 @@ package struct Tensor: @unchecked Sendable {
   /// Rows `range` of the first dimension, sharing the storage.
   package func slice(_ range: Range<Int>) -> Tensor {
     precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "rows \(range) of \(shape)")
-    let stride = shape.dropFirst().reduce(1, *) * dtype.size
+    let stride = dtype.bytes(shape.dropFirst().reduce(1, *))
     return Tensor(
       [range.count] + shape.dropFirst(), dtype: dtype, storage: storage,
-      byteOffset: byteOffset + range.lowerBound * stride, rowScales: rowScales)
+      byteOffset: byteOffset + range.lowerBound * stride)
   }
 }

@@ -2,7 +2,7 @@ import CEagleKernels
 
 // R rows · I inputs · O outputs.
 
-/// Weights that multiply the same activations, [O, I] each, with their biases [O]: float32, bfloat16 or 8 bits.
+/// Weights that multiply the same activations, [O, I] each, with their biases [O]: of any type of weights.
 ///
 /// A small-M matmul starts its threads once for the whole group.
 package struct WeightGroup: @unchecked Sendable {
@@ -29,8 +29,10 @@ package struct WeightGroup: @unchecked Sendable {
 
   package var byteCount: Int { weights.reduce(0) { $0 + $1.w.byteCount } }
 
-  /// The same group with 8-bit weights.
-  package func quantized() -> WeightGroup { WeightGroup(weights.map { ($0.w.quantized(), $0.bias) }) }
+  /// The same group with its weights in blocks, as far as `Tensor.quantized` takes them.
+  package func quantized(_ format: DType) -> WeightGroup {
+    WeightGroup(weights.map { ($0.w.quantized(format), $0.bias) })
+  }
 
   /// The small-M matmuls of x [R, I] with all weights: y = x wᵀ (+ bias), [R, O] each, one behind the other.
   ///

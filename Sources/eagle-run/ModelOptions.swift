@@ -19,11 +19,19 @@ struct ModelOptions: ParsableArguments {
 
   @OptionGroup var template: TemplateArguments
 
-  @Option(help: "Weights of target and head: stored, or int8 (half the memory traffic, small errors).")
+  @Option(
+    help: ArgumentHelp(
+      "Weights of the target in memory: stored, or quantised at load to 8 bits (q8_0) or 4 (q4_0, q4_k), which decodes "
+        + "faster with small errors. What is quantised in its file stays as it is."))
   var weights = WeightFormat.stored
 
+  @Option(help: "Weights of the head in memory; those of the target, if not given.")
+  var draftWeights: WeightFormat?
+
   @Option(
-    help: "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere and beside int8 weights.")
+    help: ArgumentHelp(
+      "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere. With fp32 no activations are "
+        + "rounded, beside quantised weights either."))
   var precision = ComputePrecision.bf16
 
   @Option(
@@ -46,7 +54,7 @@ struct ModelOptions: ParsableArguments {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
     }
     let head = try draft.map { try DraftFolder.read($0, target: model.target) }
-    return (model, weights == .int8 ? head?.quantized() : head)
+    return (model, head?.quantized(draftWeights ?? weights))
   }
 }
 

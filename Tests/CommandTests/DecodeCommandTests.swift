@@ -58,7 +58,7 @@ import Testing
       #expect((counts?["rounds"] as? Int ?? 0) > 0 && counts?["rounds"] as? Int == counts?["target_passes"] as? Int)
     }
     // Another precision, or 8-bit weights, is another model, whose texts are alike with and without a head.
-    for other in [["--precision", "fp32"], ["--weights", "int8"]] {
+    for other in [["--precision", "fp32"], ["--weights", "q8_0"]] {
       let alone = try generate(world, ["--prompt", "cloud 7"] + other)["text"] as? String
       #expect(try generate(world, ["--prompt", "cloud 7"] + other + Self.head)["text"] as? String == alone)
     }
@@ -150,7 +150,7 @@ import Testing
     // The plan is taken up where nothing else is asked for, and only for this target.
     _ = try generate(world, ["--prompt", "hello"] + Self.head)
     let other = try Command.run(
-      "eagle-run", ["generate", "--target", "target", "--prompt", "x", "--weights", "int8"] + Self.head, in: world.path)
+      "eagle-run", ["generate", "--target", "target", "--prompt", "x", "--weights", "q8_0"] + Self.head, in: world.path)
     #expect(other.status == 0 && other.errors.contains("decoding.json is for another"))
     // A file of the time when there was no other precision than fp32.
     var old = try #require(file)

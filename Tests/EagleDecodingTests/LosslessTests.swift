@@ -151,10 +151,10 @@ import Testing
     }
   }
 
-  @Test("with 8-bit weights texts are equal with and without a draft")
-  func eightBitWeightsDecodeAlikeWithAndWithoutADraft() throws {
-    let tiny = try TargetModel(folder: Fixture.folder("tiny-qwen3"), format: .int8)
-    let head = Drafts.random(for: tiny, size: 64, seed: 2).quantized()
+  @Test("with quantised weights texts are equal with and without a draft", arguments: [WeightFormat.q8_0, .q4_0, .q4_k])
+  func quantisedWeightsDecodeAlikeWithAndWithoutADraft(_ format: WeightFormat) throws {
+    let tiny = try TargetModel(folder: Fixture.folder("tiny-qwen3"), format: format, precision: .bf16)
+    let head = Drafts.random(for: tiny, size: 64, seed: 2).quantized(format)
     for seed in 0..<6 as Range<Int32> {
       var options = DecodingOptions(maxNewTokens: 40, stopIDs: [])
       let plain = try DecodingSession(target: tiny).generate([seed, 3, 9], options)

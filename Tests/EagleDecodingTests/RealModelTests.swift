@@ -58,7 +58,7 @@ struct RealModelTests {
   /// What 8 bits a weight change along the texts of the stored weights.
   @Test("logits of 8-bit weights stay close to those of the stored weights")
   func eightBitWeightsStayClose() throws {
-    let narrow = try TargetModel(folder: targetFolder!, format: .int8)
+    let narrow = try TargetModel(folder: targetFolder!, format: .q8_0)
     let (error, agreement) = try compare((target, .prefill), (narrow, .prefill), "8-bit weights")
     #expect(error < 0.05 && agreement > 0.9)
   }

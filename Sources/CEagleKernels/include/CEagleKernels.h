@@ -7,6 +7,7 @@
 #define CEAGLEKERNELS_H
 
 #include "eagle_attention.h"
+#include "eagle_blocks.h"
 #include "eagle_gemm.h"
 #include "eagle_rows.h"
 #include "eagle_small_matmul.h"

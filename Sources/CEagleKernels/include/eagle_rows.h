@@ -29,13 +29,6 @@ void eagle_softcap(float *x, float scale, float cap, int64_t n);
 void eagle_swiglu_backward(float *dy, const float *gate, const float *up, float *dup, int64_t n);
 double eagle_sum_of_squares(const float *x, int64_t n);
 
-// MARK: quantization (quantize.c)
-
-/// q = x / scale rounded to [-127, 127]; returns the scale, 0 when all of x is 0.
-float eagle_quantize_int8(const float *x, int8_t *q, int64_t n);
-/// q = x / scale rounded to as many of 16 bits as leave sums of n products with 8-bit weights below 2^31.
-float eagle_quantize_int16(const float *x, int16_t *q, int64_t n);
-
 // MARK: non-finite values (finite.c)
 
 /// Counts the stored values, of n, that have all bits of the mask `exponent` set, as Inf and NaN have; if any, *first

@@ -4,16 +4,16 @@
 
 #include <stdint.h>
 
+#include "eagle_blocks.h"
 #include "eagle_rows.h"
-
-typedef enum { EAGLE_WEIGHTS_F32, EAGLE_WEIGHTS_BF16, EAGLE_WEIGHTS_INT8 } eagle_weight_type;
 
 /// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]). The types of x and w are those of the function that takes it.
 typedef struct {
   const void *x;          // [rows][k]
-  const float *x_scales;  // [rows], of rows in 16 bits
+  const float *x_scales;  // of rows in 16 bits: [rows][k / 256, rounded up]
+  const float *x_sums;    // of the same rows: [rows][8 (k / 256, rounded up)]
   const void *w;          // [outputs][k]
-  const float *w_scales;  // [outputs], of 8-bit weights
+  eagle_weight_type type;  // of w
   const float *bias;      // [outputs] or null
   float *y;               // [rows][y_stride]
   int64_t y_stride;
@@ -43,19 +43,24 @@ void eagle_small_matmul_plain(int lanes, eagle_weight_type type, const eagle_sma
                               int64_t end);
 void eagle_small_matmul_rounded_plain(const eagle_small_matmul *a, int64_t begin, int64_t end);
 
-// MARK: 8-bit weights (small_matmul_int8.c and its variants)
+// MARK: weights in blocks (small_matmul_blocks.c and its variants)
 
-typedef enum { EAGLE_INT8_BEST, EAGLE_INT8_PLAIN, EAGLE_INT8_AVX2, EAGLE_INT8_VNNI } eagle_int8_variant;
-/// The matmul with 8-bit weights, w[n][k] w_scale[n], and rows of 16 bits, x[m][k] x_scale[m]. All variants give the
-/// same bits.
-void eagle_small_matmul_int8(eagle_int8_variant variant, const eagle_small_matmul *a, int64_t begin, int64_t end);
+typedef enum { EAGLE_BLOCKS_BEST, EAGLE_BLOCKS_PLAIN, EAGLE_BLOCKS_AVX2, EAGLE_BLOCKS_VNNI } eagle_block_variant;
+/// The matmul with weights in blocks and rows of 16 bits, as eagle_quantize_row makes them. All variants give the same
+/// bits.
+void eagle_small_matmul_blocks(eagle_block_variant variant, const eagle_small_matmul *a, int64_t begin, int64_t end);
+/// Row m of `rows` rows of k elements, whole thirty-twos, in 16 bits: x[i] ~ scales[i / 256] q[i] with q in
+/// -16383..16383, rounded to the nearest, ties to even. A scale is NaN where an element is NaN or infinite.
+///
+/// Writes the row's part of q [rows][k], scales [rows][k / 256, rounded up] and sums [rows][8 (k / 256, rounded up)],
+/// the sums of q over each 32, in an order that the matmul knows (small_matmul_blocks.h).
+void eagle_quantize_row(const float *x, int64_t k, int64_t rows, int64_t m, int16_t *q, float *scales, float *sums);
 
 // MARK: several weights, on all threads (small_matmul_parallel.c)
 
 typedef struct {
-  const void *w;        // [outputs][k]
-  const float *scales;  // [outputs], of 8-bit weights
-  const float *bias;    // [outputs] or null
+  const void *w;      // [outputs][k]
+  const float *bias;  // [outputs] or null
   int64_t outputs;
   eagle_weight_type type;
 } eagle_weights;
@@ -70,7 +75,8 @@ typedef struct {
   const float *up;  // [rows][k] or null
   eagle_gate gate;
   float limit;
-  int is_rounded;   // to bf16 where bf16 weights meet it, for processors with AVX512-BF16 alone
+  int is_rounded;      // to bf16 where bf16 weights meet it, for processors with AVX512-BF16 alone
+  int is_quantized;    // to 16 bits where weights in blocks meet it
 } eagle_activation;
 
 /// The small-M matmuls of an activation with all weights. The results, each dense, lie one behind the other in y.

@@ -81,10 +81,11 @@ public final class DraftModel {
       shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
   }
 
-  /// The same head with 8-bit matrices, for decoding.
-  package func quantized() -> DraftModel {
+  /// The same head with quantised matrices, for decoding.
+  package func quantized(_ format: WeightFormat) -> DraftModel {
+    guard let matrices = format.matrices else { return self }
     let tensors = parameters.map {
-      ($0.name, $0.variable.shape.count == 1 ? $0.variable.value : $0.variable.value.quantized())
+      ($0.name, $0.variable.shape.count == 1 ? $0.variable.value : $0.variable.value.quantized(matrices))
     }
     return DraftModel(
       shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)

@@ -10,14 +10,13 @@ public final class TargetModel: @unchecked Sendable {
   public let path: String
   /// A digest that identifies the weights and, where the rotary embedding depends on it, the longest text.
   package let fingerprint: String
-  /// The precision of its matrix products. With 8-bit weights, which have kernels of their own, the others are in fp32.
+  /// The precision of its matrix products.
   public let precision: ComputePrecision
   let weights: TargetWeights
   /// The rotary embeddings of the layers.
   let rotaries: [(shape: RotaryShape, rotary: Rotary)]
 
-  /// Maps the weights of a Hugging Face folder. With the format `int8` its matrices are copied in 8 bits, for decoding
-  /// alone.
+  /// Maps the weights of a Hugging Face folder. With a format other than `stored` its matrices are copies, quantised.
   ///
   /// - Parameters:
   ///   - path: the folder
@@ -29,10 +28,10 @@ public final class TargetModel: @unchecked Sendable {
     folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32, context: Int? = nil
   ) throws {
     self.path = path
-    self.precision = format == .int8 ? .fp32 : precision
+    self.precision = precision
     shape = try TargetShape(folder: path, context: context)
     let stored = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
-    weights = format == .int8 ? stored.quantized() : stored
+    weights = stored.quantized(format)
     fingerprint = try SafetensorsFolder.fingerprint(folder: path) + shape.stretchedSuffix
     rotaries = shape.rotaries
   }

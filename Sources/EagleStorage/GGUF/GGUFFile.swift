@@ -9,7 +9,7 @@ package final class GGUFFile: Sendable {
     package let name: String
     /// Row-major as in Hugging Face files: the reverse of the file's own order.
     package let shape: [Int]
-    package let type: GGMLType
+    package let type: DType
     /// Bytes of the file.
     package let range: Range<Int>
 
@@ -80,8 +80,8 @@ package final class GGUFFile: Sendable {
     guard let values, !elements.isEmpty else { return }
     try withBytes(of: name) { bytes in
       guard let base = bytes.baseAddress else { return }
-      let first = base + elements.lowerBound / length * info.type.blockByteCount
-      info.type.decode(first.assumingMemoryBound(to: UInt8.self), blocks: elements.count / length, to: values)
+      let first = base + elements.lowerBound / length * info.type.blockBytes
+      info.type.widen(first, elements.count, into: values)
     }
   }
 }

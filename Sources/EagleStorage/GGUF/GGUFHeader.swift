@@ -1,4 +1,5 @@
 import EagleCore
+import EagleTensor
 import Foundation
 
 /// Everything before the data of a GGUF file.
@@ -88,14 +89,14 @@ struct GGUFHeader {
 
     /// Checks type, shape and offset.
     func located(dataStart: Int, alignment: Int, _ cursor: GGUFCursor) throws -> GGUFFile.TensorInfo {
-      guard let type = GGMLType(rawValue: type) else {
+      guard let type = DType(ggml: type) else {
         throw LocatedError(
           path: cursor.path,
-          problem: "tensor `\(name)` has the type \(GGMLType.name(of: type)), which cannot be read here",
-          advice: "use a file with the types \(GGMLType.allCases.map(\.name).joined(separator: ", "))")
+          problem: "tensor `\(name)` has the type \(DType.ggmlName(of: type)), which cannot be read here",
+          advice: "use a file with the types \(DType.ggmlTypes.map(\.ggmlName).joined(separator: ", "))")
       }
       guard let bytes = byteCount(type) else {
-        throw cursor.damaged("tensor `\(name)` of type \(type.name) has the impossible shape \(shape)")
+        throw cursor.damaged("tensor `\(name)` of type \(type.ggmlName) has the impossible shape \(shape)")
       }
       let limit = cursor.bytes.count
       guard dataStart <= limit, offset <= UInt64(limit - dataStart), bytes <= limit - dataStart - Int(offset) else {
@@ -109,7 +110,7 @@ struct GGUFHeader {
     }
 
     /// Bytes of whole blocks, or nil if rows do not consist of whole blocks or the product overflows.
-    private func byteCount(_ type: GGMLType) -> Int? {
+    private func byteCount(_ type: DType) -> Int? {
       var count = 1
       for dimension in shape {
         guard let dimension = Int(exactly: dimension) else { return nil }
@@ -118,7 +119,7 @@ struct GGUFHeader {
         count = product
       }
       guard Int(shape.last ?? 1) % type.blockLength == 0 else { return nil }
-      let (bytes, overflow) = (count / type.blockLength).multipliedReportingOverflow(by: type.blockByteCount)
+      let (bytes, overflow) = (count / type.blockLength).multipliedReportingOverflow(by: type.blockBytes)
       return overflow ? nil : bytes
     }
   }

@@ -69,7 +69,7 @@ struct SafetensorsHeader {
     guard let dtype = DType(safetensors: typeName) else {
       throw LocatedError(
         path: path, problem: "tensor `\(name)` has the unsupported type \(typeName)",
-        advice: "convert it to one of \(DType.allCases.map(\.safetensorsName).joined(separator: ", "))")
+        advice: "convert it to one of \(DType.allCases.compactMap(\.safetensorsName).joined(separator: ", "))")
     }
     guard offsets.count == 2, 0 <= offsets[0], offsets[0] <= offsets[1] else {
       throw LocatedError(path: path, problem: "tensor `\(name)` has the data_offsets \(offsets)", advice: advice)
@@ -151,8 +151,8 @@ struct SafetensorsHeader {
 }
 
 extension DType {
-  /// The type's name in a safetensors header.
-  package var safetensorsName: String {
+  /// The type's name in a safetensors header; nil for blocks, which it does not have.
+  package var safetensorsName: String? {
     switch self {
     case .float32: "F32"
     case .bfloat16: "BF16"
@@ -162,6 +162,7 @@ extension DType {
     case .uint8: "U8"
     case .int8: "I8"
     case .bool: "BOOL"
+    default: nil
     }
   }
 

@@ -53,9 +53,13 @@ package enum SafetensorsWriter {
     var fields: [String] = metadata.isEmpty ? [] : ["\"__metadata__\":\(try JSONStyle.compact.text(metadata))"]
     var start = 0
     for tensor in tensors {
-      let end = start + tensor.shape.reduce(1, *) * tensor.dtype.size
+      let end = start + tensor.dtype.bytes(tensor.shape.reduce(1, *))
       let shape = tensor.shape.map(String.init).joined(separator: ",")
-      let (name, type) = (try JSONStyle.compact.text(tensor.name), tensor.dtype.safetensorsName)
+      guard let type = tensor.dtype.safetensorsName else {
+        throw LocatedError(
+          path: path, problem: "safetensors files have no \(tensor.dtype), the type of `\(tensor.name)`")
+      }
+      let name = try JSONStyle.compact.text(tensor.name)
       fields.append("\(name):{\"dtype\":\"\(type)\",\"shape\":[\(shape)],\"data_offsets\":[\(start),\(end)]}")
       start = end
     }

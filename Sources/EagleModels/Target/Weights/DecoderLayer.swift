@@ -36,16 +36,18 @@ struct DecoderLayer: Sendable {
   /// The experts, where it has any.
   var experts: Experts? { if case .experts(let experts) = feedForward { experts } else { nil } }
 
-  /// The same layer with 8-bit matrices. A router stays: its logits choose.
-  func quantized() -> DecoderLayer {
+  /// The same layer with quantised matrices. A router stays: its logits choose.
+  func quantized(_ format: DType) -> DecoderLayer {
     let feedForward: FeedForward =
       switch feedForward {
-      case .dense(let gateAndUp, let down): .dense(gateAndUp: gateAndUp.quantized(), down: down.quantized())
-      case .experts(let experts): .experts(experts.quantized())
+      case .dense(let gateAndUp, let down):
+        .dense(gateAndUp: gateAndUp.quantized(format), down: down.quantized(format))
+      case .experts(let experts): .experts(experts.quantized(format))
       }
     return DecoderLayer(
-      shape: shape, attentionNorms: attentionNorms, projections: projections.quantized(), queryNorm: queryNorm,
-      keyNorm: keyNorm, sinks: sinks, output: output.quantized(), feedForwardNorms: feedForwardNorms,
+      shape: shape, attentionNorms: attentionNorms, projections: projections.quantized(format),
+      queryNorm: queryNorm, keyNorm: keyNorm, sinks: sinks, output: output.quantized(format),
+      feedForwardNorms: feedForwardNorms,
       feedForward: feedForward)
   }
 

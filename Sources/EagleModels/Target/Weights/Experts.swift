@@ -22,8 +22,8 @@ struct Experts: Sendable {
     }
   }
 
-  func quantized() -> Experts {
-    Experts(shape: shape, activation: activation, router: router, weights: weights.map { $0.quantized() })
+  func quantized(_ format: DType) -> Experts {
+    Experts(shape: shape, activation: activation, router: router, weights: weights.map { $0.quantized(format) })
   }
 
   /// The experts' result for x [R, H], [R, H].
@@ -110,11 +110,12 @@ struct ExpertWeights: Sendable {
     }
   }
 
-  /// The same expert with 8-bit matrices; four bits stay.
-  func quantized() -> ExpertWeights {
+  /// The same expert with quantised matrices; MXFP4 stays.
+  func quantized(_ format: DType) -> ExpertWeights {
     guard case .dense(let gate, let up, let down) = matrices else { return self }
     return ExpertWeights(
-      matrices: .dense(gate: gate.quantized(), up: up.quantized(), down: down.quantized()), biases: biases)
+      matrices: .dense(gate: gate.quantized(format), up: up.quantized(format), down: down.quantized(format)),
+      biases: biases)
   }
 
   /// down(act(gate(x), up(x))), [R, H].

@@ -4,12 +4,29 @@ import Foundation
 
 // V vocabulary · H hidden · M MLP · d head dimension.
 
-/// The format in which the matrices of a model are kept for decoding.
+/// The format in which the matrices of a model are kept in memory. Matrices that are quantised in their file stay so.
 public enum WeightFormat: String, Sendable, CaseIterable, Codable {
   /// The format of the file, mostly bfloat16.
   case stored
-  /// 8 bits and a scale for each row: half the memory traffic, and small errors.
-  case int8
+  /// 8 bits, and a scale for each 32 elements: about half the memory traffic of bfloat16, and small errors.
+  case q8_0
+  /// 4 bits, and a scale for each 32.
+  case q4_0
+  /// 4 bits, with scale and minimum of each 32 in blocks of 256; the LM head has 6 bits.
+  case q4_k
+
+  /// The block format of matrices; nil for `stored`.
+  package var matrices: DType? {
+    switch self {
+    case .stored: nil
+    case .q8_0: .q8_0
+    case .q4_0: .q4_0
+    case .q4_k: .q4_K
+    }
+  }
+
+  /// The block format of the LM head.
+  package var head: DType? { self == .q4_k ? .q6_K : matrices }
 }
 
 /// All weights of a target, mapped from its folder. Tensor names appear only here and in `LayerReader`.
@@ -22,9 +39,12 @@ struct TargetWeights {
   /// The matrices that every pass reads, of the layers and the head, in the order of a pass.
   let matrices: [WeightGroup]
 
-  /// The same weights with 8-bit matrices. The embedding stays, since single rows of it are read.
-  func quantized() -> TargetWeights {
-    TargetWeights(embedding: embedding, layers: layers.map { $0.quantized() }, norm: norm, head: head.quantized())
+  /// The same weights with quantised matrices. The embedding stays, since single rows of it are read.
+  func quantized(_ format: WeightFormat) -> TargetWeights {
+    guard let matrices = format.matrices, let headFormat = format.head else { return self }
+    return TargetWeights(
+      embedding: embedding, layers: layers.map { $0.quantized(matrices) }, norm: norm,
+      head: head.quantized(headFormat))
   }
 
   /// The first layers and all else.
