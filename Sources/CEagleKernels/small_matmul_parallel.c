@@ -98,6 +98,9 @@ static void multiply_one(const matmuls *p, const eagle_weights *w, float *y, out
       a.x = p->for_bf16;
       if (p->activation->is_rounded) return eagle_small_matmul_rounded(&a, outputs.begin, outputs.end);
       return eagle_small_matmul_bf16(p->lanes, &a, outputs.begin, outputs.end);
+    case EAGLE_WEIGHTS_F16:
+      a.x = activation_rows(p);
+      return multiply_decoded(p->lanes, a, outputs);
     default:
       a.x = activation_rows(p);
       if (!p->activation->is_quantized) return multiply_decoded(p->lanes, a, outputs);

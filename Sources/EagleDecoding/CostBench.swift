@@ -30,7 +30,7 @@ final class CostBench {
   }
 
   /// Tokens from all over the vocabulary.
-  private static func ids(_ count: Int, _ target: TargetModel) -> [Int32] {
+  static func ids(_ count: Int, _ target: TargetModel) -> [Int32] {
     (0..<count).map { Int32($0 * 7919 % target.shape.vocabularySize) }
   }
 

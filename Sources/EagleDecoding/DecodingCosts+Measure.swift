@@ -50,6 +50,17 @@ extension DecodingCosts {
 
   private static let partBytes = 400_000_000
 
+  /// The bytes of weights that the passes of `measure` over 1 to `maxTokens` tokens read, with the experts that these
+  /// tokens touch.
+  package static func bytesRead(target: TargetModel, maxTokens: Int) -> [Int] {
+    let dense = target.weightBytes - target.expertBytesPerToken
+    return (1...maxTokens).map { count in
+      let before = target.expertBytesRead
+      _ = target.decode(CostBench.ids(count, target), segments: [Segment(rows: 0..<count)], captureLayers: [])
+      return dense + target.expertBytesRead - before
+    }
+  }
+
   /// The values at 1 to `count`, in straight lines between those that are known.
   static func interpolated(_ known: [Int: Double], to count: Int) -> [Double] {
     let points = known.sorted { $0.key < $1.key }

@@ -116,6 +116,9 @@ struct BenchPasses: ParsableCommand {
   @Option(help: "The model whose sizes are taken.")
   var shape: BenchmarkShape
 
+  @Option(help: "Format of the target's weights: stored is bf16.")
+  var weights = WeightFormat.stored
+
   @Option(help: "Precision of matrix products.")
   var precision = ComputePrecision.bf16
 
@@ -124,7 +127,7 @@ struct BenchPasses: ParsableCommand {
 
   func run() throws {
     Parallel.threadCount = try Cluster.defaultThreads(for: SoloCommunicator())
-    let report = try PassBenchmark.run(shape, precision: precision)
+    let report = try PassBenchmark.run(shape, format: weights, precision: precision)
     try Bench.show(report, json ? nil : report.lines())
   }
 }
@@ -236,6 +239,7 @@ struct BenchOptions: ParsableArguments {
 
 extension BenchmarkShape: ExpressibleByArgument {}
 extension ComputePrecision: ExpressibleByArgument {}
+extension WeightFormat: ExpressibleByArgument {}
 
 /// The precision of gradients as a flag, whose help names the lossless one first.
 struct WirePrecision: ExpressibleByArgument {

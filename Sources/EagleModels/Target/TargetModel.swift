@@ -36,13 +36,15 @@ public final class TargetModel: @unchecked Sendable {
     rotaries = shape.rotaries
   }
 
-  /// A target with seeded random bfloat16 weights, for measurements.
-  package init(random shape: TargetShape, seed: UInt64, precision: ComputePrecision = .fp32) {
+  /// A target with seeded random weights, for measurements: bfloat16, or quantised.
+  package init(
+    random shape: TargetShape, seed: UInt64, format: WeightFormat = .stored, precision: ComputePrecision = .fp32
+  ) {
     path = "random weights"
     self.precision = precision
     fingerprint = "random \(seed)"
     self.shape = shape
-    weights = TargetWeights(random: shape, seed: seed)
+    weights = TargetWeights(random: shape, format: format, seed: seed)
     rotaries = shape.rotaries
   }
 
@@ -91,8 +93,11 @@ public final class TargetModel: @unchecked Sendable {
   /// Bytes of the matrices that a batch-invariant pass of one token reads: with experts, those of one token.
   package var weightBytes: Int { weights.matrixBytes }
 
-  /// Bytes of the matrices that a pass of so many tokens reads, where each token's experts are any of its layer's.
-  package func weightBytes(tokens: Int) -> Double { weights.matrixBytes(tokens: tokens) }
+  /// Bytes of the experts of one token.
+  package var expertBytesPerToken: Int { weights.layers.reduce(0) { $0 + ($1.experts?.bytesPerToken ?? 0) } }
+
+  /// Bytes that the passes of this model have read of experts so far.
+  package var expertBytesRead: Int { weights.layers.reduce(0) { $0 + ($1.experts?.bytesRead.bytes ?? 0) } }
 
   /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a
   /// sum over them.

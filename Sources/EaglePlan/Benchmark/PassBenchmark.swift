@@ -9,6 +9,7 @@ package enum PassBenchmark {
   package struct Report: Codable, Sendable {
     package var benchmark = "passes"
     package var shape: BenchmarkShape
+    package var weights: WeightFormat
     package var threads: Int
     package var path: String
     /// Bytes that a pass of one token reads, and the seconds of a plain reading of them.
@@ -17,7 +18,7 @@ package enum PassBenchmark {
     package var passes: [Pass]
 
     enum CodingKeys: String, CodingKey {
-      case benchmark, shape, threads, path, bytes, passes
+      case benchmark, shape, weights, threads, path, bytes, passes
       case readingSeconds = "reading_seconds"
     }
   }
@@ -27,7 +28,7 @@ package enum PassBenchmark {
     package var seconds: Double
     /// Its time over that of one token.
     package var ratio: Double
-    /// The same ratio of the bytes that are read: above 1 where more tokens touch more experts.
+    /// The same ratio of the bytes that were read: above 1 where more tokens touch more experts.
     package var byteRatio: Double
 
     enum CodingKeys: String, CodingKey {
@@ -36,21 +37,24 @@ package enum PassBenchmark {
     }
   }
 
-  package static func run(_ shape: BenchmarkShape, precision: ComputePrecision) throws -> Report {
-    let target = TargetModel(random: shape.target(), seed: 0, precision: precision)
+  /// - Parameter format: of the target's random weights
+  package static func run(
+    _ shape: BenchmarkShape, format: WeightFormat, precision: ComputePrecision
+  ) throws -> Report {
+    let target = TargetModel(random: shape.target(), seed: 0, format: format, precision: precision)
     let vocabulary = DraftVocabulary.mostFrequent(
       counts: [Int](repeating: 1, count: shape.vocabularySize), size: shape.draftVocabularySize, always: [])
     let draft = DraftModel.random(
       shape: shape.draft(vocabularySize: shape.draftVocabularySize), vocabulary: vocabulary, seed: 0)
     let costs = try DecodingCosts.measure(target: target, draft: draft.rounded(), maxTokens: 8)
-    let one = costs.targetPass[0]
+    let (one, bytes) = (costs.targetPass[0], DecodingCosts.bytesRead(target: target, maxTokens: 8))
     let passes = costs.targetPass.enumerated().map { index, seconds in
       Pass(
         tokens: index + 1, seconds: seconds, ratio: seconds / one,
-        byteRatio: target.weightBytes(tokens: index + 1) / target.weightBytes(tokens: 1))
+        byteRatio: Double(bytes[index]) / Double(bytes[0]))
     }
     return Report(
-      shape: shape, threads: Parallel.threadCount, path: Matmul.describe(batchInvariant: precision),
+      shape: shape, weights: format, threads: Parallel.threadCount, path: Matmul.describe(batchInvariant: precision),
       bytes: target.weightBytes, readingSeconds: costs.reading?.seconds ?? 0, passes: passes)
   }
 }
@@ -61,7 +65,7 @@ extension PassBenchmark.Report {
   package func lines() -> [String] {
     let rate = Double(bytes) / readingSeconds / 1e9
     let head =
-      "passes of \(shape.rawValue), \(threads) threads, \(path): \(Self.figure(Double(bytes) / 1e9)) GB a token, "
+      "passes of \(shape.rawValue), weights \(weights.rawValue), \(threads) threads, \(path): \(Self.figure(Double(bytes) / 1e9)) GB a token, "
       + "read plainly in \(Self.figure(readingSeconds * 1000)) ms (\(Self.figure(rate)) GB/s)"
     return [head]
       + passes.map {

@@ -1,5 +1,6 @@
 import EagleTensor
 import Foundation
+import Synchronization
 
 // R tokens in the pass · E experts · K experts of a token · H hidden · M width of an expert.
 
@@ -10,6 +11,8 @@ struct Experts: Sendable {
   let router: WeightGroup  // [E, H]
   /// [E]
   let weights: [ExpertWeights]
+  /// Bytes of experts that passes have read.
+  let bytesRead = ByteCounter()
 
   /// Bytes of the experts of one token.
   var bytesPerToken: Int { weights.prefix(shape.perToken).reduce(0) { $0 + $1.byteCount } }
@@ -17,8 +20,8 @@ struct Experts: Sendable {
   /// Reads the experts of one token, and returns the sum of their words.
   func readOneToken() -> UInt64 {
     weights.prefix(shape.perToken).reduce(0) { sum, expert in
-      let (gate, up, down) = expert.dense
-      return sum &+ WeightGroup([(gate, nil), (up, nil)]).read() &+ WeightGroup(down).read()
+      let (gateAndUp, down) = ([expert.matrices.gate, expert.matrices.up], expert.matrices.down)
+      return sum &+ WeightGroup(gateAndUp.map { ($0, nil) }).read() &+ WeightGroup(down).read()
     }
   }
 
@@ -38,6 +41,7 @@ struct Experts: Sendable {
     let k = shape.perToken
     let results = Tensor([x.rows * k, x.columns])  // of each token's experts, in the order of their weights
     for (expert, slots) in slots(routes).enumerated() where !slots.isEmpty {
+      bytesRead.add(weights[expert].byteCount)
       let rows = Rows.gather(x, slots.map { Int32($0 / k) })
       let y = weights[expert].apply(rows, activation, mode)
       for (i, slot) in slots.enumerated() {
@@ -71,6 +75,15 @@ struct Experts: Sendable {
   }
 }
 
+/// A number of bytes that any thread adds to.
+final class ByteCounter: Sendable {
+  private let count = Atomic<Int>(0)
+
+  var bytes: Int { count.load(ordering: .relaxed) }
+
+  func add(_ bytes: Int) { count.add(bytes, ordering: .relaxed) }
+}
+
 /// The experts of one token and their weights, the largest first; the lower index first among equals.
 struct ExpertRoute {
   let experts: [Int]
@@ -92,48 +105,29 @@ struct ExpertWeights: Sendable {
   let matrices: Matrices
   var biases: Biases?
 
-  enum Matrices: Sendable {
-    /// [M, H], [M, H], [H, M]
-    case dense(gate: Tensor, up: Tensor, down: Tensor)
-    /// Expert `index` of two stacks, gate and up interleaved. Each pass that needs it expands it to bfloat16.
-    case mxfp4(gateAndUp: MXFP4Stack, down: MXFP4Stack, index: Int)
+  struct Matrices: Sendable {
+    let gate, up: Tensor  // [M, H]
+    let down: Tensor  // [H, M]
   }
 
   struct Biases: Sendable {
     let gate, up, down: Tensor
   }
 
-  var byteCount: Int {
-    switch matrices {
-    case .dense(let gate, let up, let down): gate.byteCount + up.byteCount + down.byteCount
-    case .mxfp4(let gateAndUp, let down, _): gateAndUp.byteCount + down.byteCount
-    }
-  }
+  var byteCount: Int { matrices.gate.byteCount + matrices.up.byteCount + matrices.down.byteCount }
 
-  /// The same expert with quantised matrices; MXFP4 stays.
+  /// The same expert with quantised matrices;
   func quantized(_ format: DType) -> ExpertWeights {
-    guard case .dense(let gate, let up, let down) = matrices else { return self }
-    return ExpertWeights(
-      matrices: .dense(gate: gate.quantized(format), up: up.quantized(format), down: down.quantized(format)),
+    ExpertWeights(
+      matrices: Matrices(
+        gate: matrices.gate.quantized(format), up: matrices.up.quantized(format), down: matrices.down.quantized(format)),
       biases: biases)
   }
 
   /// down(act(gate(x), up(x))), [R, H].
   func apply(_ x: Tensor, _ activation: GateActivation, _ mode: MatmulMode) -> Tensor {
-    let (gate, up, down) = dense
-    let projected = Matmul.forward(x, [(gate, biases?.gate), (up, biases?.up)], mode)
+    let projected = Matmul.forward(x, [(matrices.gate, biases?.gate), (matrices.up, biases?.up)], mode)
     let activated = Elementwise.gated(projected[0], projected[1], activation)
-    return Matmul.forward(activated, down, bias: biases?.down, mode)
-  }
-
-  /// The matrices as products take them.
-  var dense: (gate: Tensor, up: Tensor, down: Tensor) {
-    switch matrices {
-    case .dense(let gate, let up, let down): (gate, up, down)
-    case .mxfp4(let gateAndUp, let down, let index):
-      (
-        gateAndUp.matrix(index, from: 0, step: 2), gateAndUp.matrix(index, from: 1, step: 2), down.matrix(index)
-      )
-    }
+    return Matmul.forward(activated, matrices.down, bias: biases?.down, mode)
   }
 }

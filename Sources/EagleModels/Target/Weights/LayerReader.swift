@@ -100,7 +100,7 @@ struct LayerReader {
       let weights = try (0..<experts.count).map { index in
         let expert = "\(layer).\(name).experts.\(index)"
         return ExpertWeights(
-          matrices: .dense(
+          matrices: .init(
             gate: try reader.matrix("\(expert).\(gate).weight", [m, h]),
             up: try reader.matrix("\(expert).\(up).weight", [m, h]),
             down: try reader.matrix("\(expert).\(down).weight", [h, m])))

@@ -30,7 +30,11 @@ struct StackedExperts {
   private func packed() throws -> (Int) -> ExpertWeights.Matrices {
     let gateAndUp = try MXFP4Stack(reader, "\(name).gate_up_proj", count: count, outputs: 2 * m, inputs: h)
     let down = try MXFP4Stack(reader, "\(name).down_proj", count: count, outputs: h, inputs: m)
-    return { .mxfp4(gateAndUp: gateAndUp, down: down, index: $0) }
+    return { expert in
+      ExpertWeights.Matrices(
+        gate: gateAndUp.matrix(expert, from: 0, step: 2), up: gateAndUp.matrix(expert, from: 1, step: 2),
+        down: down.matrix(expert))
+    }
   }
 
   private func stacked() throws -> (Int) -> ExpertWeights.Matrices {
@@ -42,7 +46,8 @@ struct StackedExperts {
     let (gateAndUp, down) = (try matrix("gate_up_proj", h, 2 * m), try matrix("down_proj", m, h))
     return { expert in
       let fused = gateAndUp(expert)
-      return .dense(gate: Rows.every(2, of: fused, from: 0), up: Rows.every(2, of: fused, from: 1), down: down(expert))
+      return ExpertWeights.Matrices(
+        gate: Rows.every(2, of: fused, from: 0), up: Rows.every(2, of: fused, from: 1), down: down(expert))
     }
   }
 }

@@ -2,14 +2,14 @@ import EagleTensor
 
 extension TargetWeights {
   /// Matrices of small random numbers, norms 1, biases and sinks 0.
-  init(random shape: TargetShape, seed: UInt64) {
-    var source = RandomMatrices(seed: seed)
+  init(random shape: TargetShape, format: WeightFormat, seed: UInt64) {
+    var source = RandomMatrices(seed: seed, format: format.matrices)
     let h = shape.hiddenSize
-    let embedding = source.next([shape.vocabularySize, h])
+    let embedding = source.stored([shape.vocabularySize, h])
     let layers = shape.layerShapes.map { DecoderLayer(random: $0, hiddenSize: h, from: &source) }
     self.init(
       embedding: embedding, layers: layers, norm: .filled([h], with: 1 / shape.logitsDivisor),
-      head: shape.tiedHead ? embedding : source.next([shape.vocabularySize, h]))
+      head: source.head(of: shape, embedding, format.head))
   }
 }
 
@@ -53,28 +53,45 @@ extension DecoderLayer.FeedForward {
     let router = WeightGroup(source.next([experts.count, h]))
     let weights = (0..<experts.count).map { _ in
       let (gate, up, down) = next()
-      return ExpertWeights(matrices: .dense(gate: gate, up: up, down: down))
+      return ExpertWeights(matrices: .init(gate: gate, up: up, down: down))
     }
     self = .experts(Experts(shape: experts, activation: block.activation, router: router, weights: weights))
   }
 }
 
-/// Fills large matrices fast: each takes its values from one random block, starting at another offset.
+/// Fills large matrices fast: each takes its values from one random pattern, starting at another offset.
 private struct RandomMatrices {
-  private let block: Tensor  // bfloat16
+  private let format: DType?
+  private var patterns: [DType: Tensor]
   private var random: RandomSource
 
-  init(seed: UInt64) {
+  /// - Parameter format: of the matrices; nil for bfloat16
+  init(seed: UInt64, format: DType?) {
     random = RandomSource(seed: seed, purpose: "random target")
-    block = Tensor.normal([1 << 20], deviation: 0.02, using: &random).bfloat16()
+    self.format = format
+    patterns = [.bfloat16: Tensor.normal([1, 1 << 20], deviation: 0.02, using: &random).bfloat16()]
   }
 
-  mutating func next(_ shape: [Int]) -> Tensor {
-    let matrix = Tensor(shape, dtype: .bfloat16)
-    var (from, to) = (Int.random(in: 0..<block.count, using: &random), 0)
-    while to < matrix.count {
-      let n = min(block.count - from, matrix.count - to)
-      (matrix.bfloats + to).update(from: block.bfloats + from, count: n)
+  /// A matrix in the format of all.
+  mutating func next(_ shape: [Int]) -> Tensor { matrix(shape, format?.fitting(columns: shape[1]) ?? .bfloat16) }
+
+  /// A matrix that is not quantised.
+  mutating func stored(_ shape: [Int]) -> Tensor { matrix(shape, .bfloat16) }
+
+  mutating func head(of shape: TargetShape, _ embedding: Tensor, _ format: DType?) -> Tensor {
+    guard !shape.tiedHead || format != nil else { return embedding }
+    return matrix(embedding.shape, format?.fitting(columns: shape.hiddenSize) ?? .bfloat16)
+  }
+
+  private mutating func matrix(_ shape: [Int], _ dtype: DType) -> Tensor {
+    let pattern = patterns[dtype] ?? patterns[.bfloat16]!.quantized(dtype)
+    patterns[dtype] = pattern
+    let matrix = Tensor(shape, dtype: dtype)
+    let block = dtype.blockBytes
+    var (from, to) = (Int.random(in: 0..<pattern.byteCount / block, using: &random) * block, 0)
+    while to < matrix.byteCount {
+      let n = min(pattern.byteCount - from, matrix.byteCount - to)
+      (matrix.rawBytes.baseAddress! + to).copyMemory(from: pattern.rawBytes.baseAddress! + from, byteCount: n)
       (from, to) = (0, to + n)
     }
     return matrix

@@ -98,14 +98,6 @@ struct TargetWeights {
     matrices.reduce(0) { $0 + $1.byteCount } + layers.reduce(0) { $0 + ($1.experts?.bytesPerToken ?? 0) }
   }
 
-  /// The same for a pass of several tokens. Of E experts they touch E (1 - (1 - K / E)^n) on average.
-  func matrixBytes(tokens: Int) -> Double {
-    layers.compactMap(\.experts).reduce(matrices.reduce(0) { $0 + Double($1.byteCount) }) { sum, experts in
-      let (e, k) = (Double(experts.shape.count), Double(experts.shape.perToken))
-      return sum + Double(experts.bytesPerToken) / k * e * (1 - pow(1 - k / e, Double(tokens)))
-    }
-  }
-
   /// Reads as many bytes on all threads, in the order of a pass, and returns the sum of their words.
   func readMatrices() -> UInt64 {
     let sum = matrices.indices.reduce(UInt64(0)) { sum, index in
