@@ -7,10 +7,7 @@
 // the others. Every rounding is the format's: a product that were fused with a subtraction would be another number.
 #pragma clang fp contract(off)
 
-int eagle_block_length(eagle_weight_type type) {
-  if (type <= EAGLE_WEIGHTS_F16) return 1;
-  return type < EAGLE_WEIGHTS_Q4_K ? 32 : 256;
-}
+int eagle_block_length(eagle_weight_type type) { return eagle_block_length_of(type); }
 
 int eagle_block_bytes(eagle_weight_type type) { return eagle_block_bytes_of(type); }
 

@@ -41,6 +41,10 @@ EAGLE_INLINE int eagle_block_bytes_of(eagle_weight_type type) {
   }
 }
 
+EAGLE_INLINE int eagle_block_length_of(eagle_weight_type type) {
+  return type <= EAGLE_WEIGHTS_F16 ? 1 : type < EAGLE_WEIGHTS_Q4_K ? 32 : 256;
+}
+
 /// The values of the sixteen codes of Q4_0, and of IQ4_NL and IQ4_XS.
 extern const int8_t eagle_q4_0_values[16];
 extern const int8_t eagle_iq4_values[16];

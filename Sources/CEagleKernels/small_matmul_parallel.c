@@ -16,8 +16,7 @@ typedef struct {
   int has_bf16, has_blocks;
   float *x;        // the activation where it had to be computed
   void *for_bf16;  // for bf16 weights: float *, deinterleaved, or uint16_t *, rounded
-  int16_t *x16;    // for weights in blocks
-  float *x16_scales, *x16_sums;
+  void *quantized; // for weights in blocks
   float *y;
 } matmuls;
 
@@ -38,6 +37,12 @@ typedef struct {
   int64_t begin, end;
 } output_range;
 
+/// Where an output begins, or the tile that holds it.
+static const char *start_of(const eagle_weights *w, int64_t output, int64_t k) {
+  if (w->tiles) return (const char *)w->tiles + output / 8 * eagle_tile_bytes(w->type, k);
+  return (const char *)w->w + output * (k / eagle_block_length(w->type) * eagle_block_bytes(w->type));
+}
+
 /// Which outputs of w, whose first is output `first` of all weights, are in [begin, end); an empty range when none are.
 static output_range outputs_within(const eagle_weights *w, int64_t first, int64_t begin, int64_t end) {
   return (output_range){begin > first ? begin - first : 0, end - first < w->outputs ? end - first : w->outputs};
@@ -56,7 +61,7 @@ static void prepare_row(const matmuls *p, int64_t m) {
   if (a->up) eagle_gated(a->gate, a->limit, given, a->up + m * k, p->x + m * k, k);
   if (p->has_bf16 && a->is_rounded) eagle_f32_to_bf16(x, (uint16_t *)p->for_bf16 + m * k, k);
   if (p->has_bf16 && !a->is_rounded) eagle_deinterleave(p->lanes, x, (float *)p->for_bf16 + m * k, 1, k);
-  if (p->has_blocks && a->is_quantized) eagle_quantize_row(x, k, a->rows, m, p->x16, p->x16_scales, p->x16_sums);
+  if (p->has_blocks && a->is_quantized) eagle_quantize_row(x, k, a->rows, m, p->quantized);
 }
 
 static void prepare(void *context, eagle_tasks *tasks) {
@@ -66,30 +71,34 @@ static void prepare(void *context, eagle_tasks *tasks) {
 }
 
 /// Some outputs of a weight that float32 rows do not meet as it is stored: its values as float32, a few outputs at a
-/// time.
-static void multiply_decoded(int lanes, eagle_small_matmul a, output_range outputs) {
+/// time, whole tiles where it has them.
+static void multiply_decoded(int lanes, const eagle_weights *w, eagle_small_matmul a, output_range outputs) {
   float values[DECODED_FLOATS];
-  int64_t k = a.k, block = eagle_block_length(a.type), bytes = k / block * eagle_block_bytes(a.type);
-  float *w = k <= DECODED_FLOATS ? values : malloc(k * sizeof *w);
-  int64_t count = k <= DECODED_FLOATS ? DECODED_FLOATS / k : 1;
-  const char *stored = a.w;
-  for (int64_t n = outputs.begin; n < outputs.end; n += count) {
+  int64_t k = a.k, step = DECODED_FLOATS / k / 8 * 8;
+  float *decoded = step > 0 ? values : malloc(8 * k * sizeof *decoded);
+  if (step == 0) step = 8;
+  if (w->tiles) outputs = (output_range){(outputs.begin + 7) / 8 * 8, (outputs.end + 7) / 8 * 8};
+  if (outputs.end > w->outputs) outputs.end = w->outputs;
+  for (int64_t n = outputs.begin, count; n < outputs.end; n += count) {
     eagle_small_matmul part = a;
-    int64_t end = n + count < outputs.end ? n + count : outputs.end;
-    eagle_weights_decode(a.type, stored + n * bytes, (end - n) * k, w);
-    part.w = w;
+    count = n + step < outputs.end ? step : outputs.end - n;
+    if (!w->tiles) eagle_weights_decode(a.type, start_of(w, n, k), count * k, decoded);
+    else
+      for (int64_t o = 0; o < count; o += 8)
+        eagle_tile_decode(a.type, start_of(w, n + o, k), count - o < 8 ? count - o : 8, k, decoded + o * k);
+    part.w = decoded;
     part.type = EAGLE_WEIGHTS_F32;
     part.y += n;
     if (a.bias) part.bias += n;
-    eagle_small_matmul_f32(lanes, &part, 0, end - n);
+    eagle_small_matmul_f32(lanes, &part, 0, count);
   }
-  if (w != values) free(w);
+  if (decoded != values) free(decoded);
 }
 
 /// Some outputs of one weight, whose results lie at y.
 static void multiply_one(const matmuls *p, const eagle_weights *w, float *y, output_range outputs) {
   eagle_small_matmul a = {.w = w->w, .type = w->type, .bias = w->bias, .y = y, .y_stride = w->outputs,
-                          .rows = p->activation->rows, .k = p->activation->k};
+                          .rows = p->activation->rows, .k = p->activation->k, .outputs = w->outputs};
   switch (w->type) {
     case EAGLE_WEIGHTS_F32:
       a.x = activation_rows(p);
@@ -100,14 +109,14 @@ static void multiply_one(const matmuls *p, const eagle_weights *w, float *y, out
       return eagle_small_matmul_bf16(p->lanes, &a, outputs.begin, outputs.end);
     case EAGLE_WEIGHTS_F16:
       a.x = activation_rows(p);
-      return multiply_decoded(p->lanes, a, outputs);
+      return multiply_decoded(p->lanes, w, a, outputs);
     default:
       a.x = activation_rows(p);
-      if (!p->activation->is_quantized) return multiply_decoded(p->lanes, a, outputs);
-      a.x = p->x16;
-      a.x_scales = p->x16_scales;
-      a.x_sums = p->x16_sums;
-      return eagle_small_matmul_blocks(EAGLE_BLOCKS_BEST, &a, outputs.begin, outputs.end);
+      if (!p->activation->is_quantized) return multiply_decoded(p->lanes, w, a, outputs);
+      a.x = p->quantized;
+      if (!w->tiles) return eagle_small_matmul_blocks(&a, outputs.begin, outputs.end);
+      a.w = w->tiles;
+      return eagle_small_matmul_tiles(EAGLE_TILES_BEST, &a, outputs.begin, outputs.end);
   }
 }
 
@@ -124,18 +133,14 @@ static void multiply(void *context, eagle_tasks *tasks) {
 }
 
 int64_t eagle_small_matmuls_scratch(int64_t rows, int64_t k) {
-  int64_t spans = (k + 255) / 256;
-  return rows * (k * (int64_t)(2 * sizeof(float) + sizeof(int16_t)) + 9 * spans * (int64_t)sizeof(float));
+  return rows * k * (int64_t)(2 * sizeof(float)) + eagle_quantized_bytes(rows, k);
 }
 
 void eagle_small_matmuls(const eagle_activation *a, const eagle_weights *weights, int64_t count, float *y,
                          void *scratch) {
   matmuls p = {a, weights, count, .lanes = eagle_small_matmul_lanes(), .x = scratch, .y = y};
   p.for_bf16 = p.x + a->rows * a->k;
-  int64_t spans = (a->k + 255) / 256;
-  p.x16_scales = p.x + 2 * a->rows * a->k;
-  p.x16_sums = p.x16_scales + a->rows * spans;
-  p.x16 = (int16_t *)(p.x16_sums + a->rows * spans * 8);
+  p.quantized = p.x + 2 * a->rows * a->k;
   for (int64_t i = 0; i < count; i++) {
     p.has_bf16 |= weights[i].type == EAGLE_WEIGHTS_BF16;
     p.has_blocks |= weights[i].type >= EAGLE_WEIGHTS_Q8_0;
@@ -147,10 +152,6 @@ void eagle_small_matmuls(const eagle_activation *a, const eagle_weights *weights
 
 // MARK: reading ahead
 
-static int64_t row_bytes(const eagle_weights *w, int64_t k) {
-  return k / eagle_block_length(w->type) * eagle_block_bytes(w->type);
-}
-
 void eagle_weights_prefetch(const eagle_weights *weights, int64_t count, int64_t k) {
   int64_t outputs = outputs_of(weights, count);
   if (outputs == 0) return;
@@ -158,7 +159,7 @@ void eagle_weights_prefetch(const eagle_weights *weights, int64_t count, int64_t
     int64_t output = eagle_partition_begin(outputs, GRAIN, thread);
     const eagle_weights *w = weights;
     while (output >= w->outputs) output -= w++->outputs;
-    eagle_prefetch_hint(thread, (const char *)w->w + output * row_bytes(w, k));
+    eagle_prefetch_hint(thread, start_of(w, output, k));
   }
 }
 
@@ -191,9 +192,8 @@ static void read_weights(void *context, eagle_tasks *tasks) {
     for (const eagle_weights *w = r->weights; w < r->weights + r->count; first += w++->outputs) {
       output_range outputs = outputs_within(w, first, begin, end);
       if (outputs.begin >= outputs.end) continue;
-      int64_t bytes = row_bytes(w, r->k);
-      const char *start = (const char *)w->w + outputs.begin * bytes;
-      atomic_fetch_add(&r->sum, sum_words((const word *)start, (outputs.end - outputs.begin) * bytes / 8));
+      const char *start = start_of(w, outputs.begin, r->k);
+      atomic_fetch_add(&r->sum, sum_words((const word *)start, (start_of(w, outputs.end, r->k) - start) / 8));
     }
   }
 }

@@ -183,11 +183,11 @@ package enum Matmul {
   private static func forEachBlock(of w: Tensor, as dtype: DType, _ body: (Tensor, Int) -> Void) {
     if w.dtype == dtype { return body(w, 0) }
     let (outputs, inputs) = (w.shape[0], w.shape[1])
-    let blockRows = max(1, min(outputs, (4 << 20) / max(1, inputs)))
+    let blockRows = min(outputs, max(8, (4 << 20) / max(1, inputs) / 8 * 8))
     let scratch = Tensor([blockRows, inputs], dtype: dtype)
     for first in stride(from: 0, to: outputs, by: blockRows) {
       let count = min(blockRows, outputs - first)
-      w.slice(first..<first + count).convert(into: scratch)
+      w.convert(rows: first..<first + count, into: scratch)
       body(scratch.slice(0..<count), first)
     }
   }

@@ -6,7 +6,7 @@ package enum MatmulMode: Sendable, Equatable {
   case gemm(ComputePrecision)
   /// Small-M matmul for decoding: bound by memory, one pass over the weights, and a row's bits do not depend on the
   /// other rows. With bf16 a row is rounded where it meets bfloat16 weights, if the processor has such vector products,
-  /// and to 16-bit integers where it meets weights in blocks; with fp32 it is not.
+  /// and to 8 bits where it meets weights in blocks; with fp32 it is not.
   case batchInvariant(ComputePrecision)
 
   /// Whether a row's bits do not depend on the other rows.
@@ -14,7 +14,7 @@ package enum MatmulMode: Sendable, Equatable {
     if case .batchInvariant = self { true } else { false }
   }
 
-  /// Whether a row is rounded to 16-bit integers where it meets weights in blocks in batch-invariant products.
+  /// Whether a row is rounded to 8 bits in groups of 32 where it meets weights in blocks in batch-invariant products.
   package var quantizesRows: Bool { self == .batchInvariant(.bf16) }
 
   /// Whether a row is rounded where it meets bfloat16 weights in batch-invariant products, on this processor.

@@ -14,7 +14,7 @@ package enum Rows {
       for row in range {
         let source = Int(indices[row])
         precondition(source >= 0 && source < x.rows, "row \(source) of \(x.rows)")
-        x.dtype.widen(x.storage.base + x.byteOffset + source * rowBytes, columns, into: y.floats + row * columns)
+        x.dtype.widen(x.rowBytes + source * rowBytes, columns, into: y.floats + row * columns)
       }
     }
     return y

@@ -39,7 +39,8 @@ extension eagle_activation {
 }
 
 extension eagle_weights {
-  /// The addresses of a weight [O, I] and of its bias [O]. Whoever uses it keeps both alive.
+  /// The addresses of a weight [O, I] and of its bias [O], and of its tiles where it has them. Whoever uses it keeps all
+  /// alive.
   init(_ w: Tensor, bias: Tensor? = nil) {
     self.init()
     self.w = UnsafeRawPointer(w.storage.base + w.byteOffset)
@@ -47,5 +48,6 @@ extension eagle_weights {
     self.bias = bias.map { UnsafePointer($0.floats) }
     guard let type = w.dtype.weightType else { preconditionFailure("a matmul with weights of \(w.dtype)") }
     self.type = type
+    tiles = w.tiles?.address
   }
 }

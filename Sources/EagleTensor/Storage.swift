@@ -48,6 +48,16 @@ package final class Storage: @unchecked Sendable {
     if first < end { madvise(base + first, end - first, MADV_DONTNEED) }
   }
 
+  /// Gives the whole pages within a range of bytes back to the system. Those of a mapped file are read again when they are
+  /// needed; the content of others is gone.
+  func releasePages(_ bytes: Range<Int>) {
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let address = Int(bitPattern: base)
+    let first = (address + bytes.lowerBound + page - 1) / page * page
+    let end = (address + bytes.upperBound) / page * page
+    if first < end { madvise(UnsafeMutableRawPointer(bitPattern: first), end - first, MADV_DONTNEED) }
+  }
+
   /// Borrows memory that `owner` keeps alive, for example a mapped weight file.
   package init(borrowing bytes: UnsafeRawBufferPointer, owner: AnyObject) {
     precondition(bytes.baseAddress != nil || bytes.isEmpty, "borrowed storage has no address")

@@ -5,7 +5,7 @@ extension Tensor {
   package func float32() -> Tensor {
     if dtype == .float32 { return self }
     let result = Tensor(shape)
-    Self.widen(self, into: result.floats)
+    convert(into: result)
     return result
   }
 
@@ -18,34 +18,46 @@ extension Tensor {
   }
 
   /// Writes the values to the first elements of `target`, float32 or bfloat16.
-  func convert(into target: Tensor) {
-    guard target.dtype == .bfloat16 else { return Self.widen(self, into: target.floats) }
-    let block = dtype.blockLength
-    Parallel.forEachRange(count / block, grain: Self.castElements / block) { range in
-      // A block at a time: what is widened stays in the cache.
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.castElements) { wide in
-        for first in stride(from: range.lowerBound * block, to: range.upperBound * block, by: Self.castElements) {
-          let n = min(Self.castElements, range.upperBound * block - first)
-          dtype.widen(storage.base + byteOffset + dtype.bytes(first), n, into: wide.baseAddress!)
-          eagle_f32_to_bf16(wide.baseAddress!, target.bfloats + first, Int64(n))
+  func convert(into target: Tensor) { convert(rows: 0..<rows, into: target) }
+
+  /// The same of some rows, from a multiple of eight on.
+  func convert(rows: Range<Int>, into target: Tensor) {
+    let made = tiles?.address
+    // A few rows at a time: what is widened stays in the cache.
+    let step = BlockTiles.tileOutputs * max(1, Self.castElements / (BlockTiles.tileOutputs * max(1, columns)))
+    Parallel.forEachRange((rows.count + step - 1) / step, grain: 1) { range in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: target.dtype == .bfloat16 ? step * columns : 1) {
+        scratch in
+        for index in range {
+          let first = rows.lowerBound + index * step
+          let part = first..<min(rows.upperBound, first + step)
+          let (offset, count) = (index * step * columns, part.count * columns)
+          let wide = target.dtype == .bfloat16 ? scratch.baseAddress! : target.floats + offset
+          if let made {
+            BlockTiles.widen(made, of: self, part, into: wide)
+          } else {
+            dtype.widen(rowBytes + dtype.bytes(first * columns), count, into: wide)
+          }
+          if target.dtype == .bfloat16 { eagle_f32_to_bf16(wide, target.bfloats + offset, Int64(count)) }
         }
       }
     }
   }
 
-  /// Elements that are converted at a time: whole blocks.
-  private static let castElements = 4096
+  /// Elements that are converted at a time.
+  private static let castElements = 16384
 
-  /// Writes the values of a float tensor, or of one in blocks, as float32 to `destination`.
-  static func widen(_ source: Tensor, into destination: UnsafeMutablePointer<Float>) {
-    let block = source.dtype.blockLength
-    Parallel.forEachRange(source.count / block, grain: (1 << 16) / block) { range in
-      let elements = range.lowerBound * block..<range.upperBound * block
-      source.dtype.widen(
-        source.storage.base + source.byteOffset + source.dtype.bytes(elements.lowerBound), elements.count,
-        into: destination + elements.lowerBound)
-    }
+  /// The address of the first row, as stored.
+  var rowBytes: UnsafeMutableRawPointer {
+    precondition(hasRows, "the rows of a matrix that is in tiles")
+    return storage.base + byteOffset
   }
+
+  /// Whether the rows of a matrix in blocks are still there.
+  private var hasRows: Bool { storage.isReadOnly || tiles?.address == nil }
+
+  /// Gives the memory of the rows back to the system, once a matrix is in tiles.
+  func releaseRows() { storage.releasePages(byteOffset..<byteOffset + byteCount) }
 }
 
 extension DType {

@@ -26,12 +26,12 @@ extension Tensor {
     }
     let result = Tensor(shape, dtype: format)
     let (inputs, stored) = (columns, dtype)
-    let (rowBytes, sourceBytes) = (format.bytes(inputs), dtype.bytes(inputs))
+    let (targetBytes, sourceBytes) = (format.bytes(inputs), dtype.bytes(inputs))
     Parallel.forEachRange(rows, grain: 4, dynamic: true) { range in
       withUnsafeTemporaryAllocation(of: Float.self, capacity: inputs) { wide in
         for row in range {
-          stored.widen(storage.base + byteOffset + row * sourceBytes, inputs, into: wide.baseAddress!)
-          let target = result.rawBytes.baseAddress! + row * rowBytes
+          stored.widen(rowBytes + row * sourceBytes, inputs, into: wide.baseAddress!)
+          let target = result.rawBytes.baseAddress! + row * targetBytes
           let isDone = eagle_weights_encode(type, wide.baseAddress!, Int64(inputs), target) != 0
           precondition(isDone, "quantisation to \(format)")
         }

@@ -16,6 +16,8 @@ package struct Tensor: @unchecked Sendable {
   package let storage: Storage
   /// Bytes from the start of the storage.
   package let byteOffset: Int
+  /// The same matrix rearranged for products, where it is in blocks.
+  let tiles: BlockTiles?
 
   /// An uninitialised tensor.
   package init(_ shape: [Int], dtype: DType = .float32) {
@@ -33,6 +35,7 @@ package struct Tensor: @unchecked Sendable {
     self.shape = shape
     self.storage = storage
     self.byteOffset = byteOffset
+    tiles = dtype.isBlocks && BlockTiles.areSupported ? BlockTiles() : nil
   }
 
   /// A float32 tensor with these values.
@@ -109,6 +112,7 @@ package struct Tensor: @unchecked Sendable {
 
   /// Rows `range` of the first dimension, sharing the storage.
   package func slice(_ range: Range<Int>) -> Tensor {
+    if range == 0..<shape[0] { return self }
     precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "rows \(range) of \(shape)")
     let stride = dtype.bytes(shape.dropFirst().reduce(1, *))
     return Tensor(

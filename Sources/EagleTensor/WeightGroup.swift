@@ -1,4 +1,5 @@
 import CEagleKernels
+import Foundation
 
 // R rows · I inputs · O outputs.
 
@@ -11,7 +12,7 @@ package struct WeightGroup: @unchecked Sendable {
   /// The outputs of each weight.
   package let widths: [Int]
   private let inputs: Int
-  private let addresses: [eagle_weights]
+  private let addresses: Addresses
 
   package init(_ weights: [(w: Tensor, bias: Tensor?)]) {
     let inputs = weights[0].w.columns
@@ -21,7 +22,7 @@ package struct WeightGroup: @unchecked Sendable {
     self.weights = weights
     self.inputs = inputs
     widths = weights.map(\.w.rows)
-    addresses = weights.map { eagle_weights($0.w, bias: $0.bias) }
+    addresses = Addresses(weights)
   }
 
   /// A group of one weight without a bias.
@@ -42,7 +43,8 @@ package struct WeightGroup: @unchecked Sendable {
   ) {
     var activation = x.activation
     (activation.rows, activation.k) = (Int64(rows), Int64(inputs))
-    eagle_small_matmuls(&activation, addresses, Int64(addresses.count), y, scratch)
+    let weights = addresses.current(withTiles: activation.is_quantized != 0)
+    eagle_small_matmuls(&activation, weights, Int64(weights.count), y, scratch)
   }
 
   /// Bytes of the scratch buffer that `multiply` needs.
@@ -51,10 +53,45 @@ package struct WeightGroup: @unchecked Sendable {
   }
 
   /// Lets idle workers prefetch these weights: they are multiplied after the next group.
-  package func prefetch() { eagle_weights_prefetch(addresses, Int64(addresses.count), Int64(inputs)) }
+  package func prefetch() {
+    let weights = addresses.current(withTiles: false)
+    eagle_weights_prefetch(weights, Int64(weights.count), Int64(inputs))
+  }
 
   /// Reads the weights on all threads and multiplies nothing. Returns the sum of their 64-bit words.
-  package func read() -> UInt64 { eagle_weights_read(addresses, Int64(addresses.count), Int64(inputs)) }
+  package func read() -> UInt64 {
+    let weights = addresses.current(withTiles: false)
+    return eagle_weights_read(weights, Int64(weights.count), Int64(inputs))
+  }
+}
+
+/// The addresses of a group's weights, which become those of tiles once these are made.
+private final class Addresses: @unchecked Sendable {
+  private let weights: [(w: Tensor, bias: Tensor?)]
+  private let hasBlocks: Bool
+  private let lock = NSLock()
+  private var list: [eagle_weights]
+  private var haveTiles: Bool
+
+  init(_ weights: [(w: Tensor, bias: Tensor?)]) {
+    self.weights = weights
+    hasBlocks = weights.contains { $0.w.tiles != nil }
+    list = weights.map { eagle_weights($0.w, bias: $0.bias) }
+    haveTiles = !hasBlocks
+  }
+
+  /// - Parameter withTiles: makes them where they are missing
+  func current(withTiles: Bool) -> [eagle_weights] {
+    guard hasBlocks else { return list }
+    return lock.withLock {
+      if !haveTiles, withTiles || weights.allSatisfy({ $0.w.tiles?.address != nil }) {
+        for (w, _) in weights { _ = w.tiles?.make(for: w) }
+        list = weights.map { eagle_weights($0.w, bias: $0.bias) }
+        haveTiles = true
+      }
+      return list
+    }
+  }
 }
 
 /// Activations as a small-M matmul takes them, [R, I]. Norm and activation are computed as the rows are read. The

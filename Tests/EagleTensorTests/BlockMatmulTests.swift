@@ -51,61 +51,82 @@ import Testing
     return (difference / expected.reduce(0) { $0 + $1 * $1 }).squareRoot()
   }
 
-  @Test("activations in 16 bits change a product by less than a thousandth", arguments: DType.blockFormats)
+  @Test(
+    "activations in 8 bits change a product by about a hundredth, weights in blocks by nothing",
+    arguments: DType.blockFormats)
   func productsAreClose(_ format: DType) {
     for inputs in [256, 512] + (format.blockLength == 32 ? [32, 96, 320] : []) {
       let (x, w) = (activations(11, inputs), blocks(format, 13, inputs))
       let expected = reference(x, w)
-      // because: an element is off by 1/32766 of the largest of 256, which is some 100 times the typical one here
-      #expect(relativeError(Matmul.forward(x, w, .batchInvariant(.bf16)).values, expected) < 1e-3)
-      // because: sums of up to 512 products in float32
-      #expect(relativeError(Matmul.forward(x, w, .batchInvariant(.fp32)).values, expected) < 1e-6)
-      #expect(relativeError(Matmul.forward(x, w, .gemm(.fp32)).values, expected) < 1e-6)
-      let wide = Matmul.forward(x, w.float32(), .gemm(.bf16)).values
-      #expect(relativeError(Matmul.forward(x, w, .gemm(.bf16)).values, wide.map(Double.init)) < 1e-6)
+      // because: sums of up to 512 products in float32, with the rows and later with the tiles
+      for _ in 0..<2 {
+        #expect(relativeError(Matmul.forward(x, w, .batchInvariant(.fp32)).values, expected) < 1e-6)
+        #expect(relativeError(Matmul.forward(x, w, .gemm(.fp32)).values, expected) < 1e-6)
+        let wide = Matmul.forward(x, w.float32(), .gemm(.bf16)).values
+        #expect(relativeError(Matmul.forward(x, w, .gemm(.bf16)).values, wide.map(Double.init)) < 1e-6)
+        // because: an element is off by 1/508 of the largest of 32 on average, up to 30 times the typical one here
+        let error = relativeError(Matmul.forward(x, w, .batchInvariant(.bf16)).values, expected)
+        #expect(error > 1e-4 && error < 0.02, "\(inputs) inputs")
+      }
     }
   }
 
   @Test("a row's bits depend neither on the other rows nor on the variant", arguments: DType.blockFormats)
   func rowsAreIndependentInEveryVariant(_ format: DType) {
     for inputs in format.blockLength == 32 ? [32, 288, 576] : [256, 768] {
-      let (most, w) = (19, blocks(format, 23, inputs))
+      // Of two equal matrices one keeps its rows.
+      let (most, w, multiplied) = (37, blocks(format, 23, inputs), blocks(format, 23, inputs))
       let x = activations(most, inputs)
       let bias = Tensor((0..<w.rows).map { Float($0) / 3 }, [w.rows])
-      let expected = (0..<most).flatMap { products(x.slice($0..<$0 + 1), w, bias, EAGLE_BLOCKS_PLAIN) }
-      for rows in 1...most {
+      let expected = (0..<most).flatMap { plainProducts(x.slice($0..<$0 + 1), w, bias) }
+      for rows in [1, 2, 3, 4, 5, 7, 8, 9, 32, 33, most] {
         let part = x.slice(0..<rows)
-        var variants = [EAGLE_BLOCKS_BEST]
-        if Processor.hasAVX2 { variants.append(EAGLE_BLOCKS_AVX2) }
-        for variant in variants {
-          #expect(products(part, w, bias, variant).elementsEqual(expected.prefix(rows * w.rows)), "\(rows) rows")
+        for variant in Processor.hasAVX2 ? [EAGLE_TILES_AVX2, EAGLE_TILES_BEST] : [] {
+          #expect(tileProducts(part, w, bias, variant).elementsEqual(expected.prefix(rows * w.rows)), "\(rows) rows")
         }
-        let y = Matmul.forward(part, w, bias: bias, .batchInvariant(.bf16)).values
+        let y = Matmul.forward(part, multiplied, bias: bias, .batchInvariant(.bf16)).values
         #expect(y.elementsEqual(expected.prefix(rows * w.rows)))
       }
     }
   }
 
-  /// All outputs, in two parts, as threads would take them.
-  private func products(_ x: Tensor, _ w: Tensor, _ bias: Tensor, _ variant: eagle_block_variant) -> [Float] {
-    let (rows, k, spans) = (x.rows, x.columns, (x.columns + 255) / 256)
-    var q = [Int16](repeating: 0, count: rows * k)
-    var (scales, sums) = ([Float](repeating: 0, count: rows * spans), [Float](repeating: 0, count: rows * spans * 8))
-    for m in 0..<rows {
-      eagle_quantize_row(x.floats + m * k, Int64(k), Int64(rows), Int64(m), &q, &scales, &sums)
-    }
-    let y = Tensor([rows, w.rows])
-    var a = eagle_small_matmul(w, bias: bias, y)
-    return q.withUnsafeBytes { q in
-      scales.withUnsafeBufferPointer { scales in
-        sums.withUnsafeBufferPointer { sums in
-          (a.x, a.x_scales, a.x_sums) = (q.baseAddress, scales.baseAddress, sums.baseAddress)
-          (a.rows, a.k) = (Int64(rows), Int64(k))
-          for range in [0..<5, 5..<w.rows] {
-            eagle_small_matmul_blocks(variant, &a, Int64(range.lowerBound), Int64(range.upperBound))
-          }
-          return y.values
+  private func plainProducts(_ x: Tensor, _ w: Tensor, _ bias: Tensor) -> [Float] {
+    products(x, w, bias, w.copiedRows, eagle_small_matmul_blocks)
+  }
+
+  private func tileProducts(_ x: Tensor, _ w: Tensor, _ bias: Tensor, _ variant: eagle_tile_variant) -> [Float] {
+    let (rows, k, type) = (w.copiedRows, w.columns, w.dtype.weightType!)
+    let (rowBytes, tileBytes) = (w.dtype.bytes(k), Int(eagle_tile_bytes(type, Int64(k))))
+    var tiles = [UInt8](repeating: 0, count: (w.rows + 7) / 8 * tileBytes)
+    for first in stride(from: 0, to: w.rows, by: 8) {
+      rows.withUnsafeBytes { rows in
+        tiles.withUnsafeMutableBytes { tiles in
+          eagle_tile_pack(
+            type, rows.baseAddress! + first * rowBytes, Int64(min(8, w.rows - first)), Int64(k),
+            tiles.baseAddress! + first / 8 * tileBytes)
         }
+      }
+    }
+    return products(x, w, bias, tiles) { eagle_small_matmul_tiles(variant, $0, $1, $2) }
+  }
+
+  /// All outputs, in two parts, as threads would take them.
+  private func products(
+    _ x: Tensor, _ w: Tensor, _ bias: Tensor, _ weights: [UInt8],
+    _ kernel: (UnsafePointer<eagle_small_matmul>, Int64, Int64) -> Void
+  ) -> [Float] {
+    let (rows, k) = (Int64(x.rows), Int64(x.columns))
+    var quantized = [UInt8](repeating: 0, count: Int(eagle_quantized_bytes(rows, k)))
+    for m in 0..<rows { eagle_quantize_row(x.floats + Int(m * k), k, rows, m, &quantized) }
+    let y = Tensor([x.rows, w.rows])
+    return quantized.withUnsafeBytes { quantized in
+      weights.withUnsafeBytes { weights in
+        var a = eagle_small_matmul()
+        (a.x, a.w, a.type) = (quantized.baseAddress, weights.baseAddress, w.dtype.weightType!)
+        (a.bias, a.y, a.y_stride) = (UnsafePointer(bias.floats), y.floats, Int64(w.rows))
+        (a.rows, a.k, a.outputs) = (rows, k, Int64(w.rows))
+        for range in [0..<5, 5..<w.rows] { kernel(&a, Int64(range.lowerBound), Int64(range.upperBound)) }
+        return y.values
       }
     }
   }
@@ -164,10 +185,7 @@ import Testing
   }
 }
 
-extension eagle_small_matmul {
-  fileprivate init(_ w: Tensor, bias: Tensor, _ y: Tensor) {
-    self.init()
-    (self.w, type) = (UnsafeRawPointer(w.rawBytes.baseAddress), w.dtype.weightType!)
-    (self.bias, self.y, y_stride) = (UnsafePointer(bias.floats), y.floats, Int64(w.rows))
-  }
+extension Tensor {
+  /// The bytes of the rows as stored.
+  fileprivate var copiedRows: [UInt8] { Array(rawBytes) }
 }

@@ -9,15 +9,14 @@
 
 /// y[m][n] = sum_k x[m][k] w[n][k] (+ bias[n]). The types of x and w are those of the function that takes it.
 typedef struct {
-  const void *x;          // [rows][k]
-  const float *x_scales;  // of rows in 16 bits: [rows][k / 256, rounded up]
-  const float *x_sums;    // of the same rows: [rows][8 (k / 256, rounded up)]
-  const void *w;          // [outputs][k]
+  const void *x;           // [rows][k]
+  const void *w;           // [outputs][k]
   eagle_weight_type type;  // of w
-  const float *bias;      // [outputs] or null
-  float *y;               // [rows][y_stride]
+  const float *bias;       // [outputs] or null
+  float *y;                // [rows][y_stride]
   int64_t y_stride;
   int64_t rows, k;
+  int64_t outputs;         // of all of w, where it has tiles
 } eagle_small_matmul;
 
 // MARK: one weight, on the calling thread (small_matmul.c and its variants)
@@ -43,23 +42,27 @@ void eagle_small_matmul_plain(int lanes, eagle_weight_type type, const eagle_sma
                               int64_t end);
 void eagle_small_matmul_rounded_plain(const eagle_small_matmul *a, int64_t begin, int64_t end);
 
-// MARK: weights in blocks (small_matmul_blocks.c and its variants)
+// MARK: weights in blocks (small_matmul_blocks.c, and the variants for tiles)
 
-typedef enum { EAGLE_BLOCKS_BEST, EAGLE_BLOCKS_PLAIN, EAGLE_BLOCKS_AVX2, EAGLE_BLOCKS_VNNI } eagle_block_variant;
-/// The matmul with weights in blocks and rows of 16 bits, as eagle_quantize_row makes them. All variants give the same
-/// bits.
-void eagle_small_matmul_blocks(eagle_block_variant variant, const eagle_small_matmul *a, int64_t begin, int64_t end);
-/// Row m of `rows` rows of k elements, whole thirty-twos, in 16 bits: x[i] ~ scales[i / 256] q[i] with q in
-/// -16383..16383, rounded to the nearest, ties to even. A scale is NaN where an element is NaN or infinite.
-///
-/// Writes the row's part of q [rows][k], scales [rows][k / 256, rounded up] and sums [rows][8 (k / 256, rounded up)],
-/// the sums of q over each 32, in an order that the matmul knows (small_matmul_blocks.h).
-void eagle_quantize_row(const float *x, int64_t k, int64_t rows, int64_t m, int16_t *q, float *scales, float *sums);
+/// Row m of `rows` rows of k elements, whole thirty-twos, in 8 bits: x[i] ~ scale[i / 32] q[i] with q in -127..127,
+/// rounded to the nearest, ties to even. A scale is NaN where one of its elements is NaN or infinite. Writes the row's
+/// part of the eagle_quantized_bytes(rows, k) bytes that the functions below take for x.
+void eagle_quantize_row(const float *x, int64_t k, int64_t rows, int64_t m, void *groups);
+int64_t eagle_quantized_bytes(int64_t rows, int64_t k);
+/// The matmul with rows of blocks, on any processor, slow: what the others must give, bit by bit.
+void eagle_small_matmul_blocks(const eagle_small_matmul *a, int64_t begin, int64_t end);
+
+typedef enum { EAGLE_TILES_BEST, EAGLE_TILES_AVX2, EAGLE_TILES_VNNI } eagle_tile_variant;
+/// The same with tiles of 8 outputs, as eagle_tile_pack makes them, for the tiles that begin in [begin, end).
+void eagle_small_matmul_tiles(eagle_tile_variant variant, const eagle_small_matmul *a, int64_t begin, int64_t end);
+/// Whether this processor multiplies tiles.
+int eagle_has_tiles(void);
 
 // MARK: several weights, on all threads (small_matmul_parallel.c)
 
 typedef struct {
   const void *w;      // [outputs][k]
+  const void *tiles;  // the same weights in tiles, or null
   const float *bias;  // [outputs] or null
   int64_t outputs;
   eagle_weight_type type;
@@ -76,7 +79,7 @@ typedef struct {
   eagle_gate gate;
   float limit;
   int is_rounded;      // to bf16 where bf16 weights meet it, for processors with AVX512-BF16 alone
-  int is_quantized;    // to 16 bits where weights in blocks meet it
+  int is_quantized;    // to 8 bits where weights in blocks meet it
 } eagle_activation;
 
 /// The small-M matmuls of an activation with all weights. The results, each dense, lie one behind the other in y.

@@ -1,0 +1,33 @@
+// What the variants of the small-M matmul with weights in blocks have in common.
+//
+// Activations are rounded to 8 bits in groups of 32: x[i] ~ scale q[i], q from -127 to 127. What is exact, and what is
+// rounded, is specified, so that every variant gives the same bits. For each group of 32 elements, or half of one where
+// a format has a scale for 16:
+//
+//   total = fma(sum of w q, scale of w * scale of x, total)     the sum of integers is exact
+//   total = fma(minimum of w, scale of x * sum of q, total)     where the format has minima
+//
+// with the products of scales rounded to float32. Groups are taken in their order.
+#ifndef EAGLE_SMALL_MATMUL_TILES_H
+#define EAGLE_SMALL_MATMUL_TILES_H
+
+#include "include/CEagleKernels.h"
+#include "tiles.h"
+
+/// 32 elements of a row.
+typedef struct {
+  int8_t q[GROUP];
+  float scale, scaled_sum;   // scaled_sum: scale * sum
+  int32_t sum, halves[2];    // of q, and of its first and last 16
+  int32_t unused[3];
+} quantized_group;
+
+/// Rows of a pass: their totals stay in the L1 cache.
+enum { MAX_TILE_ROWS = 32 };
+
+/// One pass: up to MAX_TILE_ROWS rows, of a->rows, from row `first` on, for the tiles that begin in the outputs
+/// [begin, end).
+typedef void tile_pass(const eagle_small_matmul *a, int64_t first, int64_t rows, int64_t begin, int64_t end);
+tile_pass eagle_tile_pass_avx2, eagle_tile_pass_vnni;
+
+#endif
