@@ -22,6 +22,7 @@ package final class GGUFFile: Sendable {
   /// The tensors in the order of the header.
   package let tensors: [TensorInfo]
   private let indices: [String: Int]
+  private let values: [(key: String, range: Range<Int>)]
   private let file: MappedFile
 
   /// Reads the header. A truncated or damaged file, another version and unknown tensor types throw.
@@ -32,6 +33,7 @@ package final class GGUFFile: Sendable {
     self.file = file
     version = header.version
     metadata = header.metadata
+    values = header.values
     tensors = header.tensors
     indices = Dictionary(uniqueKeysWithValues: header.tensors.enumerated().map { ($1.name, $0) })
   }
@@ -51,6 +53,25 @@ package final class GGUFFile: Sendable {
   package func withBytes<Result>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
     let range = try info(name).range
     return try withExtendedLifetime(file) { try body(UnsafeRawBufferPointer(rebasing: file.bytes[range])) }
+  }
+
+  /// The tensor over the mapping, read-only, in its stored type; a copy if its bytes are not aligned for it.
+  package func stored(_ name: String) throws -> Tensor {
+    let info = try info(name)
+    guard info.range.lowerBound % 8 == 0 else {
+      let copy = Tensor(info.shape, dtype: info.type)
+      try withBytes(of: name) { copy.rawBytes.copyMemory(from: $0) }
+      return copy
+    }
+    let storage = Storage(borrowing: file.bytes, owner: file)
+    return Tensor(info.shape, dtype: info.type, storage: storage, byteOffset: info.range.lowerBound)
+  }
+
+  /// The metadata whose keys begin with `prefix`, as they stand in the file, in its order.
+  package func fields(prefix: String) -> [GGUFField] {
+    file.withBytes { bytes in
+      values.filter { $0.key.hasPrefix(prefix) }.map { GGUFField(key: $0.key, value: Data(bytes[$0.range])) }
+    }
   }
 
   /// The dequantised values, row by row.

@@ -6,6 +6,8 @@ import Foundation
 struct GGUFHeader {
   let version: Int
   let metadata: [String: GGUFValue]
+  /// Each key, in the order of the file, with the bytes of its value, the type number before them included.
+  let values: [(key: String, range: Range<Int>)]
   let tensors: [GGUFFile.TensorInfo]
 
   init(of file: MappedFile) throws {
@@ -16,9 +18,10 @@ struct GGUFHeader {
     let pairCount = try Self.count(&cursor, itemSize: 13, "the number of metadata keys")
     let pairs = try Self.pairs(pairCount, &cursor)
     let drafts = try (0..<tensorCount).map { _ in try Draft(&cursor) }
-    let alignment = try Self.alignment(pairs, cursor)
+    let alignment = try Self.alignment(pairs.metadata, cursor)
     let start = (cursor.offset + alignment - 1) / alignment * alignment
-    metadata = pairs
+    metadata = pairs.metadata
+    values = pairs.values
     tensors = try drafts.map { try $0.located(dataStart: start, alignment: alignment, cursor) }
     var names: Set<String> = []
     if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
@@ -50,14 +53,18 @@ struct GGUFHeader {
     return Int(version)
   }
 
-  private static func pairs(_ count: Int, _ cursor: inout GGUFCursor) throws -> [String: GGUFValue] {
-    var pairs: [String: GGUFValue] = [:]
+  private typealias Pairs = (metadata: [String: GGUFValue], values: [(key: String, range: Range<Int>)])
+
+  private static func pairs(_ count: Int, _ cursor: inout GGUFCursor) throws -> Pairs {
+    var pairs: Pairs = ([:], [])
     for _ in 0..<count {
       let key = try cursor.string("a metadata key")
+      let start = cursor.offset
       let type = try cursor.number(UInt32.self, "the type of `\(key)`")
-      guard pairs.updateValue(try cursor.value(type: type, key: key), forKey: key) == nil else {
+      guard pairs.metadata.updateValue(try cursor.value(type: type, key: key), forKey: key) == nil else {
         throw cursor.damaged("the metadata key `\(key)` comes twice")
       }
+      pairs.values.append((key, start..<cursor.offset))
     }
     return pairs
   }
