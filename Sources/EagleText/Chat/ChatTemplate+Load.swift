@@ -64,11 +64,11 @@ extension ChatTemplate {
 }
 
 /// What tokenizer_config.json says about templates.
-private struct TokenizerSettings {
+struct TokenizerSettings {
   let path: String
   /// By name; a template without one is called `default`.
   private(set) var templates: [String: String] = [:]
-  private var specialTokens = JSON.Object()
+  private(set) var specialTokens = JSON.Object()
 
   /// Reads the file where there is one.
   init(folder: String) throws {

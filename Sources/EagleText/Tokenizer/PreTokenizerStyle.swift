@@ -53,6 +53,12 @@ struct PreTokenizerStyle {
         ]),
   ]
 
+  /// The names of all styles; of those with the same style the one that most models have is first.
+  static var ggufNames: [String] {
+    let common = ["gpt-2", "smollm", "qwen2", "llama-bpe", "smaug-bpe"]
+    return common + styles.keys.sorted().filter { !common.contains($0) }
+  }
+
   private init(_ components: [String], composes: Bool = false, ignoresMerges: Bool = false) {
     if composes { normalizer = #"{"type": "NFC"}"# }
     preTokenizer =
