@@ -4,7 +4,7 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// `decoding.json` beside a head's weights: how to draft with it on the machine where that was measured.
+/// `decoding.json` in a head's folder, or `NAME.decoding.json` beside its file `NAME.gguf`: how to draft with it on the machine where that was measured.
 package struct DecodingFile: Codable, Sendable, Equatable {
   /// The fastest plan.
   package var plan: DraftPlan
@@ -62,9 +62,13 @@ package struct DecodingFile: Codable, Sendable, Equatable {
     self.environment = environment
   }
 
-  private static func path(_ draft: String) -> String { "\(draft)/decoding.json" }
+  /// The path of the file that belongs to a head.
+  package static func path(_ draft: String) -> String {
+    let ending = ".gguf"
+    return DraftGGUF.isFile(draft) ? "\(draft.dropLast(ending.count)).decoding.json" : "\(draft)/decoding.json"
+  }
 
-  /// The file of a head's folder; nil when there is none.
+  /// The file of a head; nil when there is none.
   ///
   /// - Throws: `LocatedError` for a file that is none of these, or whose plan or costs cannot be drafted by
   package static func read(draft: String) throws -> DecodingFile? {
@@ -95,7 +99,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
     }
   }
 
-  /// Writes it into a head's folder, whole or not at all. Returns its path.
+  /// Writes it into a head's folder or beside its file, whole or not at all. Returns its path.
   @discardableResult
   package func write(draft: String) throws -> String {
     try AtomicFile.writeJSON(self, to: Self.path(draft), style: .indented)

@@ -27,8 +27,9 @@ package enum Inspection {
 
   private static func gguf(_ path: String) throws -> [String] {
     let file = try GGUFFile(path: path)
+    let head = try DraftGGUF.summary(file).map { [$0] } ?? []
     let metadata = file.metadata.sorted { $0.key < $1.key }.map { key, value in "\(key): \(preview(value))" }
-    return metadata + file.tensors.map { "\($0.name)  \($0.type) \($0.shape)" }
+    return head + metadata + file.tensors.map { "\($0.name)  \($0.type) \($0.shape)" }
   }
 
   /// Vocabularies have tens of thousands of entries; their number is enough.

@@ -50,7 +50,9 @@ extension RecipeRun {
 
   /// The head to start from, which must read the layers that are captured.
   func head(at path: String, trainable: Bool) throws -> DraftModel {
-    let draft = try DraftFolder.read(path, target: model.target, trainable: trainable)
+    let draft = try model.head(at: path, trainable: trainable)
+    try DraftFolder.requireFloats(
+      Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.value) }), path)
     guard draft.shape.captureLayers == layers else {
       throw LocatedError(
         path: path, problem: "this head reads layers \(draft.shape.captureLayers), and the recipe captures \(layers)",

@@ -9,10 +9,10 @@ import Foundation
 extension RecipeRun {
   /// Measures a head on the recipe's benchmarks.
   ///
-  /// - Parameter path: folder of the head; nil takes the run's export
+  /// - Parameter path: folder or .gguf file of the head; nil takes the run's export
   public func evaluate(draft path: String?) throws -> [String: BenchmarkResult] {
     let evaluator = try makeEvaluator()
-    let own = cluster.isRoot ? try DraftFolder.read(path ?? folder.export, target: model.target) : nil
+    let own = cluster.isRoot ? try model.head(at: path ?? folder.export) : nil
     let draft = try DraftModel.shared(own, target: format.shape, cluster: cluster)
     let journal = try journal(draft, evaluator, data: "")
     let results = try evaluator.run(draft, journal: journal)

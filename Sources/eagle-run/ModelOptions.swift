@@ -14,7 +14,7 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "Folder of the target model (Hugging Face layout).")
   var target: String
 
-  @Option(help: "Folder of a draft head; without one decoding is plain.")
+  @Option(help: "Folder or .gguf file of a draft head; without one decoding is plain.")
   var draft: String?
 
   @OptionGroup var template: TemplateArguments
@@ -53,7 +53,7 @@ struct ModelOptions: ParsableArguments {
     if let context, context > positions {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
     }
-    let head = try draft.map { try DraftFolder.read($0, target: model.target) }
+    let head = try draft.map { try model.head(at: $0) }
     return (model, head?.quantized(draftWeights ?? weights))
   }
 }
@@ -133,7 +133,8 @@ struct PlanOptions: ParsableArguments {
     guard let file = try DecodingFile.read(draft: folder) else { return nil }
     if file.environment == environment { return file }
     if !isGiven {
-      Output.note("\(folder)/decoding.json is for another machine, target, weights or precision: drafting adaptively")
+      Output.note(
+        "\(DecodingFile.path(folder)) is for another machine, target, weights or precision: drafting adaptively")
     }
     return nil
   }

@@ -1,24 +1,67 @@
 import ArgumentParser
+import EagleChat
 import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTraining
 import Foundation
 
-struct Export: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Write a checkpoint's head as a Hugging Face folder.")
+extension DraftGGUF.MatrixType: ExpressibleByArgument {}
 
-  @Argument(help: "A checkpoint: a step folder of a run.")
+struct Export: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write a checkpoint's head as a Hugging Face folder, or as a GGUF file for llama.cpp.")
+
+  @Argument(help: "A checkpoint: a step folder of a run. Or a head that was exported, with --target.")
   var checkpoint: String
 
-  @Option(help: "Folder to write.")
+  @Option(help: "Folder to write, or a file whose name ends in .gguf.")
   var output: String
 
-  @Option(help: "Folder of the target model; by default the one that the checkpoint was trained for.")
+  @Option(help: "The target model; by default the one that the checkpoint was trained for.")
   var target: String?
 
+  @Option(
+    help:
+      "Type of the matrices in a .gguf file: \(DraftGGUF.MatrixType.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var type: DraftGGUF.MatrixType?
+
+  private var isFile: Bool { output.hasSuffix(".gguf") }
+
+  func validate() throws {
+    guard type == nil || isFile else { throw ValidationError("--type is for an output that ends in .gguf") }
+  }
+
   func run() throws {
-    try DraftFolder.requireReplaceable(output)
+    try isFile ? DraftGGUF.requireReplaceable(output) : DraftFolder.requireReplaceable(output)
+    let source = try source()
+    guard isFile else {
+      try DraftFolder.write(source.draft, target: source.model.shape, to: output)
+      return Output.note("exported \(source.name) to \(output)")
+    }
+    let tokenizer = try TargetTokenizerFields.of(target: source.model.path, shape: source.model.shape)
+    let wide = try DraftGGUF.write(
+      source.draft, target: source.model.shape, tokenizer: tokenizer, type: type ?? .bf16, to: output)
+    if !wide.isEmpty {
+      Output.note("bf16, since their rows are no whole blocks of 32: \(wide.joined(separator: ", "))")
+    }
+    if !source.model.shape.family.takesHeadInLlamaCpp {
+      Output.note(
+        "llama.cpp cannot draft for a \(source.model.shape.family.rawValue) target: it does not give a head the states of "
+          + "this architecture's layers; eagle-run can")
+    }
+    Output.note("exported \(source.name) to \(output)")
+  }
+
+  /// The head to write, its target, and what it is called in messages.
+  private func source() throws -> (draft: DraftModel, model: TargetModel, name: String) {
+    if DraftGGUF.isFile(checkpoint) || DraftFolder.isHead(checkpoint) {
+      guard let target else {
+        throw ValidationError("\(checkpoint) is a head, which does not say where its target is: name it with --target")
+      }
+      let model = try TargetModel(folder: target)
+      return (try DraftFolder.read(checkpoint, target: model, trainable: true), model, checkpoint)
+    }
     let opened = try CheckpointFolder.open(checkpoint)
     let info = try TrainingCheckpoint.info(opened)
     let folder = target ?? info.targetPath
@@ -28,7 +71,6 @@ struct Export: ParsableCommand {
         path: folder, problem: "is not the target that \(checkpoint) was trained for",
         advice: "name the right one with --target")
     }
-    try DraftFolder.write(try TrainingCheckpoint.draft(opened, target: model.shape), target: model.shape, to: output)
-    Output.note("exported step \(info.step) to \(output)")
+    return (try TrainingCheckpoint.draft(opened, target: model.shape), model, "step \(info.step)")
   }
 }

@@ -65,7 +65,7 @@ struct Evaluate: ParsableCommand {
 
   @OptionGroup var options: RecipeOptions
 
-  @Option(help: "Folder of the head; by default the run's export.")
+  @Option(help: "Folder or .gguf file of the head; by default the run's export.")
   var draft: String?
 
   func run() throws {

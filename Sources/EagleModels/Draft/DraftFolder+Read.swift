@@ -3,21 +3,47 @@ import EagleStorage
 import EagleTensor
 
 extension DraftFolder {
-  /// Reads a head for `target`, written here or by another tool: the layer may be called `midlayer` or `layers.0`, and
-  /// a copy of the target's embedding may lie beside it. Weights stay as stored; `trainable` widens them to float32.
+  /// Reads a head for `target`, a folder or a `.gguf` file, written here or by another tool: the layer may be called
+  /// `midlayer` or `layers.0`, and a copy of the target's embedding may lie beside it. Weights stay as stored;
+  /// `trainable` widens them to float32.
   ///
   /// - Throws: `LocatedError` when the head does not fit the target, or holds a tensor that nothing here computes with,
-  ///   or a weight that is NaN or infinite
+  ///   or a weight that is NaN or infinite, or is to be trained and quantised
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
-    let reader = try DraftReader(path, target: target)
+    let reader = try reader(path, target: target)
     var tensors = try reader.tensors()
-    if trainable { tensors = tensors.mapValues { writableCopy($0.float32()) } }
+    if trainable {
+      try requireFloats(tensors, path)
+      tensors = tensors.mapValues { writableCopy($0.float32()) }
+    }
     return DraftModel(shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: tensors, trainable: trainable)
   }
 
   /// The draft vocabulary alone.
   package static func vocabulary(_ path: String, target: TargetModel) throws -> DraftVocabulary {
-    try DraftReader(path, target: target).vocabulary()
+    try reader(path, target: target).vocabulary()
+  }
+
+  private static func reader(_ path: String, target: TargetModel) throws -> any HeadReader {
+    if DraftGGUF.isFile(path) { return try GGUFHeadReader(path, target: target) }
+    try refuseFolderOfGGUF(path)
+    return try FolderHeadReader(path, target: target)
+  }
+
+  private static func refuseFolderOfGGUF(_ path: String) throws {
+    guard FileTree.isFolder(path), !FileTree.isFile("\(path)/\(config)") else { return }
+    guard let file = try FileTree.entries(of: path).first(where: { $0.hasSuffix(".gguf") }) else { return }
+    throw LocatedError(
+      path: path, problem: "holds \(file) and no \(config)", advice: "name the file itself: \(path)/\(file)")
+  }
+
+  /// Throws where blocks would be widened to be trained: their errors of quantisation would be what training starts from.
+  package static func requireFloats(_ tensors: [String: Tensor], _ path: String) throws {
+    let quantized = tensors.filter { $0.value.dtype.isBlocks }.min { $0.key < $1.key }
+    guard let quantized else { return }
+    throw LocatedError(
+      path: path, problem: "its weights are quantised (\(quantized.value.dtype.ggmlName)), and training needs floats",
+      advice: "start from the head's folder, or from a .gguf file of the type bf16")
   }
 
   /// The optimiser writes to its parameters; a mapped file cannot be written to.
@@ -28,8 +54,16 @@ extension DraftFolder {
   }
 }
 
+/// A stored head, checked against its target.
+protocol HeadReader {
+  var shape: DraftShape { get }
+  /// The tensors of `DraftModel.tensorShapes`, norms float32.
+  func tensors() throws -> [String: Tensor]
+  func vocabulary() throws -> DraftVocabulary
+}
+
 /// The folder of a head, checked against its target.
-private struct DraftReader {
+private struct FolderHeadReader: HeadReader {
   let shape: DraftShape
   private let path: String
   private let reader: WeightReader
@@ -46,7 +80,10 @@ private struct DraftReader {
     reader = WeightReader(folder: folder)
     layer = folder.contains("layers.0.hidden_norm.weight") ? "layers.0" : "midlayer"
     try refuseUnknownTensors()
-    if folder.contains(Self.embedding) { try refuseOtherEmbedding(target) }
+    if folder.contains(Self.embedding) {
+      let copy = try reader.matrix(Self.embedding, [shape.vocabularySize, shape.hiddenSize])
+      try HeadEmbedding.check(copy, Self.embedding, target: target, path: path)
+    }
   }
 
   func tensors() throws -> [String: Tensor] {
@@ -107,20 +144,6 @@ private struct DraftReader {
     ("input_norm.", "`norm_before_fc`"), ("output_norm.", "`norm_before_fc`"), (".bias", "biases"),
     ("layers.1.", "several layers"), ("mask_hidden", "drafting several tokens in one pass"), ("experts.", "experts"),
   ]
-
-  /// Throws unless a copy of the embedding is the target's, which drafting uses. It may differ by rounding and no more.
-  /// Every 97th row is compared.
-  private func refuseOtherEmbedding(_ target: TargetModel) throws {
-    let copy = try reader.matrix(Self.embedding, [shape.vocabularySize, shape.hiddenSize])
-    let rows = stride(from: Int32(0), to: Int32(shape.vocabularySize), by: 97).map { $0 }
-    let (theirs, ours) = (Rows.gather(copy, rows).values, Rows.gather(target.embedding, rows).values)
-    let difference = zip(theirs, ours).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-    guard difference <= 1e-4 * ours.reduce(0, { $0 + $1 * $1 }) else {
-      throw LocatedError(
-        path: path, problem: "`\(Self.embedding)` is not the target's embedding",
-        advice: "use the target that this head was trained for")
-    }
-  }
 
   /// Throws unless `t2d`, where there is one, marks the ids of `d2t`. It does not where `d2t` holds ids instead of
   /// offsets.

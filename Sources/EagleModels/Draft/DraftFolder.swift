@@ -4,7 +4,7 @@ import Foundation
 
 /// Reads and writes draft heads as Hugging Face folders: `config.json` and `model.safetensors`.
 public enum DraftFolder {
-  private static let (config, weights, decoding) = ("config.json", "model.safetensors", "decoding.json")
+  static let (config, weights, decoding) = ("config.json", "model.safetensors", "decoding.json")
 
   /// Writes the head with bfloat16 weights, `d2t` and `t2d`, whole or not at all. The special token ids of its config
   /// are those of `target`.

@@ -8,8 +8,8 @@ extension DraftModel {
   private struct Header: Codable {
     var shape: DraftShape
     var vocabulary: [Int32]
-    /// Whether each parameter is bfloat16, else float32.
-    var isNarrow: [Bool]
+    /// The type of each parameter.
+    var types: [DType]
     var isTrainable: Bool
   }
 
@@ -27,7 +27,7 @@ extension DraftModel {
   private static func send(_ draft: DraftModel, _ cluster: any Communicator) throws {
     let header = Header(
       shape: draft.shape, vocabulary: draft.vocabulary.targetIDs,
-      isNarrow: draft.parameters.map { $0.variable.value.dtype == .bfloat16 },
+      types: draft.parameters.map(\.variable.value.dtype),
       isTrainable: draft.parameters.contains { $0.variable.requiresGradient })
     _ = try cluster.broadcast(data: try JSONEncoder().encode(header))
     for parameter in draft.parameters {
@@ -42,8 +42,8 @@ extension DraftModel {
   private static func received(_ target: TargetShape, _ cluster: any Communicator) throws -> DraftModel {
     let header = try JSONDecoder().decode(Header.self, from: try cluster.broadcast(data: Data()))
     var tensors: [String: Tensor] = [:]
-    for ((name, size), isNarrow) in zip(tensorShapes(header.shape), header.isNarrow) {
-      let tensor = Tensor(size, dtype: isNarrow ? .bfloat16 : .float32)
+    for ((name, size), type) in zip(tensorShapes(header.shape), header.types) {
+      let tensor = Tensor(size, dtype: type)
       try cluster.broadcast(tensor.rawBytes, root: 0)
       tensors[name] = tensor
     }

@@ -1,0 +1,87 @@
+import EagleCore
+import EagleStorage
+import EagleTensor
+
+extension DraftGGUF {
+  /// What a head's file is, in one line; nil for a file that is no head.
+  ///
+  /// - Throws: `LocatedError` for a head whose metadata lacks a key
+  package static func summary(_ file: GGUFFile) throws -> String? {
+    guard (try? file.string(HeadKeys.architecture)) == HeadNames.architecture else { return nil }
+    let keys = try HeadKeys(file)
+    let vocabulary = try keys.size("vocab_size")
+    let ids = file.contains(tensor: HeadNames.targetIDs) ? try file.info(HeadNames.targetIDs).count : vocabulary
+    let layers = try file.ints(keys.name("target_layers")).map { $0 &- 1 }
+    let types = Set(try HeadNames.tensors.values.map { try file.info($0) }.filter { $0.shape.count == 2 }.map(\.type))
+    return "EAGLE-3 draft head: layers \(layers), hidden_size \(try keys.size("embedding_length")), draft vocabulary "
+      + "\(ids) of \(vocabulary), matrices \(types.map(\.ggmlName).sorted().joined(separator: ", "))"
+  }
+}
+
+extension DraftShape {
+  /// Reads and checks the metadata of a head for `target`.
+  ///
+  /// - Throws: `LocatedError` for a head of another target, a missing key, and by name for what is not computed
+  init(gguf keys: HeadKeys, target: TargetShape) throws {
+    try keys.refuseVariants()
+    guard try keys.size("block_count") == 1 else { throw keys.wrong("block_count", "must be 1") }
+    let hidden = try keys.size("embedding_length")
+    try Self.check(keys, target, hidden: hidden)
+    let file = keys.file
+    let draftSize =
+      file.contains(tensor: HeadNames.targetIDs)
+      ? try file.info(HeadNames.targetIDs).count : target.vocabularySize
+    let positions = try keys.sizeIfPresent("context_length") ?? target.maxPositions
+    self.init(
+      hiddenSize: hidden, attention: try Self.attention(keys, hidden: hidden),
+      intermediateSize: try keys.size("feed_forward_length"), vocabularySize: target.vocabularySize,
+      draftVocabularySize: draftSize, normEpsilon: Float(try keys.number("attention.layer_norm_rms_epsilon")),
+      ropeTheta: keys.contains("rope.freq_base") ? Self.shortest(try keys.number("rope.freq_base")) : 10000,
+      maxPositions: positions, captureLayers: try Self.layers(keys, target))
+    guard ropeTheta > 0 else { throw keys.wrong("rope.freq_base", "must be above 0") }
+    ropeScaling = try HeadRotary.scaling(of: keys, headDimension: attention.headDimension, positions: positions)
+  }
+
+  private static func check(_ keys: HeadKeys, _ target: TargetShape, hidden: Int) throws {
+    let (width, vocabulary) = (try keys.size("target_hidden_size"), try keys.size("vocab_size"))
+    guard width == target.hiddenSize, vocabulary == target.vocabularySize else {
+      throw LocatedError(
+        path: keys.file.path,
+        problem: "this head is for another target: `\(keys.name("target_hidden_size"))` is \(width) and "
+          + "`\(keys.name("vocab_size"))` \(vocabulary)",
+        advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
+    }
+    guard hidden == width else {
+      throw keys.refuse("embedding_length", "captured states of another width than the head's, \(width)")
+    }
+  }
+
+  private static func attention(_ keys: HeadKeys, hidden: Int) throws -> AttentionShape {
+    let heads = try keys.size("attention.head_count")
+    let kvHeads = try keys.sizeIfPresent("attention.head_count_kv") ?? heads
+    let dimension = try keys.sizeIfPresent("attention.key_length") ?? hidden / heads
+    guard heads % kvHeads == 0 else {
+      throw keys.wrong("attention.head_count", "\(heads) heads cannot share \(kvHeads) key-value heads")
+    }
+    guard dimension > 0, dimension % 2 == 0, dimension <= 4096 else {
+      throw keys.wrong("attention.key_length", "must be even, above 0 and at most 4096")
+    }
+    for key in ["attention.value_length", "rope.dimension_count"] {
+      guard try keys.sizeIfPresent(key) ?? dimension == dimension else {
+        throw keys.refuse(key, "another size than the head dimension \(dimension)")
+      }
+    }
+    return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
+  }
+
+  /// The layers whose outputs the head reads, counted from 0: the file has those whose inputs these are.
+  private static func layers(_ keys: HeadKeys, _ target: TargetShape) throws -> [Int] {
+    let inputs = try keys.file.ints(keys.name("target_layers"))
+    let layers = inputs.map { $0 &- 1 }
+    try target.validate(captureLayers: layers, path: keys.file.path)
+    return layers
+  }
+
+  /// The float32's own shortest decimals.
+  private static func shortest(_ value: Double) -> Double { Double("\(Float(value))") ?? value }
+}

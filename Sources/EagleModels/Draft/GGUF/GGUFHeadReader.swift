@@ -1,0 +1,91 @@
+import EagleCore
+import EagleStorage
+import EagleTensor
+
+/// The GGUF file of a head, checked against its target.
+struct GGUFHeadReader: HeadReader {
+  let shape: DraftShape
+  private let file: GGUFFile
+
+  init(_ path: String, target: TargetModel) throws {
+    file = try GGUFFile(path: path)
+    shape = try DraftShape(gguf: try HeadKeys(file), target: target.shape)
+    try refuseUnknownTensors()
+    if file.contains(tensor: HeadNames.embedding) {
+      let copy = try tensor(HeadNames.embedding, [shape.vocabularySize, shape.hiddenSize])
+      try HeadEmbedding.check(copy, HeadNames.embedding, target: target, path: path)
+    }
+  }
+
+  /// The tensors as stored, mapped, but for q and k, which are copies, and the norms, which are float32.
+  func tensors() throws -> [String: Tensor] {
+    var tensors: [String: Tensor] = [:]
+    for (name, size) in DraftModel.tensorShapes(shape) {
+      let stored = try tensor(HeadNames.tensors[name]!, size)
+      try refuseNonFinite(stored, HeadNames.tensors[name]!)
+      let heads = HeadNames.permutedHeads(name, shape)
+      tensors[name] = size.count == 1 ? stored.float32() : heads.map { RowOrder.halfSplit(stored, heads: $0) } ?? stored
+    }
+    return tensors
+  }
+
+  /// A head over the whole vocabulary may leave its ids out.
+  func vocabulary() throws -> DraftVocabulary {
+    let targetSize = shape.vocabularySize
+    guard file.contains(tensor: HeadNames.targetIDs) else {
+      return DraftVocabulary(targetIDs: (0..<Int32(targetSize)).map { $0 }, targetSize: targetSize)
+    }
+    let info = try file.info(HeadNames.targetIDs)
+    guard info.type == .int64, info.shape.count == 1 else {
+      throw LocatedError(
+        path: file.path, problem: "`\(info.name)` is \(info.type) \(info.shape), and must be int64 in one dimension",
+        advice: "export the head again")
+    }
+    let ids = try file.stored(info.name).buffer(Int64.self).map { Int32(clamping: $0) }
+    return try DraftVocabulary(checking: ids, targetSize: targetSize, path: file.path)
+  }
+
+  private func tensor(_ name: String, _ size: [Int]) throws -> Tensor {
+    let info = try file.info(name)
+    guard info.shape == size, info.type.weightType != nil else {
+      throw LocatedError(
+        path: file.path, problem: "`\(name)` is \(info.type.ggmlName) \(info.shape), the metadata asks for \(size)",
+        advice: "the file is damaged: copy or export it again")
+    }
+    return try file.stored(name)
+  }
+
+  /// Elements that are looked through at a time: whole blocks.
+  private static let chunk = 1 << 16
+
+  private func refuseNonFinite(_ tensor: Tensor, _ name: String) throws {
+    var found = NonFinite()
+    try withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.chunk) { wide in
+      for first in stride(from: 0, to: tensor.count, by: Self.chunk) {
+        let count = min(Self.chunk, tensor.count - first)
+        try file.decode(name, elements: first..<first + count, to: wide.baseAddress)
+        found.add(
+          NonFinite(
+            in: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(wide)[..<(4 * count)]), dtype: .float32),
+          at: first)
+      }
+    }
+    guard let index = found.first else { return }
+    throw LocatedError(
+      path: file.path,
+      problem:
+        "`\(name)` holds \(found.count) non-finite value\(found.count == 1 ? "" : "s"), the first at index \(index)",
+      advice: "the file is damaged, or was made from a training that diverged: copy or export it again")
+  }
+
+  /// Throws for a tensor that is not used here: it would change what the head means.
+  private func refuseUnknownTensors() throws {
+    let known =
+      HeadNames.tensors.values + [HeadNames.targetIDs, HeadNames.embedding, HeadNames.rotaryFactors]
+    guard let unknown = file.tensors.first(where: { !known.contains($0.name) }) else { return }
+    throw LocatedError(
+      path: file.path,
+      problem: "holds the tensor `\(unknown.name)`, which an EAGLE-3 head of this program does not have",
+      advice: "use a head with the tensors that eagle-train exports")
+  }
+}
