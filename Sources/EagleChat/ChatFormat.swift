@@ -1,43 +1,49 @@
 import EagleCore
 import EagleModels
+import EagleStorage
 import EagleText
+import Foundation
 
 /// The text side of a chat model: its sizes, tokenizer and chat template, without weights.
 package struct ChatFormat: Sendable {
-  /// The Hugging Face folder.
-  package let folder: String
+  /// The Hugging Face folder, or the GGUF file.
+  package let path: String
   package let shape: TargetShape
   package let tokenizer: Tokenizer
   package let template: ChatTemplate
   /// The recommendations of the model's author.
   package let generation: GenerationConfig
+  /// The SHA-256 of tokenizer.json, as the model has it or as it would be imported.
+  package let tokenizerDigest: String
   /// Variables of every rendering.
   package let options: JSON.Object
 
   /// Loads what lies beside the weights.
   ///
   /// - Parameters:
-  ///   - folder: configuration, tokenizer and chat template
-  ///   - shape: the sizes, where they have been read; nil reads config.json
+  ///   - source: configuration, tokenizer and chat template
+  ///   - shape: the sizes, where they have been read; nil reads them
   ///   - name: the chat template: `auto` for the folder's own, a name or a `.jinja` file
   ///   - options: variables of every rendering
   /// - Throws: as `ChatModel` does
   package init(
-    folder: String, shape: TargetShape? = nil, template name: String = "auto",
+    _ source: ModelSource, shape: TargetShape? = nil, template name: String = "auto",
     options: TemplateOptions = TemplateOptions()
   ) throws {
-    self.folder = folder
+    path = source.path
     self.options = options.json
-    self.shape = try shape ?? TargetShape(folder: folder)
-    tokenizer = try Tokenizer(folder: folder, without: self.shape.omittedTokens)
+    self.shape = try shape ?? TargetShape(source)
+    let files = try source.tokenizerFiles()
+    tokenizer = try Tokenizer(files: files, without: self.shape.omittedTokens)
     guard tokenizer.vocabularySize <= self.shape.vocabularySize else {
       throw LocatedError(
-        path: folder,
-        problem: "tokenizer.json has \(tokenizer.vocabularySize) ids and the model \(self.shape.vocabularySize)",
+        path: path,
+        problem: "the tokenizer has \(tokenizer.vocabularySize) ids and the model \(self.shape.vocabularySize)",
         advice: "take the tokenizer that belongs to this model")
     }
-    generation = try GenerationConfig(folder: folder, vocabularySize: self.shape.vocabularySize)
-    template = try ChatTemplate.load(folder: folder, name: name, options: options.json, tokenizer: tokenizer)
+    tokenizerDigest = FileDigest.sha256(files.content("tokenizer.json") ?? Data())
+    generation = try GenerationConfig(source.texts, vocabularySize: self.shape.vocabularySize)
+    template = try ChatTemplate.load(files: files, name: name, options: options.json, tokenizer: tokenizer)
   }
 
   /// The ids that end a turn.

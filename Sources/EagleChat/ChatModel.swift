@@ -14,10 +14,10 @@ public struct ChatModel: Sendable {
   /// model, not for training, evaluation or measurements.
   package var generation: GenerationConfig { format.generation }
 
-  /// Loads a Hugging Face folder.
+  /// Loads a Hugging Face folder or a GGUF file.
   ///
   /// - Parameters:
-  ///   - folder: configuration, tokenizer, chat template and weights
+  ///   - folder: configuration, tokenizer, chat template and weights: the folder, or the file
   ///   - name: the chat template: `auto` for the folder's own, a name or a `.jinja` file
   ///   - options: variables of every rendering
   ///   - format: the weights as stored, or quantised at load
@@ -29,15 +29,24 @@ public struct ChatModel: Sendable {
     folder: String, template name: String = "auto", options: TemplateOptions = TemplateOptions(),
     format: WeightFormat = .stored, precision: ComputePrecision, context: Int? = nil
   ) throws {
-    target = try TargetModel(folder: folder, format: format, precision: precision, context: context)
-    self.format = try ChatFormat(folder: folder, shape: target.shape, template: name, options: options)
+    try self.init(
+      ModelSource(path: folder), template: name, options: options, format: format, precision: precision,
+      context: context)
+  }
+
+  package init(
+    _ source: ModelSource, template name: String = "auto", options: TemplateOptions = TemplateOptions(),
+    format: WeightFormat = .stored, precision: ComputePrecision, context: Int? = nil
+  ) throws {
+    target = try TargetModel(source, format: format, precision: precision, context: context)
+    self.format = try ChatFormat(source, shape: target.shape, template: name, options: options)
   }
 
   /// Adds the weights to a format.
   ///
   /// - Throws: when a file of weights is missing or broken
   package init(_ format: ChatFormat, precision: ComputePrecision) throws {
-    target = try TargetModel(folder: format.folder, precision: precision, context: format.shape.maxPositions)
+    target = try TargetModel(folder: format.path, precision: precision, context: format.shape.maxPositions)
     self.format = format
   }
 

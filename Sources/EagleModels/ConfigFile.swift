@@ -9,8 +9,15 @@ struct ConfigFile {
   init(path: String, values: [String: Any]) { (self.path, self.values) = (path, values) }
 
   init(path: String) throws {
+    try self.init(FilePath(path).name, of: TextFiles(folder: FilePath(path).parent), path: path)
+  }
+
+  /// Reads a text file of a model.
+  init(_ name: String, of files: TextFiles) throws { try self.init(name, of: files, path: files.place(of: name)) }
+
+  private init(_ name: String, of files: TextFiles, path: String) throws {
     self.path = path
-    guard let data = FileManager.default.contents(atPath: path) else {
+    guard let data = files.content(name) else {
       throw LocatedError(path: path, problem: "cannot be read", advice: "name a Hugging Face model folder")
     }
     guard let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {

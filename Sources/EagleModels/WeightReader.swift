@@ -4,21 +4,21 @@ import EagleTensor
 
 /// Reads weights, checks their shapes against what the config says, and remembers which it has read.
 final class WeightReader {
-  let folder: SafetensorsFolder
+  let source: any TensorSource
   private var used: [String] = []
 
-  init(folder: SafetensorsFolder) { self.folder = folder }
+  init(_ source: any TensorSource) { self.source = source }
 
-  /// Reads a matrix. bfloat16 and float32 stay as they are in the file; float16 is widened.
+  /// Reads a matrix. It stays as it is stored, in blocks too; float16 is widened.
   func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
-    let tensor = try checked(name, shape)
+    let tensor = try checked(name, shape, Self.floats + DType.blockFormats)
     return tensor.dtype == .float16 ? tensor.float32() : tensor
   }
 
   /// Reads a vector, widened to float32.
   func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
 
-  /// Reads a tensor of any shape as stored.
+  /// Reads a tensor of any shape as stored, without blocks.
   func tensor(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape) }
 
   /// Reads packed bytes, whose values are what their format says.
@@ -26,7 +26,7 @@ final class WeightReader {
 
   /// Throws when a weight that was read is NaN or infinite: every state behind it would be, far from the cause.
   func refuseNonFinite() throws {
-    let nonFinite = try folder.nonFiniteTensors(among: used)
+    let nonFinite = try source.nonFiniteTensors(among: used)
     guard let tensor = nonFinite.first, let index = tensor.values.first else { return }
     let (count, others) = (tensor.values.count, nonFinite.count - 1)
     throw LocatedError(
@@ -36,19 +36,21 @@ final class WeightReader {
       advice: "the file is damaged, or was saved from a training that diverged: copy or download it again")
   }
 
+  private static let floats: [DType] = [.float32, .bfloat16, .float16]
+
   private func checked(
-    _ name: String, _ shape: [Int], _ dtypes: [DType] = [.float32, .bfloat16, .float16]
+    _ name: String, _ shape: [Int], _ dtypes: [DType] = floats
   ) throws -> Tensor {
-    let tensor = try folder.tensor(name)
+    let tensor = try source.tensor(name)
     guard tensor.shape == shape else {
       throw LocatedError(
-        path: folder.path, problem: "`\(name)` has shape \(tensor.shape), and config.json asks for \(shape)",
+        path: source.path, problem: "`\(name)` has shape \(tensor.shape), and config.json asks for \(shape)",
         advice: "check that config.json and the weights belong together")
     }
     guard dtypes.contains(tensor.dtype) else {
       let known = dtypes.map(\.rawValue).joined(separator: ", ")
       throw LocatedError(
-        path: folder.path, problem: "`\(name)` is \(tensor.dtype)", advice: "it must be one of \(known)")
+        path: source.path, problem: "`\(name)` is \(tensor.dtype)", advice: "it must be one of \(known)")
     }
     if tensor.dtype != .uint8 { used.append(name) }
     return tensor

@@ -25,11 +25,23 @@ package enum Inspection {
     return metadata + file.entries.map { "\($0.name)  \($0.dtype.rawValue) \($0.shape)" }
   }
 
+  /// What a target computes, where the file is one; its metadata and tensors.
   private static func gguf(_ path: String) throws -> [String] {
     let file = try GGUFFile(path: path)
     let head = try DraftGGUF.summary(file).map { [$0] } ?? []
+    let target = file.contains(tensor: "token_embd.weight") ? try TargetShape(folder: path).lines + [formats(file)] : []
     let metadata = file.metadata.sorted { $0.key < $1.key }.map { key, value in "\(key): \(preview(value))" }
-    return head + metadata + file.tensors.map { "\($0.name)  \($0.type) \($0.shape)" }
+    return head + (head.isEmpty ? target : []) + metadata + file.tensors.map { "\($0.name)  \($0.type) \($0.shape)" }
+  }
+
+  /// The share of each type among the bytes of all tensors, the largest first.
+  private static func formats(_ file: GGUFFile) -> String {
+    let bytes = file.tensors.reduce(into: [:]) { $0[$1.type.ggmlName, default: 0] += $1.range.count }
+    let total = max(1, bytes.values.reduce(0, +))
+    let shares = bytes.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { name, count in
+      "\(Format.percent(Double(count) / Double(total))) \(name)"
+    }
+    return "weights: \(Format.bytes(Double(total))), \(shares.joined(separator: ", "))"
   }
 
   /// Vocabularies have tens of thousands of entries; their number is enough.

@@ -6,7 +6,6 @@ import EagleData
 import EagleModels
 import EagleRecipe
 import EagleRunFiles
-import EagleStorage
 import EagleTensor
 import EagleTraining
 import Foundation
@@ -77,19 +76,20 @@ public final class RecipeRun {
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     let (data, target) = (recipe.data, recipe.target)
     let isServed = recipe.regenerate.server.isUsed || recipe.synthesize.server.isUsed
+    let source = try ModelSource(path: target.path)
     loaded =
       isServed
       ? nil
       : try ChatModel(
-        folder: target.path, template: data.chatTemplate, options: data.chatTemplateOptions,
+        source, template: data.chatTemplate, options: data.chatTemplateOptions,
         precision: target.precision, context: target.context)
     format =
       try loaded?.format
       ?? ChatFormat(
-        folder: target.path, shape: TargetShape(folder: target.path, context: target.context),
+        source, shape: TargetShape(source, context: target.context),
         template: data.chatTemplate, options: data.chatTemplateOptions)
     if let loaded { try cluster.agree(on: loaded.target.fingerprint, about: "the target model") }
-    try cluster.agree(on: try Self.textFiles(recipe.target.path), about: "the target's tokenizer and configuration")
+    try cluster.agree(on: try source.textDigests(), about: "the target's tokenizer and configuration")
   }
 
   /// The target with its weights. Collective at its first use, which loads them.
@@ -106,14 +106,6 @@ public final class RecipeRun {
   /// The author of conversations.
   private func writer(_ server: AnswerServerConfig) throws -> TextWriter {
     server.isUsed ? .server(AnswerServer(server, key: apiKey)) : .target(try model.target)
-  }
-
-  /// Names and digests of what lies beside a target's weights and decides what its ids mean.
-  private static func textFiles(_ folder: String) throws -> String {
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder)
-    return try names.sorted().filter { name in
-      [".json", ".jinja", ".txt", ".model"].contains { name.hasSuffix($0) } && !name.hasSuffix(".index.json")
-    }.map { "\($0) \(try FileDigest.sha256(path: "\(folder)/\($0)"))" }.joined(separator: "\n")
   }
 
   /// What computes, for people to read.

@@ -11,7 +11,7 @@ extension ComputePrecision: ExpressibleByArgument {}
 
 /// Which model, and how.
 struct ModelOptions: ParsableArguments {
-  @Option(help: "Folder of the target model (Hugging Face layout).")
+  @Option(help: "Target model: a Hugging Face folder or a GGUF file.")
   var target: String
 
   @Option(help: "Folder or .gguf file of a draft head; without one decoding is plain.")
@@ -43,6 +43,12 @@ struct ModelOptions: ParsableArguments {
 
   func validate() throws {
     guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
+  }
+
+  /// The name of the target: that of its folder, or of its file without `.gguf`.
+  var name: String {
+    let url = URL(fileURLWithPath: target).standardizedFileURL
+    return (url.pathExtension == "gguf" ? url.deletingPathExtension() : url).lastPathComponent
   }
 
   func load() throws -> (model: ChatModel, draft: DraftModel?) {

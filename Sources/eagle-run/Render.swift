@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleChat
 import EagleCore
 import EagleText
 import Foundation
@@ -7,7 +8,7 @@ struct Render: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show what a model sees of a conversation: text, token ids, and what training would learn from.")
 
-  @Option(help: "Folder of the target model; its tokenizer and chat template are enough.")
+  @Option(help: "Target model: a Hugging Face folder or a GGUF file; its tokenizer and chat template are enough.")
   var target: String
 
   @OptionGroup var template: TemplateArguments
@@ -28,9 +29,10 @@ struct Render: ParsableCommand {
   var json = false
 
   func run() throws {
-    let tokenizer = try Tokenizer(folder: target)
+    let files = try TextFiles.tokenizer(ofModel: target)
+    let tokenizer = try Tokenizer(files: files)
     let template = try ChatTemplate.load(
-      folder: target, name: template.chatTemplate, options: template.options.json, tokenizer: tokenizer)
+      files: files, name: template.chatTemplate, options: template.options.json, tokenizer: tokenizer)
     let conversation = try conversation()
     let rendered = try rendered(conversation, template, tokenizer)
     try Output.write(json ? rendered.json.text(.spaced) + "\n" : rendered.page)

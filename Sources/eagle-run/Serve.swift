@@ -103,7 +103,7 @@ struct Serve: ParsableCommand {
   private var key: String? { apiKey ?? ProcessInfo.processInfo.environment["EAGLE_API_KEY"] }
 
   private func config(for model: ChatModel) throws -> ServerConfig {
-    var config = ServerConfig(modelName: URL(fileURLWithPath: models.target).standardizedFileURL.lastPathComponent)
+    var config = ServerConfig(modelName: models.name)
     if !modelName.isEmpty { config.modelNames = modelName }
     (config.takesAnyModel, config.isStrict, config.corsOrigins) = (anyModel, strict, corsOrigin)
     config.writeSeconds = writeSeconds

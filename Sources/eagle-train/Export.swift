@@ -18,7 +18,8 @@ struct Export: ParsableCommand {
   @Option(help: "Folder to write, or a file whose name ends in .gguf.")
   var output: String
 
-  @Option(help: "The target model; by default the one that the checkpoint was trained for.")
+  @Option(
+    help: "Target model, a Hugging Face folder or a GGUF file; by default the one that the checkpoint was trained for.")
   var target: String?
 
   @Option(

@@ -3,6 +3,7 @@ import EagleClient
 import EagleCluster
 import EagleCore
 import EagleData
+import EagleModels
 import EagleText
 import Foundation
 import ScriptedServer
@@ -27,7 +28,7 @@ struct ServedWorld: Sendable {
     try FileManager.default.removeItem(atPath: world("target/model.safetensors"))
     try world.put("questions.jsonl", questions.joined(separator: "\n") + "\n")
     format = try ChatFormat(
-      folder: world("target"), options: TemplateOptions(["enable_thinking": .flag(false)]))
+      ModelSource(path: world("target")), options: TemplateOptions(["enable_thinking": .flag(false)]))
     (regenerate.input, regenerate.output) = ([world("questions.jsonl")], world("answers.jsonl"))
     (synthesize.output, synthesize.conversations) = (world("made-up.jsonl"), 3)
     (regenerate.server.url, synthesize.server.url) = (url, url)

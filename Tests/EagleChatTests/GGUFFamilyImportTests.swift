@@ -8,7 +8,7 @@ import Testing
 
 /// A tiny GGUF file of a family that llama.cpp's converter made, with what transformers computes for the weights before
 /// the conversion (`Tools/fixtures/make_family_gguf.py`).
-private struct FamilyFixture: Decodable {
+struct FamilyFixture: Decodable {
   let ids: [Int32]
   let final_norm: [[Double]]  // [4][H], of the last tokens
   let logits: [[Double]]  // [4][V]
@@ -32,7 +32,7 @@ private struct FamilyFixture: Decodable {
 }
 
 /// An imported model in a folder of its own.
-private final class ImportedFamily {
+final class ImportedFamily {
   let folder = NSTemporaryDirectory() + "/eagle-family-" + UUID().uuidString
 
   init(_ gguf: String) throws { try GGUFImport.run(gguf: gguf, output: folder) { _ in } }

@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 /// The fixture that `Tools/fixtures/gguf_import.py` makes with the gguf package.
-private struct ImportFixture: Decodable {
+struct ImportFixture: Decodable {
   struct Expected: Decodable {
     let shape: [Int]
     let sha256: String
@@ -235,8 +235,8 @@ extension Data {
   func otherModels() throws {
     #expect(
       try message { try $0.replacing("llama", "gemma") }.contains(
-        "`gemma` cannot be imported; models of llama, mistral3"))
-    #expect(try message { try $0.replacing("gpt2", "bert") }.contains("the tokenizer `bert` cannot be imported"))
+        "`gemma` is not computed; models of llama, mistral3"))
+    #expect(try message { try $0.replacing("gpt2", "bert") }.contains("the tokenizer `bert` cannot be read"))
     let experts = try message { $0.adding("llama.expert_count", type: 4, .ggufNumber(8)) }
     #expect(experts.contains("no metadata key `llama.expert_used_count`"))
     let partial = try message { $0.adding("llama.rope.dimension_count", type: 4, .ggufNumber(4)) }

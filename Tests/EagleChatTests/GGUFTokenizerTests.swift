@@ -111,7 +111,7 @@ private struct GGUFMetadata {
       #expect(error?.description.contains("`tokenizer.ggml.scores`") == true)
     }
     let error = #expect(throws: LocatedError.self) { try read(model: "t5") }
-    #expect(error?.description.contains("the tokenizer `t5` cannot be imported") == true)
+    #expect(error?.description.contains("the tokenizer `t5` cannot be read") == true)
   }
 
   @Test("a byte-level vocabulary whose pre-tokenizer is default or missing is refused, whatever the architecture")

@@ -9,7 +9,7 @@ import Testing
     if let json {
       try Data(json.utf8).write(to: URL(fileURLWithPath: "\(scratch.path)/generation_config.json"))
     }
-    return try GenerationConfig(folder: scratch.path, vocabularySize: 100)
+    return try GenerationConfig(TextFiles(folder: scratch.path), vocabularySize: 100)
   }
 
   @Test("a folder without the file, and a file without sampling, recommend nothing")

@@ -19,7 +19,7 @@ import Testing
   @Test("tensors of every type come back with their bytes")
   func everyTypeComesBack() throws {
     let scratch = try Scratch()
-    let tensors = DType.allCases.enumerated().map { index, dtype in
+    let tensors = DType.allCases.filter { $0.safetensorsName != nil }.enumerated().map { index, dtype in
       (name: "t \"\(index)\"/\(dtype)", tensor: tensor(dtype, [3, index + 1], seed: UInt64(index)))
     }
     try SafetensorsWriter.write(path: scratch("a.safetensors"), tensors: tensors, metadata: ["format": "pt"])

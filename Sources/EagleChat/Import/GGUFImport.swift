@@ -1,4 +1,5 @@
 import EagleCore
+import EagleModels
 import EagleStorage
 import Foundation
 
@@ -55,37 +56,27 @@ public enum GGUFImport {
 
   /// The parts of a model that are read before anything is written.
   private struct Model {
-    let sizes: GGUFModelSizes
-    let weights: GGUFWeights
-    let vocabulary: GGUFVocabulary
-    let configs: GGUFConfigFiles
+    private let model: GGUFModel
+    private let vocabulary: GGUFVocabulary
 
     init(path: String) throws {
       let file = try GGUFFile(path: path)
-      sizes = try GGUFModelSizes(of: file)
-      try GGUFSwitches.check(file, sizes)
-      let rotary = try GGUFRotary(of: file, sizes)
-      weights = try GGUFWeights(of: file, sizes)
-      vocabulary = try GGUFVocabulary(of: file, sizes.architecture, vocabularySize: sizes.vocabulary)
-      configs = GGUFConfigFiles(
-        sizes: sizes, vocabulary: vocabulary, rotary: rotary, isTied: weights.isTied,
-        familyFields: try GGUFFamilyConfig(file, sizes, rotary: rotary, weights: weights).fields())
+      model = try GGUFModel(file, for: .imported)
+      vocabulary = try GGUFVocabulary(
+        of: file, GGUFArchitecture(of: file), vocabularySize: model.vocabularySize)
     }
 
-    var summary: String {
-      "\(sizes.family.rawValue), \(sizes.layers) layers, hidden \(sizes.hidden), \(sizes.heads)/"
-        + "\(sizes.keyValueHeads) heads of \(sizes.headDimension), vocabulary \(sizes.vocabulary)"
-        + (sizes.experts.map { ", \($0.perToken) of \($0.count) experts" } ?? "")
-        + (weights.isTied ? ", tied head" : "")
-    }
+    var summary: String { model.summary }
 
     func write(to folder: String, progress: (String) -> Void) throws {
       let files: [(name: String, data: Data)] = [
         ("tokenizer.json", try vocabulary.tokenizerJSON()), ("tokenizer_config.json", try vocabulary.configJSON()),
-        ("config.json", configs.config()), ("generation_config.json", configs.generationConfig()),
       ]
-      for file in files { try AtomicFile.write(path: "\(folder)/\(file.name)", data: file.data) }
-      try weights.write(to: "\(folder)/model.safetensors", progress: progress)
+      let texts = ["config.json", "generation_config.json"].compactMap { name in
+        model.texts.content(name).map { (name: name, data: $0) }
+      }
+      for file in files + texts { try AtomicFile.write(path: "\(folder)/\(file.name)", data: file.data) }
+      try model.writeWeights(to: "\(folder)/model.safetensors", progress: progress)
     }
   }
 }

@@ -1,4 +1,5 @@
 import EagleCore
+import EagleModels
 import EagleStorage
 import EagleText
 import Foundation
@@ -13,17 +14,13 @@ struct GGUFVocabulary {
     case sentencePiece(SentencePieceMerges, unknown: Int?, addsSpacePrefix: Bool)
   }
 
-  let bos: Int?
-  let eos: Int?
-  let pad: Int?
-  /// The token that ends a turn, where the file names one beside `eos`.
-  let endOfTurn: Int?
+  private let ids: GGUFTokenIDs
   private let path: String
   private let tokens: [String]
   private let types: [Int32]
   private let kind: Kind
   private let framing: TokenizerFile.Framing
-  private let chatTemplate: String
+  private let templates: GGUFChatTemplates
   /// Whether control tokens take the white space behind them along, as those of Phi-3 do; GGUF does not say it.
   private let stripsBehindControl: Bool
 
@@ -44,19 +41,16 @@ struct GGUFVocabulary {
     path = file.path
     tokens = try file.strings("tokenizer.ggml.tokens")
     types = try Self.types(file, count: tokens.count)
-    kind = try Self.kind(file, tokens, architecturePreTokenizer: preTokenizer)
+    ids = try GGUFTokenIDs(of: file)
+    kind = try Self.kind(file, tokens, unknown: ids.unknown, architecturePreTokenizer: preTokenizer)
     framing = try Self.framing(file, kind)
-    chatTemplate = file.contains(key: "tokenizer.chat_template") ? try file.string("tokenizer.chat_template") : ""
-    bos = try Self.id("bos", file, tokens)
-    eos = try Self.id("eos", file, tokens)
-    pad = try Self.id("padding", file, tokens)
-    endOfTurn = try Self.id("eot", file, tokens)
+    templates = try GGUFChatTemplates(of: file)
     let names = try ["general.architecture", "general.name"].map { file.contains(key: $0) ? try file.string($0) : "" }
     stripsBehindControl = names.contains { $0.lowercased().replacing("-", with: "").contains("phi3") }
   }
 
   private static func kind(
-    _ file: GGUFFile, _ tokens: [String], architecturePreTokenizer: String?
+    _ file: GGUFFile, _ tokens: [String], unknown: Int?, architecturePreTokenizer: String?
   ) throws -> Kind {
     let model = try file.string("tokenizer.ggml.model")
     let prefixKey = "tokenizer.ggml.add_space_prefix"
@@ -67,15 +61,15 @@ struct GGUFVocabulary {
         preTokenizer: try preTokenizer(file, architecturePreTokenizer))
     case "llama":
       return .sentencePiece(
-        .scored(try scores(file, count: tokens.count)), unknown: try id("unknown", file, tokens),
+        .scored(try scores(file, count: tokens.count)), unknown: unknown,
         addsSpacePrefix: file.contains(key: prefixKey) ? try file.bool(prefixKey) : true)
     case "gemma4":
       return .sentencePiece(
-        .listed(try file.strings("tokenizer.ggml.merges")), unknown: try id("unknown", file, tokens),
+        .listed(try file.strings("tokenizer.ggml.merges")), unknown: unknown,
         addsSpacePrefix: file.contains(key: prefixKey) ? try file.bool(prefixKey) : false)
     default:
       throw LocatedError(
-        path: file.path, problem: "the tokenizer `\(model)` cannot be imported",
+        path: file.path, problem: "the tokenizer `\(model)` cannot be read",
         advice: "byte-level BPE (`gpt2`) and SentencePiece BPE (`llama`, `gemma4`) can")
     }
   }
@@ -117,15 +111,15 @@ struct GGUFVocabulary {
         ) { stripsBehindControl && !plain.contains($0) }
       }
     } catch {
-      throw LocatedError(path: path, problem: "\(error)", advice: "the tokenizer of this model cannot be imported")
+      throw LocatedError(path: path, problem: "\(error)", advice: "the tokenizer of this model cannot be read")
     }
   }
 
   /// The content of tokenizer_config.json.
   func configJSON() throws -> Data {
     try TokenizerFile.config(
-      chatTemplate: chatTemplate, bos: bos.map { tokens[$0] }, eos: eos.map { tokens[$0] }, pad: pad.map { tokens[$0] },
-      framing: framing)
+      chatTemplate: templates.own, namedTemplates: templates.named, bos: ids.bos.map { tokens[$0] },
+      eos: ids.eos.map { tokens[$0] }, pad: ids.pad.map { tokens[$0] }, framing: framing)
   }
 
   /// The name of the pre-tokenizer. Files of early 2024 name none, or "default". Every Qwen model has that of Qwen2; a
@@ -150,15 +144,5 @@ struct GGUFVocabulary {
       throw LocatedError(path: file.path, problem: "`\(key)` has \(types.count) entries for \(count) tokens")
     }
     return types.map { Int32(clamping: $0) }
-  }
-
-  private static func id(_ name: String, _ file: GGUFFile, _ tokens: [String]) throws -> Int? {
-    let key = "tokenizer.ggml.\(name)_token_id"
-    guard file.contains(key: key) else { return nil }
-    let id = try file.int(key)
-    guard tokens.indices.contains(id) else {
-      throw LocatedError(path: file.path, problem: "`\(key)` is \(id), the vocabulary has \(tokens.count) tokens")
-    }
-    return id
   }
 }

@@ -136,15 +136,15 @@ struct GenerationStage {
 
   /// Throws on all ranks when they have read different tokenizers or templates. Collective.
   func agreeOnText() throws {
-    try cluster.agree(on: try format.textFingerprint(), about: "the tokenizer of \(format.folder)")
+    try cluster.agree(on: format.textFingerprint(), about: "the tokenizer of \(format.path)")
   }
 }
 
 extension ChatFormat {
   /// Everything beside the weights that prompts and the ends of answers follow from, to compare ranks by.
-  fileprivate func textFingerprint() throws -> String {
+  fileprivate func textFingerprint() -> String {
     """
-    tokenizer.json \(try FileDigest.sha256(path: "\(folder)/tokenizer.json"))
+    tokenizer.json \(tokenizerDigest)
     chat template \(template.identity)
     stop ids \(stopIDs.sorted())
     """

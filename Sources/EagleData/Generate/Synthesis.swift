@@ -102,7 +102,7 @@ package struct Synthesis {
 
   private func hopeless(_ round: SynthesisRound) -> LocatedError {
     LocatedError(
-      path: format.folder,
+      path: format.path,
       problem: "of \(round.attempts) attempts \(round.kept.count) make a conversation\(round.describeRejected)",
       advice: "change synthesize.openings or question_temperature, or take a target that was trained to chat")
   }

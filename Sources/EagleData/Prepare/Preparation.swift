@@ -152,7 +152,7 @@ package struct Preparation {
   /// The fingerprint of everything that ids and masks depend on.
   private func tokensFingerprint() throws -> String {
     var parts = ["tokens 3", model.template.identity, "\(model.target.shape.vocabularySize)"]
-    parts.append(try FileDigest.sha256(path: "\(model.target.path)/tokenizer.json"))
+    parts.append(model.format.tokenizerDigest)
     for file in data.train { parts.append("\(try digest(file.path)) \(min(1, file.weight))") }
     var lasting = data
     (lasting.train, lasting.heldOut) = ([], 0)

@@ -2,7 +2,7 @@ import EagleCore
 
 /// The settings of the frozen model that the draft head learns from.
 public struct TargetConfig: Config {
-  /// The Hugging Face folder: `config.json`, safetensors, `tokenizer.json`.
+  /// The Hugging Face folder (`config.json`, safetensors, `tokenizer.json`), or the GGUF file.
   public var path = ""
   /// The precision of its matrix products.
   public var precision = ComputePrecision.bf16
@@ -13,7 +13,7 @@ public struct TargetConfig: Config {
   public init() {}
 
   public func validate() throws {
-    try require(!path.isEmpty, "path", "is missing: name the folder of the target model")
+    try require(!path.isEmpty, "path", "is missing: name the folder or the GGUF file of the target model")
     if let context { try requireCount(context, "context") }
   }
 }

@@ -66,6 +66,7 @@ protocol HeadReader {
 private struct FolderHeadReader: HeadReader {
   let shape: DraftShape
   private let path: String
+  private let folder: SafetensorsFolder
   private let reader: WeightReader
   private let layer: String
 
@@ -76,8 +77,8 @@ private struct FolderHeadReader: HeadReader {
   init(_ path: String, target: TargetModel) throws {
     self.path = path
     shape = try DraftConfigFile.shape(folder: path, target: target.shape)
-    let folder = try SafetensorsFolder(path: path)
-    reader = WeightReader(folder: folder)
+    folder = try SafetensorsFolder(path: path)
+    reader = WeightReader(folder)
     layer = folder.contains("layers.0.hidden_norm.weight") ? "layers.0" : "midlayer"
     try refuseUnknownTensors()
     if folder.contains(Self.embedding) {
@@ -90,7 +91,8 @@ private struct FolderHeadReader: HeadReader {
     var tensors: [String: Tensor] = [:]
     for (name, size) in DraftModel.tensorShapes(shape) {
       let stored = storedName(name)
-      tensors[name] = size.count == 1 ? try reader.vector(stored, size[0]) : try reader.matrix(stored, size)
+      let tensor = size.count == 1 ? try reader.vector(stored, size[0]) : try reader.matrix(stored, size)
+      tensors[name] = tensor.dtype == .float16 ? tensor.float32() : tensor
     }
     try reader.refuseNonFinite()
     return tensors
@@ -99,7 +101,7 @@ private struct FolderHeadReader: HeadReader {
   /// `d2t` holds offsets: draft id i is target id `i + d2t[i]`. A head over the whole vocabulary may leave it out.
   func vocabulary() throws -> DraftVocabulary {
     let (draftSize, targetSize) = (shape.draftVocabularySize, shape.vocabularySize)
-    if draftSize == targetSize, !reader.folder.contains("d2t") {
+    if draftSize == targetSize, !folder.contains("d2t") {
       return DraftVocabulary(targetIDs: (0..<Int32(targetSize)).map { $0 }, targetSize: targetSize)
     }
     let ids = try offsets(draftSize).enumerated().map { Int32(clamping: Int64($0.offset) &+ $0.element) }
@@ -109,7 +111,7 @@ private struct FolderHeadReader: HeadReader {
   }
 
   private func offsets(_ draftSize: Int) throws -> [Int64] {
-    let tensor = try reader.folder.tensor("d2t")
+    let tensor = try folder.tensor("d2t")
     if tensor.shape == [draftSize] {
       if tensor.dtype == .int64 { return Array(tensor.buffer(Int64.self)) }
       if tensor.dtype == .int32 { return tensor.buffer(Int32.self).map(Int64.init) }
@@ -126,7 +128,7 @@ private struct FolderHeadReader: HeadReader {
   /// Throws for a tensor that is not used here: it would change what the head means.
   private func refuseUnknownTensors() throws {
     let known = Set(DraftModel.tensorShapes(shape).map { storedName($0.name) } + ["d2t", "t2d", Self.embedding])
-    let unknown = reader.folder.names.first { name in
+    let unknown = folder.names.first { name in
       !known.contains(name) && !Self.derived.contains(where: name.hasSuffix)
     }
     if let unknown {
@@ -148,8 +150,8 @@ private struct FolderHeadReader: HeadReader {
   /// Throws unless `t2d`, where there is one, marks the ids of `d2t`. It does not where `d2t` holds ids instead of
   /// offsets.
   private func checkMembers(_ vocabulary: DraftVocabulary) throws {
-    guard reader.folder.contains("t2d") else { return }
-    let tensor = try reader.folder.tensor("t2d")
+    guard folder.contains("t2d") else { return }
+    let tensor = try folder.tensor("t2d")
     guard [.bool, .uint8].contains(tensor.dtype), tensor.shape == [shape.vocabularySize] else {
       throw LocatedError(
         path: path,

@@ -15,13 +15,13 @@ package struct GenerationConfig: Sendable, Equatable {
   package private(set) var minP: Double?
   package private(set) var repetitionPenalty: Double?
 
-  /// Reads the file of a model's folder; a folder without one recommends nothing.
+  /// Reads the file of a model; one without it recommends nothing.
   ///
   /// - Throws: `LocatedError` for a file that is no JSON object, and by name for a value of another type or range
-  package init(folder: String, vocabularySize: Int) throws {
-    let path = "\(folder)/generation_config.json"
-    guard FileManager.default.fileExists(atPath: path) else { return }
-    let file = try ConfigFile(path: path)
+  package init(_ files: TextFiles, vocabularySize: Int) throws {
+    let name = "generation_config.json"
+    guard !files.isFolder || FileManager.default.fileExists(atPath: files.place(of: name)) else { return }
+    let file = try ConfigFile(name, of: files)
     stopIDs = try Self.stopIDs(file, vocabularySize)
     isSampling = try Self.number(file, "do_sample", "true or false") { [0, 1].contains($0) }.map { $0 == 1 }
     temperature = try Self.number(file, "temperature", "0 or more") { $0 >= 0 && $0 <= 1000 }

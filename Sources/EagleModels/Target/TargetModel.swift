@@ -16,23 +16,29 @@ public final class TargetModel: @unchecked Sendable {
   /// The rotary embeddings of the layers.
   let rotaries: [(shape: RotaryShape, rotary: Rotary)]
 
-  /// Maps the weights of a Hugging Face folder. With a format other than `stored` its matrices are copies, quantised.
+  /// Maps the weights of a Hugging Face folder, or of a GGUF file in its own formats. With a format other than `stored`
+  /// matrices that are not quantised already are copies, quantised.
   ///
   /// - Parameters:
-  ///   - path: the folder
+  ///   - path: the folder, or the file
   ///   - format: the format of the matrices in memory
   ///   - precision: the precision of the matrix products
   ///   - context: the longest text, where the rotary embedding depends on it; nil for the length of the first training
   /// - Throws: when a file is missing or broken, the model is none of the families, or a weight is NaN or infinite
-  public init(
+  public convenience init(
     folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32, context: Int? = nil
   ) throws {
-    self.path = path
+    try self.init(ModelSource(path: path), format: format, precision: precision, context: context)
+  }
+
+  package init(
+    _ source: ModelSource, format: WeightFormat = .stored, precision: ComputePrecision = .fp32, context: Int? = nil
+  ) throws {
+    path = source.path
     self.precision = precision
-    shape = try TargetShape(folder: path, context: context)
-    let stored = try TargetWeights(folder: SafetensorsFolder(path: path), shape: shape)
-    weights = stored.quantized(format)
-    fingerprint = try SafetensorsFolder.fingerprint(folder: path) + shape.stretchedSuffix
+    shape = try TargetShape(source, context: context)
+    weights = try TargetWeights(source.tensors(), shape: shape).quantized(format)
+    fingerprint = try source.fingerprint() + shape.stretchedSuffix
     rotaries = shape.rotaries
   }
 

@@ -3,7 +3,6 @@ import EagleCluster
 import EagleCore
 import EagleModels
 import EagleRecipe
-import EagleStorage
 import EagleTraining
 import Foundation
 
@@ -42,13 +41,7 @@ package struct Planner {
     let draft =
       try recipe.draft.initFrom.map { try DraftFolder.read($0, target: model).shape }
       ?? DraftShape(of: target, recipe.draft, captureLayers: layers)
-    return Sizes(target: target, draft: draft, targetBytes: try targetBytes(recipe.target.path))
-  }
-
-  private static func targetBytes(_ folder: String) throws -> Double {
-    try SafetensorsFolder(path: folder).files.reduce(0.0) {
-      $0 + Double(try FileManager.default.attributesOfItem(atPath: $1.path)[.size] as? Int ?? 0)
-    }
+    return Sizes(target: target, draft: draft, targetBytes: Double(try ModelSource(path: model.path).weightBytes()))
   }
 
   /// Counts, measures and predicts. Collective.

@@ -48,6 +48,17 @@ package enum FileDigest {
     }
   }
 
+  /// What a fingerprint covers of large data: 64 evenly spaced chunks of 64 KiB, or all of it up to 4 MiB.
+  static func samples(of data: UnsafeRawBufferPointer) -> [UnsafeRawBufferPointer] {
+    let chunks = 64
+    let length = 65536
+    guard data.count > chunks * length else { return [data] }
+    return (0..<chunks).map { chunk in
+      let start = (data.count - length) * chunk / (chunks - 1)
+      return UnsafeRawBufferPointer(rebasing: data[start..<start + length])
+    }
+  }
+
   package static func hex(_ digest: SHA256.Digest) -> String {
     digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
   }

@@ -2,7 +2,7 @@ import EagleCore
 import EagleTensor
 import Foundation
 
-/// A memory-mapped GGUF file, version 2 or 3, little-endian.
+/// A memory-mapped GGUF model, version 2 or 3, little-endian: one file, or the parts that gguf-split has made of it.
 package final class GGUFFile: Sendable {
   /// The type, the shape and the bytes of a tensor.
   package struct TensorInfo: Sendable, Equatable {
@@ -10,6 +10,8 @@ package final class GGUFFile: Sendable {
     /// Row-major as in Hugging Face files: the reverse of the file's own order.
     package let shape: [Int]
     package let type: DType
+    /// The number of its file among those of the model, from 0.
+    package let part: Int
     /// Bytes of the file.
     package let range: Range<Int>
 
@@ -22,21 +24,27 @@ package final class GGUFFile: Sendable {
   /// The tensors in the order of the header.
   package let tensors: [TensorInfo]
   private let indices: [String: Int]
-  private let values: [(key: String, range: Range<Int>)]
-  private let file: MappedFile
+  let parts: [GGUFPart]
+  private let storages: [Storage]
 
-  /// Reads the header. A truncated or damaged file, another version and unknown tensor types throw.
+  /// Reads the header, and those of the other parts of a model whose first part this is. A truncated or damaged file,
+  /// another version, unknown tensor types, and parts that are missing or of another model throw.
   package init(path: String) throws {
-    let file = try MappedFile(path: path)
-    let header = try withExtendedLifetime(file) { try GGUFHeader(of: file) }
+    let first = try GGUFPart(path: path)
+    parts = [first] + (try GGUFSplit(of: first.header, path: path)?.others(of: first) ?? [])
+    storages = parts.map { Storage(borrowing: $0.file.bytes, owner: $0.file) }
     self.path = path
-    self.file = file
-    version = header.version
-    metadata = header.metadata
-    values = header.values
-    tensors = header.tensors
-    indices = Dictionary(uniqueKeysWithValues: header.tensors.enumerated().map { ($1.name, $0) })
+    version = first.header.version
+    metadata = first.header.metadata
+    tensors = parts.flatMap(\.header.tensors)
+    indices = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
   }
+
+  /// Bytes of all files of the model.
+  package var byteCount: Int { parts.reduce(0) { $0 + $1.file.byteCount } }
+
+  /// The path of the file that holds a tensor.
+  package func path(of tensor: TensorInfo) -> String { parts[tensor.part].path }
 
   package func contains(tensor name: String) -> Bool { indices[name] != nil }
 
@@ -51,26 +59,14 @@ package final class GGUFFile: Sendable {
 
   /// The tensor's bytes as they are in the file.
   package func withBytes<Result>(of name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
-    let range = try info(name).range
-    return try withExtendedLifetime(file) { try body(UnsafeRawBufferPointer(rebasing: file.bytes[range])) }
-  }
-
-  /// The tensor over the mapping, read-only, in its stored type; a copy if its bytes are not aligned for it.
-  package func stored(_ name: String) throws -> Tensor {
     let info = try info(name)
-    guard info.range.lowerBound % 8 == 0 else {
-      let copy = Tensor(info.shape, dtype: info.type)
-      try withBytes(of: name) { copy.rawBytes.copyMemory(from: $0) }
-      return copy
-    }
-    let storage = Storage(borrowing: file.bytes, owner: file)
-    return Tensor(info.shape, dtype: info.type, storage: storage, byteOffset: info.range.lowerBound)
+    return try parts[info.part].file.withBytes { try body(UnsafeRawBufferPointer(rebasing: $0[info.range])) }
   }
 
   /// The metadata whose keys begin with `prefix`, as they stand in the file, in its order.
   package func fields(prefix: String) -> [GGUFField] {
-    file.withBytes { bytes in
-      values.filter { $0.key.hasPrefix(prefix) }.map { GGUFField(key: $0.key, value: Data(bytes[$0.range])) }
+    parts[0].file.withBytes { bytes in
+      parts[0].header.values.filter { $0.key.hasPrefix(prefix) }.map { GGUFField(key: $0.key, value: Data(bytes[$0.range])) }
     }
   }
 
@@ -81,6 +77,18 @@ package final class GGUFFile: Sendable {
       try decode(name, elements: 0..<count, to: values.baseAddress)
       filled = count
     }
+  }
+
+  /// The tensor over the mapping as it is stored, read-only; a copy if its bytes are not aligned for its type.
+  package func stored(_ name: String) throws -> Tensor {
+    let info = try info(name)
+    let (storage, offset) = (storages[info.part], info.range.lowerBound)
+    if info.type.isBlocks || offset % info.type.size == 0 {
+      return Tensor(info.shape, dtype: info.type, storage: storage, byteOffset: offset)
+    }
+    let copy = Tensor(info.shape, dtype: info.type)
+    copy.rawBytes.copyMemory(from: UnsafeRawBufferPointer(start: storage.base + offset, count: info.range.count))
+    return copy
   }
 
   /// The dequantised tensor, float32.

@@ -9,8 +9,11 @@ struct GGUFHeader {
   /// Each key, in the order of the file, with the bytes of its value, the type number before them included.
   let values: [(key: String, range: Range<Int>)]
   let tensors: [GGUFFile.TensorInfo]
+  /// Bytes before the data.
+  let dataStart: Int
 
-  init(of file: MappedFile) throws {
+  /// - Parameter part: the number of the file among those of its model, from 0
+  init(of file: MappedFile, part: Int = 0) throws {
     var cursor = GGUFCursor(file)
     version = try Self.version(&cursor)
     // A tensor takes at least 24 bytes of the header, a metadata pair 13.
@@ -22,7 +25,8 @@ struct GGUFHeader {
     let start = (cursor.offset + alignment - 1) / alignment * alignment
     metadata = pairs.metadata
     values = pairs.values
-    tensors = try drafts.map { try $0.located(dataStart: start, alignment: alignment, cursor) }
+    dataStart = start
+    tensors = try drafts.map { try $0.located(part: part, dataStart: start, alignment: alignment, cursor) }
     var names: Set<String> = []
     if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
       throw cursor.damaged("two tensors are named `\(twice.name)`")
@@ -95,7 +99,7 @@ struct GGUFHeader {
     }
 
     /// Checks type, shape and offset.
-    func located(dataStart: Int, alignment: Int, _ cursor: GGUFCursor) throws -> GGUFFile.TensorInfo {
+    func located(part: Int, dataStart: Int, alignment: Int, _ cursor: GGUFCursor) throws -> GGUFFile.TensorInfo {
       guard let type = DType(ggml: type) else {
         throw LocatedError(
           path: cursor.path,
@@ -113,7 +117,8 @@ struct GGUFHeader {
         throw cursor.damaged("tensor `\(name)` begins at \(offset), which is not a multiple of \(alignment)")
       }
       let start = dataStart + Int(offset)
-      return GGUFFile.TensorInfo(name: name, shape: shape.map { Int($0) }, type: type, range: start..<start + bytes)
+      return GGUFFile.TensorInfo(
+        name: name, shape: shape.map { Int($0) }, type: type, part: part, range: start..<start + bytes)
     }
 
     /// Bytes of whole blocks, or nil if rows do not consist of whole blocks or the product overflows.

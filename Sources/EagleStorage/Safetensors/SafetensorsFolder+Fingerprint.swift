@@ -15,7 +15,7 @@ extension SafetensorsFolder {
       let headerBytes = try SafetensorsFile(path: "\(folder)/\(name)").headerByteCount
       try MappedFile(path: "\(folder)/\(name)").withBytes { bytes in
         add("\(name) \(bytes.count)", UnsafeRawBufferPointer(rebasing: bytes[..<headerBytes]), to: &hash)
-        for chunk in samples(of: UnsafeRawBufferPointer(rebasing: bytes[headerBytes...])) {
+        for chunk in FileDigest.samples(of: UnsafeRawBufferPointer(rebasing: bytes[headerBytes...])) {
           hash.update(bufferPointer: chunk)
         }
       }
@@ -26,15 +26,5 @@ extension SafetensorsFolder {
   private static func add(_ title: String, _ bytes: UnsafeRawBufferPointer, to hash: inout SHA256) {
     hash.update(data: Data("\(title) \(bytes.count)\n".utf8))
     hash.update(bufferPointer: bytes)
-  }
-
-  private static func samples(of data: UnsafeRawBufferPointer) -> [UnsafeRawBufferPointer] {
-    let chunks = 64
-    let length = 65536
-    guard data.count > chunks * length else { return [data] }
-    return (0..<chunks).map { chunk in
-      let start = (data.count - length) * chunk / (chunks - 1)
-      return UnsafeRawBufferPointer(rebasing: data[start..<start + length])
-    }
   }
 }

@@ -3,7 +3,7 @@ import EagleTensor
 import Foundation
 
 /// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`.
-package final class SafetensorsFolder: Sendable {
+package final class SafetensorsFolder: TensorSource {
   package let path: String
   /// The names of all tensors, sorted.
   package let names: [String]
@@ -34,7 +34,17 @@ package final class SafetensorsFolder: Sendable {
   /// The tensor over the mapped file, read-only.
   package func tensor(_ name: String) throws -> Tensor { try file(holding: name).tensor(name) }
 
-  func file(holding name: String) throws -> SafetensorsFile {
+  package func stored(_ names: [String]) throws -> [StoredTensor] {
+    try names.map { name in
+      let file = try file(holding: name)
+      let (entry, start) = (try file.entry(name), file.headerByteCount)
+      return StoredTensor(
+        name: name, file: file.path, dtype: entry.dtype,
+        range: start + entry.range.lowerBound..<start + entry.range.upperBound)
+    }
+  }
+
+  private func file(holding name: String) throws -> SafetensorsFile {
     guard let file = fileOfTensor[name] else {
       throw LocatedError(
         path: path, problem: "the weights have no tensor `\(name)`",

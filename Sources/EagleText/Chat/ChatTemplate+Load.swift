@@ -12,7 +12,14 @@ extension ChatTemplate {
   package static func load(
     folder: String, name: String = "auto", options: JSON.Object = JSON.Object(), tokenizer: Tokenizer
   ) throws -> ChatTemplate {
-    try ChatTemplate(try source(folder: folder, name: name), options: options, tokenizer: tokenizer)
+    try load(files: TextFiles(folder: folder), name: name, options: options, tokenizer: tokenizer)
+  }
+
+  /// The same from the text files of a model.
+  package static func load(
+    files: TextFiles, name: String = "auto", options: JSON.Object = JSON.Object(), tokenizer: Tokenizer
+  ) throws -> ChatTemplate {
+    try ChatTemplate(try source(files, name: name), options: options, tokenizer: tokenizer)
   }
 
   /// Templates that need no file: plain ChatML, and ChatML with SmolLM2's system message.
@@ -30,30 +37,33 @@ extension ChatTemplate {
       + "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
   }
 
-  private static func source(folder: String, name: String) throws -> Source {
-    let config = try TokenizerSettings(folder: folder)
-    if let own = try own(folder: folder, config, name: name) { return own }
+  private static func source(_ files: TextFiles, name: String) throws -> Source {
+    let config = try TokenizerSettings(files)
+    if let own = try own(files, config, name: name) { return own }
     if let text = builtIn[name] { return config.source(path: "the built-in template \(name)", text: text) }
-    guard name.hasSuffix(".jinja") else {
-      let names = (["auto"] + builtIn.keys.sorted()).joined(separator: ", ")
-      throw TextError(
-        name == "auto"
-          ? "\(config.path): there is no chat_template in it and no chat_template.jinja beside it; name a template instead: \(names), or a .jinja file"
-          : "there is no chat template \"\(name)\" in \(folder): choose \(names), or a file that ends in .jinja")
-    }
+    guard name.hasSuffix(".jinja") else { throw missing(name, files, config) }
     guard let bytes = FileManager.default.contents(atPath: name) else {
       throw TextError("\(name): there is no such chat template")
     }
     return config.source(path: name, text: String(decoding: bytes, as: UTF8.self))
   }
 
-  /// The folder's own template, or one of its named ones.
-  private static func own(folder: String, _ config: TokenizerSettings, name: String) throws -> Source? {
-    let path = "\(folder)/chat_template.jinja"
-    if name == "auto", let bytes = FileManager.default.contents(atPath: path) {
-      var source = config.source(path: path, text: String(decoding: bytes, as: UTF8.self))
-      let toolPath = "\(folder)/additional_chat_templates/tool_use.jinja"
-      source.toolText = FileManager.default.contents(atPath: toolPath).map { String(decoding: $0, as: UTF8.self) }
+  private static func missing(_ name: String, _ files: TextFiles, _ config: TokenizerSettings) -> TextError {
+    let names = (["auto"] + builtIn.keys.sorted()).joined(separator: ", ")
+    let place = files.isFolder ? "in it and no chat_template.jinja beside it" : "in its metadata"
+    return TextError(
+      name == "auto"
+        ? "\(config.path): there is no chat_template \(place); name a template instead: \(names), or a .jinja file"
+        : "there is no chat template \"\(name)\" in \(files.path): choose \(names), or a file that ends in .jinja")
+  }
+
+  /// The model's own template, or one of its named ones.
+  private static func own(_ files: TextFiles, _ config: TokenizerSettings, name: String) throws -> Source? {
+    func text(_ file: String) -> String? { files.content(file).map { String(decoding: $0, as: UTF8.self) } }
+    let file = "chat_template.jinja"
+    if name == "auto", let own = text(file) {
+      var source = config.source(path: files.place(of: file), text: own)
+      source.toolText = text("additional_chat_templates/tool_use.jinja")
       return source
     }
     guard let text = config.templates[name == "auto" ? "default" : name] else { return nil }
@@ -71,9 +81,10 @@ struct TokenizerSettings {
   private(set) var specialTokens = JSON.Object()
 
   /// Reads the file where there is one.
-  init(folder: String) throws {
-    path = "\(folder)/tokenizer_config.json"
-    guard let bytes = FileManager.default.contents(atPath: path) else { return }
+  init(_ files: TextFiles) throws {
+    let name = "tokenizer_config.json"
+    path = files.place(of: name)
+    guard let bytes = files.content(name) else { return }
     let value: JSON
     do { value = try JSON.read(bytes) } catch { throw TextError("\(path): not valid JSON: \(error)") }
     guard let fields = value.object else { throw TextError("\(path): expected an object, not \(value.kind)") }

@@ -27,14 +27,18 @@ public final class Tokenizer: Sendable {
   ///   - folder: a Hugging Face model folder
   ///   - omitted: added tokens that the model does not have, and that are text (those of images in text models)
   public convenience init(folder: String, without omitted: Set<String> = []) throws {
-    let folder = URL(fileURLWithPath: folder)
-    let path = folder.appendingPathComponent("tokenizer.json").path
-    guard let json = FileManager.default.contents(atPath: path) else {
+    try self.init(files: TextFiles(folder: folder), without: omitted)
+  }
+
+  /// The same from the text files of a model.
+  package convenience init(files: TextFiles, without omitted: Set<String> = []) throws {
+    let (name, config) = ("tokenizer.json", "tokenizer_config.json")
+    let path = files.place(of: name)
+    guard let json = files.content(name) else {
       throw TextError("\(path): cannot be read; a Hugging Face model folder with a tokenizer.json is needed")
     }
-    let config = folder.appendingPathComponent("tokenizer_config.json").path
     try self.init(
-      json: json, path: path, config: FileManager.default.contents(atPath: config), configPath: config, omitted)
+      json: json, path: path, config: files.content(config), configPath: files.place(of: config), omitted)
   }
 
   /// Reads the content of a tokenizer.json; `path` names it in errors.

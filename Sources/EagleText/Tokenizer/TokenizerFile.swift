@@ -96,18 +96,31 @@ package enum TokenizerFile {
   }
 
   /// The content of a tokenizer_config.json. Fails only when a text cannot be written as JSON.
+  ///
+  /// - Parameters:
+  ///   - chatTemplate: the model's template; nil where it has none
+  ///   - namedTemplates: its other templates, by name
   package static func config(
-    chatTemplate: String, bos: String?, eos: String?, pad: String?, framing: Framing = Framing()
+    chatTemplate: String?, namedTemplates: [String: String] = [:], bos: String?, eos: String?, pad: String?,
+    framing: Framing = Framing()
   ) throws -> Data {
     let fields: [(name: String, value: String?)] = [
       ("tokenizer_class", "PreTrainedTokenizerFast"), ("bos_token", bos), ("eos_token", eos), ("pad_token", pad),
-      ("chat_template", chatTemplate),
     ]
     var flags = ["\"add_prefix_space\": false", "\"clean_up_tokenization_spaces\": false"]
     if let addsBOS = framing.addsBOS { flags.append("\"add_bos_token\": \(addsBOS && bos != nil)") }
     if let addsEOS = framing.addsEOS { flags.append("\"add_eos_token\": \(addsEOS && eos != nil)") }
-    let texts = fields.map { field in "\(quoted(field.name)): \(field.value.map(quoted) ?? "null")" }
+    let template = "\"chat_template\": \(templates(chatTemplate, named: namedTemplates))"
+    let texts = fields.map { field in "\(quoted(field.name)): \(field.value.map(quoted) ?? "null")" } + [template]
     return Data("{\(list(flags + texts, indent: 2))}\n".utf8)
+  }
+
+  /// A template by itself, or the list of all when there are named ones.
+  private static func templates(_ own: String?, named: [String: String]) -> String {
+    if named.isEmpty { return own.map(quoted) ?? "null" }
+    let all = named.merging(own.map { ["default": $0] } ?? [:]) { $1 }.sorted { $0.key < $1.key }
+    let entries = all.map { "{\"name\": \(quoted($0.key)), \"template\": \(quoted($0.value))}" }
+    return "[\(entries.joined(separator: ", "))]"
   }
 
   private static func mergeLine(rank: Int, merge: String) throws -> String {

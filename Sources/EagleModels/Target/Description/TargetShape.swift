@@ -64,14 +64,18 @@ public struct TargetShape: Sendable, Equatable {
     }
   }
 
-  /// Reads the config of a Hugging Face folder.
+  /// Reads the config of a Hugging Face folder, or the metadata of a GGUF file.
   ///
   /// - Parameters:
-  ///   - folder: the folder
+  ///   - folder: the folder, or the file
   ///   - context: the longest text, where the rotary embedding depends on it; nil for the length of the first training
   /// - Throws: `LocatedError` for a missing key, and by name for everything that the code does not compute
   public init(folder: String, context: Int? = nil) throws {
-    try self.init(ConfigFile(path: "\(folder)/config.json"), context: context)
+    try self.init(ModelSource(path: folder), context: context)
+  }
+
+  package init(_ source: ModelSource, context: Int? = nil) throws {
+    try self.init(ConfigFile("config.json", of: source.texts), context: context)
   }
 
   /// A target that no folder holds, for measurements.

@@ -18,7 +18,7 @@ struct MXFP4Stack: Sendable {
   init(_ reader: WeightReader, _ name: String, count: Int, outputs: Int, inputs: Int) throws {
     guard inputs % 32 == 0 else {
       throw LocatedError(
-        path: reader.folder.path,
+        path: reader.source.path,
         problem: "`\(name)_blocks` is in MXFP4, and its rows of \(inputs) are no blocks of 32",
         advice: "check that config.json and the weights belong together")
     }

@@ -29,7 +29,7 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable {
   package var head: DType? { self == .q4_k ? .q6_K : matrices }
 }
 
-/// All weights of a target, mapped from its folder. Tensor names appear only here and in `LayerReader`.
+/// All weights of a target, mapped from its files. Tensor names appear only here, in `LayerReader` and in `GGUF`.
 struct TargetWeights {
   let embedding: Tensor  // [V, H]
   let layers: [DecoderLayer]
@@ -60,11 +60,11 @@ struct TargetWeights {
     matrices = layers.flatMap(\.matrices) + [WeightGroup(head)]
   }
 
-  init(folder: SafetensorsFolder, shape: TargetShape) throws {
-    let reader = WeightReader(folder: folder)
+  init(_ tensors: any TensorSource, shape: TargetShape) throws {
+    let reader = WeightReader(tensors)
     let (h, v) = (shape.hiddenSize, shape.vocabularySize)
-    let prefix = Self.prefixes.first { folder.contains("\($0)embed_tokens.weight") } ?? Self.prefixes[0]
-    let headName = Self.headNames.first(where: folder.contains) ?? Self.headNames[0]
+    let prefix = Self.prefixes.first { tensors.contains("\($0)embed_tokens.weight") } ?? Self.prefixes[0]
+    let headName = Self.headNames.first(where: tensors.contains) ?? Self.headNames[0]
     let embedding = try reader.matrix("\(prefix)embed_tokens.weight", [v, h])
     let layerReader = LayerReader(reader: reader, prefix: "\(prefix)layers", facts: shape.family.facts, hiddenSize: h)
     // Grows with the layers that are there: config.json alone must not decide how much is allocated.

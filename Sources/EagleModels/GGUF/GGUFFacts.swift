@@ -1,5 +1,3 @@
-import EagleModels
-
 /// What llama.cpp's converter makes of a family's weights, and the constants that its files leave out.
 struct GGUFFacts {
   /// `architectures` of config.json.

@@ -1,26 +1,25 @@
 import EagleCore
-import EagleModels
 import EagleStorage
 
-/// The architectures of GGUF files that can be imported, by llama.cpp's names. `GGUFFacts` says what each stores.
-enum GGUFArchitecture: String, CaseIterable {
+/// The architectures of GGUF files that are computed, by llama.cpp's names. `GGUFFacts` says what each stores.
+package enum GGUFArchitecture: String, CaseIterable, Sendable {
   case llama, mistral3, qwen2, qwen3
   case qwen3MoE = "qwen3moe"
   case phi3, gemma2, gemma3, granite, olmo2, smollm3, glm4
   case gptOSS = "gpt-oss"
 
-  init(of file: GGUFFile) throws {
+  package init(of file: GGUFFile) throws {
     let name = try file.string("general.architecture")
     guard let match = GGUFArchitecture(rawValue: name) else {
       let known = Self.allCases.map(\.rawValue).joined(separator: ", ")
       throw LocatedError(
-        path: file.path, problem: "the architecture `\(name)` cannot be imported", advice: "models of \(known) can")
+        path: file.path, problem: "the architecture `\(name)` is not computed", advice: "models of \(known) are")
     }
     self = match
   }
 
   /// `tokenizer.ggml.pre` of all byte-level models of this architecture; nil where they differ.
-  var preTokenizer: String? {
+  package var preTokenizer: String? {
     switch self {
     case .qwen2, .qwen3, .qwen3MoE: "qwen2"
     case .gptOSS: "gpt-4o"

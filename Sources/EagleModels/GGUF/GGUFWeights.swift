@@ -8,26 +8,11 @@ import Foundation
 struct GGUFWeights {
   private let file: GGUFFile
   private let items: [GGUFItem]
-  /// Whether the LM head is the embedding.
-  let isTied: Bool
 
   /// Elements that are decoded at a time, rounded to whole rows.
   private static let chunkElements = 1 << 20
 
-  /// Finds all tensors and checks their shapes.
-  ///
-  /// - Throws: `LocatedError` for a missing tensor, and for one that the family does not have
-  init(of file: GGUFFile, _ sizes: GGUFModelSizes) throws {
-    self.file = file
-    isTied = try Self.isTied(file)
-    items = try GGUFTensorList(file: file, sizes: sizes).items(isTied: isTied)
-  }
-
-  /// Whether the attention projections, and the matrices of the feed-forward blocks, have biases.
-  var hasAttentionBias: Bool { items.contains { $0.target.hasSuffix("q_proj.bias") } }
-  var hasFeedForwardBias: Bool { items.contains { $0.target.hasSuffix("down_proj.bias") } }
-  /// Whether experts are written in MXFP4.
-  var hasMXFP4: Bool { items.contains { $0.dtype == .uint8 } }
+  init(file: GGUFFile, items: [GGUFItem]) { (self.file, self.items) = (file, items) }
 
   /// Writes model.safetensors.
   func write(to path: String, progress: (String) -> Void) throws {
@@ -64,17 +49,14 @@ struct GGUFWeights {
     }
   }
 
-  /// llama.cpp lays the d rows of a head out as d/2 pairs (first half, second half); Hugging Face as two halves:
-  /// row (h, j, i) here is row (h, i, j) there, i < d/2, j < 2.
+  /// Rows of q or k in Hugging Face's order.
   private func writePermuted(_ item: GGUFItem, _ name: String, _ heads: Int, to output: OutputFile) throws {
     let rows = item.shape[0]
     let values = try decode(name, 0..<item.shape.reduce(1, *)).bfloat16()
     let rowBytes = values.byteCount / rows
-    let half = rows / heads / 2
     try withExtendedLifetime(values) {
       for row in 0..<rows {
-        let (head, index) = row.quotientAndRemainder(dividingBy: 2 * half)
-        let source = head * 2 * half + index % half * 2 + index / half
+        let source = GGUFItem.storedRow(of: row, rows: rows, heads: heads)
         try output.write(UnsafeRawBufferPointer(rebasing: values.rawBytes[source * rowBytes..<(source + 1) * rowBytes]))
       }
     }
@@ -131,7 +113,7 @@ struct GGUFWeights {
   }
 
   /// Whether the head is the embedding: the file has no head, or the same bytes again.
-  private static func isTied(_ file: GGUFFile) throws -> Bool {
+  static func isTied(_ file: GGUFFile) throws -> Bool {
     guard file.contains(tensor: "output.weight") else { return true }
     let embedding = try file.info("token_embd.weight")
     let head = try file.info("output.weight")

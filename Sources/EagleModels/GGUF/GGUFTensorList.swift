@@ -4,10 +4,10 @@ import EagleTensor
 
 // V vocabulary · H hidden · M width of the feed-forward block, or of an expert · E experts.
 
-/// A tensor to write, and the tensors of the file that it is made of.
-struct GGUFItem {
+/// A tensor by its Hugging Face name, and the tensors of the file that it is made of.
+struct GGUFItem: Sendable {
   /// What becomes of the file's tensors.
-  enum Content {
+  enum Content: Sendable {
     /// Rows as they are, after llama.cpp's order of `permutedHeads` heads (0: none) is undone and `offset` taken off.
     case rows(String, first: Int = 0, permutedHeads: Int = 0, offset: Float = 0)
     /// Rows of two tensors, interleaved: gate and up.
@@ -28,6 +28,14 @@ struct GGUFItem {
     (self.target, self.shape, self.content, self.dtype) = (target, shape, content, dtype)
   }
 
+  /// The row of the file that is row `row` in Hugging Face's order. llama.cpp lays the d rows of a head out as d/2 pairs
+  /// (first half, second half); Hugging Face as two halves: row (h, j, i) here is row (h, i, j) there, i < d/2, j < 2.
+  static func storedRow(of row: Int, rows: Int, heads: Int) -> Int {
+    let half = rows / heads / 2
+    let (head, index) = row.quotientAndRemainder(dividingBy: 2 * half)
+    return head * 2 * half + index % half * 2 + index / half
+  }
+
   var sources: [String] {
     switch content {
     case .rows(let name, _, _, _): [name]
@@ -41,6 +49,9 @@ struct GGUFItem {
 struct GGUFTensorList {
   let file: GGUFFile
   let sizes: GGUFModelSizes
+  /// Whether the tensors are to be parts of the file's, in which stacked experts are apart, or as Hugging Face stacks
+  /// them.
+  let isMapped: Bool
   private var facts: GGUFFacts { sizes.facts }
 
   /// All tensors of the model.
@@ -56,7 +67,7 @@ struct GGUFTensorList {
     if let stray = file.tensors.first(where: { !known.contains($0.name) }) {
       throw LocatedError(
         path: file.path, problem: "the tensor `\(stray.name)` has no place in a \(sizes.family.rawValue) model",
-        advice: "this variant of the architecture cannot be imported")
+        advice: "this variant of the architecture is not computed")
     }
     return items
   }
@@ -143,6 +154,14 @@ struct GGUFTensorList {
     for name in [gate, up] { try check("\(name).weight", [e, m, h], bias: [e, m]) }
     try check("\(down).weight", [e, h, m], bias: [e, h])
     let block = "\(b)experts."
+    let router = [
+      try plain("\(a)ffn_gate_inp.weight", "\(b)router.weight", [e, h]),
+      try plain("\(a)ffn_gate_inp.bias", "\(b)router.bias", [e]),
+    ]
+    if isMapped {
+      let parts = [(gate, "gate_proj", [m, h]), (up, "up_proj", [m, h]), (down, "down_proj", [h, m])]
+      return router + parts.flatMap { separate($0.0, block, $0.1, $0.2) }
+    }
     let matrices =
       try isMXFP4(a)
       ? packed("\(block)gate_up_proj", [e, 2 * m, h], [gate, up]) + packed("\(block)down_proj", [e, h, m], [down])
@@ -150,12 +169,21 @@ struct GGUFTensorList {
         GGUFItem("\(block)gate_up_proj", [e, h, 2 * m], .transposed(["\(gate).weight", "\(up).weight"])),
         GGUFItem("\(block)down_proj", [e, m, h], .transposed(["\(down).weight"])),
       ]
-    return [
-      try plain("\(a)ffn_gate_inp.weight", "\(b)router.weight", [e, h]),
-      try plain("\(a)ffn_gate_inp.bias", "\(b)router.bias", [e]),
+    return router + [
       GGUFItem("\(block)gate_up_proj_bias", [e, 2 * m], .interleaved("\(gate).bias", "\(up).bias")),
       try plain("\(down).bias", "\(block)down_proj_bias", [e, h]),
     ] + matrices
+  }
+
+  /// A stack's matrix and bias of each expert.
+  private func separate(_ source: String, _ block: String, _ target: String, _ shape: [Int]) -> [GGUFItem] {
+    (0..<(sizes.experts?.count ?? 0)).flatMap { expert in
+      let (name, count) = ("\(block)\(expert).\(target)", shape.reduce(1, *))
+      return [
+        GGUFItem("\(name).weight", shape, .rows("\(source).weight", first: expert * count)),
+        GGUFItem("\(name).bias", [shape[0]], .rows("\(source).bias", first: expert * shape[0])),
+      ]
+    }
   }
 
   /// Whether the experts of a layer stay in MXFP4.

@@ -1,12 +1,11 @@
 import EagleCore
-import EagleModels
 import EagleStorage
 import Foundation
 
 /// The sizes of a model from its GGUF metadata.
-struct GGUFModelSizes {
+struct GGUFModelSizes: Sendable {
   /// The experts of a layer.
-  struct Experts {
+  struct Experts: Sendable {
     let count: Int
     let perToken: Int
     let intermediate: Int
@@ -66,7 +65,7 @@ struct GGUFModelSizes {
       throw LocatedError(
         path: keys.file.path,
         problem: "`\(keys.name("attention.value_length"))` is \(width), the head dimension \(dimension): models whose "
-          + "values have another width cannot be imported")
+          + "values have another width are not computed")
     }
     return dimension
   }
@@ -77,7 +76,7 @@ struct GGUFModelSizes {
       guard try keys.intIfPresent("expert_count") ?? 0 == 0 else {
         throw LocatedError(
           path: keys.file.path, problem: "the model uses `\(keys.name("expert_count"))`, which is not supported",
-          advice: "import a dense model")
+          advice: "take a dense model")
       }
       return nil
     }

@@ -1,11 +1,10 @@
 import EagleCore
-import EagleModels
 import Foundation
 
-/// config.json and generation_config.json of an imported model.
-struct GGUFConfigFiles {
+/// config.json and generation_config.json of a GGUF model.
+struct GGUFConfigFiles: Sendable {
   let sizes: GGUFModelSizes
-  let vocabulary: GGUFVocabulary
+  let tokens: GGUFTokenIDs
   let rotary: GGUFRotary
   let isTied: Bool
   /// Keys that only some families have, and others' values of common keys.
@@ -40,14 +39,14 @@ struct GGUFConfigFiles {
 
   func generationConfig() -> Data {
     var fields = tokenFields
-    if let eos = vocabulary.eos, let end = vocabulary.endOfTurn, end != eos {
+    if let eos = tokens.eos, let end = tokens.endOfTurn, end != eos {
       fields["eos_token_id"] = [JSON(eos), JSON(end)]
     }
     return file(fields)
   }
 
   private var tokenFields: [String: JSON] {
-    let ids = [("bos_token_id", vocabulary.bos), ("eos_token_id", vocabulary.eos), ("pad_token_id", vocabulary.pad)]
+    let ids = [("bos_token_id", tokens.bos), ("eos_token_id", tokens.eos), ("pad_token_id", tokens.pad)]
     return ids.reduce(into: [:]) { $0[$1.0] = $1.1.map { JSON($0) } }
   }
 

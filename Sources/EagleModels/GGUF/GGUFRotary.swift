@@ -1,5 +1,4 @@
 import EagleCore
-import EagleModels
 import EagleStorage
 import Foundation
 
@@ -28,7 +27,7 @@ struct GGUFRotary {
       throw LocatedError(
         path: file.path,
         problem: "`\(keys.name("rope.dimension_count"))` is \(dimensions), the head dimension \(sizes.headDimension): "
-          + "\(sizes.architecture.rawValue) models that rotate part of a head cannot be imported")
+          + "\(sizes.architecture.rawValue) models that rotate part of a head are not computed")
     }
     scaling = try Scaling(keys: keys, sizes: sizes, theta: theta, pairs: dimensions / 2).values()
   }

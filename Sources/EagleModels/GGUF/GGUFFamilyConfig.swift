@@ -1,5 +1,4 @@
 import EagleCore
-import EagleModels
 import EagleStorage
 
 /// The keys of config.json that only some families have, from metadata, and from the constants of llama.cpp where its
@@ -8,22 +7,22 @@ struct GGUFFamilyConfig {
   private let keys: GGUFKeys
   private let sizes: GGUFModelSizes
   private let rotary: GGUFRotary
-  private let weights: GGUFWeights
+  private let items: [GGUFItem]
 
-  init(_ file: GGUFFile, _ sizes: GGUFModelSizes, rotary: GGUFRotary, weights: GGUFWeights) {
+  init(_ file: GGUFFile, _ sizes: GGUFModelSizes, rotary: GGUFRotary, items: [GGUFItem]) {
     keys = GGUFKeys(file: file, prefix: sizes.architecture.rawValue)
-    (self.sizes, self.rotary, self.weights) = (sizes, rotary, weights)
+    (self.sizes, self.rotary, self.items) = (sizes, rotary, items)
   }
 
   func fields() throws -> [String: JSON] {
     switch sizes.family {
     case .llama, .smollm3, .granite:
       let biases: [String: JSON] = [
-        "attention_bias": .bool(weights.hasAttentionBias), "mlp_bias": .bool(weights.hasFeedForwardBias),
+        "attention_bias": .bool(hasBias("q_proj")), "mlp_bias": .bool(hasBias("down_proj")),
       ]
       return biases.merging(try own()) { $1 }
     case .qwen3, .qwen3MoE, .olmo2, .olmo3, .glm4, .gptOSS:
-      return ["attention_bias": .bool(weights.hasAttentionBias)].merging(try own()) { $1 }
+      return ["attention_bias": .bool(hasBias("q_proj"))].merging(try own()) { $1 }
     default: return try own()
     }
   }
@@ -45,6 +44,8 @@ struct GGUFFamilyConfig {
     case .gptOSS: try gptOSS()
     }
   }
+
+  private func hasBias(_ name: String) -> Bool { items.contains { $0.target.hasSuffix("\(name).bias") } }
 
   private var rotatedShare: Double { Double(rotary.dimensions) / Double(sizes.headDimension) }
 
@@ -163,7 +164,7 @@ struct GGUFFamilyConfig {
       throw LocatedError(
         path: keys.file.path, problem: "has no metadata key `\(keys.name("attention.sliding_window"))`")
     }
-    if weights.hasMXFP4 {
+    if items.contains(where: { $0.dtype == .uint8 }) {
       let others: JSON = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]
       fields["quantization_config"] = ["quant_method": "mxfp4", "modules_to_not_convert": others]
     }

@@ -1,8 +1,7 @@
 import EagleCore
-import EagleModels
 import EagleStorage
 
-/// Metadata that changes what a layer computes, with the families whose import reads it.
+/// Metadata that changes what a layer computes, with the families for which it is read.
 enum GGUFSwitches {
   private static let readers: [String: Set<TargetFamily>] = [
     "attention.sliding_window": [.phi3, .gemma2, .gemma3, .olmo3, .gptOSS],
@@ -28,13 +27,13 @@ enum GGUFSwitches {
       guard value.float != 0, value.int != 0 else { continue }
       throw LocatedError(
         path: file.path, problem: "the model uses `\(keys.name(key))`, which is not supported",
-        advice: "import another variant of the model")
+        advice: "take another variant of the model")
     }
     let rotates = keys.name("rope.scaling.finetuned")
     if sizes.family == .granite, file.contains(key: rotates), try !file.bool(rotates) {
       throw LocatedError(
         path: file.path, problem: "`\(rotates)` is false: layers without rotary positions are not supported",
-        advice: "import another variant of the model")
+        advice: "take another variant of the model")
     }
   }
 }
