@@ -25,7 +25,7 @@ struct ModelOptions: ParsableArguments {
         + "faster with small errors. What is quantised in its file stays as it is."))
   var weights = WeightFormat.stored
 
-  @Option(help: "Weights of the head in memory; those of the target, if not given.")
+  @Option(help: "Weights of the head in memory; if not given, quantised as the target's are (4 to 6 bits: q4_0).")
   var draftWeights: WeightFormat?
 
   @Option(
@@ -60,7 +60,7 @@ struct ModelOptions: ParsableArguments {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
     }
     let head = try draft.map { try model.head(at: $0) }
-    return (model, head?.quantized(draftWeights ?? weights))
+    return (model, head?.quantized(draftWeights ?? model.target.weightFormat))
   }
 }
 

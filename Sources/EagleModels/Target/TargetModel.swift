@@ -99,6 +99,18 @@ public final class TargetModel: @unchecked Sendable {
   /// Bytes of the matrices that a batch-invariant pass of one token reads: with experts, those of one token.
   package var weightBytes: Int { weights.matrixBytes }
 
+  /// The format that comes closest to that of most of its matrices' bytes: what a head beside it is kept in.
+  package var weightFormat: WeightFormat {
+    let bytes = weights.matrices.flatMap(\.weights).reduce(into: [DType: Int]()) {
+      $0[$1.w.dtype, default: 0] += $1.w.byteCount
+    }
+    switch bytes.max(by: { ($0.value, $0.key.rawValue) < ($1.value, $1.key.rawValue) })?.key {
+    case .q8_0: return .q8_0
+    case .some(let format) where format.isBlocks: return .q4_0
+    default: return .stored
+    }
+  }
+
   /// Bytes of the experts of one token.
   package var expertBytesPerToken: Int { weights.layers.reduce(0) { $0 + ($1.experts?.bytesPerToken ?? 0) } }
 

@@ -36,7 +36,7 @@ struct StackedExperts {
       try reader.vector("\(name).\(expert).\(part).bias", count)
     }
     return ExpertWeights(
-      matrices: .dense(
+      matrices: .init(
         gate: try matrix("gate_proj", [m, h]), up: try matrix("up_proj", [m, h]), down: try matrix("down_proj", [h, m])),
       biases: .init(gate: try bias("gate_proj", m), up: try bias("up_proj", m), down: try bias("down_proj", h)))
   }
