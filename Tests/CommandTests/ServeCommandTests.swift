@@ -294,7 +294,10 @@ import Testing
   @Test("a client that stops reading its stream is cut off")
   func slowReader() throws {
     let served = try Served(try TinyWorld(endless: true), ["--batch", "1", "--write-seconds", "1"])
-    let deaf = try served.send("POST", Self.chat, body: body("abc", #""stream": true"#), receiveBuffer: 4096)
+    // Large events: the system holds some megabytes before a write waits.
+    let deaf = try served.send(
+      "POST", Self.chat, body: body("abc", #""stream": true, "logprobs": true, "top_logprobs": 20"#),
+      receiveBuffer: 4096)
     #expect(try served.wait(for: "eagle_running_requests", 1))
     #expect(try served.wait(for: #"eagle_requests_total{endpoint="/v1/chat/completions",status="499"}"#, 1))
     deaf.close()

@@ -151,7 +151,9 @@ import Testing
     }
   }
 
-  @Test("with quantised weights texts are equal with and without a draft", arguments: [WeightFormat.q8_0, .q4_0, .q4_k])
+  @Test(
+    "with quantised weights texts are equal with and without a draft",
+    arguments: [WeightFormat.q8_0, .q4_0, .q4_k])
   func quantisedWeightsDecodeAlikeWithAndWithoutADraft(_ format: WeightFormat) throws {
     let tiny = try TargetModel(folder: Fixture.folder("tiny-qwen3"), format: format, precision: .bf16)
     let head = Drafts.random(for: tiny, size: 64, seed: 2).quantized(format)

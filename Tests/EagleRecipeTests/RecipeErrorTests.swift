@@ -108,7 +108,8 @@ import Testing
   @Test func whatMustBeSaidIsAskedFor() {
     func error(_ overrides: [String]) -> String { message("", overrides: overrides) }
     #expect(
-      error(["target.path=''"]) == "--set target.path='': target.path is missing: name the folder of the target model")
+      error(["target.path=''"])
+        == "--set target.path='': target.path is missing: name the folder or the GGUF file of the target model")
     #expect(error(["data.train=[]"]).contains("data.train is empty"))
     #expect(error(["data.held_out=1"]).contains("data.held_out must be at least 0 and below 1, not 1.0"))
     #expect(error(["run=a/b"]).contains("run may hold letters"))

@@ -65,9 +65,8 @@ package final class GGUFFile: Sendable {
 
   /// The metadata whose keys begin with `prefix`, as they stand in the file, in its order.
   package func fields(prefix: String) -> [GGUFField] {
-    parts[0].file.withBytes { bytes in
-      parts[0].header.values.filter { $0.key.hasPrefix(prefix) }.map { GGUFField(key: $0.key, value: Data(bytes[$0.range])) }
-    }
+    let values = parts[0].header.values.filter { $0.key.hasPrefix(prefix) }
+    return parts[0].file.withBytes { bytes in values.map { GGUFField(key: $0.key, value: Data(bytes[$0.range])) } }
   }
 
   /// The dequantised values, row by row.
