@@ -16,7 +16,7 @@ INLINE __m256 load_signed(const void *p) {
 
 // MARK: elements
 
-/// What codes stand for, where it is no number from 0 on less `offset_bits`.
+/// The values of the sixteen codes, as bytes, of formats that look them up.
 INLINE __m256i table_of(eagle_weight_type type) {
   const int8_t *values = type == EAGLE_WEIGHTS_MXFP4 ? eagle_mxfp4_values : eagle_iq4_values;
   __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values));
