@@ -116,6 +116,21 @@ void eagle_deinterleave(int lanes, const float *x, float *y, int64_t rows, int64
   deinterleave8(x, y, rows, k);
 }
 
+// MARK: rows rounded to bfloat16
+
+void eagle_round_row(const float *x, int64_t k, int64_t rows, int64_t m, void *groups) {
+  for (int64_t i = 0; i < k; i += ROUNDED_GROUP) {
+    uint16_t *group = (uint16_t *)groups + i * rows + m * ROUNDED_GROUP;
+    int64_t count = k - i < ROUNDED_GROUP ? k - i : ROUNDED_GROUP;
+    eagle_f32_to_bf16(x + i, group, count);
+    memset(group + count, 0, (ROUNDED_GROUP - count) * sizeof *group);
+  }
+}
+
+int64_t eagle_rounded_bytes(int64_t rows, int64_t k) {
+  return rows * ((k + ROUNDED_GROUP - 1) / ROUNDED_GROUP) * (int64_t)(ROUNDED_GROUP * sizeof(uint16_t));
+}
+
 // MARK: the choice of a variant
 
 int eagle_small_matmul_lanes(void) { return eagle_cpu_has_avx512() ? 16 : 8; }
@@ -138,7 +153,5 @@ void eagle_small_matmul_rounded(const eagle_small_matmul *a, int64_t begin, int6
 #if defined(__x86_64__)
   if (a->k > LONG_K) return eagle_small_matmul_rounded_long(a, begin, end);
   eagle_small_matmul_rounded_short(a, begin, end);
-#else
-  eagle_small_matmul_rounded_plain(a, begin, end);
 #endif
 }

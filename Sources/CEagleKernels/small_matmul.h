@@ -18,13 +18,17 @@ enum {
   PREFETCH_PAST_BLOCK = 4096,        // bytes beyond a block, where that is the distance
   OUTPUT_PREFETCH_BYTES = 1536,      // the distance within each output
   ROUNDED_OUTPUT_PREFETCH_BYTES = 2048,  // the same for rows rounded to bfloat16, which take half the time
-  L1_BYTES = 32768,                  // of x
+  L1_BYTES = 24576,                  // of x: three quarters of the first cache
   LONG_K = 2048,
   MIN_CHUNK = 12,                    // outputs: a multiple of all numbers of them in flight
   MAX_PASS_ROWS = 8,
   MAX_SUMS = 16,                     // rows times outputs in flight
   MAX_OUTPUTS = 4,                   // in flight
+  ROUNDED_GROUP = 32,                // elements of a row rounded to bfloat16 that lie together
 };
+
+/// Into the second cache: in the first one, weights that are not needed yet would take the place of x.
+#define EAGLE_PREFETCH(address) __builtin_prefetch(address, 0, 2)
 
 /// The weights that a pass prefetches while it reads others.
 typedef struct {

@@ -22,6 +22,7 @@ typedef uint32_t u32x16_unaligned __attribute__((vector_size(64), aligned(2)));
 typedef uint32_t u32x8_unaligned __attribute__((vector_size(32), aligned(2)));
 #endif
 #define ELEMENT float
+#define ROW_OFFSET(a, m) ((m) * (a).k)
 
 // The weights that meet the first and the second vector of x. Two bfloat16 weights share a word, the even one in its
 // low half: so 2 * LANES of them are LANES even ones and LANES odd ones, and x lies in that order too
@@ -51,11 +52,11 @@ INLINE void prefetch(const int outputs, prefetch_plan plan, k_range range, const
     const WEIGHT *beyond = (const WEIGHT *)range.next - range.end;
     const WEIGHT *next = (i + plan.output_distance < range.end ? w : beyond) + i + plan.output_distance;
     for (int n = 0; n < outputs; n++)
-      for (int j = 0; j < 2 * LANES; j += 64 / (int)sizeof(WEIGHT)) __builtin_prefetch(next + n * k + j);
+      for (int j = 0; j < 2 * LANES; j += 64 / (int)sizeof(WEIGHT)) EAGLE_PREFETCH(next + n * k + j);
   } else if (i >= plan.begin && i < plan.end) {
     const char *ahead = (const char *)w + plan.bytes;
     for (int j = 0; j < 2 * LANES * outputs * (int)sizeof(WEIGHT); j += 64)
-      __builtin_prefetch(ahead + i * outputs * sizeof(WEIGHT) + j);
+      EAGLE_PREFETCH(ahead + i * outputs * sizeof(WEIGHT) + j);
   }
 }
 

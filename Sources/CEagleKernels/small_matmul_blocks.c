@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "small_matmul_tiles.h"
+#include "vector.h"
 
 // The small-M matmul with weights in blocks: the plain form, which reads rows of blocks and gives the bits of all
 // variants, the rows that it takes, and the choice of a variant.
@@ -88,40 +89,44 @@ static void matmul_plain(const eagle_small_matmul *a, int64_t begin, int64_t end
 
 // MARK: rows
 
+typedef int32_t i32x8 __attribute__((vector_size(32)));
+typedef int8_t i8x8_unaligned __attribute__((vector_size(8), aligned(1)));
+
+enum { VECTORS = GROUP / 8 };
+
 /// The largest magnitude of 32 elements by its bits, so that NaN and infinity are larger than all others.
-EAGLE_INLINE uint32_t largest_bits(const float *x) {
-  uint32_t largest = 0;
-  for (int i = 0; i < GROUP; i++) {
-    uint32_t bits;
-    memcpy(&bits, x + i, 4);
-    bits &= 0x7fffffff;
-    largest = bits > largest ? bits : largest;
-  }
-  return largest;
+EAGLE_INLINE uint32_t largest_bits(const f32x8 x[VECTORS]) {
+  u32x8 largest = {0};
+  for (int v = 0; v < VECTORS; v++) largest = __builtin_elementwise_max(largest, (u32x8)x[v] & 0x7fffffff);
+  return __builtin_reduce_max(largest);
 }
 
-EAGLE_INLINE void quantize_group(const float *x, quantized_group *to) {
+EAGLE_INLINE void quantize_group(const float *elements, quantized_group *to) {
+  f32x8 x[VECTORS];
+  for (int v = 0; v < VECTORS; v++) x[v] = load8(elements + 8 * v);
   uint32_t bits = largest_bits(x);
   float largest;
   memcpy(&largest, &bits, 4);
-  memset(to, 0, sizeof *to);
-  if (bits >= 0x7f800000) {
-    to->scale = to->scaled_sum = NAN;
-    return;
-  }
-  if (largest < 1e-30f) return;  // its inverse would be infinite
+  *to = (quantized_group){.scale = bits >= 0x7f800000 ? NAN : 0, .scaled_sum = bits >= 0x7f800000 ? NAN : 0};
+  if (bits >= 0x7f800000 || largest < 1e-30f) return;  // the inverse of less would be infinite
   float factor = 127.0f / largest;
-  int32_t halves[2] = {0, 0};
-  for (int h = 0; h < 2; h++)
-    for (int i = 16 * h; i < 16 * h + 16; i++) {
-      int32_t q = (int32_t)__builtin_roundevenf(x[i] * factor);
-      to->q[i] = (int8_t)q;
-      halves[h] += q;
+  int32_t halves[2];
+  for (int h = 0; h < 2; h++) {
+    i32x8 sum = {0};
+    for (int v = 2 * h; v < 2 * h + 2; v++) {
+      i32x8 q = __builtin_convertvector(__builtin_elementwise_roundeven(x[v] * factor), i32x8);
+      *(i8x8_unaligned *)(to->q + 8 * v) = __builtin_convertvector(q, i8x8_unaligned);
+      sum += q;
     }
+    halves[h] = __builtin_reduce_add(sum);
+  }
+  int32_t sum = halves[0] + halves[1];
   to->scale = largest / 127.0f;
-  to->sum = halves[0] + halves[1];
-  memcpy(to->halves, halves, sizeof halves);
-  to->scaled_sum = to->scale * (float)to->sum;
+  to->scaled_sum = to->scale * (float)sum;
+  to->offset_8 = -8 * sum;
+  to->offset_16 = -16 * sum;
+  to->offset_128 = -128 * sum;
+  for (int h = 0; h < 2; h++) to->half_offset_32[h] = -32 * halves[h];
 }
 
 EAGLE_DISPATCHED

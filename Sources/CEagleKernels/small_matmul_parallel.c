@@ -15,7 +15,7 @@ typedef struct {
   int lanes;
   int has_bf16, has_blocks;
   float *x;        // the activation where it had to be computed
-  void *for_bf16;  // for bf16 weights: float *, deinterleaved, or uint16_t *, rounded
+  void *for_bf16;  // for bf16 weights: deinterleaved, or rounded
   void *quantized; // for weights in blocks
   float *y;
 } matmuls;
@@ -59,7 +59,7 @@ static void prepare_row(const matmuls *p, int64_t m) {
   const float *given = a->x + m * k, *x = activation_rows(p) + m * k;
   if (a->norm) eagle_rms_norm(given, k, a->norm, a->epsilon, p->x + m * k, k, 0, 1, k);
   if (a->up) eagle_gated(a->gate, a->limit, given, a->up + m * k, p->x + m * k, k);
-  if (p->has_bf16 && a->is_rounded) eagle_f32_to_bf16(x, (uint16_t *)p->for_bf16 + m * k, k);
+  if (p->has_bf16 && a->is_rounded) eagle_round_row(x, k, a->rows, m, p->for_bf16);
   if (p->has_bf16 && !a->is_rounded) eagle_deinterleave(p->lanes, x, (float *)p->for_bf16 + m * k, 1, k);
   if (p->has_blocks && a->is_quantized) eagle_quantize_row(x, k, a->rows, m, p->quantized);
 }
@@ -132,15 +132,20 @@ static void multiply(void *context, eagle_tasks *tasks) {
   }
 }
 
+static int64_t bytes_for_bf16(int64_t rows, int64_t k) {
+  int64_t wide = rows * k * (int64_t)sizeof(float), rounded = eagle_rounded_bytes(rows, k);
+  return wide > rounded ? wide : rounded;
+}
+
 int64_t eagle_small_matmuls_scratch(int64_t rows, int64_t k) {
-  return rows * k * (int64_t)(2 * sizeof(float)) + eagle_quantized_bytes(rows, k);
+  return rows * k * (int64_t)sizeof(float) + bytes_for_bf16(rows, k) + eagle_quantized_bytes(rows, k);
 }
 
 void eagle_small_matmuls(const eagle_activation *a, const eagle_weights *weights, int64_t count, float *y,
                          void *scratch) {
   matmuls p = {a, weights, count, .lanes = eagle_small_matmul_lanes(), .x = scratch, .y = y};
   p.for_bf16 = p.x + a->rows * a->k;
-  p.quantized = p.x + 2 * a->rows * a->k;
+  p.quantized = (char *)p.for_bf16 + bytes_for_bf16(a->rows, a->k);
   for (int64_t i = 0; i < count; i++) {
     p.has_bf16 |= weights[i].type == EAGLE_WEIGHTS_BF16;
     p.has_blocks |= weights[i].type >= EAGLE_WEIGHTS_Q8_0;

@@ -4,6 +4,7 @@
 //   #define NAME ...             the function of the variant
 //   #define ATTRIBUTES           its attributes
 //   #define PASS_ROWS 8          rows of the largest pass: as many as registers allow
+//   #define ROW_OFFSET(a, m) ...  where row m begins in x, in elements
 //   #define OUTPUT_DISTANCE ...  the prefetch distance within each output, in bytes
 //   #define MAX_K ...            where there is one: the largest k, for which no row then goes in ranges
 //   static const int8_t outputs_in_flight[PASS_ROWS + 1];  outputs of a block in a pass of so many rows
@@ -18,7 +19,7 @@ INLINE eagle_small_matmul from_output(eagle_small_matmul a, int64_t n) {
 
 /// The operands from row m on.
 INLINE eagle_small_matmul from_row(eagle_small_matmul a, int64_t m) {
-  a.x = (const ELEMENT *)a.x + m * a.k;
+  a.x = (const ELEMENT *)a.x + ROW_OFFSET(a, m);
   a.y += m * a.y_stride;
   return a;
 }

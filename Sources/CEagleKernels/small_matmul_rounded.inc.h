@@ -14,7 +14,9 @@
 #define PASS_ROWS 8
 #define OUTPUT_DISTANCE ROUNDED_OUTPUT_PREFETCH_BYTES
 
-enum { PAIRS = 32 };  // elements of a vector
+enum { PAIRS = ROUNDED_GROUP };  // elements of a vector
+
+#define ROW_OFFSET(a, m) ((m) * PAIRS)
 
 INLINE f32x16 add_pairs(f32x16 sum, __m512i x, __m512i w) {
   return (f32x16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
@@ -26,10 +28,10 @@ INLINE void prefetch(const int rows, const int outputs, prefetch_source from, in
   int64_t distance = from.plan.output_distance;
   if (rows > 1 && MAX_K > LONG_K && distance) {
     const uint16_t *next = (const uint16_t *)(i + distance < from.end ? from.w : from.beyond) + i + distance;
-    for (int n = 0; n < outputs; n++) __builtin_prefetch(next + n * k);
+    for (int n = 0; n < outputs; n++) EAGLE_PREFETCH(next + n * k);
   } else if (i >= from.plan.begin && i < from.plan.end) {
     for (int n = 0; n < outputs; n++)
-      __builtin_prefetch(from.ahead + (i * outputs + n * PAIRS) * (int64_t)sizeof(uint16_t));
+      EAGLE_PREFETCH(from.ahead + (i * outputs + n * PAIRS) * (int64_t)sizeof(uint16_t));
   }
 }
 
@@ -44,14 +46,14 @@ INLINE void add_products(const int rows, const int outputs, prefetch_plan plan, 
     prefetch(rows, outputs, source, k, i);
     for (int n = 0; n < outputs; n++) weight[n] = _mm512_loadu_si512(w + n * k + i);
     for (int m = 0; m < rows; m++) {
-      __m512i row = _mm512_loadu_si512(x + m * k + i);
+      __m512i row = _mm512_loadu_si512(x + i * a.rows + m * PAIRS);
       for (int n = 0; n < outputs; n++) sum[m * outputs + n] = add_pairs(sum[m * outputs + n], row, weight[n]);
     }
   }
   if (i < range.end) {
     __mmask32 tail = (1u << (range.end - i)) - 1;
     for (int j = 0; j < rows * outputs; j++) {
-      __m512i row = _mm512_maskz_loadu_epi16(tail, x + j / outputs * k + i);
+      __m512i row = _mm512_loadu_si512(x + i * a.rows + j / outputs * PAIRS);
       sum[j] = add_pairs(sum[j], row, _mm512_maskz_loadu_epi16(tail, w + j % outputs * k + i));
     }
   }

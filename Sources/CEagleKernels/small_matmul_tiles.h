@@ -12,18 +12,21 @@
 #define EAGLE_SMALL_MATMUL_TILES_H
 
 #include "include/CEagleKernels.h"
+#include "small_matmul.h"
 #include "tiles.h"
 
-/// 32 elements of a row.
+/// 32 elements of a row: a cache line. Where elements of w are stored as unsigned bytes, their sum of products is too
+/// large by the offset of an element times the sum of q; so each sum begins with that product, negative.
 typedef struct {
   int8_t q[GROUP];
-  float scale, scaled_sum;   // scaled_sum: scale * sum
-  int32_t sum, halves[2];    // of q, and of its first and last 16
-  int32_t unused[3];
+  float scale, scaled_sum;  // scaled_sum: scale * sum of q
+  int32_t offset_8, offset_16, offset_128;
+  int32_t half_offset_32[2];  // of the first and the last 16
+  int32_t unused;
 } quantized_group;
 
-/// Rows of a pass: their totals stay in the L1 cache.
-enum { MAX_TILE_ROWS = 32 };
+/// Rows of a pass, whose totals stay in registers where there are 32 of them.
+enum { MAX_TILE_ROWS = 8 };
 
 /// One pass: up to MAX_TILE_ROWS rows, of a->rows, from row `first` on, for the tiles that begin in the outputs
 /// [begin, end).

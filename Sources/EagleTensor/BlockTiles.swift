@@ -34,7 +34,7 @@ final class BlockTiles: @unchecked Sendable {
     let (outputs, k, type) = (matrix.rows, matrix.columns, matrix.dtype.weightType!)
     let (rowBytes, tileBytes) = (matrix.dtype.bytes(k), Int(eagle_tile_bytes(type, Int64(k))))
     let count = (outputs + tileOutputs - 1) / tileOutputs
-    let storage = Storage(byteCount: count * tileBytes)
+    let storage = TileMemory.shared.take(count * tileBytes)
     let rows = matrix.storage.base + matrix.byteOffset
     Parallel.forEachRange(count, grain: 4) { range in
       for tile in range {

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// A block of raw memory that tensors share: owned (from the buffer pool) or borrowed from a mapped file.
@@ -27,12 +28,14 @@ package final class Storage: @unchecked Sendable {
   /// what is stored can grow to that size without being moved. A limit of virtual memory counts all of them, and so
   /// does vm.overcommit_memory=2: reserve what may soon be needed, not all that could ever be.
   ///
+  /// - Parameter hasHugePages: whether the system may add huge pages, where it has them, in place of small ones
   /// - Throws: `AddressSpaceError` where the system refuses them
-  package init(reserving byteCount: Int) throws {
+  package init(reserving byteCount: Int, hasHugePages: Bool = false) throws {
     self.byteCount = byteCount
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE)
     let address = mmap(nil, max(1, byteCount), PROT_READ | PROT_WRITE, flags, -1, 0)
     guard let address, address != MAP_FAILED else { throw AddressSpaceError(byteCount: byteCount) }
+    if hasHugePages { HugePages.ask(for: address, byteCount) }
     base = address
     isReadOnly = false
     origin = .reserved

@@ -33,11 +33,16 @@ void eagle_small_matmul_f32(int lanes, const eagle_small_matmul *a, int64_t begi
 void eagle_small_matmul_bf16(int lanes, const eagle_small_matmul *a, int64_t begin, int64_t end);
 /// y = x with the even elements of each two vectors before the odd ones; what does not fill them stays.
 void eagle_deinterleave(int lanes, const float *x, float *y, int64_t rows, int64_t k);
-/// Rows rounded to bfloat16, in their own order, bfloat16 weights; for processors with AVX512-BF16 alone.
+/// Row m of `rows` rows of k elements, rounded to bfloat16. Groups of 32 elements of all rows lie side by side, so that no
+/// two rows are a power of two apart, which would put them in the same lines of a cache. Writes the row's part of the
+/// eagle_rounded_bytes(rows, k) bytes that eagle_small_matmul_rounded takes for x.
+void eagle_round_row(const float *x, int64_t k, int64_t rows, int64_t m, void *groups);
+int64_t eagle_rounded_bytes(int64_t rows, int64_t k);
+/// Rows that eagle_round_row has made, bfloat16 weights; for processors with AVX512-BF16 alone.
 void eagle_small_matmul_rounded(const eagle_small_matmul *a, int64_t begin, int64_t end);
 
 /// The plain forms, which give the bits of those above: float32 rows in their own order, weights of float32 or
-/// bfloat16, and rows rounded to bfloat16.
+/// bfloat16, and rows rounded to bfloat16, which lie one behind the other here.
 void eagle_small_matmul_plain(int lanes, eagle_weight_type type, const eagle_small_matmul *a, int64_t begin,
                               int64_t end);
 void eagle_small_matmul_rounded_plain(const eagle_small_matmul *a, int64_t begin, int64_t end);
