@@ -19,7 +19,7 @@ enum {
   OUTPUT_PREFETCH_BYTES = 1536,      // the distance within each output
   ROUNDED_OUTPUT_PREFETCH_BYTES = 2048,  // the same for rows rounded to bfloat16, which take half the time
   L1_BYTES = 24576,                  // of x: three quarters of the first cache
-  LONG_K = 2048,
+  LONG_K = 1792,                     // beyond it a single output takes too long for the next to begin meanwhile
   MIN_CHUNK = 12,                    // outputs: a multiple of all numbers of them in flight
   MAX_PASS_ROWS = 8,
   MAX_SUMS = 16,                     // rows times outputs in flight
