@@ -44,7 +44,7 @@ extension ConfigFile {
       guard scalar > 0, scalar.isFinite else { throw wrong(key, "must be above 0") }
       layer.attention.ownScale = Float(1 / scalar.squareRoot())
     }
-    if facts.hasSoftcaps { layer.attention.softcap = try softcap("attn_logit_softcapping") }
+    if facts.capsScores { layer.attention.softcap = try softcap("attn_logit_softcapping") }
     layer.queryKeyNorm = facts.queryKeyNorm
     layer.hasSinks = facts.hasSinks
     layer.biases = .init(

@@ -121,6 +121,6 @@ public struct TargetShape: Sendable, Equatable {
     let multiplier = facts.multipliers ? try file.multiplier("embedding_multiplier") : 1
     embeddingScale = facts.scalesEmbedding ? Float(hiddenSize).squareRoot() : multiplier
     logitsDivisor = facts.multipliers ? try file.multiplier("logits_scaling") : 1
-    logitsSoftcap = facts.hasSoftcaps ? try file.softcap("final_logit_softcapping") : nil
+    logitsSoftcap = facts.capsLogits ? try file.softcap("final_logit_softcapping") : nil
   }
 }

@@ -27,8 +27,9 @@ struct FamilyFacts: Sendable {
   var multipliers = false
   /// The key of a number n whose scale of attention is 1 / √n.
   var attentionScalarKey: String?
-  /// Whether scores and logits may be capped.
-  var hasSoftcaps = false
+  /// Whether the scores of attention may be capped, and whether logits may.
+  var capsScores = false
+  var capsLogits = false
   var experts: ExpertFacts?
 
   // MARK: types of layers

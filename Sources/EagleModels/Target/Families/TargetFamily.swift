@@ -79,12 +79,11 @@ public enum TargetFamily: String, Sendable, CaseIterable {
         beforeAttention: "input_layernorm", afterAttention: "post_attention_layernorm",
         beforeFeedForward: "pre_feedforward_layernorm", afterFeedForward: "post_feedforward_layernorm"),
       normOffset: 1, queryKeyValueBias: .key("attention_bias"), outputBias: .key("attention_bias"),
-      scalesEmbedding: true, attentionScalarKey: "query_pre_attn_scalar", hasSoftcaps: true,
-      window: .allButEvery(2), defaults: ["head_dim": 256, "query_pre_attn_scalar": 256], isTiedByDefault: true)
+      scalesEmbedding: true, attentionScalarKey: "query_pre_attn_scalar", capsLogits: true, window: .allButEvery(2),
+      defaults: ["head_dim": 256, "query_pre_attn_scalar": 256, "sliding_window": 4096], isTiedByDefault: true)
     if self == .gemma2 {
-      facts.defaults.merge(["attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "sliding_window": 4096]) {
-        $1
-      }
+      facts.capsScores = true
+      facts.defaults.merge(["attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0]) { $1 }
       return facts
     }
     facts.queryKeyNorm = .perHead
@@ -93,7 +92,7 @@ public enum TargetFamily: String, Sendable, CaseIterable {
     facts.windowRotary = .unscaledTheta(key: "rope_local_base_freq", default: 10000)
     facts.defaults.merge([
       "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "rms_norm_eps": 1e-6,
-      "max_position_embeddings": 131_072, "rope_theta": 1e6, "sliding_window": 4096,
+      "max_position_embeddings": 131_072, "rope_theta": 1e6,
     ]) { $1 }
     return facts
   }
