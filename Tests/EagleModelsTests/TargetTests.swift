@@ -169,6 +169,8 @@ import Testing
       ("tiny-mixtral", "num_local_experts", 1 << 20, "num_local_experts"),
       ("tiny-phi3-short", "partial_rotary_factor", 2.5, "partial_rotary_factor"),
       ("tiny-phi3-short", "intermediate_size", 37, "gate_up_proj"),
+      ("tiny-phi3-long", "rope_scaling", ["type": "linear", "factor": 2.0] as [String: any Sendable], "longrope"),
+      ("tiny-phi3-long", "rope_scaling", ["type": "yarn", "factor": 2.0] as [String: any Sendable], "short_factor"),
       ("tiny-gemma2", "query_pre_attn_scalar", -1, "query_pre_attn_scalar"),
       ("tiny-gemma2", "final_logit_softcapping", 0, "final_logit_softcapping"),
       ("tiny-gemma2", "layer_types", ["chunked_attention"], "layer_types"),

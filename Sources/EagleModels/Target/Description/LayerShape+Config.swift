@@ -116,6 +116,7 @@ extension ConfigFile {
       var table = try rotaryTable(
         layerType: isNested ? (hasWindow ? "sliding_attention" : "full_attention") : nil)
       if hasWindow, !isNested { table = try unscaled(table, facts.windowRotary) }
+      if facts.scalesByLongRoPEOnly { table = try table.namingLongRoPE() }
       var shape = try table.rotary(headDimension: layer.attention.headDimension)
       shape.isInterleaved = facts.hasInterleavedRotary
       return MaybeRotary(value: shape)

@@ -90,9 +90,25 @@ extension ConfigFile {
     return shape
   }
 
-  private func rotaryScaling(pairs: Int) throws -> RotaryScaling? {
+  /// The key of the scaling's name, and the name.
+  private func scalingType() throws -> (key: String, name: String) {
     let key = isAbsent("rope_type") ? "type" : "rope_type"
-    let type = isAbsent(key) ? "default" : try text(key)
+    return (key, isAbsent(key) ? "default" : try text(key))
+  }
+
+  /// The same table for a family that scales by longrope only and has called it `su` and `yarn`, as Phi-3 has.
+  func namingLongRoPE() throws -> ConfigFile {
+    let (key, name) = try scalingType()
+    guard ["default", "longrope", "su", "yarn"].contains(name) else {
+      throw LocatedError(
+        path: path, problem: "`\(key)` is \"\(name)\", a scaling of the rotary embedding that the family does not have",
+        advice: "its scaling is longrope, also by the names su and yarn; download the model's config again")
+    }
+    return ConfigFile(path: path, values: values.merging(["rope_type": name == "default" ? name : "longrope"]) { $1 })
+  }
+
+  private func rotaryScaling(pairs: Int) throws -> RotaryScaling? {
+    let (key, type) = try scalingType()
     switch type {
     case "default": return nil
     case "linear": return .linear(factor: try factor())

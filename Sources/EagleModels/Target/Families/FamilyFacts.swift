@@ -38,6 +38,8 @@ struct FamilyFacts: Sendable {
   var window: WindowRule?
   /// How layers with a window rotate where the config does not say it for each type of layer.
   var windowRotary = WindowRotary.same
+  /// Whether longrope is the only scaling of the rotary embedding, which older configs call `su` or `yarn`.
+  var scalesByLongRoPEOnly = false
   /// Whether `no_rope_layers` names layers without a rotary embedding.
   var mayOmitRotary = false
 

@@ -37,7 +37,8 @@ public enum TargetFamily: String, Sendable, CaseIterable {
     case .qwen2: FamilyFacts(queryKeyValueBias: .on, window: .fromMaxWindowLayers)
     case .qwen3: Self.qwen3Facts
     case .qwen3MoE: Self.qwen3MoEFacts
-    case .phi3: FamilyFacts(fusesQueryKeyValue: true, fusesGateAndUp: true, window: .all)
+    case .phi3:
+      FamilyFacts(fusesQueryKeyValue: true, fusesGateAndUp: true, window: .all, scalesByLongRoPEOnly: true)
     case .gemma2, .gemma3: gemmaFacts
     case .granite:
       FamilyFacts(
