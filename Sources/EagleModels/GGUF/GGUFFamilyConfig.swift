@@ -58,7 +58,9 @@ struct GGUFFamilyConfig {
 
   /// The window, and each layer's type: the file's pattern, or all but every n-th layer.
   private func windows(every period: Int) throws -> [String: JSON] {
-    guard let window = try keys.intIfPresent("attention.sliding_window"), window > 0 else { return [:] }
+    guard let window = try keys.intIfPresent("attention.sliding_window"), window > 0 else {
+      return ["sliding_window": nil]
+    }
     let isSliding = try pattern() ?? (0..<sizes.layers).map { ($0 + 1) % period != 0 }
     return [
       "sliding_window": JSON(window),

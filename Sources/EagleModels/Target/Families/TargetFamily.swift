@@ -26,7 +26,7 @@ public enum TargetFamily: String, Sendable, CaseIterable {
       FamilyFacts(
         queryKeyValueBias: .key("attention_bias"), outputBias: .key("attention_bias"),
         feedForwardBias: .key("mlp_bias"))
-    case .mistral, .ministral: FamilyFacts(window: .all)
+    case .mistral, .ministral: FamilyFacts(window: .all, defaults: ["sliding_window": 4096])
     case .ministral3: FamilyFacts(window: .all, defaults: ["head_dim": 128])
     case .mixtral:
       FamilyFacts(
@@ -34,7 +34,8 @@ public enum TargetFamily: String, Sendable, CaseIterable {
           countKey: "num_local_experts", sizeKey: "intermediate_size", isNormalized: .on,
           layout: .single(block: "block_sparse_moe", gate: "w1", up: "w3", down: "w2")), window: .all,
         defaults: ["rope_theta": 1e6])
-    case .qwen2: FamilyFacts(queryKeyValueBias: .on, window: .fromMaxWindowLayers)
+    case .qwen2:
+      FamilyFacts(queryKeyValueBias: .on, window: .fromMaxWindowLayers, defaults: ["sliding_window": 4096])
     case .qwen3: Self.qwen3Facts
     case .qwen3MoE: Self.qwen3MoEFacts
     case .phi3:
@@ -63,11 +64,11 @@ public enum TargetFamily: String, Sendable, CaseIterable {
 
   private static let qwen3Facts = FamilyFacts(
     queryKeyNorm: .perHead, queryKeyValueBias: .key("attention_bias"), outputBias: .key("attention_bias"),
-    window: .fromMaxWindowLayers, defaults: ["head_dim": 128])
+    window: .fromMaxWindowLayers, defaults: ["head_dim": 128, "sliding_window": 4096])
 
   private static var qwen3MoEFacts: FamilyFacts {
     var facts = qwen3Facts
-    (facts.window, facts.defaults) = (.allIfUsed, [:])
+    (facts.window, facts.defaults) = (.allIfUsed, ["sliding_window": 4096])
     facts.experts = .init(
       countKey: "num_experts", sizeKey: "moe_intermediate_size", isNormalized: .key("norm_topk_prob"),
       hasDenseLayers: true, layout: .single(block: "mlp", gate: "gate_proj", up: "up_proj", down: "down_proj"))
@@ -87,6 +88,7 @@ public enum TargetFamily: String, Sendable, CaseIterable {
       facts.defaults.merge(["attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0]) { $1 }
       return facts
     }
+    // Gemma 3's configs have `attn_logit_softcapping` too, and transformers' Gemma3Attention passes it to no attention.
     facts.queryKeyNorm = .perHead
     facts.omittedTokens = ["<image_soft_token>"]
     facts.window = .allButEvery(6, key: "sliding_window_pattern")
@@ -104,7 +106,7 @@ public enum TargetFamily: String, Sendable, CaseIterable {
       queryKeyNorm: .fullWidth, queryKeyValueBias: .key("attention_bias"), outputBias: .key("attention_bias"))
     if self == .olmo3 {
       (facts.window, facts.windowRotary) = (.allButEvery(4), .unscaled)
-      facts.defaults = ["rope_theta": 500_000.0]
+      facts.defaults = ["rope_theta": 500_000.0, "sliding_window": 4096]
     }
     return facts
   }
@@ -116,7 +118,7 @@ public enum TargetFamily: String, Sendable, CaseIterable {
       countKey: "num_local_experts", sizeKey: "intermediate_size", isNormalized: .on, layout: .stacked),
     window: .allButEvery(2),
     defaults: [
-      "head_dim": 64, "rope_theta": 150_000.0,
+      "head_dim": 64, "rope_theta": 150_000.0, "sliding_window": 128,
       "rope_scaling": [
         "rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": false,
       ] as [String: any Sendable],
