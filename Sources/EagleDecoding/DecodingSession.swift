@@ -54,11 +54,6 @@ public final class DecodingSession {
     min(context ?? target.shape.maxPositions, target.shape.maxPositions) + DraftPlan.maxNodes + 1
   }
 
-  /// The most bytes of KV caches that a token takes: with windows, those of a text that is shorter than they are.
-  package static func bytesPerToken(_ target: TargetModel, _ draft: DraftModel?) -> Int {
-    target.cacheBytes(tokens: 1) + (draft?.cacheBytes(tokens: 1) ?? 0)
-  }
-
   /// The tokens whose entries are cached.
   package var sequence: CachedSequence { caches.sequence }
 

@@ -7,7 +7,7 @@ import EagleTensor
 /// made for the model's whole context and still fit a limit of virtual memory. Memory comes with the entries, and goes
 /// back to the system with `releaseUnused`.
 ///
-/// A layer with a window of W keys holds the last 2 W entries or a few more, so that the last W can be dropped again.
+/// A layer with a window of W keys holds the last 2 W - 1 entries and up to 4 W, so that the last W can be dropped again.
 package final class KVCache {
   /// Valid entries; the next token becomes the entry with this index.
   package private(set) var count = 0
@@ -25,9 +25,12 @@ package final class KVCache {
 
     package init(width: Int, window: Int? = nil) { (self.width, self.window) = (width, window) }
 
-    /// Bytes that this many tokens take, keys and values in float32.
-    func byteCount(tokens: Int) -> Int {
-      2 * width * DType.float32.size * min(tokens, window.map { 2 * $0 } ?? tokens)
+    /// The most bytes that so many tokens take, keys and values in float32. With a window W entries move when 4 W are
+    /// there, or when the 2 W - 1 that stay and those of a pass need more.
+    ///
+    /// - Parameter pass: the most tokens of a pass
+    package func byteCount(tokens: Int, pass: Int) -> Int {
+      2 * width * DType.float32.size * min(tokens, window.map { max(4 * $0, 2 * $0 - 1 + pass) } ?? tokens)
     }
   }
 

@@ -8,8 +8,10 @@ package struct CacheLimits: Sendable, Equatable {
   package let context: Int
   /// Bytes of all caches together.
   package let bytes: Int
-  /// The same in tokens.
+  /// The same in tokens, of texts as long as the context.
   package let tokens: Int
+  /// What a text takes.
+  let size: CacheSize
 
   /// The tokens that one text may have where no context is set, even when not all texts of a batch could.
   private static let defaultContext = 8192
@@ -21,20 +23,23 @@ package struct CacheLimits: Sendable, Equatable {
   ///   - availableBytes: memory that the system can give, weights included that are not in memory yet
   /// - Throws: `ServerError` where not one text fits
   package init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {
-    let each = DecodingSession.bytesPerToken(target, draft)
+    let size = CacheSize(target: target, draft: draft)
     bytes = config.cacheBytes ?? max(0, availableBytes - target.storedBytes) / 2
-    tokens = bytes / each
     let positions = target.shape.maxPositions
     if let wanted = config.context, wanted > positions {
       throw ServerError("--context \(wanted): the target has \(positions) positions; ask for fewer")
     }
-    let fitting = max(tokens / config.batch, min(tokens, Self.defaultContext))
-    context = config.context ?? min(positions, fitting)
-    guard context > 0, context <= tokens else {
+    let whole = size.tokens(in: bytes / config.batch, limit: positions)
+    context = config.context ?? max(whole, size.tokens(in: bytes, limit: min(positions, Self.defaultContext)))
+    let each = size.bytes(tokens: max(context, 1))
+    guard context > 0, each <= bytes else {
       throw ServerError(
-        "a context of \(max(context, 1)) tokens takes \(Self.text(max(context, 1) * each)) and the KV caches may take "
+        "a context of \(max(context, 1)) tokens takes \(Self.text(each)) and the KV caches may take "
           + "\(Self.text(bytes)): raise --cache-memory or lower --context")
     }
+    let (texts, isTooMany) = (bytes / each).multipliedReportingOverflow(by: context)
+    tokens = isTooMany ? .max : texts &+ size.tokens(in: bytes % each, limit: context)
+    self.size = size
   }
 
   package var description: String {

@@ -36,6 +36,20 @@ import Testing
     #expect(cache.reserved == 1500 && holds(cache, Array(0..<1500)))
   }
 
+  @Test("a layer with a window takes what its shape says at most, and comes close to it", arguments: [3, 20, 70, 500])
+  func windowsBoundMemory(window: Int) {
+    let layer = KVCache.LayerShape(width: 4, window: window)
+    let cache = KVCache(layers: [layer], capacity: 100_000)
+    var largest = 0
+    for pass in [Array(repeating: 192, count: 20), Array(repeating: 7, count: 100)].joined() {
+      cache.append(rows(0..<pass, sign: 1), rows(0..<pass, sign: -1))
+      largest = max(largest, cache.byteCount)
+      #expect(cache.byteCount <= layer.byteCount(tokens: cache.count, pass: 192))
+    }
+    #expect(Double(largest) > 0.9 * Double(layer.byteCount(tokens: cache.count, pass: 192)))
+    #expect(layer.byteCount(tokens: 2, pass: 192) == 2 * 4 * 4 * 2)
+  }
+
   @Test("entries that were dropped or moved before a cache grows stay so")
   func growthKeepsWhatIsValid() {
     let cache = KVCache(layers: [KVCache.LayerShape(width: shape.keyWidth)], capacity: 10_000)

@@ -36,6 +36,32 @@ import Testing
     #expect(try limits { $0.cacheBytes = 256 * 700 }.context == 700)
   }
 
+  /// A target whose layers have the windows of these types, with 128 bytes of keys and values a token in each.
+  private func windowed(_ types: [String]) -> TargetModel {
+    TargetModel(
+      random: TargetShape(
+        family: .ministral, hiddenSize: 32, layers: types.count,
+        attention: AttentionShape(heads: 4, kvHeads: 2, headDimension: 8), intermediateSize: 32, vocabularySize: 64,
+        ropeTheta: 10_000, maxPositions: 5000, more: ["sliding_window": 100, "layer_types": types]), seed: 0)
+  }
+
+  @Test("a layer with a window counts as the entries that it holds at most")
+  func windows() throws {
+    var config = ServerConfig(modelName: "m")
+    (config.batch, config.cacheBytes) = (1, 128 * (3000 + 456))
+    // A window of 100 holds 2 · 100 - 1 entries and those of the longest pass, 257.
+    let mixed = windowed(["full_attention", "sliding_attention"])
+    let limits = try CacheLimits(config, target: mixed, draft: nil, availableBytes: 0)
+    #expect(limits.context == 3000 && limits.tokens == 3000)
+    config.context = 3001
+    #expect(throws: ServerError.self) { try CacheLimits(config, target: mixed, draft: nil, availableBytes: 0) }
+    // Three whole texts, and 50 tokens of another.
+    let short = windowed(["sliding_attention", "sliding_attention"])
+    (config.context, config.cacheBytes) = (nil, 256 * (3 * 456 + 50))
+    let many = try CacheLimits(config, target: short, draft: nil, availableBytes: 0)
+    #expect(many.context == 5000 && many.tokens == 3 * 5000 + 50)
+  }
+
   @Test("a context that the memory or the model cannot have is an error that says what to do")
   func impossibleContexts() {
     func message(_ change: @escaping (inout ServerConfig) -> Void) -> String {

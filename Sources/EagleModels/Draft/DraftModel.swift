@@ -95,13 +95,11 @@ public final class DraftModel {
 
   /// An empty cache for this head that may grow to `capacity` entries.
   package func makeCache(capacity: Int) -> KVCache {
-    KVCache(layers: [KVCache.LayerShape(width: shape.attention.keyWidth)], capacity: capacity)
+    KVCache(layers: cacheLayers, capacity: capacity)
   }
 
-  /// Bytes that a text takes in a cache: keys and values of one layer, float32.
-  package func cacheBytes(tokens: Int) -> Int {
-    KVCache.LayerShape(width: shape.attention.keyWidth).byteCount(tokens: tokens)
-  }
+  /// The layers of a KV cache: one.
+  package var cacheLayers: [KVCache.LayerShape] { [KVCache.LayerShape(width: shape.attention.keyWidth)] }
 
   // MARK: the parts of a step
 

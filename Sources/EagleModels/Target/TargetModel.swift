@@ -85,9 +85,6 @@ public final class TargetModel: @unchecked Sendable {
     KVCache(layers: shape.cacheLayers, capacity: capacity)
   }
 
-  /// Bytes that a text takes in a cache: keys and values of all layers, float32.
-  package func cacheBytes(tokens: Int) -> Int { shape.cacheLayers.reduce(0) { $0 + $1.byteCount(tokens: tokens) } }
-
   /// The precision in which this processor computes `decode` and `logits`.
   package var decodingPrecision: ComputePrecision {
     MatmulMode.batchInvariant(precision).roundsRows ? .bf16 : .fp32

@@ -1,21 +1,24 @@
-/// The memory that KV caches may take, in tokens.
+import EagleDecoding
+
+/// The memory that KV caches may take.
 ///
-/// A text reserves its prompt and all tokens that it may write before it begins, so that no text ever ends for want of
-/// memory; what is left belongs to conversations that wait for their next turn.
+/// A text reserves what its prompt and all tokens that it may write take before it begins, so that no text ever ends
+/// for want of memory; what is left belongs to conversations that wait for their next turn.
 struct CacheBudget {
-  /// The most tokens of all caches together.
-  let tokens: Int
-  private(set) var reserved = 0
+  /// The most bytes of all caches together.
+  private let bytes: Int
+  private let size: CacheSize
+  private var reserved = 0
 
-  init(tokens: Int) { self.tokens = tokens }
+  init(_ limits: CacheLimits) { (bytes, size) = (limits.bytes, limits.size) }
 
-  /// Whether a text may begin, once all idle conversations are evicted.
-  func admits(_ tokens: Int) -> Bool { tokens <= self.tokens - reserved }
+  /// Whether a text of at most so many tokens may begin, once all idle conversations are evicted.
+  func admits(_ tokens: Int) -> Bool { size.bytes(tokens: tokens) <= left }
 
-  /// The tokens that idle conversations may hold.
-  var left: Int { tokens - reserved }
+  /// The bytes that idle conversations may hold.
+  var left: Int { bytes - reserved }
 
-  mutating func reserve(_ tokens: Int) { reserved += tokens }
+  mutating func reserve(_ tokens: Int) { reserved += size.bytes(tokens: tokens) }
 
-  mutating func release(_ tokens: Int) { reserved -= tokens }
+  mutating func release(_ tokens: Int) { reserved -= size.bytes(tokens: tokens) }
 }

@@ -28,6 +28,8 @@ final class Conversations {
     if idle.count > limit { idle.removeFirst() }
   }
 
-  /// Evicts conversations until the others hold at most `limit` tokens.
-  func evict(toTokens limit: Int) { while !idle.isEmpty, tokens > limit { idle.removeFirst() } }
+  /// Evicts conversations until the caches of the others take at most `limit` bytes.
+  func evict(toBytes limit: Int) {
+    while !idle.isEmpty, idle.reduce(0, { $0 + $1.cacheBytes }) > limit { idle.removeFirst() }
+  }
 }

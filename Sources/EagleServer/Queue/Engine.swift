@@ -43,7 +43,7 @@ final class Engine: @unchecked Sendable {
     queue = RequestQueue(capacity: config.queue)
     (target, self.draft, width, self.limits) = (model.target, draft, config.batch, limits)
     conversations = Conversations(limit: config.conversations)
-    budget = CacheBudget(tokens: limits.tokens)
+    budget = CacheBudget(limits)
   }
 
   /// The number of jobs in the batch.
@@ -107,7 +107,7 @@ final class Engine: @unchecked Sendable {
     let session =
       conversations.take(for: job.prompt)
       ?? DecodingSession(target: target, draft: draft, context: limits.context)
-    conversations.evict(toTokens: budget.left)
+    conversations.evict(toBytes: budget.left)
     do {
       try session.begin(job.prompt, job.options)
       session.releaseUnused()
@@ -127,7 +127,7 @@ final class Engine: @unchecked Sendable {
       do {
         let generation = try ended.session.end()
         conversations.keep(ended.session)
-        conversations.evict(toTokens: budget.left)
+        conversations.evict(toBytes: budget.left)
         job.finish(generation.finish, generation.statistics)
       } catch {
         job.fail(.failed("\(error)"))
