@@ -147,7 +147,8 @@ let package = Package(
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
         "EagleModels", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe",
-      ]),
+      ],
+      resources: [.embedInCode("Benchmark/shapes.json")]),
     // The stages of a recipe, put together.
     .target(
       name: "EagleRun",

@@ -11,8 +11,9 @@ import resource
 import statistics
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -21,7 +22,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a target model; the embedding and the LM head are one tied tensor [vocabulary, hidden]."""
+    """Sizes of a target model."""
 
     hidden: int
     layers: int
@@ -32,9 +33,7 @@ class Shape:
     vocabulary: int
     draft_vocabulary: int  # the default D
     eps: float
-    rope_theta: float
-    max_positions: int
-    more: dict = field(default_factory=dict)  # further keys of the target's config
+    config: dict  # config.json
 
     @property
     def captured_layers(self):
@@ -42,23 +41,21 @@ class Shape:
         return [1, self.layers // 2 - 1, self.layers - 4]
 
 
-SHAPES = {
-    "smollm2-135m": Shape(hidden=576, layers=30, heads=9, kv_heads=3, head_dim=64, mlp=1536, vocabulary=49152,
-                          draft_vocabulary=16384, eps=1e-5, rope_theta=1e5, max_positions=8192),
-    "qwen3-4b": Shape(hidden=2560, layers=36, heads=32, kv_heads=8, head_dim=128, mlp=9728, vocabulary=151936,
-                      draft_vocabulary=32000, eps=1e-6, rope_theta=5e6, max_positions=262144),
-    "llama-3.2-1b": Shape(hidden=2048, layers=16, heads=32, kv_heads=8, head_dim=64, mlp=8192, vocabulary=128256,
-                          draft_vocabulary=32000, eps=1e-5, rope_theta=5e5, max_positions=131072,
-                          more={"rope_parameters": {
-                              "rope_type": "llama3", "rope_theta": 5e5, "factor": 32.0, "low_freq_factor": 1.0,
-                              "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}),
-    "qwen3-0.6b": Shape(hidden=1024, layers=28, heads=16, kv_heads=8, head_dim=128, mlp=3072, vocabulary=151936,
-                        draft_vocabulary=32000, eps=1e-6, rope_theta=1e6, max_positions=40960),
-    "qwen3-moe": Shape(hidden=2048, layers=8, heads=32, kv_heads=4, head_dim=128, mlp=6144, vocabulary=151936,
-                       draft_vocabulary=32000, eps=1e-6, rope_theta=1e6, max_positions=40960,
-                       more={"num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
-                             "norm_topk_prob": True}),
-}
+def read_shapes():
+    """The shapes of eagle-train bench, from the file that it reads them from."""
+    path = Path(__file__).resolve().parents[2] / "Sources/EaglePlan/Benchmark/shapes.json"
+    return {name: shape(entry["config"], entry["draft_vocab_size"])
+            for name, entry in json.loads(path.read_text()).items()}
+
+
+def shape(config, draft_vocabulary):
+    return Shape(hidden=config["hidden_size"], layers=config["num_hidden_layers"], heads=config["num_attention_heads"],
+                 kv_heads=config["num_key_value_heads"], head_dim=config["head_dim"], mlp=config["intermediate_size"],
+                 vocabulary=config["vocab_size"], draft_vocabulary=draft_vocabulary, eps=config["rms_norm_eps"],
+                 config=config)
+
+
+SHAPES = read_shapes()
 
 
 # ---------------------------------------------------------------- flags

@@ -7,7 +7,7 @@ row's logits the argmax and the logsumexp. The logits are made 512 rows at a tim
 
 bf16: the weights and all arithmetic of the model are bfloat16. peak_rss includes making the weights.
 
-Usage: python target_forward.py [--shape smollm2-135m|qwen3-4b] [--tokens 512] [--conversations C]
+Usage: python target_forward.py [--shape smollm2-135m] [--tokens 512] [--conversations C]
            [--precision fp32|bf16] [--threads N] [--repeat 3] [--json]
 """
 
@@ -20,29 +20,22 @@ from benchmark import DTYPES, SHAPES, make_parser, median_seconds, parse, report
 
 LOGIT_ROWS = 512
 SEED = 0
-LLAMA, QWEN3 = (LlamaConfig, LlamaForCausalLM), (Qwen3Config, Qwen3ForCausalLM)
-MODELS = {"smollm2-135m": LLAMA, "qwen3-4b": QWEN3, "llama-3.2-1b": LLAMA, "qwen3-0.6b": QWEN3,
-          "qwen3-moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM)}
+MODELS = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+          "qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM)}
 
 
-def make_config(name):
+def make_config(config):
     """The target's config, as its Hugging Face folder has it."""
-    shape, (config, _) = SHAPES[name], MODELS[name]
-    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta}}
-    return config(
-        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.mlp,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim, hidden_act="silu", max_position_embeddings=shape.max_positions,
-        rms_norm_eps=shape.eps, **{**rope, **shape.more},
-        tie_word_embeddings=True, attention_bias=False, attention_dropout=0.0, initializer_range=0.02)
+    keys = {key: value for key, value in config.items() if key not in ("model_type", "torch_dtype")}
+    return MODELS[config["model_type"]][0](**keys, attention_dropout=0.0, initializer_range=0.02)
 
 
 @torch.no_grad()
-def make_model(name, dtype, generator):
+def make_model(config, dtype, generator):
     """The model with random matrices, made in its own precision; norm weights are 1."""
-    model_class = MODELS[name][1]
+    model_class = MODELS[config["model_type"]][1]
     with no_init_weights():  # the usual initialisation would write every weight twice
-        model = model_class._from_config(make_config(name), dtype=dtype, attn_implementation="sdpa")
+        model = model_class._from_config(make_config(config), dtype=dtype, attn_implementation="sdpa")
     model.tie_weights()
     for parameter in model.parameters():
         if parameter.dim() >= 2:  # experts are stacked
@@ -70,7 +63,7 @@ def main():
     arguments = parse(make_parser(__doc__))
     shape = SHAPES[arguments.shape]
     generator = torch.Generator().manual_seed(SEED)
-    model = make_model(arguments.shape, DTYPES[arguments.precision], generator)
+    model = make_model(shape.config, DTYPES[arguments.precision], generator)
     conversations = [torch.randint(shape.vocabulary, (arguments.tokens,), generator=generator)
                      for _ in range(arguments.conversations)]
 

@@ -13,15 +13,11 @@ from pathlib import Path
 
 import numpy
 
-H, LAYERS, HEADS, KV, D, M, V = 2560, 36, 32, 8, 128, 9728, 151936
-CONFIG = {
-    "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": H, "num_hidden_layers": LAYERS,
-    "num_attention_heads": HEADS, "num_key_value_heads": KV, "head_dim": D, "intermediate_size": M, "vocab_size": V,
-    "max_position_embeddings": 262144, "rms_norm_eps": 1e-06, "rope_theta": 5000000, "rope_scaling": None,
-    "tie_word_embeddings": True, "torch_dtype": "bfloat16", "attention_bias": False, "hidden_act": "silu",
-    "sliding_window": None, "use_sliding_window": False, "max_window_layers": LAYERS, "bos_token_id": 151643,
-    "eos_token_id": 151645,
-}
+LIST = Path(__file__).resolve().parents[2] / "Sources/EaglePlan/Benchmark/shapes.json"
+CONFIG = json.loads(LIST.read_text())["qwen3-4b"]["config"]
+H, LAYERS, HEADS, KV, D, M, V = (CONFIG[key] for key in (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
+    "vocab_size"))
 SHARD_BYTES = 3_990_000_000  # cuts where the published shards are cut, to a tensor or two
 BLOCK = 1 << 24
 

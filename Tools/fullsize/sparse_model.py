@@ -11,24 +11,10 @@ import json
 import shutil
 from pathlib import Path
 
-LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 8192}
-MODELS = {
-    "llama-3.1-8b": dict(
-        model_type="llama", hidden_size=4096, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8,
-        head_dim=128, intermediate_size=14336, vocab_size=128256, max_position_embeddings=131072, rms_norm_eps=1e-5,
-        rope_theta=500000.0, rope_scaling=LLAMA3, tie_word_embeddings=False, bos_token_id=128000,
-        eos_token_id=[128001, 128008, 128009]),
-    "qwen3-8b": dict(
-        model_type="qwen3", hidden_size=4096, num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8,
-        head_dim=128, intermediate_size=12288, vocab_size=151936, max_position_embeddings=40960, rms_norm_eps=1e-6,
-        rope_theta=1000000.0, tie_word_embeddings=False, bos_token_id=151643, eos_token_id=151645),
-    "qwen3-30b-a3b": dict(
-        model_type="qwen3_moe", hidden_size=2048, num_hidden_layers=48, num_attention_heads=32, num_key_value_heads=4,
-        head_dim=128, intermediate_size=6144, moe_intermediate_size=768, num_experts=128, num_experts_per_tok=8,
-        norm_topk_prob=True, vocab_size=151936, max_position_embeddings=40960, rms_norm_eps=1e-6,
-        rope_theta=1000000.0, tie_word_embeddings=False, bos_token_id=151643, eos_token_id=151645),
-}
+LIST = Path(__file__).resolve().parents[2] / "Sources/EaglePlan/Benchmark/shapes.json"
+MODELS = {name: entry["config"] for name, entry in json.loads(LIST.read_text()).items()}
+MODELS["qwen3-30b-a3b"] = MODELS["qwen3-moe"] | {"num_hidden_layers": 48, "tie_word_embeddings": False,
+                                                 "bos_token_id": 151643, "eos_token_id": 151645}
 
 
 def tensor_shapes(c):
@@ -52,7 +38,8 @@ def tensor_shapes(c):
             for part, shape in (("gate", (m, h)), ("up", (m, h)), ("down", (h, m))):
                 yield f"{block}.{part}_proj.weight", shape
     yield "model.norm.weight", (h,)
-    yield "lm_head.weight", (c["vocab_size"], h)
+    if not c["tie_word_embeddings"]:
+        yield "lm_head.weight", (c["vocab_size"], h)
 
 
 def main():

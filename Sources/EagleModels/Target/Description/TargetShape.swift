@@ -93,13 +93,19 @@ public struct TargetShape: Sendable, Equatable {
       "rms_norm_eps": 1e-6, "rope_theta": ropeTheta, "max_position_embeddings": maxPositions,
       "tie_word_embeddings": true,
     ]
-    do {
-      let file = ConfigFile(path: "config.json", values: config.merging(more) { $1 })
-      try self.init(file, context: nil)
-    } catch {
+    self.init(config: config.merging(more) { $1 }, layers: layers)
+  }
+
+  /// The same from the keys of a `config.json`.
+  ///
+  /// - Parameter layers: another number of layers than the config's, 0 among others
+  package init(config: [String: Any], layers: Int?) {
+    var config = config
+    if let layers { config["num_hidden_layers"] = max(1, layers) }
+    do { try self.init(ConfigFile(path: "config.json", values: config), context: nil) } catch {
       preconditionFailure("\(error)")
     }
-    layerShapes = Array(layerShapes.prefix(layers))
+    if let layers { layerShapes = Array(layerShapes.prefix(layers)) }
   }
 
   init(_ whole: ConfigFile, context: Int?) throws {
