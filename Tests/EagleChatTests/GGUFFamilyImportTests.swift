@@ -9,6 +9,10 @@ import Testing
 /// A tiny GGUF file of a family that llama.cpp's converter made, with what transformers computes for the weights before
 /// the conversion (`Tools/fixtures/make_family_gguf.py`).
 struct FamilyFixture: Decodable {
+  struct Config: Decodable { let model_type: String }
+
+  /// That of the model before the conversion.
+  let config: Config
   let ids: [Int32]
   let final_norm: [[Double]]  // [4][H], of the last tokens
   let logits: [[Double]]  // [4][V]
@@ -69,7 +73,10 @@ final class ImportedFamily {
   }
 
   @Test("fixtures of all importable families are there")
-  func fixtures() { #expect(FamilyFixture.names.count == 19) }
+  func fixtures() throws {
+    let types = try FamilyFixture.names.map { try FamilyFixture.load($0).config.model_type }
+    #expect(types.count == 19 && Set(types).count == 14)
+  }
 
   @Test(
     "the family of a file is known from its metadata",
