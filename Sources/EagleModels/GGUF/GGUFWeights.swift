@@ -16,7 +16,7 @@ struct GGUFWeights {
 
   /// Writes model.safetensors.
   func write(to path: String, progress: (String) -> Void) throws {
-    let announced = items.map { SafetensorsWriter.Announcement(name: $0.target, dtype: $0.dtype, shape: $0.shape) }
+    let announced = items.map { TensorAnnouncement(name: $0.target, dtype: $0.dtype, shape: $0.shape) }
     try SafetensorsWriter.write(path: path, announced: announced, metadata: ["format": "pt"]) { index, output in
       let item = items[index]
       progress("weights \(index + 1)/\(items.count): \(item.target) \(item.shape)")
@@ -124,12 +124,6 @@ struct GGUFWeights {
         return memcmp(first, second, head.range.count) == 0
       }
     }
-  }
-}
-
-extension OutputFile {
-  fileprivate func write(_ tensor: Tensor) throws {
-    try withExtendedLifetime(tensor) { try write(UnsafeRawBufferPointer(tensor.rawBytes)) }
   }
 }
 

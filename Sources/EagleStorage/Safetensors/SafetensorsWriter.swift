@@ -4,56 +4,30 @@ import Foundation
 
 /// Writes safetensors files: atomically, one tensor at a time, in the order given.
 package enum SafetensorsWriter {
-  /// A tensor that is to come.
-  package struct Announcement: Sendable {
-    package let name: String
-    package let dtype: DType
-    package let shape: [Int]
-
-    package init(name: String, dtype: DType, shape: [Int]) {
-      self.name = name
-      self.dtype = dtype
-      self.shape = shape
-    }
-  }
-
   package static func write(
     path: String, tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:]
   ) throws {
-    let announced = tensors.map { Announcement(name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) }
-    try write(path: path, announced: announced, metadata: metadata) { index, file in
-      let tensor = tensors[index].tensor
-      try withExtendedLifetime(tensor) { try file.write(UnsafeRawBufferPointer(tensor.rawBytes)) }
-    }
+    let announced = tensors.map { TensorAnnouncement($0.name, $0.tensor) }
+    try write(path: path, announced: announced, metadata: metadata) { try $1.write(tensors[$0].tensor) }
   }
 
   /// Streams tensors that never exist together: `body` writes the bytes of announcement `index` to the file, in
   /// chunks of any size.
   package static func write(
-    path: String, announced: [Announcement], metadata: [String: String] = [:],
+    path: String, announced: [TensorAnnouncement], metadata: [String: String] = [:],
     body: (_ index: Int, _ file: OutputFile) throws -> Void
   ) throws {
     let header = try header(announced, metadata: metadata, path: path)
-    try AtomicFile.write(path: path) { file in
-      try file.write(header)
-      for (index, tensor) in announced.enumerated() {
-        let end = file.byteCount + tensor.shape.reduce(1, *) * tensor.dtype.size
-        try body(index, file)
-        precondition(file.byteCount == end, "tensor `\(tensor.name)` ended at byte \(file.byteCount), not \(end)")
-      }
-    }
+    try AtomicFile.write(path: path, header: header, announced, body: body)
   }
 
   /// The header: length, JSON, and spaces up to a multiple of 8.
-  private static func header(_ tensors: [Announcement], metadata: [String: String], path: String) throws -> Data {
-    var names: Set<String> = ["__metadata__"]
-    if let twice = tensors.first(where: { !names.insert($0.name).inserted }) {
-      throw LocatedError(path: path, problem: "cannot write two tensors named `\(twice.name)`")
-    }
+  private static func header(_ tensors: [TensorAnnouncement], metadata: [String: String], path: String) throws -> Data {
+    try TensorAnnouncement.requireDistinct(["__metadata__"] + tensors.map(\.name), "tensors", path: path)
     var fields: [String] = metadata.isEmpty ? [] : ["\"__metadata__\":\(try JSONStyle.compact.text(metadata))"]
     var start = 0
     for tensor in tensors {
-      let end = start + tensor.dtype.bytes(tensor.shape.reduce(1, *))
+      let end = start + tensor.byteCount
       let shape = tensor.shape.map(String.init).joined(separator: ",")
       guard let type = tensor.dtype.safetensorsName else {
         throw LocatedError(
