@@ -26,15 +26,8 @@ extension DraftFolder {
 
   private static func reader(_ path: String, target: TargetModel) throws -> any HeadReader {
     if DraftGGUF.isFile(path) { return try GGUFHeadReader(path, target: target) }
-    try refuseFolderOfGGUF(path)
+    try ModelSource.refuseFolderOfGGUF(path)
     return try FolderHeadReader(path, target: target)
-  }
-
-  private static func refuseFolderOfGGUF(_ path: String) throws {
-    guard FileTree.isFolder(path), !FileTree.isFile("\(path)/\(config)") else { return }
-    guard let file = try FileTree.entries(of: path).first(where: { $0.hasSuffix(".gguf") }) else { return }
-    throw LocatedError(
-      path: path, problem: "holds \(file) and no \(config)", advice: "name the file itself: \(path)/\(file)")
   }
 
   /// Throws where blocks would be widened to be trained: their errors of quantisation would be what training starts from.

@@ -33,7 +33,8 @@ package struct ModelSource: Sendable {
     FileTree.isFile(path) || path.hasSuffix(".gguf") && !FileTree.isFolder(path)
   }
 
-  private static func refuseFolderOfGGUF(_ path: String) throws {
+  /// Throws for a folder with a GGUF file and no config.json: the file itself is the model, or the head.
+  static func refuseFolderOfGGUF(_ path: String) throws {
     guard FileTree.isFolder(path), !FileTree.isFile("\(path)/config.json"),
       let file = try FileTree.entries(of: path).first(where: { $0.hasSuffix(".gguf") })
     else { return }
