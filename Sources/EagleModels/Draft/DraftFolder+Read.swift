@@ -84,8 +84,7 @@ private struct FolderHeadReader: HeadReader {
     var tensors: [String: Tensor] = [:]
     for (name, size) in DraftModel.tensorShapes(shape) {
       let stored = storedName(name)
-      let tensor = size.count == 1 ? try reader.vector(stored, size[0]) : try reader.matrix(stored, size)
-      tensors[name] = tensor.dtype == .float16 ? tensor.float32() : tensor
+      tensors[name] = size.count == 1 ? try reader.vector(stored, size[0]) : try reader.matrix(stored, size)
     }
     try reader.refuseNonFinite()
     return tensors
