@@ -59,8 +59,11 @@ struct ModelOptions: ParsableArguments {
     if let context, context > positions {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
     }
-    let head = try draft.map { try model.head(at: $0) }
-    return (model, head?.quantized(draftWeights ?? model.target.weightFormat))
+    if let line = model.target.fallbacks.line { Output.note("weights of the target: \(line)") }
+    guard let head = try draft.map({ try model.head(at: $0) }) else { return (model, nil) }
+    let format = draftWeights ?? model.target.weightFormat
+    if let line = head.fallbacks(format).line { Output.note("weights of the head: \(line)") }
+    return (model, head.quantized(format))
   }
 }
 

@@ -128,6 +128,7 @@ struct BenchPasses: ParsableCommand {
   func run() throws {
     Parallel.threadCount = try Cluster.defaultThreads(for: SoloCommunicator())
     let report = try PassBenchmark.run(shape, format: weights, precision: precision)
+    if let line = report.fallbacks { Output.note("weights: \(line)") }
     try Bench.show(report, json ? nil : report.lines())
   }
 }

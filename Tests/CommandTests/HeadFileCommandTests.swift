@@ -63,6 +63,11 @@ import Testing
       world, "eagle-run",
       ["generate", "--target", "target", "--prompt", "x", "--weights", "q4_0", "--draft", "head-q8_0.gguf"])
     #expect(other.status == 0 && other.errors.contains("head-q8_0.decoding.json is for another"), "\(other.errors)")
+    let fallback = try run(
+      world, "eagle-run", ["generate", "--target", "target", "--prompt", "x", "--weights", "q4_k"])
+    let line = "matrices in q5_0 in place of q4_k: rows of \(TinyWorld.hidden)"
+    #expect(fallback.status == 0 && fallback.errors.contains("weights of the target: "), "\(fallback.errors)")
+    #expect(fallback.errors.contains(line) && !fallback.output.contains(line), "\(fallback.errors)")
     let evaluated = try run(world, "eagle-train", ["evaluate", "recipe.yaml", "--draft", "head-q8_0.gguf"])
     #expect(evaluated.status == 0, "\(evaluated.errors)")
     let inspected = try run(world, "eagle-train", ["inspect", "head-q8_0.gguf"])

@@ -91,6 +91,14 @@ public final class DraftModel {
       shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
   }
 
+  /// The matrices for which `format` has no blocks.
+  package func fallbacks(_ format: WeightFormat) -> FormatFallbacks {
+    var fallbacks = FormatFallbacks()
+    guard let matrices = format.matrices else { return fallbacks }
+    for value in parameters.map(\.variable.value) where value.shape.count == 2 { fallbacks.add(value, to: matrices) }
+    return fallbacks
+  }
+
   package var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
   /// An empty cache for this head that may grow to `capacity` entries.

@@ -13,6 +13,8 @@ public final class TargetModel: @unchecked Sendable {
   /// The precision of its matrix products.
   public let precision: ComputePrecision
   let weights: TargetWeights
+  /// The matrices for which the format of the weights has no blocks.
+  package let fallbacks: FormatFallbacks
   /// The rotary embeddings of the layers.
   let rotaries: [(shape: RotaryShape, rotary: Rotary)]
 
@@ -37,7 +39,8 @@ public final class TargetModel: @unchecked Sendable {
     path = source.path
     self.precision = precision
     shape = try TargetShape(source, context: context)
-    weights = try TargetWeights(source.tensors(), shape: shape).quantized(format)
+    let stored = try TargetWeights(source.tensors(), shape: shape)
+    (weights, fallbacks) = (stored.quantized(format), stored.fallbacks(format))
     fingerprint = try source.fingerprint() + shape.stretchedSuffix
     rotaries = shape.rotaries
   }
@@ -51,6 +54,7 @@ public final class TargetModel: @unchecked Sendable {
     fingerprint = "random \(seed)"
     self.shape = shape
     weights = TargetWeights(random: shape, format: format, seed: seed)
+    fallbacks = weights.fallbacks(format, from: .bfloat16)
     rotaries = shape.rotaries
   }
 
@@ -60,7 +64,7 @@ public final class TargetModel: @unchecked Sendable {
     var shape = whole.shape
     shape.layerShapes = Array(shape.layerShapes.prefix(layers))
     self.shape = shape
-    weights = whole.weights.first(layers)
+    (weights, fallbacks) = (whole.weights.first(layers), whole.fallbacks)
   }
 
   /// The first layers with the head, as many as have `bytes` bytes together; the whole model where it has not so many.

@@ -15,10 +15,12 @@ package enum PassBenchmark {
     /// Bytes that a pass of one token reads, and the seconds of a plain reading of them.
     package var bytes: Int
     package var readingSeconds: Double
+    /// A line about the matrices in another format; nil where all are in that of `weights`.
+    package var fallbacks: String?
     package var passes: [Pass]
 
     enum CodingKeys: String, CodingKey {
-      case benchmark, shape, weights, threads, path, bytes, passes
+      case benchmark, shape, weights, threads, path, bytes, fallbacks, passes
       case readingSeconds = "reading_seconds"
     }
   }
@@ -55,7 +57,8 @@ package enum PassBenchmark {
     }
     return Report(
       shape: shape, weights: format, threads: Parallel.threadCount, path: Matmul.describe(batchInvariant: precision),
-      bytes: target.weightBytes, readingSeconds: costs.reading?.seconds ?? 0, passes: passes)
+      bytes: target.weightBytes, readingSeconds: costs.reading?.seconds ?? 0,
+      fallbacks: target.fallbacks.line, passes: passes)
   }
 }
 

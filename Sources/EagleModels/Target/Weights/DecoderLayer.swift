@@ -33,6 +33,16 @@ struct DecoderLayer: Sendable {
     }
   }
 
+  /// The matrices that `quantized` takes: all but a router.
+  var quantizable: [Tensor] {
+    let others: [Tensor] =
+      switch feedForward {
+      case .dense(let gateAndUp, let down): (gateAndUp.weights + down.weights).map(\.w)
+      case .experts(let experts): experts.weights.map(\.matrices).flatMap { [$0.gate, $0.up, $0.down] }
+      }
+    return (projections.weights + output.weights).map(\.w) + others
+  }
+
   /// The experts, where it has any.
   var experts: Experts? { if case .experts(let experts) = feedForward { experts } else { nil } }
 

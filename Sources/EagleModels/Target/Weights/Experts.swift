@@ -116,7 +116,7 @@ struct ExpertWeights: Sendable {
 
   var byteCount: Int { matrices.gate.byteCount + matrices.up.byteCount + matrices.down.byteCount }
 
-  /// The same expert with quantised matrices;
+  /// The same expert with quantised matrices.
   func quantized(_ format: DType) -> ExpertWeights {
     ExpertWeights(
       matrices: Matrices(

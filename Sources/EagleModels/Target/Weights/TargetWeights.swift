@@ -47,6 +47,17 @@ struct TargetWeights {
       head: head.quantized(headFormat))
   }
 
+  /// The matrices for which `format` has no blocks.
+  ///
+  /// - Parameter stored: the type that they had before they were quantised; nil for their own
+  func fallbacks(_ format: WeightFormat, from stored: DType? = nil) -> FormatFallbacks {
+    var fallbacks = FormatFallbacks()
+    guard let matrices = format.matrices, let headFormat = format.head else { return fallbacks }
+    for matrix in layers.flatMap(\.quantizable) { fallbacks.add(matrix, from: stored, to: matrices) }
+    fallbacks.add(head, from: stored, to: headFormat)
+    return fallbacks
+  }
+
   /// The first layers and all else.
   func first(_ count: Int) -> TargetWeights {
     TargetWeights(embedding: embedding, layers: Array(layers.prefix(count)), norm: norm, head: head)
