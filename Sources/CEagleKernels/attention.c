@@ -55,7 +55,7 @@ EAGLE_INLINE head_group group_of(const row_attention *p, row_block b, int64_t ro
   const eagle_attention *a = p->attention;
   int64_t at = (row * a->heads + b.head) * a->d;
   return (head_group){a->q + at, b.scores + (row - b.first) * b.heads * p->stride, sums, a->out + at, b.heads, a->d,
-                      p->stride, b.head / p->group * a->d, a->keys + row};
+                      p->stride, key_bytes(a->type, b.head / p->group * a->d), a->keys + row};
 }
 
 /// The keys from t on that a row takes at a time; none when it has fewer.
@@ -75,11 +75,7 @@ EAGLE_INLINE float exponentiate_scores(const eagle_attention *a, int64_t head, f
   return sum;
 }
 
-// The compiler takes both attributes of a function that has been declared before.
-static void attend_block(const row_attention *p, row_block b);
-
-EAGLE_DISPATCHED EAGLE_WIDE_VECTORS
-static void attend_block(const row_attention *p, row_block b) {
+EAGLE_INLINE void attend_typed_block(eagle_weight_type type, const row_attention *p, row_block b) {
   const eagle_attention *a = p->attention;
   int64_t most = longest(b.end - b.first, a->keys + b.first);
   int64_t length = b.end - b.first > 1 ? SHARED_KEYS : most;
@@ -87,7 +83,7 @@ static void attend_block(const row_attention *p, row_block b) {
     for (int64_t r = b.first; r < b.end; r++) {
       const eagle_attention_keys *keys = a->keys + r;
       int prefetches = r == b.first || keys->prefix_k != keys[-1].prefix_k;
-      score(group_of(p, b, r, 0), range_of(keys, t, length), prefetches, a->scale);
+      score(type, group_of(p, b, r, 0), range_of(keys, t, length), prefetches, a->scale);
     }
   float sums[ROWS][b.heads];
   for (int64_t r = b.first; r < b.end; r++)
@@ -104,8 +100,20 @@ static void attend_block(const row_attention *p, row_block b) {
       key_range range = range_of(keys, t, length);
       if (range.begin >= range.end) continue;
       int prefetches = r == b.first || keys->prefix_v != keys[-1].prefix_v;
-      weigh_heads(group_of(p, b, r, sums[r - b.first]), range, prefetches, in_flight);
+      weigh_heads(type, group_of(p, b, r, sums[r - b.first]), range, prefetches, in_flight);
     }
+}
+
+// The compiler takes both attributes of a function that has been declared before.
+static void attend_block(const row_attention *p, row_block b);
+
+EAGLE_DISPATCHED EAGLE_WIDE_VECTORS
+static void attend_block(const row_attention *p, row_block b) {
+  switch (p->attention->type) {
+    case EAGLE_WEIGHTS_BF16: return attend_typed_block(EAGLE_WEIGHTS_BF16, p, b);
+    case EAGLE_WEIGHTS_Q8_0: return attend_typed_block(EAGLE_WEIGHTS_Q8_0, p, b);
+    default: return attend_typed_block(EAGLE_WEIGHTS_F32, p, b);
+  }
 }
 
 // MARK: all threads

@@ -2,6 +2,7 @@
 #ifndef EAGLE_ATTENTION_HEADS_H
 #define EAGLE_ATTENTION_HEADS_H
 
+#include "blocks.h"
 #include "include/CEagleKernels.h"
 #include "vector.h"
 
@@ -12,10 +13,45 @@ enum {
   PREFETCH_KEYS = 16,  // the prefetch distance
 };
 
-EAGLE_INLINE const float *key_row(const float *prefix, const float *const *singles, const eagle_attention_keys *keys,
-                                  int64_t t) {
-  return t < keys->prefix_count ? prefix + t * keys->stride : singles[t - keys->prefix_count];
+// MARK: keys and values as they are stored
+
+EAGLE_INLINE const char *key_row(const void *prefix, const void *const *singles, const eagle_attention_keys *keys,
+                                 int64_t t) {
+  return t < keys->prefix_count ? (const char *)prefix + t * keys->stride : singles[t - keys->prefix_count];
 }
+
+/// The bytes of `count` elements, whole blocks.
+EAGLE_INLINE int64_t key_bytes(eagle_weight_type type, int64_t count) {
+  return count / eagle_block_length_of(type) * eagle_block_bytes_of(type);
+}
+
+/// Element i of a row.
+EAGLE_INLINE float key_element(eagle_weight_type type, const char *row, int64_t i) {
+  if (type == EAGLE_WEIGHTS_Q8_0) {
+    const block_q8_0 *block = (const block_q8_0 *)row + i / 32;
+    return widen_f16(block->d) * block->q[i % 32];
+  }
+  return type == EAGLE_WEIGHTS_BF16 ? widen_bf16(((const uint16_t *)row)[i]) : ((const float *)row)[i];
+}
+
+typedef uint16_t u16x16_unaligned __attribute__((vector_size(32), aligned(2)));
+typedef int8_t i8x16_unaligned __attribute__((vector_size(16), aligned(1)));
+
+/// Elements i to i + 15 of a row, i a multiple of 16.
+EAGLE_INLINE void load_keys(eagle_weight_type type, const char *row, int64_t i, f32x16 *elements) {
+  if (type == EAGLE_WEIGHTS_Q8_0) {
+    const block_q8_0 *block = (const block_q8_0 *)row + i / 32;
+    f32x16 q = __builtin_convertvector(*(const i8x16_unaligned *)(block->q + i % 32), f32x16);
+    *elements = widen_f16(block->d) * q;
+  } else if (type == EAGLE_WEIGHTS_BF16) {
+    u32x16 bits = __builtin_convertvector(*(const u16x16_unaligned *)((const uint16_t *)row + i), u32x16);
+    *elements = (f32x16)(bits << 16);
+  } else {
+    *elements = load16((const float *)row + i);
+  }
+}
+
+// MARK: heads
 
 EAGLE_INLINE int64_t count_keys(const eagle_attention_keys *keys) { return keys->prefix_count + keys->single_count; }
 
@@ -26,7 +62,7 @@ typedef struct {
   const float *sums;
   float *out;      // [heads][d]
   int64_t heads, d, stride;
-  int64_t offset;  // of their key head in a key row
+  int64_t offset;  // of their key head in a key row, in bytes
   const eagle_attention_keys *keys;
 } head_group;
 
@@ -35,8 +71,8 @@ typedef struct {
 } key_range;
 
 // A head's columns of consecutive rows lie apart, which the processor's own prefetch does not follow.
-EAGLE_INLINE void prefetch_row(const float *row, int64_t columns) {
-  for (int64_t i = 0; i < columns; i += 16) __builtin_prefetch(row + i);
+EAGLE_INLINE void prefetch_row(const char *row, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
 }
 
 /// The sum of the lanes of each of eight vectors.
@@ -49,48 +85,53 @@ EAGLE_INLINE f32x8 sums_of_eight(const f32x16 v[KEYS]) {
          __builtin_shufflevector(pairs, pairs, 1, 3, 5, 7, 9, 11, 13, 15);
 }
 
-EAGLE_INLINE f32x8 dot_with_eight(const float *q, const float *const k[KEYS], int64_t d) {
+EAGLE_INLINE f32x8 dot_with_eight(eagle_weight_type type, const float *q, const char *const k[KEYS], int64_t d) {
   f32x16 sum[KEYS];
   int64_t whole = d / 16 * 16;
   // Four sums at a time are what the registers of AVX2 hold.
   for (int first = 0; first < KEYS; first += 4) {
     f32x16 s[4] = {{0}, {0}, {0}, {0}};
     for (int64_t i = 0; i < whole; i += 16)
-      for (int j = 0; j < 4; j++) s[j] += load16(q + i) * load16(k[first + j] + i);
+      for (int j = 0; j < 4; j++) {
+        f32x16 key;
+        load_keys(type, k[first + j], i, &key);
+        s[j] += load16(q + i) * key;
+      }
     for (int j = 0; j < 4; j++) sum[first + j] = s[j];
   }
   f32x8 total = sums_of_eight(sum);
   for (int64_t i = whole; i < d; i++)
-    for (int j = 0; j < KEYS; j++) total[j] += q[i] * k[j][i];
+    for (int j = 0; j < KEYS; j++) total[j] += q[i] * key_element(type, k[j], i);
   return total;
 }
 
 /// Scores of some keys, from a multiple of eight on. Behind the last key it is taken again; its score lies behind the
 /// row's own.
-EAGLE_INLINE void score(head_group g, key_range range, int prefetches, float scale) {
+EAGLE_INLINE void score(eagle_weight_type type, head_group g, key_range range, int prefetches, float scale) {
   for (int64_t t = range.begin; t < range.end; t += KEYS) {
-    const float *k[KEYS];
+    const char *k[KEYS];
     for (int j = 0; j < KEYS; j++)
       k[j] = key_row(g.keys->prefix_k, g.keys->single_k, g.keys, t + j < range.end ? t + j : range.end - 1) + g.offset;
-    for (int j = 0; prefetches && j < KEYS; j++) prefetch_row(k[j] + PREFETCH_KEYS * g.keys->stride, g.d);
+    for (int j = 0; prefetches && j < KEYS; j++) prefetch_row(k[j] + PREFETCH_KEYS * g.keys->stride, key_bytes(type, g.d));
     for (int64_t h = 0; h < g.heads; h++)
-      *(f32x8_unaligned *)(g.scores + h * g.stride + t) = scale * dot_with_eight(g.q + h * g.d, k, g.d);
+      *(f32x8_unaligned *)(g.scores + h * g.stride + t) = scale * dot_with_eight(type, g.q + h * g.d, k, g.d);
   }
 }
 
 /// Sums of p_t v_t over some keys, for some vectors of columns in registers; every column adds its keys in order. The
 /// sums of the keys before are in out, and the last keys' are divided by those of p.
-EAGLE_INLINE void weigh(const int heads, const int vectors, head_group g, key_range range, int prefetches,
+EAGLE_INLINE void weigh(eagle_weight_type type, const int heads, const int vectors, head_group g, key_range range, int prefetches,
                         int64_t column) {
   f32x16 total[HEADS][COLUMNS / 16];
   float *out = g.out + column;
   for (int h = 0; h < heads; h++)
     for (int i = 0; i < vectors; i++) total[h][i] = range.begin == 0 ? (f32x16){0} : load16(out + h * g.d + 16 * i);
   for (int64_t t = range.begin; t < range.end; t++) {
-    const float *v = key_row(g.keys->prefix_v, g.keys->single_v, g.keys, t) + g.offset + column;
-    if (prefetches) prefetch_row(v + PREFETCH_KEYS * g.keys->stride, 16 * vectors);
+    const char *v = key_row(g.keys->prefix_v, g.keys->single_v, g.keys, t) + g.offset;
+    if (prefetches) prefetch_row(v + key_bytes(type, column) + PREFETCH_KEYS * g.keys->stride, key_bytes(type, 16 * vectors));
     for (int i = 0; i < vectors; i++) {
-      f32x16 value = load16(v + 16 * i);
+      f32x16 value;
+      load_keys(type, v, column + 16 * i, &value);
       for (int h = 0; h < heads; h++) total[h][i] += g.scores[h * g.stride + t] * value;
     }
   }
@@ -101,32 +142,33 @@ EAGLE_INLINE void weigh(const int heads, const int vectors, head_group g, key_ra
 }
 
 /// The same of one column.
-EAGLE_INLINE void weigh_column(const int heads, head_group g, key_range range, int64_t column) {
+EAGLE_INLINE void weigh_column(eagle_weight_type type, const int heads, head_group g, key_range range, int64_t column) {
   for (int h = 0; h < heads; h++) {
     float *out = g.out + h * g.d + column;
     float total = range.begin == 0 ? 0 : *out;
     for (int64_t t = range.begin; t < range.end; t++)
-      total += g.scores[h * g.stride + t] * key_row(g.keys->prefix_v, g.keys->single_v, g.keys, t)[g.offset + column];
+      total += g.scores[h * g.stride + t] *
+               key_element(type, key_row(g.keys->prefix_v, g.keys->single_v, g.keys, t) + g.offset, column);
     *out = range.end == g.keys->prefix_count + g.keys->single_count ? total / g.sums[h] : total;
   }
 }
 
-EAGLE_INLINE void weigh_columns(const int heads, head_group g, key_range range, int prefetches) {
+EAGLE_INLINE void weigh_columns(eagle_weight_type type, const int heads, head_group g, key_range range, int prefetches) {
   int64_t i = 0;
-  for (; i + COLUMNS <= g.d; i += COLUMNS) weigh(heads, COLUMNS / 16, g, range, prefetches, i);
-  for (; i + 16 <= g.d; i += 16) weigh(heads, 1, g, range, prefetches, i);
-  for (; i < g.d; i++) weigh_column(heads, g, range, i);
+  for (; i + COLUMNS <= g.d; i += COLUMNS) weigh(type, heads, COLUMNS / 16, g, range, prefetches, i);
+  for (; i + 16 <= g.d; i += 16) weigh(type, heads, 1, g, range, prefetches, i);
+  for (; i < g.d; i++) weigh_column(type, heads, g, range, i);
 }
 
 /// The same for as many heads at a time as registers hold.
-EAGLE_INLINE void weigh_heads(head_group g, key_range range, int prefetches, int64_t in_flight) {
+EAGLE_INLINE void weigh_heads(eagle_weight_type type, head_group g, key_range range, int prefetches, int64_t in_flight) {
   int64_t heads = g.heads;
   for (int64_t h = 0, taken; h < heads; h += taken) {
     taken = heads - h < in_flight ? heads - h : in_flight;
-    if (taken == 1) weigh_columns(1, g, range, prefetches);
-    if (taken == 2) weigh_columns(2, g, range, prefetches);
-    if (taken == 3) weigh_columns(3, g, range, prefetches);
-    if (taken == 4) weigh_columns(4, g, range, prefetches);
+    if (taken == 1) weigh_columns(type, 1, g, range, prefetches);
+    if (taken == 2) weigh_columns(type, 2, g, range, prefetches);
+    if (taken == 3) weigh_columns(type, 3, g, range, prefetches);
+    if (taken == 4) weigh_columns(type, 4, g, range, prefetches);
     g.scores += taken * g.stride;
     g.sums += taken;
     g.out += taken * g.d;

@@ -22,23 +22,24 @@ public struct ChatModel: Sendable {
   ///   - options: variables of every rendering
   ///   - format: the weights as stored, or quantised at load
   ///   - precision: that of matrix products
+  ///   - cache: the format of KV caches; nil for that of the precision
   ///   - context: the longest text, where the rotary embedding depends on it
   /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when
   ///   the tokenizer has ids that the model does not know
   public init(
     folder: String, template name: String = "auto", options: TemplateOptions = TemplateOptions(),
-    format: WeightFormat = .stored, precision: ComputePrecision, context: Int? = nil
+    format: WeightFormat = .stored, precision: ComputePrecision, cache: CacheFormat? = nil, context: Int? = nil
   ) throws {
     try self.init(
       ModelSource(path: folder), template: name, options: options, format: format, precision: precision,
-      context: context)
+      cache: cache, context: context)
   }
 
   package init(
     _ source: ModelSource, template name: String = "auto", options: TemplateOptions = TemplateOptions(),
-    format: WeightFormat = .stored, precision: ComputePrecision, context: Int? = nil
+    format: WeightFormat = .stored, precision: ComputePrecision, cache: CacheFormat? = nil, context: Int? = nil
   ) throws {
-    target = try TargetModel(source, format: format, precision: precision, context: context)
+    target = try TargetModel(source, format: format, precision: precision, cache: cache, context: context)
     self.format = try ChatFormat(source, shape: target.shape, template: name, options: options)
   }
 

@@ -5,7 +5,7 @@ package struct CacheSize: Sendable, Equatable {
   private let layers: [KVCache.LayerShape]
 
   package init(target: TargetModel, draft: DraftModel?) {
-    layers = target.shape.cacheLayers + (draft?.cacheLayers ?? [])
+    layers = target.cacheLayers + (draft?.cacheLayers(target.cacheFormat) ?? [])
   }
 
   /// The most tokens of one sequence in a pass.

@@ -20,7 +20,7 @@ package final class EagleDrafter: Drafter {
     self.draft = draft
     embedding = target.embedding
     tape = Tape(decoding: target.precision)
-    cache = draft.makeCache(capacity: capacity)
+    cache = draft.makeCache(capacity: capacity, target.cacheFormat)
   }
 
   package var captureLayers: [Int] { draft.shape.captureLayers }
@@ -64,12 +64,11 @@ package final class EagleDrafter: Drafter {
 
   /// The draft pass over the newest token, whose entry is in the cache. Returns its hidden state [1, H].
   private func finish(_ g: Variable, _ h: Variable, verified: Int) -> Variable {
-    let row = AttentionRow(prefixStart: 0, prefixCount: Int32(verified))
     let q = draft.queries(tape, h, draft.rotary.table(positions: [Int32(verified - 1)]))
     let (keys, values, _) = cache.entries(of: 0)
-    let attended = tape.attention(
-      q, Variable(keys), Variable(values), rows: [row], chain: [], shape: draft.shape.attention)
-    return draft.finish(tape, hidden: g, attended: attended)
+    let attended = Attention.tree(
+      q.value, keys, values, prefix: verified, paths: [[]], shape: draft.shape.attention)
+    return draft.finish(tape, hidden: g, attended: Variable(attended))
   }
 
   /// A draft pass over the frontier: each node is made from the state that its parent's pass gave. Returns hidden

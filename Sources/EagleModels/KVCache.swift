@@ -1,7 +1,8 @@
 import EagleTensor
+import Foundation
 
-/// Keys and values of one sequence: an entry for each token, in the order of positions, with `width` floats of keys and
-/// as many of values in each layer. Reference semantics: the segments of a pass hold the cache itself.
+/// Keys and values of one sequence: an entry for each token, in the order of positions, with `width` elements of keys
+/// and as many of values in each layer. Reference semantics: the segments of a pass hold the cache itself.
 ///
 /// Addresses are reserved for some entries at first, and for twice as many whenever these are full. So a cache may be
 /// made for the model's whole context and still fit a limit of virtual memory. Memory comes with the entries, and goes
@@ -18,19 +19,29 @@ package final class KVCache {
   /// Entries that are reserved at first. They hold most dialogues, and take 300 MB of addresses for Qwen3-4B.
   private static let firstEntries = 1024
 
-  /// A layer of a cache: the width of its entries and its window, nil for none.
+  /// A layer of a cache: the width of its entries, its window, nil for none, and the type of its elements.
   package struct LayerShape: Sendable, Hashable {
     package var width: Int
     package var window: Int?
+    package var dtype: DType
 
-    package init(width: Int, window: Int? = nil) { (self.width, self.window) = (width, window) }
+    package init(width: Int, window: Int? = nil, dtype: DType = .float32) {
+      (self.width, self.window, self.dtype) = (width, window, dtype)
+    }
 
-    /// The most bytes that so many tokens take, keys and values in float32. With a window W entries move when 4 W are
+    package init(width: Int, window: Int? = nil, format: CacheFormat) {
+      self.init(width: width, window: window, dtype: format.dtype)
+    }
+
+    /// Bytes of the keys, or of the values, of an entry.
+    var entryBytes: Int { dtype.bytes(width) }
+
+    /// The most bytes that so many tokens take, keys and values. With a window W entries move when 4 W are
     /// there, or when the 2 W - 1 that stay and those of a pass need more.
     ///
     /// - Parameter pass: the most tokens of a pass
     package func byteCount(tokens: Int, pass: Int) -> Int {
-      2 * width * DType.float32.size * min(tokens, window.map { max(4 * $0, 2 * $0 - 1 + pass) } ?? tokens)
+      2 * entryBytes * min(tokens, window.map { max(4 * $0, 2 * $0 - 1 + pass) } ?? tokens)
     }
   }
 
@@ -47,9 +58,9 @@ package final class KVCache {
   package var byteCount: Int { layers.reduce(0) { $0 + $1.byteCount } }
 
   /// The addresses of the keys and values of a layer's first entry, `first`, which hold until the next entry is written.
-  func start(of layer: Int) -> (k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>, first: Int) {
+  func start(of layer: Int) -> (k: UnsafeRawPointer, v: UnsafeRawPointer, first: Int) {
     precondition(layer < layers.count && layers[layer].reserved > 0, "layer \(layer) of a cache of \(layers.count)")
-    return (layers[layer].k, layers[layer].v, layers[layer].first)
+    return (UnsafeRawPointer(layers[layer].k), UnsafeRawPointer(layers[layer].v), layers[layer].first)
   }
 
   /// Whether all that a token behind `newCount` entries sees is there: layers with windows have dropped older ones.
@@ -77,7 +88,10 @@ package final class KVCache {
     for index in layers.indices { layers[index].releaseUnused(count: count) }
   }
 
-  /// Writes batch rows `range` of k and v [R, width] behind the valid entries of `layer`; `advance` makes them valid.
+  /// The type of the keys and values of a layer.
+  func dtype(of layer: Int) -> DType { layers[layer].shape.dtype }
+
+  /// Writes batch rows `range` of k and v [R, width], rounded to the layer's type, behind the valid entries of `layer`; `advance` makes them valid.
   func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) {
     write(layer, k.floats, v.floats, rows: range)
   }
@@ -147,21 +161,21 @@ private struct CacheLayer {
 
   init(shape: KVCache.LayerShape) { self.shape = shape }
 
-  var k: UnsafeMutablePointer<Float> {
+  var k: UnsafeMutableRawPointer {
     guard let storage else { preconditionFailure("a cache without addresses") }
-    return storage.base.assumingMemoryBound(to: Float.self)
+    return storage.base
   }
 
-  var v: UnsafeMutablePointer<Float> { k + reserved * shape.width }
+  var v: UnsafeMutableRawPointer { k + reserved * shape.entryBytes }
 
-  var byteCount: Int { 2 * touched * shape.width * DType.float32.size }
+  var byteCount: Int { 2 * touched * shape.entryBytes }
 
   var tensors: (k: Tensor, v: Tensor, first: Int) {
     guard let storage else { preconditionFailure("a cache without addresses") }
     func tensor(at byteOffset: Int) -> Tensor {
-      Tensor([reserved, shape.width], dtype: .float32, storage: storage, byteOffset: byteOffset)
+      Tensor([reserved, shape.width], dtype: shape.dtype, storage: storage, byteOffset: byteOffset)
     }
-    return (tensor(at: 0), tensor(at: reserved * shape.width * DType.float32.size), first)
+    return (tensor(at: 0), tensor(at: reserved * shape.entryBytes), first)
   }
 
   func takes(_ entries: Int, behind count: Int) -> Bool { count - first + entries <= reserved }
@@ -180,25 +194,24 @@ private struct CacheLayer {
     guard needed > reserved else { return nil }
     let most = shape.window == nil ? capacity : min(capacity, max(needed, 4 * (shape.window ?? 0)))
     let wanted = min(most, max(needed, 2 * reserved, least))
-    return try Storage(reserving: 2 * wanted * shape.width * DType.float32.size)
+    return try Storage(reserving: 2 * wanted * shape.entryBytes)
   }
 
   /// Moves the entries that stay to the start, in the new storage where there is one.
   mutating func prepare(_ entries: Int, count: Int, in new: Storage?) {
     guard entries - first > reserved else { return }
     let kept = firstKept(count)
-    let (from, floats) = ((kept - first) * shape.width, (count - kept) * shape.width)
+    let (from, bytes) = ((kept - first) * shape.entryBytes, (count - kept) * shape.entryBytes)
     if let new {
-      let size = new.byteCount / (2 * shape.width * DType.float32.size)
-      let start = new.base.assumingMemoryBound(to: Float.self)
+      let size = new.byteCount / (2 * shape.entryBytes)
       if storage != nil {
-        start.update(from: k + from, count: floats)
-        (start + size * shape.width).update(from: v + from, count: floats)
+        memcpy(new.base, k + from, bytes)
+        memcpy(new.base + size * shape.entryBytes, v + from, bytes)
       }
       (storage, reserved, touched) = (new, size, count - kept)
     } else {
-      k.update(from: k + from, count: floats)
-      v.update(from: v + from, count: floats)
+      memmove(k, k + from, bytes)
+      memmove(v, v + from, bytes)
     }
     first = kept
   }
@@ -206,19 +219,17 @@ private struct CacheLayer {
   mutating func write(
     _ newK: UnsafePointer<Float>, _ newV: UnsafePointer<Float>, rows range: Range<Int>, at count: Int
   ) {
-    let (offset, from, floats) = (
-      (count - first) * shape.width, range.lowerBound * shape.width, range.count * shape.width
-    )
-    (k + offset).update(from: newK + from, count: floats)
-    (v + offset).update(from: newV + from, count: floats)
+    let (offset, from) = ((count - first) * shape.entryBytes, range.lowerBound * shape.width)
+    shape.dtype.round(newK + from, count: range.count * shape.width, into: k + offset)
+    shape.dtype.round(newV + from, count: range.count * shape.width, into: v + offset)
     touched = max(touched, count - first + range.count)
   }
 
   func keep(_ path: [Int], from start: Int) {
     for (i, offset) in path.enumerated() where offset != i {
       for base in [k, v] {
-        (base + (start - first + i) * shape.width).update(
-          from: base + (start - first + offset) * shape.width, count: shape.width)
+        let entry = base + (start - first) * shape.entryBytes
+        memmove(entry + i * shape.entryBytes, entry + offset * shape.entryBytes, shape.entryBytes)
       }
     }
   }
@@ -228,7 +239,7 @@ private struct CacheLayer {
   mutating func releaseUnused(count: Int) {
     let held = count - first
     guard touched > held, let storage else { return }
-    let (begin, end) = (held * shape.width * DType.float32.size, reserved * shape.width * DType.float32.size)
+    let (begin, end) = (held * shape.entryBytes, reserved * shape.entryBytes)
     storage.release(begin..<end)
     storage.release(end + begin..<2 * end)
     touched = held

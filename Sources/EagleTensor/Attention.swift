@@ -61,7 +61,7 @@ package enum Attention {
   ///
   /// - Parameters:
   ///   - q: [R, heads · d]
-  ///   - k: [N, kvHeads · d], the rows that prefixes point into
+  ///   - k: [N, kvHeads · d], the rows that prefixes point into; float32, bfloat16 or, without a chain, Q8_0
   ///   - v: as k
   ///   - rows: one entry for each row of q
   ///   - chain: (keys, values, row of each q row in them) for each chain step
@@ -80,16 +80,18 @@ package enum Attention {
       rows.allSatisfy { $0.prefixCount > 0 && Int($0.prefixStart + $0.prefixCount) <= k.rows },
       "a prefix is empty or ends past the \(k.rows) keys")
     if case .gemm(let precision) = mode {
+      let end = rows.map { Int($0.prefixStart + $0.prefixCount) }.max() ?? 0
+      let (k, v) = (k.slice(0..<end).float32(), v.slice(0..<end).float32())
       let blocks = AttentionBlocks(q: q, k: k, v: v, rows: rows, chain: chain, shape: shape, precision)
       return blocks.apply(sinks: sinks, logSums: logSums)
     }
-    let keys = RowKeys(rows.map { (Int($0.prefixCount), chain.count) }, width: shape.keyWidth)
+    let keys = RowKeys(rows.map { (Int($0.prefixCount), chain.count) }, width: shape.keyWidth, dtype: k.dtype)
     for (i, row) in rows.enumerated() {
-      let offset = Int(row.prefixStart) * shape.keyWidth
-      keys.setPrefix(i, k.floats + offset, v.floats + offset)
+      let first = Int(row.prefixStart)
+      keys.setPrefix(i, k.address(ofRow: first), v.address(ofRow: first))
       for (j, step) in chain.enumerated() {
-        let offset = Int(step.row[i]) * shape.keyWidth
-        keys.setSingle(i, j, step.k.floats + offset, step.v.floats + offset)
+        let own = Int(step.row[i])
+        keys.setSingle(i, j, step.k.address(ofRow: own), step.v.address(ofRow: own))
       }
     }
     return withExtendedLifetime((k, v, chain)) { keys.attend(q, shape, sinks: sinks, logSums: logSums) }
@@ -123,8 +125,8 @@ package enum Attention {
       q.shape == [seen.count, shape.queryWidth] && k.columns == shape.keyWidth
         && seen.allSatisfy { $0.count > 0 && max($0.prefix.upperBound, ($0.path.last ?? -1) + 1) <= k.rows },
       "attention of a tree of \(seen.count) rows: queries \(q.shape), keys \(k.shape)")
-    let keys = RowKeys(seen.map { ($0.prefix.count, $0.path.count) }, width: shape.keyWidth)
-    for (row, seen) in seen.enumerated() { keys.set(row, k.floats, v.floats, seen) }
+    let keys = RowKeys(seen.map { ($0.prefix.count, $0.path.count) }, width: shape.keyWidth, dtype: k.dtype)
+    for (row, seen) in seen.enumerated() { keys.set(row, k.address(ofRow: 0), v.address(ofRow: 0), seen) }
     return withExtendedLifetime((k, v)) { keys.attend(q, shape, sinks: sinks) }
   }
 

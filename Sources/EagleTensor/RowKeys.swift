@@ -9,16 +9,20 @@ import CEagleKernels
 package final class RowKeys {
   private let rows: UnsafeMutableBufferPointer<eagle_attention_keys>
   /// The keys that lie apart, of all rows, then the values.
-  private let singles: UnsafeMutableBufferPointer<UnsafePointer<Float>?>
-  private let width: Int
+  private let singles: UnsafeMutableBufferPointer<UnsafeRawPointer?>
+  /// Bytes of a key row.
+  private let stride: Int
+  private let type: eagle_weight_type
   /// The threads that attend: their number may change while a pass goes on.
   private let threads = Parallel.threadCount
 
   /// - Parameters:
   ///   - counts: for each row the keys of its prefix, and those that lie apart
-  ///   - width: floats from one key row of a prefix to the next, kvHeads · d
-  package init(_ counts: [(prefix: Int, single: Int)], width: Int) {
-    self.width = width
+  ///   - width: elements from one key row of a prefix to the next, kvHeads · d
+  ///   - dtype: type of keys and values: float32, bfloat16, or Q8_0 with heads of whole blocks
+  package init(_ counts: [(prefix: Int, single: Int)], width: Int, dtype: DType = .float32) {
+    guard let type = dtype.weightType else { preconditionFailure("keys in \(dtype)") }
+    (stride, self.type) = (dtype.bytes(width), type)
     rows = .allocate(capacity: counts.count)
     let total = counts.reduce(0) { $0 + $1.single }
     singles = .allocate(capacity: 2 * total)
@@ -26,7 +30,7 @@ package final class RowKeys {
     var first = 0
     for (row, count) in counts.enumerated() {
       var keys = eagle_attention_keys()
-      (keys.prefix_count, keys.single_count, keys.stride) = (Int64(count.prefix), Int64(count.single), Int64(width))
+      (keys.prefix_count, keys.single_count, keys.stride) = (Int64(count.prefix), Int64(count.single), Int64(stride))
       if let base = singles.baseAddress {
         keys.single_k = UnsafePointer(base + first)
         keys.single_v = UnsafePointer(base + total + first)
@@ -42,22 +46,22 @@ package final class RowKeys {
   }
 
   /// Sets the address of the prefix of a row.
-  package func setPrefix(_ row: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>) {
+  package func setPrefix(_ row: Int, _ k: UnsafeRawPointer, _ v: UnsafeRawPointer) {
     precondition(row < rows.count, "keys of row \(row) of \(rows.count)")
     (rows[row].prefix_k, rows[row].prefix_v) = (k, v)
   }
 
   /// Sets the address of the j-th key of a row beside its prefix.
-  package func setSingle(_ row: Int, _ j: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>) {
+  package func setSingle(_ row: Int, _ j: Int, _ k: UnsafeRawPointer, _ v: UnsafeRawPointer) {
     UnsafeMutablePointer(mutating: rows[row].single_k)![j] = k
     UnsafeMutablePointer(mutating: rows[row].single_v)![j] = v
   }
 
   /// Sets all keys of a row in one cache that begins at `k` and `v`.
-  package func set(_ row: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, _ seen: SeenKeys) {
+  package func set(_ row: Int, _ k: UnsafeRawPointer, _ v: UnsafeRawPointer, _ seen: SeenKeys) {
     precondition(seen.prefix.count == rows[row].prefix_count && seen.path.count == rows[row].single_count)
-    setPrefix(row, k + seen.prefix.lowerBound * width, v + seen.prefix.lowerBound * width)
-    for (j, index) in seen.path.enumerated() { setSingle(row, j, k + index * width, v + index * width) }
+    setPrefix(row, k + seen.prefix.lowerBound * stride, v + seen.prefix.lowerBound * stride)
+    for (j, index) in seen.path.enumerated() { setSingle(row, j, k + index * stride, v + index * stride) }
   }
 
   /// Bytes of the scratch buffer that `attend` needs.
@@ -107,6 +111,7 @@ package final class RowKeys {
     (attention.heads, attention.kv_heads) = (Int64(shape.heads), Int64(shape.kvHeads))
     (attention.d, attention.scale) = (Int64(shape.headDimension), shape.scale)
     attention.softcap = shape.softcap ?? 0
+    attention.type = type
     attention.keys = UnsafePointer(rows.baseAddress)
     return attention
   }

@@ -47,6 +47,11 @@ extension Tensor {
   /// Elements that are converted at a time.
   private static let castElements = 16384
 
+  /// The address of a row, as stored.
+  package func address(ofRow row: Int) -> UnsafeRawPointer {
+    UnsafeRawPointer(rowBytes) + row * dtype.bytes(columns)
+  }
+
   /// The address of the first row, as stored.
   var rowBytes: UnsafeMutableRawPointer {
     precondition(hasRows, "the rows of a matrix that is in tiles")

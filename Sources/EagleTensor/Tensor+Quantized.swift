@@ -15,13 +15,26 @@ extension DType {
   }
 }
 
+extension DType {
+  /// Rounds `count` floats, whole blocks, to float32, bfloat16 or one of `quantizedFormats`.
+  package func round(_ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutableRawPointer) {
+    switch self {
+    case .float32: y.copyMemory(from: x, byteCount: bytes(count))
+    case .bfloat16: eagle_f32_to_bf16(x, y.assumingMemoryBound(to: UInt16.self), Int64(count))
+    default:
+      let isDone = weightType.map { eagle_weights_encode($0, x, Int64(count), y) != 0 } ?? false
+      precondition(isDone, "rounding to \(self)")
+    }
+  }
+}
+
 extension Tensor {
   /// A weight [O, I] in blocks of `format`, or of what fits its rows; `self` where nothing does, or it is in blocks.
   ///
   /// - Parameter format: one of `DType.quantizedFormats`
   package func quantized(_ format: DType) -> Tensor {
     precondition(shape.count == 2, "only matrices are quantised, not \(shape)")
-    guard !dtype.isBlocks, let format = format.fitting(columns: columns), let type = format.weightType else {
+    guard !dtype.isBlocks, let format = format.fitting(columns: columns) else {
       return self
     }
     let result = Tensor(shape, dtype: format)
@@ -32,8 +45,7 @@ extension Tensor {
         for row in range {
           stored.widen(rowBytes + row * sourceBytes, inputs, into: wide.baseAddress!)
           let target = result.rawBytes.baseAddress! + row * targetBytes
-          let isDone = eagle_weights_encode(type, wide.baseAddress!, Int64(inputs), target) != 0
-          precondition(isDone, "quantisation to \(format)")
+          format.round(wide.baseAddress!, count: inputs, into: target)
         }
       }
     }

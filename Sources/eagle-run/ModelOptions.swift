@@ -8,6 +8,7 @@ import Foundation
 
 extension WeightFormat: ExpressibleByArgument {}
 extension ComputePrecision: ExpressibleByArgument {}
+extension CacheFormat: ExpressibleByArgument {}
 
 /// Which model, and how.
 struct ModelOptions: ParsableArguments {
@@ -36,6 +37,12 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Keys and values in the KV caches, of the target and of the head: fp32, bf16, or 8 bits in blocks (q8_0); if not "
+        + "given, that of the precision. Texts with a draft are those without one in each."))
+  var kvCache: CacheFormat?
+
+  @Option(
+    help: ArgumentHelp(
       "Most tokens of a text, its prompt included: by default all positions, or for a rotary embedding that depends on "
         + "it (LongRoPE, dynamic scaling) the length of the model's first training; a server takes what fits the memory.",
       valueName: "tokens"))
@@ -54,7 +61,7 @@ struct ModelOptions: ParsableArguments {
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
     let model = try ChatModel(
       folder: target, template: template.chatTemplate, options: template.options, format: weights, precision: precision,
-      context: context)
+      cache: kvCache, context: context)
     let positions = model.target.shape.maxPositions
     if let context, context > positions {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")

@@ -23,11 +23,15 @@ enum Drafts {
   }
 
   /// A small target of random bfloat16 weights.
-  static func target(seed: UInt64, maxPositions: Int = 256, precision: ComputePrecision = .fp32) -> TargetModel {
+  static func target(
+    seed: UInt64, maxPositions: Int = 256, precision: ComputePrecision = .fp32, cache: CacheFormat? = nil,
+    headDimension: Int = 16
+  ) -> TargetModel {
+    let attention = AttentionShape(heads: 2, kvHeads: 1, headDimension: headDimension)
     let shape = TargetShape(
-      family: .qwen3, hiddenSize: 32, layers: 3, attention: AttentionShape(heads: 2, kvHeads: 1, headDimension: 16),
+      family: .qwen3, hiddenSize: 32, layers: 3, attention: attention,
       intermediateSize: 64, vocabularySize: 320, ropeTheta: 10000, maxPositions: maxPositions)
-    return TargetModel(random: shape, seed: seed, precision: precision)
+    return TargetModel(random: shape, seed: seed, precision: precision, cache: cache)
   }
 }
 

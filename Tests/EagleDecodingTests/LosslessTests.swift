@@ -167,6 +167,35 @@ import Testing
     }
   }
 
+  @Test(
+    "with rounded keys and values texts are equal with and without a draft",
+    arguments: [CacheFormat.bf16, .q8_0], ComputePrecision.allCases)
+  func roundedCachesDecodeAlikeWithAndWithoutADraft(_ cache: CacheFormat, _ precision: ComputePrecision) throws {
+    let (exact, target) = (
+      Drafts.target(seed: 13, precision: precision, cache: .fp32, headDimension: 32),
+      Drafts.target(seed: 13, precision: precision, cache: cache, headDimension: 32)
+    )
+    let head = Drafts.random(for: target, size: 320, seed: 14)
+    var changed = 0
+    for seed in 0..<10 as Range<Int32> {
+      let prompt = [seed, 3, 9, 27, 81]
+      var options = DecodingOptions(maxNewTokens: 100, stopIDs: [])
+      let plain = try trace(DecodingSession(target: target), prompt, options)
+      changed += try plain == trace(DecodingSession(target: exact), prompt, options) ? 0 : 1
+      let drafters: [any Drafter] = [
+        KnowingDrafter(text: prompt + plain.ids, kind: .misleading, vocabulary: 320, seed: UInt64(seed)),
+        EagleDrafter(draft: head, target: target, capacity: 600),
+      ]
+      for drafter in drafters {
+        for plan in Self.plans {
+          options.plan = plan
+          #expect(try trace(DecodingSession(target: target, drafter: drafter), prompt, options) == plain)
+        }
+      }
+    }
+    #expect(changed == 10, "rounding must show in the logits")
+  }
+
   @Test("a prompt of several chunks gives the same text with and without a draft")
   func aPromptOfSeveralPassesIsRead() throws {
     let target = Drafts.target(seed: 11, maxPositions: 2000)

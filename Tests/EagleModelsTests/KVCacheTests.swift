@@ -29,6 +29,32 @@ import Testing
     }
   }
 
+  @Test("a cache holds what its type makes of keys and values, whatever moves", arguments: [DType.bfloat16, .q8_0])
+  func entriesAreRounded(dtype: DType) {
+    var random = RandomSource(seed: 1)
+    let caches = [DType.float32, dtype].map {
+      KVCache(layers: [KVCache.LayerShape(width: 64, dtype: $0)], capacity: 10_000)
+    }
+    for count in [1, 700, 900, 5000] {
+      let (k, v) = (
+        Tensor.normal([count, 64], deviation: 1, using: &random), Tensor.normal([count, 64], deviation: 1, using: &random)
+      )
+      for cache in caches {
+        cache.append(k, v)
+        if count == 900 { cache.keep([0, 3, 19, 700], from: 750) }
+        if count == 700 { cache.truncate(to: 650) }
+      }
+    }
+    let (exact, rounded) = (caches[0].entries(of: 0), caches[1].entries(of: 0))
+    func expected(_ x: Tensor) -> [Float] {
+      let held = x.slice(0..<caches[0].count)
+      return (dtype == .bfloat16 ? held.bfloat16() : held.quantized(dtype)).float32().values
+    }
+    #expect(caches[1].count == caches[0].count && caches[1].byteCount == 2 * dtype.bytes(64) * caches[1].count)
+    #expect(rounded.k.slice(0..<caches[1].count).float32().values == expected(exact.k))
+    #expect(rounded.v.slice(0..<caches[1].count).float32().values == expected(exact.v))
+  }
+
   @Test("a cache grows to its capacity and no further")
   func capacityIsTheEnd() {
     let cache = KVCache(layers: [KVCache.LayerShape(width: shape.keyWidth)], capacity: 1500)

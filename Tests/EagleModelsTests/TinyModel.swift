@@ -27,9 +27,11 @@ struct TinyModel: Decodable {
   static func folder(_ name: String) -> String { "\(fixtures)/\(name)" }
 
   /// The model; those with long texts are for the length of their text.
-  static func target(_ name: String, precision: ComputePrecision = .fp32) throws -> TargetModel {
+  static func target(
+    _ name: String, precision: ComputePrecision = .fp32, cache: CacheFormat? = nil
+  ) throws -> TargetModel {
     let context = name.hasSuffix("-long") ? try load(name).ids.count : nil
-    return try TargetModel(folder: folder(name), precision: precision, context: context)
+    return try TargetModel(folder: folder(name), precision: precision, cache: cache, context: context)
   }
 
   static func load(_ name: String) throws -> TinyModel {

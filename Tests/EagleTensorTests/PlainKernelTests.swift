@@ -30,6 +30,35 @@ import Testing
     #expect(zip(sums[0].values, sums[1].values).allSatisfy { abs($0 - $1) < 4e-6 })
   }
 
+  @Test(
+    "attention over rounded keys and values has the bits of that over their values",
+    arguments: [(6, 2, 32), (9, 3, 64), (8, 2, 128), (5, 1, 24)], [DType.bfloat16, .q8_0])
+  func attentionOfRoundedKeys(_ sizes: (heads: Int, kvHeads: Int, d: Int), dtype: DType) {
+    let shape = AttentionShape(heads: sizes.heads, kvHeads: sizes.kvHeads, headDimension: sizes.d)
+    guard sizes.d % dtype.blockLength == 0 else { return }
+    let q = normal([7, shape.queryWidth], seed: 1)
+    let exact = [normal([150, shape.keyWidth], seed: 2), normal([150, shape.keyWidth], seed: 3)]
+    let stored = exact.map { dtype == .bfloat16 ? $0.bfloat16() : $0.quantized(dtype) }
+    let values = stored.map { $0.float32() }
+    // Trees, whose rows have a prefix and keys that lie apart; and plain sequences.
+    let seen = (0..<7).map { SeenKeys(prefix: 0..<100 + $0, path: [120 + $0, 130 + 2 * $0]) }
+    let tree = Attention.tree(q, stored[0], stored[1], keys: seen, shape: shape).values
+    #expect(tree == Attention.tree(q, values[0], values[1], keys: seen, shape: shape).values)
+    #expect(tree != Attention.tree(q, exact[0], exact[1], keys: seen, shape: shape).values)
+    let rows = (0..<7).map { AttentionRow(prefixStart: Int32($0), prefixCount: Int32(140 - $0)) }
+    for mode in [MatmulMode.batchInvariant(.fp32), .gemm(.fp32), .gemm(.bf16)] {
+      let sequence = Attention.apply(q, stored[0], stored[1], rows: rows, shape: shape, mode).values
+      #expect(sequence == Attention.apply(q, values[0], values[1], rows: rows, shape: shape, mode).values)
+    }
+    let keys = RowKeys(seen.map { ($0.prefix.count, $0.path.count) }, width: shape.keyWidth, dtype: dtype)
+    for (row, seen) in seen.enumerated() {
+      keys.set(row, stored[0].address(ofRow: 0), stored[1].address(ofRow: 0), seen)
+    }
+    let plain = withExtendedLifetime(stored) { keys.attendPlainly(q, shape).values }
+    // because: float32 sums of up to 109 terms of size 1
+    #expect(zip(tree, plain).allSatisfy { abs($0 - $1) < 2e-6 })
+  }
+
   @Test("softmax and its log-sum-exp agree with the formula", arguments: [1, 7, 64, 1000])
   func softmax(count: Int) {
     let x = normal([count], seed: 4)

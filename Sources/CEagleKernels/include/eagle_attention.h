@@ -4,21 +4,24 @@
 
 #include <stdint.h>
 
+#include "eagle_blocks.h"
+
 // MARK: single rows (attention.c)
 
 /// One row's keys and values: a prefix of consecutive rows, then single rows that lie apart.
 typedef struct {
-  const float *prefix_k, *prefix_v;  // row t at prefix_k + t * stride
+  const void *prefix_k, *prefix_v;  // row t at prefix_k + t * stride
   int64_t prefix_count;
-  const float *const *single_k, *const *single_v;
+  const void *const *single_k, *const *single_v;
   int64_t single_count;
-  int64_t stride;
+  int64_t stride;  // in bytes
 } eagle_attention_keys;
 
 typedef struct {
   const float *q;  // [rows][heads * d]
   int64_t rows, heads, kv_heads, d;
   const eagle_attention_keys *keys;  // [rows], whose key rows hold kv_heads heads side by side
+  eagle_weight_type type;            // of keys and values: F32, BF16, or Q8_0 where d is a multiple of 32
   float scale;
   float softcap;       // scores become softcap * tanh(score / softcap); 0 for none
   const float *sinks;  // [heads]: logits that take part in each softmax and weigh no value; or null

@@ -102,12 +102,15 @@ public final class DraftModel {
   package var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
   /// An empty cache for this head that may grow to `capacity` entries.
-  package func makeCache(capacity: Int) -> KVCache {
-    KVCache(layers: cacheLayers, capacity: capacity)
+  package func makeCache(capacity: Int, _ format: CacheFormat) -> KVCache {
+    KVCache(layers: cacheLayers(format), capacity: capacity)
   }
 
   /// The layers of a KV cache: one.
-  package var cacheLayers: [KVCache.LayerShape] { [KVCache.LayerShape(width: shape.attention.keyWidth)] }
+  package func cacheLayers(_ format: CacheFormat) -> [KVCache.LayerShape] {
+    let fitting = format.fits(shape.attention.headDimension) ? format : .bf16
+    return [KVCache.LayerShape(width: shape.attention.keyWidth, format: fitting)]
+  }
 
   // MARK: the parts of a step
 

@@ -12,6 +12,8 @@ public final class TargetModel: @unchecked Sendable {
   package let fingerprint: String
   /// The precision of its matrix products.
   public let precision: ComputePrecision
+  /// The format of its KV caches, and of those of a head beside it.
+  public let cacheFormat: CacheFormat
   let weights: TargetWeights
   /// The matrices for which the format of the weights has no blocks.
   package let fallbacks: FormatFallbacks
@@ -25,20 +27,25 @@ public final class TargetModel: @unchecked Sendable {
   ///   - path: the folder, or the file
   ///   - format: the format of the matrices in memory
   ///   - precision: the precision of the matrix products
+  ///   - cache: the format of KV caches; nil for that of the precision
   ///   - context: the longest text, where the rotary embedding depends on it; nil for the length of the first training
   /// - Throws: when a file is missing or broken, the model is none of the families, or a weight is NaN or infinite
   public convenience init(
-    folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32, context: Int? = nil
+    folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32,
+    cache: CacheFormat? = nil, context: Int? = nil
   ) throws {
-    try self.init(ModelSource(path: path), format: format, precision: precision, context: context)
+    try self.init(ModelSource(path: path), format: format, precision: precision, cache: cache, context: context)
   }
 
   package init(
-    _ source: ModelSource, format: WeightFormat = .stored, precision: ComputePrecision = .fp32, context: Int? = nil
+    _ source: ModelSource, format: WeightFormat = .stored, precision: ComputePrecision = .fp32,
+    cache: CacheFormat? = nil, context: Int? = nil
   ) throws {
     path = source.path
     self.precision = precision
+    cacheFormat = cache ?? CacheFormat(for: precision)
     shape = try TargetShape(source, context: context)
+    try Self.check(cacheFormat, shape, path: path)
     let stored = try TargetWeights(source.tensors(), shape: shape)
     (weights, fallbacks) = (stored.quantized(format), stored.fallbacks(format))
     fingerprint = try source.fingerprint() + shape.stretchedSuffix
@@ -47,10 +54,12 @@ public final class TargetModel: @unchecked Sendable {
 
   /// A target with seeded random weights, for measurements: bfloat16, or quantised.
   package init(
-    random shape: TargetShape, seed: UInt64, format: WeightFormat = .stored, precision: ComputePrecision = .fp32
+    random shape: TargetShape, seed: UInt64, format: WeightFormat = .stored, precision: ComputePrecision = .fp32,
+    cache: CacheFormat? = nil
   ) {
     path = "random weights"
     self.precision = precision
+    cacheFormat = cache ?? CacheFormat(for: precision)
     fingerprint = "random \(seed)"
     self.shape = shape
     weights = TargetWeights(random: shape, format: format, seed: seed)
@@ -61,6 +70,7 @@ public final class TargetModel: @unchecked Sendable {
   /// The first layers of a model with its head, for measurements.
   private init(_ whole: TargetModel, layers: Int) {
     (path, precision, fingerprint, rotaries) = (whole.path, whole.precision, whole.fingerprint, whole.rotaries)
+    cacheFormat = whole.cacheFormat
     var shape = whole.shape
     shape.layerShapes = Array(shape.layerShapes.prefix(layers))
     self.shape = shape
@@ -86,7 +96,19 @@ public final class TargetModel: @unchecked Sendable {
 
   /// An empty cache for all layers that may grow to `capacity` entries.
   package func makeCache(capacity: Int) -> KVCache {
-    KVCache(layers: shape.cacheLayers, capacity: capacity)
+    KVCache(layers: cacheLayers, capacity: capacity)
+  }
+
+  /// The layers of its KV caches.
+  package var cacheLayers: [KVCache.LayerShape] { shape.cacheLayers(cacheFormat) }
+
+  /// - Throws: where the heads of a layer are no whole blocks of the caches' format
+  private static func check(_ format: CacheFormat, _ shape: TargetShape, path: String) throws {
+    guard let layer = shape.layerShapes.first(where: { !format.fits($0.attention.headDimension) }) else { return }
+    throw LocatedError(
+      path: path,
+      problem: "heads of \(layer.attention.headDimension) elements are no whole blocks of a KV cache in \(format)",
+      advice: "take bf16 or fp32")
   }
 
   /// The precision in which this processor computes `decode` and `logits`.

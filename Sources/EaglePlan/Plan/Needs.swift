@@ -1,4 +1,5 @@
 import EagleCaptureStore
+import EagleDecoding
 import EagleModels
 import EagleTensor
 import EagleTraining
@@ -20,9 +21,11 @@ package struct Sizes {
   package var draft: DraftShape
   /// Bytes of the target's files.
   package var targetBytes: Double
+  /// The format of KV caches.
+  package var cacheFormat: CacheFormat
 
-  package init(target: TargetShape, draft: DraftShape, targetBytes: Double) {
-    (self.target, self.draft, self.targetBytes) = (target, draft, targetBytes)
+  package init(target: TargetShape, draft: DraftShape, targetBytes: Double, cacheFormat: CacheFormat = .fp32) {
+    (self.target, self.draft, self.targetBytes, self.cacheFormat) = (target, draft, targetBytes, cacheFormat)
   }
 
   /// P.
@@ -82,14 +85,16 @@ package struct Sizes {
 
   /// Keys and values of this many tokens in all layers of the target.
   package func cache(tokens: Double) -> Double {
-    8
-      * target.layerShapes.reduce(0) { sum, layer in
-        sum + Double(layer.attention.keyWidth) * min(tokens, layer.window.map { Double(2 * $0) } ?? tokens)
-      }
+    target.cacheLayers(cacheFormat).reduce(0) { $0 + cache($1, tokens) }
   }
 
   /// Caches of an evaluation: a plain and a speculative session, and the draft's layer.
   package func evaluationCaches(tokens: Double) -> Double {
-    2 * cache(tokens: tokens) + 8 * Double(draft.attention.keyWidth) * tokens
+    2 * cache(tokens: tokens)
+      + cache(KVCache.LayerShape(width: draft.attention.keyWidth, format: cacheFormat), tokens)
+  }
+
+  private func cache(_ layer: KVCache.LayerShape, _ tokens: Double) -> Double {
+    Double(layer.byteCount(tokens: Int(tokens.rounded(.up)), pass: DecodingSession.prefillChunk))
   }
 }

@@ -44,8 +44,8 @@ public struct TargetShape: Sendable, Equatable {
   }
 
   /// The layers of a KV cache.
-  package var cacheLayers: [KVCache.LayerShape] {
-    layerShapes.map { KVCache.LayerShape(width: $0.attention.keyWidth, window: $0.window) }
+  package func cacheLayers(_ format: CacheFormat) -> [KVCache.LayerShape] {
+    layerShapes.map { KVCache.LayerShape(width: $0.attention.keyWidth, window: $0.window, format: format) }
   }
 
   /// The layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.

@@ -98,15 +98,15 @@ final class BufferOperations: LayerOperations {
         return (prefix: seen.prefix.count, single: seen.path.count)
       }
     }
-    return RowKeys(counts, width: width)
+    return RowKeys(counts, width: width, dtype: segments.first?.cache?.dtype(of: 0) ?? .float32)
   }
 
   private func checkSegments() {
     var covered = 0
     for segment in segments {
       precondition(
-        segment.rows.lowerBound == covered && segment.cache != nil,
-        "rows \(segment.rows) behind \(covered) rows, or without a cache")
+        segment.rows.lowerBound == covered && segment.cache?.dtype(of: 0) == segments[0].cache?.dtype(of: 0),
+        "rows \(segment.rows) behind \(covered) rows, or a cache of another type")
       covered = segment.rows.upperBound
     }
   }

@@ -1,0 +1,24 @@
+import EagleCore
+import EagleTensor
+
+/// The format of keys and values in a KV cache. They are rounded when they are written, and every pass reads what is
+/// stored: a text does not depend on its drafts in any of them.
+public enum CacheFormat: String, Sendable, Codable, CaseIterable {
+  case fp32, bf16
+  /// 8 bits in blocks of 32 elements of a head.
+  case q8_0
+
+  var dtype: DType {
+    switch self {
+    case .fp32: .float32
+    case .bf16: .bfloat16
+    case .q8_0: .q8_0
+    }
+  }
+
+  /// Whether heads of `headDimension` elements are whole blocks.
+  func fits(_ headDimension: Int) -> Bool { headDimension % dtype.blockLength == 0 }
+
+  /// The default beside products of some precision.
+  package init(for precision: ComputePrecision) { self = precision == .fp32 ? .fp32 : .bf16 }
+}
