@@ -67,6 +67,7 @@ struct ModelOptions: ParsableArguments {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
     }
     if let line = model.target.fallbacks.line { Output.note("weights of the target: \(line)") }
+    model.target.prepareForDecoding()
     guard let head = try draft.map({ try model.head(at: $0) }) else { return (model, nil) }
     let format = draftWeights ?? model.target.weightFormat
     if let line = head.fallbacks(format).line { Output.note("weights of the head: \(line)") }

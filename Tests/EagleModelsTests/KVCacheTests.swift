@@ -37,7 +37,8 @@ import Testing
     }
     for count in [1, 700, 900, 5000] {
       let (k, v) = (
-        Tensor.normal([count, 64], deviation: 1, using: &random), Tensor.normal([count, 64], deviation: 1, using: &random)
+        Tensor.normal([count, 64], deviation: 1, using: &random),
+        Tensor.normal([count, 64], deviation: 1, using: &random)
       )
       for cache in caches {
         cache.append(k, v)

@@ -134,6 +134,14 @@ public final class TargetModel: @unchecked Sendable {
     }
   }
 
+  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does: experts that one token
+  /// does not touch wait for a pass that does.
+  package func prepareForDecoding() {
+    guard weights.matrices.contains(where: { $0.weights.contains { $0.w.dtype.isBlocks } }) else { return }
+    let states = decode([0], segments: [Segment(rows: 0..<1, cache: makeCache(capacity: 1))], captureLayers: [])
+    withExtendedLifetime(logits(states.lastHidden)) {}
+  }
+
   /// Bytes of the experts of one token.
   package var expertBytesPerToken: Int { weights.layers.reduce(0) { $0 + ($1.experts?.bytesPerToken ?? 0) } }
 

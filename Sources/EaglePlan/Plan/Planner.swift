@@ -41,7 +41,8 @@ package struct Planner {
     let draft =
       try recipe.draft.initFrom.map { try DraftFolder.read($0, target: model).shape }
       ?? DraftShape(of: target, recipe.draft, captureLayers: layers)
-    return Sizes(target: target, draft: draft, targetBytes: Double(try ModelSource(path: model.path).weightBytes()),
+    return Sizes(
+      target: target, draft: draft, targetBytes: Double(try ModelSource(path: model.path).weightBytes()),
       cacheFormat: CacheFormat(for: recipe.target.precision))
   }
 
