@@ -76,6 +76,14 @@ struct RealModelTests {
     #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
   }
 
+  /// What rounded keys and values change in a decoding pass along the same texts, beside products in float32.
+  @Test("logits over rounded caches stay close", arguments: [CacheFormat.bf16, .q8_0])
+  func roundedCachesStayClose(cache: CacheFormat) throws {
+    let rounding = try TargetModel(folder: targetFolder!, cache: cache)
+    let (error, agreement) = try compare((target, .decode), (rounding, .decode), "KV caches in \(cache)")
+    #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
+  }
+
   /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the
   /// likeliest token is the same.
   private func compare(
@@ -85,7 +93,8 @@ struct RealModelTests {
     for prompt in prompts {
       let ids = prompt.ids + prompt.greedy
       let logits = [first, second].map { model, kind in
-        let states = model.run(kind, ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: [])
+        let segment = Segment(rows: 0..<ids.count, cache: model.makeCache(capacity: ids.count))
+        let states = model.run(kind, ids, segments: [segment], captureLayers: [])
         return switch kind {
         case .prefill: Matmul.forward(states.lastHidden, model.head, model.precision)
         case .decode: model.logits(states.lastHidden)

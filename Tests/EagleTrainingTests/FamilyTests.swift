@@ -50,9 +50,11 @@ import Testing
 
   @Test("a head learns from captured states, is exported, and loads with its target", arguments: names)
   func headOfEachFamily(name: String) throws {
-    let folder = NSTemporaryDirectory() + "/eagle-family-" + UUID().uuidString
+    // Heads and captured states stay where EAGLE_FAMILY_HEADS says, for oracles.
+    let kept = ProcessInfo.processInfo.environment["EAGLE_FAMILY_HEADS"].map { "\($0)/\(name)" }
+    let folder = kept ?? NSTemporaryDirectory() + "/eagle-family-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: "\(folder)/run", withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: folder) }
+    defer { if kept == nil { try? FileManager.default.removeItem(atPath: folder) } }
     let target = try TargetModel(folder: "\(Self.fixtures)/\(name)")
     let data = try prepared(folder, target)
     let store = try captured(folder, target, data)

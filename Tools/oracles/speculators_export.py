@@ -79,7 +79,8 @@ def load_converted(export, target, folder):
     builds models on the meta device, where a fill is lost, and gives a tensor that the file lacks fresh, unset memory:
     mostly zeros, no NaN, so nothing is taken. Hence the explicit overwrite.
     """
-    Eagle3Converter().convert(export, folder, str(target))
+    layers = json.loads((export / "config.json").read_text())["eagle_config"]["eagle_aux_hidden_state_layer_ids"]
+    Eagle3Converter().convert(export, folder, str(target), eagle_aux_hidden_state_layer_ids=layers)
     config = Eagle3SpeculatorConfig.from_pretrained(folder)
     config.transformer_layer_config._attn_implementation = "eager"  # its default, flex attention, is made for GPUs
     model = Eagle3DraftModel.from_pretrained(folder, config=config, dtype=torch.float32).eval()
