@@ -112,7 +112,8 @@ EAGLE_INLINE void score(eagle_weight_type type, head_group g, key_range range, i
     const char *k[KEYS];
     for (int j = 0; j < KEYS; j++)
       k[j] = key_row(g.keys->prefix_k, g.keys->single_k, g.keys, t + j < range.end ? t + j : range.end - 1) + g.offset;
-    for (int j = 0; prefetches && j < KEYS; j++) prefetch_row(k[j] + PREFETCH_KEYS * g.keys->stride, key_bytes(type, g.d));
+    for (int j = 0; prefetches && j < KEYS; j++)
+      prefetch_row(k[j] + PREFETCH_KEYS * g.keys->stride, key_bytes(type, g.d));
     for (int64_t h = 0; h < g.heads; h++)
       *(f32x8_unaligned *)(g.scores + h * g.stride + t) = scale * dot_with_eight(type, g.q + h * g.d, k, g.d);
   }
@@ -120,15 +121,16 @@ EAGLE_INLINE void score(eagle_weight_type type, head_group g, key_range range, i
 
 /// Sums of p_t v_t over some keys, for some vectors of columns in registers; every column adds its keys in order. The
 /// sums of the keys before are in out, and the last keys' are divided by those of p.
-EAGLE_INLINE void weigh(eagle_weight_type type, const int heads, const int vectors, head_group g, key_range range, int prefetches,
-                        int64_t column) {
+EAGLE_INLINE void weigh(eagle_weight_type type, const int heads, const int vectors, head_group g, key_range range,
+                        int prefetches, int64_t column) {
   f32x16 total[HEADS][COLUMNS / 16];
   float *out = g.out + column;
   for (int h = 0; h < heads; h++)
     for (int i = 0; i < vectors; i++) total[h][i] = range.begin == 0 ? (f32x16){0} : load16(out + h * g.d + 16 * i);
   for (int64_t t = range.begin; t < range.end; t++) {
     const char *v = key_row(g.keys->prefix_v, g.keys->single_v, g.keys, t) + g.offset;
-    if (prefetches) prefetch_row(v + key_bytes(type, column) + PREFETCH_KEYS * g.keys->stride, key_bytes(type, 16 * vectors));
+    const char *ahead = v + key_bytes(type, column) + PREFETCH_KEYS * g.keys->stride;
+    if (prefetches) prefetch_row(ahead, key_bytes(type, 16 * vectors));
     for (int i = 0; i < vectors; i++) {
       f32x16 value;
       load_keys(type, v, column + 16 * i, &value);
@@ -153,7 +155,8 @@ EAGLE_INLINE void weigh_column(eagle_weight_type type, const int heads, head_gro
   }
 }
 
-EAGLE_INLINE void weigh_columns(eagle_weight_type type, const int heads, head_group g, key_range range, int prefetches) {
+EAGLE_INLINE void weigh_columns(eagle_weight_type type, const int heads, head_group g, key_range range,
+                                int prefetches) {
   int64_t i = 0;
   for (; i + COLUMNS <= g.d; i += COLUMNS) weigh(type, heads, COLUMNS / 16, g, range, prefetches, i);
   for (; i + 16 <= g.d; i += 16) weigh(type, heads, 1, g, range, prefetches, i);
@@ -161,7 +164,8 @@ EAGLE_INLINE void weigh_columns(eagle_weight_type type, const int heads, head_gr
 }
 
 /// The same for as many heads at a time as registers hold.
-EAGLE_INLINE void weigh_heads(eagle_weight_type type, head_group g, key_range range, int prefetches, int64_t in_flight) {
+EAGLE_INLINE void weigh_heads(eagle_weight_type type, head_group g, key_range range, int prefetches,
+                              int64_t in_flight) {
   int64_t heads = g.heads;
   for (int64_t h = 0, taken; h < heads; h += taken) {
     taken = heads - h < in_flight ? heads - h : in_flight;

@@ -153,5 +153,7 @@ void eagle_small_matmul_rounded(const eagle_small_matmul *a, int64_t begin, int6
 #if defined(__x86_64__)
   if (a->k > LONG_K) return eagle_small_matmul_rounded_long(a, begin, end);
   eagle_small_matmul_rounded_short(a, begin, end);
+#else
+  __builtin_trap();
 #endif
 }

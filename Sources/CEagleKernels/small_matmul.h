@@ -18,8 +18,8 @@ enum {
   PREFETCH_PAST_BLOCK = 4096,        // bytes beyond a block, where that is the distance
   OUTPUT_PREFETCH_BYTES = 1536,      // the distance within each output
   ROUNDED_OUTPUT_PREFETCH_BYTES = 2048,  // the same for rows rounded to bfloat16, which take half the time
-  L1_BYTES = 24576,                  // of x: three quarters of the first cache
-  LONG_K = 1792,                     // beyond it a single output takes too long for the next to begin meanwhile
+  L1_BYTES = 24576,                  // of x: three quarters of the L1 cache
+  LONG_K = 1536,                     // beyond it a single output takes too long for the next to begin meanwhile
   MIN_CHUNK = 12,                    // outputs: a multiple of all numbers of them in flight
   MAX_PASS_ROWS = 8,
   MAX_SUMS = 16,                     // rows times outputs in flight
@@ -27,7 +27,10 @@ enum {
   ROUNDED_GROUP = 32,                // elements of a row rounded to bfloat16 that lie together
 };
 
-/// Into the second cache: in the first one, weights that are not needed yet would take the place of x.
+// Rounded rows of up to LONG_K elements never go in ranges.
+_Static_assert(MAX_PASS_ROWS * LONG_K * (int)sizeof(uint16_t) <= L1_BYTES, "LONG_K");
+
+/// Prefetches into L2: in L1, weights that are not needed yet would take the place of x.
 #define EAGLE_PREFETCH(address) __builtin_prefetch(address, 0, 2)
 
 /// The weights that a pass prefetches while it reads others.

@@ -28,10 +28,10 @@ INLINE __m256i first_sum(eagle_weight_type type, const quantized_group *x, int h
 }
 
 #if HAS_VNNI
-/// sums[m] = the integers of half h of a group, or of all of it where `count` is 8, for each row. Independent sums stand
-/// next to one another, two for a row where there are few, since each instruction waits four cycles for the one before.
-INLINE void add_integers(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows, const int h,
-                         const int count, __m256i sums[MAX_TILE_ROWS]) {
+/// sums[m] = the sum of products of half h of a group, or of all of it where `count` is 8, for each row. Independent
+/// sums are interleaved, two for a row where there are few, since each instruction waits four cycles for the one before.
+INLINE void add_integers(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows,
+                         const int h, const int count, __m256i sums[MAX_TILE_ROWS]) {
   __m256i others[MAX_TILE_ROWS];
   const int chains = rows <= 2 ? 2 : 1;
 #pragma clang loop unroll(full)
@@ -54,7 +54,8 @@ INLINE void add_integers(eagle_weight_type type, const __m256i w[8], const quant
 INLINE __m256i add_row(eagle_weight_type type, const __m256i w[8], const int8_t *q, const int first, const int count,
                        __m256i sum) {
   // As many vectors as leave the sums of their products below 2^15.
-  const int together = is_wide(type) ? 1 : element_bits(type) == 6 ? 2 : type == EAGLE_WEIGHTS_MXFP4 || element_bits(type) == 5 ? 4 : 8;
+  const int bits = type == EAGLE_WEIGHTS_MXFP4 ? 5 : element_bits(type);
+  const int together = is_wide(type) ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
   const __m256i ones = _mm256_set1_epi16(1);
 #pragma clang loop unroll(full)
   for (int v = first; v < first + count; v += together) {
@@ -71,20 +72,21 @@ INLINE __m256i add_row(eagle_weight_type type, const __m256i w[8], const int8_t 
   return sum;
 }
 
-INLINE void add_integers(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows, const int h,
-                         const int count, __m256i sums[MAX_TILE_ROWS]) {
+INLINE void add_integers(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows,
+                         const int h, const int count, __m256i sums[MAX_TILE_ROWS]) {
   for (int m = 0; m < rows; m++) sums[m] = add_row(type, w, x[m].q, 4 * h, count, first_sum(type, x + m, h));
 }
 #endif
 
 /// totals[m] += the products of half h of a group, or of all of it where `count` is 8, for each row.
-INLINE void add_products(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows, __m256 scale,
-                         const int h, const int count, __m256 *totals) {
+INLINE void add_products(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows,
+                         __m256 scale, const int h, const int count, __m256 *totals) {
   __m256i sums[MAX_TILE_ROWS];
   add_integers(type, w, x, rows, h, count, sums);
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++)
-    totals[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[m]), _mm256_mul_ps(scale, _mm256_set1_ps(x[m].scale)), totals[m]);
+    totals[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[m]), _mm256_mul_ps(scale, _mm256_set1_ps(x[m].scale)),
+                                totals[m]);
 }
 
 /// One tile: its 8 outputs for some rows.

@@ -9,7 +9,7 @@ package struct CacheSize: Sendable, Equatable {
   }
 
   /// The most tokens of one sequence in a pass.
-  private static let passTokens = max(DecodingSession.prefillChunk, DraftPlan.maxNodes + 1)
+  package static let passTokens = max(DecodingSession.prefillChunk, DraftPlan.maxNodes + 1)
 
   /// The most bytes that the entries of a text of so many tokens take.
   package func bytes(tokens: Int) -> Int {

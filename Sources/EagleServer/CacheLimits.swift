@@ -20,7 +20,7 @@ package struct CacheLimits: Sendable, Equatable {
   ///   - config: context and bytes as far as the user has set them, and the size of a batch
   ///   - target: whose positions bound a context, and whose layers the caches serve
   ///   - draft: the head, which has a cache of its own
-  ///   - availableBytes: memory that the system can give, weights included that are not in memory yet
+  ///   - availableBytes: memory that the system could give before the weights were in memory
   /// - Throws: `ServerError` where not one text fits
   package init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {
     let size = CacheSize(target: target, draft: draft)

@@ -61,7 +61,7 @@ package enum Attention {
   ///
   /// - Parameters:
   ///   - q: [R, heads · d]
-  ///   - k: [N, kvHeads · d], the rows that prefixes point into; float32, bfloat16 or, without a chain, Q8_0
+  ///   - k: [N, kvHeads · d], the rows that prefixes point into; float32, bfloat16 or Q8_0; a chain float32 in GEMMs
   ///   - v: as k
   ///   - rows: one entry for each row of q
   ///   - chain: (keys, values, row of each q row in them) for each chain step
@@ -76,6 +76,9 @@ package enum Attention {
     precondition(
       q.shape == [rows.count, shape.queryWidth] && k.columns == shape.keyWidth && v.shape == k.shape,
       "attention of queries \(q.shape) for \(rows.count) rows, keys \(k.shape), values \(v.shape)")
+    precondition(
+      v.dtype == k.dtype && chain.allSatisfy { $0.k.dtype == k.dtype && $0.v.dtype == k.dtype },
+      "keys in \(k.dtype), values in \(v.dtype), or a chain in another type")
     precondition(
       rows.allSatisfy { $0.prefixCount > 0 && Int($0.prefixStart + $0.prefixCount) <= k.rows },
       "a prefix is empty or ends past the \(k.rows) keys")
@@ -122,7 +125,7 @@ package enum Attention {
     _ q: Tensor, _ k: Tensor, _ v: Tensor, keys seen: [SeenKeys], shape: AttentionShape, sinks: Tensor? = nil
   ) -> Tensor {
     precondition(
-      q.shape == [seen.count, shape.queryWidth] && k.columns == shape.keyWidth
+      q.shape == [seen.count, shape.queryWidth] && k.columns == shape.keyWidth && v.dtype == k.dtype
         && seen.allSatisfy { $0.count > 0 && max($0.prefix.upperBound, ($0.path.last ?? -1) + 1) <= k.rows },
       "attention of a tree of \(seen.count) rows: queries \(q.shape), keys \(k.shape)")
     let keys = RowKeys(seen.map { ($0.prefix.count, $0.path.count) }, width: shape.keyWidth, dtype: k.dtype)

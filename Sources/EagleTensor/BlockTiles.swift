@@ -64,3 +64,10 @@ final class BlockTiles: @unchecked Sendable {
     }
   }
 }
+
+extension Tensor {
+  /// Makes the tiles of a matrix in blocks where the products of `mode` will read them.
+  package func prepare(for mode: MatmulMode) {
+    if mode.quantizesRows { _ = tiles?.make(for: self) }
+  }
+}

@@ -67,11 +67,17 @@ struct ModelOptions: ParsableArguments {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
     }
     if let line = model.target.fallbacks.line { Output.note("weights of the target: \(line)") }
-    model.target.prepareForDecoding()
-    guard let head = try draft.map({ try model.head(at: $0) }) else { return (model, nil) }
+    guard let stored = try draft.map({ try model.head(at: $0) }) else {
+      model.target.prepareForDecoding()
+      return (model, nil)
+    }
     let format = draftWeights ?? model.target.weightFormat
-    if let line = head.fallbacks(format).line { Output.note("weights of the head: \(line)") }
-    return (model, head.quantized(format))
+    if let line = stored.fallbacks(format).line { Output.note("weights of the head: \(line)") }
+    let head = stored.quantized(format)
+    // Last, since it reads all weights: errors come first.
+    model.target.prepareForDecoding()
+    head.prepareForDecoding(precision)
+    return (model, head)
   }
 }
 

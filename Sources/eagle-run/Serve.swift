@@ -74,10 +74,11 @@ struct Serve: ParsableCommand {
   func run() throws {
     // While there is one thread: those that start later inherit that signals are blocked.
     let signals = StopSignals([SIGTERM, SIGINT])
+    // Before weights are in memory, which the limits subtract.
+    let available = SystemMemory.available
     let (model, draft) = try models.load()
     let config = try config(for: model)
-    let limits = try CacheLimits(
-      config, target: model.target, draft: draft, availableBytes: SystemMemory.available)
+    let limits = try CacheLimits(config, target: model.target, draft: draft, availableBytes: available)
     Output.note(limits.description)
     Output.note(OutputFormat(model, config).description)
     let server = Server(

@@ -31,7 +31,8 @@ typedef struct {
   float *lse;       // the heads' log-sum-exp, [rows][heads], or null
 } eagle_attention;
 
-/// out = sum_t p_t v_t, p = softmax(scale * q . k_t), capped and with a sink where there are any, over each row's prefix and single keys, on all threads. Keys of
+/// out = sum_t p_t v_t, p = softmax(scale * q . k_t), capped and with a sink where there are any, over each row's prefix
+/// and single keys, on all threads. Keys of
 /// both kinds are added alike: a row gives the same bits wherever the border lies, and a head of a row the same as it
 /// does alone.
 void eagle_attention_rows(const eagle_attention *a);

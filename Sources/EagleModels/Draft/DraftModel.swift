@@ -99,6 +99,11 @@ public final class DraftModel {
     return fallbacks
   }
 
+  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does.
+  package func prepareForDecoding(_ precision: ComputePrecision) {
+    for parameter in parameters { parameter.variable.value.prepare(for: .batchInvariant(precision)) }
+  }
+
   package var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
   /// An empty cache for this head that may grow to `capacity` entries.

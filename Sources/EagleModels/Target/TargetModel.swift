@@ -134,12 +134,10 @@ public final class TargetModel: @unchecked Sendable {
     }
   }
 
-  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does: experts that one token
-  /// does not touch wait for a pass that does.
+  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does. Experts wait for the
+  /// first token that chooses them.
   package func prepareForDecoding() {
-    guard weights.matrices.contains(where: { $0.weights.contains { $0.w.dtype.isBlocks } }) else { return }
-    let states = decode([0], segments: [Segment(rows: 0..<1, cache: makeCache(capacity: 1))], captureLayers: [])
-    withExtendedLifetime(logits(states.lastHidden)) {}
+    for matrix in weights.matrices.flatMap(\.weights) { matrix.w.prepare(for: .batchInvariant(precision)) }
   }
 
   /// Bytes of the experts of one token.

@@ -95,6 +95,6 @@ package struct Sizes {
   }
 
   private func cache(_ layer: KVCache.LayerShape, _ tokens: Double) -> Double {
-    Double(layer.byteCount(tokens: Int(tokens.rounded(.up)), pass: DecodingSession.prefillChunk))
+    Double(layer.byteCount(tokens: Int(tokens.rounded(.up)), pass: CacheSize.passTokens))
   }
 }

@@ -105,8 +105,9 @@ final class BufferOperations: LayerOperations {
     var covered = 0
     for segment in segments {
       precondition(
-        segment.rows.lowerBound == covered && segment.cache?.dtype(of: 0) == segments[0].cache?.dtype(of: 0),
-        "rows \(segment.rows) behind \(covered) rows, or a cache of another type")
+        segment.rows.lowerBound == covered && segment.cache != nil
+          && segment.cache?.dtype(of: 0) == segments[0].cache?.dtype(of: 0),
+        "rows \(segment.rows) behind \(covered) rows, without a cache, or with one of another type")
       covered = segment.rows.upperBound
     }
   }
