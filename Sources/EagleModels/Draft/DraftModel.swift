@@ -1,4 +1,5 @@
 import EagleAutograd
+import EagleCore
 import EagleTensor
 
 // R batch rows · H hidden · M MLP · D draft vocabulary · d head dimension.
