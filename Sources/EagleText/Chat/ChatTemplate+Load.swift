@@ -49,12 +49,12 @@ extension ChatTemplate {
   }
 
   private static func missing(_ name: String, _ files: TextFiles, _ config: TokenizerSettings) -> TextError {
-    let names = (["auto"] + builtIn.keys.sorted()).joined(separator: ", ")
+    let names = builtIn.keys.sorted().joined(separator: ", ")
     let place = files.isFolder ? "in it and no chat_template.jinja beside it" : "in its metadata"
     return TextError(
       name == "auto"
         ? "\(config.path): there is no chat_template \(place); name a template instead: \(names), or a .jinja file"
-        : "there is no chat template \"\(name)\" in \(files.path): choose \(names), or a file that ends in .jinja")
+        : "there is no chat template \"\(name)\" in \(files.path): choose auto, \(names), or a file that ends in .jinja")
   }
 
   /// The model's own template, or one of its named ones.
