@@ -54,7 +54,8 @@ extension ChatTemplate {
     return TextError(
       name == "auto"
         ? "\(config.path): there is no chat_template \(place); name a template instead: \(names), or a .jinja file"
-        : "there is no chat template \"\(name)\" in \(files.path): choose auto, \(names), or a file that ends in .jinja")
+        : "there is no chat template \"\(name)\" in \(files.path): choose auto, \(names), or a file that ends in .jinja"
+    )
   }
 
   /// The model's own template, or one of its named ones.
