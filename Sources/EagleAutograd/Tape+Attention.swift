@@ -90,11 +90,11 @@ private struct AttentionBackward {
     inputs.q.addGradient(giving: dq)
   }
 
-  /// Blocks with the same prefix, the most work first.
+  /// Blocks that share keys, the most work first: those of one conversation, whose windows overlap where there are any.
   private func conversations() -> [[AttentionBlocks.Block]] {
     var result: [[AttentionBlocks.Block]] = []
     for block in blocks.blocks {
-      if let last = result.last?.last, last.firstKey == block.firstKey {
+      if let last = result.last?.last, last.sees(block.firstKey..<block.firstKey + block.keys) {
         result[result.count - 1].append(block)
       } else {
         result.append([block])
@@ -116,9 +116,13 @@ private struct AttentionBackward {
     blocks.multiplyByKeys(block, head: head, dout.floats + first, blocks.v, into: ds.floats, columns: keys)
     for (i, row) in block.rows.enumerated() {
       let index = row * shape.heads + head
-      let seen = whole.firstKey + Int(blocks.rows[row].prefixCount) - block.firstKey
+      let own = blocks.rows[row]
+      // Of the block's keys a row sees those from its window's first to its own position.
+      let first = max(0, min(keys, Int(own.prefixStart) - block.firstKey))
+      let end = max(first, min(keys, Int(own.prefixStart + own.prefixCount) - block.firstKey))
+      (p.floats + i * keys).update(repeating: 0, count: first)
       eagle_attention_probabilities(
-        p.floats + i * keys, Int64(max(0, min(keys, seen))), Int64(keys), shape.scale, logSums.floats[index])
+        p.floats + i * keys + first, Int64(end - first), Int64(keys - first), shape.scale, logSums.floats[index])
       eagle_attention_score_gradient(
         p.floats + i * keys, ds.floats + i * keys, Int64(keys), delta.floats[index], shape.scale)
     }

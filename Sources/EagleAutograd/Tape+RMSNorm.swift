@@ -25,6 +25,20 @@ extension Tape {
   }
 }
 
+extension Tape {
+  /// forward: the d elements of each head normed as in `rmsNorm`, with w [d], of x [R, heads · d].
+  package func headNorm(_ x: Variable, _ w: Variable, epsilon: Float) -> Variable {
+    let d = w.value.count
+    precondition(x.value.columns % d == 0, "norm of heads of \(d) in rows of \(x.value.columns)")
+    return reshaped(rmsNorm(reshaped(x, [x.value.count / d, d]), w, epsilon: epsilon), x.shape)
+  }
+
+  /// forward: the same elements in another shape   so   dx += dy
+  private func reshaped(_ x: Variable, _ shape: [Int]) -> Variable {
+    result(x.value.reshaped(shape), of: [x]) { x.addGradient(giving: $0) }
+  }
+}
+
 /// One norm whose result fills some columns of each row.
 private struct Norm {
   let x, w: Variable

@@ -9,7 +9,7 @@ final class CostBench {
   private let cache: KVCache
   private let drafter: EagleDrafter
   private let layers: [Int]
-  /// The captured states of the last token, [1, 3H].
+  /// The captured states of the last token, [1, nH].
   private let newest: Tensor
   private let clock = ContinuousClock()
 

@@ -31,13 +31,17 @@ extension DecodingCosts {
   /// A model whose passes take so long that they would not fit is timed on some of its layers: weights of 400 MB
   /// and more come from memory, as those of the whole model do, and a pass takes as long as they have bytes.
   ///
+  /// - Parameters:
+  ///   - context: tokens of the text in front of the passes
+  ///   - weights: the format that the target's matrices are quantised to first; the head is taken as it is
   /// - Throws: `GenerationError` for a draft head whose logits are not finite
   public static func estimate(
-    target: TargetModel, draft: DraftModel, seconds: Double = 0.35
+    target: TargetModel, draft: DraftModel, context: Int = 32, weights: WeightFormat = .stored, seconds: Double = 0.35
   ) throws -> DecodingCosts {
-    let part = target.part(atLeast: partBytes)
+    var part = target.part(atLeast: partBytes, layers: draft.shape.captureLayers.count)
+    if weights != .stored { part.model = part.model.quantized(weights) }
     let counts = [2, 3, 4, 6, 8, 12]
-    let context = max(1, min(32, target.shape.maxPositions - 20))
+    let context = max(1, min(context, target.shape.maxPositions - 20))
     let bench = CostBench(target: part.model, draft: draft, context: context, layers: target.shape.layers)
     let medians = try bench.medians(counts.map { count in { bench.pass(tokens: count) } } + [bench.draftPass]) {
       $0 < 2 || ($0 < 9 && $1 < seconds)

@@ -31,6 +31,12 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
     return targetPass[last - 1] + Double(tokens - last) * (targetPass[last - 1] - targetPass[0]) / Double(last - 1)
   }
 
+  /// Tokens a second over those of plain decoding, for a chain that reaches this acceptance length: a round of n drafts
+  /// takes a target pass over n + 1 tokens and n draft passes.
+  public func gain(acceptanceLength: Double, draftLength: Int) -> Double {
+    acceptanceLength * targetPass[0] / (pass(tokens: draftLength + 1) + Double(draftLength) * draftPass)
+  }
+
   enum CodingKeys: String, CodingKey {
     case targetPass = "target_pass"
     case draftPass = "draft_pass"

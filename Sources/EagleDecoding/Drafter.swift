@@ -10,7 +10,7 @@ package protocol Drafter: AnyObject {
   var captureLayers: [Int] { get }
   /// The number of positions that it has seen.
   var count: Int { get }
-  /// Adds positions with their captured states [R, 3H] and the token after each.
+  /// Adds positions with their captured states [R, nH] and the token after each.
   func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ kind: TargetModel.PassKind)
   /// Proposes tokens that follow `token`, the last of the tokens given to `extend`.
   ///

@@ -10,7 +10,7 @@ import EagleTensor
 /// entries of a proposal lie behind those and are dropped at the end of the round.
 package final class EagleDrafter: Drafter {
   private let draft: DraftModel
-  private let embedding: Tensor  // [V, H] of the target
+  private let tables: TargetTables
   private let cache: KVCache
   private let tape: Tape
   /// The newest entry: its hidden state g_0 [1, H] and the layer's input [1, 2H], from which queries are made.
@@ -18,7 +18,7 @@ package final class EagleDrafter: Drafter {
 
   package init(draft: DraftModel, target: TargetModel, capacity: Int) {
     self.draft = draft
-    embedding = target.embedding
+    tables = draft.tables(of: target)
     tape = Tape(decoding: target.precision)
     cache = draft.makeCache(capacity: capacity, target.cacheFormat)
   }
@@ -64,11 +64,7 @@ package final class EagleDrafter: Drafter {
 
   /// The draft pass over the newest token, whose entry is in the cache. Returns its hidden state [1, H].
   private func finish(_ g: Variable, _ h: Variable, verified: Int) -> Variable {
-    let q = draft.queries(tape, h, draft.rotary.table(positions: [Int32(verified - 1)]))
-    let (keys, values, _) = cache.entries(of: 0)
-    let attended = Attention.tree(
-      q.value, keys, values, prefix: verified, paths: [[]], shape: draft.shape.attention)
-    return draft.finish(tape, hidden: g, attended: Variable(attended))
+    attend(g, h, positions: [verified - 1], verified: verified, paths: [[]])
   }
 
   /// A draft pass over the frontier: each node is made from the state that its parent's pass gave. Returns hidden
@@ -77,21 +73,32 @@ package final class EagleDrafter: Drafter {
     let g = Variable(Rows.select(hidden.value, frontier.parentRows))
     let positions = frontier.tokens.map { _ in verified - 1 + frontier.depth }
     let h = appendKeys(tape, g, frontier.tokens, positions: positions)
+    return attend(g, h, positions: positions, verified: verified, paths: frontier.entryPaths)
+  }
+
+  /// Attention of rows at these positions over the verified entries, the last of them with a window, and those of their
+  /// paths, and what follows it. Returns hidden states [R, H].
+  private func attend(
+    _ g: Variable, _ h: Variable, positions: [Int], verified: Int, paths: [[Int]]
+  ) -> Variable {
     let q = draft.queries(tape, h, draft.rotary.table(positions: positions.map(Int32.init)))
     let (keys, values, _) = cache.entries(of: 0)
-    let attended = Attention.tree(
-      q.value, keys, values, prefix: verified, paths: frontier.entryPaths, shape: draft.shape.attention)
+    let seen = zip(positions, paths).map { position, path in
+      let first = draft.shape.variant.window.map { max(0, position - $0 + 1) } ?? 0
+      return SeenKeys(prefix: min(first, verified)..<verified, path: path.map { verified + $0 })
+    }
+    let attended = Attention.tree(q.value, keys, values, keys: seen, shape: draft.shape.attention)
     return draft.finish(tape, hidden: g, attended: Variable(attended))
   }
 
   private func appendKeys(_ tape: Tape, _ g: Variable, _ tokens: [Int32], positions: [Int]) -> Variable {
-    let h = draft.mix(tape, embedding: Rows.gather(embedding, tokens), hidden: g)
+    let h = draft.mix(tape, embedding: draft.embeddings(tape, tokens, tables), hidden: g)
     let (k, v) = draft.keys(tape, h, draft.rotary.table(positions: positions.map(Int32.init)))
     cache.append(k.value, v.value)
     return h
   }
 
   private func logits(_ hidden: Variable) -> Tensor {
-    tape.linear(draft.normalized(tape, hidden), draft.head).value
+    tape.linear(draft.normalized(tape, hidden), draft.lmHead(tables)).value
   }
 }

@@ -9,7 +9,7 @@ final class SequenceCaches {
   let target: TargetModel
   let drafter: (any Drafter)?
   private(set) var sequence: CachedSequence
-  /// States of cached positions that the drafter has not seen, [R, 3H] each, in order.
+  /// States of cached positions that the drafter has not seen, [R, nH] each, in order.
   private var unseen: [Tensor] = []
 
   /// The most positions that the drafter may be behind: their states stay in memory while nothing is drafted.

@@ -19,9 +19,6 @@ extension ConfigFile {
 
   /// Throws, by name, for what the layer of a draft head does not compute.
   func refuseUncomputedHead() throws {
-    if flag("use_sliding_window") || (isAbsent("use_sliding_window") && !isAbsent("sliding_window")) {
-      throw refuse("a sliding attention window (`sliding_window`)")
-    }
     for key in ["num_experts", "num_local_experts", "n_routed_experts"] where !isAbsent(key) {
       throw refuse("a mixture of experts (`\(key)`)")
     }

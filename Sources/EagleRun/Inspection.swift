@@ -92,8 +92,9 @@ package enum Inspection {
     if files.fileExists(atPath: "\(path)/config.json"), !DraftFolder.isHead(path) {
       return try TargetShape(folder: path).lines
     }
-    if FileManager.default.fileExists(atPath: "\(path)/model.safetensors") {
-      return try safetensors("\(path)/model.safetensors")
+    if files.fileExists(atPath: "\(path)/model.safetensors") {
+      let head = try files.fileExists(atPath: "\(path)/config.json") ? [DraftFolder.summary(path)] : []
+      return try head + safetensors("\(path)/model.safetensors")
     }
     let checkpoint = try CheckpointFolder.open(path)
     let info = try TrainingCheckpoint.info(checkpoint)

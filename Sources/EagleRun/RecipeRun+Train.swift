@@ -51,6 +51,7 @@ extension RecipeRun {
       let isBest = record.isBest(after: records)
       records.append(record)
       show(record)
+      try warnOfSmallGain(record, draft)
 
       // Export the best head so far, and write what a reader or a later start needs.
       if isBest { try export(draft) }
@@ -134,7 +135,8 @@ extension RecipeRun {
   private func startWithoutData(_ data: PreparedData) throws -> DraftModel {
     guard let path = recipe.draft.initFrom else {
       let shape = DraftShape(of: format.shape, recipe.draft, captureLayers: layers)
-      return .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
+      return try .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
+        .withEmbedding(of: model.target)
     }
     let draft = try head(at: path, trainable: true)
     progress.say(

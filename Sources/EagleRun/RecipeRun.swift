@@ -226,7 +226,7 @@ public final class RecipeRun {
       return progress.say(
         "warning: the best head is not exported: \(error); `eagle-train export` makes it of its checkpoint")
     }
-    try DraftFolder.write(draft, target: format.shape, to: folder.export)
+    try DraftFolder.write(draft, target: format.shape, verifier: recipe.target.path, to: folder.export)
   }
 
   func makeEvaluator() throws -> Evaluator {

@@ -34,6 +34,8 @@ package struct ServerConfig: Sendable {
   package var toolParser = ParserChoice<ToolSyntax>.auto
   /// What reads reasoning in answers.
   package var reasoningParser = ParserChoice<ReasoningStyle>.auto
+  /// Where finished answers are recorded for training; nil records nothing.
+  package var record: AnswerRecord?
   /// Connections that are open at the same time; more wait to be accepted.
   package var connections = 512
   /// Seconds after which a connection is closed on which no request comes.

@@ -10,6 +10,17 @@ extension Rows {
     return y
   }
 
+  /// Columns `range` of x [R, C] float32: [R, range].
+  package static func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
+    let y = Tensor([x.rows, range.count])
+    Parallel.forEachRange(x.rows, grain: 64) { rows in
+      for row in rows {
+        (y.floats + row * range.count).update(from: x.floats + row * x.columns + range.lowerBound, count: range.count)
+      }
+    }
+    return y
+  }
+
   /// xᵀ [C, R] of x [R, C].
   package static func transposed(_ x: Tensor) -> Tensor {
     let y = Tensor([x.columns, x.rows], dtype: x.dtype)

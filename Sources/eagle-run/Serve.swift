@@ -56,6 +56,10 @@ struct Serve: ParsableCommand {
   @Option(help: "Seconds in which a client must read something of its answer before it is cut off.")
   var writeSeconds = 60
 
+  @Option(
+    help: "File to which finished answers are added, as tokens to train on; requests with store: false are left out.")
+  var record: String?
+
   @OptionGroup var plan: PlanOptions
 
   func validate() throws {
@@ -74,10 +78,14 @@ struct Serve: ParsableCommand {
   func run() throws {
     // While there is one thread: those that start later inherit that signals are blocked.
     let signals = StopSignals([SIGTERM, SIGINT])
+    let record = try record.map { try AnswerRecord(path: $0, log: Output.note) }
     // Before weights are in memory, which the limits subtract.
     let available = SystemMemory.available
     let (model, draft) = try models.load()
-    let config = try config(for: model)
+    let config = try config(for: model, record)
+    if let path = self.record {
+      Output.note("recording prompts and answers to \(path): tell those who ask; store: false in a request forbids it")
+    }
     let limits = try CacheLimits(config, target: model.target, draft: draft, availableBytes: available)
     Output.note(limits.description)
     Output.note(OutputFormat(model, config).description)
@@ -103,8 +111,9 @@ struct Serve: ParsableCommand {
 
   private var key: String? { apiKey ?? ProcessInfo.processInfo.environment["EAGLE_API_KEY"] }
 
-  private func config(for model: ChatModel) throws -> ServerConfig {
+  private func config(for model: ChatModel, _ record: AnswerRecord?) throws -> ServerConfig {
     var config = ServerConfig(modelName: models.name)
+    config.record = record
     if !modelName.isEmpty { config.modelNames = modelName }
     (config.takesAnyModel, config.isStrict, config.corsOrigins) = (anyModel, strict, corsOrigin)
     config.writeSeconds = writeSeconds

@@ -7,6 +7,7 @@ import EagleTraining
 import Foundation
 
 extension DraftGGUF.MatrixType: ExpressibleByArgument {}
+extension HeadLayout: ExpressibleByArgument {}
 
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -27,17 +28,32 @@ struct Export: ParsableCommand {
       "Type of the matrices in a .gguf file: \(DraftGGUF.MatrixType.allCases.map(\.rawValue).joined(separator: ", ")).")
   var type: DraftGGUF.MatrixType?
 
+  @Option(
+    help: """
+      Layout of a folder: \(HeadLayout.allCases.map(\.rawValue).joined(separator: ", ")). By default that of the EAGLE-3 \
+      release, and speculators' for a head with norm_output or qk_norm.
+      """)
+  var layout: HeadLayout?
+
+  @Option(
+    help: "Name or path of the target that a folder in speculators' layout holds for servers; by default the target's path."
+  )
+  var verifier: String?
+
   private var isFile: Bool { output.hasSuffix(".gguf") }
 
   func validate() throws {
     guard type == nil || isFile else { throw ValidationError("--type is for an output that ends in .gguf") }
+    guard !isFile || (layout == nil && verifier == nil) else {
+      throw ValidationError("--layout and --verifier are for a folder, and \(output) is a file")
+    }
   }
 
   func run() throws {
     try isFile ? DraftGGUF.requireReplaceable(output) : DraftFolder.requireReplaceable(output)
     let source = try source()
     guard isFile else {
-      try DraftFolder.write(source.draft, target: source.model.shape, to: output)
+      try DraftFolder.write(source.draft, target: source.model.shape, layout: layout, verifier: verifier ?? source.model.path, to: output)
       return Output.note("exported \(source.name) to \(output)")
     }
     let tokenizer = try TargetTokenizerFields.of(target: source.model.path, shape: source.model.shape)

@@ -267,7 +267,7 @@ import Testing
     let outcome = try prepare(world, "draft.vocabulary_size=260", "data.train=[missing.jsonl]")
     #expect(outcome.status == 1, "\(outcome.errors)")
     #expect(
-      outcome.errors.contains("draft.vocabulary_size: 260 is more than the target's 259 tokens; choose a smaller one"),
+      outcome.errors.contains("draft.vocabulary_size: 260 is more than the target's 259 tokens; choose at most 259"),
       "\(outcome.errors)")
     #expect(!FileManager.default.fileExists(atPath: world("out/prepared.partial")))
     #expect(try prepare(world, "draft.vocabulary_size=259").status == 0)

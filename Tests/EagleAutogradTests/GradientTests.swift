@@ -54,6 +54,11 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     check(normal([[3, 5], [4, 5], [3, 4]])) { $0.linear($1[0], $1[1], addedTo: $1[2]) }
   }
 
+  @Test func headNorm() { check(normal([[3, 8], [4]])) { $0.headNorm($1[0], $1[1], epsilon: 1e-5) } }
+
+  /// Ids repeat, and one is never looked up.
+  @Test func embedding() { check(normal([[4, 3]])) { $0.embedding($1[0], [2, 0, 2, 1, 2]) } }
+
   @Test func gather() { check(normal([[5, 3]])) { $0.gather($1[0], [4, 0, 2]) } }
 
   @Test func add() { check(normal([[2, 3], [2, 3]])) { $0.add($1[0], $1[1]) } }
@@ -65,6 +70,18 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     // It turns its argument in place, hence the copy.
     check(normal([[3, 8]])) {
       $0.rotary($0.gather($1[0], [0, 1, 2]), rotary, rotary.table(positions: [0, 5, 11]))
+    }
+  }
+
+  /// Rows that see a window of their conversation's keys, and a chain step.
+  @Test func attentionWithWindows() {
+    let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 4)
+    let rows = [(0, 1), (0, 2), (1, 2), (2, 2), (4, 1), (4, 2), (5, 2)].map {
+      AttentionRow(prefixStart: $0.0, prefixCount: $0.1)
+    }
+    check(normal([[7, 8], [7, 4], [7, 4], [7, 4], [7, 4]])) { tape, x in
+      tape.attention(
+        x[0], x[1], x[2], rows: rows, chain: [ChainLink(k: x[3], v: x[4], row: [0, 1, 2, 3, 4, 5, 6])], shape: shape)
     }
   }
 

@@ -133,7 +133,7 @@ import Testing
     refuses(try edited(scratch, config: { $0["num_hidden_layers"] = 2 }), naming: "num_hidden_layers")
     let bias = "midlayer.self_attn.q_proj.bias"
     refuses(try edited(scratch, tensors: { $0[bias] = .zeros([4]) }), naming: bias)
-    let other = Tensor.filled([target.vocabularySize, target.hiddenSize], with: 1)
+    let other = Tensor.filled([target.vocabularySize, target.hiddenSize + 2], with: 1)
     refuses(try edited(scratch, tensors: { $0["embed_tokens.weight"] = other }), naming: "embed_tokens.weight")
     refuses(try edited(scratch, tensors: { $0["t2d"] = .zeros([target.vocabularySize], dtype: .bool) }), naming: "t2d")
     let descending = Tensor.zeros([24], dtype: .int64)

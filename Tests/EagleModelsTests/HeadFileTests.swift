@@ -134,11 +134,11 @@ import Testing
   func otherHeads() throws {
     refuses(try edited(add: [.uint32("eagle3.vocab_size", 7)]), naming: "another target")
     refuses(try edited(add: [.uint32("eagle3.target_hidden_size", 8)]), naming: "another target")
-    refuses(try edited(add: [.uint32("eagle3.embedding_length", 8)]), naming: "another width")
+    refuses(try edited(add: [.uint32("eagle3.embedding_length", 8)]), naming: "no embedding of its own")
     refuses(try edited(add: [.int32s("eagle3.target_layers", [1, 2, 9])]), naming: "captured layers [0, 1, 8]")
-    refuses(try edited(add: [.int32s("eagle3.target_layers", [1, 2])]), naming: "captured layers")
-    refuses(try edited(add: [.bool("eagle3.norm_before_residual", true)]), naming: "norm_before_residual")
-    refuses(try edited(add: [.bool("eagle3.norm_before_fc", true)]), naming: "norm_before_fc")
+    refuses(try edited(add: [.int32s("eagle3.target_layers", [1, 2])]), naming: "`fc.weight`")
+    refuses(try edited(add: [.bool("eagle3.norm_before_fc", true)]), naming: "has no tensor `enc.output_norm.weight`")
+    _ = try DraftFolder.read(try edited(add: [.bool("eagle3.norm_before_residual", true)]), target: target)
     refuses(try edited(add: [.uint32("eagle3.attention.sliding_window", 8)]), naming: "sliding_window")
     refuses(try edited(add: [.string("eagle3.rope.scaling.type", "yarn")]), naming: "yarn")
     refuses(try edited(add: [.uint32("eagle3.block_count", 2)]), naming: "block_count")
@@ -165,10 +165,12 @@ import Testing
         tensors[norm].tensor = .filled(tensors[norm].tensor.shape, with: .nan)
       }, naming: "non-finite")
     let size = target.shape.vocabularySize
-    refuses(
-      try edited { $0.append(("token_embd.weight", .filled([size, target.shape.hiddenSize], with: 1))) },
-      naming: "not the target's embedding")
-    _ = try DraftFolder.read(try edited { $0.append(("token_embd.weight", target.embedding)) }, target: target)
+    func owner(_ table: Tensor) throws -> DraftTable {
+      try DraftFolder.read(try edited { $0.append(("token_embd.weight", table)) }, target: target).shape.variant
+        .embedding
+    }
+    #expect(try owner(.filled([size, target.shape.hiddenSize], with: 1)) == .own)
+    #expect(try owner(target.embedding) == .target)
     refuses(
       try edited { tensors in
         let ids = tensors.firstIndex { $0.name == "d2t" }!

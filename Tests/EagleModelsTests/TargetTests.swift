@@ -258,11 +258,11 @@ import Testing
     #expect(try states(folder) == states(TinyModel.folder("tiny-llama")))
   }
 
-  @Test("captured layers must be three distinct, increasing layers of the target")
+  @Test("captured layers must be one to eight distinct, increasing layers of the target")
   func captureLayers() throws {
     let shape = try TargetShape(folder: TinyModel.folder("tiny-llama"))
-    try shape.validate(captureLayers: [0, 1, 3], path: "recipe")
-    for layers in [[0, 1], [1, 1, 2], [0, 2, 1], [0, 1, 4]] {
+    for layers in [[0, 1, 3], [2], [0, 1, 2, 3]] { try shape.validate(captureLayers: layers, path: "recipe") }
+    for layers in [[], [1, 1, 2], [0, 2, 1], [0, 1, 4]] {
       #expect(throws: LocatedError.self) { try shape.validate(captureLayers: layers, path: "recipe") }
     }
   }

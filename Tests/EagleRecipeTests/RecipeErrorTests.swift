@@ -98,8 +98,8 @@ import Testing
     ("draft: {vocabulary_size: 0}", "draft.vocabulary_size must be 1 or more"),
     ("draft: {rope_theta: -1}", "draft.rope_theta must be above 0"),
     ("capture: {shard_tokens: 0}", "capture.shard_tokens must be 1 or more"),
-    ("capture: {layers: [2, 1, 3]}", "capture.layers must be three increasing layer numbers, not [2, 1, 3]"),
-    ("capture: {layers: [1, 2]}", "capture.layers must be three increasing layer numbers"),
+    ("capture: {layers: [2, 1, 3]}", "capture.layers must be one to eight increasing layer numbers, not [2, 1, 3]"),
+    ("capture: {layers: []}", "capture.layers must be one to eight increasing layer numbers"),
   ])
   func rangesAreChecked(yaml: String, expected: String) {
     #expect(message(yaml).hasPrefix("r.yaml:5: " + expected))

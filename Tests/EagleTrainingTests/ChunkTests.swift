@@ -20,7 +20,7 @@ import Testing
     tick: @escaping () -> Void = {}
   ) -> Objective {
     Objective(
-      draft: draft, embedding: fixture.embedding,
+      draft: draft, tables: TargetTables(embedding: fixture.embedding),
       teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: precision), depths: depths,
       stepDecay: fixture.config.step_decay, precision: precision,
       chunking: .init(longestWhole: longestWhole, rows: rows), tick: tick)

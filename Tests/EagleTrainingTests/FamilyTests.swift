@@ -26,28 +26,6 @@ import Testing
   @Test("every family has a tiny model")
   func coverage() { #expect(Self.names.count == TargetFamily.allCases.count) }
 
-  private func prepared(_ folder: String, _ target: TargetModel) throws -> PreparedData {
-    let size = target.shape.vocabularySize
-    let writer = try TokenStoreWriter(path: "\(folder)/tokens.h5")
-    for conversation in 0..<12 {
-      let ids = (0..<10).map { Int32(($0 * 7 + conversation * 5) % size) }
-      try writer.append(ids: ids, mask: (0..<10).map { $0 > 2 ? 1 : 0 })
-    }
-    try writer.finish()
-    return PreparedData(
-      tokens: try TokenStore(path: "\(folder)/tokens.h5"),
-      vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: size), size: 40, always: []), fingerprint: "family")
-  }
-
-  private func captured(_ folder: String, _ target: TargetModel, _ data: PreparedData) throws -> CaptureStore {
-    var config = CaptureConfig()
-    (config.layers, config.shardTokens) = (.listed([0, 1, 2]), 60)
-    return try CapturePass(
-      states: try StateCapture(target: target, config: config, precision: .fp32), data: data, config: config,
-      cluster: SoloCommunicator(), progress: SilentProgress(), stop: StopRequest()
-    ).run(folder: "\(folder)/capture")
-  }
-
   @Test("a head learns from captured states, is exported, and loads with its target", arguments: names)
   func headOfEachFamily(name: String) throws {
     // Heads and captured states stay where EAGLE_FAMILY_HEADS says, for oracles.
@@ -56,8 +34,8 @@ import Testing
     try FileManager.default.createDirectory(atPath: "\(folder)/run", withIntermediateDirectories: true)
     defer { if kept == nil { try? FileManager.default.removeItem(atPath: folder) } }
     let target = try TargetModel(folder: "\(Self.fixtures)/\(name)")
-    let data = try prepared(folder, target)
-    let store = try captured(folder, target, data)
+    let data = try TinyCapture.prepared(folder, target)
+    let store = try TinyCapture.captured(folder, target, data, layers: [0, 1, 2])
     try expectFacts(of: store, from: target)
 
     var (train, draft) = (TrainConfig(), DraftConfig())
@@ -71,8 +49,7 @@ import Testing
       inputs, start: start, output: "\(folder)/run", cluster: SoloCommunicator(), progress: SilentProgress(),
       stop: StopRequest())
     for epoch in 0..<20 { try run.train(epoch: epoch) }
-    let losses = try String(contentsOfFile: "\(folder)/run/metrics.jsonl", encoding: .utf8)
-      .split(separator: "\n").map { try JSONDecoder().decode(Loss.self, from: Data($0.utf8)).loss }
+    let losses = try TinyCapture.losses(of: "\(folder)/run")
     let epoch = losses.count / 20
     let (first, last) = (losses.prefix(epoch).reduce(0, +), losses.suffix(epoch).reduce(0, +))
     #expect(epoch > 0 && last < 0.95 * first, "\(losses)")
@@ -80,10 +57,6 @@ import Testing
     try DraftFolder.write(run.optimizer.draft, target: target.shape, to: "\(folder)/head")
     let head = try DraftFolder.read("\(folder)/head", target: target)
     #expect(head.parameters.map(\.name) == run.optimizer.draft.parameters.map(\.name))
-  }
-
-  private struct Loss: Decodable {
-    let loss: Double
   }
 
   /// The store's facts about the teacher are those of the target's own logits.

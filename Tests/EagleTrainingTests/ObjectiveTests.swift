@@ -12,7 +12,7 @@ import Testing
 
   private func objective(_ draft: DraftModel) -> Objective {
     Objective(
-      draft: draft, embedding: fixture.embedding,
+      draft: draft, tables: TargetTables(embedding: fixture.embedding),
       teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: .fp32),
       depths: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, precision: .fp32)
   }

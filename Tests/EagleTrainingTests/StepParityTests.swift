@@ -28,7 +28,7 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
       Step.self, from: Data(contentsOf: URL(fileURLWithPath: "\(path)/out/step.json")))
     let draft = try draft("\(path)/weights.safetensors", target.shape)
     let objective = Objective(
-      draft: draft, embedding: target.embedding,
+      draft: draft, tables: TargetTables(embedding: target.embedding),
       teacher: Teacher(target: target, vocabulary: draft.vocabulary, precision: .fp32), depths: expected.ttt_length,
       stepDecay: expected.step_decay, precision: .fp32)
     let shard = try CaptureShard(path: "\(path)/store/shard-00000.h5")

@@ -41,22 +41,27 @@ from safetensors.torch import load_file, save_file
 from capture_store import read_conversations
 
 
-@dataclass
+@dataclass(frozen=True)
 class Shape:
     heads: int
     kv_heads: int
     head_dim: int
     eps: float
     rope_theta: float
+    # Variants of the head; the weights tell of others (input_norm, fc_norm, q_norm, embed_tokens, no lm_head).
+    rope_factor: float = 1.0  # linear scaling of positions
+    window: int | None = None  # keys at positions > query position - window
+    norm_output: bool = False  # the normed state feeds the next step
+    norm_before_residual: bool = False  # the residual is the normed state
 
 
-@dataclass
+@dataclass(frozen=True)
 class Target:
     embedding: torch.Tensor  # [V, H]
     head: torch.Tensor  # [V, H]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Vocabulary:
     """used[i] = i + d2t[i] is the target id of draft id i."""
 
@@ -70,18 +75,22 @@ def rms_norm(x, weight, eps):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
 
 
-def rotate_half(x, positions, theta):
+def rotate_half(x, positions, theta, factor=1.0):
     """x [T, heads, d]; the pair of element i is element i + d/2."""
     half = x.shape[-1] // 2
+    positions = positions / factor
     inverse = theta ** (-torch.arange(half, dtype=torch.float64) / half)
     angle = (positions.double()[:, None] * inverse).to(x.dtype)[:, None, :]  # [T, 1, d/2]
     first, second = x[..., :half], x[..., half:]
     return torch.cat((first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()), -1)
 
 
-def prefix_mask(rows, dtype):
-    """[T, T]: 0 where the key's row <= the query's row, else -inf."""
+def prefix_mask(rows, dtype, step=0, window=None):
+    """[T, T]: 0 where the key's row <= the query's row and inside the window of the query's position, else -inf."""
     allowed = torch.ones(rows, rows, dtype=torch.bool).tril()
+    if window is not None:
+        row = torch.arange(rows)
+        allowed &= row[None, :] > row[:, None] + step - window
     return torch.zeros(rows, rows, dtype=dtype).masked_fill(~allowed, float("-inf"))
 
 
@@ -91,7 +100,8 @@ def attention(query, keys, values, shape):
     keys = [key.repeat_interleave(group, dim=1) for key in keys]
     values = [value.repeat_interleave(group, dim=1) for value in values]
     scale = shape.head_dim ** -0.5
-    prefix = torch.einsum("phd,rhd->hpr", query, keys[0]) * scale + prefix_mask(rows, query.dtype)
+    mask = prefix_mask(rows, query.dtype, len(keys) - 1, shape.window)
+    prefix = torch.einsum("phd,rhd->hpr", query, keys[0]) * scale + mask
     chain = [torch.einsum("phd,phd->hp", query, key)[..., None] * scale for key in keys[1:]]
     weights = torch.softmax(torch.cat([prefix, *chain], -1), -1)  # [heads, T, T + k]
     mixed = torch.einsum("hpr,rhd->phd", weights[..., :rows], values[0])
@@ -104,14 +114,28 @@ def draft_forward(weights, shape, target, ids, aux, steps):
     """States after the final norm, one [T, H] per step, for all rows."""
     rows = len(ids)
     row = torch.arange(rows)
-    state = aux @ weights["fc.weight"].T
+    state = features(weights, shape, aux) @ weights["fc.weight"].T
     keys, values, outputs = [], [], []
+    embedding = weights.get("embed_tokens.weight", target.embedding)
     for step in range(steps):
         tokens = ids[(row + 1 + step).clamp(max=rows - 1)]  # past the end: never trained, value irrelevant
-        state, key, value = draft_layer(weights, shape, target.embedding[tokens], state, keys, values, row + step)
+        state, key, value = draft_layer(weights, shape, embedding[tokens], state, keys, values, row + step)
         keys, values = [*keys, key], [*values, value]
-        outputs.append(rms_norm(state, weights["norm.weight"], shape.eps))
+        normed = rms_norm(state, weights["norm.weight"], shape.eps)
+        outputs.append(normed)
+        if shape.norm_output:
+            state = normed
     return outputs
+
+
+def features(weights, shape, aux):
+    """Captured states as fc reads them: one norm over all of them, a norm of each, or none."""
+    if "input_norm.weight" in weights:
+        return rms_norm(aux, weights["input_norm.weight"], shape.eps)
+    norms = [weights[name] for name in sorted(weights) if name.startswith("fc_norm.")]
+    if not norms:
+        return aux
+    return torch.cat([rms_norm(x, norm, shape.eps) for x, norm in zip(aux.chunk(len(norms), -1), norms)], -1)
 
 
 def draft_layer(weights, shape, embedded, state, keys, values, positions):
@@ -121,13 +145,18 @@ def draft_layer(weights, shape, embedded, state, keys, values, positions):
     def heads(x, name, count):
         return (x @ weight(f"self_attn.{name}").T).reshape(len(x), count, shape.head_dim)
 
-    h = torch.cat((rms_norm(embedded, weight("input_layernorm"), shape.eps),
-                   rms_norm(state, weight("hidden_norm"), shape.eps)), -1)
-    query = rotate_half(heads(h, "q_proj", shape.heads), positions, shape.rope_theta)
-    key = rotate_half(heads(h, "k_proj", shape.kv_heads), positions, shape.rope_theta)
+    def turned(x, norm):
+        if f"midlayer.self_attn.{norm}.weight" in weights:
+            x = rms_norm(x, weight(f"self_attn.{norm}"), shape.eps)
+        return rotate_half(x, positions, shape.rope_theta, shape.rope_factor)
+
+    normed = rms_norm(state, weight("hidden_norm"), shape.eps)
+    h = torch.cat((rms_norm(embedded, weight("input_layernorm"), shape.eps), normed), -1)
+    query = turned(heads(h, "q_proj", shape.heads), "q_norm")
+    key = turned(heads(h, "k_proj", shape.kv_heads), "k_norm")
     value = heads(h, "v_proj", shape.kv_heads)
     mixed = attention(query, [*keys, key], [*values, value], shape)
-    a = state + mixed @ weight("self_attn.o_proj").T
+    a = (normed if shape.norm_before_residual else state) + mixed @ weight("self_attn.o_proj").T
     n = rms_norm(a, weight("post_attention_layernorm"), shape.eps)
     gated = F.silu(n @ weight("mlp.gate_proj").T) * (n @ weight("mlp.up_proj").T)
     return a + gated @ weight("mlp.down_proj").T, key, value
@@ -183,7 +212,8 @@ def conversation_sums(weights, shape, target, vocabulary, conversation, steps, r
         argmax = teacher.argmax(-1)
         if conversation.argmax is not None and not recompute_argmax:
             argmax = torch.as_tensor(conversation.argmax)[rows + 1 + step]
-        logits = outputs[step][rows] @ weights["lm_head.weight"].T
+        lm_head = weights.get("lm_head.weight", target.head[vocabulary.used])
+        logits = outputs[step][rows] @ lm_head.T
         sums.append(step_sums(logits, teacher, argmax, vocabulary))
     return sums
 

@@ -6,7 +6,7 @@ package struct CaptureAttributes: Sendable, Equatable {
   package var hiddenSize: Int
   /// V, the vocabulary of the target.
   package var vocabularySize: Int
-  /// The three captured layers, 0-based, in rising order.
+  /// The captured layers, 0-based, in rising order.
   package var layers: [Int]
   package var targetFingerprint: String
   /// The format of the stored states.

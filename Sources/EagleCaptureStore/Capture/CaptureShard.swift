@@ -6,7 +6,7 @@ import Foundation
 package struct CapturedConversation: Sendable {
   package let ids: [Int32]  // [T]
   package let lossMask: [UInt8]  // [T]
-  package let auxHidden: Tensor  // bfloat16 [T, 3H]: low, mid, high
+  package let auxHidden: Tensor  // bfloat16 [T, nH], one captured layer after the other
   package let lastHidden: Tensor  // bfloat16 [T, H], after the final norm
   package let teacherArgmax: [Int32]?  // [T]; nil when the shard has none
   package let teacherLogSum: [Float]?  // [T]; nil when the shard has none
@@ -31,7 +31,7 @@ package final class CaptureShard: Sendable {
   /// Fingerprint of the shard's conversations; nil in version 1.
   package let fingerprint: ConversationsFingerprint?
   private let columns: ConversationColumns
-  private let auxHidden: StateColumn  // [N, 3H]
+  private let auxHidden: StateColumn  // [N, nH]
   private let lastHidden: StateColumn  // [N, H]
   private let teacherArgmax: HDF5Dataset<Int32>?  // [N]
   private let teacherLogSum: HDF5Dataset<Float>?  // [N]
@@ -44,7 +44,7 @@ package final class CaptureShard: Sendable {
     let file = columns.file
     attributes = try Self.attributes(of: file, version: columns.version)
     fingerprint = try columns.version == 1 ? nil : Self.fingerprint(of: file)
-    auxHidden = try StateColumn("aux", states: 3, attributes, columns: columns)
+    auxHidden = try StateColumn("aux", states: attributes.layers.count, attributes, columns: columns)
     lastHidden = try StateColumn("last", states: 1, attributes, columns: columns)
     teacherArgmax = try file.contains("teacher_argmax") ? HDF5Dataset(opening: "teacher_argmax", in: file) : nil
     teacherLogSum =
@@ -116,7 +116,7 @@ package final class CaptureShard: Sendable {
       layers: try required("layers", try file.integers("layers"), file),
       targetFingerprint: try required("target_fingerprint", try file.text("target_fingerprint"), file), format: format,
       precision: try precision(of: file, version: version))
-    guard 1...(1 << 24) ~= attributes.hiddenSize, attributes.vocabularySize > 0, attributes.layers.count == 3 else {
+    guard 1...(1 << 24) ~= attributes.hiddenSize, attributes.vocabularySize > 0, !attributes.layers.isEmpty else {
       throw LocatedError(
         path: file.path,
         problem: "impossible attributes: hidden_size \(attributes.hiddenSize), vocab_size "

@@ -7,9 +7,10 @@ import Foundation
 package final class CaptureShardWriter {
   // H hidden size · T rows of a conversation · N rows of the shard
   private let hiddenSize: Int
+  private let auxWidth: Int
   private let version: Int
   private let columns: ConversationColumnsWriter
-  private let auxHidden: StateColumnWriter  // [N, 3H]
+  private let auxHidden: StateColumnWriter  // [N, nH]
   private let lastHidden: StateColumnWriter  // [N, H]
   private let teacherArgmax: HDF5Dataset<Int32>  // [N]
   private let teacherLogSum: HDF5Dataset<Float>  // [N]
@@ -21,11 +22,12 @@ package final class CaptureShardWriter {
 
   /// - Parameter version: 1 for a shard as older programs wrote it, without precision and fingerprints
   package init(path: String, attributes: CaptureAttributes, version: Int) throws {
-    precondition(attributes.layers.count == 3, "three captured layers, not \(attributes.layers)")
+    precondition(!attributes.layers.isEmpty, "a store of no captured layers")
     guard let precision = attributes.precision else {
       preconditionFailure("a shard that does not say what computed it")
     }
     (hiddenSize, self.version) = (attributes.hiddenSize, version)
+    auxWidth = attributes.layers.count * hiddenSize
     columns = try ConversationColumnsWriter(path: path, format: CaptureAttributes.kind, version: version)
     let file = columns.draft.file
     try file.setAttribute("hidden_size", attributes.hiddenSize)
@@ -34,7 +36,8 @@ package final class CaptureShardWriter {
     try file.setAttribute("target_fingerprint", attributes.targetFingerprint)
     try file.setAttribute("dtype", attributes.format.dtype)
     if version > 1 { try file.setAttribute("precision", precision.rawValue) }
-    auxHidden = try StateColumnWriter("aux", states: 3, hiddenSize: hiddenSize, format: attributes.format, in: file)
+    auxHidden = try StateColumnWriter(
+      "aux", states: attributes.layers.count, hiddenSize: hiddenSize, format: attributes.format, in: file)
     lastHidden = try StateColumnWriter("last", states: 1, hiddenSize: hiddenSize, format: attributes.format, in: file)
     teacherArgmax = try HDF5Dataset(creating: "teacher_argmax", in: file)
     teacherLogSum = try HDF5Dataset(creating: "teacher_logsumexp", in: file)
@@ -50,7 +53,7 @@ package final class CaptureShardWriter {
   /// - Parameters:
   ///   - ids: T tokens.
   ///   - mask: T values, 1 where a token carries loss.
-  ///   - auxHidden: bfloat16 [T, 3H], low, mid and high states.
+  ///   - auxHidden: bfloat16 [T, nH], the states of n captured layers.
   ///   - lastHidden: bfloat16 [T, H], after the final norm.
   ///   - teacherArgmax: T ids, the target's choice at each row.
   ///   - teacherLogSum: T values, log-sum-exp of the target's logits over the full vocabulary.
@@ -59,8 +62,8 @@ package final class CaptureShardWriter {
   ) throws {
     let rows = ids.count
     precondition(
-      auxHidden.dtype == .bfloat16 && auxHidden.shape == [rows, 3 * hiddenSize],
-      "aux states \(auxHidden.dtype) \(auxHidden.shape), not bfloat16 [\(rows), \(3 * hiddenSize)]")
+      auxHidden.dtype == .bfloat16 && auxHidden.shape == [rows, auxWidth],
+      "aux states \(auxHidden.dtype) \(auxHidden.shape), not bfloat16 [\(rows), \(auxWidth)]")
     precondition(
       lastHidden.dtype == .bfloat16 && lastHidden.shape == [rows, hiddenSize],
       "last states \(lastHidden.dtype) \(lastHidden.shape), not bfloat16 [\(rows), \(hiddenSize)]")

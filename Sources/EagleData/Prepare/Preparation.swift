@@ -86,19 +86,14 @@ package struct Preparation {
     return prepared
   }
 
-  /// Throws when the draft vocabulary of the settings cannot be made for this target: cheap, and so worth calling
+  /// Throws when a head of these settings cannot be made for this target: cheap, and so worth calling
   /// before anything else.
   package static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
     if let initFrom = draft.initFrom {
       _ = try DraftFolder.vocabulary(initFrom, target: target)
       return
     }
-    let size = target.shape.vocabularySize
-    guard draft.vocabularySize <= size else {
-      throw LocatedError(
-        path: "draft.vocabulary_size", problem: "\(draft.vocabularySize) is more than the target's \(size) tokens",
-        advice: "choose a smaller one")
-    }
+    try draft.requireFit(target.shape)
   }
 
   // MARK: reading
@@ -173,7 +168,9 @@ package struct Preparation {
   /// The fingerprint of ids and masks, the held-out split and the draft vocabulary.
   private func fingerprint(_ tokens: String) throws -> String {
     let weights = data.train.map { "\($0.weight)" }.joined(separator: " ")
-    var parts = ["prepare 6", tokens, weights, "\(data.heldOut)", "\(draft.vocabularySize)", "\(seed)"]
+    var parts = [
+      "prepare 6", tokens, weights, "\(data.heldOut)", draft.vocabularySize.map(String.init) ?? "all", "\(seed)",
+    ]
     if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }
@@ -199,6 +196,7 @@ package struct Preparation {
     if let initFrom = draft.initFrom {
       return try DraftFolder.vocabulary(initFrom, target: model.target)
     }
-    return .mostFrequent(counts: counts.all, size: draft.vocabularySize, always: [model.template.endOfTurn])
+    return .mostFrequent(
+      counts: counts.all, size: draft.vocabularySize ?? counts.all.count, always: [model.template.endOfTurn])
   }
 }

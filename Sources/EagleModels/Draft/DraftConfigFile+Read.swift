@@ -4,33 +4,38 @@ import Foundation
 extension DraftConfigFile {
   /// Reads and checks the config of a head for `target`.
   ///
+  /// - Parameter tensors: the names of the head's tensors, those of the layer without its name
   /// - Throws: `LocatedError` for a folder that is no head, a head for another target, and by name for everything that
   ///   this program does not compute
-  static func shape(folder: String, target: TargetShape) throws -> DraftShape {
-    let file = try ConfigFile(path: "\(folder)/config.json")
-    try file.requireHead()
+  static func shape(folder: String, target: TargetShape, tensors: Set<String>) throws -> DraftShape {
+    let config = try HeadConfig(folder: folder)
+    let file = config.file
     try file.refuseUncomputedHead()
-    try file.refuseHeadVariants()
+    try config.refuseVariants()
     let hidden = try file.integer("hidden_size")
-    guard hidden == target.hiddenSize, try file.integer("vocab_size") == target.vocabularySize else {
+    let width = try file.integerIfPresent("target_hidden_size") ?? hidden
+    guard width == target.hiddenSize, try file.integer("vocab_size") == target.vocabularySize else {
       throw LocatedError(
-        path: file.path, problem: "this head is for another target: hidden_size or vocab_size differ",
+        path: file.path, problem: "this head is for another target: the width of its states or vocab_size differ",
         advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
     }
     let attention = try file.attention(hiddenSize: hidden)
     var shape = DraftShape(
       hiddenSize: hidden, attention: attention,
       intermediateSize: try file.integer("intermediate_size"), vocabularySize: target.vocabularySize,
-      draftVocabularySize: try file.integer("draft_vocab_size"), normEpsilon: Float(try file.number("rms_norm_eps")),
+      draftVocabularySize: try file.integerIfPresent("draft_vocab_size") ?? target.vocabularySize,
+      normEpsilon: Float(try file.number("rms_norm_eps")),
       ropeTheta: try file.headRopeTheta(),
       maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
-      captureLayers: try captureLayers(file, target))
+      captureLayers: try captureLayers(config, target))
     shape.ropeScaling = try file.rotaryTable().rotary(headDimension: attention.headDimension).scaling
+    shape.variant = try config.variant(hidden: hidden, width: width, tensors: tensors)
     return shape
   }
 
   /// The layers whose outputs the head reads, counted from 0: in `eagle_config` as they are, at the top level one more.
-  private static func captureLayers(_ file: ConfigFile, _ target: TargetShape) throws -> [Int] {
+  private static func captureLayers(_ config: HeadConfig, _ target: TargetShape) throws -> [Int] {
+    let file = config.file
     let after = try layers(file.table("eagle_config")?[layerIDs], "eagle_config.\(layerIDs)", file)
     let before = try layers(file.values[layerIDs], layerIDs, file)?.map { $0 - 1 }
     if let after, let before, after != before {
@@ -41,6 +46,15 @@ extension DraftConfigFile {
         advice: "ask the head's author which layers it reads, and correct the other list")
     }
     let layers = after ?? before ?? target.defaultCaptureLayers
+    let count = "num_aux_hidden_states"
+    for value in [file.values[count], file.table("eagle_config")?[count]] {
+      guard let value, !(value is NSNull) else { continue }
+      guard (value as? NSNumber)?.intValue == layers.count else {
+        throw LocatedError(
+          path: file.path, problem: "`\(count)` is \(value), and \(layers.count) captured layers are named: \(layers)",
+          advice: "name the layers in `\(layerIDs)`")
+      }
+    }
     try target.validate(captureLayers: layers, path: file.path)
     return layers
   }

@@ -63,21 +63,25 @@ private struct FolderHeadReader: HeadReader {
   private let reader: WeightReader
   private let layer: String
 
-  /// Tensors without new information: tables that follow from the config, and the target's embedding.
+  /// Tensors without new information, as they follow from the config.
   private static let derived = ["rotary_emb.inv_freq"]
-  private static let embedding = "embed_tokens.weight"
 
   init(_ path: String, target: TargetModel) throws {
     self.path = path
-    shape = try DraftConfigFile.shape(folder: path, target: target.shape)
     folder = try SafetensorsFolder(path: path)
     reader = WeightReader(folder)
     layer = folder.contains("layers.0.hidden_norm.weight") ? "layers.0" : "midlayer"
-    try refuseUnknownTensors()
-    if folder.contains(Self.embedding) {
-      let copy = try reader.matrix(Self.embedding, [shape.vocabularySize, shape.hiddenSize])
-      try HeadEmbedding.check(copy, Self.embedding, target: target, path: path)
+    let prefix = "\(layer)."
+    var shape = try DraftConfigFile.shape(
+      folder: path, target: target.shape,
+      tensors: Set(folder.names.map { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0 }))
+    if folder.contains(DraftTensors.embedding) {
+      let table = try reader.matrix(DraftTensors.embedding, [shape.vocabularySize, shape.hiddenSize])
+      if !HeadEmbedding.isCopy(table, of: target) { shape.variant.embedding = .own }
     }
+    try HeadEmbedding.requireTable(shape, path: path)
+    self.shape = shape
+    try refuseUnknownTensors()
   }
 
   func tensors() throws -> [String: Tensor] {
@@ -119,7 +123,8 @@ private struct FolderHeadReader: HeadReader {
 
   /// Throws for a tensor that is not used here: it would change what the head means.
   private func refuseUnknownTensors() throws {
-    let known = Set(DraftModel.tensorShapes(shape).map { storedName($0.name) } + ["d2t", "t2d", Self.embedding])
+    let known = Set(
+      DraftModel.tensorShapes(shape).map { storedName($0.name) } + ["d2t", "t2d", DraftTensors.embedding])
     let unknown = folder.names.first { name in
       !known.contains(name) && !Self.derived.contains(where: name.hasSuffix)
     }
@@ -127,14 +132,14 @@ private struct FolderHeadReader: HeadReader {
       let variant = Self.variants.first { unknown.contains($0.part) }.map { " (\($0.variant))" } ?? ""
       throw LocatedError(
         path: path,
-        problem: "holds the tensor `\(unknown)`\(variant), which an EAGLE-3 head of this program does not have",
-        advice: "use a head with the tensors that eagle-train exports")
+        problem: "holds the tensor `\(unknown)`\(variant), which its config.json does not ask for",
+        advice: "use a head whose config.json names what it has (docs/eagle3.md)")
     }
   }
 
   /// Name parts of the tensors that variants of the head have.
   private static let variants: [(part: String, variant: String)] = [
-    ("q_norm.", "norms of q and k"), ("k_norm.", "norms of q and k"), ("fc_norm.", "`fc_norm`"),
+    ("k_norm.", "norms of q and k"), ("fc_norm.", "`fc_norm`"),
     ("input_norm.", "`norm_before_fc`"), ("output_norm.", "`norm_before_fc`"), (".bias", "biases"),
     ("layers.1.", "several layers"), ("mask_hidden", "drafting several tokens in one pass"), ("experts.", "experts"),
   ]

@@ -1,10 +1,12 @@
 import EagleAutograd
 import EagleCore
 import EagleTensor
+import Foundation
 
-// R batch rows · H hidden · M MLP · D draft vocabulary · d head dimension.
+// R batch rows · H hidden size of the head, H_t of the target · n captured layers · M MLP · D draft vocabulary ·
+// V target vocabulary · d head dimension.
 
-/// The EAGLE-3 draft head: one decoder layer over (token embedding, hidden state), and a head over the draft
+/// The EAGLE-3 draft head: one decoder layer over (token embedding, hidden state), and an LM head over the draft
 /// vocabulary.
 ///
 /// The parts of one step, which training and decoding put together, each with its own keys:
@@ -12,8 +14,9 @@ import EagleTensor
 /// h       = concat(inputNorm(embedding), hiddenNorm(g))
 /// a       = g + o(attention(q(h), keys, values))
 /// next g  = a + mlp(postNorm(a))
-/// logits  = head(norm(next g))
+/// logits  = lmHead(norm(next g))
 /// ```
+/// `DraftVariant` has the switches that change one of these lines.
 public final class DraftModel {
   package let shape: DraftShape
   package let vocabulary: DraftVocabulary
@@ -21,6 +24,7 @@ public final class DraftModel {
   package let parameters: [Parameter]
   package let rotary: Rotary
   private let weights: Weights
+  private let sharedTables = SharedTables()
 
   /// A named trained tensor.
   package struct Parameter {
@@ -40,24 +44,10 @@ public final class DraftModel {
       }
       return Parameter(name: name, variable: Variable(tensor, requiresGradient: trainable))
     }
-    weights = Weights(parameters)
+    weights = Weights(parameters, shape)
     rotary = RotaryShape(
       headDimension: shape.attention.headDimension, theta: shape.ropeTheta, scaling: shape.ropeScaling
     ).rotary(context: shape.maxPositions)
-  }
-
-  /// Names and shapes of all trained tensors.
-  package static func tensorShapes(_ shape: DraftShape) -> [(name: String, shape: [Int])] {
-    let (h, m) = (shape.hiddenSize, shape.intermediateSize)
-    let (q, kv) = (shape.attention.queryWidth, shape.attention.keyWidth)
-    return [
-      ("fc.weight", [h, 3 * h]), ("midlayer.input_layernorm.weight", [h]), ("midlayer.hidden_norm.weight", [h]),
-      ("midlayer.self_attn.q_proj.weight", [q, 2 * h]), ("midlayer.self_attn.k_proj.weight", [kv, 2 * h]),
-      ("midlayer.self_attn.v_proj.weight", [kv, 2 * h]), ("midlayer.self_attn.o_proj.weight", [h, q]),
-      ("midlayer.post_attention_layernorm.weight", [h]), ("midlayer.mlp.gate_proj.weight", [m, h]),
-      ("midlayer.mlp.up_proj.weight", [m, h]), ("midlayer.mlp.down_proj.weight", [h, m]), ("norm.weight", [h]),
-      ("lm_head.weight", [shape.draftVocabularySize, h]),
-    ]
   }
 
   /// Random start: matrices N(0, 0.02), norms 1.
@@ -72,24 +62,35 @@ public final class DraftModel {
     return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: true)
   }
 
+  /// The same head where an embedding of its own starts as the target's, if that has its width.
+  package func withEmbedding(of target: TargetModel) -> DraftModel {
+    guard shape.variant.embedding == .own, shape.hiddenSize == target.shape.hiddenSize else { return self }
+    return mapped(trainable: true) { name, tensor in
+      name == DraftTensors.embedding ? target.embedding.float32() : tensor
+    }
+  }
+
+  /// A copy with other tensors of the same shapes.
+  ///
+  /// - Parameter change: the tensor in place of each named one
+  private func mapped(trainable: Bool = false, _ change: (String, Tensor) -> Tensor) -> DraftModel {
+    let tensors = parameters.map { ($0.name, change($0.name, $0.variable.value)) }
+    return DraftModel(
+      shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: trainable)
+  }
+
   /// The same model as it will be exported and decoded: every weight rounded to bfloat16, not trainable.
   package func rounded() -> DraftModel {
-    let tensors = parameters.map { parameter -> (String, Tensor) in
-      let narrow = parameter.variable.value.bfloat16()
-      return (parameter.name, narrow.shape.count == 1 ? narrow.float32() : narrow)
+    mapped { _, tensor in
+      let narrow = tensor.bfloat16()
+      return narrow.shape.count == 1 ? narrow.float32() : narrow
     }
-    return DraftModel(
-      shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
   }
 
   /// The same head with quantised matrices, for decoding.
   package func quantized(_ format: WeightFormat) -> DraftModel {
     guard let matrices = format.matrices else { return self }
-    let tensors = parameters.map {
-      ($0.name, $0.variable.shape.count == 1 ? $0.variable.value : $0.variable.value.quantized(matrices))
-    }
-    return DraftModel(
-      shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: false)
+    return mapped { _, tensor in tensor.shape.count == 1 ? tensor : tensor.quantized(matrices) }
   }
 
   /// The matrices for which `format` has no blocks.
@@ -100,10 +101,16 @@ public final class DraftModel {
     return fallbacks
   }
 
-  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does.
+  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does. An embedding is read
+  /// row by row.
   package func prepareForDecoding(_ precision: ComputePrecision) {
-    for parameter in parameters { parameter.variable.value.prepare(for: .batchInvariant(precision)) }
+    for parameter in parameters where parameter.name != DraftTensors.embedding {
+      parameter.variable.value.prepare(for: .batchInvariant(precision))
+    }
   }
+
+  /// Whether it reads an embedding that is not the target's.
+  public var hasOwnEmbedding: Bool { shape.variant.embedding == .own }
 
   package var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
 
@@ -112,64 +119,130 @@ public final class DraftModel {
     KVCache(layers: cacheLayers(format), capacity: capacity)
   }
 
-  /// The layers of a KV cache: one.
+  /// The layers of a KV cache: one. It keeps all keys, also where the head sees a window of them.
   package func cacheLayers(_ format: CacheFormat) -> [KVCache.LayerShape] {
     let fitting = format.fits(shape.attention.headDimension) ? format : .bf16
     return [KVCache.LayerShape(width: shape.attention.keyWidth, format: fitting)]
   }
 
+  /// The target's tables that this head reads. Rows of its LM head are chosen once.
+  package func tables(of target: TargetModel) -> TargetTables { sharedTables.tables(of: target, for: self) }
+
   // MARK: the parts of a step
 
-  /// g_0 = fc(captured states): [R, 3H] to [R, H].
+  /// g_0 = fc(captured states), normed first where a switch says so: [R, n H_t] to [R, H].
   package func project(_ tape: Tape, _ auxHidden: Tensor) -> Variable {
-    tape.linear(Variable(auxHidden), weights.fc)
+    tape.linear(features(tape, auxHidden), weights.fc)
+  }
+
+  /// The captured states as `fc` reads them, [R, n H_t].
+  package func features(_ tape: Tape, _ auxHidden: Tensor) -> Variable {
+    switch shape.variant.featureNorm {
+    case .none: return Variable(auxHidden)
+    case .joint:
+      return tape.rmsNorm(Variable(auxHidden.float32()), weights.featureNorms[0], epsilon: shape.normEpsilon)
+    case .perState:
+      let width = shape.targetHiddenSize
+      let parts = weights.featureNorms.enumerated().map { index, norm in
+        (x: Variable(Rows.columns(auxHidden.float32(), index * width..<(index + 1) * width)), w: norm)
+      }
+      return tape.sideBySideNorms(parts, epsilon: shape.normEpsilon)
+    }
+  }
+
+  /// The embeddings of tokens, [R, H].
+  package func embeddings(_ tape: Tape, _ tokens: [Int32], _ tables: TargetTables) -> Variable {
+    weights.embedding.map { tape.embedding($0, tokens) } ?? Variable(Rows.gather(tables.embedding, tokens))
   }
 
   /// concat(inputNorm(embedding), hiddenNorm(g)): the embedding first, [R, 2H].
-  package func mix(_ tape: Tape, embedding: Tensor, hidden g: Variable) -> Variable {
-    tape.sideBySideNorms(
-      [(Variable(embedding), weights.inputNorm), (g, weights.hiddenNorm)], epsilon: shape.normEpsilon)
+  package func mix(_ tape: Tape, embedding: Variable, hidden g: Variable) -> Variable {
+    tape.sideBySideNorms([(embedding, weights.inputNorm), (g, weights.hiddenNorm)], epsilon: shape.normEpsilon)
   }
 
   /// Rotated keys and values of the rows, [R, kvHeads · d] each.
   package func keys(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> (k: Variable, v: Variable) {
-    (tape.rotary(tape.linear(h, weights.key), rotary, table), tape.linear(h, weights.value))
+    (rotated(tape, tape.linear(h, weights.key), weights.keyNorm, table), tape.linear(h, weights.value))
   }
 
   /// Rotated queries of the rows, [R, heads · d].
   package func queries(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> Variable {
-    tape.rotary(tape.linear(h, weights.query), rotary, table)
+    rotated(tape, tape.linear(h, weights.query), weights.queryNorm, table)
   }
 
-  /// g_{k+1} from g_k and the attention's result. The residual is the un-normed g_k.
+  private func rotated(_ tape: Tape, _ x: Variable, _ norm: Variable?, _ table: Rotary.Table) -> Variable {
+    tape.rotary(norm.map { tape.headNorm(x, $0, epsilon: shape.normEpsilon) } ?? x, rotary, table)
+  }
+
+  /// g_{k+1} from g_k and the attention's result. The residual is g_k, or its norm where a switch says so.
   package func finish(_ tape: Tape, hidden g: Variable, attended: Variable) -> Variable {
-    let a = tape.linear(attended, weights.output, addedTo: g)
+    let residual =
+      shape.variant.normsResidual ? tape.rmsNorm(g, weights.hiddenNorm, epsilon: shape.normEpsilon) : g
+    let a = tape.linear(attended, weights.output, addedTo: residual)
     let h = tape.rmsNorm(a, weights.postNorm, epsilon: shape.normEpsilon)
     let activated = tape.swiglu(tape.linear(h, weights.gate), tape.linear(h, weights.up))
-    return tape.linear(activated, weights.down, addedTo: a)
+    let next = tape.linear(activated, weights.down, addedTo: a)
+    return shape.variant.feedsNormedState ? tape.rmsNorm(next, weights.norm, epsilon: shape.normEpsilon) : next
   }
 
-  /// The states that the head multiplies: norm(g), [R, H].
+  /// The states that the LM head multiplies: norm(g), [R, H]; g where that is normed already.
   package func normalized(_ tape: Tape, _ g: Variable) -> Variable {
-    tape.rmsNorm(g, weights.norm, epsilon: shape.normEpsilon)
+    shape.variant.feedsNormedState ? g : tape.rmsNorm(g, weights.norm, epsilon: shape.normEpsilon)
   }
 
   /// The parameters between captured states and the keys and values of step 0.
   package var keyParameters: [Variable] {
-    [weights.fc, weights.inputNorm, weights.hiddenNorm, weights.key, weights.value]
+    weights.featureNorms + [weights.fc, weights.inputNorm, weights.hiddenNorm, weights.key, weights.value]
+      + [weights.keyNorm, weights.embedding].compactMap { $0 }
   }
 
-  /// The head, [D, H].
-  package var head: Variable { weights.head }
+  /// The LM head, [D, H]: its own, or the target's.
+  package func lmHead(_ tables: TargetTables) -> Variable {
+    if let own = weights.lmHead { return own }
+    guard let shared = tables.lmHead else {
+      preconditionFailure("the target's LM head for \(shape.draftVocabularySize)")
+    }
+    return shared
+  }
 
   private struct Weights {
-    let fc, inputNorm, hiddenNorm, query, key, value, output, postNorm, gate, up, down, norm, head: Variable
+    let fc, inputNorm, hiddenNorm, query, key, value, output, postNorm, gate, up, down, norm: Variable
+    let featureNorms: [Variable]
+    let queryNorm, keyNorm, embedding, lmHead: Variable?
 
-    /// Takes the parameters in the order of `tensorShapes`.
-    init(_ parameters: [Parameter]) {
-      let v = parameters.map(\.variable)
-      (fc, inputNorm, hiddenNorm, query, key, value) = (v[0], v[1], v[2], v[3], v[4], v[5])
-      (output, postNorm, gate, up, down, norm, head) = (v[6], v[7], v[8], v[9], v[10], v[11], v[12])
+    init(_ parameters: [Parameter], _ shape: DraftShape) {
+      let named = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0.variable) })
+      func layer(_ name: String) -> Variable { named["midlayer.\(name).weight"]! }
+      fc = named[DraftTensors.fc]!
+      (inputNorm, hiddenNorm) = (layer("input_layernorm"), layer("hidden_norm"))
+      (query, key) = (named[DraftTensors.queries]!, named[DraftTensors.keys]!)
+      (value, output) = (layer("self_attn.v_proj"), layer("self_attn.o_proj"))
+      (queryNorm, keyNorm) = (named[DraftTensors.queryNorm], named[DraftTensors.keyNorm])
+      postNorm = layer("post_attention_layernorm")
+      (gate, up, down) = (layer("mlp.gate_proj"), layer("mlp.up_proj"), layer("mlp.down_proj"))
+      norm = named["norm.weight"]!
+      (embedding, lmHead) = (named[DraftTensors.embedding], named[DraftTensors.lmHead])
+      featureNorms = DraftTensors.featureNorms(shape).map { named[$0.name]! }
+    }
+  }
+}
+
+/// The tables of the target that a head was last used with.
+private final class SharedTables: @unchecked Sendable {
+  private let lock = NSLock()
+  private weak var target: TargetModel?
+  private var tables: TargetTables?
+
+  func tables(of target: TargetModel, for draft: DraftModel) -> TargetTables {
+    lock.withLock {
+      if let tables, self.target === target { return tables }
+      let new = TargetTables(
+        embedding: target.embedding,
+        lmHead: draft.shape.variant.lmHead == .own
+          ? nil
+          : draft.vocabulary.isWhole ? target.head : Rows.select(target.head, draft.vocabulary.targetIDs))
+      (self.target, tables) = (target, new)
+      return new
     }
   }
 }

@@ -10,6 +10,8 @@ package struct DraftVocabulary: Sendable, Equatable {
 
   package var size: Int { targetIDs.count }
   package var targetSize: Int { draftIDs.count }
+  /// Whether it holds all tokens of the target.
+  package var isWhole: Bool { size == targetSize }
 
   /// Ascending target ids of a target with `targetSize` tokens.
   package init(targetIDs: [Int32], targetSize: Int) {

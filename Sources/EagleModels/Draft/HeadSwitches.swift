@@ -3,8 +3,8 @@ import Foundation
 
 /// A key of a head's config that changes what is computed, and the value with which it changes nothing.
 ///
-/// A variant that is computed one day leaves this list and becomes a property of `DraftShape`. Keys that are not here
-/// are taken to say nothing about numerics.
+/// A variant that is computed is a property of `DraftVariant` and not in this list. Keys that are neither are taken to
+/// say nothing about numerics.
 struct HeadSwitch: Sendable {
   let key: String
   /// The variant that another value asks for, as the message names it.
@@ -29,29 +29,20 @@ struct HeadSwitch: Sendable {
   /// All switches. They are looked for at the top level and in `eagle_config`.
   static let all: [HeadSwitch] =
     [
-      flag("norm_before_residual", false, "a residual of normed states"),
-      flag("norm_before_fc", false, "a norm over the captured states before `fc`"),
-      flag("fc_norm", false, "a norm of each captured state before `fc`"),
       flag("use_aux_hidden_state", true, "a head that reads the target's last hidden state alone"),
-      number("num_aux_hidden_states", 3, "another number of captured states than three"),
       flag("parallel_drafting", false, "drafting several tokens in one pass"),
       number("parallel_draft_step", 1, "drafting several tokens in one pass"),
       flag("use_input_layernorm_in_first_layer", true, "an embedding without its norm"),
       flag("use_last_layernorm", true, "an LM head without its norm"),
       flag("use_mtp_layernorm", false, "norms of multi-token prediction"),
-      HeadSwitch(key: "target_hidden_size", variant: "captured states of another width than the head's") {
-        ($0 as? NSNumber) == ($1.values["hidden_size"] as? NSNumber)
-      },
       number("num_hidden_layers", 1, "another number of layers than one"),
-      HeadSwitch(key: "layer_types", variant: "layers without full attention") { value, _ in
-        (value as? [String])?.allSatisfy { $0 == "full_attention" } ?? false
+      HeadSwitch(key: "model_type", variant: "a layer that is neither Llama's nor Qwen3's") { value, _ in
+        ["llama", "qwen3"].contains(value as? String)
       },
-      HeadSwitch(key: "model_type", variant: "a layer that is not Llama's") { value, _ in value as? String == "llama" },
     ] + scales
 
-  /// The multipliers, caps and norms of other families.
+  /// The multipliers and caps of other families.
   private static let scales: [HeadSwitch] = [
-    flag("use_qk_norm", false, "norms of q and k"), flag("qk_norm", false, "norms of q and k"),
     number("embedding_multiplier", 1, "a scaled embedding"), number("scale_emb", 1, "a scaled embedding"),
     number("embedding_scale", 1, "a scaled embedding"), number("residual_multiplier", 1, "a scaled residual"),
     absent("attention_multiplier", "a scale of attention of its own"),
@@ -61,41 +52,97 @@ struct HeadSwitch: Sendable {
   ]
 }
 
-extension ConfigFile {
+extension HeadConfig {
   /// Refuses by name the variants of a head that nothing here computes.
-  func refuseHeadVariants() throws {
+  func refuseVariants() throws {
     for prefix in ["", "eagle_config."] {
-      let table = prefix.isEmpty ? values : table("eagle_config") ?? [:]
+      let table = prefix.isEmpty ? file.values : file.table("eagle_config") ?? [:]
       for known in HeadSwitch.all {
-        guard let value = table[known.key], !(value is NSNull), !known.isPlain(value, self) else { continue }
+        guard let value = table[known.key], !(value is NSNull), !known.isPlain(value, file) else { continue }
         throw refuse("\(prefix)\(known.key)", value, known.variant)
       }
     }
-    try refuseNormOutput()
     try refuseUntypedScaling()
+  }
+
+  /// The switches that the config and the tensors of a head turn on. Whose embedding it reads is found later.
+  ///
+  /// - Parameters:
+  ///   - hidden: the head's hidden size
+  ///   - width: that of the captured states
+  ///   - tensors: the names of the head's tensors, without that of the layer
+  func variant(hidden: Int, width: Int, tensors: Set<String>) throws -> DraftVariant {
+    var variant = DraftVariant()
+    let (joint, perState) = (try flag("norm_before_fc"), try flag("fc_norm"))
+    guard !(joint && perState) else {
+      throw LocatedError(
+        path: file.path, problem: "`norm_before_fc` and `fc_norm` exclude each other, and both are true",
+        advice: "ask the head's author which one it has")
+    }
+    variant.featureNorm = joint ? .joint : perState ? .perState : .none
+    variant.normsResidual = try flag("norm_before_residual")
+    variant.feedsNormedState = try feedsNormedState()
+    variant.normsQueryKey =
+      try flag("use_qk_norm") || flag("qk_norm") || file.values["model_type"] as? String == "qwen3"
+      || tensors.contains("self_attn.q_norm.weight")
+    variant.window = try window()
+    variant.lmHead = tensors.contains(DraftTensors.lmHead) ? .own : .target
+    if hidden != width { variant.targetHiddenSize = width }
+    return variant
+  }
+
+  /// A switch at the top level or in `eagle_config`; false where it is in neither.
+  private func flag(_ key: String) throws -> Bool {
+    for (prefix, value) in [("", file.values[key]), ("eagle_config.", file.table("eagle_config")?[key])] {
+      guard let value, !(value is NSNull) else { continue }
+      guard let number = value as? NSNumber, Self.isBool(number) else {
+        throw LocatedError(
+          path: file.path, problem: "`\(prefix)\(key)` is \(value), and must be true or false",
+          advice: "ask the head's author which one is meant")
+      }
+      return number.boolValue
+    }
+    return false
   }
 
   /// `norm_output: true` is plain EAGLE-3 in SpecForge's layout, and feeds the normed state back in that of
   /// speculators. The class that wrote a head decides which layout it has.
-  private func refuseNormOutput() throws {
-    for value in [values["norm_output"], table("eagle_config")?["norm_output"]] {
+  private func feedsNormedState() throws -> Bool {
+    if layout == .speculators { return try flag("norm_output") }
+    for value in [file.values["norm_output"], file.table("eagle_config")?["norm_output"]] {
       guard let value, !(value is NSNull) else { continue }
-      guard architectures.contains("LlamaForCausalLMEagle3") else {
+      guard file.architectures.contains("LlamaForCausalLMEagle3") else {
         throw LocatedError(
-          path: path,
+          path: file.path,
           problem:
-            "`norm_output` has two meanings, and `architectures` \(architectures) does not tell which one is meant: "
+            "`norm_output` has two meanings, and `architectures` \(file.architectures) does not tell which one is meant: "
             + "true is plain EAGLE-3 (SpecForge), or feeds the normed state to the next step (speculators, vLLM)",
           advice: "ask the head's author; for plain EAGLE-3 remove the key")
       }
       if (value as? NSNumber)?.boolValue != true { throw refuse("norm_output", value, "an LM head without its norm") }
     }
+    return false
+  }
+
+  /// The keys that a row sees; nil for all. The type of the layer decides, and where it has none the flag.
+  private func window() throws -> Int? {
+    if let types = file.values["layer_types"], !(types is NSNull) {
+      switch types as? [String] {
+      case ["full_attention"]: return nil
+      case ["sliding_attention"]: return try file.integer("sliding_window")
+      default: throw refuse("layer_types", types, "a layer that is neither full nor sliding attention")
+      }
+    }
+    let isOff = file.values["model_type"] as? String == "qwen3"
+    let flag =
+      file.isAbsent("use_sliding_window") ? !isOff && !file.isAbsent("sliding_window") : file.flag("use_sliding_window")
+    return flag ? try file.integer("sliding_window") : nil
   }
 
   /// Refuses a factor without a type, and parameters for each type of layer.
   private func refuseUntypedScaling() throws {
     for key in ["rope_scaling", "rope_parameters"] {
-      guard let scaling = table(key) else { continue }
+      guard let scaling = file.table(key) else { continue }
       let factor = (scaling["factor"] as? NSNumber)?.doubleValue ?? 1
       if factor != 1, scaling["rope_type"] == nil, scaling["type"] == nil {
         throw refuse("\(key).factor", factor, "a scaled rotary embedding of no type")
@@ -111,8 +158,8 @@ extension ConfigFile {
   private func refuse(_ key: String, _ value: Any, _ variant: String) -> LocatedError {
     let text = (value as? NSNumber).map { Self.isBool($0) ? "\($0.boolValue)" : "\($0)" } ?? "\(value)"
     return LocatedError(
-      path: path, problem: "`\(key)` is \(text), which asks for \(variant): this program does not compute that",
-      advice: "use a head of plain EAGLE-3")
+      path: file.path, problem: "`\(key)` is \(text), which asks for \(variant): this program does not compute that",
+      advice: "use an EAGLE-3 head of a kind in docs/eagle3.md")
   }
 
   private static func isBool(_ number: NSNumber) -> Bool { String(cString: number.objCType) == "c" }

@@ -77,13 +77,22 @@ public final class TargetModel: @unchecked Sendable {
     (weights, fallbacks) = (whole.weights.first(layers), whole.fallbacks)
   }
 
-  /// The first layers with the head, as many as have `bytes` bytes together; the whole model where it has not so many.
-  /// `share` is the part of the model's bytes that they have.
-  package func part(atLeast bytes: Int) -> (model: TargetModel, share: Double) {
+  /// The same model with quantised matrices, for measurements.
+  private init(_ stored: TargetModel, _ format: WeightFormat) {
+    (path, precision, fingerprint, rotaries) = (stored.path, stored.precision, stored.fingerprint, stored.rotaries)
+    (shape, cacheFormat) = (stored.shape, stored.cacheFormat)
+    (weights, fallbacks) = (stored.weights.quantized(format), stored.weights.fallbacks(format))
+  }
+
+  /// The same model with quantised matrices, for measurements.
+  package func quantized(_ format: WeightFormat) -> TargetModel { TargetModel(self, format) }
+
+  /// The first layers with the head, as many as have `bytes` bytes together and at least as many as are captured; the
+  /// whole model where it has not so many. `share` is the part of the model's bytes that they have.
+  package func part(atLeast bytes: Int, layers captured: Int = 3) -> (model: TargetModel, share: Double) {
     let (whole, head) = (weightBytes, weights.head.byteCount)
     let layer = max(1, (whole - head) / shape.layers)
-    // Three at least: so many layers are captured.
-    let layers = max(3, (bytes - head + layer - 1) / layer)
+    let layers = max(captured, (bytes - head + layer - 1) / layer)
     guard layers < shape.layers else { return (self, 1) }
     let part = TargetModel(self, layers: layers)
     return (part, Double(part.weightBytes) / Double(whole))

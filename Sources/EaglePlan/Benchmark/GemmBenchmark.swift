@@ -60,7 +60,8 @@ package enum GemmBenchmark {
     let draft = options.shape.draft(vocabularySize: options.draftSize)
     let (h, m, a) = (draft.hiddenSize, draft.intermediateSize, draft.attention)
     let sizes = [
-      ("fc", 3 * h, h), ("q_proj", 2 * h, a.queryWidth), ("k_proj", 2 * h, a.keyWidth), ("o_proj", a.queryWidth, h),
+      ("fc", draft.featureWidth, h), ("q_proj", 2 * h, a.queryWidth), ("k_proj", 2 * h, a.keyWidth),
+      ("o_proj", a.queryWidth, h),
       ("gate_proj", h, m), ("down_proj", m, h), ("lm_head", h, options.draftSize),
     ]
     return Report(

@@ -41,7 +41,8 @@ enum NeededOperations {
     let prefix = Double(trained.prefixCount)
     let keys = 2 * 2 * h * 2 * Double(shape.attention.keyWidth)
     // fc has no input gradient: the captured states are frozen.
-    return Double(trained.teacherPositions.count) * 2 * h * d + prefix * (2 * 2 * 3 * h * h + 3 * keys)
+    return Double(trained.teacherPositions.count) * 2 * h * d + prefix
+      * (2 * 2 * Double(shape.featureWidth) * h + 3 * keys)
       + training(shape, RowChunk(trained, rows: 0..<trained.prefixCount))
   }
 

@@ -94,7 +94,7 @@ package enum TrainBenchmark {
       let rows = ids.count
       try writer.append(
         ids: ids, mask: mask,
-        auxHidden: randomStates(rows, 3 * shape.hiddenSize, &random),
+        auxHidden: randomStates(rows, shape.featureWidth, &random),
         lastHidden: randomStates(rows, shape.hiddenSize, &random),
         // All choices lie in the draft vocabulary, so that every trained row carries loss.
         teacherArgmax: ids, teacherLogSum: [Float](repeating: 12, count: rows))

@@ -63,7 +63,7 @@ extension Forecast {
   private func fittedStage(_ columns: [Column]) -> RunPlan.Stage {
     let (h, m) = (Double(sizes.draft.hiddenSize), Double(sizes.draft.intermediateSize))
     let rows = min(Double(FittedStart.mostRows), sample.trainedTokens)
-    let features = 4 * h
+    let features = Double(sizes.draft.featureWidth) + h
     let products = 2 * rows * (features * features + 2 * features * h + 2 * h * m + m * m + m * h)
     let solving = (features * features * features + m * m * m) / 3 + 2 * h * (features * features + m * m)
     return .init(

@@ -12,6 +12,8 @@ struct PlanFigures {
   let decoding: PlanMeasurement.Decoding?
   /// nil when the run generates nothing.
   let generation: PlanMeasurement.Generation?
+  /// What decoding would gain, on rank 0.
+  let gain: GainForecast?
   /// Operations a second of a rank's large matrix products.
   let peak: Double
 }

@@ -30,16 +30,16 @@ package struct Sizes {
 
   /// P.
   package var parameters: Int { DraftModel.tensorShapes(draft).reduce(0) { $0 + $1.shape.reduce(1, *) } }
-  /// Parameters of the LM head among them.
+  /// Parameters of the LM head, its own or the target's.
   package var headParameters: Int { draft.draftVocabularySize * draft.hiddenSize }
 
   // MARK: disk
 
-  /// Bytes of the capture store for a token: four states, the id, the mask, two facts of the teacher.
+  /// Bytes of the capture store for a token: the captured states and the last one, the id, the mask, two facts of the teacher.
   package func storedBytes(_ states: StateFormat) -> Double {
-    let h = Double(draft.hiddenSize)
-    let blocks = Double((draft.hiddenSize + 63) / 64)
-    return 4 * (states == .bf16 ? 2 * h : h + 2 * blocks) + 4 + 1 + 8
+    let h = Double(target.hiddenSize)
+    let blocks = Double((target.hiddenSize + 63) / 64)
+    return Double(draft.captureLayers.count + 1) * (states == .bf16 ? 2 * h : h + 2 * blocks) + 4 + 1 + 8
   }
 
   /// Bytes of a checkpoint: weights and two moments in float32.

@@ -3,7 +3,7 @@ import EagleTensor
 import EagleText
 import EagleTraining
 
-// N prefix rows · R_k trained rows of depth k · S teacher positions · H hidden · M MLP · Q heads · d · kv key heads · d
+// N prefix rows · R_k trained rows of depth k · S teacher positions · H hidden · n captured layers · M MLP · Q heads · d · kv key heads · d
 // · D draft vocabulary · K depths.
 
 /// Bytes that the objective needs beside weights, gradients and moments: what its ops keep for the backward pass, op by
@@ -13,6 +13,8 @@ package struct ObjectiveMemory {
   private let chunking: Objective.Chunking
   /// Sizes of a float32 row; `rounded` ones have a bfloat16 copy beside them as an operand of products.
   private let h, m, q, kv, d: Double
+  /// n H_t, and H_t more for the last state.
+  private let features, states: Double
   private let rounded: Double
 
   package init(_ shape: DraftShape, _ config: TrainConfig, chunking: Objective.Chunking = .standard) {
@@ -20,6 +22,7 @@ package struct ObjectiveMemory {
     (h, m) = (Double(shape.hiddenSize), Double(shape.intermediateSize))
     (q, kv) = (Double(shape.attention.queryWidth), Double(shape.attention.keyWidth))
     d = Double(shape.draftVocabularySize)
+    (features, states) = (Double(shape.featureWidth), Double(shape.featureWidth + shape.targetHiddenSize))
     rounded = Matmul.takesBFloat16(config.precision) ? 0.5 : 0
   }
 
@@ -46,7 +49,7 @@ package struct ObjectiveMemory {
     let all = masks.map { TrainedRows(mask: $0, depths: depths) }
     let short = all.filter { $0.prefixCount <= chunking.longestWhole }
     let tokens = Double(masks.reduce(0) { $0 + $1.count })
-    var bytes = Bytes(conversations: 8 * h * tokens)
+    var bytes = Bytes(conversations: 2 * states * tokens)
     let whole = (0..<depths).map { k in short.reduce(0) { $0 + $1.count(depth: k) } }
     bytes.activations = activations(
       whole, laidOut: short.reduce(0) { $0 + $1.prefixCount }, keys: short.map(\.prefixCount).max() ?? 0)
@@ -75,7 +78,7 @@ package struct ObjectiveMemory {
   }
 
   /// States, in bfloat16 or widened for products, g, the embedding, h and its operand, keys, values.
-  private var prefixRow: Double { (rounded > 0 ? 1.5 : 4.5) * h + h + h + 2 * (1 + rounded) * h + 2 * kv }
+  private var prefixRow: Double { (rounded > 0 ? 0.5 : 1.5) * features + h + h + 2 * (1 + rounded) * h + 2 * kv }
 
   /// g, h, queries, attention's result, a, its norm, gate, up and their product, the next g, its norm and the gradient
   /// of that.

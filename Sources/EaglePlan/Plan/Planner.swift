@@ -32,12 +32,7 @@ package struct Planner {
     let target = model.shape
     let layers = recipe.capture.layers(of: target)
     try target.validate(captureLayers: layers, path: "capture.layers")
-    guard recipe.draft.vocabularySize <= target.vocabularySize else {
-      throw LocatedError(
-        path: "draft.vocabulary_size",
-        problem: "\(recipe.draft.vocabularySize) is more than the target's \(target.vocabularySize) tokens",
-        advice: "choose a smaller one")
-    }
+    try recipe.draft.requireFit(target)
     let draft =
       try recipe.draft.initFrom.map { try DraftFolder.read($0, target: model).shape }
       ?? DraftShape(of: target, recipe.draft, captureLayers: layers)
@@ -59,7 +54,9 @@ package struct Planner {
     let figures = try measure(work, folder: folder, peak: peak)
     guard cluster.isRoot else { return nil }
     let seconds = start.duration(to: .now).inSeconds
-    return Forecast(context: context, data: data, figures: figures, measuringSeconds: seconds).plan()
+    var plan = Forecast(context: context, data: data, figures: figures, measuringSeconds: seconds).plan()
+    plan.gain = figures.gain
+    return plan
   }
 
   /// Measures each kind of work. Collective.
@@ -73,7 +70,11 @@ package struct Planner {
       try work.prompts.isEmpty ? nil : measurement.decoding(head, recipe.evaluate, prompts: work.prompts)
     let width = recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch
     let generation = try work.generatedPromptTokens.map { try measurement.generation(width: width, promptTokens: $0) }
+    let gain =
+      cluster.isRoot
+      ? try GainForecast(target: model.target, draft: head, draftLength: recipe.evaluate.draftLength) : nil
+    try cluster.barrier()
     return PlanFigures(
-      capture: capture, training: training, decoding: decoding, generation: generation, peak: peak)
+      capture: capture, training: training, decoding: decoding, generation: generation, gain: gain, peak: peak)
   }
 }

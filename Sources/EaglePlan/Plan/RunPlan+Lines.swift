@@ -8,7 +8,7 @@ extension RunPlan {
       + needs(
         "memory of a rank", memory, "the first is shared by the ranks of a node, which has \(Format.bytes(totalMemory))"
       )
-      + [""] + table + suppositions.map { "supposed: \($0)" } + problems
+      + [""] + table + (gain?.lines ?? []) + [""] + suppositions.map { "supposed: \($0)" } + problems
   }
 
   private var heading: [String] {

@@ -68,13 +68,15 @@ package struct RunPlan: Codable, Sendable {
   package var totalMemory: Double
   package var nodes: [Nodes]
   package var stages: [Stage]
+  /// The gain of decoding with a head.
+  package var gain: GainForecast?
   /// What the numbers assume.
   package var suppositions: [String]
   /// What will not fit, and what to change.
   package var problems: [String]
 
   enum CodingKeys: String, CodingKey {
-    case run, measured, corpus, disk, memory, nodes, stages, suppositions, problems
+    case run, measured, corpus, disk, memory, nodes, stages, gain, suppositions, problems
     case measuringSeconds = "measuring_seconds"
     case freeDisk = "free_disk"
     case totalMemory = "total_memory"

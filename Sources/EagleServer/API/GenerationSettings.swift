@@ -14,6 +14,8 @@ package struct GenerationSettings: Equatable, Sendable {
   package var skipsSpecial = true
   package var isStreaming = false
   package var includesUsage = false
+  /// Whether a server that records texts may record these: `store: false` forbids it.
+  package var mayBeRecorded = true
   /// Fields that the request has and this server does not know.
   package var ignored: [String] = []
 
@@ -32,6 +34,7 @@ package struct GenerationSettings: Equatable, Sendable {
     try readPenalties(&fields, rules)
     isStreaming = try fields.bool("stream") ?? false
     try readStreamOptions(&fields)
+    mayBeRecorded = fields.take("store") != false
     try Self.refuseOthers(&fields)
   }
 
@@ -150,7 +153,7 @@ package struct GenerationSettings: Equatable, Sendable {
   /// Fields of the API that mean nothing here, and those that may only say what happens anyway.
   private static func refuseOthers(_ fields: inout RequestFields) throws {
     fields.ignore(
-      "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+      "user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
     guard try fields.integer("n", 1...(.max)) ?? 1 == 1 else {
       throw APIError.invalid("n must be 1: send a request for each answer", param: "n", code: "unsupported_value")
     }

@@ -24,6 +24,7 @@ package struct ResponseRequest: Equatable {
     Self.ignoreHarmless(&fields)
     let includesReasoning = try fields.bool("include_reasoning") ?? true
     try settings.finish(fields, rules)
+    settings.mayBeRecorded = echo["store"] != false
     // OpenAI's default, which clients send: it is no reason to refuse a request.
     if echo["store"] == true { settings.ignored.append("store") }
     echo["store"] = false

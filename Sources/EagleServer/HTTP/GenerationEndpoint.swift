@@ -122,12 +122,14 @@ struct GenerationEndpoint: Sendable {
     _ prompt: ReadRequest.Prompt, _ read: ReadRequest, name: String, noteStatus: @escaping @Sendable (Int) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (metrics, log, settings) = (metrics, log, read.settings)
+    let record = settings.mayBeRecorded ? config.record : nil
     let stream = AnswerStream(
       model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial, shown: read.markers)
     return Job.make(id: numbers.next(), prompt: prompt.ids, options: prompt.options, stream: stream) { job, end in
       switch end {
       case .finished(let outcome):
         metrics.count(job, outcome)
+        record?.add(prompt: job.prompt, answer: job.answer)
         noteStatus(200)
         log(Self.logLine(outcome, name))
       case .failed(let error): noteStatus(error.status)

@@ -32,6 +32,8 @@ package final class Job: @unchecked Sendable {
   private var tokens = 0
   private var accepted = 0
   private var logprobs: [TokenLogprobs] = []
+  /// All tokens so far, the one that ends the text included.
+  private(set) var answer: [Int32] = []
   private(set) var start: ContinuousClock.Instant?
   private(set) var firstToken: ContinuousClock.Instant?
 
@@ -92,6 +94,7 @@ package final class Job: @unchecked Sendable {
   package func take(_ token: GeneratedToken) -> TokenDecision {
     if firstToken == nil { firstToken = .now }
     tokens += 1
+    answer.append(token.id)
     accepted += token.isDrafted ? 1 : 0
     // The token that ends a text is no part of it, whatever it would read.
     if !options.stopIDs.contains(token.id) {

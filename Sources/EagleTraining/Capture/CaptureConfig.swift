@@ -5,7 +5,7 @@ import EagleModels
 /// The way of the target's hidden states from the frozen model to training.
 public struct CaptureConfig: Config {
   public var mode = CaptureMode.store
-  /// The three decoder layers whose outputs are captured.
+  /// The decoder layers whose outputs are captured, one to eight.
   public var layers = CaptureLayers.automatic
   /// How a store keeps states.
   public var states = StateFormat.bf16
@@ -21,7 +21,8 @@ public struct CaptureConfig: Config {
     guard case .listed(let ids) = layers else { return }
     let isIncreasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
     try require(
-      ids.count == 3 && isIncreasing && ids[0] >= 0, "layers", "must be three increasing layer numbers, not \(ids)")
+      (1...8).contains(ids.count) && isIncreasing && ids[0] >= 0, "layers",
+      "must be one to eight increasing layer numbers, not \(ids)")
   }
 
   enum CodingKeys: String, CodingKey {
@@ -53,7 +54,7 @@ public enum CaptureMode: String, Codable, CaseIterable, Sendable {
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
-/// Which layers are captured: 0-based decoder layers, low, mid, high, whose output is taken after the layer.
+/// Which layers are captured: 0-based decoder layers, in rising order, whose output is taken after the layer.
 public enum CaptureLayers: Equatable, Sendable {
   /// `[1, L/2 - 1, L - 4]` of a target with L layers.
   case automatic

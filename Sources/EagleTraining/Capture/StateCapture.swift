@@ -42,7 +42,7 @@ package struct StateCapture {
   struct Rows {
     /// Those of each conversation.
     let ranges: [Range<Int>]
-    let aux: Tensor  // bfloat16 [N, 3H]
+    let aux: Tensor  // bfloat16 [N, nH]
     let last: Tensor  // bfloat16 [N, H]
   }
 

@@ -22,27 +22,31 @@ struct ChunkedConversation {
   let chunks: [RowChunk]
   private let conversation: CapturedConversation
   private let trained: TrainedRows
+  private let window: Int?
 
-  /// - Parameter rows: trained rows of a chunk, at most
-  init(_ conversation: CapturedConversation, _ trained: TrainedRows, rows: Int) {
+  /// - Parameters:
+  ///   - rows: trained rows of a chunk, at most
+  ///   - window: the keys that a row sees; nil for all
+  init(_ conversation: CapturedConversation, _ trained: TrainedRows, rows: Int, window: Int?) {
     self.conversation = conversation
     self.trained = trained
+    self.window = window
     chunks = trained.chunks(of: rows)
   }
 
   /// The rows of one chunk.
-  func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index]) }
+  func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index], window: window) }
 
   /// The rows whose depth-0 keys the chunks attend to.
-  func prefix(of draft: DraftModel, _ embedding: Tensor, _ precision: ComputePrecision) -> Prefix {
+  func prefix(of draft: DraftModel, _ tables: TargetTables, _ precision: ComputePrecision) -> Prefix {
     Prefix(
-      draft: draft, embedding: embedding, precision: precision, count: trained.prefixCount, conversation: conversation)
+      draft: draft, tables: tables, precision: precision, count: trained.prefixCount, conversation: conversation)
   }
 
   /// The way from captured states to keys and values, for a few rows at a time (activation checkpointing).
   struct Prefix {
     fileprivate let draft: DraftModel
-    fileprivate let embedding: Tensor
+    fileprivate let tables: TargetTables
     fileprivate let precision: ComputePrecision
     fileprivate let count: Int  // N
     fileprivate let conversation: CapturedConversation
@@ -56,7 +60,7 @@ struct ChunkedConversation {
     private func keys(_ tape: Tape, _ range: Range<Int>) -> (k: Variable, v: Variable) {
       let g = draft.project(tape, conversation.auxHidden.slice(range).operand(precision))
       let next = Array(conversation.ids[range.lowerBound + 1...range.upperBound])
-      let h = draft.mix(tape, embedding: Rows.gather(embedding, next), hidden: g)
+      let h = draft.mix(tape, embedding: draft.embeddings(tape, next, tables), hidden: g)
       return draft.keys(tape, h, draft.rotary.table(positions: range.map(Int32.init)))
     }
 

@@ -7,7 +7,7 @@ import EagleText
 
 /// Conversations laid end to end, or a chunk of one, with the rows of every depth.
 struct MicroBatch {
-  /// Captured states of the prefix rows, bfloat16 [N, 3H].
+  /// Captured states of the prefix rows, bfloat16 [N, n H_t].
   let auxHidden: Tensor
   /// Token x[p+1] of each prefix row, [N].
   let nextTokens: [Int32]
@@ -38,16 +38,17 @@ struct MicroBatch {
     var chain: [[Int32]] = []
   }
 
-  init(_ conversations: [CapturedConversation], depths count: Int) {
-    var builder = Builder(depths: count)
+  /// - Parameter window: the keys that a row sees; nil for all
+  init(_ conversations: [CapturedConversation], depths count: Int, window: Int? = nil) {
+    var builder = Builder(depths: count, window: window)
     for conversation in conversations { builder.add(conversation) }
     self.init(builder)
   }
 
   /// The trained rows of a chunk alone: their prefix lies elsewhere, as keys and values of the conversation's first
   /// rows.
-  init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk) {
-    var builder = Builder(depths: trained.depths)
+  init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk, window: Int? = nil) {
+    var builder = Builder(depths: trained.depths, window: window)
     builder.add(conversation, trained, chunk)
     self.init(builder)
   }
@@ -83,8 +84,12 @@ private struct Builder {
   var logSum: [Float]? = []
   var depths: [MicroBatch.Depth]
   private var teacherCount = 0
+  private let window: Int?
 
-  init(depths count: Int) { depths = [MicroBatch.Depth](repeating: MicroBatch.Depth(), count: count) }
+  init(depths count: Int, window: Int?) {
+    depths = [MicroBatch.Depth](repeating: MicroBatch.Depth(), count: count)
+    self.window = window
+  }
 
   mutating func add(_ conversation: CapturedConversation) {
     let trained = TrainedRows(mask: conversation.lossMask, depths: depths.count)
@@ -134,10 +139,17 @@ private struct Builder {
         depths[k].tokens.append(conversation.ids[p + 1 + k])
         depths[k].positions.append(Int32(p + k))
         depths[k].teacher.append(teacherRow[p + 1 + k]!)
-        depths[k].attention.append(AttentionRow(prefixStart: Int32(firstKey), prefixCount: Int32(p + 1)))
+        depths[k].attention.append(seen(row: p, depth: k, firstKey: firstKey))
         extendChain(k, ownRow: Int32(own))
       }
     }
+  }
+
+  /// The prefix keys of row p at depth k: those of rows up to p or, with a window of W, of the last W - k of them, since
+  /// the query stands at position p + k and the k keys behind p are its own chain's.
+  private func seen(row p: Int, depth k: Int, firstKey: Int) -> AttentionRow {
+    let first = window.map { max(0, p + k - $0 + 1) } ?? 0
+    return AttentionRow(prefixStart: Int32(firstKey + first), prefixCount: Int32(p + 1 - first))
   }
 
   /// Returns the teacher row of each needed position.

@@ -56,7 +56,7 @@ package struct Objective {
   }
 
   let draft: DraftModel
-  let embedding: Tensor  // [V, H]
+  let tables: TargetTables
   let teacher: Teacher
   let depths: Int  // K
   let stepDecay: Double
@@ -68,12 +68,12 @@ package struct Objective {
   let tick: () -> Void
 
   package init(
-    draft: DraftModel, embedding: Tensor, teacher: Teacher, depths: Int, stepDecay: Double,
+    draft: DraftModel, tables: TargetTables, teacher: Teacher, depths: Int, stepDecay: Double,
     loss: SoftTargetLoss = .crossEntropy, precision: ComputePrecision, chunking: Chunking = .standard,
     clock: PhaseClock = PhaseClock(), tick: @escaping () -> Void = {}
   ) {
     self.draft = draft
-    self.embedding = embedding
+    self.tables = tables.widened
     self.teacher = teacher
     self.depths = depths
     self.stepDecay = stepDecay
@@ -132,10 +132,11 @@ package struct Objective {
         short.append(conversation)
         continue
       }
-      let chunked = ChunkedConversation(conversation, trained, rows: chunking.rows)
+      let chunked = ChunkedConversation(
+        conversation, trained, rows: chunking.rows, window: draft.shape.variant.window)
       parts.append(.chunked(chunked, FirstChunk(labelled(chunked.batch(0)))))
     }
-    let batch = MicroBatch(short, depths: depths)
+    let batch = MicroBatch(short, depths: depths, window: draft.shape.variant.window)
     if !batch.nextTokens.isEmpty { parts.append(.whole(labelled(batch))) }
     return Batch(parts: parts)
   }
@@ -186,13 +187,13 @@ package struct Objective {
     var sums = [DepthSums](repeating: DepthSums(), count: depths)
     let tape = Tape(recording: backward.isRecording, precision: precision)
     var pass = clock.measure(.draftForward) {
-      ObjectivePass(draft: draft, embedding: embedding, batch: batch, tape: tape, keys: keys)
+      ObjectivePass(draft: draft, tables: tables, batch: batch, tape: tape, keys: keys)
     }
     for k in 0..<depths where !batch.depths[k].rows.isEmpty {
       let hidden = clock.measure(.draftForward) { draft.normalized(tape, pass.forward(depth: k)) }
       let counted = clock.measure(.headAndLoss) {
         tape.softTargetLoss(
-          hidden, draft.head, teacher.softTargets(labelled.targets, at: batch.depths[k]), loss,
+          hidden, draft.lmHead(tables), teacher.softTargets(labelled.targets, at: batch.depths[k]), loss,
           weight: Float(weight(k) / backward.globalRows[k]))
       }
       sums[k] = DepthSums(
@@ -210,7 +211,7 @@ package struct Objective {
     _ conversation: ChunkedConversation, _ first: FirstChunk, _ backward: Backward, isFinal: (Variable) throws -> Void
   ) rethrows -> [DepthSums] {
     var sums = [DepthSums](repeating: DepthSums(), count: depths)
-    let prefix = conversation.prefix(of: draft, embedding, precision)
+    let prefix = conversation.prefix(of: draft, tables, precision)
     let keys = clock.measure(.draftForward) { prefix.keys(wantingGradients: backward.isRecording) }
     let below = draft.keyParameters
     let above = backward.final.filter { parameter in !below.contains { $0 === parameter } }

@@ -8,7 +8,7 @@ import EagleTensor
 /// The draft's K depths over one micro-batch.
 struct ObjectivePass {
   private let draft: DraftModel
-  private let embedding: Tensor
+  private let tables: TargetTables
   private let batch: MicroBatch
   private let tape: Tape
   /// h of the micro-batch's rows, [N, 2H].
@@ -19,13 +19,13 @@ struct ObjectivePass {
   private var chain: [(k: Variable, v: Variable)] = []
 
   /// - Parameter keys: of a prefix that is not in the micro-batch; those of the micro-batch's own rows when nil
-  init(draft: DraftModel, embedding: Tensor, batch: MicroBatch, tape: Tape, keys: PrefixKeys?) {
+  init(draft: DraftModel, tables: TargetTables, batch: MicroBatch, tape: Tape, keys: PrefixKeys?) {
     self.draft = draft
-    self.embedding = embedding
+    self.tables = tables
     self.batch = batch
     self.tape = tape
     let g = draft.project(tape, batch.auxHidden.operand(tape.precision))
-    let h = draft.mix(tape, embedding: Rows.gather(embedding, batch.nextTokens), hidden: g)
+    let h = draft.mix(tape, embedding: draft.embeddings(tape, batch.nextTokens, tables), hidden: g)
     prefix = keys ?? PrefixKeys(draft.keys(tape, h, draft.rotary.table(positions: batch.positions)))
     (mixed, hidden) = (h, g)
   }
@@ -39,7 +39,7 @@ struct ObjectivePass {
     if k == 0 {
       h = tape.gather(mixed, rows.rows)
     } else {
-      h = draft.mix(tape, embedding: Rows.gather(embedding, rows.tokens), hidden: g)
+      h = draft.mix(tape, embedding: draft.embeddings(tape, rows.tokens, tables), hidden: g)
       chain.append(draft.keys(tape, h, table))
     }
     let links = zip(chain, rows.chain).map { ChainLink(k: $0.k, v: $0.v, row: $1) }

@@ -24,7 +24,7 @@ package final class AdamW {
   package private(set) var owned: [Range<Int>]
   /// The slice of the flat buffers of each parameter.
   let slices: [(name: String, variable: Variable, range: Range<Int>)]
-  /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [3H]; nil for 1
+  /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [n H_t]; nil for 1
   /// everywhere.
   package var featureRates: Tensor?
   let config: TrainConfig

@@ -108,7 +108,7 @@ package struct TrainingCheckpoint {
       }
     }
     if optimizer.config.featureRates == .bySize {
-      optimizer.featureRates = try stored(rates, [3 * optimizer.draft.shape.hiddenSize])
+      optimizer.featureRates = try stored(rates, [optimizer.draft.shape.featureWidth])
     }
     optimizer.weightsHaveChanged()
   }

@@ -72,7 +72,9 @@ extension CapturedConversation {
   /// The conversation as bytes between ranks of one run: lengths, then the arrays one after the other.
   var encoded: Data {
     var data = Data()
-    let header = [ids.count, lastHidden.columns, teacherArgmax == nil ? 0 : 1, teacherLogSum == nil ? 0 : 1]
+    let header = [
+      ids.count, lastHidden.columns, auxHidden.columns, teacherArgmax == nil ? 0 : 1, teacherLogSum == nil ? 0 : 1,
+    ]
     for number in header { withUnsafeBytes(of: Int64(number)) { data.append(contentsOf: $0) } }
     ids.withUnsafeBytes { data.append(contentsOf: $0) }
     data.append(contentsOf: lossMask)
@@ -86,16 +88,16 @@ extension CapturedConversation {
   ///
   /// - Throws: when the data is shorter than it says
   init(decoding data: inout Data.SubSequence) throws {
-    let header = try Self.take(4, Int64.self, &data).map(Int.init)
+    let header = try Self.take(5, Int64.self, &data).map(Int.init)
     let (rows, width) = (header[0], header[1])
     let ids = try Self.take(rows, Int32.self, &data)
     let mask = try Self.take(rows, UInt8.self, &data)
-    let aux = try Self.states([rows, 3 * width], &data)
+    let aux = try Self.states([rows, header[2]], &data)
     let last = try Self.states([rows, width], &data)
     self.init(
       ids: ids, lossMask: mask, auxHidden: aux, lastHidden: last,
-      teacherArgmax: try header[2] == 1 ? Self.take(rows, Int32.self, &data) : nil,
-      teacherLogSum: try header[3] == 1 ? Self.take(rows, Float.self, &data) : nil)
+      teacherArgmax: try header[3] == 1 ? Self.take(rows, Int32.self, &data) : nil,
+      teacherLogSum: try header[4] == 1 ? Self.take(rows, Float.self, &data) : nil)
   }
 
   private static func states(_ shape: [Int], _ data: inout Data.SubSequence) throws -> Tensor {

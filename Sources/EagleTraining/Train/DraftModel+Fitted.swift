@@ -27,13 +27,13 @@ extension DraftModel {
     var named: Set<Int> = []
     return try sample.onRoot {
       guard let random else { preconditionFailure("rank 0 has no start to fit") }
-      let start = FittedStart(target: target, shape: random.shape) {
+      let start = FittedStart(target: target, start: random) {
         // Conversations are gone through twice.
         if named.insert($0).inserted { leftOut($0) }
       } conversations: { take in
         try sample.visit(take)
       }
-      guard let draft = try start.apply(to: random) else {
+      guard let draft = try start.fitted() else {
         throw LocatedError(
           path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
       }

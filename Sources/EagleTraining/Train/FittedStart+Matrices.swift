@@ -21,21 +21,13 @@ extension FittedStart {
     return result
   }
 
-  static func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
-    let result = Tensor([x.rows, range.count])
-    for row in 0..<x.rows {
-      (result.floats + row * range.count).update(
-        from: x.floats + row * x.columns + range.lowerBound, count: range.count)
-    }
-    return result
-  }
-
   /// The guess with the embedding's part in fewer dimensions.
-  static func joined(_ guess: Tensor, _ embedding: (left: Tensor, right: Tensor), hidden h: Int) -> Tensor {
+  static func joined(_ guess: Tensor, _ embedding: (left: Tensor, right: Tensor), features: Int) -> Tensor {
+    let h = embedding.right.columns
     let transposed = Tensor([h, embedding.right.rows])  // right as [I, r] for a product with left [O, r]
     for k in 0..<embedding.right.rows {
       for i in 0..<h { transposed.floats[i * embedding.right.rows + k] = embedding.right.floats[k * h + i] }
     }
-    return sideBySide(columns(guess, 0..<3 * h), Matmul.forward(embedding.left, transposed, .fp32))
+    return sideBySide(Rows.columns(guess, 0..<features), Matmul.forward(embedding.left, transposed, .fp32))
   }
 }

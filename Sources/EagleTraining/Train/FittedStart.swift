@@ -5,13 +5,14 @@ import EagleTensor
 import EagleText
 import Foundation
 
-// N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · F = 4H features · d head dimension.
+// N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · n captured layers ·
+// F = (n + 1) H features · d head dimension.
 
 /// A draft that predicts before it is trained: a guess at the target's next state that needs no gradient, written into
 /// its weights.
 ///
 /// The target's state z of the next position is fitted by least squares (ridge) from what depth 0 of the draft sees:
-/// the three captured states and the normed embedding of the token between. What that leaves is fitted from random
+/// the captured states and the normed embedding of the token between. What that leaves is fitted from random
 /// features, the MLP with random gates. Then
 /// ```
 /// fc       = the states' part
@@ -31,6 +32,8 @@ package struct FittedStart {
   private static let ridge: Float = 0.01
 
   private let target: TargetModel
+  /// The head whose other weights stay.
+  private let start: DraftModel
   private let shape: DraftShape
   /// Calls its argument with numbered conversations until that says that it has enough.
   private let conversations: ((Int, CapturedConversation) -> Bool) throws -> Void
@@ -38,21 +41,22 @@ package struct FittedStart {
   private let leftOut: (Int) -> Void
 
   package init(
-    target: TargetModel, shape: DraftShape, leftOut: @escaping (Int) -> Void,
+    target: TargetModel, start: DraftModel, leftOut: @escaping (Int) -> Void,
     conversations: @escaping ((Int, CapturedConversation) -> Bool) throws -> Void
   ) {
     self.target = target
-    self.shape = shape
+    self.start = start
+    shape = start.shape
     self.leftOut = leftOut
     self.conversations = conversations
   }
 
-  /// The fitted weights over those of `start`; nil when there is nothing to fit.
-  package func apply(to start: DraftModel) throws -> DraftModel? {
+  /// The fitted weights over those of the start; nil when there is nothing to fit.
+  package func fitted() throws -> DraftModel? {
     let (h, attention) = (shape.hiddenSize, shape.attention)
     guard let (guess, embedding) = try linear() else { return nil }
     var tensors = Dictionary(uniqueKeysWithValues: start.parameters.map { ($0.name, $0.variable.value) })
-    tensors["fc.weight"] = Self.columns(guess, 0..<3 * h)
+    tensors["fc.weight"] = Rows.columns(guess, 0..<shape.featureWidth)
     let (q, k) = (tensors["midlayer.self_attn.q_proj.weight"]!, tensors["midlayer.self_attn.k_proj.weight"]!)
     let (v, o) = (Tensor.zeros([attention.keyWidth, 2 * h]), Tensor.zeros([h, attention.queryWidth]))
     for (index, group) in ownTokenGroups.enumerated() {
@@ -70,11 +74,18 @@ package struct FittedStart {
     tensors["midlayer.self_attn.v_proj.weight"] = v
     tensors["midlayer.self_attn.o_proj.weight"] = o
     let head = Rows.select(target.head, start.vocabulary.targetIDs).float32()
-    tensors["lm_head.weight"] = head
+    if shape.variant.lmHead == .own { tensors["lm_head.weight"] = head }
+    if shape.variant.normsQueryKey {
+      // Normed q and k of the own token have the product d: their score is to be 16 again.
+      let d = attention.headDimension
+      tensors["midlayer.self_attn.q_norm.weight"] = .filled([d], with: max(1, 16 / Float(d).squareRoot()))
+    }
     let gates = gates()
     tensors["midlayer.mlp.gate_proj.weight"] = gates.gate
     tensors["midlayer.mlp.up_proj.weight"] = gates.up
-    guard let mlp = try residual(of: Self.joined(guess, embedding, hidden: h), gates) else { return nil }
+    guard let mlp = try residual(of: Self.joined(guess, embedding, features: shape.featureWidth), gates) else {
+      return nil
+    }
     tensors["midlayer.mlp.down_proj.weight"] = mlp.down
     tensors["norm.weight"] = .filled([h], with: scale(mlp.sample.predicted, mlp.sample.states, head))
     return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
@@ -85,6 +96,7 @@ package struct FittedStart {
   /// Features [N, F] and states to be predicted [N, H] of depth 0, chunk by chunk.
   private func forEachChunk(_ body: (Tensor, Tensor) -> Void) throws {
     var (features, states, waiting, done): ([Tensor], [Tensor], Int, Int) = ([], [], 0, 0)
+    let (tape, tables) = (Tape(recording: false, precision: .fp32), start.tables(of: target))
     func flush() {
       if waiting > 0 { body(Self.stacked(features), Self.stacked(states)) }
       (features, states, waiting) = ([], [], 0)
@@ -94,8 +106,9 @@ package struct FittedStart {
       guard !trained.isEmpty else { return true }
       let tokens = trained.map { conversation.ids[$0 + 1] }
       let embedding = RMSNorm.apply(
-        Rows.gather(target.embedding, tokens), .filled([shape.hiddenSize], with: 1), epsilon: shape.normEpsilon)
-      let seen = Self.sideBySide(Rows.gather(conversation.auxHidden, trained.map(Int32.init)), embedding)
+        start.embeddings(tape, tokens, tables).value, .filled([shape.hiddenSize], with: 1), epsilon: shape.normEpsilon)
+      let captured = Rows.gather(conversation.auxHidden, trained.map(Int32.init))
+      let seen = Self.sideBySide(start.features(tape, captured).value, embedding)
       let next = Rows.gather(conversation.lastHidden, trained.map { Int32($0 + 1) })
       guard Self.canBeFitted(seen), Self.canBeFitted(next) else {
         leftOut(number)
@@ -121,7 +134,7 @@ package struct FittedStart {
 
   /// The guess [H, F], and the embedding's part of it in as many dimensions as there are values.
   private func linear() throws -> (Tensor, (left: Tensor, right: Tensor))? {
-    let (h, width) = (shape.hiddenSize, 4 * shape.hiddenSize)
+    let (h, width) = (shape.hiddenSize, shape.featureWidth + shape.hiddenSize)
     let (squares, guess) = (Tensor.zeros([width, width]), Tensor.zeros([h, width]))
     try forEachChunk { features, states in
       Matmul.accumulateWeightGradient(features, features, into: squares, .fp32)
@@ -129,7 +142,9 @@ package struct FittedStart {
     }
     guard Self.solve(squares, guess) else { return nil }
     let rank = min(h, ownTokenGroups.count * shape.attention.headDimension)
-    guard let parts = LinearAlgebra.lowRank(Self.columns(guess, 3 * h..<4 * h), rank: rank) else { return nil }
+    guard let parts = LinearAlgebra.lowRank(Rows.columns(guess, shape.featureWidth..<width), rank: rank) else {
+      return nil
+    }
     return (guess, parts)
   }
 

@@ -12,6 +12,6 @@ extension StepEngine {
     let sample = StateSample(
       inputs.trained, leftOut: inputs.leftOut, seed: inputs.config.seed, feed: feed, cluster: cluster, stop: stop)
     optimizer.featureRates = try FeatureSizes.rates(
-      sample, features: 3 * inputs.target.shape.hiddenSize, cluster: cluster, leftOut: leftOut)
+      sample, of: optimizer.draft, cluster: cluster, leftOut: leftOut)
   }
 }

@@ -51,7 +51,7 @@ package final class StepEngine {
     feed = try ConversationFeed(inputs.states, cluster: cluster)
     optimizer = AdamW(start, config: config)
     objective = Objective(
-      draft: optimizer.draft, embedding: inputs.target.embedding,
+      draft: optimizer.draft, tables: optimizer.draft.tables(of: inputs.target),
       teacher: Teacher(target: inputs.target, vocabulary: start.vocabulary, precision: precision),
       depths: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, precision: precision, clock: clock,
       tick: cluster.tick)

@@ -12,7 +12,8 @@ extension DraftGGUF {
     let vocabulary = try keys.size("vocab_size")
     let ids = file.contains(tensor: HeadNames.targetIDs) ? try file.info(HeadNames.targetIDs).count : vocabulary
     let layers = try file.ints(keys.name("target_layers")).map { $0 &- 1 }
-    let types = Set(try HeadNames.tensors.values.map { try file.info($0) }.filter { $0.shape.count == 2 }.map(\.type))
+    let known = HeadNames.tensors.values
+    let types = Set(file.tensors.filter { known.contains($0.name) && $0.shape.count == 2 }.map(\.type))
     return "EAGLE-3 draft head: layers \(layers), hidden_size \(try keys.size("embedding_length")), draft vocabulary "
       + "\(ids) of \(vocabulary), matrices \(types.map(\.ggmlName).sorted().joined(separator: ", "))"
   }
@@ -23,10 +24,10 @@ extension DraftShape {
   ///
   /// - Throws: `LocatedError` for a head of another target, a missing key, and by name for what is not computed
   init(gguf keys: HeadKeys, target: TargetShape) throws {
-    try keys.refuseVariants()
+    try keys.refuseUnknown()
     guard try keys.size("block_count") == 1 else { throw keys.wrong("block_count", "must be 1") }
     let hidden = try keys.size("embedding_length")
-    try Self.check(keys, target, hidden: hidden)
+    try Self.check(keys, target)
     let file = keys.file
     let draftSize =
       file.contains(tensor: HeadNames.targetIDs)
@@ -39,10 +40,14 @@ extension DraftShape {
       ropeTheta: keys.contains("rope.freq_base") ? Self.shortest(try keys.number("rope.freq_base")) : 10000,
       maxPositions: positions, captureLayers: try Self.layers(keys, target))
     guard ropeTheta > 0 else { throw keys.wrong("rope.freq_base", "must be above 0") }
+    variant.featureNorm = try keys.flag("norm_before_fc") ? .joint : .none
+    variant.normsResidual = try keys.flag("norm_before_residual")
+    variant.lmHead = file.contains(tensor: HeadNames.lmHead) ? .own : .target
+    if hidden != target.hiddenSize { variant.targetHiddenSize = target.hiddenSize }
     ropeScaling = try HeadRotary.scaling(of: keys, headDimension: attention.headDimension, positions: positions)
   }
 
-  private static func check(_ keys: HeadKeys, _ target: TargetShape, hidden: Int) throws {
+  private static func check(_ keys: HeadKeys, _ target: TargetShape) throws {
     let (width, vocabulary) = (try keys.size("target_hidden_size"), try keys.size("vocab_size"))
     guard width == target.hiddenSize, vocabulary == target.vocabularySize else {
       throw LocatedError(
@@ -50,9 +55,6 @@ extension DraftShape {
         problem: "this head is for another target: `\(keys.name("target_hidden_size"))` is \(width) and "
           + "`\(keys.name("vocab_size"))` \(vocabulary)",
         advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
-    }
-    guard hidden == width else {
-      throw keys.refuse("embedding_length", "captured states of another width than the head's, \(width)")
     }
   }
 

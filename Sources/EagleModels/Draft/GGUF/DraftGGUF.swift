@@ -43,6 +43,7 @@ package enum DraftGGUF {
     _ model: DraftModel, target: TargetShape, tokenizer: [GGUFField], type: MatrixType, to path: String
   ) throws -> [String] {
     try requireReplaceable(path)
+    try refuseVariants(model.shape, path)
     let rotary = try HeadRotary(model.shape, path: path)
     let shape = model.shape
     var tensors: [(name: String, tensor: Tensor)] = model.rounded().parameters.map { parameter in
@@ -54,7 +55,8 @@ package enum DraftGGUF {
       return (name, heads.map { RowOrder.interleaved(matrix, heads: $0) } ?? matrix)
     }
     let wide = type == .bf16 ? [] : tensors.filter { $0.tensor.dtype == .bfloat16 }.map(\.name)
-    tensors += rotary.tensors + [(HeadNames.targetIDs, targetIDs(model.vocabulary))]
+    tensors += rotary.tensors
+    if !model.vocabulary.isWhole { tensors.append((HeadNames.targetIDs, targetIDs(model.vocabulary))) }
     try GGUFWriter.write(
       path: path, fields: fields(shape, target, type) + rotary.fields + tokenizer, tensors: tensors)
     return wide
@@ -78,8 +80,27 @@ package enum DraftGGUF {
       .float32(key("rope.freq_base"), Float(shape.ropeTheta)),
       // Layers are named by their inputs: that of layer i + 1 is the output of layer i.
       .int32s(key("target_layers"), shape.captureLayers.map { Int32($0 + 1) }),
-      .bool(key("norm_before_residual"), false), .bool(key("norm_before_fc"), false),
+      .bool(key("norm_before_residual"), shape.variant.normsResidual),
+      .bool(key("norm_before_fc"), shape.variant.featureNorm == .joint),
     ]
+  }
+
+  /// Throws, by name, for what llama.cpp does not compute.
+  private static func refuseVariants(_ shape: DraftShape, _ path: String) throws {
+    let variant = shape.variant
+    let unknown: [(Bool, String)] = [
+      (variant.featureNorm == .perState, "fc_norm"), (variant.feedsNormedState, "norm_output"),
+      (variant.normsQueryKey, "norms of q and k (qk_norm)"), (variant.window != nil, "a sliding window"),
+      (
+        variant.lmHead == .target && shape.draftVocabularySize != shape.vocabularySize,
+        "the target's LM head for a part of its tokens"
+      ),
+      (shape.captureLayers.count != 3, "\(shape.captureLayers.count) captured layers in place of three"),
+    ]
+    guard let first = unknown.first(where: { $0.0 }) else { return }
+    throw LocatedError(
+      path: path, problem: "the head has \(first.1), which llama.cpp does not compute and a GGUF file cannot say",
+      advice: "export it as a folder")
   }
 
   private static func targetIDs(_ vocabulary: DraftVocabulary) -> Tensor {

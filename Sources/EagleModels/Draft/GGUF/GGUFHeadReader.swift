@@ -9,19 +9,21 @@ struct GGUFHeadReader: HeadReader {
 
   init(_ path: String, target: TargetModel) throws {
     file = try GGUFFile(path: path)
-    shape = try DraftShape(gguf: try HeadKeys(file), target: target.shape)
-    try refuseUnknownTensors()
+    var shape = try DraftShape(gguf: try HeadKeys(file), target: target.shape)
     if file.contains(tensor: HeadNames.embedding) {
-      let copy = try tensor(HeadNames.embedding, [shape.vocabularySize, shape.hiddenSize])
-      try HeadEmbedding.check(copy, HeadNames.embedding, target: target, path: path)
+      let table = try Self.tensor(HeadNames.embedding, [shape.vocabularySize, shape.hiddenSize], of: file)
+      if !HeadEmbedding.isCopy(table, of: target) { shape.variant.embedding = .own }
     }
+    try HeadEmbedding.requireTable(shape, path: path)
+    self.shape = shape
+    try refuseUnknownTensors()
   }
 
   /// The tensors as stored, mapped, but for q and k, which are copies, and the norms, which are float32.
   func tensors() throws -> [String: Tensor] {
     var tensors: [String: Tensor] = [:]
     for (name, size) in DraftModel.tensorShapes(shape) {
-      let stored = try tensor(HeadNames.tensors[name]!, size)
+      let stored = try Self.tensor(HeadNames.tensors[name]!, size, of: file)
       try refuseNonFinite(stored, HeadNames.tensors[name]!)
       let heads = HeadNames.permutedHeads(name, shape)
       tensors[name] = size.count == 1 ? stored.float32() : heads.map { RowOrder.halfSplit(stored, heads: $0) } ?? stored
@@ -45,7 +47,7 @@ struct GGUFHeadReader: HeadReader {
     return try DraftVocabulary(checking: ids, targetSize: targetSize, path: file.path)
   }
 
-  private func tensor(_ name: String, _ size: [Int]) throws -> Tensor {
+  private static func tensor(_ name: String, _ size: [Int], of file: GGUFFile) throws -> Tensor {
     let info = try file.info(name)
     guard info.shape == size, info.type.weightType != nil else {
       throw LocatedError(
@@ -81,11 +83,12 @@ struct GGUFHeadReader: HeadReader {
   /// Throws for a tensor that is not used here: it would change what the head means.
   private func refuseUnknownTensors() throws {
     let known =
-      HeadNames.tensors.values + [HeadNames.targetIDs, HeadNames.embedding, HeadNames.rotaryFactors]
+      DraftModel.tensorShapes(shape).map { HeadNames.tensors[$0.name]! }
+      + [HeadNames.targetIDs, HeadNames.embedding, HeadNames.rotaryFactors]
     guard let unknown = file.tensors.first(where: { !known.contains($0.name) }) else { return }
     throw LocatedError(
       path: file.path,
-      problem: "holds the tensor `\(unknown.name)`, which an EAGLE-3 head of this program does not have",
+      problem: "holds the tensor `\(unknown.name)`, which its metadata does not ask for",
       advice: "use a head with the tensors that eagle-train exports")
   }
 }

@@ -53,15 +53,12 @@ struct HeadKeys {
       advice: "use a head of plain EAGLE-3")
   }
 
-  /// Throws, by name, for a variant of the head, and for a key of attention, experts or the rotary embedding that is not
+  /// A switch; false where it is not there.
+  func flag(_ key: String) throws -> Bool { contains(key) ? try file.bool(name(key)) : false }
+
+  /// Throws, by name, for a key of attention, experts or the rotary embedding that is not
   /// read: nothing may be computed otherwise than its author meant.
-  func refuseVariants() throws {
-    for (key, variant) in [
-      ("norm_before_residual", "a residual of normed states"),
-      ("norm_before_fc", "a norm over the captured states before `fc`"),
-    ] where contains(key) {
-      if try file.bool(name(key)) { throw refuse(key, variant) }
-    }
+  func refuseUnknown() throws {
     let unknown = file.metadata.keys.sorted().first { key in
       Self.groups.contains { key.hasPrefix(name($0)) } && !Self.known.contains { key == name($0) }
     }

@@ -3,8 +3,11 @@ enum HeadNames {
   static let architecture = "eagle3"
   /// The target id of each draft id, int64 [D].
   static let targetIDs = "d2t"
-  /// A copy of the target's embedding, [V, H].
+  /// The norm in front of `fc`, [n H_t].
+  static let inputNorm = "enc.output_norm.weight"
+  /// A copy of the target's embedding, or the head's own, [V, H].
   static let embedding = "token_embd.weight"
+  static let lmHead = "output.weight"
   /// What the frequencies of the rotary embedding are divided by, [d / 2].
   static let rotaryFactors = "rope_freqs.weight"
 
@@ -17,7 +20,7 @@ enum HeadNames {
     "midlayer.post_attention_layernorm.weight": "blk.0.ffn_norm.weight",
     "midlayer.mlp.gate_proj.weight": "blk.0.ffn_gate.weight", "midlayer.mlp.up_proj.weight": "blk.0.ffn_up.weight",
     "midlayer.mlp.down_proj.weight": "blk.0.ffn_down.weight", "norm.weight": "output_norm.weight",
-    "lm_head.weight": "output.weight",
+    DraftTensors.lmHead: lmHead, DraftTensors.inputNorm: inputNorm, DraftTensors.embedding: embedding,
   ]
   private static let queries = "midlayer.self_attn.q_proj.weight"
   private static let keys = "midlayer.self_attn.k_proj.weight"

@@ -54,14 +54,19 @@ public struct TargetShape: Sendable, Equatable {
   /// The most layers. Models of today have up to 126.
   static let mostLayers = 4096
 
-  /// - Throws: `LocatedError` unless `layers` are three distinct, increasing layers of this target
+  /// - Throws: `LocatedError` unless these are one to eight distinct, increasing layers of this target
   public func validate(captureLayers ids: [Int], path: String) throws {
     let increasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
-    guard ids.count == 3, increasing, ids.allSatisfy({ (0..<layers).contains($0) }) else {
+    guard (1...8).contains(ids.count), increasing, ids.allSatisfy({ (0..<layers).contains($0) }) else {
       throw LocatedError(
         path: path, problem: "captured layers \(ids) do not fit a target of \(layers) layers",
-        advice: "name three different layers in increasing order, each from 0 to \(layers - 1)")
+        advice: "name one to eight different layers in increasing order, each from 0 to \(layers - 1)")
     }
+  }
+
+  /// The scaling of the rotary embedding of layers that see the whole text; nil for none.
+  package var fullAttentionScaling: RotaryScaling? {
+    layerShapes.first { $0.window == nil && $0.rotary != nil }?.rotary?.scaling
   }
 
   /// Reads the config of a Hugging Face folder, or the metadata of a GGUF file.

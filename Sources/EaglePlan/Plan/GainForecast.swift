@@ -1,0 +1,91 @@
+import EagleCore
+import EagleDecoding
+import EagleModels
+import Foundation
+
+/// What a head would gain on this machine: the costs of a round's passes, measured before any work is done.
+package struct GainForecast: Codable, Sendable {
+  /// The acceptance lengths that gains are given for.
+  package static let acceptanceLengths = [2.0, 2.5, 3.0]
+  /// Tokens in front of a round.
+  static let contexts = [256, 4096]
+  /// Formats of the target's matrices, as far as it is not quantised already.
+  static let formats: [WeightFormat] = [.stored, .q8_0, .q4_0]
+
+  /// The drafts of a round.
+  package var draftLength: Int
+  package var rows: [Row] = []
+
+  /// One format of the target's matrices, and one length of the text.
+  package struct Row: Codable, Sendable {
+    package var weights: String
+    package var context: Int
+    /// The cost of a target pass over a round's tokens, and of a draft pass, in passes over one token.
+    package var pass: Double
+    package var draftPass: Double
+    /// The seconds of a pass over one token.
+    package var seconds: Double
+    /// Tokens a second over those of plain decoding, for each of `acceptanceLengths`.
+    package var gains: [Double]
+
+    enum CodingKeys: String, CodingKey {
+      case weights, context, pass, seconds, gains
+      case draftPass = "draft_pass"
+    }
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case rows
+    case draftLength = "draft_length"
+  }
+
+  /// Measures.
+  ///
+  /// - Parameters:
+  ///   - target: the model as the recipe loads it
+  ///   - draft: a head of the recipe's sizes, with any weights
+  ///   - draftLength: the drafts of a round
+  ///   - seconds: for each row, about; the model is quantised and reads its text besides
+  /// - Throws: `GenerationError` for logits that are not finite
+  package init(target: TargetModel, draft: DraftModel, draftLength: Int, seconds: Double = 1) throws {
+    self.draftLength = draftLength
+    for format in target.weightFormat == .stored ? Self.formats : [.stored] {
+      let head = draft.quantized(format)
+      for context in Self.contexts where context + 20 <= target.shape.maxPositions {
+        let costs = try DecodingCosts.estimate(
+          target: target, draft: head, context: context, weights: format, seconds: seconds)
+        rows.append(Row(format, context, costs, draftLength))
+      }
+    }
+  }
+
+  /// Lines for people.
+  package var lines: [String] {
+    let table = TextTable(
+      [.left(10), .right(8), .right(9), .right(11)] + Self.acceptanceLengths.map { _ in .right(7) })
+    let title = table.line(
+      ["weights", "context", "\(draftLength + 1) rows", "draft pass"]
+        + Self.acceptanceLengths.map { String(format: "%.1f", $0) })
+    return [
+      "",
+      "gain: tokens/s over plain decoding with a chain of \(draftLength), by acceptance length; costs in passes over one token",
+      title,
+    ]
+      + rows.map { row in
+        table.line(
+          [row.weights, "\(row.context)", String(format: "%.2f", row.pass), String(format: "%.3f", row.draftPass)]
+            + row.gains.map { String(format: "%.2f", $0) })
+      }
+  }
+}
+
+extension GainForecast.Row {
+  fileprivate init(_ format: WeightFormat, _ context: Int, _ costs: DecodingCosts, _ draftLength: Int) {
+    let one = costs.targetPass[0]
+    self.init(
+      weights: format.rawValue, context: context,
+      pass: costs.targetPass[min(draftLength, costs.targetPass.count - 1)] / one,
+      draftPass: costs.draftPass / one, seconds: one,
+      gains: GainForecast.acceptanceLengths.map { costs.gain(acceptanceLength: $0, draftLength: draftLength) })
+  }
+}

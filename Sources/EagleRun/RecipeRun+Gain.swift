@@ -1,0 +1,30 @@
+import EagleCore
+import EagleDecoding
+import EagleModels
+import EagleRunFiles
+import Foundation
+
+extension RecipeRun {
+  /// Below this gain a head is hardly worth its memory.
+  private static let smallGain = 1.1
+
+  /// Says when what a head accepts of held-out conversations predicts a small gain of decoding on this machine. On rank
+  /// 0, which measures the costs of a round's passes for a moment.
+  ///
+  /// - Throws: `GenerationError` for a head whose logits are not finite
+  func warnOfSmallGain(_ record: EvaluationRecord, _ draft: DraftModel) throws {
+    guard cluster.isRoot, record.epoch > 0, let accuracy = record.heldOut?.accuracy, !accuracy.isEmpty else { return }
+    let length = min(recipe.evaluate.draftLength, accuracy.count)
+    let accepted = accuracy.prefix(length).reduce((sum: 1.0, product: 1.0)) {
+      ($0.sum + $0.product * $1, $0.product * $1)
+    }
+    let costs = try DecodingCosts.estimate(target: try model.target, draft: draft)
+    let gain = costs.gain(acceptanceLength: accepted.sum, draftLength: length)
+    guard gain < Self.smallGain else { return }
+    progress.say(
+      String(
+        format:
+          "warning: a held-out acceptance length of %.2f predicts %.2f times the speed of plain decoding with a chain "
+          + "of %ld on this machine; eagle-train plan shows from which length a head pays", accepted.sum, gain, length))
+  }
+}

@@ -1,0 +1,55 @@
+import EagleCore
+import Foundation
+import Synchronization
+
+/// A file of finished answers, which training reads: a line `{"input_ids", "loss_mask"}` for each, with ones in the mask
+/// on the tokens that the model wrote.
+///
+/// A line is one write at the end of the file, so that a stop leaves whole lines.
+package final class AnswerRecord: Sendable {
+  private let path: String
+  private let log: @Sendable (String) -> Void
+  /// nil once a write has failed.
+  private let file: Mutex<FileHandle?>
+
+  private struct Line: Encodable {
+    let inputIDs: [Int32]
+    let lossMask: [UInt8]
+
+    enum CodingKeys: String, CodingKey {
+      case inputIDs = "input_ids"
+      case lossMask = "loss_mask"
+    }
+  }
+
+  /// Opens the file for appending; a new one is readable for its owner alone.
+  ///
+  /// - Parameter log: told when a line cannot be written
+  /// - Throws: `LocatedError` for a path that cannot be written to
+  package init(path: String, log: @escaping @Sendable (String) -> Void) throws {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      throw LocatedError(
+        path: path, problem: "cannot be written to (\(String(cString: strerror(errno))))",
+        advice: "name a file in a folder that is there, with --record")
+    }
+    self.path = path
+    self.log = log
+    file = Mutex(FileHandle(fileDescriptor: descriptor, closeOnDealloc: true))
+  }
+
+  /// Adds an answer. Where that fails the record ends, and answers go on.
+  func add(prompt: [Int32], answer: [Int32]) {
+    let mask = [UInt8](repeating: 0, count: prompt.count) + [UInt8](repeating: 1, count: answer.count)
+    file.withLock { file in
+      guard let handle = file else { return }
+      do {
+        let line = Line(inputIDs: prompt + answer, lossMask: mask)
+        try handle.write(contentsOf: try JSONStyle.compact.encode(line) + Data("\n".utf8))
+      } catch {
+        log("warning: \(path): \(error); nothing more is recorded")
+        file = nil
+      }
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import EagleCore
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+import Testing
+
+/// What a head is survives its file, whatever the format.
+@Suite struct HeadVariantTests {
+  private let target: TargetModel
+  private let scratch: ModelScratch
+
+  init() throws {
+    target = try TargetModel(folder: TinyModel.folder("tiny-llama"))
+    scratch = try ModelScratch()
+  }
+
+  private func expectSame(_ back: DraftModel, _ head: DraftModel) {
+    #expect(back.shape == head.shape && back.vocabulary == head.vocabulary)
+    #expect(back.parameters.map(\.name) == head.parameters.map(\.name))
+    for (a, b) in zip(head.rounded().parameters, back.parameters) {
+      #expect(a.variable.value.float32().values == b.variable.value.float32().values, "\(a.name)")
+    }
+  }
+
+  @Test("a head of each variant is read back from both layouts", arguments: HeadVariant.all)
+  func folders(variant: HeadVariant) throws {
+    let head = variant.draft(of: target)
+    for layout in [nil] + HeadLayout.allCases {
+      let path = "\(scratch.path)/\(layout?.rawValue ?? "automatic")"
+      if layout == .eagle3, variant.needsSpeculators {
+        let error = #expect(throws: LocatedError.self) {
+          try DraftFolder.write(head, target: target.shape, layout: layout, to: path)
+        }
+        #expect(error?.description.contains("no key for") == true)
+        continue
+      }
+      try DraftFolder.write(head, target: target.shape, layout: layout, to: path)
+      expectSame(try DraftFolder.read(path, target: target), head)
+      let config = try Data(contentsOf: URL(fileURLWithPath: "\(path)/config.json"))
+      let isSpeculators = String(decoding: config, as: UTF8.self).contains("Eagle3Speculator")
+      #expect(isSpeculators == (layout == .speculators || (layout == nil && variant.needsSpeculators)))
+      #expect(DraftFolder.isHead(path))
+    }
+  }
+
+  @Test(
+    "a head of each variant is read back from a GGUF file, or refused by the name of its switch",
+    arguments: HeadVariant.all)
+  func files(variant: HeadVariant) throws {
+    let head = variant.draft(of: target)
+    let path = "\(scratch.path)/head.gguf"
+    if let missing = variant.missingInGGUF {
+      let error = #expect(throws: LocatedError.self) {
+        try DraftGGUF.write(head, target: target.shape, tokenizer: [], type: .bf16, to: path)
+      }
+      #expect(error?.description.contains(missing) == true, "\(error?.description ?? "")")
+      #expect(!FileManager.default.fileExists(atPath: path))
+      return
+    }
+    try DraftGGUF.write(head, target: target.shape, tokenizer: [], type: .bf16, to: path)
+    expectSame(try DraftFolder.read(path, target: target), head)
+  }
+
+  @Test("an embedding that differs from the target's is the head's own")
+  func ownEmbedding() throws {
+    let head = TinyHead(target: target)
+    func read(_ change: (Tensor) -> Void) throws -> DraftModel {
+      let path = try head.edited(
+        scratch,
+        tensors: {
+          let copy = Tensor(target.embedding.shape)
+          Elementwise.copy(target.embedding.float32(), into: copy)
+          change(copy)
+          $0["embed_tokens.weight"] = copy.bfloat16()
+        })
+      return try DraftFolder.read(path, target: target)
+    }
+    #expect(try read { _ in }.shape.variant.embedding == .target)
+    let other = try read { for i in 0..<$0.count { $0.floats[i] *= 1.5 } }
+    #expect(other.shape.variant.names == ["own embedding"])
+  }
+
+  @Test(
+    "a config and tensors that contradict each other are refused",
+    arguments: [
+      (#"{"norm_before_fc": true, "fc_norm": true}"#, "exclude each other"),
+      (#"{"norm_before_fc": true}"#, "input_norm.weight"), (#"{"fc_norm": true}"#, "fc_norm.0.weight"),
+      (#"{"use_qk_norm": true}"#, "q_norm.weight"), (#"{"norm_before_residual": 1.5}"#, "must be true or false"),
+      (#"{"num_aux_hidden_states": 5}"#, "3 captured layers are named"),
+      (#"{"target_hidden_size": 4096}"#, "another target"),
+      (#"{"layer_types": ["linear_attention"]}"#, "layer_types"),
+      (#"{"layer_types": ["sliding_attention"]}"#, "sliding_window"),
+      (#"{"use_sliding_window": true}"#, "sliding_window"),
+    ])
+  func contradictions(json: String, word: String) throws {
+    let changes = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])
+    let path = try TinyHead(target: target).edited(scratch, config: { $0.merge(changes) { $1 } })
+    let error = #expect(throws: LocatedError.self) { try DraftFolder.read(path, target: target) }
+    #expect(error?.description.contains(word) == true, "\(error?.description ?? "")")
+  }
+}
