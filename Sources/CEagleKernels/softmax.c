@@ -72,18 +72,19 @@ static void mixed_gradient_row(float *restrict z, const float *restrict q, int64
   }
 }
 
-float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale, float decay,
-                                float *overlap) {
+float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale,
+                                eagle_acceptance_loss loss, float parameter, float *overlap) {
   float maximum;
   float expected = dot_row(q, z, n);
   float sum = eagle_exp_row(z, n, &maximum);
   acceptance_sums sums = acceptance_row(z, q, n, 1.0f / sum, full_scale);
   float acceptance = sums.acceptance > 1e-30f ? sums.acceptance : 1e-30f;
-  float entropy_part = decay < 0 ? 0 : expf(-decay * acceptance);
-  float slope = decay < 0 ? 1 / acceptance : 1 - entropy_part;
+  float entropy_part = loss == EAGLE_DECAYING_MIX ? expf(-parameter * acceptance) : parameter;
+  if (loss == EAGLE_LOG_ACCEPTANCE) entropy_part = 0;
+  float slope = loss == EAGLE_LOG_ACCEPTANCE ? 1 / acceptance : 1 - entropy_part;
   mixed_gradient_row(z, q, n, 1.0f / sum, full_scale, sums.below, weight * entropy_part, weight * slope);
   *overlap = sums.acceptance;
-  if (decay < 0) return -logf(acceptance);
+  if (loss == EAGLE_LOG_ACCEPTANCE) return -logf(acceptance);
   return entropy_part * (maximum + logf(sum) - expected) + (1 - entropy_part) * (1 - acceptance);
 }
 

@@ -13,10 +13,15 @@ package struct SoftTargets {
   package let row: [Int32]
   /// Whether each row adds to the loss.
   package let contributes: [Bool]
+  /// The factor of each row's loss, beside that of all; empty for 1.
+  package let weights: [Float]
   /// The class that counts as a hit for each row; -1 when it is not among the D.
   package let hit: [Int32]
 
-  package init(probabilities: Tensor, coverage: [Float], row: [Int32], contributes: [Bool], hit: [Int32]) {
+  package init(
+    probabilities: Tensor, coverage: [Float], row: [Int32], contributes: [Bool], weights: [Float] = [], hit: [Int32]
+  ) {
+    self.weights = weights
     self.probabilities = probabilities
     self.coverage = coverage
     self.row = row
@@ -35,6 +40,8 @@ package enum SoftTargetLoss: Sendable, Equatable {
   /// λ CE(q, d) + (1 − λ)(1 − a), with λ = exp(−decay · a) of each row taken as a constant. The paper takes a's mean
   /// over the batch; a row's own keeps the gradient independent of how a batch is cut.
   case mixed(decay: Float)
+  /// λ CE(q, d) + (1 − λ)(1 − a) with a λ that stays; 1 − a is the total variation.
+  case fixedMix(crossEntropy: Float)
 }
 
 /// Sums over rows; divided only after all ranks' sums are added.
@@ -50,7 +57,7 @@ extension Tape {
   /// forward: logits = x wᵀ,  loss = weight · Σ over contributing rows of ℓ, with d = softmax(logits)
   ///   ℓ = CE(q, d):  dlogits = weight (d − q)
   ///   ℓ = −log a:  dlogits = weight / a · d (s − m),  m = [d < p],  s = Σ m d,  since da/dlogits = d (m − s)
-  ///   ℓ = λ CE(q, d) + (1 − λ)(1 − a):  dlogits = weight (λ (d − q) + (1 − λ) d (s − m))
+  ///   ℓ = λ CE(q, d) + (1 − λ)(1 − a), λ decaying or fixed:  dlogits = weight (λ (d − q) + (1 − λ) d (s − m))
   /// backward: dx += dlogits w,  dw += dlogitsᵀ x
   ///
   /// Head and loss are one op over chunks of rows, with the gradient written over the logits, so that [R, D] never
@@ -69,7 +76,9 @@ extension Tape {
   ) -> SoftTargetSums {
     var sums = SoftTargetSums()
     let rows = x.value.rows
-    precondition(targets.row.count == rows, "\(targets.row.count) targets for \(rows) rows")
+    precondition(
+      targets.row.count == rows && [0, rows].contains(targets.weights.count),
+      "\(targets.row.count) targets and \(targets.weights.count) weights for \(rows) rows")
     let (a, b) = (x.operand(mode), w.operand(mode))
     let dx = Tensor(x.shape)
     for first in stride(from: 0, to: rows, by: chunkRows) {
@@ -108,12 +117,17 @@ extension Tape {
         hits.floats[i] = eagle_argmax(z, Int64(columns)) == Int64(targets.hit[row]) ? 1 : 0
         let counted = targets.contributes[row]
         let q = targets.probabilities.floats + source * columns
-        let (factor, coverage, overlap) = (counted ? weight : 0, targets.coverage[source], overlaps.floats + i)
+        let factor = counted ? weight * (targets.weights.isEmpty ? 1 : targets.weights[row]) : 0
+        let (coverage, overlap) = (targets.coverage[source], overlaps.floats + i)
         let loss =
           switch kind {
           case .crossEntropy: eagle_cross_entropy_row(z, q, Int64(columns), factor, coverage, overlap)
-          case .acceptance: eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, -1, overlap)
-          case .mixed(let decay): eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, decay, overlap)
+          case .acceptance:
+            eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, EAGLE_LOG_ACCEPTANCE, 0, overlap)
+          case .mixed(let decay):
+            eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, EAGLE_DECAYING_MIX, decay, overlap)
+          case .fixedMix(let share):
+            eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, EAGLE_FIXED_MIX, share, overlap)
           }
         losses.floats[i] = counted ? loss : 0
         if let narrow { eagle_f32_to_bf16(z, narrow.bfloats + i * columns, Int64(columns)) }

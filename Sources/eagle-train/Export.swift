@@ -30,13 +30,13 @@ struct Export: ParsableCommand {
 
   @Option(
     help: """
-      Layout of a folder: \(HeadLayout.allCases.map(\.rawValue).joined(separator: ", ")). By default that of the EAGLE-3 \
-      release, and speculators' for a head with norm_output or qk_norm.
+      Layout of a folder: \(HeadLayout.allCases.map(\.rawValue).joined(separator: ", ")). By default that of the \
+      EAGLE-3 release, and speculators' for a head with norm_output or qk_norm.
       """)
   var layout: HeadLayout?
 
   @Option(
-    help: "Name or path of the target that a folder in speculators' layout holds for servers; by default the target's path."
+    help: "Name or path of the target, which speculators' layout holds for servers; by default the target's path."
   )
   var verifier: String?
 
@@ -53,7 +53,8 @@ struct Export: ParsableCommand {
     try isFile ? DraftGGUF.requireReplaceable(output) : DraftFolder.requireReplaceable(output)
     let source = try source()
     guard isFile else {
-      try DraftFolder.write(source.draft, target: source.model.shape, layout: layout, verifier: verifier ?? source.model.path, to: output)
+      try DraftFolder.write(
+        source.draft, target: source.model.shape, layout: layout, verifier: verifier ?? source.model.path, to: output)
       return Output.note("exported \(source.name) to \(output)")
     }
     let tokenizer = try TargetTokenizerFields.of(target: source.model.path, shape: source.model.shape)

@@ -30,6 +30,14 @@ import Testing
     #expect(plan.stages.map(\.name) == ["prepare", "capture", "training", "evaluation"])
     #expect(plan.stages.allSatisfy { $0.seconds.count == 1 && $0.seconds[0] > 0 && $0.seconds[0].isFinite })
     #expect(plan.problems.isEmpty && plan.nodes.count == 1)
+    let gain = try #require(plan.gain)
+    #expect(gain.rows.map(\.weights) == ["stored", "q8_0", "q4_0"] && gain.rows.allSatisfy { $0.context == 256 })
+    for row in gain.rows {
+      // A round takes a target pass over its tokens and a draft pass for each draft.
+      let round = row.pass + Double(gain.draftLength) * row.draftPass
+      #expect(
+        zip(GainForecast.acceptanceLengths, row.gains).allSatisfy { abs($0 / round - $1) < 1e-9 && row.pass >= 1 })
+    }
     let stored = try #require(plan.disk.first { $0.name == "capture store" }?.bytes)
     let files = try FileManager.default.subpathsOfDirectory(atPath: world("out/capture")).filter { $0.hasSuffix(".h5") }
     let real = try files.reduce(0) {

@@ -98,7 +98,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     }
   }
 
-  @Test(arguments: [SoftTargetLoss.crossEntropy, .acceptance, .mixed(decay: 3)])
+  @Test(arguments: [SoftTargetLoss.crossEntropy, .acceptance, .mixed(decay: 3), .fixedMix(crossEntropy: 0.1)])
   func softTargetLossAgreesWithDifferencesAndTheFormula(loss: SoftTargetLoss) {
     let (x, w, teacher) = { ($0[0], $0[1], $0[2]) }(normal([[5, 3], [6, 3], [4, 6]], seed: 4))
     for row in 0..<4 {
@@ -151,6 +151,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
         case .crossEntropy: entropy
         case .acceptance: -log(acceptance)
         case .mixed: shares[row] * entropy + (1 - shares[row]) * (1 - acceptance)
+        case .fixedMix(let share): Double(share) * entropy + Double(1 - share) * (1 - acceptance)
         }
       if targets.contributes[row] { sums.loss += value }
       sums.overlap += acceptance

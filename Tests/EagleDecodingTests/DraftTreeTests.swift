@@ -67,6 +67,10 @@ import Testing
   @Test("costs decide how far a round drafts")
   func costsDecideHowFarARoundDrafts() throws {
     let (drafter, token) = try drafter("tiny-llama", seed: 2)
+    #expect(
+      abs(
+        DecodingCosts(targetPass: [2, 2.1, 2.2], draftPass: 0.2).gain(acceptanceLength: 2.5, draftLength: 2) - 5 / 2.6)
+        < 1e-12)
     let free = DecodingCosts(targetPass: [1, 1, 1, 1, 1, 1], draftPass: 0)
     let dear = DecodingCosts(targetPass: [1, 2, 3, 4, 5, 6], draftPass: 5)
     #expect(try propose(drafter, token, .chain(5), costs: free).count == 5)

@@ -121,7 +121,8 @@ import Testing
     #expect(try layers("[0, 1, 3]", nil) == [0, 1, 3])
     #expect(try layers(nil, "[1, 2, 4]") == [0, 1, 3])
     for (after, before, word) in [
-      ("[0, 1, 3]", "[0, 1, 3]", "layers [-1, 0, 2]"), ("[0, 1]", nil, "`fc.weight` has shape"), (nil, "[0, 1, 2]", "[-1, 0, 1]"),
+      ("[0, 1, 3]", "[0, 1, 3]", "layers [-1, 0, 2]"), ("[0, 1]", nil, "`fc.weight` has shape"),
+      (nil, "[0, 1, 2]", "[-1, 0, 1]"),
       ("3", nil, "not a list"), (nil, #"["1"]"#, "not a list"), (nil, "[-9223372036854775808, 1, 2]", "no layer"),
       ("[0, 1.5, 2]", nil, "no layer"),
     ] as [(String?, String?, String)] {

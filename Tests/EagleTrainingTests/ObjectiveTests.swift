@@ -10,11 +10,14 @@ import Testing
 
   init() throws { fixture = try .load() }
 
-  private func objective(_ draft: DraftModel) -> Objective {
+  private func objective(
+    _ draft: DraftModel, mean: LossMean = .tokens, chunking: Objective.Chunking = .standard
+  ) -> Objective {
     Objective(
       draft: draft, tables: TargetTables(embedding: fixture.embedding),
       teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: .fp32),
-      depths: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, precision: .fp32)
+      depths: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, mean: mean,
+      precision: .fp32, chunking: chunking)
   }
 
   /// Norm of the difference over the norm of the reference.
@@ -84,6 +87,33 @@ import Testing
     for (a, b) in zip(whole.parameters, parts.parameters) {
       let reference = a.variable.gradient!.values.map(Double.init)
       #expect(relativeError(b.variable.gradient!.values, reference) < 1e-5, "\(a.name)")
+    }
+  }
+
+  /// Conversations with fewer rows weigh as much as others, and those without rows nothing.
+  @Test("a mean over conversations is the mean of their own means, in one pass and in chunks of rows")
+  func meanOverConversations() {
+    let conversations = fixture.conversations()
+    let depths = fixture.config.ttt_length
+    let rows = conversations.map { conversation in
+      let trained = TrainedRows(mask: conversation.lossMask, depths: depths)
+      return (0..<depths).map { Double(trained.count(depth: $0)) }
+    }
+    let counts = (0..<depths).map { k in Double(rows.count { $0[k] > 0 }) }
+    let reference = fixture.draft()
+    for (conversation, own) in zip(conversations, rows) {
+      let weighed = zip(own, counts).map { max(1, $0) * $1 }
+      _ = objective(reference).run([conversation], globalRows: weighed, recording: true)
+    }
+    for chunking in [Objective.Chunking.standard, .init(longestWhole: 1, rows: 3)] {
+      let draft = fixture.draft()
+      let sums = objective(draft, mean: .conversations, chunking: chunking).run(
+        conversations, globalRows: counts, recording: true)
+      #expect(sums.map(\.rows) == fixture.outputs.rows, "metrics are those of all rows")
+      for (a, b) in zip(reference.parameters, draft.parameters) {
+        let expected = a.variable.gradient!.values.map(Double.init)
+        #expect(relativeError(b.variable.gradient!.values, expected) < 1e-5, "\(a.name)")
+      }
     }
   }
 

@@ -82,10 +82,16 @@ float eagle_softmax_row(float *x, int64_t n);
 /// logits z by weight * (softmax(z) - q), and puts sum min(full_scale * q, softmax(z)) into *overlap.
 float eagle_cross_entropy_row(float *z, const float *q, int64_t n, float weight, float full_scale, float *overlap);
 
-/// The same for a loss that rewards the acceptance a = sum min(full_scale * q, softmax(z)), arXiv 2602.23881: with a
-/// negative decay -log a, otherwise s * CE + (1 - s) * (1 - a) with s = exp(-decay * a) taken as a constant.
-float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale, float decay,
-                                float *overlap);
+/// Losses that reward the acceptance a = sum min(full_scale * q, softmax(z)), which is 1 - the total variation.
+typedef enum {
+  EAGLE_LOG_ACCEPTANCE,  // -log a
+  EAGLE_DECAYING_MIX,    // s * CE + (1 - s) * (1 - a), s = exp(-parameter * a) taken as a constant (arXiv 2602.23881)
+  EAGLE_FIXED_MIX        // the same with s = parameter
+} eagle_acceptance_loss;
+
+/// The same for one of these losses.
+float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale,
+                                eagle_acceptance_loss loss, float parameter, float *overlap);
 
 // MARK: optimiser (optimizer.c)
 

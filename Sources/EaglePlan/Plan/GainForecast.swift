@@ -49,9 +49,11 @@ package struct GainForecast: Codable, Sendable {
   /// - Throws: `GenerationError` for logits that are not finite
   package init(target: TargetModel, draft: DraftModel, draftLength: Int, seconds: Double = 1) throws {
     self.draftLength = draftLength
+    let longest = target.shape.maxPositions - 20
+    let fitting = Self.contexts.filter { $0 <= longest }
     for format in target.weightFormat == .stored ? Self.formats : [.stored] {
       let head = draft.quantized(format)
-      for context in Self.contexts where context + 20 <= target.shape.maxPositions {
+      for context in fitting.isEmpty ? [max(1, longest)] : fitting {
         let costs = try DecodingCosts.estimate(
           target: target, draft: head, context: context, weights: format, seconds: seconds)
         rows.append(Row(format, context, costs, draftLength))

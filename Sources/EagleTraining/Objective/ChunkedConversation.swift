@@ -22,20 +22,18 @@ struct ChunkedConversation {
   let chunks: [RowChunk]
   private let conversation: CapturedConversation
   private let trained: TrainedRows
-  private let window: Int?
+  private let layout: RowLayout
 
-  /// - Parameters:
-  ///   - rows: trained rows of a chunk, at most
-  ///   - window: the keys that a row sees; nil for all
-  init(_ conversation: CapturedConversation, _ trained: TrainedRows, rows: Int, window: Int?) {
+  /// - Parameter rows: trained rows of a chunk, at most
+  init(_ conversation: CapturedConversation, _ trained: TrainedRows, rows: Int, _ layout: RowLayout) {
     self.conversation = conversation
     self.trained = trained
-    self.window = window
+    self.layout = layout
     chunks = trained.chunks(of: rows)
   }
 
   /// The rows of one chunk.
-  func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index], window: window) }
+  func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index], layout) }
 
   /// The rows whose depth-0 keys the chunks attend to.
   func prefix(of draft: DraftModel, _ tables: TargetTables, _ precision: ComputePrecision) -> Prefix {

@@ -5,6 +5,13 @@ import EagleText
 // N prefix rows of all conversations, or the R_0 trained rows of a chunk · S teacher positions · R_k trained rows of
 // depth k · K depths.
 
+/// What rows see, and how their losses are weighed.
+struct RowLayout {
+  /// The keys that a row sees; nil for all.
+  var window: Int?
+  var mean = LossMean.tokens
+}
+
 /// Conversations laid end to end, or a chunk of one, with the rows of every depth.
 struct MicroBatch {
   /// Captured states of the prefix rows, bfloat16 [N, n H_t].
@@ -33,22 +40,24 @@ struct MicroBatch {
     var positions: [Int32] = []
     /// Row of position p + 1 + k among the S teacher positions.
     var teacher: [Int32] = []
+    /// The factor of the row's loss: 1 / (rows of its conversation) with a mean over conversations; empty for 1.
+    var weights: [Float] = []
     var attention: [AttentionRow] = []
     /// The row among R_j for each earlier depth j = 1, 2, … and this one.
     var chain: [[Int32]] = []
   }
 
-  /// - Parameter window: the keys that a row sees; nil for all
-  init(_ conversations: [CapturedConversation], depths count: Int, window: Int? = nil) {
-    var builder = Builder(depths: count, window: window)
+  init(_ conversations: [CapturedConversation], depths count: Int, _ layout: RowLayout = RowLayout()) {
+    var builder = Builder(depths: count, layout)
     for conversation in conversations { builder.add(conversation) }
     self.init(builder)
   }
 
   /// The trained rows of a chunk alone: their prefix lies elsewhere, as keys and values of the conversation's first
   /// rows.
-  init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk, window: Int? = nil) {
-    var builder = Builder(depths: trained.depths, window: window)
+  init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk, _ layout: RowLayout = RowLayout())
+  {
+    var builder = Builder(depths: trained.depths, layout)
     builder.add(conversation, trained, chunk)
     self.init(builder)
   }
@@ -84,11 +93,11 @@ private struct Builder {
   var logSum: [Float]? = []
   var depths: [MicroBatch.Depth]
   private var teacherCount = 0
-  private let window: Int?
+  private let layout: RowLayout
 
-  init(depths count: Int, window: Int?) {
+  init(depths count: Int, _ layout: RowLayout) {
     depths = [MicroBatch.Depth](repeating: MicroBatch.Depth(), count: count)
-    self.window = window
+    self.layout = layout
   }
 
   mutating func add(_ conversation: CapturedConversation) {
@@ -96,7 +105,7 @@ private struct Builder {
     let (prefix, first) = (trained.prefixCount, nextTokens.count)
     guard prefix > 0 else { return }
     let rows = (0..<depths.count).map { trained.rows(depth: $0) }
-    addSteps(conversation, rows, firstKey: first, trained.teacherPositions) { first + $0 }
+    addSteps(conversation, trained, rows, firstKey: first, trained.teacherPositions) { first + $0 }
     addRows(conversation, [0..<prefix])
   }
 
@@ -105,7 +114,7 @@ private struct Builder {
     let rows = (0..<depths.count).map { trained.rows(depth: $0, in: chunk.rows) }
     var rowIndex = [Int](repeating: -1, count: chunk.rows.count)
     for (i, p) in rows[0].enumerated() { rowIndex[p - chunk.rows.lowerBound] = i }
-    addSteps(conversation, rows, firstKey: 0, trained.teacherPositions(in: chunk.rows)) {
+    addSteps(conversation, trained, rows, firstKey: 0, trained.teacherPositions(in: chunk.rows)) {
       rowIndex[$0 - chunk.rows.lowerBound]
     }
     addRows(conversation, Self.runs(rows[0]))
@@ -121,16 +130,21 @@ private struct Builder {
   }
 
   /// - Parameters:
-  ///   - rows: trained ones of each depth
+  ///   - trained: rows of the whole conversation
+  ///   - rows: those of each depth to add
   ///   - firstKey: where the prefix's keys begin
   ///   - needed: teacher positions
   ///   - rowIndex: row among the N of a trained position
   private mutating func addSteps(
-    _ conversation: CapturedConversation, _ rows: [[Int]], firstKey: Int, _ needed: [Int], rowIndex: (Int) -> Int
+    _ conversation: CapturedConversation, _ trained: TrainedRows, _ rows: [[Int]], firstKey: Int, _ needed: [Int],
+    rowIndex: (Int) -> Int
   ) {
     let teacherRow = addTeacher(conversation, needed)
     for k in depths.indices {
       let earlier = k == 0 ? [:] : previousRows(k, first: nextTokens.count)
+      if layout.mean == .conversations {
+        depths[k].weights += [Float](repeating: 1 / Float(max(1, trained.count(depth: k))), count: rows[k].count)
+      }
       for p in rows[k] {
         let row = Int32(rowIndex(p))
         let own = depths[k].rows.count
@@ -148,7 +162,7 @@ private struct Builder {
   /// The prefix keys of row p at depth k: those of rows up to p or, with a window of W, of the last W - k of them, since
   /// the query stands at position p + k and the k keys behind p are its own chain's.
   private func seen(row p: Int, depth k: Int, firstKey: Int) -> AttentionRow {
-    let first = window.map { max(0, p + k - $0 + 1) } ?? 0
+    let first = layout.window.map { max(0, p + k - $0 + 1) } ?? 0
     return AttentionRow(prefixStart: Int32(firstKey + first), prefixCount: Int32(p + 1 - first))
   }
 

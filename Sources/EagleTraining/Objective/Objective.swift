@@ -16,7 +16,7 @@ package struct DepthSums: Codable, Sendable, Equatable {
 
   package init(rows: Double = 0, loss: Double = 0, hits: Double = 0, overlap: Double = 0) {
     self.rows = rows
-    self.loss = loss
+    (self.loss, self.mean) = (loss, mean)
     self.hits = hits
     self.overlap = overlap
   }
@@ -32,7 +32,8 @@ package struct DepthSums: Codable, Sendable, Equatable {
 /// The k-th of these TTT steps is called depth k, so that a step is always one of the optimiser.
 ///
 /// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`,
-/// where N_k counts the trained rows of depth k in the global batch. So the gradient does not depend on how the batch is
+/// where N_k counts the trained rows of depth k in the global batch. Or, with a mean over conversations, Σ_k decay^k times
+/// the mean of the conversations' own means, over those that have trained rows of depth k. So the gradient does not depend on how the batch is
 /// cut: short conversations are laid end to end and go through one pass, a long one is computed chunk by chunk
 /// (`ChunkedConversation`).
 package struct Objective {
@@ -61,6 +62,7 @@ package struct Objective {
   let depths: Int  // K
   let stepDecay: Double
   let loss: SoftTargetLoss
+  let mean: LossMean
   let precision: ComputePrecision
   let chunking: Chunking
   let clock: PhaseClock
@@ -69,7 +71,8 @@ package struct Objective {
 
   package init(
     draft: DraftModel, tables: TargetTables, teacher: Teacher, depths: Int, stepDecay: Double,
-    loss: SoftTargetLoss = .crossEntropy, precision: ComputePrecision, chunking: Chunking = .standard,
+    loss: SoftTargetLoss = .crossEntropy, mean: LossMean = .tokens, precision: ComputePrecision,
+    chunking: Chunking = .standard,
     clock: PhaseClock = PhaseClock(), tick: @escaping () -> Void = {}
   ) {
     self.draft = draft
@@ -133,20 +136,23 @@ package struct Objective {
         continue
       }
       let chunked = ChunkedConversation(
-        conversation, trained, rows: chunking.rows, window: draft.shape.variant.window)
+        conversation, trained, rows: chunking.rows, layout)
       parts.append(.chunked(chunked, FirstChunk(labelled(chunked.batch(0)))))
     }
-    let batch = MicroBatch(short, depths: depths, window: draft.shape.variant.window)
+    let batch = MicroBatch(short, depths: depths, layout)
     if !batch.nextTokens.isEmpty { parts.append(.whole(labelled(batch))) }
     return Batch(parts: parts)
   }
+
+  /// What rows see, and how they are weighed.
+  private var layout: RowLayout { RowLayout(window: draft.shape.variant.window, mean: mean) }
 
   private func labelled(_ batch: MicroBatch) -> LabelledBatch {
     LabelledBatch(rows: batch, targets: clock.measure(.teacher) { teacher.targets(of: batch) })
   }
 
   /// Loss and metrics of conversations, and with `recording` their gradients, added to the draft's parameters.
-  /// `globalRows` are N_k of the global batch, K of them.
+  /// `globalRows` are N_k of the global batch, K of them: rows, or conversations with rows where the mean is over these.
   package func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [DepthSums] {
     run(batch(conversations), globalRows: globalRows, recording: recording)
   }

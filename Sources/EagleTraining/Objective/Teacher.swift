@@ -52,7 +52,7 @@ package final class Teacher {
     let hits = depth.teacher.map { vocabulary.draftIDs[Int(targets.argmax[Int($0)])] }
     return SoftTargets(
       probabilities: targets.probabilities, coverage: targets.coverage, row: depth.teacher,
-      contributes: hits.map { $0 >= 0 }, hit: hits)
+      contributes: hits.map { $0 >= 0 }, weights: depth.weights, hit: hits)
   }
 
   /// Argmax and log-sum-exp over the full vocabulary, for stores that do not hold them.

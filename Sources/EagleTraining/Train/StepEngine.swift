@@ -53,10 +53,12 @@ package final class StepEngine {
     objective = Objective(
       draft: optimizer.draft, tables: optimizer.draft.tables(of: inputs.target),
       teacher: Teacher(target: inputs.target, vocabulary: start.vocabulary, precision: precision),
-      depths: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, precision: precision, clock: clock,
+      depths: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, mean: config.mean,
+      precision: precision, clock: clock,
       tick: cluster.tick)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: totalSteps)
-    rowCounts = RowCounts(conversations: inputs.states.lengths.count, depths: config.tttLength)
+    rowCounts = RowCounts(
+      conversations: inputs.states.lengths.count, depths: config.tttLength, mean: config.mean)
     buckets = GradientBuckets(
       optimizer.gradients, slices: optimizer.slices.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: inputs.gradients, isSharded: config.shardOptimizer)

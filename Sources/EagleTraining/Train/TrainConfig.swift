@@ -10,6 +10,8 @@ public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
   case lkAlpha = "lk-alpha"
   /// Divergence at first, and more of one minus the acceptance as that grows.
   case lkLambda = "lk-lambda"
+  /// A tenth of the divergence, and nine tenths of one minus the acceptance, which is the total variation.
+  case divergenceAndVariation = "kl-tv"
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 
@@ -19,8 +21,20 @@ public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
     case .kl: .crossEntropy
     case .lkAlpha: .acceptance
     case .lkLambda: .mixed(decay: 3)
+    case .divergenceAndVariation: .fixedMix(crossEntropy: 0.1)
     }
   }
+}
+
+/// What the loss is a mean over.
+public enum LossMean: String, Codable, CaseIterable, Sendable {
+  /// The trained rows of the batch.
+  case tokens
+  /// The conversations of the batch that have trained rows, each the mean over its own: a long one weighs no more than
+  /// a short one.
+  case conversations
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
 /// Learning rates of the features, the three states that `fc` reads.
@@ -43,6 +57,8 @@ public struct TrainConfig: Config {
   public var stepDecay = 0.8
   /// What a row's distribution is held against.
   public var loss = TrainingLoss.kl
+  /// What the loss is a mean over.
+  public var mean = LossMean.tokens
   /// Peak of the schedule, reached after the warm-up.
   public var learningRate = 1e-4
   /// How the rate of `fc` follows the sizes of what it reads.
@@ -117,6 +133,7 @@ public struct TrainConfig: Config {
     case tttLength = "ttt_length"
     case stepDecay = "step_decay"
     case loss
+    case mean
     case learningRate = "learning_rate"
     case featureRates = "feature_rates"
     case warmupRatio = "warmup_ratio"
