@@ -213,7 +213,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "EagleChatTests", dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels", "EagleChat"]),
-    .testTarget(name: "EagleReportTests", dependencies: ["EagleReport"]),
+    .testTarget(name: "EagleReportTests", dependencies: ["EagleCore", "EagleTensor", "EagleRunFiles", "EagleReport"]),
     .testTarget(
       name: "EagleServerTests",
       dependencies: [

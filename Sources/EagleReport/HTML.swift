@@ -27,6 +27,12 @@ package enum HTML {
     return "<data value=\"\(value)\">\(String(format: "%.\(digits)f", value))</data>"
   }
 
+  /// A number with two digits, and the interval that it lies in.
+  static func number(_ value: Double, within interval: Interval?) -> String {
+    guard let interval else { return number(value, digits: 2) }
+    return "\(number(value, digits: 2)) [\(number(interval.low, digits: 2)), \(number(interval.high, digits: 2))]"
+  }
+
   static func number(_ value: Int) -> String { "<data value=\"\(value)\">\(grouped(value))</data>" }
 
   /// A number with narrow spaces between thousands.

@@ -64,12 +64,8 @@ struct RunRecord {
     changed = [folder.evaluation, folder.metrics].compactMap(Self.changed).max()
   }
 
-  /// The evaluation that the exported head comes from; the one before training when there is no other. Heads that were
-  /// measured under other conditions than the last one do not compete.
-  var best: EvaluationRecord? {
-    let trained = evaluations.filter { $0.epoch > 0 && $0.conditions == evaluations.last?.conditions }
-    return trained.max { ($0.score, $1.epoch) < ($1.score, $0.epoch) } ?? evaluations.last
-  }
+  /// The evaluation that the exported head comes from.
+  var best: EvaluationRecord? { evaluations.best }
 
   private static func metrics(_ path: String) -> ([StepMetrics], [SkippedStep]) {
     let decoder = JSONDecoder()

@@ -7,7 +7,7 @@ import EagleTraining
 import Foundation
 
 extension RecipeRun {
-  /// Measures a head on the recipe's benchmarks.
+  /// Measures a head on the recipe's benchmarks, without the prompts that choose the best head.
   ///
   /// - Parameter path: folder or .gguf file of the head; nil takes the run's export
   public func evaluate(draft path: String?) throws -> [String: BenchmarkResult] {
@@ -15,8 +15,11 @@ extension RecipeRun {
     let own = cluster.isRoot ? try model.head(at: path ?? folder.export) : nil
     let draft = try DraftModel.shared(own, target: format.shape, cluster: cluster)
     let journal = try journal(draft, evaluator, data: "")
-    let results = try evaluator.run(draft, journal: journal)
+    let results = try evaluator.run(draft, journal: journal, choosesBest: false).benchmarks
     if cluster.isFirstOfNode { journal.remove() }
+    guard !results.isEmpty else { return results }
+    for line in BenchmarkTable.lines(results, mean: results.meanAccLengthInterval) { progress.say(line) }
+    if recipe.evaluate.validation > 0 { progress.say("  without the prompts that choose the best head") }
     return results
   }
 
@@ -40,7 +43,7 @@ extension RecipeRun {
     let start = ContinuousClock.now
     let heldOut = try training.heldOutMetrics(journal: journal)
     var record = EvaluationRecord(
-      epoch: epoch, step: training.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: heldOut,
+      epoch: epoch, step: training.step, results: try evaluator.run(draft, journal: journal), heldOut: heldOut,
       conditions: evaluator.conditions)
     record.time = Date().timeIntervalSince1970
     record.seconds = start.duration(to: .now).inSeconds
@@ -80,7 +83,7 @@ extension RecipeRun {
     }
     let journal = try journal(draft, evaluator, data: "")
     var record = EvaluationRecord(
-      epoch: old.epoch, step: old.step, benchmarks: try evaluator.run(draft, journal: journal), heldOut: old.heldOut,
+      epoch: old.epoch, step: old.step, results: try evaluator.run(draft, journal: journal), heldOut: old.heldOut,
       conditions: evaluator.conditions)
     (record.time, record.seconds) = (Date().timeIntervalSince1970, old.seconds)
     var before = old

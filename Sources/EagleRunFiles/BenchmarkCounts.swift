@@ -6,6 +6,7 @@ package struct BenchmarkCounts: Codable, Sendable {
   package var differing = 0
   /// The speedup of each prompt.
   package var speedups: [Double] = []
+  package var byPrompt = PromptCounts()
 
   package init() {}
 
@@ -15,5 +16,6 @@ package struct BenchmarkCounts: Codable, Sendable {
     sum.prompts += other.prompts
     sum.differing += other.differing
     sum.speedups += other.speedups
+    sum.byPrompt += other.byPrompt
   }
 }

@@ -3,6 +3,8 @@ import Foundation
 /// The result of one benchmark.
 public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var accLength: Double
+  /// The 95 % interval of `accLength` over prompts; nil for fewer than two prompts and in files of older versions.
+  public var accLengthInterval: Interval?
   public var draftLength: Int
   /// The draft plan in words.
   public var plan: String?
@@ -10,15 +12,26 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var tokensPerSecond: Double
   public var plainTokensPerSecond: Double
   public var speedup: Double
+  /// The 95 % interval of `speedup` over prompts, likewise.
+  public var speedupInterval: Interval?
   public var prompts: Int
   public var newTokens: Int
-  /// Texts that differ from plain greedy decoding; anything but 0 is a defect of the program.
+  /// Texts that differ from plain greedy decoding; anything but 0 is a defect of the program. Sampled texts are not
+  /// compared.
   public var differing: Int
+  /// The temperature of sampled texts; nil for greedy ones.
+  public var temperature: Double?
   /// The counts with the head and without it, from which all else follows.
   public var counts: Counts?
   /// Speed with the head as a multiple of that without it, for each prompt in order, one that ended
   /// with its first token left out; files of older versions have none.
   public var speedups: [Double]?
+  /// The counts of each prompt; files of older versions have none.
+  public var byPrompt: PromptCounts?
+  /// SHA-256 of the prompts; files of older versions have none.
+  public var promptsDigest: String?
+  /// The same benchmark behind longer contexts, in the order of their lengths; nil where none was asked for.
+  public var contexts: [ContextResult]?
 
   /// Raw counts of both ways to decode.
   public struct Counts: Codable, Sendable, Equatable {
@@ -32,8 +45,12 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case speedup, speedups, prompts, differing, plan, counts
+    case speedup, speedups, prompts, differing, plan, counts, temperature, contexts
     case accLength = "acc_length"
+    case accLengthInterval = "acc_length_interval"
+    case speedupInterval = "speedup_interval"
+    case byPrompt = "by_prompt"
+    case promptsDigest = "prompts_sha256"
     case draftLength = "draft_length"
     case acceptanceByPosition = "acceptance_by_position"
     case tokensPerSecond = "tokens_per_second"
@@ -60,6 +77,16 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     newTokens = speculative.newTokens
     differing = counts.differing
     speedups = counts.speedups
+    byPrompt = counts.byPrompt
+  }
+
+  /// Whether texts were compared with those of plain decoding, and what came of it, in words.
+  package var equality: String { temperature != nil ? "not compared" : differing == 0 ? "all" : "\(differing) DIFFER" }
+
+  /// Adds the intervals over prompts, which follow from the counts of each.
+  package mutating func addIntervals(using random: inout some RandomNumberGenerator) {
+    accLengthInterval = byPrompt?.accLengthInterval(using: &random)
+    speedupInterval = byPrompt?.speedupInterval(using: &random)
   }
 
   /// The median and the least over prompts of the speed with the head as a multiple of that without it.
@@ -68,5 +95,26 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     let middle = speedups.count / 2
     let median = speedups.count.isMultiple(of: 2) ? (speedups[middle - 1] + speedups[middle]) / 2 : speedups[middle]
     return (median, speedups[0])
+  }
+}
+
+/// A benchmark whose prompts are behind a context.
+public struct ContextResult: Codable, Sendable, Equatable {
+  /// The tokens that prompts are brought to.
+  public var contextLength: Int
+  /// The mean tokens of a prompt, as measured.
+  public var promptTokens: Double
+  public var result: BenchmarkResult
+
+  package init(contextLength: Int, result: BenchmarkResult) {
+    (self.contextLength, self.result) = (contextLength, result)
+    let tokens = result.counts?.speculative.promptTokens ?? 0
+    promptTokens = Double(tokens) / Double(max(1, result.prompts))
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case result
+    case contextLength = "context_length"
+    case promptTokens = "prompt_tokens"
   }
 }

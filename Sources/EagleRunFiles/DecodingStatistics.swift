@@ -50,6 +50,15 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
   /// The fraction of rounds in which a proposal at each position was kept.
   public var acceptanceByPosition: [Double] { zip(accepted, proposed).map { $1 == 0 ? 0 : Double($0) / Double($1) } }
 
+  /// The fraction of proposals at each position that were kept, among rounds that kept all before it: of a chain.
+  package var conditionalAcceptance: [Double] {
+    accepted.indices.map { position in
+      let before = position == 0 ? .max : accepted[position - 1]
+      let rounds = min(before, position < proposed.count ? proposed[position] : 0)
+      return rounds <= 0 ? 0 : Double(accepted[position]) / Double(rounds)
+    }
+  }
+
   /// New tokens per second after the prompt's pass.
   public var tokensPerSecond: Double { decodeSeconds == 0 ? 0 : Double(decodedTokens) / decodeSeconds }
 

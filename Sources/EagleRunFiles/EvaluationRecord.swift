@@ -8,7 +8,12 @@ package struct EvaluationRecord: Codable, Sendable, Equatable {
   package var step: Int
   /// Mean acc_length of the benchmarks.
   package var meanAccLength: Double
+  /// The 95 % interval of `meanAccLength` over prompts; nil where a benchmark has fewer than two prompts, and in files
+  /// of older versions.
+  package var meanAccLengthInterval: Interval?
   package var benchmarks: [String: BenchmarkResult]
+  /// Results of the prompts that the best epoch is chosen by; nil where it is chosen by those of `benchmarks`.
+  package var validation: [String: BenchmarkResult]?
   /// Teacher-forced metrics on the held-out conversations.
   package var heldOut: ObjectiveMetrics?
   /// The conditions of `benchmarks`; files of older versions have none.
@@ -20,8 +25,9 @@ package struct EvaluationRecord: Codable, Sendable, Equatable {
   package var seconds: Double?
 
   enum CodingKeys: String, CodingKey {
-    case epoch, step, benchmarks, time, seconds, conditions, earlier
+    case epoch, step, benchmarks, validation, time, seconds, conditions, earlier
     case meanAccLength = "mean_acc_length"
+    case meanAccLengthInterval = "mean_acc_length_interval"
     case heldOut = "held_out"
   }
 
@@ -34,13 +40,17 @@ package struct EvaluationRecord: Codable, Sendable, Equatable {
     self.benchmarks = benchmarks
     self.heldOut = heldOut
     self.conditions = conditions
-    meanAccLength = benchmarks.values.map(\.accLength).sorted().reduce(0, +) / Double(max(1, benchmarks.count))
+    meanAccLength = benchmarks.meanAccLength
   }
 
-  /// The score that the best epoch is chosen by: acc_length, without benchmarks the held-out estimate, without either
-  /// the epoch.
+  /// Mean acc_length of the prompts that the best epoch is chosen by; nil where there are no such prompts apart.
+  package var validationAccLength: Double? { validation?.meanAccLength }
+
+  /// The score that the best epoch is chosen by: acc_length, of the validation prompts where there are any; without
+  /// benchmarks the held-out estimate, without either the epoch.
   package var score: Double {
-    benchmarks.isEmpty ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : meanAccLength
+    benchmarks.isEmpty
+      ? heldOut?.simulatedAcceptanceLength ?? Double(epoch) : validationAccLength ?? meanAccLength
   }
 
   /// Whether this record and another were measured under the same conditions.
@@ -54,25 +64,28 @@ package struct EvaluationRecord: Codable, Sendable, Equatable {
   }
 
   /// The table that people see; empty without benchmarks.
-  package func table() -> [String] { benchmarks.isEmpty ? [] : Self.table(benchmarks) + [Self.mean(meanAccLength)] }
-
-  private static func mean(_ value: Double) -> String { columns.line("  mean", String(format: "%.2f", value)) }
-
-  private static let columns = TextTable(
-    .cut(18), .right(10), .cut(21), .right(11), .right(9), .right(8), .right(10))
-
-  /// A line for the columns, then one for each benchmark.
-  package static func table(_ benchmarks: [String: BenchmarkResult]) -> [String] {
-    let header =
-      "  benchmark       acc_length   by position          tokens/s    plain   ratio   prompts   equal to plain"
-    let rows = benchmarks.sorted { $0.key < $1.key }.map { name, result in
-      let positions = result.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
-      return columns.line(
-        "  \(name)", String(format: "%.2f", result.accLength), "   \(positions)",
-        String(format: "%.1f", result.tokensPerSecond), String(format: "%.1f", result.plainTokensPerSecond),
-        String(format: "%.2f", result.speedup), "\(result.prompts)",
-        "   " + (result.differing == 0 ? "all" : "\(result.differing) DIFFER"))
+  package func table() -> [String] {
+    guard !benchmarks.isEmpty else { return [] }
+    var lines = BenchmarkTable.lines(benchmarks, mean: meanAccLengthInterval)
+    if let validationAccLength, let validation {
+      let prompts = validation.values.map(\.prompts).reduce(0, +)
+      let length = String(format: "%.2f", validationAccLength)
+      lines.append("  the best head is chosen by \(prompts) other prompts, whose mean acc_length is \(length)")
     }
-    return [header] + rows
+    return lines
+  }
+}
+
+extension [String: BenchmarkResult] {
+  /// The mean of the benchmarks' acc_length; 0 without benchmarks.
+  package var meanAccLength: Double { values.map(\.accLength).sorted().reduce(0, +) / Double(Swift.max(1, count)) }
+}
+
+extension [EvaluationRecord] {
+  /// The evaluation that the exported head comes from; the one before training when there is no other. Heads that were
+  /// measured under other conditions than the last one do not compete.
+  package var best: EvaluationRecord? {
+    let trained = filter { $0.epoch > 0 && $0.conditions == last?.conditions }
+    return trained.max { ($0.score, $1.epoch) < ($1.score, $0.epoch) } ?? last
   }
 }

@@ -24,6 +24,10 @@ package struct ObjectiveMetrics: Codable, Sendable, Equatable {
     simulatedAcceptanceLength = 1 + Self.products(accuracy).reduce(0, +)
   }
 
+  /// The share of rounds that would keep a chain of drafts up to each position, were every round like these rows:
+  /// the products of `accuracy`.
+  package var simulatedAcceptanceByDepth: [Double] { Self.products(accuracy) }
+
   /// a₀, a₀a₁, a₀a₁a₂, …
   private static func products(_ values: [Double]) -> [Double] {
     var product = 1.0

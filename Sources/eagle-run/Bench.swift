@@ -13,7 +13,7 @@ struct Bench: ParsableCommand {
 
   @Option(
     help:
-      "Prompts: JSON lines with `turns`, `prompt`, `question` or `problem`, or a CSV of multiple choice; several files."
+      "Prompts: JSON lines with `turns`, `prompt`, `question` or `problem`, or multiple choice; several files."
   )
   var prompts: [String]
 
@@ -23,6 +23,15 @@ struct Bench: ParsableCommand {
   @Option(help: "Most tokens to generate for a turn.")
   var maxTokens = 256
 
+  @Option(help: "0 decodes greedily; above 0 texts are sampled, and not compared with plain decoding.")
+  var temperature = 0.0
+
+  @Option(help: "The seed of sampled texts.")
+  var seed: UInt64 = 0
+
+  @Option(help: "Measure again behind texts of other prompts, with this many tokens in all; several, ascending.")
+  var contextLength: [Int] = []
+
   @OptionGroup var plan: PlanOptions
 
   @Option(help: "File for the result as JSON: one object for each file of prompts.")
@@ -31,24 +40,35 @@ struct Bench: ParsableCommand {
   func validate() throws {
     guard models.draft != nil else { throw ValidationError("bench compares: name a head with --draft") }
     guard limit > 0, maxTokens > 0 else { throw ValidationError("--limit and --max-tokens must be above 0") }
+    do { try config([:]).validate() } catch { throw ValidationError("\(error)") }
+  }
+
+  private func config(_ benchmarks: [String: String]) -> EvaluateConfig {
+    var config = EvaluateConfig(benchmarks, limit: limit, maxTokens: maxTokens)
+    (config.temperature, config.seed, config.contextLengths) = (temperature, seed, contextLength)
+    return config
   }
 
   func run() throws {
     let (model, draft) = try models.load()
-    let benchmarks = try PromptFiles.named(prompts)
-    let evaluator = try Evaluator(
-      model: model, config: EvaluateConfig(benchmarks, limit: limit, maxTokens: maxTokens))
+    let evaluator = try Evaluator(model: model, config: config(try PromptFiles.named(prompts)))
     let plan = try plan.plan(models, model, draft)
     let results = try evaluator.run(draft!, plans: [plan]).mapValues { $0[0] }
     if let json { try EagleRun.write(results, to: json) }
     try Output.write("draft: \(plan)\n")
-    for line in EvaluationRecord.table(results) { try Output.write(line + "\n") }
-    for (name, result) in results.sorted(by: { $0.key < $1.key }) {
-      guard let speedup = result.speedupOfPrompts else { continue }
-      try Output.write(
-        String(format: "  \(name): ratio by prompt: median %.2f, least %.2f\n", speedup.median, speedup.least))
-    }
+    let table = BenchmarkTable.lines(results, mean: results.meanAccLengthInterval)
+    for line in table + speedups(results) { try Output.write(line + "\n") }
     try results.values.requireEqualTexts()
+  }
+
+  /// A line for each benchmark.
+  private func speedups(_ results: [String: BenchmarkResult]) -> [String] {
+    results.sorted { $0.key < $1.key }.compactMap { name, result in
+      guard let speedup = result.speedupOfPrompts else { return nil }
+      let interval = result.speedupInterval.map { ", 95 % interval of the ratio \($0.text)" } ?? ""
+      let ratios = String(format: "median %.2f, least %.2f", speedup.median, speedup.least)
+      return "  \(name): ratio by prompt: \(ratios)\(interval)"
+    }
   }
 }
 
@@ -76,7 +96,9 @@ extension EvaluateConfig {
 extension Collection<BenchmarkResult> {
   /// - Throws: when a greedy text is not that of plain decoding
   func requireEqualTexts() throws {
-    let differing = reduce(0) { $0 + $1.differing }
+    let differing = reduce(0) { sum, result in
+      (result.contexts ?? []).reduce(sum + result.differing) { $0 + $1.result.differing }
+    }
     guard differing == 0 else {
       throw GenerationError(
         "\(differing) texts differ from plain decoding: this is a defect of the program")

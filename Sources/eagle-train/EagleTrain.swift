@@ -16,7 +16,7 @@ struct EagleTrain: ParsableCommand {
     subcommands: [
       Import.self, Regenerate.self, Synthesize.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self,
       Run.self,
-      Inspect.self, Report.self,
+      Inspect.self, Report.self, Compare.self,
       Bench.self, Plan.self,
     ])
 

@@ -8,6 +8,7 @@ import Testing
     "eagle-train capture",
     "eagle-train train",
     "eagle-train run", "eagle-train evaluate", "eagle-train export", "eagle-train inspect", "eagle-train report",
+    "eagle-train compare",
     "eagle-train bench", "eagle-train bench gemm", "eagle-train bench capture", "eagle-train bench train",
     "eagle-train bench generate", "eagle-train bench passes", "eagle-train bench ranks", "eagle-train plan",
     "eagle-run",

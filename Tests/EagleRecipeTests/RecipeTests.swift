@@ -44,7 +44,16 @@ let minimal = """
         seed: 18446744073709551615
         checkpoint_every: 5
         keep_checkpoints: 1
-      evaluate: {draft_length: 5, max_new_tokens: 8, benchmarks: {math: m.jsonl}, limit: 2}
+      evaluate:
+        draft_length: 5
+        max_new_tokens: 8
+        benchmarks: {math: m.jsonl}
+        limit: 2
+        temperature: 1
+        seed: 3
+        reasoning: off
+        context_lengths: [512, 2048]
+        validation: 0.25
       """
     let recipe = try Recipe.parse(yaml, path: "r.yaml")
     #expect(recipe.target.precision == .fp32)
@@ -55,6 +64,9 @@ let minimal = """
     #expect(recipe.train.learningRate == 0.0001)
     #expect(recipe.train.seed == .max)
     #expect(recipe.evaluate.benchmarks == ["math": "m.jsonl"])
+    // YAML 1.1 reads off as false; it must be a name here.
+    #expect(recipe.evaluate.reasoning == .off && recipe.evaluate.contextLengths == [512, 2048])
+    #expect(recipe.evaluate.temperature == 1 && recipe.evaluate.seed == 3 && recipe.evaluate.validation == 0.25)
   }
 
   @Test func overridesWinOverTheFile() throws {

@@ -11,6 +11,16 @@ public struct EvaluateConfig: Config {
   public var benchmarks: [String: String] = [:]
   /// Prompts taken from the start of each file, at most.
   public var limit = 40
+  /// 0 decodes greedily; above 0 texts are sampled, and not compared with plain decoding.
+  public var temperature = 0.0
+  /// The seed of sampled texts, and of the choice of validation prompts.
+  public var seed: UInt64 = 0
+  /// Whether answers begin with reasoning, where the chat template has a switch for it.
+  public var reasoning = Reasoning.auto
+  /// Tokens that prompts are brought to by texts of other prompts, ascending; each length is measured by itself.
+  public var contextLengths: [Int] = []
+  /// The share of each benchmark's prompts that choose the best head and are not reported; 0 chooses by all.
+  public var validation = 0.0
 
   public init() {}
 
@@ -23,12 +33,25 @@ public struct EvaluateConfig: Config {
     for (name, path) in benchmarks.sorted(by: { $0.key < $1.key }) {
       try require(!path.isEmpty, "benchmarks.\(name)", "has no path")
     }
+    try sampling.validate()
+    for length in contextLengths { try requireCount(length, "context_lengths") }
+    let isAscending = zip(contextLengths, contextLengths.dropFirst()).allSatisfy(<)
+    try require(isAscending, "context_lengths", "must be ascending, not \(contextLengths)")
+    try require(
+      validation >= 0 && validation < 1, "validation", "must be at least 0 and below 1, not \(validation)")
+  }
+
+  /// How texts are sampled.
+  var sampling: SamplingConfig {
+    var sampling = SamplingConfig()
+    (sampling.temperature, sampling.seed) = (temperature, seed)
+    return sampling
   }
 
   enum CodingKeys: String, CodingKey {
     case draftLength = "draft_length"
     case maxNewTokens = "max_new_tokens"
-    case benchmarks
-    case limit
+    case contextLengths = "context_lengths"
+    case benchmarks, limit, temperature, seed, reasoning, validation
   }
 }

@@ -5,19 +5,32 @@ import Foundation
 
 extension EvaluationConditions {
   /// The conditions of an evaluation. Without benchmarks nothing is decoded, and the settings do not matter.
-  init(_ config: EvaluateConfig, benchmarks: [(name: String, prompts: [Prompt])]) {
-    guard !benchmarks.isEmpty else {
+  init(_ config: EvaluateConfig, _ sets: [EvaluationSet]) {
+    guard !sets.isEmpty else {
       self = .heldOutOnly
       return
     }
-    let digests = benchmarks.map { ($0.name, FileDigest.sha256(Data(Self.text($0.prompts).utf8))) }
+    func digests(_ isWanted: (EvaluationSet.Role) -> Bool) -> [String: [String]] {
+      Dictionary(grouping: sets.filter { isWanted($0.role) }, by: \.benchmark).mapValues { $0.map(\.digest) }
+    }
     self.init(
       draftLength: config.draftLength, maxNewTokens: config.maxNewTokens,
-      prompts: Dictionary(uniqueKeysWithValues: digests))
+      prompts: digests { $0 == .reported }.compactMapValues(\.first))
+    // What is not asked for is not there, so that older records remain comparable.
+    temperature = config.temperature > 0 ? config.temperature : nil
+    seed = config.temperature > 0 || config.validation > 0 ? config.seed : nil
+    reasoning = config.reasoning == .auto ? nil : config.reasoning.rawValue
+    validation = config.validation > 0 ? digests { $0 == .validation }.compactMapValues(\.first) : nil
+    contexts = config.contextLengths.isEmpty ? nil : digests { $0 != .reported && $0 != .validation }
   }
+}
 
-  /// One text for some prompts, which differs where they do.
-  static func text(_ prompts: [Prompt]) -> String {
+extension EvaluationSet {
+  /// SHA-256 of the prompts.
+  var digest: String { FileDigest.sha256(Data(text.utf8)) }
+
+  /// One text for all prompts, which differs where they do.
+  var text: String {
     prompts.map { ([$0.id, $0.system ?? ""] + $0.turns).map { "\($0.utf8.count) \($0)" }.joined(separator: "\n") }
       .joined(separator: "\n")
   }

@@ -16,7 +16,8 @@ final class PromptMeasurement {
   }
 
   private let model: ChatModel
-  private let maxNewTokens: Int
+  private let renderer: PromptRenderer
+  private let config: EvaluateConfig
   private let plans: [DraftPlan]
   private let plain: DecodingSession
   private let speculative: [DecodingSession]
@@ -26,42 +27,52 @@ final class PromptMeasurement {
   private let tick: () -> Void
 
   init(
-    _ model: ChatModel, _ draft: DraftModel, plans: [DraftPlan], maxNewTokens: Int, stop: StopRequest,
+    _ renderer: PromptRenderer, _ config: EvaluateConfig, _ draft: DraftModel, plans: [DraftPlan], stop: StopRequest,
     tick: @escaping () -> Void
   ) {
-    (self.model, self.plans, self.maxNewTokens) = (model, plans, maxNewTokens)
+    let model = renderer.model
+    self.model = model
+    (self.renderer, self.config, self.plans) = (renderer, config, plans)
     (self.stop, self.tick) = (stop, tick)
     plain = DecodingSession(target: model.target)
     speculative = plans.map { _ in DecodingSession(target: model.target, draft: draft) }
   }
 
   /// Decodes every turn by all plans; the next turn sees the plain text. Nil when the prompt was broken off.
-  func measure(_ prompt: Prompt) throws -> Result? {
+  ///
+  /// - Parameter name: tells the prompt from others, for samples of its own
+  func measure(_ prompt: Prompt, name: String) throws -> Result? {
     for session in [plain] + speculative { session.reset() }
     var result = Result(counts: [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count))
     var messages = prompt.system.map { [ChatMessage(role: .system, content: $0)] } ?? []
-    for turn in prompt.turns {
+    for (number, turn) in prompt.turns.enumerated() {
       messages.append(ChatMessage(role: .user, content: turn))
-      guard let text = try measureTurn(try model.prompt(messages), into: &result) else { return nil }
+      let sampling = config.sampling.options(for: "\(name), turn \(number)")
+      guard let text = try measureTurn(try renderer.ids(messages), sampling, into: &result) else { return nil }
       messages.append(ChatMessage(role: .assistant, content: text))
     }
-    for index in plans.indices { result.counts[index].noteSpeedup() }
+    for index in plans.indices { result.counts[index].notePrompt() }
     return result
   }
 
   /// Decodes one turn and returns the plain text; nil when it was broken off.
-  private func measureTurn(_ ids: [Int32], into result: inout Result) throws -> String? {
-    guard let plainText = try generate(plain, ids, .chain(0)) else { return nil }
+  private func measureTurn(
+    _ ids: [Int32], _ sampling: SamplingOptions, into result: inout Result
+  ) throws -> String? {
+    guard let plainText = try generate(plain, ids, sampling, .chain(0)) else { return nil }
     for (index, plan) in plans.enumerated() {
-      guard let generation = try generate(speculative[index], ids, plan) else { return nil }
+      guard let generation = try generate(speculative[index], ids, sampling, plan) else { return nil }
       result.example = result.example ?? generation
-      result.counts[index].add(generation, plain: plainText)
+      result.counts[index].add(generation, plain: plainText, isCompared: sampling.isGreedy)
     }
     return model.text(plainText.ids)
   }
 
-  private func generate(_ session: DecodingSession, _ ids: [Int32], _ plan: DraftPlan) throws -> Generation? {
-    let options = DecodingOptions(maxNewTokens: maxNewTokens, stopIDs: model.stopIDs, plan: plan)
+  private func generate(
+    _ session: DecodingSession, _ ids: [Int32], _ sampling: SamplingOptions, _ plan: DraftPlan
+  ) throws -> Generation? {
+    let options = DecodingOptions(
+      maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: plan, sampling: sampling)
     func isWanted() -> Bool {
       tick()
       return !stop.isMade
@@ -75,15 +86,16 @@ final class PromptMeasurement {
 
 extension BenchmarkCounts {
   /// Adds one turn of a prompt.
-  fileprivate mutating func add(_ generation: Generation, plain other: Generation) {
+  fileprivate mutating func add(_ generation: Generation, plain other: Generation, isCompared: Bool) {
     prompts = 1
     plain += other.statistics
     speculative += generation.statistics
-    if other.ids != generation.ids { differing += 1 }
+    if isCompared, other.ids != generation.ids { differing += 1 }
   }
 
-  /// Notes how many times faster than plain decoding the prompt's turns were.
-  fileprivate mutating func noteSpeedup() {
+  /// Notes the counts of the prompt's turns, and how many times faster than plain decoding they were.
+  fileprivate mutating func notePrompt() {
+    byPrompt.append(speculative, plain: plain)
     let (plain, speculative) = (plain.tokensPerSecond, speculative.tokensPerSecond)
     if plain > 0, speculative > 0 { speedups = [speculative / plain] }
   }

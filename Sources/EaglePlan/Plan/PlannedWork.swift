@@ -2,7 +2,7 @@ import EagleChat
 import EagleData
 import EagleText
 
-/// The prompts of the recipe's benchmarks.
+/// The prompts of the recipe's benchmarks, at each context length.
 struct EvaluationWork {
   /// User turns of each prompt.
   var turns: [Int] = []
@@ -11,13 +11,11 @@ struct EvaluationWork {
 
   init() {}
 
-  /// - Throws: for a prompt file that cannot be read
+  /// - Throws: for a prompt file that cannot be read, and prompts that do not fit into the target
   init(_ config: EvaluateConfig, _ model: ChatModel) throws {
-    for (_, path) in config.benchmarks.sorted(by: { $0.key < $1.key }) {
-      for prompt in try PromptReader.read(path: path).prefix(config.limit) {
-        turns.append(prompt.turns.count)
-        ids.append(try model.prompt([ChatMessage(role: .user, content: prompt.turns[0])]))
-      }
+    for prompt in try config.sets(model).flatMap(\.prompts) {
+      turns.append(prompt.turns.count)
+      ids.append(try model.prompt([ChatMessage(role: .user, content: prompt.turns[0])]))
     }
   }
 

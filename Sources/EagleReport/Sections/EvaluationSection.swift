@@ -1,7 +1,7 @@
 import EagleRunFiles
 import Foundation
 
-/// Acceptance by real decoding: by epoch, and the best head in detail.
+/// Acceptance by real decoding by epoch; the best head in detail is `AcceptanceTables`.
 struct EvaluationSection {
   let record: RunRecord
 
@@ -20,15 +20,36 @@ struct EvaluationSection {
       let text = "The recipe has no benchmarks, so there is no acceptance length by real decoding."
       return HTML.section("Acceptance", id: "acceptance", [HTML.missing(text), table([])])
     }
-    let text =
-      "acc_length is how many tokens one pass of the model yields: 1 is no gain. The last row and the dashed line are the "
-      + "published head of another, larger model, for scale; they were measured on other prompts."
     return HTML.section(
       "Acceptance", id: "acceptance",
       [
-        HTML.paragraph(text), "<div class=\"charts\">", chart(measured), heldOut, "</div>", table(names(measured)),
-        details(best),
+        HTML.paragraph(explanation(best)), "<div class=\"charts\">", chart(measured), heldOut, "</div>",
+        table(names(measured)), AcceptanceTables(best).html,
       ])
+  }
+
+  /// What the numbers mean.
+  private func explanation(_ best: EvaluationRecord) -> String {
+    var sentences = [
+      "acc_length is how many tokens one pass of the model yields: 1 is no gain.",
+      "The last row and the dashed line are the published head of another, larger model, for scale; "
+        + "they were measured on other prompts.",
+    ]
+    if best.meanAccLengthInterval != nil {
+      sentences.append(
+        "Brackets hold 95 % intervals over prompts: where a number would lie with other prompts of the same kind.")
+    }
+    if let validation = best.validation {
+      let prompts = validation.values.reduce(0.0) { $0 + Double($1.prompts) }
+      sentences.append(
+        "The best epoch was chosen by \(HTML.number(prompts, digits: 0)) other prompts of these benchmarks (acc_length "
+          + "\(HTML.number(best.validationAccLength ?? 1, digits: 2))), which are in no other number here.")
+    }
+    if let temperature = best.conditions?.temperature {
+      sentences.append("Texts were sampled at temperature \(temperature), and not compared with plain decoding.")
+    }
+    if let reasoning = best.conditions?.reasoning { sentences.append("Reasoning was \(HTML.escape(reasoning)).") }
+    return sentences.joined(separator: " ")
   }
 
   private func names(_ records: [EvaluationRecord]) -> [String] {
@@ -86,27 +107,9 @@ struct EvaluationSection {
     for name in names {
       cells.append(record.benchmarks[name].map { HTML.number($0.accLength, digits: 2) } ?? "–")
     }
-    if !names.isEmpty { cells.append(HTML.number(record.meanAccLength, digits: 2)) }
+    if !names.isEmpty { cells.append(HTML.number(record.meanAccLength, within: record.meanAccLengthInterval)) }
     cells.append(record.heldOut.map { HTML.number($0.loss, digits: 3) } ?? "–")
     cells.append(record.heldOut.map { HTML.number($0.simulatedAcceptanceLength, digits: 2) } ?? "–")
     return cells
-  }
-
-  private func details(_ best: EvaluationRecord) -> String {
-    let rows = best.benchmarks.sorted { $0.key < $1.key }.map { name, result in
-      [
-        HTML.escape(name), HTML.number(result.accLength, digits: 2),
-        result.acceptanceByPosition.map { HTML.number($0, digits: 2) }.joined(separator: " "),
-        HTML.number(result.tokensPerSecond, digits: 1), HTML.number(result.plainTokensPerSecond, digits: 1),
-        HTML.number(result.speedup, digits: 2), HTML.number(result.prompts),
-        result.differing == 0 ? "all" : "\(HTML.number(result.differing)) differ",
-      ]
-    }
-    return HTML.table(
-      best.epoch == 0 ? "before training" : "the best head, epoch \(best.epoch)",
-      [
-        "benchmark", "acc_length", "accepted by position", "tokens/s", "plain tokens/s", "ratio", "prompts",
-        "equal to plain",
-      ], rows)
   }
 }

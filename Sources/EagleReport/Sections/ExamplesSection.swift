@@ -13,10 +13,11 @@ struct ExamplesSection {
       let text = "This run has no example texts: it has no benchmarks, or its evaluation came before texts were kept."
       return HTML.section("Example texts", id: "examples", [HTML.missing(text)])
     }
+    let isGreedy = record.evaluations.last { $0.epoch == entry.epoch }?.conditions?.temperature == nil
     let text =
       "<p>The shortest prompt of each benchmark, \(entry.epoch == 0 ? "before training" : "after epoch \(entry.epoch)"). "
       + "<mark>Marked and underlined</mark> tokens were drafted by the head and accepted by the model; "
-      + "the model wrote the others itself. With and without the head the text is the same.</p>"
+      + "the model wrote the others itself.\(isGreedy ? " With and without the head the text is the same." : "")</p>"
     return HTML.section("Example texts", id: "examples", [text] + entry.texts.map(example))
   }
 

@@ -18,10 +18,20 @@ package struct Prompt: Sendable, Equatable {
   }
 }
 
-/// Reads prompts in the formats that benchmarks and questions come in: JSON lines with one object each that has `turns`
-/// (a list of texts, as MT-Bench), `prompt` (HumanEval), `question` (GSM8K), `problem` (MATH-500) or `text` (MBPP), and
-/// optionally `id`, `question_id`, `task_id` or `unique_id`; conversations, of which the user's turns and the system
-/// message count; and CSV tables of multiple choice (CMMLU, C-Eval).
+/// Reads prompts in the formats that benchmarks and questions come in: JSON lines with one object each, conversations, of
+/// which the user's turns and the system message count, and CSV tables of multiple choice (CMMLU, C-Eval).
+///
+/// ```
+/// {"turns": [text, …]}                                             MT-Bench
+/// {"question"}                                                     GSM8K
+/// {"prompt"}                                                       HumanEval; with "test_list" MBPP, sanitized
+/// {"text", "test_list": [test, …]}                                 MBPP
+/// {"problem"}                                                      MATH-500
+/// {"question_content", "starter_code"}                             LiveCodeBench
+/// {"question", "A", "B", "C", "D"} or {"question", "choices": []}  multiple choice
+/// {"instruction", "input"}                                         Alpaca
+/// ```
+/// An `id`, `question_id`, `task_id` or `unique_id` may stand beside them.
 package enum PromptReader {
   /// All prompts of `path` in order; one without an id gets its line number. Throws with file and line at the first
   /// line that has another shape, and when there is no prompt at all.
@@ -54,11 +64,11 @@ package enum PromptReader {
         "\(path), line 1: the columns are \(names.joined(separator: ", ")); Question, A, B, C and D are needed")
     }
     let id = names.firstIndex(of: "id") ?? names.firstIndex(of: "")
-    return table.rows.map { row in
-      let texts = columns.map { row.fields[$0!] }
-      let options = zip(["A", "B", "C", "D"], texts.dropFirst()).map { "\($0). \($1)" }.joined(separator: "\n")
-      let turn = "\(texts[0])\n\n\(options)\n\n请选出正确的选项，并说明理由。"
-      return Prompt(id: id.map { row.fields[$0] } ?? "\(row.line)", turns: [turn])
+    let questions = table.rows.map { row in columns.map { row.fields[$0!] } }
+      .map { ChoiceQuestion(question: $0[0], options: Array($0.dropFirst())) }
+    let isChinese = questions.contains(where: \.isChinese)
+    return zip(table.rows, questions).map { row, question in
+      Prompt(id: id.map { row.fields[$0] } ?? "\(row.line)", turns: [question.turn(isChinese: isChinese)])
     }
   }
 
@@ -66,45 +76,5 @@ package enum PromptReader {
   static func parse(_ line: Line, fallbackID: String) throws -> Prompt {
     guard let bytes = line.bytes else { throw Line.tooLong }
     return try PromptRecord(bytes).prompt(fallbackID: fallbackID)
-  }
-}
-
-/// One record of a file of prompts.
-private struct PromptRecord {
-  private let fields: JSON.Object
-
-  init(_ bytes: Data) throws { fields = try ConversationRecord(bytes).fields }
-
-  func prompt(fallbackID: String) throws -> Prompt {
-    let idKey = ["id", "question_id", "task_id", "unique_id"].first { fields[$0] != nil }
-    let id = try idKey.flatMap { try fields[$0].flatMap(ConversationRecord.text(ofID:)) } ?? fallbackID
-    let record = try ConversationRecord(fields)
-    if let messages = try record.messages() { return try prompt(id, messages, tools: record.tools()) }
-    guard let key = Self.textKeys.first(where: { fields[$0] != nil }) else {
-      throw TextError(
-        "there is none of \"turns\", \"prompt\", \"question\", \"problem\", \"text\" and \"conversations\"")
-    }
-    return Prompt(id: id, turns: try texts(key))
-  }
-
-  private static let textKeys = ["turns", "prompt", "question", "problem", "instruction", "text"]
-
-  /// The prompt of a conversation, whose roles may come in any order.
-  private func prompt(_ id: String, _ messages: [ChatMessage], tools: [JSON]) throws -> Prompt {
-    let turns = messages.filter { $0.role == .user }.map(\.content)
-    guard !turns.isEmpty else { throw TextError("the conversation has no user turn") }
-    let system = messages.first.flatMap { [.system, .developer].contains($0.role) ? $0.content : nil }
-    return Prompt(id: id, system: system, turns: turns, tools: tools)
-  }
-
-  /// A text or a list of texts.
-  private func texts(_ key: String) throws -> [String] {
-    let list = (fields[key]?.string).map { [$0] } ?? fields[key]?.array?.map { $0.string ?? "" }
-    guard let list, fields[key]?.array?.contains(where: { $0.string == nil }) != true else {
-      throw TextError("at \(key): expected a text or a list of texts")
-    }
-    guard !list.isEmpty else { throw TextError("the list \"\(key)\" is empty") }
-    let input = key == "instruction" ? fields["input"]?.string ?? "" : ""
-    return input.isEmpty ? list : list.map { $0 + "\n\n" + input }
   }
 }

@@ -1,0 +1,28 @@
+import EagleCore
+import EagleText
+
+/// Whether the target reasons before it answers.
+public enum Reasoning: String, Codable, CaseIterable, Sendable {
+  /// As the chat template does by itself, or as its options say.
+  case auto
+  case on
+  case off
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  private static let variable = "enable_thinking"
+
+  /// The variables of the chat template that ask for it.
+  ///
+  /// - Throws: `LocatedError` for `on` and `off` where the template has no switch
+  func options(of template: ChatTemplate) throws -> JSON.Object {
+    guard self != .auto else { return JSON.Object() }
+    guard template.references(Self.variable) else {
+      throw LocatedError(
+        path: template.source.path,
+        problem: "the chat template does not read \(Self.variable), which evaluate.reasoning: \(rawValue) sets",
+        advice: "set evaluate.reasoning to auto, and other switches in data.chat_template_options")
+    }
+    return JSON.Object([(Self.variable, .bool(self == .on))])
+  }
+}
