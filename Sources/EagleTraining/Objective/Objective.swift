@@ -16,7 +16,7 @@ package struct DepthSums: Codable, Sendable, Equatable {
 
   package init(rows: Double = 0, loss: Double = 0, hits: Double = 0, overlap: Double = 0) {
     self.rows = rows
-    (self.loss, self.mean) = (loss, mean)
+    self.loss = loss
     self.hits = hits
     self.overlap = overlap
   }
@@ -80,7 +80,7 @@ package struct Objective {
     self.teacher = teacher
     self.depths = depths
     self.stepDecay = stepDecay
-    self.loss = loss
+    (self.loss, self.mean) = (loss, mean)
     self.precision = precision
     self.chunking = chunking
     self.clock = clock
