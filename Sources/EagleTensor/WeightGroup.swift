@@ -101,17 +101,9 @@ package struct SmallMatmulInput {
 
   /// Writes the rows as they are multiplied, before any rounding: y [R, I].
   package func materialize(rows: Int, into y: Tensor) {
-    let k = Int64(y.columns)
-    for row in 0..<rows {
-      let (x, target) = (activation.x + row * y.columns, y.floats + row * y.columns)
-      if let norm = activation.norm {
-        eagle_rms_norm(x, k, norm, activation.epsilon, target, k, nil, 1, k)
-      } else if let up = activation.up {
-        eagle_gated(activation.gate, activation.limit, x, up + row * y.columns, target, k)
-      } else {
-        target.update(from: x, count: y.columns)
-      }
-    }
+    var activation = activation
+    activation.k = Int64(y.columns)
+    for row in 0..<rows { eagle_activation_row(&activation, Int64(row), y.floats + row * y.columns) }
   }
 
   /// x itself.
