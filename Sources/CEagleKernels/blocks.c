@@ -52,24 +52,17 @@ EAGLE_INLINE void decode_q5_1(const block_q5_1 *b, float *y) {
 
 // MARK: blocks of 256
 
-/// Eight groups of 32: y = (d scale) q - (minimum m), scale and m of 6 bits.
-EAGLE_INLINE void decode_q4_k(const block_q4_k *b, float *y) {
-  float d = widen_f16(b->d), minimum = widen_f16(b->minimum);
-  group_scales scales = unpack_scales(b->scales);
-  for (int g = 0; g < 8; g++) {
-    float scale = d * scales.scale[g], m = minimum * scales.minimum[g];
-    for (int i = 0; i < 32; i++) y[32 * g + i] = scale * q4_k_element(b, g, i) - m;
-  }
-}
+/// Eight groups of 32: y = (d scale) q - (minimum m), scale and m of 6 bits; q is element(b, g, i).
+#define DECODE_GROUPS(element)                                                                          \
+  float d = widen_f16(b->d), minimum = widen_f16(b->minimum);                                           \
+  group_scales scales = unpack_scales(b->scales);                                                       \
+  for (int g = 0; g < 8; g++)                                                                           \
+    for (int i = 0; i < 32; i++)                                                                        \
+      y[32 * g + i] = d * scales.scale[g] * element(b, g, i) - minimum * scales.minimum[g]
 
-EAGLE_INLINE void decode_q5_k(const block_q5_k *b, float *y) {
-  float d = widen_f16(b->d), minimum = widen_f16(b->minimum);
-  group_scales scales = unpack_scales(b->scales);
-  for (int g = 0; g < 8; g++) {
-    float scale = d * scales.scale[g], m = minimum * scales.minimum[g];
-    for (int i = 0; i < 32; i++) y[32 * g + i] = scale * q5_k_element(b, g, i) - m;
-  }
-}
+EAGLE_INLINE void decode_q4_k(const block_q4_k *b, float *y) { DECODE_GROUPS(q4_k_element); }
+
+EAGLE_INLINE void decode_q5_k(const block_q5_k *b, float *y) { DECODE_GROUPS(q5_k_element); }
 
 /// Sixteen groups of 16 with signed scales: y = (d scale) q.
 EAGLE_INLINE void decode_q6_k(const block_q6_k *b, float *y) {

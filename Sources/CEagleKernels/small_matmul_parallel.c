@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include "dispatch.h"
 
 // Small-M matmuls y = x w^T of one x with several weights, on all threads: the outputs are counted on from one weight
@@ -50,15 +51,22 @@ static output_range outputs_within(const eagle_weights *w, int64_t first, int64_
 
 static int is_computed(const eagle_activation *a) { return a->norm || a->up; }
 
+void eagle_activation_row(const eagle_activation *a, int64_t row, float *y) {
+  int64_t k = a->k;
+  const float *x = a->x + row * k;
+  if (a->norm) eagle_rms_norm(x, k, a->norm, a->epsilon, y, k, 0, 1, k);
+  else if (a->up) eagle_gated(a->gate, a->limit, x, a->up + row * k, y, k);
+  else memcpy(y, x, k * sizeof *y);
+}
+
 static const float *activation_rows(const matmuls *p) { return is_computed(p->activation) ? p->x : p->activation->x; }
 
 /// Row m of the activation, in all the forms in which the weights take it.
 static void prepare_row(const matmuls *p, int64_t m) {
   const eagle_activation *a = p->activation;
   int64_t k = a->k;
-  const float *given = a->x + m * k, *x = activation_rows(p) + m * k;
-  if (a->norm) eagle_rms_norm(given, k, a->norm, a->epsilon, p->x + m * k, k, 0, 1, k);
-  if (a->up) eagle_gated(a->gate, a->limit, given, a->up + m * k, p->x + m * k, k);
+  const float *x = activation_rows(p) + m * k;
+  if (is_computed(a)) eagle_activation_row(a, m, p->x + m * k);
   if (p->has_bf16 && a->is_rounded) eagle_round_row(x, k, a->rows, m, p->for_bf16);
   if (p->has_bf16 && !a->is_rounded) eagle_deinterleave(p->lanes, x, (float *)p->for_bf16 + m * k, 1, k);
   if (p->has_blocks && a->is_quantized) eagle_quantize_row(x, k, a->rows, m, p->quantized);

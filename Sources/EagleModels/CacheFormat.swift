@@ -19,6 +19,16 @@ public enum CacheFormat: String, Sendable, Codable, CaseIterable {
   /// Whether heads of `headDimension` elements are whole blocks.
   func fits(_ headDimension: Int) -> Bool { headDimension % dtype.blockLength == 0 }
 
+  /// What a head's cache is in where its heads of `headDimension` elements do not fit, in one line; nil where they do.
+  ///
+  /// ```
+  /// bf16 in place of q8_0: heads of 80 elements are no multiple of 32
+  /// ```
+  package func fallbackLine(headDimension: Int) -> String? {
+    fits(headDimension)
+      ? nil : "bf16 in place of \(rawValue): heads of \(headDimension) elements are no multiple of \(dtype.blockLength)"
+  }
+
   /// The default beside products of some precision.
   package init(for precision: ComputePrecision) { self = precision == .fp32 ? .fp32 : .bf16 }
 }

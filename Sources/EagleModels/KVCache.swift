@@ -26,12 +26,8 @@ package final class KVCache {
     package var window: Int?
     package var dtype: DType
 
-    package init(width: Int, window: Int? = nil, dtype: DType = .float32) {
-      (self.width, self.window, self.dtype) = (width, window, dtype)
-    }
-
-    package init(width: Int, window: Int? = nil, format: CacheFormat) {
-      self.init(width: width, window: window, dtype: format.dtype)
+    package init(width: Int, window: Int? = nil, format: CacheFormat = .fp32) {
+      (self.width, self.window, dtype) = (width, window, format.dtype)
     }
 
     /// Bytes of the keys, or of the values, of an entry.

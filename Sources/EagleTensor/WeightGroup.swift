@@ -1,5 +1,6 @@
 import CEagleKernels
 import Foundation
+import Synchronization
 
 // R rows · I inputs · O outputs.
 
@@ -68,26 +69,28 @@ package struct WeightGroup: @unchecked Sendable {
 /// The addresses of a group's weights, which become those of tiles once these are made.
 private final class Addresses: @unchecked Sendable {
   private let weights: [(w: Tensor, bias: Tensor?)]
-  private let hasBlocks: Bool
   private let lock = NSLock()
+  /// Written under the lock, and never again once `isFinal` says so.
   private var list: [eagle_weights]
-  private var haveTiles: Bool
+  /// Whether no address will change: without weights in blocks, and with all their tiles. Then nobody takes the lock.
+  private let isFinal: Atomic<Bool>
 
   init(_ weights: [(w: Tensor, bias: Tensor?)]) {
     self.weights = weights
-    hasBlocks = weights.contains { $0.w.tiles != nil }
     list = weights.map { eagle_weights($0.w, bias: $0.bias) }
-    haveTiles = !hasBlocks
+    isFinal = Atomic(!weights.contains { $0.w.tiles != nil })
   }
 
   /// - Parameter withTiles: makes them where they are missing
   func current(withTiles: Bool) -> [eagle_weights] {
-    guard hasBlocks else { return list }
+    if isFinal.load(ordering: .acquiring) { return list }
     return lock.withLock {
-      if !haveTiles, withTiles || weights.allSatisfy({ $0.w.tiles?.address != nil }) {
+      let canEnd = withTiles || weights.allSatisfy { $0.w.tiles == nil || $0.w.tiles?.address != nil }
+      // Another thread may have come first: what it has published is being read.
+      if canEnd, !isFinal.load(ordering: .relaxed) {
         for (w, _) in weights { _ = w.tiles?.make(for: w) }
         list = weights.map { eagle_weights($0.w, bias: $0.bias) }
-        haveTiles = true
+        isFinal.store(true, ordering: .releasing)
       }
       return list
     }
@@ -101,17 +104,9 @@ package struct SmallMatmulInput {
 
   /// Writes the rows as they are multiplied, before any rounding: y [R, I].
   package func materialize(rows: Int, into y: Tensor) {
-    let k = Int64(y.columns)
-    for row in 0..<rows {
-      let (x, target) = (activation.x + row * y.columns, y.floats + row * y.columns)
-      if let norm = activation.norm {
-        eagle_rms_norm(x, k, norm, activation.epsilon, target, k, nil, 1, k)
-      } else if let up = activation.up {
-        eagle_gated(activation.gate, activation.limit, x, up + row * y.columns, target, k)
-      } else {
-        target.update(from: x, count: y.columns)
-      }
-    }
+    var activation = activation
+    activation.k = Int64(y.columns)
+    for row in 0..<rows { eagle_activation_row(&activation, Int64(row), y.floats + row * y.columns) }
   }
 
   /// x itself.

@@ -74,6 +74,9 @@ struct ModelOptions: ParsableArguments {
     let format = draftWeights ?? model.target.weightFormat
     if let line = stored.fallbacks(format).line { Output.note("weights of the head: \(line)") }
     if stored.hasOwnEmbedding { Output.note("the head reads an embedding of its own, which differs from the target's") }
+    if let line = model.target.cacheFormat.fallbackLine(headDimension: stored.shape.attention.headDimension) {
+      Output.note("KV cache of the head: \(line)")
+    }
     let head = stored.quantized(format)
     // Last, since it reads all weights: errors come first.
     model.target.prepareForDecoding()

@@ -59,7 +59,7 @@ import Testing
     for block in blocks {
       let (kind, name, content) = (String(block.1), String(block.2), String(block.3))
       if kind == "sh" {
-        let outcome = try shell(content, in: world)
+        let outcome = try Shell.run(content, in: world)
         #expect(outcome.status == 0, "\(content)\(outcome.errors.suffix(2000))")
       } else {
         // The small model has 259 tokens.
@@ -76,15 +76,6 @@ import Testing
     let outcome = try Command.run("\(Command.root)/scripts/docs", [])
     #expect(outcome.status == 0, "\(outcome.errors.suffix(4000))")
     #expect(FileManager.default.fileExists(atPath: "\(Command.root)/.build/documentation/index.html"))
-  }
-
-  private func shell(_ script: String, in world: TinyWorld) throws -> Outcome {
-    try Command.run(
-      "/bin/bash", ["-e", "-c", script], in: world.path,
-      environment: [
-        "PATH": "\(Command.binaries):\(ProcessInfo.processInfo.environment["PATH"] ?? "")",
-        "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
-      ])
   }
 }
 

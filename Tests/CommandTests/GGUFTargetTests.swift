@@ -71,6 +71,33 @@ import Testing
     #expect(pages[0] == pages[1] && pages[0].contains("two<|im_end|>"))
   }
 
+  /// Changes the 32-bit number behind a metadata key and its type.
+  private func setting(_ key: String, to value: UInt32, in data: Data) throws -> Data {
+    let end = try #require(data.range(of: Data(key.utf8))).upperBound
+    return data.prefix(end + 4) + withUnsafeBytes(of: value.littleEndian) { Data($0) } + data.dropFirst(end + 8)
+  }
+
+  @Test("wild sizes in a GGUF file take no more memory than sound ones")
+  func wildSizes() throws {
+    let world = try world()
+    let sound = try world.read("target.gguf")
+    for key in [
+      "block_count", "embedding_length", "feed_forward_length", "attention.head_count", "attention.head_count_kv",
+      "context_length",
+    ] {
+      for value in [0, 1 << 30, 0x7fff_ffff, 0xffff_ffff] as [UInt32] {
+        try setting("llama.\(key)", to: value, in: sound).write(to: URL(fileURLWithPath: world("wild.gguf")))
+        // Some 2 GB of addresses are what a sound file takes.
+        let line =
+          "ulimit -v 4000000; exec \(Command.binaries)/eagle-run generate --target wild.gguf --prompt x --max-tokens 4"
+        let outcome = try Command.run("/bin/bash", ["-c", line], in: world.path)
+        let errors = outcome.errors.split(separator: "\n").filter { $0.contains("Error:") }
+        let isOneError = outcome.status == 1 && errors.count == 1 && errors[0].contains("wild.gguf")
+        #expect(outcome.status == 0 || isOneError, "\(key) \(value): \(outcome)")
+      }
+    }
+  }
+
   @Test("inspect says what the target computes and how it is stored, plan counts its bytes")
   func inspection() throws {
     let world = try world()

@@ -11,11 +11,16 @@ final class Served {
     try self.init(target: world("target"), flags, in: world.path, environment: environment)
   }
 
-  init(
+  convenience init(
     target: String, _ flags: [String] = [], in folder: String = Command.root, environment: [String: String] = [:]
   ) throws {
-    running = try Command.start(
+    try self.init(
       "eagle-run", ["serve", "--target", target, "--port", "0"] + flags, in: folder, environment: environment)
+  }
+
+  /// - Parameter arguments: of a program that becomes a server on a free port
+  init(_ program: String, _ arguments: [String], in folder: String, environment: [String: String]) throws {
+    running = try Command.start(program, arguments, in: folder, environment: environment)
     let end = Date().addingTimeInterval(60)
     var port: UInt16?
     while port == nil, running.process.isRunning, Date() < end {

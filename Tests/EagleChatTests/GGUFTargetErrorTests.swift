@@ -108,6 +108,27 @@ import Testing
     #expect(try message(try scratch.put("model.gguf", edit.data)).contains(named))
   }
 
+  @Test(
+    "integers where weights belong are refused by tensor",
+    arguments: [
+      ("llama3", "rope_freqs.weight"), ("llama3", "blk.1.attn_norm.weight"), ("gemma2", "output_norm.weight"),
+    ])
+  func integers(name: String, tensor: String) throws {
+    var edit = try GGUFEdit(FamilyFixture.gguf(name))
+    let index = try #require(edit.tensors.firstIndex { $0.name == tensor })
+    edit.tensors[index].type = .int32
+    let path = try scratch.put("model.gguf", edit.data)
+    #expect(try message(path).hasPrefix("\(path): tensor `\(tensor)` is I32, and must hold weights;"))
+  }
+
+  @Test("a name with a line feed is refused: messages have one line")
+  func lineFeeds() throws {
+    var edit = try GGUFEdit(source)
+    try edit.replace("llama.block_count", "llama.block\ncount")
+    let text = try message(try scratch.put("model.gguf", edit.data))
+    #expect(text.contains("a metadata key is longer than 65535 bytes or has control characters"))
+  }
+
   // MARK: non-finite weights
 
   @Test("a scale that is not finite is refused by tensor, count and first index")

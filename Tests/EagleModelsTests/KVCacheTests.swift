@@ -29,11 +29,12 @@ import Testing
     }
   }
 
-  @Test("a cache holds what its type makes of keys and values, whatever moves", arguments: [DType.bfloat16, .q8_0])
-  func entriesAreRounded(dtype: DType) {
+  @Test("a cache holds what its type makes of keys and values, whatever moves", arguments: [CacheFormat.bf16, .q8_0])
+  func entriesAreRounded(format: CacheFormat) {
     var random = RandomSource(seed: 1)
-    let caches = [DType.float32, dtype].map {
-      KVCache(layers: [KVCache.LayerShape(width: 64, dtype: $0)], capacity: 10_000)
+    let dtype = format == .bf16 ? DType.bfloat16 : .q8_0
+    let caches = [CacheFormat.fp32, format].map {
+      KVCache(layers: [KVCache.LayerShape(width: 64, format: $0)], capacity: 10_000)
     }
     for count in [1, 700, 900, 5000] {
       let (k, v) = (
@@ -54,6 +55,15 @@ import Testing
     #expect(caches[1].count == caches[0].count && caches[1].byteCount == 2 * dtype.bytes(64) * caches[1].count)
     #expect(rounded.k.slice(0..<caches[1].count).float32().values == expected(exact.k))
     #expect(rounded.v.slice(0..<caches[1].count).float32().values == expected(exact.v))
+  }
+
+  @Test("a head's cache that takes another format than the target's is said in one line")
+  func fallbacks() {
+    #expect(
+      CacheFormat.q8_0.fallbackLine(headDimension: 80)
+        == "bf16 in place of q8_0: heads of 80 elements are no multiple of 32")
+    #expect(CacheFormat.q8_0.fallbackLine(headDimension: 64) == nil)
+    #expect(CacheFormat.bf16.fallbackLine(headDimension: 80) == nil)
   }
 
   @Test("a cache grows to its capacity and no further")

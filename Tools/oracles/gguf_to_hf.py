@@ -5,10 +5,11 @@ What it proves: nothing by itself. It is a second, independent reader of the GGU
 so that transformers can run the same model as EagleTrain.
 
 Layout rules: llama.cpp stores the rows of q and k interleaved for its own RoPE; this is undone. Weights are rounded
-to bfloat16 (nearest even). The LM head is tied unless the file holds `output.weight`.
+to bfloat16 (nearest even), or with --exact stay float32, the very values of the blocks. The LM head is tied unless the file
+holds `output.weight`.
 
 Versions used: gguf 0.19, numpy 2.4, safetensors 0.8, torch 2.15, tokenizers 0.23.
-Usage: python gguf_to_hf.py --gguf MODEL.gguf --output FOLDER [--pre smollm]
+Usage: python gguf_to_hf.py --gguf MODEL.gguf --output FOLDER [--pre smollm] [--exact]
 """
 
 import argparse
@@ -78,7 +79,7 @@ def unpermute(weight, heads):
     return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def convert_tensors(reader, metadata):
+def convert_tensors(reader, metadata, dtype):
     heads = metadata.model("attention.head_count")
     kv_heads = metadata.model("attention.head_count_kv", heads)
     tensors = {}
@@ -89,7 +90,7 @@ def convert_tensors(reader, metadata):
             values = unpermute(values, heads)
         if ".attn_k." in tensor.name:
             values = unpermute(values, kv_heads)
-        tensors[hf_name(tensor.name)] = torch.from_numpy(np.ascontiguousarray(values)).to(torch.bfloat16)
+        tensors[hf_name(tensor.name)] = torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
     return tensors
 
 
@@ -194,11 +195,12 @@ def main():
     parser.add_argument("--gguf", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--pre", choices=sorted(PRE_TOKENIZERS), help="pre-tokenizer; default: the file's own name")
+    parser.add_argument("--exact", action="store_true", help="float32 weights")
     arguments = parser.parse_args()
 
     reader = GGUFReader(str(arguments.gguf))
     metadata = Metadata(reader)
-    tensors = convert_tensors(reader, metadata)
+    tensors = convert_tensors(reader, metadata, torch.float32 if arguments.exact else torch.bfloat16)
     arguments.output.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(arguments.output / "model.safetensors"), metadata={"format": "pt"})
     (arguments.output / "model.safetensors").chmod(0o644)  # safetensors makes the file private

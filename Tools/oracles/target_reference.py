@@ -16,10 +16,11 @@ state: what bfloat16 arithmetic may cost. Each row counts alike, since the first
 all others together, and its error is then that of one rounded number.
 "greedy" stops after an end-of-sequence token unless --ignore-eos; "margins" are the gaps between the best and the
 second logit, so that a difference at a near tie can be told from an error. Greedy decoding is skipped for a store.
+With --logits PREFIX.safetensors also has prompt{i}.logits float32 [tokens, V], from which each greedy token was taken.
 
 Versions used: transformers 5.23, torch 2.15, safetensors 0.8.
 Usage: python target_reference.py --model DIR (--prompts FILE.jsonl | --store DIR) --output PREFIX
-           [--count 20] [--tokens 64] [--layers 1 14 26] [--ignore-eos] [--greedy-only] [--spread] [--raw]
+           [--count 20] [--tokens 64] [--layers 1 14 26] [--ignore-eos] [--greedy-only] [--spread] [--raw] [--logits]
 """
 
 import argparse
@@ -81,19 +82,20 @@ def captured_states(model, ids, layers):
 
 @torch.no_grad()
 def greedy(model, ids, count, stops):
-    """Tokens, and the gap between the best and the second logit of each."""
-    tokens, margins, cache = [], [], None
+    """Tokens, the gap between the best and the second logit of each, and the logits [tokens, V]."""
+    tokens, margins, logits, cache = [], [], [], None
     step = torch.tensor([ids])
     while len(tokens) < count:
         result = model(step, past_key_values=cache, use_cache=True)
         cache = result.past_key_values
-        best = result.logits[0, -1].topk(2)
+        logits.append(result.logits[0, -1])
+        best = logits[-1].topk(2)
         tokens.append(best.indices[0].item())
         margins.append(round((best.values[0] - best.values[1]).item(), 6))
         if tokens[-1] in stops:
             break
         step = best.indices[:1][None]
-    return tokens, margins
+    return tokens, margins, torch.stack(logits)
 
 
 def stop_ids(model):
@@ -115,6 +117,7 @@ def main():
     parser.add_argument("--ignore-eos", action="store_true")
     parser.add_argument("--spread", action="store_true", help="also compare with transformers in bfloat16")
     parser.add_argument("--raw", action="store_true", help="prompts without a chat template")
+    parser.add_argument("--logits", action="store_true", help="also write the logits of greedy tokens")
     parser.add_argument("--greedy-only", action="store_true", help="write no states")
     arguments = parser.parse_args()
 
@@ -136,7 +139,9 @@ def main():
             states |= {f"prompt{number}.ids": torch.tensor(ids, dtype=torch.int32),
                        f"prompt{number}.aux": aux.contiguous(), f"prompt{number}.last": last.contiguous()}
         if arguments.prompts:
-            tokens, margins = greedy(model, ids, arguments.tokens, stops)
+            tokens, margins, logits = greedy(model, ids, arguments.tokens, stops)
+            if arguments.logits:
+                states[f"prompt{number}.logits"] = logits.contiguous()
             record |= {"text": tokenizer.decode(tokens), "greedy": tokens, "margins": margins}
         prompts.append(record)
         print(f"{number} {name}: {len(ids)} tokens, {record.get('text', '')[:60]!r}", flush=True)

@@ -87,6 +87,9 @@ typedef struct {
   int is_quantized;    // to 8 bits where weights in blocks meet it
 } eagle_activation;
 
+/// y [k] = a row of the activation before any rounding.
+void eagle_activation_row(const eagle_activation *a, int64_t row, float *y);
+
 /// The small-M matmuls of an activation with all weights. The results, each dense, lie one behind the other in y.
 /// `scratch` holds eagle_small_matmuls_scratch bytes.
 void eagle_small_matmuls(const eagle_activation *a, const eagle_weights *weights, int64_t count, float *y,

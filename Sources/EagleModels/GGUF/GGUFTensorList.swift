@@ -224,10 +224,11 @@ struct GGUFTensorList {
   }
 
   private func check(_ source: String, _ shape: [Int], bias: [Int]? = nil) throws {
-    let found = try file.info(source).shape
-    guard found == shape else {
+    let found = try file.info(source)
+    guard found.type.weightType != nil else { throw file.noWeights(found) }
+    guard found.shape == shape else {
       throw LocatedError(
-        path: file.path, problem: "tensor `\(source)` has the shape \(found), the metadata says \(shape)",
+        path: file.path, problem: "tensor `\(source)` has the shape \(found.shape), the metadata says \(shape)",
         advice: "the file is damaged: copy or download it again")
     }
     if let bias { try check(source.replacing(".weight", with: ".bias"), bias) }

@@ -41,6 +41,18 @@ struct GGUFCursor {
     return text
   }
 
+  /// The name of a key or of a tensor: messages quote it, in one line.
+  mutating func name(_ what: String) throws -> String {
+    let name = try string(what)
+    guard name.utf8.count <= Self.longestName, name.utf8.allSatisfy({ $0 >= 32 }) else {
+      throw damaged("\(what) is longer than \(Self.longestName) bytes or has control characters")
+    }
+    return name
+  }
+
+  /// Bytes of the longest name, by the format.
+  private static let longestName = 65535
+
   /// A value of the type with this number in the format; arrays nest at most four deep.
   mutating func value(type: UInt32, key: String, depth: Int = 0) throws -> GGUFValue {
     let what = "the value of `\(key)`"

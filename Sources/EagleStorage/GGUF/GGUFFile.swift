@@ -69,6 +69,13 @@ package final class GGUFFile: Sendable {
     return parts[0].file.withBytes { bytes in values.map { GGUFField(key: $0.key, value: Data(bytes[$0.range])) } }
   }
 
+  /// The error for a tensor of integers where weights belong.
+  package func noWeights(_ tensor: TensorInfo) -> LocatedError {
+    LocatedError(
+      path: path(of: tensor), problem: "tensor `\(tensor.name)` is \(tensor.type.ggmlName), and must hold weights",
+      advice: "the file is damaged: copy or download it again")
+  }
+
   /// The dequantised values, row by row.
   package func floats(_ name: String) throws -> [Float] {
     let count = try info(name).count
@@ -105,6 +112,7 @@ package final class GGUFFile: Sendable {
     precondition(
       elements.lowerBound >= 0 && elements.upperBound <= info.count && elements.lowerBound % length == 0
         && elements.count % length == 0, "elements \(elements) of `\(name)`, blocks of \(length)")
+    guard info.type.weightType != nil else { throw noWeights(info) }
     guard let values, !elements.isEmpty else { return }
     try withBytes(of: name) { bytes in
       guard let base = bytes.baseAddress else { return }

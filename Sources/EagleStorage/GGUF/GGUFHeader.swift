@@ -62,7 +62,7 @@ struct GGUFHeader {
   private static func pairs(_ count: Int, _ cursor: inout GGUFCursor) throws -> Pairs {
     var pairs: Pairs = ([:], [])
     for _ in 0..<count {
-      let key = try cursor.string("a metadata key")
+      let key = try cursor.name("a metadata key")
       let start = cursor.offset
       let type = try cursor.number(UInt32.self, "the type of `\(key)`")
       guard pairs.metadata.updateValue(try cursor.value(type: type, key: key), forKey: key) == nil else {
@@ -89,7 +89,7 @@ struct GGUFHeader {
     let offset: UInt64
 
     init(_ cursor: inout GGUFCursor) throws {
-      let name = try cursor.string("a tensor name")
+      let name = try cursor.name("a tensor name")
       let dimensions = try cursor.number(UInt32.self, "the dimensions of `\(name)`")
       guard dimensions <= 4 else { throw cursor.damaged("`\(name)` has \(dimensions) dimensions; at most 4 exist") }
       self.name = name
