@@ -209,7 +209,8 @@ let package = Package(
     .testTarget(
       name: "EagleDecodingTests",
       dependencies: [
-        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleRunFiles", "EagleModels", "EagleDecoding",
+        "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleRunFiles", "EagleModels",
+        "EagleDecoding",
       ]),
     .testTarget(
       name: "EagleChatTests", dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels", "EagleChat"]),

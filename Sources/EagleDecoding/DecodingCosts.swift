@@ -25,7 +25,7 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
   }
 
   /// The seconds of a target pass over so many tokens; beyond the measured ones in a straight line.
-  func pass(tokens: Int) -> Double {
+  package func pass(tokens: Int) -> Double {
     let last = targetPass.count
     guard last > 1, tokens > last else { return targetPass[max(0, min(tokens, last) - 1)] }
     return targetPass[last - 1] + Double(tokens - last) * (targetPass[last - 1] - targetPass[0]) / Double(last - 1)

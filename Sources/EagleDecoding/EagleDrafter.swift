@@ -85,7 +85,8 @@ package final class EagleDrafter: Drafter {
     let (keys, values, _) = cache.entries(of: 0)
     let seen = zip(positions, paths).map { position, path in
       let first = draft.shape.variant.window.map { max(0, position - $0 + 1) } ?? 0
-      return SeenKeys(prefix: min(first, verified)..<verified, path: path.map { verified + $0 })
+      let near = draft.shape.variant.window.map { path.suffix($0) } ?? path[...]
+      return SeenKeys(prefix: min(first, verified)..<verified, path: near.map { verified + $0 })
     }
     let attended = Attention.tree(q.value, keys, values, keys: seen, shape: draft.shape.attention)
     return draft.finish(tape, hidden: g, attended: Variable(attended))

@@ -72,6 +72,11 @@ package enum Inspection {
     return ["tokens \(computed.tokens)", "loss masks \(computed.masks)"]
   }
 
+  /// What a head's folder is, or why nothing here computes it.
+  private static func headLine(_ path: String) -> String {
+    do { return try DraftFolder.summary(path) } catch { return "not computed here: \(error)" }
+  }
+
   private static func folder(_ path: String) throws -> [String] {
     // A checkpoint has a manifest, too, and beside it info.json.
     let files = FileManager.default
@@ -93,7 +98,7 @@ package enum Inspection {
       return try TargetShape(folder: path).lines
     }
     if files.fileExists(atPath: "\(path)/model.safetensors") {
-      let head = try files.fileExists(atPath: "\(path)/config.json") ? [DraftFolder.summary(path)] : []
+      let head = files.fileExists(atPath: "\(path)/config.json") ? [headLine(path)] : []
       return try head + safetensors("\(path)/model.safetensors")
     }
     let checkpoint = try CheckpointFolder.open(path)

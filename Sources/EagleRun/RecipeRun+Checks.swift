@@ -53,6 +53,7 @@ extension RecipeRun {
     let draft = try model.head(at: path, trainable: trainable)
     try DraftFolder.requireFloats(
       Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.value) }), path)
+    try requireWindow(draft.shape.variant.window, path)
     guard draft.shape.captureLayers == layers else {
       throw LocatedError(
         path: path, problem: "this head reads layers \(draft.shape.captureLayers), and the recipe captures \(layers)",
@@ -70,8 +71,20 @@ extension RecipeRun {
         problem: "\(recipe.data.maxLength) tokens are more than the \(shape.maxPositions) positions of the target",
         advice: "set it to \(shape.maxPositions) or less")
     }
+    // On all ranks: sizes follow from these settings.
+    if recipe.draft.initFrom == nil { try recipe.draft.requireFit(shape) }
     if cluster.isRoot { try Preparation.checkVocabulary(recipe.draft, target: model.target) }
+    try requireWindow(recipe.draft.slidingWindow, "draft.sliding_window")
     try checkMemory()
+  }
+
+  /// A row at depth k sees a window of W less k rows of its prefix.
+  private func requireWindow(_ window: Int?, _ path: String) throws {
+    let depths = recipe.train.tttLength
+    guard let window, window <= depths else { return }
+    throw LocatedError(
+      path: path, problem: "the head sees \(window) keys, and train.ttt_length is \(depths)",
+      advice: "lower train.ttt_length below \(window)")
   }
 
   /// Weights and gradients in float32 are on every rank, whatever else is shared.

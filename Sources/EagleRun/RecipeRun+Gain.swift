@@ -9,16 +9,16 @@ extension RecipeRun {
   private static let smallGain = 1.1
 
   /// Says when what a head accepts of held-out conversations predicts a small gain of decoding on this machine. On rank
-  /// 0, which measures the costs of a round's passes for a moment.
-  ///
-  /// - Throws: `GenerationError` for a head whose logits are not finite
-  func warnOfSmallGain(_ record: EvaluationRecord, _ draft: DraftModel) throws {
+  /// 0, which measures the costs of a round's passes for a moment. What cannot be measured ends no run.
+  func warnOfSmallGain(_ record: EvaluationRecord, _ draft: DraftModel) {
     guard cluster.isRoot, record.epoch > 0, let accuracy = record.heldOut?.accuracy, !accuracy.isEmpty else { return }
     let length = min(recipe.evaluate.draftLength, accuracy.count)
     let accepted = accuracy.prefix(length).reduce((sum: 1.0, product: 1.0)) {
       ($0.sum + $0.product * $1, $0.product * $1)
     }
-    let costs = try DecodingCosts.estimate(target: try model.target, draft: draft)
+    guard let target = try? model.target,
+      let costs = try? DecodingCosts.estimate(target: target, draft: draft.quantized(target.weightFormat))
+    else { return progress.say("warning: the gain of decoding with this head cannot be measured") }
     let gain = costs.gain(acceptanceLength: accepted.sum, draftLength: length)
     guard gain < Self.smallGain else { return }
     progress.say(

@@ -51,12 +51,12 @@ extension RecipeRun {
       let isBest = record.isBest(after: records)
       records.append(record)
       show(record)
-      try warnOfSmallGain(record, draft)
 
       // Export the best head so far, and write what a reader or a later start needs.
       if isBest { try export(draft) }
       if cluster.isRoot { try write(records, isBest: isBest, examples: evaluator.examples) }
       training.didEvaluate(record)
+      warnOfSmallGain(record, draft)
       try cluster.barrier()
       if cluster.isFirstOfNode { journal.remove(others: true) }
     }

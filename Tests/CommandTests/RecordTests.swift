@@ -39,6 +39,16 @@ import Testing
         }
       }
     }
+    let whole = try world.read("record.jsonl")
+    // Half a line, as a kill may leave it: a server that opens the file again cuts it off.
+    try (whole + whole.prefix(20)).write(to: URL(fileURLWithPath: world("record.jsonl")))
+    do {
+      let served = try Served(world, ["--record", "record.jsonl"])
+      let wrong = try served.ask(
+        "POST", "/v1/completions", body: #"{"prompt": "a", "max_tokens": 2, "store": "no"}"#)
+      #expect(wrong.status == 400 && wrong.text.contains("store"))
+    }
+    #expect(try world.read("record.jsonl") == whole)
     let recorded = try rows(world("record.jsonl"))
     #expect(recorded.count == 6)
     for row in recorded {

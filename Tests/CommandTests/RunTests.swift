@@ -30,6 +30,8 @@ import Testing
     let world = try TinyWorld()
     let first = try run(world)
     #expect(first.status == 0, "\(first.errors)")
+    // The head is as large as its target, and accepts little.
+    #expect(first.errors.contains(/warning: a held-out acceptance length of 1\.\d\d predicts 0\.\d\d times the speed/))
     for file in [
       "prepared/tokens-00000.h5", "capture/manifest.json", "export/config.json", "evaluation.json", "latest", "best",
     ] {
@@ -53,6 +55,25 @@ import Testing
     #expect(outcome.status == 0, "\(outcome.errors)")
     let answer = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any]
     return answer?["tokens"] as? [Int] ?? []
+  }
+
+  /// Every variant that a recipe can ask for goes the whole way, and leaves the text as it is.
+  @Test(arguments: [
+    ["draft.norm_before_fc=true", "draft.norm_output=true", "draft.start=fitted"],
+    ["draft.fc_norm=true", "draft.qk_norm=true", "draft.sliding_window=64", "train.feature_rates=by-size"],
+    ["draft.vocabulary_size=null", "draft.lm_head=target", "train.mean=conversations", "train.loss=kl-tv"],
+    ["draft.hidden_size=16", "draft.embedding=own", "draft.norm_before_residual=true", "capture.layers=[0, 2, 3, 4]"],
+  ])
+  func variants(settings: [String]) throws {
+    let world = try TinyWorld()
+    let all = (settings + ["train.epochs=1"]).flatMap { ["--set", $0] }
+    let outcome = try Command.runRanks(2, ["run", "recipe.yaml"] + all, in: world.path)
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    #expect(try generate(world, ["--draft", "out/export"]) == generate(world, []))
+    let again = try Command.run("eagle-train", ["run", "recipe.yaml"] + all, in: world.path)
+    #expect(again.status == 0 && !again.errors.contains("train: 1/"), "\(again.errors)")
+    let shown = try Command.run("eagle-train", ["inspect", "out/export"], in: world.path)
+    #expect(shown.output.hasPrefix("EAGLE-3 draft head in the layout ") && !shown.output.contains("no switches"))
   }
 
   @Test func twoRanksGiveTheLossesOfOne() throws {

@@ -77,8 +77,45 @@ import Testing
       return try DraftFolder.read(path, target: target)
     }
     #expect(try read { _ in }.shape.variant.embedding == .target)
-    let other = try read { for i in 0..<$0.count { $0.floats[i] *= 1.5 } }
+    // One row, as training leaves an embedding whose other tokens it has not met.
+    let other = try read { for i in 0..<$0.columns { $0.floats[5 * $0.columns + i] *= 1.02 } }
     #expect(other.shape.variant.names == ["own embedding"])
+  }
+
+  @Test("an own embedding stays one, even while it still is the target's")
+  func untrainedEmbedding() throws {
+    let variant = try #require(HeadVariant.all.first { $0.name == "own embedding" })
+    let head = variant.draft(of: target).withEmbedding(of: target)
+    for layout in HeadLayout.allCases {
+      let path = "\(scratch.path)/untrained-\(layout)"
+      try DraftFolder.write(head, target: target.shape, layout: layout, to: path)
+      expectSame(try DraftFolder.read(path, target: target), head)
+    }
+  }
+
+  @Test("settings that a target's head cannot have are one error that names the key")
+  func unfitConfigs() throws {
+    func message(_ change: (inout DraftConfig) -> Void) -> String {
+      var config = DraftConfig()
+      config.vocabularySize = 24
+      change(&config)
+      do {
+        try config.validate()
+        try config.requireFit(target.shape)
+        return "fits"
+      } catch { return "\(error)" }
+    }
+    for (words, change) in [
+      ("draft.lm_head", { $0.lmHead = .target }), ("draft.rope_scaling", { $0.ropeScaling = .target }),
+      ("draft.kv_heads", { $0.heads = 5 }), ("draft.embedding", { $0.hiddenSize = 16 }),
+      ("draft.start", { ($0.hiddenSize, $0.embedding, $0.start) = (16, .own, .fitted) }),
+      ("init_from", { ($0.initFrom, $0.kvHeads) = ("x", 3) }),
+      ("fc_norm", { ($0.fcNorm, $0.normBeforeFC) = (true, true) }),
+      ("fits", { $0.hiddenSize = target.shape.hiddenSize }), ("draft.vocabulary_size", { $0.vocabularySize = 100_000 }),
+    ] as [(String, (inout DraftConfig) -> Void)] {
+      let found = message(change)
+      #expect(found.contains(words), "\(words): \(found)")
+    }
   }
 
   @Test(
@@ -91,7 +128,8 @@ import Testing
       (#"{"target_hidden_size": 4096}"#, "another target"),
       (#"{"layer_types": ["linear_attention"]}"#, "layer_types"),
       (#"{"layer_types": ["sliding_attention"]}"#, "sliding_window"),
-      (#"{"use_sliding_window": true}"#, "sliding_window"),
+      (#"{"use_sliding_window": true}"#, "sliding_window"), (#"{"sliding_window": 128}"#, "`sliding_window` is 128"),
+      (#"{"norm_output": true, "fc_norm": true}"#, "two meanings"),
     ])
   func contradictions(json: String, word: String) throws {
     let changes = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])

@@ -48,7 +48,6 @@ struct HeadVariant: CustomStringConvertible, Sendable {
     HeadVariant("window", missingInGGUF: "window") { $0.slidingWindow = 64 },
     HeadVariant("whole vocabulary") { $0.vocabularySize = nil },
     HeadVariant("the target's LM head") { ($0.vocabularySize, $0.lmHead) = (nil, .target) },
-    HeadVariant("rows of the target's LM head", missingInGGUF: "LM head") { $0.lmHead = .target },
     HeadVariant("own embedding") { $0.embedding = .own },
     HeadVariant("narrow") { ($0.hiddenSize, $0.embedding) = (16, .own) },
     HeadVariant("all", layers: [0, 1, 2, 3], missingInGGUF: "fc_norm", needsSpeculators: true) {

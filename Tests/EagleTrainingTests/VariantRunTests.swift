@@ -53,7 +53,9 @@ import Testing
     variant.change(&draft)
     try draft.validate()
     try draft.requireFit(target.shape)
-    let shape = DraftShape(of: target.shape, draft, captureLayers: variant.layers)
+    var shape = DraftShape(of: target.shape, draft, captureLayers: variant.layers)
+    // Shorter than the conversations, so that it matters.
+    if shape.variant.window != nil { shape.variant.window = 4 }
     let vocabulary = DraftVocabulary.mostFrequent(
       counts: [Int](repeating: 1, count: target.shape.vocabularySize), size: shape.draftVocabularySize, always: [])
     let start = DraftModel.random(shape: shape, vocabulary: vocabulary, seed: 2).withEmbedding(of: target)

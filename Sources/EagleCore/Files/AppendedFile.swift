@@ -10,4 +10,36 @@ package enum AppendedFile {
     try file.seekToEnd()
     try file.write(contentsOf: bytes)
   }
+
+  /// Opens a file of lines for appending, without the half line that a killed program may have left. Each write goes to its end.
+  ///
+  /// - Parameters:
+  ///   - path: made where it is not there
+  ///   - mode: who may read and write a new one
+  ///   - advice: what to do where it cannot be written
+  /// - Throws: `LocatedError` for a path that cannot be written to
+  package static func lines(at path: String, mode: mode_t = 0o666, advice: String) throws -> FileHandle {
+    let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, mode)
+    guard descriptor >= 0 else {
+      throw LocatedError(
+        path: path, problem: "cannot be written to (\(String(cString: strerror(errno))))", advice: advice)
+    }
+    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    try file.truncate(atOffset: try wholeLines(of: file))
+    try file.seekToEnd()
+    return file
+  }
+
+  /// The bytes up to the last end of a line.
+  private static func wholeLines(of file: FileHandle) throws -> UInt64 {
+    var at = try file.seekToEnd()
+    while at > 0 {
+      let length = min(at, 1 << 20)
+      at -= length
+      try file.seek(toOffset: at)
+      let bytes = try file.read(upToCount: Int(length)) ?? Data()
+      if let last = bytes.lastIndex(of: UInt8(ascii: "\n")) { return at + UInt64(last - bytes.startIndex) + 1 }
+    }
+    return 0
+  }
 }

@@ -51,7 +51,8 @@ final class GeneratedFile {
     self.cluster = cluster
     lock = try cluster.isRoot ? output.begin() : nil
     try cluster.barrier()
-    part = try Self.openPart("\(output.parts)/rank-\(cluster.rank).jsonl")
+    part = try AppendedFile.lines(
+      at: "\(output.parts)/rank-\(cluster.rank).jsonl", advice: "all ranks must see and may write this folder")
     // Every rank must see the same files, so all have mended their parts by now.
     try cluster.barrier()
     let sizes = try output.files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
@@ -69,27 +70,6 @@ final class GeneratedFile {
       }
     }
     return keys
-  }
-
-  /// Opens a rank's part for appending, without the half line that a killed program may have left.
-  private static func openPart(_ path: String) throws -> FileHandle {
-    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else {
-      throw LocatedError(
-        path: path, problem: "cannot be written", advice: "all ranks must see and may write this folder")
-    }
-    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-    let end = try file.seekToEnd()
-    var (whole, at) = (UInt64(0), end)
-    while at > 0, whole == 0 {
-      let length = min(at, 1 << 20)
-      at -= length
-      try file.seek(toOffset: at)
-      let bytes = try file.read(upToCount: Int(length)) ?? Data()
-      if let last = bytes.lastIndex(of: UInt8(ascii: "\n")) { whole = at + UInt64(last - bytes.startIndex) + 1 }
-    }
-    try file.truncate(atOffset: whole)
-    return file
   }
 
   /// Adds a finished conversation of this rank; one write, which a kill leaves whole or not at all.

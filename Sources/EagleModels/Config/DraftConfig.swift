@@ -6,7 +6,7 @@ public struct DraftConfig: Config {
   /// D, how many of the target's tokens the head can propose: the most frequent ones of the training answers; nil for
   /// all.
   public var vocabularySize: Int? = 32000
-  /// The hidden size of a head that is narrower than its target; nil takes the target's.
+  /// The hidden size of a head that is narrower than its target, or wider; nil takes the target's.
   public var hiddenSize: Int?
   /// The query heads, key-value heads and elements of a head of its attention; nil takes the target's or, in a head of
   /// another hidden size, as many heads as fit.
@@ -58,15 +58,16 @@ public struct DraftConfig: Config {
     try require(ropeTheta > 0 && ropeTheta.isFinite, "rope_theta", "must be above 0, not \(ropeTheta)")
     try require(!(normBeforeFC && fcNorm), "fc_norm", "and norm_before_fc exclude each other: leave one of them out")
     try require(initFrom != "", "init_from", "is empty: name a folder, or write null")
+    let sizes = [hiddenSize, heads, kvHeads, headDimension, intermediateSize].compactMap { $0 }
     try require(
-      initFrom == nil || (variant == DraftVariant() && ropeScaling == .none && hiddenSize == nil), "init_from",
+      initFrom == nil || (variant == DraftVariant() && ropeScaling == .none && sizes.isEmpty), "init_from",
       "names a head whose own sizes and switches count: leave those of this recipe out")
     try require(
       initFrom == nil || start == .random, "start",
       "is fitted, and init_from names a head to start from: leave one of them out")
     try require(
-      start == .random || (hiddenSize == nil && !normBeforeResidual), "start",
-      "is fitted, which a head of another hidden_size, or with norm_before_residual, cannot be: set it to random")
+      start == .random || !normBeforeResidual, "start",
+      "is fitted, which a head with norm_before_residual cannot be: set it to random")
   }
 
   enum CodingKeys: String, CodingKey {
@@ -183,7 +184,17 @@ extension DraftConfig {
     try requireKey(
       heads % kvHeads == 0, "heads", "\(heads) heads cannot share \(kvHeads) key-value heads",
       "set draft.kv_heads to a divisor of draft.heads")
+    try requireKey(
+      lmHead == .own || (vocabularySize ?? size) == size, "lm_head",
+      "the target's LM head is for all of its \(size) tokens, and draft.vocabulary_size is \(vocabularySize ?? 0)",
+      "set draft.vocabulary_size to null, or draft.lm_head to own")
+    try requireKey(
+      ropeScaling == .none || target.fullAttentionScaling != nil, "rope_scaling",
+      "the rotary embedding of the target has no scaling", "set it to none")
     guard let hiddenSize, hiddenSize != target.hiddenSize else { return }
+    try requireKey(
+      start == .random, "start", "is fitted, which a head of another hidden_size than its target's cannot be",
+      "set it to random")
     for (key, table) in [("embedding", embedding), ("lm_head", lmHead)] {
       try requireKey(
         table == .own, key, "the target's table is \(target.hiddenSize) wide, and draft.hidden_size is \(hiddenSize)",

@@ -31,6 +31,7 @@ struct DraftConfigFile {
     if variant.featureNorm == .joint { values["norm_before_fc"] = true }
     if variant.featureNorm == .perState { values["fc_norm"] = true }
     if variant.normsResidual { values["norm_before_residual"] = true }
+    if variant.embedding == .own { values[HeadEmbedding.key] = true }
     values["target_hidden_size"] = variant.targetHiddenSize
     values["bos_token_id"] = target.bosToken.map { Int($0) }
     values["eos_token_id"] = target.eosTokens.count == 1 ? Int(target.eosTokens[0]) : target.eosTokens.map { Int($0) }
@@ -50,6 +51,8 @@ struct DraftConfigFile {
     var layer = layer(shape, target)
     layer["model_type"] = shape.variant.normsQueryKey ? "qwen3" : "llama"
     layer["tie_word_embeddings"] = false
+    // transformers drops the window of a Qwen3 layer without it.
+    if shape.variant.window != nil, shape.variant.normsQueryKey { layer["use_sliding_window"] = true }
     if layer["rope_scaling"] == nil {
       layer["rope_parameters"] = ["rope_type": "default", "rope_theta": shape.ropeTheta] as [String: Any]
     }
@@ -61,7 +64,7 @@ struct DraftConfigFile {
       "draft_vocab_size": shape.draftVocabularySize, "torch_dtype": "bfloat16", "tie_word_embeddings": false,
       "norm_before_residual": shape.variant.normsResidual, "norm_before_fc": shape.variant.featureNorm == .joint,
       "fc_norm": shape.variant.featureNorm == .perState, "norm_output": shape.variant.feedsNormedState,
-      "embed_requires_grad": shape.variant.embedding == .own, layerIDs: shape.captureLayers.map { $0 + 1 },
+      HeadEmbedding.key: shape.variant.embedding == .own, layerIDs: shape.captureLayers.map { $0 + 1 },
       "transformer_layer_config": layer,
       "speculators_config": [
         "algorithm": "eagle3", "default_proposal_method": "greedy", "proposal_methods": [proposal],

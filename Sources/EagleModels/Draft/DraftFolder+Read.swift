@@ -77,7 +77,7 @@ private struct FolderHeadReader: HeadReader {
       tensors: Set(folder.names.map { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0 }))
     if folder.contains(DraftTensors.embedding) {
       let table = try reader.matrix(DraftTensors.embedding, [shape.vocabularySize, shape.hiddenSize])
-      if !HeadEmbedding.isCopy(table, of: target) { shape.variant.embedding = .own }
+      if shape.variant.embedding == .target, !HeadEmbedding.isCopy(table, of: target) { shape.variant.embedding = .own }
     }
     try HeadEmbedding.requireTable(shape, path: path)
     self.shape = shape

@@ -1,7 +1,6 @@
 import EagleAutograd
 import EagleCore
 import EagleTensor
-import Foundation
 
 // R batch rows · H hidden size of the head, H_t of the target · n captured layers · M MLP · D draft vocabulary ·
 // V target vocabulary · d head dimension.
@@ -24,7 +23,6 @@ public final class DraftModel {
   package let parameters: [Parameter]
   package let rotary: Rotary
   private let weights: Weights
-  private let sharedTables = SharedTables()
 
   /// A named trained tensor.
   package struct Parameter {
@@ -125,8 +123,10 @@ public final class DraftModel {
     return [KVCache.LayerShape(width: shape.attention.keyWidth, format: fitting)]
   }
 
-  /// The target's tables that this head reads. Rows of its LM head are chosen once.
-  package func tables(of target: TargetModel) -> TargetTables { sharedTables.tables(of: target, for: self) }
+  /// The target's tables that this head reads.
+  package func tables(of target: TargetModel) -> TargetTables {
+    TargetTables(embedding: target.embedding, lmHead: shape.variant.lmHead == .own ? nil : target.head)
+  }
 
   // MARK: the parts of a step
 
@@ -223,26 +223,6 @@ public final class DraftModel {
       norm = named["norm.weight"]!
       (embedding, lmHead) = (named[DraftTensors.embedding], named[DraftTensors.lmHead])
       featureNorms = DraftTensors.featureNorms(shape).map { named[$0.name]! }
-    }
-  }
-}
-
-/// The tables of the target that a head was last used with.
-private final class SharedTables: @unchecked Sendable {
-  private let lock = NSLock()
-  private weak var target: TargetModel?
-  private var tables: TargetTables?
-
-  func tables(of target: TargetModel, for draft: DraftModel) -> TargetTables {
-    lock.withLock {
-      if let tables, self.target === target { return tables }
-      let new = TargetTables(
-        embedding: target.embedding,
-        lmHead: draft.shape.variant.lmHead == .own
-          ? nil
-          : draft.vocabulary.isWhole ? target.head : Rows.select(target.head, draft.vocabulary.targetIDs))
-      (self.target, tables) = (target, new)
-      return new
     }
   }
 }

@@ -49,7 +49,7 @@ package struct DraftVariant: Sendable, Equatable, Codable {
 package struct TargetTables {
   /// [V, H_t]
   package let embedding: Tensor
-  /// The rows of the target's LM head for the draft ids, [D, H_t]; nil where the head has its own.
+  /// The target's LM head for the draft ids, [D, H_t]; nil where the head has its own.
   package let lmHead: Variable?
 
   package init(embedding: Tensor, lmHead: Tensor? = nil) {

@@ -86,9 +86,21 @@ extension HeadConfig {
       try flag("use_qk_norm") || flag("qk_norm") || file.values["model_type"] as? String == "qwen3"
       || tensors.contains("self_attn.q_norm.weight")
     variant.window = try window()
-    variant.lmHead = tensors.contains(DraftTensors.lmHead) ? .own : .target
+    variant.embedding = try flag(HeadEmbedding.key) ? .own : .target
+    variant.lmHead = try lmHead(tensors)
     if hidden != width { variant.targetHiddenSize = width }
     return variant
+  }
+
+  /// A head over the whole vocabulary may leave its LM head to the target.
+  private func lmHead(_ tensors: Set<String>) throws -> DraftTable {
+    let size = try file.integerIfPresent("draft_vocab_size")
+    let isWhole = try size == nil || size == file.integer("vocab_size")
+    guard isWhole, !tensors.contains(DraftTensors.lmHead) else { return .own }
+    if file.flag("tie_word_embeddings"), tensors.contains(DraftTensors.embedding) {
+      throw refuse("tie_word_embeddings", true, "an LM head that is the head's own embedding")
+    }
+    return .target
   }
 
   /// A switch at the top level or in `eagle_config`; false where it is in neither.
@@ -120,23 +132,36 @@ extension HeadConfig {
           advice: "ask the head's author; for plain EAGLE-3 remove the key")
       }
       if (value as? NSNumber)?.boolValue != true { throw refuse("norm_output", value, "an LM head without its norm") }
+      // EAGLE-3.1 heads of this layout have both, and readers differ in what they mean.
+      if try flag("norm_before_fc") || flag("fc_norm") {
+        throw LocatedError(
+          path: file.path,
+          problem:
+            "`norm_output` has two meanings beside a norm before `fc`: that of EAGLE-3 (SpecForge), or feeding the "
+            + "normed state to the next step (vLLM)",
+          advice: "ask the head's author: for the former remove the key, for the latter take speculators' layout")
+      }
     }
     return false
   }
 
-  /// The keys that a row sees; nil for all. The type of the layer decides, and where it has none the flag.
+  /// The keys that a row sees; nil for all. The type of the layer decides, and where it has none the flag, without which
+  /// transformers drops the window of a Qwen3 layer. A number alone may be a leftover of the target's config.
   private func window() throws -> Int? {
+    let isQwen = file.values["model_type"] as? String == "qwen3"
     if let types = file.values["layer_types"], !(types is NSNull) {
       switch types as? [String] {
       case ["full_attention"]: return nil
-      case ["sliding_attention"]: return try file.integer("sliding_window")
+      case ["sliding_attention"]:
+        return isQwen && !file.flag("use_sliding_window") ? nil : try file.integer("sliding_window")
       default: throw refuse("layer_types", types, "a layer that is neither full nor sliding attention")
       }
     }
-    let isOff = file.values["model_type"] as? String == "qwen3"
-    let flag =
-      file.isAbsent("use_sliding_window") ? !isOff && !file.isAbsent("sliding_window") : file.flag("use_sliding_window")
-    return flag ? try file.integer("sliding_window") : nil
+    if file.flag("use_sliding_window") { return try file.integer("sliding_window") }
+    guard !isQwen, file.isAbsent("use_sliding_window"), !file.isAbsent("sliding_window") else { return nil }
+    throw refuse(
+      "sliding_window", file.values["sliding_window"] ?? 0,
+      "a window, and neither `layer_types` nor `use_sliding_window` says that it has one")
   }
 
   /// Refuses a factor without a type, and parameters for each type of layer.

@@ -86,7 +86,7 @@ package enum TrainBenchmark {
     _ conversations: [[Int32]], masks: [[UInt8]], _ shape: DraftShape, folder: String
   ) throws -> CaptureStore {
     let attributes = CaptureAttributes(
-      hiddenSize: shape.hiddenSize, vocabularySize: shape.vocabularySize, layers: shape.captureLayers,
+      hiddenSize: shape.targetHiddenSize, vocabularySize: shape.vocabularySize, layers: shape.captureLayers,
       targetFingerprint: "random 0", precision: .fp32)
     let writer = try CaptureShardWriter(path: "\(folder)/\(CaptureManifest.shardName(0))", attributes: attributes)
     var random = RandomSource(seed: 0, purpose: "benchmark states")
@@ -95,7 +95,7 @@ package enum TrainBenchmark {
       try writer.append(
         ids: ids, mask: mask,
         auxHidden: randomStates(rows, shape.featureWidth, &random),
-        lastHidden: randomStates(rows, shape.hiddenSize, &random),
+        lastHidden: randomStates(rows, shape.targetHiddenSize, &random),
         // All choices lie in the draft vocabulary, so that every trained row carries loss.
         teacherArgmax: ids, teacherLogSum: [Float](repeating: 12, count: rows))
     }

@@ -52,7 +52,8 @@ package struct GainForecast: Codable, Sendable {
     let longest = target.shape.maxPositions - 20
     let fitting = Self.contexts.filter { $0 <= longest }
     for format in target.weightFormat == .stored ? Self.formats : [.stored] {
-      let head = draft.quantized(format)
+      // As eagle-run does by default: the head as its target is.
+      let head = draft.quantized(format == .stored ? target.weightFormat : format)
       for context in fitting.isEmpty ? [max(1, longest)] : fitting {
         let costs = try DecodingCosts.estimate(
           target: target, draft: head, context: context, weights: format, seconds: seconds)
@@ -86,7 +87,7 @@ extension GainForecast.Row {
     let one = costs.targetPass[0]
     self.init(
       weights: format.rawValue, context: context,
-      pass: costs.targetPass[min(draftLength, costs.targetPass.count - 1)] / one,
+      pass: costs.pass(tokens: draftLength + 1) / one,
       draftPass: costs.draftPass / one, seconds: one,
       gains: GainForecast.acceptanceLengths.map { costs.gain(acceptanceLength: $0, draftLength: draftLength) })
   }

@@ -15,6 +15,8 @@ package struct ObjectiveMemory {
   private let h, m, q, kv, d: Double
   /// n H_t, and H_t more for the last state.
   private let features, states: Double
+  /// What norms before `fc` keep of a row: the states in float32, normed, rounded, and the gradient.
+  private let normed: Double
   private let rounded: Double
 
   package init(_ shape: DraftShape, _ config: TrainConfig, chunking: Objective.Chunking = .standard) {
@@ -23,6 +25,8 @@ package struct ObjectiveMemory {
     (q, kv) = (Double(shape.attention.queryWidth), Double(shape.attention.keyWidth))
     d = Double(shape.draftVocabularySize)
     (features, states) = (Double(shape.featureWidth), Double(shape.featureWidth + shape.targetHiddenSize))
+    normed =
+      shape.variant.featureNorm == .none ? 0 : (3 + (Matmul.takesBFloat16(config.precision) ? 0.5 : 0)) * features
     rounded = Matmul.takesBFloat16(config.precision) ? 0.5 : 0
   }
 
@@ -78,7 +82,9 @@ package struct ObjectiveMemory {
   }
 
   /// States, in bfloat16 or widened for products, g, the embedding, h and its operand, keys, values.
-  private var prefixRow: Double { (rounded > 0 ? 0.5 : 1.5) * features + h + h + 2 * (1 + rounded) * h + 2 * kv }
+  private var prefixRow: Double {
+    (rounded > 0 ? 0.5 : 1.5) * features + normed + h + h + 2 * (1 + rounded) * h + 2 * kv
+  }
 
   /// g, h, queries, attention's result, a, its norm, gate, up and their product, the next g, its norm and the gradient
   /// of that.

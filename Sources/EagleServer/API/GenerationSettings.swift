@@ -34,7 +34,7 @@ package struct GenerationSettings: Equatable, Sendable {
     try readPenalties(&fields, rules)
     isStreaming = try fields.bool("stream") ?? false
     try readStreamOptions(&fields)
-    mayBeRecorded = fields.take("store") != false
+    mayBeRecorded = try fields.bool("store") ?? true
     try Self.refuseOthers(&fields)
   }
 

@@ -5,7 +5,7 @@ import Synchronization
 /// A file of finished answers, which training reads: a line `{"input_ids", "loss_mask"}` for each, with ones in the mask
 /// on the tokens that the model wrote.
 ///
-/// A line is one write at the end of the file, so that a stop leaves whole lines.
+/// A half line that a kill may leave at the end is cut off when the file is opened again.
 package final class AnswerRecord: Sendable {
   private let path: String
   private let log: @Sendable (String) -> Void
@@ -27,15 +27,11 @@ package final class AnswerRecord: Sendable {
   /// - Parameter log: told when a line cannot be written
   /// - Throws: `LocatedError` for a path that cannot be written to
   package init(path: String, log: @escaping @Sendable (String) -> Void) throws {
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else {
-      throw LocatedError(
-        path: path, problem: "cannot be written to (\(String(cString: strerror(errno))))",
-        advice: "name a file in a folder that is there, with --record")
-    }
     self.path = path
     self.log = log
-    file = Mutex(FileHandle(fileDescriptor: descriptor, closeOnDealloc: true))
+    let opened = try AppendedFile.lines(
+      at: path, mode: 0o600, advice: "name a file in a folder that is there, with --record")
+    file = Mutex(opened)
   }
 
   /// Adds an answer. Where that fails the record ends, and answers go on.

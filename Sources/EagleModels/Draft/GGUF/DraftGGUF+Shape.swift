@@ -42,7 +42,7 @@ extension DraftShape {
     guard ropeTheta > 0 else { throw keys.wrong("rope.freq_base", "must be above 0") }
     variant.featureNorm = try keys.flag("norm_before_fc") ? .joint : .none
     variant.normsResidual = try keys.flag("norm_before_residual")
-    variant.lmHead = file.contains(tensor: HeadNames.lmHead) ? .own : .target
+    variant.lmHead = draftSize == target.vocabularySize && !file.contains(tensor: HeadNames.lmHead) ? .target : .own
     if hidden != target.hiddenSize { variant.targetHiddenSize = target.hiddenSize }
     ropeScaling = try HeadRotary.scaling(of: keys, headDimension: attention.headDimension, positions: positions)
   }

@@ -91,10 +91,6 @@ package enum DraftGGUF {
     let unknown: [(Bool, String)] = [
       (variant.featureNorm == .perState, "fc_norm"), (variant.feedsNormedState, "norm_output"),
       (variant.normsQueryKey, "norms of q and k (qk_norm)"), (variant.window != nil, "a sliding window"),
-      (
-        variant.lmHead == .target && shape.draftVocabularySize != shape.vocabularySize,
-        "the target's LM head for a part of its tokens"
-      ),
       (shape.captureLayers.count != 3, "\(shape.captureLayers.count) captured layers in place of three"),
     ]
     guard let first = unknown.first(where: { $0.0 }) else { return }
