@@ -154,7 +154,8 @@ let package = Package(
       name: "EagleRun",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
-        "EagleModels", "EagleChat", "EagleReport", "EagleData", "EagleTraining", "EagleRecipe", "EaglePlan",
+        "EagleModels", "EagleDecoding", "EagleChat", "EagleReport", "EagleData", "EagleTraining", "EagleRecipe",
+        "EaglePlan",
       ]),
     .executableTarget(
       name: "eagle-train",

@@ -32,8 +32,11 @@ extension DecodingCosts {
   /// and more come from memory, as those of the whole model do, and a pass takes as long as they have bytes.
   ///
   /// - Parameters:
+  ///   - target: the model whose passes are timed
+  ///   - draft: the head whose passes are timed
   ///   - context: tokens of the text in front of the passes
   ///   - weights: the format that the target's matrices are quantised to first; the head is taken as it is
+  ///   - seconds: how long passes are repeated, about
   /// - Throws: `GenerationError` for a draft head whose logits are not finite
   public static func estimate(
     target: TargetModel, draft: DraftModel, context: Int = 32, weights: WeightFormat = .stored, seconds: Double = 0.35

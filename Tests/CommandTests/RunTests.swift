@@ -61,7 +61,7 @@ import Testing
   @Test(arguments: [
     ["draft.norm_before_fc=true", "draft.norm_output=true", "draft.start=fitted"],
     ["draft.fc_norm=true", "draft.qk_norm=true", "draft.sliding_window=64", "train.feature_rates=by-size"],
-    ["draft.vocabulary_size=null", "draft.lm_head=target", "train.mean=conversations", "train.loss=kl-tv"],
+    ["draft.vocabulary_size=all", "draft.lm_head=target", "train.mean=conversations", "train.loss=kl-tv"],
     ["draft.hidden_size=16", "draft.embedding=own", "draft.norm_before_residual=true", "capture.layers=[0, 2, 3, 4]"],
   ])
   func variants(settings: [String]) throws {

@@ -3,9 +3,8 @@ import EagleTensor
 
 /// The settings of an EAGLE-3 draft head. Sizes that are not here are those of the target.
 public struct DraftConfig: Config {
-  /// D, how many of the target's tokens the head can propose: the most frequent ones of the training answers; nil for
-  /// all.
-  public var vocabularySize: Int? = 32000
+  /// How many of the target's tokens the head can propose: the most frequent ones of the training answers, or all.
+  public var vocabulary = DraftVocabularySize.count(32000)
   /// The hidden size of a head that is narrower than its target, or wider; nil takes the target's.
   public var hiddenSize: Int?
   /// The query heads, key-value heads and elements of a head of its attention; nil takes the target's or, in a head of
@@ -42,6 +41,12 @@ public struct DraftConfig: Config {
 
   public init() {}
 
+  /// D; nil for all of the target's tokens.
+  public var vocabularySize: Int? {
+    get { if case .count(let size) = vocabulary { size } else { nil } }
+    set { vocabulary = newValue.map { .count($0) } ?? .all }
+  }
+
   public func validate() throws {
     for (key, count) in [
       ("vocabulary_size", vocabularySize), ("hidden_size", hiddenSize), ("heads", heads), ("kv_heads", kvHeads),
@@ -71,7 +76,7 @@ public struct DraftConfig: Config {
   }
 
   enum CodingKeys: String, CodingKey {
-    case vocabularySize = "vocabulary_size"
+    case vocabulary = "vocabulary_size"
     case hiddenSize = "hidden_size"
     case heads
     case kvHeads = "kv_heads"
@@ -94,7 +99,7 @@ public struct DraftConfig: Config {
   /// Encodes what is absent as an explicit null, so that a dump shows every key.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: CodingKeys.self)
-    try container.encode(vocabularySize, forKey: .vocabularySize)
+    try container.encode(vocabulary, forKey: .vocabulary)
     try container.encode(hiddenSize, forKey: .hiddenSize)
     try container.encode(heads, forKey: .heads)
     try container.encode(kvHeads, forKey: .kvHeads)
@@ -123,6 +128,34 @@ public enum DraftStart: String, Codable, CaseIterable, Sendable {
   case fitted
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
+/// How many of the target's tokens a head can propose.
+public enum DraftVocabularySize: Equatable, Sendable {
+  case all
+  /// The most frequent ones of the training answers.
+  case count(Int)
+}
+
+extension DraftVocabularySize: Codable {
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let size = try? container.decode(Int.self) {
+      self = .count(size)
+    } else if (try? container.decode(String.self)) == "all" {
+      self = .all
+    } else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "must be a whole number, or all")
+    }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch self {
+    case .all: try container.encode("all")
+    case .count(let size): try container.encode(size)
+    }
+  }
 }
 
 /// Whose table of tokens a head uses.
@@ -179,7 +212,7 @@ extension DraftConfig {
     try requireKey(
       vocabularySize ?? size <= size, "vocabulary_size",
       "\(vocabularySize ?? 0) is more than the target's \(size) tokens",
-      "choose at most \(size), or null for all of them")
+      "choose at most \(size), or all")
     let (heads, kvHeads, _) = attentionSizes(target)
     try requireKey(
       heads % kvHeads == 0, "heads", "\(heads) heads cannot share \(kvHeads) key-value heads",
@@ -187,7 +220,7 @@ extension DraftConfig {
     try requireKey(
       lmHead == .own || (vocabularySize ?? size) == size, "lm_head",
       "the target's LM head is for all of its \(size) tokens, and draft.vocabulary_size is \(vocabularySize ?? 0)",
-      "set draft.vocabulary_size to null, or draft.lm_head to own")
+      "set draft.vocabulary_size to all, or draft.lm_head to own")
     try requireKey(
       ropeScaling == .none || target.fullAttentionScaling != nil, "rope_scaling",
       "the rotary embedding of the target has no scaling", "set it to none")

@@ -50,7 +50,7 @@ struct HeadKeys {
   func refuse(_ key: String, _ variant: String) -> LocatedError {
     LocatedError(
       path: file.path, problem: "`\(name(key))` asks for \(variant): this program does not compute that",
-      advice: "use a head of plain EAGLE-3")
+      advice: "use a head whose metadata llama.cpp's converter writes")
   }
 
   /// A switch; false where it is not there.
@@ -65,7 +65,7 @@ struct HeadKeys {
     guard let unknown else { return }
     throw LocatedError(
       path: file.path, problem: "has the key `\(unknown)`, which this program does not compute",
-      advice: "use a head of plain EAGLE-3")
+      advice: "use a head whose metadata llama.cpp's converter writes")
   }
 
   private static let groups = ["attention.", "rope.", "expert"]
