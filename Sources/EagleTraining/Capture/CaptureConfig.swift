@@ -70,7 +70,7 @@ extension CaptureLayers: Codable {
       self = .automatic
     } else {
       throw DecodingError.dataCorruptedError(
-        in: container, debugDescription: "must be auto or three layer numbers such as [1, 17, 32]")
+        in: container, debugDescription: "must be auto or one to eight layer numbers such as [1, 17, 32]")
     }
   }
 
