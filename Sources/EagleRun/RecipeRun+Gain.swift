@@ -11,20 +11,20 @@ extension RecipeRun {
   /// Says when what a head accepts of held-out conversations predicts a small gain of decoding on this machine. On rank
   /// 0, which measures the costs of a round's passes for a moment. What cannot be measured ends no run.
   func warnOfSmallGain(_ record: EvaluationRecord, _ draft: DraftModel) {
-    guard cluster.isRoot, record.epoch > 0, let accuracy = record.heldOut?.accuracy, !accuracy.isEmpty else { return }
-    let length = min(recipe.evaluate.draftLength, accuracy.count)
-    let accepted = accuracy.prefix(length).reduce((sum: 1.0, product: 1.0)) {
-      ($0.sum + $0.product * $1, $0.product * $1)
-    }
+    guard cluster.isRoot, record.epoch > 0, let byDepth = record.heldOut?.simulatedAcceptanceByDepth,
+      !byDepth.isEmpty
+    else { return }
+    let length = min(recipe.evaluate.draftLength, byDepth.count)
+    let accepted = byDepth.prefix(length).reduce(1, +)
     guard let target = try? model.target,
       let costs = try? DecodingCosts.estimate(target: target, draft: draft.quantized(target.weightFormat))
     else { return progress.say("warning: the gain of decoding with this head cannot be measured") }
-    let gain = costs.gain(acceptanceLength: accepted.sum, draftLength: length)
+    let gain = costs.gain(acceptanceLength: accepted, draftLength: length)
     guard gain < Self.smallGain else { return }
     progress.say(
       String(
         format:
           "warning: a held-out acceptance length of %.2f predicts %.2f times the speed of plain decoding with a chain "
-          + "of %ld on this machine; eagle-train plan shows from which length a head pays", accepted.sum, gain, length))
+          + "of %ld on this machine; eagle-train plan shows from which length a head pays", accepted, gain, length))
   }
 }

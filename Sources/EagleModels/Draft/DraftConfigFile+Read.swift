@@ -47,8 +47,7 @@ extension DraftConfigFile {
     }
     let layers = after ?? before ?? target.defaultCaptureLayers
     let count = "num_aux_hidden_states"
-    for value in [file.values[count], file.table("eagle_config")?[count]] {
-      guard let value, !(value is NSNull) else { continue }
+    for (_, value) in config.stated(count) {
       guard (value as? NSNumber)?.intValue == layers.count else {
         throw LocatedError(
           path: file.path, problem: "`\(count)` is \(value), and \(layers.count) captured layers are named: \(layers)",

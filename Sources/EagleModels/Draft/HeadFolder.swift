@@ -25,6 +25,13 @@ struct HeadConfig {
     }
   }
 
+  /// What a key is at the top level and in `eagle_config`, as far as it is there, with its name in messages.
+  func stated(_ key: String) -> [(name: String, value: Any)] {
+    [(key, file.values[key]), ("eagle_config.\(key)", file.table("eagle_config")?[key])].compactMap { name, value in
+      value.flatMap { $0 is NSNull ? nil : (name, $0) }
+    }
+  }
+
   /// The keys of the layer beside those of the head. speculators leaves out of the layer what is its class's default.
   private static func flattened(_ file: ConfigFile) throws -> ConfigFile {
     let kind = file.values["speculators_model_type"] as? String ?? "eagle3"

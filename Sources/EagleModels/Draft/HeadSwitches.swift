@@ -105,24 +105,20 @@ extension HeadConfig {
 
   /// A switch at the top level or in `eagle_config`; false where it is in neither.
   private func flag(_ key: String) throws -> Bool {
-    for (prefix, value) in [("", file.values[key]), ("eagle_config.", file.table("eagle_config")?[key])] {
-      guard let value, !(value is NSNull) else { continue }
-      guard let number = value as? NSNumber, Self.isBool(number) else {
-        throw LocatedError(
-          path: file.path, problem: "`\(prefix)\(key)` is \(value), and must be true or false",
-          advice: "ask the head's author which one is meant")
-      }
-      return number.boolValue
+    guard let (name, value) = stated(key).first else { return false }
+    guard let number = value as? NSNumber, Self.isBool(number) else {
+      throw LocatedError(
+        path: file.path, problem: "`\(name)` is \(value), and must be true or false",
+        advice: "ask the head's author which one is meant")
     }
-    return false
+    return number.boolValue
   }
 
   /// `norm_output: true` is plain EAGLE-3 in SpecForge's layout, and feeds the normed state back in that of
   /// speculators. The class that wrote a head decides which layout it has.
   private func feedsNormedState() throws -> Bool {
     if layout == .speculators { return try flag("norm_output") }
-    for value in [file.values["norm_output"], file.table("eagle_config")?["norm_output"]] {
-      guard let value, !(value is NSNull) else { continue }
+    for (_, value) in stated("norm_output") {
       guard file.architectures.contains("LlamaForCausalLMEagle3") else {
         throw LocatedError(
           path: file.path,
