@@ -22,7 +22,7 @@ let package = Package(
       name: "EagleTrain",
       targets: [
         "EagleCore", "EagleText", "EagleCluster", "EagleMPI", "EagleRunFiles", "EagleCaptureStore", "EagleModels",
-        "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe", "EagleRun",
+        "EagleDraft", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe", "EagleRun",
       ]),
   ],
   dependencies: [
@@ -78,24 +78,34 @@ let package = Package(
     .target(name: "EagleMPI", dependencies: ["EagleCore", "EagleCluster", "CMPI"]),
     // The files of a run as values: a report reads them and nothing else.
     .target(name: "EagleRunFiles", dependencies: ["EagleCore"]),
+    // Layers and targets; this module and the next are the only ones that know names of weights.
+    .target(
+      name: "EagleModels", dependencies: ["EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage"]),
     // The only module that calls HDF5.
     .target(
       name: "EagleCaptureStore",
       dependencies: [
-        "EagleCore", "EagleTensor", "EagleStorage", "CHDF5", .product(name: "Crypto", package: "swift-crypto"),
+        "EagleCore", "EagleTensor", "EagleStorage", "EagleModels", "CHDF5",
+        .product(name: "Crypto", package: "swift-crypto"),
       ]),
-    // Layers, targets and draft heads; the only module that knows names of weights.
+    // Draft heads, a folder for each architecture: sizes, files, drafting, and the objective that trains them.
     .target(
-      name: "EagleModels", dependencies: ["EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage"]),
+      name: "EagleDraft",
+      dependencies: [
+        "CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage", "EagleRunFiles", "EagleModels",
+      ]),
     // Ids in, ids out: knows no text.
     .target(
       name: "EagleDecoding",
-      dependencies: ["CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleRunFiles", "EagleModels"]),
+      dependencies: [
+        "CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleRunFiles", "EagleModels", "EagleDraft",
+      ]),
     // A model with its tokenizer and template: all that decodes text needs, without the trainer.
     .target(
       name: "EagleChat",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleModels",
+        "EagleDraft",
         "EagleDecoding",
       ]),
     // A run's page, from its files.
@@ -104,7 +114,8 @@ let package = Package(
     .target(
       name: "EagleServer",
       dependencies: [
-        "EagleCore", "EagleJinja", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleChat",
+        "EagleCore", "EagleJinja", "EagleText", "EagleRunFiles", "EagleModels", "EagleDraft", "EagleDecoding",
+        "EagleChat",
         "EagleReport",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -128,25 +139,27 @@ let package = Package(
       name: "EagleData",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
-        "EagleModels", "EagleDecoding", "EagleChat", "EagleClient",
+        "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleClient",
       ]),
     // From hidden states to checkpoints.
     .target(
       name: "EagleTraining",
       dependencies: [
         "CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster",
-        "EagleRunFiles", "EagleCaptureStore", "EagleModels", "EagleDecoding", "EagleChat", "EagleData",
+        "EagleRunFiles", "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleData",
       ]),
     // Every setting of a run, and the only module that reads YAML.
     .target(
       name: "EagleRecipe",
-      dependencies: ["EagleCore", "EagleCluster", "EagleModels", "EagleChat", "EagleData", "EagleTraining", "Yams"]),
+      dependencies: [
+        "EagleCore", "EagleCluster", "EagleModels", "EagleDraft", "EagleChat", "EagleData", "EagleTraining", "Yams",
+      ]),
     // What a run will take, and benchmarks: nothing that trains depends on them.
     .target(
       name: "EaglePlan",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
-        "EagleModels", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe",
+        "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe",
       ],
       resources: [.embedInCode("Benchmark/shapes.json")]),
     // The stages of a recipe, put together.
@@ -154,14 +167,16 @@ let package = Package(
       name: "EagleRun",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
-        "EagleModels", "EagleDecoding", "EagleChat", "EagleReport", "EagleData", "EagleTraining", "EagleRecipe",
+        "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleReport", "EagleData", "EagleTraining",
+        "EagleRecipe",
         "EaglePlan",
       ]),
     .executableTarget(
       name: "eagle-train",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleMPI", "EagleRunFiles",
-        "EagleCaptureStore", "EagleModels", "EagleChat", "EagleReport", "EagleServer", "EagleData", "EagleTraining",
+        "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleChat", "EagleReport", "EagleServer", "EagleData",
+        "EagleTraining",
         "EagleRecipe", "EaglePlan", "EagleRun",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -169,7 +184,8 @@ let package = Package(
     .executableTarget(
       name: "eagle-run",
       dependencies: [
-        "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleChat",
+        "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDraft", "EagleDecoding",
+        "EagleChat",
         "EagleServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Manual pages from what the commands say about themselves; make install runs it.
@@ -177,7 +193,8 @@ let package = Package(
 
     // Programs that use the package from outside: they see public declarations only.
     .executableTarget(
-      name: "GenerateText", dependencies: ["EagleChat", "EagleCore", "EagleDecoding", "EagleModels", "EagleText"],
+      name: "GenerateText",
+      dependencies: ["EagleChat", "EagleCore", "EagleDecoding", "EagleModels", "EagleDraft", "EagleText"],
       path: "Examples/GenerateText", packageAccess: false),
     .executableTarget(
       name: "TrainHead", dependencies: ["EagleCluster", "EagleCore", "EagleRecipe", "EagleRun"],
@@ -206,20 +223,24 @@ let package = Package(
       ]),
     .testTarget(name: "EagleClusterTests", dependencies: ["EagleCluster"]),
     .testTarget(name: "EagleMPITests", dependencies: ["EagleCluster", "EagleMPI"]),
-    .testTarget(name: "EagleModelsTests", dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels"]),
+    .testTarget(
+      name: "EagleModelsTests", dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels", "EagleDraft"]),
     .testTarget(
       name: "EagleDecodingTests",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleRunFiles", "EagleModels",
+        "EagleDraft",
         "EagleDecoding",
       ]),
     .testTarget(
-      name: "EagleChatTests", dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels", "EagleChat"]),
+      name: "EagleChatTests",
+      dependencies: ["EagleCore", "EagleTensor", "EagleStorage", "EagleModels", "EagleDraft", "EagleChat"]),
     .testTarget(name: "EagleReportTests", dependencies: ["EagleCore", "EagleTensor", "EagleRunFiles", "EagleReport"]),
     .testTarget(
       name: "EagleServerTests",
       dependencies: [
-        "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDecoding", "EagleServer",
+        "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDraft", "EagleDecoding",
+        "EagleServer",
       ]),
     .testTarget(
       name: "EagleClientTests", dependencies: ["EagleCore", "EagleClient", "ScriptedServer"]),
@@ -228,19 +249,22 @@ let package = Package(
       name: "EagleTrainingTests",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles",
-        "EagleCaptureStore", "EagleModels", "EagleChat", "EagleData", "EagleTraining", "EaglePlan",
+        "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining",
+        "EaglePlan",
       ]),
     .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
     .testTarget(
       name: "EaglePlanTests",
       dependencies: [
-        "EagleCore", "EagleTensor", "EagleCluster", "EagleRunFiles", "EagleModels", "EagleTraining", "EaglePlan",
+        "EagleCore", "EagleTensor", "EagleCluster", "EagleRunFiles", "EagleModels", "EagleDraft", "EagleTraining",
+        "EaglePlan",
       ]),
     .testTarget(
       name: "CommandTests",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
-        "EagleModels", "EagleChat", "EagleClient", "EagleData", "EagleTraining", "EaglePlan", "ScriptedServer",
+        "EagleModels", "EagleDraft", "EagleChat", "EagleClient", "EagleData", "EagleTraining", "EaglePlan",
+        "ScriptedServer",
       ]),
   ],
   swiftLanguageModes: [.v6]

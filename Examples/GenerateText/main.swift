@@ -4,6 +4,7 @@
 import EagleChat
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleText
 import Foundation
@@ -18,7 +19,8 @@ let draft = try DraftFolder.read(arguments[2], target: model.target)
 let prompt = try model.prompt([ChatMessage(role: .user, content: arguments[3])])
 
 // The head proposes as many tokens as pay on this machine; the text is the one that the target writes alone.
-let plan = DraftPlan.adaptive(try DecodingCosts.estimate(target: model.target, draft: draft))
+let costs = try DecodingCosts.estimate(target: model.target, draft: draft)
+let plan = DraftPlan.adaptive(costs, for: draft)
 let options = DecodingOptions(maxNewTokens: 200, stopIDs: model.stopIDs, plan: plan)
 let session = DecodingSession(target: model.target, draft: draft)
 let tokens = try session.tokens(prompt, options)

@@ -89,6 +89,29 @@ float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weigh
 }
 
 EAGLE_DISPATCHED
+static void labelled_gradient_row(float *restrict z, const float *restrict q, int64_t n, float draft_scale, float below,
+                                  float entropy_weight, float distance_weight) {
+  for (int64_t i = 0; i < n; i++) {
+    float draft = z[i] * draft_scale;
+    float slope = draft < q[i] ? below - 1 : below;
+    z[i] = entropy_weight * draft + distance_weight * draft * slope;
+  }
+}
+
+float eagle_labelled_loss_row(float *z, const float *q, int64_t n, eagle_labelled_loss loss, float weight,
+                              float full_scale, float *overlap) {
+  // d = softmax(z);  |d - q| = 2 (1 - sum_i min(q_i, d_i));  dCE/dz_j = d_j - [j = label]
+  float maximum;
+  float entropy = loss.label < 0 ? 0 : loss.entropy, of_label = loss.label < 0 ? 0 : z[loss.label];
+  float sum = eagle_exp_row(z, n, &maximum);
+  acceptance_sums sums = acceptance_row(z, q, n, 1.0f / sum, 1);
+  *overlap = full_scale == 1 ? sums.acceptance : acceptance_row(z, q, n, 1.0f / sum, full_scale).acceptance;
+  labelled_gradient_row(z, q, n, 1.0f / sum, sums.below, weight * entropy, 2 * weight * loss.distance);
+  if (loss.label >= 0) z[loss.label] -= weight * entropy;
+  return entropy * (maximum + logf(sum) - of_label) + 2 * loss.distance * (1 - sums.acceptance);
+}
+
+EAGLE_DISPATCHED
 static float gradient_row(float *restrict z, const float *restrict q, int64_t n, float draft_scale, float full_scale,
                           float weight) {
   EAGLE_REASSOCIATE

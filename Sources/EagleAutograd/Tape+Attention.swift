@@ -22,9 +22,14 @@ extension Tape {
   /// forward: s_t = scale q · k_t,  p = softmax(s),  out = Σ_t p_t v_t
   /// backward: ds_t = p_t (dout · v_t − dout · out)
   ///   dq += scale Σ_t ds_t k_t,  dk_t += scale ds_t q,  dv_t += p_t dout
+  ///
+  /// - Parameter group: consecutive rows that may have the same rows of a link, as those of a block have; R is a
+  ///   multiple of it
   package func attention(
-    _ q: Variable, _ k: Variable, _ v: Variable, rows: [AttentionRow], chain: [ChainLink], shape: AttentionShape
+    _ q: Variable, _ k: Variable, _ v: Variable, rows: [AttentionRow], chain: [ChainLink], group: Int = 1,
+    shape: AttentionShape
   ) -> Variable {
+    precondition(rows.count % group == 0, "\(rows.count) rows in groups of \(group)")
     let logSums = Tensor([q.value.rows, shape.heads])
     let out = Attention.apply(
       q.value, k.value, v.value, rows: rows, chain: chain.map(\.step), shape: shape, logSums: logSums, mode)
@@ -33,7 +38,7 @@ extension Tape {
         q: q.value, k: k.value, v: v.value, rows: rows, chain: chain.map(\.step), shape: shape, self.precision)
       let pass = AttentionBackward(blocks: blocks, out: out, logSums: logSums, dout: dout)
       pass.runPrefix(addingTo: (q, k, v))
-      pass.runChain(addingTo: q, chain)
+      pass.runChain(addingTo: q, chain, group: group)
     }
   }
 }
@@ -159,18 +164,25 @@ private struct AttentionBackward {
 
   // MARK: chain
 
-  /// A chain row belongs to one query row, so rows are independent.
-  func runChain(addingTo q: Variable, _ chain: [ChainLink]) {
-    for (link, step) in zip(chain, blocks.chain) {
-      let (dk, dv) = (Tensor.zeros(step.k.shape), Tensor.zeros(step.v.shape))
+  /// A chain row belongs to the query rows of one group, so groups are independent.
+  func runChain(addingTo q: Variable, _ chain: [ChainLink], group: Int) {
+    var first = 0
+    while first < chain.count {
+      // Consecutive links to the same keys add to one gradient.
+      let (k, v) = (chain[first].k, chain[first].v)
+      let links = first..<(chain[first...].firstIndex { $0.k !== k } ?? chain.count)
+      let (dk, dv) = (Tensor.zeros(k.shape), Tensor.zeros(v.shape))
       q.addGradient { dq, accumulate in
         if !accumulate { dq.clear() }
-        Parallel.forEachRange(blocks.rows.count, grain: 16) { range in
-          for row in range { runChain(step, row, dq: dq, dk: dk, dv: dv) }
+        Parallel.forEachRange(blocks.rows.count / group, grain: max(1, 16 / group)) { range in
+          for row in range.lowerBound * group..<range.upperBound * group {
+            for link in links { runChain(blocks.chain[link], row, dq: dq, dk: dk, dv: dv) }
+          }
         }
       }
-      link.k.addGradient(giving: dk)
-      link.v.addGradient(giving: dv)
+      k.addGradient(giving: dk)
+      v.addGradient(giving: dv)
+      first = links.upperBound
     }
   }
 

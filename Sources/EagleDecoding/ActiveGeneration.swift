@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleTensor

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 
 /// A prompt to be continued, one of many.

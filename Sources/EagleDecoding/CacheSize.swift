@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 
 /// The memory of a sequence's KV caches, the target's and the draft's, from the number of its tokens.
@@ -5,7 +6,7 @@ package struct CacheSize: Sendable, Equatable {
   private let layers: [KVCache.LayerShape]
 
   package init(target: TargetModel, draft: DraftModel?) {
-    layers = target.cacheLayers + (draft?.cacheLayers(target.cacheFormat) ?? [])
+    layers = target.cacheLayers + (draft?.shape.cacheLayers(target.cacheFormat) ?? [])
   }
 
   /// The most tokens of one sequence in a pass.

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 import EagleTensor
 
@@ -7,7 +8,7 @@ import EagleTensor
 final class CostBench {
   private let target: TargetModel
   private let cache: KVCache
-  private let drafter: EagleDrafter
+  private let drafter: any Drafter
   private let layers: [Int]
   /// The captured states of the last token, [1, nH].
   private let newest: Tensor
@@ -18,7 +19,7 @@ final class CostBench {
   init(target: TargetModel, draft: DraftModel, context: Int, layers: Int? = nil) {
     self.target = target
     cache = target.makeCache(capacity: context + 64)
-    drafter = EagleDrafter(draft: draft, target: target, capacity: context + DraftPlan.maxNodes)
+    drafter = draft.makeDrafter(target: target, capacity: context + DraftPlan.maxNodes)
     let isPart = layers.map { $0 > target.shape.layers } ?? false
     self.layers = isPart ? Array(0..<draft.shape.captureLayers.count) : draft.shape.captureLayers
     let ids = Self.ids(context + 1, target)

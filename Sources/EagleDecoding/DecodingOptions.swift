@@ -1,3 +1,5 @@
+import EagleDraft
+
 /// The options of one text: how it is drafted and sampled, and when it ends.
 public struct DecodingOptions: Sendable {
   public var maxNewTokens: Int

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 
 /// A sequence that is decoded plainly, or speculatively with a draft. Its KV caches stay between texts, so a prompt
@@ -40,7 +41,7 @@ public final class DecodingSession {
   public convenience init(target: TargetModel, draft: DraftModel? = nil, context: Int? = nil) {
     let capacity = Self.capacity(target, context)
     self.init(
-      target: target, drafter: draft.map { EagleDrafter(draft: $0, target: target, capacity: capacity) },
+      target: target, drafter: draft.map { $0.makeDrafter(target: target, capacity: capacity) },
       context: context)
   }
 

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleRunFiles
 
 /// The reason why a text ended.

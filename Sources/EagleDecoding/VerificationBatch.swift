@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleTensor
 
 // R tokens in the pass · V vocabulary.

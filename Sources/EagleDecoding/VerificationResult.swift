@@ -1,4 +1,5 @@
 import EagleCore
+import EagleDraft
 
 /// The outcome of the target's check of a proposal.
 struct VerificationResult {

@@ -17,7 +17,7 @@ public enum CacheFormat: String, Sendable, Codable, CaseIterable {
   }
 
   /// Whether heads of `headDimension` elements are whole blocks.
-  func fits(_ headDimension: Int) -> Bool { headDimension % dtype.blockLength == 0 }
+  package func fits(_ headDimension: Int) -> Bool { headDimension % dtype.blockLength == 0 }
 
   /// What a head's cache is in where its heads of `headDimension` elements do not fit, in one line; nil where they do.
   ///

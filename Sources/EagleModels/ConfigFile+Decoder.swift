@@ -4,7 +4,7 @@ import EagleTensor
 /// The keys that targets and draft heads have in common.
 extension ConfigFile {
   /// The heads and their sizes.
-  func attention(hiddenSize: Int) throws -> AttentionShape {
+  package func attention(hiddenSize: Int) throws -> AttentionShape {
     let heads = try integer("num_attention_heads")
     let kvHeads = try integerIfPresent("num_key_value_heads") ?? heads
     let dimension = try integerIfPresent("head_dim") ?? hiddenSize / heads
@@ -18,7 +18,7 @@ extension ConfigFile {
   }
 
   /// Throws, by name, for what the layer of a draft head does not compute.
-  func refuseUncomputedHead() throws {
+  package func refuseUncomputedHead() throws {
     for key in ["num_experts", "num_local_experts", "n_routed_experts"] where !isAbsent(key) {
       throw refuse("a mixture of experts (`\(key)`)")
     }

@@ -2,18 +2,20 @@ import EagleCore
 import Foundation
 
 /// A `config.json`, read key by key with errors that name the file and the key.
-struct ConfigFile {
-  let path: String
-  let values: [String: Any]
+package struct ConfigFile {
+  package let path: String
+  package let values: [String: Any]
 
-  init(path: String, values: [String: Any]) { (self.path, self.values) = (path, values) }
+  package init(path: String, values: [String: Any]) { (self.path, self.values) = (path, values) }
 
-  init(path: String) throws {
+  package init(path: String) throws {
     try self.init(FilePath(path).name, of: TextFiles(folder: FilePath(path).parent), path: path)
   }
 
   /// Reads a text file of a model.
-  init(_ name: String, of files: TextFiles) throws { try self.init(name, of: files, path: files.place(of: name)) }
+  package init(_ name: String, of files: TextFiles) throws {
+    try self.init(name, of: files, path: files.place(of: name))
+  }
 
   private init(_ name: String, of files: TextFiles, path: String) throws {
     self.path = path
@@ -30,7 +32,7 @@ struct ConfigFile {
   private static let largestSize = 1 << 30
 
   /// A size or a count: a whole number from 1 to 2^30.
-  func integer(_ key: String) throws -> Int {
+  package func integer(_ key: String) throws -> Int {
     guard let number = values[key] as? NSNumber else { throw missing(key, "a number") }
     guard let value = Int(exactly: number.doubleValue), 1...Self.largestSize ~= value else {
       throw LocatedError(
@@ -40,24 +42,24 @@ struct ConfigFile {
     return value
   }
 
-  func integerIfPresent(_ key: String) throws -> Int? {
+  package func integerIfPresent(_ key: String) throws -> Int? {
     isAbsent(key) ? nil : try integer(key)
   }
 
-  func number(_ key: String) throws -> Double {
+  package func number(_ key: String) throws -> Double {
     guard let value = (values[key] as? NSNumber)?.doubleValue else { throw missing(key, "a number") }
     return value
   }
 
-  func text(_ key: String) throws -> String {
+  package func text(_ key: String) throws -> String {
     guard let value = values[key] as? String else { throw missing(key, "a text") }
     return value
   }
 
-  func flag(_ key: String) -> Bool { (values[key] as? NSNumber)?.boolValue ?? false }
+  package func flag(_ key: String) -> Bool { (values[key] as? NSNumber)?.boolValue ?? false }
 
   /// A token id, or the ids of a list; empty when there is none.
-  func tokenIDs(_ key: String) throws -> [Int32] {
+  package func tokenIDs(_ key: String) throws -> [Int32] {
     guard let value = values[key], !(value is NSNull) else { return [] }
     return try (value as? [Any] ?? [value]).map { number in
       if let id = (number as? NSNumber).flatMap({ Int32(exactly: $0.doubleValue) }) { return id }
@@ -67,15 +69,17 @@ struct ConfigFile {
     }
   }
 
-  func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }
+  package func isAbsent(_ key: String) -> Bool { values[key] == nil || values[key] is NSNull }
 
   /// An error that names a key and its value.
-  func wrong(_ key: String, _ rule: String, advice: String = "download the model's config again") -> LocatedError {
+  package func wrong(_ key: String, _ rule: String, advice: String = "download the model's config again")
+    -> LocatedError
+  {
     let value = values[key].map { $0 is [Any] || $0 is [String: Any] ? "" : " is \($0), and" } ?? " is missing:"
     return LocatedError(path: path, problem: "`\(key)`\(value) \(rule)", advice: advice)
   }
 
-  func refuse(_ what: String) -> LocatedError {
+  package func refuse(_ what: String) -> LocatedError {
     LocatedError(
       path: path, problem: "asks for \(what), which this program does not compute", advice: "use another model")
   }

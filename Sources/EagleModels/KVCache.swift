@@ -90,7 +90,7 @@ package final class KVCache {
 
   /// Writes batch rows `range` of k and v [R, width], rounded to the layer's type, behind the valid entries of `layer`;
   /// `advance` makes them valid.
-  func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) {
+  package func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) {
     write(layer, k.floats, v.floats, rows: range)
   }
 

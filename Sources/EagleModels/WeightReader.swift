@@ -3,29 +3,29 @@ import EagleStorage
 import EagleTensor
 
 /// Reads weights, checks their shapes against what the config says, and remembers which it has read.
-final class WeightReader {
-  let source: any TensorSource
+package final class WeightReader {
+  package let source: any TensorSource
   private var used: [String] = []
 
-  init(_ source: any TensorSource) { self.source = source }
+  package init(_ source: any TensorSource) { self.source = source }
 
   /// Reads a matrix. It stays as it is stored, in blocks too; float16 is widened.
-  func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
+  package func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
     let tensor = try checked(name, shape, Self.floats + DType.blockFormats)
     return tensor.dtype == .float16 ? tensor.float32() : tensor
   }
 
   /// Reads a vector, widened to float32.
-  func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
+  package func vector(_ name: String, _ count: Int) throws -> Tensor { try checked(name, [count]).float32() }
 
   /// Reads a tensor of any shape as stored, without blocks.
-  func tensor(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape) }
+  package func tensor(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape) }
 
   /// Reads packed bytes, whose values are what their format says.
-  func bytes(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape, [.uint8]) }
+  package func bytes(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape, [.uint8]) }
 
   /// Throws when a weight that was read is NaN or infinite: every state behind it would be, far from the cause.
-  func refuseNonFinite() throws {
+  package func refuseNonFinite() throws {
     let nonFinite = try source.nonFiniteTensors(among: used)
     guard let tensor = nonFinite.first, let index = tensor.values.first else { return }
     let (count, others) = (tensor.values.count, nonFinite.count - 1)

@@ -2,6 +2,7 @@ import EagleChat
 import EagleCluster
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import EagleTraining
 import Foundation

@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRecipe
 import EagleStorage
@@ -105,7 +106,7 @@ package enum Inspection {
     let info = try TrainingCheckpoint.info(checkpoint)
     return [
       "checkpoint of step \(info.step), all checksums right", "target \(info.targetPath) \(info.targetFingerprint)",
-      "layers \(info.draftShape.captureLayers), draft vocabulary \(info.draftVocabulary.count)",
+      "layers \(info.draftShape.shape.captureLayers), draft vocabulary \(info.draftVocabulary.count)",
     ]
   }
 }

@@ -2,6 +2,7 @@ import EagleCaptureStore
 import EagleChat
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import EaglePlan
 import EagleRunFiles
@@ -53,7 +54,7 @@ extension RecipeRun {
     let draft = try model.head(at: path, trainable: trainable)
     try DraftFolder.requireFloats(
       Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.value) }), path)
-    try requireWindow(draft.shape.variant.window, path)
+    try draft.shape.check(recipe.train.objective)
     guard draft.shape.captureLayers == layers else {
       throw LocatedError(
         path: path, problem: "this head reads layers \(draft.shape.captureLayers), and the recipe captures \(layers)",
@@ -74,17 +75,8 @@ extension RecipeRun {
     // On all ranks: sizes follow from these settings.
     if recipe.draft.initFrom == nil { try recipe.draft.requireFit(shape) }
     if cluster.isRoot { try Preparation.checkVocabulary(recipe.draft, target: model.target) }
-    try requireWindow(recipe.draft.slidingWindow, "draft.sliding_window")
+    try sizes.draft.check(recipe.train.objective)
     try checkMemory()
-  }
-
-  /// A row at depth k sees a window of W less k rows of its prefix.
-  private func requireWindow(_ window: Int?, _ path: String) throws {
-    let depths = recipe.train.tttLength
-    guard let window, window <= depths else { return }
-    throw LocatedError(
-      path: path, problem: "the head sees \(window) keys, and train.ttt_length is \(depths)",
-      advice: "lower train.ttt_length below \(window)")
   }
 
   /// Weights and gradients in float32 are on every rank, whatever else is shared.
@@ -136,7 +128,7 @@ extension RecipeRun {
 
   private var sizes: Sizes {
     Sizes(
-      target: format.shape, draft: DraftShape(of: format.shape, recipe.draft, captureLayers: layers),
+      target: format.shape, draft: recipe.draft.shape(of: format.shape, captureLayers: layers),
       targetBytes: 0)
   }
 

@@ -1,5 +1,6 @@
 import EagleChat
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleStorage

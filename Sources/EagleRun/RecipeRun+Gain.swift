@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import Foundation
@@ -19,7 +20,8 @@ extension RecipeRun {
     guard let target = try? model.target,
       let costs = try? DecodingCosts.estimate(target: target, draft: draft.quantized(target.weightFormat))
     else { return progress.say("warning: the gain of decoding with this head cannot be measured") }
-    let gain = costs.gain(acceptanceLength: accepted, draftLength: length)
+    let gain = costs.gain(
+      acceptanceLength: accepted, draftLength: length, draftPasses: draft.shape.draftPasses(length: length))
     guard gain < Self.smallGain else { return }
     progress.say(
       String(

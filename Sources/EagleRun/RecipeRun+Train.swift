@@ -1,5 +1,6 @@
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import EagleReport
 import EagleRunFiles
@@ -134,14 +135,14 @@ extension RecipeRun {
   /// The head of `draft.init_from`, or a random one.
   private func startWithoutData(_ data: PreparedData) throws -> DraftModel {
     guard let path = recipe.draft.initFrom else {
-      let shape = DraftShape(of: format.shape, recipe.draft, captureLayers: layers)
+      let shape = recipe.draft.shape(of: format.shape, captureLayers: layers, maskToken: data.maskToken)
       return try .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
         .withEmbedding(of: model.target)
     }
     let draft = try head(at: path, trainable: true)
     progress.say(
-      "fine-tuning \(path): its own sizes hold, draft vocabulary \(draft.vocabulary.size), "
-        + "rope_theta \(draft.shape.ropeTheta)")
+      "fine-tuning \(path): its own sizes hold, draft vocabulary \(draft.vocabulary.size)"
+        + (draft.shape.details.map { ", \($0)" }.joined()))
     return draft
   }
 

@@ -3,6 +3,7 @@ import EagleChat
 import EagleCluster
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import EagleRecipe
 import EagleRunFiles
@@ -226,7 +227,9 @@ public final class RecipeRun {
       return progress.say(
         "warning: the best head is not exported: \(error); `eagle-train export` makes it of its checkpoint")
     }
-    try DraftFolder.write(draft, target: format.shape, verifier: recipe.target.path, to: folder.export)
+    try DraftFolder.write(
+      draft, target: format.shape, verifier: recipe.target.path, tables: try draft.tables(of: model.target),
+      to: folder.export)
   }
 
   func makeEvaluator() throws -> Evaluator {

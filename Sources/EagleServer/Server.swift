@@ -1,5 +1,6 @@
 import EagleChat
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import Foundation
 import Synchronization

@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import Foundation
 
 /// The address of a server, and its limits.

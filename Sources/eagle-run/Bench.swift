@@ -2,6 +2,7 @@ import ArgumentParser
 import EagleChat
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleRunFiles
 import Foundation
 

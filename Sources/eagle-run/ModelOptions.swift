@@ -2,6 +2,7 @@ import ArgumentParser
 import EagleChat
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleText
 import Foundation
@@ -74,7 +75,7 @@ struct ModelOptions: ParsableArguments {
     let format = draftWeights ?? model.target.weightFormat
     if let line = stored.fallbacks(format).line { Output.note("weights of the head: \(line)") }
     if stored.hasOwnEmbedding { Output.note("the head reads an embedding of its own, which differs from the target's") }
-    if let line = model.target.cacheFormat.fallbackLine(headDimension: stored.shape.attention.headDimension) {
+    if let line = model.target.cacheFormat.fallbackLine(headDimension: stored.shape.headDimension) {
       Output.note("KV cache of the head: \(line)")
     }
     let head = stored.quantized(format)
@@ -148,7 +149,7 @@ struct PlanOptions: ParsableArguments {
     guard let draft, let folder = models.draft else { return .chain(0) }
     let tuned = try tuned(folder, DecodingFile.Environment(target: model.target, weights: models.weights))
     if let tuned, !isGiven { return tuned.plan }
-    if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft)) }
+    if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft), for: draft) }
     var plan = shape
     if adaptive { plan.costs = try tuned?.costs ?? DecodingCosts.measure(target: model.target, draft: draft) }
     return plan

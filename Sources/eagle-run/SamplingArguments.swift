@@ -2,6 +2,7 @@ import ArgumentParser
 import EagleChat
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 
 /// How tokens are chosen. What no flag says is taken from the model's generation_config.json.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import EagleChat
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTraining
@@ -54,12 +55,14 @@ struct Export: ParsableCommand {
     let source = try source()
     guard isFile else {
       try DraftFolder.write(
-        source.draft, target: source.model.shape, layout: layout, verifier: verifier ?? source.model.path, to: output)
+        source.draft, target: source.model.shape, layout: layout, verifier: verifier ?? source.model.path,
+        tables: source.draft.tables(of: source.model), to: output)
       return Output.note("exported \(source.name) to \(output)")
     }
     let tokenizer = try TargetTokenizerFields.of(target: source.model.path, shape: source.model.shape)
     let wide = try DraftGGUF.write(
-      source.draft, target: source.model.shape, tokenizer: tokenizer, type: type ?? .bf16, to: output)
+      source.draft, target: source.model.shape, tokenizer: tokenizer, type: type ?? .bf16,
+      tables: source.draft.tables(of: source.model), to: output)
     if !wide.isEmpty {
       Output.note("bf16, since their rows are no whole blocks of 32: \(wide.joined(separator: ", "))")
     }

@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleStorage
@@ -156,7 +157,7 @@ import Testing
   func oneStartForAll() throws {
     let world = try TinyWorld()
     let model = try ChatModel(folder: world("target"), precision: .fp32)
-    let shape = DraftShape(of: model.target.shape, DraftConfig(), captureLayers: [1, 3, 4])
+    let shape = Eagle3Shape(of: model.target.shape, DraftConfig(), captureLayers: [1, 3, 4])
     let vocabularies = [64, 64].enumerated().map { index, size in
       DraftVocabulary.mostFrequent(counts: (0..<259).map { ($0 + 7 * index) % 50 }, size: size, always: [])
     }

@@ -3,6 +3,7 @@ import EagleChat
 import EagleCluster
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import EagleText
 import Foundation

@@ -85,6 +85,17 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     }
   }
 
+  /// Blocks of two rows, each of which sees both rows of its block.
+  @Test func attentionInBlocks() {
+    let shape = AttentionShape(heads: 4, kvHeads: 2, headDimension: 4)
+    let rows = [(0, 2), (0, 2), (3, 1), (3, 1)].map { AttentionRow(prefixStart: $0.0, prefixCount: $0.1) }
+    check(normal([[4, 16], [5, 8], [5, 8], [4, 8], [4, 8]])) { tape, x in
+      tape.attention(
+        x[0], x[1], x[2], rows: rows,
+        chain: [[0, 0, 2, 2], [1, 1, 3, 3]].map { ChainLink(k: x[3], v: x[4], row: $0) }, group: 2, shape: shape)
+    }
+  }
+
   /// Two conversations of 3 and 2 keys; four query rows; two chain steps, the second with fewer rows.
   @Test func attention() {
     let shape = AttentionShape(heads: 4, kvHeads: 2, headDimension: 4)
@@ -98,7 +109,10 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     }
   }
 
-  @Test(arguments: [SoftTargetLoss.crossEntropy, .acceptance, .mixed(decay: 3), .fixedMix(crossEntropy: 0.1)])
+  @Test(arguments: [
+    SoftTargetLoss.crossEntropy, .acceptance, .mixed(decay: 3), .fixedMix(crossEntropy: 0.1),
+    .labelled(crossEntropy: 0.1, distance: 0.9),
+  ])
   func softTargetLossAgreesWithDifferencesAndTheFormula(loss: SoftTargetLoss) {
     let (x, w, teacher) = { ($0[0], $0[1], $0[2]) }(normal([[5, 3], [6, 3], [4, 6]], seed: 4))
     for row in 0..<4 {
@@ -107,7 +121,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     }
     let targets = SoftTargets(
       probabilities: teacher, coverage: [1, 0.5, 1, 0.9], row: [0, 1, 1, 2, 3],
-      contributes: [true, true, false, true, true], hit: [0, -1, 3, 4, 5])
+      contributes: [true, true, false, true, true], hit: [0, -1, 3, 4, 5], labels: [2, -1, 0, 5, 1])
     func sums(_ tape: Tape, _ x: Variable, _ w: Variable) -> SoftTargetSums {
       tape.softTargetLoss(x, w, targets, loss, weight: 0.25, chunkRows: 2)
     }
@@ -131,6 +145,56 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     #expect(total.hits == expected.hits)
   }
 
+  @Test("two products that are added up to the logits have the gradients of one over both widths")
+  func softTargetsOfTwoProducts() {
+    let (x, w, teacher) = { ($0[0], $0[1], $0[2]) }(normal([[5, 7], [6, 7], [4, 6]], seed: 8))
+    _ = (0..<4).map { row in
+      let values = (0..<6).map { exp(Double(teacher.floats[row * 6 + $0])) }
+      for i in 0..<6 { teacher.floats[row * 6 + i] = Float(values[i] / values.reduce(0, +)) }
+    }
+    let targets = SoftTargets(
+      probabilities: teacher, coverage: [1, 0.5, 1, 0.9], row: [0, 1, 1, 2, 3],
+      contributes: [true, true, false, true, true], hit: [0, -1, 3, 4, 5], labels: [2, -1, 0, 5, 1])
+    let loss = SoftTargetLoss.labelled(crossEntropy: 0.1, distance: 0.9)
+    func columns(_ x: Tensor, _ range: Range<Int>) -> Variable {
+      Variable(Rows.columns(x, range), requiresGradient: true)
+    }
+    let (one, two) = (Tape(recording: true, precision: .fp32), Tape(recording: true, precision: .fp32))
+    let whole = (Variable(x, requiresGradient: true), Variable(w, requiresGradient: true))
+    let parts = [0..<4, 4..<7].map { (x: columns(x, $0), w: columns(w, $0)) }
+    let expected = one.softTargetRows([whole], targets, loss, weight: 0.5)
+    let counted = two.softTargetRows(parts, targets, loss, weight: 0.5)
+    for (a, b) in zip(expected.loss, counted.loss) { #expect(abs(a - b) < 1e-5) }
+    for (range, part) in zip([0..<4, 4..<7], parts) {
+      for (gradient, own) in [(whole.0.gradient!, part.x), (whole.1.gradient!, part.w)] {
+        let reference = Rows.columns(gradient, range).values
+        #expect(zip(reference, own.gradient!.values).allSatisfy { abs($0 - $1) < 1e-5 })
+      }
+    }
+  }
+
+  @Test func confidenceAgreesWithDifferences() {
+    let values = normal([[4, 3], [4, 2], [1, 5], [1]], seed: 9)
+    let (targets, weights): ([Float], [Float]) = ([0.1, 0.9, 0.5, 1], [1, 0.5, 2, 0.1])
+    func run(_ recording: Bool) -> (loss: Double, variables: [Variable]) {
+      let x = values.map { Variable($0, requiresGradient: true) }
+      let losses = Tape(recording: recording, precision: .fp32).confidenceLoss(
+        [x[0], x[1]], x[2], x[3], targets: targets, weights: weights, weight: 0.25)
+      return (zip(losses, weights).reduce(0) { $0 + 0.25 * Double($1.0 * $1.1) }, x)
+    }
+    for (variable, tensor) in zip(run(true).variables, values) {
+      for i in 0..<tensor.count {
+        let original = tensor.floats[i]
+        tensor.floats[i] = original + 1e-2
+        let above = run(false).loss
+        tensor.floats[i] = original - 1e-2
+        let below = run(false).loss
+        tensor.floats[i] = original
+        #expect(abs((above - below) / 2e-2 - Double(variable.gradient!.floats[i])) < 1e-4)
+      }
+    }
+  }
+
   /// The same sums row by row, in double precision, and the share of the divergence in each row's mixed loss.
   private func plainSums(
     _ x: Tensor, _ w: Tensor, _ targets: SoftTargets, _ loss: SoftTargetLoss, shares known: [Double]? = nil
@@ -152,6 +216,9 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
         case .acceptance: -log(acceptance)
         case .mixed: shares[row] * entropy + (1 - shares[row]) * (1 - acceptance)
         case .fixedMix(let share): Double(share) * entropy + Double(1 - share) * (1 - acceptance)
+        case .labelled(let share, let distance):
+          Double(share) * (targets.labels[row] < 0 ? 0 : logSum - z[Int(targets.labels[row])])
+            + Double(distance) * (0..<6).reduce(0.0) { $0 + abs(exp(z[$1] - logSum) - q[$1]) }
         }
       if targets.contributes[row] { sums.loss += value }
       sums.overlap += acceptance

@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -158,7 +159,7 @@ import Testing
     let size = model.target.shape.vocabularySize
     let layers = [0, 1, model.target.shape.layers - 1]
     let head = DraftModel.random(
-      shape: DraftShape(of: model.target.shape, config, captureLayers: layers),
+      shape: Eagle3Shape(of: model.target.shape, config, captureLayers: layers),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: size), size: 16, always: []), seed: 3)
     let path = "\(scratch.path)/\(UUID().uuidString).gguf"
     try DraftGGUF.write(

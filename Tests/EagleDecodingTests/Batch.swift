@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import EagleModels
 
 /// Answers to a list of prompts, decoded together.

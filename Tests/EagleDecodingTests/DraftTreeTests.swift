@@ -1,20 +1,21 @@
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Testing
 
 @Suite struct DraftTreeTests {
   /// A drafter that has read a prompt, and the target's states for it.
-  private func drafter(_ name: String, seed: UInt64) throws -> (EagleDrafter, Int32) {
+  private func drafter(_ name: String, seed: UInt64) throws -> (any Drafter, Int32) {
     let (target, ids, _) = try Fixture.load(name)
     let head = Drafts.random(for: target, size: 50, seed: seed)
-    let drafter = EagleDrafter(draft: head, target: target, capacity: 200)
+    let drafter = head.makeDrafter(target: target, capacity: 200)
     let states = target.decode(ids, segments: [Segment(rows: 0..<ids.count)], captureLayers: drafter.captureLayers)
     drafter.extend(states.auxHidden!, nextTokens: Array(ids.dropFirst()) + [9], .decode)
     return (drafter, 9)
   }
 
-  private func propose(_ drafter: EagleDrafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil) throws
+  private func propose(_ drafter: any Drafter, _ token: Int32, _ plan: DraftPlan, costs: DecodingCosts? = nil) throws
     -> Proposal
   {
     try drafter.propose(
@@ -69,7 +70,8 @@ import Testing
     let (drafter, token) = try drafter("tiny-llama", seed: 2)
     #expect(
       abs(
-        DecodingCosts(targetPass: [2, 2.1, 2.2], draftPass: 0.2).gain(acceptanceLength: 2.5, draftLength: 2) - 5 / 2.6)
+        DecodingCosts(targetPass: [2, 2.1, 2.2], draftPass: 0.2).gain(
+          acceptanceLength: 2.5, draftLength: 2, draftPasses: 2) - 5 / 2.6)
         < 1e-12)
     let free = DecodingCosts(targetPass: [1, 1, 1, 1, 1, 1], draftPass: 0)
     let dear = DecodingCosts(targetPass: [1, 2, 3, 4, 5, 6], draftPass: 5)

@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleTensor
 
@@ -14,7 +15,7 @@ enum Drafts {
     config.vocabularySize = size
     let counts = [Int](repeating: 1, count: model.shape.vocabularySize)
     let random = DraftModel.random(
-      shape: DraftShape(of: model.shape, config, captureLayers: [0, 1, 2]),
+      shape: Eagle3Shape(of: model.shape, config, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: counts, size: size, always: []), seed: seed)
     for parameter in random.parameters where parameter.variable.shape.count == 2 {
       for i in 0..<parameter.variable.value.count { parameter.variable.value.floats[i] *= deviation / 0.02 }

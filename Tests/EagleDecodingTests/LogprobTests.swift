@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import Foundation
 import Testing

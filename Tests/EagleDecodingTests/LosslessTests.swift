@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Testing
@@ -52,7 +53,7 @@ import Testing
       let drafters: [any Drafter] =
         KnowingDrafter.Kind.allCases.map {
           KnowingDrafter(text: prompt + plain.ids, kind: $0, vocabulary: vocabulary, seed: UInt64(index))
-        } + [EagleDrafter(draft: head, target: target, capacity: 600)]
+        } + [head.makeDrafter(target: target, capacity: 600)]
       for (number, drafter) in drafters.enumerated() {
         options.plan = Self.plans[(index + number) % Self.plans.count]
         let speculative = try trace(DecodingSession(target: target, drafter: drafter), prompt, options)
@@ -117,7 +118,7 @@ import Testing
       let drafters: [any Drafter] =
         KnowingDrafter.Kind.allCases.map {
           KnowingDrafter(text: [1, 2] + plain.ids, kind: $0, vocabulary: 320, seed: 1)
-        } + [EagleDrafter(draft: head, target: target, capacity: 600)]
+        } + [head.makeDrafter(target: target, capacity: 600)]
       for drafter in drafters {
         #expect(try DecodingSession(target: target, drafter: drafter).generate([1, 2], options).ids == plain.ids)
       }
@@ -184,7 +185,7 @@ import Testing
       changed += try plain == trace(DecodingSession(target: exact), prompt, options) ? 0 : 1
       let drafters: [any Drafter] = [
         KnowingDrafter(text: prompt + plain.ids, kind: .misleading, vocabulary: 320, seed: UInt64(seed)),
-        EagleDrafter(draft: head, target: target, capacity: 600),
+        head.makeDrafter(target: target, capacity: 600),
       ]
       for drafter in drafters {
         for plan in Self.plans {

@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleTensor

@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import Foundation

@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import Testing
 
@@ -21,7 +22,8 @@ import Testing
 
   private static let plans: [DraftPlan] = [
     .chain(0), .chain(3), DraftPlan(depth: 3, width: 2, nodes: 5),
-    .adaptive(DecodingCosts(targetPass: [1, 1.1, 1.2, 1.3], draftPass: 0.1)),
+    DraftPlan(
+      depth: 4, width: 3, nodes: 8, costs: DecodingCosts(targetPass: [1, 1.1, 1.2, 1.3], draftPass: 0.1)),
   ]
 
   @Test("texts that join and leave at any time are those that they would be alone", arguments: plans)

@@ -1,6 +1,7 @@
 import EagleAutograd
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Testing
@@ -33,7 +34,7 @@ import Testing
   func lossless(name: String) throws {
     for precision in ComputePrecision.allCases {
       let target = Drafts.target(seed: 3, precision: precision)
-      let shape = DraftShape(of: target.shape, Self.config(name), captureLayers: [0, 1, 2])
+      let shape = Eagle3Shape(of: target.shape, Self.config(name), captureLayers: [0, 1, 2])
       let head = DraftModel.random(
         shape: shape,
         vocabulary: .mostFrequent(
@@ -55,27 +56,28 @@ import Testing
   private func drafts(
     _ head: DraftModel, _ tables: TargetTables, _ aux: Tensor, next: [Int32], count: Int
   ) -> [Int32] {
+    let network = head.eagle3!
     let (tape, rows) = (Tape(recording: false, precision: .fp32), aux.rows)
     let last = Int32(rows - 1)
-    let states = head.project(tape, aux)
-    let mixed = head.mix(tape, embedding: head.embeddings(tape, next, tables), hidden: states)
-    let prefix = head.keys(tape, mixed, head.rotary.table(positions: (0..<Int32(rows)).map { $0 }))
+    let states = network.project(tape, aux)
+    let mixed = network.mix(tape, embedding: network.embeddings(tape, next, tables), hidden: states)
+    let prefix = network.keys(tape, mixed, network.rotary.table(positions: (0..<Int32(rows)).map { $0 }))
     var (g, h) = (tape.gather(states, [last]), tape.gather(mixed, [last]))
     var (chain, tokens): ([ChainLink], [Int32]) = ([], [])
     for depth in 0..<count {
-      let table = head.rotary.table(positions: [last + Int32(depth)])
+      let table = network.rotary.table(positions: [last + Int32(depth)])
       if depth > 0 {
-        h = head.mix(tape, embedding: head.embeddings(tape, [tokens[depth - 1]], tables), hidden: g)
-        let (k, v) = head.keys(tape, h, table)
+        h = network.mix(tape, embedding: network.embeddings(tape, [tokens[depth - 1]], tables), hidden: g)
+        let (k, v) = network.keys(tape, h, table)
         chain.append(ChainLink(k: k, v: v, row: [0]))
       }
-      let first = head.shape.variant.window.map { max(0, rows + depth - $0) } ?? 0
+      let first = network.shape.variant.window.map { max(0, rows + depth - $0) } ?? 0
       let attended = tape.attention(
-        head.queries(tape, h, table), prefix.k, prefix.v,
+        network.queries(tape, h, table), prefix.k, prefix.v,
         rows: [AttentionRow(prefixStart: Int32(first), prefixCount: Int32(rows - first))], chain: chain,
-        shape: head.shape.attention)
-      g = head.finish(tape, hidden: g, attended: attended)
-      let logits = tape.linear(head.normalized(tape, g), head.lmHead(tables)).value
+        shape: network.shape.attention)
+      g = network.finish(tape, hidden: g, attended: attended)
+      let logits = tape.linear(network.normalized(tape, g), network.lmHead(tables)).value
       tokens.append(head.vocabulary.targetIDs[logits.argmax()[0]])
     }
     return tokens
@@ -84,7 +86,7 @@ import Testing
   @Test("a chain's drafts are those of the formula that the head was trained with", arguments: names)
   func draftsAreThoseOfTraining(name: String) throws {
     let target = Drafts.target(seed: 3)
-    var shape = DraftShape(of: target.shape, Self.config(name), captureLayers: [0, 1, 2])
+    var shape = Eagle3Shape(of: target.shape, Self.config(name), captureLayers: [0, 1, 2])
     // Shorter than the text, so that it matters.
     if shape.variant.window != nil { shape.variant.window = 7 }
     let head = DraftModel.random(
@@ -99,14 +101,14 @@ import Testing
       for i in 0..<values.count { values.floats[i] *= values.shape.count == 1 ? 0.5 + Float(random.uniform()) : 10 }
     }
     var plain = shape
-    plain.variant = DraftVariant()
+    plain.variant = Eagle3Variant()
     var (drafted, differing) = (0, 0)
     for length in [3, 9, 20] {
       let ids = (0...Int32(length)).map { ($0 * 37 + Int32(length)) % 320 }
       let states = target.prefill(
         Array(ids.dropLast()), segments: [Segment(rows: 0..<length)], captureLayers: [0, 1, 2])
       let aux = try #require(states.auxHidden)
-      let drafter = EagleDrafter(draft: head, target: target, capacity: 64)
+      let drafter = head.makeDrafter(target: target, capacity: 64)
       drafter.extend(aux, nextTokens: Array(ids.dropFirst()), .prefill)
       let proposal = try drafter.propose(
         after: ids[length], plan: .chain(4), sampler: Sampler(.greedy, prompt: []), budget: nil)

@@ -1,4 +1,5 @@
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -32,7 +33,7 @@ import Testing
     let scratch = try ModelScratch()
     try DraftFolder.write(draft(), target: target, to: "\(scratch.path)/head")
     let file = try SafetensorsFile(path: "\(scratch.path)/head/model.safetensors")
-    #expect(Set(file.names) == Set(DraftModel.tensorShapes(draft().shape).map(\.name) + ["d2t", "t2d"]))
+    #expect(Set(file.names) == Set(draft().shape.tensorShapes.map(\.name) + ["d2t", "t2d"]))
     #expect(file.metadata == ["format": "pt"])
     #expect(try file.entry("d2t").dtype == .int64 && file.entry("t2d").dtype == .bool)
     #expect(try file.entry("t2d").shape == [target.vocabularySize] && file.entry("fc.weight").dtype == .bfloat16)
@@ -71,12 +72,13 @@ import Testing
   @Test("a head that knew fewer positions than its target is written with the target's")
   func positionsAreTheTargets() throws {
     let scratch = try ModelScratch()
-    var shape = draft().shape
+    var shape = draft().eagle3!.shape
     shape.maxPositions = 8
     let tensors = Dictionary(uniqueKeysWithValues: draft().parameters.map { ($0.name, $0.variable.value) })
     let head = DraftModel(shape: shape, vocabulary: draft().vocabulary, tensors: tensors, trainable: false)
     try DraftFolder.write(head, target: target, to: "\(scratch.path)/head")
-    #expect(try DraftFolder.read("\(scratch.path)/head", target: model).shape.maxPositions == target.maxPositions)
+    #expect(
+      try DraftFolder.read("\(scratch.path)/head", target: model).eagle3?.shape.maxPositions == target.maxPositions)
   }
 
   private func edited(

@@ -1,4 +1,5 @@
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Foundation
@@ -96,7 +97,7 @@ import Testing
   func ropeTheta(json: String, theta: Double) throws {
     let changes = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])
     let path = try head.edited(scratch, config: { $0.merge(changes) { $1 } })
-    #expect(try DraftFolder.read(path, target: target).shape.ropeTheta == theta)
+    #expect(try DraftFolder.read(path, target: target).eagle3?.shape.ropeTheta == theta)
   }
 
   @Test("two bases that differ, or one that is none, are refused")

@@ -1,4 +1,5 @@
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -71,7 +72,7 @@ import Testing
     #expect(try file.int("eagle3.target_hidden_size") == target.shape.hiddenSize)
     let ids = try file.stored("d2t").buffer(Int64.self).map { Int32($0) }
     #expect(ids == head.vocabulary.targetIDs && !file.contains(tensor: "t2d"))
-    let (a, h) = (head.shape.attention, head.shape.hiddenSize)
+    let (a, h) = (head.eagle3!.shape.attention, head.eagle3!.shape.hiddenSize)
     for (name, ours, heads) in [
       ("blk.0.attn_q.weight", "midlayer.self_attn.q_proj.weight", a.heads),
       ("blk.0.attn_k.weight", "midlayer.self_attn.k_proj.weight", a.kvHeads),
@@ -115,7 +116,7 @@ import Testing
   @Test("a scaled rotary embedding comes back; one that a file cannot describe is refused")
   func rotary() throws {
     func head(_ scaling: RotaryScaling) -> DraftModel {
-      var shape = draft().shape
+      var shape = draft().eagle3!.shape
       shape.ropeScaling = scaling
       let tensors = Dictionary(uniqueKeysWithValues: draft().parameters.map { ($0.name, $0.variable.value) })
       return DraftModel(shape: shape, vocabulary: draft().vocabulary, tensors: tensors, trainable: false)
@@ -124,7 +125,9 @@ import Testing
       RotaryScaling.linear(factor: 4), .llama3(factor: 8, low: 1, high: 4, originalLength: 64),
     ] {
       let (ours, back) = (head(scaling), try DraftFolder.read(try written(head(scaling)), target: target))
-      for (a, b) in zip(ours.rotary.frequencies, back.rotary.frequencies) { #expect(abs(a - b) <= 1e-6 * a) }
+      for (a, b) in zip(ours.eagle3!.rotary.frequencies, back.eagle3!.rotary.frequencies) {
+        #expect(abs(a - b) <= 1e-6 * a)
+      }
     }
     let error = #expect(throws: LocatedError.self) { try written(head(.dynamic(factor: 2, originalLength: 64))) }
     #expect(error?.description.contains("dynamic") == true)
@@ -166,7 +169,7 @@ import Testing
       }, naming: "non-finite")
     let size = target.shape.vocabularySize
     func owner(_ table: Tensor) throws -> DraftTable {
-      try DraftFolder.read(try edited { $0.append(("token_embd.weight", table)) }, target: target).shape.variant
+      try DraftFolder.read(try edited { $0.append(("token_embd.weight", table)) }, target: target).eagle3!.shape.variant
         .embedding
     }
     #expect(try owner(.filled([size, target.shape.hiddenSize], with: 1)) == .own)

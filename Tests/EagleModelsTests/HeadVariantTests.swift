@@ -1,4 +1,5 @@
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -26,7 +27,7 @@ import Testing
   @Test("a head of each variant is read back from both layouts", arguments: HeadVariant.all)
   func folders(variant: HeadVariant) throws {
     let head = variant.draft(of: target)
-    for layout in [nil] + HeadLayout.allCases {
+    for layout in [nil, HeadLayout.eagle3, .speculators] {
       let path = "\(scratch.path)/\(layout?.rawValue ?? "automatic")"
       if layout == .eagle3, variant.needsSpeculators {
         let error = #expect(throws: LocatedError.self) {
@@ -76,17 +77,17 @@ import Testing
         })
       return try DraftFolder.read(path, target: target)
     }
-    #expect(try read { _ in }.shape.variant.embedding == .target)
+    #expect(try read { _ in }.eagle3?.shape.variant.embedding == .target)
     // One row, as training leaves an embedding whose other tokens it has not met.
     let other = try read { for i in 0..<$0.columns { $0.floats[5 * $0.columns + i] *= 1.02 } }
-    #expect(other.shape.variant.names == ["own embedding"])
+    #expect(other.shape.details == ["own embedding"])
   }
 
   @Test("an own embedding stays one, even while it still is the target's")
   func untrainedEmbedding() throws {
     let variant = try #require(HeadVariant.all.first { $0.name == "own embedding" })
     let head = variant.draft(of: target).withEmbedding(of: target)
-    for layout in HeadLayout.allCases {
+    for layout in [HeadLayout.eagle3, .speculators] {
       let path = "\(scratch.path)/untrained-\(layout)"
       try DraftFolder.write(head, target: target.shape, layout: layout, to: path)
       expectSame(try DraftFolder.read(path, target: target), head)

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 
 /// One head for each switch, and one for all that exclude nothing.
@@ -28,7 +29,7 @@ struct HeadVariant: CustomStringConvertible, Sendable {
   }
 
   func draft(of target: TargetModel, seed: UInt64 = 1) -> DraftModel {
-    let shape = DraftShape(of: target.shape, config, captureLayers: layers)
+    let shape = Eagle3Shape(of: target.shape, config, captureLayers: layers)
     let counts = (0..<target.shape.vocabularySize).map { ($0 * 13) % 17 }
     return DraftModel.random(
       shape: shape, vocabulary: .mostFrequent(counts: counts, size: shape.draftVocabularySize, always: [3]), seed: seed)

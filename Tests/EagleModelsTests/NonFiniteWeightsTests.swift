@@ -1,4 +1,5 @@
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -105,7 +106,7 @@ import Testing
     var config = DraftConfig()
     config.vocabularySize = 24
     let head = DraftModel.random(
-      shape: DraftShape(of: model.shape, config, captureLayers: [0, 1, 2]),
+      shape: Eagle3Shape(of: model.shape, config, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: model.shape.vocabularySize), size: 24, always: [3]),
       seed: 1)
     let path = "\(scratch.path)/head"

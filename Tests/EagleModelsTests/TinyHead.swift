@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -12,7 +13,7 @@ struct TinyHead {
     config.vocabularySize = 24
     let counts = (0..<target.shape.vocabularySize).map { ($0 * 13) % 17 }
     return .random(
-      shape: DraftShape(of: target.shape, config, captureLayers: layers),
+      shape: Eagle3Shape(of: target.shape, config, captureLayers: layers),
       vocabulary: .mostFrequent(counts: counts, size: 24, always: [3]), seed: 1)
   }
 

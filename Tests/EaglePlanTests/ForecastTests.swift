@@ -1,4 +1,5 @@
 import EagleCore
+import EagleDraft
 import EagleModels
 import EaglePlan
 import EagleRunFiles
@@ -16,7 +17,7 @@ import Testing
     var config = DraftConfig()
     config.vocabularySize = vocabulary
     return Sizes(
-      target: target, draft: DraftShape(of: target, config, captureLayers: [1, 3, 4]), targetBytes: 1000)
+      target: target, draft: Eagle3Shape(of: target, config, captureLayers: [1, 3, 4]), targetBytes: 1000)
   }
 
   @Test func parametersAndMomentsAreThoseOfTheOptimiser() {

@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import EagleRunFiles
 import EagleServer
 import EagleText

@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleCore
+import EagleModels
 import EagleTensor
 import Foundation
 import Testing

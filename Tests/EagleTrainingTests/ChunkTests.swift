@@ -1,6 +1,7 @@
 import EagleAutograd
 import EagleCaptureStore
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleTensor
 import EagleText
@@ -18,12 +19,13 @@ import Testing
   private func objective(
     _ draft: DraftModel, longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32,
     tick: @escaping () -> Void = {}
-  ) -> Objective {
-    Objective(
-      draft: draft, tables: TargetTables(embedding: fixture.embedding),
-      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: precision), depths: depths,
-      stepDecay: fixture.config.step_decay, precision: precision,
-      chunking: .init(longestWhole: longestWhole, rows: rows), tick: tick)
+  ) -> any Objective {
+    draft.objective(
+      tables: TargetTables(embedding: fixture.embedding),
+      teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: precision),
+      settings: ObjectiveSettings(
+        tttLength: depths, stepDecay: fixture.config.step_decay, precision: precision,
+        chunking: .init(longestWhole: longestWhole, rows: rows)), tick: tick)
   }
 
   /// Random tokens and states with 1 in the mask on `spans`.
@@ -51,7 +53,7 @@ import Testing
   }
 
   private struct Result {
-    var sums: [DepthSums]
+    var sums: [PositionSums]
     var gradients: [String: [Float]]
   }
 
@@ -152,9 +154,10 @@ import Testing
       let draft = fixture.draft()
       let objective = objective(draft, longestWhole: 20, rows: rows)
       var told: [(variable: Variable, gradient: [Float])] = []
-      _ = objective.run(
-        objective.batch(conversations), globalRows: globalRows(conversations), recording: true
-      ) { told.append(($0, $0.gradient?.values ?? [])) }
+      let batch = objective.batch(Array(conversations.indices), conversations, epoch: nil)
+      _ = batch.run(globalRows: globalRows(conversations), recording: true) {
+        told.append(($0, $0.gradient?.values ?? []))
+      }
       let count = draft.parameters.count
       #expect(told.count == count && Set(told.map { ObjectIdentifier($0.variable) }).count == count)
       for (variable, gradient) in told { #expect(gradient == variable.gradient!.values) }

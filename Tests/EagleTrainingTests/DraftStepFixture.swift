@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Foundation
@@ -48,8 +49,8 @@ struct DraftStepFixture: Decodable {
   var embedding: Tensor { Tensor(inputs.target_embedding, [config.vocab_size, config.hidden_size]) }
   var head: Tensor { Tensor(inputs.target_head, [config.vocab_size, config.hidden_size]) }
 
-  var shape: DraftShape {
-    DraftShape(
+  var shape: Eagle3Shape {
+    Eagle3Shape(
       hiddenSize: config.hidden_size,
       attention: AttentionShape(
         heads: config.num_attention_heads, kvHeads: config.num_key_value_heads, headDimension: config.head_dim),
@@ -64,7 +65,7 @@ struct DraftStepFixture: Decodable {
   }
 
   func draft() -> DraftModel {
-    let tensors = DraftModel.tensorShapes(shape).map { ($0.name, Tensor(inputs.weights[$0.name]!, $0.shape)) }
+    let tensors = shape.tensorShapes.map { ($0.name, Tensor(inputs.weights[$0.name]!, $0.shape)) }
     return DraftModel(
       shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: true)
   }

@@ -2,6 +2,7 @@ import EagleCaptureStore
 import EagleCluster
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import EagleTensor
 import EagleText
@@ -42,7 +43,7 @@ import Testing
     (train.epochs, train.tttLength, train.tokensPerBatch, train.learningRate) = (20, 2, 40, 1e-2)
     (train.precision, train.warmupRatio, draft.vocabularySize) = (.fp32, 0, 40)
     let start = DraftModel.random(
-      shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]), vocabulary: data.vocabulary, seed: 2)
+      shape: Eagle3Shape(of: target.shape, draft, captureLayers: [0, 1, 2]), vocabulary: data.vocabulary, seed: 2)
     let inputs = TrainingInputs(
       config: train, states: .store(store), target: target, trained: Array(0..<10), heldOut: [10, 11])
     let run = try TrainingRun(

@@ -1,5 +1,6 @@
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EaglePlan
 import EagleTensor
@@ -34,13 +35,13 @@ import Testing
 
   // MARK: memory
 
-  private func memory(_ masks: [[UInt8]]) -> ObjectiveMemory.Bytes {
+  private func memory(_ masks: [[UInt8]]) -> ObjectiveBytes {
     let target = TargetShape(
       family: .qwen3, hiddenSize: 2560, layers: 36,
       attention: AttentionShape(heads: 32, kvHeads: 8, headDimension: 128), intermediateSize: 9728,
       vocabularySize: 151936, ropeTheta: 5e6, maxPositions: 262144)
-    let shape = DraftShape(of: target, DraftConfig(), captureLayers: target.defaultCaptureLayers)
-    return ObjectiveMemory(shape, TrainConfig()).largest(masks.map { [$0] })
+    let shape = Eagle3Shape(of: target, DraftConfig(), captureLayers: target.defaultCaptureLayers)
+    return shape.costs(TrainConfig().objective).largest(masks.map { [$0] })
   }
 
   @Test("activations do not grow with a conversation, its states and keys do") func memoryIsBounded() {

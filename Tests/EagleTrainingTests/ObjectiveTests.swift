@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleText
@@ -11,13 +12,14 @@ import Testing
   init() throws { fixture = try .load() }
 
   private func objective(
-    _ draft: DraftModel, mean: LossMean = .tokens, chunking: Objective.Chunking = .standard
-  ) -> Objective {
-    Objective(
-      draft: draft, tables: TargetTables(embedding: fixture.embedding),
+    _ draft: DraftModel, mean: LossMean = .tokens, chunking: ObjectiveSettings.Chunking = .standard
+  ) -> any Objective {
+    draft.objective(
+      tables: TargetTables(embedding: fixture.embedding),
       teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: .fp32),
-      depths: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, mean: mean,
-      precision: .fp32, chunking: chunking)
+      settings: ObjectiveSettings(
+        tttLength: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, mean: mean, precision: .fp32,
+        chunking: chunking))
   }
 
   /// Norm of the difference over the norm of the reference.
@@ -105,7 +107,7 @@ import Testing
       let weighed = zip(own, counts).map { max(1, $0) * $1 }
       _ = objective(reference).run([conversation], globalRows: weighed, recording: true)
     }
-    for chunking in [Objective.Chunking.standard, .init(longestWhole: 1, rows: 3)] {
+    for chunking in [ObjectiveSettings.Chunking.standard, .init(longestWhole: 1, rows: 3)] {
       let draft = fixture.draft()
       let sums = objective(draft, mean: .conversations, chunking: chunking).run(
         conversations, globalRows: counts, recording: true)
@@ -126,7 +128,7 @@ import Testing
           ids: conversation.ids, lossMask: conversation.lossMask.map { _ in 0 }, auxHidden: conversation.auxHidden,
           lastHidden: conversation.lastHidden, teacherArgmax: nil, teacherLogSum: nil)
       ], globalRows: [1, 1, 1], recording: true)
-    #expect(silent.allSatisfy { $0 == DepthSums() })
+    #expect(silent.allSatisfy { $0 == PositionSums() })
     #expect(draft.parameters.allSatisfy { $0.variable.gradient == nil })
   }
 

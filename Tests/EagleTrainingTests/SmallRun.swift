@@ -1,6 +1,7 @@
 import EagleCaptureStore
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleTensor
@@ -74,7 +75,7 @@ final class SmallRun: Sendable {
     var draft = DraftConfig()
     draft.vocabularySize = 40
     let start = DraftModel.random(
-      shape: DraftShape(of: target.shape, draft, captureLayers: [0, 1, 2]),
+      shape: Eagle3Shape(of: target.shape, draft, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     var inputs = TrainingInputs(
       config: config, states: .store(store ?? self.store), target: target, trained: Array(0..<21), heldOut: heldOut)

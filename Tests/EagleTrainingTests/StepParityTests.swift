@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleStorage
@@ -27,10 +28,11 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     let expected = try JSONDecoder().decode(
       Step.self, from: Data(contentsOf: URL(fileURLWithPath: "\(path)/out/step.json")))
     let draft = try draft("\(path)/weights.safetensors", target.shape)
-    let objective = Objective(
-      draft: draft, tables: TargetTables(embedding: target.embedding),
-      teacher: Teacher(target: target, vocabulary: draft.vocabulary, precision: .fp32), depths: expected.ttt_length,
-      stepDecay: expected.step_decay, precision: .fp32)
+    let objective = draft.objective(
+      tables: TargetTables(embedding: target.embedding),
+      teacher: Teacher(target: target, vocabulary: draft.vocabulary, precision: .fp32),
+      settings: ObjectiveSettings(
+        tttLength: expected.ttt_length, stepDecay: expected.step_decay, precision: .fp32))
     let shard = try CaptureShard(path: "\(path)/store/shard-00000.h5")
     let conversations = try (0..<expected.conversations).map { try shard.read(conversation: $0) }
     let sums = objective.run(conversations, globalRows: expected.rows, recording: true)
@@ -51,9 +53,9 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     let ids = try file.tensor("d2t").buffer(Int64.self).enumerated().map { Int32($0.offset) + Int32($0.element) }
     var config = DraftConfig()
     config.vocabularySize = ids.count
-    let shape = DraftShape(of: target, config, captureLayers: target.defaultCaptureLayers)
+    let shape = Eagle3Shape(of: target, config, captureLayers: target.defaultCaptureLayers)
     var tensors: [String: Tensor] = [:]
-    for (name, _) in DraftModel.tensorShapes(shape) { tensors[name] = try file.tensor(name).float32() }
+    for (name, _) in shape.tensorShapes { tensors[name] = try file.tensor(name).float32() }
     return DraftModel(
       shape: shape, vocabulary: DraftVocabulary(targetIDs: ids, targetSize: target.vocabularySize), tensors: tensors,
       trainable: true)

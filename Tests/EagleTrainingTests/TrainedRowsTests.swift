@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleText
 import EagleTraining
 import Testing

@@ -2,6 +2,7 @@ import EagleCaptureStore
 import EagleChat
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleStorage
@@ -115,7 +116,7 @@ import Testing
     var draft = DraftConfig()
     draft.vocabularySize = 40
     let random = DraftModel.random(
-      shape: DraftShape(of: run.target.shape, draft, captureLayers: [0, 1, 2]),
+      shape: Eagle3Shape(of: run.target.shape, draft, captureLayers: [0, 1, 2]),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     var named: [Int] = []
     let fitted = try #require(

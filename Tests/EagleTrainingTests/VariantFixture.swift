@@ -1,4 +1,5 @@
 import EagleCaptureStore
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Foundation
@@ -51,8 +52,8 @@ struct VariantFixture: Decodable {
     TargetTables(embedding: embedding, lmHead: Rows.select(head, vocabulary(variant).targetIDs))
   }
 
-  func shape(_ variant: Variant) -> DraftShape {
-    var shape = DraftShape(
+  func shape(_ variant: Variant) -> Eagle3Shape {
+    var shape = Eagle3Shape(
       hiddenSize: variant.hidden,
       attention: AttentionShape(heads: config.heads, kvHeads: config.kv_heads, headDimension: config.head_dim),
       intermediateSize: config.intermediate_size, vocabularySize: config.vocab_size,
@@ -77,7 +78,7 @@ struct VariantFixture: Decodable {
 
   func draft(_ variant: Variant) -> DraftModel {
     let shape = shape(variant)
-    let tensors = DraftModel.tensorShapes(shape).map { ($0.name, Tensor(variant.weights[$0.name]!, $0.shape)) }
+    let tensors = shape.tensorShapes.map { ($0.name, Tensor(variant.weights[$0.name]!, $0.shape)) }
     return DraftModel(
       shape: shape, vocabulary: vocabulary(variant), tensors: Dictionary(uniqueKeysWithValues: tensors),
       trainable: true)

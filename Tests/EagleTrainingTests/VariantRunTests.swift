@@ -2,6 +2,7 @@ import EagleCaptureStore
 import EagleCluster
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleText
@@ -33,6 +34,13 @@ import Testing
       ($0.fcNorm, $0.normOutput, $0.normBeforeResidual, $0.qkNorm) = (true, true, true, true)
       ($0.slidingWindow, $0.embedding) = (70, .own)
     },
+    Case(name: "dspark", layers: [0, 1, 2, 3]) {
+      ($0.architecture, $0.layers, $0.blockSize, $0.markovRank) = (.dspark, 2, 4, 8)
+    },
+    Case(name: "dspark-whole-vocabulary") {
+      ($0.architecture, $0.layers, $0.blockSize, $0.markovRank, $0.vocabularySize) = (.dspark, 1, 3, 8, nil)
+    },
+    Case(name: "dflash") { ($0.architecture, $0.layers, $0.blockSize) = (.dflash, 2, 4) },
   ]
 
   @Test("a head of each variant learns, is exported and read back", arguments: cases)
@@ -53,9 +61,12 @@ import Testing
     variant.change(&draft)
     try draft.validate()
     try draft.requireFit(target.shape)
-    var shape = DraftShape(of: target.shape, draft, captureLayers: variant.layers)
-    // Shorter than the conversations, so that it matters.
-    if shape.variant.window != nil { shape.variant.window = 4 }
+    var shape = draft.shape(of: target.shape, captureLayers: variant.layers)
+    if var eagle3 = shape as? Eagle3Shape, eagle3.variant.window != nil {
+      // Shorter than the conversations, so that it matters.
+      eagle3.variant.window = 4
+      shape = eagle3
+    }
     let vocabulary = DraftVocabulary.mostFrequent(
       counts: [Int](repeating: 1, count: target.shape.vocabularySize), size: shape.draftVocabularySize, always: [])
     let start = DraftModel.random(shape: shape, vocabulary: vocabulary, seed: 2).withEmbedding(of: target)
@@ -73,7 +84,9 @@ import Testing
     try expectSame(try TrainingCheckpoint.draft(try newest(folder), target: target.shape), run.optimizer.draft)
     for layout in [nil, HeadLayout.speculators] {
       let path = "\(folder)/head-\(layout?.rawValue ?? "automatic")"
-      try DraftFolder.write(run.optimizer.draft, target: target.shape, layout: layout, verifier: target.path, to: path)
+      try DraftFolder.write(
+        run.optimizer.draft, target: target.shape, layout: layout, verifier: target.path,
+        tables: run.optimizer.draft.tables(of: target), to: path)
       try expectSame(try DraftFolder.read(path, target: target), run.optimizer.draft.rounded())
     }
   }

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 import EagleTensor
 import EagleTraining
@@ -19,12 +20,14 @@ import Testing
     "loss and gradients agree, in one pass and in chunks of rows", arguments: fixture?.variants ?? [])
   func lossAndGradients(variant: VariantFixture.Variant) throws {
     let fixture = try #require(Self.fixture)
-    for chunking in [Objective.Chunking.standard, .init(longestWhole: 1, rows: 3)] {
+    for chunking in [ObjectiveSettings.Chunking.standard, .init(longestWhole: 1, rows: 3)] {
       let draft = fixture.draft(variant)
-      let objective = Objective(
-        draft: draft, tables: fixture.tables(variant),
+      let objective = draft.objective(
+        tables: fixture.tables(variant),
         teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary(variant), precision: .fp32),
-        depths: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, precision: .fp32, chunking: chunking)
+        settings: ObjectiveSettings(
+          tttLength: fixture.config.ttt_length, stepDecay: fixture.config.step_decay, precision: .fp32,
+          chunking: chunking))
       let sums = objective.run(fixture.conversations(variant), globalRows: variant.rows, recording: true)
       #expect(sums.map(\.rows) == variant.rows)
       for (k, sum) in sums.enumerated() {

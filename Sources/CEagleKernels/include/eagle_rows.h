@@ -93,6 +93,16 @@ typedef enum {
 float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weight, float full_scale,
                                 eagle_acceptance_loss loss, float parameter, float *overlap);
 
+/// entropy * CE(label, softmax(z)) + distance * sum |softmax(z) - q|; a label below 0 is none.
+typedef struct {
+  int64_t label;
+  float entropy, distance;
+} eagle_labelled_loss;
+
+/// The same for this loss.
+float eagle_labelled_loss_row(float *z, const float *q, int64_t n, eagle_labelled_loss loss, float weight,
+                              float full_scale, float *overlap);
+
 // MARK: optimiser (optimizer.c)
 
 typedef struct {

@@ -1,4 +1,5 @@
 import EagleCore
+import EagleModels
 import Foundation
 
 /// All shards of a capture store as one list of conversations. Reading is safe from any thread.

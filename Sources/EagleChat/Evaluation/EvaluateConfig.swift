@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 
 /// The settings of the measurement by real speculative decoding, before the first epoch and after each.
 public struct EvaluateConfig: Config {

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleRunFiles
 import EagleTensor
 

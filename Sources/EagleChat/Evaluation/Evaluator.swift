@@ -1,6 +1,7 @@
 import EagleCluster
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleText

@@ -1,5 +1,6 @@
 import EagleCluster
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleText

@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleText
 
 /// A text that the target is to write in a conversation.

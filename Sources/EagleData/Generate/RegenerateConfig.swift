@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 
 /// The target's answers to prompts of others: what `regenerate` writes for `data.train` to name.
 public struct RegenerateConfig: Config {

@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleText
 
 /// A prompt and the answers so far.

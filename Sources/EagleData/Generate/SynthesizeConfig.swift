@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 
 /// Synthetic conversations, which the target writes alone: what `synthesize` writes for `data.train` to name.
 public struct SynthesizeConfig: Config {

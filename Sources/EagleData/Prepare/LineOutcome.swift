@@ -1,5 +1,6 @@
 import EagleChat
 import EagleCore
+import EagleDraft
 import EagleStorage
 import EagleTensor
 import EagleText

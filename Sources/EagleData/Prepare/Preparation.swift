@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleStorage
@@ -184,6 +185,7 @@ package struct Preparation {
     let manifest = PreparedData.Manifest(
       tokensFingerprint: tokensFingerprint, fingerprint: fingerprint, files: state.files, heldOut: state.heldOut,
       repeats: state.repeats, draftVocabulary: vocabulary.targetIDs, targetVocabularySize: vocabulary.targetSize,
+      maskToken: state.counts.all.lastIndex(of: 0).map(Int32.init),
       statistics: statistics)
     let page = StatisticsPage.text(
       statistics, run: data.train.map(\.path).joined(separator: ", "), vocabularySize: vocabulary.size)

@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleText
@@ -22,6 +23,8 @@ public struct PreparedData: Sendable {
     /// Draft vocabulary: target ids, ascending.
     var draftVocabulary: [Int32]
     var targetVocabularySize: Int
+    /// The last token that is not trained; files of older versions have none.
+    var maskToken: Int32?
     var statistics: DataStatistics
 
     enum CodingKeys: String, CodingKey {
@@ -30,6 +33,7 @@ public struct PreparedData: Sendable {
       case heldOut = "held_out"
       case draftVocabulary = "draft_vocabulary"
       case targetVocabularySize = "target_vocabulary_size"
+      case maskToken = "mask_token"
     }
   }
 
@@ -41,6 +45,8 @@ public struct PreparedData: Sendable {
   package let heldOut: [Int]
   package let vocabulary: DraftVocabulary
   package let statistics: DataStatistics
+  /// A token that nothing is trained on, for the mask tokens of blocks; nil where every token is.
+  package let maskToken: Int32?
   private let repeats: Repeats
   /// Files with the conversations' ids, a JSON string a line.
   private let namesPaths: [String]
@@ -84,6 +90,7 @@ public struct PreparedData: Sendable {
     vocabulary = try DraftVocabulary(
       checking: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize, path: path)
     statistics = manifest.statistics
+    maskToken = manifest.maskToken
     namesPaths = (0..<manifest.files).map { Self.namesPath(folder, $0) }
   }
 
@@ -92,6 +99,7 @@ public struct PreparedData: Sendable {
     self.tokens = tokens
     (tokensFingerprint, self.fingerprint) = (fingerprint, fingerprint)
     (heldOut, self.vocabulary, statistics, repeats, namesPaths) = ([], vocabulary, DataStatistics(), Repeats(), [])
+    maskToken = nil
   }
 
   /// The ids that the data files give to all conversations.

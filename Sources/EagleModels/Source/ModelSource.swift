@@ -34,7 +34,7 @@ package struct ModelSource: Sendable {
   }
 
   /// Throws for a folder with a GGUF file and no config.json: the file itself is the model, or the head.
-  static func refuseFolderOfGGUF(_ path: String) throws {
+  package static func refuseFolderOfGGUF(_ path: String) throws {
     guard FileTree.isFolder(path), !FileTree.isFile("\(path)/config.json"),
       let file = try FileTree.entries(of: path).first(where: { $0.hasSuffix(".gguf") })
     else { return }

@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Foundation
@@ -36,10 +37,10 @@ package enum BenchmarkShape: String, CaseIterable, Sendable, Codable {
   /// D of the recipe for this model.
   var draftVocabularySize: Int { entry.draftVocabularySize }
 
-  func draft(vocabularySize: Int) -> DraftShape {
+  func draft(vocabularySize: Int) -> Eagle3Shape {
     var config = DraftConfig()
     config.vocabularySize = vocabularySize
     let target = target()
-    return DraftShape(of: target, config, captureLayers: target.defaultCaptureLayers)
+    return Eagle3Shape(of: target, config, captureLayers: target.defaultCaptureLayers)
   }
 }

@@ -1,9 +1,7 @@
 import EagleModels
 import EagleTensor
-import EagleText
-import EagleTraining
 
-// H hidden · M MLP · V target vocabulary · D draft vocabulary · R rows.
+// H hidden · M MLP · V target vocabulary · R rows.
 
 /// Floating-point operations of matrix products and attention that the contract asks for: a product of [R, I] with
 /// [O, I] is 2 R I O of them. Work that a program does beyond these (rows that nobody trains, recomputation) is not
@@ -25,36 +23,6 @@ enum NeededOperations {
     let (q, kv) = (Double(layer.attention.queryWidth), Double(layer.attention.keyWidth))
     let experts = layer.feedForward.experts.map { (used: Double($0.perToken), router: 2 * h * Double($0.count)) }
     return 2 * h * (q + 2 * kv) + 2 * q * h + 6 * h * m * (experts?.used ?? 1) + (experts?.router ?? 0)
-  }
-
-  /// One optimiser step: forward, and twice as much in the backward pass wherever both gradients are wanted.
-  ///
-  /// - Parameters:
-  ///   - masks: loss mask of each conversation
-  ///   - depths: K
-  static func training(_ shape: DraftShape, masks: [[UInt8]], depths: Int) -> Double {
-    masks.reduce(0) { $0 + training(shape, TrainedRows(mask: $1, depths: depths)) }
-  }
-
-  private static func training(_ shape: DraftShape, _ trained: TrainedRows) -> Double {
-    let (h, d) = (Double(shape.hiddenSize), Double(shape.draftVocabularySize))
-    let prefix = Double(trained.prefixCount)
-    let keys = 2 * 2 * h * 2 * Double(shape.attention.keyWidth)
-    // fc has no input gradient: the captured states are frozen.
-    return Double(trained.teacherPositions.count) * 2 * h * d + prefix
-      * (2 * 2 * Double(shape.featureWidth) * h + 3 * keys)
-      + training(shape, RowChunk(trained, rows: 0..<trained.prefixCount))
-  }
-
-  /// All depths of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
-  static func training(_ shape: DraftShape, _ chunk: RowChunk) -> Double {
-    let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
-    let (q, kv, d) = (Double(a.queryWidth), Double(a.keyWidth), Double(shape.draftVocabularySize))
-    return chunk.trained.indices.reduce(0) { sum, k in
-      let layer = 2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
-      // The backward pass of attention computes its scores again: 5 products against 2.
-      return sum + 3 * Double(chunk.trained[k]) * layer + 3.5 * attention(a, keys: Double(chunk.attended[k]))
-    }
   }
 
   /// Two products of head dimension d for each (query row, key row) pair and head.

@@ -1,6 +1,7 @@
 import EagleCaptureStore
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleTensor
 import EagleTraining
@@ -48,25 +49,26 @@ package enum TrainBenchmark {
         communication: update?.communication)
     }
     let masks = [[UInt8]](repeating: options.lossMask, count: options.conversations)
+    let costs = shape.costs(inputs.config.objective)
     var report = BenchmarkReport(
-      "train", options, operations: NeededOperations.training(shape, masks: masks, depths: options.tttLength),
+      "train", options, operations: costs.operations(masks: masks),
       path: Matmul.describe(options.precision), repeats: repeats, ranks: cluster.size)
     report.parameters = engine.optimizer.weights.count
-    report.headParameters = shape.draftVocabularySize * shape.hiddenSize
+    report.headParameters = shape.lmHeadParameters
     report.plannedMemory = plannedMemory(options, inputs, shape, ranks: cluster.size)
     return report
   }
 
   /// What `plan` says that a rank of this benchmark needs.
   private static func plannedMemory(
-    _ options: BenchmarkOptions, _ inputs: TrainingInputs, _ shape: DraftShape, ranks: Int
+    _ options: BenchmarkOptions, _ inputs: TrainingInputs, _ shape: any DraftShape, ranks: Int
   ) -> Double {
     let sizes = Sizes(target: inputs.target.shape, draft: shape, targetBytes: Double(inputs.target.head.byteCount))
     let sample = DataSample(
       conversations: inputs.trained.map { _ in
         .init(ids: [Int32](repeating: 0, count: options.tokens), mask: options.lossMask, count: 1, trained: 1)
       })
-    let work = ObjectiveMemory(shape, inputs.config).largest(sample.microBatches(inputs.config, ranks: ranks))
+    let work = shape.costs(inputs.config.objective).largest(sample.microBatches(inputs.config, ranks: ranks))
     return sizes.targetBytes + sizes.training(inputs.config, work: work, ranks: ranks).reduce(0) { $0 + $1.bytes }
   }
 
@@ -83,7 +85,7 @@ package enum TrainBenchmark {
   ///
   /// - Parameter conversations: ids below D of each
   static func randomStore(
-    _ conversations: [[Int32]], masks: [[UInt8]], _ shape: DraftShape, folder: String
+    _ conversations: [[Int32]], masks: [[UInt8]], _ shape: any DraftShape, folder: String
   ) throws -> CaptureStore {
     let attributes = CaptureAttributes(
       hiddenSize: shape.targetHiddenSize, vocabularySize: shape.vocabularySize, layers: shape.captureLayers,

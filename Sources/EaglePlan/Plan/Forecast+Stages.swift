@@ -14,7 +14,9 @@ extension Forecast {
     var stages = generationStages(columns)
     stages.append(prepareStage(columns))
     if recipe.capture.mode == .store { stages.append(captureStage(columns)) }
-    if recipe.draft.start == .fitted, recipe.draft.initFrom == nil { stages.append(fittedStage(columns)) }
+    if recipe.draft.start == .fitted, recipe.draft.initFrom == nil, let stage = fittedStage(columns) {
+      stages.append(stage)
+    }
     stages.append(trainingStage(columns))
     stages.append(evaluationStage(columns))
     return stages
@@ -59,16 +61,13 @@ extension Forecast {
       seconds: columns.map { _ in seconds })
   }
 
-  /// Least squares over the features, twice: of the states, and of the MLP's random gates. Rank 0 solves.
-  private func fittedStage(_ columns: [Column]) -> RunPlan.Stage {
-    let (h, m) = (Double(sizes.draft.hiddenSize), Double(sizes.draft.intermediateSize))
-    let rows = min(Double(FittedStart.mostRows), sample.trainedTokens)
-    let features = Double(sizes.draft.featureWidth) + h
-    let products = 2 * rows * (features * features + 2 * features * h + 2 * h * m + m * m + m * h)
-    let solving = (features * features * features + m * m * m) / 3 + 2 * h * (features * features + m * m)
-    return .init(
-      name: "fitted start", work: String(format: "%.0f rows, rank 0 alone", rows), operations: products + solving,
-      seconds: columns.map { _ in (products + solving) / (0.8 * figures.peak) })
+  /// Rank 0 solves.
+  private func fittedStage(_ columns: [Column]) -> RunPlan.Stage? {
+    sizes.draft.fittedStart(trainedTokens: sample.trainedTokens).map { rows, operations in
+      .init(
+        name: "fitted start", work: String(format: "%.0f rows, rank 0 alone", rows), operations: operations,
+        seconds: columns.map { _ in operations / (0.8 * figures.peak) })
+    }
   }
 
   private func evaluationStage(_ columns: [Column]) -> RunPlan.Stage {

@@ -15,13 +15,11 @@ extension Forecast {
     sample.epochTokens(heldOut: recipe.data.heldOut) / Double(stepsPerEpoch)
   }
 
-  /// Needed operations of an epoch (`NeededOperations`).
+  /// Needed operations of an epoch (`ObjectiveCosts`).
   var epochOperations: Double {
-    (1 - recipe.data.heldOut)
-      * sample.conversations.reduce(0) {
-        $0 + $1.trained
-          * NeededOperations.training(sizes.draft, masks: [$1.mask], depths: recipe.train.tttLength)
-      }
+    let costs = sizes.draft.costs(recipe.train.objective)
+    return (1 - recipe.data.heldOut)
+      * sample.conversations.reduce(0) { $0 + $1.trained * costs.operations(masks: [$1.mask]) }
   }
 
   /// Seconds of one node, by part of an optimiser step.

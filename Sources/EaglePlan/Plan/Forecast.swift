@@ -108,7 +108,7 @@ struct Forecast {
 
   /// The memory of a rank that trains, evaluates and, before that, generates.
   private func needsOfRank(ranks: Int) -> [Need] {
-    let work = ObjectiveMemory(sizes.draft, recipe.train).largest(sample.microBatches(recipe.train, ranks: ranks))
+    let work = sizes.draft.costs(recipe.train.objective).largest(sample.microBatches(recipe.train, ranks: ranks))
     var needs = sizes.training(recipe.train, work: work, ranks: ranks)
     if let longest = data.evaluation.ids.map(\.count).max() {
       let tokens = Double(longest + recipe.evaluate.maxNewTokens)

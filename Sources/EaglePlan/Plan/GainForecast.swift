@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import Foundation
 
@@ -57,7 +58,7 @@ package struct GainForecast: Codable, Sendable {
       for context in fitting.isEmpty ? [max(1, longest)] : fitting {
         let costs = try DecodingCosts.estimate(
           target: target, draft: head, context: context, weights: format, seconds: seconds)
-        rows.append(Row(format, context, costs, draftLength))
+        rows.append(Row(format, context, costs, draftLength, draftPasses: draft.shape.draftPasses(length: draftLength)))
       }
     }
   }
@@ -83,12 +84,15 @@ package struct GainForecast: Codable, Sendable {
 }
 
 extension GainForecast.Row {
-  fileprivate init(_ format: WeightFormat, _ context: Int, _ costs: DecodingCosts, _ draftLength: Int) {
+  fileprivate init(_ format: WeightFormat, _ context: Int, _ costs: DecodingCosts, _ draftLength: Int, draftPasses: Int)
+  {
     let one = costs.targetPass[0]
     self.init(
       weights: format.rawValue, context: context,
       pass: costs.pass(tokens: draftLength + 1) / one,
       draftPass: costs.draftPass / one, seconds: one,
-      gains: GainForecast.acceptanceLengths.map { costs.gain(acceptanceLength: $0, draftLength: draftLength) })
+      gains: GainForecast.acceptanceLengths.map {
+        costs.gain(acceptanceLength: $0, draftLength: draftLength, draftPasses: draftPasses)
+      })
   }
 }

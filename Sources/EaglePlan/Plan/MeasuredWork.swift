@@ -24,8 +24,7 @@ struct MeasuredWork: Codable {
     capture = sample.picked(tokens: ranks * captured, longest: max(128, captured))
     while capture.count < ranks { capture += capture }
 
-    let operations = NeededOperations.training(
-      sizes.draft, masks: sample.conversations.map(\.mask), depths: recipe.train.tttLength)
+    let operations = sizes.draft.costs(recipe.train.objective).operations(masks: sample.conversations.map(\.mask))
     let trainRate = 0.8 * peak / max(1, operations / all)
     let affordable = max(128, min(BatchPlan.microBatchTokens, Int(PlanMeasurement.seconds * trainRate)))
     tokensPerBatch = min(recipe.train.tokensPerBatch, ranks * affordable)

@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleTensor
 import EagleTraining
@@ -18,20 +19,22 @@ package struct Need: Sendable, Codable, Equatable {
 /// The disk and memory of a run that follow from sizes alone.
 package struct Sizes {
   package var target: TargetShape
-  package var draft: DraftShape
+  package var draft: any DraftShape
   /// Bytes of the target's files.
   package var targetBytes: Double
   /// The format of KV caches.
   package var cacheFormat: CacheFormat
 
-  package init(target: TargetShape, draft: DraftShape, targetBytes: Double, cacheFormat: CacheFormat = .fp32) {
+  package init(target: TargetShape, draft: any DraftShape, targetBytes: Double, cacheFormat: CacheFormat = .fp32) {
     (self.target, self.draft, self.targetBytes, self.cacheFormat) = (target, draft, targetBytes, cacheFormat)
   }
 
   /// P.
-  package var parameters: Int { DraftModel.tensorShapes(draft).reduce(0) { $0 + $1.shape.reduce(1, *) } }
-  /// Parameters of the LM head, its own or the target's.
-  package var headParameters: Int { draft.draftVocabularySize * draft.hiddenSize }
+  package var parameters: Int { draft.parameterCount }
+  /// Elements of the target's LM head for the draft vocabulary.
+  package var teacherHeadSize: Int { draft.draftVocabularySize * target.hiddenSize }
+  /// Parameters of the LM head, if the draft head trains one: their gradients are complete first.
+  package var headParameters: Int { draft.lmHeadParameters }
 
   // MARK: disk
 
@@ -66,14 +69,14 @@ package struct Sizes {
   /// - Parameters:
   ///   - work: bytes of the largest micro-batch
   ///   - ranks: R, among which a sharded optimiser (ZeRO-1) partitions its moments
-  package func training(_ config: TrainConfig, work: ObjectiveMemory.Bytes, ranks: Int) -> [Need] {
+  package func training(_ config: TrainConfig, work: ObjectiveBytes, ranks: Int) -> [Need] {
     let p = Double(parameters)
     var needs = [
       Need("draft weights, float32", 4 * p), Need("gradients", 4 * p),
       Need(
         config.shardOptimizer ? "moments, a share of 1 in \(ranks)" : "moments",
         8 * p / (config.shardOptimizer ? Double(ranks) : 1)),
-      Need("the target's head for the draft vocabulary", 2 * Double(headParameters)),
+      Need("the target's head for the draft vocabulary", 2 * Double(teacherHeadSize)),
     ]
     if config.shardOptimizer { needs.append(Need("a moment of all weights, to write checkpoints", 4 * p)) }
     if Matmul.takesBFloat16(config.precision) { needs.append(Need("weights in bf16", 2 * p)) }
@@ -88,10 +91,9 @@ package struct Sizes {
     target.cacheLayers(cacheFormat).reduce(0) { $0 + cache($1, tokens) }
   }
 
-  /// Caches of an evaluation: a plain and a speculative session, and the draft's layer.
+  /// Caches of an evaluation: a plain and a speculative session, and the draft's layers.
   package func evaluationCaches(tokens: Double) -> Double {
-    2 * cache(tokens: tokens)
-      + cache(KVCache.LayerShape(width: draft.attention.keyWidth, format: cacheFormat), tokens)
+    draft.cacheLayers(cacheFormat).reduce(2 * cache(tokens: tokens)) { $0 + cache($1, tokens) }
   }
 
   private func cache(_ layer: KVCache.LayerShape, _ tokens: Double) -> Double {

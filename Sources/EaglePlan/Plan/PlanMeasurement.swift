@@ -4,6 +4,7 @@ import EagleCluster
 import EagleCore
 import EagleData
 import EagleDecoding
+import EagleDraft
 import EagleModels
 import EagleTensor
 import EagleText
@@ -109,7 +110,7 @@ package struct PlanMeasurement {
   ///   - tokensPerBatch: tokens of a measured step
   /// - Returns: what was measured, and the head that was trained
   package func training(
-    _ config: TrainConfig, gradients: ComputePrecision, draft: DraftShape, conversations: [DataSample.Conversation],
+    _ config: TrainConfig, gradients: ComputePrecision, draft: any DraftShape, conversations: [DataSample.Conversation],
     tokensPerBatch: Int
   ) throws -> (Training, DraftModel) {
     let masks = conversations.map(\.mask)
@@ -146,7 +147,7 @@ package struct PlanMeasurement {
     let all = measured.joined()
     var result = Training(
       tokens: Double(all.reduce(0) { $0 + ids[$1].count }) / steps,
-      operations: NeededOperations.training(draft, masks: all.map { masks[$0] }, depths: config.tttLength) / steps,
+      operations: draft.costs(config.objective).operations(masks: all.map { masks[$0] }) / steps,
       seconds: try largest(seconds) / steps, phases: [:], heldOutSecondsPerToken: 0)
     for (name, value) in engine.clock.named.sorted(by: { $0.key < $1.key }) {
       result.phases[name] = value / steps

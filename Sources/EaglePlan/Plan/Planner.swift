@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRecipe
 import EagleTraining
@@ -35,7 +36,7 @@ package struct Planner {
     try recipe.draft.requireFit(target)
     let draft =
       try recipe.draft.initFrom.map { try DraftFolder.read($0, target: model).shape }
-      ?? DraftShape(of: target, recipe.draft, captureLayers: layers)
+      ?? recipe.draft.shape(of: target, captureLayers: layers)
     return Sizes(
       target: target, draft: draft, targetBytes: Double(try ModelSource(path: model.path).weightBytes()),
       cacheFormat: CacheFormat(for: recipe.target.precision))

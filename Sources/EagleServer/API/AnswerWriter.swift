@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import Foundation
 
 /// Writes the answer to a request as its endpoint shapes it: whole, or as the events of a stream in their order.

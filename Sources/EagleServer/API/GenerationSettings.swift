@@ -1,5 +1,6 @@
 import EagleCore
 import EagleDecoding
+import EagleDraft
 
 /// What both endpoints can ask for.
 package struct GenerationSettings: Equatable, Sendable {

@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import EagleText
 
 /// Logprobs of tokens as the endpoints shape them: a list of objects for chats, lists side by side for completions.

@@ -1,4 +1,5 @@
 import EagleDecoding
+import EagleDraft
 import Foundation
 
 /// One text of a whole answer, as its deltas come.

@@ -1,5 +1,6 @@
 import EagleChat
 import EagleDecoding
+import EagleDraft
 import EagleText
 import Foundation
 import Hummingbird

@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCore
 import EagleDecoding
+import EagleDraft
 import EagleJinja
 import EagleText
 import Foundation

@@ -2,6 +2,7 @@ import EagleCaptureStore
 import EagleCluster
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleModels
 import Foundation
 

@@ -1,6 +1,7 @@
 import EagleCaptureStore
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Foundation

@@ -1,5 +1,6 @@
 import CEagleKernels
 import EagleAutograd
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Foundation
@@ -9,7 +10,7 @@ import Foundation
 /// m = β₁ m + (1 − β₁) g,  v = β₂ v + (1 − β₂) g²,
 /// w = w (1 − lr · decay) − lr · r · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 ///
-/// with a rate r of 1, but for columns of `fc` that have their own.
+/// with a rate r of 1, but for columns of the feature matrix that have their own.
 package final class AdamW {
   package static let epsilon: Float = 1e-8
 
@@ -136,10 +137,10 @@ package final class AdamW {
     weightsHaveChanged()
   }
 
-  /// Cuts a range of weights into those outside `fc`, which have no rates, and rows of it.
+  /// Cuts a range of weights into those outside the feature matrix, which have no rates, and rows of it.
   private func forEachRated(in range: Range<Int>, _ body: (Range<Int>, _ rates: UnsafePointer<Float>?) -> Void) {
     guard let featureRates else { return body(range, nil) }
-    let rated = slices.first { $0.name == "fc.weight" }!.range
+    let rated = slices.first { $0.name == draft.shape.featureMatrix }!.range
     let (before, after) = (
       range.clamped(to: 0..<rated.lowerBound), range.clamped(to: rated.upperBound..<weights.count)
     )

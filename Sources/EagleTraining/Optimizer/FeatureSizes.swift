@@ -1,12 +1,13 @@
 import EagleAutograd
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleTensor
 import EagleText
 import Foundation
 
-/// The sizes of the features that `fc` reads, the captured states, normed where the head norms them.
+/// The sizes of the features that the feature matrix reads, the captured states, normed where the head norms them.
 ///
 /// AdamW moves every weight by about the learning rate, and a weight moves its output by that times its input. States
 /// of late layers are tens of times those of early ones, and some of their columns hundreds of times: with one rate for
@@ -43,7 +44,7 @@ enum FeatureSizes {
     let tape = Tape(recording: false, precision: .fp32)
     try sample.visit { number, conversation in
       let rows = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0).map(Int32.init)
-      let values = draft.features(tape, Rows.gather(conversation.auxHidden, rows)).value.values
+      let values = draft.network.features(tape, Rows.gather(conversation.auxHidden, rows)).value.values
       guard values.allSatisfy(\.isFinite) else {
         leftOut(number)
         return true

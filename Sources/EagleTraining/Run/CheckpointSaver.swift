@@ -1,5 +1,6 @@
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleRunFiles
 import EagleStorage
 import Foundation
@@ -56,7 +57,7 @@ final class CheckpointSaver: StepObserver {
     return TrainingCheckpoint.Info(
       step: step, updates: engine.updates, skippedInARow: skippedInARow == 0 ? nil : skippedInARow,
       identity: inputs.identity, targetPath: inputs.target.path, targetFingerprint: inputs.target.fingerprint,
-      draftShape: draft.shape, draftVocabulary: draft.vocabulary.targetIDs)
+      draftShape: DraftDescription(draft.shape), draftVocabulary: draft.vocabulary.targetIDs)
   }
 
   /// Says what the copy, or the writing, and a wait for the checkpoint before have cost.

@@ -1,10 +1,11 @@
 import EagleChat
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleRunFiles
 import Foundation
 
-// K depths.
+// K drafted positions.
 
 /// Teacher-forced loss and accuracy on the held-out conversations, batch by batch.
 ///
@@ -26,8 +27,8 @@ package struct HeldOutEvaluation {
   /// A batch of held-out conversations that is done, the same on all ranks.
   private struct Batch: Codable {
     var batch: Int
-    /// Sums over all ranks, by depth.
-    var sums: [DepthSums]
+    /// Sums over all ranks, by position.
+    var sums: [PositionSums]
     /// Conversations with non-finite values, which count nowhere.
     var leftOut: [Int]
   }
@@ -59,10 +60,10 @@ package struct HeldOutEvaluation {
         "held out: \(leftOut.count) conversations with non-finite values are left out: "
           + leftOut.prefix(5).map(inputs.name).joined(separator: ", ") + (leftOut.count > 5 ? ", …" : ""))
     }
-    return ObjectiveMetrics(sums, weights: sums.indices.map(engine.objective.weight), leftOut: leftOut.count)
+    return engine.objective.metrics(sums, leftOut: leftOut.count)
   }
 
-  private var noSums: [DepthSums] { [DepthSums](repeating: DepthSums(), count: engine.objective.depths) }
+  private var noSums: [PositionSums] { engine.objective.noSums }
 
   /// Batches that rank 0 finds of an earlier start. Collective.
   private func earlier(_ journal: EvaluationJournal?) throws -> [Int: Batch] {
@@ -87,10 +88,10 @@ package struct HeldOutEvaluation {
     return result
   }
 
-  private func sums(of conversations: [Int]) throws -> [DepthSums] {
+  private func sums(of conversations: [Int]) throws -> [PositionSums] {
     defer { cluster.tick() }
-    let ones = [Double](repeating: 1, count: engine.objective.depths)
-    return engine.objective.run(try engine.load(conversations), globalRows: ones, recording: false)
+    let ones = [Double](repeating: 1, count: engine.objective.positions)
+    return try engine.load(conversations, epoch: nil).run(globalRows: ones, recording: false)
   }
 
   /// Sums and conversations of all ranks. Collective.

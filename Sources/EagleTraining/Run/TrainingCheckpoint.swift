@@ -1,5 +1,6 @@
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -19,7 +20,7 @@ package struct TrainingCheckpoint {
     package var identity: RunIdentity?
     package var targetPath: String
     package var targetFingerprint: String
-    package var draftShape: DraftShape
+    package var draftShape: DraftDescription
     package var draftVocabulary: [Int32]
 
     enum CodingKeys: String, CodingKey {
@@ -130,10 +131,10 @@ package struct TrainingCheckpoint {
     let info = try info(checkpoint)
     let vocabulary = try DraftVocabulary(
       checking: info.draftVocabulary, targetSize: target.vocabularySize, path: checkpoint.path)
-    let shape = info.draftShape
+    let shape = info.draftShape.shape
     let source = try SafetensorsFile(path: checkpoint.path(of: file))
     var tensors: [String: Tensor] = [:]
-    for (name, expected) in DraftModel.tensorShapes(shape) {
+    for (name, expected) in shape.tensorShapes {
       let tensor = try source.tensor(name)
       guard tensor.shape == expected else {
         throw LocatedError(

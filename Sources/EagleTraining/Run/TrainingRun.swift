@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleStorage
@@ -84,6 +85,7 @@ package final class TrainingRun {
     try findFeatureRates()
     let first = plan.lastStep(ofEpoch: epoch - 1)
     let batches = plan.epochs[epoch]
+    engine.epoch = epoch
     try timing.open(after: step)
     tensorBoard.open(after: step)
     for (index, batch) in batches.enumerated() where first + index >= step {

@@ -1,11 +1,11 @@
+import EagleDraft
 import EagleTensor
 
 /// Which conversations make up every global batch. Follows from (seed, epoch) and the lengths alone, so that neither the
 /// number of ranks nor a restart changes it.
 package struct BatchPlan: Sendable {
-  /// Tokens that one rank runs through the draft at a time, conversations that are longer aside
-  /// (`Objective.Chunking`). At Qwen3-4B's size and K = 7 a trained row keeps 2.1 MB for its backward pass.
-  package static let microBatchTokens = 1024
+  /// Tokens that one rank runs through the draft at a time, conversations that are longer aside.
+  package static let microBatchTokens = ObjectiveSettings.Chunking.microBatchTokens
 
   /// Conversations of each batch, by epoch.
   package let epochs: [[[Int]]]

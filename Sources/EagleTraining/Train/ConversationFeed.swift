@@ -1,6 +1,8 @@
 import EagleCaptureStore
 import EagleCluster
 import EagleCore
+import EagleDraft
+import EagleModels
 import EagleTensor
 import Foundation
 

@@ -1,5 +1,6 @@
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleTensor
 
@@ -27,17 +28,17 @@ extension DraftModel {
     var named: Set<Int> = []
     return try sample.onRoot {
       guard let random else { preconditionFailure("rank 0 has no start to fit") }
-      let start = FittedStart(target: target, start: random) {
+      let fitted = try random.network.fitted(random, target: target) {
         // Conversations are gone through twice.
         if named.insert($0).inserted { leftOut($0) }
       } conversations: { take in
         try sample.visit(take)
       }
-      guard let draft = try start.fitted() else {
+      guard let fitted else {
         throw LocatedError(
           path: "draft.start", problem: "the states cannot be fitted", advice: "set it to random, or look at the data")
       }
-      return draft
+      return fitted
     }
   }
 }

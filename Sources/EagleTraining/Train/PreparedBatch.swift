@@ -1,3 +1,5 @@
+import EagleDraft
+
 /// A batch as this rank works on it.
 package final class PreparedBatch {
   /// Conversations of all ranks.
@@ -9,7 +11,7 @@ package final class PreparedBatch {
   /// N_k of the global batch; known once the ranks have added theirs up.
   var globalRows: [Double] = []
   /// The first micro-batch with its teacher targets, computed ahead of the step.
-  private var first: Objective.Batch?
+  private var first: (any ObjectiveBatch)?
 
   init(_ conversations: [Int], microBatches: [[Int]], ownRows: [Int64]) {
     self.conversations = conversations
@@ -17,10 +19,10 @@ package final class PreparedBatch {
     self.ownRows = ownRows
   }
 
-  func keep(first batch: Objective.Batch) { first = batch }
+  func keep(first batch: any ObjectiveBatch) { first = batch }
 
   /// The first micro-batch, once: the states of two batches never exist at a time.
-  func takeFirst() -> Objective.Batch? {
+  func takeFirst() -> (any ObjectiveBatch)? {
     defer { first = nil }
     return first
   }

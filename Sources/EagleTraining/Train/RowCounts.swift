@@ -1,29 +1,28 @@
-import EagleText
+import EagleDraft
 import Foundation
 
-// K depths.
+// K drafted positions.
 
-/// What the loss of each depth is divided by: trained rows of the conversations that a rank has had, or those of these
-/// conversations that have any. 4 bytes a conversation and depth, once one is there.
+/// What each conversation adds to the counts that losses are divided by, once it is known. 4 bytes a conversation and
+/// position.
 final class RowCounts {
-  private let depths: Int
+  private let positions: Int
   /// [conversations, K]; -1 where nothing is known.
   private var counts: [Int32] = []
   private let conversations: Int
-  private let mean: LossMean
 
-  init(conversations: Int, depths: Int, mean: LossMean) {
-    (self.conversations, self.depths, self.mean) = (conversations, depths, mean)
-  }
+  init(conversations: Int, positions: Int) { (self.conversations, self.positions) = (conversations, positions) }
 
   /// Adds what a conversation counts to `rows`, K of them; `find` is called for them once.
-  func add(_ conversation: Int, to rows: inout [Int64], _ find: () throws -> TrainedRows) rethrows {
-    if counts.isEmpty { counts = [Int32](repeating: -1, count: conversations * depths) }
-    let first = conversation * depths
+  func add(_ conversation: Int, to rows: inout [Int64], _ find: () throws -> [Int]) rethrows {
+    if counts.isEmpty { counts = [Int32](repeating: -1, count: conversations * positions) }
+    let first = conversation * positions
     if counts[first] < 0 {
-      let trained = try find()
-      for k in 0..<depths { counts[first + k] = Int32(trained.count(depth: k)) }
+      for (k, count) in try find().enumerated() { counts[first + k] = Int32(count) }
     }
-    for k in 0..<depths { rows[k] += Int64(mean == .tokens ? counts[first + k] : min(1, counts[first + k])) }
+    for k in 0..<positions { rows[k] += Int64(counts[first + k]) }
   }
+
+  /// Forgets all counts: other rows are trained from now on.
+  func forget() { counts = [] }
 }

@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleDraft
 import EagleModels
 import EagleTensor
 import Foundation
@@ -6,7 +7,7 @@ import Foundation
 extension DraftModel {
   /// The description of a head, which other ranks must have before its weights come.
   private struct Header: Codable {
-    var shape: DraftShape
+    var shape: DraftDescription
     var vocabulary: [Int32]
     /// The type of each parameter.
     var types: [DType]
@@ -26,7 +27,7 @@ extension DraftModel {
 
   private static func send(_ draft: DraftModel, _ cluster: any Communicator) throws {
     let header = Header(
-      shape: draft.shape, vocabulary: draft.vocabulary.targetIDs,
+      shape: DraftDescription(draft.shape), vocabulary: draft.vocabulary.targetIDs,
       types: draft.parameters.map(\.variable.value.dtype),
       isTrainable: draft.parameters.contains { $0.variable.requiresGradient })
     _ = try cluster.broadcast(data: try JSONEncoder().encode(header))
@@ -42,13 +43,14 @@ extension DraftModel {
   private static func received(_ target: TargetShape, _ cluster: any Communicator) throws -> DraftModel {
     let header = try JSONDecoder().decode(Header.self, from: try cluster.broadcast(data: Data()))
     var tensors: [String: Tensor] = [:]
-    for ((name, size), type) in zip(tensorShapes(header.shape), header.types) {
+    for ((name, size), type) in zip(header.shape.shape.tensorShapes, header.types) {
       let tensor = Tensor(size, dtype: type)
       try cluster.broadcast(tensor.rawBytes, root: 0)
       tensors[name] = tensor
     }
     let vocabulary = try DraftVocabulary(
       checking: header.vocabulary, targetSize: target.vocabularySize, path: "rank 0's draft vocabulary")
-    return DraftModel(shape: header.shape, vocabulary: vocabulary, tensors: tensors, trainable: header.isTrainable)
+    return DraftModel(
+      shape: header.shape.shape, vocabulary: vocabulary, tensors: tensors, trainable: header.isTrainable)
   }
 }

@@ -1,5 +1,7 @@
 import EagleCaptureStore
 import EagleCluster
+import EagleDraft
+import EagleModels
 import EagleTensor
 
 /// A look of rank 0 at some of the conversations, sampled from all of the data by the seed, wherever their states lie.

@@ -16,7 +16,7 @@ extension StepEngine {
   private func isFinite(_ conversation: Int, globalRows: [Double]) throws -> Bool {
     defer { cluster.tick() }
     optimizer.clearGradients()
-    let sums = objective.run(try load([conversation]), globalRows: globalRows, recording: true)
+    let sums = try load([conversation], epoch: epoch).run(globalRows: globalRows, recording: true)
     return sums.allSatisfy(\.loss.isFinite)
       && optimizer.sumOfSquares([0..<optimizer.gradients.count]).isFinite
   }

@@ -1,5 +1,6 @@
 import EagleCluster
 import EagleCore
+import EagleDraft
 import EagleModels
 import EagleRunFiles
 import EagleTensor
@@ -26,10 +27,14 @@ package final class StepEngine {
   let inputs: TrainingInputs
   let cluster: any Communicator
   let feed: ConversationFeed
-  let objective: Objective
+  let objective: any Objective
   let buckets: GradientBuckets
   private let schedule: Schedule
   private let rowCounts: RowCounts
+  /// The epoch of the steps, which decides what is trained where that is not everything.
+  package var epoch = 0 {
+    didSet { if objective.samplesRows, epoch != oldValue { rowCounts.forget() } }
+  }
   /// The next batch, begun while gradients were on their way.
   private var prepared: PreparedBatch?
 
@@ -50,15 +55,13 @@ package final class StepEngine {
     self.cluster = cluster
     feed = try ConversationFeed(inputs.states, cluster: cluster)
     optimizer = AdamW(start, config: config)
-    objective = Objective(
-      draft: optimizer.draft, tables: optimizer.draft.tables(of: inputs.target),
+    let draft = optimizer.draft
+    objective = draft.objective(
+      tables: draft.tables(of: inputs.target),
       teacher: Teacher(target: inputs.target, vocabulary: start.vocabulary, precision: precision),
-      depths: config.tttLength, stepDecay: config.stepDecay, loss: config.loss.kind, mean: config.mean,
-      precision: precision, clock: clock,
-      tick: cluster.tick)
+      settings: config.objective, clock: clock, tick: cluster.tick)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: totalSteps)
-    rowCounts = RowCounts(
-      conversations: inputs.states.lengths.count, depths: config.tttLength, mean: config.mean)
+    rowCounts = RowCounts(conversations: inputs.states.lengths.count, positions: objective.positions)
     buckets = GradientBuckets(
       optimizer.gradients, slices: optimizer.slices.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: inputs.gradients, isSharded: config.shardOptimizer)
@@ -110,7 +113,7 @@ package final class StepEngine {
       imbalance: message.imbalance)
     return .updated(
       StepUpdate(
-        objective: ObjectiveMetrics(message.sums, weights: message.sums.indices.map(objective.weight)),
+        objective: objective.metrics(message.sums, leftOut: nil),
         learningRate: rate, gradientNorm: norm, tokens: tokens(of: batch), seconds: timer.seconds,
         communication: cluster.size > 1 ? communication : nil))
   }
@@ -141,11 +144,12 @@ package final class StepEngine {
   }
 
   private func rows(of conversations: [Int]) throws -> [Int64] {
-    var rows = [Int64](repeating: 0, count: objective.depths)
+    var rows = [Int64](repeating: 0, count: objective.positions)
     for conversation in conversations {
       try rowCounts.add(conversation, to: &rows) {
-        TrainedRows(
-          mask: try inputs.mask?(conversation) ?? inputs.states.mask(conversation), depths: objective.depths)
+        objective.rowCounts(
+          conversation: conversation, mask: try inputs.mask?(conversation) ?? inputs.states.mask(conversation),
+          epoch: epoch)
       }
     }
     return rows
@@ -173,26 +177,28 @@ package final class StepEngine {
 
   private func prepareFirst() throws {
     guard let prepared, let first = prepared.microBatches.first else { return }
-    prepared.keep(first: try load(first))
+    prepared.keep(first: try load(first, epoch: epoch))
   }
 
   /// Reads conversations and computes their teacher targets.
-  func load(_ conversations: [Int]) throws -> Objective.Batch {
-    objective.batch(try feed.read(conversations, clock))
+  ///
+  /// - Parameter epoch: decides what is trained where that is not everything; nil for everything
+  func load(_ conversations: [Int], epoch: Int?) throws -> any ObjectiveBatch {
+    objective.batch(conversations, try feed.read(conversations, clock), epoch: epoch)
   }
 
   // MARK: gradients
 
   /// Adds this rank's gradients to the optimiser's buffer; those of the last micro-batch start on their way to the
   /// other ranks during its backward pass.
-  private func gradients(of batch: PreparedBatch) throws -> [DepthSums] {
+  private func gradients(of batch: PreparedBatch) throws -> [PositionSums] {
     clock.measure(.optimiser) { optimizer.clearGradients() }
     buckets.begin()
-    var sums = [DepthSums](repeating: DepthSums(), count: objective.depths)
+    var sums = objective.noSums
     for (index, part) in batch.microBatches.enumerated() {
-      let micro = try batch.takeFirst() ?? load(part)
+      let micro = try batch.takeFirst() ?? load(part, epoch: epoch)
       let isLast = index + 1 == batch.microBatches.count
-      let counted = try objective.run(micro, globalRows: batch.globalRows, recording: true) {
+      let counted = try micro.run(globalRows: batch.globalRows, recording: true) {
         if isLast { try buckets.isFinal($0) }
       }
       sums = zip(sums, counted).map { $0 + $1 }
@@ -202,7 +208,7 @@ package final class StepEngine {
   }
 
   /// The sums, requests and row counts of all ranks; returns once the gradients are averaged, too. Collective.
-  private func addUp(_ sums: [DepthSums], busy: Double, _ requests: () -> StepRequests) throws -> StepMessage {
+  private func addUp(_ sums: [PositionSums], busy: Double, _ requests: () -> StepRequests) throws -> StepMessage {
     let message = try clock.measure(.communication) {
       try StepMessage(sums, nextRows: prepared?.ownRows, busy: busy, requests: requests(), cluster).addedUp()
     }

@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleDraft
 
 /// What is done behind a step when one rank requests it.
 package struct StepRequests {
@@ -14,7 +15,7 @@ package struct StepRequests {
 
 /// The small numbers that ranks add up once a step, in one call.
 struct StepMessage {
-  private(set) var sums: [DepthSums]
+  private(set) var sums: [PositionSums]
   /// N_k of the next batch; empty without one.
   private(set) var nextRows: [Double]
   /// Seconds that each rank computed.
@@ -22,7 +23,7 @@ struct StepMessage {
   private(set) var requests: StepRequests
   private let cluster: any Communicator
 
-  init(_ sums: [DepthSums], nextRows: [Int64]?, busy: Double, requests: StepRequests, _ cluster: any Communicator) {
+  init(_ sums: [PositionSums], nextRows: [Int64]?, busy: Double, requests: StepRequests, _ cluster: any Communicator) {
     self.sums = sums
     self.nextRows = (nextRows ?? []).map(Double.init)
     self.busy = (0..<cluster.size).map { $0 == cluster.rank ? busy : 0 }
@@ -43,7 +44,7 @@ struct StepMessage {
         + [requests.isStopRequested ? 1 : 0, requests.isCheckpointRequested ? 1 : 0])[...]
     var all = self
     all.sums = sums.map { _ in
-      DepthSums(
+      PositionSums(
         rows: flat.removeFirst(), loss: flat.removeFirst(), hits: flat.removeFirst(), overlap: flat.removeFirst())
     }
     all.nextRows = nextRows.map { _ in flat.removeFirst() }

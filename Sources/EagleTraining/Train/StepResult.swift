@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleRunFiles
 
 /// The result of an optimiser step of all ranks.

@@ -1,41 +1,6 @@
-import EagleAutograd
 import EagleCore
+import EagleDraft
 import EagleModels
-
-/// The loss of one trained row (arXiv 2602.23881 for the LK losses).
-public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
-  /// Divergence from the target's distribution over the draft vocabulary.
-  case kl
-  /// Minus the logarithm of the acceptance.
-  case lkAlpha = "lk-alpha"
-  /// Divergence at first, and more of one minus the acceptance as that grows.
-  case lkLambda = "lk-lambda"
-  /// A tenth of the divergence, and nine tenths of one minus the acceptance, which is the total variation.
-  case divergenceAndVariation = "kl-tv"
-
-  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
-
-  /// The paper's 3 for the decay of the divergence's weight.
-  var kind: SoftTargetLoss {
-    switch self {
-    case .kl: .crossEntropy
-    case .lkAlpha: .acceptance
-    case .lkLambda: .mixed(decay: 3)
-    case .divergenceAndVariation: .fixedMix(crossEntropy: 0.1)
-    }
-  }
-}
-
-/// What the loss is a mean over.
-public enum LossMean: String, Codable, CaseIterable, Sendable {
-  /// The trained rows of the batch.
-  case tokens
-  /// The conversations of the batch that have trained rows, each the mean over its own: a long one weighs no more than
-  /// a short one.
-  case conversations
-
-  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
-}
 
 /// Learning rates of the features, the three states that `fc` reads.
 public enum FeatureRates: String, Codable, CaseIterable, Sendable {
@@ -55,6 +20,10 @@ public struct TrainConfig: Config {
   public var tttLength = 7
   /// Step k weighs `step_decay`^k in the loss.
   public var stepDecay = 0.8
+  /// The share of trained positions that each epoch begins blocks at, drawn anew each time, in a block drafter.
+  public var anchorShare = 1.0
+  /// The most blocks of a conversation and epoch.
+  public var anchorLimit = 512
   /// What a row's distribution is held against.
   public var loss = TrainingLoss.kl
   /// What the loss is a mean over.
@@ -98,6 +67,15 @@ public struct TrainConfig: Config {
 
   public init() {}
 
+  /// What concerns the objective.
+  package var objective: ObjectiveSettings {
+    var settings = ObjectiveSettings()
+    (settings.tttLength, settings.stepDecay, settings.loss, settings.mean) = (tttLength, stepDecay, loss, mean)
+    (settings.anchorShare, settings.anchorLimit) = (anchorShare, anchorLimit)
+    (settings.precision, settings.seed) = (precision, seed)
+    return settings
+  }
+
   public func validate() throws {
     try validateObjective()
     try validateOptimiser()
@@ -113,6 +91,9 @@ public struct TrainConfig: Config {
   private func validateObjective() throws {
     try requireCount(epochs, "epochs")
     try requireCount(tttLength, "ttt_length")
+    try require(
+      anchorShare > 0 && anchorShare <= 1, "anchor_share", "must be above 0 and at most 1, not \(anchorShare)")
+    try requireCount(anchorLimit, "num_anchors")
     try require(stepDecay > 0 && stepDecay <= 1, "step_decay", "must be above 0 and at most 1, not \(stepDecay)")
   }
 
@@ -132,6 +113,8 @@ public struct TrainConfig: Config {
     case epochs
     case tttLength = "ttt_length"
     case stepDecay = "step_decay"
+    case anchorShare = "anchor_share"
+    case anchorLimit = "num_anchors"
     case loss
     case mean
     case learningRate = "learning_rate"

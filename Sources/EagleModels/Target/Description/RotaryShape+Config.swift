@@ -3,7 +3,7 @@ import Foundation
 
 extension RotaryScaling {
   /// The object of a config's `rope_scaling`.
-  var configValues: [String: Any] {
+  package var configValues: [String: Any] {
     switch self {
     case .linear(let factor): ["rope_type": "linear", "factor": factor]
     case .dynamic(let factor, let length):
@@ -32,7 +32,7 @@ extension ConfigFile {
   /// The keys of a config's rotary embedding: `rope_parameters`, or `rope_scaling` beside `rope_theta`.
   ///
   /// - Parameter layerType: the part of parameters that are given for each type of layer
-  func rotaryTable(layerType: String? = nil) throws -> ConfigFile {
+  package func rotaryTable(layerType: String? = nil) throws -> ConfigFile {
     var keys: [String: Any] = [:]
     for key in ["rope_theta", "partial_rotary_factor", Self.originalLength, "max_position_embeddings"] {
       if !isAbsent(key) { keys[key] = values[key] }
@@ -74,7 +74,7 @@ extension ConfigFile {
   }
 
   /// The rotary embedding that this table of keys describes.
-  func rotary(headDimension: Int) throws -> RotaryShape {
+  package func rotary(headDimension: Int) throws -> RotaryShape {
     let theta = isAbsent("rope_theta") ? 10000 : try number("rope_theta")
     guard theta > 0, theta.isFinite else { throw wrong("rope_theta", "must be above 0") }
     let share = isAbsent("partial_rotary_factor") ? 1 : try number("partial_rotary_factor")

@@ -72,6 +72,11 @@ package enum RotaryScaling: Sendable, Hashable, Codable {
     package var long: [Double]
     package var originalLength: Int
     package var attentionFactor: Double
+
+    package init(short: [Double], long: [Double], originalLength: Int, attentionFactor: Double) {
+      (self.short, self.long) = (short, long)
+      (self.originalLength, self.attentionFactor) = (originalLength, attentionFactor)
+    }
   }
 
   /// Whether the frequencies depend on the longest text; up to this length they are those of short texts.
@@ -84,7 +89,7 @@ package enum RotaryScaling: Sendable, Hashable, Codable {
   }
 
   /// - Parameter plain: the frequencies without a scaling, [P]
-  func apply(_ plain: [Float], theta: Double, context: Int) -> (frequencies: [Float], factor: Float) {
+  package func apply(_ plain: [Float], theta: Double, context: Int) -> (frequencies: [Float], factor: Float) {
     switch self {
     case .linear(let factor): return (plain.map { $0 / Float(factor) }, 1)
     case .dynamic(let factor, let length): return (Self.dynamic(plain.count, theta, factor, length, context), 1)

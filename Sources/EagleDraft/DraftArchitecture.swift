@@ -1,0 +1,59 @@
+import EagleCore
+import EagleStorage
+
+/// The architectures of draft heads.
+public enum DraftArchitecture: String, Codable, CaseIterable, Sendable {
+  /// One decoder layer that drafts token by token on its own states.
+  case eagle3
+  /// Several layers that draft a block of tokens in one pass.
+  case dflash
+  /// The same with a head that corrects each token by the one before, and one that predicts acceptance.
+  case dspark
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+
+  var shape: any DraftShape.Type {
+    switch self {
+    case .eagle3: Eagle3Shape.self
+    case .dflash, .dspark: BlockShape.self
+    }
+  }
+
+  /// The architecture of a head's folder: EAGLE-3 where it is no other.
+  static func ofFolder(_ path: String) throws -> any DraftShape.Type {
+    BlockConfig.isBlock(folder: path) ? BlockShape.self : Eagle3Shape.self
+  }
+
+  /// The architecture of a head's file: EAGLE-3, which says what else the file is, where it is no other.
+  static func ofFile(_ file: GGUFFile) throws -> any DraftShape.Type {
+    let name = try file.string(HeadKeys.architecture)
+    return allCases.map(\.shape).first { $0.ggufArchitecture == name } ?? Eagle3Shape.self
+  }
+}
+
+/// The sizes of a head of any architecture as a file or a message holds them: the fields of its shape and its name, which
+/// EAGLE-3 leaves out.
+package struct DraftDescription: Codable, Equatable, Sendable {
+  package let shape: any DraftShape
+
+  package init(_ shape: any DraftShape) { self.shape = shape }
+
+  private enum CodingKeys: String, CodingKey { case architecture }
+
+  package init(from decoder: any Decoder) throws {
+    let named = try decoder.container(keyedBy: CodingKeys.self)
+      .decodeIfPresent(DraftArchitecture.self, forKey: .architecture)
+    shape = try (named ?? .eagle3).shape.init(from: decoder)
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    let name = shape.architecture
+    if name != DraftArchitecture.eagle3.rawValue {
+      var fields = encoder.container(keyedBy: CodingKeys.self)
+      try fields.encode(name, forKey: .architecture)
+    }
+    try shape.encode(to: encoder)
+  }
+
+  package static func == (a: DraftDescription, b: DraftDescription) -> Bool { a.shape == b.shape }
+}

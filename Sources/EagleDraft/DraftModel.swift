@@ -1,0 +1,131 @@
+import EagleAutograd
+import EagleCore
+import EagleModels
+import EagleTensor
+
+// D draft vocabulary.
+
+/// A draft head of any architecture: its sizes, its draft vocabulary, and its weights by name.
+public final class DraftModel {
+  package let shape: any DraftShape
+  package let vocabulary: DraftVocabulary
+  /// All trained tensors under their exported names, in a fixed order.
+  package let parameters: [Parameter]
+  /// What it computes with them.
+  package let network: any DraftNetwork
+
+  /// A named trained tensor.
+  package struct Parameter {
+    package let name: String
+    package let variable: Variable
+  }
+
+  /// A head of these tensors, one for each name of the shape's `tensorShapes`; matrices float32 or bfloat16, norms
+  /// float32.
+  package init(shape: any DraftShape, vocabulary: DraftVocabulary, tensors: [String: Tensor], trainable: Bool) {
+    precondition(
+      vocabulary.size == shape.draftVocabularySize, "\(vocabulary.size) draft ids for \(shape.draftVocabularySize)")
+    self.shape = shape
+    self.vocabulary = vocabulary
+    parameters = shape.tensorShapes.map { name, expected in
+      guard let tensor = tensors[name], tensor.shape == expected else {
+        preconditionFailure("draft tensor \(name): \(tensors[name]?.shape ?? []) in place of \(expected)")
+      }
+      return Parameter(name: name, variable: Variable(tensor, requiresGradient: trainable))
+    }
+    network = shape.network(parameters)
+  }
+
+  /// Random start: matrices N(0, 0.02), norms 1, biases 0.
+  package static func random(shape: any DraftShape, vocabulary: DraftVocabulary, seed: UInt64) -> DraftModel {
+    var tensors: [String: Tensor] = [:]
+    for (name, size) in shape.tensorShapes {
+      var random = RandomSource(seed: seed, purpose: name)
+      tensors[name] =
+        size.count > 1
+        ? .normal(size, deviation: 0.02, using: &random) : .filled(size, with: name.hasSuffix(".bias") ? 0 : 1)
+    }
+    return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: true)
+  }
+
+  /// The same head where an embedding of its own starts as the target's, if that has its width.
+  package func withEmbedding(of target: TargetModel) -> DraftModel {
+    guard let own = shape.ownEmbedding, shape.hiddenSize == target.shape.hiddenSize else { return self }
+    return mapped(trainable: true) { name, tensor in name == own ? target.embedding.float32() : tensor }
+  }
+
+  /// A copy with other tensors of the same shapes.
+  ///
+  /// - Parameter change: the tensor in place of each named one
+  private func mapped(trainable: Bool = false, _ change: (String, Tensor) -> Tensor) -> DraftModel {
+    let tensors = parameters.map { ($0.name, change($0.name, $0.variable.value)) }
+    return DraftModel(
+      shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: trainable)
+  }
+
+  /// The same model as it will be exported and decoded: every weight rounded to bfloat16, not trainable.
+  package func rounded() -> DraftModel {
+    mapped { _, tensor in
+      let narrow = tensor.bfloat16()
+      return narrow.shape.count == 1 ? narrow.float32() : narrow
+    }
+  }
+
+  /// The same head with quantised matrices, for decoding.
+  package func quantized(_ format: WeightFormat) -> DraftModel {
+    guard let matrices = format.matrices else { return self }
+    return mapped { _, tensor in tensor.shape.count == 1 ? tensor : tensor.quantized(matrices) }
+  }
+
+  /// The matrices for which `format` has no blocks.
+  package func fallbacks(_ format: WeightFormat) -> FormatFallbacks {
+    var fallbacks = FormatFallbacks()
+    guard let matrices = format.matrices else { return fallbacks }
+    for value in parameters.map(\.variable.value) where value.shape.count == 2 { fallbacks.add(value, to: matrices) }
+    return fallbacks
+  }
+
+  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does.
+  package func prepareForDecoding(_ precision: ComputePrecision) {
+    for parameter in parameters where !shape.lookUpTables.contains(parameter.name) {
+      parameter.variable.value.prepare(for: .batchInvariant(precision))
+    }
+  }
+
+  /// Whether it reads an embedding that is not the target's.
+  public var hasOwnEmbedding: Bool { shape.ownEmbedding != nil }
+
+  package var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }
+
+  /// An empty cache for this head that may grow to `capacity` entries.
+  package func makeCache(capacity: Int, _ format: CacheFormat) -> KVCache {
+    KVCache(layers: shape.cacheLayers(format), capacity: capacity)
+  }
+
+  /// The target's tables that this head reads: of the LM head the rows of the draft vocabulary.
+  package func tables(of target: TargetModel) -> TargetTables {
+    let lmHead: Tensor? =
+      !shape.sharesLMHead ? nil : vocabulary.isWhole ? target.head : Rows.select(target.head, vocabulary.targetIDs)
+    return TargetTables(embedding: target.embedding, lmHead: lmHead)
+  }
+
+  /// The objective over this head's parameters.
+  ///
+  /// - Parameters:
+  ///   - tables: the target's tables that it reads
+  ///   - teacher: the target's distributions
+  ///   - settings: how it is trained
+  ///   - clock: takes the seconds of its phases
+  ///   - tick: called between parts of a long conversation, which takes minutes
+  package func objective(
+    tables: TargetTables, teacher: Teacher, settings: ObjectiveSettings, clock: PhaseClock = PhaseClock(),
+    tick: @escaping () -> Void = {}
+  ) -> any Objective {
+    network.makeObjective(self, tables: tables, teacher: teacher, settings: settings, clock: clock, tick: tick)
+  }
+
+  /// A drafter for one sequence of up to `capacity` positions.
+  package func makeDrafter(target: TargetModel, capacity: Int) -> any Drafter {
+    network.makeDrafter(self, target: target, capacity: capacity)
+  }
+}

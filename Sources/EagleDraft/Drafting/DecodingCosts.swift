@@ -1,0 +1,49 @@
+/// The cost of a round on one machine with one target and draft: measured once, so that decisions based on it can be
+/// repeated.
+public struct DecodingCosts: Sendable, Equatable, Codable {
+  /// The seconds of a target pass over 1, 2, 3, … tokens, each not less than the one before.
+  public var targetPass: [Double]
+  /// The seconds of a draft pass.
+  public var draftPass: Double
+  /// The time that memory takes for the target's weights, which no pass can beat.
+  public var reading: Reading?
+
+  /// A plain reading of the matrices of a pass by all threads.
+  public struct Reading: Sendable, Equatable, Codable {
+    public let bytes: Int
+    public let seconds: Double
+
+    public init(bytes: Int, seconds: Double) { (self.bytes, self.seconds) = (bytes, seconds) }
+  }
+
+  public init(targetPass: [Double], draftPass: Double, reading: Reading? = nil) {
+    self.reading = reading
+    var longest = 0.0
+    self.targetPass = targetPass.map {
+      longest = max(longest, $0)
+      return longest
+    }
+    self.draftPass = draftPass
+  }
+
+  /// The seconds of a target pass over so many tokens; beyond the measured ones in a straight line.
+  package func pass(tokens: Int) -> Double {
+    let last = targetPass.count
+    guard last > 1, tokens > last else { return targetPass[max(0, min(tokens, last) - 1)] }
+    return targetPass[last - 1] + Double(tokens - last) * (targetPass[last - 1] - targetPass[0]) / Double(last - 1)
+  }
+
+  /// Tokens a second over those of plain decoding, for a chain that reaches this acceptance length: a round of n drafts
+  /// takes a target pass over n + 1 tokens and its draft passes.
+  ///
+  /// - Parameter draftPasses: n where each draft takes a pass, and 1 where one pass drafts a block
+  public func gain(acceptanceLength: Double, draftLength: Int, draftPasses: Int) -> Double {
+    acceptanceLength * targetPass[0] / (pass(tokens: draftLength + 1) + Double(draftPasses) * draftPass)
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case targetPass = "target_pass"
+    case draftPass = "draft_pass"
+    case reading
+  }
+}

@@ -1,0 +1,106 @@
+/// The decision whether and how far a round drafts. A node is worth its cost when the tokens that it is likely to
+/// bring, for each second that it takes, are not fewer than the tokens per second of the text so far: the rule that
+/// makes the whole text fastest.
+///
+/// It depends on the given costs and on counts of accepted tokens, on no clock: the same text is drafted alike.
+package struct DraftBudget {
+  let costs: DecodingCosts
+  /// The batch of the present round.
+  package var batch = BatchLoad()
+  private var tokens = 1.0
+  private var seconds: Double
+  private var accepted = 1.0
+  private var rejected = 1.0
+  /// Whether a drafted token of this text was accepted. Until then a round that costs something has one draft pass and
+  /// two nodes: a text may end before more than that has paid.
+  private var hasAccepted = false
+  /// The seconds that a drafted round has saved lately, against plain decoding; an exponential moving average.
+  private var savedSeconds: Double
+  /// The rounds that go on plainly before the next draft. The first ones do: an answer of three tokens ends before a
+  /// draft has paid for its pass.
+  private var plainRounds = firstPlainRounds
+  /// The plain rounds after the next loss. They double with each loss (exponential backoff) and halve with each gain.
+  private var backoff = minBackoff
+
+  private static let firstPlainRounds = 2
+  private static let minBackoff = 8
+  private static let maxBackoff = 128
+  private static let smoothing = 0.25
+
+  package init(costs: DecodingCosts) {
+    self.costs = costs
+    seconds = costs.pass(tokens: 1)
+    savedSeconds = seconds / 2  // a few rounds to show what the draft is worth
+  }
+
+  /// Whether this round drafts at all. Where drafts have cost more than they saved, only a round now and then finds out
+  /// whether that has changed.
+  package mutating func paysRound() -> Bool {
+    if plainRounds == 0 { return true }
+    plainRounds -= 1
+    return false
+  }
+
+  /// Whether one more draft pass pays.
+  ///
+  /// - Parameters:
+  ///   - probability: the probability of the likeliest path that it extends
+  ///   - tokens: the tokens to be checked so far
+  ///   - limit: the most that the target's pass may have; where there are as many already, new nodes replace others
+  ///   - isFree: whether the pass has been made already
+  func paysPass(from probability: Double, tokens: Int, limit: Int, isFree: Bool = false) -> Bool {
+    let step = (isFree ? 0 : costs.draftPass) + marginal(from: tokens, to: min(tokens + 1, limit))
+    guard hasAccepted || step == 0 else { return false }
+    return probability * accepted / (accepted + rejected) * secondsPerToken >= step
+  }
+
+  /// Whether it pays to check a node of this probability beside so many other tokens.
+  func paysNode(of probability: Double, beside tokens: Int) -> Bool {
+    let cost = marginal(from: tokens, to: tokens + 1)
+    return (hasAccepted || tokens < 3 || cost == 0) && probability * secondsPerToken >= cost
+  }
+
+  /// Counts a round: its draft passes, the tokens of the target's pass, and the drafted tokens that were kept.
+  package mutating func count(draftPasses: Int, tokens passTokens: Int, kept: Int) {
+    tokens += Double(kept + 1)
+    seconds += Double(draftPasses) * costs.draftPass + costs.pass(tokens: passTokens)
+    guard draftPasses > 0 else { return }
+    accepted += Double(kept)
+    if kept > 0 { hasAccepted = true }
+    if kept < passTokens - 1 { rejected += 1 }
+    let spent = Double(draftPasses) * costs.draftPass + marginal(from: 1, to: passTokens)
+    savedSeconds += Self.smoothing * (Double(kept) * plainSecondsPerToken - spent - savedSeconds)
+    if savedSeconds < 0 {
+      (plainRounds, savedSeconds) = (backoff, 0)
+      backoff = min(2 * backoff, Self.maxBackoff)
+    } else {
+      backoff = max(backoff / 2, Self.minBackoff)
+    }
+  }
+
+  /// The seconds that more tokens of this text add to a pass.
+  private func marginal(from tokens: Int, to more: Int) -> Double {
+    costs.pass(tokens: batch.otherTokens + more) - costs.pass(tokens: batch.otherTokens + tokens)
+  }
+
+  /// The seconds per token of a pass that gives one to each text.
+  private var plainSecondsPerToken: Double { costs.pass(tokens: batch.texts) / Double(batch.texts) }
+
+  /// The same with the drafts of this text, as far as they help.
+  private var secondsPerToken: Double { plainSecondsPerToken * min(1, seconds / tokens / costs.pass(tokens: 1)) }
+}
+
+/// The size of the batch in which a text has a round.
+package struct BatchLoad: Sendable, Equatable {
+  /// The texts of the batch, this one included.
+  package var texts = 1
+  /// The tokens of the other texts in the target's pass.
+  package var otherTokens = 0
+
+  package init(texts: Int = 1, otherTokens: Int = 0) { (self.texts, self.otherTokens) = (texts, otherTokens) }
+
+  /// The most texts that draft together. With more of them a drafted token costs as much as a token is worth.
+  package static let maxDraftingTexts = 4
+
+  package var allowsDrafts: Bool { texts <= Self.maxDraftingTexts }
+}

@@ -1,0 +1,49 @@
+/// The shape of a draft's proposals: a tree that grows level by level (EAGLE-2). A chain is a tree of width 1.
+public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
+  /// The levels of the tree, each of which takes a draft pass.
+  public var depth: Int
+  /// The nodes of a level that are expanded, and the children that each of them gets.
+  public var width: Int
+  /// The nodes that the target checks: the most likely ones of all levels.
+  public var nodes: Int
+  /// The costs of this machine, by which a round's drafting ends where another node will not pay. Nil drafts all of it.
+  public var costs: DecodingCosts?
+
+  /// The most nodes of a plan, and the most cache entries of its draft passes together: caches reserve so many.
+  public static let maxNodes = 256
+
+  public init(depth: Int, width: Int, nodes: Int, costs: DecodingCosts? = nil) {
+    self.depth = depth
+    self.width = width
+    self.nodes = nodes
+    self.costs = costs
+  }
+
+  /// A chain of so many tokens, one draft pass each.
+  public static func chain(_ length: Int) -> DraftPlan { DraftPlan(depth: length, width: 1, nodes: length) }
+
+  /// The plan where nothing was tuned: a tree that grows as far as these costs say that it pays, and not at all
+  /// where it does not. Its tokens are the target's own samples, so that no measurement changes a text.
+  public static func adaptive(_ costs: DecodingCosts, for draft: DraftModel) -> DraftPlan {
+    DraftPlan(depth: min(8, draft.shape.longestDraft ?? 4), width: 3, nodes: 8, costs: costs)
+  }
+
+  public var isChain: Bool { width == 1 }
+
+  public var description: String {
+    let shape = isChain ? "chain \(depth)" : "tree \(depth)x\(width), \(nodes) nodes"
+    return costs == nil ? shape : "\(shape), adaptive"
+  }
+
+  /// Checks the shape.
+  ///
+  /// - Throws: `GenerationError` for a shape that cannot be grown
+  public func validate() throws {
+    guard depth >= 0, width >= 1, nodes >= depth, nodes <= Self.maxNodes, width <= Self.maxNodes / max(1, depth)
+    else {
+      throw GenerationError(
+        "a draft of depth \(depth), width \(width) and \(nodes) nodes cannot be grown: depth is 0 or more, width 1 or "
+          + "more, nodes from the depth to \(Self.maxNodes), and depth times width not above that")
+    }
+  }
+}

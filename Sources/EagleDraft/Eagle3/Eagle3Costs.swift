@@ -1,0 +1,125 @@
+import EagleModels
+import EagleTensor
+
+// N prefix rows · R_k trained rows of depth k · S teacher positions · H hidden · n captured layers · M MLP · Q heads · d · kv key heads · d
+// · D draft vocabulary · K depths.
+
+/// Bytes that EAGLE-3's objective needs beside weights, gradients and moments: what its ops keep for the backward pass,
+/// op by op, and their largest temporary results. And its operations.
+package struct Eagle3Costs: ObjectiveCosts {
+  private let shape: Eagle3Shape
+  private let depths: Int  // K
+  private let chunking: ObjectiveSettings.Chunking
+  /// Sizes of a float32 row; `rounded` ones have a bfloat16 copy beside them as an operand of products.
+  private let h, m, q, kv, d: Double
+  /// n H_t, and H_t more for the last state.
+  private let features, states: Double
+  /// What norms before `fc` keep of a row: the states in float32, normed, rounded, and the gradient.
+  private let normed: Double
+  private let rounded: Double
+
+  package init(_ shape: Eagle3Shape, _ settings: ObjectiveSettings) {
+    (self.shape, depths, chunking) = (shape, settings.tttLength, settings.chunking)
+    (h, m) = (Double(shape.hiddenSize), Double(shape.intermediateSize))
+    (q, kv) = (Double(shape.attention.queryWidth), Double(shape.attention.keyWidth))
+    d = Double(shape.draftVocabularySize)
+    (features, states) = (Double(shape.featureWidth), Double(shape.featureWidth + shape.targetHiddenSize))
+    normed =
+      shape.variant.featureNorm == .none ? 0 : (3 + (Matmul.takesBFloat16(settings.precision) ? 0.5 : 0)) * features
+    rounded = Matmul.takesBFloat16(settings.precision) ? 0.5 : 0
+  }
+
+  /// The largest of these micro-batches of loss masks.
+  package func largest(_ microBatches: [[[UInt8]]]) -> ObjectiveBytes {
+    microBatches.map(bytes).max { $0.total < $1.total } ?? ObjectiveBytes()
+  }
+
+  private func bytes(of masks: [[UInt8]]) -> ObjectiveBytes {
+    let all = masks.map { TrainedRows(mask: $0, depths: depths) }
+    let short = all.filter { $0.prefixCount <= chunking.longestWhole }
+    let tokens = Double(masks.reduce(0) { $0 + $1.count })
+    var bytes = ObjectiveBytes(conversations: 2 * states * tokens)
+    let whole = (0..<depths).map { k in short.reduce(0) { $0 + $1.count(depth: k) } }
+    bytes.activations = activations(
+      whole, laidOut: short.reduce(0) { $0 + $1.prefixCount }, keys: short.map(\.prefixCount).max() ?? 0)
+    for long in all where long.prefixCount > chunking.longestWhole {
+      bytes.conversations += 16 * kv * Double(long.prefixCount)
+      for chunk in long.chunks(of: chunking.rows) {
+        bytes.activations = max(
+          bytes.activations, activations(chunk.trained, laidOut: chunk.trained[0], keys: chunk.rows.upperBound))
+      }
+    }
+    return bytes
+  }
+
+  /// - Parameters:
+  ///   - trained: R_k
+  ///   - laidOut: rows whose h is computed: N of whole conversations, R_0 of a chunk
+  ///   - keys: most keys that a row attends to
+  private func activations(_ trained: [Int], laidOut: Int, keys: Int) -> Double {
+    let rows = trained.map(Double.init)
+    guard let first = rows.first, first > 0 else { return 0 }
+    let later = rows.dropFirst().reduce(0, +)
+    let teacher = (first + Double(depths)) * d  // distributions, [S, D]
+    return 4
+      * (Double(laidOut) * prefixRow + first * depthRow + later * (depthRow + chainKeys) + teacher
+        + temporary(first, keys))
+  }
+
+  /// States, in bfloat16 or widened for products, g, the embedding, h and its operand, keys, values.
+  private var prefixRow: Double {
+    (rounded > 0 ? 0.5 : 1.5) * features + normed + h + h + 2 * (1 + rounded) * h + 2 * kv
+  }
+
+  /// g, h, queries, attention's result, a, its norm, gate, up and their product, the next g, its norm and the gradient
+  /// of that.
+  private var depthRow: Double {
+    let narrow = 1 + rounded
+    return h + 2 * narrow * h + q + narrow * q + h + narrow * h + (2 + narrow) * m + h + narrow * h + h
+  }
+
+  /// Depth k > 0: the embedding, and the rows' own keys and values.
+  private var chainKeys: Double { h + 2 * kv }
+
+  /// Logits of 512 rows with their gradient; gradients of the MLP's three; keys' and values' for each query head;
+  /// scores of blocks of rows, in every size up to the largest.
+  private func temporary(_ rows: Double, _ keys: Int) -> Double {
+    min(512, rows) * d * (1 + rounded) + 3 * rows * m + 2 * Double(min(keys, 1024)) * q
+      + 2 * 96 * Double(keys * Parallel.threadCount)
+  }
+
+  // MARK: operations
+
+  /// One optimiser step: forward, and twice as much in the backward pass wherever both gradients are wanted.
+  ///
+  /// - Parameter masks: the loss mask of each conversation
+  package func operations(masks: [[UInt8]]) -> Double {
+    masks.reduce(0) { $0 + operations(TrainedRows(mask: $1, depths: depths)) }
+  }
+
+  private func operations(_ trained: TrainedRows) -> Double {
+    let (h, d) = (Double(shape.hiddenSize), Double(shape.draftVocabularySize))
+    let prefix = Double(trained.prefixCount)
+    let keys = 2 * 2 * h * 2 * Double(shape.attention.keyWidth)
+    // fc has no input gradient: the captured states are frozen.
+    return Double(trained.teacherPositions.count) * 2 * Double(shape.targetHiddenSize) * d + prefix
+      * (2 * 2 * Double(shape.featureWidth) * h + 3 * keys)
+      + operations(RowChunk(trained, rows: 0..<trained.prefixCount))
+  }
+
+  /// All depths of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
+  package func operations(_ chunk: RowChunk) -> Double {
+    let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
+    let (q, kv, d) = (Double(a.queryWidth), Double(a.keyWidth), Double(shape.draftVocabularySize))
+    return chunk.trained.indices.reduce(0) { sum, k in
+      let layer = 2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
+      // The backward pass of attention computes its scores again: 5 products against 2.
+      return sum + 3 * Double(chunk.trained[k]) * layer + 3.5 * attention(a, keys: Double(chunk.attended[k]))
+    }
+  }
+
+  /// Two products of head dimension d for each (query row, key row) pair and head.
+  private func attention(_ shape: AttentionShape, keys pairs: Double) -> Double {
+    4 * Double(shape.queryWidth) * pairs
+  }
+}

@@ -1,0 +1,236 @@
+import EagleAutograd
+import EagleModels
+import EagleTensor
+import Foundation
+
+// N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · n captured layers ·
+// F = (n + 1) H features · d head dimension.
+
+/// A draft that predicts before it is trained: a guess at the target's next state that needs no gradient, written into
+/// its weights.
+///
+/// The target's state z of the next position is fitted by least squares (ridge) from what depth 0 of the draft sees:
+/// the captured states and the normed embedding of the token between. What that leaves is fitted from random
+/// features, the MLP with random gates. Then
+/// ```
+/// fc       = the states' part
+/// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see their token alone:
+///            their queries are a large multiple of their keys, which are random projections of the embedding
+/// gate, up = random, down = fitted to what is left
+/// lm_head  = the target's own rows, norm = the scale at which they are least wrong
+/// ```
+/// so that the logits of depth 0 are the target's head on the guess. Everything is trained from there as from a random
+/// start.
+struct Eagle3FittedStart {
+  /// Rows that are fitted: tens of times the features.
+  static let mostRows = 100_000
+  /// Rows that are added at a time.
+  private static let chunkRows = 1024
+  /// The relative growth of the diagonal of the normal equations.
+  private static let ridge: Float = 0.01
+
+  private let target: TargetModel
+  /// The head whose other weights stay.
+  private let start: DraftModel
+  private let network: Eagle3Network
+  private var shape: Eagle3Shape { network.shape }
+  /// Calls its argument with numbered conversations until that says that it has enough.
+  private let conversations: ((Int, CapturedConversation) -> Bool) throws -> Void
+  /// Called with each conversation whose values cannot be fitted.
+  private let leftOut: (Int) -> Void
+
+  init(
+    target: TargetModel, start: DraftModel, network: Eagle3Network, leftOut: @escaping (Int) -> Void,
+    conversations: @escaping ((Int, CapturedConversation) -> Bool) throws -> Void
+  ) {
+    self.target = target
+    self.start = start
+    self.network = network
+    self.leftOut = leftOut
+    self.conversations = conversations
+  }
+
+  /// The fitted weights over those of the start; nil when there is nothing to fit.
+  func fitted() throws -> DraftModel? {
+    let (h, attention) = (shape.hiddenSize, shape.attention)
+    guard let (guess, embedding) = try linear() else { return nil }
+    var tensors = Dictionary(uniqueKeysWithValues: start.parameters.map { ($0.name, $0.variable.value) })
+    tensors["fc.weight"] = Rows.columns(guess, 0..<shape.featureWidth)
+    let (q, k) = (tensors["midlayer.self_attn.q_proj.weight"]!, tensors["midlayer.self_attn.k_proj.weight"]!)
+    let (v, o) = (Tensor.zeros([attention.keyWidth, 2 * h]), Tensor.zeros([h, attention.queryWidth]))
+    for (index, group) in ownTokenGroups.enumerated() {
+      seeOwnToken(q, k, group: group)
+      let d = attention.headDimension
+      let (first, head) = (index * d, group * attention.groupSize)
+      for i in 0..<d {
+        (v.floats + (group * d + i) * 2 * h).update(from: embedding.right.floats + (first + i) * h, count: h)
+        for row in 0..<h {
+          o.floats[row * attention.queryWidth + head * d + i] =
+            embedding.left.floats[row * embedding.left.columns + first + i]
+        }
+      }
+    }
+    tensors["midlayer.self_attn.v_proj.weight"] = v
+    tensors["midlayer.self_attn.o_proj.weight"] = o
+    let head = Rows.select(target.head, start.vocabulary.targetIDs).float32()
+    if shape.variant.lmHead == .own { tensors["lm_head.weight"] = head }
+    if shape.variant.normsQueryKey {
+      // Normed q and k of the own token have the product d: their score is to be 16 again.
+      let d = attention.headDimension
+      tensors["midlayer.self_attn.q_norm.weight"] = .filled([d], with: max(1, 16 / Float(d).squareRoot()))
+    }
+    let gates = gates()
+    tensors["midlayer.mlp.gate_proj.weight"] = gates.gate
+    tensors["midlayer.mlp.up_proj.weight"] = gates.up
+    guard let mlp = try residual(of: Self.joined(guess, embedding, features: shape.featureWidth), gates) else {
+      return nil
+    }
+    tensors["midlayer.mlp.down_proj.weight"] = mlp.down
+    tensors["norm.weight"] = .filled([h], with: scale(mlp.sample.predicted, mlp.sample.states, head))
+    return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
+  }
+
+  // MARK: rows
+
+  /// Features [N, F] and states to be predicted [N, H] of depth 0, chunk by chunk.
+  private func forEachChunk(_ body: (Tensor, Tensor) -> Void) throws {
+    var (features, states, waiting, done): ([Tensor], [Tensor], Int, Int) = ([], [], 0, 0)
+    let (tape, tables) = (Tape(recording: false, precision: .fp32), start.tables(of: target))
+    func flush() {
+      if waiting > 0 { body(Self.stacked(features), Self.stacked(states)) }
+      (features, states, waiting) = ([], [], 0)
+    }
+    try conversations { number, conversation in
+      let trained = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0)
+      guard !trained.isEmpty else { return true }
+      let tokens = trained.map { conversation.ids[$0 + 1] }
+      let embedding = RMSNorm.apply(
+        network.embeddings(tape, tokens, tables).value, .filled([shape.hiddenSize], with: 1), epsilon: shape.normEpsilon
+      )
+      let captured = Rows.gather(conversation.auxHidden, trained.map(Int32.init))
+      let seen = Self.sideBySide(network.features(tape, captured).value, embedding)
+      let next = Rows.gather(conversation.lastHidden, trained.map { Int32($0 + 1) })
+      guard Self.canBeFitted(seen), Self.canBeFitted(next) else {
+        leftOut(number)
+        return true
+      }
+      features.append(seen)
+      states.append(next)
+      (waiting, done) = (waiting + trained.count, done + trained.count)
+      if waiting >= Self.chunkRows { flush() }
+      return done < Self.mostRows
+    }
+    flush()
+  }
+
+  /// Whether sums of products of all rows stay finite: one value that is not, or one whose square is not, spoils all
+  /// others.
+  private static func canBeFitted(_ rows: Tensor) -> Bool {
+    let squares = rows.values.reduce(0.0) { $0 + Double($1) * Double($1) }
+    return squares.isFinite && squares < 1e-6 * Double(Float.greatestFiniteMagnitude)
+  }
+
+  // MARK: the guess
+
+  /// The guess [H, F], and the embedding's part of it in as many dimensions as there are values.
+  private func linear() throws -> (Tensor, (left: Tensor, right: Tensor))? {
+    let (h, width) = (shape.hiddenSize, shape.featureWidth + shape.hiddenSize)
+    let (squares, guess) = (Tensor.zeros([width, width]), Tensor.zeros([h, width]))
+    try forEachChunk { features, states in
+      Matmul.accumulateWeightGradient(features, features, into: squares, .fp32)
+      Matmul.accumulateWeightGradient(states, features, into: guess, .fp32)
+    }
+    guard Self.solve(squares, guess) else { return nil }
+    let rank = min(h, ownTokenGroups.count * shape.attention.headDimension)
+    guard let parts = LinearAlgebra.lowRank(Rows.columns(guess, shape.featureWidth..<width), rank: rank) else {
+      return nil
+    }
+    return (guess, parts)
+  }
+
+  /// Gates whose inputs, normed states, come out with variance 1.
+  private func gates() -> (gate: Tensor, up: Tensor) {
+    func normal(_ purpose: String) -> Tensor {
+      var random = RandomSource(seed: 0, purpose: purpose)
+      return .normal(
+        [shape.intermediateSize, shape.hiddenSize], deviation: 1 / Float(shape.hiddenSize).squareRoot(), using: &random)
+    }
+    return (normal("fitted gate"), normal("fitted up"))
+  }
+
+  /// down [H, M], fitted to what the guess [H, F] leaves, and the last rows with both, to choose the scale with.
+  private func residual(
+    of guess: Tensor, _ gates: (gate: Tensor, up: Tensor)
+  ) throws -> (down: Tensor, sample: (predicted: Tensor, states: Tensor))? {
+    let (h, m) = (shape.hiddenSize, shape.intermediateSize)
+    let (squares, down) = (Tensor.zeros([m, m]), Tensor.zeros([h, m]))
+    let ones = Tensor.filled([h], with: 1)
+    var last: (predicted: Tensor, hidden: Tensor, states: Tensor)?
+    try forEachChunk { features, states in
+      let predicted = Matmul.forward(features, guess, .fp32)
+      let normed = RMSNorm.apply(predicted, ones, epsilon: shape.normEpsilon)
+      let hidden = Elementwise.swiglu(
+        Matmul.forward(normed, gates.gate, .fp32), Matmul.forward(normed, gates.up, .fp32))
+      let left = Tensor(states.shape)
+      for i in 0..<left.count { left.floats[i] = states.floats[i] - predicted.floats[i] }
+      Matmul.accumulateWeightGradient(hidden, hidden, into: squares, .fp32)
+      Matmul.accumulateWeightGradient(left, hidden, into: down, .fp32)
+      last = (predicted, hidden, states)
+    }
+    guard let last, Self.solve(squares, down) else { return nil }
+    Matmul.accumulate(last.hidden, down, into: last.predicted, .fp32)
+    return (down, (last.predicted, last.states))
+  }
+
+  /// Least squares from the normal equations; overwrites both.
+  private static func solve(_ squares: Tensor, _ targets: Tensor) -> Bool {
+    let width = squares.columns
+    // What is always 0 gets no weight.
+    let mean = (0..<width).reduce(Float(0)) { $0 + squares.floats[$1 * width + $1] } / Float(width)
+    for i in 0..<width { squares.floats[i * width + i] += ridge * squares.floats[i * width + i] + 1e-6 * mean }
+    return LinearAlgebra.solve(squares, targets)
+  }
+
+  /// Groups of heads whose first head sees its own token: all of them, or half where a group is one head, so that
+  /// others can look around.
+  private var ownTokenGroups: Range<Int> {
+    let groups = shape.attention.kvHeads
+    return 0..<(shape.attention.groupSize > 1 ? groups : (groups + 1) / 2)
+  }
+
+  /// The first head of a group gives all its weight to keys of its own token. Of random projections R of a normed
+  /// embedding e,
+  /// |R e|² is about d, and the score of the own key 16.
+  private func seeOwnToken(_ q: Tensor, _ k: Tensor, group: Int) {
+    let (h, d) = (shape.hiddenSize, shape.attention.headDimension)
+    var random = RandomSource(seed: 0, purpose: "own token \(group)")
+    let projection = Tensor.normal([d, h], deviation: 1 / Float(h).squareRoot(), using: &random)
+    let factor = 16 / Float(d).squareRoot()
+    let head = group * shape.attention.groupSize
+    for i in 0..<d {
+      let (key, query) = (k.floats + (group * d + i) * 2 * h, q.floats + (head * d + i) * 2 * h)
+      for j in 0..<h {
+        (key[j], query[j]) = (projection.floats[i * h + j], factor * projection.floats[i * h + j])
+        (key[h + j], query[h + j]) = (0, 0)
+      }
+    }
+  }
+
+  /// The norm's weight with which the head's distributions of the guesses are nearest to those of the states.
+  private func scale(_ predicted: Tensor, _ states: Tensor, _ head: Tensor) -> Float {
+    let probabilities = Matmul.forward(states, head, .fp32)
+    _ = Teacher.softmaxRows(probabilities)
+    let count = states.rows
+    let targets = SoftTargets(
+      probabilities: probabilities, coverage: [Float](repeating: 1, count: count), row: (0..<count).map(Int32.init),
+      contributes: [Bool](repeating: true, count: count), hit: [Int32](repeating: -1, count: count))
+    let size = (states.values.reduce(0) { $0 + $1 * $1 } / Float(states.count)).squareRoot()
+    let losses = (2...12).map { tenths -> (scale: Float, loss: Double) in
+      let scale = size * Float(tenths) / 10
+      let normed = RMSNorm.apply(predicted, .filled([shape.hiddenSize], with: scale), epsilon: shape.normEpsilon)
+      let tape = Tape(recording: false, precision: .fp32)
+      return (scale, tape.softTargetLoss(Variable(normed), Variable(head), targets, weight: 1).loss)
+    }
+    return losses.min { $0.loss < $1.loss }!.scale
+  }
+}

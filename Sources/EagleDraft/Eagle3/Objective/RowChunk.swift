@@ -1,0 +1,59 @@
+// K depths · p a position of the conversation, and the row there.
+
+/// Consecutive rows of one conversation that are trained together, at all depths: rows of depth k lie at positions of
+/// rows of depth 0, so that a chunk needs nothing of another one but the prefix's keys and values.
+///
+/// ```swift
+/// let trained = TrainedRows(mask: mask, depths: 7)
+/// for chunk in trained.chunks(of: 512) { print(chunk.rows, chunk.trainedPairs) }
+/// ```
+package struct RowChunk: Sendable, Equatable {
+  /// Positions from the first trained row to behind the last one. Rows between two assistant spans are not trained.
+  package let rows: Range<Int>
+  /// Trained rows among them by depth, [K].
+  package let trained: [Int]
+  /// Keys that these rows attend to by depth, in sum, [K]: p + 1 of the prefix and k of its own chain.
+  package let attended: [Int]
+
+  /// Trained pairs of a row and a depth: what activations, and all products but attention's, are proportional to.
+  package var trainedPairs: Int { trained.reduce(0, +) }
+
+  package init(_ conversation: TrainedRows, rows: Range<Int>) {
+    self.rows = rows
+    let byDepth = (0..<conversation.depths).map { conversation.rows(depth: $0, in: rows) }
+    trained = byDepth.map(\.count)
+    attended = byDepth.enumerated().map { k, rows in rows.reduce(0) { $0 + $1 + 1 + k } }
+  }
+}
+
+extension TrainedRows {
+  /// Positions whose teacher distribution is needed: p + 1 + k of every trained (p, k), ascending.
+  package var teacherPositions: [Int] { teacherPositions(in: 0..<prefixCount) }
+
+  /// All trained rows, cut into the fewest chunks of at most `limit` rows, equally long but for one row.
+  package func chunks(of limit: Int) -> [RowChunk] {
+    precondition(limit > 0, "chunks of \(limit) rows")
+    let all = rows(depth: 0)
+    let count = (all.count + limit - 1) / limit
+    return (0..<count).map { i in
+      let (first, end) = (all.count * i / count, all.count * (i + 1) / count)
+      return RowChunk(self, rows: all[first]..<all[end - 1] + 1)
+    }
+  }
+
+  /// Rows trained at depth `k` that lie in `range`, ascending.
+  package func rows(depth k: Int, in range: Range<Int>) -> [Int] {
+    spans.flatMap { Self.rows(of: $0, depth: k).clamped(to: range) }
+  }
+
+  /// Positions whose teacher distribution the rows in `range` need: p + 1 + k of every trained (p, k), ascending.
+  ///
+  /// The rows a ..< b of a span's depth 0 that ends at u (its last row + 1) need a + 1 ... min(b - 1 + K, u).
+  package func teacherPositions(in range: Range<Int>) -> [Int] {
+    spans.flatMap { span -> Range<Int> in
+      let all = Self.rows(of: span, depth: 0)
+      let own = all.clamped(to: range)
+      return own.isEmpty ? 0..<0 : own.lowerBound + 1..<min(own.upperBound - 1 + depths, all.upperBound) + 1
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import EagleCore
+import EagleModels
+import EagleStorage
+import EagleTensor
+import Foundation
+
+extension DraftFolder {
+  /// Reads a head for `target`, a folder or a `.gguf` file, written here or by another tool: the layer may be called
+  /// `midlayer` or `layers.0`, and a copy of the target's embedding may lie beside it. Weights stay as stored;
+  /// `trainable` widens them to float32.
+  ///
+  /// - Throws: `LocatedError` when the head does not fit the target, or holds a tensor that nothing here computes with,
+  ///   or a weight that is NaN or infinite, or is to be trained and quantised
+  public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
+    let reader = try reader(path, target: target)
+    var tensors = try reader.tensors()
+    if trainable {
+      try requireFloats(tensors, path)
+      tensors = tensors.mapValues { writableCopy($0.float32()) }
+    }
+    return DraftModel(shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: tensors, trainable: trainable)
+  }
+
+  /// The draft vocabulary alone.
+  package static func vocabulary(_ path: String, target: TargetModel) throws -> DraftVocabulary {
+    try reader(path, target: target).vocabulary()
+  }
+
+  private static func reader(_ path: String, target: TargetModel) throws -> any HeadReader {
+    if DraftGGUF.isFile(path) {
+      let file = try GGUFFile(path: path)
+      return try DraftArchitecture.ofFile(file).reader(file: file, target: target)
+    }
+    try ModelSource.refuseFolderOfGGUF(path)
+    return try DraftArchitecture.ofFolder(path).reader(folder: path, target: target)
+  }
+
+  /// Throws where blocks would be widened to be trained: their errors of quantisation would be what training starts from.
+  package static func requireFloats(_ tensors: [String: Tensor], _ path: String) throws {
+    let quantized = tensors.filter { $0.value.dtype.isBlocks }.min { $0.key < $1.key }
+    guard let quantized else { return }
+    throw LocatedError(
+      path: path, problem: "its weights are quantised (\(quantized.value.dtype.ggmlName)), and training needs floats",
+      advice: "start from the head's folder, or from a .gguf file of the type bf16")
+  }
+
+  /// The optimiser writes to its parameters; a mapped file cannot be written to.
+  private static func writableCopy(_ tensor: Tensor) -> Tensor {
+    let copy = Tensor(tensor.shape)
+    Elementwise.copy(tensor, into: copy)
+    return copy
+  }
+}
+
+/// A stored head, checked against its target.
+package protocol HeadReader {
+  var shape: any DraftShape { get }
+  /// The tensors of the shape's `tensorShapes`, norms float32.
+  func tensors() throws -> [String: Tensor]
+  func vocabulary() throws -> DraftVocabulary
+}
+
+/// What a folder holds beside the tensors' values.
+package struct HeadFolder {
+  /// `config.json`.
+  package var config: Data
+  /// The name there of each of the head's tensors.
+  package var tensorName: (String) -> String
+  /// The name there of the rows of the target's LM head for the draft vocabulary, which readers need; nil for none.
+  package var headRows: String?
+}

@@ -1,0 +1,58 @@
+import EagleCore
+import EagleModels
+import EagleTensor
+import Foundation
+
+/// A table beside a head's other tensors: a copy of the target's embedding, which other programs read, or its own.
+enum HeadEmbedding {
+  /// The key of a config whose head trained its embedding: speculators' own.
+  static let key = "embed_requires_grad"
+
+  /// Whether a table is the target's own. Each row of a copy may differ by rounding to bfloat16 and no more. Where
+  /// one of them is quantised all of it may differ by the error of blocks: of 4 bits that is some 1 % of the squares.
+  static func isCopy(_ table: Tensor, of own: Tensor) -> Bool {
+    guard table.shape == own.shape else { return false }
+    // The usual copy, at the speed of memory.
+    let (theirBytes, ourBytes) = (table.rawBytes, own.rawBytes)
+    if table.dtype == own.dtype, theirBytes.count == ourBytes.count,
+      memcmp(theirBytes.baseAddress!, ourBytes.baseAddress!, ourBytes.count) == 0
+    {
+      return true
+    }
+    let isRounded = table.dtype.isBlocks || own.dtype.isBlocks
+    let rows = Array(stride(from: Int32(0), to: Int32(own.rows), by: isRounded ? 97 : 1))
+    var (difference, size): (Float, Float) = (0, 0)
+    for first in stride(from: 0, to: rows.count, by: 4096) {
+      let part = Array(rows[first..<min(rows.count, first + 4096)])
+      let (theirs, ours) = (Rows.gather(table, part).float32(), Rows.gather(own, part).float32())
+      for row in 0..<part.count {
+        let (own, distance) = squares(theirs, ours, row)
+        // bfloat16 rounds by 2^-9 at most.
+        if !isRounded, distance > 2e-5 * own { return false }
+        (difference, size) = (difference + distance, size + own)
+      }
+    }
+    return !isRounded || difference <= 5e-2 * size
+  }
+
+  /// The squares of a row of y, and those of its differences from the row of x.
+  private static func squares(_ x: Tensor, _ y: Tensor, _ row: Int) -> (own: Float, distance: Float) {
+    let (a, b) = (x.floats + row * x.columns, y.floats + row * y.columns)
+    var (own, distance): (Float, Float) = (0, 0)
+    for i in 0..<x.columns { (own, distance) = (own + b[i] * b[i], distance + (a[i] - b[i]) * (a[i] - b[i])) }
+    return (own, distance)
+  }
+
+  /// - Throws: where the head's hidden size is not the target's, and it has no table of its own
+  static func requireTable(_ shape: Eagle3Shape, path: String) throws {
+    guard shape.variant.targetHiddenSize != nil else { return }
+    for (name, owner) in [("an embedding", shape.variant.embedding), ("an LM head", shape.variant.lmHead)]
+    where owner == .target {
+      throw LocatedError(
+        path: path,
+        problem:
+          "has the hidden size \(shape.hiddenSize) for a target of \(shape.targetHiddenSize), and no \(name.dropFirst(3)) of its own",
+        advice: "download the head again, with all of its files")
+    }
+  }
+}

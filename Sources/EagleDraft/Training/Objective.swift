@@ -1,0 +1,109 @@
+import EagleAutograd
+import EagleCore
+import EagleModels
+import EagleRunFiles
+
+// K drafted positions.
+
+/// Sums of one drafted position over rows; ranks add theirs before anything is divided.
+package struct PositionSums: Codable, Sendable, Equatable {
+  package var rows = 0.0
+  package var loss = 0.0
+  package var hits = 0.0
+  package var overlap = 0.0
+
+  package init(rows: Double = 0, loss: Double = 0, hits: Double = 0, overlap: Double = 0) {
+    self.rows = rows
+    self.loss = loss
+    self.hits = hits
+    self.overlap = overlap
+  }
+
+  package var isFinite: Bool { loss.isFinite && overlap.isFinite }
+
+  package static func + (a: PositionSums, b: PositionSums) -> PositionSums {
+    PositionSums(rows: a.rows + b.rows, loss: a.loss + b.loss, hits: a.hits + b.hits, overlap: a.overlap + b.overlap)
+  }
+}
+
+/// What a head is trained towards: losses of the tokens that it drafts one after the other, K positions, each held
+/// against the target.
+///
+/// A position's loss is a sum over the rows of the global batch divided by their number N_k, or by another count of these
+/// rows. So the gradient does not depend on how the batch is cut.
+package protocol Objective {
+  /// K.
+  var positions: Int { get }
+  /// Whether each epoch trains other rows of a conversation.
+  var samplesRows: Bool { get }
+  /// What a conversation adds to N_k, K numbers.
+  ///
+  /// - Parameters:
+  ///   - conversation: its number, which decides with the epoch and the seed which rows are trained where not all are
+  ///   - mask: its loss mask
+  ///   - epoch: nil for all rows
+  func rowCounts(conversation: Int, mask: [UInt8], epoch: Int?) -> [Int]
+  /// Conversations with their teacher targets: the part of the work that does not depend on the head's weights.
+  ///
+  /// - Parameters:
+  ///   - numbers: the number of each conversation, as in `rowCounts`
+  ///   - conversations: captured with the layers that the head reads
+  ///   - epoch: as in `rowCounts`
+  func batch(_ numbers: [Int], _ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch
+  /// What people read, from sums of all ranks.
+  ///
+  /// - Parameters:
+  ///   - sums: of all ranks, by position
+  ///   - leftOut: conversations that are not in the sums
+  func metrics(_ sums: [PositionSums], leftOut: Int?) -> ObjectiveMetrics
+}
+
+/// Conversations laid out for one objective.
+package protocol ObjectiveBatch {
+  /// Losses and metrics, and with `recording` their gradients, added to the head's parameters.
+  ///
+  /// - Parameters:
+  ///   - globalRows: N_k of the global batch, K numbers
+  ///   - recording: whether gradients are wanted
+  ///   - isFinal: called with each of the head's parameters, once, as soon as nothing is added to its gradient any more;
+  ///     not at all when no row is trained
+  /// - Returns: the sums of each position
+  func run(globalRows: [Double], recording: Bool, isFinal: (Variable) throws -> Void) rethrows -> [PositionSums]
+}
+
+extension ObjectiveBatch {
+  package func run(globalRows: [Double], recording: Bool) -> [PositionSums] {
+    run(globalRows: globalRows, recording: recording) { _ in }
+  }
+}
+
+extension Objective {
+  package var noSums: [PositionSums] { [PositionSums](repeating: PositionSums(), count: positions) }
+
+  /// All rows of these conversations at once.
+  package func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [PositionSums] {
+    batch(Array(conversations.indices), conversations, epoch: nil).run(globalRows: globalRows, recording: recording)
+  }
+}
+
+/// What one optimiser step needs beside weights, gradients and moments.
+package protocol ObjectiveCosts {
+  /// The largest of these micro-batches of loss masks.
+  func largest(_ microBatches: [[[UInt8]]]) -> ObjectiveBytes
+  /// Floating-point operations of matrix products and attention that the objective asks for.
+  func operations(masks: [[UInt8]]) -> Double
+}
+
+/// Memory of one micro-batch.
+package struct ObjectiveBytes: Sendable, Equatable {
+  /// Bytes of recorded rows and temporary results: bounded by the size of a micro-batch or chunk.
+  package var activations = 0.0
+  /// States that were read, and a chunked conversation's keys and values with their gradients: grows with its length.
+  package var conversations = 0.0
+
+  package init(activations: Double = 0, conversations: Double = 0) {
+    (self.activations, self.conversations) = (activations, conversations)
+  }
+
+  package var total: Double { activations + conversations }
+}
