@@ -175,7 +175,7 @@ public struct DraftConfig: Config {
     try container.encode(normBeforeResidual, forKey: .normBeforeResidual)
     try container.encode(qkNorm, forKey: .qkNorm)
     try container.encode(embedding, forKey: .embedding)
-    try container.encode(headTable, forKey: .lmHead)
+    try container.encode(lmHead, forKey: .lmHead)
     try container.encode(start, forKey: .start)
     try container.encode(initFrom, forKey: .initFrom)
   }
@@ -251,7 +251,7 @@ extension DraftConfig {
   }
 
   /// Whose LM head the head has.
-  var headTable: DraftTable { lmHead ?? (architecture == .eagle3 ? .own : .target) }
+  package var headTable: DraftTable { lmHead ?? (architecture == .eagle3 ? .own : .target) }
 
   /// What a block drafter has, defaults filled in.
   var block: (layers: Int, size: Int, markovRank: Int, hasConfidence: Bool, samplesFromAnchor: Bool) {

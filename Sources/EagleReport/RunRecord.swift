@@ -16,6 +16,8 @@ struct RunRecord {
   let timing: RunTiming?
   let data: PreparedSummary?
   let draftShape: CheckpointSummary.Draft?
+  /// The head's architecture, as recipes name it.
+  let architecture: String
   /// The recipe's canonical text.
   let recipe: String?
   /// The date of the newest file, for runs whose files hold no date.
@@ -36,8 +38,10 @@ struct RunRecord {
   /// What the page takes from a recipe.
   private struct RecipeNames: Decodable {
     struct Target: Decodable { let path: String }
+    struct Draft: Decodable { let architecture: String? }
     let run: String
     let target: Target
+    let draft: Draft?
   }
 
   /// - Parameter recipe: the canonical text, for a run that has kept none
@@ -58,6 +62,7 @@ struct RunRecord {
     let names = recipe.flatMap { try? JSONDecoder().decode(RecipeNames.self, from: Data($0.utf8)) }
     let info = CheckpointSummary.best(in: folder)
     name = names?.run ?? URL(fileURLWithPath: path).lastPathComponent
+    architecture = names?.draft?.architecture ?? "eagle3"
     targetPath = info?.targetPath ?? names?.target.path
     targetFingerprint = info?.targetFingerprint
     draftShape = info?.draftShape

@@ -55,6 +55,13 @@ extension RecipeRun {
     try DraftFolder.requireFloats(
       Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.value) }), path)
     try draft.shape.check(recipe.train.objective)
+    guard draft.shape.architecture == recipe.draft.architecture.rawValue else {
+      throw LocatedError(
+        path: path,
+        problem: "is a head of the architecture \(draft.shape.architecture), and draft.architecture is "
+          + recipe.draft.architecture.rawValue,
+        advice: "set draft.architecture to \(draft.shape.architecture)")
+    }
     guard draft.shape.captureLayers == layers else {
       throw LocatedError(
         path: path, problem: "this head reads layers \(draft.shape.captureLayers), and the recipe captures \(layers)",
@@ -76,6 +83,12 @@ extension RecipeRun {
     if recipe.draft.initFrom == nil { try recipe.draft.requireFit(shape) }
     if cluster.isRoot { try Preparation.checkVocabulary(recipe.draft, target: model.target) }
     try sizes.draft.check(recipe.train.objective)
+    if recipe.draft.initFrom == nil, let longest = sizes.draft.longestDraft, recipe.evaluate.draftLength > longest {
+      throw LocatedError(
+        path: "evaluate.draft_length",
+        problem: "\(recipe.evaluate.draftLength) is more than the \(longest) drafts of a block",
+        advice: "set it to \(longest) or less, or raise draft.block_size")
+    }
     try checkMemory()
   }
 

@@ -8,7 +8,7 @@ struct EagleRun: ParsableCommand {
   /// Libraries are asked for their versions only when somebody wants to know.
   static let configuration = CommandConfiguration(
     commandName: "eagle-run",
-    abstract: "Decode with a target model, plainly or speculatively with an EAGLE-3 draft head.",
+    abstract: "Decode with a target model, plainly or speculatively with a draft head.",
     version: CommandLine.arguments.contains("--version") ? version : Version.number,
     subcommands: [Generate.self, Chat.self, Bench.self, Tune.self, Serve.self, Render.self])
 

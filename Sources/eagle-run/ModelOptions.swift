@@ -151,6 +151,7 @@ struct PlanOptions: ParsableArguments {
     if let tuned, !isGiven { return tuned.plan }
     if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft), for: draft) }
     var plan = shape
+    try plan.requireFit(draft)
     if adaptive { plan.costs = try tuned?.costs ?? DecodingCosts.measure(target: model.target, draft: draft) }
     return plan
   }

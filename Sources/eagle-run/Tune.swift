@@ -47,7 +47,8 @@ struct Tune: ParsableCommand {
       model: model, config: EvaluateConfig(try PromptFiles.named(prompts), limit: limit, maxTokens: maxTokens))
     let costs = try DecodingCosts.measure(target: model.target, draft: draft!)
     showCosts(costs, model.target)
-    let plans = (plan.isEmpty ? TrialPlan.usual : plan).map { $0.plan(costs) }
+    for plan in plan { try plan.shape.requireFit(draft!) }
+    let plans = (plan.isEmpty ? TrialPlan.usual(draft!) : plan).map { $0.plan(costs) }
     let results = try evaluator.run(draft!, plans: plans)
     let measured = plans.indices.map { plan in TunedPlan(plans[plan], results.values.map { $0[plan] }) }
     let texts = Result { try results.values.flatMap { $0 }.requireEqualTexts() }
@@ -89,7 +90,7 @@ struct Tune: ParsableCommand {
 
 /// A draft to try, as a flag spells it.
 struct TrialPlan: ExpressibleByArgument {
-  private let shape: DraftPlan
+  let shape: DraftPlan
   private let isAdaptive: Bool
 
   init?(argument: String) {
@@ -107,9 +108,16 @@ struct TrialPlan: ExpressibleByArgument {
     guard (try? shape.validate()) != nil, shape.depth > 0 else { return nil }
   }
 
-  static let usual = [
-    "1", "2", "3", "4", "5", "2x2:4", "3x2:4", "3x3:8", "6+adaptive", "4x3:8+adaptive",
-  ].compactMap(TrialPlan.init(argument:))
+  /// What is tried by default: with a block, whose longer drafts cost no pass, those up to its end.
+  static func usual(_ draft: DraftModel) -> [TrialPlan] {
+    guard let longest = draft.shape.longestDraft else {
+      return ["1", "2", "3", "4", "5", "2x2:4", "3x2:4", "3x3:8", "6+adaptive", "4x3:8+adaptive"].compactMap(
+        TrialPlan.init(argument:))
+    }
+    let trees = ["2x2:4", "3x2:6", "\(longest)x2:8+adaptive", "\(longest)x3:12+adaptive"]
+    return ((1...longest).map(String.init) + ["\(longest)+adaptive"] + trees).compactMap(TrialPlan.init(argument:))
+      .filter { $0.shape.depth <= longest }
+  }
 
   func plan(_ costs: DecodingCosts) -> DraftPlan {
     DraftPlan(depth: shape.depth, width: shape.width, nodes: shape.nodes, costs: isAdaptive ? costs : nil)

@@ -185,7 +185,7 @@ import Testing
       #"{"architectures": ["Eagle3Speculator"]}"#, #"{"speculators_config": {"algorithm": "eagle3"}}"#,
       #"{"speculators_model_type": "eagle3", "draft_vocab_size": null}"#,
     ] { #expect(try refusal(json)?.contains("transformer_layer_config") == true, "\(json)") }
-    #expect(try refusal(#"{"speculators_model_type": "dflash"}"#)?.contains(#"of the kind "dflash""#) == true)
+    #expect(try refusal(#"{"speculators_model_type": "mtp"}"#)?.contains(#"of the kind "mtp""#) == true)
     // Its LM head says that it is no head over the whole vocabulary.
     #expect(try refusal(#"{"draft_vocab_size": null}"#)?.contains("`lm_head.weight` has shape [24, 32]") == true)
     let older = try head.edited(

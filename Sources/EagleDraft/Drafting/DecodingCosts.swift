@@ -36,7 +36,10 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
   /// Tokens a second over those of plain decoding, for a chain that reaches this acceptance length: a round of n drafts
   /// takes a target pass over n + 1 tokens and its draft passes.
   ///
-  /// - Parameter draftPasses: n where each draft takes a pass, and 1 where one pass drafts a block
+  /// - Parameters:
+  ///   - acceptanceLength: tokens of a round, the target's own included
+  ///   - draftLength: n
+  ///   - draftPasses: n where each draft takes a pass, and 1 where one pass drafts a block
   public func gain(acceptanceLength: Double, draftLength: Int, draftPasses: Int) -> Double {
     acceptanceLength * targetPass[0] / (pass(tokens: draftLength + 1) + Double(draftPasses) * draftPass)
   }

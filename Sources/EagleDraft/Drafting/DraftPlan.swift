@@ -35,6 +35,13 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
     return costs == nil ? shape : "\(shape), adaptive"
   }
 
+  /// - Throws: `GenerationError` for a plan that is deeper than what the head drafts in a round
+  package func requireFit(_ draft: DraftModel) throws {
+    guard let longest = draft.shape.longestDraft, depth > longest else { return }
+    throw GenerationError(
+      "a draft of \(depth) tokens one after the other is longer than the \(longest) that a block of this head has")
+  }
+
   /// Checks the shape.
   ///
   /// - Throws: `GenerationError` for a shape that cannot be grown

@@ -14,7 +14,16 @@ struct Headline {
 
   private var sentence: String {
     let model = record.targetPath.map { URL(fileURLWithPath: $0).lastPathComponent }
-    return "An EAGLE-3 draft head for \(HTML.escape(model ?? "a model that the run does not name"))."
+    return "\(kind) for \(HTML.escape(model ?? "a model that the run does not name"))."
+  }
+
+  private var kind: String {
+    switch record.architecture {
+    case "eagle3": "An EAGLE-3 draft head"
+    case "dflash": "A DFlash block drafter"
+    case "dspark": "A DSpark block drafter"
+    default: "A draft head of the architecture \(HTML.escape(record.architecture))"
+    }
   }
 
   private var facts: [(String, String)] {

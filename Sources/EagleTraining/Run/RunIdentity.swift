@@ -52,6 +52,8 @@ package struct RunIdentity: Codable, Sendable, Equatable {
     try add(draft, "draft") { _ in true }
     try add(capture, "capture") { Self.captureKeys.contains($0) }
     settings["capture.layers"] = "\(layers)"
+    // Checkpoints of versions that knew no default by architecture name the table.
+    settings["draft.lm_head"] = "\"\(draft.headTable.rawValue)\""
     settings["target.precision"] = precision.rawValue
   }
 
