@@ -252,7 +252,7 @@ let package = Package(
         "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining",
         "EaglePlan",
       ]),
-    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleRecipe"]),
+    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleDraft", "EagleRecipe"]),
     .testTarget(
       name: "EaglePlanTests",
       dependencies: [

@@ -23,10 +23,13 @@ package struct DecodingFile: Codable, Sendable, Equatable {
     package var target: String
     /// The name of a `WeightFormat`, which another version may not have.
     package var weights: String
+    /// The architecture of the head.
+    package var architecture: String
     /// The precision of decoding passes, as the processor computes them.
     package var precision: ComputePrecision
 
-    package init(target: TargetModel, weights: WeightFormat) {
+    package init(target: TargetModel, weights: WeightFormat, draft: DraftModel) {
+      architecture = draft.shape.architecture
       processor = Processor.name
       threads = Parallel.threadCount
       self.target = target.fingerprint
@@ -34,7 +37,8 @@ package struct DecodingFile: Codable, Sendable, Equatable {
       precision = target.decodingPrecision
     }
 
-    /// Reads a file; those of earlier versions name no precision, which was fp32.
+    /// Reads a file; those of earlier versions name no precision, which was fp32, and no
+    /// architecture, which was EAGLE-3.
     package init(from decoder: any Decoder) throws {
       let values = try decoder.container(keyedBy: CodingKeys.self)
       processor = try values.decode(String.self, forKey: .processor)
@@ -42,6 +46,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
       target = try values.decode(String.self, forKey: .target)
       weights = try values.decode(String.self, forKey: .weights)
       precision = try values.decodeIfPresent(ComputePrecision.self, forKey: .precision) ?? .fp32
+      architecture = try values.decodeIfPresent(String.self, forKey: .architecture) ?? "eagle3"
     }
   }
 

@@ -10,6 +10,7 @@ final class CostBench {
   private let cache: KVCache
   private let drafter: any Drafter
   private let layers: [Int]
+  private let longestDraft: Int?
   /// The captured states of the last token, [1, nH].
   private let newest: Tensor
   private let clock = ContinuousClock()
@@ -18,6 +19,7 @@ final class CostBench {
   ///   there
   init(target: TargetModel, draft: DraftModel, context: Int, layers: Int? = nil) {
     self.target = target
+    longestDraft = draft.shape.longestDraft
     cache = target.makeCache(capacity: context + 64)
     drafter = draft.makeDrafter(target: target, capacity: context + DraftPlan.maxNodes)
     let isPart = layers.map { $0 > target.shape.layers } ?? false
@@ -53,11 +55,13 @@ final class CostBench {
     return start.duration(to: clock.now).inSeconds
   }
 
-  /// The mean seconds of two draft passes, as a round has them: the first adds the newest position.
+  /// The mean seconds of a draft pass, as rounds have them: of two, the first of which adds the newest position, or of
+  /// the one that drafts a whole block.
   func draftPass() throws -> Double {
     let start = clock.now
     drafter.extend(newest, nextTokens: [0], .decode)
-    let proposal = try drafter.propose(after: 0, plan: .chain(2), sampler: Sampler(.greedy, prompt: []), budget: nil)
+    let proposal = try drafter.propose(
+      after: 0, plan: .chain(longestDraft ?? 2), sampler: Sampler(.greedy, prompt: []), budget: nil)
     let seconds = start.duration(to: clock.now).inSeconds
     drafter.truncate(to: drafter.count - 1)
     return seconds / Double(max(1, proposal.passes))

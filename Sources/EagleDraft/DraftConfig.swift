@@ -53,7 +53,7 @@ public struct DraftConfig: Config {
   public var maskTokenID: Int?
   /// The weights before training.
   public var start = DraftStart.random
-  /// The folder of an exported EAGLE-3 head to start from; nil starts from random weights.
+  /// The folder of an exported head to start from; nil starts from random weights.
   public var initFrom: String?
 
   public init() {}
@@ -83,7 +83,7 @@ public struct DraftConfig: Config {
     try architecture == .eagle3 ? validateEagle3() : validateBlock()
     let sizes = [hiddenSize, heads, kvHeads, headDimension, intermediateSize].compactMap { $0 }
     try require(
-      initFrom == nil || (variant == Eagle3Variant() && ropeScaling == .none && sizes.isEmpty), "init_from",
+      initFrom == nil || (takesDefaults && sizes.isEmpty), "init_from",
       "names a head whose own sizes and switches count: leave those of this recipe out")
     try require(
       initFrom == nil || start == .random, "start",
@@ -92,6 +92,16 @@ public struct DraftConfig: Config {
       start == .random || !normBeforeResidual, "start",
       "is fitted, which a head with norm_before_residual cannot be: set it to random")
   }
+
+  /// Whether nothing is said about the head but its architecture, vocabulary and base of the rotary embedding.
+  private var takesDefaults: Bool {
+    var plain = Eagle3Variant()
+    plain.lmHead = DraftConfig(architecture).headTable
+    let block: [Any?] = [layers, blockSize, markovRank, confidenceHead, sampleFromAnchor, maskTokenID]
+    return variant == plain && ropeScaling == .none && block.allSatisfy { $0 == nil }
+  }
+
+  private init(_ architecture: DraftArchitecture) { self.architecture = architecture }
 
   private func validateEagle3() throws {
     for (key, isGiven) in [
@@ -106,6 +116,10 @@ public struct DraftConfig: Config {
   private func validateBlock() throws {
     let block = block
     try requireCount(block.layers, "layers")
+    try require(block.layers <= BlockShape.mostLayers, "layers", "must be at most \(BlockShape.mostLayers)")
+    try require(
+      maskTokenID.map { (0..<(1 << 30)).contains($0) } ?? true, "mask_token_id",
+      "must be the id of a token, not \(maskTokenID ?? 0)")
     try requireCount(block.size, "block_size", atLeast: block.samplesFromAnchor ? 1 : 2)
     try require(block.size <= 64, "block_size", "must be at most 64, not \(block.size)")
     try requireCount(block.markovRank, "markov_rank", atLeast: 0)
@@ -308,6 +322,10 @@ extension DraftConfig {
       architecture != .eagle3 || headTable == .own || (vocabularySize ?? size) == size, "lm_head",
       "the target's LM head is for all of its \(size) tokens, and draft.vocabulary_size is \(vocabularySize ?? 0)",
       "set draft.vocabulary_size to all, or draft.lm_head to own")
+    try requireKey(
+      architecture == .eagle3 || headTable == .target || (vocabularySize ?? size) < size, "lm_head",
+      "is own over the whole vocabulary, which other readers of a block drafter replace by the target's",
+      "set it to target, or draft.vocabulary_size to less than \(size)")
     try requireKey(
       ropeScaling == .none || target.fullAttentionScaling != nil, "rope_scaling",
       "the rotary embedding of the target has no scaling", "set it to none")

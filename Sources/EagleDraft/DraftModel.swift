@@ -2,6 +2,7 @@ import EagleAutograd
 import EagleCore
 import EagleModels
 import EagleTensor
+import Foundation
 
 // D draft vocabulary.
 
@@ -13,6 +14,17 @@ public final class DraftModel {
   package let parameters: [Parameter]
   /// What it computes with them.
   package let network: any DraftNetwork
+  /// The tables of the last target that were asked for.
+  private let shared = Shared()
+
+  private final class Shared {
+    private let lock = NSLock()
+    private var known: (head: Storage, tables: TargetTables)?
+
+    func withLock(_ body: (inout (head: Storage, tables: TargetTables)?) -> TargetTables) -> TargetTables {
+      lock.withLock { body(&known) }
+    }
+  }
 
   /// A named trained tensor.
   package struct Parameter {
@@ -74,21 +86,25 @@ public final class DraftModel {
   /// The same head with quantised matrices, for decoding.
   package func quantized(_ format: WeightFormat) -> DraftModel {
     guard let matrices = format.matrices else { return self }
-    return mapped { _, tensor in tensor.shape.count == 1 ? tensor : tensor.quantized(matrices) }
+    return mapped { _, tensor in Self.isQuantized(tensor) ? tensor.quantized(matrices) : tensor }
   }
+
+  /// Whether blocks save anything: a norm, a bias and a single row stay as they are.
+  static func isQuantized(_ tensor: Tensor) -> Bool { tensor.shape.count == 2 && tensor.rows > 1 }
 
   /// The matrices for which `format` has no blocks.
   package func fallbacks(_ format: WeightFormat) -> FormatFallbacks {
     var fallbacks = FormatFallbacks()
     guard let matrices = format.matrices else { return fallbacks }
-    for value in parameters.map(\.variable.value) where value.shape.count == 2 { fallbacks.add(value, to: matrices) }
+    for value in parameters.map(\.variable.value) where Self.isQuantized(value) { fallbacks.add(value, to: matrices) }
     return fallbacks
   }
 
   /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does.
-  package func prepareForDecoding(_ precision: ComputePrecision) {
-    for parameter in parameters where !shape.lookUpTables.contains(parameter.name) {
-      parameter.variable.value.prepare(for: .batchInvariant(precision))
+  package func prepareForDecoding(_ target: TargetModel) {
+    let own = parameters.filter { !shape.lookUpTables.contains($0.name) }.map(\.variable.value)
+    for matrix in own + [tables(of: target).lmHead?.value].compactMap({ $0 }) {
+      matrix.prepare(for: .batchInvariant(target.precision))
     }
   }
 
@@ -102,11 +118,18 @@ public final class DraftModel {
     KVCache(layers: shape.cacheLayers(format), capacity: capacity)
   }
 
-  /// The target's tables that this head reads: of the LM head the rows of the draft vocabulary.
+  /// The target's tables that this head reads: of the LM head the rows of the draft vocabulary, which all drafters of
+  /// this head and target share.
   package func tables(of target: TargetModel) -> TargetTables {
-    let lmHead: Tensor? =
-      !shape.sharesLMHead ? nil : vocabulary.isWhole ? target.head : Rows.select(target.head, vocabulary.targetIDs)
-    return TargetTables(embedding: target.embedding, lmHead: lmHead)
+    guard shape.sharesLMHead else { return TargetTables(embedding: target.embedding) }
+    guard !vocabulary.isWhole else { return TargetTables(embedding: target.embedding, lmHead: target.head) }
+    return shared.withLock { known in
+      if let known, known.head === target.head.storage { return known.tables }
+      let tables = TargetTables(
+        embedding: target.embedding, lmHead: Rows.select(target.head, vocabulary.targetIDs))
+      known = (target.head.storage, tables)
+      return tables
+    }
   }
 
   /// The objective over this head's parameters.

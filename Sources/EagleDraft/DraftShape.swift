@@ -1,4 +1,5 @@
 import EagleAutograd
+import EagleCore
 import EagleModels
 import EagleStorage
 import EagleTensor
@@ -80,6 +81,14 @@ extension DraftShape {
 
   /// The parameters of a trained LM head; 0 without one.
   package var lmHeadParameters: Int { tensorShapes.first { $0.name == "lm_head.weight" }?.shape.reduce(1, *) ?? 0 }
+
+  /// - Throws: `LocatedError` for more drafts than a round has
+  package func check(draftLength length: Int) throws {
+    guard let longest = longestDraft, length > longest else { return }
+    throw LocatedError(
+      path: "evaluate.draft_length", problem: "\(length) is more than the \(longest) drafts of a block",
+      advice: "set it to \(longest) or less, or raise draft.block_size")
+  }
 
   fileprivate func isEqual(to other: any DraftShape) -> Bool { (other as? Self) == self }
 }

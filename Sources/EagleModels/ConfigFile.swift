@@ -42,6 +42,12 @@ package struct ConfigFile {
     return value
   }
 
+  /// A whole number from 0 to 2^30; nil where there is none.
+  package func countIfPresent(_ key: String) throws -> Int? {
+    if isAbsent(key) { return nil }
+    return (values[key] as? NSNumber)?.doubleValue == 0 ? 0 : try integer(key)
+  }
+
   package func integerIfPresent(_ key: String) throws -> Int? {
     isAbsent(key) ? nil : try integer(key)
   }

@@ -106,6 +106,8 @@ package enum Inspection {
     let info = try TrainingCheckpoint.info(checkpoint)
     return [
       "checkpoint of step \(info.step), all checksums right", "target \(info.targetPath) \(info.targetFingerprint)",
+      "architecture \(info.draftShape.shape.architecture)"
+        + info.draftShape.shape.details.map { ", \($0)" }.joined(),
       "layers \(info.draftShape.shape.captureLayers), draft vocabulary \(info.draftVocabulary.count)",
     ]
   }

@@ -55,6 +55,7 @@ extension RecipeRun {
     try DraftFolder.requireFloats(
       Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.value) }), path)
     try draft.shape.check(recipe.train.objective)
+    try draft.shape.check(draftLength: recipe.evaluate.draftLength)
     guard draft.shape.architecture == recipe.draft.architecture.rawValue else {
       throw LocatedError(
         path: path,
@@ -83,12 +84,7 @@ extension RecipeRun {
     if recipe.draft.initFrom == nil { try recipe.draft.requireFit(shape) }
     if cluster.isRoot { try Preparation.checkVocabulary(recipe.draft, target: model.target) }
     try sizes.draft.check(recipe.train.objective)
-    if recipe.draft.initFrom == nil, let longest = sizes.draft.longestDraft, recipe.evaluate.draftLength > longest {
-      throw LocatedError(
-        path: "evaluate.draft_length",
-        problem: "\(recipe.evaluate.draftLength) is more than the \(longest) drafts of a block",
-        advice: "set it to \(longest) or less, or raise draft.block_size")
-    }
+    if recipe.draft.initFrom == nil { try sizes.draft.check(draftLength: recipe.evaluate.draftLength) }
     try checkMemory()
   }
 

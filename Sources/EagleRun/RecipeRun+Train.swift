@@ -135,6 +135,11 @@ extension RecipeRun {
   /// The head of `draft.init_from`, or a random one.
   private func startWithoutData(_ data: PreparedData) throws -> DraftModel {
     guard let path = recipe.draft.initFrom else {
+      if recipe.draft.architecture != .eagle3, recipe.draft.maskTokenID == nil, data.maskToken == nil {
+        throw LocatedError(
+          path: "draft.mask_token_id", problem: "the prepared data names no token that is never trained",
+          advice: "set the id of a token that occurs in no text, or remove the run's prepared folder")
+      }
       let shape = recipe.draft.shape(of: format.shape, captureLayers: layers, maskToken: data.maskToken)
       return try .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
         .withEmbedding(of: model.target)

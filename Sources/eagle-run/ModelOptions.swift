@@ -81,7 +81,7 @@ struct ModelOptions: ParsableArguments {
     let head = stored.quantized(format)
     // Last, since it reads all weights: errors come first.
     model.target.prepareForDecoding()
-    head.prepareForDecoding(precision)
+    head.prepareForDecoding(model.target)
     return (model, head)
   }
 }
@@ -147,7 +147,7 @@ struct PlanOptions: ParsableArguments {
   /// tree by costs that are measured now, in less than half a second.
   func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
     guard let draft, let folder = models.draft else { return .chain(0) }
-    let tuned = try tuned(folder, DecodingFile.Environment(target: model.target, weights: models.weights))
+    let tuned = try tuned(folder, DecodingFile.Environment(target: model.target, weights: models.weights, draft: draft))
     if let tuned, !isGiven { return tuned.plan }
     if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft), for: draft) }
     var plan = shape

@@ -56,18 +56,21 @@ struct Tune: ParsableCommand {
     // Files first: a reader of the table that goes away must not cost what was measured.
     if let json { try EagleRun.write(TuneResult(costs: costs, plans: measured, benchmarks: results), to: json) }
     let written =
-      try dryRun || (try? texts.get()) == nil ? nil : decodingFile(best, costs, model).write(draft: models.draft!)
+      try dryRun || (try? texts.get()) == nil
+      ? nil : decodingFile(best, costs, model, draft!).write(draft: models.draft!)
     for line in TunedPlan.table(measured) { try Output.write(line + "\n") }
     try texts.get()
     try Output.write(String(format: "fastest: \(best.plan), %.2f times plain decoding\n", best.speedup))
     if let written { try Output.write("written to \(written)\n") }
   }
 
-  private func decodingFile(_ best: TunedPlan, _ costs: DecodingCosts, _ model: ChatModel) -> DecodingFile {
+  private func decodingFile(_ best: TunedPlan, _ costs: DecodingCosts, _ model: ChatModel, _ draft: DraftModel)
+    -> DecodingFile
+  {
     DecodingFile(
       plan: best.plan, costs: costs, tokensPerSecond: best.tokensPerSecond,
       plainTokensPerSecond: best.plainTokensPerSecond,
-      environment: DecodingFile.Environment(target: model.target, weights: models.weights))
+      environment: DecodingFile.Environment(target: model.target, weights: models.weights, draft: draft))
   }
 
   private func showCosts(_ costs: DecodingCosts, _ target: TargetModel) {
@@ -114,7 +117,9 @@ struct TrialPlan: ExpressibleByArgument {
       return ["1", "2", "3", "4", "5", "2x2:4", "3x2:4", "3x3:8", "6+adaptive", "4x3:8+adaptive"].compactMap(
         TrialPlan.init(argument:))
     }
-    let trees = ["2x2:4", "3x2:6", "\(longest)x2:8+adaptive", "\(longest)x3:12+adaptive"]
+    let trees = [
+      "2x2:4", "3x2:6", "\(longest)x2:\(max(8, longest))+adaptive", "\(longest)x3:\(max(12, longest))+adaptive",
+    ]
     return ((1...longest).map(String.init) + ["\(longest)+adaptive"] + trees).compactMap(TrialPlan.init(argument:))
       .filter { $0.shape.depth <= longest }
   }

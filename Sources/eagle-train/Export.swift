@@ -32,7 +32,7 @@ struct Export: ParsableCommand {
   @Option(
     help: """
       Layout of a folder: \(HeadLayout.allCases.map(\.rawValue).joined(separator: ", ")). By default that of the \
-      EAGLE-3 release, and speculators' for a head with norm_output or qk_norm.
+      EAGLE-3 release, or DeepSpec's for a block drafter, and speculators' where that cannot say what the head is.
       """)
   var layout: HeadLayout?
 

@@ -111,6 +111,57 @@ import Testing
     #expect(Set(all).count > 3, "drafts that are all the same show nothing")
   }
 
+  @Test("a chain ends before a token whose acceptance, as the confidence head has it, is not worth its row")
+  func confidenceEndsBlocks() throws {
+    let target = Drafts.target(seed: 3)
+    let head = try head(Self.kinds[0], of: target)
+    let bias = try #require(head.parameters.first { $0.name == "confidence_head.proj.bias" }).variable.value
+    let weights = try #require(head.parameters.first { $0.name == "confidence_head.proj.weight" }).variable.value
+    weights.clear()
+    let ids: [Int32] = [7, 8, 9, 10]
+    let states = target.prefill(ids, segments: [Segment(rows: 0..<4)], captureLayers: [0, 2])
+    let aux = try #require(states.auxHidden)
+    // A row costs a tenth of a pass, and a token took 0.7 passes so far: a path pays while its probability is above 1 / 7.
+    let costs = DecodingCosts(targetPass: (0..<12).map { 1 + 0.1 * Double($0) }, draftPass: 0.01)
+    for (confidence, expected) in [(0.99, 5), (0.5, 2), (0.05, 0)] {
+      bias.floats[0] = Float(log(confidence / (1 - confidence)))
+      let drafter = head.makeDrafter(target: target, capacity: 64)
+      drafter.extend(aux, nextTokens: [8, 9, 10, 11], .prefill)
+      var budget = DraftBudget(costs: costs)
+      budget.count(draftPasses: 1, tokens: 2, kept: 1)
+      let plan = DraftPlan(depth: 5, width: 1, nodes: 5, costs: costs)
+      let proposal = try drafter.propose(
+        after: 11, plan: plan, sampler: Sampler(.greedy, prompt: []), budget: budget)
+      #expect(proposal.count == expected && proposal.passes == 1, "\(confidence): \(proposal.count)")
+    }
+  }
+
+  @Test("a head in blocks, beside a cache in any format, drafts for the same text", arguments: CacheFormat.allCases)
+  func quantized(cache: CacheFormat) throws {
+    let target = Drafts.target(seed: 3, precision: .bf16, cache: cache, headDimension: 32)
+    for kind in [Self.kinds[0], Self.kinds[4]] {
+      let head = try head(kind, of: target).rounded()
+      for format in [WeightFormat.stored, .q8_0, .q4_0] {
+        var options = DecodingOptions(maxNewTokens: 60, stopIDs: [])
+        let plain = try DecodingSession(target: target).generate([7, 8, 9, 10], options)
+        options.plan = .chain(4)
+        let drafted = try DecodingSession(target: target, draft: head.quantized(format)).generate(
+          [7, 8, 9, 10], options)
+        #expect(drafted.ids == plain.ids && drafted.statistics.draftedTokens > 0, "\(format)")
+      }
+    }
+  }
+
+  @Test("a text may fill the context", arguments: [kinds[0], kinds[4]])
+  func endOfContext(kind: Kind) throws {
+    let target = Drafts.target(seed: 3, maxPositions: 64)
+    let head = try head(kind, of: target)
+    var options = DecodingOptions(maxNewTokens: 60, stopIDs: [])
+    let plain = try DecodingSession(target: target).generate([7, 8, 9, 10], options)
+    options.plan = .chain(4)
+    #expect(try DecodingSession(target: target, draft: head).generate([7, 8, 9, 10], options).ids == plain.ids)
+  }
+
   @Test("a sampled chain leaves the target's distribution", arguments: [kinds[0], kinds[4]])
   func sampled(kind: Kind) throws {
     let target = Drafts.target(seed: 6)

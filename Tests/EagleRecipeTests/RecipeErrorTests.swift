@@ -26,6 +26,17 @@ import Testing
     #expect(message("evaluate: {benchmark: {}}").hasSuffix("did you mean evaluate.benchmarks?"))
   }
 
+  @Test("settings of one architecture are refused for another")
+  func architectures() {
+    #expect(message("draft: {layers: 3}").contains("is for the architectures dflash and dspark"))
+    #expect(message("draft: {architecture: dspark, qk_norm: true}").contains("is for EAGLE-3 heads"))
+    #expect(message("draft: {architecture: dflash, markov_rank: 8}").contains("set it to dspark"))
+    #expect(message("draft: {architecture: dspark, block_size: 100}").contains("at most 64"))
+    #expect(message("draft: {architecture: dspark, mask_token_id: 9999999999}").contains("must be the id of a token"))
+    #expect(message("draft: {architecture: eagle4}").contains("eagle3"))
+    #expect(message("train: {anchor_share: 0}").contains("above 0 and at most 1"))
+  }
+
   @Test("aliases that would grow without bounds are refused before they are expanded")
   func aliases() {
     let bomb = (1...9).reduce("a0: &a0 [x]\n") { text, level in

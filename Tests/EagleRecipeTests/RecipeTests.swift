@@ -1,3 +1,4 @@
+import EagleDraft
 import EagleRecipe
 import Foundation
 import Testing
@@ -67,6 +68,18 @@ let minimal = """
     // YAML 1.1 reads off as false; it must be a name here.
     #expect(recipe.evaluate.reasoning == .off && recipe.evaluate.contextLengths == [512, 2048])
     #expect(recipe.evaluate.temperature == 1 && recipe.evaluate.seed == 3 && recipe.evaluate.validation == 0.25)
+  }
+
+  @Test("a block drafter takes the target's LM head where the recipe names none, and may start from a head")
+  func blockDrafters() throws {
+    let recipe = try Recipe.parse(minimal, path: "r.yaml", overrides: ["draft.architecture=dspark"])
+    #expect(recipe.draft.architecture == .dspark && recipe.draft.headTable == .target)
+    #expect(try Recipe.parse(minimal, path: "r.yaml").draft.headTable == .own)
+    let tuned = ["draft.architecture=dspark", "draft.init_from=head"]
+    #expect(try Recipe.parse(minimal, path: "r.yaml", overrides: tuned).draft.initFrom == "head")
+    #expect(throws: (any Error).self) {
+      try Recipe.parse(minimal, path: "r.yaml", overrides: tuned + ["draft.layers=3"])
+    }
   }
 
   @Test func overridesWinOverTheFile() throws {

@@ -43,7 +43,7 @@ import Testing
   @Test("it learns, alike on one rank and on two, and drafts the text that plain decoding writes")
   func trainedAndDecoded() throws {
     let one = try trained(SoloCommunicator())
-    #expect(one.losses[1] < 0.8 * one.losses[0], "\(one.losses)")
+    #expect(one.losses[1] < 0.9 * one.losses[0], "\(one.losses)")
     let two = try LoopbackCommunicator.run(size: 2) { try trained($0).head.parameters[0].variable.value.values }
     for values in two {
       for (a, b) in zip(one.head.parameters[0].variable.value.values, values) {

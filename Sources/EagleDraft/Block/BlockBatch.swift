@@ -60,8 +60,10 @@ struct BlockBatch: ObjectiveBatch {
     _ whole: Whole, _ factor: Float, _ recording: Bool, final: [Variable], _ isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {
     let tape = Tape(recording: recording, precision: precision)
-    let keys = objective.clock.measure(.draftForward) { whole.context.keys(tape, network) }
-    return try run(whole.rows, whole.targets, keys, tape, factor, final: final, isFinal)
+    let context = objective.clock.measure(.draftForward) { whole.context.states(tape, network) }
+    // Layer by layer, so that a layer's gradients are complete before those of the layers below it.
+    return try run(
+      whole.rows, whole.targets, { context.keys(tape, network, layer: $0) }, tape, factor, final: final, isFinal)
   }
 
   /// The context's keys as leaves, chunk after chunk, and the backward pass of the context. What lies below the keys gets
@@ -80,7 +82,7 @@ struct BlockBatch: ObjectiveBatch {
       chunked.first = nil
       let tape = Tape(recording: recording, precision: precision)
       let isLast = index + 1 == chunked.chunks.count
-      let counted = try run(rows, targets, keys, tape, factor, final: isLast ? above : [], isFinal)
+      let counted = try run(rows, targets, { keys[$0] }, tape, factor, final: isLast ? above : [], isFinal)
       sums = zip(sums, counted).map { $0 + $1 }
       objective.tick()
     }
@@ -92,10 +94,10 @@ struct BlockBatch: ObjectiveBatch {
     return sums
   }
 
-  /// The blocks over these keys of the context, one pair for each layer, and their backward pass.
+  /// The blocks over the context's keys and values of each layer, and their backward pass.
   private func run(
-    _ rows: BlockRows, _ targets: TeacherTargets, _ keys: [(k: Variable, v: Variable)], _ tape: Tape, _ factor: Float,
-    final: [Variable], _ isFinal: (Variable) throws -> Void
+    _ rows: BlockRows, _ targets: TeacherTargets, _ keys: (Int) -> (k: Variable, v: Variable), _ tape: Tape,
+    _ factor: Float, final: [Variable], _ isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {
     let states = objective.clock.measure(.draftForward) {
       let x = network.layers(rows, keys, tape, objective.tables)
@@ -139,18 +141,19 @@ struct BlockBatch: ObjectiveBatch {
 }
 
 extension BlockNetwork {
-  /// The last layer's output of all block rows over these keys of the context, one pair for each layer: [R, H].
+  /// The last layer's output of all block rows over the context's keys and values of each layer: [R, H].
   func layers(
-    _ rows: BlockRows, _ keys: [(k: Variable, v: Variable)], _ tape: Tape, _ tables: TargetTables
+    _ rows: BlockRows, _ keys: (Int) -> (k: Variable, v: Variable), _ tape: Tape, _ tables: TargetTables
   ) -> Variable {
     let table = rotary.table(positions: rows.positions)
     let links = rows.blockRows(size: shape.blockSize)
     var x = inputs(rows.tokens, tables)
     for layer in 0..<shape.layers {
+      let context = keys(layer)
       let h = normed(tape, x, layer: layer)
       let own = self.keys(tape, h, layer: layer, table)
       let attended = tape.attention(
-        queries(tape, h, layer: layer, table), keys[layer].k, keys[layer].v, rows: rows.attention,
+        queries(tape, h, layer: layer, table), context.k, context.v, rows: rows.attention,
         chain: links.map { ChainLink(k: own.k, v: own.v, row: $0) }, group: shape.blockSize, shape: shape.attention)
       x = finish(tape, x, layer: layer, attended: attended)
     }
@@ -170,8 +173,8 @@ extension BlockNetwork {
       firstKey: 0, teacherRow: { _ in 0 })
     let c = context(tape, auxHidden)
     let table = rotary.table(positions: (0..<count).map(Int32.init))
-    let keys = (0..<shape.layers).map { self.keys(tape, c, layer: $0, table) }
-    return normalized(tape, layers(rows, keys, tape, tables)).value
+    let x = layers(rows, { self.keys(tape, c, layer: $0, table) }, tape, tables)
+    return normalized(tape, x).value
   }
 }
 
@@ -190,17 +193,30 @@ struct BlockContext {
     count += rows
   }
 
-  /// Keys and values of each layer, [N, kv · d] each.
-  func keys(_ tape: Tape, _ network: BlockNetwork) -> [(k: Variable, v: Variable)] {
-    keys(tape, network, Rows.stacked(states), positions)
+  /// The context features of some rows, from which the keys and values of each layer are made.
+  struct States {
+    fileprivate let c: Variable
+    fileprivate let table: Rotary.Table
+
+    /// Keys and values of a layer, [N, kv · d] each.
+    func keys(_ tape: Tape, _ network: BlockNetwork, layer: Int) -> (k: Variable, v: Variable) {
+      network.keys(tape, c, layer: layer, table)
+    }
   }
 
-  private func keys(
-    _ tape: Tape, _ network: BlockNetwork, _ states: Tensor, _ positions: [Int32]
-  ) -> [(k: Variable, v: Variable)] {
-    let c = network.context(tape, states.operand(tape.precision))
-    let table = network.rotary.table(positions: positions)
-    return (0..<network.shape.layers).map { network.keys(tape, c, layer: $0, table) }
+  func states(_ tape: Tape, _ network: BlockNetwork) -> States {
+    features(tape, network, Rows.stacked(states), positions)
+  }
+
+  private func features(_ tape: Tape, _ network: BlockNetwork, _ states: Tensor, _ positions: [Int32]) -> States {
+    States(
+      c: network.context(tape, states.operand(tape.precision)), table: network.rotary.table(positions: positions))
+  }
+
+  /// Keys and values of each layer of some rows of the one conversation.
+  private func keys(_ tape: Tape, _ network: BlockNetwork, _ range: Range<Int>) -> [(k: Variable, v: Variable)] {
+    let part = features(tape, network, states[0].tensor.slice(range), Array(positions[range]))
+    return (0..<network.shape.layers).map { part.keys(tape, network, layer: $0) }
   }
 
   /// The same of one conversation as leaves: nothing below them is kept.
@@ -211,7 +227,7 @@ struct BlockContext {
     let all = (0..<network.shape.layers).map { _ in (k: Tensor(size), v: Tensor(size)) }
     for range in ranges {
       let tape = Tape(recording: false, precision: precision)
-      for (part, whole) in zip(keys(tape, network, states[0].tensor.slice(range), Array(positions[range])), all) {
+      for (part, whole) in zip(keys(tape, network, range), all) {
         Elementwise.copy(part.k.value, into: whole.k.slice(range))
         Elementwise.copy(part.v.value, into: whole.v.slice(range))
       }
@@ -228,7 +244,7 @@ struct BlockContext {
   ) rethrows {
     for range in ranges {
       let tape = Tape(recording: true, precision: precision)
-      let parts = keys(tape, network, states[0].tensor.slice(range), Array(positions[range]))
+      let parts = keys(tape, network, range)
       for (part, leaf) in zip(parts, leaves) {
         guard let dk = leaf.k.gradient, let dv = leaf.v.gradient else { preconditionFailure("keys without gradients") }
         tape.seed(part.k, with: dk.slice(range))

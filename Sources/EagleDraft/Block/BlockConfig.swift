@@ -12,7 +12,12 @@ struct BlockConfig {
   let layout: HeadLayout
   let kind: BlockShape.Kind
 
-  private static let releases: [String: BlockShape.Kind] = ["Qwen3DSparkModel": .dspark, "DFlashDraftModel": .dflash]
+  private static let releases: [String: BlockShape.Kind] = [
+    "Qwen3DSparkModel": .dspark, "DSparkDraftModel": .dspark, "DFlashDraftModel": .dflash,
+  ]
+  private static let speculatorNames: [String: BlockShape.Kind] = [
+    "DSparkSpeculator": .dspark, "DFlashSpeculator": .dflash,
+  ]
   private static let speculators: [String: BlockShape.Kind] = ["dspark": .dspark, "dflash": .dflash]
 
   /// Whether a folder says that it is a block drafter.
@@ -25,6 +30,7 @@ struct BlockConfig {
     if let name = file.values["speculators_model_type"] as? String {
       return speculators[name].map { (.speculators, $0) }
     }
+    if let kind = file.architectures.lazy.compactMap({ speculatorNames[$0] }).first { return (.speculators, kind) }
     return file.architectures.lazy.compactMap { releases[$0] }.first.map { (.deepspec, $0) }
   }
 
@@ -59,16 +65,25 @@ struct BlockConfig {
         advice: "the target has hidden_size \(target.hiddenSize) and vocab_size \(target.vocabularySize)")
     }
     let attention = try file.attention(hiddenSize: hidden)
-    let rank = tensors.contains(BlockTensors.markovTable) ? try file.integerIfPresent("markov_rank") ?? 256 : 0
+    let rank = try markovRank(tensors)
     let rotary = try file.rotaryTable()
-    let block = try file.integerIfPresent("block_size") ?? (kind == .dspark ? 7 : 16)
-    guard 1...64 ~= block else { throw file.wrong("block_size", "must be from 1 to 64") }
+    let samplesFromAnchor =
+      file.isAbsent("sample_from_anchor") ? kind == .dspark : file.flag("sample_from_anchor")
+    let block =
+      try file.integerIfPresent("block_size") ?? (layout == .speculators ? 8 : kind == .dspark ? 7 : 16)
+    guard (samplesFromAnchor ? 1 : 2)...64 ~= block else {
+      throw file.wrong("block_size", "must be from \(samplesFromAnchor ? 1 : 2) to 64")
+    }
+    let layerCount = try file.integer("num_hidden_layers")
+    guard layerCount <= BlockShape.mostLayers else {
+      throw file.wrong("num_hidden_layers", "must be at most \(BlockShape.mostLayers)")
+    }
     let layers = try captureLayers(target)
     return BlockShape(
       kind: kind, hiddenSize: hidden, attention: attention, intermediateSize: try file.integer("intermediate_size"),
-      layers: try file.integer("num_hidden_layers"), blockSize: block, maskToken: try maskToken(target),
-      markovRank: rank, hasConfidence: tensors.contains(BlockTensors.confidence),
-      samplesFromAnchor: file.isAbsent("sample_from_anchor") ? kind == .dspark : file.flag("sample_from_anchor"),
+      layers: layerCount, blockSize: block, maskToken: try maskToken(target),
+      markovRank: rank, hasConfidence: try hasConfidence(tensors),
+      samplesFromAnchor: samplesFromAnchor,
       lmHead: tensors.contains(BlockTensors.lmHead) ? .own : .target, vocabularySize: target.vocabularySize,
       draftVocabularySize: tensors.contains("d2t")
         ? try file.integerIfPresent("draft_vocab_size") ?? target.vocabularySize : target.vocabularySize,
@@ -76,12 +91,38 @@ struct BlockConfig {
       ropeTheta: rotary.isAbsent("rope_theta") ? 10000 : try rotary.number("rope_theta"),
       ropeScaling: try rotary.rotary(headDimension: attention.headDimension).scaling,
       maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
-      captureLayers: layers, embeddingScale: target.embeddingScale)
+      captureLayers: layers, embeddingScale: try embeddingScale(target))
+  }
+
+  /// r: 0 without the tensors, which must not be there where the config says so.
+  private func markovRank(_ tensors: Set<String>) throws -> Int {
+    let stated = try file.countIfPresent("markov_rank")
+    guard tensors.contains(BlockTensors.markovTable) else {
+      if let stated, stated > 0 { throw file.wrong("markov_rank", "`\(BlockTensors.markovTable)` is missing") }
+      return 0
+    }
+    guard let rank = stated ?? (kind == .dspark ? 256 : nil), rank > 0 else {
+      throw file.wrong("markov_rank", "the head has a Markov head: it must be the rank of that")
+    }
+    return rank
+  }
+
+  private func hasConfidence(_ tensors: Set<String>) throws -> Bool {
+    let isThere = tensors.contains(BlockTensors.confidence)
+    if file.flag("enable_confidence_head"), !isThere {
+      throw file.wrong("enable_confidence_head", "`\(BlockTensors.confidence)` is missing")
+    }
+    return isThere
+  }
+
+  /// The target's factor, which speculators' training leaves out.
+  private func embeddingScale(_ target: TargetShape) throws -> Float {
+    if !file.isAbsent("input_embedding_scale") { return Float(try file.number("input_embedding_scale")) }
+    return layout == .speculators ? 1 : target.embeddingScale
   }
 
   private func maskToken(_ target: TargetShape) throws -> Int32 {
-    let id = try file.integer("mask_token_id")
-    guard (0..<target.vocabularySize).contains(id) else {
+    guard let id = try file.countIfPresent("mask_token_id"), (0..<target.vocabularySize).contains(id) else {
       throw file.wrong("mask_token_id", "must be below the vocabulary's size \(target.vocabularySize)")
     }
     return Int32(id)
@@ -100,16 +141,18 @@ struct BlockConfig {
   private func refuseOthers() throws {
     let head = file.values["markov_head_type"] as? String ?? "vanilla"
     if head != "vanilla" { throw file.refuse("the Markov head \"\(head)\" (`markov_head_type`)") }
-    for key in ["conv_kernel_size", "selector_rank", "attention_value_scale", "output_multiplier"]
-    where !file.isAbsent(key) {
+    for key in [
+      "conv_kernel_size", "selector_rank", "attention_value_scale", "output_multiplier", "final_logit_softcapping",
+    ] where !file.isAbsent(key) {
       throw file.refuse("`\(key)`")
     }
     if !file.isAbsent("confidence_head_with_markov"), !file.flag("confidence_head_with_markov"),
       !file.isAbsent("enable_confidence_head"), file.flag("enable_confidence_head"),
-      try file.integerIfPresent("markov_rank") ?? 0 > 0
+      try file.countIfPresent("markov_rank") ?? 0 > 0
     {
       throw file.refuse("a confidence head without the Markov head's embedding (`confidence_head_with_markov`)")
     }
+    if file.flag("is_causal") || file.flag("causal") { throw file.refuse("a causal block (`is_causal`)") }
     let types = Set(file.values["layer_types"] as? [String] ?? [])
     let slides = file.flag("use_sliding_window") || file.flag("use_swa")
     if slides || !types.subtracting(["full_attention"]).isEmpty { throw file.refuse("layers with a sliding window") }
@@ -133,7 +176,12 @@ extension BlockShape {
         path: path,
         problem: "DeepSpec's layout has no draft vocabulary, and this head has one of \(draftVocabularySize)",
         advice: "write the layout speculators")
-    case .speculators: values = speculators(target, verifier)
+    case .speculators where embeddingScale == 1: values = speculators(target, verifier)
+    case .speculators:
+      throw LocatedError(
+        path: path,
+        problem: "speculators' layout does not scale embeddings, and this head reads those of its target "
+          + "times \(embeddingScale)", advice: isWhole ? "write the layout deepspec" : "export a .gguf file")
     case .eagle3:
       throw LocatedError(
         path: path, problem: "the layout of the EAGLE-3 release is not for a block drafter",
@@ -149,6 +197,7 @@ extension BlockShape {
   private func release(_ target: TargetShape) -> [String: Any] {
     var values = layer(target).merging(heads) { $1 }
     values["block_size"] = blockSize
+    if embeddingScale != 1 { values["input_embedding_scale"] = Double(embeddingScale) }
     values["sample_from_anchor"] = samplesFromAnchor
     if kind == .dflash {
       values["architectures"] = ["DFlashDraftModel"]
@@ -212,7 +261,7 @@ extension BlockShape {
 
   package static func summary(folder path: String) throws -> String {
     let config = try BlockConfig(folder: path)
-    let rank = try config.file.integerIfPresent("markov_rank") ?? 0
+    let rank = try config.file.countIfPresent("markov_rank") ?? 0
     return "\(config.kind == .dspark ? "DSpark" : "DFlash") block drafter in the layout \(config.layout.rawValue): "
       + "hidden_size \(try config.file.integer("hidden_size")), \(try config.file.integer("num_hidden_layers")) layers, "
       + "block of \(try config.file.integerIfPresent("block_size") ?? 0), Markov rank \(rank)"
@@ -231,6 +280,11 @@ private struct BlockFolderReader: HeadReader {
     self.path = path
     folder = try SafetensorsFolder(path: path)
     reader = WeightReader(folder)
+    if FileTree.isFile("\(path)/mask_embedding.pt") {
+      throw LocatedError(
+        path: path, problem: "has a mask token's embedding of its own (mask_embedding.pt), which is not computed here",
+        advice: "use a head whose mask token is a row of the target's embedding")
+    }
     let config = try BlockConfig(folder: path)
     var shape = try config.shape(target.shape, tensors: Set(folder.names))
     if shape.lmHead == .own {

@@ -50,14 +50,15 @@ package struct BlockCosts: ObjectiveCosts {
     let states = Double(shape.featureWidth + shape.hiddenSize)
     var bytes = ObjectiveBytes(conversations: 2 * states * Double(masks.reduce(0) { $0 + $1.count }))
     var short = Work()
+    let most = Double(BlockObjective.rowLimit(shape, settings) / shape.blockSize)  // anchors of a pass
     for work in masks.map(work) {
-      guard work.context > Double(settings.chunking.longestWhole) else {
+      guard work.context > Double(settings.chunking.longestWhole) || work.anchors > most else {
         (short.context, short.anchors) = (short.context + work.context, short.anchors + work.anchors)
         (short.counted, short.teacher) = (short.counted + work.counted, short.teacher + work.teacher)
         continue
       }
       bytes.conversations += 16 * kv * Double(shape.layers) * work.context
-      let part = min(1, Double(settings.chunking.rows / shape.blockSize) / max(1, work.anchors))
+      let part = min(1, most / max(1, work.anchors))
       bytes.activations = max(
         bytes.activations,
         activations(
@@ -65,6 +66,10 @@ package struct BlockCosts: ObjectiveCosts {
             context: 512, anchors: part * work.anchors, counted: part * work.counted, teacher: part * work.teacher),
           keys: work.context))
     }
+    let part = min(1, most / max(1, short.anchors))
+    short = Work(
+      context: part * short.context, anchors: part * short.anchors, counted: part * short.counted,
+      teacher: short.teacher)
     bytes.activations = max(bytes.activations, activations(short, keys: short.context))
     return bytes
   }

@@ -30,9 +30,9 @@ package final class BlockDrafter: Drafter {
   package func truncate(to count: Int) { cache.truncate(to: count) }
   package func releaseUnused() { cache.releaseUnused() }
 
-  /// The reservation includes the block's entries.
+  /// The reservation includes positions that wait to be taken, and the block's entries.
   package func reserve(_ count: Int) throws {
-    try cache.reserve(min(cache.capacity, cache.count + count + network.shape.blockSize))
+    try cache.reserve(min(cache.capacity, cache.count + count + DraftPlan.maxNodes + network.shape.blockSize))
   }
 
   package func extend(_ auxHidden: Tensor, nextTokens: [Int32], _ kind: TargetModel.PassKind) {
@@ -64,6 +64,7 @@ package final class BlockDrafter: Drafter {
       let tokens = slot == 0 ? [token] : growth.expandFrontier().tokens
       let row = slot + network.shape.firstRow
       let (corrected, confidence) = self.corrected(logits, states.value, row: row, after: tokens)
+      if let confidence, !growth.paysNext(acceptance: confidence[0]) { break }
       try growth.add(children: corrected, vocabulary: vocabulary, acceptance: confidence)
     }
     return growth.proposal()

@@ -19,7 +19,7 @@ import Foundation
 /// target's first choice is outside it.
 ///
 /// Context is computed once for all blocks of a conversation. A long one is computed chunk by chunk of its anchors, as
-/// EAGLE-3's (`ContextKeys`).
+/// EAGLE-3's.
 package struct BlockObjective: Objective {
   let network: BlockNetwork
   /// All trained tensors of the head.
@@ -49,7 +49,10 @@ package struct BlockObjective: Objective {
 
   func anchors(conversation: Int, mask: [UInt8], epoch: Int?) -> BlockAnchors {
     let all = BlockAnchors(mask: mask, proposals: positions)
-    guard let epoch else { return all }
+    guard let epoch else {
+      return all.sampled(
+        share: 1, limit: settings.anchorLimit, seed: settings.seed, conversation: conversation, epoch: -1)
+    }
     return all.sampled(
       share: settings.anchorShare, limit: settings.anchorLimit, seed: settings.seed, conversation: conversation,
       epoch: epoch)
@@ -84,17 +87,31 @@ package struct BlockObjective: Objective {
   /// Lays conversations out with these anchors; those that are too long for one pass are cut.
   package func batch(_ conversations: [CapturedConversation], _ anchors: [BlockAnchors]) -> any ObjectiveBatch {
     var parts: [BlockBatch.Part] = []
-    var short: [(CapturedConversation, BlockAnchors)] = []
+    var (short, rows) = ([(CapturedConversation, BlockAnchors)](), 0)
+    func flush() {
+      if !short.isEmpty { parts.append(.whole(whole(short))) }
+      (short, rows) = ([], 0)
+    }
     for (conversation, anchors) in zip(conversations, anchors) {
       guard let last = anchors.positions.last else { continue }
-      if last <= settings.chunking.longestWhole {
-        short.append((conversation, anchors))
-      } else {
+      let own = anchors.positions.count * shape.blockSize
+      if last > settings.chunking.longestWhole || own > rowLimit {
         parts.append(.chunked(chunks(conversation, anchors)))
+        continue
       }
+      if rows + own > rowLimit { flush() }
+      short.append((conversation, anchors))
+      rows += own
     }
-    if !short.isEmpty { parts.append(.whole(whole(short))) }
+    flush()
     return BlockBatch(objective: self, parts: parts)
+  }
+
+  /// The most block rows of a pass: L layers keep what one of EAGLE-3 keeps for each of them.
+  private var rowLimit: Int { Self.rowLimit(shape, settings) }
+
+  static func rowLimit(_ shape: BlockShape, _ settings: ObjectiveSettings) -> Int {
+    max(shape.blockSize, settings.chunking.rows * 8 / max(2, shape.layers))
   }
 
   private func whole(_ conversations: [(CapturedConversation, BlockAnchors)]) -> BlockBatch.Whole {
@@ -109,7 +126,7 @@ package struct BlockObjective: Objective {
   }
 
   private func chunks(_ conversation: CapturedConversation, _ anchors: BlockAnchors) -> BlockBatch.Chunked {
-    let size = max(1, settings.chunking.rows / shape.blockSize)
+    let size = max(1, rowLimit / shape.blockSize)
     let count = (anchors.positions.count + size - 1) / size
     var context = BlockContext()
     context.add(conversation, rows: anchors.positions.last!)

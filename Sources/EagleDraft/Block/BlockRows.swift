@@ -32,7 +32,7 @@ package struct BlockAnchors: Sendable, Equatable {
 
   package init(positions: [Int], slots: [Int]) { (self.positions, self.slots) = (positions, slots) }
 
-  /// Some of them, drawn without replacement by the seed, the conversation and the epoch.
+  /// Some of them, sampled without replacement by the seed, the conversation and the epoch.
   ///
   /// - Parameters:
   ///   - share: of all, rounded up

@@ -16,6 +16,11 @@ extension BlockShape {
         path: path, problem: "a DFlash head that samples from its anchor has no form that llama.cpp reads",
         advice: "export it as a folder, or train it with draft.sample_from_anchor false")
     }
+    if kind == .dspark, markovRank == 0 {
+      throw LocatedError(
+        path: path, problem: "llama.cpp takes a DSpark head without a Markov head for a DFlash head, whose rows differ",
+        advice: "export it as a folder, or train it with draft.markov_rank")
+    }
     if ropeScaling != nil {
       throw LocatedError(
         path: path, problem: "the head's rotary embedding is scaled, which its file cannot say",

@@ -34,6 +34,9 @@ package struct BlockShape: DraftShape {
   /// The factor of embeddings, the target's.
   package var embeddingScale: Float
 
+  /// The most layers: five are usual.
+  package static let mostLayers = 64
+
   package enum Kind: String, Sendable, Codable { case dflash, dspark }
 
   /// The head of a target: its sizes, but for what the settings say. They fit the target (`DraftConfig.requireFit`).
@@ -105,7 +108,15 @@ extension BlockShape {
 
   package func fittedStart(trainedTokens: Double) -> (rows: Double, operations: Double)? { nil }
   package func costs(_ settings: ObjectiveSettings) -> any ObjectiveCosts { BlockCosts(self, settings) }
-  package func check(_ settings: ObjectiveSettings) throws {}
+
+  package func check(_ settings: ObjectiveSettings) throws {
+    for (key, isDefault) in [("loss", settings.loss == .kl), ("mean", settings.mean == .tokens)] where !isDefault {
+      throw LocatedError(
+        path: "train.\(key)", problem: "is for EAGLE-3 heads, and draft.architecture is \(architecture)",
+        advice: "leave it out")
+    }
+  }
+
   package func network(_ parameters: [DraftModel.Parameter]) -> any DraftNetwork { BlockNetwork(self, parameters) }
 }
 

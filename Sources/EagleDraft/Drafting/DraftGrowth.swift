@@ -66,6 +66,13 @@ package struct DraftGrowth {
       from: exp(nodes[best].score), tokens: worthChecking.count + 1, limit: plan.nodes + 1, isFree: isOnePass) ?? true
   }
 
+  /// Whether a chain's next token is worth its row in the target's pass, by the probability that it is accepted, which
+  /// must not depend on the token itself: a choice by the token would bias sampling.
+  package func paysNext(acceptance: Double) -> Bool {
+    guard plan.isChain, let budget, let last = frontier.first else { return true }
+    return budget.paysNode(of: exp(nodes[last].score) * acceptance, beside: nodes.count)
+  }
+
   /// Gives the nodes of the frontier their cache entries, behind those of earlier levels.
   mutating package func expandFrontier() -> Frontier {
     let parentRows = frontier.map { Int32(nodes[nodes[$0].parent].entry - firstEntry) }
@@ -106,7 +113,7 @@ package struct DraftGrowth {
       after: nodes[0].token, tokens: kept.map { nodes[$0].token },
       parents: kept.map { indices[nodes[$0].parent, default: 0] })
     proposal.sampledFrom = sampledFrom
-    proposal.passes = isOnePass ? min(1, passes) : passes
+    proposal.passes = isOnePass ? 1 : passes
     return proposal
   }
 

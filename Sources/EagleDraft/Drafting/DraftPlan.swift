@@ -1,6 +1,6 @@
 /// The shape of a draft's proposals: a tree that grows level by level (EAGLE-2). A chain is a tree of width 1.
 public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
-  /// The levels of the tree, each of which takes a draft pass.
+  /// The levels of the tree. Each takes a draft pass, or one pass drafts a block of them.
   public var depth: Int
   /// The nodes of a level that are expanded, and the children that each of them gets.
   public var width: Int

@@ -115,6 +115,11 @@ extension Eagle3Shape {
 
   /// A row at depth k sees a window of W less k rows of its prefix.
   package func check(_ settings: ObjectiveSettings) throws {
+    if settings.anchorShare != 1 {
+      throw LocatedError(
+        path: "train.anchor_share", problem: "is for block drafters, and draft.architecture is \(architecture)",
+        advice: "leave it out")
+    }
     guard let window = variant.window, window <= settings.tttLength else { return }
     throw LocatedError(
       path: "draft.sliding_window",

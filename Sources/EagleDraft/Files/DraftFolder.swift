@@ -53,14 +53,14 @@ public enum DraftFolder {
     let isThere = [config, weights].contains { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
     guard isThere, !isHead(path) else { return }
     throw LocatedError(
-      path: path, problem: "holds a model that is no exported head (its config.json has no `draft_vocab_size`)",
+      path: path, problem: "holds a model that is no exported head (its config.json is that of none)",
       advice: "choose another folder, or move what is in this one elsewhere")
   }
 
   /// Whether one of the files shows that the folder holds a head. Either may be damaged.
   package static func isHead(_ path: String) -> Bool {
     let text = FileManager.default.contents(atPath: "\(path)/\(config)") ?? Data()
-    if text.range(of: Data("\"draft_vocab_size\"".utf8)) != nil { return true }
+    if text.range(of: Data("\"draft_vocab_size\"".utf8)) != nil || BlockConfig.isBlock(folder: path) { return true }
     return (try? SafetensorsFile(path: "\(path)/\(weights)"))?.names.contains("fc.weight") ?? false
   }
 

@@ -48,16 +48,14 @@ package enum DraftGGUF {
     try requireReplaceable(path)
     let file = try model.shape.file(target: target, type: type, path: path)
     var tensors: [(name: String, tensor: Tensor)] = model.rounded().parameters.map { parameter in
-      let value = parameter.variable.value
-      let narrow = value.shape.count == 1 || type == .bf16 || value.columns % type.dtype.blockLength != 0
-      return (file.tensorName(parameter.name), file.rows(parameter.name, narrow ? value : value.quantized(type.dtype)))
+      (file.tensorName(parameter.name), file.rows(parameter.name, inType(parameter.variable.value, type)))
     }
-    let wide = type == .bf16 ? [] : tensors.filter { $0.tensor.dtype == .bfloat16 }.map(\.name)
-    tensors += file.tensors
     if let name = file.headRows {
       guard let rows = tables?.lmHead else { preconditionFailure("\(name) of the target is not given") }
-      tensors.append((name, rows.value.float32().bfloat16()))
+      tensors.append((name, inType(rows.value.float32().bfloat16(), type)))
     }
+    let wide = type == .bf16 ? [] : tensors.filter { $0.tensor.dtype == .bfloat16 && DraftModel.isQuantized($0.tensor) }.map(\.name)
+    tensors += file.tensors
     if !model.vocabulary.isWhole { tensors.append(("d2t", targetIDs(model.vocabulary))) }
     let general: [GGUFField] = [
       .string("general.architecture", file.architecture), .string("general.type", "model"),
@@ -65,6 +63,14 @@ package enum DraftGGUF {
     ]
     try GGUFWriter.write(path: path, fields: general + file.fields + tokenizer + file.tokenizer, tensors: tensors)
     return wide
+  }
+
+  /// A matrix in blocks, if its rows are whole blocks; norms and single rows stay as they are.
+  private static func inType(_ value: Tensor, _ type: MatrixType) -> Tensor {
+    guard DraftModel.isQuantized(value), type != .bf16, value.columns % type.dtype.blockLength == 0 else {
+      return value
+    }
+    return value.quantized(type.dtype)
   }
 
   private static func targetIDs(_ vocabulary: DraftVocabulary) -> Tensor {

@@ -15,9 +15,9 @@ package struct TeacherRows {
   /// bfloat16 [S, H].
   package var hidden: Tensor { Rows.stacked(states) }
 
-  /// Adds ascending positions of a conversation. Returns the row of each.
   package init() {}
 
+  /// Adds ascending positions of a conversation. Returns the row of each.
   mutating package func add(_ conversation: CapturedConversation, positions: [Int]) -> (Int) -> Int32 {
     let first = count
     count += positions.count

@@ -49,6 +49,7 @@ package struct GainForecast: Codable, Sendable {
   ///   - seconds: for each row, about; the model is quantised and reads its text besides
   /// - Throws: `GenerationError` for logits that are not finite
   package init(target: TargetModel, draft: DraftModel, draftLength: Int, seconds: Double = 1) throws {
+    let draftLength = min(draftLength, draft.shape.longestDraft ?? draftLength)
     self.draftLength = draftLength
     let longest = target.shape.maxPositions - 20
     let fitting = Self.contexts.filter { $0 <= longest }

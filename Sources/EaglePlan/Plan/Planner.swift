@@ -37,6 +37,7 @@ package struct Planner {
     let draft =
       try recipe.draft.initFrom.map { try DraftFolder.read($0, target: model).shape }
       ?? recipe.draft.shape(of: target, captureLayers: layers)
+    try draft.check(draftLength: recipe.evaluate.draftLength)
     return Sizes(
       target: target, draft: draft, targetBytes: Double(try ModelSource(path: model.path).weightBytes()),
       cacheFormat: CacheFormat(for: recipe.target.precision))

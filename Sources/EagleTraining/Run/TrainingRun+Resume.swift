@@ -1,4 +1,6 @@
 import EagleCluster
+import EagleCore
+import EagleDraft
 import EagleRunFiles
 import EagleStorage
 
@@ -33,6 +35,11 @@ extension TrainingRun {
   private func checkedInfo(_ checkpoint: Checkpoint) throws -> TrainingCheckpoint.Info {
     let info = try TrainingCheckpoint.info(checkpoint)
     let differences = try inputs.identity.changes(from: try info.identity(of: checkpoint.path), of: checkpoint.path)
+    guard info.draftShape == DraftDescription(engine.optimizer.draft.shape) else {
+      throw LocatedError(
+        path: checkpoint.path, problem: "its head has other sizes or another mask token than this run's",
+        advice: "resume with the recipe and the prepared data that it was made with, or choose another output folder")
+    }
     try RunChanges.set(differences, step: info.step, in: RunFolder(output).changes)
     for change in differences {
       progress.say("\(change.key) is \(change.to) from step \(info.step + 1) on, and was \(change.from)")

@@ -20,7 +20,7 @@ public struct TrainConfig: Config {
   public var tttLength = 7
   /// Step k weighs `step_decay`^k in the loss.
   public var stepDecay = 0.8
-  /// The share of trained positions that each epoch begins blocks at, drawn anew each time, in a block drafter.
+  /// The share of trained positions that each epoch begins blocks at, sampled anew each time, in a block drafter.
   public var anchorShare = 1.0
   /// The most blocks of a conversation and epoch.
   public var anchorLimit = 512
