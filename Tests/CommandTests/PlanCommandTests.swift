@@ -31,10 +31,13 @@ import Testing
     #expect(plan.stages.allSatisfy { $0.seconds.count == 1 && $0.seconds[0] > 0 && $0.seconds[0].isFinite })
     #expect(plan.problems.isEmpty && plan.nodes.count == 1)
     let gain = try #require(plan.gain)
-    #expect(gain.rows.map(\.weights) == ["stored", "q8_0", "q4_0"] && gain.rows.allSatisfy { $0.context == 256 })
+    let formats = ["stored", "q8_0", "q4_0"]
+    #expect(gain.rows.map(\.weights) == formats + formats && gain.rows.allSatisfy { $0.context == 256 })
+    #expect(gain.rows.map(\.architecture) == ["eagle3", "eagle3", "eagle3", "dspark", "dspark", "dspark"])
     for row in gain.rows {
-      // A round takes a target pass over its tokens and a draft pass for each draft.
-      let round = row.pass + Double(gain.draftLength) * row.draftPass
+      // A round takes a target pass over its tokens, and a draft pass for each draft or for the block.
+      let passes = row.architecture == "eagle3" ? Double(row.draftLength) : 1
+      let round = row.pass + passes * row.draftPass
       #expect(
         zip(GainForecast.acceptanceLengths, row.gains).allSatisfy { abs($0 / round - $1) < 1e-9 && row.pass >= 1 })
     }

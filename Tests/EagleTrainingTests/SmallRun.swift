@@ -61,12 +61,14 @@ final class SmallRun: Sendable {
     return try CaptureStore(folder: folder)
   }
 
-  /// - Parameter change: of the settings
+  /// - Parameters:
+  ///   - change: of the settings
+  ///   - head: changes of the head
   func trainer(
     _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
     masksOf whole: CaptureStore? = nil, gradients: ComputePrecision = .fp32, stop: StopRequest = StopRequest(),
     leftOut: Set<Int> = [], heldOut: [Int] = [21, 22, 23], progress: ProgressSink = SilentProgress(),
-    change: (inout TrainConfig) -> Void = { _ in }
+    change: (inout TrainConfig) -> Void = { _ in }, head: (inout DraftConfig) -> Void = { _ in }
   ) throws -> TrainingRun {
     var config = TrainConfig()
     (config.epochs, config.tttLength, config.tokensPerBatch) = (epochs, 3, 80)
@@ -74,8 +76,9 @@ final class SmallRun: Sendable {
     change(&config)
     var draft = DraftConfig()
     draft.vocabularySize = 40
+    head(&draft)
     let start = DraftModel.random(
-      shape: Eagle3Shape(of: target.shape, draft, captureLayers: [0, 1, 2]),
+      shape: draft.shape(of: target.shape, captureLayers: [0, 1, 2], maskToken: 63),
       vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
     var inputs = TrainingInputs(
       config: config, states: .store(store ?? self.store), target: target, trained: Array(0..<21), heldOut: heldOut)

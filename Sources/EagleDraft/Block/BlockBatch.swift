@@ -117,14 +117,13 @@ struct BlockBatch: ObjectiveBatch {
     var terms = [(x: states, w: network.lmHead(objective.tables))]
     if let markov, let head = network.markovHead { terms.append((markov, head)) }
     let hits = rows.teacher.map { targets.hit[Int($0)] }
-    let (entropy, distance) = network.shape.lossWeights
     let counted = tape.softTargetRows(
       terms,
       SoftTargets(
         probabilities: targets.probabilities, coverage: targets.coverage, row: rows.teacher,
         contributes: hits.map { $0 >= 0 }, weights: weights, hit: hits,
         labels: rows.labels.map { objective.vocabulary.draftIDs[Int($0)] }),
-      .labelled(crossEntropy: entropy, distance: distance), weight: factor)
+      objective.settings.loss?.kind ?? network.shape.ownLoss, weight: factor)
     let confidence = network.confidence.map {
       tape.confidenceLoss(
         [states] + (markov.map { [$0] } ?? []), $0.w, $0.b, targets: counted.overlap, weights: weights, weight: factor)

@@ -1,3 +1,4 @@
+import EagleAutograd
 import EagleCore
 import EagleModels
 import EagleTensor
@@ -75,8 +76,10 @@ package struct BlockShape: DraftShape {
 
   /// Tokens that a block proposes: B, or B - 1 where row 0 proposes none.
   package var proposals: Int { samplesFromAnchor ? blockSize : blockSize - 1 }
-  /// The weights of CE and of Σ |d − t| in the loss.
-  var lossWeights: (entropy: Float, distance: Float) { kind == .dspark ? (0.1, 0.9) : (1, 0) }
+  /// The loss of its paper.
+  var ownLoss: SoftTargetLoss {
+    kind == .dspark ? .labelled(crossEntropy: 0.1, distance: 0.9) : .labelled(crossEntropy: 1, distance: 0)
+  }
   /// The row that proposes the first token.
   var firstRow: Int { samplesFromAnchor ? 0 : 1 }
 }
@@ -110,9 +113,9 @@ extension BlockShape {
   package func costs(_ settings: ObjectiveSettings) -> any ObjectiveCosts { BlockCosts(self, settings) }
 
   package func check(_ settings: ObjectiveSettings) throws {
-    for (key, isDefault) in [("loss", settings.loss == .kl), ("mean", settings.mean == .tokens)] where !isDefault {
+    if settings.mean != .tokens {
       throw LocatedError(
-        path: "train.\(key)", problem: "is for EAGLE-3 heads, and draft.architecture is \(architecture)",
+        path: "train.mean", problem: "is for EAGLE-3 heads, and draft.architecture is \(architecture)",
         advice: "leave it out")
     }
   }

@@ -54,7 +54,9 @@ package enum DraftGGUF {
       guard let rows = tables?.lmHead else { preconditionFailure("\(name) of the target is not given") }
       tensors.append((name, inType(rows.value.float32().bfloat16(), type)))
     }
-    let wide = type == .bf16 ? [] : tensors.filter { $0.tensor.dtype == .bfloat16 && DraftModel.isQuantized($0.tensor) }.map(\.name)
+    let wide =
+      type == .bf16
+      ? [] : tensors.filter { $0.tensor.dtype == .bfloat16 && DraftModel.isQuantized($0.tensor) }.map(\.name)
     tensors += file.tensors
     if !model.vocabulary.isWhole { tensors.append(("d2t", targetIDs(model.vocabulary))) }
     let general: [GGUFField] = [

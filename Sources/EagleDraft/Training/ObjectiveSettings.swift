@@ -11,7 +11,8 @@ package struct ObjectiveSettings: Sendable, Equatable {
   package var tttLength = 7
   /// Step k weighs `step_decay`^k in the loss.
   package var stepDecay = 0.8
-  package var loss = TrainingLoss.kl
+  /// Nil for that of the architecture.
+  package var loss: TrainingLoss?
   package var mean = LossMean.tokens
   /// The share of trained positions that an epoch takes as anchors of blocks, and the most of a conversation.
   package var anchorShare = 1.0

@@ -7,18 +7,19 @@ import Foundation
 /// What a head would gain on this machine: the costs of a round's passes, measured before any work is done.
 package struct GainForecast: Codable, Sendable {
   /// The acceptance lengths that gains are given for.
-  package static let acceptanceLengths = [2.0, 2.5, 3.0]
+  package static let acceptanceLengths = [2.0, 2.5, 3.0, 3.5]
   /// Tokens in front of a round.
   static let contexts = [256, 4096]
   /// Formats of the target's matrices, as far as it is not quantised already.
   static let formats: [WeightFormat] = [.stored, .q8_0, .q4_0]
 
-  /// The drafts of a round.
-  package var draftLength: Int
   package var rows: [Row] = []
 
-  /// One format of the target's matrices, and one length of the text.
+  /// One head, one format of the target's matrices, and one length of the text.
   package struct Row: Codable, Sendable {
+    /// The architecture of the head, and the drafts of a round.
+    package var architecture: String
+    package var draftLength: Int
     package var weights: String
     package var context: Int
     /// The cost of a target pass over a round's tokens, and of a draft pass, in passes over one token.
@@ -30,36 +31,33 @@ package struct GainForecast: Codable, Sendable {
     package var gains: [Double]
 
     enum CodingKeys: String, CodingKey {
-      case weights, context, pass, seconds, gains
+      case architecture, weights, context, pass, seconds, gains
+      case draftLength = "draft_length"
       case draftPass = "draft_pass"
     }
-  }
-
-  enum CodingKeys: String, CodingKey {
-    case rows
-    case draftLength = "draft_length"
   }
 
   /// Measures.
   ///
   /// - Parameters:
   ///   - target: the model as the recipe loads it
-  ///   - draft: a head of the recipe's sizes, with any weights
-  ///   - draftLength: the drafts of a round
+  ///   - drafts: heads of different architectures, with any weights
+  ///   - draftLength: the drafts of a round; a block is drafted to its end
   ///   - seconds: for each row, about; the model is quantised and reads its text besides
   /// - Throws: `GenerationError` for logits that are not finite
-  package init(target: TargetModel, draft: DraftModel, draftLength: Int, seconds: Double = 1) throws {
-    let draftLength = min(draftLength, draft.shape.longestDraft ?? draftLength)
-    self.draftLength = draftLength
+  package init(target: TargetModel, drafts: [DraftModel], draftLength: Int, seconds: Double = 1) throws {
     let longest = target.shape.maxPositions - 20
     let fitting = Self.contexts.filter { $0 <= longest }
-    for format in target.weightFormat == .stored ? Self.formats : [.stored] {
-      // As eagle-run does by default: the head as its target is.
-      let head = draft.quantized(format == .stored ? target.weightFormat : format)
-      for context in fitting.isEmpty ? [max(1, longest)] : fitting {
-        let costs = try DecodingCosts.estimate(
-          target: target, draft: head, context: context, weights: format, seconds: seconds)
-        rows.append(Row(format, context, costs, draftLength, draftPasses: draft.shape.draftPasses(length: draftLength)))
+    for draft in drafts {
+      let length = draft.shape.longestDraft ?? draftLength
+      for format in target.weightFormat == .stored ? Self.formats : [.stored] {
+        // As eagle-run does by default: the head as its target is.
+        let head = draft.quantized(format == .stored ? target.weightFormat : format)
+        for context in fitting.isEmpty ? [max(1, longest)] : fitting {
+          let costs = try DecodingCosts.estimate(
+            target: target, draft: head, context: context, weights: format, seconds: seconds)
+          rows.append(Row(draft.shape, format, context, costs, length))
+        }
       }
     }
   }
@@ -67,33 +65,37 @@ package struct GainForecast: Codable, Sendable {
   /// Lines for people.
   package var lines: [String] {
     let table = TextTable(
-      [.left(10), .right(8), .right(9), .right(11)] + Self.acceptanceLengths.map { _ in .right(7) })
+      [.left(8), .right(6), .left(8), .right(8), .right(6), .right(11)]
+        + Self.acceptanceLengths.map { _ in .right(7) })
     let title = table.line(
-      ["weights", "context", "\(draftLength + 1) rows", "draft pass"]
+      ["head", "drafts", "weights", "context", "pass", "draft pass"]
         + Self.acceptanceLengths.map { String(format: "%.1f", $0) })
     return [
       "",
-      "gain: tokens/s over plain decoding with a chain of \(draftLength), by acceptance length; costs in passes over one token",
+      "gain: tokens/s over plain decoding by acceptance length; costs in passes over one token, \"pass\" over a round's",
       title,
     ]
       + rows.map { row in
         table.line(
-          [row.weights, "\(row.context)", String(format: "%.2f", row.pass), String(format: "%.3f", row.draftPass)]
-            + row.gains.map { String(format: "%.2f", $0) })
+          [
+            row.architecture, "\(row.draftLength)", row.weights, "\(row.context)", String(format: "%.2f", row.pass),
+            String(format: "%.3f", row.draftPass),
+          ] + row.gains.map { String(format: "%.2f", $0) })
       }
   }
 }
 
 extension GainForecast.Row {
-  fileprivate init(_ format: WeightFormat, _ context: Int, _ costs: DecodingCosts, _ draftLength: Int, draftPasses: Int)
-  {
+  fileprivate init(
+    _ shape: any DraftShape, _ format: WeightFormat, _ context: Int, _ costs: DecodingCosts, _ draftLength: Int
+  ) {
     let one = costs.targetPass[0]
     self.init(
-      weights: format.rawValue, context: context,
-      pass: costs.pass(tokens: draftLength + 1) / one,
-      draftPass: costs.draftPass / one, seconds: one,
+      architecture: shape.architecture, draftLength: draftLength, weights: format.rawValue, context: context,
+      pass: costs.pass(tokens: draftLength + 1) / one, draftPass: costs.draftPass / one, seconds: one,
       gains: GainForecast.acceptanceLengths.map {
-        costs.gain(acceptanceLength: $0, draftLength: draftLength, draftPasses: draftPasses)
+        costs.gain(
+          acceptanceLength: $0, draftLength: draftLength, draftPasses: shape.draftPasses(length: draftLength))
       })
   }
 }

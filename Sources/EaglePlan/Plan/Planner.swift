@@ -61,6 +61,20 @@ package struct Planner {
     return plan
   }
 
+  /// A head of the other kind, a block drafter for EAGLE-3 and the reverse, with the recipe's vocabulary and else the
+  /// sizes that an architecture has by default.
+  private func otherHead() throws -> DraftModel {
+    let target = model.target.shape
+    var config = DraftConfig()
+    config.architecture = recipe.draft.architecture == .eagle3 ? .dspark : .eagle3
+    (config.vocabulary, config.ropeTheta) = (recipe.draft.vocabulary, recipe.draft.ropeTheta)
+    try config.requireFit(target)
+    let shape = config.shape(of: target, captureLayers: context.sizes.draft.captureLayers)
+    let vocabulary = DraftVocabulary.mostFrequent(
+      counts: [Int](repeating: 1, count: target.vocabularySize), size: shape.draftVocabularySize, always: [])
+    return DraftModel.random(shape: shape, vocabulary: vocabulary, seed: 0).rounded()
+  }
+
   /// Measures each kind of work. Collective.
   private func measure(_ work: MeasuredWork, folder: String, peak: Double) throws -> PlanFigures {
     let measurement = PlanMeasurement(model: model, cluster: cluster, folder: folder)
@@ -72,9 +86,12 @@ package struct Planner {
       try work.prompts.isEmpty ? nil : measurement.decoding(head, recipe.evaluate, prompts: work.prompts)
     let width = recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch
     let generation = try work.generatedPromptTokens.map { try measurement.generation(width: width, promptTokens: $0) }
+    // What the other kind of head would gain, to choose by.
+    let other = try otherHead()
     let gain =
       cluster.isRoot
-      ? try GainForecast(target: model.target, draft: head, draftLength: recipe.evaluate.draftLength) : nil
+      ? try GainForecast(
+        target: model.target, drafts: [head, other], draftLength: recipe.evaluate.draftLength) : nil
     try cluster.barrier()
     return PlanFigures(
       capture: capture, training: training, decoding: decoding, generation: generation, gain: gain, peak: peak)

@@ -52,7 +52,8 @@ package struct RunIdentity: Codable, Sendable, Equatable {
     try add(draft, "draft") { _ in true }
     try add(capture, "capture") { Self.captureKeys.contains($0) }
     settings["capture.layers"] = "\(layers)"
-    // Checkpoints of versions that knew no default by architecture name the table.
+    // Checkpoints of versions that knew no default by architecture name the table and the loss.
+    if draft.architecture == .eagle3, train.loss == nil { settings["train.loss"] = "\"\(TrainingLoss.kl.rawValue)\"" }
     settings["draft.lm_head"] = "\"\(draft.headTable.rawValue)\""
     settings["target.precision"] = precision.rawValue
   }

@@ -24,8 +24,8 @@ public struct TrainConfig: Config {
   public var anchorShare = 1.0
   /// The most blocks of a conversation and epoch.
   public var anchorLimit = 512
-  /// What a row's distribution is held against.
-  public var loss = TrainingLoss.kl
+  /// What a row's distribution is held against; nil for `kl` in EAGLE-3, and for the loss of its paper in a block drafter.
+  public var loss: TrainingLoss?
   /// What the loss is a mean over.
   public var mean = LossMean.tokens
   /// Peak of the schedule, reached after the warm-up.
@@ -134,5 +134,34 @@ public struct TrainConfig: Config {
     case shardOptimizer = "shard_optimizer"
     case maxSkippedSteps = "max_skipped_steps"
     case tensorboard
+  }
+
+  /// Encodes what is absent as an explicit null, so that a dump shows every key.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(epochs, forKey: .epochs)
+    try container.encode(tttLength, forKey: .tttLength)
+    try container.encode(stepDecay, forKey: .stepDecay)
+    try container.encode(anchorShare, forKey: .anchorShare)
+    try container.encode(anchorLimit, forKey: .anchorLimit)
+    try container.encode(loss, forKey: .loss)
+    try container.encode(mean, forKey: .mean)
+    try container.encode(learningRate, forKey: .learningRate)
+    try container.encode(featureRates, forKey: .featureRates)
+    try container.encode(warmupRatio, forKey: .warmupRatio)
+    try container.encode(weightDecay, forKey: .weightDecay)
+    try container.encode(clipNorm, forKey: .clipNorm)
+    try container.encode(beta1, forKey: .beta1)
+    try container.encode(beta2, forKey: .beta2)
+    try container.encode(tokensPerBatch, forKey: .tokensPerBatch)
+    try container.encode(precision, forKey: .precision)
+    try container.encode(seed, forKey: .seed)
+    try container.encode(checkpointEvery, forKey: .checkpointEvery)
+    try container.encode(checkpointMinutes, forKey: .checkpointMinutes)
+    try container.encode(leaveOut, forKey: .leaveOut)
+    try container.encode(keepCheckpoints, forKey: .keepCheckpoints)
+    try container.encode(shardOptimizer, forKey: .shardOptimizer)
+    try container.encode(maxSkippedSteps, forKey: .maxSkippedSteps)
+    try container.encode(tensorboard, forKey: .tensorboard)
   }
 }

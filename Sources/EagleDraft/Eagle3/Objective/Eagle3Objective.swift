@@ -37,7 +37,7 @@ struct Eagle3Objective: Objective {
     self.settings = settings
     self.clock = clock
     self.tick = tick
-    loss = settings.loss.kind
+    loss = (settings.loss ?? .kl).kind
   }
 
   var positions: Int { settings.tttLength }

@@ -1,0 +1,70 @@
+import EagleCluster
+import EagleCore
+import EagleDraft
+import EagleTraining
+import Foundation
+import Testing
+
+/// Training runs of block drafters, which sample other anchors in each epoch.
+@Suite struct BlockRunTests {
+  private let run: SmallRun
+
+  init() throws { run = try SmallRun() }
+
+  private func trainer(
+    _ output: String, cluster: any Communicator = SoloCommunicator(), stop: StopRequest = StopRequest(),
+    isSharded: Bool = false
+  ) throws -> TrainingRun {
+    try run.trainer(output, cluster: cluster, stop: stop) {
+      ($0.anchorShare, $0.shardOptimizer) = (0.5, isSharded)
+    } head: {
+      ($0.architecture, $0.layers, $0.blockSize, $0.markovRank) = (.dspark, 2, 4, 8)
+    }
+  }
+
+  @Test("ranks take the steps of one rank, whole and with a sharded optimiser", arguments: [(2, false), (3, true)])
+  func ranks(count: Int, isSharded: Bool) throws {
+    let alone = try trainer("alone")
+    for epoch in 0..<4 { try alone.train(epoch: epoch) }
+    let output = "ranks-\(count)"
+    let weights = try LoopbackCommunicator.run(size: count) { cluster in
+      let one = try trainer(output, cluster: cluster, isSharded: isSharded)
+      for epoch in 0..<4 { try one.train(epoch: epoch) }
+      return one.optimizer.weights.values
+    }
+    #expect(weights.allSatisfy { $0 == weights[0] }, "the same bits on all ranks")
+    let (a, b) = (try run.metrics("alone"), try run.metrics(output))
+    #expect(a.count == b.count && a.last!.loss < a.first!.loss && a.last!.accuracy.count == 4)
+    // because: gradients are added up in another order, and AdamW divides by the size of tiny ones
+    for (a, b) in zip(a, b) { #expect(abs(a.loss - b.loss) < 1e-3 * a.loss, "step \(a.step)") }
+  }
+
+  @Test("a run that stops within an epoch goes on with the same anchors, bit for bit")
+  func resumed() throws {
+    let whole = try trainer("whole")
+    for epoch in 0..<4 { try whole.train(epoch: epoch) }
+    let stop = StopRequest()
+    let first = try trainer("cut", stop: stop)
+    try first.train(epoch: 0)
+    stop.make("the test")
+    #expect(throws: StoppedRun.self) { try first.train(epoch: 1) }
+    let second = try trainer("cut")
+    try second.resume()
+    #expect(second.step == first.plan.lastStep(ofEpoch: 0) + 1)
+    for epoch in 1..<4 { try second.train(epoch: epoch) }
+    #expect(second.optimizer.weights.values == whole.optimizer.weights.values)
+    #expect(try run.metrics("whole").map(\.loss) == run.metrics("cut").map(\.loss))
+  }
+
+  @Test("a checkpoint of a head with another mask token is refused")
+  func otherMaskToken() throws {
+    try trainer("mask").train(epoch: 0)
+    let other = try run.trainer("mask") {
+      $0.anchorShare = 0.5
+    } head: {
+      ($0.architecture, $0.layers, $0.blockSize, $0.markovRank, $0.maskTokenID) = (.dspark, 2, 4, 8, 5)
+    }
+    let error = #expect(throws: LocatedError.self) { try other.resume() }
+    #expect(error?.description.contains("mask token") == true)
+  }
+}
