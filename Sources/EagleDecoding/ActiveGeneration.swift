@@ -133,7 +133,9 @@ final class ActiveGeneration {
   /// Takes the outcome of a round.
   func finishRound(_ proposal: Proposal, _ result: VerificationResult, states: TargetStates, times: RoundTimes) {
     statistics.count(proposal, result, times: times, hasDraft: caches.drafter != nil)
-    budget?.count(draftPasses: proposal.passes, tokens: proposal.tokens.count, kept: result.accepted)
+    budget?.count(
+      draftPasses: proposal.passes, tokens: proposal.tokens.count, kept: result.accepted,
+      confidence: proposal.confidence)
     phase = .delivering(PassOutput(result, entries: (proposal.tokens, states)))
   }
 

@@ -130,7 +130,7 @@ public struct DraftConfig: Config {
     for (key, isGiven) in [
       ("hidden_size", hiddenSize != nil), ("sliding_window", own.window != nil), ("norm_before_fc", normBeforeFC),
       ("fc_norm", fcNorm), ("norm_output", normOutput), ("norm_before_residual", normBeforeResidual),
-      ("qk_norm", qkNorm), ("embedding", embedding == .own), ("start", start == .fitted),
+      ("qk_norm", qkNorm), ("embedding", embedding == .own),
     ] {
       try require(!isGiven, key, "is for EAGLE-3 heads: leave it out, or set draft.architecture to eagle3")
     }

@@ -1,6 +1,8 @@
 import EagleCluster
 import EagleCore
 import EagleDraft
+import EagleModels
+import EagleRunFiles
 import EagleTraining
 import Foundation
 import Testing
@@ -54,6 +56,34 @@ import Testing
     for epoch in 1..<4 { try second.train(epoch: epoch) }
     #expect(second.optimizer.weights.values == whole.optimizer.weights.values)
     #expect(try run.metrics("whole").map(\.loss) == run.metrics("cut").map(\.loss))
+  }
+
+  @Test("a fitted start predicts before it is trained, and its first slot best")
+  func fitted() throws {
+    var config = DraftConfig()
+    (config.architecture, config.layers, config.blockSize, config.markovRank) = (.dspark, 2, 4, 8)
+    config.vocabularySize = 40
+    let target = run.target
+    let random = DraftModel.random(
+      shape: config.shape(of: target.shape, captureLayers: [0, 1, 2], maskToken: 63),
+      vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2)
+    let start = try #require(
+      try DraftModel.fitted(
+        random, target: target, states: .store(run.store), conversations: Array(0..<21), seed: 1,
+        cluster: SoloCommunicator()))
+    func metrics(_ head: DraftModel) throws -> ObjectiveMetrics {
+      var settings = ObjectiveSettings()
+      settings.precision = .fp32
+      let objective = head.objective(
+        tables: head.tables(of: target),
+        teacher: Teacher(target: target, vocabulary: head.vocabulary, precision: .fp32), settings: settings)
+      let conversations = try (0..<24).map { try run.store.read(conversation: $0) }
+      let ones = [Double](repeating: 1, count: objective.positions)
+      return objective.metrics(objective.run(conversations, globalRows: ones, recording: false), leftOut: nil)
+    }
+    let (before, after) = (try metrics(random), try metrics(start))
+    #expect(after.accuracy[0] > 2 * before.accuracy[0] && after.accuracy[0] > after.accuracy[3], "\(after.accuracy)")
+    #expect(after.acceptance[0] > 1.5 * before.acceptance[0], "\(before.acceptance) \(after.acceptance)")
   }
 
   @Test("a checkpoint of a head with another mask token is refused")

@@ -1,7 +1,8 @@
 """The same head in llama.cpp and here: texts, and how many tokens a target pass gives.
 
-Starts `llama-server` with a target and a head as GGUF files (`--spec-type draft-eagle3`) and asks it some prompts
-greedily. Then `eagle-run generate` answers the same prompts with the same files. Prints for each prompt whether the texts
+Starts `llama-server` with a target and a head as GGUF files (`--spec-type`) and asks it some prompts greedily. Then `eagle-run generate` answers the same prompts with the same files; a block drafter it reads as a folder
+(`--own-draft`). Give a block drafter's `--draft-length` as long as its block: llama.cpp makes a shorter block for a
+shorter draft, which the head was not trained on. Prints for each prompt whether the texts
 are equal and both acceptance lengths, then the acceptance lengths over all prompts and over those with equal texts.
 
 The acceptance length is the number of tokens per target pass after the prompt: 1 + accepted drafts / rounds. The server
@@ -38,7 +39,7 @@ class LlamaServer:
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")
         self.command = [
             str(options.llama / "llama-server"), "-m", str(options.target), "-md", str(options.draft),
-            "--spec-type", "draft-eagle3", "--spec-draft-n-max", str(options.draft_length), "--spec-draft-p-min", "0",
+            "--spec-type", options.spec_type, "--spec-draft-n-max", str(options.draft_length), "--spec-draft-p-min", "0",
             "--jinja", "-c", str(options.context), "-np", "1", "-t", str(options.threads), "-ctk", "f32", "-ctv", "f32",
             "-ctkd", "f32", "-ctvd", "f32", "--host", "127.0.0.1", "--port", str(self.port), *options.server_option]
 
@@ -115,6 +116,7 @@ def parse():
     parser.add_argument("--llama", type=pathlib.Path, required=True, help="folder of llama.cpp's programs")
     parser.add_argument("--target", type=pathlib.Path, required=True, help="the target as GGUF")
     parser.add_argument("--draft", type=pathlib.Path, required=True, help="the head as GGUF")
+    parser.add_argument("--spec-type", default="draft-eagle3", choices=["draft-eagle3", "draft-dspark", "draft-dflash"])
     parser.add_argument("--prompts", type=pathlib.Path, required=True, help="JSON lines with `turns` or `prompt`")
     parser.add_argument("--program", default=str(ROOT / ".build/release/eagle-run"))
     parser.add_argument("--own-target", help="another form of the target for eagle-run, such as its folder")

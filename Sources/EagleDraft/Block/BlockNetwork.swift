@@ -45,11 +45,14 @@ package final class BlockNetwork: DraftNetwork {
 
   package func features(_ tape: Tape, _ auxHidden: Tensor) -> Variable { Variable(auxHidden) }
 
-  /// No fitted start is known.
   package func fitted(
     _ draft: DraftModel, target: TargetModel, leftOut: @escaping (Int) -> Void,
     conversations: @escaping ((Int, CapturedConversation) -> Bool) throws -> Void
-  ) throws -> DraftModel? { nil }
+  ) throws -> DraftModel? {
+    try BlockFittedStart(
+      target: target, start: draft, network: self, leftOut: leftOut, conversations: conversations
+    ).fitted()
+  }
 
   // MARK: the parts of a pass
 

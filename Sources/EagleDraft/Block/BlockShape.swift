@@ -109,7 +109,14 @@ extension BlockShape {
   package func draftPasses(length: Int) -> Int { length > 0 ? 1 : 0 }
   package var longestDraft: Int? { proposals }
 
-  package func fittedStart(trainedTokens: Double) -> (rows: Double, operations: Double)? { nil }
+  /// Least squares over the captured states and the embedding, and over the context features and the embedding.
+  package func fittedStart(trainedTokens: Double) -> (rows: Double, operations: Double)? {
+    let (h, f) = (Double(hiddenSize), Double(featureWidth + hiddenSize))
+    let rows = min(Double(BlockFittedStart.mostRows), trainedTokens)
+    let products = 2 * rows * (f * f + f * h + 4 * h * h + 2 * h * h + 2 * Double(featureWidth) * h)
+    return (rows, products + (f * f * f + 8 * h * h * h) / 3 + 2 * h * (f * f + 4 * h * h))
+  }
+
   package func costs(_ settings: ObjectiveSettings) -> any ObjectiveCosts { BlockCosts(self, settings) }
 
   package func check(_ settings: ObjectiveSettings) throws {

@@ -11,6 +11,9 @@ package struct DraftBudget {
   private var seconds: Double
   private var accepted = 1.0
   private var rejected = 1.0
+  /// First drafts that were kept, and how many a head's confidence has predicted.
+  private var firstKept = 1.0
+  private var firstPredicted = 1.0
   /// Whether a drafted token of this text was accepted. Until then a round that costs something has one draft pass and
   /// two nodes: a text may end before more than that has paid.
   private var hasAccepted = false
@@ -31,6 +34,12 @@ package struct DraftBudget {
     self.costs = costs
     seconds = costs.pass(tokens: 1)
     savedSeconds = seconds / 2  // a few rounds to show what the draft is worth
+  }
+
+  /// The factor of a confidence head's probabilities. It is trained on how often a sampled token is accepted; the likeliest
+  /// token is accepted more often.
+  func calibrated(_ confidence: Double) -> Double {
+    min(0.99, confidence * min(4, max(0.25, firstKept / firstPredicted)))
   }
 
   /// Whether this round drafts at all. Where drafts have cost more than they saved, only a round now and then finds out
@@ -61,7 +70,13 @@ package struct DraftBudget {
   }
 
   /// Counts a round: its draft passes, the tokens of the target's pass, and the drafted tokens that were kept.
-  package mutating func count(draftPasses: Int, tokens passTokens: Int, kept: Int) {
+  ///
+  /// - Parameter confidence: in the first draft, where a head has predicted one and it was checked
+  package mutating func count(draftPasses: Int, tokens passTokens: Int, kept: Int, confidence: Double? = nil) {
+    if let confidence, passTokens > 1 {
+      firstPredicted += confidence
+      firstKept += kept > 0 ? 1 : 0
+    }
     tokens += Double(kept + 1)
     seconds += Double(draftPasses) * costs.draftPass + costs.pass(tokens: passTokens)
     guard draftPasses > 0 else { return }

@@ -44,6 +44,8 @@ package struct DraftGrowth {
   /// The nodes of the newest level that are expanded next. At first the root.
   private var frontier = [0]
   private var passes = 0
+  /// The head's confidence in the first draft.
+  private var confidence: Double?
   /// The cache entry of the first node of the last draft pass.
   private var firstEntry = -1
   /// The cache entries that draft passes have made.
@@ -70,7 +72,7 @@ package struct DraftGrowth {
   /// must not depend on the token itself: a choice by the token would bias sampling.
   package func paysNext(acceptance: Double) -> Bool {
     guard plan.isChain, let budget, let last = frontier.first else { return true }
-    return budget.paysNode(of: exp(nodes[last].score) * acceptance, beside: nodes.count)
+    return budget.paysNode(of: exp(nodes[last].score) * budget.calibrated(acceptance), beside: nodes.count)
   }
 
   /// Gives the nodes of the frontier their cache entries, behind those of earlier levels.
@@ -91,10 +93,12 @@ package struct DraftGrowth {
   /// - Throws: `GenerationError` for logits that are not finite
   mutating package func add(children logits: Tensor, vocabulary: DraftVocabulary, acceptance: [Double]? = nil) throws {
     let firstChild = nodes.count
+    if passes == 0 { confidence = acceptance?.first }
     for (row, parent) in frontier.enumerated() {
       let path = path(to: parent).map { nodes[$0].token }
       let children = try choices(logits, row: row, behind: path[...], vocabulary: vocabulary)
-      let shift = acceptance.map { log(max(1e-9, $0[row])) - (children.first?.logProbability ?? 0) } ?? 0
+      let predicted = acceptance.map { budget?.calibrated($0[row]) ?? $0[row] }
+      let shift = predicted.map { log(max(1e-9, $0)) - (children.first?.logProbability ?? 0) } ?? 0
       for (id, own) in children {
         let logProbability = own + shift
         nodes.append(
@@ -113,6 +117,7 @@ package struct DraftGrowth {
       after: nodes[0].token, tokens: kept.map { nodes[$0].token },
       parents: kept.map { indices[nodes[$0].parent, default: 0] })
     proposal.sampledFrom = sampledFrom
+    proposal.confidence = confidence
     proposal.passes = isOnePass ? 1 : passes
     return proposal
   }

@@ -15,6 +15,8 @@ package struct Proposal {
   package var sampledFrom: [DraftDistribution] = []
   /// The number of draft passes.
   package var passes = 0
+  /// The probability that the first draft is accepted, where the head predicts it.
+  package var confidence: Double?
 
   /// An empty proposal.
   package init(after token: Int32) {

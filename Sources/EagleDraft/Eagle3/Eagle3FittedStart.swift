@@ -86,7 +86,8 @@ struct Eagle3FittedStart {
       return nil
     }
     tensors["midlayer.mlp.down_proj.weight"] = mlp.down
-    tensors["norm.weight"] = .filled([h], with: scale(mlp.sample.predicted, mlp.sample.states, head))
+    tensors["norm.weight"] = .filled(
+      [h], with: Self.scale(mlp.sample.predicted, mlp.sample.states, head, epsilon: shape.normEpsilon))
     return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
   }
 
@@ -125,7 +126,7 @@ struct Eagle3FittedStart {
 
   /// Whether sums of products of all rows stay finite: one value that is not, or one whose square is not, spoils all
   /// others.
-  private static func canBeFitted(_ rows: Tensor) -> Bool {
+  static func canBeFitted(_ rows: Tensor) -> Bool {
     let squares = rows.values.reduce(0.0) { $0 + Double($1) * Double($1) }
     return squares.isFinite && squares < 1e-6 * Double(Float.greatestFiniteMagnitude)
   }
@@ -183,7 +184,7 @@ struct Eagle3FittedStart {
   }
 
   /// Least squares from the normal equations; overwrites both.
-  private static func solve(_ squares: Tensor, _ targets: Tensor) -> Bool {
+  static func solve(_ squares: Tensor, _ targets: Tensor) -> Bool {
     let width = squares.columns
     // What is always 0 gets no weight.
     let mean = (0..<width).reduce(Float(0)) { $0 + squares.floats[$1 * width + $1] } / Float(width)
@@ -217,7 +218,7 @@ struct Eagle3FittedStart {
   }
 
   /// The norm's weight with which the head's distributions of the guesses are nearest to those of the states.
-  private func scale(_ predicted: Tensor, _ states: Tensor, _ head: Tensor) -> Float {
+  static func scale(_ predicted: Tensor, _ states: Tensor, _ head: Tensor, epsilon: Float) -> Float {
     let probabilities = Matmul.forward(states, head, .fp32)
     _ = Teacher.softmaxRows(probabilities)
     let count = states.rows
@@ -227,7 +228,7 @@ struct Eagle3FittedStart {
     let size = (states.values.reduce(0) { $0 + $1 * $1 } / Float(states.count)).squareRoot()
     let losses = (2...12).map { tenths -> (scale: Float, loss: Double) in
       let scale = size * Float(tenths) / 10
-      let normed = RMSNorm.apply(predicted, .filled([shape.hiddenSize], with: scale), epsilon: shape.normEpsilon)
+      let normed = RMSNorm.apply(predicted, .filled([predicted.columns], with: scale), epsilon: epsilon)
       let tape = Tape(recording: false, precision: .fp32)
       return (scale, tape.softTargetLoss(Variable(normed), Variable(head), targets, weight: 1).loss)
     }
