@@ -1,9 +1,10 @@
 """The same head in llama.cpp and here: texts, and how many tokens a target pass gives.
 
-Starts `llama-server` with a target and a head as GGUF files (`--spec-type`) and asks it some prompts greedily. Then `eagle-run generate` answers the same prompts with the same files; a block drafter it reads as a folder
-(`--own-draft`). Give a block drafter's `--draft-length` as long as its block: llama.cpp makes a shorter block for a
-shorter draft, which the head was not trained on. Prints for each prompt whether the texts
-are equal and both acceptance lengths, then the acceptance lengths over all prompts and over those with equal texts.
+Starts `llama-server` with a target and a head as GGUF files (`--spec-type`) and asks it some prompts greedily. Then
+`eagle-run generate` answers the same prompts with the same files; a block drafter it reads as a folder (`--own-draft`).
+Give a block drafter a `--draft-length` as long as its block: for a shorter draft llama.cpp makes a shorter block, which
+the head was not trained on. Prints for each prompt whether the texts are equal and both acceptance lengths, then the
+acceptance lengths over all prompts and over those with equal texts.
 
 The acceptance length is the number of tokens per target pass after the prompt: 1 + accepted drafts / rounds. The server
 gives `predicted_n` tokens, of which the prompt's pass gave one, and `draft_n_accepted` accepted drafts; all other tokens

@@ -5,20 +5,23 @@ import Foundation
 
 // N rows · H hidden · n captured layers · F = n H · kv key heads · d head dimension · r = kv d.
 
-/// A block drafter whose first row predicts before it is trained: the linear guess of EAGLE-3's fitted start, written into
-/// its first layer.
+/// A block drafter whose first row predicts before it is trained: the guess of EAGLE-3's fitted start, written into its
+/// layers.
 ///
-/// The target's state z at an anchor s is fitted by least squares (ridge) from the captured states a at s - 1 and the normed embedding e of the anchor, then from
-/// c, which norms fc(a), in their place: z ≈ A c + B e. V holds the r directions that matter most to both. Then
+/// The target's state z at an anchor s is fitted by least squares (ridge) from the captured states a at s - 1 and the
+/// normed embedding e of the anchor, then from c, which norms fc(a), in their place: z ≈ A c + B e. What that leaves is
+/// fitted from random features, the last MLP with random gates. A layer's values have r dimensions: those of the first are
+/// the directions V that matter most to both maps, those of later ones what is left of A. Then
 /// ```
 /// fc      = the states' part of the first fit
-/// k       = the sign of u · x times a constant: 1 for context, -1 for tokens, which u tells apart
-/// v       = V, for context and tokens alike
+/// k       = the sign of u · x times a constant: 1 for context, -1 for rows of the block, which u tells apart
+/// v       = V, for context and block alike
 /// head 0 of a group: a constant query, which the rotary embedding turns to the newest context:  o = A Vᵀ
-/// head 1 of a group: the same with the other sign, which finds its own token:                   o = B Vᵀ
+/// head 1 of a group, in the first layer: the same with the other sign, which finds its own row:  o = B Vᵀ
+/// gate, up of the last layer = random, down fitted to what is left
 /// ```
-/// The other heads of that layer add nothing at first, and the layers above pass it through. Everything is trained from
-/// there as from a random start. Groups of one head give half of them to each part.
+/// The other heads and MLPs add nothing at first. Everything is trained from there as from a random start. Groups of one
+/// head give half of them to each part.
 struct BlockFittedStart {
   /// Rows that are fitted: tens of times the features.
   static let mostRows = 100_000
@@ -40,29 +43,90 @@ struct BlockFittedStart {
       return nil
     }
     let fc = Rows.columns(joint.weights, 0..<f)
-    let ones = Tensor.filled([h], with: 1)
     func context(_ a: Tensor) -> Tensor {
-      RMSNorm.apply(Matmul.forward(a.float32(), fc, .fp32), ones, epsilon: shape.normEpsilon)
+      normed(Matmul.forward(a.float32(), fc, .fp32))
     }
-    guard let fit = try regression(widths: 2 * h, { a, e in Eagle3FittedStart.sideBySide(context(a), e) }),
-      let side = direction(fit.sample)
-    else { return nil }
-    let (ofContext, ofToken) = (Rows.columns(fit.weights, 0..<h), Rows.columns(fit.weights, h..<2 * h))
-    guard let basis = basis(ofContext, ofToken) else { return nil }
-
+    let seen = { (a: Tensor, e: Tensor) in Eagle3FittedStart.sideBySide(context(a), e) }
+    guard let fit = try regression(widths: 2 * h, seen), let layers = layers(fit.weights, fit.sample.features) else {
+      return nil
+    }
     var tensors = Dictionary(uniqueKeysWithValues: start.parameters.map { ($0.name, $0.variable.value) })
     tensors[BlockTensors.fc] = fc
-    let v = basis
-    let (fromContext, fromToken) = (Matmul.forward(ofContext, v, .fp32), Matmul.forward(ofToken, v, .fp32))
-    let q = tensors[BlockTensors.layer(0, "self_attn.q_proj")]!
-    let k = Tensor.zeros([shape.attention.keyWidth, h])
-    let o = Tensor.zeros([h, shape.attention.queryWidth])
-    let d = shape.attention.headDimension
+    for (index, layer) in layers.enumerated() { write(layer, index, to: &tensors) }
+
+    // What all layers bring to the first row, [H, 2H], and the last MLP.
+    let guess = layers.reduce(into: Tensor.zeros([h, 2 * h])) { Elementwise.accumulate($1.brought, into: $0) }
+    let gates = Eagle3FittedStart.gates(width: shape.intermediateSize, hiddenSize: h)
+    let last = { (name: String) in BlockTensors.layer(shape.layers - 1, "mlp.\(name)") }
+    (tensors[last("gate_proj")], tensors[last("up_proj")]) = (gates.gate, gates.up)
+    guard let mlp = try residual(of: guess, gates, seen) else { return nil }
+    tensors[last("down_proj")] = mlp.down
+    let head = Rows.select(target.head, start.vocabulary.targetIDs).float32()
+    if shape.lmHead == .own { tensors[BlockTensors.lmHead] = head }
+    tensors[BlockTensors.norm] = .filled(
+      [h], with: Eagle3FittedStart.scale(mlp.predicted, mlp.states, head, epsilon: shape.normEpsilon))
+    return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
+  }
+
+  // MARK: layers
+
+  /// What a layer's attention is made of.
+  private struct Layer {
+    /// u [1, H].
+    let side: Tensor
+    /// V [r, H].
+    let basis: Tensor
+    /// A Vᵀ and, in the first layer, B Vᵀ: [H, r].
+    let fromContext: Tensor
+    let fromToken: Tensor?
+    /// What it adds to the first row, by context and embedding side by side, [H, 2H].
+    let brought: Tensor
+  }
+
+  /// - Parameters:
+  ///   - maps: A and B side by side, [H, 2H]
+  ///   - sample: context features and embeddings side by side, [N, 2H]
+  private func layers(_ maps: Tensor, _ sample: Tensor) -> [Layer]? {
+    let h = shape.hiddenSize
+    let (ofContext, ofToken) = (Rows.columns(maps, 0..<h), Rows.columns(maps, h..<2 * h))
+    let contexts = Rows.columns(sample, 0..<h)
+    let masked = Eagle3FittedStart.sideBySide(
+      contexts, embeddings([Int32](repeating: shape.maskToken, count: sample.rows), start.tables(of: target)))
+    // Rows of blocks as the layer's input: at first the embeddings of anchors and of the mask token.
+    var blocks = Eagle3FittedStart.stacked([Rows.columns(sample, h..<2 * h), Rows.columns(masked, h..<2 * h)])
+    let left = ofContext
+    let (first, others) = (Tensor.zeros([sample.rows, h]), Tensor.zeros([sample.rows, h]))
+    var layers: [Layer] = []
+    for index in 0..<shape.layers {
+      guard let side = direction(contexts, blocks), let basis = basis(index == 0 ? [left, ofToken] : [left]) else {
+        return nil
+      }
+      let fromContext = Matmul.forward(ofContext, basis, .fp32)
+      let fromToken = index == 0 ? Matmul.forward(ofToken, basis, .fp32) : nil
+      let delivered = product(fromContext, basis)
+      let brought = Eagle3FittedStart.sideBySide(
+        delivered, fromToken.map { product($0, basis) } ?? Tensor.zeros([h, h]))
+      layers.append(
+        Layer(side: side, basis: basis, fromContext: fromContext, fromToken: fromToken, brought: brought))
+      for i in 0..<left.count { left.floats[i] -= delivered.floats[i] }
+      Matmul.accumulate(sample, brought, into: first, .fp32)
+      Matmul.accumulate(masked, brought, into: others, .fp32)
+      blocks = normed(Eagle3FittedStart.stacked([first, others]))
+    }
+    return layers
+  }
+
+  /// Writes the attention of a layer, whose MLP adds nothing.
+  private func write(_ layer: Layer, _ index: Int, to tensors: inout [String: Tensor]) {
+    let (h, d) = (shape.hiddenSize, shape.attention.headDimension)
+    let name = { (part: String) in BlockTensors.layer(index, part) }
+    let q = tensors[name("self_attn.q_proj")]!
+    let (k, o) = (Tensor.zeros([shape.attention.keyWidth, h]), Tensor.zeros([h, shape.attention.queryWidth]))
     for group in 0..<shape.attention.kvHeads {
-      for i in 0..<d / 2 { write(side, 1, to: k, row: group * d + i) }
+      for i in 0..<d / 2 { write(layer.side, 1, to: k, row: group * d + i) }
       for (head, role) in roles(of: group) {
-        point(q, head: head, role, side)
-        let part = role == .context ? fromContext : fromToken
+        guard let part = role == .context ? layer.fromContext : layer.fromToken else { continue }
+        point(q, head: head, role, layer.side)
         for row in 0..<h {
           for i in 0..<d {
             o.floats[row * o.columns + head * d + i] = part.floats[row * part.columns + group * d + i]
@@ -70,23 +134,17 @@ struct BlockFittedStart {
         }
       }
     }
-    tensors[BlockTensors.layer(0, "self_attn.q_proj")] = q
-    tensors[BlockTensors.layer(0, "self_attn.k_proj")] = k
-    tensors[BlockTensors.layer(0, "self_attn.v_proj")] = v
-    tensors[BlockTensors.layer(0, "self_attn.o_proj")] = o
-    for name in ["q_norm", "k_norm"] {
-      tensors[BlockTensors.layer(0, "self_attn.\(name)")] = .filled([d], with: Self.sharpness)
-    }
-    for layer in 0..<shape.layers {
-      if layer > 0 { tensors[BlockTensors.layer(layer, "self_attn.o_proj")] = .zeros([h, shape.attention.queryWidth]) }
-      tensors[BlockTensors.layer(layer, "mlp.down_proj")] = .zeros([h, shape.intermediateSize])
-    }
-    let head = Rows.select(target.head, start.vocabulary.targetIDs).float32()
-    if shape.lmHead == .own { tensors[BlockTensors.lmHead] = head }
-    let predicted = Matmul.forward(fit.sample.features, fit.weights, .fp32)
-    tensors[BlockTensors.norm] = .filled(
-      [h], with: Eagle3FittedStart.scale(predicted, fit.sample.states, head, epsilon: shape.normEpsilon))
-    return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
+    (tensors[name("self_attn.k_proj")], tensors[name("self_attn.v_proj")]) = (k, layer.basis)
+    tensors[name("self_attn.o_proj")] = o
+    for norm in ["q_norm", "k_norm"] { tensors[name("self_attn.\(norm)")] = .filled([d], with: Self.sharpness) }
+    tensors[name("mlp.down_proj")] = .zeros([h, shape.intermediateSize])
+  }
+
+  /// a b of a [O, r] and b [r, I].
+  private func product(_ a: Tensor, _ b: Tensor) -> Tensor { Matmul.forward(a, Rows.transposed(b), .fp32) }
+
+  private func normed(_ x: Tensor) -> Tensor {
+    RMSNorm.apply(x, .filled([x.columns], with: 1), epsilon: shape.normEpsilon)
   }
 
   // MARK: fits
@@ -133,40 +191,60 @@ struct BlockFittedStart {
     flush()
   }
 
-  /// What the first layer's queries, keys and values of tokens are made from, [N, H].
-  private func embeddings(_ tokens: [Int32], _ tables: TargetTables) -> Tensor {
-    RMSNorm.apply(
-      network.inputs(tokens, tables).value.float32(), .filled([shape.hiddenSize], with: 1),
-      epsilon: shape.normEpsilon)
+  /// down [H, M] of the last MLP, fitted to what the guess [H, 2H] leaves, and the last rows with both.
+  private func residual(
+    of guess: Tensor, _ gates: (gate: Tensor, up: Tensor), _ features: (Tensor, Tensor) -> Tensor
+  ) throws -> (down: Tensor, predicted: Tensor, states: Tensor)? {
+    let (h, m) = (shape.hiddenSize, shape.intermediateSize)
+    let (squares, down) = (Tensor.zeros([m, m]), Tensor.zeros([h, m]))
+    var last: (predicted: Tensor, hidden: Tensor, states: Tensor)?
+    try forEachChunk(features) { features, states in
+      let predicted = Matmul.forward(features, guess, .fp32)
+      let input = normed(predicted)
+      let hidden = Elementwise.swiglu(
+        Matmul.forward(input, gates.gate, .fp32), Matmul.forward(input, gates.up, .fp32))
+      let left = Tensor(states.shape)
+      for i in 0..<left.count { left.floats[i] = states.floats[i] - predicted.floats[i] }
+      Matmul.accumulateWeightGradient(hidden, hidden, into: squares, .fp32)
+      Matmul.accumulateWeightGradient(left, hidden, into: down, .fp32)
+      last = (predicted, hidden, states)
+    }
+    guard let last, Eagle3FittedStart.solve(squares, down) else { return nil }
+    Matmul.accumulate(last.hidden, down, into: last.predicted, .fp32)
+    return (down, last.predicted, last.states)
   }
 
-  /// u [1, H] with u · c > 0 for context and u · e < 0 for tokens, the mask token among them, as far as a direction tells
-  /// them apart.
-  private func direction(_ sample: (features: Tensor, states: Tensor)) -> Tensor? {
+  /// What the first layer's queries, keys and values of tokens are made from, [N, H].
+  private func embeddings(_ tokens: [Int32], _ tables: TargetTables) -> Tensor {
+    normed(network.inputs(tokens, tables).value.float32())
+  }
+
+  /// u [1, H] with u · x > 0 for context and u · x < 0 for rows of blocks, as far as a direction tells them apart.
+  private func direction(_ contexts: Tensor, _ blocks: Tensor) -> Tensor? {
     let h = shape.hiddenSize
-    let mask = embeddings([Int32](repeating: shape.maskToken, count: 32), start.tables(of: target))
-    let tokens = Eagle3FittedStart.stacked([Rows.columns(sample.features, h..<2 * h), mask])
-    let rows = Eagle3FittedStart.stacked([Rows.columns(sample.features, 0..<h), tokens])
+    let rows = Eagle3FittedStart.stacked([contexts, blocks])
     let sides = Tensor([rows.rows, 1])
-    for i in 0..<rows.rows { sides.floats[i] = i < sample.features.rows ? 1 : -1 }
+    for i in 0..<rows.rows { sides.floats[i] = i < contexts.rows ? 1 : -1 }
     let (squares, side) = (Tensor.zeros([h, h]), Tensor.zeros([1, h]))
     Matmul.accumulateWeightGradient(rows, rows, into: squares, .fp32)
     Matmul.accumulateWeightGradient(sides, rows, into: side, .fp32)
     return Eagle3FittedStart.solve(squares, side) ? side : nil
   }
 
-  /// The r directions [r, H], orthonormal, that matter most to both maps together.
-  private func basis(_ a: Tensor, _ b: Tensor) -> Tensor? {
+  /// The r directions [r, H], orthonormal, that matter most to these maps together; zeros behind the last.
+  private func basis(_ maps: [Tensor]) -> Tensor? {
     let h = shape.hiddenSize
     let squares = Tensor.zeros([h, h])
-    for map in [a, b] { Matmul.accumulateWeightGradient(map, map, into: squares, .fp32) }
-    let rank = shape.attention.keyWidth
-    guard let parts = LinearAlgebra.lowRank(squares, rank: min(rank, h)) else { return nil }
-    let result = Tensor.zeros([rank, h])
-    for row in 0..<min(rank, h) {
-      let from = parts.right.floats + row * h
-      let size = (0..<h).reduce(Float(0)) { $0 + from[$1] * from[$1] }.squareRoot()
-      for i in 0..<h { result.floats[row * h + i] = from[i] / max(size, 1e-20) }
+    for map in maps { Matmul.accumulateWeightGradient(map, map, into: squares, .fp32) }
+    let (rank, result) = (min(shape.attention.keyWidth, h), Tensor.zeros([shape.attention.keyWidth, h]))
+    guard let parts = LinearAlgebra.lowRank(squares, rank: rank) else { return nil }
+    let sizes = (0..<rank).map { row in
+      (0..<h).reduce(Float(0)) { $0 + parts.right.floats[row * h + $1] * parts.right.floats[row * h + $1] }
+        .squareRoot()
+    }
+    // Directions without weight are those of rounding, or of layers below.
+    for row in 0..<rank where sizes[row] > 1e-3 * sizes[0] {
+      for i in 0..<h { result.floats[row * h + i] = parts.right.floats[row * h + i] / sizes[row] }
     }
     return result
   }

@@ -79,7 +79,7 @@ struct Eagle3FittedStart {
       let d = attention.headDimension
       tensors["midlayer.self_attn.q_norm.weight"] = .filled([d], with: max(1, 16 / Float(d).squareRoot()))
     }
-    let gates = gates()
+    let gates = Self.gates(width: shape.intermediateSize, hiddenSize: h)
     tensors["midlayer.mlp.gate_proj.weight"] = gates.gate
     tensors["midlayer.mlp.up_proj.weight"] = gates.up
     guard let mlp = try residual(of: Self.joined(guess, embedding, features: shape.featureWidth), gates) else {
@@ -149,12 +149,11 @@ struct Eagle3FittedStart {
     return (guess, parts)
   }
 
-  /// Gates whose inputs, normed states, come out with variance 1.
-  private func gates() -> (gate: Tensor, up: Tensor) {
+  /// Gates whose inputs, normed states, come out with variance 1: [M, H] each.
+  static func gates(width: Int, hiddenSize: Int) -> (gate: Tensor, up: Tensor) {
     func normal(_ purpose: String) -> Tensor {
       var random = RandomSource(seed: 0, purpose: purpose)
-      return .normal(
-        [shape.intermediateSize, shape.hiddenSize], deviation: 1 / Float(shape.hiddenSize).squareRoot(), using: &random)
+      return .normal([width, hiddenSize], deviation: 1 / Float(hiddenSize).squareRoot(), using: &random)
     }
     return (normal("fitted gate"), normal("fitted up"))
   }

@@ -53,7 +53,7 @@ public enum DraftFolder {
     let isThere = [config, weights].contains { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
     guard isThere, !isHead(path) else { return }
     throw LocatedError(
-      path: path, problem: "holds a model that is no exported head (its config.json is that of none)",
+      path: path, problem: "holds a model that is no exported head (its config.json says nothing of a draft head)",
       advice: "choose another folder, or move what is in this one elsewhere")
   }
 
