@@ -75,7 +75,8 @@ struct ModelOptions: ParsableArguments {
     let format = draftWeights ?? model.target.weightFormat
     if let line = stored.fallbacks(format).line { Output.note("weights of the head: \(line)") }
     if stored.shape.longestDraft != nil {
-      Output.note("the head is a block drafter: \(([stored.shape.architecture] + stored.shape.details).joined(separator: ", "))")
+      let facts = [stored.shape.architecture] + stored.shape.details
+      Output.note("the head is a block drafter: \(facts.joined(separator: ", "))")
     }
     if stored.hasOwnEmbedding { Output.note("the head reads an embedding of its own, which differs from the target's") }
     if let line = model.target.cacheFormat.fallbackLine(headDimension: stored.shape.headDimension) {

@@ -65,10 +65,10 @@ package struct GainForecast: Codable, Sendable {
   /// Lines for people.
   package var lines: [String] {
     let table = TextTable(
-      [.left(8), .right(6), .left(8), .right(8), .right(6), .right(11)]
+      [.left(8), .left(8), .right(6), .right(8), .right(6), .right(11)]
         + Self.acceptanceLengths.map { _ in .right(7) })
     let title = table.line(
-      ["head", "drafts", "weights", "context", "pass", "draft pass"]
+      ["head", "weights", "drafts", "context", "pass", "draft pass"]
         + Self.acceptanceLengths.map { String(format: "%.1f", $0) })
     return [
       "",
@@ -78,7 +78,7 @@ package struct GainForecast: Codable, Sendable {
       + rows.map { row in
         table.line(
           [
-            row.architecture, "\(row.draftLength)", row.weights, "\(row.context)", String(format: "%.2f", row.pass),
+            row.architecture, row.weights, "\(row.draftLength)", "\(row.context)", String(format: "%.2f", row.pass),
             String(format: "%.3f", row.draftPass),
           ] + row.gains.map { String(format: "%.2f", $0) })
       }
