@@ -106,16 +106,7 @@ import Testing
     tensors change: (inout [String: Tensor]) -> Void = { _ in }
   ) throws -> String? {
     let path = try written(head(), layout)
-    let config = URL(fileURLWithPath: "\(path)/config.json")
-    var values = try JSONSerialization.jsonObject(with: Data(contentsOf: config)) as? [String: Any] ?? [:]
-    edit(&values)
-    try JSONSerialization.data(withJSONObject: values).write(to: config)
-    let file = try SafetensorsFile(path: "\(path)/model.safetensors")
-    var tensors = try file.names.reduce(into: [String: Tensor]()) { $0[$1] = try file.tensor($1) }
-    change(&tensors)
-    try SafetensorsWriter.write(
-      path: "\(path)/model.safetensors",
-      tensors: tensors.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) })
+    try TinyHead.edit(path, config: edit, tensors: change)
     do {
       _ = try DraftFolder.read(path, target: target)
       return nil

@@ -24,6 +24,14 @@ struct TinyHead {
   ) throws -> String {
     let path = "\(scratch.path)/edited-\(UUID().uuidString)"
     try DraftFolder.write(draft(), target: target.shape, to: path)
+    try Self.edit(path, config: edit, tensors: change)
+    return path
+  }
+
+  /// Edits the config and the tensors of a written head.
+  static func edit(
+    _ path: String, config edit: (inout [String: Any]) -> Void, tensors change: (inout [String: Tensor]) -> Void
+  ) throws {
     let config = URL(fileURLWithPath: "\(path)/config.json")
     var values = try JSONSerialization.jsonObject(with: Data(contentsOf: config)) as? [String: Any] ?? [:]
     edit(&values)
@@ -34,6 +42,5 @@ struct TinyHead {
     try SafetensorsWriter.write(
       path: "\(path)/model.safetensors",
       tensors: tensors.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) })
-    return path
   }
 }

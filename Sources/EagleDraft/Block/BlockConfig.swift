@@ -94,7 +94,7 @@ struct BlockConfig {
       captureLayers: layers, embeddingScale: try embeddingScale(target))
   }
 
-  /// r: 0 without the tensors, which must not be there where the config says so.
+  /// r; 0 without the tensors, which the config must then not name.
   private func markovRank(_ tensors: Set<String>) throws -> Int {
     let stated = try file.countIfPresent("markov_rank")
     guard tensors.contains(BlockTensors.markovTable) else {

@@ -88,20 +88,20 @@ struct BlockFittedStart {
   ///   - sample: context features and embeddings side by side, [N, 2H]
   private func layers(_ maps: Tensor, _ sample: Tensor) -> [Layer]? {
     let h = shape.hiddenSize
-    let (ofContext, ofToken) = (Rows.columns(maps, 0..<h), Rows.columns(maps, h..<2 * h))
+    // What no layer has brought yet of A, and B.
+    let (left, ofToken) = (Rows.columns(maps, 0..<h), Rows.columns(maps, h..<2 * h))
     let contexts = Rows.columns(sample, 0..<h)
     let masked = Eagle3FittedStart.sideBySide(
       contexts, embeddings([Int32](repeating: shape.maskToken, count: sample.rows), start.tables(of: target)))
     // Rows of blocks as the layer's input: at first the embeddings of anchors and of the mask token.
     var blocks = Eagle3FittedStart.stacked([Rows.columns(sample, h..<2 * h), Rows.columns(masked, h..<2 * h)])
-    let left = ofContext
     let (first, others) = (Tensor.zeros([sample.rows, h]), Tensor.zeros([sample.rows, h]))
     var layers: [Layer] = []
     for index in 0..<shape.layers {
       guard let side = direction(contexts, blocks), let basis = basis(index == 0 ? [left, ofToken] : [left]) else {
         return nil
       }
-      let fromContext = Matmul.forward(ofContext, basis, .fp32)
+      let fromContext = Matmul.forward(left, basis, .fp32)
       let fromToken = index == 0 ? Matmul.forward(ofToken, basis, .fp32) : nil
       let delivered = product(fromContext, basis)
       let brought = Eagle3FittedStart.sideBySide(
