@@ -72,7 +72,7 @@ extension RecipeRun {
       config: recipe.train, states: try states(data), target: try model.target, trained: data.trained,
       heldOut: data.heldOut)
     inputs.gradients = recipe.cluster.gradients
-    if recipe.capture.store == .node { inputs.mask = { try data.tokens.conversation($0).mask } }
+    inputs.mask = { try data.tokens.mask($0) }
     (inputs.leftOut, inputs.name) = (leftOut, data.name)
     inputs.identity = try identity(data: data.fingerprint)
     return inputs

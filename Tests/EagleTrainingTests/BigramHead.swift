@@ -54,6 +54,12 @@ struct BigramShape: DraftShape {
 struct BigramCosts: ObjectiveCosts {
   func largest(_ microBatches: [[[UInt8]]]) -> ObjectiveBytes { ObjectiveBytes() }
   func operations(masks: [[UInt8]]) -> Double { 0 }
+
+  func work(mask: [UInt8], samples: Bool) -> ConversationWork {
+    ConversationWork(
+      positions: TrainedRows(mask: mask, depths: 1).spans.map { TrainedRows.rows(of: $0, depth: 0) }, perRow: 1,
+      perKey: 0, perContextRow: 0)
+  }
 }
 
 final class BigramNetwork: DraftNetwork {
@@ -86,7 +92,6 @@ struct BigramObjective: Objective {
   let teacher: Teacher
 
   var positions: Int { 1 }
-  var samplesRows: Bool { false }
 
   func rowCounts(conversation: Int, mask: [UInt8], epoch: Int?) -> [Int] {
     [TrainedRows(mask: mask, depths: 1).count(depth: 0)]
@@ -96,10 +101,13 @@ struct BigramObjective: Objective {
     ObjectiveMetrics(sums, weights: [1], leftOut: leftOut)
   }
 
-  func batch(_: [Int], _ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch {
+  func batch(
+    _ parts: [ConversationPart], _ conversations: [CapturedConversation], epoch: Int?
+  ) -> any ObjectiveBatch {
     var (states, tokens) = (TeacherRows(), [Int32]())
-    for conversation in conversations {
-      let rows = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0)
+    for (part, conversation) in zip(parts, conversations) {
+      let all = TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0)
+      let rows = part.rows.map { Array(all[$0]) } ?? all
       _ = states.add(conversation, positions: rows.map { $0 + 1 })
       tokens += rows.map { conversation.ids[$0 + 1] }
     }

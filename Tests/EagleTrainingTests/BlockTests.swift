@@ -11,15 +11,22 @@ import Testing
   private static let fixture = try? BlockFixture.load()
 
   @Test(
-    "loss and gradients agree, in one pass and in chunks of anchors", arguments: fixture?.cases ?? [])
+    "loss and gradients agree, in one pass, in chunks of anchors, and in parts", arguments: fixture?.cases ?? [])
   func lossAndGradients(one: BlockFixture.Case) throws {
     let fixture = try #require(Self.fixture)
-    for chunking in [ObjectiveSettings.Chunking.standard, .init(longestWhole: 1, rows: 2 * one.block_size)] {
+    let small = ObjectiveSettings.Chunking(longestWhole: 1, rows: 2 * one.block_size)
+    for (chunking, parts) in [(.standard, 1), (small, 1), (.standard, 3), (small, 2)] {
       let draft = fixture.draft(one)
       let objective = fixture.objective(one, of: draft, chunking: chunking)
       let anchors = fixture.anchors(one, of: draft)
       #expect(anchors.map(\.positions) == one.anchors)
-      let sums = objective.batch(fixture.conversations(one), anchors).run(globalRows: one.rows, recording: true)
+      let sums = (0..<parts).reduce(objective.noSums) { sums, part in
+        let own = anchors.map { all in
+          all[all.positions.count * part / parts..<all.positions.count * (part + 1) / parts]
+        }
+        let batch = objective.batch(fixture.conversations(one), own)
+        return zip(sums, batch.run(globalRows: one.rows, recording: true)).map { $0 + $1 }
+      }
       #expect(sums.map(\.rows) == one.rows && sums.map(\.hits) == one.hits)
       for (slot, sum) in sums.enumerated() {
         // because: float32 against float64
@@ -62,7 +69,7 @@ import Testing
     let objective = fixture.objective(one, of: draft, chunking: .init(longestWhole: longestWhole, rows: 8))
     var told: [(variable: Variable, gradient: [Float])] = []
     let conversations = fixture.conversations(one)
-    _ = objective.batch(Array(conversations.indices), conversations, epoch: nil).run(
+    _ = objective.batch(conversations, epoch: nil).run(
       globalRows: one.rows, recording: true
     ) { told.append(($0, $0.gradient?.values ?? [])) }
     let count = draft.parameters.count

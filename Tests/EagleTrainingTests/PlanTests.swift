@@ -4,13 +4,6 @@ import Testing
 @Suite struct PlanTests {
   private let lengths = (0..<50).map { 20 + ($0 * 37) % 90 }
 
-  /// A weight repeats conversations; copies in one batch are shared out like others.
-  @Test func repeatedConversationsAreSharedOutEvenly() {
-    let partitions = BatchPlan.partition([0, 0, 0, 0, 0, 0, 1], lengths: [100, 50], ranks: 3)
-    #expect(partitions.map { $0.reduce(0) { $0 + [100, 50][$1] } }.sorted() == [200, 200, 250])
-    #expect(partitions.joined().sorted() == [0, 0, 0, 0, 0, 0, 1])
-  }
-
   @Test func everyConversationComesOnceAnEpochAndBatchesAreFull() {
     let plan = BatchPlan(
       conversations: Array(0..<50), lengths: lengths, epochs: 2, tokensPerBatch: 300, seed: 5)
@@ -28,14 +21,6 @@ import Testing
     }
     #expect(plan(5) == plan(5))
     #expect(plan(5) != plan(6))
-  }
-
-  @Test(arguments: [1, 2, 3, 7]) func sharesCoverTheBatchEvenly(ranks: Int) {
-    let batch = Array(10..<40)
-    let partitions = BatchPlan.partition(batch, lengths: lengths, ranks: ranks)
-    #expect(partitions.flatMap { $0 }.sorted() == batch)
-    let loads = partitions.map { $0.reduce(0) { $0 + lengths[$1] } }
-    #expect(loads.max()! - loads.min()! <= lengths.max()!)
   }
 
   @Test func scheduleWarmsUpAndFallsToZero() {

@@ -83,7 +83,7 @@ final class SmallRun: Sendable {
     var inputs = TrainingInputs(
       config: config, states: .store(store ?? self.store), target: target, trained: Array(0..<21), heldOut: heldOut)
     inputs.gradients = gradients
-    inputs.mask = whole.map { whole in { try whole.readTokens(conversation: $0).lossMask } }
+    if let whole { inputs.mask = { try whole.readTokens(conversation: $0).lossMask } }
     inputs.identity = RunIdentity(settings: ["train.learning_rate": "\(config.learningRate)", "train.beta1": "0.9"])
     (inputs.leftOut, inputs.name) = (leftOut, { "conversation \($0)" })
     let folder = "\(path)/\(output)"

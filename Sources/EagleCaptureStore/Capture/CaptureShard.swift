@@ -38,9 +38,12 @@ package final class CaptureShard: Sendable {
   package var offsets: [Int] { columns.offsets }
 
   /// Reads a conversation; a damaged chunk (wrong checksum) throws.
-  package func read(conversation: Int) throws -> CapturedConversation {
+  ///
+  /// - Parameter states: rows of states that are wanted, from the first; all when nil
+  package func read(conversation: Int, states: Int? = nil) throws -> CapturedConversation {
     let (ids, mask) = try readTokens(conversation: conversation)
-    let range = columns.range(of: conversation)
+    let all = columns.range(of: conversation)
+    let range = all.prefix(states ?? all.count)
     return CapturedConversation(
       ids: ids, lossMask: mask, auxHidden: try auxHidden.read(range), lastHidden: try lastHidden.read(range),
       teacherArgmax: try teacherArgmax?.read(range), teacherLogSum: try teacherLogSum?.read(range))

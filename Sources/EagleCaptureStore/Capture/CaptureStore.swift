@@ -59,9 +59,11 @@ public final class CaptureStore: @unchecked Sendable {
   package var tokenCount: Int { lengths.reduce(0, +) }
 
   /// Tokens, mask and states of a conversation; throws when its shard cannot be read.
-  package func read(conversation: Int) throws -> CapturedConversation {
+  ///
+  /// - Parameter states: rows of states that are wanted, from the first; all when nil
+  package func read(conversation: Int, states: Int? = nil) throws -> CapturedConversation {
     let (shard, index) = location(of: conversation)
-    return try self.shard(shard).read(conversation: index)
+    return try self.shard(shard).read(conversation: index, states: states)
   }
 
   /// Reads a conversation's tokens without its states.

@@ -74,6 +74,8 @@ final class ConversationColumns: Sendable {
     return (try ids.read(range), try mask.read(range))
   }
 
+  func mask(conversation: Int) throws -> [UInt8] { try mask.read(range(of: conversation)) }
+
   /// Checks that another column has as many rows.
   func check(_ column: HDF5Dataset<some HDF5Scalar>) throws {
     guard column.rows != rows else { return }

@@ -59,9 +59,21 @@ package final class TokenStore: Sendable {
 
   /// Ids and loss mask of a conversation, of equal length.
   package func conversation(_ index: Int) throws -> (ids: [Int32], mask: [UInt8]) {
+    let (file, own) = location(of: index)
+    return try file.read(conversation: own)
+  }
+
+  /// The loss mask of a conversation.
+  package func mask(_ index: Int) throws -> [UInt8] {
+    let (file, own) = location(of: index)
+    return try file.mask(conversation: own)
+  }
+
+  /// The file that a conversation is in, and its number there.
+  private func location(of index: Int) -> (ConversationColumns, Int) {
     precondition(index >= 0 && index < conversationCount, "conversation \(index) of \(conversationCount)")
     let file = starts.partitioningIndex { $0 > index } - 1
-    return try files[file].read(conversation: index - starts[file])
+    return (files[file], index - starts[file])
   }
 
   /// A string attribute that the first file's writer was given; nil when there is none.

@@ -94,13 +94,34 @@ package struct BlockCosts: ObjectiveCosts {
   package func operations(masks: [[UInt8]]) -> Double { masks.reduce(0) { $0 + operations(work($1)) } }
 
   private func operations(_ work: Work) -> Double {
-    let (rows, layers) = (work.anchors * Double(shape.blockSize), Double(shape.layers))
-    // fc has no input gradient: the captured states are frozen.
-    let context = work.context * (2 * 2 * Double(shape.featureWidth) * h + layers * 3 * 2 * 2 * h * kv)
+    work.teacher * 2 * h * d + work.context * contextRow + work.seen * perKey + work.anchors * anchor
+      + work.counted * head
+  }
+
+  /// fc has no input gradient: the captured states are frozen.
+  private var contextRow: Double { 2 * 2 * Double(shape.featureWidth) * h + layers * 3 * 2 * 2 * h * kv }
+
+  /// A context row for all rows of a block. The backward pass of attention computes its scores again: 5 products against
+  /// 2.
+  private var perKey: Double { layers * 3.5 * 4 * q * Double(shape.blockSize) }
+
+  /// The rows of a block, but for what they see of the context.
+  private var anchor: Double {
     let layer = 2 * h * (q + 2 * kv) + 2 * q * h + 6 * h * m
-    // The backward pass of attention computes its scores again: 5 products against 2.
-    let pairs = Double(shape.blockSize) * (work.seen + work.anchors * Double(shape.blockSize))
-    let head = work.counted * 2 * d * ((shape.lmHead == .own ? 3 : 2) * h + 3 * r)
-    return work.teacher * 2 * h * d + context + layers * (rows * 3 * layer + 3.5 * 4 * q * pairs) + head
+    return Double(shape.blockSize) * (layers * 3 * layer + perKey)
+  }
+
+  /// A counted proposal.
+  private var head: Double { 2 * d * ((shape.lmHead == .own ? 3 : 2) * h + 3 * r) }
+
+  private var layers: Double { Double(shape.layers) }
+
+  package func work(mask: [UInt8], samples: Bool) -> ConversationWork {
+    let all = BlockAnchors(mask: mask, proposals: shape.proposals)
+    let rows = all.sampledCount(share: samples ? settings.anchorShare : 1, limit: settings.anchorLimit)
+    let counted = Double(all.slots.reduce(0, +)) / Double(max(1, all.positions.count))
+    return ConversationWork(
+      positions: Rows.runs(all.positions), rows: rows, perRow: anchor + counted * (head + 2 * h * d), perKey: perKey,
+      perContextRow: contextRow)
   }
 }

@@ -45,7 +45,6 @@ package struct BlockObjective: Objective {
 
   var shape: BlockShape { network.shape }
   package var positions: Int { shape.proposals }
-  package var samplesRows: Bool { settings.anchorShare < 1 || settings.anchorLimit < Int.max }
 
   func anchors(conversation: Int, mask: [UInt8], epoch: Int?) -> BlockAnchors {
     let all = BlockAnchors(mask: mask, proposals: positions)
@@ -77,11 +76,14 @@ package struct BlockObjective: Objective {
   }
 
   package func batch(
-    _ numbers: [Int], _ conversations: [CapturedConversation], epoch: Int?
+    _ parts: [ConversationPart], _ conversations: [CapturedConversation], epoch: Int?
   ) -> any ObjectiveBatch {
     batch(
       conversations,
-      zip(numbers, conversations).map { anchors(conversation: $0, mask: $1.lossMask, epoch: epoch) })
+      zip(parts, conversations).map { part, conversation in
+        let all = anchors(conversation: part.conversation, mask: conversation.lossMask, epoch: epoch)
+        return part.rows.map { all[$0] } ?? all
+      })
   }
 
   /// Lays conversations out with these anchors; those that are too long for one pass are cut.

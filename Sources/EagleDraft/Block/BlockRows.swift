@@ -38,11 +38,16 @@ package struct BlockAnchors: Sendable, Equatable {
   ///   - share: of all, rounded up
   ///   - limit: the most that are taken
   package func sampled(share: Double, limit: Int, seed: UInt64, conversation: Int, epoch: Int) -> BlockAnchors {
-    let count = min(limit, Int((share * Double(positions.count)).rounded(.up)))
+    let count = sampledCount(share: share, limit: limit)
     guard count < positions.count else { return self }
     var random = RandomSource(seed: seed, purpose: "anchors of conversation \(conversation), epoch \(epoch)")
     let chosen = positions.indices.shuffled(using: &random).prefix(count).sorted()
     return self[chosen]
+  }
+
+  /// How many are sampled.
+  package func sampledCount(share: Double, limit: Int) -> Int {
+    min(limit, Int((share * Double(positions.count)).rounded(.up)))
   }
 
   /// Those with these indices.

@@ -98,24 +98,40 @@ package struct Eagle3Costs: ObjectiveCosts {
   }
 
   private func operations(_ trained: TrainedRows) -> Double {
-    let (h, d) = (Double(shape.hiddenSize), Double(shape.draftVocabularySize))
-    let prefix = Double(trained.prefixCount)
-    let keys = 2 * 2 * h * 2 * Double(shape.attention.keyWidth)
-    // fc has no input gradient: the captured states are frozen.
-    return Double(trained.teacherPositions.count) * 2 * Double(shape.targetHiddenSize) * d + prefix
-      * (2 * 2 * Double(shape.featureWidth) * h + 3 * keys)
+    Double(trained.teacherPositions.count) * teacherRow + Double(trained.prefixCount) * contextRow
       + operations(RowChunk(trained, rows: 0..<trained.prefixCount))
+  }
+
+  private var teacherRow: Double { 2 * Double(shape.targetHiddenSize) * Double(shape.draftVocabularySize) }
+
+  /// fc has no input gradient: the captured states are frozen.
+  private var contextRow: Double {
+    let keys = 2 * 2 * h * 2 * kv
+    return 2 * 2 * Double(shape.featureWidth) * h + 3 * keys
+  }
+
+  package func work(mask: [UInt8], samples: Bool) -> ConversationWork {
+    let trained = TrainedRows(mask: mask, depths: depths)
+    let counts = (0..<depths).map { Double(trained.count(depth: $0)) }
+    let rows = max(1, counts.first ?? 0)
+    let products = counts.enumerated().reduce(0) { $0 + 3 * $1.element * layer(depth: $1.offset) }
+    return ConversationWork(
+      positions: trained.spans.map { TrainedRows.rows(of: $0, depth: 0) }, perRow: teacherRow + products / rows,
+      perKey: 3.5 * attention(shape.attention, keys: counts.reduce(0, +) / rows), perContextRow: contextRow)
   }
 
   /// All depths of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
   package func operations(_ chunk: RowChunk) -> Double {
-    let (h, m, a) = (Double(shape.hiddenSize), Double(shape.intermediateSize), shape.attention)
-    let (q, kv, d) = (Double(a.queryWidth), Double(a.keyWidth), Double(shape.draftVocabularySize))
-    return chunk.trained.indices.reduce(0) { sum, k in
-      let layer = 2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
+    chunk.trained.indices.reduce(0) { sum, k in
       // The backward pass of attention computes its scores again: 5 products against 2.
-      return sum + 3 * Double(chunk.trained[k]) * layer + 3.5 * attention(a, keys: Double(chunk.attended[k]))
+      sum + 3 * Double(chunk.trained[k]) * layer(depth: k)
+        + 3.5 * attention(shape.attention, keys: Double(chunk.attended[k]))
     }
+  }
+
+  /// Matrix products of a row, forward.
+  private func layer(depth k: Int) -> Double {
+    2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
   }
 
   /// Two products of head dimension d for each (query row, key row) pair and head.

@@ -34,8 +34,6 @@ package struct PositionSums: Codable, Sendable, Equatable {
 package protocol Objective {
   /// K.
   var positions: Int { get }
-  /// Whether each epoch trains other rows of a conversation.
-  var samplesRows: Bool { get }
   /// What a conversation adds to N_k, K numbers.
   ///
   /// - Parameters:
@@ -43,13 +41,14 @@ package protocol Objective {
   ///   - mask: its loss mask
   ///   - epoch: nil for all rows
   func rowCounts(conversation: Int, mask: [UInt8], epoch: Int?) -> [Int]
-  /// Conversations with their teacher targets: the part of the work that does not depend on the head's weights.
+  /// Parts of conversations with their teacher targets: the part of the work that does not depend on the head's weights.
   ///
   /// - Parameters:
-  ///   - numbers: the number of each conversation, as in `rowCounts`
-  ///   - conversations: captured with the layers that the head reads
+  ///   - parts: which of each conversation's trained rows; its number counts as in `rowCounts`
+  ///   - conversations: the conversation of each part, captured with the layers that the head reads, with the states that
+  ///     the part needs
   ///   - epoch: as in `rowCounts`
-  func batch(_ numbers: [Int], _ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch
+  func batch(_ parts: [ConversationPart], _ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch
   /// What people read, from sums of all ranks.
   ///
   /// - Parameters:
@@ -82,7 +81,12 @@ extension Objective {
 
   /// All rows of these conversations at once.
   package func run(_ conversations: [CapturedConversation], globalRows: [Double], recording: Bool) -> [PositionSums] {
-    batch(Array(conversations.indices), conversations, epoch: nil).run(globalRows: globalRows, recording: recording)
+    batch(conversations, epoch: nil).run(globalRows: globalRows, recording: recording)
+  }
+
+  /// All rows that an epoch trains of these conversations, which are numbered from 0.
+  package func batch(_ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch {
+    batch(conversations.indices.map { .whole($0) }, conversations, epoch: epoch)
   }
 }
 
@@ -92,6 +96,12 @@ package protocol ObjectiveCosts {
   func largest(_ microBatches: [[[UInt8]]]) -> ObjectiveBytes
   /// Floating-point operations of matrix products and attention that the objective asks for.
   func operations(masks: [[UInt8]]) -> Double
+  /// The trained rows of a conversation, and the operations of each part of it.
+  ///
+  /// - Parameters:
+  ///   - mask: its loss mask
+  ///   - samples: whether an epoch's rows are meant, where that trains a sample of them
+  func work(mask: [UInt8], samples: Bool) -> ConversationWork
 }
 
 /// Memory of one micro-batch.

@@ -5,15 +5,16 @@ import Foundation
 /// Predicts the optimiser step of N nodes from what one node and the link between two were measured to do.
 ///
 /// ```
-/// partition     b = B / N tokens of a node,  m = its last micro-batch
+/// partition     b = s B / N tokens of the slowest node,  m = its last micro-batch
 /// compute       = b τ (teacher, draft, head, backward) + optimiser
 /// sum of p      = 2 p w (N − 1) / N / bandwidth + 2 latency (N − 1) for each of its buckets
 /// head ready    when the last backward pass begins;  all others ready when it ends, m τ_back later
 /// all there     = max(others ready, head ready + sum of head) + sum of others
 /// exposed       = what is left of that after the teacher targets of the next micro-batch, m τ_teacher
 /// ```
-/// w is the bytes of an element on its way. Steps of all nodes are taken to be equally long; `imbalance` makes the
-/// slowest longer than the mean.
+/// w is the bytes of an element on its way. s is how much the slowest rank has to do of a batch of the data's own
+/// conversations, cut as training cuts them, against an N-th of the whole (`SampledPartitions`); `imbalance` makes it
+/// longer still, for nodes that are not equally fast.
 package struct StepModel: Sendable {
   /// Seconds for a token on one node, by part of the work.
   package struct Costs: Sendable {
@@ -84,16 +85,22 @@ package struct StepModel: Sendable {
   package var wireBytes: Int
   /// How much longer the slowest node computes than the mean.
   package var imbalance: Double
+  /// Batches of the data; nil for shares of equal cost.
+  package var partitions: SampledPartitions?
+  package var ranksPerNode: Int
 
   package init(
-    costs: Costs, link: Link, parameters: Int, headParameters: Int, wireBytes: Int, imbalance: Double
+    costs: Costs, link: Link, parameters: Int, headParameters: Int, wireBytes: Int, imbalance: Double,
+    partitions: SampledPartitions? = nil, ranksPerNode: Int = 1
   ) {
+    (self.partitions, self.ranksPerNode) = (partitions, ranksPerNode)
     (self.costs, self.link, self.parameters, self.headParameters) = (costs, link, parameters, headParameters)
     (self.wireBytes, self.imbalance) = (wireBytes, imbalance)
   }
 
   package func step(nodes: Int, batch: Int) -> Step {
-    let own = Double(batch) / Double(nodes)
+    let slowest = nodes > 1 ? partitions?.slowest(ranks: nodes * ranksPerNode, tokens: batch) ?? 1 : 1
+    let own = slowest * Double(batch) / Double(nodes)
     let compute = own * costs.perToken * (nodes > 1 ? 1 + imbalance : 1) + costs.optimiser
     let micro = min(own, Double(BatchPlan.microBatchTokens))
     let (head, others) = (sum(headParameters, nodes), sum(parameters - headParameters, nodes))

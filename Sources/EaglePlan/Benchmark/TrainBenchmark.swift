@@ -68,7 +68,8 @@ package enum TrainBenchmark {
       conversations: inputs.trained.map { _ in
         .init(ids: [Int32](repeating: 0, count: options.tokens), mask: options.lossMask, count: 1, trained: 1)
       })
-    let work = shape.costs(inputs.config.objective).largest(sample.microBatches(inputs.config, ranks: ranks))
+    let costs = shape.costs(inputs.config.objective)
+    let work = costs.largest(sample.microBatches(inputs.config, costs: costs, ranks: ranks))
     return sizes.targetBytes + sizes.training(inputs.config, work: work, ranks: ranks).reduce(0) { $0 + $1.bytes }
   }
 

@@ -1,6 +1,7 @@
 import EagleChat
 import EagleCore
 import EagleData
+import EagleDraft
 import EagleTensor
 import EagleText
 import EagleTraining
@@ -131,13 +132,17 @@ extension DataSample {
     return BatchPlan.cut(conversations.indices.shuffled(using: &random), lengths, tokensPerBatch)
   }
 
-  /// Loss masks of every micro-batch of an epoch of the conversations that were read, the longest among them.
-  package func microBatches(_ config: TrainConfig, ranks: Int) -> [[[UInt8]]] {
+  /// Loss masks of every micro-batch of an epoch of the conversations that were read, the longest among them. A part of a
+  /// conversation has the mask of its context.
+  package func microBatches(_ config: TrainConfig, costs: any ObjectiveCosts, ranks: Int) -> [[[UInt8]]] {
     let lengths = conversations.map(\.ids.count)
+    let work = conversations.map { costs.work(mask: $0.mask, samples: true) }
     return batches(lengths, tokensPerBatch: config.tokensPerBatch).flatMap { batch in
-      BatchPlan.partition(batch, lengths: lengths, ranks: ranks).flatMap { conversations in
-        BatchPlan.microBatches(conversations, lengths: lengths, tokens: BatchPlan.microBatchTokens).map { part in
-          part.map { self.conversations[$0].mask }
+      let items = batch.map { BatchPartition.Item($0, work[$0], length: lengths[$0]) }
+      return BatchPartition(items, ranks: ranks, depths: config.tttLength).parts.flatMap { parts in
+        let tokens = parts.map { $0.states ?? lengths[$0.conversation] }
+        return BatchPlan.microBatches(parts, tokens: tokens, limit: BatchPlan.microBatchTokens).map { part in
+          part.map { Array(conversations[$0.conversation].mask.prefix($0.states ?? .max)) }
         }
       }
     }

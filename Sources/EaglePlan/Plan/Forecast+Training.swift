@@ -42,18 +42,24 @@ extension Forecast {
   }
 
   /// The model of an optimiser step of any number of nodes.
-  var stepModel: StepModel {
-    StepModel(
+  func stepModel(ranksPerNode: Int) -> StepModel {
+    var objective = sample.partitions(sizes.draft.costs(recipe.train.objective), depths: recipe.train.tttLength)
+    if recipe.capture.mode == .online {
+      objective.operationsPerRow = NeededOperations.capture(sizes.target, lengths: [1])
+    }
+    return StepModel(
       costs: costs, link: context.others.link, parameters: sizes.parameters, headParameters: sizes.headParameters,
-      wireBytes: recipe.cluster.gradients == .fp32 ? 4 : 2, imbalance: context.others.imbalance)
+      wireBytes: recipe.cluster.gradients == .fp32 ? 4 : 2, imbalance: context.others.imbalance,
+      partitions: objective, ranksPerNode: ranksPerNode)
   }
 
   /// The mean optimiser step.
   ///
   /// - Parameter nodes: nil for this start as it is, whose communication was measured with everything else
   func step(nodes: Int?) -> StepModel.Step {
-    var model = stepModel
+    var model = stepModel(ranksPerNode: nodes == nil ? context.ranksOnNode : context.ranksPerNode)
     if let nodes { return model.step(nodes: nodes, batch: Int(batchTokens)) }
+    model.partitions = nil
     model.costs.teacher /= Double(context.nodes)
     model.costs.forward /= Double(context.nodes)
     model.costs.head /= Double(context.nodes)

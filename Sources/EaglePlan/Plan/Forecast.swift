@@ -103,12 +103,13 @@ struct Forecast {
     return RunPlan.Nodes(
       nodes: number, ranksPerNode: perNode, stepSeconds: step.seconds, exposed: step.exposed,
       efficiency: step.efficiency, memory: sizes.targetBytes + Double(perNode) * rank, disk: parts.reduce(0, +),
-      batchForNinety: stepModel.batch(nodes: number, efficiency: 0.9))
+      batchForNinety: stepModel(ranksPerNode: perNode).batch(nodes: number, efficiency: 0.9))
   }
 
   /// The memory of a rank that trains, evaluates and, before that, generates.
   private func needsOfRank(ranks: Int) -> [Need] {
-    let work = sizes.draft.costs(recipe.train.objective).largest(sample.microBatches(recipe.train, ranks: ranks))
+    let costs = sizes.draft.costs(recipe.train.objective)
+    let work = costs.largest(sample.microBatches(recipe.train, costs: costs, ranks: ranks))
     var needs = sizes.training(recipe.train, work: work, ranks: ranks)
     if let longest = data.evaluation.ids.map(\.count).max() {
       let tokens = Double(longest + recipe.evaluate.maxNewTokens)

@@ -122,7 +122,8 @@ package struct CapturePass {
   /// Leaves nothing when a stop is requested on the way.
   private func write(_ conversations: Range<Int>, to path: String, _ meter: inout CaptureMeter) throws {
     let writer = try CaptureShardWriter(path: path, attributes: attributes)
-    let batches = BatchPlan.microBatches(Array(conversations), lengths: data.tokens.lengths, tokens: Self.batchTokens)
+    let batches = BatchPlan.microBatches(
+      Array(conversations), tokens: Array(data.tokens.lengths[conversations]), limit: Self.batchTokens)
     for batch in batches {
       if stop.isMade { return }
       let tokens = try batch.map { try data.tokens.conversation($0) }

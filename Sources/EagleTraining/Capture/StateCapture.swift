@@ -70,8 +70,10 @@ package struct StateCapture {
   }
 
   /// What a store would give back, but for the teacher's facts, which training computes where it needs them.
-  func captured(_ conversations: [(ids: [Int32], mask: [UInt8])]) -> [CapturedConversation] {
-    let rows = run(conversations.map(\.ids))
+  ///
+  /// - Parameter conversations: with the number of rows of states that are wanted, from the first
+  func captured(_ conversations: [(ids: [Int32], mask: [UInt8], states: Int)]) -> [CapturedConversation] {
+    let rows = run(conversations.map { Array($0.ids.prefix($0.states)) })
     let (aux, last) = (stored(rows.aux), stored(rows.last))
     return zip(conversations, rows.ranges).map { conversation, range in
       CapturedConversation(

@@ -75,10 +75,10 @@ package struct HeldOutEvaluation {
   /// This rank's part of a batch. Collective.
   private func measure(_ index: Int, _ batch: [Int]) throws -> Batch {
     var result = Batch(batch: index, sums: noSums, leftOut: [])
-    for part in try engine.prepare(batch, leavingOut: []).microBatches where !stop.isMade {
+    for part in try engine.prepare(batch, leavingOut: [], epoch: nil, isCut: false).microBatches where !stop.isMade {
       var sums = try self.sums(of: part)
       if !sums.allSatisfy(\.isFinite) {
-        let alone = try part.map { (conversation: $0, sums: try self.sums(of: [$0])) }
+        let alone = try part.map { (conversation: $0.conversation, sums: try self.sums(of: [$0])) }
         let finite = alone.filter { $0.sums.allSatisfy(\.isFinite) }
         sums = finite.reduce(noSums) { zip($0, $1.sums).map { $0 + $1 } }
         result.leftOut += alone.filter { !$0.sums.allSatisfy(\.isFinite) }.map(\.conversation)
@@ -88,10 +88,10 @@ package struct HeldOutEvaluation {
     return result
   }
 
-  private func sums(of conversations: [Int]) throws -> [PositionSums] {
+  private func sums(of parts: [ConversationPart]) throws -> [PositionSums] {
     defer { cluster.tick() }
     let ones = [Double](repeating: 1, count: engine.objective.positions)
-    return try engine.load(conversations, epoch: nil).run(globalRows: ones, recording: false)
+    return try engine.load(parts, epoch: nil).run(globalRows: ones, recording: false)
   }
 
   /// Sums and conversations of all ranks. Collective.

@@ -8,8 +8,9 @@ package struct TrainingInputs {
   /// The precision of gradients between ranks.
   package var gradients = ComputePrecision.fp32
   package var states: StateSource
-  /// The loss mask of a conversation; nil for that of the source of states.
-  package var mask: ((Int) throws -> [UInt8])?
+  /// The loss mask of a conversation, of any of the batch on every rank. By default the source of states reads it, which
+  /// opens shards of a store.
+  package var mask: (Int) throws -> [UInt8]
   /// Conversations to train on.
   package var trained: [Int]
   /// Conversations that are only measured.
@@ -25,6 +26,7 @@ package struct TrainingInputs {
   package init(config: TrainConfig, states: StateSource, target: TargetModel, trained: [Int], heldOut: [Int] = []) {
     self.config = config
     self.states = states
+    mask = states.mask
     self.target = target
     self.trained = trained
     self.heldOut = heldOut

@@ -1,7 +1,7 @@
 import EagleDraft
 import EagleTensor
 
-/// Which conversations make up every global batch. Follows from (seed, epoch) and the lengths alone, so that neither the
+/// The conversations of every global batch. Follows from (seed, epoch) and the lengths alone, so that neither the
 /// number of ranks nor a restart changes it.
 package struct BatchPlan: Sendable {
   /// Tokens that one rank runs through the draft at a time, conversations that are longer aside.
@@ -43,30 +43,24 @@ package struct BatchPlan: Sendable {
     return batch.isEmpty ? batches : batches + [batch]
   }
 
-  /// The partition of a batch among ranks: the longest conversations first, each to the rank with the least so far.
-  package static func partition(_ batch: [Int], lengths: [Int], ranks: Int) -> [[Int]] {
-    var load = [Int](repeating: 0, count: ranks)
-    var owner = [Int](repeating: 0, count: batch.count)  // by index: a batch may hold a conversation twice
-    let order = batch.indices.sorted { (lengths[batch[$0]], batch[$1], $1) > (lengths[batch[$1]], batch[$0], $0) }
-    for index in order {
-      let lightest = load.indices.min { (load[$0], $0) < (load[$1], $1) }!
-      load[lightest] += lengths[batch[index]]
-      owner[index] = lightest
-    }
-    return (0..<ranks).map { rank in batch.indices.filter { owner[$0] == rank }.map { batch[$0] } }
-  }
-
-  /// Consecutive conversations of at most `tokens` together, or one alone.
-  package static func microBatches(_ conversations: [Int], lengths: [Int], tokens limit: Int) -> [[Int]] {
-    var result: [[Int]] = []
-    var tokens = limit
-    for conversation in conversations {
-      if tokens + lengths[conversation] > limit {
+  /// Consecutive elements of at most `limit` tokens together, or one alone.
+  ///
+  /// - Parameters:
+  ///   - all: conversations or parts of them
+  ///   - tokens: how many each of them has
+  ///   - limit: tokens of a micro-batch, at most
+  package static func microBatches<Element>(
+    _ all: [Element], tokens: [Int], limit: Int
+  ) -> [[Element]] {
+    var result: [[Element]] = []
+    var sum = limit
+    for (element, count) in zip(all, tokens) {
+      if sum + count > limit {
         result.append([])
-        tokens = 0
+        sum = 0
       }
-      result[result.count - 1].append(conversation)
-      tokens += lengths[conversation]
+      result[result.count - 1].append(element)
+      sum += count
     }
     return result
   }

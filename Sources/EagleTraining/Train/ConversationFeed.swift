@@ -14,7 +14,7 @@ final class ConversationFeed {
   /// Ranks that can read each shard; nil when every rank can read every shard.
   private let holders: [[Int]]?
   /// What came from other nodes for the batch at hand.
-  private var fetched: [Int: CapturedConversation] = [:]
+  private var fetched: [ConversationPart: CapturedConversation] = [:]
 
   /// Collective.
   init(_ source: StateSource, cluster: any Communicator) throws {
@@ -36,36 +36,37 @@ final class ConversationFeed {
 
   /// Gets what this rank needs and its node does not hold. Collective.
   ///
-  /// - Parameter partitions: conversations that each rank needs
-  func fetch(_ partitions: [[Int]]) throws {
+  /// - Parameter partitions: what each rank needs
+  func fetch(_ partitions: [[ConversationPart]]) throws {
     guard let holders, case .store(let store) = source else { return }
     fetched = [:]
     // All ranks find the same sender for the same conversation; those that hold it take turns.
-    func sender(_ conversation: Int, to rank: Int) -> Int? {
-      let ranks = holders[store.shard(of: conversation)]
-      return ranks.contains(rank) ? nil : ranks[conversation % ranks.count]
+    func sender(_ part: ConversationPart, to rank: Int) -> Int? {
+      let ranks = holders[store.shard(of: part.conversation)]
+      return ranks.contains(rank) ? nil : ranks[part.conversation % ranks.count]
     }
-    let messages = try partitions.enumerated().map { rank, conversations in
-      try conversations.filter { sender($0, to: rank) == cluster.rank }.reduce(into: Data()) {
-        $0 += try store.read(conversation: $1).encoded
+    let messages = try partitions.enumerated().map { rank, parts in
+      try parts.filter { sender($0, to: rank) == cluster.rank }.reduce(into: Data()) {
+        $0 += try store.read(conversation: $1.conversation, states: $1.states).encoded
       }
     }
     for (from, message) in try cluster.exchange(messages).enumerated() where from != cluster.rank {
       var bytes = message[...]
-      for conversation in partitions[cluster.rank] where sender(conversation, to: cluster.rank) == from {
-        fetched[conversation] = try CapturedConversation(decoding: &bytes)
+      for part in partitions[cluster.rank] where sender(part, to: cluster.rank) == from {
+        fetched[part] = try CapturedConversation(decoding: &bytes)
       }
     }
   }
 
-  /// Conversations that this rank holds, has fetched, or lets the target run.
-  func read(_ conversations: [Int], _ clock: PhaseClock) throws -> [CapturedConversation] {
+  /// The conversation of each part, which this rank holds, has fetched, or lets the target run, with the states that the
+  /// part needs.
+  func read(_ parts: [ConversationPart], _ clock: PhaseClock) throws -> [CapturedConversation] {
     switch source {
     case .store(let store):
       try clock.measure(.reading) {
-        try conversations.map { try fetched[$0] ?? store.read(conversation: $0) }
+        try parts.map { try fetched[$0] ?? store.read(conversation: $0.conversation, states: $0.states) }
       }
-    case .online(let states): try clock.measure(.target) { try states.read(conversations) }
+    case .online(let states): try clock.measure(.target) { try states.read(parts) }
     }
   }
 }
@@ -75,7 +76,8 @@ extension CapturedConversation {
   var encoded: Data {
     var data = Data()
     let header = [
-      ids.count, lastHidden.columns, auxHidden.columns, teacherArgmax == nil ? 0 : 1, teacherLogSum == nil ? 0 : 1,
+      ids.count, lastHidden.rows, lastHidden.columns, auxHidden.columns, teacherArgmax == nil ? 0 : 1,
+      teacherLogSum == nil ? 0 : 1,
     ]
     for number in header { withUnsafeBytes(of: Int64(number)) { data.append(contentsOf: $0) } }
     ids.withUnsafeBytes { data.append(contentsOf: $0) }
@@ -90,16 +92,16 @@ extension CapturedConversation {
   ///
   /// - Throws: when the data is shorter than it says
   init(decoding data: inout Data.SubSequence) throws {
-    let header = try Self.take(5, Int64.self, &data).map(Int.init)
-    let (rows, width) = (header[0], header[1])
-    let ids = try Self.take(rows, Int32.self, &data)
-    let mask = try Self.take(rows, UInt8.self, &data)
-    let aux = try Self.states([rows, header[2]], &data)
-    let last = try Self.states([rows, width], &data)
+    let header = try Self.take(6, Int64.self, &data).map(Int.init)
+    let (tokens, rows) = (header[0], header[1])
+    let ids = try Self.take(tokens, Int32.self, &data)
+    let mask = try Self.take(tokens, UInt8.self, &data)
+    let aux = try Self.states([rows, header[3]], &data)
+    let last = try Self.states([rows, header[2]], &data)
     self.init(
       ids: ids, lossMask: mask, auxHidden: aux, lastHidden: last,
-      teacherArgmax: try header[3] == 1 ? Self.take(rows, Int32.self, &data) : nil,
-      teacherLogSum: try header[4] == 1 ? Self.take(rows, Float.self, &data) : nil)
+      teacherArgmax: try header[4] == 1 ? Self.take(rows, Int32.self, &data) : nil,
+      teacherLogSum: try header[5] == 1 ? Self.take(rows, Float.self, &data) : nil)
   }
 
   private static func states(_ shape: [Int], _ data: inout Data.SubSequence) throws -> Tensor {

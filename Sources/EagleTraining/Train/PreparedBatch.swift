@@ -4,19 +4,22 @@ import EagleDraft
 package final class PreparedBatch {
   /// Conversations of all ranks.
   let conversations: [Int]
-  /// Conversations of each micro-batch of this rank.
-  let microBatches: [[Int]]
-  /// Trained rows of this rank's conversations, by depth.
-  let ownRows: [Int64]
-  /// N_k of the global batch; known once the ranks have added theirs up.
-  var globalRows: [Double] = []
+  /// The parts of each rank.
+  let parts: [[ConversationPart]]
+  /// The parts of each micro-batch of this rank.
+  let microBatches: [[ConversationPart]]
+  /// N_k of the global batch.
+  let globalRows: [Double]
   /// The first micro-batch with its teacher targets, computed ahead of the step.
   private var first: (any ObjectiveBatch)?
 
-  init(_ conversations: [Int], microBatches: [[Int]], ownRows: [Int64]) {
+  init(
+    _ conversations: [Int], parts: [[ConversationPart]], microBatches: [[ConversationPart]], globalRows: [Double]
+  ) {
     self.conversations = conversations
+    self.parts = parts
     self.microBatches = microBatches
-    self.ownRows = ownRows
+    self.globalRows = globalRows
   }
 
   func keep(first batch: any ObjectiveBatch) { first = batch }

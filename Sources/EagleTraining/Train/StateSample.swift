@@ -53,7 +53,7 @@ struct StateSample {
       _ = try agree(on: first)
       try fetch(from: first)
       for conversation in chunk(from: first) {
-        guard try take(conversation, try feed.read([conversation], clock)[0]) else { return }
+        guard try take(conversation, try feed.read([.whole(conversation)], clock)[0]) else { return }
       }
     }
   }
@@ -71,7 +71,7 @@ struct StateSample {
   }
 
   private func fetch(from first: Int) throws {
-    try feed.fetch((0..<cluster.size).map { $0 == 0 ? Array(chunk(from: first)) : [] })
+    try feed.fetch((0..<cluster.size).map { $0 == 0 ? chunk(from: first).map { .whole($0) } : [] })
     cluster.tick()
   }
 }

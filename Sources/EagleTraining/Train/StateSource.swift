@@ -1,6 +1,7 @@
 import EagleCaptureStore
 import EagleCluster
 import EagleData
+import EagleDraft
 import EagleModels
 import EagleText
 
@@ -17,15 +18,16 @@ package enum StateSource {
     }
   }
 
-  func read(_ conversations: [Int]) throws -> [CapturedConversation] {
+  /// Operations of the target for a context row in an optimiser step; 0 where states are stored.
+  package var operationsPerRow: Double {
     switch self {
-    case .store(let store): try conversations.map { try store.read(conversation: $0) }
-    case .online(let states): try states.read(conversations)
+    case .store: 0
+    case .online(let states): states.operationsPerRow
     }
   }
 
   /// Loss mask of a conversation.
-  func mask(_ conversation: Int) throws -> [UInt8] {
+  package func mask(_ conversation: Int) throws -> [UInt8] {
     switch self {
     case .store(let store): try store.readTokens(conversation: conversation).lossMask
     case .online(let states): try states.tokens.conversation(conversation).mask
@@ -46,10 +48,17 @@ package struct OnlineStates {
     lengths = data.tokens.lengths
   }
 
+  fileprivate var operationsPerRow: Double { NeededOperations.capture(capture.target.shape, lengths: [1]) }
+
   /// Throws when ranks compute states of different precision. Collective.
   package func agreeOnPrecision(_ cluster: any Communicator) throws { try capture.agreeOnPrecision(cluster) }
 
-  func read(_ conversations: [Int]) throws -> [CapturedConversation] {
-    capture.captured(try conversations.map { try tokens.conversation($0) })
+  /// The conversation of each part, with the states that it needs.
+  func read(_ parts: [ConversationPart]) throws -> [CapturedConversation] {
+    capture.captured(
+      try parts.map {
+        let (ids, mask) = try tokens.conversation($0.conversation)
+        return (ids, mask, $0.states ?? ids.count)
+      })
   }
 }

@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleDraft
 import Foundation
 
 extension StepEngine {
@@ -6,17 +7,17 @@ extension StepEngine {
   /// Collective.
   func culprits(of batch: PreparedBatch) throws -> [Int] {
     // What came from other nodes for this batch has made way for the next one's.
-    try feed.fetch(partition(batch.conversations, leavingOut: inputs.leftOut))
+    try feed.fetch(batch.parts)
     defer { forgetPrepared() }
     let globalRows = batch.globalRows.map { max(1, $0) }
     let found = try batch.microBatches.joined().filter { try !isFinite($0, globalRows: globalRows) }
-    return try cluster.gather(value: found).joined().sorted()
+    return Set(try cluster.gather(value: found.map(\.conversation)).joined()).sorted()
   }
 
-  private func isFinite(_ conversation: Int, globalRows: [Double]) throws -> Bool {
+  private func isFinite(_ part: ConversationPart, globalRows: [Double]) throws -> Bool {
     defer { cluster.tick() }
     optimizer.clearGradients()
-    let sums = try load([conversation], epoch: epoch).run(globalRows: globalRows, recording: true)
+    let sums = try load([part], epoch: epoch).run(globalRows: globalRows, recording: true)
     return sums.allSatisfy(\.loss.isFinite)
       && optimizer.sumOfSquares([0..<optimizer.gradients.count]).isFinite
   }

@@ -30,11 +30,9 @@ package final class StepEngine {
   let objective: any Objective
   let buckets: GradientBuckets
   private let schedule: Schedule
-  private let rowCounts: RowCounts
+  private let costs: any ObjectiveCosts
   /// The epoch of the steps, which decides what is trained where that is not everything.
-  package var epoch = 0 {
-    didSet { if objective.samplesRows, epoch != oldValue { rowCounts.forget() } }
-  }
+  package var epoch = 0
   /// The next batch, begun while gradients were on their way.
   private var prepared: PreparedBatch?
 
@@ -61,7 +59,7 @@ package final class StepEngine {
       teacher: Teacher(target: inputs.target, vocabulary: start.vocabulary, precision: precision),
       settings: config.objective, clock: clock, tick: cluster.tick)
     schedule = Schedule(peak: config.learningRate, warmupRatio: config.warmupRatio, totalSteps: totalSteps)
-    rowCounts = RowCounts(conversations: inputs.states.lengths.count, positions: objective.positions)
+    costs = draft.shape.costs(config.objective)
     buckets = GradientBuckets(
       optimizer.gradients, slices: optimizer.slices.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: inputs.gradients, isSharded: config.shardOptimizer)
@@ -126,42 +124,43 @@ package final class StepEngine {
 
   /// This rank's part of a batch, with what it needs from other nodes at hand. Collective.
   ///
-  /// - Parameter leftOut: conversations of the batch that nobody works on
-  func prepare(_ batch: [Int], leavingOut leftOut: Set<Int>) throws -> PreparedBatch {
-    let partitions = partition(batch, leavingOut: leftOut)
-    try clock.measure(.reading) { try feed.fetch(partitions) }
-    let own = partitions[cluster.rank]
+  /// - Parameters:
+  ///   - leftOut: conversations of the batch that nobody works on
+  ///   - epoch: decides what is trained where that is not everything; nil for everything
+  ///   - isCut: whether ranks may share a conversation
+  func prepare(
+    _ batch: [Int], leavingOut leftOut: Set<Int>, epoch: Int?, isCut: Bool = true
+  ) throws -> PreparedBatch {
+    let (items, rows) = try clock.measure(.reading) { try work(of: batch.filter { !leftOut.contains($0) }, epoch: epoch) }
+    let parts = BatchPartition(items, ranks: cluster.size, depths: objective.positions, isCut: isCut).parts
+    try clock.measure(.reading) { try feed.fetch(parts) }
+    let own = parts[cluster.rank]
+    let tokens = own.map { $0.states ?? inputs.states.lengths[$0.conversation] }
     return PreparedBatch(
-      batch,
-      microBatches: BatchPlan.microBatches(
-        own, lengths: inputs.states.lengths, tokens: BatchPlan.microBatchTokens), ownRows: try rows(of: own))
+      batch, parts: parts,
+      microBatches: BatchPlan.microBatches(own, tokens: tokens, limit: BatchPlan.microBatchTokens), globalRows: rows)
   }
 
-  /// Conversations of a batch that each rank works on.
-  func partition(_ batch: [Int], leavingOut leftOut: Set<Int>) -> [[Int]] {
-    let kept = leftOut.isEmpty ? batch : batch.filter { !leftOut.contains($0) }
-    return BatchPlan.partition(kept, lengths: inputs.states.lengths, ranks: cluster.size)
-  }
-
-  private func rows(of conversations: [Int]) throws -> [Int64] {
-    var rows = [Int64](repeating: 0, count: objective.positions)
-    for conversation in conversations {
-      try rowCounts.add(conversation, to: &rows) {
-        objective.rowCounts(
-          conversation: conversation, mask: try inputs.mask?(conversation) ?? inputs.states.mask(conversation),
-          epoch: epoch)
+  /// The work that conversations are, and N_k of all of them.
+  private func work(of conversations: [Int], epoch: Int?) throws -> ([BatchPartition.Item], [Double]) {
+    var rows = [Double](repeating: 0, count: objective.positions)
+    let items = try conversations.map { conversation in
+      let mask = try inputs.mask(conversation)
+      for (k, count) in objective.rowCounts(conversation: conversation, mask: mask, epoch: epoch).enumerated() {
+        rows[k] += Double(count)
       }
+      var work = costs.work(mask: mask, samples: epoch != nil)
+      work.perContextRow += inputs.states.operationsPerRow
+      return BatchPartition.Item(conversation, work, length: mask.count)
     }
-    return rows
+    return (items, rows)
   }
 
   /// What was prepared for this batch, or the same anew. Collective in the second case.
   private func takePrepared(_ batch: [Int]) throws -> PreparedBatch {
     defer { prepared = nil }
     if let prepared, prepared.conversations == batch { return prepared }
-    let new = try prepare(batch, leavingOut: inputs.leftOut)
-    new.globalRows = try clock.measure(.communication) { try cluster.allReduceSum(new.ownRows) }.map(Double.init)
-    return new
+    return try prepare(batch, leavingOut: inputs.leftOut, epoch: epoch)
   }
 
   /// Lets the next batch be read again.
@@ -171,7 +170,7 @@ package final class StepEngine {
   /// A sharded optimiser computes the targets later, while weights are on their way.
   private func prepare(next: [Int]?) throws {
     guard let next else { return }
-    prepared = try prepare(next, leavingOut: inputs.leftOut)
+    prepared = try prepare(next, leavingOut: inputs.leftOut, epoch: epoch)
     if !inputs.config.shardOptimizer { try prepareFirst() }
   }
 
@@ -180,11 +179,11 @@ package final class StepEngine {
     prepared.keep(first: try load(first, epoch: epoch))
   }
 
-  /// Reads conversations and computes their teacher targets.
+  /// Reads parts of conversations and computes their teacher targets.
   ///
   /// - Parameter epoch: decides what is trained where that is not everything; nil for everything
-  func load(_ conversations: [Int], epoch: Int?) throws -> any ObjectiveBatch {
-    objective.batch(conversations, try feed.read(conversations, clock), epoch: epoch)
+  func load(_ parts: [ConversationPart], epoch: Int?) throws -> any ObjectiveBatch {
+    objective.batch(parts, try feed.read(parts, clock), epoch: epoch)
   }
 
   // MARK: gradients
@@ -207,12 +206,11 @@ package final class StepEngine {
     return sums
   }
 
-  /// The sums, requests and row counts of all ranks; returns once the gradients are averaged, too. Collective.
+  /// The sums and requests of all ranks; returns once the gradients are averaged, too. Collective.
   private func addUp(_ sums: [PositionSums], busy: Double, _ requests: () -> StepRequests) throws -> StepMessage {
     let message = try clock.measure(.communication) {
-      try StepMessage(sums, nextRows: prepared?.ownRows, busy: busy, requests: requests(), cluster).addedUp()
+      try StepMessage(sums, busy: busy, requests: requests(), cluster).addedUp()
     }
-    prepared?.globalRows = message.nextRows
     try clock.measure(.communication) { try buckets.wait() }
     return message
   }

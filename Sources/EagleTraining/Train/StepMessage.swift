@@ -16,16 +16,13 @@ package struct StepRequests {
 /// The small numbers that ranks add up once a step, in one call.
 struct StepMessage {
   private(set) var sums: [PositionSums]
-  /// N_k of the next batch; empty without one.
-  private(set) var nextRows: [Double]
   /// Seconds that each rank computed.
   private var busy: [Double]
   private(set) var requests: StepRequests
   private let cluster: any Communicator
 
-  init(_ sums: [PositionSums], nextRows: [Int64]?, busy: Double, requests: StepRequests, _ cluster: any Communicator) {
+  init(_ sums: [PositionSums], busy: Double, requests: StepRequests, _ cluster: any Communicator) {
     self.sums = sums
-    self.nextRows = (nextRows ?? []).map(Double.init)
     self.busy = (0..<cluster.size).map { $0 == cluster.rank ? busy : 0 }
     self.requests = requests
     self.cluster = cluster
@@ -40,14 +37,13 @@ struct StepMessage {
   /// The message of all ranks together. Collective.
   func addedUp() throws -> StepMessage {
     var flat = try cluster.allReduceSum(
-      sums.flatMap { [$0.rows, $0.loss, $0.hits, $0.overlap] } + nextRows + busy
+      sums.flatMap { [$0.rows, $0.loss, $0.hits, $0.overlap] } + busy
         + [requests.isStopRequested ? 1 : 0, requests.isCheckpointRequested ? 1 : 0])[...]
     var all = self
     all.sums = sums.map { _ in
       PositionSums(
         rows: flat.removeFirst(), loss: flat.removeFirst(), hits: flat.removeFirst(), overlap: flat.removeFirst())
     }
-    all.nextRows = nextRows.map { _ in flat.removeFirst() }
     all.busy = busy.map { _ in flat.removeFirst() }
     all.requests = StepRequests(
       isStopRequested: flat.removeFirst() > 0, isCheckpointRequested: flat.removeFirst() > 0)

@@ -19,11 +19,11 @@ import EagleTensor
 struct ChunkedConversation {
   let chunks: [RowChunk]
   private let conversation: CapturedConversation
-  private let trained: TrainedRows
+  private let trained: TrainedPart
   private let layout: RowLayout
 
   /// - Parameter rows: trained rows of a chunk, at most
-  init(_ conversation: CapturedConversation, _ trained: TrainedRows, rows: Int, _ layout: RowLayout) {
+  init(_ conversation: CapturedConversation, _ trained: TrainedPart, rows: Int, _ layout: RowLayout) {
     self.conversation = conversation
     self.trained = trained
     self.layout = layout
@@ -31,7 +31,7 @@ struct ChunkedConversation {
   }
 
   /// The rows of one chunk.
-  func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained, chunk: chunks[index], layout) }
+  func batch(_ index: Int) -> MicroBatch { MicroBatch(conversation, trained.all, chunk: chunks[index], layout) }
 
   /// The rows whose depth-0 keys the chunks attend to.
   func prefix(of network: Eagle3Network, _ tables: TargetTables, _ precision: ComputePrecision) -> Prefix {

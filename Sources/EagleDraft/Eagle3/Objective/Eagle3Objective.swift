@@ -41,7 +41,6 @@ struct Eagle3Objective: Objective {
   }
 
   var positions: Int { settings.tttLength }
-  var samplesRows: Bool { false }
   private var precision: ComputePrecision { settings.precision }
 
   func rowCounts(conversation: Int, mask: [UInt8], epoch: Int?) -> [Int] {
@@ -102,16 +101,17 @@ struct Eagle3Objective: Objective {
   }
 
   /// Lays conversations out and computes their teacher targets.
-  func batch(_: [Int], _ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch {
-    var (short, parts) = ([CapturedConversation](), [Part]())
-    for conversation in conversations {
-      let trained = TrainedRows(mask: conversation.lossMask, depths: positions)
+  func batch(
+    _ asked: [ConversationPart], _ conversations: [CapturedConversation], epoch: Int?
+  ) -> any ObjectiveBatch {
+    var (short, parts) = ([(CapturedConversation, TrainedPart)](), [Part]())
+    for (part, conversation) in zip(asked, conversations) {
+      let trained = TrainedPart(TrainedRows(mask: conversation.lossMask, depths: positions), part.rows)
       guard trained.prefixCount > settings.chunking.longestWhole else {
-        short.append(conversation)
+        short.append((conversation, trained))
         continue
       }
-      let chunked = ChunkedConversation(
-        conversation, trained, rows: settings.chunking.rows, layout)
+      let chunked = ChunkedConversation(conversation, trained, rows: settings.chunking.rows, layout)
       parts.append(.chunked(chunked, FirstChunk(labelled(chunked.batch(0)))))
     }
     let batch = MicroBatch(short, depths: positions, layout)

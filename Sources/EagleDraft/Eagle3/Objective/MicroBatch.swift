@@ -42,9 +42,12 @@ struct MicroBatch {
     var chain: [[Int32]] = []
   }
 
-  init(_ conversations: [CapturedConversation], depths count: Int, _ layout: RowLayout = RowLayout()) {
+  init(
+    _ conversations: [(conversation: CapturedConversation, trained: TrainedPart)], depths count: Int,
+    _ layout: RowLayout = RowLayout()
+  ) {
     var builder = Builder(depths: count, layout)
-    for conversation in conversations { builder.add(conversation) }
+    for (conversation, trained) in conversations { builder.add(conversation, trained) }
     self.init(builder)
   }
 
@@ -78,12 +81,12 @@ private struct Builder {
     self.layout = layout
   }
 
-  mutating func add(_ conversation: CapturedConversation) {
-    let trained = TrainedRows(mask: conversation.lossMask, depths: depths.count)
+  mutating func add(_ conversation: CapturedConversation, _ trained: TrainedPart) {
     let (prefix, first) = (trained.prefixCount, nextTokens.count)
     guard prefix > 0 else { return }
-    let rows = (0..<depths.count).map { trained.rows(depth: $0) }
-    addSteps(conversation, trained, rows, firstKey: first, trained.teacherPositions) { first + $0 }
+    let rows = (0..<depths.count).map { trained.all.rows(depth: $0, in: trained.positions) }
+    let needed = trained.all.teacherPositions(in: trained.positions)
+    addSteps(conversation, trained.all, rows, firstKey: first, needed) { first + $0 }
     addRows(conversation, [0..<prefix])
   }
 

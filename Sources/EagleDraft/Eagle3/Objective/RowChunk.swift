@@ -26,20 +26,43 @@ package struct RowChunk: Sendable, Equatable {
   }
 }
 
+/// Some of the rows of depth 0 that a conversation has, one behind the other, at all depths.
+package struct TrainedPart: Sendable {
+  /// Those of the whole conversation.
+  package let all: TrainedRows
+  /// Positions of depth 0 in this part, ascending.
+  private let rows: ArraySlice<Int>
+
+  /// - Parameter part: indices of rows of depth 0; nil for all
+  package init(_ all: TrainedRows, _ part: Range<Int>? = nil) {
+    let rows = all.rows(depth: 0)
+    precondition(part.map { $0.lowerBound >= 0 && $0.upperBound <= rows.count } ?? true, "part of \(rows.count) rows")
+    (self.all, self.rows) = (all, rows[part ?? rows.indices])
+  }
+
+  /// From the first row of the part to behind its last.
+  package var positions: Range<Int> { rows.first.map { $0..<rows.last! + 1 } ?? 0..<0 }
+
+  /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.
+  package var prefixCount: Int { positions.upperBound }
+
+  /// The fewest chunks of at most `limit` rows, equally long but for one row.
+  package func chunks(of limit: Int) -> [RowChunk] {
+    precondition(limit > 0, "chunks of \(limit) rows")
+    let count = (rows.count + limit - 1) / limit
+    return (0..<count).map { i in
+      let (first, end) = (rows.count * i / count, rows.count * (i + 1) / count)
+      return RowChunk(all, rows: rows[rows.startIndex + first]..<rows[rows.startIndex + end - 1] + 1)
+    }
+  }
+}
+
 extension TrainedRows {
   /// Positions whose teacher distribution is needed: p + 1 + k of every trained (p, k), ascending.
   package var teacherPositions: [Int] { teacherPositions(in: 0..<prefixCount) }
 
-  /// All trained rows, cut into the fewest chunks of at most `limit` rows, equally long but for one row.
-  package func chunks(of limit: Int) -> [RowChunk] {
-    precondition(limit > 0, "chunks of \(limit) rows")
-    let all = rows(depth: 0)
-    let count = (all.count + limit - 1) / limit
-    return (0..<count).map { i in
-      let (first, end) = (all.count * i / count, all.count * (i + 1) / count)
-      return RowChunk(self, rows: all[first]..<all[end - 1] + 1)
-    }
-  }
+  /// All trained rows, cut into chunks as `TrainedPart.chunks`.
+  package func chunks(of limit: Int) -> [RowChunk] { TrainedPart(self).chunks(of: limit) }
 
   /// Rows trained at depth `k` that lie in `range`, ascending.
   package func rows(depth k: Int, in range: Range<Int>) -> [Int] {

@@ -6,9 +6,9 @@ import EagleTensor
 /// Floating-point operations of matrix products and attention that the contract asks for: a product of [R, I] with
 /// [O, I] is 2 R I O of them. Work that a program does beyond these (rows that nobody trains, recomputation) is not
 /// counted, so that a peak ratio speaks of useful work.
-enum NeededOperations {
+package enum NeededOperations {
   /// Capture of conversations: all layers, causal attention, and the head for every token.
-  static func capture(_ shape: TargetShape, lengths: [Int]) -> Double {
+  package static func capture(_ shape: TargetShape, lengths: [Int]) -> Double {
     let head = 2 * Double(shape.hiddenSize) * Double(shape.vocabularySize)
     let all = Double(lengths.reduce(0, +))
     return shape.layerShapes.reduce(all * head) { sum, layer in
