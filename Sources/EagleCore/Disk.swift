@@ -27,6 +27,12 @@ package enum Disk {
     return folder.path
   }
 
+  /// Bytes of a file; nil when there is none.
+  package static func size(of path: String) -> Int? {
+    var status = stat()
+    return stat(path, &status) == 0 ? Int(status.st_size) : nil
+  }
+
   /// Bytes of all files under a folder; 0 when there is none.
   package static func bytes(under folder: String) -> Double {
     let files = FileManager.default.enumerator(

@@ -349,6 +349,42 @@ struct SampleCapture {
     #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("shard-00001.h5: cannot open"))
   }
 
+  @Test("a store that is opened by its lengths looks at files when they are read, and names the one at fault")
+  func shardsAreOpenedWhenTheyAreRead() throws {
+    let scratch = try Scratch()
+    let lengths = [1, 4, 2, 4, 3, 4]
+    let entries = try store(scratch).shards.map {
+      CaptureManifest.Shard(
+        file: $0.file, rows: $0.rows, conversations: $0.conversations, bytes: Disk.size(of: scratch($0.file)))
+    }
+    try CaptureManifest(attributes: SampleCapture.attributes, dataFingerprint: "d", shards: entries).write(
+      to: scratch.path)
+    func open(_ lengths: [Int] = lengths, _ presence: CaptureStore.Presence = .whole) throws -> CaptureStore {
+      try CaptureStore(folder: scratch.path, lengths: lengths, presence: presence)
+    }
+    #expect(try open().tokenCount == 18)
+    #expect(try message { _ = try open([1, 4]) }.contains("lists 6 conversations, the prepared data has 2"))
+    #expect(
+      try message { _ = try open([1, 4, 2, 5, 3, 4]) }
+        .contains("shard-00001.h5: has 6 rows by the manifest, its conversations have 7 tokens"))
+    // The same size, of another model.
+    var other = SampleCapture.attributes
+    other.layers = [0, 1, 2]
+    try SampleCapture.write(scratch("shard-00001.h5"), lengths: [2, 4], attributes: other)
+    let store = try open(lengths, .known)
+    _ = try store.read(conversation: 0)
+    #expect(
+      try message { _ = try store.read(conversation: 2) }
+        .contains("shard-00001.h5: captured with layers [0, 1, 2], but this run has [1, 14, 26]"))
+    // Cut off, and gone.
+    let file = try #require(FileHandle(forWritingAtPath: scratch("shard-00001.h5")))
+    try file.truncate(atOffset: 1000)
+    #expect(try message { _ = try open() }.contains("shard-00001.h5: has 1000 bytes, the manifest says "))
+    try FileManager.default.removeItem(atPath: scratch("shard-00001.h5"))
+    #expect(try message { _ = try open() }.contains("shard-00001.h5: is missing"))
+    #expect(try open(lengths, .partial).holds == [true, false, true])
+  }
+
   @Test("an invalid manifest is an error that names the fault")
   func oddManifests() throws {
     let scratch = try Scratch()

@@ -99,7 +99,7 @@ import Testing
       for name in ["manifest.json", CaptureManifest.shardName(cluster.rank)] {
         try FileManager.default.copyItem(atPath: "\(store.folder)/\(name)", toPath: "\(folder)/\(name)")
       }
-      let own = try CaptureStore(folder: folder, lengths: store.lengths)
+      let own = try CaptureStore(folder: folder, lengths: store.lengths, presence: .partial)
       let trainer = try run.trainer(output, cluster: cluster, store: own, masksOf: store)
       for epoch in 0..<2 { try trainer.train(epoch: epoch) }
       return trainer.optimizer.weights.values
@@ -240,7 +240,7 @@ import Testing
       for name in ["manifest.json", CaptureManifest.shardName(1 - cluster.rank)] {
         try FileManager.default.copyItem(atPath: "\(run.store.folder)/\(name)", toPath: "\(folder)/\(name)")
       }
-      return try start(cluster, try CaptureStore(folder: folder, lengths: run.store.lengths), "sample-nodes")
+      return try start(cluster, try CaptureStore(folder: folder, lengths: run.store.lengths, presence: .partial), "sample-nodes")
     }
     #expect(nodes[0] == alone && nodes[1] == alone)
   }

@@ -210,7 +210,7 @@ import Testing
       for name in ["manifest.json"] + disks[cluster.rank].map(CaptureManifest.shardName) {
         try FileManager.default.copyItem(atPath: "\(run.path)/store/\(name)", toPath: "\(folder)/\(name)")
       }
-      let store = try CaptureStore(folder: folder, lengths: run.store.lengths)
+      let store = try CaptureStore(folder: folder, lengths: run.store.lengths, presence: .partial)
       let trainer = try run.trainer(output, cluster: cluster, store: store, masksOf: run.store)
       for epoch in 0..<2 { try trainer.train(epoch: epoch) }
       return try trainer.heldOutMetrics()?.loss ?? 0
@@ -228,7 +228,7 @@ import Testing
         for name in ["manifest.json", "shard-00000.h5"] {
           try FileManager.default.copyItem(atPath: "\(run.path)/store/\(name)", toPath: "\(folder)/\(name)")
         }
-        let store = try CaptureStore(folder: folder, lengths: run.store.lengths)
+        let store = try CaptureStore(folder: folder, lengths: run.store.lengths, presence: .partial)
         return try run.trainer("lost", cluster: cluster, store: store).step
       }
     }

@@ -11,11 +11,16 @@ package struct CaptureManifest: Codable, Sendable, Equatable {
     /// SHA-256 of the shard's token ids, and of its loss masks; nil in version 1.
     package var tokensFingerprint: String?
     package var masksFingerprint: String?
+    /// The size of the file; nil where its writer did not see it.
+    package var bytes: Int?
 
-    package init(file: String, rows: Int, conversations: Int, fingerprint: ConversationsFingerprint? = nil) {
+    package init(
+      file: String, rows: Int, conversations: Int, fingerprint: ConversationsFingerprint? = nil, bytes: Int? = nil
+    ) {
       self.file = file
       self.rows = rows
       self.conversations = conversations
+      self.bytes = bytes
       tokensFingerprint = fingerprint?.tokens
       masksFingerprint = fingerprint?.masks
     }
@@ -26,7 +31,7 @@ package struct CaptureManifest: Codable, Sendable, Equatable {
     }
 
     enum CodingKeys: String, CodingKey {
-      case file, rows, conversations
+      case file, rows, conversations, bytes
       case tokensFingerprint = "tokens_fingerprint"
       case masksFingerprint = "masks_fingerprint"
     }

@@ -4,8 +4,8 @@ import Foundation
 
 /// All shards of a capture store as one list of conversations. Reading is safe from any thread.
 ///
-/// Every shard is opened and checked once; a few stay open, so that a store of thousands of shards needs few
-/// descriptors.
+/// A shard is opened and checked when one of its conversations is read for the first time; a few stay open, so that a
+/// store of thousands of shards opens at once and needs few descriptors.
 public final class CaptureStore: @unchecked Sendable {
   package let folder: String
   package let manifest: CaptureManifest
@@ -20,36 +20,82 @@ public final class CaptureStore: @unchecked Sendable {
   private let lock = NSLock()
   private var open: [(shard: Int, file: CaptureShard)] = []  // last used at the end
   private static let openLimit = 8
+  /// Shards that were held against the manifest.
+  private var checked: Set<Int> = []
 
-  /// Opens the store. An incomplete shard, or one of another model than the manifest's, throws.
+  /// What is known of the shard files before any of them is opened.
+  package enum Presence {
+    /// All must be in the folder, each as large as the manifest says.
+    case whole
+    /// Another rank that sees this folder has looked.
+    case known
+    /// Those that are not in the folder are on other nodes.
+    case partial
+  }
+
+  /// Opens a store by its manifest and the lengths of its conversations. No shard is opened.
   ///
   /// - Parameters:
   ///   - folder: the folder of the store
-  ///   - known: tokens of each conversation, for a store some of whose shards are elsewhere; without it a missing shard
-  ///     throws, too
-  ///   - each: called for each shard, to report progress
-  package init(folder: String, lengths known: [Int]? = nil, each: () -> Void = {}) throws {
-    self.folder = folder
+  ///   - lengths: tokens of each conversation
+  ///   - presence: which shards are there
+  /// - Throws: for a manifest that is missing, damaged or of other conversations, and for a missing shard
+  package init(folder: String, lengths: [Int], presence: Presence) throws {
+    (self.folder, self.lengths) = (folder, lengths)
     manifest = try CaptureManifest(folder: folder)
-    var (lengths, starts, holds) = ([Int](), [0], [Bool]())
-    for entry in manifest.shards {
-      each()
-      let path = "\(folder)/\(entry.file)"
-      let range = lengths.count..<lengths.count + entry.conversations
-      if let known, !FileTree.isFile(path), range.upperBound <= known.count {
-        lengths += known[range]
-        holds.append(false)
-      } else {
-        let shard = try CaptureShard(path: path)
-        try Self.check(shard, entry, manifest)
-        lengths += zip(shard.offsets.dropFirst(), shard.offsets).map { $0 - $1 }
-        holds.append(true)
-      }
-      starts.append(lengths.count)
+    starts = manifest.shards.reduce(into: [0]) { $0.append($0.last! + $1.conversations) }
+    try Self.check(manifest, starts, lengths, folder)
+    holds = try Self.found(manifest, folder, presence)
+  }
+
+  /// Opens a store whose lengths nothing else says: every shard is opened and checked once.
+  ///
+  /// - Parameter folder: the folder of the store
+  /// - Throws: for a shard that is missing, incomplete, or not the manifest's
+  package convenience init(folder: String) throws {
+    let manifest = try CaptureManifest(folder: folder)
+    let lengths = try manifest.shards.flatMap { entry in
+      let shard = try CaptureShard(path: "\(folder)/\(entry.file)")
+      try Self.check(shard, entry, manifest)
+      return zip(shard.offsets.dropFirst(), shard.offsets).map { $0 - $1 }
     }
-    self.lengths = lengths
-    self.starts = starts
-    self.holds = holds
+    try self.init(folder: folder, lengths: lengths, presence: .known)
+  }
+
+  /// Throws when the manifest speaks of other conversations.
+  private static func check(_ manifest: CaptureManifest, _ starts: [Int], _ lengths: [Int], _ folder: String) throws {
+    let advice = "run the capture again"
+    guard starts.last == lengths.count else {
+      throw LocatedError(
+        path: CaptureManifest.path(in: folder),
+        problem: "lists \(starts.last!) conversations, the prepared data has \(lengths.count)", advice: advice)
+    }
+    for (index, entry) in manifest.shards.enumerated() {
+      let tokens = lengths[starts[index]..<starts[index + 1]].reduce(0, +)
+      guard tokens == entry.rows else {
+        throw LocatedError(
+          path: "\(folder)/\(entry.file)",
+          problem: "has \(entry.rows) rows by the manifest, its conversations have \(tokens) tokens", advice: advice)
+      }
+    }
+  }
+
+  private static func found(_ manifest: CaptureManifest, _ folder: String, _ presence: Presence) throws -> [Bool] {
+    if case .known = presence { return [Bool](repeating: true, count: manifest.shards.count) }
+    let names = Set(try FileManager.default.contentsOfDirectory(atPath: folder))
+    return try manifest.shards.map { entry in
+      let path = "\(folder)/\(entry.file)"
+      guard names.contains(entry.file) else {
+        if case .partial = presence { return false }
+        throw LocatedError(path: path, problem: "is missing", advice: "run the capture again; it writes what is missing")
+      }
+      if let bytes = entry.bytes, let size = Disk.size(of: path), size != bytes {
+        throw LocatedError(
+          path: path, problem: "has \(size) bytes, the manifest says \(bytes)",
+          advice: "run the capture again; it replaces the shard")
+      }
+      return true
+    }
   }
 
   /// The shard that a conversation is in.
@@ -89,6 +135,10 @@ public final class CaptureStore: @unchecked Sendable {
       return entry.file
     }
     let file = try CaptureShard(path: "\(folder)/\(manifest.shards[index].file)")
+    if !checked.contains(index) {
+      try Self.check(file, manifest.shards[index], manifest)
+      checked.insert(index)
+    }
     if open.count == Self.openLimit { open.removeFirst() }
     open.append((index, file))
     return file
@@ -102,7 +152,7 @@ public final class CaptureStore: @unchecked Sendable {
       let what = found.tokens == expected.tokens ? "loss masks" : "tokens"
       throw LocatedError(
         path: shard.path, problem: "holds other \(what) than the manifest says",
-        advice: "run the capture again; it replaces this shard")
+        advice: "remove the shard and run the capture again; it writes what is missing")
     }
     guard shard.rowCount == entry.rows, shard.conversationCount == entry.conversations else {
       throw LocatedError(

@@ -52,10 +52,10 @@ package struct CapturePass {
   ///   different precisions; `StoppedRun` when a stop was requested, with the finished shards in place
   package func run(folder: String) throws -> CaptureStore {
     try states.agreeOnPrecision(cluster)
-    // One rank looks, so that a disk that shows ranks different states cannot part them.
-    let complete = sharing == .shared && cluster.isRoot ? try complete(folder) : nil
-    if try cluster.anyTrue(complete != nil) {
-      let store = try complete ?? CaptureStore(folder: folder, each: cluster.tick)
+    // One rank of each disk looks, so that a disk that shows ranks different states cannot part them.
+    let complete = writesFolder ? try complete(folder) : nil
+    if try isWhole(complete) {
+      let store = try complete ?? opened(folder)
       progress.finish("capture", "up to date: \(store.tokenCount) tokens in \(store.manifest.shards.count) shards")
       return store
     }
@@ -68,10 +68,23 @@ package struct CapturePass {
     try stop.throwIfAnyRankStops(cluster, during: "capture")
     if writesFolder { try finish(partition, fingerprints, folder) }
     try cluster.barrier()
-    let store = try CaptureStore(
-      folder: folder, lengths: sharing == .node ? data.tokens.lengths : nil, each: cluster.tick)
+    let store = try opened(folder)
     progress.finish("capture", "\(data.tokens.tokenCount) tokens in \(partition.shards.count) shards, \(rate)")
     return store
+  }
+
+  /// Whether every folder has what this rank's was found to have, and all folders together every shard. Collective.
+  private func isWhole(_ found: CaptureStore?) throws -> Bool {
+    guard try !cluster.anyTrue(writesFolder && found == nil) else { return false }
+    guard sharing == .node else { return true }
+    let all = try cluster.gather(Data((found?.holds ?? []).map { $0 ? 1 : 0 })).filter { !$0.isEmpty }.map { [UInt8]($0) }
+    return all[0].indices.allSatisfy { shard in all.contains { $0[shard] == 1 } }
+  }
+
+  /// The store, when it is known to be there.
+  private func opened(_ folder: String) throws -> CaptureStore {
+    try CaptureStore(
+      folder: folder, lengths: data.tokens.lengths, presence: sharing == .node ? .partial : .known)
   }
 
   /// Whether this rank writes what a folder has once: one rank for each disk.
@@ -81,15 +94,16 @@ package struct CapturePass {
 
   func path(_ shard: Int, _ folder: String) -> String { "\(folder)/\(CaptureManifest.shardName(shard))" }
 
-  /// The store of this target and data; nil when there is none. One with a missing or damaged shard counts as
-  /// unfinished.
+  /// The store of this target and data, or a node's part of it; nil when there is none. One with a missing or cut-off shard
+  /// counts as unfinished.
   private func complete(_ folder: String) throws -> CaptureStore? {
     guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder)) else { return nil }
     let manifest = try CaptureManifest(folder: folder)
     try check(manifest, folder)
     guard manifest.dataFingerprint == data.tokensFingerprint else { return nil }
     do {
-      return try CaptureStore(folder: folder, each: cluster.tick)
+      return try CaptureStore(
+        folder: folder, lengths: data.tokens.lengths, presence: sharing == .node ? .partial : .whole)
     } catch {
       progress.say("\(error); capturing what is missing")
       return nil
@@ -154,7 +168,7 @@ package struct CapturePass {
     let entries = partition.shards.enumerated().map { index, shard in
       CaptureManifest.Shard(
         file: CaptureManifest.shardName(index), rows: tokens(of: shard), conversations: shard.count,
-        fingerprint: fingerprints[index])
+        fingerprint: fingerprints[index], bytes: Disk.size(of: path(index, folder)))
     }
     let wanted = Set(entries.map(\.file))
     for name in try FileManager.default.contentsOfDirectory(atPath: folder)
