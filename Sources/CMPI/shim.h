@@ -57,6 +57,12 @@ static inline int eagle_mpi_duplicate(eagle_mpi_comm comm, eagle_mpi_comm *copy)
   return status == MPI_SUCCESS ? MPI_Comm_set_errhandler(copy->handle, MPI_ERRORS_RETURN) : status;
 }
 
+/// The ranks of the same color, in the order of their keys, with messages of their own. Collective.
+static inline int eagle_mpi_split(eagle_mpi_comm comm, int color, int key, eagle_mpi_comm *part) {
+  const int status = MPI_Comm_split(comm.handle, color, key, &part->handle);
+  return status == MPI_SUCCESS ? MPI_Comm_set_errhandler(part->handle, MPI_ERRORS_RETURN) : status;
+}
+
 static inline int eagle_mpi_place(eagle_mpi_comm comm, int *rank, int *size) {
   const int status = MPI_Comm_rank(comm.handle, rank);
   return status == MPI_SUCCESS ? MPI_Comm_size(comm.handle, size) : status;

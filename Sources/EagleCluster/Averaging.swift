@@ -7,6 +7,14 @@ extension ComputePrecision {
   package var bytes: Int { self == .fp32 ? 4 : 2 }
 }
 
+/// The ways to average gradients.
+public enum AveragingLevels: String, Codable, Sendable {
+  /// All ranks send their parts to each other.
+  case flat
+  /// The ranks of a node first, then one of each node: every node sends its sum once.
+  case twoLevel = "two-level"
+}
+
 /// A collective operation that runs while its caller computes.
 public protocol Pending: Sendable {
   /// Returns once it is done. Its buffer must be left alone until then.

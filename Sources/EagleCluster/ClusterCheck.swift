@@ -20,7 +20,11 @@ package enum ClusterCheck {
     let messages = try cluster.exchange((0..<ranks).map { message(from: cluster.rank, to: $0) })
     try expect("exchange", cluster.library, messages == (0..<ranks).map { message(from: $0, to: cluster.rank) })
     try checkTickets(cluster)
-    for wire in [ComputePrecision.fp32, .bf16] { try checkSums(cluster, wire) }
+    let ways: [AveragingLevels] = cluster.canAverageInTwoLevels ? [.twoLevel, .flat] : [.flat]
+    for levels in ways {
+      try cluster.average(by: levels)
+      for wire in [ComputePrecision.fp32, .bf16] { try checkSums(cluster, wire) }
+    }
   }
 
   private static func triangle(_ n: Int) -> Int64 { Int64(n * (n - 1) / 2) }

@@ -1,10 +1,12 @@
 import EagleCore
 
-/// How the ranks of a run work together. Nothing here changes what is computed, but for the rounding of `gradients:
-/// bf16`.
+/// How the ranks of a run work together. Nothing here changes what is computed, but for the rounding of `gradients: bf16`
+/// and the order in which `averaging` adds up.
 public struct ClusterConfig: Config {
   /// The precision of gradients on their way between ranks.
   public var gradients = ComputePrecision.fp32
+  /// The levels in which ranks add gradients up.
+  public var averaging = AveragingChoice.auto
   /// Seconds after which all ranks end because one has not been heard from.
   public var rankTimeout = 60.0
   /// Seconds after which all ranks end because one has made no progress while another waits for it.
@@ -20,7 +22,7 @@ public struct ClusterConfig: Config {
   package var limits: RankLimits { RankLimits(silence: rankTimeout, stall: stallTimeout) }
 
   enum CodingKeys: String, CodingKey {
-    case gradients
+    case gradients, averaging
     case rankTimeout = "rank_timeout"
     case stallTimeout = "stall_timeout"
   }

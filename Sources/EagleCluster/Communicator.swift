@@ -35,15 +35,23 @@ public protocol Communicator: AnyObject, Sendable {
 
   /// Starts to replace every element by its sum over all ranks (all-reduce) and returns at once.
   ///
-  /// Elements are summed in fp32 in the order of ranks; all ranks hold the same bits afterwards. With `ownSliceOnly` it
-  /// is a reduce-scatter: each rank gets the sums of its slice alone (see `Slices`), and the other slices are
-  /// undefined.
+  /// Elements are summed in fp32 in the order of ranks, in two levels in the order of ranks of a node and of nodes; all
+  /// ranks hold the same bits afterwards. With `ownSliceOnly` it is a reduce-scatter: each rank gets the sums of its
+  /// `ownSlice` alone, and the other slices are undefined.
   func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool) throws
     -> any Pending
 
   /// Starts to give every rank the slices of all, each from the rank that it belongs to (all-gather), and returns at
   /// once.
   func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending
+
+  /// This rank's own slice of a buffer in `startSum` and `startGather`.
+  func ownSlice(count: Int) -> Range<Int>
+
+  /// Averages in these levels from now on. Collective, with nothing in flight.
+  ///
+  /// - Parameter levels: two levels need `canAverageInTwoLevels`
+  func average(by levels: AveragingLevels) throws
 
   /// The cost of what was started with `startSum` and `startGather` since the last call.
   func takeAveragingCost() -> AveragingCost
@@ -76,6 +84,15 @@ extension Communicator {
   public var isFirstOfNode: Bool { nodes[rank] == rank }
   /// The number of ranks on this node, which share its memory and disks.
   public var ranksOnNode: Int { nodes.count { $0 == nodes[rank] } }
+
+  /// Whether there are several nodes with several ranks each, as many on all.
+  public var canAverageInTwoLevels: Bool {
+    let sizes = Set(Dictionary(grouping: nodes) { $0 }.values.map(\.count))
+    return sizes.count == 1 && sizes.first! > 1 && sizes.first! < size
+  }
+
+  public func ownSlice(count: Int) -> Range<Int> { Slices(count: count, ranks: size)[rank] }
+  public func average(by levels: AveragingLevels) throws {}
 
   /// The elementwise sum of `values` over all ranks.
   public func allReduceSum(_ values: [Float]) throws -> [Float] {

@@ -28,7 +28,16 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   private init(_ thread: MPIThread) throws {
     self.thread = thread
     (rank, size) = (thread.context.rank, thread.context.size)
-    nodes = try Self.gather(of: thread, thread.context.leader).map(Int.init)
+    let found = try Self.gather(of: thread, thread.context.leader).map(Int.init)
+    nodes = Self.pretendedNodes(ranks: found.count) ?? found
+  }
+
+  /// With the environment variable `EAGLE_RANKS_PER_NODE` consecutive ranks count as one node, wherever they are: to try
+  /// on one machine what several do.
+  private static func pretendedNodes(ranks: Int) -> [Int]? {
+    let count = ProcessInfo.processInfo.environment["EAGLE_RANKS_PER_NODE"].flatMap { Int($0) }
+    guard let count, count > 0 else { return nil }
+    return (0..<ranks).map { $0 / count * count }
   }
 
   private var world: eagle_mpi_comm { thread.context.world }
@@ -60,13 +69,39 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   }
 
   public func gather(_ data: Data) throws -> [Data] {
-    let counts = try Self.gather(of: thread, Int64(data.count))
-    // One broadcast per rank: a gather of all would be one call, but its offsets end at 2 GiB for all ranks together.
+    let counts = try Self.gather(of: thread, Int64(data.count)).map(Int.init)
+    let total = counts.reduce(0, +)
+    if total <= Self.mostGatheredBytes { return try gather(data, counts: counts, total: total) }
+    // One broadcast per rank: the offsets of a gather of all end at 2 GiB for all ranks together.
     return try (0..<size).map { root in
-      var part = root == rank ? data : Data(count: Int(counts[root]))
+      var part = root == rank ? data : Data(count: counts[root])
       try part.withUnsafeMutableBytes { try broadcast($0, root: root) }
       return part
     }
+  }
+
+  /// Bytes of all ranks that one call gathers.
+  private static let mostGatheredBytes = 1 << 30
+
+  /// The data of all ranks in one call.
+  private func gather(_ data: Data, counts: [Int], total: Int) throws -> [Data] {
+    guard total > 0 else { return counts.map { _ in Data() } }
+    let layout = Layout(ranks: size) { _ in (0, 0) }
+    var start = 0
+    for (rank, count) in counts.enumerated() {
+      (layout.counts[rank], layout.starts[rank]) = (Int32(count), Int32(start))
+      start += count
+    }
+    let all = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: 16)
+    defer { all.deallocate() }
+    data.copyBytes(to: UnsafeMutableRawBufferPointer(rebasing: all[Int(layout.starts[rank])...]), count: data.count)
+    let base = all.baseAddress
+    try thread.perform([
+      MPICall("MPI_Iallgatherv") { [world] in
+        eagle_mpi_gather_parts(base, layout.counts, layout.starts, world, $0)
+      }
+    ])
+    return counts.indices.map { Data(all[Int(layout.starts[$0])...].prefix(counts[$0])) }
   }
 
   /// A number from each rank.
@@ -84,11 +119,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   public func exchange(_ data: [Data]) throws -> [Data] {
     precondition(data.count == size, "\(data.count) parts for \(size) ranks")
-    var counts = Data()
-    for part in data { withUnsafeBytes(of: Int64(part.count)) { counts.append(contentsOf: $0) } }
-    let lengths = try gather(counts).map { all in
-      all.withUnsafeBytes { Int($0.loadUnaligned(fromByteOffset: rank * 8, as: Int64.self)) }
-    }
+    let lengths = try exchange(counts: data.map { Int64($0.count) })
     let parts = lengths.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0, alignment: 16) }
     defer { for part in parts { part.deallocate() } }
     let out = data.map { part in
@@ -100,6 +131,23 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     // Messages between two ranks arrive in their order, so one tag does for all buckets.
     try thread.perform((0..<size).flatMap { letters(to: $0, out[$0], parts[$0]) })
     return (0..<size).map { $0 == rank ? data[rank] : Data(parts[$0]) }
+  }
+
+  /// A number to each rank, and one from each, in one call.
+  private func exchange(counts: [Int64]) throws -> [Int] {
+    let layout = Layout(ranks: size) { (8, Int32(8 * $0)) }
+    let out = UnsafeMutablePointer<Int64>.allocate(capacity: 2 * size)
+    defer { out.deallocate() }
+    out.initialize(repeating: 0, count: 2 * size)
+    out.update(from: counts, count: size)
+    let incoming = out + size
+    try thread.perform([
+      MPICall("MPI_Ialltoallv") { [world] in
+        eagle_mpi_exchange_parts(
+          out, layout.counts, layout.starts, incoming, layout.counts, layout.starts, world, $0)
+      }
+    ])
+    return UnsafeBufferPointer(start: incoming, count: size).map { Int($0) }
   }
 
   private func letters(
@@ -130,16 +178,23 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
   ) throws -> any Pending {
     guard !buffer.isEmpty, size > 1 else { return Completed() }
-    let sum = MPIAllReduce(buffer, wire: wire, isReduceScatter: ownSliceOnly, thread: thread)
+    let sum = MPIAveraging(buffer, wire: wire, ownSliceOnly ? .reduceScatter : .allReduce, thread: thread)
     thread.submit([sum])
     return sum
   }
 
   public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
     guard !buffer.isEmpty, size > 1 else { return Completed() }
-    let gather = MPIAllGather(buffer, thread: thread)
+    let gather = MPIAveraging(buffer, wire: .fp32, .allGather, thread: thread)
     thread.submit([gather])
     return gather
+  }
+
+  public func ownSlice(count: Int) -> Range<Int> { thread.levels.ranges(count: count).last! }
+
+  public func average(by levels: AveragingLevels) throws {
+    precondition(levels == .flat || canAverageInTwoLevels, "two levels of \(nodes)")
+    try thread.average(in: levels == .flat ? nodes.map { _ in 0 } : nodes)
   }
 
   public func takeAveragingCost() -> AveragingCost { thread.takeAveragingCost() }

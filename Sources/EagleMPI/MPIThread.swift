@@ -14,9 +14,6 @@ final class MPIThread: @unchecked Sendable {
     var rank = 0
     var size = 1
     var world = eagle_mpi_comm()
-    /// The communicators of reduce-scatters and of all-gathers, whose order among each other is free.
-    var reduceScatters = eagle_mpi_comm()
-    var allGathers = eagle_mpi_comm()
     /// The communicator of heartbeats.
     var control = eagle_mpi_comm()
     var counter = eagle_mpi_window()
@@ -38,7 +35,9 @@ final class MPIThread: @unchecked Sendable {
   private var isEnding = false
   private var ticks: Int64 = 0
   private var cost = AveragingCost()
-  private var gathersSubmitted = 0
+  /// Stages of averaging that were submitted, by communicator.
+  private var turnsTaken = [0, 0, 0, 0]
+  private var levelsInUse: [AveragingLevel] = []
 
   // Used by the MPI thread alone.
   private(set) var context = Context()
@@ -47,8 +46,9 @@ final class MPIThread: @unchecked Sendable {
   private var yields = 0
   /// Reduce-scatters in flight.
   var reduceScatters = 0
-  /// The number of the next all-gather to start: all ranks start them in the order in which they were submitted.
-  var gatherTurn = 0
+  /// The number of the next stage to start on each communicator of averaging: all ranks start them in the order in which
+  /// they were submitted.
+  private var turnsStarted = [0, 0, 0, 0]
 
   /// Starts MPI on a new thread.
   static func start() throws -> MPIThread {
@@ -82,10 +82,21 @@ final class MPIThread: @unchecked Sendable {
     try checkedMPI("MPI_Comm_rank") { eagle_mpi_place(context.world, &rank, &size) }
     (context.rank, context.size) = (Int(rank), Int(size))
     try checkedMPI("MPI_Comm_split_type") { eagle_mpi_node(context.world, rank, &context.leader) }
-    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(context.world, &context.reduceScatters) }
-    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(context.world, &context.allGathers) }
     try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(context.world, &context.control) }
     try checkedMPI("MPI_Win_allocate") { eagle_mpi_window_make(context.world, rank, &context.counter) }
+    levelsInUse = [try level(of: { _ in 0 }, isOnNode: false)]
+  }
+
+  /// Ranks with the same color as this one make up a level. Collective; on the MPI thread.
+  private func level(of color: (Int) -> Int, isOnNode: Bool) throws -> AveragingLevel {
+    var (scatters, gathers) = (eagle_mpi_comm(), eagle_mpi_comm())
+    let own = Int32(color(context.rank))
+    try checkedMPI("MPI_Comm_split") { eagle_mpi_split(context.world, own, Int32(context.rank), &scatters) }
+    try checkedMPI("MPI_Comm_dup") { eagle_mpi_duplicate(scatters, &gathers) }
+    let members = (0..<context.size).filter { color($0) == Int(own) }
+    return AveragingLevel(
+      size: members.count, rank: members.firstIndex(of: context.rank)!, scatters: scatters, gathers: gathers,
+      isOnNode: isOnNode)
   }
 
   // MARK: for other threads
@@ -101,10 +112,45 @@ final class MPIThread: @unchecked Sendable {
     condition.broadcast()
   }
 
-  /// The number of an all-gather in the order of all; to be called in `isSubmitted`.
-  func takeGatherTurn() -> Int {
-    defer { gathersSubmitted += 1 }
-    return gathersSubmitted
+  /// The number of a stage in the order of all of its communicator; to be called in `isSubmitted`.
+  func takeTurn(_ lane: Int) -> Int {
+    defer { turnsTaken[lane] += 1 }
+    return turnsTaken[lane]
+  }
+
+  /// The levels of averaging. They change while nothing is in flight.
+  var levels: [AveragingLevel] {
+    condition.lock()
+    defer { condition.unlock() }
+    return levelsInUse
+  }
+
+  /// Averages in these groups of ranks from now on, or among all ranks at once where there is one group. Collective, with
+  /// nothing in flight.
+  ///
+  /// - Parameter groups: the group of each rank, all of one size
+  func average(in groups: [Int]) throws {
+    let names = Set(groups).sorted()
+    let places = groups.indices.map { rank in groups[..<rank].count { $0 == groups[rank] } }
+    try perform([
+      MPIAction("MPI_Comm_split") { [self] in
+        let levels =
+          names.count == 1
+          ? [try level(of: { _ in 0 }, isOnNode: false)]
+          : [try level(of: { groups[$0] }, isOnNode: true), try level(of: { places[$0] }, isOnNode: false)]
+        condition.lock()
+        levelsInUse = levels
+        (turnsTaken, turnsStarted) = ([0, 0, 0, 0], [0, 0, 0, 0])
+        condition.unlock()
+      }
+    ])
+  }
+
+  /// Whether it is the turn of a stage, which then counts as started. On the MPI thread.
+  func startTurn(_ turn: Int, _ lane: Int) -> Bool {
+    guard turnsStarted[lane] == turn else { return false }
+    turnsStarted[lane] += 1
+    return true
   }
 
   /// Waits for work that was submitted.
@@ -152,8 +198,9 @@ final class MPIThread: @unchecked Sendable {
     return cost
   }
 
-  /// Adds to the bytes that all-reduces and all-gathers have sent.
-  func note(sent bytes: Int) {
+  /// Adds to the bytes that averaging has sent; those that stay on a node of two levels are no traffic of a network.
+  func note(sent bytes: Int, onNode: Bool) {
+    guard !onNode else { return }
     condition.lock()
     cost.bytesSent += bytes
     condition.unlock()
@@ -210,16 +257,29 @@ final class MPIThread: @unchecked Sendable {
   }
 
   /// Starts what was submitted; false once all is done and nothing more can come.
+  ///
+  /// What must wait holds up its own kind alone: sums of gradients, which go over communicators of their own, let small
+  /// calls and states of other nodes pass.
   private func take() -> Bool {
     condition.lock()
-    while let next = queue.first, next.canStart(self) {
-      queue.removeFirst()
+    while let index = nextToStart {
+      let next = queue.remove(at: index)
       condition.unlock()
       begin(next)
       condition.lock()
     }
     defer { condition.unlock() }
     return !(isEnding && queue.isEmpty && active.isEmpty)
+  }
+
+  /// The first in the queue that may start, with none of its kind before it.
+  private var nextToStart: Int? {
+    var isBlocked = false
+    for (index, work) in queue.enumerated() where !(isBlocked && work.isAveraging) {
+      if work.canStart(self) { return index }
+      isBlocked = true
+    }
+    return nil
   }
 
   private func begin(_ work: MPIWork) {

@@ -13,13 +13,13 @@ class MPIWork: @unchecked Sendable {
 
   /// Called when the work is submitted, in the order of all work.
   func isSubmitted(to thread: MPIThread) {}
-  /// Whether the work may start now; work behind it waits until it may.
+  /// Whether the work may start now; work of its kind behind it waits until it may. Only what is averaging may say no.
   func canStart(_ thread: MPIThread) -> Bool { true }
   /// Starts the first request.
   func start(_ thread: MPIThread) throws {}
   /// Tests the request; true once all is done.
   func advance(_ thread: MPIThread) throws -> Bool { true }
-  /// Whether its time counts as time of all-reduces and all-gathers.
+  /// Whether it is an all-reduce or all-gather of buffers, which has communicators of its own and whose time is counted.
   var isAveraging: Bool { false }
 
   func complete(with failure: (any Error)? = nil) {

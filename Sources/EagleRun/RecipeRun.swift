@@ -74,6 +74,7 @@ public final class RecipeRun {
     folder = RunFolder(recipe.output)
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
     try cluster.watch(recipe.cluster.limits)
+    if let line = try recipe.cluster.averaging.apply(to: cluster) { self.progress.say(line) }
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     let (data, target) = (recipe.data, recipe.target)
     let isServed = recipe.regenerate.server.isUsed || recipe.synthesize.server.isUsed

@@ -33,14 +33,19 @@ enum Command {
   }
 
   /// `count` ranks of eagle-train under mpirun.
-  static func runRanks(_ count: Int, _ arguments: [String], in folder: String) throws -> Outcome {
-    try startRanks(count, arguments, in: folder).finish()
+  static func runRanks(
+    _ count: Int, _ arguments: [String], in folder: String, environment: [String: String] = [:]
+  ) throws -> Outcome {
+    try startRanks(count, arguments, in: folder, environment: environment).finish()
   }
 
-  static func startRanks(_ count: Int, _ arguments: [String], in folder: String) throws -> Running {
+  static func startRanks(
+    _ count: Int, _ arguments: [String], in folder: String, environment: [String: String] = [:]
+  ) throws -> Running {
     var flags = ["mpirun", "-np", "\(count)", "--oversubscribe", "--bind-to", "none"]
     if getuid() == 0 { flags.append("--allow-run-as-root") }
-    return try start("/usr/bin/env", flags + ["\(binaries)/eagle-train"] + arguments, in: folder)
+    return try start(
+      "/usr/bin/env", flags + ["\(binaries)/eagle-train"] + arguments, in: folder, environment: environment)
   }
 }
 

@@ -1,4 +1,5 @@
 import EagleChat
+import EagleCluster
 import EagleCore
 import EagleData
 import EaglePlan
@@ -143,6 +144,21 @@ import Testing
     let outcome = try Command.run("eagle-train", ["plan", "recipe.yaml"] + arguments, in: world.path)
     #expect(outcome.status == Int32(status) && outcome.errors.contains(message), "\(outcome.errors)")
     #expect(outcome.output.isEmpty)
+  }
+
+  /// Ranks in two groups average in both ways, and each call is right in both.
+  @Test func twoLevelsAreMeasured() throws {
+    let world = try TinyWorld()
+    let ranks = try Command.runRanks(
+      4, ["bench", "ranks", "--megabytes", "1", "--repeat", "1", "--json"], in: world.path,
+      environment: ["EAGLE_RANKS_PER_NODE": "2"])
+    #expect(ranks.status == 0, "\(ranks.errors)")
+    let report = try JSONDecoder().decode(RanksBenchmark.Report.self, from: Data(ranks.output.utf8))
+    #expect(report.nodes == 2)
+    func sent(_ levels: AveragingLevels) -> [Int] { report.sums.filter { $0.levels == levels }.map(\.bytesSent) }
+    #expect(sent(.flat).count == 6 && sent(.twoLevel).count == 6)
+    // Of P elements each of four ranks sends 2 · 3/4, in two levels half of a node's P once to the other node.
+    for (flat, two) in zip(sent(.flat), sent(.twoLevel)) { #expect(flat == 3 * two) }
   }
 
   /// A measured link takes the place of a named one.

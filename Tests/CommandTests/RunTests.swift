@@ -87,6 +87,30 @@ import Testing
     for (a, b) in zip(one.prefix(20), two) { #expect(abs(a.loss - b.loss) < 1e-5, "step \(a.step)") }
   }
 
+  @Test("ranks that average in two levels take the steps of one, the same bits each time, and refuse levels that are not there")
+  func averagingInTwoLevels() throws {
+    let world = try TinyWorld()
+    let settings = ["run", "recipe.yaml", "--set", "train.epochs=2", "--set", "evaluate.benchmarks={}"]
+    let alone = try Command.run("eagle-train", settings, in: world.path)
+    #expect(alone.status == 0, "\(alone.errors)")
+    for (output, isSharded) in [("two-a", false), ("two-b", false), ("two-sharded", true)] {
+      let ranks = try Command.runRanks(
+        4,
+        settings + [
+          "--set", "cluster.averaging=two-level", "--set", "output=\(output)", "--set",
+          "train.shard_optimizer=\(isSharded)",
+        ], in: world.path, environment: ["EAGLE_RANKS_PER_NODE": "2", "OMP_NUM_THREADS": "1"])
+      #expect(ranks.status == 0, "\(ranks.errors)")
+      for (a, b) in zip(try losses(world), try losses(world, output)) {
+        #expect(abs(a.loss - b.loss) < 1e-5, "step \(a.step)")
+      }
+    }
+    #expect(try lastState(world, "two-a") == lastState(world, "two-b"))
+    let refused = try Command.runRanks(
+      2, settings + ["--set", "cluster.averaging=two-level", "--set", "output=none"], in: world.path)
+    #expect(refused.status == 1 && refused.errors.contains("cluster.averaging: two levels need several nodes"))
+  }
+
   /// A fitted head foresees before it is trained, the same on any number of ranks, and learns on.
   @Test func aFittedStartIsAheadOfARandomOne() throws {
     func heldOut(_ world: TinyWorld, _ output: String) throws -> [(loss: Double, accuracy: Double)] {

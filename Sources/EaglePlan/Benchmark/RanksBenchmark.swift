@@ -25,6 +25,7 @@ package enum RanksBenchmark {
     /// Elements of the buffer, and how they travel.
     package var elements: Int
     package var wire: ComputePrecision
+    package var levels: AveragingLevels
     /// Seconds until every rank has the sum, median of the slowest rank.
     package var seconds: Double
     /// What this rank sent.
@@ -32,7 +33,7 @@ package enum RanksBenchmark {
     package var bytesPerSecond: Double
 
     enum CodingKeys: String, CodingKey {
-      case elements, wire, seconds
+      case elements, wire, levels, seconds
       case bytesSent = "bytes_sent"
       case bytesPerSecond = "bytes_per_second"
     }
@@ -45,9 +46,13 @@ package enum RanksBenchmark {
     let next = try cluster.tickets()
     let ticket = try median(cluster, 20 * repeats) { _ = try next() }
     var sums: [Sum] = []
-    for wire in [ComputePrecision.fp32, .bf16] {
-      for elements in [1 << 10, 1 << 18, megabytes << 18] {
-        sums.append(try sum(cluster, elements: elements, wire, repeats))
+    let ways: [AveragingLevels] = cluster.canAverageInTwoLevels ? [.twoLevel, .flat] : [.flat]
+    for levels in ways {
+      try cluster.average(by: levels)
+      for wire in [ComputePrecision.fp32, .bf16] {
+        for elements in [1 << 10, 1 << 18, megabytes << 18] {
+          sums.append(try sum(cluster, elements: elements, wire, levels, repeats))
+        }
       }
     }
     return Report(
@@ -57,7 +62,7 @@ package enum RanksBenchmark {
 
   /// Buffers go in buckets, as gradients do.
   private static func sum(
-    _ cluster: any Communicator, elements: Int, _ wire: ComputePrecision, _ repeats: Int
+    _ cluster: any Communicator, elements: Int, _ wire: ComputePrecision, _ levels: AveragingLevels, _ repeats: Int
   ) throws -> Sum {
     let buffer = Tensor.zeros([elements])
     _ = cluster.takeAveragingCost()
@@ -70,7 +75,8 @@ package enum RanksBenchmark {
     }
     let bytes = cluster.takeAveragingCost().bytesSent / (repeats + 1)
     return Sum(
-      elements: elements, wire: wire, seconds: seconds, bytesSent: bytes, bytesPerSecond: Double(bytes) / seconds)
+      elements: elements, wire: wire, levels: levels, seconds: seconds, bytesSent: bytes,
+      bytesPerSecond: Double(bytes) / seconds)
   }
 
   /// Median over the repeats of the slowest rank's time; a first one does not count.
@@ -92,8 +98,8 @@ extension RanksBenchmark.Report {
     return ["every collective call gave the right result", head, small]
       + sums.map { sum in
         String(
-          format: "sum of %9d elements in %@: %9.3f ms, %7.1f MB/s sent by this rank", sum.elements, sum.wire.rawValue,
-          sum.seconds * 1e3, sum.bytesPerSecond / 1e6)
+          format: "sum of %9d elements in %@: %9.3f ms, %7.1f MB/s sent by this rank%@", sum.elements, sum.wire.rawValue,
+          sum.seconds * 1e3, sum.bytesPerSecond / 1e6, sum.levels == .flat ? "" : ", two-level")
       }
   }
 }

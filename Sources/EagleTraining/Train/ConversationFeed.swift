@@ -36,8 +36,10 @@ final class ConversationFeed {
 
   /// Gets what this rank needs and its node does not hold. Collective.
   ///
-  /// - Parameter partitions: what each rank needs
-  func fetch(_ partitions: [[ConversationPart]]) throws {
+  /// - Parameters:
+  ///   - partitions: what each rank needs
+  ///   - clock: counts reading for others, and waiting for them
+  func fetch(_ partitions: [[ConversationPart]], _ clock: PhaseClock) throws {
     guard let holders, case .store(let store) = source else { return }
     fetched = [:]
     // All ranks find the same sender for the same conversation; those that hold it take turns.
@@ -45,12 +47,15 @@ final class ConversationFeed {
       let ranks = holders[store.shard(of: part.conversation)]
       return ranks.contains(rank) ? nil : ranks[part.conversation % ranks.count]
     }
-    let messages = try partitions.enumerated().map { rank, parts in
-      try parts.filter { sender($0, to: rank) == cluster.rank }.reduce(into: Data()) {
-        $0 += try store.read(conversation: $1.conversation, states: $1.states).encoded
+    let messages = try clock.measure(.reading) {
+      try partitions.enumerated().map { rank, parts in
+        try parts.filter { sender($0, to: rank) == cluster.rank }.reduce(into: Data()) {
+          $0 += try store.read(conversation: $1.conversation, states: $1.states).encoded
+        }
       }
     }
-    for (from, message) in try cluster.exchange(messages).enumerated() where from != cluster.rank {
+    let received = try clock.measure(.communication) { try cluster.exchange(messages) }
+    for (from, message) in received.enumerated() where from != cluster.rank {
       var bytes = message[...]
       for part in partitions[cluster.rank] where sender(part, to: cluster.rank) == from {
         fetched[part] = try CapturedConversation(decoding: &bytes)

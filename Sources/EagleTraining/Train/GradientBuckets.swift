@@ -69,7 +69,7 @@ package final class GradientBuckets {
   /// of the buffer.
   package var ownRanges: [Range<Int>] {
     ranges.reversed().map { bucket in
-      let slice = Slices(count: bucket.count, ranks: cluster.size)[cluster.rank]
+      let slice = cluster.ownSlice(count: bucket.count)
       return bucket.lowerBound + slice.lowerBound..<bucket.lowerBound + slice.upperBound
     }
   }

@@ -71,7 +71,7 @@ struct StateSample {
   }
 
   private func fetch(from first: Int) throws {
-    try feed.fetch((0..<cluster.size).map { $0 == 0 ? chunk(from: first).map { .whole($0) } : [] })
+    try feed.fetch((0..<cluster.size).map { $0 == 0 ? chunk(from: first).map { .whole($0) } : [] }, PhaseClock())
     cluster.tick()
   }
 }

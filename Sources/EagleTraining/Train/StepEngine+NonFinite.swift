@@ -7,7 +7,7 @@ extension StepEngine {
   /// Collective.
   func culprits(of batch: PreparedBatch) throws -> [Int] {
     // What came from other nodes for this batch has made way for the next one's.
-    try feed.fetch(batch.parts)
+    try feed.fetch(batch.parts, clock)
     defer { forgetPrepared() }
     let globalRows = batch.globalRows.map { max(1, $0) }
     let found = try batch.microBatches.joined().filter { try !isFinite($0, globalRows: globalRows) }

@@ -133,7 +133,7 @@ package final class StepEngine {
   ) throws -> PreparedBatch {
     let (items, rows) = try clock.measure(.reading) { try work(of: batch.filter { !leftOut.contains($0) }, epoch: epoch) }
     let parts = BatchPartition(items, ranks: cluster.size, depths: objective.positions, isCut: isCut).parts
-    try clock.measure(.reading) { try feed.fetch(parts) }
+    try feed.fetch(parts, clock)
     let own = parts[cluster.rank]
     let tokens = own.map { $0.states ?? inputs.states.lengths[$0.conversation] }
     return PreparedBatch(
