@@ -124,11 +124,11 @@ let package = Package(
         .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
       ],
       resources: [.embedInCode("Page/chat.html")]),
-    // The only module that sends HTTP requests; eagle-run does without it.
+    // The only module that sends HTTP requests: for answers of a server, and for models by name.
     .target(
       name: "EagleClient",
       dependencies: [
-        "EagleCore",
+        "EagleCore", .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -175,9 +175,8 @@ let package = Package(
       name: "eagle-train",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleMPI", "EagleRunFiles",
-        "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleChat", "EagleReport", "EagleServer", "EagleData",
-        "EagleTraining",
-        "EagleRecipe", "EaglePlan", "EagleRun",
+        "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleChat", "EagleReport", "EagleServer", "EagleClient",
+        "EagleData", "EagleTraining", "EagleRecipe", "EaglePlan", "EagleRun",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Links neither MPI nor HDF5 nor the trainer.
@@ -186,7 +185,7 @@ let package = Package(
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDraft", "EagleDecoding",
         "EagleChat",
-        "EagleServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "EagleClient", "EagleServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Manual pages from what the commands say about themselves; make install runs it.
     .executableTarget(name: "eagle-manual", dependencies: ["EagleCore"]),
@@ -204,7 +203,7 @@ let package = Package(
     .target(
       name: "ScriptedServer",
       dependencies: [
-        "EagleCore",
+        "EagleCore", .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),

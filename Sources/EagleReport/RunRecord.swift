@@ -9,8 +9,7 @@ struct RunRecord {
   /// Folder of the target; nil when nothing in the run names it.
   let targetPath: String?
   let targetFingerprint: String?
-  let steps: [StepMetrics]
-  let skipped: [SkippedStep]
+  let history: MetricsHistory
   let evaluations: [EvaluationRecord]
   let examples: [EpochExamples]
   let timing: RunTiming?
@@ -48,13 +47,13 @@ struct RunRecord {
   /// - Throws: when the folder holds nothing of a run
   init(folder path: String, recipe given: String?) throws {
     folder = RunFolder(path)
-    (steps, skipped) = Self.metrics(folder.metrics)
+    history = MetricsHistory(path: folder.metrics)
     evaluations = try EvaluationFile.read(folder.evaluation)
     examples = ExamplesFile.read(folder.examples)
     timing = RunTiming.read(folder.timing)
     data = Self.decoded(folder.preparedManifest)
     recipe = FileManager.default.contents(atPath: folder.recipe).map { String(decoding: $0, as: UTF8.self) } ?? given
-    guard !(steps.isEmpty && evaluations.isEmpty && data == nil) else {
+    guard !(history.steps.isEmpty && evaluations.isEmpty && data == nil) else {
       throw LocatedError(
         path: path, problem: "there is no run in this folder: no metrics.jsonl, evaluation.json or prepared data",
         advice: "name the output folder of a run, or its recipe")
@@ -69,21 +68,12 @@ struct RunRecord {
     changed = [folder.evaluation, folder.metrics].compactMap(Self.changed).max()
   }
 
+  /// The steps that are shown.
+  var steps: [StepMetrics] { history.steps }
+  var skipped: [SkippedStep] { history.skipped }
+
   /// The evaluation that the exported head comes from.
   var best: EvaluationRecord? { evaluations.best }
-
-  private static func metrics(_ path: String) -> ([StepMetrics], [SkippedStep]) {
-    let decoder = JSONDecoder()
-    var (steps, skipped) = ([StepMetrics](), [SkippedStep]())
-    for line in FileManager.default.contents(atPath: path)?.split(separator: UInt8(ascii: "\n")) ?? [] {
-      if let step = try? decoder.decode(StepMetrics.self, from: Data(line)) {
-        steps.append(step)
-      } else if let step = try? decoder.decode(SkippedStep.self, from: Data(line)) {
-        skipped.append(step)
-      }
-    }
-    return (steps, skipped)
-  }
 
   private static func decoded<Value: Decodable>(_ path: String) -> Value? {
     FileManager.default.contents(atPath: path).flatMap { try? JSONDecoder().decode(Value.self, from: $0) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import EagleChat
+import EagleClient
 import EagleCore
 import EagleDecoding
 import EagleDraft
@@ -13,10 +14,11 @@ extension CacheFormat: ExpressibleByArgument {}
 
 /// Which model, and how.
 struct ModelOptions: ParsableArguments {
-  @Option(help: "Target model: a Hugging Face folder or a GGUF file.")
+  @Option(
+    help: "Target model: a Hugging Face folder, a GGUF file, or a name on a hub: ORG/MODEL, ORG/MODEL/FILE.gguf.")
   var target: String
 
-  @Option(help: "Folder or .gguf file of a draft head; without one decoding is plain.")
+  @Option(help: "Folder or .gguf file of a draft head, or its name on a hub; without one decoding is plain.")
   var draft: String?
 
   @OptionGroup var template: TemplateArguments
@@ -59,16 +61,19 @@ struct ModelOptions: ParsableArguments {
     return (url.pathExtension == "gguf" ? url.deletingPathExtension() : url).lastPathComponent
   }
 
+  /// Where a model is on this machine, fetched if it has the name of one on a hub.
+  static func path(_ text: String) throws -> String { try ModelHub.path(for: text) { Output.note($0) } }
+
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
     let model = try ChatModel(
-      folder: target, template: template.chatTemplate, options: template.options, format: weights, precision: precision,
+      folder: try Self.path(target), template: template.chatTemplate, options: template.options, format: weights, precision: precision,
       cache: kvCache, context: context)
     let positions = model.target.shape.maxPositions
     if let context, context > positions {
       throw ValidationError("--context \(context): the target has \(positions) positions; ask for fewer")
     }
     if let line = model.target.fallbacks.line { Output.note("weights of the target: \(line)") }
-    guard let stored = try draft.map({ try model.head(at: $0) }) else {
+    guard let stored = try draft.map({ try model.head(at: Self.path($0)) }) else {
       model.target.prepareForDecoding()
       return (model, nil)
     }
@@ -150,7 +155,7 @@ struct PlanOptions: ParsableArguments {
   /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive
   /// tree by costs that are measured now, in less than half a second.
   func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
-    guard let draft, let folder = models.draft else { return .chain(0) }
+    guard let draft, let folder = try models.draft.map(ModelOptions.path) else { return .chain(0) }
     let tuned = try tuned(folder, DecodingFile.Environment(target: model.target, weights: models.weights, draft: draft))
     if let tuned, !isGiven { return tuned.plan }
     if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft), for: draft) }

@@ -57,7 +57,7 @@ struct Tune: ParsableCommand {
     if let json { try EagleRun.write(TuneResult(costs: costs, plans: measured, benchmarks: results), to: json) }
     let written =
       try dryRun || (try? texts.get()) == nil
-      ? nil : decodingFile(best, costs, model, draft!).write(draft: models.draft!)
+      ? nil : decodingFile(best, costs, model, draft!).write(draft: try ModelOptions.path(models.draft!))
     for line in TunedPlan.table(measured) { try Output.write(line + "\n") }
     try texts.get()
     try Output.write(String(format: "fastest: \(best.plan), %.2f times plain decoding\n", best.speedup))

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCore
 import EaglePlan
 import EagleRecipe
 import EagleServer
@@ -59,7 +60,7 @@ struct Plan: ParsableCommand {
   func run() throws {
     try RankLauncher.run { cluster in
       let between = try linkFile.map { try StepModel.Link(measuredIn: $0) } ?? StepModel.Link(link)!
-      let recipe = try Recipe.load(path: recipe, overrides: overrides)
+      let recipe = try Recipe.load(path: recipe, overrides: overrides).located(on: cluster) { Output.note($0) }
       let others = OtherClusters(
         nodes: counts, ranksPerNode: ranks, link: between, imbalance: imbalance,
         dataTokens: dataTokens.map(Double.init))

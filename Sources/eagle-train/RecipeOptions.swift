@@ -30,8 +30,9 @@ struct RecipeOptions: ParsableArguments {
         }
       }
       let progress: ProgressSink = cluster.isRoot ? TerminalProgress() : SilentProgress()
+      let recipe = try Recipe.load(path: recipe, overrides: overrides).located(on: cluster) { Output.note($0) }
       let run = try RecipeRun(
-        try Recipe.load(path: recipe, overrides: overrides), cluster: cluster, progress: progress, stop: stop,
+        recipe, cluster: cluster, progress: progress, stop: stop,
         apiKey: ProcessInfo.processInfo.environment["EAGLE_API_KEY"])
       progress.say(run.description)
       try body(run)

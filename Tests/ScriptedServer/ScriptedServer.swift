@@ -23,6 +23,8 @@ package final class ScriptedServer: Sendable {
 
   package enum Reply: Sendable {
     case response(status: Int, headers: [String: String] = [:], body: String)
+    /// A file of which some bytes are sent, all by default, before the connection is closed.
+    case file(status: Int = 200, headers: [String: String] = [:], [UInt8], cutAt: Int? = nil)
     /// Closes the connection without a response.
     case hangUp
     /// No response until the server stops.
@@ -106,13 +108,27 @@ package final class ScriptedServer: Sendable {
       case .silence: break
       case .hangUp: context.close(promise: nil)
       case .response(let status, let headers, let body):
-        var fields = HTTPHeaders([("Content-Length", "\(body.utf8.count)")])
-        for (name, value) in headers { fields.add(name: name, value: value) }
-        let head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: status), headers: fields)
-        context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: body)))), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        write(status, headers, Array(body.utf8), cutAt: nil, context)
+      case .file(let status, let headers, let bytes, let cut): write(status, headers, bytes, cutAt: cut, context)
       }
+    }
+
+    private func write(
+      _ status: Int, _ headers: [String: String], _ body: [UInt8], cutAt cut: Int?, _ context: ChannelHandlerContext
+    ) {
+      var fields = HTTPHeaders([("Content-Length", "\(body.count)")])
+      for (name, value) in headers { fields.add(name: name, value: value) }
+      let head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: status), headers: fields)
+      context.write(wrapOutboundOut(.head(head)), promise: nil)
+      let bytes = ByteBuffer(bytes: body.prefix(cut ?? body.count))
+      guard cut == nil else {
+        let channel = context.channel
+        return context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(bytes)))).whenComplete { _ in
+          channel.close(promise: nil)
+        }
+      }
+      context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil)
+      context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
   }
 }

@@ -45,14 +45,17 @@ package struct RunPlan: Codable, Sendable {
     package var memory: Double
     /// Bytes of the capture store and everything else on one disk, or on the disk of a node.
     package var disk: Double
-    /// The smallest batch with which these nodes are 90 % efficient.
+    /// The smallest batch, in tokens, with which these nodes are 90 % efficient.
     package var batchForNinety: Int?
+    /// The learning rate for that batch by the square-root rule.
+    package var rateForNinety: Double?
 
     enum CodingKeys: String, CodingKey {
       case nodes, exposed, efficiency, memory, disk
       case ranksPerNode = "ranks_per_node"
       case stepSeconds = "step_seconds"
       case batchForNinety = "batch_for_90_percent"
+      case rateForNinety = "learning_rate_for_90_percent"
     }
   }
 

@@ -28,19 +28,15 @@ struct TimeSection {
   }
 
   private var speeds: [(String, String)] {
-    let steps = record.steps
-    let tokens = steps.lazy.map(\.tokens).clampedSum
-    let seconds = steps.reduce(0) { $0 + Double($1.tokens) / $1.tokensPerSecond }
+    let all = record.history.total
     var entries = [
-      ("tokens trained", HTML.number(tokens)), ("time of the steps", Self.duration(seconds)),
-      ("mean tokens per second", HTML.number(Double(tokens) / seconds, digits: 0)),
+      ("tokens trained", HTML.number(all.tokens)), ("time of the steps", Self.duration(all.seconds)),
+      ("mean tokens per second", HTML.number(Double(all.tokens) / all.seconds, digits: 0)),
     ]
-    let communication = steps.compactMap(\.communication)
-    if !communication.isEmpty {
-      let waited = communication.reduce(0) { $0 + $1.exposed }
-      let imbalance = communication.reduce(0) { $0 + $1.imbalance } / Double(communication.count)
+    if all.communicating > 0 {
       entries += [
-        ("waiting for other ranks", HTML.percent(waited / seconds)), ("mean imbalance", HTML.percent(imbalance)),
+        ("waiting for other ranks", HTML.percent(all.exposed / all.seconds)),
+        ("mean imbalance", HTML.percent(all.imbalance / Double(all.communicating))),
       ]
     }
     return entries
@@ -90,13 +86,12 @@ struct TimeSection {
   }
 
   private func epochs(_ timing: RunTiming) -> String {
-    let tokens = Dictionary(grouping: record.steps, by: \.epoch).mapValues { $0.lazy.map(\.tokens).clampedSum }
     let rows = Dictionary(grouping: timing.parts, by: \.epoch).sorted { $0.key < $1.key }.map { epoch, parts in
       let seconds = parts.reduce(0) { $0 + $1.seconds }
       let evaluation = record.evaluations.first { $0.epoch == epoch }?.seconds
       return [
         HTML.number(epoch), parts.map { "\($0.firstStep) to \($0.lastStep)" }.joined(separator: ", "),
-        HTML.number(parts.last!.phases.count), Self.duration(seconds), HTML.number(tokens[epoch] ?? 0),
+        HTML.number(parts.last!.phases.count), Self.duration(seconds), HTML.number(record.history.sums[epoch]?.tokens ?? 0),
         evaluation.map(Self.duration) ?? "–",
       ]
     }
@@ -112,15 +107,5 @@ struct TimeSection {
     let minutes = Int((seconds / 60).rounded())
     let text = minutes < 60 ? "\(minutes) min" : "\(minutes / 60) h \(minutes % 60) min"
     return "<data value=\"\(seconds)\">\(text)</data>"
-  }
-}
-
-extension Sequence<Int> {
-  /// The sum, at the ends of Int's range where it would pass them: counts of a file may be any.
-  fileprivate var clampedSum: Int {
-    reduce(0) { sum, value in
-      let (total, overflow) = sum.addingReportingOverflow(value)
-      return overflow ? (value > 0 ? .max : .min) : total
-    }
   }
 }

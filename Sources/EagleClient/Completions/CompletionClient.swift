@@ -153,8 +153,8 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
     case .failure(let error as ResponseAccumulator.ResponseTooBigError):
       .ended(.failure(.unusable("it has more than \(error.maxBodySize) bytes")))
     case .failure(let error) where call.retriesConnection:
-      .failed(Self.words(for: error), retryAfter: nil)
-    case .failure(let error): .ended(.failure(.exhausted(Self.words(for: error))))
+      .failed(ConnectionWords.words(for: error, seconds: Self.timeout), retryAfter: nil)
+    case .failure(let error): .ended(.failure(.exhausted(ConnectionWords.words(for: error, seconds: Self.timeout))))
     }
   }
 
@@ -179,23 +179,6 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
       return .ended(.failure(.server(fault("it redirects\(place) (HTTP \(status))", "name that URL instead"))))
     default: return .ended(.failure(.refused(reason)))
     }
-  }
-
-  /// What happened to a connection.
-  private static func words(for error: any Error) -> String {
-    switch error {
-    case let error as HTTPClientError where error == .remoteConnectionClosed:
-      return "the connection was closed without a response"
-    case let error as HTTPClientError where error == .deadlineExceeded: return "no response came in \(timeout) s"
-    case let error as NIOConnectionError where error.connectionErrors.isEmpty:
-      return "cannot be reached: there is no host \(error.host)"
-    default: return "cannot be reached: \(cause(of: error))"
-    }
-  }
-
-  private static func cause(of error: any Error) -> String {
-    let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
-    return (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
   }
 }
 

@@ -1,0 +1,210 @@
+import AsyncHTTPClient
+import EagleCore
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// GET requests to a hub: lists in JSON, and files that go to disk as they come.
+///
+/// A busy server (429), one with an error (5xx) and a broken connection are tried again; a file goes on where it broke off.
+/// The token goes to the hub alone, not to the hosts that it redirects to.
+struct HubClient: Sendable {
+  private let settings: HubSettings
+  private let http: HTTPClient
+
+  /// Seconds for a list, and without a byte of a file.
+  private static let timeout: Int64 = 60
+  private static let mostListBytes = 64 << 20
+  private static let mostRedirects = 5
+
+  init(_ settings: HubSettings) {
+    self.settings = settings
+    var configuration = HTTPClient.Configuration(
+      redirectConfiguration: .disallow,
+      timeout: .init(connect: .seconds(10), read: .seconds(Self.timeout)))
+    configuration.httpVersion = .http1Only
+    http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }
+
+  func close() async { try? await http.shutdown() }
+
+  /// Why there is no answer.
+  enum Failure: Error {
+    /// Asking again may help: the network, or the server's state.
+    case passing(String)
+    case status(Int, String)
+    case odd(String)
+  }
+
+  /// A list, with the address of its next page.
+  func list(_ path: String) async throws -> (JSON, next: String?) {
+    try await retried(path) {
+      let response = try await get("\(settings.endpoint.absoluteString)\(path)", from: 0)
+      let bytes = try await response.body.collect(upTo: Self.mostListBytes)
+      guard let json = try? JSON.read(Array(bytes.readableBytesView)) else {
+        throw Failure.odd("its response is not JSON")
+      }
+      return (json, Self.next(response.headers["Link"]).flatMap { place(of: $0) })
+    }
+  }
+
+  /// Path and query of a URL of the hub; nil for another host.
+  private func place(of text: String) -> String? {
+    guard let url = URLComponents(string: text) else { return nil }
+    guard url.host == nil || url.host == settings.endpoint.host else { return nil }
+    return url.percentEncodedPath + (url.percentEncodedQuery.map { "?\($0)" } ?? "")
+  }
+
+  /// `<URL>; rel="next"` of a Link header.
+  private static func next(_ links: [String]) -> String? {
+    links.joined(separator: ",").split(separator: ",").first { $0.contains("rel=\"next\"") }.flatMap { link in
+      guard let start = link.firstIndex(of: "<"), let end = link.firstIndex(of: ">"), start < end else { return nil }
+      return String(link[link.index(after: start)..<end])
+    }
+  }
+
+  /// Appends what is missing of a file.
+  ///
+  /// - Parameters:
+  ///   - path: the file on the hub
+  ///   - part: the part that is there, or is not
+  ///   - size: of the whole
+  ///   - each: called with the bytes that are there, again and again
+  func download(_ path: String, to part: String, size: Int, each: @Sendable @escaping (Int) -> Void) async throws {
+    var best = -1
+    while true {
+      do {
+        return try await retried(path) { try await append(path, to: part, size: size, each: each) }
+      } catch Failure.passing(let reason) {
+        // As long as something comes, a broken connection is no reason to give up.
+        let now = Disk.size(of: part) ?? 0
+        guard now > best else { throw Failure.passing(reason) }
+        best = now
+      }
+    }
+  }
+
+  private func append(
+    _ path: String, to part: String, size: Int, each: @Sendable (Int) -> Void
+  ) async throws {
+    var start = Disk.size(of: part) ?? 0
+    if start > size { start = 0 }
+    guard start < size || Disk.size(of: part) == nil else { return }
+    let response = try await get("\(settings.endpoint.absoluteString)\(path)", from: start)
+    let file = try PartFile(part, from: response.status == .partialContent ? start : 0)
+    var count = response.status == .partialContent ? start : 0
+    for try await bytes in response.body {
+      count += bytes.readableBytes
+      guard count <= size else { throw Failure.odd("it sends more than the \(size) bytes that it lists") }
+      try file.append(bytes)
+      each(count)
+    }
+    guard count == size else { throw Failure.passing("the connection ended at byte \(count) of \(size)") }
+  }
+
+  /// A file that grows.
+  private final class PartFile {
+    private let handle: FileHandle
+    private let path: String
+
+    init(_ path: String, from start: Int) throws {
+      self.path = path
+      let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+      guard descriptor >= 0 else { throw LocatedError.system(path: path, "create the file") }
+      handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+      guard ftruncate(descriptor, off_t(start)) == 0, lseek(descriptor, 0, SEEK_END) == start else {
+        throw LocatedError.system(path: path, "write")
+      }
+    }
+
+    func append(_ bytes: ByteBuffer) throws {
+      try bytes.withUnsafeReadableBytes { bytes in
+        var rest = bytes
+        while !rest.isEmpty {
+          let count = write(handle.fileDescriptor, rest.baseAddress, rest.count)
+          if count < 0, errno == EINTR { continue }
+          guard count > 0 else { throw LocatedError.system(path: path, "write") }
+          rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        }
+      }
+    }
+  }
+
+  /// The response of the last host of a row of redirects, with status 200 or 206.
+  private func get(_ text: String, from start: Int) async throws -> HTTPClientResponse {
+    var url = text
+    for _ in 0...Self.mostRedirects {
+      var request = HTTPClientRequest(url: url)
+      request.headers.add(name: "User-Agent", value: "eagle-train")
+      if start > 0 { request.headers.add(name: "Range", value: "bytes=\(start)-") }
+      if let token = settings.token, isHub(url) {
+        request.headers.add(name: "Authorization", value: "Bearer \(token)")
+      }
+      let response: HTTPClientResponse
+      do {
+        response = try await http.execute(request, deadline: .now() + .hours(24))
+      } catch {
+        throw Failure.passing(ConnectionWords.words(for: error, seconds: Self.timeout))
+      }
+      switch response.status.code {
+      case 200, 206: return response
+      case 301, 302, 303, 307, 308:
+        guard let place = response.headers.first(name: "Location"),
+          let next = URL(string: place, relativeTo: URL(string: url))?.absoluteURL,
+          ["http", "https"].contains(next.scheme ?? "")
+        else { throw Failure.odd("it redirects nowhere") }
+        url = next.absoluteString
+      case 408, 425, 429, 500...: throw Failure.passing("HTTP \(response.status.code)")
+      case 416:
+        // What is here is no beginning of that file.
+        throw Failure.status(416, "the part that is here is none of the file")
+      default:
+        let bytes = try? await response.body.collect(upTo: 1 << 16)
+        let message = bytes.flatMap { ErrorBody.message(Array($0.readableBytesView)) }
+        throw Failure.status(Int(response.status.code), message ?? response.status.reasonPhrase)
+      }
+    }
+    throw Failure.odd("it redirects more than \(Self.mostRedirects) times")
+  }
+
+  private func isHub(_ text: String) -> Bool {
+    guard let url = URL(string: text) else { return false }
+    let hub = settings.endpoint
+    return url.host == hub.host && url.port == hub.port && url.scheme == hub.scheme
+  }
+
+  private func retried<Result: Sendable>(_ what: String, _ body: () async throws -> Result) async throws -> Result {
+    var attempt = 1
+    while true {
+      do {
+        return try await body()
+      } catch {
+        let failure = Self.failure(error)
+        guard case .passing? = failure as? Failure, attempt < settings.policy.attempts else { throw failure }
+        let seconds = settings.policy.delay(afterAttempt: attempt, retryAfter: nil)
+        try await Task.sleep(nanoseconds: UInt64(seconds * 1e9))
+        attempt += 1
+      }
+    }
+  }
+
+  /// A connection that breaks on the way is a passing failure; an error of this machine's disk is none.
+  private static func failure(_ error: any Error) -> any Error {
+    switch error {
+    case is Failure, is LocatedError, is CancellationError: error
+    case is NIOTooManyBytesError: Failure.odd("its response is too long")
+    default: Failure.passing(ConnectionWords.words(for: error, seconds: timeout))
+    }
+  }
+}
+
+extension HubClient.Failure {
+  /// For people.
+  var reason: String {
+    switch self {
+    case .passing(let reason), .odd(let reason): reason
+    case .status(let status, let reason): "HTTP \(status): \(reason)"
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import Crypto
+import EagleCore
+import Foundation
+
+/// A file of a repository as the hub lists it.
+struct HubFile: Sendable, Equatable {
+  enum Digest: Sendable, Equatable {
+    /// SHA-256 of the content: of files that Git LFS keeps.
+    case sha256(String)
+    /// Git's object name: SHA-1 of `blob`, the size and the content.
+    case git(String)
+
+    /// The name of the file in the cache.
+    var text: String {
+      switch self {
+      case .sha256(let text), .git(let text): text
+      }
+    }
+  }
+
+  let path: String
+  let size: Int
+  let digest: Digest
+
+  /// - Parameter entry: an object of `/api/models/…/tree`; nil for anything but a file with a digest
+  init?(_ entry: JSON) {
+    guard let fields = entry.object, fields["type"]?.string == "file", let path = fields["path"]?.string,
+      Self.isSafe(path)
+    else { return nil }
+    let large = fields["lfs"]?.object
+    guard let size = (large?["size"] ?? fields["size"])?.int, size >= 0 else {
+      return nil
+    }
+    if let oid = large?["oid"]?.string, Self.isHex(oid, 64) {
+      digest = .sha256(oid)
+    } else if let oid = fields["oid"]?.string, Self.isHex(oid, 40) {
+      digest = .git(oid)
+    } else {
+      return nil
+    }
+    (self.path, self.size) = (path, size)
+  }
+
+  /// No hub may make this program write outside its cache.
+  private static func isSafe(_ path: String) -> Bool {
+    !path.isEmpty && path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
+      !$0.isEmpty && $0 != "." && $0 != ".." && !$0.contains("\\") && !$0.utf8.contains(0)
+    }
+  }
+
+  private static func isHex(_ text: String, _ count: Int) -> Bool {
+    text.utf8.count == count && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+  }
+
+  /// Whether a file on disk is this one.
+  func matches(_ path: String) throws -> Bool {
+    guard Disk.size(of: path) == size else { return false }
+    guard let file = FileHandle(forReadingAtPath: path) else { return false }
+    defer { try? file.close() }
+    switch digest {
+    case .sha256(let text): return try Self.hash(file, SHA256()) == text
+    case .git(let text):
+      var hash = Insecure.SHA1()
+      hash.update(data: Data("blob \(size)\0".utf8))
+      return try Self.hash(file, hash) == text
+    }
+  }
+
+  private static func hash(_ file: FileHandle, _ start: some HashFunction) throws -> String {
+    var hash = start
+    while let chunk = try file.read(upToCount: 4 << 20), !chunk.isEmpty { hash.update(data: chunk) }
+    return hash.finalize().map { String(format: "%02x", $0) }.joined()
+  }
+}

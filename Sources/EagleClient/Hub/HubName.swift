@@ -1,0 +1,57 @@
+import EagleCore
+import Foundation
+
+/// A model by its name on a hub: `ORG/MODEL`, with `@REVISION` behind it, or one GGUF file of it, `ORG/MODEL/FILE.gguf` or
+/// by its type `ORG/MODEL:Q4_K_M`.
+package struct HubName: Sendable, Equatable, CustomStringConvertible {
+  /// The part of a repository that is meant.
+  package enum Part: Sendable, Equatable {
+    /// Configuration, tokenizer and safetensors.
+    case folder
+    /// The GGUF file of this name.
+    case file(String)
+    /// The GGUF file with this in its name.
+    case type(String)
+  }
+
+  /// `ORG/MODEL`.
+  package let repository: String
+  /// A branch, a tag or a commit.
+  package let revision: String
+  package let part: Part
+  package let description: String
+
+  /// Nil for text that is no such name, and for one that means a place on this machine: something is there, or the first
+  /// part is a folder here.
+  package init?(_ text: String) {
+    guard !text.hasPrefix("/"), !text.hasPrefix("."), !text.hasPrefix("~"), !FileManager.default.fileExists(atPath: text)
+    else { return nil }
+    let (name, revision) = Self.split(text, "@")
+    let (path, type) = Self.split(name, ":")
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    guard parts.count >= 2, parts.prefix(2).allSatisfy(Self.isWord), !FileTree.isFolder(parts[0]),
+      revision.map(Self.isWord) ?? true, type.map(Self.isWord) ?? true
+    else { return nil }
+    let file = parts.dropFirst(2).joined(separator: "/")
+    switch (parts.count, type) {
+    case (2, nil): part = .folder
+    case (2, let type?): part = .type(type)
+    case (_, nil) where file.hasSuffix(".gguf") && parts.dropFirst(2).allSatisfy(Self.isWord): part = .file(file)
+    default: return nil
+    }
+    repository = "\(parts[0])/\(parts[1])"
+    self.revision = revision ?? "main"
+    description = text
+  }
+
+  private static func split(_ text: String, _ mark: Character) -> (String, String?) {
+    guard let at = text.lastIndex(of: mark) else { return (text, nil) }
+    return (String(text[..<at]), String(text[text.index(after: at)...]))
+  }
+
+  /// Letters, digits, `.`, `_` and `-`, and no name of a folder above.
+  private static func isWord(_ text: String) -> Bool {
+    !text.isEmpty && text.first != "." && text.utf8.count <= 96
+      && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
+  }
+}

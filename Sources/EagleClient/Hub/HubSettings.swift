@@ -1,0 +1,51 @@
+import EagleCore
+import Foundation
+
+/// The hub that models come from, and where they are kept. The names of the environment variables are those of
+/// `huggingface_hub`.
+package struct HubSettings: Sendable {
+  /// `HF_ENDPOINT`, without a slash at its end.
+  package var endpoint: URL
+  /// `HF_TOKEN`, or what `HF_TOKEN_PATH` or the cache has of a login.
+  package var token: String?
+  /// `HF_HUB_CACHE`, or `hub` in `HF_HOME`.
+  package var cache: String
+  /// `HF_HUB_OFFLINE`: nothing but the cache.
+  package var isOffline: Bool
+  /// A hub that does not answer is given up soon: what is in the cache can be used.
+  package var policy: RetryPolicy = {
+    var policy = RetryPolicy()
+    policy.attempts = 4
+    return policy
+  }()
+
+  package init(endpoint: URL, token: String?, cache: String, isOffline: Bool) {
+    (self.endpoint, self.token, self.cache, self.isOffline) = (endpoint, token, cache, isOffline)
+  }
+
+  /// - Throws: for an endpoint that is no URL, and a token that no header can hold
+  package init(environment: [String: String] = ProcessInfo.processInfo.environment) throws {
+    func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+    var text = value("HF_ENDPOINT") ?? "https://huggingface.co"
+    while text.hasSuffix("/") { text.removeLast() }
+    if let complaint = ServerAddress.complaint(text) {
+      throw LocatedError(path: "HF_ENDPOINT", problem: complaint, advice: "set it to the hub's base URL")
+    }
+    guard let url = URL(string: text) else {
+      throw LocatedError(path: "HF_ENDPOINT", problem: "is no URL: \(text)", advice: "set it to the hub's base URL")
+    }
+    let home =
+      value("HF_HOME") ?? (value("XDG_CACHE_HOME") ?? NSHomeDirectory() + "/.cache") + "/huggingface"
+    let stored = try? String(contentsOfFile: value("HF_TOKEN_PATH") ?? home + "/token", encoding: .utf8)
+    let token = (value("HF_TOKEN") ?? stored)?.trimmingCharacters(in: .whitespacesAndNewlines)
+    guard token?.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) ?? true else {
+      throw LocatedError(
+        path: "HF_TOKEN", problem: "holds a space or a character that no HTTP header can hold",
+        advice: "set it to the token alone")
+    }
+    let offline = value("HF_HUB_OFFLINE")?.lowercased()
+    self.init(
+      endpoint: url, token: token.flatMap { $0.isEmpty ? nil : $0 }, cache: value("HF_HUB_CACHE") ?? home + "/hub",
+      isOffline: offline.map { ["1", "true", "yes", "on"].contains($0) } ?? false)
+  }
+}

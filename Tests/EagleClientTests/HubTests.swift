@@ -1,0 +1,168 @@
+import EagleClient
+import EagleCore
+import Foundation
+import ScriptedServer
+import Synchronization
+import Testing
+
+/// Models by name, from a hub on this machine.
+@Suite struct HubTests {
+  private final class Cache {
+    let path = NSTemporaryDirectory() + "/eagle-hub-" + UUID().uuidString
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+  }
+
+  private static let weights = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
+  private static let files: [String: [UInt8]] = [
+    "config.json": Array("{}".utf8), "tokenizer.json": Array("{\"a\": 1}".utf8), "model.safetensors": weights,
+    "README.md": Array("nothing for us".utf8), "onnx/model.onnx": weights, "tiny-Q4_K_M.gguf": weights.reversed(),
+    "tiny-Q8_0.gguf": weights + [1],
+  ]
+  private let cache = Cache()
+
+  private func hub(_ url: String, token: String? = nil, offline: Bool = false) throws -> ModelHub {
+    var settings = HubSettings(
+      endpoint: try #require(URL(string: url)), token: token, cache: cache.path, isOffline: offline)
+    (settings.policy.attempts, settings.policy.firstDelay) = (3, 0.01)
+    return ModelHub(settings) { _ in }
+  }
+
+  private func name(_ text: String = "org/tiny") throws -> HubName { try #require(HubName(text)) }
+
+  private func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(fileURLWithPath: path))) }
+
+  private func message(_ body: () throws -> Void) throws -> String {
+    "\(try #require(#expect(throws: LocatedError.self) { try body() }))"
+  }
+
+  @Test("a folder has what a model needs, in the layout of the hub's own tools, and is fetched once")
+  func folders() throws {
+    let server = try ScriptedHub("org/tiny", files: Self.files)
+    let path = try hub(server.url, token: "secret").path(of: name())
+    #expect(path == "\(cache.path)/models--org--tiny/snapshots/\(ScriptedHub.commit)")
+    #expect(try FileTree.entries(of: path).sorted() == ["config.json", "model.safetensors", "tokenizer.json"])
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+      #expect(try bytes("\(path)/\(file)") == Self.files[file])
+    }
+    let link = try FileManager.default.destinationOfSymbolicLink(atPath: "\(path)/config.json")
+    #expect(link.hasPrefix("../../blobs/"))
+    #expect(try bytes("\(cache.path)/models--org--tiny/refs/main") == Array(ScriptedHub.commit.utf8))
+    // The token is for the hub alone.
+    for request in server.requests {
+      let isHub = request.headers["host"]?.hasPrefix("127.0.0.1") == true
+      #expect(request.headers["authorization"] == (isHub ? "Bearer secret" : nil), "\(request.path)")
+    }
+    let before = server.requests.count
+    #expect(try hub(server.url).path(of: name()) == path)
+    #expect(server.requests.dropFirst(before).allSatisfy { $0.path.hasPrefix("/api/") })
+    #expect(try hub(ScriptedServer.unusedURL()).path(of: name()) == path)
+    #expect(try hub(server.url, offline: true).path(of: name()) == path)
+  }
+
+  @Test("a download that breaks off goes on where it was, in this start and in the next")
+  func interruptedDownloads() throws {
+    let count = Mutex(0)
+    let server = try ScriptedHub("org/tiny", files: Self.files) { request in
+      guard request.path.hasSuffix("elsewhere/model.safetensors") else { return nil }
+      let number = count.withLock { count in
+        count += 1
+        return count
+      }
+      guard case .file(let status, let headers, let bytes, _) = ScriptedHub.part(of: Self.weights, request), number <= 8
+      else { return nil }
+      return .file(status: status, headers: headers, bytes, cutAt: number < 8 ? 10_000 : 0)
+    }
+    #expect(try hub(server.url).path(of: name()).hasSuffix(ScriptedHub.commit))
+    let ranges = server.requests.filter { $0.path.hasSuffix("elsewhere/model.safetensors") }.map { $0.headers["range"] }
+    #expect(ranges[0] == nil && ranges.dropFirst().allSatisfy { $0?.hasPrefix("bytes=") == true })
+    // Something came seven times, and nothing the eighth time.
+    #expect(ranges.count == 9)
+  }
+
+  @Test("a file with another digest is not kept, and a part that is none of the file is fetched anew")
+  func digests() throws {
+    let wrong = try ScriptedHub("org/tiny", files: Self.files) { request in
+      request.path.hasSuffix("elsewhere/model.safetensors") ? .file([UInt8](repeating: 7, count: 300_000)) : nil
+    }
+    let text = try message { _ = try hub(wrong.url).path(of: name()) }
+    #expect(text.contains("model.safetensors has another digest than it lists"))
+    #expect(!FileManager.default.fileExists(atPath: "\(cache.path)/models--org--tiny/snapshots/\(ScriptedHub.commit)/config.json"))
+    let blobs = "\(cache.path)/models--org--tiny/blobs"
+    #expect(try FileTree.entries(of: blobs).allSatisfy { !$0.hasSuffix(".incomplete") })
+    // Half of something else, as an older version of the file would leave.
+    let server = try ScriptedHub("org/tiny", files: Self.files)
+    let path = try hub(server.url).path(of: name())
+    let blob = URL(fileURLWithPath: "\(path)/model.safetensors").resolvingSymlinksInPath().path
+    try FileManager.default.removeItem(atPath: "\(path)/model.safetensors")
+    try FileManager.default.moveItem(atPath: blob, toPath: blob + ".incomplete")
+    let part = try #require(FileHandle(forWritingAtPath: blob + ".incomplete"))
+    try part.truncate(atOffset: 1000)
+    try part.write(contentsOf: Data("x".utf8))
+    try part.close()
+    #expect(try bytes("\(try hub(server.url).path(of: name()))/model.safetensors") == Self.weights)
+  }
+
+  @Test("GGUF files by name and by type") func ggufFiles() throws {
+    let server = try ScriptedHub("org/tiny", files: Self.files)
+    let hub = try hub(server.url)
+    #expect(try bytes(hub.path(of: name("org/tiny:q8_0"))) == Self.files["tiny-Q8_0.gguf"])
+    let path = try hub.path(of: name("org/tiny/tiny-Q4_K_M.gguf"))
+    #expect(path.hasSuffix("/tiny-Q4_K_M.gguf"))
+    #expect(try message { _ = try hub.path(of: name("org/tiny:Q5")) }.contains("0 GGUF files of the repository have Q5"))
+    #expect(try message { _ = try hub.path(of: name("org/tiny:Q")) }.contains("2 GGUF files"))
+    #expect(
+      try message { _ = try hub.path(of: name("org/tiny/other.gguf")) }.contains("it has tiny-Q4_K_M.gguf, tiny-Q8_0.gguf"))
+    let bare = try ScriptedHub("org/bare", files: ["tiny-Q8_0.gguf": Self.weights])
+    #expect(
+      try message { _ = try self.hub(bare.url).path(of: name("org/bare")) }
+        .contains("the repository has no config.json; name a GGUF file; it has tiny-Q8_0.gguf"))
+  }
+
+  @Test("refusals say what to do") func refusals() throws {
+    let closed = try ScriptedHub("org/tiny", files: Self.files) { _ in .error(401, "no access") }
+    let text = try message { _ = try hub(closed.url).path(of: name()) }
+    #expect(text.contains("HTTP 401: no access") && text.contains("set HF_TOKEN"))
+    #expect(try message { _ = try hub(closed.url, token: "t").path(of: name()) }.contains("accept the model's terms"))
+    let server = try ScriptedHub("org/tiny", files: Self.files)
+    #expect(try message { _ = try hub(server.url).path(of: name("org/none")) }.contains("HTTP 404"))
+    let none = try message { _ = try hub(ScriptedServer.unusedURL()).path(of: name()) }
+    #expect(none.contains("org/tiny: is no folder or file here, not in the cache"))
+    #expect(try message { _ = try hub(server.url, offline: true).path(of: name()) }.contains("HF_HUB_OFFLINE is set"))
+    let busy = try ScriptedHub("org/tiny", files: Self.files) { $0.number < 2 ? .error(503, "busy") : nil }
+    #expect(try hub(busy.url).path(of: name()).hasSuffix(ScriptedHub.commit))
+  }
+
+  @Test("a hub cannot write outside its cache") func hostilePaths() throws {
+    var files = Self.files
+    files["../../../../evil.json"] = Array("{}".utf8)
+    files["a/../../evil.json"] = Array("{}".utf8)
+    let server = try ScriptedHub("org/tiny", files: files)
+    let path = try hub(server.url).path(of: name())
+    #expect(try FileTree.entries(of: path).count == 3)
+    let evil = try FileManager.default.subpathsOfDirectory(atPath: cache.path).filter { $0.contains("evil") }
+    #expect(evil.isEmpty)
+  }
+
+  @Test("what is a name, and what is a path", arguments: [
+    ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B", "main"), ("a/b@v1.0", "a/b", "v1.0"), ("a/b:Q4_K_M", "a/b", "main"),
+    ("a/b/c/d.gguf@x", "a/b", "x"),
+  ])
+  func names(text: String, repository: String, revision: String) throws {
+    let name = try name(text)
+    #expect(name.repository == repository && name.revision == revision)
+  }
+
+  @Test(arguments: ["model", "./a/b", "/a/b", "~/a/b", "a//b", "a/..", "a/b/c", "a/b/c.bin", "a b/c", "tmp/../x", ""])
+  func paths(text: String) { #expect(HubName(text) == nil) }
+
+  @Test("settings come from the environment of the hub's own tools") func environment() throws {
+    let settings = try HubSettings(environment: ["HF_ENDPOINT": "http://hub:1/", "HF_TOKEN": " t\n", "HF_HOME": "/home/h"])
+    #expect(settings.endpoint.absoluteString == "http://hub:1" && settings.token == "t")
+    #expect(settings.cache == "/home/h/hub" && !settings.isOffline)
+    let other = try HubSettings(environment: ["HF_HUB_CACHE": "/c", "HF_HUB_OFFLINE": "1", "HF_HOME": "/none"])
+    #expect(other.cache == "/c" && other.isOffline && other.token == nil)
+    #expect(other.endpoint.absoluteString == "https://huggingface.co")
+    #expect(try message { _ = try HubSettings(environment: ["HF_ENDPOINT": "hub"]) }.contains("HF_ENDPOINT: must be a URL"))
+    #expect(try message { _ = try HubSettings(environment: ["HF_TOKEN": "a b"]) }.contains("HF_TOKEN: holds a space"))
+  }
+}
