@@ -1,7 +1,7 @@
 # What a person does here. Every target works alone, from a fresh clone, and can be repeated.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall quickstart test test-faults lint docs bench oracles clean
+.PHONY: help setup build install uninstall dist quickstart test test-faults lint docs bench oracles clean
 
 # Tests use no @testable import; with it off, tests and commands share one build instead of rebuilding each other.
 SWIFT_TEST := swift test -c release --disable-testable-imports
@@ -21,6 +21,9 @@ install: ## Install programs, manual pages and completions: PREFIX=/usr/local, D
 
 uninstall: ## Remove what make install has put there
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install --uninstall
+
+dist: setup ## A tarball and a Debian package for machines without Swift, in .build/dist
+	@scripts/dist
 
 quickstart: ## Everything once: real model, capture, training on 2 MPI ranks, export, decoding
 	@scripts/quickstart

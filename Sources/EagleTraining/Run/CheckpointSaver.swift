@@ -42,14 +42,34 @@ final class CheckpointSaver: StepObserver {
     let steps = schedule.steps(upTo: step)
     schedule.note(step: step)
     let before = clock.seconds[.checkpoint] ?? 0
-    let moments = try clock.measure(.checkpoint) { try engine.gatherMoments() }
+    try clock.measure(.checkpoint) { try write(info(step: step, skippedInARow: skippedInARow)) }
     guard cluster.isRoot else { return }
-    try clock.measure(.checkpoint) {
-      try writer.finish()
-      try writer.start(
-        TrainingCheckpoint.State(engine.optimizer, moments: moments), info(step: step, skippedInARow: skippedInARow))
-    }
     note(step: step, steps: steps, seconds: (clock.seconds[.checkpoint] ?? 0) - before)
+  }
+
+  /// Starts to write; with a sharded optimiser ranks send their moments piece by piece, and it ends with the last. Collective
+  /// then.
+  private func write(_ info: TrainingCheckpoint.Info) throws {
+    let optimizer = engine.optimizer
+    guard engine.inputs.config.shardOptimizer else {
+      guard cluster.isRoot else { return }
+      try writer.finish()
+      let moments = (first: optimizer.firstMoment, second: optimizer.secondMoment)
+      return try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
+    }
+    let pieces = MomentPieces(optimizer, engine.buckets)
+    guard cluster.isRoot else { return try pieces.send() }
+    try writer.finish()
+    let unchanged = UncheckedSendable(optimizer)
+    try writer.start(waits: true) { [output] in
+      try TrainingCheckpoint.write(unchanged.value, moments: pieces, info, parent: output)
+    }
+  }
+
+  /// What one thread hands to another and leaves alone until that is done.
+  private struct UncheckedSendable<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
   }
 
   private func info(step: Int, skippedInARow: Int) -> TrainingCheckpoint.Info {

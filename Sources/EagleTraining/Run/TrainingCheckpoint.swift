@@ -80,9 +80,34 @@ package struct TrainingCheckpoint {
   private static let prefixes = ["", "adam.m.", "adam.v."]
 
   package static func write(_ state: State, _ info: Info, parent: String) throws {
+    try write(info, parent: parent) { try SafetensorsWriter.write(path: $0, tensors: state.tensors) }
+  }
+
+  /// The same of moments that lie on many ranks: the file grows piece by piece as they send theirs.
+  ///
+  /// - Parameter moments: all pieces of both moments, in the order of the file
+  static func write(_ weights: AdamW, moments: MomentPieces, _ info: Info, parent: String) throws {
+    var own: [(name: String, tensor: Tensor)] = weights.featureRates.map { [(rates, $0)] } ?? []
+    own += weights.slices.map { ($0.name, weights.weights.slice($0.range).reshaped($0.variable.shape)) }
+    let later = prefixes.dropFirst().flatMap { prefix in
+      weights.slices.map { (name: prefix + $0.name, range: $0.range, shape: $0.variable.shape) }
+    }
+    let announced =
+      own.map { TensorAnnouncement(name: $0.name, dtype: .float32, shape: $0.tensor.shape) }
+      + later.map { TensorAnnouncement(name: $0.name, dtype: .float32, shape: $0.shape) }
+    try write(info, parent: parent) { path in
+      try SafetensorsWriter.write(path: path, announced: announced) { index, file in
+        guard index >= own.count else { return try file.write(own[index].tensor) }
+        let moment = later[index - own.count]
+        try moments.read(index - own.count < weights.slices.count ? .first : .second, moment.range) { try file.write($0) }
+      }
+    }
+  }
+
+  private static func write(_ info: Info, parent: String, file write: (_ path: String) throws -> Void) throws {
     let data = try JSONStyle.compactEscaped.encode(info)
     try CheckpointFolder.write(parent: parent, name: CheckpointFolder.name(step: info.step), info: data) { folder in
-      try SafetensorsWriter.write(path: "\(folder)/\(file)", tensors: state.tensors)
+      try write("\(folder)/\(file)")
     }
   }
 

@@ -108,6 +108,9 @@ package final class GradientBuckets {
     for gather in pending { try gather.wait() }
   }
 
+  /// All-gather of the numbers of one bucket, of which each rank has its own slice.
+  func gather(bucket: Tensor) throws { try cluster.startGather(Self.buffer(bucket, 0..<bucket.count)).wait() }
+
   package static func buffer(_ flat: Tensor, _ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: flat.floats + range.lowerBound, count: range.count)
   }
