@@ -21,7 +21,8 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
       guard cluster.canAverageInTwoLevels else {
         let counts = Dictionary(grouping: cluster.nodes) { $0 }.sorted { $0.key < $1.key }.map { $0.value.count }
         throw LocatedError(
-          path: "cluster.averaging", problem: "two levels need several nodes with several ranks each, as many on all; here "
+          path: "cluster.averaging",
+          problem: "two levels need several nodes with several ranks each, as many on all; here "
             + "nodes have \(counts.map(String.init).joined(separator: ", ")) ranks",
           advice: "set it to auto")
       }

@@ -70,7 +70,9 @@ package struct MetricsHistory: Sendable {
     var (lines, start) = ([UnsafeRawBufferPointer](), 0)
     while start < bytes.count {
       let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
-      let end = memchr(rest.baseAddress!, 10, rest.count).map { $0 - UnsafeMutableRawPointer(mutating: rest.baseAddress!) }
+      let end = memchr(rest.baseAddress!, 10, rest.count).map {
+        $0 - UnsafeMutableRawPointer(mutating: rest.baseAddress!)
+      }
       let count = end ?? rest.count
       if count > 0 { lines.append(UnsafeRawBufferPointer(rebasing: rest[..<count])) }
       start += count + 1

@@ -66,7 +66,8 @@ struct ModelOptions: ParsableArguments {
 
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
     let model = try ChatModel(
-      folder: try Self.path(target), template: template.chatTemplate, options: template.options, format: weights, precision: precision,
+      folder: try Self.path(target), template: template.chatTemplate, options: template.options, format: weights,
+      precision: precision,
       cache: kvCache, context: context)
     let positions = model.target.shape.maxPositions
     if let context, context > positions {

@@ -21,7 +21,8 @@ import Testing
     let environment = environment(world, hub)
     func generate(_ target: String, _ more: [String: String] = [:]) throws -> Outcome {
       try Command.run(
-        "eagle-run", ["generate", "--target", target, "--precision", "fp32", "--prompt", "one two", "--max-tokens", "8"],
+        "eagle-run",
+        ["generate", "--target", target, "--precision", "fp32", "--prompt", "one two", "--max-tokens", "8"],
         in: world.path, environment: environment.merging(more) { $1 })
     }
     let (plain, named) = (try generate("target"), try generate("org/tiny"))

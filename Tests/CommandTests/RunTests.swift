@@ -87,7 +87,9 @@ import Testing
     for (a, b) in zip(one.prefix(20), two) { #expect(abs(a.loss - b.loss) < 1e-5, "step \(a.step)") }
   }
 
-  @Test("ranks that average in two levels take the steps of one, the same bits each time, and refuse levels that are not there")
+  @Test(
+    "ranks that average in two levels take the steps of one, the same bits each time, and refuse levels that are not there"
+  )
   func averagingInTwoLevels() throws {
     let world = try TinyWorld()
     let settings = ["run", "recipe.yaml", "--set", "train.epochs=2", "--set", "evaluate.benchmarks={}"]

@@ -86,7 +86,9 @@ import Testing
     }
     let text = try message { _ = try hub(wrong.url).path(of: name()) }
     #expect(text.contains("model.safetensors has another digest than it lists"))
-    #expect(!FileManager.default.fileExists(atPath: "\(cache.path)/models--org--tiny/snapshots/\(ScriptedHub.commit)/config.json"))
+    #expect(
+      !FileManager.default.fileExists(
+        atPath: "\(cache.path)/models--org--tiny/snapshots/\(ScriptedHub.commit)/config.json"))
     let blobs = "\(cache.path)/models--org--tiny/blobs"
     #expect(try FileTree.entries(of: blobs).allSatisfy { !$0.hasSuffix(".incomplete") })
     // Half of something else, as an older version of the file would leave.
@@ -108,10 +110,12 @@ import Testing
     #expect(try bytes(hub.path(of: name("org/tiny:q8_0"))) == Self.files["tiny-Q8_0.gguf"])
     let path = try hub.path(of: name("org/tiny/tiny-Q4_K_M.gguf"))
     #expect(path.hasSuffix("/tiny-Q4_K_M.gguf"))
-    #expect(try message { _ = try hub.path(of: name("org/tiny:Q5")) }.contains("0 GGUF files of the repository have Q5"))
+    #expect(
+      try message { _ = try hub.path(of: name("org/tiny:Q5")) }.contains("0 GGUF files of the repository have Q5"))
     #expect(try message { _ = try hub.path(of: name("org/tiny:Q")) }.contains("2 GGUF files"))
     #expect(
-      try message { _ = try hub.path(of: name("org/tiny/other.gguf")) }.contains("it has tiny-Q4_K_M.gguf, tiny-Q8_0.gguf"))
+      try message { _ = try hub.path(of: name("org/tiny/other.gguf")) }.contains(
+        "it has tiny-Q4_K_M.gguf, tiny-Q8_0.gguf"))
     let bare = try ScriptedHub("org/bare", files: ["tiny-Q8_0.gguf": Self.weights])
     #expect(
       try message { _ = try self.hub(bare.url).path(of: name("org/bare")) }
@@ -143,10 +147,12 @@ import Testing
     #expect(evil.isEmpty)
   }
 
-  @Test("what is a name, and what is a path", arguments: [
-    ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B", "main"), ("a/b@v1.0", "a/b", "v1.0"), ("a/b:Q4_K_M", "a/b", "main"),
-    ("a/b/c/d.gguf@x", "a/b", "x"),
-  ])
+  @Test(
+    "what is a name, and what is a path",
+    arguments: [
+      ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B", "main"), ("a/b@v1.0", "a/b", "v1.0"), ("a/b:Q4_K_M", "a/b", "main"),
+      ("a/b/c/d.gguf@x", "a/b", "x"),
+    ])
   func names(text: String, repository: String, revision: String) throws {
     let name = try name(text)
     #expect(name.repository == repository && name.revision == revision)
@@ -156,13 +162,16 @@ import Testing
   func paths(text: String) { #expect(HubName(text) == nil) }
 
   @Test("settings come from the environment of the hub's own tools") func environment() throws {
-    let settings = try HubSettings(environment: ["HF_ENDPOINT": "http://hub:1/", "HF_TOKEN": " t\n", "HF_HOME": "/home/h"])
+    let settings = try HubSettings(environment: [
+      "HF_ENDPOINT": "http://hub:1/", "HF_TOKEN": " t\n", "HF_HOME": "/home/h",
+    ])
     #expect(settings.endpoint.absoluteString == "http://hub:1" && settings.token == "t")
     #expect(settings.cache == "/home/h/hub" && !settings.isOffline)
     let other = try HubSettings(environment: ["HF_HUB_CACHE": "/c", "HF_HUB_OFFLINE": "1", "HF_HOME": "/none"])
     #expect(other.cache == "/c" && other.isOffline && other.token == nil)
     #expect(other.endpoint.absoluteString == "https://huggingface.co")
-    #expect(try message { _ = try HubSettings(environment: ["HF_ENDPOINT": "hub"]) }.contains("HF_ENDPOINT: must be a URL"))
+    #expect(
+      try message { _ = try HubSettings(environment: ["HF_ENDPOINT": "hub"]) }.contains("HF_ENDPOINT: must be a URL"))
     #expect(try message { _ = try HubSettings(environment: ["HF_TOKEN": "a b"]) }.contains("HF_TOKEN: holds a space"))
   }
 }

@@ -249,7 +249,8 @@ private final class SmallCapture: Sendable {
     let fresh = try small.capture(second, to: "fresh")
     var held = Set<Int>()
     for disk in 0..<2 {
-      let store = try CaptureStore(folder: "\(small.path)/disk-\(disk)", lengths: second.tokens.lengths, presence: .partial)
+      let store = try CaptureStore(
+        folder: "\(small.path)/disk-\(disk)", lengths: second.tokens.lengths, presence: .partial)
       try small.expect(store, holds: second, like: fresh)
       held.formUnion(store.holds.indices.filter { store.holds[$0] })
     }

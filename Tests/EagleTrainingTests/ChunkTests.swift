@@ -157,7 +157,8 @@ import Testing
   private func cut(_ all: CapturedConversation, to part: ConversationPart) -> CapturedConversation {
     let states = 0..<(part.states ?? all.ids.count)
     return CapturedConversation(
-      ids: all.ids, lossMask: all.lossMask, auxHidden: all.auxHidden.slice(states), lastHidden: all.lastHidden.slice(states),
+      ids: all.ids, lossMask: all.lossMask, auxHidden: all.auxHidden.slice(states),
+      lastHidden: all.lastHidden.slice(states),
       teacherArgmax: nil, teacherLogSum: nil)
   }
 

@@ -240,7 +240,8 @@ import Testing
       for name in ["manifest.json", CaptureManifest.shardName(1 - cluster.rank)] {
         try FileManager.default.copyItem(atPath: "\(run.store.folder)/\(name)", toPath: "\(folder)/\(name)")
       }
-      return try start(cluster, try CaptureStore(folder: folder, lengths: run.store.lengths, presence: .partial), "sample-nodes")
+      return try start(
+        cluster, try CaptureStore(folder: folder, lengths: run.store.lengths, presence: .partial), "sample-nodes")
     }
     #expect(nodes[0] == alone && nodes[1] == alone)
   }

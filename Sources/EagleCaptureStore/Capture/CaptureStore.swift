@@ -87,7 +87,8 @@ public final class CaptureStore: @unchecked Sendable {
       let path = "\(folder)/\(entry.file)"
       guard names.contains(entry.file) else {
         if case .partial = presence { return false }
-        throw LocatedError(path: path, problem: "is missing", advice: "run the capture again; it writes what is missing")
+        throw LocatedError(
+          path: path, problem: "is missing", advice: "run the capture again; it writes what is missing")
       }
       if let bytes = entry.bytes, let size = Disk.size(of: path), size != bytes {
         throw LocatedError(

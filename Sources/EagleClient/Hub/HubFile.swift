@@ -43,9 +43,10 @@ struct HubFile: Sendable, Equatable {
 
   /// No hub may make this program write outside its cache.
   private static func isSafe(_ path: String) -> Bool {
-    !path.isEmpty && path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
-      !$0.isEmpty && $0 != "." && $0 != ".." && !$0.contains("\\") && !$0.utf8.contains(0)
-    }
+    !path.isEmpty
+      && path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
+        !$0.isEmpty && $0 != "." && $0 != ".." && !$0.contains("\\") && !$0.utf8.contains(0)
+      }
   }
 
   private static func isHex(_ text: String, _ count: Int) -> Bool {

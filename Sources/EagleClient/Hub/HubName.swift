@@ -24,7 +24,8 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
   /// Nil for text that is no such name, and for one that means a place on this machine: something is there, or the first
   /// part is a folder here.
   package init?(_ text: String) {
-    guard !text.hasPrefix("/"), !text.hasPrefix("."), !text.hasPrefix("~"), !FileManager.default.fileExists(atPath: text)
+    guard !text.hasPrefix("/"), !text.hasPrefix("."), !text.hasPrefix("~"),
+      !FileManager.default.fileExists(atPath: text)
     else { return nil }
     let (name, revision) = Self.split(text, "@")
     let (path, type) = Self.split(name, ":")

@@ -157,7 +157,8 @@ package struct ModelHub: Sendable {
     let free = Disk.free(at: blobs)
     guard free == 0 || Double(file.size - (Disk.size(of: part) ?? 0)) < free else {
       throw LocatedError(
-        path: blobs, problem: "\(file.path) has \(Format.bytes(Double(file.size))), the disk \(Format.bytes(free)) free",
+        path: blobs,
+        problem: "\(file.path) has \(Format.bytes(Double(file.size))), the disk \(Format.bytes(free)) free",
         advice: "set HF_HUB_CACHE to a folder on another disk")
     }
     let allowed = CharacterSet.urlPathAllowed
@@ -217,7 +218,8 @@ package struct ModelHub: Sendable {
       }
     if let path { return path }
     throw LocatedError(
-      path: "\(name)", problem: "is no folder or file here, not in the cache \(settings.cache), and cannot be fetched: \(reason)",
+      path: "\(name)",
+      problem: "is no folder or file here, not in the cache \(settings.cache), and cannot be fetched: \(reason)",
       advice: "name a folder or file on this machine, or make the hub reachable")
   }
 }

@@ -98,7 +98,8 @@ extension RanksBenchmark.Report {
     return ["every collective call gave the right result", head, small]
       + sums.map { sum in
         String(
-          format: "sum of %9d elements in %@: %9.3f ms, %7.1f MB/s sent by this rank%@", sum.elements, sum.wire.rawValue,
+          format: "sum of %9d elements in %@: %9.3f ms, %7.1f MB/s sent by this rank%@", sum.elements,
+          sum.wire.rawValue,
           sum.seconds * 1e3, sum.bytesPerSecond / 1e6, sum.levels == .flat ? "" : ", two-level")
       }
   }

@@ -91,7 +91,8 @@ struct TimeSection {
       let evaluation = record.evaluations.first { $0.epoch == epoch }?.seconds
       return [
         HTML.number(epoch), parts.map { "\($0.firstStep) to \($0.lastStep)" }.joined(separator: ", "),
-        HTML.number(parts.last!.phases.count), Self.duration(seconds), HTML.number(record.history.sums[epoch]?.tokens ?? 0),
+        HTML.number(parts.last!.phases.count), Self.duration(seconds),
+        HTML.number(record.history.sums[epoch]?.tokens ?? 0),
         evaluation.map(Self.duration) ?? "–",
       ]
     }

@@ -77,7 +77,9 @@ package struct CapturePass {
   private func isWhole(_ found: CaptureStore?) throws -> Bool {
     guard try !cluster.anyTrue(writesFolder && found == nil) else { return false }
     guard sharing == .node else { return true }
-    let all = try cluster.gather(Data((found?.holds ?? []).map { $0 ? 1 : 0 })).filter { !$0.isEmpty }.map { [UInt8]($0) }
+    let all = try cluster.gather(Data((found?.holds ?? []).map { $0 ? 1 : 0 })).filter { !$0.isEmpty }.map {
+      [UInt8]($0)
+    }
     return all[0].indices.allSatisfy { shard in all.contains { $0[shard] == 1 } }
   }
 

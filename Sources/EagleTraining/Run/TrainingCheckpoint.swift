@@ -99,7 +99,9 @@ package struct TrainingCheckpoint {
       try SafetensorsWriter.write(path: path, announced: announced) { index, file in
         guard index >= own.count else { return try file.write(own[index].tensor) }
         let moment = later[index - own.count]
-        try moments.read(index - own.count < weights.slices.count ? .first : .second, moment.range) { try file.write($0) }
+        try moments.read(index - own.count < weights.slices.count ? .first : .second, moment.range) {
+          try file.write($0)
+        }
       }
     }
   }

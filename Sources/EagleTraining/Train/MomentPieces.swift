@@ -43,7 +43,8 @@ final class MomentPieces: @unchecked Sendable {
     let own = moment == .first ? optimizer.firstMoment : optimizer.secondMoment
     optimizer.forEachOwned(in: bucket) { part, moments in
       Elementwise.copy(
-        own.slice(moments), into: values.slice(part.lowerBound - bucket.lowerBound..<part.upperBound - bucket.lowerBound))
+        own.slice(moments),
+        into: values.slice(part.lowerBound - bucket.lowerBound..<part.upperBound - bucket.lowerBound))
     }
     try buckets.gather(bucket: values)
     current = (number, values)

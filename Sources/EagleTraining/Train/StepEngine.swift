@@ -131,7 +131,9 @@ package final class StepEngine {
   func prepare(
     _ batch: [Int], leavingOut leftOut: Set<Int>, epoch: Int?, isCut: Bool = true
   ) throws -> PreparedBatch {
-    let (items, rows) = try clock.measure(.reading) { try work(of: batch.filter { !leftOut.contains($0) }, epoch: epoch) }
+    let (items, rows) = try clock.measure(.reading) {
+      try work(of: batch.filter { !leftOut.contains($0) }, epoch: epoch)
+    }
     let parts = BatchPartition(items, ranks: cluster.size, depths: objective.positions, isCut: isCut).parts
     try feed.fetch(parts, clock)
     let own = parts[cluster.rank]
