@@ -100,17 +100,10 @@ struct Forecast {
     let parts = disk.map { need in
       need.name == "capture store" && recipe.capture.store == .node ? need.bytes / Double(number) : need.bytes
     }
-    let ninety = stepModel(ranksPerNode: perNode).batch(nodes: number, efficiency: 0.9)
     return RunPlan.Nodes(
       nodes: number, ranksPerNode: perNode, stepSeconds: step.seconds, exposed: step.exposed,
       efficiency: step.efficiency, memory: sizes.targetBytes + Double(perNode) * rank, disk: parts.reduce(0, +),
-      batchForNinety: ninety,
-      rateForNinety: ninety.map { rate(forBatch: $0) })
-  }
-
-  /// The learning rate for a batch of other size: it grows with the square root, as the noise of the gradient falls.
-  private func rate(forBatch tokens: Int) -> Double {
-    recipe.train.learningRate * (Double(tokens) / Double(recipe.train.tokensPerBatch)).squareRoot()
+      batchForNinety: stepModel(ranksPerNode: perNode).batch(nodes: number, efficiency: 0.9))
   }
 
   /// The memory of a rank that trains, evaluates and, before that, generates.

@@ -49,7 +49,6 @@ extension RunPlan {
       row("memory", "", nodes.map { Format.bytes($0.memory) }),
       row("disk", "", nodes.map { Format.bytes($0.disk) }),
       row("batch, 90 %", "", nodes.map { $0.batchForNinety.map { "\($0)" } ?? "none" }),
-      row("  its rate", "", nodes.map { $0.rateForNinety.map { String(format: "%.2g", $0) } ?? "none" }),
     ]
     return [row("", "operations", titles)] + work + last
   }

@@ -47,15 +47,12 @@ package struct RunPlan: Codable, Sendable {
     package var disk: Double
     /// The smallest batch, in tokens, with which these nodes are 90 % efficient.
     package var batchForNinety: Int?
-    /// The learning rate for that batch by the square-root rule.
-    package var rateForNinety: Double?
 
     enum CodingKeys: String, CodingKey {
       case nodes, exposed, efficiency, memory, disk
       case ranksPerNode = "ranks_per_node"
       case stepSeconds = "step_seconds"
       case batchForNinety = "batch_for_90_percent"
-      case rateForNinety = "learning_rate_for_90_percent"
     }
   }
 
