@@ -1,6 +1,6 @@
 // MPI for Swift: its handles are pointers in one library and integers in another, and its predefined handles are macros
 // with casts, which Swift cannot import. So each handle travels in a struct and each call has one wrapper here.
-// Nothing that lasts blocks: collectives return a request, which `eagle_mpi_test` asks after.
+// Nothing that lasts blocks, once ranks are watched: collectives return a request, which `eagle_mpi_test` asks after.
 #ifndef EAGLE_CMPI_SHIM_H
 #define EAGLE_CMPI_SHIM_H
 
@@ -62,6 +62,9 @@ static inline int eagle_mpi_split(eagle_mpi_comm comm, int color, int key, eagle
   const int status = MPI_Comm_split(comm.handle, color, key, &part->handle);
   return status == MPI_SUCCESS ? MPI_Comm_set_errhandler(part->handle, MPI_ERRORS_RETURN) : status;
 }
+
+/// Gives the messages of a communicator up. Collective.
+static inline int eagle_mpi_comm_free(eagle_mpi_comm *comm) { return MPI_Comm_free(&comm->handle); }
 
 static inline int eagle_mpi_place(eagle_mpi_comm comm, int *rank, int *size) {
   const int status = MPI_Comm_rank(comm.handle, rank);

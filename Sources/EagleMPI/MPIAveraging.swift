@@ -184,7 +184,8 @@ final class MPIAveraging: MPIWork, Pending, @unchecked Sendable {
     override var bytesSent: Int { (slices.count - own.count) * wire.bytes }
 
     override func begin() throws {
-      guard let base = buffer.baseAddress else { return }
+      // Empty on all ranks of the level, or on none.
+      guard let base = buffer.baseAddress, !buffer.isEmpty else { return }
       let (bytes, me) = (Int32(own.count * wire.bytes), level.rank)
       layout.counts[me] = 0  // A rank sends itself nothing.
       let incoming = Layout(ranks: level.size) { rank in
@@ -228,7 +229,7 @@ final class MPIAveraging: MPIWork, Pending, @unchecked Sendable {
     override var bytesSent: Int { own.count * (level.size - 1) * wire.bytes }
 
     override func begin() throws {
-      guard let base = buffer.baseAddress else { return }
+      guard let base = buffer.baseAddress, !buffer.isEmpty else { return }
       if let halves { Wire.narrow(base + own.lowerBound, halves + own.lowerBound, own.count) }
       let all = UnsafeMutableRawPointer(halves) ?? UnsafeMutableRawPointer(base)
       try checkedMPI(call) {
@@ -239,7 +240,7 @@ final class MPIAveraging: MPIWork, Pending, @unchecked Sendable {
     override func isDone() throws -> Bool { try buffer.isEmpty || super.isDone() }
 
     override func finish() {
-      if let halves, let base = buffer.baseAddress { Wire.widen(halves, base, slices.count) }
+      if let halves, let base = buffer.baseAddress, !buffer.isEmpty { Wire.widen(halves, base, slices.count) }
     }
   }
 }

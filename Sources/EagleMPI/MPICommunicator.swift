@@ -29,15 +29,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     self.thread = thread
     (rank, size) = (thread.context.rank, thread.context.size)
     let found = try Self.gather(of: thread, thread.context.leader).map(Int.init)
-    nodes = Self.pretendedNodes(ranks: found.count) ?? found
-  }
-
-  /// With the environment variable `EAGLE_RANKS_PER_NODE` consecutive ranks count as one node, wherever they are: to try
-  /// on one machine what several do.
-  private static func pretendedNodes(ranks: Int) -> [Int]? {
-    let count = ProcessInfo.processInfo.environment["EAGLE_RANKS_PER_NODE"].flatMap { Int($0) }
-    guard let count, count > 0 else { return nil }
-    return (0..<ranks).map { $0 / count * count }
+    // With the environment variable `EAGLE_RANKS_PER_NODE` on rank 0 consecutive ranks count as one node, wherever they
+    // are: to try on one machine what several do.
+    let own = ProcessInfo.processInfo.environment["EAGLE_RANKS_PER_NODE"].flatMap { Int64($0) }
+    let pretended = Int(try Self.gather(of: thread, own ?? 0)[0])
+    nodes = pretended > 0 ? found.indices.map { $0 / pretended * pretended } : found
   }
 
   private var world: eagle_mpi_comm { thread.context.world }

@@ -126,7 +126,7 @@ final class MPIThread: @unchecked Sendable {
   }
 
   /// Averages in these groups of ranks from now on, or among all ranks at once where there is one group. Collective, with
-  /// nothing in flight.
+  /// nothing in flight, and before ranks are watched: making communicators blocks.
   ///
   /// - Parameter groups: the group of each rank, all of one size
   func average(in groups: [Int]) throws {
@@ -134,6 +134,11 @@ final class MPIThread: @unchecked Sendable {
     let places = groups.indices.map { rank in groups[..<rank].count { $0 == groups[rank] } }
     try perform([
       MPIAction("MPI_Comm_split") { [self] in
+        for level in self.levels {
+          for var comm in [level.scatters, level.gathers] {
+            try checkedMPI("MPI_Comm_free") { eagle_mpi_comm_free(&comm) }
+          }
+        }
         let levels =
           names.count == 1
           ? [try level(of: { _ in 0 }, isOnNode: false)]

@@ -62,7 +62,7 @@ struct RunRecord {
     let info = CheckpointSummary.best(in: folder)
     name = names?.run ?? URL(fileURLWithPath: path).lastPathComponent
     architecture = names?.draft?.architecture ?? "eagle3"
-    targetPath = info?.targetPath ?? names?.target.path
+    targetPath = names?.target.path ?? info?.targetPath
     targetFingerprint = info?.targetFingerprint
     draftShape = info?.draftShape
     changed = [folder.evaluation, folder.metrics].compactMap(Self.changed).max()

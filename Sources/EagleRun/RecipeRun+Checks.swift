@@ -45,7 +45,7 @@ extension RecipeRun {
   /// What a checkpoint of this run says.
   func identity(data fingerprint: String) throws -> RunIdentity {
     try RunIdentity(
-      train: recipe.train, draft: recipe.draft, capture: recipe.capture, precision: recipe.target.precision,
+      train: recipe.train, draft: named.draft, capture: recipe.capture, precision: recipe.target.precision,
       layers: layers, data: fingerprint, target: model.target.fingerprint)
   }
 

@@ -28,7 +28,7 @@ extension RecipeRun {
     if cluster.isRoot {
       // A run that was killed while it wrote its last checkpoint leaves this one none to write.
       try CheckpointFolder.mend(recipe.output, newest: checkpoint?.name)
-      try AtomicFile.write(path: folder.recipe, data: Data(try recipe.canonicalText.utf8))
+      try AtomicFile.write(path: folder.recipe, data: Data(try named.canonicalText.utf8))
     }
     if isNew { try training.begin() }
 

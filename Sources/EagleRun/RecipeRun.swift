@@ -37,7 +37,10 @@ private final class TickingProgress: ProgressSink {
 /// A recipe in a file is read by `Recipe.load(path:overrides:)`, and the ranks of `mpirun` meet in
 /// `Cluster.connect` of EagleMPI.
 public final class RecipeRun {
+  /// Every setting, with places on this machine where it was given names.
   public let recipe: Recipe
+  /// The same with the names of a target and a head as they were given.
+  let named: Recipe
   package let folder: RunFolder
   public let cluster: any Communicator
   /// The text side of the target.
@@ -56,6 +59,7 @@ public final class RecipeRun {
   ///
   /// - Parameters:
   ///   - recipe: every setting
+  ///   - located: the same with places on this machine for what the recipe names; the recipe itself when nil
   ///   - cluster: the ranks
   ///   - progress: what people see
   ///   - stop: the request to end early
@@ -63,20 +67,28 @@ public final class RecipeRun {
   /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the
   ///   output
   public init(
-    _ recipe: Recipe, cluster: any Communicator, progress: ProgressSink, stop: StopRequest = StopRequest(),
+    _ recipe: Recipe, located: Recipe? = nil, cluster: any Communicator, progress: ProgressSink,
+    stop: StopRequest = StopRequest(),
     apiKey: String? = nil
   ) throws {
-    self.recipe = recipe
+    named = recipe
+    self.recipe = located ?? recipe
     self.apiKey = apiKey
     self.cluster = cluster
     self.progress = TickingProgress(progress, cluster: cluster)
     self.stop = stop
     folder = RunFolder(recipe.output)
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
+    // Before the ranks are watched: making communicators, a rank sends no signs of life.
+    let earlier = RunFolder(recipe.output).averaging
+    if let line = try recipe.cluster.averaging.apply(
+      to: cluster, wire: recipe.cluster.gradients, earlier: earlier)
+    {
+      self.progress.say(line)
+    }
     try cluster.watch(recipe.cluster.limits)
-    if let line = try recipe.cluster.averaging.apply(to: cluster) { self.progress.say(line) }
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
-    let (data, target) = (recipe.data, recipe.target)
+    let (data, target) = (self.recipe.data, self.recipe.target)
     let isServed = recipe.regenerate.server.isUsed || recipe.synthesize.server.isUsed
     let source = try ModelSource(path: target.path)
     loaded =
@@ -229,7 +241,7 @@ public final class RecipeRun {
         "warning: the best head is not exported: \(error); `eagle-train export` makes it of its checkpoint")
     }
     try DraftFolder.write(
-      draft, target: format.shape, verifier: recipe.target.path, tables: try draft.tables(of: model.target),
+      draft, target: format.shape, verifier: named.target.path, tables: try draft.tables(of: model.target),
       to: folder.export)
   }
 

@@ -50,7 +50,7 @@ package struct MetricsHistory: Sendable {
     stride = max(1, (lines.count + mostSteps - 1) / max(1, mostSteps))
     let decoder = JSONDecoder()
     for (index, line) in lines.enumerated() {
-      // The first and the last step are always among those that are shown.
+      // The first and the last line are always among those that are decoded.
       let isChosen = index % stride == 0 || index + 1 == lines.count
       if !isChosen, let (epoch, step) = Self.sums(line) {
         sums[epoch, default: Sums()].add(step)
@@ -98,7 +98,9 @@ package struct MetricsHistory: Sendable {
       epoch >= 1, epoch < 1e9, tokens >= 0, tokens < 1e15
     else { return nil }
     var sums = Sums(steps: 1, tokens: Int(tokens), seconds: tokens / rate)
-    if let exposed = number(line, "\"exposed\":"), let imbalance = number(line, "\"imbalance\":") {
+    if let exposed = number(line, "\"exposed\":"), let imbalance = number(line, "\"imbalance\":"),
+      exposed.isFinite, imbalance.isFinite
+    {
       (sums.communicating, sums.exposed, sums.imbalance) = (1, exposed, imbalance)
     }
     return (Int(epoch), sums)

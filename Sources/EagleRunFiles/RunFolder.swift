@@ -16,6 +16,8 @@ package struct RunFolder: Sendable {
   package var evaluationJournal: String { "\(path)/evaluation.partial" }
   package var examples: String { "\(path)/examples.json" }
   package var timing: String { "\(path)/timing.json" }
+  /// The levels in which the ranks of a run with `cluster.averaging: auto` add gradients up.
+  package var averaging: String { "\(path)/averaging.json" }
   package var tensorboard: String { "\(path)/tensorboard" }
   package var report: String { "\(path)/report.html" }
   /// Text that names the best checkpoint.

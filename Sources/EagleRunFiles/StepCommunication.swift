@@ -6,7 +6,7 @@ package struct StepCommunication: Codable, Sendable, Equatable {
   package let seconds: Double
   /// Seconds in which this rank waited and computed nothing.
   package let exposed: Double
-  /// Bytes that this rank sent.
+  /// Bytes that this rank sent; with averaging in two levels those to other nodes.
   package let bytesSent: Int
   /// The time that the slowest rank computed longer than the ranks did on average, as a fraction of the average.
   package let imbalance: Double

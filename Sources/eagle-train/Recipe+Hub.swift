@@ -4,21 +4,40 @@ import EagleCore
 import EagleRecipe
 
 extension Recipe {
-  /// The recipe with places on this machine for the target and the head that it names: what has a name on a hub is fetched,
-  /// once on each node. Collective.
-  func located(on cluster: any Communicator, say: @escaping @Sendable (String) -> Void) throws -> Recipe {
-    let names = [target.path, draft.initFrom].compactMap { $0.flatMap { HubName($0) } }
-    guard try cluster.anyTrue(!names.isEmpty) else { return self }
-    if cluster.isFirstOfNode { for name in names { _ = try ModelHub(HubSettings(), say: say).path(of: name) } }
-    try cluster.barrier()
-    var settings = try HubSettings()
-    settings.isOffline = true
-    func place(_ text: String) throws -> String {
-      try HubName(text).map { try ModelHub(settings) { _ in }.path(of: $0) } ?? text
+  /// What rank 0 has found of the names in a recipe.
+  private struct Found: Codable {
+    /// The target's name with the commit that it means; nil for a path.
+    var target: String?
+    /// Where the head of `draft.init_from` is on rank 0, which alone reads it.
+    var initFrom: String?
+  }
+
+  /// The recipe with places on this machine for the target and the head that it names. Rank 0 finds out what a name means;
+  /// each node fetches the target once. Collective.
+  func located(
+    on cluster: any Communicator, stop: StopRequest = StopRequest(), say: @escaping @Sendable (String) -> Void
+  ) throws -> Recipe {
+    func hub(isOffline: Bool = false) throws -> ModelHub {
+      var settings = try HubSettings()
+      settings.isOffline = settings.isOffline || isOffline
+      return ModelHub(settings, say: say) { try stop.throwIfMade(during: "the download of a model") }
     }
     var recipe = self
-    recipe.target.path = try place(target.path)
-    recipe.draft.initFrom = try draft.initFrom.map(place)
+    let found = try cluster.fromRoot {
+      var found = Found(initFrom: draft.initFrom)
+      if let name = HubName(target.path) {
+        let place = try hub().place(of: name)
+        recipe.target.path = place.path
+        found.target = name.pinned(to: place.commit)?.description
+      }
+      if let name = draft.initFrom.flatMap({ HubName($0) }) { found.initFrom = try hub().place(of: name).path }
+      return found
+    }
+    recipe.draft.initFrom = found.initFrom
+    guard let name = found.target.flatMap({ HubName(parsing: $0) }) else { return recipe }
+    if cluster.isFirstOfNode, !cluster.isRoot { recipe.target.path = try hub().place(of: name).path }
+    try cluster.barrier()
+    if !cluster.isFirstOfNode { recipe.target.path = try hub(isOffline: true).place(of: name).path }
     return recipe
   }
 }

@@ -30,9 +30,10 @@ struct RecipeOptions: ParsableArguments {
         }
       }
       let progress: ProgressSink = cluster.isRoot ? TerminalProgress() : SilentProgress()
-      let recipe = try Recipe.load(path: recipe, overrides: overrides).located(on: cluster) { Output.note($0) }
+      let recipe = try Recipe.load(path: recipe, overrides: overrides)
+      let located = try recipe.located(on: cluster, stop: stop) { Output.note($0) }
       let run = try RecipeRun(
-        recipe, cluster: cluster, progress: progress, stop: stop,
+        recipe, located: located, cluster: cluster, progress: progress, stop: stop,
         apiKey: ProcessInfo.processInfo.environment["EAGLE_API_KEY"])
       progress.say(run.description)
       try body(run)

@@ -27,9 +27,9 @@ import Testing
     }
     let (plain, named) = (try generate("target"), try generate("org/tiny"))
     #expect(named.status == 0 && named.output == plain.output, "\(named.errors)")
-    #expect(named.errors.contains("org/tiny: ") && named.errors.contains(" fetched"))
+    #expect(named.errors.contains("org/tiny: ") && named.errors.contains(" are here"))
     let offline = try generate("org/tiny", ["HF_HUB_OFFLINE": "1"])
-    #expect(offline.output == plain.output && !offline.errors.contains("fetched"))
+    #expect(offline.output == plain.output && !offline.errors.contains("are here"))
     let none = try generate("org/none")
     #expect(none.status == 1 && none.errors.contains("org/none: cannot be fetched from http://127.0.0.1"))
   }
@@ -42,6 +42,9 @@ import Testing
       environment: environment(world, hub))
     #expect(run.status == 0, "\(run.errors)")
     #expect(FileManager.default.fileExists(atPath: world("out/export/config.json")))
+    // The run's files have the name, not the place in a cache.
+    #expect(String(decoding: try world.read("out/recipe.json"), as: UTF8.self).contains("org/tiny"))
+    #expect(!String(decoding: try world.read("out/recipe.json"), as: UTF8.self).contains(ScriptedHub.commit))
     let weights = hub.requests.filter { $0.path.hasSuffix("elsewhere/model.safetensors") }
     #expect(weights.count == 1)
   }

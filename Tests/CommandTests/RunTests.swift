@@ -108,6 +108,21 @@ import Testing
       }
     }
     #expect(try lastState(world, "two-a") == lastState(world, "two-b"))
+    // What auto has chosen holds when the run goes on.
+    for choice in ["two-level", "flat"] {
+      try FileManager.default.createDirectory(atPath: world("kept-\(choice)"), withIntermediateDirectories: true)
+      try world.put("kept-\(choice)/averaging.json", #"{"levels": "\#(choice)", "nodes": [0, 0, 2, 2]}"#)
+      let kept = try Command.runRanks(
+        4, settings + ["--set", "output=kept-\(choice)"], in: world.path,
+        environment: ["EAGLE_RANKS_PER_NODE": "2", "OMP_NUM_THREADS": "1"])
+      #expect(kept.status == 0 && !kept.errors.contains("averaging: "), "\(kept.errors)")
+    }
+    #expect(try lastState(world, "kept-two-level") == lastState(world, "two-a"))
+    let auto = try Command.runRanks(
+      4, settings + ["--set", "output=auto"], in: world.path,
+      environment: ["EAGLE_RANKS_PER_NODE": "2", "OMP_NUM_THREADS": "1"])
+    #expect(auto.status == 0 && auto.errors.contains("averaging: "), "\(auto.errors)")
+    #expect(FileManager.default.fileExists(atPath: world("auto/averaging.json")))
     let refused = try Command.runRanks(
       2, settings + ["--set", "cluster.averaging=two-level", "--set", "output=none"], in: world.path)
     #expect(refused.status == 1 && refused.errors.contains("cluster.averaging: two levels need several nodes"))

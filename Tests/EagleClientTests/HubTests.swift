@@ -38,7 +38,7 @@ import Testing
   @Test("a folder has what a model needs, in the layout of the hub's own tools, and is fetched once")
   func folders() throws {
     let server = try ScriptedHub("org/tiny", files: Self.files)
-    let path = try hub(server.url, token: "secret").path(of: name())
+    let path = try hub(server.url, token: "secret").place(of: name()).path
     #expect(path == "\(cache.path)/models--org--tiny/snapshots/\(ScriptedHub.commit)")
     #expect(try FileTree.entries(of: path).sorted() == ["config.json", "model.safetensors", "tokenizer.json"])
     for file in ["config.json", "model.safetensors", "tokenizer.json"] {
@@ -53,10 +53,10 @@ import Testing
       #expect(request.headers["authorization"] == (isHub ? "Bearer secret" : nil), "\(request.path)")
     }
     let before = server.requests.count
-    #expect(try hub(server.url).path(of: name()) == path)
+    #expect(try hub(server.url).place(of: name()).path == path)
     #expect(server.requests.dropFirst(before).allSatisfy { $0.path.hasPrefix("/api/") })
-    #expect(try hub(ScriptedServer.unusedURL()).path(of: name()) == path)
-    #expect(try hub(server.url, offline: true).path(of: name()) == path)
+    #expect(try hub(ScriptedServer.unusedURL()).place(of: name()).path == path)
+    #expect(try hub(server.url, offline: true).place(of: name()).path == path)
   }
 
   @Test("a download that breaks off goes on where it was, in this start and in the next")
@@ -72,7 +72,7 @@ import Testing
       else { return nil }
       return .file(status: status, headers: headers, bytes, cutAt: number < 8 ? 10_000 : 0)
     }
-    #expect(try hub(server.url).path(of: name()).hasSuffix(ScriptedHub.commit))
+    #expect(try hub(server.url).place(of: name()).path.hasSuffix(ScriptedHub.commit))
     let ranges = server.requests.filter { $0.path.hasSuffix("elsewhere/model.safetensors") }.map { $0.headers["range"] }
     #expect(ranges[0] == nil && ranges.dropFirst().allSatisfy { $0?.hasPrefix("bytes=") == true })
     // Something came seven times, and nothing the eighth time.
@@ -84,56 +84,108 @@ import Testing
     let wrong = try ScriptedHub("org/tiny", files: Self.files) { request in
       request.path.hasSuffix("elsewhere/model.safetensors") ? .file([UInt8](repeating: 7, count: 300_000)) : nil
     }
-    let text = try message { _ = try hub(wrong.url).path(of: name()) }
+    let text = try message { _ = try hub(wrong.url).place(of: name()).path }
     #expect(text.contains("model.safetensors has another digest than it lists"))
     #expect(
-      !FileManager.default.fileExists(
-        atPath: "\(cache.path)/models--org--tiny/snapshots/\(ScriptedHub.commit)/config.json"))
+      try message { _ = try hub(wrong.url, offline: true).place(of: name()).path }.contains("not whole in the cache"))
     let blobs = "\(cache.path)/models--org--tiny/blobs"
     #expect(try FileTree.entries(of: blobs).allSatisfy { !$0.hasSuffix(".incomplete") })
     // Half of something else, as an older version of the file would leave.
     let server = try ScriptedHub("org/tiny", files: Self.files)
-    let path = try hub(server.url).path(of: name())
+    let path = try hub(server.url).place(of: name()).path
     let blob = URL(fileURLWithPath: "\(path)/model.safetensors").resolvingSymlinksInPath().path
     try FileManager.default.removeItem(atPath: "\(path)/model.safetensors")
-    try FileManager.default.moveItem(atPath: blob, toPath: blob + ".incomplete")
-    let part = try #require(FileHandle(forWritingAtPath: blob + ".incomplete"))
+    try FileManager.default.moveItem(atPath: blob, toPath: blob + ".eagle.incomplete")
+    let part = try #require(FileHandle(forWritingAtPath: blob + ".eagle.incomplete"))
     try part.truncate(atOffset: 1000)
     try part.write(contentsOf: Data("x".utf8))
     try part.close()
-    #expect(try bytes("\(try hub(server.url).path(of: name()))/model.safetensors") == Self.weights)
+    #expect(try bytes("\(try hub(server.url).place(of: name()).path)/model.safetensors") == Self.weights)
   }
 
   @Test("GGUF files by name and by type") func ggufFiles() throws {
     let server = try ScriptedHub("org/tiny", files: Self.files)
     let hub = try hub(server.url)
-    #expect(try bytes(hub.path(of: name("org/tiny:q8_0"))) == Self.files["tiny-Q8_0.gguf"])
-    let path = try hub.path(of: name("org/tiny/tiny-Q4_K_M.gguf"))
+    #expect(try bytes(hub.place(of: name("org/tiny:q8_0")).path) == Self.files["tiny-Q8_0.gguf"])
+    let path = try hub.place(of: name("org/tiny/tiny-Q4_K_M.gguf")).path
     #expect(path.hasSuffix("/tiny-Q4_K_M.gguf"))
     #expect(
-      try message { _ = try hub.path(of: name("org/tiny:Q5")) }.contains("0 GGUF files of the repository have Q5"))
-    #expect(try message { _ = try hub.path(of: name("org/tiny:Q")) }.contains("2 GGUF files"))
+      try message { _ = try hub.place(of: name("org/tiny:Q5")).path }.contains("not one GGUF file of type Q5"))
+    #expect(try message { _ = try hub.place(of: name("org/tiny:Q")).path }.contains("not one GGUF file of type Q"))
     #expect(
-      try message { _ = try hub.path(of: name("org/tiny/other.gguf")) }.contains(
+      try message { _ = try hub.place(of: name("org/tiny/other.gguf")).path }.contains(
         "it has tiny-Q4_K_M.gguf, tiny-Q8_0.gguf"))
     let bare = try ScriptedHub("org/bare", files: ["tiny-Q8_0.gguf": Self.weights])
     #expect(
-      try message { _ = try self.hub(bare.url).path(of: name("org/bare")) }
+      try message { _ = try self.hub(bare.url).place(of: name("org/bare")).path }
         .contains("the repository has no config.json; name a GGUF file; it has tiny-Q8_0.gguf"))
   }
 
   @Test("refusals say what to do") func refusals() throws {
     let closed = try ScriptedHub("org/tiny", files: Self.files) { _ in .error(401, "no access") }
-    let text = try message { _ = try hub(closed.url).path(of: name()) }
+    let text = try message { _ = try hub(closed.url).place(of: name()).path }
     #expect(text.contains("HTTP 401: no access") && text.contains("set HF_TOKEN"))
-    #expect(try message { _ = try hub(closed.url, token: "t").path(of: name()) }.contains("accept the model's terms"))
+    #expect(
+      try message { _ = try hub(closed.url, token: "t").place(of: name()).path }.contains("accept the model's terms"))
     let server = try ScriptedHub("org/tiny", files: Self.files)
-    #expect(try message { _ = try hub(server.url).path(of: name("org/none")) }.contains("HTTP 404"))
-    let none = try message { _ = try hub(ScriptedServer.unusedURL()).path(of: name()) }
-    #expect(none.contains("org/tiny: is no folder or file here, not in the cache"))
-    #expect(try message { _ = try hub(server.url, offline: true).path(of: name()) }.contains("HF_HUB_OFFLINE is set"))
+    #expect(try message { _ = try hub(server.url).place(of: name("org/none")).path }.contains("HTTP 404"))
+    let none = try message { _ = try hub(ScriptedServer.unusedURL()).place(of: name()).path }
+    #expect(none.contains("org/tiny: is no folder or file here, not whole in the cache"))
+    #expect(
+      try message { _ = try hub(server.url, offline: true).place(of: name()).path }.contains("HF_HUB_OFFLINE is set"))
     let busy = try ScriptedHub("org/tiny", files: Self.files) { $0.number < 2 ? .error(503, "busy") : nil }
-    #expect(try hub(busy.url).path(of: name()).hasSuffix(ScriptedHub.commit))
+    #expect(try hub(busy.url).place(of: name()).path.hasSuffix(ScriptedHub.commit))
+  }
+
+  @Test("weights are those of the index, types are whole words, subfolders count") func selections() throws {
+    let index = #"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#
+    var files = Self.files
+    files["model.safetensors"] = nil
+    files["model.safetensors.index.json"] = Array(index.utf8)
+    files["model-1.safetensors"] = Self.weights
+    files["model-2.safetensors"] = Self.weights + [2]
+    files["consolidated.safetensors"] = Self.weights + [3]
+    files["gguf/tiny-BF16.gguf"] = Self.weights + [4]
+    let server = try ScriptedHub("org/tiny", files: files)
+    let place = try hub(server.url).place(of: name())
+    #expect(
+      try FileTree.entries(of: place.path).sorted() == [
+        "config.json", "model-1.safetensors", "model-2.safetensors", "model.safetensors.index.json", "tokenizer.json",
+      ])
+    let pinned = try #require(try name("org/tiny:BF16").pinned(to: place.commit))
+    #expect(try hub(server.url).place(of: pinned).path.hasSuffix("/gguf/tiny-BF16.gguf"))
+    #expect(try bytes(hub(server.url, offline: true).place(of: pinned).path) == Self.weights + [4])
+    #expect(throws: LocatedError.self) { try hub(server.url, offline: true).place(of: name("org/tiny:F16")) }
+    // What other tools have left: the configuration alone, or one of two weight files.
+    try FileManager.default.removeItem(atPath: "\(place.path)/model-2.safetensors")
+    #expect(
+      try message { _ = try hub(server.url, offline: true).place(of: name()) }.contains("not whole in the cache"))
+    #expect(try hub(server.url).place(of: name()) == place)
+    #expect(FileManager.default.fileExists(atPath: "\(place.path)/model-2.safetensors"))
+    files["model-2.safetensors"] = nil
+    let broken = try ScriptedHub("org/broken", files: files)
+    #expect(
+      try message { _ = try hub(broken.url).place(of: name("org/broken")) }
+        .contains("lists model-2.safetensors, which the repository does not have"))
+  }
+
+  @Test("a list whose next page lies elsewhere is not taken for whole; a stop ends a download") func oddLists() throws {
+    let elsewhere = try ScriptedHub("org/tiny", files: Self.files) { request in
+      guard request.path.contains("/tree/") else { return nil }
+      return .response(
+        status: 200, headers: ["Link": "<https://other.example/next>; rel=\"next\""], body: "[]")
+    }
+    #expect(
+      try message { _ = try hub(elsewhere.url).place(of: name()) }.contains("next page of its list lies elsewhere"))
+    let server = try ScriptedHub("org/tiny", files: Self.files)
+    let settings = HubSettings(
+      endpoint: try #require(URL(string: server.url)), token: nil, cache: cache.path, isOffline: false)
+    let stopped = ModelHub(settings) { _ in
+    } check: {
+      throw LocatedError(path: "stop", problem: "asked for")
+    }
+    #expect(try message { _ = try stopped.place(of: name()) } == "stop: asked for")
+    #expect(try hub(server.url).place(of: name()).path.hasSuffix(ScriptedHub.commit))
   }
 
   @Test("a hub cannot write outside its cache") func hostilePaths() throws {
@@ -141,7 +193,7 @@ import Testing
     files["../../../../evil.json"] = Array("{}".utf8)
     files["a/../../evil.json"] = Array("{}".utf8)
     let server = try ScriptedHub("org/tiny", files: files)
-    let path = try hub(server.url).path(of: name())
+    let path = try hub(server.url).place(of: name()).path
     #expect(try FileTree.entries(of: path).count == 3)
     let evil = try FileManager.default.subpathsOfDirectory(atPath: cache.path).filter { $0.contains("evil") }
     #expect(evil.isEmpty)

@@ -11,6 +11,7 @@ import NIOPosix
 /// The token goes to the hub alone, not to the hosts that it redirects to.
 struct HubClient: Sendable {
   private let settings: HubSettings
+  private let check: @Sendable () throws -> Void
   private let http: HTTPClient
 
   /// Seconds for a list, and without a byte of a file.
@@ -18,8 +19,9 @@ struct HubClient: Sendable {
   private static let mostListBytes = 64 << 20
   private static let mostRedirects = 5
 
-  init(_ settings: HubSettings) {
-    self.settings = settings
+  /// - Parameter check: called while a file comes; what it throws ends the download
+  init(_ settings: HubSettings, check: @escaping @Sendable () throws -> Void) {
+    (self.settings, self.check) = (settings, check)
     var configuration = HTTPClient.Configuration(
       redirectConfiguration: .disallow,
       timeout: .init(connect: .seconds(10), read: .seconds(Self.timeout)))
@@ -45,15 +47,19 @@ struct HubClient: Sendable {
       guard let json = try? JSON.read(Array(bytes.readableBytesView)) else {
         throw Failure.odd("its response is not JSON")
       }
-      return (json, Self.next(response.headers["Link"]).flatMap { place(of: $0) })
+      return (json, try Self.next(response.headers["Link"]).map { try place(of: $0) })
     }
   }
 
-  /// Path and query of a URL of the hub; nil for another host.
-  private func place(of text: String) -> String? {
-    guard let url = URLComponents(string: text) else { return nil }
-    guard url.host == nil || url.host == settings.endpoint.host else { return nil }
-    return url.percentEncodedPath + (url.percentEncodedQuery.map { "?\($0)" } ?? "")
+  /// The path below the endpoint, and the query, of the next page.
+  ///
+  /// - Throws: for a page that is not the hub's
+  private func place(of text: String) throws -> String {
+    let base = settings.endpoint.path
+    guard let url = URLComponents(string: text), url.host == nil || isHub(text),
+      url.percentEncodedPath.hasPrefix(base)
+    else { throw Failure.odd("the next page of its list lies elsewhere, at \(text.prefix(200))") }
+    return url.percentEncodedPath.dropFirst(base.count) + (url.percentEncodedQuery.map { "?\($0)" } ?? "")
   }
 
   /// `<URL>; rel="next"` of a Link header.
@@ -64,7 +70,7 @@ struct HubClient: Sendable {
     }
   }
 
-  /// Appends what is missing of a file.
+  /// Fetches what is missing of a file, or all of it where the hub begins anew.
   ///
   /// - Parameters:
   ///   - path: the file on the hub
@@ -98,6 +104,7 @@ struct HubClient: Sendable {
       count += bytes.readableBytes
       guard count <= size else { throw Failure.odd("it sends more than the \(size) bytes that it lists") }
       try file.append(bytes)
+      try check()
       each(count)
     }
     guard count == size else { throw Failure.passing("the connection ended at byte \(count) of \(size)") }
@@ -145,15 +152,15 @@ struct HubClient: Sendable {
       do {
         response = try await http.execute(request, deadline: .now() + .hours(24))
       } catch {
-        throw Failure.passing(ConnectionWords.words(for: error, seconds: Self.timeout))
+        throw Self.failure(error)
       }
       switch response.status.code {
       case 200, 206: return response
       case 301, 302, 303, 307, 308:
         guard let place = response.headers.first(name: "Location"),
           let next = URL(string: place, relativeTo: URL(string: url))?.absoluteURL,
-          ["http", "https"].contains(next.scheme ?? "")
-        else { throw Failure.odd("it redirects nowhere") }
+          next.scheme == "https" || next.scheme == "http" && !url.hasPrefix("https:")
+        else { throw Failure.odd("it redirects nowhere, or to a place without encryption") }
         url = next.absoluteString
       case 408, 425, 429, 500...: throw Failure.passing("HTTP \(response.status.code)")
       case 416:
@@ -189,12 +196,13 @@ struct HubClient: Sendable {
     }
   }
 
-  /// A connection that breaks on the way is a passing failure; an error of this machine's disk is none.
+  /// A connection that breaks on the way is a passing failure; an error of this machine's disk, or a stop, is none.
   private static func failure(_ error: any Error) -> any Error {
     switch error {
-    case is Failure, is LocatedError, is CancellationError: error
     case is NIOTooManyBytesError: Failure.odd("its response is too long")
-    default: Failure.passing(ConnectionWords.words(for: error, seconds: timeout))
+    case is HTTPClientError, is NIOConnectionError, is IOError, is ChannelError, is HTTPParserError:
+      Failure.passing(ConnectionWords.words(for: error, seconds: timeout))
+    default: error
     }
   }
 }

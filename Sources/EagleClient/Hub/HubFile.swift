@@ -22,6 +22,26 @@ struct HubFile: Sendable, Equatable {
   let size: Int
   let digest: Digest
 
+  /// All files of a commit.
+  ///
+  /// - Throws: `HubClient.Failure` for a list that cannot be read as a whole
+  static func list(_ client: HubClient, _ repository: String, _ commit: String) async throws -> [HubFile] {
+    var (files, next, pages) = ([HubFile](), Optional("/api/models/\(repository)/tree/\(commit)?recursive=true"), 0)
+    while let page = next {
+      let (list, more) = try await client.list(page)
+      guard let entries = list.array, pages < 1000 else { throw HubClient.Failure.odd("it gives no list of files") }
+      for entry in entries {
+        if let file = HubFile(entry) {
+          files.append(file)
+        } else if let path = entry.object?["path"]?.string, entry.object?["type"]?.string == "file", isSafe(path) {
+          throw HubClient.Failure.odd("it lists \(path) without a size and a digest")
+        }
+      }
+      (next, pages) = (more, pages + 1)
+    }
+    return files
+  }
+
   /// - Parameter entry: an object of `/api/models/…/tree`; nil for anything but a file with a digest
   init?(_ entry: JSON) {
     guard let fields = entry.object, fields["type"]?.string == "file", let path = fields["path"]?.string,
@@ -56,7 +76,7 @@ struct HubFile: Sendable, Equatable {
   /// Whether a file on disk is this one.
   func matches(_ path: String) throws -> Bool {
     guard Disk.size(of: path) == size else { return false }
-    guard let file = FileHandle(forReadingAtPath: path) else { return false }
+    guard let file = FileHandle(forReadingAtPath: path) else { throw LocatedError.system(path: path, "open the file") }
     defer { try? file.close() }
     switch digest {
     case .sha256(let text): return try Self.hash(file, SHA256()) == text

@@ -24,14 +24,19 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
   /// Nil for text that is no such name, and for one that means a place on this machine: something is there, or the first
   /// part is a folder here.
   package init?(_ text: String) {
-    guard !text.hasPrefix("/"), !text.hasPrefix("."), !text.hasPrefix("~"),
-      !FileManager.default.fileExists(atPath: text)
-    else { return nil }
+    guard !FileManager.default.fileExists(atPath: text) else { return nil }
+    self.init(parsing: text)
+    if FileTree.isFolder(String(repository.prefix { $0 != "/" })) { return nil }
+  }
+
+  /// The same whatever lies on this machine.
+  package init?(parsing text: String) {
+    guard !text.hasPrefix("/"), !text.hasPrefix("."), !text.hasPrefix("~") else { return nil }
     let (name, revision) = Self.split(text, "@")
     let (path, type) = Self.split(name, ":")
     let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    guard parts.count >= 2, parts.prefix(2).allSatisfy(Self.isWord), !FileTree.isFolder(parts[0]),
-      revision.map(Self.isWord) ?? true, type.map(Self.isWord) ?? true
+    guard parts.count >= 2, parts.prefix(2).allSatisfy(Self.isWord), revision.map(Self.isWord) ?? true,
+      type.map(Self.isWord) ?? true
     else { return nil }
     let file = parts.dropFirst(2).joined(separator: "/")
     switch (parts.count, type) {
@@ -43,6 +48,32 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
     repository = "\(parts[0])/\(parts[1])"
     self.revision = revision ?? "main"
     description = text
+  }
+
+  /// The same of one commit.
+  package func pinned(to commit: String) -> HubName? {
+    HubName(parsing: "\(Self.split(description, "@").0)@\(commit)")
+  }
+
+  /// Whether the revision is a commit, whose files never change.
+  var isPinned: Bool { Self.isCommit(revision) }
+
+  static func isCommit(_ text: String) -> Bool { text.utf8.count == 40 && text.allSatisfy(\.isHexDigit) }
+
+  /// The one GGUF file of a type among paths: with the type in its name, not as a part of a longer word.
+  static func only(_ type: String, of paths: [String]) -> String? {
+    let wanted = type.lowercased()
+    let found = paths.filter { path in
+      guard path.hasSuffix(".gguf") else { return false }
+      let file = path.split(separator: "/").last.map { $0.lowercased() } ?? ""
+      return file.ranges(of: wanted).contains { range in
+        let before = file[..<range.lowerBound].last
+        let after = file[range.upperBound...].first
+        return before.map { !$0.isLetter && !$0.isNumber } ?? true
+          && after.map { !$0.isLetter && !$0.isNumber && $0 != "_" } ?? true
+      }
+    }
+    return found.count == 1 ? found[0] : nil
   }
 
   private static func split(_ text: String, _ mark: Character) -> (String, String?) {

@@ -29,7 +29,7 @@ final class HubProgress: @unchecked Sendable {
   /// A file is there.
   func add(_ bytes: Int) { lock.withLock { done += bytes } }
 
-  func end() { lock.withLock { say("\(name): \(Format.bytes(Double(total))) fetched") } }
+  func end() { lock.withLock { say("\(name): all \(Format.bytes(Double(total))) are here") } }
 
   private func line(_ bytes: Int) -> String {
     let part = total > 0 ? 100 * Double(bytes) / Double(total) : 100

@@ -14,7 +14,8 @@ import Foundation
 /// ```
 /// w is the bytes of an element on its way. s is how much the slowest rank has to do of a batch of the data's own
 /// conversations, cut as training cuts them, against an N-th of the whole (`SampledPartitions`); `imbalance` makes it
-/// longer still, for nodes that are not equally fast.
+/// longer still, for nodes that are not equally fast. With several ranks a node averaging is taken to be in two levels, so
+/// that a node sends its sum once.
 package struct StepModel: Sendable {
   /// Seconds for a token on one node, by part of the work.
   package struct Costs: Sendable {

@@ -45,7 +45,8 @@ extension Forecast {
   func stepModel(ranksPerNode: Int) -> StepModel {
     var objective = sample.partitions(sizes.draft.costs(recipe.train.objective), depths: recipe.train.tttLength)
     if recipe.capture.mode == .online {
-      objective.operationsPerRow = NeededOperations.capture(sizes.target, lengths: [1])
+      objective.operationsPerRow = NeededOperations.capture(sizes.target, lengths: [1], hasHead: false)
+      objective.headOperationsPerRow = 2 * Double(sizes.target.hiddenSize) * Double(sizes.target.vocabularySize)
     }
     return StepModel(
       costs: costs, link: context.others.link, parameters: sizes.parameters, headParameters: sizes.headParameters,

@@ -11,6 +11,8 @@ package struct SampledPartitions: Sendable {
   private let depths: Int
   /// Operations of the target for a context row in a step.
   package var operationsPerRow = 0.0
+  /// And those of its LM head for a trained row.
+  package var headOperationsPerRow = 0.0
 
   /// Tokens of all batches that are looked at, about; one batch at least.
   private static let tokens = 1 << 18
@@ -37,6 +39,7 @@ package struct SampledPartitions: Sendable {
         let at = Double.random(in: 0..<total, using: &random)
         var item = items[min(items.count - 1, weights.partitioningIndex { $0 > at })]
         item.work.perContextRow += operationsPerRow
+        item.work.perRow += headOperationsPerRow
         batch.append(item)
         length += item.length
       }

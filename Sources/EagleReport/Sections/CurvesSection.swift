@@ -17,9 +17,9 @@ struct CurvesSection {
       return HTML.section("Training", id: "training", [HTML.missing("No step has been trained yet.")])
     }
     let stride = record.history.stride
-    let steps = window * stride == 1 ? "step" : "steps"
-    let shown = stride == 1 ? "" : "One step in \(stride) is shown. "
-    let text = "\(shown)Smoothed curves are means over \(window * stride) \(steps); vertical lines are ends of epochs."
+    let steps = window == 1 ? "step" : "steps"
+    let (shown, which) = stride == 1 ? ("", "") : ("One step in \(stride) is shown. ", "of these ")
+    let text = "\(shown)Smoothed curves are means of \(window) \(which)\(steps); vertical lines are ends of epochs."
     var parts = [HTML.paragraph(text), "<div class=\"charts\">", loss(first, last)]
     if last.lossByPosition != nil {
       parts.append(positions("loss-by-position", "Loss by position", of: "loss") { $0.lossByPosition ?? [] })

@@ -4,6 +4,7 @@ import EagleCore
 import EagleData
 import EagleDraft
 import EagleModels
+import EagleStorage
 import Foundation
 
 /// Runs the frozen target over the prepared conversations and writes its states to the capture store.
@@ -77,6 +78,11 @@ package struct CapturePass {
   private func isWhole(_ found: CaptureStore?) throws -> Bool {
     guard try !cluster.anyTrue(writesFolder && found == nil) else { return false }
     guard sharing == .node else { return true }
+    // A node that was away may come back with shards that were cut in another way.
+    let cuts = found?.manifest.shards.map { "\($0.file) \($0.conversations) \($0.tokensFingerprint ?? "")" } ?? []
+    let digest = Data(FileDigest.sha256(Data(cuts.joined(separator: "\n").utf8)).utf8)
+    let digests = Set(try cluster.gather(found == nil ? Data() : digest).filter { !$0.isEmpty })
+    guard digests.count == 1, try !cluster.anyTrue(found != nil && cuts.isEmpty) else { return false }
     let all = try cluster.gather(Data((found?.holds ?? []).map { $0 ? 1 : 0 })).filter { !$0.isEmpty }.map {
       [UInt8]($0)
     }

@@ -8,8 +8,10 @@ import EagleTensor
 /// counted, so that a peak ratio speaks of useful work.
 package enum NeededOperations {
   /// Capture of conversations: all layers, causal attention, and the head for every token.
-  package static func capture(_ shape: TargetShape, lengths: [Int]) -> Double {
-    let head = 2 * Double(shape.hiddenSize) * Double(shape.vocabularySize)
+  ///
+  /// - Parameter hasHead: whether the LM head is among them
+  package static func capture(_ shape: TargetShape, lengths: [Int], hasHead: Bool = true) -> Double {
+    let head = hasHead ? 2 * Double(shape.hiddenSize) * Double(shape.vocabularySize) : 0
     let all = Double(lengths.reduce(0, +))
     return shape.layerShapes.reduce(all * head) { sum, layer in
       let attended = lengths.reduce(0) { $0 + attention(layer.attention, keys: causal($1, window: layer.window)) }

@@ -26,6 +26,14 @@ package enum StateSource {
     }
   }
 
+  /// Operations of the target's LM head for a trained row; 0 where a store has what they give.
+  package var headOperationsPerRow: Double {
+    switch self {
+    case .store: 0
+    case .online(let states): states.headOperationsPerRow
+    }
+  }
+
   /// Loss mask of a conversation.
   package func mask(_ conversation: Int) throws -> [UInt8] {
     switch self {
@@ -48,7 +56,13 @@ package struct OnlineStates {
     lengths = data.tokens.lengths
   }
 
-  fileprivate var operationsPerRow: Double { NeededOperations.capture(capture.target.shape, lengths: [1]) }
+  fileprivate var operationsPerRow: Double {
+    NeededOperations.capture(capture.target.shape, lengths: [1], hasHead: false)
+  }
+
+  fileprivate var headOperationsPerRow: Double {
+    2 * Double(capture.target.shape.hiddenSize) * Double(capture.target.shape.vocabularySize)
+  }
 
   /// Throws when ranks compute states of different precision. Collective.
   package func agreeOnPrecision(_ cluster: any Communicator) throws { try capture.agreeOnPrecision(cluster) }

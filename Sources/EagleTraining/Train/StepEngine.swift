@@ -85,7 +85,7 @@ package final class StepEngine {
     let busy = timer.secondsWithoutCommunication
     try buckets.allAreFinal()
     try prepare(next: next)
-    let message = try addUp(sums, busy: busy, requests)
+    let message = try addUp(sums, of: batch, busy: busy, requests)
     let norm = try gradientNorm()
     step += 1
     let outcome = try finish(batch, message, norm: norm, timer)
@@ -153,6 +153,7 @@ package final class StepEngine {
       }
       var work = costs.work(mask: mask, samples: epoch != nil)
       work.perContextRow += inputs.states.operationsPerRow
+      work.perRow += inputs.states.headOperationsPerRow
       return BatchPartition.Item(conversation, work, length: mask.count)
     }
     return (items, rows)
@@ -209,12 +210,23 @@ package final class StepEngine {
   }
 
   /// The sums and requests of all ranks; returns once the gradients are averaged, too. Collective.
-  private func addUp(_ sums: [PositionSums], busy: Double, _ requests: () -> StepRequests) throws -> StepMessage {
+  private func addUp(
+    _ sums: [PositionSums], of batch: PreparedBatch, busy: Double, _ requests: () -> StepRequests
+  ) throws -> StepMessage {
     let message = try clock.measure(.communication) {
       try StepMessage(sums, busy: busy, requests: requests(), cluster).addedUp()
     }
     try clock.measure(.communication) { try buckets.wait() }
+    try requireWholeBatch(message.sums, batch)
     return message
+  }
+
+  /// Throws when the ranks together have not trained each row of the batch once, which follows from their partitions.
+  private func requireWholeBatch(_ sums: [PositionSums], _ batch: PreparedBatch) throws {
+    guard inputs.config.objective.mean == .tokens, sums.map(\.rows) != batch.globalRows else { return }
+    throw LocatedError(
+      path: "step \(step + 1)", problem: "ranks have trained \(sums.map(\.rows)) rows of \(batch.globalRows)",
+      advice: "check that all ranks run the same program on the same prepared data")
   }
 
   /// The norm of the averaged gradient. Collective when the optimiser is sharded.
