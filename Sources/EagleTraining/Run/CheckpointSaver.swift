@@ -57,12 +57,12 @@ final class CheckpointSaver: StepObserver {
       let moments = (first: optimizer.firstMoment, second: optimizer.secondMoment)
       return try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
     }
-    let pieces = MomentPieces(optimizer, engine.buckets)
-    guard cluster.isRoot else { return try pieces.send() }
+    let moments = MomentBuckets(optimizer, engine.buckets)
+    guard cluster.isRoot else { return try moments.send() }
     try writer.finish()
     let unchanged = UncheckedSendable(optimizer)
     try writer.start(waits: true) { [output] in
-      try TrainingCheckpoint.write(unchanged.value, moments: pieces, info, parent: output)
+      try TrainingCheckpoint.write(unchanged.value, moments: moments, info, parent: output)
     }
   }
 

@@ -86,7 +86,7 @@ package struct TrainingCheckpoint {
   /// The same of moments that lie on many ranks: the file grows piece by piece as they send theirs.
   ///
   /// - Parameter moments: all pieces of both moments, in the order of the file
-  static func write(_ weights: AdamW, moments: MomentPieces, _ info: Info, parent: String) throws {
+  static func write(_ weights: AdamW, moments: MomentBuckets, _ info: Info, parent: String) throws {
     var own: [(name: String, tensor: Tensor)] = weights.featureRates.map { [(rates, $0)] } ?? []
     own += weights.slices.map { ($0.name, weights.weights.slice($0.range).reshaped($0.variable.shape)) }
     let later = prefixes.dropFirst().flatMap { prefix in

@@ -22,7 +22,7 @@ package struct BatchPartition: Sendable {
   }
 
   /// Rows of one item. A batch may hold a conversation twice: the copies are two items.
-  private struct Piece {
+  private struct Assignment {
     let item: Int
     let rows: Range<Int>
     let cost: Double
@@ -50,41 +50,41 @@ package struct BatchPartition: Sendable {
     let order = items.indices.filter { items[$0].work.rows > 0 }.sorted {
       (whole[$0], items[$0].conversation, $1) > (whole[$1], items[$1].conversation, $0)
     }
-    var pieces = Self.wholes(order, whole, ranks: ranks, rows: items.map(\.work.rows))
-    if isCut, ranks > 1 { pieces = Self.cutWherePays(order.map { ($0, items[$0].work) }, pieces, mean: mean) }
-    costs = pieces.map(Self.load)
+    var assignments = Self.wholes(order, whole, ranks: ranks, rows: items.map(\.work.rows))
+    if isCut, ranks > 1 { assignments = Self.cutWherePays(order.map { ($0, items[$0].work) }, assignments, mean: mean) }
+    costs = assignments.map(Self.load)
     slowest = mean > 0 ? costs.max()! / mean : 1
-    parts = pieces.map { own in
-      own.sorted { ($0.item, $0.rows.lowerBound) < ($1.item, $1.rows.lowerBound) }.map { piece in
-        let item = items[piece.item]
-        return item.work.part(item.conversation, piece.rows, depths: depths, length: item.length)
+    parts = assignments.map { own in
+      own.sorted { ($0.item, $0.rows.lowerBound) < ($1.item, $1.rows.lowerBound) }.map { assignment in
+        let item = items[assignment.item]
+        return item.work.part(item.conversation, assignment.rows, depths: depths, length: item.length)
       }
     }
   }
 
-  private static func load(_ pieces: [Piece]) -> Double { pieces.reduce(0) { $0 + $1.cost } }
+  private static func load(_ assignments: [Assignment]) -> Double { assignments.reduce(0) { $0 + $1.cost } }
 
   /// Whole items, each to the rank with the least so far.
-  private static func wholes(_ order: [Int], _ costs: [Double], ranks: Int, rows: [Int]) -> [[Piece]] {
-    var (pieces, loads) = ([[Piece]](repeating: [], count: ranks), [Double](repeating: 0, count: ranks))
+  private static func wholes(_ order: [Int], _ costs: [Double], ranks: Int, rows: [Int]) -> [[Assignment]] {
+    var (assignments, loads) = ([[Assignment]](repeating: [], count: ranks), [Double](repeating: 0, count: ranks))
     for item in order {
       let lightest = loads.indices.min { (loads[$0], $0) < (loads[$1], $1) }!
-      pieces[lightest].append(Piece(item: item, rows: 0..<rows[item], cost: costs[item]))
+      assignments[lightest].append(Assignment(item: item, rows: 0..<rows[item], cost: costs[item]))
       loads[lightest] += costs[item]
     }
-    return pieces
+    return assignments
   }
 
-  /// The pieces with the smallest share, or the whole ones where these are as good.
+  /// The assignments with the smallest share, or the whole ones where these are as good.
   private static func cutWherePays(
-    _ order: [(item: Int, work: ConversationWork)], _ whole: [[Piece]], mean: Double
-  ) -> [[Piece]] {
+    _ order: [(item: Int, work: ConversationWork)], _ whole: [[Assignment]], mean: Double
+  ) -> [[Assignment]] {
     var (low, high) = (mean, whole.map(load).max()!)
     var best = whole
     while high > (1 + tolerance / 4) * low {
       let middle = (low + high) / 2
-      if let pieces = filled(order, ranks: whole.count, share: middle) {
-        (best, high) = (pieces, middle)
+      if let assignments = filled(order, ranks: whole.count, share: middle) {
+        (best, high) = (assignments, middle)
       } else {
         low = middle
       }
@@ -95,8 +95,8 @@ package struct BatchPartition: Sendable {
   /// Items one after the other, each rank with as many rows as its share takes; nil when the ranks do not take all.
   private static func filled(
     _ order: [(item: Int, work: ConversationWork)], ranks: Int, share: Double
-  ) -> [[Piece]]? {
-    var (pieces, load) = ([[Piece]](repeating: [], count: ranks), 0.0)
+  ) -> [[Assignment]]? {
+    var (assignments, load) = ([[Assignment]](repeating: [], count: ranks), 0.0)
     var rank = 0
     for (item, work) in order {
       var next = 0
@@ -104,16 +104,16 @@ package struct BatchPartition: Sendable {
         let count = mostRows(of: work, from: next, cost: share - load)
         if count == 0 {
           (rank, load) = (rank + 1, 0)
-          if rank == ranks || pieces[rank - 1].isEmpty { return nil }
+          if rank == ranks || assignments[rank - 1].isEmpty { return nil }
           continue
         }
         let rows = next..<next + count
         let cost = work.cost(rows)
-        pieces[rank].append(Piece(item: item, rows: rows, cost: cost))
+        assignments[rank].append(Assignment(item: item, rows: rows, cost: cost))
         (load, next) = (load + cost, rows.upperBound)
       }
     }
-    return pieces
+    return assignments
   }
 
   /// The most rows from `first` on that cost no more than this.

@@ -5,7 +5,7 @@ import EagleTensor
 ///
 /// Every rank goes through both moments in the order of the flat buffer, rank 0 by reading all of them, the others by
 /// `send`.
-final class MomentPieces: @unchecked Sendable {
+final class MomentBuckets: @unchecked Sendable {
   enum Moment: Int, CaseIterable { case first, second }
 
   private let optimizer: AdamW
