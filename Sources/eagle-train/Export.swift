@@ -3,6 +3,7 @@ import EagleChat
 import EagleCore
 import EagleDraft
 import EagleModels
+import EagleReport
 import EagleStorage
 import EagleTraining
 import Foundation
@@ -41,22 +42,36 @@ struct Export: ParsableCommand {
   )
   var verifier: String?
 
+  @Flag(
+    help:
+      "Write a page about the head beside it, README.md: target, data, acceptance. For a checkpoint in its run's folder."
+  )
+  var card = false
+
+  @Option(help: "Licence of the head in that page, as hubs name it: apache-2.0 for one.")
+  var license: String?
+
   private var isFile: Bool { output.hasSuffix(".gguf") }
 
   func validate() throws {
     guard type == nil || isFile else { throw ValidationError("--type is for an output that ends in .gguf") }
-    guard !isFile || (layout == nil && verifier == nil) else {
-      throw ValidationError("--layout and --verifier are for a folder, and \(output) is a file")
+    guard !isFile || (layout == nil && verifier == nil && !card) else {
+      throw ValidationError("--layout, --verifier and --card are for a folder, and \(output) is a file")
     }
+    guard license == nil || card else { throw ValidationError("--license is for the page of --card") }
+    let allowed = license?.utf8.allSatisfy { (0x21...0x7e).contains($0) } ?? true
+    guard allowed else { throw ValidationError("--license is a word such as apache-2.0") }
   }
 
   func run() throws {
     try isFile ? DraftGGUF.requireReplaceable(output) : DraftFolder.requireReplaceable(output)
     let source = try source()
+    let page = try page(step: source.step)
     guard isFile else {
       try DraftFolder.write(
         source.draft, target: source.model.shape, layout: layout, verifier: verifier ?? source.model.path,
         tables: source.draft.tables(of: source.model), to: output)
+      if let page { try AtomicFile.write(path: "\(output)/\(DraftFolder.card)", data: Data(page.utf8)) }
       return Output.note("exported \(source.name) to \(output)")
     }
     let tokenizer = try TargetTokenizerFields.of(target: source.model.path, shape: source.model.shape)
@@ -74,14 +89,24 @@ struct Export: ParsableCommand {
     Output.note("exported \(source.name) to \(output)")
   }
 
-  /// The head to write, its target, and what it is called in messages.
-  private func source() throws -> (draft: DraftModel, model: TargetModel, name: String) {
+  /// The text of the page, where one is asked for.
+  private func page(step: Int?) throws -> String? {
+    guard card else { return nil }
+    guard let step else {
+      throw ValidationError("--card is for a checkpoint, and \(checkpoint) is a head that does not know its run")
+    }
+    let run = URL(fileURLWithPath: checkpoint).standardizedFileURL.deletingLastPathComponent().path
+    return try ModelCard(folder: run, step: step, license: license, mark: DraftFolder.cardMark).text
+  }
+
+  /// The head to write, its target, what it is called in messages, and the step of a checkpoint.
+  private func source() throws -> (draft: DraftModel, model: TargetModel, name: String, step: Int?) {
     if DraftGGUF.isFile(checkpoint) || DraftFolder.isHead(checkpoint) {
       guard let target else {
         throw ValidationError("\(checkpoint) is a head, which does not say where its target is: name it with --target")
       }
       let model = try TargetModel(folder: target)
-      return (try DraftFolder.read(checkpoint, target: model, trainable: true), model, checkpoint)
+      return (try DraftFolder.read(checkpoint, target: model, trainable: true), model, checkpoint, nil)
     }
     let opened = try CheckpointFolder.open(checkpoint)
     let info = try TrainingCheckpoint.info(opened)
@@ -92,6 +117,6 @@ struct Export: ParsableCommand {
         path: folder, problem: "is not the target that \(checkpoint) was trained for",
         advice: "name the right one with --target")
     }
-    return (try TrainingCheckpoint.draft(opened, target: model.shape), model, "step \(info.step)")
+    return (try TrainingCheckpoint.draft(opened, target: model.shape), model, "step \(info.step)", info.step)
   }
 }

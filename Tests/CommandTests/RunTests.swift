@@ -252,6 +252,32 @@ import Testing
     #expect(third.status == 0 && third.errors.contains("capture: up to date"), "\(third.errors)")
   }
 
+  @Test("export --card says what the head is, what it was trained on and what was measured; pages of others stay")
+  func cards() throws {
+    let world = try TinyWorld()
+    #expect(try run(world).status == 0)
+    let step = try #require(try CheckpointFolder.names(in: world("out")).last)
+    func export(_ more: String...) throws -> Outcome {
+      try Command.run("eagle-train", ["export", "out/\(step)", "--output", "head"] + more, in: world.path)
+    }
+    #expect(try export("--card", "--license", "apache-2.0").status == 0)
+    let page = String(decoding: try world.read("head/README.md"), as: UTF8.self)
+    #expect(page.hasPrefix("---\nlicense: apache-2.0\ntags:\n- speculative-decoding\n- eagle3\n---\n"))
+    let records = try JSONSerialization.jsonObject(with: world.read("out/evaluation.json")) as? [[String: Any]] ?? []
+    let few = try #require((records.last?["benchmarks"] as? [String: [String: Any]])?["few"])
+    let length = String(format: "%.2f", try #require(few["acc_length"] as? Double))
+    #expect(page.contains("| few | \(length) [") && page.contains("- `data.jsonl`") && page.contains(" trained, "))
+    #expect(page.contains("fingerprint of the target"))
+    #expect(try export("--card").status == 0 && export().status == 0)
+    try world.put("head/README.md", "mine\n")
+    let refused = try export("--card")
+    #expect(refused.status == 1 && refused.errors.contains("README.md"), "\(refused.errors)")
+    #expect(try world.read("head/README.md") == Data("mine\n".utf8))
+    let file = try Command.run(
+      "eagle-train", ["export", "out/\(step)", "--output", "head.gguf", "--card"], in: world.path)
+    #expect(file.status == 64 && file.errors.contains("--card"))
+  }
+
   @Test func checkpointsExportAndInspect() throws {
     let world = try TinyWorld(conversations: 20)
     #expect(try run(world, "--set", "train.epochs=1").status == 0)

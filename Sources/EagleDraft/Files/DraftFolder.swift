@@ -49,12 +49,24 @@ public enum DraftFolder {
   /// Throws when `write` would replace a folder that is not an earlier export.
   package static func requireReplaceable(_ path: String) throws {
     let known = [config, weights, decoding]
-    try AtomicFolder.requireOnly("an exported head", in: path) { known.contains($0) }
+    try AtomicFolder.requireOnly("an exported head", in: path) { name in
+      known.contains(name) || name == card && isOwnCard("\(path)/\(name)")
+    }
     let isThere = [config, weights].contains { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
     guard isThere, !isHead(path) else { return }
     throw LocatedError(
       path: path, problem: "holds a model that is no exported head (its config.json says nothing of a draft head)",
       advice: "choose another folder, or move what is in this one elsewhere")
+  }
+
+  /// The page about a head, for people and hubs.
+  package static let card = "README.md"
+  /// What every page of ours says.
+  package static let cardMark = "Trained with EagleTrain, exported at step"
+
+  /// Whether a page was written by an earlier export; one that somebody has written is left alone.
+  private static func isOwnCard(_ path: String) -> Bool {
+    FileManager.default.contents(atPath: path)?.range(of: Data(cardMark.utf8)) != nil
   }
 
   /// Whether one of the files shows that the folder holds a head. Either may be damaged.
