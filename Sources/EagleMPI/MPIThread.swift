@@ -229,9 +229,12 @@ final class MPIThread: @unchecked Sendable {
       try checkedMPI("MPI_Win_free") { eagle_mpi_window_free(&context.counter) }
       try checkedMPI("MPI_Finalize") { eagle_mpi_finish() }
     }
-    submit([work])
     condition.lock()
+    precondition(!isEnding, "an MPI call after the cluster was left")
+    queue.append(work)
+    // Before it can start, so that the thread makes no call behind it.
     isEnding = true
+    condition.broadcast()
     condition.unlock()
     try wait(for: [work])
   }
@@ -279,8 +282,11 @@ final class MPIThread: @unchecked Sendable {
 
   /// The first in the queue that may start, with none of its kind before it.
   private var nextToStart: Int? {
+    // The end waits for all that was submitted before it.
+    if isEnding, queue.count == 1, !active.isEmpty { return nil }
     var isBlocked = false
-    for (index, work) in queue.enumerated() where !(isBlocked && work.isAveraging) {
+    for (index, work) in queue.enumerated()
+    where !(isBlocked && work.isAveraging) && !(isEnding && index > 0 && index + 1 == queue.count) {
       if work.canStart(self) { return index }
       isBlocked = true
     }

@@ -8,25 +8,30 @@ package struct ModelCard {
   private let record: RunRecord
   private let step: Int
   private let license: String?
-  /// The words by which an earlier page is known.
-  private let mark: String
+  private let target: String
+  private let base: String?
 
   /// - Parameters:
   ///   - folder: the output folder of the run
   ///   - step: the step of the exported checkpoint
   ///   - license: the licence of the head, as hubs name it; nil to leave it to whoever publishes the head
-  ///   - mark: the words, before the step, by which a later export knows the page for its own
+  ///   - target: what people call the target
+  ///   - base: the target's repository on a hub; nil where it has none
   /// - Throws: when the folder holds nothing of a run
-  package init(folder: String, step: Int, license: String?, mark: String) throws {
+  package init(folder: String, step: Int, license: String?, target: String, base: String?) throws {
     record = try RunRecord(folder: folder, recipe: nil)
-    (self.step, self.license, self.mark) = (step, license, mark)
+    (self.step, self.license, self.target, self.base) = (step, license, target, base)
+  }
+
+  /// The target as the run's recipe names it.
+  package static func target(ofRun folder: String) throws -> String? {
+    try RunRecord(folder: folder, recipe: nil).targetPath
   }
 
   package var text: String {
     (metadata + ["", "# \(title)", ""] + introduction + [""] + results + data + use).joined(separator: "\n") + "\n"
   }
 
-  private var target: String { record.targetPath ?? "its target" }
   private var targetName: String { URL(fileURLWithPath: target).lastPathComponent }
   private var title: String { "\(kind) for \(targetName)" }
 
@@ -39,15 +44,14 @@ package struct ModelCard {
   }
 
   private var metadata: [String] {
-    let isName = target.split(separator: "/").count == 2 && !target.hasPrefix("/") && !target.hasPrefix(".")
-    return ["---"] + (license.map { ["license: \($0)"] } ?? []) + (isName ? ["base_model: \(target)"] : [])
+    ["---"] + (license.map { ["license: \($0)"] } ?? []) + (base.map { ["base_model: \($0)"] } ?? [])
       + ["tags:", "- speculative-decoding", "- \(record.architecture)", "---"]
   }
 
   private var introduction: [String] {
     var lines = [
       "A draft head for speculative decoding: it proposes tokens that the target then checks in one pass. The text stays the",
-      "target's own. \(mark) \(step).", "",
+      "target's own. Trained with EagleTrain, exported at step \(step).", "",
       "| | |", "|---|---|", "| target | \(target) |",
     ]
     if let fingerprint = record.targetFingerprint { lines.append("| fingerprint of the target | `\(fingerprint)` |") }
@@ -114,11 +118,16 @@ package struct ModelCard {
     return lines + [""]
   }
 
+  private var servers: String {
+    record.architecture == "eagle3"
+      ? "SGLang and vLLM take the folder as the draft model of an EAGLE-3 run."
+      : "llama.cpp takes it as a GGUF file, `eagle-train export … --output head.gguf`."
+  }
+
   private var use: [String] {
     [
       "## Use", "", "```", "eagle-run chat --target \(target) --draft FOLDER", "```", "",
-      "SGLang and vLLM take the folder as the draft model of an EAGLE-3 run. It is for this target alone: another one, or another",
-      "fine-tune of it, accepts less.",
+      servers, "", "It is for this target alone: another one, or another fine-tune of it, accepts less.",
     ]
   }
 }

@@ -79,6 +79,7 @@ public final class RecipeRun {
     self.stop = stop
     folder = RunFolder(recipe.output)
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
+    lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     // Before the ranks are watched: making communicators, a rank sends no signs of life.
     let earlier = RunFolder(recipe.output).averaging
     if let line = try recipe.cluster.averaging.apply(
@@ -87,7 +88,6 @@ public final class RecipeRun {
       self.progress.say(line)
     }
     try cluster.watch(recipe.cluster.limits)
-    lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
     let (data, target) = (self.recipe.data, self.recipe.target)
     let isServed = recipe.regenerate.server.isUsed || recipe.synthesize.server.isUsed
     let source = try ModelSource(path: target.path)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import EagleChat
+import EagleClient
 import EagleCore
 import EagleDraft
 import EagleModels
@@ -71,7 +72,7 @@ struct Export: ParsableCommand {
       try DraftFolder.write(
         source.draft, target: source.model.shape, layout: layout, verifier: verifier ?? source.model.path,
         tables: source.draft.tables(of: source.model), to: output)
-      if let page { try AtomicFile.write(path: "\(output)/\(DraftFolder.card)", data: Data(page.utf8)) }
+      if let page { try AtomicFile.write(path: "\(output)/\(DraftFolder.card)", data: DraftFolder.sealedCard(page)) }
       return Output.note("exported \(source.name) to \(output)")
     }
     let tokenizer = try TargetTokenizerFields.of(target: source.model.path, shape: source.model.shape)
@@ -96,7 +97,11 @@ struct Export: ParsableCommand {
       throw ValidationError("--card is for a checkpoint, and \(checkpoint) is a head that does not know its run")
     }
     let run = URL(fileURLWithPath: checkpoint).standardizedFileURL.deletingLastPathComponent().path
-    return try ModelCard(folder: run, step: step, license: license, mark: DraftFolder.cardMark).text
+    // The name on a hub, or the last part of a path: where it lies here is nobody's business.
+    let name = try verifier ?? target ?? ModelCard.target(ofRun: run) ?? "its target"
+    let hub = HubName(name)
+    let shown = hub?.description ?? URL(fileURLWithPath: name).lastPathComponent
+    return try ModelCard(folder: run, step: step, license: license, target: shown, base: hub?.repository).text
   }
 
   /// The head to write, its target, what it is called in messages, and the step of a checkpoint.

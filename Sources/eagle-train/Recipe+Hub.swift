@@ -20,24 +20,35 @@ extension Recipe {
     func hub(isOffline: Bool = false) throws -> ModelHub {
       var settings = try HubSettings()
       settings.isOffline = settings.isOffline || isOffline
-      return ModelHub(settings, say: say) { try stop.throwIfMade(during: "the download of a model") }
+      return ModelHub(settings, say: say) { try stop.throwIfMade(during: Self.download) }
+    }
+    /// A stop that ends a download is told to the other ranks behind it; they wait there.
+    func unlessStopped(_ body: () throws -> Void) throws {
+      do { try body() } catch is StoppedRun {}
     }
     var recipe = self
     let found = try cluster.fromRoot {
       var found = Found(initFrom: draft.initFrom)
-      if let name = HubName(target.path) {
-        let place = try hub().place(of: name)
-        recipe.target.path = place.path
-        found.target = name.pinned(to: place.commit)?.description
+      try unlessStopped {
+        if let name = HubName(target.path) {
+          let place = try hub().place(of: name)
+          recipe.target.path = place.path
+          found.target = name.pinned(to: place)?.description
+        }
+        if let name = draft.initFrom.flatMap({ HubName($0) }) { found.initFrom = try hub().place(of: name).path }
       }
-      if let name = draft.initFrom.flatMap({ HubName($0) }) { found.initFrom = try hub().place(of: name).path }
       return found
     }
+    try stop.throwIfAnyRankStops(cluster, during: Self.download)
     recipe.draft.initFrom = found.initFrom
     guard let name = found.target.flatMap({ HubName(parsing: $0) }) else { return recipe }
-    if cluster.isFirstOfNode, !cluster.isRoot { recipe.target.path = try hub().place(of: name).path }
-    try cluster.barrier()
+    if cluster.isFirstOfNode, !cluster.isRoot {
+      try unlessStopped { recipe.target.path = try hub().place(of: name).path }
+    }
+    try stop.throwIfAnyRankStops(cluster, during: Self.download)
     if !cluster.isFirstOfNode { recipe.target.path = try hub(isOffline: true).place(of: name).path }
     return recipe
   }
+
+  private static let download = "the download of a model"
 }

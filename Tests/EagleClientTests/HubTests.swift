@@ -152,8 +152,10 @@ import Testing
       try FileTree.entries(of: place.path).sorted() == [
         "config.json", "model-1.safetensors", "model-2.safetensors", "model.safetensors.index.json", "tokenizer.json",
       ])
-    let pinned = try #require(try name("org/tiny:BF16").pinned(to: place.commit))
-    #expect(try hub(server.url).place(of: pinned).path.hasSuffix("/gguf/tiny-BF16.gguf"))
+    let typed = try hub(server.url).place(of: name("org/tiny:bf16"))
+    #expect(typed.path.hasSuffix("/gguf/tiny-BF16.gguf"))
+    let pinned = try #require(try name("org/tiny:bf16").pinned(to: typed))
+    #expect(pinned.description == "org/tiny/gguf/tiny-BF16.gguf@\(ScriptedHub.commit)")
     #expect(try bytes(hub(server.url, offline: true).place(of: pinned).path) == Self.weights + [4])
     #expect(throws: LocatedError.self) { try hub(server.url, offline: true).place(of: name("org/tiny:F16")) }
     // What other tools have left: the configuration alone, or one of two weight files.
@@ -167,6 +169,25 @@ import Testing
     #expect(
       try message { _ = try hub(broken.url).place(of: name("org/broken")) }
         .contains("lists model-2.safetensors, which the repository does not have"))
+  }
+
+  @Test("a split GGUF model comes with all its parts, and is not whole without one") func splitModels() throws {
+    let parts = (1...3).map { "q/tiny-Q8_0-0000\($0)-of-00003.gguf" }
+    let files = Dictionary(uniqueKeysWithValues: parts.enumerated().map { ($1, Self.weights + [UInt8($0)]) })
+    let server = try ScriptedHub("org/split", files: files)
+    let place = try hub(server.url).place(of: name("org/split:Q8_0"))
+    #expect(place.path.hasSuffix("/\(parts[0])"))
+    let snapshot = String(place.path.dropLast(parts[0].count))
+    for part in parts { #expect(try bytes(snapshot + part) == files[part]) }
+    #expect(try hub(server.url).place(of: name("org/split/\(parts[1])")) == place)
+    // A link whose blob has gone.
+    let blob = URL(fileURLWithPath: snapshot + parts[2]).resolvingSymlinksInPath().path
+    try FileManager.default.removeItem(atPath: blob)
+    #expect(
+      try message { _ = try hub(server.url, offline: true).place(of: name("org/split:Q8_0")) }
+        .contains("not whole in the cache"))
+    #expect(try hub(server.url).place(of: name("org/split:Q8_0")) == place)
+    #expect(try bytes(snapshot + parts[2]) == files[parts[2]])
   }
 
   @Test("a list whose next page lies elsewhere is not taken for whole; a stop ends a download") func oddLists() throws {

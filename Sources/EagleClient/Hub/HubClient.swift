@@ -11,7 +11,7 @@ import NIOPosix
 /// The token goes to the hub alone, not to the hosts that it redirects to.
 struct HubClient: Sendable {
   private let settings: HubSettings
-  private let check: @Sendable () throws -> Void
+  let check: @Sendable () throws -> Void
   private let http: HTTPClient
 
   /// Seconds for a list, and without a byte of a file.
@@ -64,10 +64,7 @@ struct HubClient: Sendable {
 
   /// `<URL>; rel="next"` of a Link header.
   private static func next(_ links: [String]) -> String? {
-    links.joined(separator: ",").split(separator: ",").first { $0.contains("rel=\"next\"") }.flatMap { link in
-      guard let start = link.firstIndex(of: "<"), let end = link.firstIndex(of: ">"), start < end else { return nil }
-      return String(link[link.index(after: start)..<end])
-    }
+    links.joined(separator: ",").firstMatch(of: /<([^>]*)>[^<]*rel="?next"?/).map { String($0.1) }
   }
 
   /// Fetches what is missing of a file, or all of it where the hub begins anew.
@@ -189,8 +186,12 @@ struct HubClient: Sendable {
       } catch {
         let failure = Self.failure(error)
         guard case .passing? = failure as? Failure, attempt < settings.policy.attempts else { throw failure }
-        let seconds = settings.policy.delay(afterAttempt: attempt, retryAfter: nil)
-        try await Task.sleep(nanoseconds: UInt64(seconds * 1e9))
+        var left = settings.policy.delay(afterAttempt: attempt, retryAfter: nil)
+        while left > 0 {
+          try check()
+          try await Task.sleep(nanoseconds: UInt64(min(left, 0.2) * 1e9))
+          left -= 0.2
+        }
         attempt += 1
       }
     }

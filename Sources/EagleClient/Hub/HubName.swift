@@ -50,9 +50,17 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
     description = text
   }
 
-  /// The same of one commit.
-  package func pinned(to commit: String) -> HubName? {
-    HubName(parsing: "\(Self.split(description, "@").0)@\(commit)")
+  /// The same of one commit, and of one file where a type was meant: what another node takes for the same.
+  package func pinned(to place: ModelHub.Place) -> HubName? {
+    var name = repository
+    switch part {
+    case .folder: break
+    case .file(let file): name += "/\(file)"
+    case .type:
+      guard let end = place.path.range(of: "/snapshots/\(place.commit)/")?.upperBound else { return nil }
+      name += "/\(place.path[end...])"
+    }
+    return HubName(parsing: "\(name)@\(place.commit)")
   }
 
   /// Whether the revision is a commit, whose files never change.
@@ -60,20 +68,28 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
 
   static func isCommit(_ text: String) -> Bool { text.utf8.count == 40 && text.allSatisfy(\.isHexDigit) }
 
-  /// The one GGUF file of a type among paths: with the type in its name, not as a part of a longer word.
+  /// The one GGUF model of a type among paths, by its first file: with the type in its name, not as a part of a longer
+  /// word.
   static func only(_ type: String, of paths: [String]) -> String? {
     let wanted = type.lowercased()
     let found = paths.filter { path in
-      guard path.hasSuffix(".gguf") else { return false }
+      guard path.hasSuffix(".gguf"), files(of: path)[0] == path else { return false }
       let file = path.split(separator: "/").last.map { $0.lowercased() } ?? ""
       return file.ranges(of: wanted).contains { range in
-        let before = file[..<range.lowerBound].last
-        let after = file[range.upperBound...].first
+        let (before, after) = (file[..<range.lowerBound].last, file[range.upperBound...].first)
         return before.map { !$0.isLetter && !$0.isNumber } ?? true
           && after.map { !$0.isLetter && !$0.isNumber && $0 != "_" } ?? true
       }
     }
     return found.count == 1 ? found[0] : nil
+  }
+
+  /// All files of the GGUF model that a file belongs to: itself, or the parts of a split one (`-00001-of-00003.gguf`).
+  static func files(of path: String) -> [String] {
+    guard let match = path.wholeMatch(of: /(.*)-(\d{5})-of-(\d{5})\.gguf/), let count = Int(match.3), count > 0 else {
+      return [path]
+    }
+    return (1...count).map { "\(match.1)-\(String(format: "%05ld", $0))-of-\(match.3).gguf" }
   }
 
   private static func split(_ text: String, _ mark: Character) -> (String, String?) {

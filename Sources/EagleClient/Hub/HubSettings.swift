@@ -26,6 +26,7 @@ package struct HubSettings: Sendable {
   /// - Throws: for an endpoint that is no URL, and a token that no header can hold
   package init(environment: [String: String] = ProcessInfo.processInfo.environment) throws {
     func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+    func path(_ name: String) -> String? { value(name).map { NSString(string: $0).expandingTildeInPath } }
     var text = value("HF_ENDPOINT") ?? "https://huggingface.co"
     while text.hasSuffix("/") { text.removeLast() }
     if let complaint = ServerAddress.complaint(text) {
@@ -35,8 +36,8 @@ package struct HubSettings: Sendable {
       throw LocatedError(path: "HF_ENDPOINT", problem: "is no URL: \(text)", advice: "set it to the hub's base URL")
     }
     let home =
-      value("HF_HOME") ?? (value("XDG_CACHE_HOME") ?? NSHomeDirectory() + "/.cache") + "/huggingface"
-    let stored = try? String(contentsOfFile: value("HF_TOKEN_PATH") ?? home + "/token", encoding: .utf8)
+      path("HF_HOME") ?? (path("XDG_CACHE_HOME") ?? NSHomeDirectory() + "/.cache") + "/huggingface"
+    let stored = try? String(contentsOfFile: path("HF_TOKEN_PATH") ?? home + "/token", encoding: .utf8)
     let token = (value("HF_TOKEN") ?? stored)?.trimmingCharacters(in: .whitespacesAndNewlines)
     guard token?.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) ?? true else {
       throw LocatedError(
@@ -45,7 +46,7 @@ package struct HubSettings: Sendable {
     }
     let offline = value("HF_HUB_OFFLINE")?.lowercased()
     self.init(
-      endpoint: url, token: token.flatMap { $0.isEmpty ? nil : $0 }, cache: value("HF_HUB_CACHE") ?? home + "/hub",
+      endpoint: url, token: token.flatMap { $0.isEmpty ? nil : $0 }, cache: path("HF_HUB_CACHE") ?? home + "/hub",
       isOffline: offline.map { ["1", "true", "yes", "on"].contains($0) } ?? false)
   }
 }

@@ -25,17 +25,22 @@ struct HubTransfer: Sendable {
     switch name.part {
     case .folder: return try await folder(files, hasGGUF: !gguf.isEmpty, known)
     case .file(let path):
-      guard let file = files.first(where: { $0.path == path }) else {
-        throw fault("the repository has no file \(path)", "name a GGUF file; \(known)")
-      }
-      return [file]
+      return try model(path, files, known)
     case .type(let type):
       guard let path = HubName.only(type, of: files.map(\.path)) else {
         throw fault(
           "the repository has not one GGUF file of type \(type)",
           "name a file, \(name.repository)/FILE.gguf; \(known)")
       }
-      return files.filter { $0.path == path }
+      return try model(path, files, known)
+    }
+  }
+
+  /// All files of a GGUF model, the first one first.
+  private func model(_ path: String, _ files: [HubFile], _ known: String) throws -> [HubFile] {
+    try HubName.files(of: path).map { path in
+      if let file = files.first(where: { $0.path == path }) { return file }
+      throw fault("the repository has no file \(path)", "name a GGUF file; \(known)")
     }
   }
 
@@ -77,8 +82,12 @@ struct HubTransfer: Sendable {
   /// Brings files to their places.
   func fetch(_ files: [HubFile]) async throws {
     let snapshot = hub.snapshot(name, commit)
-    let missing = files.filter { !FileTree.isFile("\(snapshot)/\($0.path)") }
-    guard !missing.isEmpty else { return }
+    func isMissing(_ file: HubFile) -> Bool { !FileTree.isFile("\(snapshot)/\(file.path)") }
+    // A cache that others maintain, and that has all, is not written to.
+    guard files.contains(where: isMissing) else { return }
+    let lock = try await HubLock(hub.repositoryFolder(name), say, check: client.check)
+    defer { withExtendedLifetime(lock) {} }
+    let missing = files.filter(isMissing)
     let progress = HubProgress(name: "\(name)", total: missing.reduce(0) { $0 + $1.size }, say)
     for file in missing {
       try await fetch(file, progress)
@@ -123,6 +132,7 @@ struct HubTransfer: Sendable {
     let depth = file.path.split(separator: "/").count + 1
     try DiskSync.createFolder(URL(fileURLWithPath: path).deletingLastPathComponent().path)
     let target = String(repeating: "../", count: depth) + "blobs/\(file.digest.text)"
+    if (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) != nil { unlink(path) }
     guard symlink(target, path) == 0 || errno == EEXIST else { throw LocatedError.system(path: path, "make the link") }
   }
 }

@@ -88,19 +88,12 @@ package struct ModelHub: Sendable {
 
   private func fetch(_ name: HubName, _ client: HubClient) async throws -> Place {
     let commit = try await commit(of: name, client)
-    if let place = whole(name, commit) {
-      // A cache that others maintain may not be written to.
-      try? note(commit, name)
-      return place
-    }
-    let lock = try HubLock(repositoryFolder(name), say)
-    defer { withExtendedLifetime(lock) {} }
-    let files = try await HubFile.list(client, name.repository, commit)
-    let snapshot = snapshot(name, commit)
     let transfer = HubTransfer(hub: self, name: name, commit: commit, client: client, say: say)
-    let wanted = try await transfer.wanted(files)
+    let wanted = try await transfer.wanted(try await HubFile.list(client, name.repository, commit))
     try await transfer.fetch(wanted)
-    try note(commit, name)
+    // A cache that others maintain may not be written to.
+    try? note(commit, name)
+    let snapshot = snapshot(name, commit)
     if case .folder = name.part { return Place(path: snapshot, commit: commit) }
     return Place(path: "\(snapshot)/\(wanted[0].path)", commit: commit)
   }
@@ -132,14 +125,16 @@ package struct ModelHub: Sendable {
   /// What the cache has of a commit, if that is all of it.
   private func whole(_ name: HubName, _ commit: String) -> Place? {
     let snapshot = snapshot(name, commit)
+    func model(_ path: String) -> String? {
+      let files = HubName.files(of: path).map { "\(snapshot)/\($0)" }
+      return files.allSatisfy(FileTree.isFile) ? files[0] : nil
+    }
     let path: String? =
       switch name.part {
       case .folder: Self.isWhole(snapshot) ? snapshot : nil
-      case .file(let file): FileTree.isFile("\(snapshot)/\(file)") ? "\(snapshot)/\(file)" : nil
+      case .file(let file): model(file)
       case .type(let type):
-        HubName.only(type, of: (try? FileManager.default.subpathsOfDirectory(atPath: snapshot)) ?? []).map {
-          "\(snapshot)/\($0)"
-        }
+        HubName.only(type, of: (try? FileManager.default.subpathsOfDirectory(atPath: snapshot)) ?? []).flatMap(model)
       }
     return path.map { Place(path: $0, commit: commit) }
   }
@@ -181,19 +176,24 @@ private final class FoundPlaces: @unchecked Sendable {
 }
 
 /// One process of this program fetches a model at a time, where the file system has locks; others wait for it.
-private final class HubLock {
+final class HubLock: Sendable {
   private let descriptor: Int32
 
-  init(_ folder: String, _ say: (String) -> Void) throws {
+  /// - Parameter check: called while another process has the lock; what it throws ends the wait
+  init(_ folder: String, _ say: @Sendable (String) -> Void, check: @Sendable () throws -> Void) async throws {
     let locks = URL(fileURLWithPath: folder).deletingLastPathComponent().path + "/.locks"
     try DiskSync.createFolder(locks)
     let path = "\(locks)/\(URL(fileURLWithPath: folder).lastPathComponent).eagle.lock"
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw LocatedError.system(path: path, "create the file") }
     // A network file system without locks says so; then processes cannot be told apart.
-    guard flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK else { return }
-    say("another process fetches this model; waiting for it")
-    while flock(descriptor, LOCK_EX) != 0, errno == EINTR {}
+    var hasSaid = false
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR {
+      if !hasSaid { say("another process fetches this model; waiting for it") }
+      hasSaid = true
+      try check()
+      try await Task.sleep(nanoseconds: 200_000_000)
+    }
   }
 
   deinit { close(descriptor) }

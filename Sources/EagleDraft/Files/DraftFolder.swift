@@ -61,12 +61,19 @@ public enum DraftFolder {
 
   /// The page about a head, for people and hubs.
   package static let card = "README.md"
-  /// What every page of ours says.
-  package static let cardMark = "Trained with EagleTrain, exported at step"
 
-  /// Whether a page was written by an earlier export; one that somebody has written is left alone.
+  /// A page with the digest of its text at the end.
+  package static func sealedCard(_ text: String) -> Data {
+    let body = Data(text.utf8)
+    return body + Data("\n<!-- eagle-train export, sha256 \(FileDigest.sha256(body)) -->\n".utf8)
+  }
+
+  /// Whether a page is as an earlier export has written it; one that somebody has written or changed is left alone.
   private static func isOwnCard(_ path: String) -> Bool {
-    FileManager.default.contents(atPath: path)?.range(of: Data(cardMark.utf8)) != nil
+    guard let page = FileManager.default.contents(atPath: path),
+      let end = page.range(of: Data("\n<!-- eagle-train export".utf8), options: .backwards)
+    else { return false }
+    return sealedCard(String(decoding: page[..<end.lowerBound], as: UTF8.self)) == page
   }
 
   /// Whether one of the files shows that the folder holds a head. Either may be damaged.
