@@ -106,7 +106,7 @@ package struct MetricsHistory: Sendable {
     return (Int(epoch), sums)
   }
 
-  /// The number behind the one place of a key; nil where the key is missing, comes twice, or has no number. NaN where it
+  /// The number behind the one place of a key; nil where the key is missing, occurs twice, or has no number. NaN where it
   /// has something else.
   private static func number(_ line: UnsafeRawBufferPointer, _ key: StaticString) -> Double? {
     guard let at = find(line, key) else { return nil }

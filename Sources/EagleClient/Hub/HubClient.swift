@@ -33,7 +33,7 @@ struct HubClient: Sendable {
 
   /// Why there is no answer.
   enum Failure: Error {
-    /// Asking again may help: the network, or the server's state.
+    /// Another request may help: the network, or the server's state.
     case passing(String)
     case status(Int, String)
     case odd(String)
@@ -95,47 +95,19 @@ struct HubClient: Sendable {
     if start > size { start = 0 }
     guard start < size || Disk.size(of: part) == nil else { return }
     let response = try await get("\(settings.endpoint.absoluteString)\(path)", from: start)
-    let file = try PartFile(part, from: response.status == .partialContent ? start : 0)
     var count = response.status == .partialContent ? start : 0
+    let file = try OutputFile(path: part, keeping: count)
     for try await bytes in response.body {
       count += bytes.readableBytes
       guard count <= size else { throw Failure.odd("it sends more than the \(size) bytes that it lists") }
-      try file.append(bytes)
+      try bytes.withUnsafeReadableBytes { try file.write($0) }
       try check()
       each(count)
     }
     guard count == size else { throw Failure.passing("the connection ended at byte \(count) of \(size)") }
   }
 
-  /// A file that grows.
-  private final class PartFile {
-    private let handle: FileHandle
-    private let path: String
-
-    init(_ path: String, from start: Int) throws {
-      self.path = path
-      let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
-      guard descriptor >= 0 else { throw LocatedError.system(path: path, "create the file") }
-      handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-      guard ftruncate(descriptor, off_t(start)) == 0, lseek(descriptor, 0, SEEK_END) == start else {
-        throw LocatedError.system(path: path, "write")
-      }
-    }
-
-    func append(_ bytes: ByteBuffer) throws {
-      try bytes.withUnsafeReadableBytes { bytes in
-        var rest = bytes
-        while !rest.isEmpty {
-          let count = write(handle.fileDescriptor, rest.baseAddress, rest.count)
-          if count < 0, errno == EINTR { continue }
-          guard count > 0 else { throw LocatedError.system(path: path, "write") }
-          rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-        }
-      }
-    }
-  }
-
-  /// The response of the last host of a row of redirects, with status 200 or 206.
+  /// The response behind all redirects, with status 200 or 206.
   private func get(_ text: String, from start: Int) async throws -> HTTPClientResponse {
     var url = text
     for _ in 0...Self.mostRedirects {

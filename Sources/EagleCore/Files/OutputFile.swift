@@ -7,11 +7,17 @@ package final class OutputFile {
   package private(set) var byteCount = 0
   private var descriptor: Int32
 
-  /// Creates the file, or empties an existing one.
-  package init(path: String) throws {
+  /// Creates the file, or empties an existing one but for its first bytes.
+  ///
+  /// - Parameter kept: bytes of an existing file that stay, behind which it is written on
+  package init(path: String, keeping kept: Int = 0) throws {
     self.path = path
-    descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (kept == 0 ? O_TRUNC : 0), 0o666)
     guard descriptor >= 0 else { throw LocatedError.system(path: path, "create the file") }
+    if kept == 0 { return }
+    guard ftruncate(descriptor, off_t(kept)) == 0, lseek(descriptor, 0, SEEK_END) == kept else {
+      throw LocatedError.system(path: path, "empty the file")
+    }
   }
 
   deinit {

@@ -43,15 +43,12 @@ extension Forecast {
 
   /// The model of an optimiser step of any number of nodes.
   func stepModel(ranksPerNode: Int) -> StepModel {
-    var objective = sample.partitions(sizes.draft.costs(recipe.train.objective), depths: recipe.train.tttLength)
-    if recipe.capture.mode == .online {
-      objective.operationsPerRow = NeededOperations.capture(sizes.target, lengths: [1], hasHead: false)
-      objective.headOperationsPerRow = 2 * Double(sizes.target.hiddenSize) * Double(sizes.target.vocabularySize)
-    }
+    var partitions = sample.partitions(sizes.draft.costs(recipe.train.objective), depths: recipe.train.tttLength)
+    if recipe.capture.mode == .online { partitions.online = OnlineOperations(sizes.target) }
     return StepModel(
       costs: costs, link: context.others.link, parameters: sizes.parameters, headParameters: sizes.headParameters,
       wireBytes: recipe.cluster.gradients == .fp32 ? 4 : 2, imbalance: context.others.imbalance,
-      partitions: objective, ranksPerNode: ranksPerNode)
+      partitions: partitions, ranksPerNode: ranksPerNode)
   }
 
   /// The mean optimiser step.

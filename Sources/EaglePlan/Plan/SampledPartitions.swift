@@ -9,10 +9,8 @@ package struct SampledPartitions: Sendable {
   /// How often an epoch trains each conversation: the sum up to it.
   private let weights: [Double]
   private let depths: Int
-  /// Operations of the target for a context row in a step.
-  package var operationsPerRow = 0.0
-  /// And those of its LM head for a trained row.
-  package var headOperationsPerRow = 0.0
+  /// What the target adds to a step; nil where states are stored.
+  package var online: OnlineOperations?
 
   /// Tokens of all batches that are looked at, about; one batch at least.
   private static let tokens = 1 << 18
@@ -38,8 +36,7 @@ package struct SampledPartitions: Sendable {
       while length < tokens {
         let at = Double.random(in: 0..<total, using: &random)
         var item = items[min(items.count - 1, weights.partitioningIndex { $0 > at })]
-        item.work.perContextRow += operationsPerRow
-        item.work.perRow += headOperationsPerRow
+        online?.add(to: &item.work)
         batch.append(item)
         length += item.length
       }

@@ -1,7 +1,27 @@
+import EagleDraft
 import EagleModels
 import EagleTensor
 
 // H hidden · M MLP · V target vocabulary · R rows.
+
+/// Operations of the target that an optimiser step adds to the head's where states are captured online.
+package struct OnlineOperations: Sendable {
+  /// Of all layers, for a context row.
+  private let perContextRow: Double
+  /// Of the LM head, for a trained row: a store has what it gives.
+  private let perRow: Double
+
+  package init(_ target: TargetShape) {
+    perContextRow = NeededOperations.capture(target, lengths: [1], hasHead: false)
+    perRow = 2 * Double(target.hiddenSize) * Double(target.vocabularySize)
+  }
+
+  /// Adds them to the work of a conversation.
+  package func add(to work: inout ConversationWork) {
+    work.perContextRow += perContextRow
+    work.perRow += perRow
+  }
+}
 
 /// Floating-point operations of matrix products and attention that the contract asks for: a product of [R, I] with
 /// [O, I] is 2 R I O of them. Work that a program does beyond these (rows that nobody trains, recomputation) is not

@@ -18,19 +18,11 @@ package enum StateSource {
     }
   }
 
-  /// Operations of the target for a context row in an optimiser step; 0 where states are stored.
-  package var operationsPerRow: Double {
+  /// What the target adds to a step; nil where states are stored.
+  var onlineOperations: OnlineOperations? {
     switch self {
-    case .store: 0
-    case .online(let states): states.operationsPerRow
-    }
-  }
-
-  /// Operations of the target's LM head for a trained row; 0 where a store has what they give.
-  package var headOperationsPerRow: Double {
-    switch self {
-    case .store: 0
-    case .online(let states): states.headOperationsPerRow
+    case .store: nil
+    case .online(let states): states.operations
     }
   }
 
@@ -56,13 +48,7 @@ package struct OnlineStates {
     lengths = data.tokens.lengths
   }
 
-  fileprivate var operationsPerRow: Double {
-    NeededOperations.capture(capture.target.shape, lengths: [1], hasHead: false)
-  }
-
-  fileprivate var headOperationsPerRow: Double {
-    2 * Double(capture.target.shape.hiddenSize) * Double(capture.target.shape.vocabularySize)
-  }
+  fileprivate var operations: OnlineOperations { OnlineOperations(capture.target.shape) }
 
   /// Throws when ranks compute states of different precision. Collective.
   package func agreeOnPrecision(_ cluster: any Communicator) throws { try capture.agreeOnPrecision(cluster) }

@@ -146,14 +146,14 @@ package final class StepEngine {
   /// The work that conversations are, and N_k of all of them.
   private func work(of conversations: [Int], epoch: Int?) throws -> ([BatchPartition.Item], [Double]) {
     var rows = [Double](repeating: 0, count: objective.positions)
+    let online = inputs.states.onlineOperations
     let items = try conversations.map { conversation in
       let mask = try inputs.mask(conversation)
       for (k, count) in objective.rowCounts(conversation: conversation, mask: mask, epoch: epoch).enumerated() {
         rows[k] += Double(count)
       }
       var work = costs.work(mask: mask, samples: epoch != nil)
-      work.perContextRow += inputs.states.operationsPerRow
-      work.perRow += inputs.states.headOperationsPerRow
+      online?.add(to: &work)
       return BatchPartition.Item(conversation, work, length: mask.count)
     }
     return (items, rows)
