@@ -76,6 +76,13 @@ extension DraftShape {
   /// The width of a row of captured states, n H_t.
   package var featureWidth: Int { captureLayers.count * targetHiddenSize }
 
+  /// The matrices between hidden layers: the feature matrix and the projections of the layers. Tables and LM heads, with a side of a
+  /// vocabulary, are none.
+  package var hiddenMatrices: [String] {
+    tensorShapes.filter { $0.shape.count == 2 && ($0.name == featureMatrix || $0.name.hasSuffix("_proj.weight")) }.map(
+      \.name)
+  }
+
   /// The number of trained weights.
   package var parameterCount: Int { tensorShapes.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 

@@ -23,6 +23,8 @@ package final class AdamW {
   package private(set) var secondMoment: Tensor
   /// The part of the flat buffer that this optimiser steps; all of it unless `own` says otherwise.
   package private(set) var owned: [Range<Int>]
+  /// What `apply` steps: all weights but those of `leaveOut`.
+  private var stepped: [Range<Int>]
   /// The slice of the flat buffers of each parameter.
   let slices: [(name: String, variable: Variable, range: Range<Int>)]
   /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [n H_t]; nil for 1
@@ -35,7 +37,7 @@ package final class AdamW {
     let count = start.parameterCount
     self.config = config
     weights = Tensor([count])
-    owned = [0..<count]
+    (owned, stepped) = ([0..<count], [0..<count])
     (gradients, firstMoment, secondMoment) = (.zeros([count]), .zeros([count]), .zeros([count]))
     var tensors: [String: Tensor] = [:]
     var at = 0
@@ -64,6 +66,12 @@ package final class AdamW {
     owned = ranges
     let count = ranges.reduce(0) { $0 + $1.count }
     (firstMoment, secondMoment) = (.zeros([count]), .zeros([count]))
+  }
+
+  /// Leaves weights, in ascending ranges, to another way of stepping them.
+  func leaveOut(_ ranges: [Range<Int>]) {
+    let bounds = [0] + ranges.flatMap { [$0.lowerBound, $0.upperBound] } + [weights.count]
+    stepped = stride(from: 0, to: bounds.count, by: 2).map { bounds[$0]..<bounds[$0 + 1] }.filter { !$0.isEmpty }
   }
 
   /// Calls `body` with each owned part of `range` and where its moments lie.
@@ -114,28 +122,34 @@ package final class AdamW {
   ///   - learningRate: that of this step
   ///   - norm: the gradients' norm
   package func apply(step: Int, learningRate: Double, norm: Double) {
-    // As torch.nn.utils.clip_grad_norm_ does.
-    let scale = min(1, config.clipNorm / (norm + 1e-6))
+    let scale = gradientScale(norm: norm)
     var settings = eagle_adamw(
       learning_rate: Float(learningRate), beta1: Float(config.beta1), beta2: Float(config.beta2), epsilon: Self.epsilon,
       weight_decay: Float(config.weightDecay), rest1: Float(1 - config.beta1), rest2: Float(1 - config.beta2),
       correction1: Float(1 - pow(config.beta1, Double(step))),
-      correction2: Float(1 - pow(config.beta2, Double(step))), gradient_scale: Float(scale))
+      correction2: Float(1 - pow(config.beta2, Double(step))), gradient_scale: scale)
     withUnsafePointer(to: &settings) { settings in
-      forEachOwned(in: 0..<weights.count) { part, moments in
-        Parallel.forEachRange(part.count, grain: 1 << 14) { range in
-          let range = part.lowerBound + range.lowerBound..<part.lowerBound + range.upperBound
-          forEachRated(in: range) { run, rates in
-            let moment = moments.lowerBound + run.lowerBound - part.lowerBound
-            eagle_adamw_step(
-              settings, weights.floats + run.lowerBound, gradients.floats + run.lowerBound, firstMoment.floats + moment,
-              secondMoment.floats + moment, rates, Int64(run.count))
-          }
-        }
+      for range in stepped {
+        forEachOwned(in: range) { part, moments in update(part, moments, settings) }
       }
     }
     weightsHaveChanged()
   }
+
+  private func update(_ part: Range<Int>, _ moments: Range<Int>, _ settings: UnsafePointer<eagle_adamw>) {
+    Parallel.forEachRange(part.count, grain: 1 << 14) { range in
+      let range = part.lowerBound + range.lowerBound..<part.lowerBound + range.upperBound
+      forEachRated(in: range) { run, rates in
+        let moment = moments.lowerBound + run.lowerBound - part.lowerBound
+        eagle_adamw_step(
+          settings, weights.floats + run.lowerBound, gradients.floats + run.lowerBound, firstMoment.floats + moment,
+          secondMoment.floats + moment, rates, Int64(run.count))
+      }
+    }
+  }
+
+  /// What gradients are multiplied by to hold the clip norm, as torch.nn.utils.clip_grad_norm_ does.
+  func gradientScale(norm: Double) -> Float { Float(min(1, config.clipNorm / (norm + 1e-6))) }
 
   /// Cuts a range of weights into those outside the feature matrix, which have no rates, and rows of it.
   private func forEachRated(in range: Range<Int>, _ body: (Range<Int>, _ rates: UnsafePointer<Float>?) -> Void) {

@@ -30,6 +30,7 @@ package final class StepEngine {
   let objective: any Objective
   let buckets: GradientBuckets
   private let schedule: Schedule
+  private let muon: Muon?
   private let costs: any ObjectiveCosts
   /// The epoch of the steps, which decides what is trained where that is not everything.
   package var epoch = 0
@@ -64,6 +65,7 @@ package final class StepEngine {
       optimizer.gradients, slices: optimizer.slices.map { ($0.variable, $0.range) }, cluster: cluster,
       wire: inputs.gradients, isSharded: config.shardOptimizer)
     if config.shardOptimizer { optimizer.own(buckets.ownRanges) }
+    muon = config.optimizer == .muon ? Muon(optimizer, cluster: cluster) : nil
   }
 
   /// Goes on behind a step of an earlier start, whose state the optimiser holds.
@@ -103,7 +105,11 @@ package final class StepEngine {
     guard message.sums.contains(where: { $0.rows > 0 }) else { return .empty }
     updates += 1
     let rate = schedule.learningRate(step: step)
-    clock.measure(.optimiser) { optimizer.apply(step: updates, learningRate: rate, norm: norm) }
+    clock.measure(.optimiser) {
+      optimizer.apply(step: updates, learningRate: rate, norm: norm)
+      muon?.apply(learningRate: rate, scale: optimizer.gradientScale(norm: norm))
+    }
+    if let muon { try clock.measure(.communication) { try muon.exchange() } }
     if inputs.config.shardOptimizer { try gatherWeights() }
     let cost = cluster.takeAveragingCost()
     let communication = StepCommunication(
@@ -186,7 +192,12 @@ package final class StepEngine {
   ///
   /// - Parameter epoch: decides what is trained where that is not everything; nil for everything
   func load(_ parts: [ConversationPart], epoch: Int?) throws -> any ObjectiveBatch {
-    objective.batch(parts, try feed.read(parts, clock), epoch: epoch)
+    var conversations = try feed.read(parts, clock)
+    if let epoch, inputs.config.stateNoise > 0 {
+      let noise = StateNoise(share: Float(inputs.config.stateNoise), seed: inputs.config.seed, epoch: epoch)
+      conversations = zip(conversations, parts).map { noise.applied(to: $0, number: $1.conversation) }
+    }
+    return objective.batch(parts, conversations, epoch: epoch)
   }
 
   // MARK: gradients

@@ -12,6 +12,15 @@ public enum FeatureRates: String, Codable, CaseIterable, Sendable {
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
+/// What steps the weights.
+public enum OptimizerKind: String, Codable, CaseIterable, Sendable {
+  case adamw
+  /// Muon for the matrices of the layers, AdamW for all else.
+  case muon
+
+  public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
+}
+
 /// The objective, the optimiser and the pace of training.
 public struct TrainConfig: Config {
   /// Passes over the training conversations.
@@ -28,6 +37,10 @@ public struct TrainConfig: Config {
   public var loss: TrainingLoss?
   /// What the loss is a mean over.
   public var mean = LossMean.tokens
+  /// The largest share by which noise changes a captured state that the head reads.
+  public var stateNoise = 0.0
+  /// What steps the weights.
+  public var optimizer = OptimizerKind.adamw
   /// Peak of the schedule, reached after the warm-up.
   public var learningRate = 1e-4
   /// How the rate of `fc` follows the sizes of what it reads.
@@ -94,6 +107,7 @@ public struct TrainConfig: Config {
     try require(
       anchorShare > 0 && anchorShare <= 1, "anchor_share", "must be above 0 and at most 1, not \(anchorShare)")
     try requireCount(anchorLimit, "num_anchors")
+    try require(stateNoise >= 0 && stateNoise <= 1, "state_noise", "must be between 0 and 1, not \(stateNoise)")
     try require(stepDecay > 0 && stepDecay <= 1, "step_decay", "must be above 0 and at most 1, not \(stepDecay)")
   }
 
@@ -104,6 +118,9 @@ public struct TrainConfig: Config {
       warmupRatio >= 0 && warmupRatio <= 1, "warmup_ratio", "must be between 0 and 1, not \(warmupRatio)")
     try require(
       weightDecay >= 0 && weightDecay.isFinite, "weight_decay", "must be 0 or more, not \(weightDecay)")
+    try require(
+      optimizer == .adamw || !shardOptimizer, "optimizer",
+      "muon steps whole matrices, and shard_optimizer cuts them: set shard_optimizer to false")
     try require(clipNorm > 0, "clip_norm", "must be above 0, not \(clipNorm)")
     try require(beta1 >= 0 && beta1 < 1, "beta1", "must be at least 0 and below 1, not \(beta1)")
     try require(beta2 >= 0 && beta2 < 1, "beta2", "must be at least 0 and below 1, not \(beta2)")
@@ -117,6 +134,8 @@ public struct TrainConfig: Config {
     case anchorLimit = "num_anchors"
     case loss
     case mean
+    case stateNoise = "state_noise"
+    case optimizer
     case learningRate = "learning_rate"
     case featureRates = "feature_rates"
     case warmupRatio = "warmup_ratio"
@@ -146,6 +165,8 @@ public struct TrainConfig: Config {
     try container.encode(anchorLimit, forKey: .anchorLimit)
     try container.encode(loss, forKey: .loss)
     try container.encode(mean, forKey: .mean)
+    try container.encode(stateNoise, forKey: .stateNoise)
+    try container.encode(optimizer, forKey: .optimizer)
     try container.encode(learningRate, forKey: .learningRate)
     try container.encode(featureRates, forKey: .featureRates)
     try container.encode(warmupRatio, forKey: .warmupRatio)

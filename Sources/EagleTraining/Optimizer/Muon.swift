@@ -1,0 +1,135 @@
+import EagleCluster
+import EagleCore
+import EagleDraft
+import EagleModels
+import EagleTensor
+
+// O outputs · I inputs of a weight.
+
+/// Muon for the matrices of a draft's layers: the momentum of a matrix is made nearly orthogonal before it is applied.
+///
+/// m = μ m + (1 − μ) g,  u = (1 − μ) g + μ m
+/// w = w (1 − lr · decay) − lr · 0.2 √max(O, I) · r ∘ NS(r ∘ u)
+///
+/// NS(X) divides X by its norm and then computes, five times, A = X Xᵀ and X = a X + (b A + c A²) X: a Newton–Schulz iteration
+/// that brings every singular value near 1. The factor 0.2 √max(O, I) gives a step the root mean square of AdamW's, so that
+/// both use one learning rate (arXiv 2502.16982, section 2.2). r are the rates of the columns of the feature matrix, as AdamW
+/// has them, and 1 elsewhere: training on features of size 1.
+///
+/// Norms, tables and the LM head stay with AdamW. m takes the place of AdamW's first moment, so checkpoints are the same.
+/// Each matrix is stepped by one rank, which sends the others its weights: their bits are equal on unlike processors.
+package struct Muon {
+  static let momentum: Float = 0.95
+  private static let coefficients: (a: Float, b: Float, c: Float) = (3.4445, -4.7750, 2.0315)
+  private static let iterations = 5
+
+  private let optimizer: AdamW
+  private let cluster: any Communicator
+  private let matrices: [Matrix]
+
+  private struct Matrix {
+    let range: Range<Int>
+    let shape: [Int]  // [O, I]
+    let rank: Int
+    let isRated: Bool
+  }
+
+  /// Takes the matrices of the layers out of AdamW's hands.
+  init(_ optimizer: AdamW, cluster: any Communicator) {
+    (self.optimizer, self.cluster) = (optimizer, cluster)
+    let names = Set(optimizer.draft.shape.hiddenMatrices)
+    let slices = optimizer.slices.filter { names.contains($0.name) }
+    let ranks = Self.owners(slices.map(\.variable.shape), ranks: cluster.size)
+    matrices = zip(slices, ranks).map { slice, rank in
+      Matrix(
+        range: slice.range, shape: slice.variable.shape, rank: rank,
+        isRated: slice.name == optimizer.draft.shape.featureMatrix)
+    }
+    optimizer.leaveOut(matrices.map(\.range))
+  }
+
+  /// The rank that steps each matrix: the costliest first, each to the rank that has the least to do.
+  package static func owners(_ shapes: [[Int]], ranks: Int) -> [Int] {
+    let costs = shapes.map { shape in shape.min()! * shape.min()! * (2 * shape.max()! + shape.min()!) }
+    var (owners, loads) = ([Int](repeating: 0, count: shapes.count), [Int](repeating: 0, count: ranks))
+    for index in costs.indices.sorted(by: { costs[$0] > costs[$1] }) {
+      let rank = loads.indices.min { loads[$0] < loads[$1] }!
+      owners[index] = rank
+      loads[rank] += costs[index]
+    }
+    return owners
+  }
+
+  /// The part of a step that a rank computes by itself: momentum of all matrices, weights of its own.
+  ///
+  /// - Parameters:
+  ///   - learningRate: that of this step
+  ///   - scale: what gradients are multiplied by, to hold the clip norm
+  func apply(learningRate: Double, scale: Float) {
+    for matrix in matrices {
+      let (gradient, moment) = (optimizer.gradients.slice(matrix.range), optimizer.firstMoment.slice(matrix.range))
+      let share = (1 - Self.momentum) * scale
+      Elementwise.scale(moment, by: Self.momentum)
+      Elementwise.accumulate(gradient, times: share, into: moment)
+      guard matrix.rank == cluster.rank else { continue }
+      let update = Tensor.zeros(matrix.shape)
+      Elementwise.accumulate(gradient, times: share, into: update)
+      Elementwise.accumulate(moment, times: Self.momentum, into: update)
+      if matrix.isRated { multiplyColumns(of: update) }
+      let step = Self.orthogonalized(update, optimizer.config.precision)
+      if matrix.isRated { multiplyColumns(of: step) }
+      let size = 0.2 * Double(matrix.shape.max()!).squareRoot()
+      let weights = optimizer.weights.slice(matrix.range)
+      Elementwise.scale(weights, by: Float(1 - learningRate * optimizer.config.weightDecay))
+      Elementwise.accumulate(step, times: Float(-learningRate * size), into: weights)
+    }
+  }
+
+  /// Sends the weights of each matrix from the rank that has stepped it. Collective.
+  func exchange() throws {
+    for matrix in matrices where cluster.size > 1 {
+      try cluster.broadcast(optimizer.weights.slice(matrix.range).rawBytes, root: matrix.rank)
+    }
+    optimizer.weightsHaveChanged()
+  }
+
+  private func multiplyColumns(of x: Tensor) {
+    guard let rates = optimizer.featureRates else { return }
+    let columns = x.columns
+    for row in 0..<x.rows { for i in 0..<columns { x.floats[row * columns + i] *= rates.floats[i] } }
+  }
+
+  /// U Vᵀ, nearly, of a matrix U S Vᵀ: [O, I], all of whose singular values come to lie between 0.7 and 1.2.
+  ///
+  /// - Parameter precision: the precision of the matrix products
+  package static func orthogonalized(_ matrix: Tensor, _ precision: ComputePrecision) -> Tensor {
+    let (a, b, c) = coefficients
+    let isWide = matrix.rows <= matrix.columns
+    let side = min(matrix.rows, matrix.columns)
+    var x = Tensor.zeros(matrix.shape)
+    let norm = matrix.values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+    Elementwise.accumulate(matrix, times: Float(1 / (norm + 1e-7)), into: x)
+    for _ in 0..<iterations {
+      // A = X Xᵀ, of the transposed matrix where that is smaller; A is symmetric, and A² = A Aᵀ.
+      let gram = Tensor.zeros([side, side])
+      if isWide {
+        Matmul.accumulate(x, x, into: gram, precision)
+      } else {
+        Matmul.accumulateWeightGradient(x, x, into: gram, precision)
+      }
+      let polynomial = Tensor.zeros([side, side])
+      Matmul.accumulate(gram, gram, into: polynomial, precision)
+      Elementwise.scale(polynomial, by: c)
+      Elementwise.accumulate(gram, times: b, into: polynomial)
+      let next = Tensor.zeros(x.shape)
+      Elementwise.accumulate(x, times: a, into: next)
+      if isWide {
+        Matmul.inputGradient(polynomial, x, into: next, accumulate: true, precision)
+      } else {
+        Matmul.accumulate(x, polynomial, into: next, precision)
+      }
+      x = next
+    }
+    return x
+  }
+}
