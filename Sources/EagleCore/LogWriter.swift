@@ -18,7 +18,7 @@ package final class LogWriter: @unchecked Sendable {
   }
 
   private let descriptor: Descriptor
-  private let condition = NSCondition()
+  private let condition = MonotonicCondition()
   // Guarded by `condition`.
   private var queue: [Entry] = []
   private var queuedBytes = 0
@@ -56,7 +56,7 @@ package final class LogWriter: @unchecked Sendable {
 
   /// Waits until the text of this number, counted from 1, and those before it are written.
   private func wait(for number: Int) {
-    let end = Date(timeIntervalSinceNow: Self.patience)
+    let end = MonotonicCondition.Deadline(in: Self.patience)
     while done < number {
       guard condition.wait(until: end) else {
         isStuck = done < number

@@ -28,7 +28,7 @@ final class MPIThread: @unchecked Sendable {
   private static let busyPause: UInt32 = 100  // µs
   private static let idlePause = 0.005  // s
 
-  private let condition = NSCondition()
+  private let condition = MonotonicCondition()
   // Guarded by `condition`.
   private var queue: [MPIWork] = []
   private var waiters = 0
@@ -328,7 +328,7 @@ final class MPIThread: @unchecked Sendable {
     condition.lock()
     let isAwaited = waiters > 0
     if active.isEmpty {
-      if queue.isEmpty && !isEnding { _ = condition.wait(until: Date(timeIntervalSinceNow: Self.idlePause)) }
+      if queue.isEmpty && !isEnding { _ = condition.wait(until: .init(in: Self.idlePause)) }
       condition.unlock()
       return
     }

@@ -1,8 +1,8 @@
-import Foundation
+import EagleCore
 
 /// Values that other threads send to one that waits for them. A reference type.
 package final class Mailbox<Value: Sendable>: @unchecked Sendable {
-  private let condition = NSCondition()
+  private let condition = MonotonicCondition()
   private var values: [Value] = []
 
   package init() {}
@@ -14,7 +14,7 @@ package final class Mailbox<Value: Sendable>: @unchecked Sendable {
 
   /// Everything that was sent since the last call, in order; empty when nothing comes in time.
   package func receive(within seconds: Double) -> [Value] {
-    let end = Date().addingTimeInterval(seconds)
+    let end = MonotonicCondition.Deadline(in: seconds)
     return condition.withLock {
       while values.isEmpty, condition.wait(until: end) {}
       defer { values = [] }

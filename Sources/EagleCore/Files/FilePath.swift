@@ -56,19 +56,31 @@ package struct FilePath {
   /// correctness.
   package static func removeLeftovers(in parent: String, where matches: (String) -> Bool) {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
+    var now: Date?
     for entry in entries where matches(entry) {
-      guard let writer = Writer(ofTemporary: entry), hasEnded(writer, of: "\(parent)/\(entry)") else { continue }
+      guard let writer = Writer(ofTemporary: entry) else { continue }
+      now = now ?? (writer.isHere ? nil : clock(of: parent))
+      guard hasEnded(writer, of: "\(parent)/\(entry)", now: now) else { continue }
       try? FileManager.default.removeItem(atPath: "\(parent)/\(entry)")
     }
   }
 
-  private static func hasEnded(_ writer: Writer, of path: String) -> Bool {
+  /// The time at which the file system of a folder writes: the clock of this host may be days ahead of it.
+  private static func clock(of folder: String) -> Date? {
+    let probe = "\(folder)/.clock-\(getpid())-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: probe) }
+    guard FileManager.default.createFile(atPath: probe, contents: Data([0])) else { return nil }
+    return (try? FileManager.default.attributesOfItem(atPath: probe))?[.modificationDate] as? Date
+  }
+
+  private static func hasEnded(_ writer: Writer, of path: String, now: Date?) -> Bool {
     if writer.isHere { return writer.process == getpid() || !isRunning(writer.process) }
     let files = [path] + ((try? FileTree.files(under: path))?.map { "\(path)/\($0)" } ?? [])
     let changes = files.compactMap {
       (try? FileManager.default.attributesOfItem(atPath: $0))?[.modificationDate] as? Date
     }
-    return changes.max().map { $0.timeIntervalSinceNow < -86400 } ?? false
+    guard let last = changes.max(), let now else { return false }
+    return now.timeIntervalSince(last) > 86400
   }
 
   /// A killed process that its parent has not noticed yet (state Z) counts as ended.
