@@ -37,7 +37,8 @@ import Testing
     let shared = sizes.training(sharded, work: .init(), ranks: 4)
     func share(_ prefix: String) -> Double? { shared.first { $0.name.hasPrefix(prefix) }?.bytes }
     #expect(share("moments") == Double(8 * optimizer.weights.count) / 4)
-    #expect(share("a moment of all weights") == Double(optimizer.firstMoment.byteCount))
+    // 4 Mi elements, or all of a small head.
+    #expect(share("a bucket of moments") == Double(min(16 << 20, optimizer.firstMoment.byteCount)))
   }
 
   @Test func diskIsWorkedOutByHand() {

@@ -27,7 +27,7 @@ enum HeadEmbedding {
       let (theirs, ours) = (Rows.gather(table, part).float32(), Rows.gather(own, part).float32())
       for row in 0..<part.count {
         let (own, distance) = squares(theirs, ours, row)
-        // bfloat16 rounds by 2^-9 at most.
+        // bfloat16 changes a value by 2^-8 of it at most.
         if !isRounded, distance > 2e-5 * own { return false }
         (difference, size) = (difference + distance, size + own)
       }

@@ -78,7 +78,9 @@ package struct Sizes {
         8 * p / (config.shardOptimizer ? Double(ranks) : 1)),
       Need("the target's head for the draft vocabulary", 2 * Double(teacherHeadSize)),
     ]
-    if config.shardOptimizer { needs.append(Need("a moment of all weights, to write checkpoints", 4 * p)) }
+    if config.shardOptimizer {
+      needs.append(Need("a bucket of moments, to write checkpoints", 4 * min(p, Double(GradientBuckets.elements))))
+    }
     if Matmul.takesBFloat16(config.precision) { needs.append(Need("weights in bf16", 2 * p)) }
     needs.append(Need("activations of a micro-batch", work.activations))
     needs.append(Need("states of its conversations, keys of a long one", work.conversations))

@@ -131,7 +131,9 @@ package struct RunPlan: Codable, Sendable {
 
     package init(capture: CaptureConfig, train: TrainConfig, ranksPerNode: Int, ranks: Int, nodes: Int) {
       if ranksPerNode > 1 { forMemory.append("start fewer ranks on a node, with more threads each") }
-      if !train.shardOptimizer, train.optimizer == .adamw, ranks > 1 { forMemory.append("set train.shard_optimizer to true") }
+      if !train.shardOptimizer, train.optimizer == .adamw, ranks > 1 {
+        forMemory.append("set train.shard_optimizer to true")
+      }
       forMemory += ["choose a smaller draft.vocabulary_size", "take a machine with more memory"]
       if capture.mode == .store {
         if capture.states == .bf16 { forDisk.append("set capture.states to int8") }
