@@ -196,6 +196,13 @@ let package = Package(
       dependencies: ["EagleChat", "EagleCore", "EagleDecoding", "EagleModels", "EagleDraft", "EagleText"],
       path: "Examples/GenerateText", packageAccess: false),
     .executableTarget(
+      name: "LibraryTour",
+      dependencies: [
+        "EagleCore", "EagleText", "EagleCluster", "EagleMPI", "EagleRunFiles", "EagleCaptureStore", "EagleModels",
+        "EagleDraft", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe", "EagleRun",
+      ],
+      path: "Examples/LibraryTour", packageAccess: false),
+    .executableTarget(
       name: "TrainHead", dependencies: ["EagleCluster", "EagleCore", "EagleRecipe", "EagleRun"],
       path: "Examples/TrainHead", packageAccess: false),
 
@@ -210,6 +217,7 @@ let package = Package(
       ],
       path: "Tests/ScriptedServer"),
     .testTarget(name: "ArchitectureTests"),
+    .testTarget(name: "DocumentationTests"),
     .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),
     .testTarget(name: "EagleJinjaTests", dependencies: ["EagleCore", "EagleJinja"]),
     .testTarget(name: "EagleTensorTests", dependencies: ["CEagleKernels", "EagleTensor"]),

@@ -4,10 +4,12 @@ import EagleText
 
 /// A target with its tokenizer and chat template, which turn text into token ids and back.
 public struct ChatModel: Sendable {
+  /// The target model.
   public let target: TargetModel
   /// Everything but the weights.
   package let format: ChatFormat
 
+  /// The tokenizer of the target.
   public var tokenizer: Tokenizer { format.tokenizer }
   package var template: ChatTemplate { format.template }
   /// The recommendations of the model's author. Stop ids hold everywhere; sampling is for those who chat with the
@@ -54,7 +56,7 @@ public struct ChatModel: Sendable {
   /// The ids that end a turn.
   public var stopIDs: Set<Int32> { format.stopIDs }
 
-  /// The ids of a dialogue, ready for the model's next turn.
+  /// The ids of a dialogue in the chat template, ready for the model's next turn.
   public func prompt(_ messages: [ChatMessage]) throws -> [Int32] { try format.prompt(messages) }
 
   /// The ids of a dialogue with tools that the answer may call, and with variables of the template.

@@ -7,17 +7,17 @@ extension ComputePrecision {
   package var bytes: Int { self == .fp32 ? 4 : 2 }
 }
 
-/// The ways to average gradients.
+/// The levels in which ranks average gradients.
 public enum AveragingLevels: String, Codable, Sendable {
-  /// All ranks send their parts to each other.
+  /// One level: all ranks send their parts to each other.
   case flat
-  /// The ranks of a node first, then one of each node: every node sends its sum once.
+  /// Two levels: the ranks of a node first, then one of each node. Every node sends its sum once.
   case twoLevel = "two-level"
 }
 
 /// A collective operation that runs while its caller computes.
 public protocol Pending: Sendable {
-  /// Returns once it is done. Its buffer must be left alone until then.
+  /// Waits until the operation is done. Its buffer must be left alone until then.
   func wait() throws
 }
 
@@ -28,7 +28,7 @@ package struct Completed: Pending {
   package func wait() {}
 }
 
-/// What all-reduces, reduce-scatters and all-gathers of buffers have cost this rank.
+/// The cost of all-reduces, reduce-scatters and all-gathers to this rank: seconds and bytes sent.
 public struct AveragingCost: Sendable, Equatable {
   /// Time in which at least one was in flight.
   package var seconds = 0.0

@@ -3,9 +3,11 @@ import Foundation
 
 /// The setting of the levels in which ranks add gradients up.
 public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
-  /// What was faster when the run began on these nodes.
+  /// The faster levels, as measured when the run began on these nodes.
   case auto
+  /// One level: all ranks send their parts to each other.
   case flat
+  /// Two levels: the ranks of a node first, then one of each node.
   case twoLevel = "two-level"
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

@@ -1,14 +1,14 @@
-/// What can go wrong between ranks.
+/// An error between ranks.
 public enum ClusterError: Error, Equatable, Sendable {
-  /// An MPI call returned an error; `message` is the library's own text.
+  /// An MPI call that returned an error; `message` is the library's own text.
   case mpi(call: String, message: String)
-  /// Ranks hold different texts where all must hold the same.
+  /// Different texts on ranks where all must hold the same.
   case disagreement(about: String, ranks: [Int], detail: String)
-  /// Another rank has given up.
+  /// A failure of another rank, which ended with status `code`.
   case aborted(rank: Int, code: Int32)
-  /// A rank passed a buffer of another length than rank 0.
+  /// A buffer with another length than that of rank 0, in bytes.
   case lengthMismatch(call: String, rank: Int, length: Int, expected: Int)
-  /// A call whose result is known gave another one.
+  /// A wrong result of a call whose result is known.
   case wrongResult(call: String, library: String)
 }
 

@@ -1,23 +1,25 @@
 import EagleCore
 import Foundation
 
-/// The ranks that work together on one run, and what they say to each other.
+/// The ranks that work together on one run, and their collective operations.
 ///
 /// Every call that names all ranks is collective: each rank makes the same calls in the same order, with buffers of the
 /// same length. A call returns on one rank only after the others have made theirs.
 public protocol Communicator: AnyObject, Sendable {
-  /// Number of this process among all, 0..<`size`. Rank 0 writes what exists once: manifests, metrics, tables.
+  /// The number of this process among all, 0..<`size`. Rank 0 writes what exists once: manifests, metrics, tables.
   var rank: Int { get }
   /// The number of processes of the run.
   var size: Int { get }
-  /// The smallest rank on the node of each rank: ranks with the same number can share memory.
+  /// The smallest rank on the node of each rank, [`size`]: ranks with the same number can share memory.
   var nodes: [Int] { get }
-  /// Name and version of the library that connects the ranks.
+  /// The name and version of the library that connects the ranks.
   var library: String { get }
 
   /// Replaces every element by its sum over all ranks. All ranks hold the same bits afterwards.
   func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws
+  /// Replaces every element by its sum over all ranks, in double precision.
   func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws
+  /// Replaces every element by its sum over all ranks, in 64-bit integers.
   func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws
 
   /// Overwrites `bytes` on every rank by the bytes of `root`.
@@ -30,7 +32,7 @@ public protocol Communicator: AnyObject, Sendable {
   /// may differ.
   func exchange(_ data: [Data]) throws -> [Data]
 
-  /// Waits until every rank is here.
+  /// Waits until every rank has made this call.
   func barrier() throws
 
   /// Starts to replace every element by its sum over all ranks (all-reduce) and returns at once.
@@ -48,23 +50,23 @@ public protocol Communicator: AnyObject, Sendable {
   /// This rank's own slice of a buffer in `startSum` and `startGather`.
   func ownSlice(count: Int) -> Range<Int>
 
-  /// Averages in these levels from now on. Collective, with nothing in flight.
+  /// Sets the levels in which later calls of `startSum` and `startGather` work. Collective, with nothing in flight.
   ///
   /// - Parameter levels: two levels need `canAverageInTwoLevels`
   func average(by levels: AveragingLevels) throws
 
-  /// The cost of what was started with `startSum` and `startGather` since the last call.
+  /// Returns the cost of the operations that `startSum` and `startGather` have started since the last call.
   func takeAveragingCost() -> AveragingCost
 
   /// A counter that all ranks share: each call gives the next number from 0 that no rank has had. Only making the
   /// counter is collective; a call waits for no other rank.
   func tickets() throws -> () throws -> Int
 
-  /// Notes that this rank is getting on with its work, for those who watch it.
+  /// Notes that this rank makes progress, for the watch over the ranks.
   func tick()
 
-  /// Begins to watch the ranks, so that none waits for ever for one that has died, hangs or cannot be reached: when a
-  /// rank exceeds the limits, all end with its name on standard error. Collective.
+  /// Begins to watch the ranks, so that none waits forever for one that has died, hangs or cannot be reached. When a
+  /// rank exceeds the limits, all ranks end, with its name on standard error. Collective.
   func watch(_ limits: RankLimits) throws
 
   /// Tells the other ranks that this one has failed, so that none waits for it.
@@ -91,7 +93,9 @@ extension Communicator {
     return sizes.count == 1 && sizes.first! > 1 && sizes.first! < size
   }
 
+  /// The slice of this rank among `size` slices of equal length to one element, in the order of ranks.
   public func ownSlice(count: Int) -> Range<Int> { Slices(count: count, ranks: size)[rank] }
+  /// Ignores the levels, where a communicator has one way to average.
   public func average(by levels: AveragingLevels) throws {}
 
   /// The elementwise sum of `values` over all ranks.
@@ -101,19 +105,21 @@ extension Communicator {
     return sums
   }
 
+  /// The elementwise sum of `values` over all ranks, in double precision.
   public func allReduceSum(_ values: [Double]) throws -> [Double] {
     var sums = values
     try sums.withUnsafeMutableBufferPointer { try allReduceSum($0) }
     return sums
   }
 
+  /// The elementwise sum of `values` over all ranks, in 64-bit integers.
   public func allReduceSum(_ values: [Int64]) throws -> [Int64] {
     var sums = values
     try sums.withUnsafeMutableBufferPointer { try allReduceSum($0) }
     return sums
   }
 
-  /// The data of `root`, on every rank. What the other ranks pass in is not looked at, not even its length.
+  /// The data of `root`, on every rank. What the other ranks pass in is ignored, its length too.
   public func broadcast(data: Data, root: Int = 0) throws -> Data {
     var count: [Int64] = [rank == root ? Int64(data.count) : 0]
     try count.withUnsafeMutableBytes { try broadcast($0, root: root) }
@@ -122,7 +128,7 @@ extension Communicator {
     return copy
   }
 
-  /// Whether at least one rank says yes. Every rank gets the same answer.
+  /// Whether `flag` is true on at least one rank. Every rank gets the same answer.
   public func anyTrue(_ flag: Bool) throws -> Bool {
     try allReduceSum([flag ? Int64(1) : 0])[0] > 0
   }

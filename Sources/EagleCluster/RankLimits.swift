@@ -1,4 +1,4 @@
-/// How long a rank may be silent or idle before the run is given up.
+/// The seconds that a rank may be silent or without progress before the run is given up.
 public struct RankLimits: Sendable, Equatable {
   /// Seconds without a heartbeat: the process is stopped or gone, or the network is cut.
   package var silence: Double

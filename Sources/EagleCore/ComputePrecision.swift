@@ -2,8 +2,9 @@
 ///
 /// Norms, residual streams, gradients in memory and optimiser state are fp32 in both.
 public enum ComputePrecision: String, Codable, CaseIterable, Sendable {
-  /// bfloat16 operands, fp32 accumulation.
+  /// bfloat16 operands, and accumulation in fp32.
   case bf16
+  /// float32 operands and accumulation.
   case fp32
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

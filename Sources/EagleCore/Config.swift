@@ -1,6 +1,6 @@
 /// Settings of one component: plain values whose defaults are written once, as the initial values of the properties.
 public protocol Config: Codable, Equatable, Sendable {
-  /// All defaults.
+  /// Creates the settings with all defaults.
   init()
 
   /// Checks ranges, and nothing outside the settings themselves: no files, no models.
@@ -11,11 +11,12 @@ public protocol Config: Codable, Equatable, Sendable {
 
 /// A setting whose value cannot work.
 public struct ConfigError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// Name of the setting as recipes spell it, for example `clip_norm`.
+  /// The name of the setting as recipes spell it, for example `clip_norm`.
   public let key: String
-  /// What must hold and what was found.
+  /// The rule that the value breaks, and the value that was found.
   public let message: String
 
+  /// Creates an error about the setting `key`.
   public init(key: String, message: String) {
     self.key = key
     self.message = message

@@ -4,9 +4,12 @@ import Foundation
 public struct LocatedError: LocalizedError, CustomStringConvertible, Equatable {
   /// The file, folder or setting at fault.
   public let path: String
+  /// The problem, as a phrase that follows the location.
   public let problem: String
+  /// The advice on what to do, as a phrase; nil when there is none.
   public let advice: String?
 
+  /// Creates an error about the file, folder or setting `path`.
   public init(path: String, problem: String, advice: String? = nil) {
     self.path = path
     self.problem = problem

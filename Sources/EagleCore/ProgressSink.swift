@@ -10,8 +10,12 @@ public protocol ProgressSink: AnyObject {
 
 /// A sink that shows nothing, for ranks other than the first and for tests.
 public final class SilentProgress: ProgressSink {
+  /// Creates a sink that shows nothing.
   public init() {}
+  /// Ignores the progress of the stage.
   public func advance(_: String, done _: Int, total _: Int, unit _: String, note _: String) {}
+  /// Ignores the end of the stage.
   public func finish(_: String, _: String) {}
+  /// Ignores the line.
   public func say(_: String) {}
 }

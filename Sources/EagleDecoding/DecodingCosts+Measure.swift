@@ -3,8 +3,8 @@ import EagleModels
 import EagleTensor
 
 extension DecodingCosts {
-  /// Times target passes of 1 to `maxTokens` tokens, the passes of a chain and a plain reading of the target's weights
-  /// behind a text of `context` tokens, for some seconds.
+  /// Times target passes over 1 to `maxTokens` tokens, the draft passes of a chain, and a plain reading of the target's
+  /// weights. The passes follow a text of `context` tokens, and take some seconds in all.
   ///
   /// They run interleaved, and what counts is the median of their ratios to the pass of one token beside them: a
   /// machine that others use too may be slow for a while.
@@ -27,7 +27,8 @@ extension DecodingCosts {
       reading: Reading(bytes: target.weightBytes, seconds: medians.others[counts.count + 1]))
   }
 
-  /// The same within `seconds`, from fewer passes: what a program measures at its start where nothing was tuned.
+  /// Times target and draft passes within about `seconds`, fewer of them than `measure`. A program calls it at its
+  /// start where nothing was tuned.
   ///
   /// A model whose passes take so long that they would not fit is timed on some of its layers: weights of 400 MB
   /// and more come from memory, as those of the whole model do, and a pass takes as long as they have bytes.

@@ -34,6 +34,8 @@ public final class DecodingSession {
   /// most.
   package static let prefillChunk = 192
 
+  /// Creates a session with empty KV caches.
+  ///
   /// - Parameters:
   ///   - target: the model that writes
   ///   - draft: its draft head; nil decodes plainly
@@ -67,7 +69,7 @@ public final class DecodingSession {
   /// The number of leading tokens of a prompt whose entries are cached.
   package func commonPrefix(with prompt: [Int32]) -> Int { sequence.commonPrefix(with: prompt) }
 
-  /// Forgets the conversation and gives its memory back.
+  /// Forgets the sequence, and gives the memory of its KV caches back.
   public func reset() {
     precondition(active == nil, "a session is reset while it writes")
     caches.truncate(to: 0)
@@ -102,7 +104,7 @@ public final class DecodingSession {
     _ prompt: [Int32], _ options: DecodingOptions, onToken: (GeneratedToken) -> TokenDecision = { _ in .proceed }
   ) throws -> Generation { try generate(prompt, options, isWanted: { true }, onToken: onToken) }
 
-  /// The same for a caller who may lose interest during the prefill of a long prompt.
+  /// Continues `prompt` for a caller who may cancel the text during the prefill of a long prompt.
   ///
   /// - Parameters:
   ///   - prompt: all ids; entries that the caches have are not computed again

@@ -37,9 +37,11 @@ public final class GeneratedTokens: AsyncSequence, AsyncIteratorProtocol {
     return nil
   }
 
+  /// The tokens themselves, over which one loop goes once.
   public func makeAsyncIterator() -> GeneratedTokens { self }
 
-  /// Computes the prompt's entries, chunk by chunk, for as long as they are wanted. `next` computes them without that check.
+  /// Computes the prompt's entries of the KV cache, chunk by chunk, for as long as they are wanted. `next` computes
+  /// them without that check.
   ///
   /// - Parameter isWanted: called before each chunk; false cancels the text, and the chunks so far stay cached
   public func prefill(while isWanted: () -> Bool) {

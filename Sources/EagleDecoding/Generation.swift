@@ -24,12 +24,13 @@ public enum FinishReason: String, Sendable, Codable {
 public enum StopCause: Sendable, Equatable {
   /// A stop string is complete.
   case stopString
-  /// Nobody wants more of the text.
+  /// The caller wants no more of the text.
   case cancelled
 }
 
 /// A caller's decision after a token.
 public enum TokenDecision: Sendable, Equatable {
+  /// The text continues.
   case proceed
   /// The text ends with this token.
   case stop(StopCause)
@@ -37,31 +38,38 @@ public enum TokenDecision: Sendable, Equatable {
 
 /// A new token of a text.
 public struct GeneratedToken: Sendable, Equatable {
+  /// The token id.
   public let id: Int32
-  /// Whether a draft had proposed it.
+  /// Whether a draft had proposed the token.
   public let isDrafted: Bool
   /// The token's logprobs, where `SamplingOptions.logprobs` requests them.
   public let logprobs: TokenLogprobs?
 
+  /// Creates a token.
   public init(id: Int32, isDrafted: Bool = false, logprobs: TokenLogprobs? = nil) {
     (self.id, self.isDrafted, self.logprobs) = (id, isDrafted, logprobs)
   }
 }
 
-/// A generated text and what it took.
+/// A generated text, with its passes and counts.
 public struct Generation: Sendable {
+  /// The ids of the new tokens, with the stop id where one ended the text.
   public let ids: [Int32]
-  /// The target's passes that gave them, in order; the first is the prompt's.
+  /// The target passes that yielded the tokens, in order; the first is the prefill.
   public let passes: [Pass]
+  /// The reason why the text ended.
   public let finish: FinishReason
+  /// The counts and seconds of the text.
   public let statistics: DecodingStatistics
 
-  /// What one pass gave to the text.
+  /// The tokens that one target pass yielded.
   public struct Pass: Sendable, Equatable {
+    /// The number of tokens.
     public let tokens: Int
-    /// How many of them, the first ones, a draft had proposed.
+    /// The number of drafted tokens among them, which come first.
     public let accepted: Int
 
+    /// Creates the counts of a pass.
     public init(tokens: Int, accepted: Int) { (self.tokens, self.accepted) = (tokens, accepted) }
   }
 }

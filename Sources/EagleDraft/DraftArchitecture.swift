@@ -3,11 +3,11 @@ import EagleStorage
 
 /// The architectures of draft heads.
 public enum DraftArchitecture: String, Codable, CaseIterable, Sendable {
-  /// One decoder layer that drafts token by token on its own states.
+  /// One decoder layer that drafts token by token on its own states (EAGLE-3).
   case eagle3
-  /// Several layers that draft a block of tokens in one pass.
+  /// Several layers that draft a block of tokens in one pass (DFlash).
   case dflash
-  /// The same with a head that corrects each token by the one before, and one that predicts acceptance.
+  /// DFlash with a Markov head, which corrects each token by the one before, and a confidence head (DSpark).
   case dspark
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

@@ -4,66 +4,71 @@ import EagleTensor
 
 /// The settings of a draft head. Sizes that are not here are those of the target.
 public struct DraftConfig: Config {
-  /// What the head computes.
+  /// The architecture of the head.
   public var architecture = DraftArchitecture.eagle3
-  /// How many of the target's tokens the head can propose: the most frequent ones of the training answers, or all.
+  /// The number of the target's tokens that the head can propose: the most frequent ones of the training answers, or
+  /// all.
   public var vocabulary = DraftVocabularySize.count(32000)
   /// The hidden size of a head that is narrower than its target, or wider; nil takes the target's.
   public var hiddenSize: Int?
-  /// The query heads, key-value heads and elements of a head of its attention; nil takes the target's or, in a head of
-  /// another hidden size, as many heads as fit.
+  /// The number of query heads; nil takes the target's or, in a head of another hidden size, as many as fit.
   public var heads: Int?
+  /// The number of key-value heads; nil takes the target's or, in a head of another hidden size, that of the query
+  /// heads.
   public var kvHeads: Int?
+  /// The elements of an attention head, an even number; nil takes the target's.
   public var headDimension: Int?
-  /// The width of its MLP; nil takes the target's.
+  /// The width of the MLP; nil takes the target's.
   public var intermediateSize: Int?
   /// The base of the rotary embedding. Some readers of exported heads have 10000 built in.
   public var ropeTheta = 10000.0
   /// The scaling of the rotary embedding.
   public var ropeScaling = HeadRopeScaling.none
-  /// The number of keys that a token sees, its own included; nil for all.
+  /// The number of keys that a token attends to, its own included; nil for all.
   public var slidingWindow: Int?
-  /// One norm over all captured states before `fc`.
+  /// Whether one norm over all captured states comes before `fc`.
   public var normBeforeFC = false
-  /// A norm of each captured state before `fc`.
+  /// Whether a norm of each captured state comes before `fc`.
   public var fcNorm = false
-  /// The normed state feeds the next step (speculators' meaning of the key).
+  /// Whether the normed state feeds the next step (speculators' meaning of the key).
   public var normOutput = false
-  /// The residual starts from the normed state.
+  /// Whether the residual starts from the normed state.
   public var normBeforeResidual = false
-  /// A norm of each head of q and k.
+  /// Whether each head of q and k has a norm.
   public var qkNorm = false
-  /// Whose embedding the head reads: the target's, frozen, or one of its own, which is trained.
+  /// The embedding that the head reads: the target's, frozen, or one of its own, which is trained.
   public var embedding = DraftTable.target
-  /// Whose LM head turns states into logits: its own, which is trained, or the target's, frozen.
-  /// Nil for its own in EAGLE-3, and the target's in a block drafter.
+  /// The LM head that turns states into logits: one of the head's own, which is trained, or the target's, frozen. Nil
+  /// for its own in EAGLE-3, and the target's in a block drafter.
   public var lmHead: DraftTable?
-  /// The decoder layers of a block drafter; nil for 5.
+  /// The number of decoder layers of a block drafter; nil for 5.
   public var layers: Int?
-  /// The inputs of a block; nil for 7 in DSpark and 8 in DFlash.
+  /// The number of inputs of a block; nil for 7 in DSpark and 8 in DFlash.
   public var blockSize: Int?
-  /// The rank of DSpark's Markov head; 0 for none, nil for 256.
+  /// The rank of DSpark's Markov head; 0 for none, nil for 256 in DSpark.
   public var markovRank: Int?
   /// Whether DSpark predicts how likely a token is accepted; nil for yes.
   public var confidenceHead: Bool?
-  /// Whether the newest token's row proposes the token after it; nil for yes in DSpark and no in DFlash.
+  /// Whether the slot of the newest token proposes the token after it; nil for yes in DSpark and no in DFlash.
   public var sampleFromAnchor: Bool?
-  /// The id of the block's other inputs, a token that occurs in no text; nil lets `prepare`
-  /// choose the last one that the training data does not train.
+  /// The id of the block's other inputs, a token that occurs in no text. Nil lets `prepare` choose the last one that
+  /// the training data does not train.
   public var maskTokenID: Int?
-  /// The weights before training.
+  /// The initial weights.
   public var start = DraftStart.random
   /// The folder of an exported head to start from; nil starts from random weights.
   public var initFrom: String?
 
+  /// Creates the settings with all defaults.
   public init() {}
 
-  /// D; nil for all of the target's tokens.
+  /// The draft vocabulary size D, in tokens; nil for all of the target's tokens.
   public var vocabularySize: Int? {
     get { if case .count(let size) = vocabulary { size } else { nil } }
     set { vocabulary = newValue.map { .count($0) } ?? .all }
   }
 
+  /// Checks the ranges of all settings, and that they suit the architecture.
   public func validate() throws {
     for (key, count) in [
       ("vocabulary_size", vocabularySize), ("hidden_size", hiddenSize), ("heads", heads), ("kv_heads", kvHeads),
@@ -197,18 +202,19 @@ public struct DraftConfig: Config {
 
 /// The initial weights of a new head.
 public enum DraftStart: String, Codable, CaseIterable, Sendable {
-  /// Matrices N(0, 0.02), norms 1.
+  /// Matrices from N(0, 0.02), and norms of 1.
   case random
-  /// The best linear guess at the target's next state, from some of the captured ones.
+  /// A least-squares fit to the target's next state, on some of the captured states.
   case fitted
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
-/// How many of the target's tokens a head can propose.
+/// The number of the target's tokens that a head can propose.
 public enum DraftVocabularySize: Equatable, Sendable {
+  /// All tokens of the target.
   case all
-  /// The most frequent ones of the training answers.
+  /// So many tokens, the most frequent ones of the training answers.
   case count(Int)
 }
 
@@ -233,11 +239,11 @@ extension DraftVocabularySize: Codable {
   }
 }
 
-/// Whose table of tokens a head uses.
+/// The owner of the embedding or the LM head that a draft head uses.
 public enum DraftTable: String, Codable, CaseIterable, Sendable {
-  /// The target's, which stays as it is.
+  /// The target, whose table is frozen.
   case target
-  /// One of the head, which is trained.
+  /// The head itself, which trains its table.
   case own
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
@@ -245,8 +251,9 @@ public enum DraftTable: String, Codable, CaseIterable, Sendable {
 
 /// The scaling of a head's rotary embedding.
 public enum HeadRopeScaling: String, Codable, CaseIterable, Sendable {
+  /// No scaling.
   case none
-  /// That of the target's layers with full attention.
+  /// The scaling of the target's layers with full attention.
   case target
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

@@ -108,7 +108,7 @@ public final class DraftModel {
     }
   }
 
-  /// Whether it reads an embedding that is not the target's.
+  /// Whether the head reads an embedding of its own and not the target's.
   public var hasOwnEmbedding: Bool { shape.ownEmbedding != nil }
 
   package var parameterCount: Int { parameters.reduce(0) { $0 + $1.variable.value.count } }

@@ -5,9 +5,13 @@ import Foundation
 
 /// The ranks of an MPI job. Calls may come from any thread; one thread makes them all.
 public final class MPICommunicator: Communicator, @unchecked Sendable {
+  /// The number of this process in the MPI job, 0..<`size`.
   public let rank: Int
+  /// The number of processes of the MPI job.
   public let size: Int
+  /// The smallest rank on the node of each rank, [`size`].
   public let nodes: [Int]
+  /// The name and version of the MPI library.
   public var library: String { Cluster.library }
 
   private let thread: MPIThread
@@ -38,8 +42,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   private var world: eagle_mpi_comm { thread.context.world }
 
+  /// Replaces every float by its sum over all ranks with `MPI_Iallreduce`, 2^22 elements a call.
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws { try sum(buffer, eagle_mpi_float) }
+  /// Replaces every double by its sum over all ranks with `MPI_Iallreduce`, 2^22 elements a call.
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Double>) throws { try sum(buffer, eagle_mpi_double) }
+  /// Replaces every integer by its sum over all ranks with `MPI_Iallreduce`, 2^22 elements a call.
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws { try sum(buffer, eagle_mpi_int64) }
 
   private func sum<Element>(_ buffer: UnsafeMutableBufferPointer<Element>, _ type: eagle_mpi_type) throws {
@@ -50,6 +57,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
       })
   }
 
+  /// Overwrites `bytes` on every rank by those of `root` with `MPI_Ibcast`, 2^22 bytes a call.
   public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
     precondition(0..<size ~= root, "root \(root) is no rank of a cluster of \(size)")
     try thread.perform(broadcasts(bytes, root: root))
@@ -64,6 +72,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
   }
 
+  /// Gives every rank the data of all, indexed by rank: `MPI_Iallgatherv` for at most 1 GiB in all, else broadcasts.
   public func gather(_ data: Data) throws -> [Data] {
     let counts = try Self.gather(of: thread, Int64(data.count)).map(Int.init)
     let total = counts.reduce(0, +)
@@ -113,6 +122,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     return Array(UnsafeBufferPointer(start: all, count: thread.context.size))
   }
 
+  /// Sends `data[r]` to rank r, and returns what the ranks have sent to this one, indexed by rank.
   public func exchange(_ data: [Data]) throws -> [Data] {
     precondition(data.count == size, "\(data.count) parts for \(size) ranks")
     let lengths = try exchange(counts: data.map { Int64($0.count) })
@@ -166,10 +176,12 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   private static let exchangeTag: Int32 = 11
 
+  /// Waits in `MPI_Ibarrier` until every rank has made this call.
   public func barrier() throws {
     try thread.perform([MPICall("MPI_Ibarrier") { [world] in eagle_mpi_barrier(world, $0) }])
   }
 
+  /// Starts an all-reduce, or with `ownSliceOnly` a reduce-scatter, on the MPI thread and returns at once.
   public func startSum(
     _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
   ) throws -> any Pending {
@@ -179,6 +191,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     return sum
   }
 
+  /// Starts an all-gather of the slices of all ranks on the MPI thread and returns at once.
   public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
     guard !buffer.isEmpty, size > 1 else { return Completed() }
     let gather = MPIAveraging(buffer, wire: .fp32, .allGather, thread: thread)
@@ -186,15 +199,19 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     return gather
   }
 
+  /// The slice of a buffer of `count` elements that belongs to this rank in the current levels.
   public func ownSlice(count: Int) -> Range<Int> { thread.levels.ranges(count: count).last! }
 
+  /// Sets the levels of later sums and gathers; two levels need `canAverageInTwoLevels`. Collective.
   public func average(by levels: AveragingLevels) throws {
     precondition(levels == .flat || canAverageInTwoLevels, "two levels of \(nodes)")
     try thread.average(in: levels == .flat ? nodes.map { _ in 0 } : nodes)
   }
 
+  /// Returns the cost of sums and gathers since the last call.
   public func takeAveragingCost() -> AveragingCost { thread.takeAveragingCost() }
 
+  /// A counter that all ranks share through one-sided MPI calls: each call gives the next number from 0.
   public func tickets() throws -> () throws -> Int {
     // The number only ever grows; what it is now is where these tickets begin.
     try barrier()
@@ -215,8 +232,10 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     return cells[1]
   }
 
+  /// Notes that this rank makes progress, for the watch over the ranks.
   public func tick() { thread.tick() }
 
+  /// Begins to watch the ranks; when one exceeds the limits, all ranks end with its name on standard error.
   public func watch(_ limits: RankLimits) throws {
     let names = try gather(Data("rank \(rank) on \(Self.hostName)".utf8)).map { String(decoding: $0, as: UTF8.self) }
     thread.watch(names: names, limits: limits)
@@ -229,8 +248,10 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 
+  /// Ends all processes of the MPI job with status `code`, and does not return.
   public func abort(code: Int32) { thread.abort(code: code) }
 
+  /// Ends MPI in this process after the last collective call; later calls do nothing.
   public func finish() throws {
     let isFirst = lock.withLock {
       defer { isFinished = true }

@@ -4,8 +4,9 @@ import EagleTensor
 /// The format of keys and values in a KV cache. They are rounded when they are written, and every pass reads what is
 /// stored: a text does not depend on its drafts in any of them.
 public enum CacheFormat: String, Sendable, Codable, CaseIterable {
+  /// Elements of float32 or bfloat16, without blocks.
   case fp32, bf16
-  /// 8 bits in blocks of 32 elements of a head.
+  /// 8 bits an element, and a scale for each block of 32 elements of a head.
   case q8_0
 
   var dtype: DType {

@@ -13,7 +13,7 @@ extension Recipe {
     try parse(readText(path), path: path, overrides: overrides)
   }
 
-  /// Does what `load` does, from text that is at hand; `path` is its name in errors.
+  /// Reads a recipe from text, as `load` does from a file; `path` is its name in errors.
   public static func parse(_ yaml: String, path: String, overrides: [String] = []) throws -> Recipe {
     var tree = try RecipeTree(defaults: Recipe())
     try tree.overlay(yaml: yaml, path: path)

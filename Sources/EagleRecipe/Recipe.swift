@@ -11,20 +11,30 @@ import Foundation
 ///
 /// Paths are relative to the current directory of the process, not to the recipe file.
 public struct Recipe: Codable, Equatable, Sendable {
-  /// Name of the run, for logs and tables.
+  /// The name of the run, for logs and tables.
   public var run = ""
-  /// Folder that holds everything the run makes.
+  /// The folder that holds everything the run makes.
   public var output = ""
+  /// The settings of the frozen target.
   public var target = TargetConfig()
+  /// The settings of new answers to given prompts.
   public var regenerate = RegenerateConfig()
+  /// The settings of synthetic conversations.
   public var synthesize = SynthesizeConfig()
+  /// The settings of the training conversations.
   public var data = DataConfig()
+  /// The settings of captured states.
   public var capture = CaptureConfig()
+  /// The settings of the draft head.
   public var draft = DraftConfig()
+  /// The settings of training.
   public var train = TrainConfig()
+  /// The settings of the measurement by speculative decoding.
   public var evaluate = EvaluateConfig()
+  /// The settings of the ranks.
   public var cluster = ClusterConfig()
 
+  /// Creates a recipe with all defaults.
   public init() {}
 
   /// Every setting with its value, one a line, keys sorted: the same text for the same settings.
@@ -34,7 +44,7 @@ public struct Recipe: Codable, Equatable, Sendable {
     get throws { try JSONStyle.indented.text(self) + "\n" }
   }
 
-  /// Looks at every range.
+  /// Checks the ranges of all settings.
   ///
   /// - Throws: `ConfigError` with the full key, for example `train.clip_norm`.
   public func validate() throws {

@@ -1,7 +1,8 @@
 import Yams
 
-/// Why a recipe cannot be used: the location, the key, what is wrong and what would be right, in one line.
+/// The reason why a recipe cannot be used: the location, the key, what is wrong and what would be right, in one line.
 public struct RecipeError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// The line: location, key, problem and advice.
   public let description: String
 
   /// - Parameter location: `file:line`, `file`, or the override as it was given.

@@ -11,7 +11,7 @@ import Foundation
 extension RecipeRun {
   /// Trains, evaluates before the first epoch and after each one, and exports the best head.
   ///
-  /// - Parameter resume: go on from the newest checkpoint; without it a run that has checkpoints is an error
+  /// - Parameter resume: resumes from the newest checkpoint; without it a run that has checkpoints is an error
   public func train(resume: Bool) throws {
     // What can be refused is refused now, before hours are spent.
     let evaluator = try checkBeforeTraining(resume: resume)

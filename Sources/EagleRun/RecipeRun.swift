@@ -34,14 +34,15 @@ private final class TickingProgress: ProgressSink {
 /// try recipe.validate()
 /// try RecipeRun(recipe, cluster: SoloCommunicator(), progress: Lines()).train(resume: true)
 /// ```
-/// A recipe in a file is read by `Recipe.load(path:overrides:)`, and the ranks of `mpirun` meet in
-/// `Cluster.connect` of EagleMPI.
+/// A recipe in a file is read by `Recipe.load(path:overrides:)`, and `MPICommunicator.start()` of EagleMPI joins the
+/// ranks of `mpirun`.
 public final class RecipeRun {
-  /// Every setting, with places on this machine where it was given names.
+  /// Every setting, with paths on this machine where the recipe has names.
   public let recipe: Recipe
   /// The same with the names of a target and a head as they were given.
   let named: Recipe
   package let folder: RunFolder
+  /// The ranks of the run.
   public let cluster: any Communicator
   /// The text side of the target.
   let format: ChatFormat
@@ -122,7 +123,7 @@ public final class RecipeRun {
     server.isUsed ? .server(AnswerServer(server, key: apiKey)) : .target(try model.target)
   }
 
-  /// What computes, for people to read.
+  /// The model, the ranks with their threads, and the kind of matrix products, as one line for people.
   public var description: String {
     let shape = format.shape
     let threads = "\(cluster.size) rank\(cluster.size == 1 ? "" : "s") x \(Parallel.threadCount) threads"
@@ -130,10 +131,10 @@ public final class RecipeRun {
       + Matmul.describe(recipe.train.precision)
   }
 
-  /// Tells people a line, between what the stages say.
+  /// Shows a line between those of the stages.
   public func say(_ line: String) { progress.say(line) }
 
-  /// The target's answers to the questions of `regenerate.input`, on all ranks.
+  /// Lets the target answer the questions of `regenerate.input`, on all ranks.
   public func regenerate() throws {
     guard !recipe.regenerate.input.isEmpty else {
       throw RecipeError(at: "regenerate.input", "is empty: name files of prompts or conversations to answer")
@@ -144,7 +145,7 @@ public final class RecipeRun {
     ).run()
   }
 
-  /// Conversations that the target makes up, on all ranks.
+  /// Lets the target write synthetic conversations, on all ranks.
   public func synthesize() throws {
     guard recipe.synthesize.conversations > 0 else {
       throw RecipeError(at: "synthesize.conversations", "is 0: say how many conversations to make")
@@ -155,7 +156,8 @@ public final class RecipeRun {
     ).run()
   }
 
-  /// Conversations to ids, after those that the recipe has generated. Rank 0 works, the others wait for the result.
+  /// Turns conversations into ids and loss masks, after those that the recipe generates. Rank 0 works, the others wait
+  /// for the result.
   @discardableResult
   public func prepare() throws -> PreparedData {
     _ = try model  // Before rank 0 uses it alone.
@@ -213,7 +215,7 @@ public final class RecipeRun {
       advice: "put the output on a disk that all nodes share, or set capture.store to node")
   }
 
-  /// The capture store of the prepared data, made or completed on all ranks.
+  /// Makes or completes the capture store of the prepared data, on all ranks.
   @discardableResult
   public func capture(_ data: PreparedData) throws -> CaptureStore {
     guard recipe.capture.mode == .store else {

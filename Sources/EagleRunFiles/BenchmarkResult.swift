@@ -1,41 +1,51 @@
 import Foundation
 
-/// The result of one benchmark.
+/// The result of one benchmark: acceptance length, speeds with the head and without it, and their counts.
 public struct BenchmarkResult: Codable, Sendable, Equatable {
+  /// The acceptance length: tokens per target pass after the prompt, with the head.
   public var accLength: Double
   /// The 95 % interval of `accLength` over prompts; nil for fewer than two prompts and in files of older versions.
   public var accLengthInterval: Interval?
+  /// The number of levels of the draft tree, which is the length of a chain.
   public var draftLength: Int
   /// The draft plan in words.
   public var plan: String?
+  /// The fraction of rounds in which a drafted token was accepted, for each position of the draft.
   public var acceptanceByPosition: [Double]
+  /// The speed with the head in tokens per second, without the prefill.
   public var tokensPerSecond: Double
+  /// The speed without the head in tokens per second, without the prefill.
   public var plainTokensPerSecond: Double
+  /// The speed with the head, divided by the speed without it.
   public var speedup: Double
-  /// The 95 % interval of `speedup` over prompts, likewise.
+  /// The 95 % interval of `speedup` over prompts; nil as for `accLengthInterval`.
   public var speedupInterval: Interval?
+  /// The number of prompts.
   public var prompts: Int
+  /// The number of new tokens of all texts with the head.
   public var newTokens: Int
-  /// Texts that differ from plain greedy decoding; anything but 0 is a defect of the program. Sampled texts are not
-  /// compared.
+  /// The number of texts that differ from plain greedy decoding; anything but 0 is a defect of the program. Sampled
+  /// texts are not compared.
   public var differing: Int
   /// The temperature of sampled texts; nil for greedy ones.
   public var temperature: Double?
   /// The counts with the head and without it, from which all else follows.
   public var counts: Counts?
-  /// Speed with the head as a multiple of that without it, for each prompt in order, one that ended
-  /// with its first token left out; files of older versions have none.
+  /// The speed with the head divided by that without it, for each prompt in order. A prompt whose text ended with its
+  /// first token is left out; files of older versions have none.
   public var speedups: [Double]?
   /// The counts of each prompt; files of older versions have none.
   public var byPrompt: PromptCounts?
-  /// SHA-256 of the prompts; files of older versions have none.
+  /// The SHA-256 digest of the prompts; files of older versions have none.
   public var promptsDigest: String?
-  /// The same benchmark behind longer contexts, in the order of their lengths; nil where none was asked for.
+  /// The same benchmark behind longer contexts, in the order of their lengths; nil where none was requested.
   public var contexts: [ContextResult]?
 
-  /// Raw counts of both ways to decode.
+  /// The raw counts of decoding with the head and without it.
   public struct Counts: Codable, Sendable, Equatable {
+    /// The counts with the head.
     public var speculative: DecodingStatistics
+    /// The counts without the head.
     public var plain: DecodingStatistics
 
     package init(speculative: DecodingStatistics, plain: DecodingStatistics) {
@@ -89,7 +99,7 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     speedupInterval = byPrompt?.speedupInterval(using: &random)
   }
 
-  /// The median and the least over prompts of the speed with the head as a multiple of that without it.
+  /// The median and the least over prompts of the speed with the head divided by that without it.
   public var speedupOfPrompts: (median: Double, least: Double)? {
     guard let speedups = speedups?.sorted(), !speedups.isEmpty else { return nil }
     let middle = speedups.count / 2
@@ -98,12 +108,13 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   }
 }
 
-/// A benchmark whose prompts are behind a context.
+/// The result of a benchmark whose prompts follow a context.
 public struct ContextResult: Codable, Sendable, Equatable {
-  /// The tokens that prompts are brought to.
+  /// The tokens to which prompts are extended.
   public var contextLength: Int
   /// The mean tokens of a prompt, as measured.
   public var promptTokens: Double
+  /// The result with these prompts.
   public var result: BenchmarkResult
 
   package init(contextLength: Int, result: BenchmarkResult) {

@@ -1,30 +1,39 @@
 /// Raw counts of one or many generations; they add up, and everything else is derived from them.
 public struct DecodingStatistics: Sendable, Equatable, Codable {
-  /// Tokens of prompts, and those of them that a KV cache held already.
+  /// The number of prompt tokens.
   public var promptTokens = 0
+  /// The number of prompt tokens that a KV cache held already.
   public var cachedTokens = 0
-  /// Tokens of the text, the one that the prompt's pass gives included.
+  /// The number of new tokens, with the one that the prefill yields.
   public var newTokens = 0
-  /// Tokens that passes after the prompt gave.
+  /// The number of tokens that target passes after the prefill yielded.
   public var decodedTokens = 0
-  /// Target passes after the prompt, and the tokens in them.
+  /// The number of target passes after the prefill.
   public var targetPasses = 0
+  /// The number of tokens in the target passes after the prefill, drafted ones included.
   public var targetRows = 0
-  /// Rounds of a text that has a draft, its passes, and the tokens that it proposed.
+  /// The number of rounds with a draft.
   public var rounds = 0
+  /// The number of draft passes.
   public var draftPasses = 0
+  /// The number of tokens that the draft proposed.
   public var draftedTokens = 0
-  /// Rounds that proposed a token at each position, and rounds whose token there was kept.
+  /// The number of rounds that proposed a token at each position of the draft.
   public var proposed: [Int] = []
+  /// The number of rounds whose token at each position of the draft was accepted.
   public var accepted: [Int] = []
-  /// Seconds of the prompt's pass, of everything after it, and of that in the draft, in the target and in the choice of
-  /// tokens.
+  /// The seconds of the prefill.
   public var promptSeconds = 0.0
+  /// The seconds after the prefill.
   public var decodeSeconds = 0.0
+  /// The seconds after the prefill that draft passes took.
   public var draftSeconds = 0.0
+  /// The seconds after the prefill that target passes took.
   public var targetSeconds = 0.0
+  /// The seconds after the prefill that the choice of tokens took.
   public var choiceSeconds = 0.0
 
+  /// Creates counts of no generation, all 0.
   public init() {}
 
   enum CodingKeys: String, CodingKey {
@@ -44,10 +53,10 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
     case choiceSeconds = "choice_seconds"
   }
 
-  /// Tokens per target pass after the prompt; 1 is no gain. 1 when there was no such pass.
+  /// The acceptance length: tokens per target pass after the prefill; 1 is no gain. 1 when there was no such pass.
   public var acceptanceLength: Double { targetPasses == 0 ? 1 : Double(decodedTokens) / Double(targetPasses) }
 
-  /// The fraction of rounds in which a proposal at each position was kept.
+  /// The fraction of rounds in which the drafted token was accepted, for each position of the draft.
   public var acceptanceByPosition: [Double] { zip(accepted, proposed).map { $1 == 0 ? 0 : Double($0) / Double($1) } }
 
   /// The fraction of proposals at each position that were kept, among rounds that kept all before it: of a chain.
@@ -59,14 +68,15 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
     }
   }
 
-  /// New tokens per second after the prompt's pass.
+  /// The speed after the prefill, in tokens per second.
   public var tokensPerSecond: Double { decodeSeconds == 0 ? 0 : Double(decodedTokens) / decodeSeconds }
 
-  /// Prompt tokens per second.
+  /// The speed of the prefill, in computed prompt tokens per second.
   public var promptTokensPerSecond: Double {
     promptSeconds == 0 ? 0 : Double(promptTokens - cachedTokens) / promptSeconds
   }
 
+  /// Adds the counts and the seconds of `other`.
   public static func += (sum: inout DecodingStatistics, other: DecodingStatistics) {
     for count in counts { sum[keyPath: count] += other[keyPath: count] }
     for time in times { sum[keyPath: time] += other[keyPath: time] }

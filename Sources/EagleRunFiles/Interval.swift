@@ -1,10 +1,13 @@
 import Foundation
 
-/// The ends of a 95 % interval. In JSON a list of two numbers.
+/// The ends of a 95 % interval. JSON holds them as a list of two numbers.
 public struct Interval: Codable, Sendable, Equatable {
+  /// The lower end.
   public var low: Double
+  /// The upper end.
   public var high: Double
 
+  /// Creates an interval from its ends.
   public init(low: Double, high: Double) { (self.low, self.high) = (low, high) }
 
   public init(from decoder: any Decoder) throws {

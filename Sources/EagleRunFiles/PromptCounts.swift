@@ -1,15 +1,17 @@
 /// The counts of each prompt of a benchmark, in the order of its file.
 public struct PromptCounts: Codable, Sendable, Equatable {
-  /// Tokens that passes after the prompt gave, with the head.
+  /// The number of tokens of each prompt that target passes after the prefill yielded, with the head.
   public var tokens: [Int] = []
-  /// Target passes after the prompt, with the head.
+  /// The number of target passes of each prompt after the prefill, with the head.
   public var passes: [Int] = []
-  /// Seconds after the prompt's pass, with the head.
+  /// The seconds of each prompt after the prefill, with the head.
   public var seconds: [Double] = []
-  /// Tokens and seconds without the head.
+  /// The number of tokens of each prompt that target passes after the prefill yielded, without the head.
   public var plainTokens: [Int] = []
+  /// The seconds of each prompt after the prefill, without the head.
   public var plainSeconds: [Double] = []
 
+  /// Creates counts of no prompt.
   public init() {}
 
   enum CodingKeys: String, CodingKey {
@@ -32,7 +34,7 @@ public struct PromptCounts: Codable, Sendable, Equatable {
     }
   }
 
-  /// Prompts.
+  /// The number of prompts.
   public var count: Int { tokens.count }
 
   /// Adds one prompt.

@@ -1,10 +1,12 @@
 import Foundation
 
-/// What went wrong with a text, a tokenizer or a data file: one sentence that says what, where and what to do.
+/// An error in a text, a tokenizer or a data file: one sentence that says what, where and what to do.
 public struct TextError: Error, CustomStringConvertible, LocalizedError, Equatable {
+  /// The sentence: what is wrong, where, and what to do.
   public let description: String
   public var errorDescription: String? { description }
 
+  /// Creates an error with its sentence.
   public init(_ description: String) {
     self.description = description
   }

@@ -29,7 +29,7 @@ struct Generate: ParsableCommand {
 
   @OptionGroup var sampling: SamplingArguments
 
-  @Flag(help: "Print one JSON object in place of the text.")
+  @Flag(help: "Print one JSON object instead of the text.")
   var json = false
 
   func validate() throws {

@@ -34,8 +34,8 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere. With fp32 no activations are "
-        + "rounded, beside quantised weights either."))
+      "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere. fp32 rounds no "
+        + "activations, with quantised weights either."))
   var precision = ComputePrecision.bf16
 
   @Option(

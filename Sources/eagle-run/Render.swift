@@ -25,7 +25,7 @@ struct Render: ParsableCommand {
   @Flag(help: "Render a prompt, also where the last message is an answer, which it continues.")
   var prompt = false
 
-  @Flag(help: "Print one JSON object in place of the text.")
+  @Flag(help: "Print one JSON object instead of the text.")
   var json = false
 
   func run() throws {

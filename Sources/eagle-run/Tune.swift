@@ -10,7 +10,7 @@ import Foundation
 
 struct Tune: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Find the fastest draft length or tree for this machine, model and head, and write it beside the head.")
+    abstract: "Find the fastest draft length or tree for this machine, model and head, and store it with the head.")
 
   @OptionGroup var models: ModelOptions
 
@@ -25,7 +25,7 @@ struct Tune: ParsableCommand {
 
   @Option(
     help: """
-      A draft to try, in place of the usual ones; several times. 3 is a chain of three, 4x3:8 a tree of depth 4 and width 3 \
+      A draft to try instead of the usual ones; several times. 3 is a chain of three, 4x3:8 a tree of depth 4 and width 3 \
       with 8 nodes; +adaptive behind it lets costs end a round.
       """)
   var plan: [TrialPlan] = []
@@ -33,7 +33,7 @@ struct Tune: ParsableCommand {
   @Option(help: "File for all measurements as JSON.")
   var json: String?
 
-  @Flag(help: "Measure and write nothing beside the head.")
+  @Flag(help: "Measure, and store nothing with the head.")
   var dryRun = false
 
   func validate() throws {

@@ -18,7 +18,7 @@ struct Compare: ParsableCommand {
   @Argument(help: ArgumentHelp("The second.", valueName: "B"))
   var second: String
 
-  @Flag(help: "Write JSON in place of a table.")
+  @Flag(help: "Write JSON instead of a table.")
   var json = false
 
   func run() throws {

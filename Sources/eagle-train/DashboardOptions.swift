@@ -7,7 +7,7 @@ struct DashboardOptions: ParsableArguments {
   @Option(
     defaultAsFlag: DashboardConfig.standard,
     help: ArgumentHelp(
-      "Show the run's report in the browser while it goes on. Give another address after the recipe or as --dashboard=…",
+      "Show the run's report in the browser during the run. Give another address after the recipe or as --dashboard=…",
       valueName: "address:port"))
   var dashboard: String?
 

@@ -45,7 +45,7 @@ struct Export: ParsableCommand {
 
   @Flag(
     help:
-      "Write a page about the head beside it, README.md: target, data, acceptance. For a checkpoint in its run's folder."
+      "Write a model card next to the head, README.md: target, data, acceptance. For a checkpoint in its run's folder."
   )
   var card = false
 

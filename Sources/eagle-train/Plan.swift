@@ -28,7 +28,7 @@ struct Plan: ParsableCommand {
   @Option(help: "What lies between them: a rate such as 1Gbit or 10Gbit.")
   var link = "10Gbit"
 
-  @Option(help: "What `bench ranks --json` measured between two nodes, in place of --link.")
+  @Option(help: "What `bench ranks --json` measured between two nodes, instead of --link.")
   var linkFile: String?
 
   @Option(help: "How much longer the slowest node computes than the mean, as a share.")

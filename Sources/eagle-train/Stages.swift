@@ -13,7 +13,7 @@ struct Regenerate: ParsableCommand {
 
 struct Synthesize: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Let the target make up conversations, questions and answers, to train on without a data set.")
+    abstract: "Let the target generate synthetic conversations, questions and answers, to train without a data set.")
 
   @OptionGroup var options: RecipeOptions
 
@@ -44,7 +44,7 @@ struct Train: ParsableCommand {
   @OptionGroup var options: RecipeOptions
   @OptionGroup var dashboard: DashboardOptions
 
-  @Flag(help: "Go on from the newest checkpoint.")
+  @Flag(help: "Resume from the newest checkpoint.")
   var resume = false
 
   func run() throws { try options.run { run in try dashboard.during(run) { try run.train(resume: resume) } } }
@@ -52,7 +52,7 @@ struct Train: ParsableCommand {
 
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "All stages: prepare, capture, train, evaluate, export; goes on wherever it stopped.")
+    abstract: "All stages: answers, prepare, capture, train, evaluate, export; resumes where it stopped.")
 
   @OptionGroup var options: RecipeOptions
   @OptionGroup var dashboard: DashboardOptions

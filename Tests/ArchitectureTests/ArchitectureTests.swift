@@ -39,16 +39,16 @@ import Testing
     #expect(try Repository.modules().violations(in: try Repository.graph()) == [])
   }
 
-  @Test("docs/architecture.md draws the dependencies of Package.swift; EAGLE_RECORD_GRAPH=1 draws them again")
+  @Test("docs/internals/architecture.md draws the dependencies of Package.swift; EAGLE_RECORD_GRAPH=1 draws them again")
   func drawingIsCurrent() throws {
     let names = try Repository.modules().list.map(\.name).filter { $0.lowercased().hasPrefix("eagle") }
     let drawing = try Repository.graph().drawing(of: names).joined(separator: "\n")
-    let (page, block) = (try Repository.text("docs/architecture.md"), #/```mermaid\nflowchart TD\n[^`]*```/#)
+    let (page, block) = (try Repository.text("docs/internals/architecture.md"), #/```mermaid\nflowchart TD\n[^`]*```/#)
     let new = page.replacing(block, with: "```mermaid\nflowchart TD\n\(drawing)\n```")
     #expect(page.contains(block))
     guard ProcessInfo.processInfo.environment["EAGLE_RECORD_GRAPH"] == nil else {
       try new.write(
-        to: Repository.root.appendingPathComponent("docs/architecture.md"), atomically: true, encoding: .utf8)
+        to: Repository.root.appendingPathComponent("docs/internals/architecture.md"), atomically: true, encoding: .utf8)
       return
     }
     #expect(page == new, "run scripts/module-graph")
@@ -77,22 +77,37 @@ import Testing
     }
   }
 
-  @Test("Swift code in README.md and in documentation comments is quoted from Examples")
+  @Test("Swift code in documents and in documentation comments is quoted from Examples")
   func examplesAreQuoted() throws {
-    let examples = try ["GenerateText", "TrainHead"].map { try Repository.text("Examples/\($0)/main.swift") }
-    var blocks = 0
-    let files =
-      ["README.md", "README.zh-CN.md"] + [
-        "Sources/EagleDecoding/DecodingSession.swift", "Sources/EagleRun/RecipeRun.swift",
-      ]
-    for file in files {
+    let examples = try Repository.files(in: "Examples", ["swift"]).map { try Repository.text($0) }
+    let texts =
+      ["docs/guide/swift.md", "Sources/EagleDecoding/DecodingSession.swift", "Sources/EagleRun/RecipeRun.swift"]
+    let pages = Repository.files(in: "Sources", ["md"]).filter { $0.contains("/Documentation.docc/") }
+    var blocks: [String: Int] = [:]
+    for file in texts + pages {
       let text = try Repository.text(file).replacing(#/^/// ?/#.anchorsMatchLineEndings(), with: "")
-      for block in text.matches(of: #/```swift\n([^`]*)```/#) {
-        blocks += 1
-        #expect(examples.contains { $0.contains(block.output.1) }, "\(file): \(block.output.1)")
+      for block in Quotation.blocks(in: text) {
+        blocks[file, default: 0] += 1
+        #expect(examples.contains { Quotation.isQuoted(block, from: $0) }, "\(file): \(block)")
       }
     }
-    #expect(blocks == files.count)
+    let quoted = texts.compactMap { blocks[$0] }
+    #expect(quoted.reduce(0, +) == 5)
+    for module in try Repository.publicModules() {
+      let page = "Sources/\(module)/Documentation.docc/\(module).md"
+      #expect(blocks[page] == 1, "\(page) has one example")
+    }
+  }
+
+  @Test("no timeout follows the wall clock, which may be set while it lasts")
+  func timeoutsAreMonotonic() throws {
+    let forbidden = try Regex(
+      #"wait\(until: Date|NSCondition\(\)\.wait\(until|timeIntervalSinceNow|Date\(\)\.addingTimeInterval"#)
+    for module in try Repository.sourceFolders() {
+      for file in Repository.swiftFiles(of: module) {
+        #expect(try !Repository.text(file).contains(forbidden), "\(file)")
+      }
+    }
   }
 
   @Test("libraries never print, and never trap on bad input")

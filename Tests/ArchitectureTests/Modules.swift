@@ -1,6 +1,6 @@
 import Foundation
 
-/// The table of modules in docs/architecture.md, which is the only one.
+/// The table of modules in docs/internals/architecture.md, which is the only one.
 struct Modules {
   struct Module: Equatable {
     let name: String
@@ -110,7 +110,7 @@ enum Repository {
     try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8)
   }
 
-  static func modules() throws -> Modules { Modules(markdown: try text("docs/architecture.md")) }
+  static func modules() throws -> Modules { Modules(markdown: try text("docs/internals/architecture.md")) }
 
   static func graph() throws -> TargetGraph { TargetGraph(manifest: try text("Package.swift")) }
 
@@ -125,11 +125,23 @@ enum Repository {
 
   /// Paths of the files of a module whose names end with one of these extensions, relative to the root.
   static func files(of module: String, _ extensions: Set<String>) -> [String] {
-    let folder = root.appendingPathComponent("Sources/\(module)").path
-    let files = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
+    files(in: "Sources/\(module)", extensions)
+  }
+
+  /// Paths of the files in a folder whose names end with one of these extensions, relative to the root.
+  static func files(in folder: String, _ extensions: Set<String>) -> [String] {
+    let path = root.appendingPathComponent(folder).path
+    let files = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
     return files.filter { extensions.contains(URL(fileURLWithPath: $0).pathExtension) }.sorted().map {
-      "Sources/\(module)/\($0)"
+      "\(folder)/\($0)"
     }
+  }
+
+  /// Names of the targets of the library product, which are the modules with public declarations.
+  static func publicModules() throws -> [String] {
+    let product = #/\.library\(\s*name: "EagleTrain",\s*targets: \[([^\]]*)\]/#
+    let targets = try text("Package.swift").firstMatch(of: product)?.output.1 ?? ""
+    return targets.matches(of: #/"(\w+)"/#).map { String($0.output.1) }
   }
 
   /// Modules in the import lines of a file.

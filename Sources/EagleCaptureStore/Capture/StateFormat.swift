@@ -3,8 +3,9 @@ import EagleTensor
 
 /// The format in which a store keeps states, as recipes name it.
 public enum StateFormat: String, Codable, CaseIterable, Sendable {
+  /// bfloat16, 2 bytes an element.
   case bf16
-  /// 8 bits an element and a scale for each row and block of 64 elements: 0.52 of bfloat16's bytes.
+  /// 8 bits an element and a scale for each token and block of 64 elements: 0.52 of bfloat16's bytes.
   case int8
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

@@ -6,25 +6,27 @@ import EagleDraft
 public struct EvaluateConfig: Config {
   /// Tokens drafted in one round, so that a round yields at most one more.
   public var draftLength = 3
-  /// Tokens generated for one prompt, at most.
+  /// The most tokens that are generated for one prompt.
   public var maxNewTokens = 256
-  /// Name of each benchmark and its prompt file (JSON Lines).
+  /// The prompt file (JSON Lines) of each benchmark, by name.
   public var benchmarks: [String: String] = [:]
-  /// Prompts taken from the start of each file, at most.
+  /// The most prompts that are taken from the start of each file.
   public var limit = 40
-  /// 0 decodes greedily; above 0 texts are sampled, and not compared with plain decoding.
+  /// The temperature: 0 decodes greedily; above 0 texts are sampled, and not compared with plain decoding.
   public var temperature = 0.0
   /// The seed of sampled texts, and of the choice of validation prompts.
   public var seed: UInt64 = 0
   /// Whether answers begin with reasoning, where the chat template has a switch for it.
   public var reasoning = Reasoning.auto
-  /// Tokens that prompts are brought to by texts of other prompts, ascending; each length is measured by itself.
+  /// The tokens to which texts of other prompts extend each prompt, ascending; each length is measured by itself.
   public var contextLengths: [Int] = []
   /// The share of each benchmark's prompts that choose the best head and are not reported; 0 chooses by all.
   public var validation = 0.0
 
+  /// Creates the settings with all defaults.
   public init() {}
 
+  /// Checks the ranges of all settings, and that benchmarks have paths.
   public func validate() throws {
     try requireCount(draftLength, "draft_length")
     let most = DraftPlan.maxNodes

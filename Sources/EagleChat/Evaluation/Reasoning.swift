@@ -3,9 +3,11 @@ import EagleText
 
 /// Whether the target reasons before it answers.
 public enum Reasoning: String, Codable, CaseIterable, Sendable {
-  /// As the chat template does by itself, or as its options say.
+  /// The default of the chat template, or what its options say.
   case auto
+  /// Reasoning, by `enable_thinking: true`.
   case on
+  /// No reasoning, by `enable_thinking: false`.
   case off
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

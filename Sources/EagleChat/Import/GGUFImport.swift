@@ -12,7 +12,7 @@ public enum GGUFImport {
   private static let recordName = "import.json"
   private static let recordFormat = "eagle-import"
 
-  /// Writes the folder, whole or not at all.
+  /// Imports the GGUF file `path` into `folder`, whole or not at all.
   ///
   /// An existing empty folder is filled. A folder that holds a complete earlier import of the same file is left as
   /// it is; any other filled folder throws, as does a model that cannot be imported.

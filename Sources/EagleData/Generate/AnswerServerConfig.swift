@@ -6,16 +6,18 @@ import EagleCore
 public struct AnswerServerConfig: Config {
   /// The server's base URL, with `/v1` or without; empty where the local target writes.
   public var url = ""
-  /// The model's name there; empty for the first of its list.
+  /// The model's name on the server; empty for the first of its list.
   public var model = ""
   /// Requests of a rank that run at the same time; the server makes its batches of them.
   public var concurrency = 32
 
+  /// Creates the settings with all defaults.
   public init() {}
 
-  /// Whether a server writes.
+  /// Whether a server writes the texts.
   public var isUsed: Bool { !url.isEmpty }
 
+  /// Checks the URL, and that a model is named only with a server.
   public func validate() throws {
     try require("server", isUsed ? ServerAddress.complaint(url) : nil)
     try require(

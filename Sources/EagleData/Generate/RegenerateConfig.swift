@@ -2,23 +2,25 @@ import EagleCore
 import EagleDecoding
 import EagleDraft
 
-/// The target's answers to prompts of others: what `regenerate` writes for `data.train` to name.
+/// The settings of `regenerate`, in which the target answers given prompts for `data.train` to name.
 public struct RegenerateConfig: Config {
-  /// Files of prompts or conversations; empty when nothing is to be answered.
+  /// The files of prompts or conversations; empty when nothing is to be answered.
   public var input: [String] = []
-  /// JSON Lines file for the conversations with the target's answers.
+  /// The JSON Lines file for the conversations with the target's answers.
   public var output = ""
-  /// Tokens of an answer, at most. One that is broken off there is marked as cut.
+  /// The most tokens of an answer. One that is broken off there is marked as cut.
   public var maxNewTokens = 256
   /// The sampling of answers. Each conversation and turn derives a seed of its own.
   public var sampling = SamplingConfig()
-  /// Conversations that a rank decodes together.
+  /// The number of conversations that a rank decodes together.
   public var batch = 64
   /// The server that writes instead of the local target, where one does.
   public var server = AnswerServerConfig()
 
+  /// Creates the settings with all defaults.
   public init() {}
 
+  /// Checks the ranges of all settings, and that input comes with an output.
   public func validate() throws {
     try require(input.isEmpty || !output.isEmpty, "output", "is missing: name the file for the answers")
     try require(!input.contains(""), "input", "holds an empty path")

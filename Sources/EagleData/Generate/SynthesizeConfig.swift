@@ -2,33 +2,36 @@ import EagleCore
 import EagleDecoding
 import EagleDraft
 
-/// Synthetic conversations, which the target writes alone: what `synthesize` writes for `data.train` to name.
+/// The settings of `synthesize`, in which the target writes synthetic conversations for `data.train` to name.
 public struct SynthesizeConfig: Config {
-  /// Conversations to make; 0 for none.
+  /// The number of conversations to write; 0 for none.
   public var conversations = 0
-  /// JSON Lines file for them.
+  /// The JSON Lines file for the conversations.
   public var output = ""
-  /// What conversations begin with, one after the other; the target writes the rest. An empty one leaves it all to the
-  /// target.
+  /// The beginnings of conversations, used one after the other; the target writes the rest. An empty one leaves it all
+  /// to the target.
   public var openings = [""]
-  /// User turns of a conversation, at most; the number of each conversation is sampled.
+  /// The most user turns of a conversation; the number of each conversation is sampled.
   public var turns = 1
-  /// Tokens of a question, at most; a longer one is dropped.
+  /// The most tokens of a question; a longer one is dropped.
   public var questionTokens = 128
   /// The temperature at which questions are sampled.
   public var questionTemperature = 1.0
+  /// The top-p at which questions are sampled.
   public var questionTopP = 1.0
-  /// Tokens of an answer, at most. One that is broken off there is marked as cut.
+  /// The most tokens of an answer. One that is broken off there is marked as cut.
   public var maxNewTokens = 256
   /// The sampling of answers, and the seed of everything that is sampled: the same seed makes the same conversations.
   public var sampling = SamplingConfig()
-  /// Conversations that a rank decodes together.
+  /// The number of conversations that a rank decodes together.
   public var batch = 64
   /// The server that writes instead of the local target, where one does.
   public var server = AnswerServerConfig()
 
+  /// Creates the settings with all defaults.
   public init() {}
 
+  /// Checks the ranges of all settings, and that conversations come with an output.
   public func validate() throws {
     try requireCount(conversations, "conversations", atLeast: 0)
     try require(conversations == 0 || !output.isEmpty, "output", "is missing: name the file for the conversations")

@@ -3,33 +3,35 @@ import EagleText
 
 /// The conversations to learn from, and how they become tokens.
 public struct DataConfig: Config {
-  /// JSON Lines files, one conversation a line, plain or compressed with gzip or Zstandard.
+  /// The JSON Lines files, one conversation a line, plain or compressed with gzip or Zstandard.
   public var train: [DataFile] = []
   /// The fraction of the conversations that is not trained on but measured, 0 up to but not including 1.
   public var heldOut = 0.02
-  /// Name of the chat template, a `.jinja` file, or `auto`: the one in the target's folder.
+  /// The name of the chat template, a `.jinja` file, or `auto`: the one in the target's folder.
   public var chatTemplate = "auto"
   /// Variables of the chat template, `enable_thinking` for one; evaluation and generation render with them, too.
   public var chatTemplateOptions = TemplateOptions()
-  /// The rows that a conversation becomes.
+  /// The rows of tokens that a conversation becomes.
   public var rows = ConversationRows.auto
-  /// The reasoning of answers, in a field of its own or between `<think>` and `</think>`.
+  /// Whether the reasoning of answers is kept, in a field of its own or between `<think>` and `</think>`.
   public var reasoning = Inclusion.keep
-  /// Tokens that a conversation may have.
+  /// The most tokens of a conversation.
   public var maxLength = 2048
   /// The turns that are trained on.
   public var trainedTurns = TrainedTurns.assistant
   /// The treatment of a conversation with more tokens: its beginning is kept, or it is left out.
   public var tooLong = LongConversations.cut
-  /// Conversations with an answer that is marked as broken off. When they are kept, the missing end is not trained.
+  /// Whether conversations are kept whose answer is marked as broken off. Its missing end is not trained.
   public var cutAnswers = Inclusion.keep
-  /// Conversations with an answer that ends in a loop.
+  /// Whether conversations are kept whose answer ends in a loop.
   public var loopingAnswers = Inclusion.keep
-  /// Conversations whose messages are those of an earlier one.
+  /// Whether conversations are kept whose messages are those of an earlier one.
   public var duplicates = Inclusion.drop
 
+  /// Creates the settings with all defaults.
   public init() {}
 
+  /// Checks the ranges of all settings, and that files are named.
   public func validate() throws {
     try require(!train.isEmpty, "train", "is empty: name at least one file of conversations")
     try require(!train.contains { $0.path.isEmpty }, "train", "holds an empty path")
@@ -61,14 +63,18 @@ public struct DataConfig: Config {
 ///
 /// A weight of 0.25 samples a quarter of the conversations; with 2.5 each comes twice and every second one once more.
 public struct DataFile: Equatable, Sendable, ExpressibleByStringLiteral {
+  /// The path of the file.
   public var path: String
+  /// The number of times that an epoch has each conversation, above 0 and at most 100.
   public var weight = 1.0
 
+  /// Creates a file with its weight.
   public init(path: String, weight: Double = 1) {
     self.path = path
     self.weight = weight
   }
 
+  /// Creates a file of weight 1 from its path.
   public init(stringLiteral path: String) { self.init(path: path) }
 }
 
@@ -110,7 +116,7 @@ extension DataFile: Codable {
   }
 }
 
-/// Turns that carry loss.
+/// The turns that carry loss.
 public enum TrainedTurns: String, Codable, CaseIterable, Sendable {
   /// Turns of the assistant: what the target writes when the head is used.
   case assistant
@@ -122,8 +128,9 @@ public enum TrainedTurns: String, Codable, CaseIterable, Sendable {
   var roles: Set<ChatMessage.Role> { self == .assistant ? [.assistant] : [.assistant, .user] }
 }
 
-/// Whether conversations of a kind are trained on.
+/// Whether a kind of conversations, or a part of them, is kept for training.
 public enum Inclusion: String, Codable, CaseIterable, Sendable {
+  /// A choice: `keep` leaves it in the training data, `drop` removes it.
   case keep, drop
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
@@ -131,6 +138,7 @@ public enum Inclusion: String, Codable, CaseIterable, Sendable {
 
 /// The treatment of conversations that are longer than `max_length`.
 public enum LongConversations: String, Codable, CaseIterable, Sendable {
+  /// A treatment: `cut` keeps the beginning, `drop` leaves the conversation out.
   case cut, drop
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

@@ -329,6 +329,6 @@ private struct BlockFolderReader: HeadReader {
     guard let unknown = folder.names.first(where: { !known.contains($0) }) else { return }
     throw LocatedError(
       path: path, problem: "holds the tensor `\(unknown)`, which its config does not ask for",
-      advice: "use a head with the tensors that docs/servers.md lists")
+      advice: "use a head with the tensors that docs/guide/other-servers.md lists")
   }
 }

@@ -8,14 +8,18 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
   /// The time that memory takes for the target's weights, which no pass can beat.
   public var reading: Reading?
 
-  /// A plain reading of the matrices of a pass by all threads.
+  /// The cost of a plain reading of the matrices of a pass by all threads.
   public struct Reading: Sendable, Equatable, Codable {
+    /// The number of bytes that are read.
     public let bytes: Int
+    /// The seconds of the reading.
     public let seconds: Double
 
+    /// Creates the cost of a reading.
     public init(bytes: Int, seconds: Double) { (self.bytes, self.seconds) = (bytes, seconds) }
   }
 
+  /// Creates costs, in which a pass over more tokens never takes less time than one over fewer.
   public init(targetPass: [Double], draftPass: Double, reading: Reading? = nil) {
     self.reading = reading
     var longest = 0.0
@@ -33,8 +37,8 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
     return targetPass[last - 1] + Double(tokens - last) * (targetPass[last - 1] - targetPass[0]) / Double(last - 1)
   }
 
-  /// Tokens a second over those of plain decoding, for a chain that reaches this acceptance length: a round of n drafts
-  /// takes a target pass over n + 1 tokens and its draft passes.
+  /// The speedup over plain decoding of a chain that reaches `acceptanceLength`, as a ratio. A round of n drafts takes
+  /// a target pass over n + 1 tokens and its draft passes.
   ///
   /// - Parameters:
   ///   - acceptanceLength: tokens of a round, the target's own included

@@ -1,8 +1,8 @@
-/// The decision whether and how far a round drafts. A node is worth its cost when the tokens that it is likely to
-/// bring, for each second that it takes, are not fewer than the tokens per second of the text so far: the rule that
-/// makes the whole text fastest.
+/// The decision whether and how far a round drafts. A node is worth its cost when its expected tokens for each second that
+/// it takes are at least the tokens per second of the text so far, or of plain decoding where that is faster. With the
+/// right probabilities this rule makes the whole text fastest.
 ///
-/// It depends on the given costs and on counts of accepted tokens, on no clock: the same text is drafted alike.
+/// It depends on the given costs and on counts of accepted tokens: with the same costs a text is drafted alike.
 package struct DraftBudget {
   let costs: DecodingCosts
   /// The batch of the present round.

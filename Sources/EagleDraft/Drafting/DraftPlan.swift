@@ -1,17 +1,19 @@
 /// The shape of a draft's proposals: a tree that grows level by level (EAGLE-2). A chain is a tree of width 1.
 public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
-  /// The levels of the tree. Each takes a draft pass, or one pass drafts a block of them.
+  /// The number of levels of the tree. Each takes a draft pass, or one pass drafts a block of them.
   public var depth: Int
-  /// The nodes of a level that are expanded, and the children that each of them gets.
+  /// The number of nodes of a level that are expanded, and of the children that each of them gets.
   public var width: Int
-  /// The nodes that the target checks: the most likely ones of all levels.
+  /// The number of nodes that the target verifies: the most likely ones of all levels.
   public var nodes: Int
-  /// The costs of this machine, by which a round's drafting ends where another node will not pay. Nil drafts all of it.
+  /// The costs of this machine, by which a round ends drafting where another node is not worth its time. Nil drafts the
+  /// whole tree.
   public var costs: DecodingCosts?
 
   /// The most nodes of a plan, and the most cache entries of its draft passes together: caches reserve so many.
   public static let maxNodes = 256
 
+  /// Creates the plan of a tree.
   public init(depth: Int, width: Int, nodes: Int, costs: DecodingCosts? = nil) {
     self.depth = depth
     self.width = width
@@ -19,15 +21,16 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
     self.costs = costs
   }
 
-  /// A chain of so many tokens, one draft pass each.
+  /// A chain of `length` tokens, one draft pass each.
   public static func chain(_ length: Int) -> DraftPlan { DraftPlan(depth: length, width: 1, nodes: length) }
 
-  /// The plan where nothing was tuned: a tree that grows as far as these costs say that it pays, and not at all
-  /// where it does not. Its tokens are the target's own samples, so that no measurement changes a text.
+  /// A tree that grows in each round as far as the measured costs justify, and not at all where no draft pays. It is
+  /// the plan where nothing was tuned. Its tokens are the target's own samples, so that no measurement changes a text.
   public static func adaptive(_ costs: DecodingCosts, for draft: DraftModel) -> DraftPlan {
     DraftPlan(depth: min(8, draft.shape.longestDraft ?? 4), width: 3, nodes: 8, costs: costs)
   }
 
+  /// Whether the tree is a chain: its width is 1.
   public var isChain: Bool { width == 1 }
 
   public var description: String {
@@ -42,7 +45,7 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
       "a draft of \(depth) tokens one after the other is longer than the \(longest) that a block of this head has")
   }
 
-  /// Checks the shape.
+  /// Checks that the tree can be grown.
   ///
   /// - Throws: `GenerationError` for a shape that cannot be grown
   public func validate() throws {

@@ -5,8 +5,8 @@ import EagleTensor
 import Foundation
 
 extension DraftFolder {
-  /// Reads a head for `target`, a folder or a `.gguf` file, written here or by another tool: the layer may be called
-  /// `midlayer` or `layers.0`, and a copy of the target's embedding may lie beside it. Weights stay as stored;
+  /// Reads a head for `target` from a folder or a `.gguf` file, written here or by another tool. The layer may be
+  /// called `midlayer` or `layers.0`, and a copy of the target's embedding may be there too. Weights stay as stored;
   /// `trainable` widens them to float32.
   ///
   /// - Throws: `LocatedError` when the head does not fit the target, or holds a tensor that nothing here computes with,

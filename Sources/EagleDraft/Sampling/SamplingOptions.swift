@@ -1,22 +1,22 @@
 /// The rules by which the next token is chosen from the target's distribution. They apply in the order of the
 /// properties.
 public struct SamplingOptions: Sendable, Equatable, Codable {
-  /// The summands to the logits of some tokens.
+  /// The summand to the logit of each of some tokens, by id.
   public var logitBias: [Int32: Float] = [:]
   /// The divisor of positive logits and factor of the others, for tokens that the sequence already holds.
   public var repetitionPenalty: Float = 1
   /// The amount by which each occurrence in the text generated so far lowers a token's logit; the prompt does not
   /// count.
   public var frequencyPenalty: Float = 0
-  /// The amount by which the logit of a token is lowered once that the text generated so far holds.
+  /// The amount by which a token's logit is lowered, once, where the text generated so far holds it.
   public var presencePenalty: Float = 0
   /// The divisor of the logits; 0 takes the most likely token.
   public var temperature: Float = 0
-  /// Keeps the k most likely tokens; 0 keeps all.
+  /// The number of most likely tokens that are kept; 0 keeps all.
   public var topK = 0
-  /// Keeps the most likely tokens that together reach this probability.
+  /// The probability that the most likely tokens that are kept reach together; 1 keeps all.
   public var topP: Float = 1
-  /// Keeps tokens that are at least this likely, as a fraction of the most likely one.
+  /// The least probability of a kept token, as a fraction of that of the most likely one; 0 keeps all.
   public var minP: Float = 0
   /// The seed of the random numbers: the same one gives the same text.
   public var seed: UInt64 = 0
@@ -24,10 +24,13 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
   /// nothing.
   public var logprobs: Int?
 
+  /// The options of greedy decoding, which takes the most likely token.
   public static let greedy = SamplingOptions()
 
+  /// Creates the options of greedy decoding.
   public init() {}
 
+  /// Whether the most likely token is taken: the temperature is 0.
   public var isGreedy: Bool { temperature == 0 }
 
   var penalizesGenerated: Bool { frequencyPenalty != 0 || presencePenalty != 0 }

@@ -8,18 +8,24 @@ import Foundation
 /// The values are natural logarithms of softmax over the model's own logits: before biases, penalties, temperature and
 /// filters, as vLLM reports them. So they say what the model thinks, not how the token was sampled.
 public struct TokenLogprobs: Sendable, Equatable {
+  /// A token and its log-probability.
   public struct Entry: Sendable, Equatable {
+    /// The token id.
     public let token: Int32
+    /// The natural logarithm of its probability.
     public let logprob: Float
 
+    /// Creates an entry.
     public init(token: Int32, logprob: Float) { (self.token, self.logprob) = (token, logprob) }
   }
 
+  /// The token of the text.
   public let chosen: Entry
-  /// As many entries as `SamplingOptions.logprobs` requests, the most likely first; the chosen token need not be among
-  /// them.
+  /// The most likely tokens, the likeliest first, as many as `SamplingOptions.logprobs` requests. The chosen token need
+  /// not be among them.
   public let top: [Entry]
 
+  /// Creates the logprobs of one token.
   public init(chosen: Entry, top: [Entry]) { (self.chosen, self.top) = (chosen, top) }
 }
 

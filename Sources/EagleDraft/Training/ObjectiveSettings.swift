@@ -56,11 +56,11 @@ package struct ObjectiveSettings: Sendable, Equatable {
 
 /// The loss of one trained row (arXiv 2602.23881 for the LK losses).
 public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
-  /// Divergence from the target's distribution over the draft vocabulary.
+  /// The divergence from the target's distribution over the draft vocabulary.
   case kl
-  /// Minus the logarithm of the acceptance.
+  /// The negative logarithm of the acceptance.
   case lkAlpha = "lk-alpha"
-  /// Divergence at first, and more of one minus the acceptance as that grows.
+  /// The divergence at first, and more of one minus the acceptance as that grows.
   case lkLambda = "lk-lambda"
   /// A tenth of the divergence, and nine tenths of one minus the acceptance, which is the total variation.
   case divergenceAndVariation = "kl-tv"
@@ -78,7 +78,7 @@ public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
   }
 }
 
-/// What the loss is a mean over.
+/// The set over which the loss is averaged.
 public enum LossMean: String, Codable, CaseIterable, Sendable {
   /// The trained rows of the batch.
   case tokens

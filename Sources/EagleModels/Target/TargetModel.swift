@@ -4,15 +4,17 @@ import EagleTensor
 
 // V vocabulary · H hidden.
 
-/// The frozen target: a decoder of one of `TargetFamily`.
+/// The frozen target: a decoder of one of the families in `TargetFamily`.
 public final class TargetModel: @unchecked Sendable {
+  /// The sizes and constants of the model.
   public let shape: TargetShape
+  /// The folder or GGUF file that the weights are mapped from.
   public let path: String
   /// A digest that identifies the weights and, where the rotary embedding depends on it, the longest text.
   package let fingerprint: String
-  /// The precision of its matrix products.
+  /// The precision of the matrix products.
   public let precision: ComputePrecision
-  /// The format of its KV caches, and of those of a head beside it.
+  /// The format of the KV caches of the target, and of a head that decodes with it.
   public let cacheFormat: CacheFormat
   let weights: TargetWeights
   /// The matrices for which the format of the weights has no blocks.

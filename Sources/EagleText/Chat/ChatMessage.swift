@@ -3,20 +3,24 @@ import Foundation
 
 /// One message of a conversation. A chat template sees it as its `MessageForm` says.
 public struct ChatMessage: Sendable, Equatable {
+  /// The author of a message, as chat templates name it.
   public enum Role: String, Sendable, Equatable, CaseIterable {
+    /// A role of chat templates and of OpenAI's API.
     case system, user, assistant, developer, tool, function
   }
 
+  /// The author of the message.
   public let role: Role
-  /// The text; empty where there is none.
+  /// The text of the message; empty where there is none.
   public let content: String
-  /// Whether an answer was broken off, so that its end is not the author's.
+  /// Whether the answer was broken off, so that its end is not the author's.
   public let isCut: Bool
   /// Whether the message came with `content: null`, as answers that only call tools do.
   package var hasNoContent = false
   /// Further fields of the message, in its order: `name`, `tool_calls`, `tool_call_id`, `reasoning_content`.
   package var extra = JSON.Object()
 
+  /// Creates a message.
   public init(role: Role, content: String, isCut: Bool = false) {
     self.role = role
     self.content = content

@@ -8,7 +8,7 @@ public enum ConversationRows: String, Codable, CaseIterable, Sendable {
   case whole
   /// A row for each trained answer: its prompt and itself.
   case perAnswer = "per_answer"
-  /// The last answer alone.
+  /// One row: the last answer with its prompt.
   case last
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

@@ -2,11 +2,14 @@ import EagleCore
 
 /// A conversation as data files hold it; `id` names it in reports and must say which line it came from.
 public struct Conversation: Sendable, Equatable {
+  /// The name in reports, which says the file and the line that the conversation came from.
   public let id: String
+  /// The messages in their order.
   public let messages: [ChatMessage]
   /// Descriptions of the tools that the assistant could call, as templates take them.
   package var tools: [JSON] = []
 
+  /// Creates a conversation from its messages.
   public init(id: String, messages: [ChatMessage]) {
     self.id = id
     self.messages = messages

@@ -2,14 +2,20 @@ import EagleCore
 
 /// Variables of a chat template, by name: `{enable_thinking: false, reasoning_effort: low}`.
 public struct TemplateOptions: Equatable, Sendable {
+  /// The value of each variable, by name.
   public var values: [String: Value] = [:]
 
+  /// The value of a variable.
   public enum Value: Equatable, Sendable {
+    /// A truth value, such as `enable_thinking: false`.
     case flag(Bool)
+    /// A number, which templates see as an integer where it is whole.
     case number(Double)
+    /// A string, such as `reasoning_effort: low`.
     case text(String)
   }
 
+  /// Creates options from the value of each variable.
   public init(_ values: [String: Value] = [:]) { self.values = values }
 
   /// The variables in the order of their names.

@@ -10,7 +10,7 @@ struct Line {
   /// Whether there is nothing here but blanks.
   var isBlank: Bool { bytes?.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D } ?? false }
 
-  static let tooLong = TextError("the line is longer than \(LineReader.longestLine >> 20) MB")
+  static let tooLong = TextError("the line is longer than \(LineReader.longestLine >> 20) MiB")
 }
 
 /// Reads a text file, compressed or not, line by line, so that a file of any length needs little memory.

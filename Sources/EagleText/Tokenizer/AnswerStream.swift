@@ -1,5 +1,6 @@
-/// Text of ids that come one at a time, up to the first of some stop strings. What may be the beginning of one is held
-/// back until it is known not to be. Takes time linear in the text, however long and many the stop strings are.
+/// A decoder of token ids that arrive one at a time, up to the first of some stop strings. What may be the beginning of
+/// one is held back until it is known not to be. Takes time linear in the text, however long and many the stop strings
+/// are.
 public struct AnswerStream: Sendable {
   /// Whether a stop string has come. No text follows; the string itself is not part of it.
   public private(set) var isStopped = false
@@ -9,8 +10,8 @@ public struct AnswerStream: Sendable {
   private var held: [UInt8] = []
   private var released = 0
 
-  /// A stream of one answer, which ends before the first of `stops`; empty ones are ignored. Control tokens are no text
-  /// unless they are wanted.
+  /// Creates a stream of one answer, which ends before the first of `stops`; empty stop strings are ignored.
+  /// `skipSpecial` leaves control tokens out.
   public init(_ tokenizer: Tokenizer, stops: [String] = [], skipSpecial: Bool = true) {
     self.init(tokenizer, stops: stops, skipSpecial: skipSpecial, shown: [])
   }
@@ -21,10 +22,10 @@ public struct AnswerStream: Sendable {
     self.stops = StopStrings(stops.map { Array($0.utf8) }.filter { !$0.isEmpty })
   }
 
-  /// The text that is sure with this id.
+  /// Returns the text that is certain once `id` has arrived; the stop string is no part of it.
   public mutating func append(_ id: Int32) -> String { release(decoder.append(id), isLast: false) }
 
-  /// The text that was held back when nothing follows.
+  /// Returns the text that was held back, where no further id follows.
   public mutating func finish() -> String { release(decoder.finish(), isLast: true) }
 
   private mutating func release(_ text: String, isLast: Bool) -> String {

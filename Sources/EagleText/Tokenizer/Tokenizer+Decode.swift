@@ -19,7 +19,8 @@ extension Tokenizer {
     StreamingDecoder(tokenizer: self, skipSpecial: skipSpecial, startsText: startsText)
   }
 
-  /// The bytes of one token inside a text, which may be a part of a character; control tokens are spelled out.
+  /// The bytes of one token inside a text, which may be a part of a character; control tokens are spelled out. Empty
+  /// when no token has that id.
   public func bytes(of id: Int32) -> [UInt8] { store.bytes(of: id).map(Array.init) ?? [] }
 
   func append(_ id: Int32, to bytes: inout [UInt8], skipSpecial: Bool, _ filter: inout LeadingSpaceFilter) {
@@ -44,7 +45,7 @@ public struct StreamingDecoder: Sendable {
     filter = LeadingSpaceFilter(tokenizer.decoder, startsText: startsText)
   }
 
-  /// The text that is complete with token `id`; empty when it ends inside a character.
+  /// Returns the text that is complete with token `id`; empty when it ends inside a character.
   public mutating func append(_ id: Int32) -> String {
     tokenizer.append(id, to: &pending, skipSpecial: skipSpecial && !shown.contains(id), &filter)
     let complete = pending.count - StreamingDecoder.incompleteSuffix(of: pending)
@@ -52,7 +53,7 @@ public struct StreamingDecoder: Sendable {
     return String(decoding: pending[..<complete], as: UTF8.self)
   }
 
-  /// What was held back, as U+FFFD: the text ended inside a character. Empty otherwise.
+  /// Returns the bytes that were held back as U+FFFD, where the text ended inside a character; empty otherwise.
   public mutating func finish() -> String {
     defer { pending = [] }
     return String(decoding: pending, as: UTF8.self)

@@ -6,9 +6,9 @@ extension Tokenizer {
     try withTokens(of: text, recognising: .all) { tokens in tokens.map(\.id) }
   }
 
-  /// The ids of a whole text as a model wants them: as `encode` gives them, with the tokens in front (BOS) and behind
-  /// that tokenizer_config.json asks for, or else the post_processor of tokenizer.json. What is there already is not
-  /// put there again. A rendered chat template has such tokens of its own: `encode` is right for it.
+  /// The ids of a whole text, with the tokens that a model needs before it (BOS) and after it. These tokens are those
+  /// of tokenizer_config.json, or else of the post_processor of tokenizer.json. Tokens that the text has already are
+  /// not added again. A rendered chat template has such tokens of its own: `encode` is right for it.
   public func encodeFramed(_ text: String) throws -> [Int32] { frame.around(try encode(text)) }
 
   /// The ids of `text` with added tokens read as ordinary characters: no text can forge a control token.
@@ -16,7 +16,7 @@ extension Tokenizer {
     try withTokens(of: text, recognising: .none) { tokens in tokens.map(\.id) }
   }
 
-  /// Encodes as `encodeOrdinary` does, with the byte of the text where each token begins.
+  /// The ids of `encodeOrdinary`, and for each the UTF-8 offset in `text` where its token begins.
   public func encodeOrdinaryWithStarts(_ text: String) throws -> (ids: [Int32], starts: [Int]) {
     try withTokens(of: text, recognising: .none, locating: true) { tokens in
       (tokens.map(\.id), tokens.map { Int($0.start) })

@@ -7,7 +7,7 @@ import Foundation
 /// ByteLevel. One that comes from SentencePiece (Llama 2, Mistral 7B, Gemma) makes spaces visible by Metaspace, or by
 /// Prepend and Replace, and falls back to bytes. Supported are the normalizers NFC, Prepend and Replace, the
 /// pre-tokenizers Split, Digits, Punctuation, Metaspace and ByteLevel, each in Sequences, and added tokens of all kinds. A
-/// file that needs anything else is refused by name. docs/models.md has a table of models.
+/// file that needs anything else is refused by name. docs/guide/models.md has a table of models.
 ///
 /// Any number of threads may use one tokenizer at once. A text has less than 512 MiB.
 public final class Tokenizer: Sendable {
@@ -99,11 +99,11 @@ public final class Tokenizer: Sendable {
         : "the decoder \(name) needs a pre_tokenizer with ByteLevel in it")
   }
 
-  /// The highest id plus one.
+  /// The number of ids: the highest id plus one.
   public var vocabularySize: Int { store.size }
 
   /// The id of a token as tokenizer.json writes it (added tokens as text, others in GPT-2's byte alphabet or with
-  /// SentencePiece's visible spaces).
+  /// SentencePiece's visible spaces). Nil when there is no such token.
   public func id(of token: String) -> Int32? { Tokenizer.id(of: token, store, model) }
 
   private static func id(of token: String, _ store: VocabularyBytes, _ model: BytePairModel) -> Int32? {

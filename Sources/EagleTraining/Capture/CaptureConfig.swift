@@ -2,20 +2,23 @@ import EagleCaptureStore
 import EagleCore
 import EagleModels
 
-/// The way of the target's hidden states from the frozen model to training.
+/// The settings of capture: which hidden states of the target training reads, and how they are stored.
 public struct CaptureConfig: Config {
+  /// The storage of captured states until a step needs them.
   public var mode = CaptureMode.store
   /// The decoder layers whose outputs are captured, one to eight.
   public var layers = CaptureLayers.automatic
-  /// How a store keeps states.
+  /// The format in which a store keeps states.
   public var states = StateFormat.bf16
-  /// Tokens of one shard file, at least: a conversation is never cut.
+  /// The least tokens of one shard file: a conversation is never cut.
   public var shardTokens = 65536
   /// Whether the ranks of all nodes see one store, or each node keeps what it has captured on a disk of its own.
   public var store = CaptureSharing.shared
 
+  /// Creates the settings with all defaults.
   public init() {}
 
+  /// Checks the tokens of a shard, and that one to eight increasing layers are listed.
   public func validate() throws {
     try requireCount(shardTokens, "shard_tokens")
     guard case .listed(let ids) = layers else { return }
@@ -34,11 +37,11 @@ public struct CaptureConfig: Config {
   }
 }
 
-/// Who sees the run's output folder.
+/// The ranks that see the same output folder of the run.
 public enum CaptureSharing: String, Codable, CaseIterable, Sendable {
   /// Every rank: one disk, or one network file system.
   case shared
-  /// The ranks of a node, each node its own. States that another node holds come over the network when they are needed.
+  /// The ranks of one node. States that another node holds come over the network when they are needed.
   case node
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
@@ -54,10 +57,11 @@ public enum CaptureMode: String, Codable, CaseIterable, Sendable {
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
-/// Which layers are captured: 0-based decoder layers, in rising order, whose output is taken after the layer.
+/// The captured layers: 0-based decoder layers, in rising order, whose output is taken after the layer.
 public enum CaptureLayers: Equatable, Sendable {
-  /// `[1, L/2 - 1, L - 4]` of a target with L layers.
+  /// The default layers: `[1, L/2 - 1, L - 4]` of a target with L layers.
   case automatic
+  /// The layers with these numbers.
   case listed([Int])
 }
 
@@ -84,7 +88,7 @@ extension CaptureLayers: Codable {
 }
 
 extension CaptureConfig {
-  /// The layers to capture of this target.
+  /// The 0-based decoder layers of `target` to capture.
   public func layers(of target: TargetShape) -> [Int] {
     if case .listed(let ids) = layers { return ids }
     return target.defaultCaptureLayers

@@ -2,18 +2,19 @@ import EagleCore
 import EagleDraft
 import EagleModels
 
-/// Learning rates of the features, the three states that `fc` reads.
+/// The learning rates of the columns of `fc`, which reads the captured states.
 public enum FeatureRates: String, Codable, CaseIterable, Sendable {
-  /// That of all other weights.
+  /// The learning rate of all other weights.
   case equal
-  /// Divided by the feature's root mean square.
+  /// The learning rate divided by the root mean square of the column's input.
   case bySize = "by-size"
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
-/// What steps the weights.
+/// The optimiser that updates the weights.
 public enum OptimizerKind: String, Codable, CaseIterable, Sendable {
+  /// AdamW for all weights.
   case adamw
   /// Muon for the matrices of the layers, AdamW for all else.
   case muon
@@ -23,61 +24,62 @@ public enum OptimizerKind: String, Codable, CaseIterable, Sendable {
 
 /// The objective, the optimiser and the pace of training.
 public struct TrainConfig: Config {
-  /// Passes over the training conversations.
+  /// The number of passes over the training conversations.
   public var epochs = 3
-  /// K, how many steps of its own drafting the head is trained through.
+  /// The TTT length K: the number of drafting steps on its own outputs through which the head is trained.
   public var tttLength = 7
-  /// Step k weighs `step_decay`^k in the loss.
+  /// The decay of the weights of drafting steps: step k weighs `step_decay`^k in the loss.
   public var stepDecay = 0.8
   /// The share of trained positions that each epoch begins blocks at, sampled anew each time, in a block drafter.
   public var anchorShare = 1.0
-  /// The most blocks of a conversation and epoch.
+  /// The most blocks of a conversation in one epoch.
   public var anchorLimit = 512
-  /// What a row's distribution is held against; nil for `kl` in EAGLE-3, and for the loss of its paper in a block drafter.
+  /// The loss of a trained row; nil for `kl` in EAGLE-3, and for the loss of its paper in a block drafter.
   public var loss: TrainingLoss?
-  /// What the loss is a mean over.
+  /// The set over which the loss is averaged.
   public var mean = LossMean.tokens
   /// The largest share by which noise changes a captured state that the head reads.
   public var stateNoise = 0.0
-  /// What steps the weights.
+  /// The optimiser that updates the weights.
   public var optimizer = OptimizerKind.adamw
-  /// Peak of the schedule, reached after the warm-up.
+  /// The peak of the schedule, reached after the warm-up.
   public var learningRate = 1e-4
-  /// How the rate of `fc` follows the sizes of what it reads.
+  /// The learning rates of the columns of `fc`, which reads the captured states.
   public var featureRates = FeatureRates.equal
-  /// Share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
+  /// The share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
   public var warmupRatio = 0.015
   /// AdamW's decoupled decay, per unit of learning rate.
   public var weightDecay = 0.0
-  /// Largest global norm of a gradient; longer ones are scaled down to it.
+  /// The largest global norm of a gradient; longer ones are scaled down to it.
   public var clipNorm = 0.5
   /// AdamW's decay of the mean of gradients.
   public var beta1 = 0.9
   /// AdamW's decay of the mean of squared gradients.
   public var beta2 = 0.999
-  /// Tokens of one optimiser step, over all ranks.
+  /// The tokens of one optimiser step, over all ranks.
   public var tokensPerBatch = 8192
-  /// Precision of the draft's matrix products.
+  /// The precision of the draft's matrix products.
   public var precision = ComputePrecision.bf16
-  /// Seed of weights and batches: same seed and ranks, same bits.
+  /// The seed of weights and batches: same seed and ranks, same bits.
   public var seed: UInt64 = 0
-  /// Optimiser steps between two checkpoints. The end of an epoch is one, too.
+  /// The optimiser steps between two checkpoints. The end of an epoch is one, too.
   public var checkpointEvery = 500
-  /// Minutes between two checkpoints: whichever of both comes first.
+  /// The minutes between two checkpoints: whichever of both comes first.
   public var checkpointMinutes = 30.0
-  /// How many of the newest checkpoints stay on disk, beside the best.
+  /// The number of newest checkpoints that stay on disk, in addition to the best.
   public var keepCheckpoints = 3
-  /// Each rank keeps the moments of its partition of the weights only and updates it; an all-gather of weights follows
-  /// (ZeRO-1).
+  /// Whether each rank keeps the moments of its partition of the weights only and updates it (ZeRO-1). An all-gather of
+  /// weights follows.
   public var shardOptimizer = false
-  /// How many steps in a row may be left out because their loss or gradient is not finite.
+  /// The most steps in a row that are left out because their loss or gradient is not finite.
   public var maxSkippedSteps = 3
-  /// Conversations that no step trains on, by id, or `#` and their number in the prepared data. A run that goes on
-  /// takes changes up.
+  /// The conversations that no step trains on, by id, or `#` and their number in the prepared data. A resumed run takes
+  /// changes up.
   public var leaveOut: [String] = []
-  /// Whether events for TensorBoard are written beside the metrics.
+  /// Whether events for TensorBoard are written next to the metrics.
   public var tensorboard = false
 
+  /// Creates the settings with all defaults.
   public init() {}
 
   /// What concerns the objective.
@@ -89,6 +91,7 @@ public struct TrainConfig: Config {
     return settings
   }
 
+  /// Checks the ranges of all settings, and that the optimiser can be sharded.
   public func validate() throws {
     try validateObjective()
     try validateOptimiser()

@@ -65,7 +65,7 @@ struct Eagle3FolderReader: HeadReader {
       throw LocatedError(
         path: path,
         problem: "holds the tensor `\(unknown)`\(variant), which its config.json does not ask for",
-        advice: "use a head whose config.json names what it has (docs/eagle3.md)")
+        advice: "use a head whose config.json names what it has (docs/guide/eagle3.md)")
     }
   }
 

@@ -181,7 +181,7 @@ extension HeadConfig {
     let text = (value as? NSNumber).map { Self.isBool($0) ? "\($0.boolValue)" : "\($0)" } ?? "\(value)"
     return LocatedError(
       path: file.path, problem: "`\(key)` is \(text), which asks for \(variant): this program does not compute that",
-      advice: "use an EAGLE-3 head of a kind in docs/eagle3.md")
+      advice: "use an EAGLE-3 head of a kind in docs/guide/eagle3.md")
   }
 
   private static func isBool(_ number: NSNumber) -> Bool { String(cString: number.objCType) == "c" }

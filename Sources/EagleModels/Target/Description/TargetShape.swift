@@ -1,23 +1,31 @@
 import EagleCore
 import EagleTensor
 
-/// Sizes and constants of a target, from its `config.json`.
+/// The sizes and constants of a target, from its `config.json`.
 public struct TargetShape: Sendable, Equatable {
+  /// The model family.
   public let family: TargetFamily
+  /// The hidden size H.
   public let hiddenSize: Int  // H
   /// What each layer computes, [L].
   package var layerShapes: [LayerShape]
   /// The heads, which all layers have.
   package let attention: AttentionShape
-  /// M of the config; layers with experts may have others.
+  /// The MLP width M of the config; layers with experts may have others.
   public let intermediateSize: Int
+  /// The vocabulary size V, in tokens.
   public let vocabularySize: Int  // V
+  /// The epsilon of RMSNorm.
   public let normEpsilon: Float
-  /// The longest text.
+  /// The longest text, in tokens.
   public let maxPositions: Int
+  /// Whether the LM head is the token embedding.
   public let tiedHead: Bool
+  /// The id that begins a text; nil for none.
   public let bosToken: Int32?
+  /// The ids that end a text.
   public let eosTokens: [Int32]
+  /// The id of padding; nil for none.
   public let padToken: Int32?
   /// The factor of token embeddings.
   package let embeddingScale: Float
@@ -26,7 +34,7 @@ public struct TargetShape: Sendable, Equatable {
   /// Logits become softcap · tanh(logit / softcap); nil for none.
   package let logitsSoftcap: Float?
 
-  /// L.
+  /// The number of decoder layers L.
   public var layers: Int { layerShapes.count }
 
   /// Tokens of the tokenizer that this model does not have, since its vocabulary ends before them.
@@ -48,12 +56,14 @@ public struct TargetShape: Sendable, Equatable {
     layerShapes.map { KVCache.LayerShape(width: $0.attention.keyWidth, window: $0.window, format: format) }
   }
 
-  /// The layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
+  /// The decoder layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
   public var defaultCaptureLayers: [Int] { [1, layers / 2 - 1, layers - 4] }
 
   /// The most layers. Models of today have up to 126.
   static let mostLayers = 4096
 
+  /// Checks that `ids` are one to eight distinct, increasing layers of this target; `path` names them in errors.
+  ///
   /// - Throws: `LocatedError` unless these are one to eight distinct, increasing layers of this target
   public func validate(captureLayers ids: [Int], path: String) throws {
     let increasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }

@@ -1,10 +1,17 @@
-/// The model types that are computed. A new one adds its facts here and a tiny model to the fixtures.
+/// The model families whose forward pass is implemented. A new one adds its facts here and a tiny model to the
+/// fixtures.
 public enum TargetFamily: String, Sendable, CaseIterable {
+  /// A family whose `model_type` in config.json is the name of its case.
   case llama, mistral, ministral, ministral3, mixtral, qwen2, qwen3
+  /// Qwen3 with experts, whose `model_type` is `qwen3_moe`.
   case qwen3MoE = "qwen3_moe"
+  /// A family whose `model_type` in config.json is the name of its case.
   case phi3, gemma2
+  /// The text model of Gemma 3, whose `model_type` is `gemma3_text`.
   case gemma3 = "gemma3_text"
+  /// A family whose `model_type` in config.json is the name of its case.
   case granite, olmo2, olmo3, smollm3, glm4
+  /// The gpt-oss models, whose `model_type` is `gpt_oss`.
   case gptOSS = "gpt_oss"
 
   /// Types that are known and not computed, and why.

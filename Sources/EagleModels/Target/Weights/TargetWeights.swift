@@ -8,11 +8,11 @@ import Foundation
 public enum WeightFormat: String, Sendable, CaseIterable, Codable {
   /// The format of the file, mostly bfloat16.
   case stored
-  /// 8 bits, and a scale for each 32 elements: about half the memory traffic of bfloat16, and small errors.
+  /// 8 bits an element, and a scale for each 32 elements: about half the memory traffic of bfloat16, and small errors.
   case q8_0
-  /// 4 bits, and a scale for each 32.
+  /// 4 bits an element, and a scale for each 32 elements.
   case q4_0
-  /// 4 bits, with scale and minimum of each 32 in blocks of 256; the LM head has 6 bits.
+  /// 4 bits an element, with scale and minimum of each 32 elements in blocks of 256; the LM head has 6 bits.
   case q4_k
 
   /// The block format of matrices; nil for `stored`.
