@@ -1,67 +1,74 @@
 import Foundation
 import Testing
 
-/// The commands at the top of docs/gguf.md.
+/// The commands at the top of docs/guide/gguf.md.
 @Suite struct GGUFDocumentationTests {
   private static let steps = ["inspect", "run", "generate", "export", "generate", "serve"]
 
   /// What makes the page's commands small, by subcommand. Nothing that the page says is replaced.
   private static let additions = [
     "run":
-      "--set 'data.train=[data.jsonl]' --set draft.vocabulary_size=64 --set train.epochs=1 "
-      + "--set 'evaluate.benchmarks={few: prompts.jsonl}' --set evaluate.max_new_tokens=12",
+      "--set draft.vocabulary_size=64 --set train.epochs=1 --set 'evaluate.benchmarks={few: prompts.jsonl}' "
+      + "--set evaluate.max_new_tokens=12",
     "generate": "--max-tokens 24", "serve": "--port 0",
   ]
 
-  private func lines() throws -> [String] {
-    let page = try String(contentsOfFile: "\(Command.root)/docs/gguf.md", encoding: .utf8)
+  /// The commands, each in one line. A reader sees them all at once: the page has at most 16 lines of them.
+  private func commands() throws -> [String] {
+    let page = try String(contentsOfFile: "\(Command.root)/docs/guide/gguf.md", encoding: .utf8)
     let block = try #require(page.firstMatch(of: /```sh\n((?s).*?)```/)).1
-    return block.split(separator: "\n").map(String.init)
+    try #require(block.split(separator: "\n").count <= 16, "\(block)")
+    return block.replacing("\\\n", with: "").split(separator: "\n").map(String.init)
   }
 
   /// A folder with the files that the page names.
   private func world() throws -> TinyWorld {
-    let world = try TinyWorld(conversations: 30)
+    let world = try TinyWorld()
     try world.writeGGUFTarget()
-    for folder in ["models", "recipes"] {
+    for folder in ["models", "recipes", "data"] {
       try FileManager.default.createDirectory(atPath: world(folder), withIntermediateDirectories: true)
     }
+    let questions = (0..<30).map { #"{"id": "q\#($0)", "turns": ["What is \#($0)?"]}"# + "\n" }
+    try world.put("data/smollm2-questions.jsonl", questions.joined())
     try FileManager.default.moveItem(atPath: world("target.gguf"), toPath: world("models/my-model.gguf"))
     try FileManager.default.copyItem(
       atPath: "\(Command.root)/recipes/quickstart.yaml", toPath: world("recipes/quickstart.yaml"))
     return world
   }
 
-  private func subcommand(_ line: String) -> String {
-    String(line.split(separator: " ").dropFirst().first ?? "")
+  private func subcommand(_ command: String) -> String {
+    String(command.split(separator: " ").dropFirst().first ?? "")
   }
 
   @Test("the way from a GGUF file to a served head runs as the page has it")
   func theWayRuns() throws {
-    let (world, lines) = (try world(), try lines())
-    let ours = lines.filter { $0.hasPrefix("eagle-") }
-    try #require(ours.map(subcommand) == Self.steps && lines.count <= 10, "\(lines)")
+    let (world, commands) = (try world(), try commands())
+    let ours = commands.filter { $0.hasPrefix("eagle-") }
+    try #require(ours.map(subcommand) == Self.steps && commands.count == ours.count + 1, "\(commands)")
     var outputs: [String: [String]] = [:]
-    for line in ours.dropLast() {
-      let command = subcommand(line)
-      let outcome = try Shell.run("\(line) \(Self.additions[command] ?? "")", in: world)
-      try #require(outcome.status == 0, "\(line)\n\(outcome.errors)")
-      outputs[command, default: []].append(outcome.output)
+    for command in ours.dropLast() {
+      let name = subcommand(command)
+      let outcome = try Shell.run("\(command) \(Self.additions[name] ?? "")", in: world)
+      try #require(outcome.status == 0, "\(command)\n\(outcome.errors)")
+      outputs[name, default: []].append(outcome.output)
     }
+    // The head is trained on what the target itself answers.
+    let answers = String(decoding: try world.read("answers/my-model.jsonl"), as: UTF8.self)
+    #expect(answers.split(separator: "\n").count == 30)
     #expect(outputs["inspect"]?.first?.hasPrefix("target: llama") == true)
     // Greedy: the same text with the folder's head and the file's.
     let texts = outputs["generate"] ?? []
     #expect(texts.count == 2 && texts[0] == texts[1] && !texts[0].isEmpty, "\(texts)")
     try serves(try #require(ours.last), world)
     // llama.cpp is not at hand: its line names the files of the others.
-    let last = try #require(lines.last)
+    let last = try #require(commands.last)
     #expect(last.hasPrefix("llama-server -m models/my-model.gguf -md head.gguf "))
-    #expect(FileManager.default.fileExists(atPath: world("head.gguf")) && lines.count == ours.count + 1)
+    #expect(FileManager.default.fileExists(atPath: world("head.gguf")))
   }
 
-  private func serves(_ line: String, _ world: TinyWorld) throws {
+  private func serves(_ command: String, _ world: TinyWorld) throws {
     let served = try Served(
-      "/bin/bash", ["-c", "exec \(line) \(Self.additions["serve"] ?? "")"], in: world.path,
+      "/bin/bash", ["-c", "exec \(command) \(Self.additions["serve"] ?? "")"], in: world.path,
       environment: Shell.environment)
     let body = #"{"messages": [{"role": "user", "content": "What is a tide?"}], "max_tokens": 8}"#
     let answer = try served.ask("POST", "/v1/chat/completions", body: body)

@@ -283,7 +283,7 @@ import Testing
     let deep = Data((String(repeating: "[", count: 100_000)).utf8)
     for (odd, word) in [
       (nul, "JSON"), (Data(#"{"id": "s", "conversations": [{"role": "user", "content": "\ud800"}]}"#.utf8), "JSON"),
-      (long, "longer than 16 MB"), (deep, "JSON"),
+      (long, "longer than 16 MiB"), (deep, "JSON"),
       (Data(#"{"id": "x", "conversations": {"role": "user"}}"#.utf8), "list"),
       (Data(#"{"conversations": [{"role": "user", "content": {"text": "x"}}]}"#.utf8), "string"),
       (Data(#"{"conversations": [{"role": "robot", "content": "x"}]}"#.utf8), "robot"),

@@ -1,0 +1,100 @@
+import Foundation
+import Testing
+
+/// A Markdown page of the repository.
+struct Page: CustomTestStringConvertible, Sendable {
+  /// Its path from the root.
+  let path: String
+  let text: String
+  var testDescription: String { path }
+
+  static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
+
+  /// Every page that people read, in the order of their paths.
+  static let all: [Page] = {
+    let folders = ["docs", "recipes", "data", "checkpoints", "Tools", "Benchmarks"]
+    let inFolders = folders.flatMap { folder in
+      (FileManager.default.enumerator(atPath: "\(root)/\(folder)")?.compactMap { $0 as? String } ?? [])
+        .map { "\(folder)/\($0)" }
+    }
+    return (["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"] + inFolders)
+      .filter { $0.hasSuffix(".md") }.sorted().map(Page.init)
+  }()
+
+  /// Pages in English.
+  static var english: [Page] { all.filter { !$0.path.contains("zh-CN") } }
+
+  init(_ path: String) {
+    self.init(path: path, text: (try? String(contentsOfFile: "\(Self.root)/\(path)", encoding: .utf8)) ?? "")
+  }
+
+  init(path: String, text: String) { (self.path, self.text) = (path, text) }
+
+  /// Lines with their numbers, and whether they stand in a code block.
+  var lines: [(number: Int, text: Substring, isCode: Bool)] {
+    var isCode = false
+    return text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().map { index, line in
+      let isFence = line.hasPrefix("```")
+      if isFence { isCode.toggle() }
+      return (index + 1, line, isCode || isFence)
+    }
+  }
+
+  /// Paragraphs and list items in one line each, without tables, headings, code and the addresses of links.
+  var paragraphs: [String] {
+    var (paragraphs, current) = ([String](), [String]())
+    func end() {
+      if !current.isEmpty { paragraphs.append(Self.plain(current.joined(separator: " "))) }
+      current = []
+    }
+    for line in lines {
+      let content = line.text.trimmingCharacters(in: .whitespaces)
+      if line.isCode || content.isEmpty || content.hasPrefix("|") || content.hasPrefix("#") || content.hasPrefix("![") {
+        end()
+      } else if let item = content.firstMatch(of: #/^(?:[-*]|\d+\.) /#) {
+        end()
+        current = [String(content[item.range.upperBound...])]
+      } else {
+        current.append(content)
+      }
+    }
+    end()
+    return paragraphs
+  }
+
+  private static func plain(_ paragraph: String) -> String {
+    paragraph.replacing(/!\[[^\]]*\]\([^)]*\)/, with: "").replacing(/\[([^\]]*)\]\([^)]*\)/) { $0.1 }
+      .replacing(/`[^`]*`/, with: "CODE").replacing("**", with: "")
+  }
+
+  /// Sentences of the paragraphs.
+  var sentences: [String] {
+    paragraphs.flatMap { paragraph in
+      var (sentences, start) = ([String](), paragraph.startIndex)
+      for end in paragraph.matches(of: /[.!?:]\s+(?=[A-Z0-9"'(*])/) {
+        sentences.append(String(paragraph[start..<end.range.upperBound]))
+        start = end.range.upperBound
+      }
+      return sentences + [String(paragraph[start...])]
+    }
+  }
+
+  /// What a link behind `#` can name.
+  var anchors: Set<String> {
+    var (anchors, counts) = (Set<String>(), [String: Int]())
+    for line in lines where !line.isCode && line.text.hasPrefix("#") {
+      let title = Self.plainTitle(line.text.drop { $0 == "#" }.trimmingCharacters(in: .whitespaces))
+      let anchor = title.lowercased().filter { $0.isLetter || $0.isNumber || "-_ ".contains($0) }
+        .replacing(" ", with: "-")
+      let count = counts[anchor, default: 0]
+      counts[anchor] = count + 1
+      anchors.insert(count == 0 ? anchor : "\(anchor)-\(count)")
+    }
+    return anchors
+  }
+
+  private static func plainTitle(_ title: String) -> String {
+    title.replacing(/\[([^\]]*)\]\([^)]*\)/) { $0.1 }.replacing(#/[`*]/#, with: "")
+  }
+}
