@@ -13,14 +13,11 @@ package struct TextTable {
     case left(Int)
     /// Cells end at the right edge. A longer cell keeps a blank from what comes before.
     case right(Int)
-    /// Cells begin at the left edge and are cut at the right one.
-    case cut(Int)
 
     fileprivate func text(_ cell: String) -> String {
       switch self {
       case .left(let width): cell + Self.blanks(max(1, width - cell.count))
       case .right(let width): Self.blanks(max(1, width - cell.count)) + cell
-      case .cut(let width): cell.padding(toLength: width, withPad: " ", startingAt: 0)
       }
     }
 

@@ -12,7 +12,7 @@ package enum Version {
   ///
   /// - Parameter rows: names of libraries or capabilities, with their values
   package static func text(command: String, _ rows: [(name: String, value: String)]) -> String {
-    let table = TextTable(.cut(13))
+    let table = TextTable(.left(13))
     let lines = rows.map { table.line("  \($0.name)", $0.value) }
     return (["\(command) \(number), commit \(commit)"] + lines).joined(separator: "\n")
   }

@@ -3,30 +3,35 @@ import Foundation
 
 /// Results of benchmarks as lines for people.
 package enum BenchmarkTable {
-  private static let columns = TextTable(
-    .cut(18), .right(10), .right(15), .cut(21), .right(11), .right(9), .right(8), .right(10))
-
-  /// A line for the columns, one for each benchmark, their mean, and one for each context length.
+  /// A line for the columns, one for each benchmark, their mean, and one for each context length. Columns are as wide as
+  /// their longest cell.
   ///
   /// - Parameter mean: the interval of the mean acc_length
   package static func lines(_ benchmarks: [String: BenchmarkResult], mean: Interval?) -> [String] {
-    let header = columns.line(
+    let header = [
       "  benchmark", "acc_length", "95 % interval", "   by position", "tokens/s", "plain", "ratio", "prompts",
-      "   equal to plain")
+      "   equal to plain",
+    ]
     let sorted = benchmarks.sorted { $0.key < $1.key }
+    let rows = sorted.map { cells($0.key, $0.value) }
     let contexts = sorted.flatMap { name, result in
-      (result.contexts ?? []).map { row("\($0.contextLength): \(name)", $0.result) }
+      (result.contexts ?? []).map { cells("\($0.contextLength): \(name)", $0.result) }
     }
-    let rows = sorted.map { row($0.key, $0.value) }
-    let last = columns.line("  mean", String(format: "%.2f", benchmarks.meanAccLength), mean?.text ?? "")
-    return [header] + rows + [last] + (contexts.isEmpty ? [] : ["  by tokens of the prompt:"] + contexts)
+    let last = ["  mean", String(format: "%.2f", benchmarks.meanAccLength), mean?.text ?? ""]
+    func widest(_ column: Int) -> Int { ([header] + rows + contexts).map { $0[column].count }.max()! }
+    let table = TextTable(
+      .left(max(18, widest(0) + 1)), .right(10), .right(15), .left(max(21, widest(3) + 1)), .right(11), .right(9),
+      .right(8), .right(10))
+    return ([header] + rows + [last]).map(table.line)
+      + (contexts.isEmpty ? [] : ["  by tokens of the prompt:"] + contexts.map(table.line))
   }
 
-  private static func row(_ name: String, _ result: BenchmarkResult) -> String {
+  private static func cells(_ name: String, _ result: BenchmarkResult) -> [String] {
     let positions = result.acceptanceByPosition.map { String(format: "%.2f", $0) }.joined(separator: " ")
-    return columns.line(
+    return [
       "  \(name)", String(format: "%.2f", result.accLength), result.accLengthInterval?.text ?? "", "   \(positions)",
       String(format: "%.1f", result.tokensPerSecond), String(format: "%.1f", result.plainTokensPerSecond),
-      String(format: "%.2f", result.speedup), "\(result.prompts)", "   \(result.equality)")
+      String(format: "%.2f", result.speedup), "\(result.prompts)", "   \(result.equality)",
+    ]
   }
 }

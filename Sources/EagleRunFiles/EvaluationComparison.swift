@@ -49,7 +49,7 @@ package struct EvaluationComparison: Encodable, Equatable {
 
   /// The table that people see.
   package func lines() -> [String] {
-    let columns = TextTable(.cut(18), .right(9), .right(9), .right(10), .right(18), .right(10))
+    let columns = TextTable(.left(18), .right(9), .right(9), .right(10), .right(18), .right(10))
     let header = columns.line("  benchmark", "A", "B", "B - A", "95 % interval", "prompts")
     let rows = (benchmarks + [mean]).map { row in
       columns.line(

@@ -40,7 +40,7 @@ def talk(page, url, speculative):
     answer = ask(page, "Hello?")
     check(answer["error"] == "error" and "API key" in answer["note"], f"without the key: {answer['note']}")
     page.value(f"sessionStorage.setItem('key', {json.dumps(KEY)}); location.reload()")
-    page.wait("document.getElementById('model').textContent !== 'eagle-run'")
+    page.wait("document.getElementById('model') && document.getElementById('model').textContent !== 'eagle-run'")
     page.value("document.getElementById('limit').value = 120")
     for question in QUESTIONS:
         answer = ask(page, question)
@@ -50,15 +50,16 @@ def talk(page, url, speculative):
             check(answer["marks"] > 0, f"{answer['marks']} stretches of text are marked as the draft's")
 
 
-def reason(page):
+def reason(page, output):
     """A model that marks its reasoning: it stands folded away before the answer."""
     with tempfile.TemporaryDirectory() as folder:
         options = argparse.Namespace(program=str(ROOT / ".build/release/eagle-run"), target=folder + "/thinker", draft=None)
         write_model(options.target)
         with Served(options) as served:
             page.call("Page.navigate", url=served.url + "/")
-            page.wait("document.getElementById('model').textContent === 'thinker'")
+            page.wait("document.getElementById('model') && document.getElementById('model').textContent === 'thinker'")
             answer = ask(page, "Hello?")
+            save(page.look(dark=False, height=420), output.replace(".png", "-reasoning.png"))
     check(answer["text"] == "I have no tools." and answer["error"] == "", "the answer is without its reasoning")
     details = page.value("""(() => {
       const details = document.querySelector('article.assistant:last-of-type details');
@@ -100,8 +101,8 @@ def stop(page, served):
 
 def main():
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--output", required=True, help="PNG of the page; one with -dark and one with -phone in its name lie beside "
-                        "it with --all")
+    parser.add_argument("--output", required=True, help="PNG of the page. One with -reasoning in its name shows an answer "
+                        "with folded reasoning; --all adds one with -dark and one with -phone")
     parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     with Served(options, key=KEY) as served, Browser() as page:
@@ -111,7 +112,7 @@ def main():
             save(page.look(dark=True), options.output.replace(".png", "-dark.png"))
             save(page.look(dark=False, width=390, height=780), options.output.replace(".png", "-phone.png"))
         stop(page, served)
-        reason(page)
+        reason(page, options.output)
         refused = [m for m in page.messages if "401" not in json.dumps(m)]
         check(not refused, f"the browser has nothing to complain about {refused or ''}")
 
