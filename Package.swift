@@ -251,7 +251,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "EagleClientTests", dependencies: ["EagleCore", "EagleClient", "ScriptedServer"]),
-    .testTarget(name: "EagleDataTests", dependencies: ["EagleCore", "EagleTensor", "EagleData"]),
+    .testTarget(
+      name: "EagleDataTests",
+      dependencies: ["EagleCore", "EagleTensor", "EagleRunFiles", "EagleModels", "EagleDraft", "EagleData"]),
     .testTarget(
       name: "EagleTrainingTests",
       dependencies: [

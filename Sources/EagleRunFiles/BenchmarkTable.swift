@@ -20,7 +20,7 @@ package enum BenchmarkTable {
     let last = ["  mean", String(format: "%.2f", benchmarks.meanAccLength), mean?.text ?? ""]
     func widest(_ column: Int) -> Int { ([header] + rows + contexts).map { $0[column].count }.max()! }
     let table = TextTable(
-      .left(max(18, widest(0) + 1)), .right(10), .right(15), .left(max(21, widest(3) + 1)), .right(11), .right(9),
+      .left(max(18, widest(0) + 1)), .right(11), .right(15), .left(max(21, widest(3) + 1)), .right(11), .right(9),
       .right(8), .right(10))
     return ([header] + rows + [last]).map(table.line)
       + (contexts.isEmpty ? [] : ["  by tokens of the prompt:"] + contexts.map(table.line))

@@ -6,17 +6,17 @@ import EagleRunFiles
 // V target vocabulary · D draft vocabulary.
 
 /// The number of times that each token is trained, by language.
-struct TokenCounts {
+package struct TokenCounts {
   /// [V] each.
   private(set) var byLanguage: [Language: [Int]]
   let size: Int
 
-  init(size: Int) {
+  package init(size: Int) {
     self.size = size
     byLanguage = [:]
   }
 
-  mutating func add(_ ids: [Int32], mask: [UInt8], language: Language, times: Int) {
+  package mutating func add(_ ids: [Int32], mask: [UInt8], language: Language, times: Int) {
     byLanguage[language, default: [Int](repeating: 0, count: size)].withUnsafeMutableBufferPointer { counts in
       for (id, flag) in zip(ids, mask) where flag != 0 { counts[Int(id)] += times }
     }
@@ -43,7 +43,7 @@ struct TokenCounts {
 
   /// Fills in what the statistics say about coverage, and returns warnings about languages that the vocabulary leaves
   /// out.
-  func describe(_ vocabulary: DraftVocabulary, in statistics: inout DataStatistics) -> [String] {
+  package func describe(_ vocabulary: DraftVocabulary, in statistics: inout DataStatistics) -> [String] {
     let all = all
     let total = all.reduce(0, +)
     let order = all.indices.sorted { (all[$0], $1) > (all[$1], $0) }
@@ -56,11 +56,20 @@ struct TokenCounts {
       statistics.languages[language.rawValue]?.coverageBySize = coverageBySize(counts, order)
       let sum = counts.reduce(0, +)
       guard coverage < Self.enough, Double(sum) >= Self.leastShare * Double(total) else { continue }
+      let kind = byLanguage.count == 1 ? "" : language == .other ? "unclassified " : "\(language.rawValue) "
       warnings.append(
-        "warning: the draft vocabulary of \(vocabulary.size) covers \(Format.percent(coverage)) of the trained \(language.rawValue) "
-          + "tokens; draft.vocabulary_size \(sizeNeeded(counts, order)) would cover \(Format.percent(Self.enough))")
+        "warning: the draft vocabulary of \(vocabulary.size) covers \(Format.percent(coverage)) of the trained \(kind)tokens; "
+          + advice(for: vocabulary, needed: sizeNeeded(counts, order)))
     }
     return warnings
+  }
+
+  /// - Parameter needed: the size with enough coverage of a vocabulary that is made for these data
+  private func advice(for vocabulary: DraftVocabulary, needed: Int) -> String {
+    let enough = Format.percent(Self.enough)
+    guard needed <= vocabulary.size else { return "draft.vocabulary_size \(needed) would cover \(enough)" }
+    return
+      "it is that of draft.init_from, made for other data; a new head's vocabulary of \(needed) would cover \(enough)"
   }
 
   private func coverageBySize(_ counts: [Int], _ order: [Int]) -> [Int: Double] {
@@ -91,7 +100,7 @@ extension TokenCounts: Codable {
 
   private enum CodingKeys: CodingKey { case size, languages }
 
-  init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     self.init(size: try fields.decode(Int.self, forKey: .size))
     for (name, sparse) in try fields.decode([String: Sparse].self, forKey: .languages) {
@@ -102,7 +111,7 @@ extension TokenCounts: Codable {
     }
   }
 
-  func encode(to encoder: any Encoder) throws {
+  package func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encode(size, forKey: .size)
     let sparse = byLanguage.map { language, counts in
