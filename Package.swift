@@ -1,8 +1,8 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
-// The modules of the project, lowest layer first, each with the reason why it is one. A module may depend only on modules
-// listed before it; Tests/ArchitectureTests reads the import lines and this graph, and fails otherwise.
+// The modules of the project, lowest layer first, each with the reason why it is one. A module may depend only on
+// modules listed before it; Tests/ArchitectureTests reads the import lines and this graph, and fails otherwise.
 
 /// The MPI library to build against, by its pkg-config name: Open MPI, or with `EAGLE_MPI=mpich` MPICH.
 let mpi =
@@ -32,8 +32,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     // Recipes are YAML.
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-    // eagle-run serve speaks HTTP: connections, parsing and streaming bodies on SwiftNIO. The two below come with it: its
-    // orderly end, and its log, which stays silent.
+    // eagle-run serve speaks HTTP: connections, parsing and streaming bodies on SwiftNIO. The two below come with it:
+    // its orderly end, and its log, which stays silent.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     // What hummingbird stands on: a handler of ours watches each connection.
@@ -60,7 +60,8 @@ let package = Package(
 
     // Output that survives a closed pipe, JSON, errors with their place, settings, atomic files.
     .target(name: "EagleCore", dependencies: ["CEagleVersion"]),
-    // The language of chat templates, without tokenizers: it parses and renders text from others under limits of its own.
+    // The language of chat templates, without tokenizers: it parses and renders text from others under limits of its
+    // own.
     .target(name: "EagleJinja", dependencies: ["EagleCore"]),
     // The only module that multiplies matrices.
     .target(name: "EagleTensor", dependencies: ["EagleCore", "CEagleKernels", "COneDNN", "COpenBLAS"]),

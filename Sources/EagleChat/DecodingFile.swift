@@ -5,7 +5,8 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// `decoding.json` in a head's folder, or `NAME.decoding.json` beside its file `NAME.gguf`: how to draft with it on the machine where that was measured.
+/// `decoding.json` in a head's folder, or `NAME.decoding.json` beside its file `NAME.gguf`: how to draft with it on the
+/// machine where that was measured.
 package struct DecodingFile: Codable, Sendable, Equatable {
   /// The fastest plan.
   package var plan: DraftPlan

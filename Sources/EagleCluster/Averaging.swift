@@ -2,8 +2,8 @@ import CEagleKernels
 import EagleCore
 
 extension ComputePrecision {
-  /// Bytes of an element on the wire, when ranks add gradients up. With bf16 every rank's part is rounded once, added up
-  /// in fp32, and the sum rounded once.
+  /// Bytes of an element on the wire, when ranks add gradients up. With bf16 every rank's part is rounded once, added
+  /// up in fp32, and the sum rounded once.
   package var bytes: Int { self == .fp32 ? 4 : 2 }
 }
 

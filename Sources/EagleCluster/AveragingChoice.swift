@@ -23,7 +23,8 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
   ///
   /// - Parameters:
   ///   - wire: the precision of gradients between ranks
-  ///   - earlier: the file of the choice that the run has made before, on rank 0; written where there is none for these nodes
+  ///   - earlier: the file of the choice that the run has made before, on rank 0; written where there is none for these
+  ///     nodes
   /// - Returns: a line about a choice that was made now; nil for ranks that can average in one way alone
   /// - Throws: `LocatedError` for two levels that the ranks do not have
   package func apply(to cluster: any Communicator, wire: ComputePrecision, earlier path: String) throws -> String? {

@@ -31,8 +31,8 @@ public enum DraftArchitecture: String, Codable, CaseIterable, Sendable {
   }
 }
 
-/// The sizes of a head of any architecture as a file or a message holds them: the fields of its shape and its name, which
-/// EAGLE-3 leaves out.
+/// The sizes of a head of any architecture as a file or a message holds them: the fields of its shape and its name,
+/// which EAGLE-3 leaves out.
 package struct DraftDescription: Codable, Equatable, Sendable {
   package let shape: any DraftShape
 

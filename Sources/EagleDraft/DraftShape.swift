@@ -4,7 +4,8 @@ import EagleModels
 import EagleStorage
 import EagleTensor
 
-// H hidden size of the head, H_t of the target · n captured layers · V target vocabulary · D draft vocabulary · K drafted positions.
+// H hidden size of the head, H_t of the target · n captured layers · V target vocabulary · D draft vocabulary · K
+// drafted positions.
 
 /// The sizes and switches of a draft head: all that is known of it without its weights. Checkpoints and ranks exchange
 /// it as a `DraftDescription`.
@@ -76,8 +77,8 @@ extension DraftShape {
   /// The width of a row of captured states, n H_t.
   package var featureWidth: Int { captureLayers.count * targetHiddenSize }
 
-  /// The matrices between hidden layers: the feature matrix and the projections of the layers. Tables and LM heads, with a side of a
-  /// vocabulary, are none.
+  /// The matrices between hidden layers: the feature matrix and the projections of the layers. Tables and LM heads,
+  /// with a side of a vocabulary, are none.
   package var hiddenMatrices: [String] {
     tensorShapes.filter { $0.shape.count == 2 && ($0.name == featureMatrix || $0.name.hasSuffix("_proj.weight")) }.map(
       \.name)

@@ -8,8 +8,8 @@ import Foundation
 /// One level of averaging: some ranks, among which this one, that reduce a range of every buffer together.
 ///
 /// In flat averaging all ranks are the one level. In two levels the first are the ranks of a node, and the second those
-/// with the same place on each node: a rank adds up its slice of the node's gradients and then, with one rank of each other
-/// node, a slice of that. So a node sends its sum once, not once for each of its ranks.
+/// with the same place on each node: a rank adds up its slice of the node's gradients and then, with one rank of each
+/// other node, a slice of that. So a node sends its sum once, not once for each of its ranks.
 struct AveragingLevel {
   /// n.
   let size: Int
@@ -35,16 +35,16 @@ extension [AveragingLevel] {
   }
 }
 
-/// An all-reduce, reduce-scatter or all-gather of a buffer, level by level, which overlaps with computing and with those of
-/// other buffers.
+/// An all-reduce, reduce-scatter or all-gather of a buffer, level by level, which overlaps with computing and with
+/// those of other buffers.
 ///
-/// Scatter: each rank of a level gets its slice of the level's range from the others (MPI_Ialltoallv) and adds the parts
-/// up in fp32 in the order of ranks. Gather: the slices go to all ranks of the level (MPI_Iallgatherv). Both move P (n −
-/// 1) / n elements in and out of a rank, the least that an all-reduce can. An all-reduce scatters from the first level to
-/// the last and gathers back.
+/// Scatter: each rank of a level gets its slice of the level's range from the others (MPI_Ialltoallv) and adds the
+/// parts up in fp32 in the order of ranks. Gather: the slices go to all ranks of the level (MPI_Iallgatherv). Both move
+/// P (n − 1) / n elements in and out of a rank, the least that an all-reduce can. An all-reduce scatters from the first
+/// level to the last and gathers back.
 ///
-/// Since each element is summed on one rank, all ranks hold the same bits. bfloat16 on the wire rounds every part once, not
-/// once a hop; within a node of two levels parts travel in fp32.
+/// Since each element is summed on one rank, all ranks hold the same bits. bfloat16 on the wire rounds every part once,
+/// not once a hop; within a node of two levels parts travel in fp32.
 final class MPIAveraging: MPIWork, Pending, @unchecked Sendable {
   enum Kind { case allReduce, reduceScatter, allGather }
 

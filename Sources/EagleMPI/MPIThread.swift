@@ -46,8 +46,8 @@ final class MPIThread: @unchecked Sendable {
   private var yields = 0
   /// Reduce-scatters in flight.
   var reduceScatters = 0
-  /// The number of the next stage to start on each communicator of averaging: all ranks start them in the order in which
-  /// they were submitted.
+  /// The number of the next stage to start on each communicator of averaging: all ranks start them in the order in
+  /// which they were submitted.
   private var turnsStarted = [0, 0, 0, 0]
 
   /// Starts MPI on a new thread.
@@ -125,8 +125,8 @@ final class MPIThread: @unchecked Sendable {
     return levelsInUse
   }
 
-  /// Averages in these groups of ranks from now on, or among all ranks at once where there is one group. Collective, with
-  /// nothing in flight, and before ranks are watched: making communicators blocks.
+  /// Averages in these groups of ranks from now on, or among all ranks at once where there is one group. Collective,
+  /// with nothing in flight, and before ranks are watched: making communicators blocks.
   ///
   /// - Parameter groups: the group of each rank, all of one size
   func average(in groups: [Int]) throws {

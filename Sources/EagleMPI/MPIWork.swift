@@ -19,7 +19,8 @@ class MPIWork: @unchecked Sendable {
   func start(_ thread: MPIThread) throws {}
   /// Tests the request; true once all is done.
   func advance(_ thread: MPIThread) throws -> Bool { true }
-  /// Whether it is an all-reduce or all-gather of buffers, which has communicators of its own and whose time is counted.
+  /// Whether it is an all-reduce or all-gather of buffers, which has communicators of its own and whose time is
+  /// counted.
   var isAveraging: Bool { false }
 
   func complete(with failure: (any Error)? = nil) {

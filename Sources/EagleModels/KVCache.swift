@@ -54,7 +54,8 @@ package final class KVCache {
   /// Bytes of memory that its entries take.
   package var byteCount: Int { layers.reduce(0) { $0 + $1.byteCount } }
 
-  /// The addresses of the keys and values of a layer's first entry, `first`, which hold until the next entry is written.
+  /// The addresses of the keys and values of a layer's first entry, `first`, which hold until the next entry is
+  /// written.
   func start(of layer: Int) -> (k: UnsafeRawPointer, v: UnsafeRawPointer, first: Int) {
     precondition(layer < layers.count && layers[layer].reserved > 0, "layer \(layer) of a cache of \(layers.count)")
     return (UnsafeRawPointer(layers[layer].k), UnsafeRawPointer(layers[layer].v), layers[layer].first)

@@ -2,8 +2,8 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// The page of an exported head on a hub, in Markdown with the metadata that hubs read: what it was trained for and on, and
-/// what was measured.
+/// The page of an exported head on a hub, in Markdown with the metadata that hubs read: what it was trained for and on,
+/// and what was measured.
 package struct ModelCard {
   private let record: RunRecord
   private let step: Int

@@ -10,7 +10,7 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var draftLength: Int
   /// The draft plan in words.
   public var plan: String?
-  /// The fraction of rounds in which a drafted token was accepted, for each position of the draft.
+  /// The fraction of the rounds that drafted this far in which a token was accepted there, by position.
   public var acceptanceByPosition: [Double]
   /// The speed with the head in tokens per second, without the prefill.
   public var tokensPerSecond: Double

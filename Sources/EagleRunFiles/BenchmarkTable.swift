@@ -3,8 +3,8 @@ import Foundation
 
 /// Results of benchmarks as lines for people.
 package enum BenchmarkTable {
-  /// A line for the columns, one for each benchmark, their mean, and one for each context length. Columns are as wide as
-  /// their longest cell.
+  /// A line for the columns, one for each benchmark, their mean, and one for each context length. Columns are as wide
+  /// as their longest cell.
   ///
   /// - Parameter mean: the interval of the mean acc_length
   package static func lines(_ benchmarks: [String: BenchmarkResult], mean: Interval?) -> [String] {

@@ -12,7 +12,7 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
   public var targetPasses = 0
   /// The number of tokens in the target passes after the prefill, drafted ones included.
   public var targetRows = 0
-  /// The number of rounds with a draft.
+  /// The number of rounds of a session with a head, those without a draft included.
   public var rounds = 0
   /// The number of draft passes.
   public var draftPasses = 0
@@ -56,7 +56,7 @@ public struct DecodingStatistics: Sendable, Equatable, Codable {
   /// The acceptance length: tokens per target pass after the prefill; 1 is no gain. 1 when there was no such pass.
   public var acceptanceLength: Double { targetPasses == 0 ? 1 : Double(decodedTokens) / Double(targetPasses) }
 
-  /// The fraction of rounds in which the drafted token was accepted, for each position of the draft.
+  /// The fraction of the rounds that drafted this far in which a token was accepted there, by position.
   public var acceptanceByPosition: [Double] { zip(accepted, proposed).map { $1 == 0 ? 0 : Double($0) / Double($1) } }
 
   /// The fraction of proposals at each position that were kept, among rounds that kept all before it: of a chain.

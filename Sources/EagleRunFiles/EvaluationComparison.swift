@@ -3,8 +3,8 @@ import Foundation
 
 /// Two evaluations over the same prompts: the difference of acc_length, paired prompt by prompt.
 ///
-/// A resample takes the same prompts for both, so what makes a prompt easy or hard for any head cancels out. The interval
-/// is narrower than those of the two values, which may overlap though the difference is certain.
+/// A resample takes the same prompts for both, so what makes a prompt easy or hard for any head cancels out. The
+/// interval is narrower than those of the two values, which may overlap though the difference is certain.
 package struct EvaluationComparison: Encodable, Equatable {
   /// One benchmark, or the mean over all.
   package struct Row: Encodable, Equatable {
@@ -49,7 +49,8 @@ package struct EvaluationComparison: Encodable, Equatable {
 
   /// The table that people see.
   package func lines() -> [String] {
-    let columns = TextTable(.left(18), .right(9), .right(9), .right(10), .right(18), .right(10))
+    let widest = (benchmarks + [mean]).map { $0.benchmark.count + 3 }.max()!
+    let columns = TextTable(.left(max(18, widest)), .right(9), .right(9), .right(10), .right(18), .right(10))
     let header = columns.line("  benchmark", "A", "B", "B - A", "95 % interval", "prompts")
     let rows = (benchmarks + [mean]).map { row in
       columns.line(

@@ -1,8 +1,8 @@
 import EagleCore
 import Foundation
 
-/// The steps of `metrics.jsonl` as pages show them: all of a short run, evenly chosen ones of a long run, and sums over all
-/// steps in both.
+/// The steps of `metrics.jsonl` as pages show them: all of a short run, evenly chosen ones of a long run, and sums over
+/// all steps in both.
 package struct MetricsHistory: Sendable {
   /// Sums over the steps of an epoch.
   package struct Sums: Sendable {
@@ -106,8 +106,8 @@ package struct MetricsHistory: Sendable {
     return (Int(epoch), sums)
   }
 
-  /// The number behind the one place of a key; nil where the key is missing, occurs twice, or has no number. NaN where it
-  /// has something else.
+  /// The number behind the one place of a key; nil where the key is missing, occurs twice, or has no number. NaN where
+  /// it has something else.
   private static func number(_ line: UnsafeRawBufferPointer, _ key: StaticString) -> Double? {
     guard let at = find(line, key) else { return nil }
     let rest = UnsafeRawBufferPointer(rebasing: line[(at + key.utf8CodeUnitCount)...])

@@ -144,7 +144,8 @@ package enum Matmul {
 
   // MARK: float32
 
-  /// C[m, n] = A B (+ C) of float32 elements, rounded to bfloat16 where the precision is bf16 and our own kernels do it.
+  /// C[m, n] = A B (+ C) of float32 elements, rounded to bfloat16 where the precision is bf16 and our own kernels do
+  /// it.
   package static func roundedGemm(
     _ a: FloatMatrix, _ b: FloatMatrix, into c: MutableFloatMatrix, accumulate: Bool, precision: ComputePrecision
   ) {

@@ -56,8 +56,8 @@ extension Matmul {
 
   private static func letter(_ isTransposed: Bool) -> Int8 { isTransposed ? 84 : 78 }  // 'T' or 'N'
 
-  /// Runs a GEMM that oneDNN was chosen for. No other library takes its place: a tensor operation has no error to throw,
-  /// so the process stops, as it does when the system refuses memory for a tensor.
+  /// Runs a GEMM that oneDNN was chosen for. No other library takes its place: a tensor operation has no error to
+  /// throw, so the process stops, as it does when the system refuses memory for a tensor.
   static func requireOneDNN(_ gemm: () throws(OneDNNError) -> Void) {
     do { try gemm() } catch { preconditionFailure(error.description) }
   }

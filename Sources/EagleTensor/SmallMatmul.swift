@@ -39,8 +39,8 @@ extension eagle_activation {
 }
 
 extension eagle_weights {
-  /// The addresses of a weight [O, I] and of its bias [O], and of its tiles where it has them. Whoever uses it keeps all
-  /// alive.
+  /// The addresses of a weight [O, I] and of its bias [O], and of its tiles where it has them. Whoever uses it keeps
+  /// all alive.
   init(_ w: Tensor, bias: Tensor? = nil) {
     self.init()
     self.w = UnsafeRawPointer(w.storage.base + w.byteOffset)

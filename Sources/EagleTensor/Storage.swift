@@ -51,8 +51,8 @@ package final class Storage: @unchecked Sendable {
     if first < end { madvise(base + first, end - first, MADV_DONTNEED) }
   }
 
-  /// Gives the whole pages within a range of bytes back to the system. Those of a mapped file are read again when they are
-  /// needed; the content of others is gone.
+  /// Gives the whole pages within a range of bytes back to the system. Those of a mapped file are read again when they
+  /// are needed; the content of others is gone.
   func releasePages(_ bytes: Range<Int>) {
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let address = Int(bitPattern: base)

@@ -12,8 +12,8 @@ extension Recipe {
     var initFrom: String?
   }
 
-  /// The recipe with places on this machine for the target and the head that it names. Rank 0 finds out what a name means;
-  /// each node fetches the target once. Collective.
+  /// The recipe with places on this machine for the target and the head that it names. Rank 0 finds out what a name
+  /// means; each node fetches the target once. Collective.
   func located(
     on cluster: any Communicator, stop: StopRequest = StopRequest(), say: @escaping @Sendable (String) -> Void
   ) throws -> Recipe {

@@ -102,7 +102,7 @@ import Testing
   @Test("no timeout follows the wall clock, which may be set while it lasts")
   func timeoutsAreMonotonic() throws {
     let forbidden = try Regex(
-      #"wait\(until: Date|NSCondition\(\)\.wait\(until|timeIntervalSinceNow|Date\(\)\.addingTimeInterval"#)
+      #"wait\(until: Date|timeIntervalSinceNow|Date\(\) ?(\.addingTimeInterval|\+|-)"#)
     for module in try Repository.sourceFolders() {
       for file in Repository.swiftFiles(of: module) {
         #expect(try !Repository.text(file).contains(forbidden), "\(file)")
@@ -140,7 +140,8 @@ import Testing
   }
 }
 
-/// A rule that nothing can break proves nothing: the reader of the table, of imports and of the manifest must see what is wrong.
+/// A rule that nothing can break proves nothing: the reader of the table, of imports and of the manifest must see what
+/// is wrong.
 @Suite struct ModulesTests {
   private let modules = Modules(
     markdown: """

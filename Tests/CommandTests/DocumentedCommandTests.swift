@@ -5,12 +5,15 @@ import Testing
 @Suite struct DocumentedCommandTests {
   /// Pages and recipes that people read, by path from the root.
   private static let pages: [String] = {
-    let folders = ["docs", "recipes", "data", "checkpoints", "Tools", "Benchmarks"]
+    let folders = ["docs", "recipes", "Tools", "Benchmarks"]
     let inFolders = folders.flatMap { folder in
       (FileManager.default.enumerator(atPath: "\(Command.root)/\(folder)")?.compactMap { $0 as? String } ?? [])
         .map { "\(folder)/\($0)" }
     }
-    let all = inFolders + ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+    let all =
+      inFolders + [
+        "README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "checkpoints/README.md",
+      ]
     return all.filter { $0.hasSuffix(".md") || $0.hasSuffix(".yaml") }.sorted()
   }()
 

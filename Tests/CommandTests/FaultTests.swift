@@ -248,7 +248,8 @@ import Testing
     mount.path = world("\(try #require(entries.first { $0.hasPrefix(".head.old.tmp-") }))/\(leftover)")
   }
 
-  /// A disk that somebody else fills at different moments; what was written stays whole, and once there is space the run goes on.
+  /// A disk that somebody else fills at different moments; what was written stays whole, and once there is space the
+  /// run goes on.
   @Test(.enabled(if: Mount.isPossible, "a small file system needs root")) func aFullDiskLosesNothing() throws {
     let world = try TinyWorld()
     let expected = try reference(world)
@@ -335,8 +336,8 @@ private final class Mount {
 
 // MARK: - Damaged files
 
-/// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with the
-/// file's name.
+/// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with
+/// the file's name.
 extension FaultTests {
   private static let inputs = ["recipe.yaml", "data.jsonl", "prompts.jsonl"]
   private static let target = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map {
@@ -404,8 +405,8 @@ extension FaultTests {
       let outcome = try resume(run.world, "\(file), \(damage)")
       if !file.hasPrefix("out/") { try original.write(to: URL(fileURLWithPath: run.world(file))) }
       if outcome.status == 0 {
-        // The weights alone: a bit in a line of metrics.jsonl changes the log. Compared outside the macro, which would look
-        // for the shortest list of changes between them.
+        // The weights alone: a bit in a line of metrics.jsonl changes the log. Compared outside the macro, which would
+        // look for the shortest list of changes between them.
         let isEqual = try weights(run.world, "out") == run.expected.weights
         #expect(isEqual || !isSeen, "\(file), \(damage): another result")
       } else {

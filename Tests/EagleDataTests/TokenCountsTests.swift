@@ -14,10 +14,10 @@ import Testing
     return counts
   }
 
-  private func warnings(_ counts: TokenCounts, _ vocabulary: [Int32]) throws -> [String] {
+  private func warnings(_ counts: TokenCounts, _ vocabulary: [Int32], isOfHead: Bool = false) throws -> [String] {
     var statistics = DataStatistics()
     return counts.describe(
-      try DraftVocabulary(checking: vocabulary, targetSize: 100, path: "test"), in: &statistics)
+      try DraftVocabulary(checking: vocabulary, targetSize: 100, path: "test"), isOfHead: isOfHead, in: &statistics)
   }
 
   @Test("a vocabulary of these data that is too small names the size that would do")
@@ -30,12 +30,18 @@ import Testing
       ])
   }
 
-  @Test("a head's vocabulary of other data is not advised to become smaller, and languages are named apart")
+  @Test("no key is advised for the vocabulary of a head that is fine-tuned, and languages are named apart")
   func otherData() throws {
-    let found = try warnings(counts([.latin, .other]), [0, 1, 2] + (10..<90).map(Int32.init))
+    let found = try warnings(counts([.latin, .other]), [0, 1, 2] + (10..<90).map(Int32.init), isOfHead: true)
     #expect(found.count == 2 && found[0].contains("of the trained latin tokens; it is that of draft.init_from"))
     #expect(
       found[1].contains("of the trained unclassified tokens;") && found[1].contains("vocabulary of 71 would cover"))
+  }
+
+  @Test("a head's vocabulary that is too small names the size of a new head's")
+  func smallHead() throws {
+    let found = try warnings(counts([.latin]), (0..<20).map(Int32.init), isOfHead: true)
+    #expect(found.count == 1 && !found[0].contains("vocabulary_size") && found[0].contains("vocabulary of 71 would"))
   }
 
   @Test("a vocabulary with enough of the tokens brings no warning")

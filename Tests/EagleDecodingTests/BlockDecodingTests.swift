@@ -121,7 +121,8 @@ import Testing
     let ids: [Int32] = [7, 8, 9, 10]
     let states = target.prefill(ids, segments: [Segment(rows: 0..<4)], captureLayers: [0, 2])
     let aux = try #require(states.auxHidden)
-    // A row costs a tenth of a pass, and a token took 0.7 passes so far: a path pays while its probability is above 1 / 7.
+    // A row costs a tenth of a pass, and a token took 0.7 passes so far: a path pays while its probability is above 1 /
+    // 7.
     let costs = DecodingCosts(targetPass: (0..<12).map { 1 + 0.1 * Double($0) }, draftPass: 0.01)
     for (confidence, expected) in [(0.99, 5), (0.5, 2), (0.05, 0)] {
       bias.floats[0] = Float(log(confidence / (1 - confidence)))
@@ -178,7 +179,8 @@ import Testing
       }
     }
     let tokens = Set(counts[0].keys).union(counts[1].keys)
-    // The third token's distribution: Σ (a − b)² / (a + b) has the mean of the number of tokens, and twice its variance.
+    // The third token's distribution: Σ (a − b)² / (a + b) has the mean of the number of tokens, and twice its
+    // variance.
     let statistic = tokens.reduce(0.0) {
       let (a, b) = (Double(counts[0][$1] ?? 0), Double(counts[1][$1] ?? 0))
       return $0 + (a - b) * (a - b) / (a + b)

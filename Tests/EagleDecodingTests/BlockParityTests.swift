@@ -5,8 +5,8 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Where `scripts/oracles` has put a GGUF file and what transformers computes with the values of its blocks; the test runs
-/// only then.
+/// Where `scripts/oracles` has put a GGUF file and what transformers computes with the values of its blocks; the test
+/// runs only then.
 private let reference = ProcessInfo.processInfo.environment["EAGLE_GGUF_REFERENCE"]
 private let file = ProcessInfo.processInfo.environment["EAGLE_GGUF_TARGET"]
 
@@ -17,8 +17,8 @@ private let file = ProcessInfo.processInfo.environment["EAGLE_GGUF_TARGET"]
     let prompts: [Prompt]
   }
 
-  /// Relative errors of logits, norm over norm: of all rows, and the largest of a row; and the share of rows whose likeliest
-  /// token is the same.
+  /// Relative errors of logits, norm over norm: of all rows, and the largest of a row; and the share of rows whose
+  /// likeliest token is the same.
   private struct Difference: CustomStringConvertible {
     private(set) var largest = 0.0
     private var (difference, size, same, rows) = (0.0, 0.0, 0, 0)

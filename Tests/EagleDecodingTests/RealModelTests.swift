@@ -56,8 +56,8 @@ struct RealModelTests {
     #expect(statistics.accepted[0] > 20 && statistics.accepted[0] < statistics.proposed[0])
   }
 
-  /// What 8 bits a weight change along the texts of the stored weights, and what 8 bits an activation beside them change
-  /// in a decoding pass.
+  /// What 8 bits a weight change along the texts of the stored weights, and what 8 bits an activation beside them
+  /// change in a decoding pass.
   @Test("logits of 8-bit weights stay close to those of the stored weights, with activations in 8 bits too")
   func eightBitWeightsStayClose() throws {
     let exact = try TargetModel(folder: targetFolder!, format: .q8_0)

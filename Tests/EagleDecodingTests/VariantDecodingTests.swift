@@ -51,8 +51,8 @@ import Testing
     }
   }
 
-  /// The drafts of a chain by the formula of training, without a cache: all rows of the prefix at depth 0, then the row's
-  /// own chain.
+  /// The drafts of a chain by the formula of training, without a cache: all rows of the prefix at depth 0, then the
+  /// row's own chain.
   private func drafts(
     _ head: DraftModel, _ tables: TargetTables, _ aux: Tensor, next: [Int32], count: Int
   ) -> [Int32] {

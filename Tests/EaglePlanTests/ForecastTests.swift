@@ -32,6 +32,14 @@ import Testing
     #expect(bytes("moments") == Double(optimizer.firstMoment.byteCount + optimizer.secondMoment.byteCount))
     #expect(bytes("activations of a micro-batch") == 7)
     #expect(bytes("states of its conversations, keys of a long one") == 5)
+    var muon = TrainConfig()
+    (muon.optimizer, muon.stateNoise) = (.muon, 0.1)
+    let names = Set(optimizer.draft.shape.hiddenMatrices)
+    let shapes = optimizer.draft.shape.tensorShapes.filter { names.contains($0.name) }.map(\.shape)
+    let largest = shapes.map { 12 * $0[0] * $0[1] + 8 * $0.min()! * $0.min()! }.max()!
+    let more = sizes.training(muon, work: .init(), ranks: 1)
+    #expect(more.first { $0.name.hasPrefix("a matrix of Muon") }?.bytes == Double(largest))
+    #expect(sizes.muonElements == shapes.reduce(0) { $0 + $1.reduce(1, *) })
     var sharded = TrainConfig()
     sharded.shardOptimizer = true
     let shared = sizes.training(sharded, work: .init(), ranks: 4)

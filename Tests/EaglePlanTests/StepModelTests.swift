@@ -28,6 +28,17 @@ import Testing
     #expect(alone.exposed == 0 && abs(alone.efficiency - 1) < 1e-12)
   }
 
+  @Test("weights that owners send to all others are waited for, and count as sent")
+  func broadcasts() throws {
+    var model = try model(bandwidth: 1e8)
+    let before = model.step(nodes: 2, batch: 2048)
+    model.broadcastWeights = 50_000_000
+    let after = model.step(nodes: 2, batch: 2048)
+    // Half of 200 MB at 100 MB/s.
+    #expect(abs(after.exposed - before.exposed - 1) < 1e-9 && abs(after.bytesSent - before.bytesSent - 1e8) < 1)
+    #expect(model.step(nodes: 1, batch: 2048).exposed == 0)
+  }
+
   @Test func largerBatchesMakeSlowLinksEfficient() throws {
     let model = try model(bandwidth: 1e7)
     let batch = try #require(model.batch(nodes: 8, efficiency: 0.9))

@@ -61,6 +61,23 @@ import Testing
     #expect(try scratch.entries() == [".a.txt.tmp-\(ended)@another-host", "a.txt"])
   }
 
+  @Test("leftovers of other hosts are dated by their file system's clock, not by this host's")
+  func clockOfTheFileSystem() throws {
+    let scratch = try Scratch()
+    let written = try scratch.put(".a.txt.tmp-1@another-host", "being written")
+    let day = Date(timeIntervalSince1970: 1_000_000)
+    try FileManager.default.setAttributes([.modificationDate: day], ofItemAtPath: written)
+    FilePath.removeLeftovers(in: scratch.path, time: { _ in day + 3600 }, where: { _ in true })
+    #expect(try scratch.entries() == [".a.txt.tmp-1@another-host"])
+    FilePath.removeLeftovers(in: scratch.path, time: { _ in nil }, where: { _ in true })
+    #expect(try scratch.entries() == [".a.txt.tmp-1@another-host"])
+    FilePath.removeLeftovers(in: scratch.path, time: { _ in day + 90000 }, where: { _ in true })
+    #expect(try scratch.entries().isEmpty)
+    let now = try #require(FilePath.clock(of: scratch.path))
+    let entries = try scratch.entries()
+    #expect(abs(now.timeIntervalSinceNow) < 60 && entries.isEmpty, "the disk of this host has its clock")
+  }
+
   @Test("a pipe is not digested: its content could not be read afterwards")
   func pipesAreNotDigested() throws {
     let scratch = try Scratch()

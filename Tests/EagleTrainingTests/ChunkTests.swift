@@ -127,7 +127,8 @@ import Testing
   @Test("the same to the rounding of bfloat16 operands", arguments: [5, 16])
   func chunksGiveTheGradientOfOnePassInBFloat16(rows: Int) {
     let whole = run([long], longestWhole: 1000, rows: 1000, .bf16)
-    // because: a gradient that has several contributions is rounded (by up to 2⁻⁸) with each, and not once after their sum
+    // because: a gradient that has several contributions is rounded (by up to 2⁻⁸) with each, and not once after their
+    // sum
     expectEqual(run([long], longestWhole: 10, rows: rows, .bf16), whole, tolerance: 1e-2)
   }
 

@@ -5,7 +5,8 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// One training case with the answers of an independent PyTorch program in float64 (`Tools/fixtures/make_step_fixture.py`).
+/// One training case with the answers of an independent PyTorch program in float64
+/// (`Tools/fixtures/make_step_fixture.py`).
 struct DraftStepFixture: Decodable {
   struct Config: Decodable {
     let hidden_size, num_attention_heads, num_key_value_heads, head_dim, intermediate_size: Int

@@ -125,9 +125,10 @@ import Testing
   @Test("noise on states changes training losses by seed and epoch alone, and no held-out figure", arguments: [1, 2])
   func noise(ranks: Int) throws {
     let run = run
-    func losses(_ name: String, ranks: Int, noise: Double) throws -> (before: Double, steps: [Double]) {
+    func losses(_ name: String, ranks: Int, noise: Double, seed: UInt64 = 0) throws -> (before: Double, steps: [Double])
+    {
       let before = try LoopbackCommunicator.run(size: ranks) { cluster in
-        let trainer = try run.trainer(name, epochs: 1, cluster: cluster) { $0.stateNoise = noise }
+        let trainer = try run.trainer(name, epochs: 1, cluster: cluster) { ($0.stateNoise, $0.seed) = (noise, seed) }
         let before = try trainer.heldOutMetrics()?.loss ?? 0
         try trainer.train(epoch: 0)
         return before
@@ -136,6 +137,11 @@ import Testing
     }
     let (plain, noisy) = (try losses("plain", ranks: 1, noise: 0), try losses("noisy", ranks: 1, noise: 0.5))
     let again = try losses("again", ranks: ranks, noise: 0.5)
+    let (plainSeed, noisySeed) = (
+      try losses("plain-1", ranks: 1, noise: 0, seed: 1), try losses("noisy-1", ranks: 1, noise: 0.5, seed: 1)
+    )
+    // Another seed orders the batches otherwise; the first step's difference to the loss without noise is another one.
+    #expect(noisySeed.steps[0] - plainSeed.steps[0] != noisy.steps[0] - plain.steps[0])
     #expect(plain.before == noisy.before && plain.before > 0)
     #expect(plain.steps != noisy.steps && plain.steps.count == again.steps.count)
     for (a, b) in zip(noisy.steps, again.steps) { #expect(abs(a - b) < 1e-5, "sums of ranks in another order") }

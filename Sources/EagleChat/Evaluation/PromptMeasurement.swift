@@ -5,8 +5,8 @@ import EagleModels
 import EagleRunFiles
 import EagleText
 
-/// Decodes prompts without a head and by each of several plans, one after the other, so that a slow moment of the machine
-/// falls on all alike.
+/// Decodes prompts without a head and by each of several plans, one after the other, so that a slow moment of the
+/// machine falls on all alike.
 final class PromptMeasurement {
   /// The measurements of one prompt.
   struct Result {

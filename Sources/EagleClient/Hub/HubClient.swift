@@ -7,8 +7,8 @@ import NIOPosix
 
 /// GET requests to a hub: lists in JSON, and files that go to disk as they come.
 ///
-/// A busy server (429), one with an error (5xx) and a broken connection are tried again; a file goes on where it broke off.
-/// The token goes to the hub alone, not to the hosts that it redirects to.
+/// A busy server (429), one with an error (5xx) and a broken connection are tried again; a file goes on where it broke
+/// off. The token goes to the hub alone, not to the hosts that it redirects to.
 struct HubClient: Sendable {
   private let settings: HubSettings
   let check: @Sendable () throws -> Void

@@ -1,8 +1,8 @@
 import EagleCore
 import Foundation
 
-/// A model by its name on a hub: `ORG/MODEL`, with `@REVISION` behind it, or one GGUF file of it, `ORG/MODEL/FILE.gguf` or
-/// by its type `ORG/MODEL:Q4_K_M`.
+/// A model by its name on a hub: `ORG/MODEL`, with `@REVISION` behind it, or one GGUF file of it, `ORG/MODEL/FILE.gguf`
+/// or by its type `ORG/MODEL:Q4_K_M`.
 package struct HubName: Sendable, Equatable, CustomStringConvertible {
   /// The part of a repository that is meant.
   package enum Part: Sendable, Equatable {
@@ -21,8 +21,8 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
   package let part: Part
   package let description: String
 
-  /// Nil for text that is no such name, and for one that means a place on this machine: something is there, or the first
-  /// part is a folder here.
+  /// Nil for text that is no such name, and for one that means a place on this machine: something is there, or the
+  /// first part is a folder here.
   package init?(_ text: String) {
     guard !FileManager.default.fileExists(atPath: text) else { return nil }
     self.init(parsing: text)

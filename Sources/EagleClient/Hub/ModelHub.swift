@@ -1,8 +1,8 @@
 import EagleCore
 import Foundation
 
-/// Models by name, from a hub that speaks Hugging Face's protocol, in a cache of the layout that its own tools use: what is
-/// there is not fetched again, by whichever program.
+/// Models by name, from a hub that speaks Hugging Face's protocol, in a cache of the layout that its own tools use:
+/// what is there is not fetched again, by whichever program.
 ///
 /// ```
 /// models--ORG--MODEL/refs/main             the commit that the name means
@@ -39,8 +39,8 @@ package struct ModelHub: Sendable {
 
   /// The folder or file of a model: `text` itself where it is no name of one.
   ///
-  /// - Throws: `LocatedError` for a model that the hub does not have, does not give out, or that cannot be fetched and is
-  ///   not in the cache
+  /// - Throws: `LocatedError` for a model that the hub does not have, does not give out, or that cannot be fetched and
+  ///   is not in the cache
   package static func path(for text: String, say: @escaping @Sendable (String) -> Void) throws -> String {
     guard let name = HubName(text) else { return text }
     return try found.place(of: text) { try ModelHub(HubSettings(), say: say).place(of: name) }.path

@@ -11,7 +11,8 @@ package enum AppendedFile {
     try file.write(contentsOf: bytes)
   }
 
-  /// Opens a file of lines for appending, without the half line that a killed program may have left. Each write goes to its end.
+  /// Opens a file of lines for appending, without the half line that a killed program may have left. Each write goes to
+  /// its end.
   ///
   /// - Parameters:
   ///   - path: made where it is not there

@@ -54,23 +54,31 @@ package struct FilePath {
   /// Removes temporary files and folders in `parent` that satisfy `matches` and whose writer no longer runs here, or
   /// ran on another host and has not written for a day. Removal is best effort: a leftover costs space, not
   /// correctness.
-  package static func removeLeftovers(in parent: String, where matches: (String) -> Bool) {
+  ///
+  /// - Parameter time: the time at which the file system of a folder writes
+  package static func removeLeftovers(
+    in parent: String, time: (String) -> Date? = clock, where matches: (String) -> Bool
+  ) {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
     var now: Date?
     for entry in entries where matches(entry) {
       guard let writer = Writer(ofTemporary: entry) else { continue }
-      now = now ?? (writer.isHere ? nil : clock(of: parent))
+      now = now ?? (writer.isHere ? nil : time(parent))
       guard hasEnded(writer, of: "\(parent)/\(entry)", now: now) else { continue }
       try? FileManager.default.removeItem(atPath: "\(parent)/\(entry)")
     }
   }
 
   /// The time at which the file system of a folder writes: the clock of this host may be days ahead of it.
-  private static func clock(of folder: String) -> Date? {
-    let probe = "\(folder)/.clock-\(getpid())-\(UUID().uuidString)"
-    defer { try? FileManager.default.removeItem(atPath: probe) }
-    guard FileManager.default.createFile(atPath: probe, contents: Data([0])) else { return nil }
-    return (try? FileManager.default.attributesOfItem(atPath: probe))?[.modificationDate] as? Date
+  package static func clock(of folder: String) -> Date? {
+    let probe = FilePath("\(folder)/clock").temporary
+    let file = open(probe, O_CREAT | O_WRONLY, 0o600)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    unlink(probe)
+    var status = stat()
+    guard fstat(file, &status) == 0 else { return nil }
+    return Date(timeIntervalSince1970: Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9)
   }
 
   private static func hasEnded(_ writer: Writer, of path: String, now: Date?) -> Bool {

@@ -1,7 +1,7 @@
 import Foundation
 
-/// A file mapped into memory, read-only. Pages are read when touched and shared between processes: huge ones, which make
-/// reading faster, where the file system has them.
+/// A file mapped into memory, read-only. Pages are read when touched and shared between processes: huge ones, which
+/// make reading faster, where the file system has them.
 ///
 /// The bytes are there as long as this object is. The file must not be shortened while it is mapped; writers in
 /// this project replace files by renaming and so never do.

@@ -181,7 +181,9 @@ package struct Preparation {
   ) throws {
     let vocabulary = try vocabulary(state.counts)
     var statistics = state.statistics
-    for warning in state.counts.describe(vocabulary, in: &statistics) { progress.say(warning) }
+    for warning in state.counts.describe(vocabulary, isOfHead: draft.initFrom != nil, in: &statistics) {
+      progress.say(warning)
+    }
     let manifest = PreparedData.Manifest(
       tokensFingerprint: tokensFingerprint, fingerprint: fingerprint, files: state.files, heldOut: state.heldOut,
       repeats: state.repeats, draftVocabulary: vocabulary.targetIDs, targetVocabularySize: vocabulary.targetSize,

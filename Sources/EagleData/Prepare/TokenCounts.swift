@@ -43,7 +43,11 @@ package struct TokenCounts {
 
   /// Fills in what the statistics say about coverage, and returns warnings about languages that the vocabulary leaves
   /// out.
-  package func describe(_ vocabulary: DraftVocabulary, in statistics: inout DataStatistics) -> [String] {
+  ///
+  /// - Parameter isOfHead: whether the vocabulary is that of `draft.init_from`, which no setting changes
+  package func describe(
+    _ vocabulary: DraftVocabulary, isOfHead: Bool, in statistics: inout DataStatistics
+  ) -> [String] {
     let all = all
     let total = all.reduce(0, +)
     let order = all.indices.sorted { (all[$0], $1) > (all[$1], $0) }
@@ -57,19 +61,15 @@ package struct TokenCounts {
       let sum = counts.reduce(0, +)
       guard coverage < Self.enough, Double(sum) >= Self.leastShare * Double(total) else { continue }
       let kind = byLanguage.count == 1 ? "" : language == .other ? "unclassified " : "\(language.rawValue) "
+      let covers = "covers \(Format.percent(coverage)) of the trained \(kind)tokens"
+      let needed = "\(sizeNeeded(counts, order)) would cover \(Format.percent(Self.enough))"
       warnings.append(
-        "warning: the draft vocabulary of \(vocabulary.size) covers \(Format.percent(coverage)) of the trained \(kind)tokens; "
-          + advice(for: vocabulary, needed: sizeNeeded(counts, order)))
+        "warning: the draft vocabulary of \(vocabulary.size) \(covers); "
+          + (isOfHead
+            ? "it is that of draft.init_from, and a new head's vocabulary of \(needed)"
+            : "draft.vocabulary_size \(needed)"))
     }
     return warnings
-  }
-
-  /// - Parameter needed: the size with enough coverage of a vocabulary that is made for these data
-  private func advice(for vocabulary: DraftVocabulary, needed: Int) -> String {
-    let enough = Format.percent(Self.enough)
-    guard needed <= vocabulary.size else { return "draft.vocabulary_size \(needed) would cover \(enough)" }
-    return
-      "it is that of draft.init_from, made for other data; a new head's vocabulary of \(needed) would cover \(enough)"
   }
 
   private func coverageBySize(_ counts: [Int], _ order: [Int]) -> [Int: Double] {

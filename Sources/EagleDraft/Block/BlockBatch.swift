@@ -66,8 +66,8 @@ struct BlockBatch: ObjectiveBatch {
       whole.rows, whole.targets, { context.keys(tape, network, layer: $0) }, tape, factor, final: final, isFinal)
   }
 
-  /// The context's keys as leaves, chunk after chunk, and the backward pass of the context. What lies below the keys gets
-  /// its last contribution there, all else from the last chunk.
+  /// The context's keys as leaves, chunk after chunk, and the backward pass of the context. What lies below the keys
+  /// gets its last contribution there, all else from the last chunk.
   private func run(
     _ chunked: Chunked, _ factor: Float, _ recording: Bool, final: [Variable], _ isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {

@@ -101,7 +101,8 @@ package struct BlockCosts: ObjectiveCosts {
   /// fc has no input gradient: the captured states are frozen.
   private var contextRow: Double { 2 * 2 * Double(shape.featureWidth) * h + layers * 3 * 2 * 2 * h * kv }
 
-  /// A context row for all rows of a block. The backward pass of attention computes its scores again: 5 products against
+  /// A context row for all rows of a block. The backward pass of attention computes its scores again: 5 products
+  /// against
   /// 2.
   private var perKey: Double { layers * 3.5 * 4 * q * Double(shape.blockSize) }
 

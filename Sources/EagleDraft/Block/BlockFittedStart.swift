@@ -10,8 +10,8 @@ import Foundation
 ///
 /// The target's state z at an anchor s is fitted by least squares (ridge) from the captured states a at s - 1 and the
 /// normed embedding e of the anchor, then from c, which norms fc(a), in their place: z ≈ A c + B e. What that leaves is
-/// fitted from random features, the last MLP with random gates. A layer's values have r dimensions: those of the first are
-/// the directions V that matter most to both maps, those of later ones what is left of A. Then
+/// fitted from random features, the last MLP with random gates. A layer's values have r dimensions: those of the first
+/// are the directions V that matter most to both maps, those of later ones what is left of A. Then
 /// ```
 /// fc      = the states' part of the first fit
 /// k       = the sign of u · x times a constant: 1 for context, -1 for rows of the block, which u tells apart
@@ -20,8 +20,8 @@ import Foundation
 /// head 1 of a group, in the first layer: the same with the other sign, which finds its own row:  o = B Vᵀ
 /// gate, up of the last layer = random, down fitted to what is left
 /// ```
-/// The other heads and MLPs add nothing at first. Everything is trained from there as from a random start. Groups of one
-/// head give half of them to each part.
+/// The other heads and MLPs add nothing at first. Everything is trained from there as from a random start. Groups of
+/// one head give half of them to each part.
 struct BlockFittedStart {
   /// Rows that are fitted: tens of times the features.
   static let mostRows = 100_000
@@ -260,8 +260,8 @@ struct BlockFittedStart {
     return [(first, group % 2 == 0 ? .context : .token)]
   }
 
-  /// A query that is constant for tokens: -u · e > 0. Keys of context are 1 in the first element of each rotated pair, and
-  /// those of tokens -1. Pairs that turn slowly find the newest context, all pairs together a token's own place.
+  /// A query that is constant for tokens: -u · e > 0. Keys of context are 1 in the first element of each rotated pair,
+  /// and those of tokens -1. Pairs that turn slowly find the newest context, all pairs together a token's own place.
   private func point(_ q: Tensor, head: Int, _ role: Role, _ side: Tensor) {
     let d = shape.attention.headDimension
     for i in 0..<d {

@@ -7,9 +7,9 @@ import EagleTensor
 
 /// Positions of one conversation from which blocks are trained.
 ///
-/// An anchor p is trained, and so is the token after it; p > 0, since a block without context has nothing to draft from.
-/// The proposal in slot j, 0 ≤ j < K, is the token at p + 1 + j. It counts while that lies in the text and all tokens
-/// from p + 1 to it are trained.
+/// An anchor p is trained, and so is the token after it; p > 0, since a block without context has nothing to draft
+/// from. The proposal in slot j, 0 ≤ j < K, is the token at p + 1 + j. It counts while that lies in the text and all
+/// tokens from p + 1 to it are trained.
 package struct BlockAnchors: Sendable, Equatable {
   /// Ascending.
   package let positions: [Int]

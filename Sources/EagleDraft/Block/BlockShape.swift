@@ -3,13 +3,13 @@ import EagleCore
 import EagleModels
 import EagleTensor
 
-// H hidden size, the target's · n captured layers · V target vocabulary · D draft vocabulary · B block size · L layers ·
-// r Markov rank · M MLP · d head dimension.
+// H hidden size, the target's · n captured layers · V target vocabulary · D draft vocabulary · B block size · L layers
+// · r Markov rank · M MLP · d head dimension.
 
 /// Sizes and switches of a block drafter: DFlash, or DSpark, which is DFlash with a Markov and a confidence head.
 ///
-/// A block of B inputs, the newest token and B - 1 mask tokens, goes through L decoder layers once, and its rows propose
-/// the tokens that follow, one each.
+/// A block of B inputs, the newest token and B - 1 mask tokens, goes through L decoder layers once, and its rows
+/// propose the tokens that follow, one each.
 package struct BlockShape: DraftShape {
   package var kind: Kind
   package var hiddenSize: Int  // H

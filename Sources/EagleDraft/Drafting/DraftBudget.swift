@@ -1,6 +1,6 @@
-/// The decision whether and how far a round drafts. A node is worth its cost when its expected tokens for each second that
-/// it takes are at least the tokens per second of the text so far, or of plain decoding where that is faster. With the
-/// right probabilities this rule makes the whole text fastest.
+/// The decision whether and how far a round drafts. A node is worth its cost when its expected tokens for each second
+/// that it takes are at least the tokens per second of the text so far, or of plain decoding where that is faster. With
+/// the right probabilities this rule makes the whole text fastest.
 ///
 /// It depends on the given costs and on counts of accepted tokens: with the same costs a text is drafted alike.
 package struct DraftBudget {
@@ -36,8 +36,8 @@ package struct DraftBudget {
     savedSeconds = seconds / 2  // a few rounds to show what the draft is worth
   }
 
-  /// The factor of a confidence head's probabilities. It is trained on how often a sampled token is accepted; the likeliest
-  /// token is accepted more often.
+  /// The factor of a confidence head's probabilities. It is trained on how often a sampled token is accepted; the
+  /// likeliest token is accepted more often.
   func calibrated(_ confidence: Double) -> Double {
     min(0.99, confidence * min(4, max(0.25, firstKept / firstPredicted)))
   }

@@ -1,8 +1,8 @@
 import EagleModels
 import EagleTensor
 
-// N prefix rows · R_k trained rows of depth k · S teacher positions · H hidden · n captured layers · M MLP · Q heads · d · kv key heads · d
-// · D draft vocabulary · K depths.
+// N prefix rows · R_k trained rows of depth k · S teacher positions · H hidden · n captured layers · M MLP · Q heads ·
+// d · kv key heads · d · D draft vocabulary · K depths.
 
 /// Bytes that EAGLE-3's objective needs beside weights, gradients and moments: what its ops keep for the backward pass,
 /// op by op, and their largest temporary results. And its operations.

@@ -14,7 +14,8 @@ import Foundation
 /// features, the MLP with random gates. Then
 /// ```
 /// fc       = the states' part
-/// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see their token alone:
+/// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see their token
+/// alone:
 ///            their queries are a large multiple of their keys, which are random projections of the embedding
 /// gate, up = random, down = fitted to what is left
 /// lm_head  = the target's own rows, norm = the scale at which they are least wrong

@@ -6,8 +6,8 @@ import EagleTensor
 // R batch rows · H hidden size of the head, H_t of the target · n captured layers · M MLP · D draft vocabulary ·
 // V target vocabulary · d head dimension.
 
-/// The computation of an EAGLE-3 head: one decoder layer over (token embedding, hidden state), and an LM head over the draft
-/// vocabulary.
+/// The computation of an EAGLE-3 head: one decoder layer over (token embedding, hidden state), and an LM head over the
+/// draft vocabulary.
 ///
 /// The parts of one step, which training and decoding put together, each with its own keys:
 /// ```

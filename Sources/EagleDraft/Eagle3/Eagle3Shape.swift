@@ -39,8 +39,8 @@ package struct Eagle3Shape: DraftShape {
     self.captureLayers = captureLayers
   }
 
-  /// The draft of a target: its sizes, but for what the config says, one layer and a smaller vocabulary. The config fits
-  /// the target (`DraftConfig.requireFit`).
+  /// The draft of a target: its sizes, but for what the config says, one layer and a smaller vocabulary. The config
+  /// fits the target (`DraftConfig.requireFit`).
   package init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
     self.init(
       hiddenSize: config.hiddenSize ?? target.hiddenSize, attention: config.attention(target),

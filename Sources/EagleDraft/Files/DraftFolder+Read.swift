@@ -35,7 +35,8 @@ extension DraftFolder {
     return try DraftArchitecture.ofFolder(path).reader(folder: path, target: target)
   }
 
-  /// Throws where blocks would be widened to be trained: their errors of quantisation would be what training starts from.
+  /// Throws where blocks would be widened to be trained: their errors of quantisation would be what training starts
+  /// from.
   package static func requireFloats(_ tensors: [String: Tensor], _ path: String) throws {
     let quantized = tensors.filter { $0.value.dtype.isBlocks }.min { $0.key < $1.key }
     guard let quantized else { return }

@@ -31,8 +31,8 @@ package enum DraftGGUF {
   /// Whether a path names a head's file and no folder.
   package static func isFile(_ path: String) -> Bool { path.hasSuffix(".gguf") && !FileTree.isFolder(path) }
 
-  /// Writes the head, whole or not at all: matrices rounded to bfloat16 as in a folder and then perhaps quantised, norms
-  /// float32.
+  /// Writes the head, whole or not at all: matrices rounded to bfloat16 as in a folder and then perhaps quantised,
+  /// norms float32.
   ///
   /// - Parameters:
   ///   - tokenizer: the fields `tokenizer.*` of the target

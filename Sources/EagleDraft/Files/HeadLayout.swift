@@ -2,7 +2,8 @@
 package enum HeadLayout: String, Sendable, CaseIterable {
   /// That of the EAGLE-3 release: `LlamaForCausalLMEagle3`, all keys at the top level.
   case eagle3
-  /// That of speculators: `Eagle3Speculator`, `DSparkSpeculator` and `DFlashSpeculator`, the layer's keys under `transformer_layer_config`.
+  /// That of speculators: `Eagle3Speculator`, `DSparkSpeculator` and `DFlashSpeculator`, the layer's keys under
+  /// `transformer_layer_config`.
   case speculators
   /// That of DeepSpec's block drafters, `Qwen3DSparkModel`, and of DFlash's, `DFlashDraftModel`: a whole vocabulary.
   case deepspec

@@ -21,12 +21,13 @@ package struct ConversationPart: Codable, Sendable, Hashable {
 
 /// The trained rows of a conversation and what they cost: how a batch is shared out among ranks.
 ///
-/// Trained rows are those that an objective computes on their own: of depth 0 in EAGLE-3, anchors in block drafters. Each
-/// sees the context before it, whose keys are computed once in a part. A part costs
+/// Trained rows are those that an objective computes on their own: of depth 0 in EAGLE-3, anchors in block drafters.
+/// Each sees the context before it, whose keys are computed once in a part. A part costs
 /// ```
 /// rows · perRow + (keys that its rows see) · perKey + (context rows up to its last row) · perContextRow
 /// ```
-/// operations. So two parts of one conversation cost more than the whole: the context before the second is computed twice.
+/// operations. So two parts of one conversation cost more than the whole: the context before the second is computed
+/// twice.
 package struct ConversationWork: Sendable {
   /// Trained rows, R.
   package let rows: Int

@@ -29,8 +29,8 @@ package struct PositionSums: Codable, Sendable, Equatable {
 /// What a head is trained towards: losses of the tokens that it drafts one after the other, K positions, each held
 /// against the target.
 ///
-/// A position's loss is a sum over the rows of the global batch divided by their number N_k, or by another count of these
-/// rows. So the gradient does not depend on how the batch is cut.
+/// A position's loss is a sum over the rows of the global batch divided by their number N_k, or by another count of
+/// these rows. So the gradient does not depend on how the batch is cut.
 package protocol Objective {
   /// K.
   var positions: Int { get }
@@ -41,12 +41,13 @@ package protocol Objective {
   ///   - mask: its loss mask
   ///   - epoch: nil for all rows
   func rowCounts(conversation: Int, mask: [UInt8], epoch: Int?) -> [Int]
-  /// Parts of conversations with their teacher targets: the part of the work that does not depend on the head's weights.
+  /// Parts of conversations with their teacher targets: the part of the work that does not depend on the head's
+  /// weights.
   ///
   /// - Parameters:
   ///   - parts: which of each conversation's trained rows; its number counts as in `rowCounts`
-  ///   - conversations: the conversation of each part, captured with the layers that the head reads, with the states that
-  ///     the part needs
+  ///   - conversations: the conversation of each part, captured with the layers that the head reads, with the states
+  ///     that the part needs
   ///   - epoch: as in `rowCounts`
   func batch(_ parts: [ConversationPart], _ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch
   /// What people read, from sums of all ranks.
@@ -64,8 +65,8 @@ package protocol ObjectiveBatch {
   /// - Parameters:
   ///   - globalRows: N_k of the global batch, K numbers
   ///   - recording: whether gradients are wanted
-  ///   - isFinal: called with each of the head's parameters, once, as soon as nothing is added to its gradient any more;
-  ///     not at all when no row is trained
+  ///   - isFinal: called with each of the head's parameters, once, as soon as nothing is added to its gradient any
+  ///     more; not at all when no row is trained
   /// - Returns: the sums of each position
   func run(globalRows: [Double], recording: Bool, isFinal: (Variable) throws -> Void) rethrows -> [PositionSums]
 }

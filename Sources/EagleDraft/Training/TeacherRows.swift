@@ -3,7 +3,8 @@ import EagleTensor
 
 // S teacher positions · H hidden.
 
-/// The target's last states at the positions whose distributions a micro-batch needs, of one conversation after another.
+/// The target's last states at the positions whose distributions a micro-batch needs, of one conversation after
+/// another.
 package struct TeacherRows {
   package private(set) var count = 0  // S
   private var states: [(tensor: Tensor, rows: Range<Int>)] = []

@@ -28,8 +28,9 @@ struct GGUFItem: Sendable {
     (self.target, self.shape, self.content, self.dtype) = (target, shape, content, dtype)
   }
 
-  /// The row of the file that is row `row` in Hugging Face's order. llama.cpp lays the d rows of a head out as d/2 pairs
-  /// (first half, second half); Hugging Face as two halves: row (h, j, i) here is row (h, i, j) there, i < d/2, j < 2.
+  /// The row of the file that is row `row` in Hugging Face's order. llama.cpp lays the d rows of a head out as d/2
+  /// pairs (first half, second half); Hugging Face as two halves: row (h, j, i) here is row (h, i, j) there, i < d/2, j
+  /// < 2.
   static func storedRow(of row: Int, rows: Int, heads: Int) -> Int {
     let half = rows / heads / 2
     let (head, index) = row.quotientAndRemainder(dividingBy: 2 * half)

@@ -4,8 +4,9 @@ import EagleTensor
 
 /// The tensors of a GGUF model under their Hugging Face names, mapped from the file.
 ///
-/// Matrices are as they are stored. Norms and biases are float32. Where llama.cpp has put the rows of q and k in another
-/// order, these two matrices are copies with the rows in order again, in their stored format: a row is whole blocks.
+/// Matrices are as they are stored. Norms and biases are float32. Where llama.cpp has put the rows of q and k in
+/// another order, these two matrices are copies with the rows in order again, in their stored format: a row is whole
+/// blocks.
 struct GGUFTensors: TensorSource {
   private let file: GGUFFile
   private let items: [String: GGUFItem]

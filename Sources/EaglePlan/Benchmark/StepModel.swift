@@ -14,8 +14,8 @@ import Foundation
 /// ```
 /// w is the bytes of an element on its way. s is how much the slowest rank has to do of a batch of the data's own
 /// conversations, cut as training cuts them, against an N-th of the whole (`SampledPartitions`); `imbalance` makes it
-/// longer still, for nodes that are not equally fast. With several ranks a node averaging is taken to be in two levels, so
-/// that a node sends its sum once.
+/// longer still, for nodes that are not equally fast. With several ranks a node averaging is taken to be in two levels,
+/// so that a node sends its sum once.
 package struct StepModel: Sendable {
   /// Seconds for a token on one node, by part of the work.
   package struct Costs: Sendable {
@@ -89,6 +89,8 @@ package struct StepModel: Sendable {
   /// Batches of the data; nil for shares of equal cost.
   package var partitions: SampledPartitions?
   package var ranksPerNode: Int
+  /// Weights that their owners send to all others after each step, in float32: Muon's matrices.
+  package var broadcastWeights = 0
 
   package init(
     costs: Costs, link: Link, parameters: Int, headParameters: Int, wireBytes: Int, imbalance: Double,
@@ -107,13 +109,19 @@ package struct StepModel: Sendable {
     let (head, others) = (sum(headParameters, nodes), sum(parameters - headParameters, nodes))
     let back = micro * costs.backward
     let arrival = max(back, head) + others
-    let exposed = max(0, arrival - back - micro * costs.teacher)
+    let exposed = max(0, arrival - back - micro * costs.teacher) + broadcast(nodes)
     let seconds = compute + exposed
     let alone = Double(batch) * costs.perToken + costs.optimiser
-    let sent = 2 * Double(parameters * wireBytes) * Double(nodes - 1) / Double(nodes)
+    let sent = Double(2 * parameters * wireBytes + 4 * broadcastWeights) * Double(nodes - 1) / Double(nodes)
     return Step(
       nodes: nodes, batch: batch, seconds: seconds, compute: compute, exposed: exposed, bytesSent: sent,
       efficiency: alone / Double(nodes) / seconds)
+  }
+
+  /// Seconds until a node has the weights that others have stepped.
+  private func broadcast(_ nodes: Int) -> Double {
+    guard nodes > 1 else { return 0 }
+    return 4 * Double(broadcastWeights) * Double(nodes - 1) / Double(nodes) / link.bandwidth
   }
 
   /// Seconds of the sum of this many elements.

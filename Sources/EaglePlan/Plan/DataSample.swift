@@ -132,8 +132,8 @@ extension DataSample {
     return BatchPlan.cut(conversations.indices.shuffled(using: &random), lengths, tokensPerBatch)
   }
 
-  /// Loss masks of every micro-batch of an epoch of the conversations that were read, the longest among them. A part of a
-  /// conversation has the mask of its context.
+  /// Loss masks of every micro-batch of an epoch of the conversations that were read, the longest among them. A part of
+  /// a conversation has the mask of its context.
   package func microBatches(_ config: TrainConfig, costs: any ObjectiveCosts, ranks: Int) -> [[[UInt8]]] {
     let lengths = conversations.map(\.ids.count)
     let work = conversations.map { costs.work(mask: $0.mask, samples: true) }

@@ -45,10 +45,12 @@ extension Forecast {
   func stepModel(ranksPerNode: Int) -> StepModel {
     var partitions = sample.partitions(sizes.draft.costs(recipe.train.objective), depths: recipe.train.tttLength)
     if recipe.capture.mode == .online { partitions.online = OnlineOperations(sizes.target) }
-    return StepModel(
+    var model = StepModel(
       costs: costs, link: context.others.link, parameters: sizes.parameters, headParameters: sizes.headParameters,
       wireBytes: recipe.cluster.gradients == .fp32 ? 4 : 2, imbalance: context.others.imbalance,
       partitions: partitions, ranksPerNode: ranksPerNode)
+    model.broadcastWeights = recipe.train.optimizer == .muon ? sizes.muonElements : 0
+    return model
   }
 
   /// The mean optimiser step.

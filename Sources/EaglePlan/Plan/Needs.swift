@@ -38,7 +38,8 @@ package struct Sizes {
 
   // MARK: disk
 
-  /// Bytes of the capture store for a token: the captured states and the last one, the id, the mask, two facts of the teacher.
+  /// Bytes of the capture store for a token: the captured states and the last one, the id, the mask, two facts of the
+  /// teacher.
   package func storedBytes(_ states: StateFormat) -> Double {
     let h = Double(target.hiddenSize)
     let blocks = Double((target.hiddenSize + 63) / 64)
@@ -81,11 +82,26 @@ package struct Sizes {
     if config.shardOptimizer {
       needs.append(Need("a bucket of moments, to write checkpoints", 4 * min(p, Double(GradientBuckets.elements))))
     }
+    if config.optimizer == .muon { needs.append(Need("a matrix of Muon, and its products", muonBytes)) }
+    if config.stateNoise > 0 { needs.append(Need("states with noise", 3 * work.conversations)) }
     if Matmul.takesBFloat16(config.precision) { needs.append(Need("weights in bf16", 2 * p)) }
     needs.append(Need("activations of a micro-batch", work.activations))
     needs.append(Need("states of its conversations, keys of a long one", work.conversations))
     needs.append(Need("the program and its libraries", Self.programBytes))
     return needs
+  }
+
+  /// The update, X and the next X of the largest matrix, A and its polynomial.
+  private var muonBytes: Double {
+    let names = Set(draft.hiddenMatrices)
+    let shapes = draft.tensorShapes.filter { names.contains($0.name) }.map(\.shape)
+    return shapes.map { 12 * Double($0[0] * $0[1]) + 8 * Double($0.min()! * $0.min()!) }.max() ?? 0
+  }
+
+  /// The elements that Muon's owners send to all other ranks in a step.
+  package var muonElements: Int {
+    let names = Set(draft.hiddenMatrices)
+    return draft.tensorShapes.filter { names.contains($0.name) }.reduce(0) { $0 + $1.shape.reduce(1, *) }
   }
 
   /// Keys and values of this many tokens in all layers of the target.

@@ -2,7 +2,8 @@ import EagleCore
 import Foundation
 
 extension StepModel.Link {
-  /// The fraction of a link's nominal rate that large sums have been seen to use (docs/results/clusters.md: 100.7 of 125 MB/s).
+  /// The fraction of a link's nominal rate that large sums have been seen to use (docs/results/clusters.md: 100.7 of
+  /// 125 MB/s).
   private static let used = 0.8
   /// Seconds of a call without data, where nothing was measured.
   private static let assumedLatency = 50e-6

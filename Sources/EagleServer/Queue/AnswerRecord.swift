@@ -2,8 +2,8 @@ import EagleCore
 import Foundation
 import Synchronization
 
-/// A file of finished answers, which training reads: a line `{"input_ids", "loss_mask"}` for each, with ones in the mask
-/// on the tokens that the model wrote.
+/// A file of finished answers, which training reads: a line `{"input_ids", "loss_mask"}` for each, with ones in the
+/// mask on the tokens that the model wrote.
 ///
 /// A half line that a kill may leave at the end is cut off when the file is opened again.
 package final class AnswerRecord: Sendable {

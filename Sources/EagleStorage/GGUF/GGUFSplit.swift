@@ -1,8 +1,8 @@
 import EagleCore
 import Foundation
 
-/// A model in several files, as llama.cpp's gguf-split cuts them: `NAME-00001-of-00003.gguf` and so on. The first has all
-/// metadata, each some of the tensors.
+/// A model in several files, as llama.cpp's gguf-split cuts them: `NAME-00001-of-00003.gguf` and so on. The first has
+/// all metadata, each some of the tensors.
 struct GGUFSplit {
   /// Its number, from 0.
   let number: Int

@@ -15,8 +15,8 @@ package enum GGUFWriter {
   /// Streams tensors that never exist together: `body` writes the bytes of announcement `index` to the file, in
   /// chunks of any size.
   ///
-  /// - Throws: `LocatedError` for a key or a name that comes twice, a tensor of more than four dimensions and a type that
-  ///   the format does not have, and when the file cannot be written
+  /// - Throws: `LocatedError` for a key or a name that comes twice, a tensor of more than four dimensions and a type
+  ///   that the format does not have, and when the file cannot be written
   package static func write(
     path: String, fields: [GGUFField], announced: [TensorAnnouncement],
     body: (_ index: Int, _ file: OutputFile) throws -> Void

@@ -4,9 +4,9 @@ import Foundation
 extension ChatTemplate {
   /// The template called `name` for the model in a folder.
   ///
-  /// `auto` is the folder's own: chat_template.jinja, else `chat_template` in tokenizer_config.json, whose list of named
-  /// templates has a `default` and perhaps a `tool_use`. Other names are those of such a list, of a built-in template,
-  /// and of a file that ends in `.jinja`.
+  /// `auto` is the folder's own: chat_template.jinja, else `chat_template` in tokenizer_config.json, whose list of
+  /// named templates has a `default` and perhaps a `tool_use`. Other names are those of such a list, of a built-in
+  /// template, and of a file that ends in `.jinja`.
   ///
   /// - Throws: when there is no such template, and when it cannot be run
   package static func load(

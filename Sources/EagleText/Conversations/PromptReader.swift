@@ -18,8 +18,8 @@ package struct Prompt: Sendable, Equatable {
   }
 }
 
-/// Reads prompts in the formats that benchmarks and questions come in: JSON lines with one object each, conversations, of
-/// which the user's turns and the system message count, and CSV tables of multiple choice (CMMLU, C-Eval).
+/// Reads prompts in the formats that benchmarks and questions come in: JSON lines with one object each, conversations,
+/// of which the user's turns and the system message count, and CSV tables of multiple choice (CMMLU, C-Eval).
 ///
 /// ```
 /// {"turns": [text, …]}                                             MT-Bench

@@ -89,8 +89,8 @@ struct ByteTable: Sendable {
     return [Int32](repeating: -1, count: count)
   }
 
-  /// FNV-1a with a final mix of the high bits. A loop of its own: EagleCore's takes any sequence, and calls across modules
-  /// for each byte.
+  /// FNV-1a with a final mix of the high bits. A loop of its own: EagleCore's takes any sequence, and calls across
+  /// modules for each byte.
   private static func hash(_ key: UnsafeBufferPointer<UInt8>) -> UInt32 {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for byte in key { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }

@@ -38,8 +38,8 @@ extension EncodingSession {
     }
   }
 
-  /// Appends the tokens of a text whose words begin with visible spaces, word by word: the ids are those of the text as a
-  /// whole, and words that came before are remembered.
+  /// Appends the tokens of a text whose words begin with visible spaces, word by word: the ids are those of the text as
+  /// a whole, and words that came before are remembered.
   mutating func appendSpaced(_ text: UnsafeBufferPointer<UInt8>, at offset: Int, _ model: BytePairModel) {
     let space = BytePairModel.space
     var (start, position, isInSpaces) = (0, 0, true)

@@ -61,9 +61,9 @@ struct GGUFTokenList {
     }
   }
 
-  /// The merges that scores amount to: every pair of tokens that together are a token, the highest score first. Pairs with
-  /// the same result are in the order of transformers' converter: the longer left part, then the longer right part first,
-  /// then lower ids.
+  /// The merges that scores amount to: every pair of tokens that together are a token, the highest score first. Pairs
+  /// with the same result are in the order of transformers' converter: the longer left part, then the longer right part
+  /// first, then lower ids.
   func merges(scores: [Double]) throws -> [(left: String, right: String)] {
     guard scores.count == tokens.count else {
       throw TextError("the GGUF vocabulary has \(tokens.count) tokens, but \(scores.count) scores")

@@ -12,8 +12,8 @@ struct PreTokenizer: Sendable {
 
   private static let mostStages = 16
 
-  /// Builds the stages of a tokenizer.json; what is not supported is refused by name. Without a pre_tokenizer a stretch is
-  /// one word.
+  /// Builds the stages of a tokenizer.json; what is not supported is refused by name. Without a pre_tokenizer a stretch
+  /// is one word.
   init(_ component: TokenizerFields?) throws {
     let components = try component.map(PreTokenizer.flattened) ?? []
     guard components.count <= Self.mostStages else {

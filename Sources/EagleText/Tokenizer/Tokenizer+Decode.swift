@@ -13,8 +13,8 @@ extension Tokenizer {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// A decoder that turns ids into text as they arrive; all it returns together equals `decode` of all the ids, with the
-  /// same `startsText`.
+  /// A decoder that turns ids into text as they arrive; all it returns together equals `decode` of all the ids, with
+  /// the same `startsText`.
   public func makeStreamingDecoder(skipSpecial: Bool, startsText: Bool = false) -> StreamingDecoder {
     StreamingDecoder(tokenizer: self, skipSpecial: skipSpecial, startsText: startsText)
   }

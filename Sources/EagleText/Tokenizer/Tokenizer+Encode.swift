@@ -25,9 +25,9 @@ extension Tokenizer {
 
   /// The ids of a rendered prompt, with the byte of `text` where each token begins.
   ///
-  /// Special tokens are recognised where none of their bytes lies in one of the `ordinary` ranges, which hold what users
-  /// and models wrote: a message that spells out a special token stays text and cannot forge a turn. Added tokens that
-  /// are not special, such as `<think>`, are recognised everywhere, as they are when a model's answer is encoded.
+  /// Special tokens are recognised where none of their bytes lies in one of the `ordinary` ranges, which hold what
+  /// users and models wrote: a message that spells out a special token stays text and cannot forge a turn. Added tokens
+  /// that are not special, such as `<think>`, are recognised everywhere, as they are when a model's answer is encoded.
   /// Nothing else depends on the ranges: a word may reach across a border, and a token that takes white space along
   /// (`lstrip`, `rstrip`) takes that of a message too. Without ranges the ids are those of `encode`.
   ///

@@ -3,11 +3,11 @@ import Foundation
 
 /// A BPE tokenizer read from a Hugging Face tokenizer.json; it gives the ids that Hugging Face tokenizers gives.
 ///
-/// There are two kinds. A byte-level one (GPT-2, Llama 3, Qwen, gpt-oss, DeepSeek) has the pre-tokenizer and the decoder
-/// ByteLevel. One that comes from SentencePiece (Llama 2, Mistral 7B, Gemma) makes spaces visible by Metaspace, or by
-/// Prepend and Replace, and falls back to bytes. Supported are the normalizers NFC, Prepend and Replace, the
-/// pre-tokenizers Split, Digits, Punctuation, Metaspace and ByteLevel, each in Sequences, and added tokens of all kinds. A
-/// file that needs anything else is refused by name. docs/guide/models.md has a table of models.
+/// There are two kinds. A byte-level one (GPT-2, Llama 3, Qwen, gpt-oss, DeepSeek) has the pre-tokenizer and the
+/// decoder ByteLevel. One that comes from SentencePiece (Llama 2, Mistral 7B, Gemma) makes spaces visible by Metaspace,
+/// or by Prepend and Replace, and falls back to bytes. Supported are the normalizers NFC, Prepend and Replace, the
+/// pre-tokenizers Split, Digits, Punctuation, Metaspace and ByteLevel, each in Sequences, and added tokens of all
+/// kinds. A file that needs anything else is refused by name. docs/guide/models.md has a table of models.
 ///
 /// Any number of threads may use one tokenizer at once. A text has less than 512 MiB.
 public final class Tokenizer: Sendable {

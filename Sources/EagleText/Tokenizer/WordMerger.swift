@@ -34,7 +34,8 @@ struct WordMerger {
     }
   }
 
-  /// One symbol for each unit. A byte without a token is left out, as Hugging Face does, and its neighbours become adjacent.
+  /// One symbol for each unit. A byte without a token is left out, as Hugging Face does, and its neighbours become
+  /// adjacent.
   private mutating func split(_ word: UnsafeBufferPointer<UInt8>, _ model: BytePairModel) {
     symbols.removeAll(keepingCapacity: true)
     if let characters = model.characters {

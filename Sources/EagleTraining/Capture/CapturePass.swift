@@ -102,8 +102,8 @@ package struct CapturePass {
 
   func path(_ shard: Int, _ folder: String) -> String { "\(folder)/\(CaptureManifest.shardName(shard))" }
 
-  /// The store of this target and data, or a node's part of it; nil when there is none. One with a missing or cut-off shard
-  /// counts as unfinished.
+  /// The store of this target and data, or a node's part of it; nil when there is none. One with a missing or cut-off
+  /// shard counts as unfinished.
   private func complete(_ folder: String) throws -> CaptureStore? {
     guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder)) else { return nil }
     let manifest = try CaptureManifest(folder: folder)

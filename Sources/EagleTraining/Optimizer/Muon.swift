@@ -1,3 +1,4 @@
+import CEagleKernels
 import EagleCluster
 import EagleCore
 import EagleDraft
@@ -11,13 +12,14 @@ import EagleTensor
 /// m = μ m + (1 − μ) g,  u = (1 − μ) g + μ m
 /// w = w (1 − lr · decay) − lr · 0.2 √max(O, I) · r ∘ NS(r ∘ u)
 ///
-/// NS(X) divides X by its norm and then computes, five times, A = X Xᵀ and X = a X + (b A + c A²) X: a Newton–Schulz iteration
-/// that brings every singular value near 1. The factor 0.2 √max(O, I) gives a step the root mean square of AdamW's, so that
-/// both use one learning rate (arXiv 2502.16982, section 2.2). r are the rates of the columns of the feature matrix, as AdamW
-/// has them, and 1 elsewhere: training on features of size 1.
+/// NS(X) divides X by its norm and then computes, five times, A = X Xᵀ and X = a X + (b A + c A²) X: a Newton–Schulz
+/// iteration that brings singular values near 1. The factor 0.2 √max(O, I) gives a step the root mean square of
+/// AdamW's, so that both use one learning rate (arXiv 2502.16982, section 2.2). r are the rates of the columns of the
+/// feature matrix, as AdamW has them, and 1 elsewhere: training on features of size 1.
 ///
-/// Norms, tables and the LM head stay with AdamW. m takes the place of AdamW's first moment, so checkpoints are the same.
-/// Each matrix is stepped by one rank, which sends the others its weights: their bits are equal on unlike processors.
+/// Norms, tables, the LM head and a confidence head stay with AdamW. m is kept as AdamW's first moment, and the second
+/// moment of the matrices stays 0: checkpoints have one layout. Each matrix is stepped by one rank, which sends the
+/// others its weights: their bits are equal on unlike processors.
 package struct Muon {
   static let momentum: Float = 0.95
   private static let coefficients: (a: Float, b: Float, c: Float) = (3.4445, -4.7750, 2.0315)
@@ -95,11 +97,15 @@ package struct Muon {
 
   private func multiplyColumns(of x: Tensor) {
     guard let rates = optimizer.featureRates else { return }
-    let columns = x.columns
-    for row in 0..<x.rows { for i in 0..<columns { x.floats[row * columns + i] *= rates.floats[i] } }
+    let (columns, values, factors) = (x.columns, x.floats, rates.floats)
+    Parallel.forEachRange(x.rows, grain: 16) { rows in
+      for row in rows { for i in 0..<columns { values[row * columns + i] *= factors[i] } }
+    }
   }
 
-  /// U Vᵀ, nearly, of a matrix U S Vᵀ: [O, I], all of whose singular values come to lie between 0.7 and 1.2.
+  /// U Vᵀ, nearly, of a matrix U S Vᵀ: [O, I]. Singular values above a hundredth of the norm come to lie between 0.68
+  /// and
+  /// 1.2; smaller ones grow up to 485 times.
   ///
   /// - Parameter precision: the precision of the matrix products
   package static func orthogonalized(_ matrix: Tensor, _ precision: ComputePrecision) -> Tensor {
@@ -107,7 +113,7 @@ package struct Muon {
     let isWide = matrix.rows <= matrix.columns
     let side = min(matrix.rows, matrix.columns)
     var x = Tensor.zeros(matrix.shape)
-    let norm = matrix.values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+    let norm = eagle_sum_of_squares(matrix.floats, Int64(matrix.count)).squareRoot()
     Elementwise.accumulate(matrix, times: Float(1 / (norm + 1e-7)), into: x)
     for _ in 0..<iterations {
       // A = X Xᵀ, of the transposed matrix where that is smaller; A is symmetric, and A² = A Aᵀ.

@@ -47,8 +47,8 @@ final class CheckpointSaver: StepObserver {
     note(step: step, steps: steps, seconds: (clock.seconds[.checkpoint] ?? 0) - before)
   }
 
-  /// Starts to write; with a sharded optimiser ranks send their moments piece by piece, and it ends with the last. Collective
-  /// then.
+  /// Starts to write; with a sharded optimiser ranks send their moments piece by piece, and it ends with the last.
+  /// Collective then.
   private func write(_ info: TrainingCheckpoint.Info) throws {
     let optimizer = engine.optimizer
     guard engine.inputs.config.shardOptimizer else {

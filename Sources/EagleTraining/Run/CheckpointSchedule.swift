@@ -1,7 +1,7 @@
 import EagleRunFiles
 
-/// The times of checkpoints: every so many steps or minutes, whichever comes first, and at the end of an epoch or of the
-/// program.
+/// The times of checkpoints: every so many steps or minutes, whichever comes first, and at the end of an epoch or of
+/// the program.
 struct CheckpointSchedule {
   private let steps: Int
   private let minutes: Double

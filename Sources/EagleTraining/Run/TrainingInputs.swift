@@ -8,8 +8,8 @@ package struct TrainingInputs {
   /// The precision of gradients between ranks.
   package var gradients = ComputePrecision.fp32
   package var states: StateSource
-  /// The loss mask of a conversation, of any of the batch on every rank. By default the source of states reads it, which
-  /// opens shards of a store.
+  /// The loss mask of a conversation, of any of the batch on every rank. By default the source of states reads it,
+  /// which opens shards of a store.
   package var mask: (Int) throws -> [UInt8]
   /// Conversations to train on.
   package var trained: [Int]

@@ -5,9 +5,10 @@ import EagleDraft
 
 /// The partition of a batch's trained rows among ranks, by their cost.
 ///
-/// Whole conversations, the most costly first, each to the rank with the least so far, unless that makes a step more than
-/// `tolerance` longer than it need be. Then conversations are laid end to end and cut where a rank has its share: the
-/// smallest with which the ranks hold them all, the context that is computed again included. All ranks find the same partition.
+/// Whole conversations, the most costly first, each to the rank with the least so far, unless that makes a step more
+/// than `tolerance` longer than it need be. Then conversations are laid end to end and cut where a rank has its share:
+/// the smallest with which the ranks hold them all, the context that is computed again included. All ranks find the
+/// same partition.
 package struct BatchPartition: Sendable {
   /// The work of a conversation of the batch.
   package struct Item: Sendable {

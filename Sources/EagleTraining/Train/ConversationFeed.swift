@@ -6,8 +6,8 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// Captured conversations for the ranks of a run, from wherever they are: a rank reads what its node holds, and what only
-/// another node holds comes over the network before the step that needs it.
+/// Captured conversations for the ranks of a run, from wherever they are: a rank reads what its node holds, and what
+/// only another node holds comes over the network before the step that needs it.
 final class ConversationFeed {
   private let source: StateSource
   private let cluster: any Communicator
@@ -63,8 +63,8 @@ final class ConversationFeed {
     }
   }
 
-  /// The conversation of each part, which this rank holds, has fetched, or lets the target run, with the states that the
-  /// part needs.
+  /// The conversation of each part, which this rank holds, has fetched, or lets the target run, with the states that
+  /// the part needs.
   func read(_ parts: [ConversationPart], _ clock: PhaseClock) throws -> [CapturedConversation] {
     switch source {
     case .store(let store):

@@ -1,7 +1,7 @@
 import EagleTensor
 
-/// AdamW's moments of a sharded optimiser, bucket by bucket: for a checkpoint, which rank 0 writes while the others send what
-/// they have. No rank holds more than a bucket that is not its own.
+/// AdamW's moments of a sharded optimiser, bucket by bucket: for a checkpoint, which rank 0 writes while the others
+/// send what they have. No rank holds more than a bucket that is not its own.
 ///
 /// Every rank goes through both moments in the order of the flat buffer, rank 0 by reading all of them, the others by
 /// `send`.
@@ -20,8 +20,8 @@ final class MomentBuckets: @unchecked Sendable {
     ranges = buckets.ranges.reversed()
   }
 
-  /// Calls `body` with the numbers of a range of a moment, in pieces. Ranges come in ascending order, the first moment's
-  /// before the second's, and together they are all. Collective.
+  /// Calls `body` with the numbers of a range of a moment, in pieces. Ranges come in ascending order, the first
+  /// moment's before the second's, and together they are all. Collective.
   func read(_ moment: Moment, _ range: Range<Int>, _ body: (Tensor) throws -> Void) throws {
     for (index, bucket) in ranges.enumerated() where bucket.overlaps(range) {
       let values = try gathered(moment, index)

@@ -6,7 +6,7 @@ import EagleRunFiles
 import EagleTensor
 import EagleText
 
-/// Optimiser steps of a draft head, one at a time, on all ranks: states, objective, averaged gradients, AdamW.
+/// Optimiser steps of a draft head, one at a time, on all ranks: states, objective, averaged gradients, optimiser.
 ///
 /// It writes no file and reports no progress: a run, a plan and a benchmark drive it alike.
 ///

@@ -48,7 +48,7 @@ public struct TrainConfig: Config {
   public var featureRates = FeatureRates.equal
   /// The share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
   public var warmupRatio = 0.015
-  /// AdamW's decoupled decay, per unit of learning rate.
+  /// The decoupled decay of AdamW and Muon, per unit of learning rate.
   public var weightDecay = 0.0
   /// The largest global norm of a gradient; longer ones are scaled down to it.
   public var clipNorm = 0.5

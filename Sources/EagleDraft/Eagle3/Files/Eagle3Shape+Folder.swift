@@ -13,8 +13,8 @@ extension Eagle3Shape {
       tensorName: { Eagle3Tensors.name($0, in: layout) })
   }
 
-  /// The layout to write. In that of the EAGLE-3 release `norm_output` means something else, and no key stands for norms
-  /// of q and k.
+  /// The layout to write. In that of the EAGLE-3 release `norm_output` means something else, and no key stands for
+  /// norms of q and k.
   private func checked(_ layout: HeadLayout?, path: String) throws -> HeadLayout {
     let needsSpeculators = variant.feedsNormedState || variant.normsQueryKey
     guard let layout else { return needsSpeculators ? .speculators : .eagle3 }

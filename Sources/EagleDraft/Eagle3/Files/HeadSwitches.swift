@@ -142,8 +142,8 @@ extension HeadConfig {
     return false
   }
 
-  /// The keys that a row sees; nil for all. The type of the layer decides, and where it has none the flag, without which
-  /// transformers drops the window of a Qwen3 layer. A number alone may be a leftover of the target's config.
+  /// The keys that a row sees; nil for all. The type of the layer decides, and where it has none the flag, without
+  /// which transformers drops the window of a Qwen3 layer. A number alone may be a leftover of the target's config.
   private func window() throws -> Int? {
     let isQwen = file.values["model_type"] as? String == "qwen3"
     if let types = file.values["layer_types"], !(types is NSNull) {

@@ -140,8 +140,8 @@ private struct Builder {
     }
   }
 
-  /// The prefix keys of row p at depth k: those of rows up to p or, with a window of W, of the last W - k of them, since
-  /// the query stands at position p + k and the k keys behind p are its own chain's.
+  /// The prefix keys of row p at depth k: those of rows up to p or, with a window of W, of the last W - k of them,
+  /// since the query stands at position p + k and the k keys behind p are its own chain's.
   private func seen(row p: Int, depth k: Int, firstKey: Int) -> AttentionRow {
     let first = layout.window.map { max(0, p + k - $0 + 1) } ?? 0
     return AttentionRow(prefixStart: Int32(firstKey + first), prefixCount: Int32(p + 1 - first))

@@ -121,8 +121,8 @@ package enum RotaryScaling: Sendable, Hashable, Codable {
 }
 
 extension RotaryScaling.YaRN {
-  /// A frequency that makes `fast` rotations or more over the original length stays; one with `slow` or fewer is divided
-  /// by the factor; between them the share of the divided one rises in a straight line over the pairs.
+  /// A frequency that makes `fast` rotations or more over the original length stays; one with `slow` or fewer is
+  /// divided by the factor; between them the share of the divided one rises in a straight line over the pairs.
   fileprivate func apply(_ plain: [Float], theta: Double) -> [Float] {
     let n = Double(2 * plain.count)
     func pair(rotations: Double) -> Double {

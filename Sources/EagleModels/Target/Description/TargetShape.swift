@@ -62,7 +62,7 @@ public struct TargetShape: Sendable, Equatable {
   /// The most layers. Models of today have up to 126.
   static let mostLayers = 4096
 
-  /// Checks that `ids` are one to eight distinct, increasing layers of this target; `path` names them in errors.
+  /// Checks captured layers; `path` names them in errors.
   ///
   /// - Throws: `LocatedError` unless these are one to eight distinct, increasing layers of this target
   public func validate(captureLayers ids: [Int], path: String) throws {

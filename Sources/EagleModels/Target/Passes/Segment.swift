@@ -28,8 +28,8 @@ package struct Segment {
   /// The position of its i-th new token.
   func position(_ i: Int) -> Int { firstPosition + (tree.map { $0.depth[i] } ?? i) }
 
-  /// The keys that its i-th new token sees, as entries of the sequence: its earlier tokens and itself or, with a window,
-  /// the last `window` of these.
+  /// The keys that its i-th new token sees, as entries of the sequence: its earlier tokens and itself or, with a
+  /// window, the last `window` of these.
   func seen(_ i: Int, window: Int?) -> SeenKeys {
     let lowest = window.map { max(0, position(i) - $0 + 1) } ?? 0
     guard let tree, branches else { return SeenKeys(prefix: lowest..<firstPosition + i + 1) }

@@ -4,7 +4,8 @@ import EagleRunFiles
 
 /// Events for TensorBoard, which rank 0 writes when the recipe wants them.
 ///
-/// A file that cannot be written is warned of and given up: curves that are drawn elsewhere are not worth the end of a run.
+/// A file that cannot be written is warned of and given up: curves that are drawn elsewhere are not worth the end of a
+/// run.
 final class TensorBoardLog: StepObserver {
   private let folder: String
   private let progress: any ProgressSink
