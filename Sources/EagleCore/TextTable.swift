@@ -14,6 +14,12 @@ package struct TextTable {
     /// Cells end at the right edge. A longer cell keeps a blank from what comes before.
     case right(Int)
 
+    /// The same column, wide enough for a cell and a blank behind it where it is a left one.
+    fileprivate func holding(_ longest: Int) -> Column {
+      guard case .left(let width) = self else { return self }
+      return .left(max(width, longest + 1))
+    }
+
     fileprivate func text(_ cell: String) -> String {
       switch self {
       case .left(let width): cell + Self.blanks(max(1, width - cell.count))
@@ -31,6 +37,14 @@ package struct TextTable {
 
   /// A line of cells, of which those behind the last column stand as they are.
   package func line(_ cells: String...) -> String { line(cells) }
+
+  /// The lines of several rows. Left columns become as wide as their longest cell, so that the columns stay aligned.
+  package func lines(_ rows: [[String]]) -> [String] {
+    let wide = columns.enumerated().map { index, column in
+      column.holding(rows.compactMap { index < $0.count ? $0[index].count : nil }.max() ?? 0)
+    }
+    return rows.map(TextTable(wide).line)
+  }
 
   package func line(_ cells: [String]) -> String {
     zip(cells, columns).map { $1.text($0) }.joined() + cells.dropFirst(columns.count).joined()

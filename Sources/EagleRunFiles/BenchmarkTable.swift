@@ -3,6 +3,9 @@ import Foundation
 
 /// Results of benchmarks as lines for people.
 package enum BenchmarkTable {
+  private static let columns = TextTable(
+    .left(18), .right(11), .right(15), .left(21), .right(11), .right(9), .right(8), .right(10))
+
   /// A line for the columns, one for each benchmark, their mean, and one for each context length. Columns are as wide
   /// as their longest cell.
   ///
@@ -18,12 +21,9 @@ package enum BenchmarkTable {
       (result.contexts ?? []).map { cells("\($0.contextLength): \(name)", $0.result) }
     }
     let last = ["  mean", String(format: "%.2f", benchmarks.meanAccLength), mean?.text ?? ""]
-    func widest(_ column: Int) -> Int { ([header] + rows + contexts).map { $0[column].count }.max()! }
-    let table = TextTable(
-      .left(max(18, widest(0) + 1)), .right(11), .right(15), .left(max(21, widest(3) + 1)), .right(11), .right(9),
-      .right(8), .right(10))
-    return ([header] + rows + [last]).map(table.line)
-      + (contexts.isEmpty ? [] : ["  by tokens of the prompt:"] + contexts.map(table.line))
+    let lines = columns.lines([header] + rows + [last] + contexts)
+    let count = lines.count - contexts.count
+    return lines.prefix(count) + (contexts.isEmpty ? [] : ["  by tokens of the prompt:"] + lines.suffix(contexts.count))
   }
 
   private static func cells(_ name: String, _ result: BenchmarkResult) -> [String] {

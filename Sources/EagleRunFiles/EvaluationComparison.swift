@@ -49,17 +49,17 @@ package struct EvaluationComparison: Encodable, Equatable {
 
   /// The table that people see.
   package func lines() -> [String] {
-    let widest = (benchmarks + [mean]).map { $0.benchmark.count + 3 }.max()!
-    let columns = TextTable(.left(max(18, widest)), .right(9), .right(9), .right(10), .right(18), .right(10))
-    let header = columns.line("  benchmark", "A", "B", "B - A", "95 % interval", "prompts")
+    let columns = TextTable(.left(18), .right(9), .right(9), .right(10), .right(18), .right(10))
+    let header = ["  benchmark", "A", "B", "B - A", "95 % interval", "prompts"]
     let rows = (benchmarks + [mean]).map { row in
-      columns.line(
+      [
         "  \(row.benchmark)", String(format: "%.2f", row.first), String(format: "%.2f", row.second),
         String(format: "%+.3f", row.difference),
-        row.interval.map { String(format: "[%+.3f, %+.3f]", $0.low, $0.high) } ?? "", "\(row.prompts)")
+        row.interval.map { String(format: "[%+.3f, %+.3f]", $0.low, $0.high) } ?? "", "\(row.prompts)",
+      ]
     }
     let missing = unpaired.isEmpty ? [] : ["only in one of them, and left out: \(unpaired.joined(separator: ", "))"]
-    return ["A: \(first)", "B: \(second)", header] + rows + missing + [verdict]
+    return ["A: \(first)", "B: \(second)"] + columns.lines([header] + rows) + missing + [verdict]
   }
 
   private var verdict: String {

@@ -106,7 +106,7 @@ package struct MetricsHistory: Sendable {
     return (Int(epoch), sums)
   }
 
-  /// The number behind the one place of a key; nil where the key is missing, occurs twice, or has no number. NaN where
+  /// The number of a key that occurs once; nil where the key is missing, occurs twice, or has no number. NaN where
   /// it has something else.
   private static func number(_ line: UnsafeRawBufferPointer, _ key: StaticString) -> Double? {
     guard let at = find(line, key) else { return nil }
