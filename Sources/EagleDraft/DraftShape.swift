@@ -79,9 +79,8 @@ extension DraftShape {
 
   /// The matrices between hidden layers: the feature matrix and the projections of the layers. Tables and LM heads,
   /// with a side of a vocabulary, are none.
-  package var hiddenMatrices: [String] {
-    tensorShapes.filter { $0.shape.count == 2 && ($0.name == featureMatrix || $0.name.hasSuffix("_proj.weight")) }.map(
-      \.name)
+  package var hiddenMatrices: [(name: String, shape: [Int])] {
+    tensorShapes.filter { $0.shape.count == 2 && ($0.name == featureMatrix || $0.name.hasSuffix("_proj.weight")) }
   }
 
   /// The number of trained weights.

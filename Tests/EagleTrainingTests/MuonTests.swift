@@ -46,19 +46,10 @@ import Testing
 
   @Test("matrices of layers take a step of AdamW's size, all else AdamW's own step")
   func sizes() throws {
-    func firstStep(_ kind: OptimizerKind) throws -> [String: [Float]] {
-      let stop = StopRequest()
-      let trainer = try run.trainer("\(kind)", stop: stop) { ($0.optimizer, $0.warmupRatio) = (kind, 0) }
-      try trainer.begin()
-      stop.make("the test")
-      func weights() -> [String: [Float]] {
-        Dictionary(uniqueKeysWithValues: trainer.optimizer.draft.parameters.map { ($0.name, $0.variable.value.values) })
-      }
-      let before = weights()
-      #expect(throws: StoppedRun.self) { try trainer.train(epoch: 0) }
-      return weights().merging(before) { zip($0, $1).map { $0 - $1 } }
-    }
-    let (adamw, muon) = (try firstStep(.adamw), try firstStep(.muon))
+    let (adamw, muon) = (
+      try run.firstStep("adamw") { $0.warmupRatio = 0 },
+      try run.firstStep("muon") { ($0.optimizer, $0.warmupRatio) = (.muon, 0) }
+    )
     let matrices = adamw.keys.filter { $0.hasSuffix("_proj.weight") || $0 == "fc.weight" }
     #expect(matrices.count == 8)
     for (name, step) in muon {

@@ -92,6 +92,20 @@ final class SmallRun: Sendable {
       inputs, start: start, output: folder, cluster: cluster, progress: progress, stop: stop)
   }
 
+  /// What the first step of a run takes from each parameter.
+  func firstStep(_ output: String, change: (inout TrainConfig) -> Void) throws -> [String: [Float]] {
+    let stop = StopRequest()
+    let trainer = try trainer(output, stop: stop, change: change)
+    try trainer.begin()
+    stop.make("the test")
+    func weights() -> [String: [Float]] {
+      Dictionary(uniqueKeysWithValues: trainer.optimizer.draft.parameters.map { ($0.name, $0.variable.value.values) })
+    }
+    let before = weights()
+    #expect(throws: StoppedRun.self) { try trainer.train(epoch: 0) }
+    return weights().merging(before) { zip($0, $1).map { $0 - $1 } }
+  }
+
   func metrics(_ output: String) throws -> [StepMetrics] {
     let text = try String(contentsOfFile: "\(path)/\(output)/metrics.jsonl", encoding: .utf8)
     return try text.split(separator: "\n").map { try JSONDecoder().decode(StepMetrics.self, from: Data($0.utf8)) }

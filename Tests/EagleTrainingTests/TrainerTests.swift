@@ -62,19 +62,10 @@ import Testing
 
   /// AdamW's first step is the learning rate for every weight; of features it becomes that by their size.
   @Test func largeFeaturesTakeSmallerSteps() throws {
-    func firstStep(_ rates: FeatureRates) throws -> [String: [Float]] {
-      let stop = StopRequest()
-      let trainer = try run.trainer("rates-\(rates)", stop: stop) { $0.featureRates = rates }
-      try trainer.begin()
-      stop.make("the test")
-      func weights() -> [String: [Float]] {
-        Dictionary(uniqueKeysWithValues: trainer.optimizer.draft.parameters.map { ($0.name, $0.variable.value.values) })
-      }
-      let before = weights()
-      #expect(throws: StoppedRun.self) { try trainer.train(epoch: 0) }
-      return weights().merging(before) { zip($0, $1).map { $0 - $1 } }
-    }
-    let (equal, bySize) = (try firstStep(.equal), try firstStep(.bySize))
+    let (equal, bySize) = (
+      try run.firstStep("equal") { $0.featureRates = .equal },
+      try run.firstStep("by-size") { $0.featureRates = .bySize }
+    )
     let rows = try (0..<21).flatMap { index in
       let conversation = try run.store.read(conversation: index)
       return TrainedRows(mask: conversation.lossMask, depths: 1).rows(depth: 0).map { row in

@@ -82,7 +82,10 @@ package struct Sizes {
     if config.shardOptimizer {
       needs.append(Need("a bucket of moments, to write checkpoints", 4 * min(p, Double(GradientBuckets.elements))))
     }
-    if config.optimizer == .muon { needs.append(Need("a matrix of Muon, and its products", muonBytes)) }
+    if config.optimizer == .muon {
+      let bytes = Muon.temporaryBytes(draft.hiddenMatrices.map(\.shape))
+      needs.append(Need("a matrix of Muon, and its products", Double(bytes)))
+    }
     if config.stateNoise > 0 { needs.append(Need("states with noise", 3 * work.conversations)) }
     if Matmul.takesBFloat16(config.precision) { needs.append(Need("weights in bf16", 2 * p)) }
     needs.append(Need("activations of a micro-batch", work.activations))
@@ -91,18 +94,8 @@ package struct Sizes {
     return needs
   }
 
-  /// The update, X and the next X of the largest matrix, A and its polynomial.
-  private var muonBytes: Double {
-    let names = Set(draft.hiddenMatrices)
-    let shapes = draft.tensorShapes.filter { names.contains($0.name) }.map(\.shape)
-    return shapes.map { 12 * Double($0[0] * $0[1]) + 8 * Double($0.min()! * $0.min()!) }.max() ?? 0
-  }
-
   /// The elements that Muon's owners send to all other ranks in a step.
-  package var muonElements: Int {
-    let names = Set(draft.hiddenMatrices)
-    return draft.tensorShapes.filter { names.contains($0.name) }.reduce(0) { $0 + $1.shape.reduce(1, *) }
-  }
+  package var muonElements: Int { draft.hiddenMatrices.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
   /// Keys and values of this many tokens in all layers of the target.
   package func cache(tokens: Double) -> Double {

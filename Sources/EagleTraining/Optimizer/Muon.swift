@@ -39,7 +39,7 @@ package struct Muon {
   /// Takes the matrices of the layers out of AdamW's hands.
   init(_ optimizer: AdamW, cluster: any Communicator) {
     (self.optimizer, self.cluster) = (optimizer, cluster)
-    let names = Set(optimizer.draft.shape.hiddenMatrices)
+    let names = Set(optimizer.draft.shape.hiddenMatrices.map(\.name))
     let slices = optimizer.slices.filter { names.contains($0.name) }
     let ranks = Self.owners(slices.map(\.variable.shape), ranks: cluster.size)
     matrices = zip(slices, ranks).map { slice, rank in
@@ -60,6 +60,11 @@ package struct Muon {
       loads[rank] += costs[index]
     }
     return owners
+  }
+
+  /// The bytes of temporaries for the largest of these matrices: the update, X and the next X, A and its polynomial.
+  package static func temporaryBytes(_ shapes: [[Int]]) -> Int {
+    shapes.map { 12 * $0[0] * $0[1] + 8 * $0.min()! * $0.min()! }.max() ?? 0
   }
 
   /// The part of a step that a rank computes by itself: momentum of all matrices, weights of its own.
