@@ -218,7 +218,6 @@ let package = Package(
       ],
       path: "Tests/ScriptedServer"),
     .testTarget(name: "ArchitectureTests"),
-    .testTarget(name: "DocumentationTests"),
     .testTarget(name: "EagleCoreTests", dependencies: ["EagleCore"]),
     .testTarget(name: "EagleJinjaTests", dependencies: ["EagleCore", "EagleJinja"]),
     .testTarget(name: "EagleTensorTests", dependencies: ["CEagleKernels", "EagleTensor"]),

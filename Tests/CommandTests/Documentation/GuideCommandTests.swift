@@ -12,19 +12,15 @@ import Testing
 
   @Test("every page with shell blocks has a test that runs them")
   func allPages() throws {
-    let folder = "\(Command.root)/docs"
-    let found = (FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? [])
-      .filter { path in (try? String(contentsOfFile: "\(folder)/\(path)", encoding: .utf8))?.contains("```sh") == true }
+    let found = Page.all.filter { $0.path.hasPrefix("docs/") && $0.text.contains("```sh") }.map(\.path)
     let tested = Self.pages + ["guide/tutorial", "guide/tutorial.zh-CN", "guide/gguf"]
-    #expect(found.sorted() == tested.map { "\($0).md" }.sorted())
+    #expect(found.sorted() == tested.map { "docs/\($0).md" }.sorted())
   }
 
   @Test("the shell blocks of the guides run", arguments: pages)
   func blocksRun(page: String) throws {
     let world = try GuideWorld()
-    let text = try String(contentsOfFile: "\(Command.root)/docs/\(page).md", encoding: .utf8)
-    let commands = text.matches(of: /```sh\n((?s).*?)```/)
-      .flatMap { $0.1.replacing("\\\n", with: "").split(separator: "\n").map(String.init) }
+    let commands = Page("docs/\(page).md").shellCommands
     try #require(!commands.isEmpty)
     for command in commands { try run(command, in: world) }
   }

@@ -8,22 +8,22 @@ struct Page: CustomTestStringConvertible, Sendable {
   let text: String
   var testDescription: String { path }
 
-  static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent().path
+  static let root = Command.root
 
   /// Every page that people read, in the order of their paths.
-  static let all: [Page] = {
-    let folders = ["docs", "recipes", "Tools", "Benchmarks"]
-    let inFolders = folders.flatMap { folder in
+  static let all = texts { $0.hasSuffix(".md") }
+
+  /// Texts that people read, by their paths. Of data/ and checkpoints/, where runs leave files, only the page counts.
+  static func texts(where isWanted: (String) -> Bool) -> [Page] {
+    let inFolders = ["docs", "recipes", "Tools", "Benchmarks"].flatMap { folder in
       (FileManager.default.enumerator(atPath: "\(root)/\(folder)")?.compactMap { $0 as? String } ?? [])
         .map { "\(folder)/\($0)" }
     }
-    // Beside these, git ignores what runs leave in both folders.
     let others = [
       "README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "checkpoints/README.md",
     ]
-    return (others + inFolders).filter { $0.hasSuffix(".md") }.sorted().map(Page.init)
-  }()
+    return (others + inFolders).filter(isWanted).sorted().map(Page.init)
+  }
 
   /// Pages in English.
   static var english: [Page] { all.filter { !$0.path.contains("zh-CN") } }
@@ -42,6 +42,12 @@ struct Page: CustomTestStringConvertible, Sendable {
       if isFence { isCode.toggle() }
       return (index + 1, line, isCode || isFence)
     }
+  }
+
+  /// The commands of its blocks of kind `sh`, each in one line.
+  var shellCommands: [String] {
+    text.matches(of: /```sh\n((?s).*?)```/)
+      .flatMap { $0.1.replacing("\\\n", with: "").split(separator: "\n").map(String.init) }
   }
 
   /// Paragraphs and list items in one line each, without tables, headings, code and the addresses of links.

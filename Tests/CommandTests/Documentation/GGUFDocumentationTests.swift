@@ -15,10 +15,10 @@ import Testing
 
   /// The commands, each in one line. A reader sees them all at once: the page has at most 16 lines of them.
   private func commands() throws -> [String] {
-    let page = try String(contentsOfFile: "\(Command.root)/docs/guide/gguf.md", encoding: .utf8)
-    let block = try #require(page.firstMatch(of: /```sh\n((?s).*?)```/)).1
+    let page = Page("docs/guide/gguf.md")
+    let block = try #require(page.text.firstMatch(of: /```sh\n((?s).*?)```/)).1
     try #require(block.split(separator: "\n").count <= 16, "\(block)")
-    return block.replacing("\\\n", with: "").split(separator: "\n").map(String.init)
+    return page.shellCommands
   }
 
   /// A folder with the files that the page names.

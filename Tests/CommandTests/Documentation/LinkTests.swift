@@ -26,7 +26,8 @@ import Testing
       let files = FileManager.default.enumerator(atPath: "\(Page.root)/\(folder)")?.compactMap { $0 as? String } ?? []
       for path in files.isEmpty ? [folder] : files.map({ "\(folder)/\($0)" }) {
         guard let text = try? String(contentsOfFile: "\(Page.root)/\(path)", encoding: .utf8) else { continue }
-        for match in text.matches(of: /\bdocs\/[\w\/.-]+\.md/) where !path.hasPrefix("Tests/DocumentationTests") {
+        for match in text.matches(of: /\bdocs\/[\w\/.-]+\.md/) where !path.hasPrefix("Tests/CommandTests/Documentation")
+        {
           #expect(FileManager.default.fileExists(atPath: "\(Page.root)/\(match.0)"), "\(path): \(match.0)")
         }
       }

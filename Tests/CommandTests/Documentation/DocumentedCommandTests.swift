@@ -3,19 +3,7 @@ import Testing
 
 /// What the documentation tells people to type.
 @Suite struct DocumentedCommandTests {
-  /// Pages and recipes that people read, by path from the root.
-  private static let pages: [String] = {
-    let folders = ["docs", "recipes", "Tools", "Benchmarks"]
-    let inFolders = folders.flatMap { folder in
-      (FileManager.default.enumerator(atPath: "\(Command.root)/\(folder)")?.compactMap { $0 as? String } ?? [])
-        .map { "\(folder)/\($0)" }
-    }
-    let all =
-      inFolders + [
-        "README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "checkpoints/README.md",
-      ]
-    return all.filter { $0.hasSuffix(".md") || $0.hasSuffix(".yaml") }.sorted()
-  }()
+  private static let pages = Page.texts { $0.hasSuffix(".md") || $0.hasSuffix(".yaml") }.map(\.path)
 
   private static func text(_ page: String) throws -> String {
     try String(contentsOfFile: "\(Command.root)/\(page)", encoding: .utf8)
