@@ -35,6 +35,7 @@ import Testing
     #expect(message("draft: {architecture: dspark, mask_token_id: 9999999999}").contains("must be the id of a token"))
     #expect(message("draft: {architecture: eagle4}").contains("eagle3"))
     #expect(message("train: {anchor_share: 0}").contains("above 0 and at most 1"))
+    #expect(message("train: {ttt_share: 1.5}").contains("train.ttt_share must be above 0 and at most 1, not 1.5"))
   }
 
   @Test("aliases that would grow without bounds are refused before they are expanded")

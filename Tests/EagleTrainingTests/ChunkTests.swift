@@ -18,20 +18,22 @@ import Testing
 
   private func objective(
     _ draft: DraftModel, longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32,
-    mean: LossMean = .tokens, tick: @escaping () -> Void = {}
+    mean: LossMean = .tokens, share: Double = 1, tick: @escaping () -> Void = {}
   ) -> any Objective {
     draft.objective(
       tables: TargetTables(embedding: fixture.embedding),
       teacher: Teacher(head: fixture.head, vocabulary: fixture.vocabulary, precision: precision),
-      settings: settings(longestWhole: longestWhole, rows: rows, precision, mean: mean), tick: tick)
+      settings: settings(longestWhole: longestWhole, rows: rows, precision, mean: mean, share: share), tick: tick)
   }
 
   private func settings(
-    longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32, mean: LossMean
+    longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32, mean: LossMean, share: Double
   ) -> ObjectiveSettings {
-    ObjectiveSettings(
+    var settings = ObjectiveSettings(
       tttLength: depths, stepDecay: fixture.config.step_decay, mean: mean, precision: precision,
       chunking: .init(longestWhole: longestWhole, rows: rows))
+    settings.tttShare = share
+    return settings
   }
 
   /// Random tokens and states with 1 in the mask on `spans`.
@@ -163,13 +165,16 @@ import Testing
       teacherArgmax: nil, teacherLogSum: nil)
   }
 
-  @Test("parts of conversations have the loss and gradient of the whole", arguments: [1000, 10], LossMean.allCases)
-  func partsGiveTheGradientOfTheWhole(longestWhole: Int, mean: LossMean) {
+  @Test(
+    "parts of conversations have the loss and gradient of the whole", arguments: [1000, 10],
+    [(LossMean.tokens, 1.0), (.conversations, 1), (.tokens, 0.5), (.conversations, 0.3)])
+  func partsGiveTheGradientOfTheWhole(longestWhole: Int, setting: (mean: LossMean, share: Double)) {
+    let (mean, share) = setting
     let all = [long, conversation(60, [30..<60], seed: 7)]
-    let costs = fixture.draft().shape.costs(settings(longestWhole: longestWhole, rows: 9, mean: mean))
+    let costs = fixture.draft().shape.costs(settings(longestWhole: longestWhole, rows: 9, mean: mean, share: share))
     func result(_ parts: [ConversationPart]) -> Result {
       let draft = fixture.draft()
-      let objective = objective(draft, longestWhole: longestWhole, rows: 9, mean: mean)
+      let objective = objective(draft, longestWhole: longestWhole, rows: 9, mean: mean, share: share)
       let counts = all.indices.map { objective.rowCounts(conversation: $0, mask: all[$0].lossMask, epoch: 0) }
       let rows = (0..<depths).map { k in counts.reduce(0.0) { $0 + Double($1[k]) } }
       var sums = objective.noSums

@@ -40,4 +40,24 @@ import Testing
     #expect(trained.teacherPositions == [2, 3, 4, 8])
     #expect(TrainedRows(mask: [0, 0], depths: 2).prefixCount == 0)
   }
+
+  @Test("a sample takes a share of each depth's rows to the next, other ones in each epoch")
+  func sample() {
+    let mask = [UInt8](repeating: 0, count: 5) + [UInt8](repeating: 1, count: 60) + [0, 0, 1, 1, 1]
+    let all = TrainedRows(mask: mask, depths: 4)
+    func sample(_ epoch: Int, share: Double = 0.5) -> TrainedRows {
+      all.sampled(share: share, seed: 3, conversation: 7, epoch: epoch)
+    }
+    let one = sample(0)
+    #expect(one.rows(depth: 0) == all.rows(depth: 0) && one.teacherPositions == all.teacherPositions)
+    for k in 1..<4 {
+      let possible = one.rows(depth: k - 1).filter(Set(all.rows(depth: k)).contains)
+      #expect(one.count(depth: k) == (possible.count + 1) / 2 && one.rows(depth: k).allSatisfy(possible.contains))
+      #expect(one.rows(depth: k, in: 10..<30) == one.rows(depth: k).filter { (10..<30).contains($0) })
+    }
+    #expect(one == sample(0) && one != sample(1) && sample(0, share: 1) == all)
+    let often = (0..<400).map { sample($0).rows(depth: 1) }
+    // because: a row is in half of the samples, give or take 4 standard deviations of 10
+    for row in all.rows(depth: 1) { #expect(abs(often.count { $0.contains(row) } - 200) < 45) }
+  }
 }

@@ -120,10 +120,10 @@ extension BlockShape {
   package func costs(_ settings: ObjectiveSettings) -> any ObjectiveCosts { BlockCosts(self, settings) }
 
   package func check(_ settings: ObjectiveSettings) throws {
-    if settings.mean != .tokens {
+    for (key, isSet) in [("train.mean", settings.mean != .tokens), ("train.ttt_share", settings.tttShare != 1)]
+    where isSet {
       throw LocatedError(
-        path: "train.mean", problem: "is for EAGLE-3 heads, and draft.architecture is \(architecture)",
-        advice: "leave it out")
+        path: key, problem: "is for EAGLE-3 heads, and draft.architecture is \(architecture)", advice: "leave it out")
     }
   }
 

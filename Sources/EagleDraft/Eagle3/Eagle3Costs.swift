@@ -9,6 +9,8 @@ import EagleTensor
 package struct Eagle3Costs: ObjectiveCosts {
   private let shape: Eagle3Shape
   private let depths: Int  // K
+  /// The share of all rows that an epoch trains at each depth, [K].
+  private let shares: [Double]
   private let chunking: ObjectiveSettings.Chunking
   /// Sizes of a float32 row; `rounded` ones have a bfloat16 copy beside them as an operand of products.
   private let h, m, q, kv, d: Double
@@ -20,6 +22,7 @@ package struct Eagle3Costs: ObjectiveCosts {
 
   package init(_ shape: Eagle3Shape, _ settings: ObjectiveSettings) {
     (self.shape, depths, chunking) = (shape, settings.tttLength, settings.chunking)
+    shares = (0..<settings.tttLength).map { (0..<$0).reduce(1.0) { share, _ in share * settings.tttShare } }
     (h, m) = (Double(shape.hiddenSize), Double(shape.intermediateSize))
     (q, kv) = (Double(shape.attention.queryWidth), Double(shape.attention.keyWidth))
     d = Double(shape.draftVocabularySize)
@@ -53,11 +56,11 @@ package struct Eagle3Costs: ObjectiveCosts {
   }
 
   /// - Parameters:
-  ///   - trained: R_k
+  ///   - trained: R_k without a sample
   ///   - laidOut: rows whose h is computed: N of whole conversations, R_0 of a chunk
   ///   - keys: most keys that a row attends to
   private func activations(_ trained: [Int], laidOut: Int, keys: Int) -> Double {
-    let rows = trained.map(Double.init)
+    let rows = zip(trained, shares).map { Double($0) * $1 }
     guard let first = rows.first, first > 0 else { return 0 }
     let later = rows.dropFirst().reduce(0, +)
     let teacher = (first + Double(depths)) * d  // distributions, [S, D]
@@ -112,7 +115,7 @@ package struct Eagle3Costs: ObjectiveCosts {
 
   package func work(mask: [UInt8], samples: Bool) -> ConversationWork {
     let trained = TrainedRows(mask: mask, depths: depths)
-    let counts = (0..<depths).map { Double(trained.count(depth: $0)) }
+    let counts = (0..<depths).map { Double(trained.count(depth: $0)) * (samples ? shares[$0] : 1) }
     let rows = max(1, counts.first ?? 0)
     let products = counts.enumerated().reduce(0) { $0 + 3 * $1.element * layer(depth: $1.offset) }
     return ConversationWork(
@@ -120,12 +123,15 @@ package struct Eagle3Costs: ObjectiveCosts {
       perKey: 3.5 * attention(shape.attention, keys: counts.reduce(0, +) / rows), perContextRow: contextRow)
   }
 
-  /// All depths of some rows of a conversation: what is proportional to trained rows and to the keys that they see.
+  /// All depths of some rows of a conversation, without a sample, as far as an epoch trains them: what is proportional
+  /// to trained rows and to the keys that they see.
   package func operations(_ chunk: RowChunk) -> Double {
     chunk.trained.indices.reduce(0) { sum, k in
       // The backward pass of attention computes its scores again: 5 products against 2.
-      sum + 3 * Double(chunk.trained[k]) * layer(depth: k)
-        + 3.5 * attention(shape.attention, keys: Double(chunk.attended[k]))
+      sum
+        + shares[k]
+        * (3 * Double(chunk.trained[k]) * layer(depth: k)
+          + 3.5 * attention(shape.attention, keys: Double(chunk.attended[k])))
     }
   }
 

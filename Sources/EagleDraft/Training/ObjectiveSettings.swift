@@ -9,6 +9,8 @@ import EagleTensor
 package struct ObjectiveSettings: Sendable, Equatable {
   /// K of EAGLE-3: the steps of its own drafting that a head is trained through.
   package var tttLength = 7
+  /// The share of the rows of a TTT step that an epoch takes to the next step.
+  package var tttShare = 1.0
   /// Step k weighs `step_decay`^k in the loss.
   package var stepDecay = 0.8
   /// Nil for that of the architecture.

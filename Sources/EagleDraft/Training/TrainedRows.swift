@@ -1,13 +1,18 @@
+import EagleTensor
+
 // T tokens · K depths.
 
 /// Which rows of one conversation are trained at each depth.
 ///
 /// Row p at depth k takes token x[p+1+k] and predicts x[p+2+k]. It is trained when x[p+1] … x[p+2+k] all lie in one
-/// assistant span [s, e): s ≤ p + 1 and p + 2 + k < e. So rows of depth k + 1 are among those of depth k.
+/// assistant span [s, e): s ≤ p + 1 and p + 2 + k < e. So rows of depth k + 1 are among those of depth k. An epoch may
+/// take a share of them to each further depth (`sampled`).
 package struct TrainedRows: Sendable, Equatable {
   /// Maximal runs of ones in the loss mask.
   package let spans: [Range<Int>]
   package let depths: Int  // K
+  /// The depth at which each row ends in a sample, by position; nil where all rows go as deep as their span allows.
+  private var deepest: [UInt16]?
 
   /// - Parameters:
   ///   - mask: 1 where a token is trained, one byte a token
@@ -27,15 +32,41 @@ package struct TrainedRows: Sendable, Equatable {
     self.depths = depths
   }
 
+  /// All rows at depth 0, and at each further depth a share of those that come from the depth before, rounded up:
+  /// sampled without replacement by the seed, the conversation and the epoch.
+  package func sampled(share: Double, seed: UInt64, conversation: Int, epoch: Int) -> TrainedRows {
+    guard share < 1, let length = spans.last?.upperBound else { return self }
+    var random = RandomSource(seed: seed, purpose: "rows of conversation \(conversation), epoch \(epoch)")
+    var deepest = [UInt16](repeating: 0, count: length)
+    for k in 1..<max(1, depths) {
+      let all = rows(depth: k).filter { deepest[$0] == k - 1 }
+      for row in all.shuffled(using: &random).prefix(Int((share * Double(all.count)).rounded(.up))) {
+        deepest[row] = UInt16(k)
+      }
+    }
+    var sample = self
+    sample.deepest = deepest
+    return sample
+  }
+
   /// Rows trained at depth `k`, ascending.
-  package func rows(depth k: Int) -> [Int] { spans.flatMap { Self.rows(of: $0, depth: k) } }
+  package func rows(depth k: Int) -> [Int] { rows(depth: k, in: 0..<Int.max) }
+
+  /// Rows trained at depth `k` that lie in `range`, ascending.
+  package func rows(depth k: Int, in range: Range<Int>) -> [Int] {
+    let all = spans.flatMap { Self.rows(of: $0, depth: k).clamped(to: range) }
+    return deepest.map { deepest in all.filter { deepest[$0] >= k } } ?? all
+  }
 
   /// Rows that carry loss at depth k.
-  package func count(depth k: Int) -> Int { spans.reduce(0) { $0 + Self.rows(of: $1, depth: k).count } }
+  package func count(depth k: Int) -> Int {
+    deepest == nil ? spans.reduce(0) { $0 + Self.rows(of: $1, depth: k).count } : rows(depth: k).count
+  }
 
   /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.
   package var prefixCount: Int { rows(depth: 0).last.map { $0 + 1 } ?? 0 }
 
+  /// Those of one span, without a sample.
   package static func rows(of span: Range<Int>, depth k: Int) -> Range<Int> {
     let first = max(0, span.lowerBound - 1)
     return first..<max(first, span.upperBound - 2 - k)

@@ -30,6 +30,8 @@ public struct TrainConfig: Config {
   public var tttLength = 7
   /// The decay of the weights of drafting steps: step k weighs `step_decay`^k in the loss.
   public var stepDecay = 0.8
+  /// The share of the rows of a drafting step that each epoch takes to the next one, sampled anew each time, in EAGLE-3.
+  public var tttShare = 1.0
   /// The share of trained positions that each epoch begins blocks at, sampled anew each time, in a block drafter.
   public var anchorShare = 1.0
   /// The most blocks of a conversation in one epoch.
@@ -86,7 +88,7 @@ public struct TrainConfig: Config {
   package var objective: ObjectiveSettings {
     var settings = ObjectiveSettings()
     (settings.tttLength, settings.stepDecay, settings.loss, settings.mean) = (tttLength, stepDecay, loss, mean)
-    (settings.anchorShare, settings.anchorLimit) = (anchorShare, anchorLimit)
+    (settings.tttShare, settings.anchorShare, settings.anchorLimit) = (tttShare, anchorShare, anchorLimit)
     (settings.precision, settings.seed) = (precision, seed)
     return settings
   }
@@ -107,6 +109,7 @@ public struct TrainConfig: Config {
   private func validateObjective() throws {
     try requireCount(epochs, "epochs")
     try requireCount(tttLength, "ttt_length")
+    try require(tttShare > 0 && tttShare <= 1, "ttt_share", "must be above 0 and at most 1, not \(tttShare)")
     try require(
       anchorShare > 0 && anchorShare <= 1, "anchor_share", "must be above 0 and at most 1, not \(anchorShare)")
     try requireCount(anchorLimit, "num_anchors")
@@ -132,6 +135,7 @@ public struct TrainConfig: Config {
   enum CodingKeys: String, CodingKey {
     case epochs
     case tttLength = "ttt_length"
+    case tttShare = "ttt_share"
     case stepDecay = "step_decay"
     case anchorShare = "anchor_share"
     case anchorLimit = "num_anchors"
@@ -163,6 +167,7 @@ public struct TrainConfig: Config {
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(epochs, forKey: .epochs)
     try container.encode(tttLength, forKey: .tttLength)
+    try container.encode(tttShare, forKey: .tttShare)
     try container.encode(stepDecay, forKey: .stepDecay)
     try container.encode(anchorShare, forKey: .anchorShare)
     try container.encode(anchorLimit, forKey: .anchorLimit)

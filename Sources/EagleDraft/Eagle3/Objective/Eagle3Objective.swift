@@ -10,7 +10,7 @@ import EagleTensor
 /// The k-th of these TTT steps is called depth k, so that a step is always one of the optimiser.
 ///
 /// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`,
-/// where N_k counts the trained rows of depth k in the global batch. Or, with a mean over conversations, Σ_k decay^k
+/// where N_k counts the trained rows of depth k in the global batch: all, or those that the epoch samples. Or, with a mean over conversations, Σ_k decay^k
 /// times the mean of the conversations' own means, over those that have trained rows of depth k. So the gradient does
 /// not depend on how the batch is cut: short conversations are laid end to end and go through one pass, a long one is
 /// computed chunk by chunk (`ChunkedConversation`).
@@ -44,10 +44,17 @@ struct Eagle3Objective: Objective {
   private var precision: ComputePrecision { settings.precision }
 
   func rowCounts(conversation: Int, mask: [UInt8], epoch: Int?) -> [Int] {
-    let trained = TrainedRows(mask: mask, depths: positions)
+    let trained = trainedRows(conversation: conversation, mask: mask, epoch: epoch)
     return (0..<positions).map { k in
       settings.mean == .tokens ? trained.count(depth: k) : min(1, trained.count(depth: k))
     }
+  }
+
+  /// The rows that an epoch trains; all of them when `epoch` is nil.
+  private func trainedRows(conversation: Int, mask: [UInt8], epoch: Int?) -> TrainedRows {
+    let all = TrainedRows(mask: mask, depths: positions)
+    guard let epoch else { return all }
+    return all.sampled(share: settings.tttShare, seed: settings.seed, conversation: conversation, epoch: epoch)
   }
 
   func metrics(_ sums: [PositionSums], leftOut: Int?) -> ObjectiveMetrics {
@@ -106,7 +113,8 @@ struct Eagle3Objective: Objective {
   ) -> any ObjectiveBatch {
     var (short, parts) = ([(CapturedConversation, TrainedPart)](), [Part]())
     for (part, conversation) in zip(asked, conversations) {
-      let trained = TrainedPart(TrainedRows(mask: conversation.lossMask, depths: positions), part.rows)
+      let rows = trainedRows(conversation: part.conversation, mask: conversation.lossMask, epoch: epoch)
+      let trained = TrainedPart(rows, part.rows)
       guard trained.prefixCount > settings.chunking.longestWhole else {
         short.append((conversation, trained))
         continue

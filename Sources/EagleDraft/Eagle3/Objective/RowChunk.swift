@@ -64,12 +64,8 @@ extension TrainedRows {
   /// All trained rows, cut into chunks as `TrainedPart.chunks`.
   package func chunks(of limit: Int) -> [RowChunk] { TrainedPart(self).chunks(of: limit) }
 
-  /// Rows trained at depth `k` that lie in `range`, ascending.
-  package func rows(depth k: Int, in range: Range<Int>) -> [Int] {
-    spans.flatMap { Self.rows(of: $0, depth: k).clamped(to: range) }
-  }
-
-  /// Positions whose teacher distribution the rows in `range` need: p + 1 + k of every trained (p, k), ascending.
+  /// Positions whose teacher distribution the rows in `range` need: p + 1 + k of every trained (p, k), ascending. A
+  /// sample may need fewer.
   ///
   /// The rows a ..< b of a span's depth 0 that ends at u (its last row + 1) need a + 1 ... min(b - 1 + K, u).
   package func teacherPositions(in range: Range<Int>) -> [Int] {

@@ -1,0 +1,68 @@
+import EagleCluster
+import EagleDraft
+import EagleRunFiles
+import EagleTraining
+import Foundation
+import Testing
+
+/// Training runs whose epochs take a share of the rows of each TTT step to the next (`train.ttt_share`).
+@Suite struct SampledRowsTests {
+  private let run: SmallRun
+
+  init() throws { run = try SmallRun() }
+
+  private func trainer(
+    _ output: String, cluster: any Communicator = SoloCommunicator(), stop: StopRequest = StopRequest(),
+    share: Double = 0.5
+  ) throws -> TrainingRun {
+    try run.trainer(output, cluster: cluster, stop: stop) { ($0.tttLength, $0.tttShare) = (3, share) }
+  }
+
+  @Test("ranks take the steps of one rank", arguments: [2, 3])
+  func ranks(count: Int) throws {
+    let alone = try trainer("alone")
+    for epoch in 0..<3 { try alone.train(epoch: epoch) }
+    let output = "ranks-\(count)"
+    let weights = try LoopbackCommunicator.run(size: count) { cluster in
+      let one = try trainer(output, cluster: cluster)
+      for epoch in 0..<3 { try one.train(epoch: epoch) }
+      return one.optimizer.weights.values
+    }
+    #expect(weights.allSatisfy { $0 == weights[0] }, "the same bits on all ranks")
+    let (a, b) = (try run.metrics("alone"), try run.metrics(output))
+    #expect(a.count == b.count && a.last!.loss < a.first!.loss && a.last!.accuracy.count == 3)
+    // because: gradients are added up in another order, and AdamW divides by the size of tiny ones
+    for (a, b) in zip(a, b) { #expect(abs(a.loss - b.loss) < 1e-3 * a.loss, "step \(a.step)") }
+  }
+
+  @Test("a stopped run goes on with the same rows, bit for bit, and other shares give other steps")
+  func resumed() throws {
+    let whole = try trainer("whole")
+    for epoch in 0..<3 { try whole.train(epoch: epoch) }
+    let stop = StopRequest()
+    let first = try trainer("cut", stop: stop)
+    try first.train(epoch: 0)
+    stop.make("the test")
+    #expect(throws: StoppedRun.self) { try first.train(epoch: 1) }
+    let second = try trainer("cut")
+    try second.resume()
+    for epoch in 1..<3 { try second.train(epoch: epoch) }
+    #expect(second.optimizer.weights.values == whole.optimizer.weights.values)
+    let all = try trainer("all", share: 1)
+    for epoch in 0..<3 { try all.train(epoch: epoch) }
+    #expect(all.optimizer.weights.values != whole.optimizer.weights.values)
+  }
+
+  @Test("costs follow the sample")
+  func costs() throws {
+    let shape = try trainer("costs").optimizer.draft.shape
+    func work(_ share: Double, depths: Int) -> Double {
+      var settings = ObjectiveSettings()
+      (settings.tttLength, settings.tttShare, settings.precision) = (depths, share, .fp32)
+      return shape.costs(settings).operations(masks: [[UInt8](repeating: 1, count: 500)])
+    }
+    let (one, all, half) = (work(1, depths: 1), work(1, depths: 3), work(0.5, depths: 3))
+    // Steps 1 and 2 have half and a quarter of the rows.
+    #expect(abs((half - one) / (all - one) - 0.375) < 0.01)
+  }
+}
