@@ -21,8 +21,11 @@ package struct EvaluationComparison: Encodable, Equatable {
   package let first: String
   package let second: String
   package let benchmarks: [Row]
-  /// The mean over the benchmarks.
-  package let mean: Row
+  /// The mean over the benchmarks; nil without one.
+  package let mean: Row?
+  /// The simulated acceptance length on held-out conversations, paired by group of conversations; nil where one of the
+  /// two has no counts, or has held out other conversations.
+  package let heldOut: Row?
   /// Benchmarks that only one of the two has.
   package let unpaired: [String]
 
@@ -31,10 +34,11 @@ package struct EvaluationComparison: Encodable, Equatable {
     _ first: MeasuredBenchmarks, _ second: MeasuredBenchmarks, using random: inout some RandomNumberGenerator
   ) throws {
     let names = Set(first.results.keys).intersection(second.results.keys).sorted()
-    guard !names.isEmpty else {
+    heldOut = Row(heldOut: first.heldOut, second.heldOut, using: &random)
+    guard !names.isEmpty || heldOut != nil else {
       throw LocatedError(
-        path: second.name, problem: "has no benchmark in common with \(first.name)",
-        advice: "measure both with the same evaluate.benchmarks")
+        path: second.name, problem: "has no benchmark and no held-out conversations in common with \(first.name)",
+        advice: "measure both with the same evaluate.benchmarks, or the same data, data.held_out and train.seed")
     }
     var (rows, pairs) = ([Row](), [Pair]())
     for name in names {
@@ -42,16 +46,16 @@ package struct EvaluationComparison: Encodable, Equatable {
       rows.append(Row(name, [pair], using: &random))
       pairs.append(pair)
     }
-    (benchmarks, mean) = (rows, Row("mean", pairs, using: &random))
+    (benchmarks, mean) = (rows, pairs.isEmpty ? nil : Row("mean", pairs, using: &random))
     (self.first, self.second) = (first.name, second.name)
     unpaired = Set(first.results.keys).symmetricDifference(second.results.keys).sorted()
   }
 
   /// The table that people see.
   package func lines() -> [String] {
-    let columns = TextTable(.left(18), .right(9), .right(9), .right(10), .right(18), .right(10))
+    let columns = TextTable(.left(22), .right(9), .right(9), .right(10), .right(18), .right(10))
     let header = ["  benchmark", "A", "B", "B - A", "95 % interval", "prompts"]
-    let rows = (benchmarks + [mean]).map { row in
+    let rows = (benchmarks + [mean, heldOut].compactMap { $0 }).map { row in
       [
         "  \(row.benchmark)", String(format: "%.2f", row.first), String(format: "%.2f", row.second),
         String(format: "%+.3f", row.difference),
@@ -63,10 +67,15 @@ package struct EvaluationComparison: Encodable, Equatable {
   }
 
   private var verdict: String {
-    guard let interval = mean.interval else { return "too few prompts for an interval" }
-    if interval.low > 0 { return "B accepts more than A: the interval of the mean lies above 0" }
-    if interval.high < 0 { return "B accepts less than A: the interval of the mean lies below 0" }
-    return "the interval of the mean holds 0: these prompts do not tell which of the two accepts more"
+    guard let mean else { return verdict(heldOut, of: "held-out conversations", "on held-out conversations") }
+    return verdict(mean, of: "prompts", "of the mean")
+  }
+
+  private func verdict(_ row: Row?, of samples: String, _ what: String) -> String {
+    guard let interval = row?.interval else { return "too few \(samples) for an interval" }
+    if interval.low > 0 { return "B accepts more than A: the interval \(what) lies above 0" }
+    if interval.high < 0 { return "B accepts less than A: the interval \(what) lies below 0" }
+    return "the interval \(what) holds 0: these \(samples) do not tell which of the two accepts more"
   }
 }
 
@@ -95,6 +104,24 @@ private struct Pair {
 }
 
 extension EvaluationComparison.Row {
+  /// Over the TTT steps that both heads were measured on. Equal rows in each group tell that conversations are equal.
+  fileprivate init?(
+    heldOut first: [HeldOutCounts], _ second: [HeldOutCounts], using random: inout some RandomNumberGenerator
+  ) {
+    let steps = min(first.steps, second.steps)
+    guard steps > 0, first.map({ $0.rows.prefix(steps) }) == second.map({ $0.rows.prefix(steps) }) else { return nil }
+    let all = Array(first.indices)
+    benchmark = "held out, simulated"
+    self.first = first.simulatedAcceptanceLength(of: all, steps: steps)
+    self.second = second.simulatedAcceptanceLength(of: all, steps: steps)
+    difference = self.second - self.first
+    interval = Bootstrap.interval(sizes: [all.count], using: &random) {
+      second.simulatedAcceptanceLength(of: $0[0], steps: steps)
+        - first.simulatedAcceptanceLength(of: $0[0], steps: steps)
+    }
+    prompts = all.count
+  }
+
   fileprivate init(_ benchmark: String, _ pairs: [Pair], using random: inout some RandomNumberGenerator) {
     func mean(_ value: (Int) -> Double) -> Double { pairs.indices.reduce(0) { $0 + value($1) } / Double(pairs.count) }
     let sizes = pairs.map(\.first.count)

@@ -7,8 +7,12 @@ package struct MeasuredBenchmarks {
   /// The file, with the epoch where it holds several.
   package let name: String
   package let results: [String: BenchmarkResult]
+  /// Counts by group of held-out conversations; empty where the file has none.
+  package let heldOut: [HeldOutCounts]
 
-  package init(name: String, results: [String: BenchmarkResult]) { (self.name, self.results) = (name, results) }
+  package init(name: String, results: [String: BenchmarkResult], heldOut: [HeldOutCounts] = []) {
+    (self.name, self.results, self.heldOut) = (name, results, heldOut)
+  }
 
   /// Reads a file.
   ///
@@ -26,11 +30,14 @@ package struct MeasuredBenchmarks {
       self.init(name: path, results: results)
     } else {
       let record = try Self.record(try EvaluationFile.decode(data, path: path), epoch, path)
-      self.init(name: "\(path), epoch \(record.epoch)", results: record.benchmarks)
+      self.init(
+        name: "\(path), epoch \(record.epoch)", results: record.benchmarks,
+        heldOut: record.heldOut?.groups ?? [])
     }
-    guard !results.isEmpty else {
+    guard !results.isEmpty || !heldOut.isEmpty else {
       throw LocatedError(
-        path: name, problem: "holds no benchmark", advice: "set evaluate.benchmarks and evaluate again")
+        path: name, problem: "holds no benchmark and no counts of held-out conversations",
+        advice: "set evaluate.benchmarks and evaluate again")
     }
   }
 

@@ -8,9 +8,12 @@ package struct ObjectiveMetrics: Codable, Sendable, Equatable {
   package let simulatedAcceptanceLength: Double
   /// Conversations that count nowhere, since their values are non-finite; files of older versions have none.
   package let leftOut: Int?
+  /// Counts by group of held-out conversations, for intervals; nil for metrics of training and in files of older
+  /// versions.
+  package var groups: [HeldOutCounts]?
 
   enum CodingKeys: String, CodingKey {
-    case loss, accuracy, acceptance
+    case loss, accuracy, acceptance, groups
     case leftOut = "left_out"
     case lossByPosition = "loss_by_position"
     case simulatedAcceptanceLength = "simulated_acceptance_length"
@@ -21,7 +24,12 @@ package struct ObjectiveMetrics: Codable, Sendable, Equatable {
   ) {
     (self.loss, self.lossByPosition, self.leftOut) = (loss, lossByPosition, leftOut)
     (self.accuracy, self.acceptance) = (accuracy, acceptance)
-    simulatedAcceptanceLength = 1 + Self.products(accuracy).reduce(0, +)
+    simulatedAcceptanceLength = Self.simulatedAcceptanceLength(accuracy)
+  }
+
+  /// 1 + a₀ + a₀a₁ + … of the accuracies of the steps.
+  package static func simulatedAcceptanceLength(_ accuracy: [Double]) -> Double {
+    1 + products(accuracy).reduce(0, +)
   }
 
   /// The share of rounds that would keep a chain of drafts up to each position, were every round like these rows:

@@ -10,10 +10,14 @@ import Testing
     (0..<40).map { (tokens: 20 + 60 * ($0 % 3) + gain, passes: 20) }
   }
 
-  private func compare(_ a: [String: BenchmarkResult], _ b: [String: BenchmarkResult]) throws -> EvaluationComparison {
+  private func compare(
+    _ a: [String: BenchmarkResult], _ b: [String: BenchmarkResult], heldOut first: [HeldOutCounts] = [],
+    _ second: [HeldOutCounts] = []
+  ) throws -> EvaluationComparison {
     var random = RandomSource(seed: 0)
     return try EvaluationComparison(
-      MeasuredBenchmarks(name: "A.json", results: a), MeasuredBenchmarks(name: "B.json", results: b), using: &random)
+      MeasuredBenchmarks(name: "A.json", results: a, heldOut: first),
+      MeasuredBenchmarks(name: "B.json", results: b, heldOut: second), using: &random)
   }
 
   @Test("a paired difference is certain where the intervals of both heads overlap")
@@ -37,7 +41,7 @@ import Testing
     let (a, b) = (MeasuredPrompts.result(prompts(gain: 0)), MeasuredPrompts.result(noisy))
     let comparison = try compare(["math": a, "code": a, "chat": a], ["math": b, "code": b, "more": b])
     #expect(comparison.benchmarks.map(\.benchmark) == ["code", "math"] && comparison.unpaired == ["chat", "more"])
-    #expect(comparison.mean.prompts == 80)
+    #expect(comparison.mean?.prompts == 80 && comparison.heldOut == nil)
     let lines = comparison.lines().joined(separator: "\n")
     #expect(lines.contains("left out: chat, more") && lines.contains("do not tell which of the two"), "\(lines)")
   }
@@ -51,10 +55,34 @@ import Testing
     let result = MeasuredPrompts.result(prompts(gain: 0))
     let others = MeasuredPrompts.result(prompts(gain: 0), digest: "others")
     #expect(error(["m": result], ["m": others]).contains("B.json: its prompts of m are not those of A.json"))
-    #expect(error(["m": result], ["n": result]).contains("no benchmark in common"))
+    #expect(error(["m": result], ["n": result]).contains("no benchmark and no held-out conversations in common"))
     var old = result
     old.byPrompt = nil
     #expect(error(["m": old], ["m": result]).hasPrefix("A.json: has no counts by prompt for m"))
+  }
+
+  @Test("held-out conversations are paired over the steps that both heads have, also without benchmarks")
+  func heldOut() throws {
+    // Conversations of very different difficulty, in each of which the second head has one more hit of 50.
+    func counts(gain: Int, steps: Int) -> [HeldOutCounts] {
+      (0..<60).map { number in
+        HeldOutCounts(
+          rows: (0..<steps).map { 50 - $0 }, hits: (0..<steps).map { 10 + 10 * (number % 3) + gain - 5 * $0 })
+      }
+    }
+    let (a, b) = (counts(gain: 0, steps: 3), counts(gain: 1, steps: 5))
+    let comparison = try compare([:], [:], heldOut: a, b)
+    let row = try #require(comparison.heldOut)
+    #expect(row.prompts == 60 && comparison.mean == nil && comparison.benchmarks.isEmpty)
+    let (one, two) = (20.0 / 50, 15.0 / 49)
+    #expect(abs(row.first - (1 + one + one * two + one * two * 10 / 48)) < 1e-12)
+    #expect(try #require(row.interval).low > 0.02 && row.difference < 0.05)
+    #expect(comparison.lines().last == "B accepts more than A: the interval on held-out conversations lies above 0")
+    let others = b.map { HeldOutCounts(rows: $0.rows.map { $0 + 1 }, hits: $0.hits) }
+    let error = #expect(throws: LocatedError.self) { try compare([:], [:], heldOut: a, others) }
+    #expect(error?.description.contains("no held-out conversations in common") == true)
+    let result = MeasuredPrompts.result(prompts(gain: 0))
+    #expect(try compare(["m": result], ["m": result], heldOut: a, others).heldOut == nil)
   }
 
   @Test("a source is a file, a run's folder, or one of its epochs")

@@ -51,6 +51,11 @@ import Testing
     #expect(others.leftOut == 0)
     // because: ranks add sums in another order
     for (metrics, _) in results { #expect(abs(metrics.loss - others.loss) < 1e-6) }
+    // Counts by conversation, the same for any number of ranks.
+    let groups = try #require(others.groups)
+    #expect(groups.count == 2 && results.allSatisfy { $0.0.groups == groups })
+    #expect(
+      abs(groups.simulatedAcceptanceLength(of: [0, 1], steps: 3) - others.simulatedAcceptanceLength) < 1e-9)
   }
 
   @Test("held-out batches that an earlier start has finished are not computed again")

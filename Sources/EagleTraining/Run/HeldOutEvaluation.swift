@@ -27,8 +27,8 @@ package struct HeldOutEvaluation {
   /// A batch of held-out conversations that is done, the same on all ranks.
   private struct Batch: Codable {
     var batch: Int
-    /// Sums over all ranks, by position.
-    var sums: [PositionSums]
+    /// Sums over all ranks by group of conversations, by position.
+    var groups: [Int: [PositionSums]]
     /// Conversations with non-finite values, which count nowhere.
     var leftOut: [Int]
   }
@@ -53,14 +53,29 @@ package struct HeldOutEvaluation {
 
   /// The mean over all batches. Names conversations that are left out.
   private func metrics(_ batches: [Batch]) -> ObjectiveMetrics {
-    let sums = batches.reduce(noSums) { sums, batch in zip(sums, batch.sums).map { $0 + $1 } }
+    let groups = batches.reduce(into: [Int: [PositionSums]]()) { Self.add($1.groups, to: &$0) }
+      .sorted { $0.key < $1.key }.map(\.value)
+    let sums = groups.reduce(noSums) { sums, group in zip(sums, group).map { $0 + $1 } }
     let leftOut = batches.flatMap(\.leftOut).sorted()
     if !leftOut.isEmpty {
       progress.say(
         "held out: \(leftOut.count) conversations with non-finite values are left out: "
           + leftOut.prefix(5).map(inputs.name).joined(separator: ", ") + (leftOut.count > 5 ? ", …" : ""))
     }
-    return engine.objective.metrics(sums, leftOut: leftOut.count)
+    var metrics = engine.objective.metrics(sums, leftOut: leftOut.count)
+    metrics.groups = groups.map { HeldOutCounts(rows: $0.map { Int($0.rows) }, hits: $0.map { Int($0.hits) }) }
+    return metrics
+  }
+
+  private static func add(_ own: [Int: [PositionSums]], to all: inout [Int: [PositionSums]]) {
+    all.merge(own) { zip($0, $1).map { $0 + $1 } }
+  }
+
+  /// The group of each held-out conversation.
+  private var groups: [Int: Int] {
+    let (count, heldOut) = (min(HeldOutCounts.mostGroups, inputs.heldOut.count), inputs.heldOut)
+    return Dictionary(
+      heldOut.enumerated().map { ($0.element, $0.offset * count / heldOut.count) }, uniquingKeysWith: { $1 })
   }
 
   private var noSums: [PositionSums] { engine.objective.noSums }
@@ -74,31 +89,31 @@ package struct HeldOutEvaluation {
 
   /// This rank's part of a batch. Collective.
   private func measure(_ index: Int, _ batch: [Int]) throws -> Batch {
-    var result = Batch(batch: index, sums: noSums, leftOut: [])
-    for part in try engine.prepare(batch, leavingOut: [], epoch: nil, isCut: false).microBatches where !stop.isMade {
-      var sums = try self.sums(of: part)
-      if !sums.allSatisfy(\.isFinite) {
-        let alone = try part.map { (conversation: $0.conversation, sums: try self.sums(of: [$0])) }
-        let finite = alone.filter { $0.sums.allSatisfy(\.isFinite) }
-        sums = finite.reduce(noSums) { zip($0, $1.sums).map { $0 + $1 } }
-        result.leftOut += alone.filter { !$0.sums.allSatisfy(\.isFinite) }.map(\.conversation)
+    var result = Batch(batch: index, groups: [:], leftOut: [])
+    let groups = groups
+    for part in try engine.prepare(batch, leavingOut: [], epoch: nil, isCut: false).microBatches.joined()
+    where !stop.isMade {
+      let sums = try sums(of: part)
+      if sums.allSatisfy(\.isFinite) {
+        Self.add([groups[part.conversation]!: sums], to: &result.groups)
+      } else {
+        result.leftOut.append(part.conversation)
       }
-      result.sums = zip(result.sums, sums).map { $0 + $1 }
     }
     return result
   }
 
-  private func sums(of parts: [ConversationPart]) throws -> [PositionSums] {
+  private func sums(of part: ConversationPart) throws -> [PositionSums] {
     defer { cluster.tick() }
     let ones = [Double](repeating: 1, count: engine.objective.positions)
-    return try engine.load(parts, epoch: nil).run(globalRows: ones, recording: false)
+    return try engine.load([part], epoch: nil).run(globalRows: ones, recording: false)
   }
 
   /// Sums and conversations of all ranks. Collective.
   private func added(_ own: Batch) throws -> Batch {
-    var all = Batch(batch: own.batch, sums: noSums, leftOut: [])
+    var all = Batch(batch: own.batch, groups: [:], leftOut: [])
     for part in try cluster.gather(value: own) {
-      all.sums = zip(all.sums, part.sums).map { $0 + $1 }
+      Self.add(part.groups, to: &all.groups)
       all.leftOut += part.leftOut
     }
     return all
