@@ -1,3 +1,4 @@
+#include "blocks.h"
 #include "small_matmul.h"
 
 // The small-M matmul y[m][n] = sum_k x[m][k] w[n][k], for few m: every weight comes from memory once and serves all
@@ -18,8 +19,12 @@ EAGLE_INLINE int64_t index_of(int lane, int is_second, int lanes, int is_bf16) {
   return is_bf16 ? 2 * lane + is_second : lane + is_second * lanes;
 }
 
-EAGLE_INLINE float weight_at(const eagle_small_matmul *a, int is_bf16, int64_t i) {
-  return is_bf16 ? widen_bf16(((const uint16_t *)a->w)[i]) : ((const float *)a->w)[i];
+EAGLE_INLINE float weight_at(const eagle_small_matmul *a, eagle_weight_type type, int64_t i) {
+  switch (type) {
+    case EAGLE_WEIGHTS_BF16: return widen_bf16(((const uint16_t *)a->w)[i]);
+    case EAGLE_WEIGHTS_F16: return widen_f16(((const float16 *)a->w)[i]);
+    default: return ((const float *)a->w)[i];
+  }
 }
 
 EAGLE_INLINE float sum_in_halves(float *sum, int lanes) {
@@ -28,18 +33,19 @@ EAGLE_INLINE float sum_in_halves(float *sum, int lanes) {
   return sum[0];
 }
 
-EAGLE_INLINE float plain_element(int lanes, int is_bf16, const eagle_small_matmul *a, int64_t m, int64_t n) {
+EAGLE_INLINE float plain_element(int lanes, eagle_weight_type type, const eagle_small_matmul *a, int64_t m,
+                                 int64_t n) {
   const float *x = (const float *)a->x + m * a->k;
   float sum[16] = {0};
   int64_t i = 0;
   for (; i + 2 * lanes <= a->k; i += 2 * lanes)
     for (int second = 0; second < 2; second++)
       for (int j = 0; j < lanes; j++) {
-        int64_t p = i + index_of(j, second, lanes, is_bf16);
-        sum[j] += x[p] * weight_at(a, is_bf16, n * a->k + p);
+        int64_t p = i + index_of(j, second, lanes, type == EAGLE_WEIGHTS_BF16);
+        sum[j] += x[p] * weight_at(a, type, n * a->k + p);
       }
   float total = sum_in_halves(sum, lanes);
-  for (; i < a->k; i++) total += x[i] * weight_at(a, is_bf16, n * a->k + i);
+  for (; i < a->k; i++) total += x[i] * weight_at(a, type, n * a->k + i);
   return total + (a->bias ? a->bias[n] : 0.0f);
 }
 
@@ -48,7 +54,7 @@ void eagle_small_matmul_plain(int lanes, eagle_weight_type type, const eagle_sma
                               int64_t end) {
   for (int64_t n = begin; n < end; n++)
     for (int64_t m = 0; m < a->rows; m++)
-      a->y[m * a->y_stride + n] = plain_element(lanes, type == EAGLE_WEIGHTS_BF16, a, m, n);
+      a->y[m * a->y_stride + n] = plain_element(lanes, type, a, m, n);
 }
 
 /// The same of rows rounded to bfloat16: a lane of sixteen adds the products of a pair of neighbours, the odd one
@@ -140,6 +146,13 @@ void eagle_small_matmul_f32(int lanes, const eagle_small_matmul *a, int64_t begi
   if (lanes == 16) return eagle_small_matmul_f32x16(a, begin, end);
 #endif
   eagle_small_matmul_f32x8(a, begin, end);
+}
+
+void eagle_small_matmul_f16(int lanes, const eagle_small_matmul *a, int64_t begin, int64_t end) {
+#if defined(__x86_64__)
+  if (lanes == 16) return eagle_small_matmul_f16x16(a, begin, end);
+#endif
+  eagle_small_matmul_f16x8(a, begin, end);
 }
 
 void eagle_small_matmul_bf16(int lanes, const eagle_small_matmul *a, int64_t begin, int64_t end) {

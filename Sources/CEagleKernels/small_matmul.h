@@ -92,10 +92,11 @@ EAGLE_INLINE_AVX512 void sum_lanes16(int count, f32x16 *v, float *totals) {
 }
 #endif
 
-// The variants, a file each. Those of float32 and bfloat16 weights take either number of lanes where the processor has
-// it.
+// The variants, a file each. Those of weights without blocks take either number of lanes where the processor has it.
 void eagle_small_matmul_f32x8(const eagle_small_matmul *a, int64_t begin, int64_t end);
 void eagle_small_matmul_f32x16(const eagle_small_matmul *a, int64_t begin, int64_t end);
+void eagle_small_matmul_f16x8(const eagle_small_matmul *a, int64_t begin, int64_t end);
+void eagle_small_matmul_f16x16(const eagle_small_matmul *a, int64_t begin, int64_t end);
 void eagle_small_matmul_bf16x8(const eagle_small_matmul *a, int64_t begin, int64_t end);
 void eagle_small_matmul_bf16x16(const eagle_small_matmul *a, int64_t begin, int64_t end);
 void eagle_small_matmul_rounded_short(const eagle_small_matmul *a, int64_t begin, int64_t end);

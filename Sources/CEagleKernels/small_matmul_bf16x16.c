@@ -4,7 +4,7 @@
 // Weights of bfloat16, vectors of sixteen lanes: AVX-512. One row has a single output in flight, since memory serves a
 // single stream best.
 #define LANES 16
-#define BF16_WEIGHTS 1
+#define WEIGHTS BF16
 #include "small_matmul_block.inc.h"
 
 #define NAME eagle_small_matmul_bf16x16

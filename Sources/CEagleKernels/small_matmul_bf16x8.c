@@ -2,7 +2,7 @@
 
 // Weights of bfloat16, vectors of eight lanes: AVX2, and processors without it.
 #define LANES 8
-#define BF16_WEIGHTS 1
+#define WEIGHTS BF16
 #include "small_matmul_block.inc.h"
 
 #define NAME eagle_small_matmul_bf16x8

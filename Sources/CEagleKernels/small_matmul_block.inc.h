@@ -1,12 +1,16 @@
 // The block of a variant with float32 rows: some rows by some outputs, whose sums stay in registers while k runs. A
 // variant's file includes it once, behind
 //
-//   #define LANES 8         elements of a vector: 8, or 16 for AVX-512
-//   #define BF16_WEIGHTS 0  whether weights are bfloat16; float32 otherwise
+//   #define LANES 8      elements of a vector: 8, or 16 for AVX-512
+//   #define WEIGHTS F32  the type of weights: F32, BF16 or F16
 //
 // `rows` and `outputs` are compile-time constants in every call, so that sums, weights and one vector of x are in
 // registers: 16 of them in AVX2, 32 in AVX-512. Eight to ten sums keep both multipliers busy without waiting for one
 // another.
+
+#define F32 1
+#define BF16 2
+#define F16 3
 
 #if LANES == 16
 #define VECTOR f32x16
@@ -14,12 +18,14 @@
 #define INLINE EAGLE_INLINE_AVX512
 #define LOAD(p) load16(p)
 typedef uint32_t u32x16_unaligned __attribute__((vector_size(64), aligned(2)));
+typedef _Float16 half_vector __attribute__((vector_size(32), aligned(2)));
 #else
 #define VECTOR f32x8
 #define WORDS u32x8_unaligned
 #define INLINE EAGLE_INLINE
 #define LOAD(p) load8(p)
 typedef uint32_t u32x8_unaligned __attribute__((vector_size(32), aligned(2)));
+typedef _Float16 half_vector __attribute__((vector_size(16), aligned(2)));
 #endif
 #define ELEMENT float
 #define ROW_OFFSET(a, m) ((m) * (a).k)
@@ -27,11 +33,16 @@ typedef uint32_t u32x8_unaligned __attribute__((vector_size(32), aligned(2)));
 // The weights that meet the first and the second vector of x. Two bfloat16 weights share a word, the even one in its
 // low half: so 2 * LANES of them are LANES even ones and LANES odd ones, and x lies in that order too
 // (eagle_deinterleave).
-#if BF16_WEIGHTS
+#if WEIGHTS == BF16
 #define WEIGHT uint16_t
 INLINE VECTOR first_weights(const uint16_t *w) { return (VECTOR)(*(const WORDS *)w << 16); }
 INLINE VECTOR second_weights(const uint16_t *w) { return (VECTOR)(*(const WORDS *)w & 0xffff0000u); }
 INLINE float widen(uint16_t weight) { return widen_bf16(weight); }
+#elif WEIGHTS == F16
+#define WEIGHT _Float16
+INLINE VECTOR first_weights(const _Float16 *w) { return __builtin_convertvector(*(const half_vector *)w, VECTOR); }
+INLINE VECTOR second_weights(const _Float16 *w) { return first_weights(w + LANES); }
+INLINE float widen(_Float16 weight) { return weight; }
 #else
 #define WEIGHT float
 INLINE VECTOR first_weights(const float *w) { return LOAD(w); }

@@ -4,7 +4,7 @@
 // Weights of float32, vectors of sixteen lanes: AVX-512. One row has a single output in flight, since memory serves a
 // single stream best.
 #define LANES 16
-#define BF16_WEIGHTS 0
+#define WEIGHTS F32
 #include "small_matmul_block.inc.h"
 
 #define NAME eagle_small_matmul_f32x16

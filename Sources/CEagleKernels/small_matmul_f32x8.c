@@ -2,7 +2,7 @@
 
 // Weights of float32, vectors of eight lanes: AVX2, and processors without it.
 #define LANES 8
-#define BF16_WEIGHTS 0
+#define WEIGHTS F32
 #include "small_matmul_block.inc.h"
 
 #define NAME eagle_small_matmul_f32x8

@@ -117,7 +117,7 @@ static void multiply_one(const matmuls *p, const eagle_weights *w, float *y, out
       return eagle_small_matmul_bf16(p->lanes, &a, outputs.begin, outputs.end);
     case EAGLE_WEIGHTS_F16:
       a.x = activation_rows(p);
-      return multiply_decoded(p->lanes, w, a, outputs);
+      return eagle_small_matmul_f16(p->lanes, &a, outputs.begin, outputs.end);
     default:
       a.x = activation_rows(p);
       if (!p->activation->is_quantized) return multiply_decoded(p->lanes, w, a, outputs);

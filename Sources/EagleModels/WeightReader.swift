@@ -9,10 +9,9 @@ package final class WeightReader {
 
   package init(_ source: any TensorSource) { self.source = source }
 
-  /// Reads a matrix. It stays as it is stored, in blocks too; float16 is widened.
+  /// Reads a matrix. It stays as it is stored, in blocks too.
   package func matrix(_ name: String, _ shape: [Int]) throws -> Tensor {
-    let tensor = try checked(name, shape, Self.floats + DType.blockFormats)
-    return tensor.dtype == .float16 ? tensor.float32() : tensor
+    try checked(name, shape, Self.floats + DType.blockFormats)
   }
 
   /// Reads a vector, widened to float32.

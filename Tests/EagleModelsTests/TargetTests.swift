@@ -128,9 +128,8 @@ import Testing
       let isExpert = tensor.contains(".experts.") && !tensor.hasSuffix("_bias")
       guard !tensor.contains("vision") && !tensor.contains("projector") else { continue }
       guard stored.shape.count == 2 && !tensor.hasSuffix("_bias") || isExpert else { continue }
-      let weight = stored.dtype == .float16 ? stored.float32() : stored
-      bytes += isExpert ? weight.byteCount * (experts?.perToken ?? 0) / (experts?.count ?? 1) : weight.byteCount
-      weight.rawBytes.withMemoryRebound(to: UInt64.self) { words in sum = words.reduce(sum, &+) }
+      bytes += isExpert ? stored.byteCount * (experts?.perToken ?? 0) / (experts?.count ?? 1) : stored.byteCount
+      stored.rawBytes.withMemoryRebound(to: UInt64.self) { words in sum = words.reduce(sum, &+) }
     }
     #expect(model.weightBytes == bytes)
     if model.shape.layerShapes.allSatisfy({ $0.feedForward.experts == nil }) { #expect(model.readWeights() == sum) }

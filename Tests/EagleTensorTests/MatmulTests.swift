@@ -128,7 +128,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   @Test(arguments: 1...13, [200, 2100, 5003])
   func aRowDoesNotDependOnTheRowsBesideIt(rows: Int, inputs: Int) {
     let (x, w) = operands(rows, inputs, 67)
-    for weight in [w, w.bfloat16()] {
+    for weight in [w, w.bfloat16(), halves(w)] {
       let expected = reference(x, weight)
       for lanes in Processor.hasAVX512 ? [8, 16] : [8] {
         let together = smallMatmul(x, weight, lanes)
@@ -178,15 +178,20 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
 
   /// The small-M matmul of one vector width, tuned or plain.
   private func smallMatmul(_ x: Tensor, _ w: Tensor, _ lanes: Int, isPlain: Bool = false) -> [Float] {
-    let (lanes, isBFloat16) = (Int32(lanes), w.dtype == .bfloat16)
-    if isPlain {
-      let type = isBFloat16 ? EAGLE_WEIGHTS_BF16 : EAGLE_WEIGHTS_F32
-      return run(x, w) { eagle_small_matmul_plain(lanes, type, $0, $1, $2) }
-    }
-    guard isBFloat16 else { return run(x, w) { eagle_small_matmul_f32(lanes, $0, $1, $2) } }
+    let lanes = Int32(lanes)
+    if isPlain { return run(x, w) { eagle_small_matmul_plain(lanes, w.dtype.weightType!, $0, $1, $2) } }
+    if w.dtype == .float32 { return run(x, w) { eagle_small_matmul_f32(lanes, $0, $1, $2) } }
+    if w.dtype == .float16 { return run(x, w) { eagle_small_matmul_f16(lanes, $0, $1, $2) } }
     let ordered = Tensor(x.shape)
     eagle_deinterleave(lanes, x.floats, ordered.floats, Int64(x.rows), Int64(x.columns))
     return run(ordered, w) { eagle_small_matmul_bf16(lanes, $0, $1, $2) }
+  }
+
+  /// The values rounded to float16.
+  private func halves(_ w: Tensor) -> Tensor {
+    let result = Tensor(w.shape, dtype: .float16)
+    for (i, value) in w.values.enumerated() { result.buffer(UInt16.self)[i] = Float16(value).bitPattern }
+    return result
   }
 
   /// All outputs of one call to a kernel.

@@ -27,8 +27,9 @@ typedef struct {
 /// The lanes of a vector of this processor: 16 with AVX-512, else 8. The functions below take either where the
 /// processor has it.
 int eagle_small_matmul_lanes(void);
-/// Rows and weights of float32.
+/// Rows of float32, weights of float32 or float16.
 void eagle_small_matmul_f32(int lanes, const eagle_small_matmul *a, int64_t begin, int64_t end);
+void eagle_small_matmul_f16(int lanes, const eagle_small_matmul *a, int64_t begin, int64_t end);
 /// float32 rows in the order that eagle_deinterleave makes, bfloat16 weights.
 void eagle_small_matmul_bf16(int lanes, const eagle_small_matmul *a, int64_t begin, int64_t end);
 /// y = x with the even elements of each two vectors before the odd ones; what does not fill them stays.
@@ -41,8 +42,8 @@ int64_t eagle_rounded_bytes(int64_t rows, int64_t k);
 /// Rows that eagle_round_row has made, bfloat16 weights; for processors with AVX512-BF16 alone.
 void eagle_small_matmul_rounded(const eagle_small_matmul *a, int64_t begin, int64_t end);
 
-/// The plain forms, which give the bits of those above: float32 rows in their own order, weights of float32 or
-/// bfloat16, and rows rounded to bfloat16, which lie one behind the other here.
+/// The plain forms, which give the bits of those above: float32 rows in their own order, weights without blocks, and
+/// rows rounded to bfloat16, which lie one behind the other here.
 void eagle_small_matmul_plain(int lanes, eagle_weight_type type, const eagle_small_matmul *a, int64_t begin,
                               int64_t end);
 void eagle_small_matmul_rounded_plain(const eagle_small_matmul *a, int64_t begin, int64_t end);
