@@ -271,6 +271,16 @@ extension DraftConfig {
     }
   }
 
+  /// The layers of a target that are captured by default, 0-based: those of EAGLE-3, or for a block drafter as many as
+  /// it has layers itself, at most eight, evenly spaced from 1 to L - 3 (`layers` of DFlash and DSpark heads).
+  public func defaultCaptureLayers(of target: TargetShape) -> [Int] {
+    let (first, last) = (1, target.layers - 3)
+    let count = min(block.layers, TargetShape.mostCaptureLayers, last)
+    guard architecture != .eagle3, last > first else { return target.defaultCaptureLayers }
+    guard count > 1 else { return [target.layers / 2] }
+    return (0..<count).map { first + Int((Double($0 * (last - first)) / Double(count - 1)).rounded()) }
+  }
+
   /// Whose LM head the head has.
   package var headTable: DraftTable { lmHead ?? (architecture == .eagle3 ? .own : .target) }
 

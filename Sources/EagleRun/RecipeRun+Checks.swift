@@ -33,14 +33,17 @@ extension RecipeRun {
 
   /// A store that is there against what this run would capture. Collective.
   private func checkStore() throws {
-    let capture = try StateCapture(target: model.target, config: recipe.capture)
+    let capture = try StateCapture(target: model.target, config: captureConfig)
     try capture.agreeOnPrecision(cluster)
     guard FileManager.default.fileExists(atPath: CaptureManifest.path(in: folder.capture)) else { return }
     try CaptureManifest(folder: folder.capture).attributes.check(against: capture.attributes, path: folder.capture)
   }
 
   /// The captured layers.
-  var layers: [Int] { recipe.capture.layers(of: format.shape) }
+  var layers: [Int] { recipe.capture.layers(of: format.shape, draft: recipe.draft) }
+
+  /// The settings of capture with the layers listed.
+  var captureConfig: CaptureConfig { recipe.capture.resolved(for: format.shape, draft: recipe.draft) }
 
   /// What a checkpoint of this run says.
   func identity(data fingerprint: String) throws -> RunIdentity {

@@ -83,7 +83,7 @@ extension RecipeRun {
     case .store: return .store(try capture(data))
     case .online:
       try checkDisk(data)
-      let states = try OnlineStates(target: model.target, config: recipe.capture, data: data)
+      let states = try OnlineStates(target: model.target, config: captureConfig, data: data)
       try states.agreeOnPrecision(cluster)
       return .online(states)
     }

@@ -223,7 +223,7 @@ public final class RecipeRun {
     }
     try checkDisk(data)
     return try CapturePass(
-      target: model.target, data: data, config: recipe.capture, cluster: cluster,
+      target: model.target, data: data, config: captureConfig, cluster: cluster,
       progress: progress, stop: stop
     ).run(folder: folder.capture)
   }

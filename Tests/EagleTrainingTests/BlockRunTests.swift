@@ -3,6 +3,7 @@ import EagleCore
 import EagleDraft
 import EagleModels
 import EagleRunFiles
+import EagleTensor
 import EagleTraining
 import Foundation
 import Testing
@@ -96,5 +97,25 @@ import Testing
     }
     let error = #expect(throws: LocatedError.self) { try other.resume() }
     #expect(error?.description.contains("mask token") == true)
+  }
+
+  @Test(
+    "layers that are captured by default",
+    arguments: [
+      (DraftArchitecture.eagle3, nil, 36, [1, 17, 32]), (.dspark, nil, 36, [1, 9, 17, 25, 33]),
+      (.dflash, 3, 30, [1, 14, 27]), (.dspark, 12, 30, [1, 5, 8, 12, 16, 20, 23, 27]), (.dspark, 1, 30, [15]),
+      (.dspark, 5, 6, [1, 2, 3]), (.eagle3, nil, 6, [1, 2, 2]),
+    ])
+  func capturedLayers(_ architecture: DraftArchitecture, draftLayers: Int?, targetLayers: Int, expected: [Int]) {
+    let target = TargetShape(
+      family: .llama, hiddenSize: 64, layers: targetLayers,
+      attention: AttentionShape(heads: 4, kvHeads: 4, headDimension: 16), intermediateSize: 128, vocabularySize: 512,
+      ropeTheta: 1e4, maxPositions: 512)
+    var draft = DraftConfig()
+    (draft.architecture, draft.layers) = (architecture, draftLayers)
+    #expect(CaptureConfig().layers(of: target, draft: draft) == expected)
+    var listed = CaptureConfig()
+    listed.layers = .listed([0, 2])
+    #expect(listed.resolved(for: target, draft: draft).layers == .listed([0, 2]))
   }
 }

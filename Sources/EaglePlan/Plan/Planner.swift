@@ -31,7 +31,7 @@ package struct Planner {
   /// - Throws: for layers, a vocabulary or a head to start from that do not fit the target
   private static func sizes(_ recipe: Recipe, _ model: TargetModel) throws -> Sizes {
     let target = model.shape
-    let layers = recipe.capture.layers(of: target)
+    let layers = recipe.capture.layers(of: target, draft: recipe.draft)
     try target.validate(captureLayers: layers, path: "capture.layers")
     try recipe.draft.requireFit(target)
     let draft =
@@ -69,7 +69,7 @@ package struct Planner {
     config.architecture = recipe.draft.architecture == .eagle3 ? .dspark : .eagle3
     (config.vocabulary, config.ropeTheta) = (recipe.draft.vocabulary, recipe.draft.ropeTheta)
     try config.requireFit(target)
-    let shape = config.shape(of: target, captureLayers: context.sizes.draft.captureLayers)
+    let shape = config.shape(of: target, captureLayers: config.defaultCaptureLayers(of: target))
     let vocabulary = DraftVocabulary.mostFrequent(
       counts: [Int](repeating: 1, count: target.vocabularySize), size: shape.draftVocabularySize, always: [])
     return DraftModel.random(shape: shape, vocabulary: vocabulary, seed: 0).rounded()
@@ -78,7 +78,8 @@ package struct Planner {
   /// Measures each kind of work. Collective.
   private func measure(_ work: MeasuredWork, folder: String, peak: Double) throws -> PlanFigures {
     let measurement = PlanMeasurement(model: model, cluster: cluster, folder: folder)
-    let capture = try measurement.capture(recipe.capture, conversations: work.capture)
+    let capture = try measurement.capture(
+      recipe.capture.resolved(for: model.target.shape, draft: recipe.draft), conversations: work.capture)
     let (training, head) = try measurement.training(
       recipe.train, gradients: recipe.cluster.gradients, draft: context.sizes.draft, conversations: work.training,
       tokensPerBatch: work.tokensPerBatch)

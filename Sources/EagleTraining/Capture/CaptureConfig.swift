@@ -1,5 +1,6 @@
 import EagleCaptureStore
 import EagleCore
+import EagleDraft
 import EagleModels
 
 /// The settings of capture: which hidden states of the target training reads, and how they are stored.
@@ -59,7 +60,7 @@ public enum CaptureMode: String, Codable, CaseIterable, Sendable {
 
 /// The captured layers: 0-based decoder layers, in rising order, whose output is taken after the layer.
 public enum CaptureLayers: Equatable, Sendable {
-  /// The default layers: `[1, L/2 - 1, L - 4]` of a target with L layers.
+  /// The default layers of the draft's architecture (`DraftConfig.defaultCaptureLayers`).
   case automatic
   /// The layers with these numbers.
   case listed([Int])
@@ -88,9 +89,16 @@ extension CaptureLayers: Codable {
 }
 
 extension CaptureConfig {
-  /// The 0-based decoder layers of `target` to capture.
-  public func layers(of target: TargetShape) -> [Int] {
+  /// The 0-based decoder layers of `target` to capture for a draft head, by default one of EAGLE-3.
+  public func layers(of target: TargetShape, draft: DraftConfig = DraftConfig()) -> [Int] {
     if case .listed(let ids) = layers { return ids }
-    return target.defaultCaptureLayers
+    return draft.defaultCaptureLayers(of: target)
+  }
+
+  /// These settings with the layers of `target` listed.
+  package func resolved(for target: TargetShape, draft: DraftConfig) -> CaptureConfig {
+    var resolved = self
+    resolved.layers = .listed(layers(of: target, draft: draft))
+    return resolved
   }
 }

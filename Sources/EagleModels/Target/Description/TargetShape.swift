@@ -56,7 +56,10 @@ public struct TargetShape: Sendable, Equatable {
     layerShapes.map { KVCache.LayerShape(width: $0.attention.keyWidth, window: $0.window, format: format) }
   }
 
-  /// The decoder layers captured by default, 0-based: `[1, L/2 - 1, L - 4]`.
+  /// The most layers that are captured.
+  package static let mostCaptureLayers = 8
+
+  /// The decoder layers captured for an EAGLE-3 head by default, 0-based: `[1, L/2 - 1, L - 4]`.
   public var defaultCaptureLayers: [Int] { [1, layers / 2 - 1, layers - 4] }
 
   /// The most layers. Models of today have up to 126.
@@ -67,7 +70,8 @@ public struct TargetShape: Sendable, Equatable {
   /// - Throws: `LocatedError` unless these are one to eight distinct, increasing layers of this target
   public func validate(captureLayers ids: [Int], path: String) throws {
     let increasing = zip(ids, ids.dropFirst()).allSatisfy { $0 < $1 }
-    guard (1...8).contains(ids.count), increasing, ids.allSatisfy({ (0..<layers).contains($0) }) else {
+    guard (1...Self.mostCaptureLayers).contains(ids.count), increasing, ids.allSatisfy({ (0..<layers).contains($0) })
+    else {
       throw LocatedError(
         path: path, problem: "captured layers \(ids) do not fit a target of \(layers) layers",
         advice: "name one to eight different layers in increasing order, each from 0 to \(layers - 1)")
