@@ -34,7 +34,8 @@ package final class Server: Sendable {
         model: model, plan: plan, config: config, context: limits.context, engine: engine, metrics: metrics,
         log: log),
       metrics: metrics, engine: engine, state: state, names: config.modelNames,
-      crossOrigin: CrossOrigin(config.corsOrigins), created: Int(Date().timeIntervalSince1970))
+      draft: draft?.shape.architecture, crossOrigin: CrossOrigin(config.corsOrigins),
+      created: Int(Date().timeIntervalSince1970))
     listener = Listener(
       host: config.host, port: config.port, connections: config.connections, idleSeconds: config.idleSeconds,
       writeSeconds: config.writeSeconds, responder: routes)

@@ -24,6 +24,8 @@ import Testing
     try #require(run.status == 0, "\(run.errors)")
     let expected = try generate(world, "cloud 7")
     let served = try Served(world, ["--draft", "out/export", "--draft-length", "3"])
+    let models = try served.ask("GET", "/v1/models").json["data"] as? [[String: Any]]
+    #expect(models?.first?["eagle"] as? [String: String] == ["draft_architecture": "eagle3"])
     let whole = try served.ask("POST", Self.chat, body: body("cloud 7", #""max_tokens": 40"#))
     #expect(whole.status == 200 && whole.content == expected && !expected.isEmpty, "\(whole.text)")
     let usage = try #require(whole.json["usage"] as? [String: Any])
@@ -102,6 +104,7 @@ import Testing
     #expect(try served.ask("GET", "/health").json["status"] as? String == "ok")
     let models = try served.ask("GET", "/v1/models").json["data"] as? [[String: Any]]
     #expect(models?.map { $0["id"] as? String } == ["target"])
+    #expect(models?.first?["eagle"] == nil, "no draft head is served")
     #expect(try served.ask("GET", "/v1/models/target").json["object"] as? String == "model")
     let page = try served.ask("GET", "/")
     #expect(page.status == 200 && page.text.hasPrefix("<!doctype html>"))

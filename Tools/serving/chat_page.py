@@ -51,7 +51,7 @@ def talk(page, url, speculative):
 
 
 def reason(page, output):
-    """A model that marks its reasoning: it stands folded away before the answer."""
+    """A model that marks its reasoning and calls tools: reasoning stands folded away before the answer."""
     with tempfile.TemporaryDirectory() as folder:
         options = argparse.Namespace(program=str(ROOT / ".build/release/eagle-run"), target=folder + "/thinker", draft=None)
         write_model(options.target)
@@ -60,6 +60,11 @@ def reason(page, output):
             page.wait("document.getElementById('model') && document.getElementById('model').textContent === 'thinker'")
             answer = ask(page, "Hello?")
             save(page.look(dark=False, height=420), output.replace(".png", "-reasoning.png"))
+            check_reasoning(page, answer)
+            call_tools(page, output)
+
+
+def check_reasoning(page, answer):
     check(answer["text"] == "I have no tools." and answer["error"] == "", "the answer is without its reasoning")
     details = page.value("""(() => {
       const details = document.querySelector('article.assistant:last-of-type details');
@@ -70,6 +75,38 @@ def reason(page, output):
           f"the reasoning is folded away before it: {details['text']!r}")
     check(page.value("messages.map(message => message.content).join('|')") == "Hello?|I have no tools.",
           "and is not sent with the next question")
+
+
+def call_tools(page, output):
+    """The model calls two tools; the page asks for their results and lets it go on."""
+    parameters = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}}
+    tools = [{"type": "function", "function": {"name": name, "parameters": parameters}} for name in ("add", "multiply")]
+    page.value("document.getElementById('reset').click()")
+    page.value(f"document.getElementById('tools').value = {json.dumps(json.dumps(tools))}")
+    ask(page, "What are the sum and the product of 2 and 3?")
+    calls = "Array.from(document.querySelectorAll('.call'), box => box.innerText.split('\\n').slice(0, 2).join(' '))"
+    check(page.value(calls) == [f'Calls {name} {{"a": 2, "b": 3}}' for name in ("add", "multiply")],
+          f"the calls are shown: {page.value(calls)}")
+    page.type("Never mind.")
+    page.press_enter()
+    check(page.value("messages.length") == 2, "a message waits until the calls have their results")
+    page.value("document.getElementById('text').value = ''")
+    give = """(number, text) => {
+      const box = document.querySelectorAll('.call')[number];
+      box.querySelector('input').value = text;
+      box.requestSubmit();
+    }"""
+    page.value(f"({give})(0, '5')")
+    save(page.look(dark=False, height=520), output.replace(".png", "-tools.png"))
+    page.value(f"({give})(1, '6')")
+    page.wait("document.querySelectorAll('article.assistant small').length === 2")
+    answer = page.value("document.querySelector('article.assistant:last-of-type > span').textContent")
+    check(answer == "The sum is 5 and the product is 6.", f"the model goes on from the results: {answer!r}")
+    check(page.value("messages.map(message => message.role).join()") == "user,assistant,tool,tool,assistant",
+          "the conversation holds calls and results")
+    page.value("document.getElementById('reset').click(); document.getElementById('tools').value = '[{'")
+    answer = ask(page, "Hello?")
+    check(answer["error"] == "error" and "Tools are not JSON" in answer["note"], f"damaged tools: {answer['note']}")
 
 
 def stop(page, served):
@@ -101,8 +138,8 @@ def stop(page, served):
 
 def main():
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--output", required=True, help="PNG of the page. One with -reasoning in its name shows an answer "
-                        "with folded reasoning; --all adds one with -dark and one with -phone")
+    parser.add_argument("--output", required=True, help="PNG of the page. Ones with -reasoning and -tools in their names show an answer "
+                        "with folded reasoning and calls of tools; --all adds one with -dark and one with -phone")
     parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     with Served(options, key=KEY) as served, Browser() as page:

@@ -12,6 +12,8 @@ struct Routes: HTTPResponder {
   let state: ServerState
   /// The names of the model; the first is its own.
   let names: [String]
+  /// The architecture of the draft head; nil without one.
+  let draft: String?
   let crossOrigin: CrossOrigin
   let created: Int
 
@@ -137,7 +139,9 @@ struct Routes: HTTPResponder {
     }
   }
 
-  private func model(_ name: String) -> Model { Model(id: name, created: created) }
+  private func model(_ name: String) -> Model {
+    Model(id: name, created: created, eagle: draft.map(ModelDetails.init))
+  }
 
   private func refuse(_ error: APIError, endpoint: String) -> Response {
     metrics.count(endpoint: endpoint, status: error.status)
@@ -154,6 +158,12 @@ struct Routes: HTTPResponder {
     let object = "model"
     let created: Int
     let ownedBy = "eagle-run"
+    let eagle: ModelDetails?
+  }
+
+  /// The field that this server adds; other clients ignore it.
+  private struct ModelDetails: Encodable {
+    let draftArchitecture: String
   }
 }
 
