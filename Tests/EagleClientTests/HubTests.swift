@@ -20,10 +20,13 @@ import Testing
   ]
   private let cache = Cache()
 
-  private func hub(_ url: String, token: String? = nil, offline: Bool = false) throws -> ModelHub {
+  private func hub(
+    _ url: String, token: String? = nil, offline: Bool = false, firstDelay: Double = 0.01
+  ) throws -> ModelHub {
     var settings = HubSettings(
       endpoint: try #require(URL(string: url)), token: token, cache: cache.path, isOffline: offline)
-    (settings.policy.attempts, settings.policy.firstDelay) = (3, 0.01)
+    settings.policy.longestDelay = firstDelay
+    (settings.policy.attempts, settings.policy.firstDelay) = (3, firstDelay)
     return ModelHub(settings) { _ in }
   }
 
@@ -135,6 +138,13 @@ import Testing
       try message { _ = try hub(server.url, offline: true).place(of: name()).path }.contains("HF_HUB_OFFLINE is set"))
     let busy = try ScriptedHub("org/tiny", files: Self.files) { $0.number < 2 ? .error(503, "busy") : nil }
     #expect(try hub(busy.url).place(of: name()).path.hasSuffix(ScriptedHub.commit))
+  }
+
+  @Test("the delay before the next attempt is the hub's", .timeLimit(.minutes(1))) func retryAfter() throws {
+    let server = try ScriptedHub("org/tiny", files: Self.files) {
+      $0.number < 2 ? .error(429, "busy", headers: ["Retry-After": "0"]) : nil
+    }
+    #expect(try hub(server.url, firstDelay: 7200).place(of: name()).path.hasSuffix(ScriptedHub.commit))
   }
 
   @Test("weights are those of the index, types are whole words, subfolders count") func selections() throws {

@@ -34,7 +34,7 @@ struct HubClient: Sendable {
   /// Why there is no answer.
   enum Failure: Error {
     /// Another request may help: the network, or the server's state.
-    case passing(String)
+    case passing(String, retryAfter: String? = nil)
     case status(Int, String)
     case odd(String)
   }
@@ -79,10 +79,10 @@ struct HubClient: Sendable {
     while true {
       do {
         return try await retried(path) { try await append(path, to: part, size: size, each: each) }
-      } catch Failure.passing(let reason) {
+      } catch Failure.passing(let reason, let retryAfter) {
         // As long as something comes, a broken connection is no reason to give up.
         let now = Disk.size(of: part) ?? 0
-        guard now > best else { throw Failure.passing(reason) }
+        guard now > best else { throw Failure.passing(reason, retryAfter: retryAfter) }
         best = now
       }
     }
@@ -131,7 +131,9 @@ struct HubClient: Sendable {
           next.scheme == "https" || next.scheme == "http" && !url.hasPrefix("https:")
         else { throw Failure.odd("it redirects nowhere, or to a place without encryption") }
         url = next.absoluteString
-      case 408, 425, 429, 500...: throw Failure.passing("HTTP \(response.status.code)")
+      case 408, 425, 429, 500...:
+        throw Failure.passing(
+          "HTTP \(response.status.code)", retryAfter: response.headers.first(name: "Retry-After"))
       case 416:
         // What is here is no beginning of that file.
         throw Failure.status(416, "the part that is here is none of the file")
@@ -157,8 +159,10 @@ struct HubClient: Sendable {
         return try await body()
       } catch {
         let failure = Self.failure(error)
-        guard case .passing? = failure as? Failure, attempt < settings.policy.attempts else { throw failure }
-        var left = settings.policy.delay(afterAttempt: attempt, retryAfter: nil)
+        guard case .passing(_, let retryAfter)? = failure as? Failure, attempt < settings.policy.attempts else {
+          throw failure
+        }
+        var left = settings.policy.delay(afterAttempt: attempt, retryAfter: retryAfter)
         while left > 0 {
           try check()
           try await Task.sleep(nanoseconds: UInt64(min(left, 0.2) * 1e9))
@@ -184,7 +188,7 @@ extension HubClient.Failure {
   /// For people.
   var reason: String {
     switch self {
-    case .passing(let reason), .odd(let reason): reason
+    case .passing(let reason, _), .odd(let reason): reason
     case .status(let status, let reason): "HTTP \(status): \(reason)"
     }
   }

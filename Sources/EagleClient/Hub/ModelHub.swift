@@ -54,7 +54,7 @@ package struct ModelHub: Sendable {
     if let place = name.isPinned ? whole(name, name.revision) : nil { return place }
     do {
       return try Blocking.run { await fetched(name) }.get()
-    } catch HubClient.Failure.passing(let reason) {
+    } catch HubClient.Failure.passing(let reason, _) {
       let place = try cached(name, because: "\(settings.endpoint): \(reason)")
       say("\(name): \(settings.endpoint): \(reason); what is in the cache is used")
       return place
@@ -176,25 +176,20 @@ private final class FoundPlaces: @unchecked Sendable {
 }
 
 /// One process of this program fetches a model at a time, where the file system has locks; others wait for it.
-final class HubLock: Sendable {
-  private let descriptor: Int32
+struct HubLock: Sendable {
+  private let lock: FileLock
 
   /// - Parameter check: called while another process has the lock; what it throws ends the wait
   init(_ folder: String, _ say: @Sendable (String) -> Void, check: @Sendable () throws -> Void) async throws {
     let locks = URL(fileURLWithPath: folder).deletingLastPathComponent().path + "/.locks"
     try DiskSync.createFolder(locks)
-    let path = "\(locks)/\(URL(fileURLWithPath: folder).lastPathComponent).eagle.lock"
-    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else { throw LocatedError.system(path: path, "create the file") }
-    // A network file system without locks says so; then processes cannot be told apart.
+    lock = try FileLock("\(locks)/\(URL(fileURLWithPath: folder).lastPathComponent).eagle.lock")
     var hasSaid = false
-    while flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR {
+    while !lock.take() {
       if !hasSaid { say("another process fetches this model; waiting for it") }
       hasSaid = true
       try check()
       try await Task.sleep(nanoseconds: 200_000_000)
     }
   }
-
-  deinit { close(descriptor) }
 }
