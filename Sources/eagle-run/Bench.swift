@@ -8,38 +8,45 @@ import Foundation
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Answer files of prompts plainly and speculatively: acceptance length, speed, equal texts.")
+    abstract: "Measure a draft head on prompt files: acceptance length, speed, and texts equal to plain decoding.")
 
   @OptionGroup var models: ModelOptions
 
   @Option(
-    help:
-      "Prompts: JSON lines with `turns`, `prompt`, `question` or `problem`, or multiple choice; several files."
-  )
+    help: """
+      Prompt file: JSON Lines with `turns`, `prompt`, `question` or `problem`, or multiple-choice questions. May be \
+      repeated.
+      """)
   var prompts: [String]
 
-  @Option(help: "Most prompts of a file to run.")
+  @Option(help: "Maximum number of prompts per file.")
   var limit = 40
 
-  @Option(help: "Most tokens to generate for a turn.")
+  @Option(help: "Maximum number of new tokens per turn.")
   var maxTokens = 256
 
-  @Option(help: "0 decodes greedily; above 0 texts are sampled, and not compared with plain decoding.")
+  @Option(help: "Sampling temperature; 0 is greedy. Sampled texts are not compared with plain decoding.")
   var temperature = 0.0
 
-  @Option(help: "The seed of sampled texts.")
+  @Option(help: "Random seed of sampled texts.")
   var seed: UInt64 = 0
 
-  @Option(help: "Measure again behind texts of other prompts, with this many tokens in all; several, ascending.")
+  @Option(
+    help: """
+      Context length: measure again with each prompt extended to this many tokens by texts of other prompts. May be \
+      repeated, in ascending order.
+      """)
   var contextLength: [Int] = []
 
   @OptionGroup var plan: PlanOptions
 
-  @Option(help: "File for the result as JSON: one object for each file of prompts.")
+  @Option(help: "Write the results to this file as JSON, with one object per prompt file.")
   var json: String?
 
   func validate() throws {
-    guard models.draft != nil else { throw ValidationError("bench compares: name a head with --draft") }
+    guard models.draft != nil else {
+      throw ValidationError("bench compares a draft head with plain decoding: give the head with --draft")
+    }
     guard limit > 0, maxTokens > 0 else { throw ValidationError("--limit and --max-tokens must be above 0") }
     do { try config([:]).validate() } catch { throw ValidationError("\(error)") }
   }

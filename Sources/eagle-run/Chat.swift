@@ -10,17 +10,17 @@ import Foundation
 
 struct Chat: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Talk with the target, turn by turn; /help lists what else a line can say.")
+    abstract: "Chat with the target in the terminal; /help lists the commands.")
 
   @OptionGroup var models: ModelOptions
 
-  @Option(help: "What the system turn says.")
+  @Option(help: "System prompt.")
   var system: String?
 
-  @Option(help: "Most tokens of an answer.")
+  @Option(help: "Maximum number of tokens per answer.")
   var maxTokens = 1024
 
-  @Option(help: "End an answer before this string; can be given several times.")
+  @Option(help: "Stop string; the answer ends before it. May be repeated.")
   var stop: [String] = []
 
   @OptionGroup var plan: PlanOptions
@@ -39,7 +39,7 @@ struct Chat: ParsableCommand {
       sampling: try sampling.options(model))
     let talk = Talk(model: model, draft: draft, options: options, system: system, stops: stop)
     let isTerminal = isatty(STDIN_FILENO) == 1
-    if isTerminal { Output.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.") }
+    if isTerminal { Output.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat.") }
     Interrupt.install()
     var lines = InputLines()
     while true {

@@ -6,23 +6,23 @@ import EagleText
 import Foundation
 
 struct Generate: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Answer one prompt; the text streams to standard output.")
+  static let configuration = CommandConfiguration(abstract: "Answer one prompt and stream the text to standard output.")
 
   @OptionGroup var models: ModelOptions
 
-  @Option(help: "The user's message; without it or a file it is read from standard input.")
+  @Option(help: "User message. Without --prompt and --prompt-file it is read from standard input.")
   var prompt: String?
 
-  @Option(help: "File with the user's message.")
+  @Option(help: "File that contains the user message.")
   var promptFile: String?
 
-  @Option(help: "What the system turn says.")
+  @Option(help: "System prompt.")
   var system: String?
 
-  @Option(help: "Most tokens to generate.")
+  @Option(help: "Maximum number of tokens to generate.")
   var maxTokens = 256
 
-  @Option(help: "End the text before this string; can be given several times.")
+  @Option(help: "Stop string; the text ends before it. May be repeated.")
   var stop: [String] = []
 
   @OptionGroup var plan: PlanOptions

@@ -15,40 +15,49 @@ extension CacheFormat: ExpressibleByArgument {}
 /// Which model, and how.
 struct ModelOptions: ParsableArguments {
   @Option(
-    help: "Target model: a Hugging Face folder, a GGUF file, or a name on a hub: ORG/MODEL, ORG/MODEL/FILE.gguf.")
+    help: "Target model: a Hugging Face folder, a GGUF file, or a name on a hub (ORG/MODEL, ORG/MODEL/FILE.gguf).")
   var target: String
 
-  @Option(help: "Folder or .gguf file of a draft head, or its name on a hub; without one decoding is plain.")
+  @Option(help: "Draft head: a folder, a .gguf file, or a name on a hub. Without it, the target decodes plainly.")
   var draft: String?
 
   @OptionGroup var template: TemplateArguments
 
   @Option(
-    help: ArgumentHelp(
-      "Weights of the target in memory: stored, or quantised at load to 8 bits (q8_0) or 4 (q4_0, q4_k), which decodes "
-        + "faster with small errors. What is quantised in its file stays as it is."))
+    help: """
+      Weight format of the target in memory: as stored, or quantised at load to 8 bits (q8_0) or 4 bits (q4_0, q4_k). \
+      Quantised weights decode faster, with small errors. Matrices that are quantised in the file stay unchanged.
+      """)
   var weights = WeightFormat.stored
 
-  @Option(help: "Weights of the head in memory; if not given, quantised as the target's are (4 to 6 bits: q4_0).")
+  @Option(
+    help: """
+      Weight format of the draft head in memory. The default is the format of the target, or q4_0 for a target \
+      of 4 to 6 bits.
+      """)
   var draftWeights: WeightFormat?
 
   @Option(
-    help: ArgumentHelp(
-      "Precision of matrix products: bf16 where the processor has them, fp32 elsewhere. fp32 rounds no "
-        + "activations, with quantised weights either."))
+    help: """
+      Precision of matmuls. bf16 falls back to fp32 on processors without bf16 matmuls. fp32 does not round \
+      activations, not even with quantised weights.
+      """)
   var precision = ComputePrecision.bf16
 
   @Option(
-    help: ArgumentHelp(
-      "Keys and values in the KV caches, of the target and of the head: fp32, bf16, or 8 bits in blocks (q8_0); if not "
-        + "given, that of the precision. Texts with a draft are those without one in each."))
+    help: """
+      KV cache type of the target and the draft head: fp32, bf16, or 8 bits in blocks (q8_0). By default it follows \
+      --precision. Decoding with a draft head is lossless with each type.
+      """)
   var kvCache: CacheFormat?
 
   @Option(
     help: ArgumentHelp(
-      "Most tokens of a text, its prompt included: by default all positions, or for a rotary embedding that depends on "
-        + "it (LongRoPE, dynamic scaling) the length of the model's first training; a server takes what fits the memory.",
-      valueName: "tokens"))
+      """
+      Context length: maximum number of tokens of a text, prompt included. The default is all positions of the model. \
+      If the rotary embedding depends on it (LongRoPE, dynamic scaling), the default is the original training length. \
+      A server lowers the default to what fits in memory.
+      """, valueName: "tokens"))
   var context: Int?
 
   func validate() throws {
@@ -103,7 +112,7 @@ struct TemplateArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Variable of the chat template, enable_thinking=false for one; can be given several times.",
+      "Variable of the chat template, for example enable_thinking=false. May be repeated.",
       valueName: "name=value"))
   var templateOption: [String] = []
 
@@ -126,16 +135,20 @@ struct TemplateArguments: ParsableArguments {
 
 /// What a draft proposes in a round.
 struct PlanOptions: ParsableArguments {
-  @Option(help: "Tokens that the draft proposes in each round, one after the other; what tune found, or what pays.")
+  @Option(
+    help: """
+      Draft length: tokens that the draft head proposes in sequence per round. By default the plan that tune stored \
+      applies, or else an adaptive tree. With --draft-width, --draft-nodes or --adaptive the default is 3.
+      """)
   var draftLength: Int?
 
-  @Option(help: "Branches that a draft tree grows at each level; 1 is a chain.")
+  @Option(help: "Width of the draft tree: branches at each level. 1 is a chain.")
   var draftWidth: Int?
 
-  @Option(help: "Nodes of a draft tree that the target checks; draft length times width, if not given.")
+  @Option(help: "Nodes of the draft tree that the target verifies. The default is draft length times width.")
   var draftNodes: Int?
 
-  @Flag(help: "End a round's drafting where another token is not worth its cost on this machine.")
+  @Flag(help: "Adaptive drafting: end a draft early when another token is not worth its cost on this machine.")
   var adaptive = false
 
   func validate() throws {
@@ -173,7 +186,7 @@ struct PlanOptions: ParsableArguments {
     if file.environment == environment { return file }
     if !isGiven {
       Output.note(
-        "\(DecodingFile.path(folder)) is for another machine, target, weights or precision: drafting adaptively")
+        "\(DecodingFile.path(folder)) is for another machine, target, weights or precision: using the default plan")
     }
     return nil
   }

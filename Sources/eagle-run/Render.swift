@@ -6,23 +6,23 @@ import Foundation
 
 struct Render: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a model sees of a conversation: text, token ids, and what training would learn from.")
+    abstract: "Render a conversation with the chat template: text, token ids, and the spans that training learns from.")
 
-  @Option(help: "Target model: a Hugging Face folder or a GGUF file; its tokenizer and chat template are enough.")
+  @Option(help: "Target model: a Hugging Face folder or a GGUF file. Only tokenizer and chat template are needed.")
   var target: String
 
   @OptionGroup var template: TemplateArguments
 
-  @Option(help: "JSON file with a list of messages, or an object with messages and perhaps tools.")
+  @Option(help: "JSON file with a list of messages, or an object with `messages` and optional `tools`.")
   var messages: String
 
-  @Option(help: "JSON file with a list of descriptions of tools.")
+  @Option(help: "JSON file with a list of tool definitions.")
   var tools: String?
 
-  @Option(help: "Rows of a conversation that has answers: auto, whole, per_answer or last.")
+  @Option(help: "Rows into which a conversation with answers is split, as `data.rows` of a recipe.")
   var rows = ConversationRows.auto
 
-  @Flag(help: "Render a prompt, also where the last message is an answer, which it continues.")
+  @Flag(help: "Render a prompt even if the last message is an answer; the prompt then continues the answer.")
   var prompt = false
 
   @Flag(help: "Print one JSON object instead of the text.")

@@ -7,25 +7,34 @@ import EagleModels
 
 /// How tokens are chosen. What no flag says is taken from the model's generation_config.json.
 struct SamplingArguments: ParsableArguments {
-  @Option(
-    help:
-      "0 takes the most likely token; above 0 tokens are sampled. As generation_config.json says, or 0, if not given.")
+  @Option(help: "Sampling temperature; 0 is greedy. The default is that of generation_config.json, or 0.")
   var temperature: Float?
 
-  @Option(help: "Sample from this many most likely tokens; 0 is off. Likewise, or 0.")
+  @Option(help: "Sample from the k most likely tokens; 0 is off. The default is that of generation_config.json, or 0.")
   var topK: Int?
 
-  @Option(help: "Sample from the most likely tokens that together reach this probability; 1 is off. Likewise, or 1.")
+  @Option(
+    help: """
+      Sample from the most likely tokens that together reach this probability; 1 is off. The default is that \
+      of generation_config.json, or 1.
+      """)
   var topP: Float?
 
   @Option(
-    help: "Sample from tokens at least this likely, as a share of the most likely one; 0 is off. Likewise, or 0.")
+    help: """
+      Minimum probability of a token, relative to the most likely token; 0 is off. The default is that of \
+      generation_config.json, or 0.
+      """)
   var minP: Float?
 
-  @Option(help: "Makes tokens that the text already holds less likely; 1 is off. Likewise, or 1.")
+  @Option(
+    help: """
+      Repetition penalty: make tokens that the text already contains less likely; 1 is off. The default is that \
+      of generation_config.json, or 1.
+      """)
   var repetitionPenalty: Float?
 
-  @Option(help: "The same seed gives the same text.")
+  @Option(help: "Random seed; the same seed and draft plan give the same text.")
   var seed: UInt64 = 0
 
   func validate() throws {

@@ -7,57 +7,75 @@ import Foundation
 
 struct Serve: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Answer over HTTP as OpenAI's API does; a page to chat on is at /.")
+    abstract: "Serve an OpenAI-compatible HTTP API, with a chat page at /.")
 
   @OptionGroup var models: ModelOptions
 
-  @Option(help: "Address to listen on; others than this machine's own are open to everyone there without --api-key.")
+  @Option(
+    help: """
+      Address to listen on. If other machines can reach the address, set --api-key; otherwise any of them can use the \
+      model.
+      """)
   var host = "127.0.0.1"
 
-  @Option(help: "Port to listen on; 0 takes a free one.")
+  @Option(help: "Port to listen on; 0 chooses a free port.")
   var port = 8080
 
-  @Option(help: "What clients must send as bearer token; better set in the environment as EAGLE_API_KEY.")
+  @Option(help: "API key that clients must send as a bearer token. Prefer the environment variable EAGLE_API_KEY.")
   var apiKey: String?
 
-  @Option(help: "Name of the model in requests; the name of its folder, if not given. Can be given several times.")
+  @Option(help: "Model name in the API. May be repeated. The default is the name of the target's folder or file.")
   var modelName: [String] = []
 
-  @Flag(help: "Take requests for any other model name too.")
+  @Flag(help: "Accept requests with any model name.")
   var anyModel = false
 
-  @Flag(help: "Refuse requests with unknown fields; otherwise these are ignored, and the answer's headers name them.")
+  @Flag(
+    help: """
+      Reject requests with unknown fields. By default unknown fields are ignored, and the response header \
+      X-Eagle-Ignored lists them.
+      """)
   var strict = false
 
-  @Option(help: "Origin of another site whose pages may ask, or *; can be given several times.")
+  @Option(help: "Allowed CORS origin: a site whose pages may send requests, or * for any site. May be repeated.")
   var corsOrigin: [String] = []
 
-  @Option(help: "What reads calls of tools in answers; auto takes what the model's template or vocabulary marks.")
+  @Option(help: "Tool-call parser. auto detects it from the model's chat template or vocabulary.")
   var toolParser = ParserChoice<ToolSyntax>.auto
 
-  @Option(help: "What reads reasoning in answers; auto takes what the model's template or vocabulary marks.")
+  @Option(help: "Reasoning parser. auto detects it from the model's chat template or vocabulary.")
   var reasoningParser = ParserChoice<ReasoningStyle>.auto
 
-  @Option(help: "Requests that may wait; more are turned away.")
+  @Option(help: "Queue size: maximum number of waiting requests. Further requests are rejected with status 429.")
   var queue = 32
 
-  @Option(help: "Texts that are written together when several requests wait; 1 writes one after the other.")
+  @Option(
+    help: """
+      Batch size: maximum number of texts that are decoded together, at most 64. 1 decodes requests one after another.
+      """)
   var batch = 8
 
-  @Option(help: "Memory of all KV caches together, such as 4GB; half of what is free, if not given.")
+  @Option(
+    help: """
+      Memory limit of all KV caches together, for example 4GB. The default is half of the memory that is free after \
+      loading the weights.
+      """)
   var cacheMemory: ByteCount?
 
-  @Option(help: "Conversations whose tokens stay in memory for their next turn.")
+  @Option(help: "Finished conversations whose KV caches stay in memory for the next turn (prefix caching).")
   var conversations = 4
 
-  @Option(help: "Seconds that running requests get to finish after SIGTERM or Ctrl-C; a second signal ends at once.")
+  @Option(
+    help: """
+      Seconds that accepted requests have to finish after SIGTERM or Ctrl-C. A second signal ends the server at once.
+      """)
   var stopSeconds = 30.0
 
-  @Option(help: "Seconds in which a client must read something of its answer before it is cut off.")
+  @Option(help: "Write timeout: close a connection if the client reads nothing of its answer for this many seconds.")
   var writeSeconds = 60
 
   @Option(
-    help: "File to which finished answers are added, as tokens to train on; requests with store: false are left out.")
+    help: "Append finished answers to this file as tokens for training, except for requests with store: false.")
   var record: String?
 
   @OptionGroup var plan: PlanOptions
@@ -84,7 +102,8 @@ struct Serve: ParsableCommand {
     let (model, draft) = try models.load()
     let config = try config(for: model, record)
     if let path = self.record {
-      Output.note("recording prompts and answers to \(path): tell those who ask; store: false in a request forbids it")
+      Output.note(
+        "recording prompts and answers to \(path): inform your users; requests with store: false are not recorded")
     }
     let limits = try CacheLimits(config, target: model.target, draft: draft, availableBytes: available)
     Output.note(limits.description)
@@ -94,10 +113,10 @@ struct Serve: ParsableCommand {
       log: Output.note)
     if config.apiKey == nil && !config.isLoopback {
       Output.note(
-        "warning: \(host) is reached from other machines, and without an API key everyone there may use the model")
+        "warning: other machines can reach \(host), and without an API key any of them can use the model")
     }
     signals.handle { _ in
-      Output.note("stopping: running requests finish first; another signal ends at once")
+      Output.note("stopping: accepted requests finish first; a second signal ends the server at once")
       Task { await server.stop() }
     }
     try waitFor {

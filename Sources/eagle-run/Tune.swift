@@ -10,34 +10,34 @@ import Foundation
 
 struct Tune: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Find the fastest draft length or tree for this machine, model and head, and store it with the head.")
+    abstract: "Find the fastest draft plan for this machine, target and head, and store it with the head.")
 
   @OptionGroup var models: ModelOptions
 
-  @Option(help: "Prompts like those to be answered: one or several files, as for bench.")
+  @Option(help: "Prompt file with typical prompts, in a format of bench. May be repeated.")
   var prompts: [String]
 
-  @Option(help: "Most prompts of a file to run.")
+  @Option(help: "Maximum number of prompts per file.")
   var limit = 8
 
-  @Option(help: "Most tokens to generate for a turn.")
+  @Option(help: "Maximum number of new tokens per turn.")
   var maxTokens = 96
 
   @Option(
     help: """
-      A draft to try instead of the usual ones; several times. 3 is a chain of three, 4x3:8 a tree of depth 4 and width 3 \
-      with 8 nodes; +adaptive behind it lets costs end a round.
+      Draft plan to try instead of the default plans. 3 is a chain of three tokens; 4x3:8 is a tree of depth 4, \
+      width 3 and 8 nodes. The suffix +adaptive makes the plan adaptive: costs can end a draft early. May be repeated.
       """)
   var plan: [TrialPlan] = []
 
-  @Option(help: "File for all measurements as JSON.")
+  @Option(help: "Write all measurements to this file as JSON.")
   var json: String?
 
-  @Flag(help: "Measure, and store nothing with the head.")
+  @Flag(help: "Measure only, and store nothing with the head.")
   var dryRun = false
 
   func validate() throws {
-    guard models.draft != nil else { throw ValidationError("tune is for a head: name it with --draft") }
+    guard models.draft != nil else { throw ValidationError("tune needs a draft head: give it with --draft") }
     guard limit > 0, maxTokens > 0 else { throw ValidationError("--limit and --max-tokens must be above 0") }
   }
 
@@ -75,17 +75,16 @@ struct Tune: ParsableCommand {
 
   private func showCosts(_ costs: DecodingCosts, _ target: TargetModel) {
     let one = costs.targetPass[0]
-    let rows = [2, 3, 4, 5, 6, 8, 12].map { String(format: "%d rows: %.2f", $0, costs.targetPass[$0 - 1] / one) }
-    let step = String(format: "a draft pass: %.3f", costs.draftPass / one)
+    let rows = [2, 3, 4, 5, 6, 8, 12].map { String(format: "%d tokens %.2f", $0, costs.targetPass[$0 - 1] / one) }
+    let step = String(format: "a draft pass %.3f", costs.draftPass / one)
     if models.weights == .stored { Output.note(Matmul.describe(batchInvariant: target.precision)) }
     Output.note(
-      String(format: "a target pass takes %.1f ms; as a share of it ", one * 1000)
+      String(format: "a target pass over one token takes %.1f ms; relative to it: ", one * 1000)
         + (rows + [step]).joined(separator: ", "))
     guard let reading = costs.reading else { return }
     Output.note(
       String(
-        format: "it reads %.0f MB of weights at %.1f GB/s, %.0f %% of what a plain reading by all threads gets "
-          + "(%.1f GB/s)",
+        format: "it reads %.0f MB of weights at %.1f GB/s, %.0f %% of the read bandwidth of all threads (%.1f GB/s)",
         Double(reading.bytes) / 1e6, Double(reading.bytes) / one / 1e9, 100 * reading.seconds / one,
         Double(reading.bytes) / reading.seconds / 1e9))
   }

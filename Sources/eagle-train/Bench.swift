@@ -9,7 +9,7 @@ import Foundation
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Speed of this machine on random weights in the shape of a model: no model needed.",
+    abstract: "Benchmark this machine with random weights in the shape of a model; no model files are needed.",
     subcommands: [
       BenchGemm.self, BenchCapture.self, BenchTrain.self, BenchGenerate.self, BenchPasses.self, BenchRanks.self,
     ])
@@ -24,7 +24,7 @@ struct Bench: ParsableCommand {
 /// Matrix products in the sizes of a draft head.
 struct BenchGemm: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "gemm", abstract: "Matrix products in the sizes of a draft head: forward and both gradients.")
+    commandName: "gemm", abstract: "Benchmark GEMMs in the sizes of a draft head: forward and both gradients.")
 
   @OptionGroup var options: BenchOptions
 
@@ -36,7 +36,7 @@ struct BenchGemm: ParsableCommand {
 
 struct BenchCapture: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "capture", abstract: "The capture pass of a frozen target, its HDF5 shards written.")
+    commandName: "capture", abstract: "Benchmark the capture pass of a frozen target, including its HDF5 shards.")
 
   @OptionGroup var options: BenchOptions
 
@@ -49,14 +49,14 @@ struct BenchCapture: ParsableCommand {
 struct BenchTrain: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train",
-    abstract: "Optimiser steps of a draft head: reading, objective, gradients, AdamW; alone, or over MPI.")
+    abstract: "Benchmark optimiser steps of a draft head: reading, objective, gradients, AdamW; alone or over MPI.")
 
   @OptionGroup var options: BenchOptions
 
   @Option(help: "Precision of gradients between ranks.")
   var gradients = WirePrecision(.fp32)
 
-  @Flag(help: "Each rank steps its share of the weights only.")
+  @Flag(help: "Shard the optimiser (ZeRO-1): each rank updates only its share of the weights.")
   var shardOptimizer = false
 
   func run() throws {
@@ -72,12 +72,13 @@ struct BenchTrain: ParsableCommand {
 
 struct BenchGenerate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "generate", abstract: "Answers to many prompts at a time, as regenerate decodes them, by batch size.")
+    commandName: "generate",
+    abstract: "Benchmark batched decoding of many prompts, as in regenerate, by batch size.")
 
-  @Option(help: "The model whose sizes are taken.")
+  @Option(help: "Model shape to benchmark.")
   var shape: BenchmarkShape
 
-  @Option(help: "Sequences that decode together.")
+  @Option(help: "Batch sizes: sequences that are decoded together.")
   var batches = "1,16,64"
 
   @Option(help: "Tokens of each prompt.")
@@ -86,7 +87,7 @@ struct BenchGenerate: ParsableCommand {
   @Option(help: "Tokens of each answer.")
   var newTokens = 100
 
-  @Option(help: "Precision of matrix products.")
+  @Option(help: "Precision of matmuls.")
   var precision = ComputePrecision.bf16
 
   @Flag(help: "Print JSON.")
@@ -111,15 +112,16 @@ struct BenchGenerate: ParsableCommand {
 
 struct BenchPasses: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "passes", abstract: "Decoding passes over 1 to 8 tokens, against the bytes that they read.")
+    commandName: "passes",
+    abstract: "Benchmark decoding passes over 1 to 8 tokens, relative to the bytes that they read.")
 
-  @Option(help: "The model whose sizes are taken.")
+  @Option(help: "Model shape to benchmark.")
   var shape: BenchmarkShape
 
-  @Option(help: "Format of the target's weights: stored is bf16.")
+  @Option(help: "Weight format of the target; stored is bf16.")
   var weights = WeightFormat.stored
 
-  @Option(help: "Precision of matrix products.")
+  @Option(help: "Precision of matmuls.")
   var precision = ComputePrecision.bf16
 
   @Flag(help: "Print JSON.")
@@ -137,12 +139,12 @@ struct BenchPasses: ParsableCommand {
 struct BenchRanks: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ranks",
-    abstract: "Start it under mpirun: checks every collective call, then measures latency and sums of gradients.")
+    abstract: "Check every collective, then measure latency and all-reduce of gradients. Start it under mpirun.")
 
-  @Option(help: "Size of the largest sum.")
+  @Option(help: "Size of the largest all-reduce, in MiB of fp32 values.")
   var megabytes = 64
 
-  @Option(help: "Timed repeats after a first one; the median counts.")
+  @Option(help: "Timed runs after a warm-up run; the median is reported.")
   var `repeat` = 5
 
   @Flag(help: "Print JSON.")
@@ -164,31 +166,35 @@ struct BenchRanks: ParsableCommand {
 
 /// What is measured and how it is shown.
 struct BenchOptions: ParsableArguments {
-  @Option(help: "The model whose sizes are taken.")
+  @Option(help: "Model shape to benchmark.")
   var shape: BenchmarkShape
 
-  @Option(help: "Tokens of one conversation; rows of a product.")
+  @Option(help: "Tokens of each conversation; in gemm, rows of each GEMM.")
   var tokens = 512
 
-  @Option(help: "Conversations of one repeat; by default as many as 2048 tokens hold, at least 1.")
+  @Option(help: "Conversations per timed run. The default is as many as fit in 2048 tokens, at least 1.")
   var conversations: Int?
 
-  @Option(help: "Share of the tokens that an assistant wrote.")
+  @Option(help: "Share of the tokens that belong to the assistant.")
   var assistantShare = 0.5
 
-  @Option(help: "Steps that the head is trained through.")
+  @Option(help: "TTT length: drafting steps through which the head is trained.")
   var tttLength = 7
 
-  @Option(help: "Draft vocabulary; by default that of the shape's recipe.")
+  @Option(help: "Draft vocabulary size. The default is that of the shape's recipe.")
   var draftVocabulary: Int?
 
-  @Option(help: "Precision of matrix products.")
+  @Option(help: "Precision of matmuls.")
   var precision = ComputePrecision.bf16
 
-  @Option(help: "Timed repeats after a first one; the median counts. With 0 the first one counts.")
+  @Option(
+    help: """
+      Timed runs after a warm-up run. capture and train report the median, or with 0 the warm-up run. gemm reports the \
+      fastest run.
+      """)
   var `repeat` = 3
 
-  @Option(help: "Folder for a temporary store; by default the system's.")
+  @Option(help: "Parent folder of the temporary store. The default is the system's temporary folder.")
   var folder: String?
 
   @Flag(help: "Print JSON.")

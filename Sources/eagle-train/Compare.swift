@@ -8,17 +8,18 @@ struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Compare the acceptance lengths of two heads over the same prompts, with 95 % intervals.",
     discussion: """
-      Each is the folder of a run or its evaluation.json, of which the best epoch counts, or another one (RUN#3), or what \
-      `eagle-train evaluate` and `eagle-run bench --json` write. The difference is taken prompt by prompt.
+      Each evaluation is the folder of a run, its evaluation.json, or the output of `eagle-train evaluate` or \
+      `eagle-run bench --json`. The best epoch of a run counts; RUN#3 selects epoch 3. The difference is computed \
+      prompt by prompt.
       """)
 
-  @Argument(help: ArgumentHelp("The first evaluation.", valueName: "A"))
+  @Argument(help: ArgumentHelp("First evaluation.", valueName: "A"))
   var first: String
 
-  @Argument(help: ArgumentHelp("The second.", valueName: "B"))
+  @Argument(help: ArgumentHelp("Second evaluation.", valueName: "B"))
   var second: String
 
-  @Flag(help: "Write JSON instead of a table.")
+  @Flag(help: "Print JSON instead of a table.")
   var json = false
 
   func run() throws {

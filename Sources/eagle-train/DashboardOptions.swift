@@ -7,8 +7,10 @@ struct DashboardOptions: ParsableArguments {
   @Option(
     defaultAsFlag: DashboardConfig.standard,
     help: ArgumentHelp(
-      "Show the run's report in the browser during the run. Give another address after the recipe or as --dashboard=…",
-      valueName: "address:port"))
+      """
+      Serve the report of the run as a web page while it runs. For another address, put the option after the recipe, \
+      or write --dashboard=ADDRESS:PORT.
+      """, valueName: "address:port"))
   var dashboard: String?
 
   func validate() throws {

@@ -11,7 +11,7 @@ struct EagleTrain: ParsableCommand {
   /// Libraries are asked for their versions only when somebody wants to know.
   static let configuration = CommandConfiguration(
     commandName: "eagle-train",
-    abstract: "Train EAGLE-3, DFlash and DSpark draft heads on CPUs: alone, or over MPI with mpirun or srun.",
+    abstract: "Train EAGLE-3, DFlash and DSpark draft heads on CPUs, alone or over MPI with mpirun or srun.",
     version: CommandLine.arguments.contains("--version") ? version : Version.number,
     subcommands: [
       Import.self, Regenerate.self, Synthesize.self, Prepare.self, Capture.self, Train.self, Evaluate.self, Export.self,

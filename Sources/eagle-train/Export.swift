@@ -16,40 +16,40 @@ struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a checkpoint's head as a Hugging Face folder, or as a GGUF file for llama.cpp.")
 
-  @Argument(help: "A checkpoint: a step folder of a run. Or a head that was exported, with --target.")
+  @Argument(help: "Checkpoint (a step folder of a run), or an exported head together with --target.")
   var checkpoint: String
 
-  @Option(help: "Folder to write, or a file whose name ends in .gguf.")
+  @Option(help: "Output folder, or an output file whose name ends in .gguf.")
   var output: String
 
   @Option(
-    help: "Target model, a Hugging Face folder or a GGUF file; by default the one that the checkpoint was trained for.")
+    help: """
+      Target model: a Hugging Face folder or a GGUF file. The default is the target that the checkpoint was trained for.
+      """)
   var target: String?
 
-  @Option(
-    help:
-      "Type of the matrices in a .gguf file: \(DraftGGUF.MatrixType.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(help: "Type of the matrices in a .gguf file. The default is bf16.")
   var type: DraftGGUF.MatrixType?
 
   @Option(
     help: """
-      Layout of a folder: \(HeadLayout.allCases.map(\.rawValue).joined(separator: ", ")). By default that of the \
-      EAGLE-3 release, or DeepSpec's for a block drafter, and speculators' where that cannot say what the head is.
+      Layout of an output folder. The default is eagle3 (the EAGLE-3 release) for an EAGLE-3 head, and deepspec \
+      (DeepSpec) for a block drafter. If that layout cannot describe the head, the default is speculators.
       """)
   var layout: HeadLayout?
 
   @Option(
-    help: "Name or path of the target, which speculators' layout holds for servers; by default the target's path."
-  )
+    help: "Name or path of the target that the speculators layout holds for servers. The default is the target's path.")
   var verifier: String?
 
   @Flag(
-    help:
-      "Write a model card next to the head, README.md: target, data, acceptance. For a checkpoint in its run's folder."
-  )
+    help: """
+      Write a model card (README.md) with target, data and acceptance next to the head. Requires a checkpoint in the \
+      folder of its run.
+      """)
   var card = false
 
-  @Option(help: "Licence of the head in that page, as hubs name it: apache-2.0 for one.")
+  @Option(help: "Licence of the head in the model card, as hubs name it, for example apache-2.0.")
   var license: String?
 
   private var isFile: Bool { output.hasSuffix(".gguf") }
@@ -59,9 +59,9 @@ struct Export: ParsableCommand {
     guard !isFile || (layout == nil && verifier == nil && !card) else {
       throw ValidationError("--layout, --verifier and --card are for a folder, and \(output) is a file")
     }
-    guard license == nil || card else { throw ValidationError("--license is for the page of --card") }
+    guard license == nil || card else { throw ValidationError("--license is for the model card (--card)") }
     let allowed = license?.utf8.allSatisfy { (0x21...0x7e).contains($0) } ?? true
-    guard allowed else { throw ValidationError("--license is a word such as apache-2.0") }
+    guard allowed else { throw ValidationError("--license must be one word, such as apache-2.0") }
   }
 
   func run() throws {
@@ -80,12 +80,12 @@ struct Export: ParsableCommand {
       source.draft, target: source.model.shape, tokenizer: tokenizer, type: type ?? .bf16,
       tables: source.draft.tables(of: source.model), to: output)
     if !wide.isEmpty {
-      Output.note("bf16, since their rows are no whole blocks of 32: \(wide.joined(separator: ", "))")
+      Output.note("stored in bf16, since their row length is not a multiple of 32: \(wide.joined(separator: ", "))")
     }
     if !source.model.shape.family.takesHeadInLlamaCpp {
       Output.note(
-        "llama.cpp cannot draft for a \(source.model.shape.family.rawValue) target: it does not give a head the states of "
-          + "this architecture's layers; eagle-run can")
+        "llama.cpp cannot draft for a \(source.model.shape.family.rawValue) target, since it does not give a head the "
+          + "hidden states of this architecture; eagle-run can")
     }
     Output.note("exported \(source.name) to \(output)")
   }
@@ -94,7 +94,7 @@ struct Export: ParsableCommand {
   private func page(step: Int?) throws -> String? {
     guard card else { return nil }
     guard let step else {
-      throw ValidationError("--card is for a checkpoint, and \(checkpoint) is a head that does not know its run")
+      throw ValidationError("--card is for a checkpoint, and \(checkpoint) is an exported head without data of its run")
     }
     let run = URL(fileURLWithPath: checkpoint).standardizedFileURL.deletingLastPathComponent().path
     // The name on a hub, or the last part of a path: where it lies here is nobody's business.
@@ -108,7 +108,7 @@ struct Export: ParsableCommand {
   private func source() throws -> (draft: DraftModel, model: TargetModel, name: String, step: Int?) {
     if DraftGGUF.isFile(checkpoint) || DraftFolder.isHead(checkpoint) {
       guard let target else {
-        throw ValidationError("\(checkpoint) is a head, which does not say where its target is: name it with --target")
+        throw ValidationError("\(checkpoint) is an exported head, which does not name its target: add --target")
       }
       let model = try TargetModel(folder: target)
       return (try DraftFolder.read(checkpoint, target: model, trainable: true), model, checkpoint, nil)

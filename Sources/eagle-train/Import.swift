@@ -3,12 +3,12 @@ import EagleChat
 import Foundation
 
 struct Import: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Turn a GGUF model into a Hugging Face folder (bf16).")
+  static let configuration = CommandConfiguration(abstract: "Convert a GGUF model to a Hugging Face folder (bf16).")
 
-  @Argument(help: "The GGUF file.")
+  @Argument(help: "GGUF file to convert.")
   var model: String
 
-  @Option(help: "Folder to write.")
+  @Option(help: "Output folder.")
   var output: String
 
   func run() throws {

@@ -5,9 +5,9 @@ import Foundation
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a safetensors file, GGUF file, capture shard, checkpoint or recipe holds.")
+    abstract: "Show the contents of a safetensors file, GGUF file, capture shard, checkpoint or recipe.")
 
-  @Argument(help: "File or folder.")
+  @Argument(help: "File or folder to inspect.")
   var path: String
 
   func run() throws {

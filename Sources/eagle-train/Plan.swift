@@ -7,34 +7,34 @@ import Foundation
 
 struct Plan: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Say what a run will take before it starts: time, memory, disk, here and on other nodes.",
+    abstract: "Forecast the time, memory and disk use of a run before it starts, here and on other clusters.",
     discussion: """
-      Reads a share of the data, works sizes out and measures short pieces of the run: start it as the run will be started,
-      alone or under mpirun. Nothing is written under the recipe's output.
+      Reads a share of the data, computes sizes, and measures short parts of the run. Start it in the same way as the \
+      run, alone or under mpirun. It writes nothing to the recipe's output folder.
       """)
 
-  @Argument(help: "The recipe: a YAML file.")
+  @Argument(help: "Recipe (a YAML file).")
   var recipe: String
 
   @Option(name: .customLong("set"), help: "Replace one setting, for example --set train.epochs=2. May be repeated.")
   var overrides: [String] = []
 
-  @Option(help: "Numbers of nodes like this one, for example 1,8,64.")
+  @Option(help: "Forecast for these numbers of nodes like this one, for example 1,8,64.")
   var nodes: String?
 
-  @Option(help: "Ranks on each of those nodes; as many as here by default.")
+  @Option(help: "Ranks per node with --nodes. The default is as many as on this node.")
   var ranks: Int?
 
-  @Option(help: "What lies between them: a rate such as 1Gbit or 10Gbit.")
+  @Option(help: "Network bandwidth between the nodes, for example 1Gbit or 10Gbit.")
   var link = "10Gbit"
 
-  @Option(help: "What `bench ranks --json` measured between two nodes, instead of --link.")
+  @Option(help: "Output file of `bench ranks --json` between two nodes, instead of --link.")
   var linkFile: String?
 
-  @Option(help: "How much longer the slowest node computes than the mean, as a share.")
+  @Option(help: "Load imbalance: how much longer the slowest node computes than the mean, as a share.")
   var imbalance = 0.0
 
-  @Option(help: "Tokens of the whole data, when the files at hand are a sample of it.")
+  @Option(help: "Tokens of the whole data set, if the files of the recipe are a sample of it.")
   var dataTokens: Int?
 
   @Flag(help: "Print JSON.")

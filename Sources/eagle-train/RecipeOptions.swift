@@ -8,7 +8,7 @@ import Foundation
 
 /// The recipe, and settings that replace some of it.
 struct RecipeOptions: ParsableArguments {
-  @Argument(help: "The recipe: a YAML file.")
+  @Argument(help: "Recipe (a YAML file).")
   var recipe: String
 
   @Option(name: .customLong("set"), help: "Replace one setting, for example --set train.epochs=2. May be repeated.")
@@ -26,7 +26,7 @@ struct RecipeOptions: ParsableArguments {
       if cluster.isRoot {
         signals.handle { name in
           stop.make(name)
-          Output.note("\(name): stopping once this piece of work is done; a second signal ends at once")
+          Output.note("\(name): stopping after the current task; a second signal ends the process at once")
         }
       }
       let progress: ProgressSink = cluster.isRoot ? TerminalProgress() : SilentProgress()

@@ -7,13 +7,13 @@ import Foundation
 
 struct Report: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write what a run came to as one HTML page, which needs no network and no scripts.",
-    discussion: "Training writes it after each evaluation as well: report.html in the run's folder.")
+    abstract: "Write the results of a run as one HTML page that needs no network and no scripts.",
+    discussion: "Training also writes this page after each evaluation, as report.html in the run's folder.")
 
-  @Argument(help: ArgumentHelp("The output folder of a run, or its recipe.", valueName: "run"))
+  @Argument(help: ArgumentHelp("Output folder of a run, or its recipe.", valueName: "run"))
   var source: String
 
-  @Option(help: "File to write; by default report.html in the run's folder.")
+  @Option(help: "Output file. The default is report.html in the run's folder.")
   var output: String?
 
   func run() throws {

@@ -4,7 +4,7 @@ import Foundation
 
 struct Regenerate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Let the target answer questions, or the user's turns of conversations, to train on its own answers.")
+    abstract: "Let the target answer questions or the user turns of conversations, to train on its own answers.")
 
   @OptionGroup var options: RecipeOptions
 
@@ -22,7 +22,7 @@ struct Synthesize: ParsableCommand {
 
 struct Prepare: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Conversations to token ids, loss masks, draft vocabulary and statistics.")
+    abstract: "Convert conversations to token ids and loss masks, with draft vocabulary and statistics.")
 
   @OptionGroup var options: RecipeOptions
 
@@ -39,7 +39,7 @@ struct Capture: ParsableCommand {
 
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Train, evaluate after each epoch, keep checkpoints, export the best head.")
+    abstract: "Train a head: evaluate after each epoch, keep checkpoints, and export the best head.")
 
   @OptionGroup var options: RecipeOptions
   @OptionGroup var dashboard: DashboardOptions
@@ -52,7 +52,7 @@ struct Train: ParsableCommand {
 
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "All stages: answers, prepare, capture, train, evaluate, export; resumes where it stopped.")
+    abstract: "Run or resume all stages: regenerate, synthesize, prepare, capture, train, evaluate, export.")
 
   @OptionGroup var options: RecipeOptions
   @OptionGroup var dashboard: DashboardOptions
@@ -61,11 +61,12 @@ struct Run: ParsableCommand {
 }
 
 struct Evaluate: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Acceptance length and speed of a head on each benchmark.")
+  static let configuration = CommandConfiguration(
+    abstract: "Measure acceptance length and speed of a head on each benchmark.")
 
   @OptionGroup var options: RecipeOptions
 
-  @Option(help: "Folder or .gguf file of the head; by default the run's export.")
+  @Option(help: "Draft head: a folder or a .gguf file. The default is the exported head of the run.")
   var draft: String?
 
   func run() throws {
