@@ -52,12 +52,16 @@ import Testing
     #expect(one.rows(depth: 0) == all.rows(depth: 0) && one.teacherPositions == all.teacherPositions)
     for k in 1..<4 {
       let possible = one.rows(depth: k - 1).filter(Set(all.rows(depth: k)).contains)
-      #expect(one.count(depth: k) == (possible.count + 1) / 2 && one.rows(depth: k).allSatisfy(possible.contains))
+      #expect(one.rows(depth: k).allSatisfy(possible.contains) && one.count(depth: k) == one.rows(depth: k).count)
       #expect(one.rows(depth: k, in: 10..<30) == one.rows(depth: k).filter { (10..<30).contains($0) })
     }
     #expect(one == sample(0) && one != sample(1) && sample(0, share: 1) == all)
-    let often = (0..<400).map { sample($0).rows(depth: 1) }
-    // because: a row is in half of the samples, give or take 4 standard deviations of 10
-    for row in all.rows(depth: 1) { #expect(abs(often.count { $0.contains(row) } - 200) < 45) }
+    // Rows of short and of long answers count alike: half of the samples, and a quarter one depth further.
+    let samples = (0..<400).map { sample($0) }
+    // because: 4.5 standard deviations of 10 and of 8.7
+    for row in all.rows(depth: 1) { #expect(abs(samples.count { $0.rows(depth: 1).contains(row) } - 200) < 45) }
+    for row in all.rows(depth: 2) { #expect(abs(samples.count { $0.rows(depth: 2).contains(row) } - 100) < 39) }
+    #expect(
+      TrainedRows(mask: mask, depths: 1).sampled(share: 0.5, seed: 3, conversation: 7, epoch: 0).count(depth: 0) == 61)
   }
 }

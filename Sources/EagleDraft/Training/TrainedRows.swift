@@ -32,15 +32,14 @@ package struct TrainedRows: Sendable, Equatable {
     self.depths = depths
   }
 
-  /// All rows at depth 0, and at each further depth a share of those that come from the depth before, rounded up:
-  /// sampled without replacement by the seed, the conversation and the epoch.
+  /// All rows at depth 0; each of them that a further depth has is taken from the depth before with the probability
+  /// `share`. The seed, the conversation and the epoch decide.
   package func sampled(share: Double, seed: UInt64, conversation: Int, epoch: Int) -> TrainedRows {
     guard share < 1, let length = spans.last?.upperBound else { return self }
     var random = RandomSource(seed: seed, purpose: "rows of conversation \(conversation), epoch \(epoch)")
     var deepest = [UInt16](repeating: 0, count: length)
     for k in 1..<max(1, depths) {
-      let all = rows(depth: k).filter { deepest[$0] == k - 1 }
-      for row in all.shuffled(using: &random).prefix(Int((share * Double(all.count)).rounded(.up))) {
+      for row in rows(depth: k) where deepest[row] == k - 1 && Double.random(in: 0..<1, using: &random) < share {
         deepest[row] = UInt16(k)
       }
     }
