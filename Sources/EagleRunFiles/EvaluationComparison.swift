@@ -1,7 +1,8 @@
 import EagleCore
 import Foundation
 
-/// Two evaluations over the same prompts: the difference of acc_length, paired prompt by prompt.
+/// Two evaluations: the difference of acc_length over the same prompts, paired prompt by prompt, and of the simulated
+/// acceptance length on the same held-out conversations.
 ///
 /// A resample takes the same prompts for both, so what makes a prompt easy or hard for any head cancels out. The
 /// interval is narrower than those of the two values, which may overlap though the difference is certain.
@@ -9,13 +10,14 @@ package struct EvaluationComparison: Encodable, Equatable {
   /// One benchmark, or the mean over all.
   package struct Row: Encodable, Equatable {
     package let benchmark: String
-    /// acc_length of each.
+    /// acc_length of each, or the simulated acceptance length.
     package let first: Double
     package let second: Double
-    /// `second` less `first`, and its 95 % interval over prompts; nil for fewer than two prompts.
+    /// `second` less `first`, and its 95 % interval over samples; nil for fewer than two.
     package let difference: Double
     package let interval: Interval?
-    package let prompts: Int
+    /// Prompts, or groups of held-out conversations.
+    package let samples: Int
   }
 
   package let first: String
@@ -29,7 +31,12 @@ package struct EvaluationComparison: Encodable, Equatable {
   /// Benchmarks that only one of the two has.
   package let unpaired: [String]
 
-  /// - Throws: `LocatedError` without a common benchmark, for other prompts, and where counts by prompt are missing
+  private enum CodingKeys: String, CodingKey {
+    case first, second, benchmarks, mean, unpaired
+    case heldOut = "held_out"
+  }
+
+  /// - Throws: `LocatedError` with nothing in common, for other prompts, and where counts by prompt are missing
   package init(
     _ first: MeasuredBenchmarks, _ second: MeasuredBenchmarks, using random: inout some RandomNumberGenerator
   ) throws {
@@ -54,12 +61,12 @@ package struct EvaluationComparison: Encodable, Equatable {
   /// The table that people see.
   package func lines() -> [String] {
     let columns = TextTable(.left(22), .right(9), .right(9), .right(10), .right(18), .right(10))
-    let header = ["  benchmark", "A", "B", "B - A", "95 % interval", "prompts"]
+    let header = ["  benchmark", "A", "B", "B - A", "95 % interval", "samples"]
     let rows = (benchmarks + [mean, heldOut].compactMap { $0 }).map { row in
       [
         "  \(row.benchmark)", String(format: "%.2f", row.first), String(format: "%.2f", row.second),
         String(format: "%+.3f", row.difference),
-        row.interval.map { String(format: "[%+.3f, %+.3f]", $0.low, $0.high) } ?? "", "\(row.prompts)",
+        row.interval.map { String(format: "[%+.3f, %+.3f]", $0.low, $0.high) } ?? "", "\(row.samples)",
       ]
     }
     let missing = unpaired.isEmpty ? [] : ["only in one of them, and left out: \(unpaired.joined(separator: ", "))"]
@@ -104,13 +111,12 @@ private struct Pair {
 }
 
 extension EvaluationComparison.Row {
-  /// Over the TTT steps that both heads were measured on. Equal rows in each group tell that conversations are equal.
+  /// Over the TTT steps that both heads were measured on; nil for other conversations.
   fileprivate init?(
-    heldOut first: [HeldOutCounts], _ second: [HeldOutCounts], using random: inout some RandomNumberGenerator
+    heldOut first: HeldOutGroups?, _ second: HeldOutGroups?, using random: inout some RandomNumberGenerator
   ) {
-    let steps = min(first.steps, second.steps)
-    guard steps > 0, first.map({ $0.rows.prefix(steps) }) == second.map({ $0.rows.prefix(steps) }) else { return nil }
-    let all = Array(first.indices)
+    guard let first, let second, first.isComparable(to: second) else { return nil }
+    let (all, steps) = (Array(0..<first.count), min(first.steps, second.steps))
     benchmark = "held out, simulated"
     self.first = first.simulatedAcceptanceLength(of: all, steps: steps)
     self.second = second.simulatedAcceptanceLength(of: all, steps: steps)
@@ -119,7 +125,7 @@ extension EvaluationComparison.Row {
       second.simulatedAcceptanceLength(of: $0[0], steps: steps)
         - first.simulatedAcceptanceLength(of: $0[0], steps: steps)
     }
-    prompts = all.count
+    samples = all.count
   }
 
   fileprivate init(_ benchmark: String, _ pairs: [Pair], using random: inout some RandomNumberGenerator) {
@@ -132,6 +138,6 @@ extension EvaluationComparison.Row {
     (first, second) = (firstMean(all), secondMean(all))
     difference = second - first
     interval = Bootstrap.interval(sizes: sizes, using: &random) { secondMean($0) - firstMean($0) }
-    prompts = sizes.reduce(0, +)
+    samples = sizes.reduce(0, +)
   }
 }

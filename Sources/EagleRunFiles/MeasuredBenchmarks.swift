@@ -1,23 +1,23 @@
 import EagleCore
 import Foundation
 
-/// The benchmarks of one head from a file: the best epoch of `evaluation.json`, or another one that is named, or what
+/// The benchmarks and held-out counts of one head from a file: the best epoch of `evaluation.json`, or another one that is named, or what
 /// `eagle-train evaluate` and `eagle-run bench --json` write.
 package struct MeasuredBenchmarks {
   /// The file, with the epoch where it holds several.
   package let name: String
   package let results: [String: BenchmarkResult]
-  /// Counts by group of held-out conversations; empty where the file has none.
-  package let heldOut: [HeldOutCounts]
+  /// Counts of held-out conversations; nil where the file has none.
+  package let heldOut: HeldOutGroups?
 
-  package init(name: String, results: [String: BenchmarkResult], heldOut: [HeldOutCounts] = []) {
+  package init(name: String, results: [String: BenchmarkResult], heldOut: HeldOutGroups? = nil) {
     (self.name, self.results, self.heldOut) = (name, results, heldOut)
   }
 
   /// Reads a file.
   ///
   /// - Parameter source: a file, or the folder of a run; with `#3` behind it the evaluation after epoch 3
-  /// - Throws: `LocatedError` where there is no such file, evaluation or epoch, or no benchmark in it
+  /// - Throws: `LocatedError` where there is no such file, evaluation or epoch, or nothing to compare in it
   package init(_ source: String) throws {
     let (path, epoch) = try Self.parts(of: source)
     guard let data = FileManager.default.contents(atPath: path) else {
@@ -32,9 +32,9 @@ package struct MeasuredBenchmarks {
       let record = try Self.record(try EvaluationFile.decode(data, path: path), epoch, path)
       self.init(
         name: "\(path), epoch \(record.epoch)", results: record.benchmarks,
-        heldOut: record.heldOut?.groups ?? [])
+        heldOut: record.heldOut?.groups)
     }
-    guard !results.isEmpty || !heldOut.isEmpty else {
+    guard !results.isEmpty || heldOut != nil else {
       throw LocatedError(
         path: name, problem: "holds no benchmark and no counts of held-out conversations",
         advice: "set evaluate.benchmarks and evaluate again")

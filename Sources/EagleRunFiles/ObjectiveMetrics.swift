@@ -10,7 +10,7 @@ package struct ObjectiveMetrics: Codable, Sendable, Equatable {
   package let leftOut: Int?
   /// Counts by group of held-out conversations, for intervals; nil for metrics of training and in files of older
   /// versions.
-  package var groups: [HeldOutCounts]?
+  package var groups: HeldOutGroups?
 
   enum CodingKeys: String, CodingKey {
     case loss, accuracy, acceptance, groups

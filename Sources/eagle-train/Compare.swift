@@ -6,11 +6,11 @@ import EagleTensor
 
 struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Compare the acceptance lengths of two heads over the same prompts, with 95 % intervals.",
+    abstract: "Compare the acceptance lengths of two heads over the same prompts and held-out conversations.",
     discussion: """
       Each evaluation is the folder of a run, its evaluation.json, or the output of `eagle-train evaluate` or \
-      `eagle-run bench --json`. The best epoch of a run counts; RUN#3 selects epoch 3. The difference is computed \
-      prompt by prompt.
+      `eagle-run bench --json`. The best epoch of a run counts; RUN#3 selects epoch 3. Differences are computed \
+      prompt by prompt and conversation by conversation, with 95 % intervals.
       """)
 
   @Argument(help: ArgumentHelp("First evaluation.", valueName: "A"))

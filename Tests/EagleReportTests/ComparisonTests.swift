@@ -11,8 +11,8 @@ import Testing
   }
 
   private func compare(
-    _ a: [String: BenchmarkResult], _ b: [String: BenchmarkResult], heldOut first: [HeldOutCounts] = [],
-    _ second: [HeldOutCounts] = []
+    _ a: [String: BenchmarkResult], _ b: [String: BenchmarkResult], heldOut first: HeldOutGroups? = nil,
+    _ second: HeldOutGroups? = nil
   ) throws -> EvaluationComparison {
     var random = RandomSource(seed: 0)
     return try EvaluationComparison(
@@ -30,7 +30,7 @@ import Testing
     #expect(first.high > second.low)
     let comparison = try compare(["math": a], ["math": b])
     let row = comparison.benchmarks[0]
-    #expect(abs(row.difference - 0.1) < 1e-12 && row.prompts == 40)
+    #expect(abs(row.difference - 0.1) < 1e-12 && row.samples == 40)
     #expect(try #require(row.interval).low > 0.09)
     #expect(comparison.lines().last?.hasPrefix("B accepts more than A") == true)
   }
@@ -41,7 +41,7 @@ import Testing
     let (a, b) = (MeasuredPrompts.result(prompts(gain: 0)), MeasuredPrompts.result(noisy))
     let comparison = try compare(["math": a, "code": a, "chat": a], ["math": b, "code": b, "more": b])
     #expect(comparison.benchmarks.map(\.benchmark) == ["code", "math"] && comparison.unpaired == ["chat", "more"])
-    #expect(comparison.mean?.prompts == 80 && comparison.heldOut == nil)
+    #expect(comparison.mean?.samples == 80 && comparison.heldOut == nil)
     let lines = comparison.lines().joined(separator: "\n")
     #expect(lines.contains("left out: chat, more") && lines.contains("do not tell which of the two"), "\(lines)")
   }
@@ -64,25 +64,30 @@ import Testing
   @Test("held-out conversations are paired over the steps that both heads have, also without benchmarks")
   func heldOut() throws {
     // Conversations of very different difficulty, in each of which the second head has one more hit of 50.
-    func counts(gain: Int, steps: Int) -> [HeldOutCounts] {
-      (0..<60).map { number in
-        HeldOutCounts(
-          rows: (0..<steps).map { 50 - $0 }, hits: (0..<steps).map { 10 + 10 * (number % 3) + gain - 5 * $0 })
-      }
+    func counts(gain: Int, steps: Int) -> HeldOutGroups {
+      HeldOutGroups(
+        digest: "some", rows: (0..<steps).map { [Int](repeating: 50 - $0, count: 60) },
+        hits: (0..<steps).map { k in (0..<60).map { 10 + 10 * ($0 % 3) + gain - 5 * k } })
     }
     let (a, b) = (counts(gain: 0, steps: 3), counts(gain: 1, steps: 5))
     let comparison = try compare([:], [:], heldOut: a, b)
     let row = try #require(comparison.heldOut)
-    #expect(row.prompts == 60 && comparison.mean == nil && comparison.benchmarks.isEmpty)
+    #expect(row.samples == 60 && comparison.mean == nil && comparison.benchmarks.isEmpty)
     let (one, two) = (20.0 / 50, 15.0 / 49)
     #expect(abs(row.first - (1 + one + one * two + one * two * 10 / 48)) < 1e-12)
     #expect(try #require(row.interval).low > 0.02 && row.difference < 0.05)
     #expect(comparison.lines().last == "B accepts more than A: the interval on held-out conversations lies above 0")
-    let others = b.map { HeldOutCounts(rows: $0.rows.map { $0 + 1 }, hits: $0.hits) }
+    var others = b
+    others.digest = "others"
     let error = #expect(throws: LocatedError.self) { try compare([:], [:], heldOut: a, others) }
     #expect(error?.description.contains("no held-out conversations in common") == true)
     let result = MeasuredPrompts.result(prompts(gain: 0))
     #expect(try compare(["m": result], ["m": result], heldOut: a, others).heldOut == nil)
+    #expect(try compare(["m": result], ["m": result], heldOut: a).heldOut == nil, "a file of an older version")
+    #expect(try JSONStyle.indented.text(comparison).contains("\"held_out\""))
+    #expect(throws: DecodingError.self) {
+      try JSONDecoder().decode(HeldOutGroups.self, from: Data(#"{"digest": "", "rows": [[1]], "hits": [[1, 2]]}"#.utf8))
+    }
   }
 
   @Test("a source is a file, a run's folder, or one of its epochs")

@@ -103,6 +103,7 @@ import Testing
     "layers that are captured by default",
     arguments: [
       (DraftArchitecture.eagle3, nil, 36, [1, 17, 32]), (.dspark, nil, 36, [1, 9, 17, 25, 33]),
+      (.dspark, nil, 30, [1, 8, 14, 20, 27]), (.dspark, nil, 26, [1, 6, 12, 18, 23]),
       (.dflash, 3, 30, [1, 14, 27]), (.dspark, 12, 30, [1, 5, 8, 12, 16, 20, 23, 27]), (.dspark, 1, 30, [15]),
       (.dspark, 5, 6, [1, 2, 3]), (.eagle3, nil, 6, [1, 2, 2]),
     ])

@@ -3,6 +3,7 @@ import EagleCluster
 import EagleCore
 import EagleDraft
 import EagleRunFiles
+import EagleStorage
 import Foundation
 
 // K drafted positions.
@@ -63,7 +64,10 @@ package struct HeldOutEvaluation {
           + leftOut.prefix(5).map(inputs.name).joined(separator: ", ") + (leftOut.count > 5 ? ", …" : ""))
     }
     var metrics = engine.objective.metrics(sums, leftOut: leftOut.count)
-    metrics.groups = groups.map { HeldOutCounts(rows: $0.map { Int($0.rows) }, hits: $0.map { Int($0.hits) }) }
+    func counts(_ value: (PositionSums) -> Double) -> [[Int]] {
+      sums.indices.map { k in groups.map { Int(value($0[k])) } }
+    }
+    metrics.groups = HeldOutGroups(digest: digest, rows: counts(\.rows), hits: counts(\.hits))
     return metrics
   }
 
@@ -71,9 +75,16 @@ package struct HeldOutEvaluation {
     all.merge(own) { zip($0, $1).map { $0 + $1 } }
   }
 
+  /// Of the numbers and lengths of conversations, and of the target.
+  private var digest: String {
+    let conversations = inputs.heldOut.map { "\($0) \(inputs.states.lengths[$0])" }
+    let text = ([inputs.target.fingerprint] + conversations).joined(separator: "\n")
+    return String(FileDigest.sha256(Data(text.utf8)).prefix(16))
+  }
+
   /// The group of each held-out conversation.
   private var groups: [Int: Int] {
-    let (count, heldOut) = (min(HeldOutCounts.mostGroups, inputs.heldOut.count), inputs.heldOut)
+    let (count, heldOut) = (min(HeldOutGroups.most, inputs.heldOut.count), inputs.heldOut)
     return Dictionary(
       heldOut.enumerated().map { ($0.element, $0.offset * count / heldOut.count) }, uniquingKeysWith: { $1 })
   }
@@ -91,22 +102,19 @@ package struct HeldOutEvaluation {
   private func measure(_ index: Int, _ batch: [Int]) throws -> Batch {
     var result = Batch(batch: index, groups: [:], leftOut: [])
     let groups = groups
-    for part in try engine.prepare(batch, leavingOut: [], epoch: nil, isCut: false).microBatches.joined()
-    where !stop.isMade {
-      let sums = try sums(of: part)
-      if sums.allSatisfy(\.isFinite) {
-        Self.add([groups[part.conversation]!: sums], to: &result.groups)
-      } else {
-        result.leftOut.append(part.conversation)
+    let ones = [Double](repeating: 1, count: engine.objective.positions)
+    for parts in try engine.prepare(batch, leavingOut: [], epoch: nil, isCut: false).microBatches where !stop.isMade {
+      for (part, own) in zip(parts, try engine.loadEach(parts)) {
+        let sums = own.run(globalRows: ones, recording: false)
+        if sums.allSatisfy(\.isFinite) {
+          Self.add([groups[part.conversation]!: sums], to: &result.groups)
+        } else {
+          result.leftOut.append(part.conversation)
+        }
+        cluster.tick()
       }
     }
     return result
-  }
-
-  private func sums(of part: ConversationPart) throws -> [PositionSums] {
-    defer { cluster.tick() }
-    let ones = [Double](repeating: 1, count: engine.objective.positions)
-    return try engine.load([part], epoch: nil).run(globalRows: ones, recording: false)
   }
 
   /// Sums and conversations of all ranks. Collective.

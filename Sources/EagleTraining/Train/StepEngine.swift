@@ -192,12 +192,21 @@ package final class StepEngine {
   ///
   /// - Parameter epoch: decides what is trained where that is not everything; nil for everything
   func load(_ parts: [ConversationPart], epoch: Int?) throws -> any ObjectiveBatch {
+    objective.batch(parts, try read(parts, epoch: epoch), epoch: epoch)
+  }
+
+  /// The same of all rows of these conversations, each by itself.
+  func loadEach(_ parts: [ConversationPart]) throws -> [any ObjectiveBatch] {
+    zip(parts, try read(parts, epoch: nil)).map { objective.batch([$0], [$1], epoch: nil) }
+  }
+
+  private func read(_ parts: [ConversationPart], epoch: Int?) throws -> [CapturedConversation] {
     var conversations = try feed.read(parts, clock)
     if let epoch, inputs.config.stateNoise > 0 {
       let noise = StateNoise(share: Float(inputs.config.stateNoise), seed: inputs.config.seed, epoch: epoch)
       conversations = zip(conversations, parts).map { noise.applied(to: $0, number: $1.conversation) }
     }
-    return objective.batch(parts, conversations, epoch: epoch)
+    return conversations
   }
 
   // MARK: gradients

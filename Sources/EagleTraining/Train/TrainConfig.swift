@@ -30,7 +30,7 @@ public struct TrainConfig: Config {
   public var tttLength = 7
   /// The decay of the weights of drafting steps: step k weighs `step_decay`^k in the loss.
   public var stepDecay = 0.8
-  /// The share of the rows of a drafting step that each epoch takes to the next one, sampled anew each time, in EAGLE-3.
+  /// The share of the rows of a drafting step that each epoch takes to the next one, sampled anew each time (EAGLE-3).
   public var tttShare = 1.0
   /// The share of trained positions that each epoch begins blocks at, sampled anew each time, in a block drafter.
   public var anchorShare = 1.0
