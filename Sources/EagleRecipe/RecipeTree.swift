@@ -9,11 +9,22 @@ struct RecipeTree {
   /// Where each key that is not a default was written, by full key.
   private var origins: [String: String] = [:]
 
+  /// Keys whose default is null, by full name: null may replace any value of theirs.
+  private let nullable: Set<String>
+
   /// Sections whose keys the user chooses.
   private static let openSections: Set<String> = ["evaluate.benchmarks", "data.chat_template_options"]
 
   init(defaults: Recipe) throws {
     root = try Yams.compose(yaml: defaults.canonicalText) ?? Node([(Node, Node)]())
+    nullable = Self.nullKeys(of: root, "")
+  }
+
+  private static func nullKeys(of node: Node, _ key: String) -> Set<String> {
+    guard case .mapping(let section) = node else { return node.null == nil ? [] : [key] }
+    return section.reduce(into: []) { keys, entry in
+      keys.formUnion(nullKeys(of: entry.value, (key.isEmpty ? "" : key + ".") + (entry.key.string ?? "")))
+    }
   }
 
   /// Lays the keys of a file over what is there.
@@ -81,7 +92,7 @@ extension RecipeTree {
     let here = location(node.mark?.line)
     guard case .mapping(var section) = base else {
       origins[key] = here
-      if isNull(node) && !isNull(base) { throw RecipeError(at: here, "\(key) has no value") }
+      if isNull(node) && !nullable.contains(key) { throw RecipeError(at: here, "\(key) has no value") }
       return node
     }
     guard case .mapping(let entries) = node else {

@@ -73,6 +73,8 @@ let minimal = """
   @Test("a block drafter takes the target's LM head where the recipe names none, and may start from a head")
   func blockDrafters() throws {
     let recipe = try Recipe.parse(minimal, path: "r.yaml", overrides: ["draft.architecture=dspark"])
+    let unset = ["draft.architecture=dspark", "draft.markov_rank=8", "draft.markov_rank=null"]
+    #expect(try Recipe.parse(minimal, path: "r.yaml", overrides: unset).draft.markovRank == nil)
     #expect(recipe.draft.architecture == .dspark && recipe.draft.headTable == .target)
     #expect(try Recipe.parse(minimal, path: "r.yaml").draft.headTable == .own)
     let tuned = ["draft.architecture=dspark", "draft.init_from=head"]
