@@ -17,7 +17,7 @@ package final class Variable {
 
   /// The value as matmuls of this mode take it: rounded to bfloat16 for those that do, once for all of them.
   func operand(_ mode: MatmulMode) -> Tensor {
-    guard Matmul.takesBFloat16(mode), value.dtype == .float32 else { return value }
+    guard Matmul.takesBFloat16(mode), value.dtype == .float32 || value.dtype == .float16 else { return value }
     let operand = narrow ?? value.bfloat16()
     narrow = operand
     return operand

@@ -272,13 +272,15 @@ extension DraftConfig {
   }
 
   /// The layers of a target that are captured by default, 0-based: those of EAGLE-3, or for a block drafter as many as
-  /// it has layers itself, at most eight, evenly spaced from 1 to L - 3 (`layers` of DFlash and DSpark heads).
+  /// it has layers itself, at most eight, evenly spaced from 1 to L - 3 as those of DFlash heads, with halves rounded to even.
   public func defaultCaptureLayers(of target: TargetShape) -> [Int] {
     let (first, last) = (1, target.layers - 3)
     let count = min(block.layers, TargetShape.mostCaptureLayers, last)
     guard architecture != .eagle3, last > first else { return target.defaultCaptureLayers }
     guard count > 1 else { return [target.layers / 2] }
-    return (0..<count).map { first + Int((Double($0 * (last - first)) / Double(count - 1)).rounded()) }
+    return (0..<count).map {
+      Int((Double(first) + Double($0 * (last - first)) / Double(count - 1)).rounded(.toNearestOrEven))
+    }
   }
 
   /// Whose LM head the head has.

@@ -34,7 +34,7 @@ struct SamplingArguments: ParsableArguments {
       """)
   var repetitionPenalty: Float?
 
-  @Option(help: "Random seed; the same seed and draft plan give the same text.")
+  @Option(help: "Random seed; the same seed and draft plan give the same text. Adaptive chains must be tuned for that.")
   var seed: UInt64 = 0
 
   func validate() throws {

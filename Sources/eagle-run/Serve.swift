@@ -58,7 +58,7 @@ struct Serve: ParsableCommand {
   @Option(
     help: """
       Memory limit of all KV caches together, for example 4GB. The default is half of the memory that is free after \
-      loading the weights.
+      loading the target.
       """)
   var cacheMemory: ByteCount?
 

@@ -85,7 +85,7 @@ def call_tools(page, output):
     page.value(f"document.getElementById('tools').value = {json.dumps(json.dumps(tools))}")
     ask(page, "What are the sum and the product of 2 and 3?")
     calls = "Array.from(document.querySelectorAll('.call'), box => box.innerText.split('\\n').slice(0, 2).join(' '))"
-    check(page.value(calls) == [f'Calls {name} {{"a": 2, "b": 3}}' for name in ("add", "multiply")],
+    check(page.value(calls) == [f'Calls {name} {{"a":2,"b":3}}' for name in ("add", "multiply")],
           f"the calls are shown: {page.value(calls)}")
     page.type("Never mind.")
     page.press_enter()

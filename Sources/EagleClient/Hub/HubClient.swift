@@ -79,10 +79,10 @@ struct HubClient: Sendable {
     while true {
       do {
         return try await retried(path) { try await append(path, to: part, size: size, each: each) }
-      } catch Failure.passing(let reason, let retryAfter) {
+      } catch Failure.passing(let reason, _) {
         // As long as something comes, a broken connection is no reason to give up.
         let now = Disk.size(of: part) ?? 0
-        guard now > best else { throw Failure.passing(reason, retryAfter: retryAfter) }
+        guard now > best else { throw Failure.passing(reason) }
         best = now
       }
     }

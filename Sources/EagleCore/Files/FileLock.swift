@@ -1,6 +1,7 @@
 import Foundation
 
-/// An exclusive lock on a file, which this process holds until the object goes or the process ends, however it ends.
+/// An exclusive lock on a file. Once it is taken, this process has it until the object goes or the process ends,
+/// however it ends.
 package final class FileLock: Sendable {
   private let descriptor: Int32
 
@@ -22,7 +23,7 @@ package final class FileLock: Sendable {
   /// Replaces the file's text.
   package func note(_ text: String) {
     ftruncate(descriptor, 0)
-    _ = Data(text.utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    _ = Data(text.utf8).withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
   }
 
   deinit { close(descriptor) }

@@ -69,7 +69,9 @@ package struct Planner {
     config.architecture = recipe.draft.architecture == .eagle3 ? .dspark : .eagle3
     (config.vocabulary, config.ropeTheta) = (recipe.draft.vocabulary, recipe.draft.ropeTheta)
     try config.requireFit(target)
-    let shape = config.shape(of: target, captureLayers: config.defaultCaptureLayers(of: target))
+    let own = config.defaultCaptureLayers(of: target)
+    let fits = (try? target.validate(captureLayers: own, path: "capture.layers")) != nil
+    let shape = config.shape(of: target, captureLayers: fits ? own : context.sizes.draft.captureLayers)
     let vocabulary = DraftVocabulary.mostFrequent(
       counts: [Int](repeating: 1, count: target.vocabularySize), size: shape.draftVocabularySize, always: [])
     return DraftModel.random(shape: shape, vocabulary: vocabulary, seed: 0).rounded()

@@ -10,10 +10,10 @@ import EagleTensor
 /// The k-th of these TTT steps is called depth k, so that a step is always one of the optimiser.
 ///
 /// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`,
-/// where N_k counts the trained rows of depth k in the global batch: all, or those that the epoch samples. Or, with a mean over conversations, Σ_k decay^k
-/// times the mean of the conversations' own means, over those that have trained rows of depth k. So the gradient does
-/// not depend on how the batch is cut: short conversations are laid end to end and go through one pass, a long one is
-/// computed chunk by chunk (`ChunkedConversation`).
+/// where N_k counts the trained rows of depth k in the global batch: all, or those that the epoch samples. Or, with a
+/// mean over conversations, Σ_k decay^k times the mean of the conversations' own means, over those that have trained
+/// rows of depth k. So the gradient does not depend on how the batch is cut: short conversations are laid end to end and
+/// go through one pass, a long one is computed chunk by chunk (`ChunkedConversation`).
 struct Eagle3Objective: Objective {
   let network: Eagle3Network
   /// All trained tensors of the head.
