@@ -41,9 +41,10 @@ package struct HeldOutEvaluation {
   package func run(journal: EvaluationJournal? = nil) throws -> ObjectiveMetrics? {
     guard !inputs.heldOut.isEmpty else { return nil }
     var done = try earlier(journal)
+    let groups = groups
     let batches = BatchPlan.cut(inputs.heldOut, inputs.states.lengths, inputs.config.tokensPerBatch)
     for (index, batch) in batches.enumerated() where done[index] == nil {
-      let own = try measure(index, batch)
+      let own = try measure(index, batch, groups)
       try stop.throwIfAnyRankStops(cluster, during: "evaluate, on held-out conversations")
       let all = try added(own)
       done[index] = all
@@ -99,9 +100,10 @@ package struct HeldOutEvaluation {
   }
 
   /// This rank's part of a batch. Collective.
-  private func measure(_ index: Int, _ batch: [Int]) throws -> Batch {
+  ///
+  /// - Parameter groups: the group of each conversation
+  private func measure(_ index: Int, _ batch: [Int], _ groups: [Int: Int]) throws -> Batch {
     var result = Batch(batch: index, groups: [:], leftOut: [])
-    let groups = groups
     let ones = [Double](repeating: 1, count: engine.objective.positions)
     for parts in try engine.prepare(batch, leavingOut: [], epoch: nil, isCut: false).microBatches where !stop.isMade {
       for (part, own) in zip(parts, try engine.loadEach(parts)) {
