@@ -44,19 +44,7 @@ import Testing
 
   @Test("a run that stops within an epoch goes on with the same anchors, bit for bit")
   func resumed() throws {
-    let whole = try trainer("whole")
-    for epoch in 0..<4 { try whole.train(epoch: epoch) }
-    let stop = StopRequest()
-    let first = try trainer("cut", stop: stop)
-    try first.train(epoch: 0)
-    stop.make("the test")
-    #expect(throws: StoppedRun.self) { try first.train(epoch: 1) }
-    let second = try trainer("cut")
-    try second.resume()
-    #expect(second.step == first.plan.lastStep(ofEpoch: 0) + 1)
-    for epoch in 1..<4 { try second.train(epoch: epoch) }
-    #expect(second.optimizer.weights.values == whole.optimizer.weights.values)
-    #expect(try run.metrics("whole").map(\.loss) == run.metrics("cut").map(\.loss))
+    try run.checkResume(epochs: 4) { try trainer($0, stop: $1) }
   }
 
   @Test("a fitted start predicts before it is trained, and its first slot best")

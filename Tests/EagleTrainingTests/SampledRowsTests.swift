@@ -39,20 +39,10 @@ import Testing
 
   @Test("a stopped run goes on with the same rows, bit for bit, and other shares give other steps")
   func resumed() throws {
-    let whole = try trainer("whole")
-    for epoch in 0..<3 { try whole.train(epoch: epoch) }
-    let stop = StopRequest()
-    let first = try trainer("cut", stop: stop)
-    try first.train(epoch: 0)
-    stop.make("the test")
-    #expect(throws: StoppedRun.self) { try first.train(epoch: 1) }
-    let second = try trainer("cut")
-    try second.resume()
-    for epoch in 1..<3 { try second.train(epoch: epoch) }
-    #expect(second.optimizer.weights.values == whole.optimizer.weights.values)
+    let whole = try run.checkResume(epochs: 3) { try trainer($0, stop: $1) }
     let all = try trainer("all", share: 1)
     for epoch in 0..<3 { try all.train(epoch: epoch) }
-    #expect(all.optimizer.weights.values != whole.optimizer.weights.values)
+    #expect(all.optimizer.weights.values != whole)
   }
 
   @Test("a block drafter has no such steps")

@@ -106,6 +106,29 @@ final class SmallRun: Sendable {
     return weights().merging(before) { zip($0, $1).map { $0 - $1 } }
   }
 
+  /// Checks that a run which stops within its second epoch goes on bit for bit.
+  ///
+  /// - Returns: the last weights
+  @discardableResult
+  func checkResume(
+    epochs: Int, _ trainer: (_ output: String, _ stop: StopRequest) throws -> TrainingRun
+  ) throws -> [Float] {
+    let whole = try trainer("whole", StopRequest())
+    for epoch in 0..<epochs { try whole.train(epoch: epoch) }
+    let stop = StopRequest()
+    let first = try trainer("cut", stop)
+    try first.train(epoch: 0)
+    stop.make("the test")
+    #expect(throws: StoppedRun.self) { try first.train(epoch: 1) }
+    let second = try trainer("cut", StopRequest())
+    try second.resume()
+    #expect(second.step == first.plan.lastStep(ofEpoch: 0) + 1)
+    for epoch in 1..<epochs { try second.train(epoch: epoch) }
+    #expect(second.optimizer.weights.values == whole.optimizer.weights.values)
+    #expect(try metrics("whole").map(\.loss) == metrics("cut").map(\.loss))
+    return whole.optimizer.weights.values
+  }
+
   func metrics(_ output: String) throws -> [StepMetrics] {
     let text = try String(contentsOfFile: "\(path)/\(output)/metrics.jsonl", encoding: .utf8)
     return try text.split(separator: "\n").map { try JSONDecoder().decode(StepMetrics.self, from: Data($0.utf8)) }
