@@ -11,7 +11,8 @@ package struct RetryPolicy: Sendable {
 
   package init() {}
 
-  /// Seconds to wait behind an attempt.
+  /// Seconds to wait behind an attempt. `Retry-After` replaces the first delay. Later delays are at least the backoff,
+  /// so that a server that requests no delay does not get all attempts at once.
   ///
   /// - Parameters:
   ///   - attempt: its number, from 1
@@ -19,7 +20,9 @@ package struct RetryPolicy: Sendable {
   ///   - now: the time that a date is compared with
   package func delay(afterAttempt attempt: Int, retryAfter: String?, now: Date = Date()) -> Double {
     let backoff = firstDelay * pow(2, Double(attempt - 1))
-    return min(longestDelay, max(0, retryAfter.flatMap { Self.seconds($0, now: now) } ?? backoff))
+    let least = attempt == 1 ? 0 : backoff
+    let wanted = retryAfter.flatMap { Self.seconds($0, now: now) }
+    return min(longestDelay, wanted.map { max(least, $0) } ?? backoff)
   }
 
   /// RFC 9110, section 10.2.3.

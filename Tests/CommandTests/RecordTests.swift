@@ -68,6 +68,25 @@ import Testing
     #expect(FileManager.default.fileExists(atPath: world("tuned/export/model.safetensors")))
   }
 
+  @Test("a record on a full disk ends with a whole line, and answers go on")
+  func fullDisk() throws {
+    let world = try TinyWorld()
+    // A limit of 4 KiB for each file stands for the disk; a line of this prompt has 2.5 kB.
+    let serve = "\(Command.binaries)/eagle-run serve --target target --port 0 --record record.jsonl"
+    let served = try Served(
+      "/bin/bash", ["-c", "trap '' XFSZ; ulimit -f 4; exec \(serve)"], in: world.path, environment: [:])
+    let prompt = String(repeating: "river ", count: 70)
+    for _ in 0..<3 {
+      let answer = try served.ask(
+        "POST", "/v1/completions", body: #"{"prompt": "\#(prompt)", "max_tokens": 4, "ignore_eos": true}"#)
+      #expect(answer.status == 200, "\(answer.text)")
+    }
+    let recorded = try world.read("record.jsonl")
+    #expect(recorded.last == UInt8(ascii: "\n"))
+    #expect(try rows(world("record.jsonl")).map(\.inputIDs.count) == [424])
+    #expect(served.running.errors.contains("nothing more is recorded"))
+  }
+
   @Test("a record that cannot be written is refused before the model is loaded")
   func unwritable() throws {
     let world = try TinyWorld()

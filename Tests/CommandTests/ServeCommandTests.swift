@@ -251,6 +251,16 @@ import Testing
       texts[try #require(choice["index"] as? Int)] += choice["text"] as? String ?? ""
     }
     #expect(texts == expected && stream.text.hasSuffix("data: [DONE]\n\n"))
+    // Each prompt looks for the stop strings by itself.
+    let stop = String(expected[0].dropFirst(3).prefix(2))
+    let list = String(decoding: try JSONSerialization.data(withJSONObject: ["nowhere", stop]), as: UTF8.self)
+    let stopped = try ask(#"["river", "cloud 7", "x"]"#, ", \"stop\": \(list)").json["choices"] as? [[String: Any]]
+    let cut = expected.map { text in
+      let bytes = Data(text.utf8)
+      let end = bytes.range(of: Data(stop.utf8))?.lowerBound ?? bytes.count
+      return String(decoding: bytes[..<end], as: UTF8.self)
+    }
+    #expect(stopped?.map { $0["text"] as? String } == cut)
   }
 
   @Test("logprobs come with each token, whole and streamed, alone and in a batch")
@@ -292,6 +302,34 @@ import Testing
     stream.closeSending()
     #expect(try whole.answer().content?.isEmpty == false)
     #expect(try stream.answer().text.hasSuffix("data: [DONE]\n\n"))
+  }
+
+  @Test("a client that has closed its sending side gets all of an answer that fits no buffer")
+  func halfClosedLongAnswer() throws {
+    let served = try Served(try TinyWorld(endless: true))
+    // Log-probabilities make megabytes: the system holds less than three of them for a client that does not read.
+    let fields = #""max_tokens": 5000, "logprobs": true, "top_logprobs": 20"#
+    let long = try served.send("POST", Self.chat, body: body("abc", fields))
+    long.closeSending()
+    #expect(long.read(until: "\"choices\":"))
+    // Time for the server to end the connection, were it not to wait.
+    usleep(300_000)
+    let answer = try long.answer()
+    #expect(answer.status == 200 && answer.body.count > 4 << 20 && answer.content?.isEmpty == false)
+    #expect(answer.body.count == Int(answer.headers["content-length"] ?? ""))
+  }
+
+  @Test("a client that leaves in the middle of its body is counted as gone")
+  func leftWhileSending() throws {
+    let served = try Served(try TinyWorld())
+    let gone = try served.send("POST", Self.chat, body: "{", headers: ["Content-Length": "100"])
+    gone.close()
+    #expect(try served.wait(for: #"eagle_requests_total{endpoint="/v1/chat/completions",status="499"}"#, 1))
+    let silent = try served.send("POST", Self.chat, body: "{", headers: ["Content-Length": "100"])
+    silent.closeSending()
+    let answer = try silent.answer()
+    #expect(answer.status == 400 && answer.text.contains("before its body was whole"), "\(answer.text)")
+    #expect(try served.metric(#"eagle_requests_total{endpoint="/v1/chat/completions",status="499"}"#) == 2)
   }
 
   @Test("a client that stops reading its stream is cut off")

@@ -32,15 +32,23 @@ import Testing
     #expect(delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60])
   }
 
-  @Test("Retry-After in seconds or as a date replaces the backoff, and is limited")
+  @Test("Retry-After in seconds or as a date replaces the first delay, and is limited")
   func retryAfter() throws {
     let now = Date(timeIntervalSince1970: 784_111_777)  // Sun, 06 Nov 1994 08:49:37 GMT
-    func delay(_ header: String) -> Double { policy.delay(afterAttempt: 5, retryAfter: header, now: now) }
-    #expect(delay("7") == 7 && delay(" 0 ") == 0 && delay("1.5") == 1.5)
+    func delay(_ header: String) -> Double { policy.delay(afterAttempt: 1, retryAfter: header, now: now) }
+    #expect(delay("7") == 7 && delay(" 0 ") == 0 && delay("0.25") == 0.25)
     #expect(delay("1000000000000") == 60 && delay("-3") == 0)
     #expect(delay("Sun, 06 Nov 1994 08:49:50 GMT") == 13)
     #expect(delay("Sun, 06 Nov 1994 08:00:00 GMT") == 0)
-    #expect(delay("soon") == 8 && delay("nan") == 8)
+    #expect(delay("soon") == 0.5 && delay("nan") == 0.5)
+  }
+
+  @Test("Retry-After makes later delays longer, never shorter than the backoff")
+  func retryAfterOfLaterAttempts() {
+    let delays = (1...9).map { policy.delay(afterAttempt: $0, retryAfter: "0") }
+    #expect(delays == [0, 1, 2, 4, 8, 16, 32, 60, 60])
+    #expect(policy.delay(afterAttempt: 5, retryAfter: "13") == 13)
+    #expect(policy.delay(afterAttempt: 9, retryAfter: "61") == 60)
   }
 }
 
@@ -172,6 +180,15 @@ import Testing
     let error = #expect(throws: LocatedError.self) { try withClient(url, policy: policy) { try $0.models() } }
     #expect(error?.description.contains("\(url): cannot be reached: Connection refused") == true, "\(error as Any)")
     #expect(error?.advice != nil)
+  }
+
+  @Test(
+    "a server that accepts a connection and stays silent is an error in the time of a list", .timeLimit(.minutes(1)))
+  func silentServer() throws {
+    let server = try ScriptedServer { _ in .silence }
+    let error = #expect(throws: LocatedError.self) { try withClient(server.url) { try $0.models(within: 1) } }
+    #expect(error?.description.contains("no response came in 1 s") == true, "\(error as Any)")
+    #expect(server.requests.count == 1)
   }
 
   @Test("a key that no header can hold is refused", arguments: ["a b", "a\r\nX: y", "ключ"])

@@ -142,7 +142,7 @@ import Testing
 
   @Test("the delay before the next attempt is the hub's", .timeLimit(.minutes(1))) func retryAfter() throws {
     let server = try ScriptedHub("org/tiny", files: Self.files) {
-      $0.number < 2 ? .error(429, "busy", headers: ["Retry-After": "0"]) : nil
+      $0.number < 1 ? .error(429, "busy", headers: ["Retry-After": "0"]) : nil
     }
     #expect(try hub(server.url, firstDelay: 7200).place(of: name()).path.hasSuffix(ScriptedHub.commit))
   }

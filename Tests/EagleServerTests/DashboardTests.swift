@@ -30,7 +30,12 @@ private final class Stream {
   private let socket: Int32
   private var text = ""
 
-  init(port: UInt16, path: String) throws {
+  convenience init(port: UInt16, path: String) throws {
+    try self.init(port: port)
+    try write("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
+  }
+
+  init(port: UInt16) throws {
     socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
     (address.sin_family, address.sin_port) = (sa_family_t(AF_INET), port.bigEndian)
@@ -41,11 +46,22 @@ private final class Stream {
       }
     }
     try #require(isConnected == 0)
-    let request = Array("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)
-    try #require(send(socket, request, request.count, 0) == request.count)
   }
 
   deinit { close(socket) }
+
+  func write(_ text: String) throws {
+    let bytes = Array(text.utf8)
+    try #require(send(socket, bytes, bytes.count, 0) == bytes.count)
+  }
+
+  /// Whether the other side closes the connection within some seconds.
+  func ends(within seconds: Int) -> Bool {
+    var limit = timeval(tv_sec: seconds, tv_usec: 0)
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    var byte: UInt8 = 0
+    return recv(socket, &byte, 1, 0) == 0
+  }
 
   /// All text so far, up to `mark` or to the end.
   @discardableResult
@@ -176,6 +192,24 @@ private final class Stream {
     for wrong in ["", "?token=", "?token=0123456789abcdef0123456789abcdee", "events"] {
       #expect(try await Self.get(bare + wrong).status == 403, "\(wrong)")
     }
+    try await Self.aside { page.stop() }
+  }
+
+  @Test("a connection whose request was refused before it was whole is closed when no other request comes")
+  func refusedEarly() async throws {
+    var config = try DashboardConfig(address: "127.0.0.1:0")
+    config.idleSeconds = 1
+    let page = Dashboard(folder: run.path, config: config)
+    let address = try await Self.aside { try page.start() }
+    let port = UInt16(address.split(separator: ":").last!.dropLast())!
+    let isClosed = try await Self.aside {
+      let refused = try Stream(port: port)
+      try refused.write("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
+      refused.read(until: "only GET is answered here\n")
+      try refused.write("x")
+      return refused.ends(within: 20)
+    }
+    #expect(isClosed)
     try await Self.aside { page.stop() }
   }
 

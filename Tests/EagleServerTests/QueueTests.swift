@@ -78,6 +78,26 @@ import Testing
     #expect(text == "A")
   }
 
+  @Test("drafted tokens that a round accepted behind the end of a text are not counted among its own")
+  func draftsBehindTheEnd() async throws {
+    let (job, events) = Job.make(
+      id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]), stream: AnswerStream(tokenizer),
+      onEnd: { _, _ in })
+    for token in [65, 66] as [Int32] { _ = job.take(GeneratedToken(id: token, isDrafted: true)) }
+    var statistics = DecodingStatistics()
+    (statistics.draftedTokens, statistics.rounds, statistics.accepted) = (3, 1, [1, 1, 1])
+    job.finish(.stop, statistics)
+    var last: Outcome?
+    for await case .finished(let outcome) in events { last = outcome }
+    let outcome = try #require(last)
+    #expect(outcome.acceptedTokens == 2 && outcome.statistics.accepted == [1, 1, 1])
+    let metrics = ServerMetrics()
+    metrics.count(job, outcome)
+    let text = metrics.text(waiting: 0, running: 0, cached: 0)
+    #expect(text.contains("eagle_draft_accepted_tokens_total 2\n"))
+    #expect(text.contains("eagle_draft_rejected_tokens_total 1\n"))
+  }
+
   @Test("the log-probabilities of a stop string's tokens come, also those whose text is held back")
   func logprobsOfStopStrings() async {
     let (job, events) = job(1, stops: ["BC"])

@@ -208,6 +208,11 @@ import Testing
     (#"{"messages": [{"role": "user"}]}"#, "messages[0].content", 400),
     (#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#, "messages[0].content[0]", 400),
     (#"{"messages": [{"role": "assistant", "tool_calls": [{}]}]}"#, "messages[0].tool_calls[0]", 400),
+    // Calls without their results are no answer that could be continued.
+    (
+      #"{"messages": [{"role": "assistant", "content": "x", "tool_calls": [{"function": {"name": "a"}}]}]}"#,
+      "messages", 400
+    ),
     (#"{"messages": [{"role": "function", "content": "x"}]}"#, "messages[0].role", 400),
     (#"{"messages": [{"role": "user", "content": 5}]}"#, "messages[0].content", 400),
     ("{MESSAGE, \"model\": \"large\"}", "model", 404), ("{MESSAGE, \"n\": 2}", "n", 400),
@@ -288,6 +293,21 @@ import Testing
   func placeOfFaults() throws {
     let error = try #require(throws: APIError.self) { try chat("{\"messages\": [}") }
     #expect(error.message.contains("line 1, column 15 (byte 14)"), "\(error.message)")
+  }
+
+  @Test(
+    "a number that a field cannot take is told as it was spelled",
+    arguments: [
+      ("\"max_tokens\": 1.5", "max_tokens must be a whole number of 64 bits, not 1.5"),
+      (
+        "\"max_tokens\": 99999999999999999999", "max_tokens must be a whole number of 64 bits, not 99999999999999999999"
+      ),
+      ("\"temperature\": 1e999", "temperature must be a finite number, not 1e999"),
+      ("\"temperature\": \"hot\"", "temperature must be a finite number, not a string"),
+    ])
+  func wrongNumbers(field: String, message: String) throws {
+    let error = try #require(throws: APIError.self) { try settings(field) }
+    #expect(error.message == message)
   }
 
   @Test("errors have the shape of the API")

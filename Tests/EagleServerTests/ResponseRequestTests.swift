@@ -49,6 +49,26 @@ import Testing
     #expect(messages[2].extra["tool_call_id"] == "c1" && messages[5].extra.isEmpty)
   }
 
+  @Test("text behind a call is text of the same message, so that the result follows its call")
+  func textBehindACall() throws {
+    let request = try request(
+      """
+      {"input": [
+        {"role": "user", "content": "a"}, {"type": "message", "role": "assistant", "content": "first"},
+        {"type": "function_call", "call_id": "c1", "name": "add", "arguments": ""},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "then"}]},
+        {"type": "function_call_output", "call_id": "c1", "output": "5"},
+        {"type": "function_call", "call_id": "c2", "name": "now", "arguments": ""},
+        {"type": "message", "role": "assistant", "content": "alone"},
+        {"type": "function_call_output", "call_id": "c2", "output": "noon"}]}
+      """)
+    let messages = request.chat.messages
+    #expect(messages.map(\.role) == [.user, .assistant, .tool, .assistant, .tool])
+    #expect(messages.map(\.content) == ["a", "first\nthen", "5", "alone", "noon"])
+    let calls = [messages[1], messages[3]].map { $0.extra["tool_calls"]?.array?.count }
+    #expect(calls == [1, 1])
+  }
+
   @Test("tools have the flat form, and chats' settings hold")
   func tools() throws {
     let request = try request(
@@ -91,6 +111,11 @@ import Testing
       (
         #"{"input": [{"type": "function_call", "call_id": "c", "name": "a", "arguments": "["}]}"#,
         "input[0].tool_calls[0].function.arguments"
+      ),
+      (
+        #"{"input": [{"role": "user", "content": "x"}, "#
+          + #"{"type": "function_call", "call_id": "c", "name": "a", "arguments": ""}]}"#,
+        "input"
       ),
       (#"{"input": [{"type": "function_call_output", "output": "x"}]}"#, "input[0].call_id"),
       (#"{"input": [{"type": "function_call_output", "call_id": "c"}]}"#, "input[0].output"),

@@ -29,8 +29,8 @@ import Testing
 
   @Test("a whole answer has an item for its reasoning, its text and each call")
   func whole() throws {
-    var written = AnswerWriter.Written("so", outcome(.stop))
-    (written.reasoning, written.calls) = ("why", [call])
+    let written = AnswerWriter.Written(
+      [.reasoning("why"), .content("so"), .call(call, index: 0)], outcome(.stop))
     let answer = try #require(try JSON.read(writer.answer([written])).object)
     let items = try #require(answer["output"]?.array)
     let output = items.compactMap(\.object)
@@ -48,7 +48,7 @@ import Testing
 
   @Test("an answer that was cut is incomplete, and one without text has an empty message")
   func cut() throws {
-    let answer = try #require(try JSON.read(writer.answer([.init("", outcome(.length))])).object)
+    let answer = try #require(try JSON.read(writer.answer([.init([.content("")], outcome(.length))])).object)
     #expect(answer["status"] == "incomplete" && answer["incomplete_details"] == ["reason": "max_output_tokens"])
     let item = answer["output"]?.array?.first?.object
     #expect(item?["status"] == "incomplete" && item?["content"]?.array?.first?.object?["text"] == "")
@@ -73,13 +73,27 @@ import Testing
       + item(["T.delta", "T.done"], "function_call_arguments") + ["completed"]
     #expect(events.map { $0["type"]?.string } == expected.map { "response." + $0 })
     let last = try #require(events.last?["response"]?.object)
-    var written = AnswerWriter.Written("so", outcome(.stop))
-    (written.reasoning, written.calls) = ("why", [call])
+    let written = AnswerWriter.Written(
+      [.reasoning("why"), .content("so"), .call(call, index: 0)], outcome(.stop))
     #expect(JSON.object(last) == (try JSON.read(writer.answer([written]))))
     let done = events.filter { $0["type"] == "response.output_item.done" }.compactMap { $0["item"] }
     #expect(last["output"] == .array(done) && events[2]["output_index"] == 0)
     // Every event of an item names it.
     #expect(events[4]["item_id"] == "rs_ab_0" && events[11]["item_id"] == "msg_ab_1")
+  }
+
+  @Test("text behind a call is an item behind the call's, whole and streamed")
+  func textBehindACall() throws {
+    let pieces: [OutputParser.Piece] = [.content("s"), .content("o"), .call(call, index: 0), .content("then")]
+    var stream = writer
+    var data = stream.opening()
+    for piece in pieces { data += stream.piece(piece) }
+    data += stream.end(outcome(.stop)) + stream.closing([outcome(.stop)], includesUsage: false)
+    let last = try #require(try events(data).last?["response"])
+    #expect(last == (try JSON.read(writer.answer([.init(pieces, outcome(.stop))]))))
+    let items = last.object?["output"]?.array?.compactMap(\.object) ?? []
+    #expect(items.map { $0["type"]?.string } == ["message", "function_call", "message"])
+    #expect(items.map { $0["content"]?.array?.first?.object?["text"]?.string } == ["so", nil, "then"])
   }
 
   @Test("an error behind the beginning ends the stream as failed")

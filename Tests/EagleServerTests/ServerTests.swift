@@ -126,8 +126,11 @@ import Testing
     var statistics = DecodingStatistics()
     (statistics.promptTokens, statistics.cachedTokens, statistics.newTokens) = (10, 4, 7)
     (statistics.decodedTokens, statistics.targetPasses, statistics.rounds) = (6, 3, 3)
-    (statistics.draftedTokens, statistics.accepted) = (9, [2, 1, 0])
-    return Outcome(finish: .length, statistics: statistics, queueSeconds: 0.25)
+    // Two of the tokens that the rounds accepted lie behind the end of the text.
+    (statistics.draftedTokens, statistics.accepted) = (9, [2, 2, 1])
+    var outcome = Outcome(finish: .length, statistics: statistics, queueSeconds: 0.25)
+    outcome.acceptedTokens = 3
+    return outcome
   }
 
   private func object(_ data: Data) throws -> [String: Any] {
@@ -144,7 +147,7 @@ import Testing
   @Test("a whole answer has its usage and the extension field")
   func aWholeAnswerCountsItsTokens() throws {
     let writer = AnswerWriter(endpoint: .chat, id: "chatcmpl-1", created: 5, model: "small")
-    let answer = try object(writer.answer([.init("text", outcome)]))
+    let answer = try object(writer.answer([.init([.content("text")], outcome)]))
     #expect(answer["object"] as? String == "chat.completion" && answer["model"] as? String == "small")
     let choice = try #require((answer["choices"] as? [[String: Any]])?.first)
     #expect(choice["finish_reason"] as? String == "length")
@@ -183,7 +186,7 @@ import Testing
     func choice(_ endpoint: AnswerWriter.Endpoint) throws -> [String: Any] {
       let writer = AnswerWriter(
         endpoint: endpoint, id: "1", created: 5, model: "small", spelling: { [UInt8(truncatingIfNeeded: $0)] })
-      let answer = try object(writer.answer([.init("a", outcome, logprobs: tokens)]))
+      let answer = try object(writer.answer([.init([.content("a")], outcome, logprobs: tokens)]))
       return try #require((answer["choices"] as? [[String: Any]])?.first?["logprobs"] as? [String: Any])
     }
     let content = try #require(try choice(.chat)["content"] as? [[String: Any]])
@@ -201,10 +204,13 @@ import Testing
   @Test("several texts have their places, and their usage is added up")
   func severalTexts() throws {
     let writer = AnswerWriter(endpoint: .completion, id: "cmpl-1", created: 5, model: "small")
-    let answer = try object(writer.answer([.init("a", outcome), .init("b", outcome)]))
+    let answer = try object(writer.answer([.init([.content("a")], outcome), .init([.content("b")], outcome)]))
     let choices = try #require(answer["choices"] as? [[String: Any]])
     #expect(choices.map { $0["index"] as? Int } == [0, 1] && choices.map { $0["text"] as? String } == ["a", "b"])
-    #expect((answer["usage"] as? [String: Any])?["total_tokens"] as? Int == 34)
+    let usage = answer["usage"] as? [String: Any]
+    #expect(usage?["total_tokens"] as? Int == 34)
+    let details = usage?["completion_tokens_details"] as? [String: Int]
+    #expect(details == ["accepted_prediction_tokens": 6, "rejected_prediction_tokens": 12])
     let piece = try events(writer.delta(TextDelta(text: "a", tokens: 1, accepted: 0), index: 1))[0]
     #expect((piece["choices"] as? [[String: Any]])?.first?["index"] as? Int == 1)
   }

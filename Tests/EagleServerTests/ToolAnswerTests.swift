@@ -15,8 +15,7 @@ import Testing
 
   @Test("an answer has its reasoning and its calls as fields, and tool_calls as its end")
   func whole() {
-    var written = AnswerWriter.Written("", outcome(.stop))
-    (written.reasoning, written.calls) = ("why", [call])
+    var written = AnswerWriter.Written([.reasoning("w"), .reasoning("hy"), .call(call, index: 0)], outcome(.stop))
     let answer = text(writer.answer([written]))
     let message =
       #""message":{"content":null,"reasoning_content":"why","refusal":null,"role":"assistant","tool_calls":["#
@@ -25,7 +24,7 @@ import Testing
     #expect(answer.contains(#""finish_reason":"tool_calls""#))
     written.outcome = outcome(.length)
     #expect(text(writer.answer([written])).contains(#""finish_reason":"length""#))
-    (written.reasoning, written.calls) = (nil, [])
+    written.pieces = []
     let plain = text(writer.answer([written]))
     #expect(plain.contains(#""message":{"content":"","refusal":null,"role":"assistant"}"#), "\(plain)")
   }

@@ -60,6 +60,27 @@ import Testing
     #expect(form == MessageForm() && form.arguments == .object)
   }
 
+  @Test("a template that demands ids of nine letters or digits gets such ids, the same for a call and its result")
+  func shortIDs() throws {
+    func ids(_ id: String, check: String) throws -> [String] {
+      var (asked, result) = (ChatMessage(role: .assistant, content: ""), ChatMessage(role: .tool, content: "5"))
+      let function: JSON = ["name": "f", "arguments": "{}"]
+      asked.extra["tool_calls"] = [["id": .string(id), "type": "function", "function": function]]
+      result.extra["tool_call_id"] = .string(id)
+      let text =
+        "{% for m in messages %}{% for c in m.tool_calls or [] %}{% set id = c.id %}\(check){{ id }};{% endfor %}"
+        + "{% if m.role == 'tool' %}{% set id = m.tool_call_id %}\(check){{ id }};{% endif %}"
+        + "{{ m.content }}{% endfor %}"
+      return try prompt(text, [asked, result]).split(separator: ";").map(String.init)
+    }
+    let check = "{% if id | length != 9 %}{{ raise_exception('nine') }}{% endif %}"
+    let (first, second) = (try ids("call_ab_0_0", check: check), try ids("call_ab_0_1", check: check))
+    #expect(first.count == 3 && first[0].count == 9 && first[0] == first[1], "\(first)")
+    #expect(first[0] != second[0])
+    #expect(try ids("abcDEF123", check: check) == ["abcDEF123", "abcDEF123", "5x"])
+    #expect(try ids("call_ab_0_0", check: "") == ["call_ab_0_0", "call_ab_0_0", "5x"])
+  }
+
   @Test("a developer's message is the system's, unless the template knows the role")
   func developer() throws {
     let messages = [ChatMessage(role: .developer, content: "brief")]

@@ -18,7 +18,8 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
 
   /// Bytes of a response, at most.
   package static let maxResponseBytes = 16 << 20
-  /// Seconds from a request to the end of its response, at most. A server that batches answers late, not never.
+  /// Seconds from a request for a text to the end of its response, at most. A server that batches answers late, not
+  /// never.
   static let timeout: Int64 = 1800
 
   private let address: ServerAddress
@@ -60,10 +61,11 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
 
   /// The names of the models that the server has. Waits for the response.
   ///
-  /// - Throws: when the server cannot be reached, refuses the key, or gives no list
-  package func models() throws -> [String] {
+  /// - Parameter seconds: from a request to the end of its response, at most; a list takes no batch
+  /// - Throws: when the server cannot be reached, is silent, refuses the key, or gives no list
+  package func models(within seconds: Int64 = 30) throws -> [String] {
     let mailbox = Mailbox<Result<JSON, RequestFailure>>()
-    send(Call(endpoint: .models, body: nil, retriesConnection: false)) { mailbox.send($0) }
+    send(Call(endpoint: .models, body: nil, seconds: seconds, retriesConnection: false)) { mailbox.send($0) }
     var responses: [Result<JSON, RequestFailure>] = []
     while responses.isEmpty { responses = mailbox.receive(within: 60) }
     let names: [String]?
@@ -105,6 +107,8 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
     let endpoint: Endpoint
     /// Nil for a GET.
     let body: [UInt8]?
+    /// Seconds from a request to the end of its response, at most.
+    var seconds = CompletionClient.timeout
     /// Whether a connection that fails is tried again.
     var retriesConnection = true
     var attempt = 1
@@ -120,7 +124,7 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
     do { request = try self.request(call) } catch { return then(.failure(.refused("\(error)"))) }
     let task = http.execute(
       request: request, delegate: ResponseAccumulator(request: request, maxBodySize: Self.maxResponseBytes),
-      deadline: .now() + .seconds(Self.timeout))
+      deadline: .now() + .seconds(call.seconds))
     task.futureResult.whenComplete { result in
       switch self.outcome(result, call) {
       case .ended(let response): then(response)
@@ -153,8 +157,8 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
     case .failure(let error as ResponseAccumulator.ResponseTooBigError):
       .ended(.failure(.unusable("it has more than \(error.maxBodySize) bytes")))
     case .failure(let error) where call.retriesConnection:
-      .failed(ConnectionWords.words(for: error, seconds: Self.timeout), retryAfter: nil)
-    case .failure(let error): .ended(.failure(.exhausted(ConnectionWords.words(for: error, seconds: Self.timeout))))
+      .failed(ConnectionWords.words(for: error, seconds: call.seconds), retryAfter: nil)
+    case .failure(let error): .ended(.failure(.exhausted(ConnectionWords.words(for: error, seconds: call.seconds))))
     }
   }
 

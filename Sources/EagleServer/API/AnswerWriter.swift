@@ -41,16 +41,25 @@ package struct AnswerWriter: AnswerWriting, Sendable {
 
   /// A text that is finished.
   package struct Written: Sendable {
-    package var text: String
+    /// The reasoning, the content and the calls in the order in which the model wrote them.
+    package var pieces: [OutputParser.Piece]
     package var outcome: Outcome
     package var logprobs: [TokenLogprobs]
-    /// The reasoning before the text; nil where the model marked none.
-    package var reasoning: String?
-    package var calls: [ToolCall] = []
 
-    package init(_ text: String, _ outcome: Outcome, logprobs: [TokenLogprobs] = []) {
-      (self.text, self.outcome, self.logprobs) = (text, outcome, logprobs)
+    package init(_ pieces: [OutputParser.Piece], _ outcome: Outcome, logprobs: [TokenLogprobs] = []) {
+      (self.pieces, self.outcome, self.logprobs) = (pieces, outcome, logprobs)
     }
+
+    /// The content, whatever stands between its parts.
+    package var text: String { pieces.compactMap(\.contentText).joined() }
+
+    /// The reasoning; nil where the model marked none.
+    package var reasoning: String? {
+      let texts = pieces.compactMap(\.reasoningText)
+      return texts.isEmpty ? nil : texts.joined()
+    }
+
+    package var calls: [ToolCall] { pieces.compactMap(\.toolCall) }
   }
 
   /// The whole answer: a choice for each prompt, in their order.
@@ -64,25 +73,26 @@ package struct AnswerWriter: AnswerWriting, Sendable {
   }
 
   private func choice(_ written: Written, index: Int) -> Choice {
-    let finish = finishReason(written.outcome, hasCalls: !written.calls.isEmpty)
+    let (text, calls) = (written.text, written.calls)
+    let finish = finishReason(written.outcome, hasCalls: !calls.isEmpty)
     let logprobs = logprobs(written.logprobs, offset: 0)
     switch endpoint {
     case .chat:
-      let message = message(written, index: index)
+      let message = message(text, reasoning: written.reasoning, calls: calls, index: index)
       return Choice(index: index, message: message, logprobs: logprobs, finishReason: finish)
-    case .completion: return Choice(index: index, text: written.text, logprobs: logprobs, finishReason: finish)
+    case .completion: return Choice(index: index, text: text, logprobs: logprobs, finishReason: finish)
     }
   }
 
   /// Content is null beside calls where there is none.
-  private func message(_ written: Written, index: Int) -> Message {
-    let calls = written.calls.enumerated().map { number, call in
+  private func message(_ text: String, reasoning: String?, calls: [ToolCall], index: Int) -> Message {
+    let calls = calls.enumerated().map { number, call in
       CallFields(index: nil, id: callID(text: index, call: number), call)
     }
-    let isNull = written.text.isEmpty && !calls.isEmpty
+    let isNull = text.isEmpty && !calls.isEmpty
     return Message(
-      role: "assistant", content: .some(isNull ? nil : written.text), refusal: .some(nil),
-      reasoningContent: written.reasoning, toolCalls: calls.isEmpty ? nil : calls)
+      role: "assistant", content: .some(isNull ? nil : text), refusal: .some(nil),
+      reasoningContent: reasoning, toolCalls: calls.isEmpty ? nil : calls)
   }
 
   /// The reason why a text ended; a text that ended by itself behind calls waits for their results.

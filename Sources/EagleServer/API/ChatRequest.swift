@@ -20,6 +20,7 @@ package struct ChatRequest: Equatable {
       throw APIError.invalid("messages must be a list with at least one message", param: "messages")
     }
     messages = try list.enumerated().map { try Self.message($1, path: "messages[\($0)]") }
+    try ToolSettings.checkEnd(of: messages, input: "messages")
     var settings = try GenerationSettings(&fields, rules, makeSeed: makeSeed)
     try Self.readLogprobs(&fields, &settings)
     tools = try ToolSettings(&fields)

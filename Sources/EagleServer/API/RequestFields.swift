@@ -51,7 +51,7 @@ package struct RequestFields {
 
   package mutating func integer(_ name: String, _ range: ClosedRange<Int>) throws -> Int? {
     guard let value = take(name) else { return nil }
-    guard let number = value.int else { throw wrong(name, value, expected: "a whole number") }
+    guard let number = value.int else { throw wrong(name, value, expected: "a whole number of 64 bits") }
     guard range.contains(number) else {
       let bounds =
         range.upperBound == .max
@@ -63,7 +63,7 @@ package struct RequestFields {
 
   package mutating func number(_ name: String, _ range: ClosedRange<Double>) throws -> Double? {
     guard let value = take(name) else { return nil }
-    guard let number = value.double else { throw wrong(name, value, expected: "a number") }
+    guard let number = value.double else { throw wrong(name, value, expected: "a finite number") }
     guard range.contains(number) else {
       throw invalid("must be from \(range.lowerBound) to \(range.upperBound), not \(number)", name)
     }
@@ -108,7 +108,9 @@ package struct RequestFields {
   }
 
   private func wrong(_ name: String, _ value: JSON, expected: String) -> APIError {
-    invalid("must be \(expected), not \(value.kind)", name)
+    var given = value.kind
+    if case .number(let spelling) = value { given = String(spelling.prefix(40)) }
+    return invalid("must be \(expected), not \(given)", name)
   }
 
   private func invalid(_ problem: String, _ name: String) -> APIError {

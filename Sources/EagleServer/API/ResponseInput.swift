@@ -49,8 +49,19 @@ struct ResponseInput {
         try ChatRequest.message(["role": fields["role"] ?? .null, "content": content], path: path))
       return
     }
-    try openTurn(without: ["content", "tool_calls"], path: path)
-    turn?.fields["content"] = content
+    // Text behind a call belongs to the call's answer: the result comes behind both.
+    let continuesCalls = turn?.fields["tool_calls"] != nil
+    if !continuesCalls { try openTurn(without: ["content"], path: path) }
+    let joined = Self.joined(turn?.fields["content"], content)
+    turn?.fields["content"] = joined
+  }
+
+  /// The contents of two messages of one answer as one.
+  private static func joined(_ first: JSON?, _ second: JSON) -> JSON {
+    guard let first, !first.isNull else { return second }
+    if second.isNull { return first }
+    func parts(_ content: JSON) -> [JSON] { content.array ?? [["type": "text", "text": content]] }
+    return .array(parts(first) + parts(second))
   }
 
   private mutating func addReasoning(_ fields: JSON.Object, path: String) throws {

@@ -15,6 +15,7 @@ package struct ResponseRequest: Equatable {
     try Self.refuseStored(&fields)
     var echo = Self.echo(&fields)
     let messages = try Self.messages(&fields)
+    try ToolSettings.checkEnd(of: messages, input: "input")
     let limit = try fields.integer("max_output_tokens", 1...(.max))
     var settings = try GenerationSettings(&fields, rules, makeSeed: makeSeed)
     settings.maxTokens = limit ?? settings.maxTokens

@@ -40,9 +40,7 @@ package struct ResponseWriter: AnswerWriting, Sendable {
   package func answer(_ texts: [AnswerWriter.Written]) -> Data {
     guard let written = texts.first else { return Data() }
     var writer = self
-    if let reasoning = written.reasoning { _ = writer.piece(.reasoning(reasoning)) }
-    if !written.text.isEmpty { _ = writer.piece(.content(written.text)) }
-    for (index, call) in written.calls.enumerated() { _ = writer.piece(.call(call, index: index)) }
+    for piece in written.pieces where piece != .content("") { _ = writer.piece(piece) }
     _ = writer.end(written.outcome)
     return Data(writer.response(Self.status(written.outcome), written.outcome).text().utf8)
   }

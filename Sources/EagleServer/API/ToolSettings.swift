@@ -1,4 +1,5 @@
 import EagleCore
+import EagleText
 import Foundation
 
 /// The tools of a chat request: `tools`, `tool_choice` and `parallel_tool_calls`.
@@ -124,6 +125,18 @@ extension ToolSettings {
         "\(path).tool_calls must be a list in an assistant's message", param: "\(path).tool_calls")
     }
     for (index, call) in list.enumerated() { try check(call: call, path: "\(path).tool_calls[\(index)]") }
+  }
+
+  /// Checks that a history does not end with calls: an answer would continue it as if they were not there.
+  ///
+  /// - Parameter input: the field of the messages, for errors
+  /// - Throws: `APIError` where the last message calls tools
+  static func checkEnd(of messages: [ChatMessage], input: String) throws {
+    guard let last = messages.last, last.role == .assistant, last.extra["tool_calls"]?.array?.isEmpty == false else {
+      return
+    }
+    throw APIError.invalid(
+      "the last message of \(input) calls tools: send the result of each call behind it", param: input)
   }
 
   private static func check(call: JSON, path: String) throws {

@@ -21,6 +21,8 @@ package struct Outcome: Sendable, Equatable {
   package let statistics: DecodingStatistics
   /// Seconds that it waited for its turn.
   package let queueSeconds: Double
+  /// Drafted tokens of the text. `statistics` also counts those that a round accepted behind its end.
+  package var acceptedTokens = 0
   /// Tokens of the reasoning; nil for a model that marks none.
   package var reasoningTokens: Int?
 
@@ -35,6 +37,7 @@ package struct Outcome: Sendable, Equatable {
     var sum = Outcome(
       finish: outcomes.first?.finish ?? .stop, statistics: statistics,
       queueSeconds: outcomes.map(\.queueSeconds).max() ?? 0)
+    sum.acceptedTokens = outcomes.reduce(0) { $0 + $1.acceptedTokens }
     let reasoning = outcomes.compactMap(\.reasoningTokens)
     if !reasoning.isEmpty { sum.reasoningTokens = reasoning.reduce(0, +) }
     return sum
@@ -51,7 +54,7 @@ package struct Usage: Encodable {
 
   package struct PromptDetails: Encodable { let cachedTokens: Int }
 
-  /// Tokens that the draft head proposed, and those of reasoning where the model marks it.
+  /// Tokens that the draft head proposed, in the text and not in it, and those of reasoning where the model marks it.
   package struct CompletionDetails: Encodable {
     let acceptedPredictionTokens: Int
     let rejectedPredictionTokens: Int
@@ -65,8 +68,8 @@ package struct Usage: Encodable {
     totalTokens = promptTokens + completionTokens
     promptTokensDetails = PromptDetails(cachedTokens: statistics.cachedTokens)
     completionTokensDetails = CompletionDetails(
-      acceptedPredictionTokens: statistics.acceptedTokens,
-      rejectedPredictionTokens: statistics.draftedTokens - statistics.acceptedTokens,
+      acceptedPredictionTokens: outcome.acceptedTokens,
+      rejectedPredictionTokens: statistics.draftedTokens - outcome.acceptedTokens,
       reasoningTokens: outcome.reasoningTokens)
   }
 }
@@ -86,9 +89,4 @@ package struct AnswerReport: Encodable {
   }
 
   private static func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
-}
-
-extension DecodingStatistics {
-  /// Drafted tokens that were kept.
-  package var acceptedTokens: Int { accepted.reduce(0, +) }
 }

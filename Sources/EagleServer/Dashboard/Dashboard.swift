@@ -17,7 +17,7 @@ package final class Dashboard: Sendable {
     self.config = config
     feed = DashboardFeed(folder: folder)
     listener = Listener(
-      host: config.host, port: config.port, connections: 64, idleSeconds: 60, writeSeconds: 60,
+      host: config.host, port: config.port, connections: 64, idleSeconds: config.idleSeconds, writeSeconds: 60,
       responder: DashboardRoutes(config: config, feed: feed))
   }
 

@@ -10,6 +10,8 @@ package struct DashboardConfig: Sendable, Equatable {
   package var port: Int
   /// What the page's address must carry; nil lets everyone in who reaches the server.
   package var token: String?
+  /// Seconds after which a connection is closed on which no request comes.
+  package var idleSeconds = 60
 
   /// - Parameter address: `ADDRESS:PORT`, or a port of this machine alone; IPv6 addresses in brackets
   /// - Throws: `ServerError` for what is neither

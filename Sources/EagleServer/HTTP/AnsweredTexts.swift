@@ -6,41 +6,26 @@ import Foundation
 struct CollectedText {
   /// What finds reasoning and calls; nil where all of the text is content.
   private var parser: OutputParser?
-  private var collected = ""
+  private var pieces: [OutputParser.Piece] = []
   private var logprobs: [TokenLogprobs] = []
-  private var reasoning: String?
-  private var calls: [ToolCall] = []
   private var outcome: Outcome?
 
   init(parser: OutputParser?) { self.parser = parser }
 
   mutating func append(_ delta: TextDelta) {
     logprobs += delta.logprobs
-    take(parser?.append(delta.text, tokens: delta.tokens) ?? [.content(delta.text)])
+    pieces += parser?.append(delta.text, tokens: delta.tokens) ?? [.content(delta.text)]
   }
 
   mutating func finish(_ outcome: Outcome) {
-    take(parser?.finish() ?? [])
+    pieces += parser?.finish() ?? []
     self.outcome = outcome
     self.outcome?.reasoningTokens = parser?.reasoningTokens
   }
 
-  private mutating func take(_ pieces: [OutputParser.Piece]) {
-    for piece in pieces {
-      switch piece {
-      case .content(let text): collected += text
-      case .reasoning(let text): reasoning = (reasoning ?? "") + text
-      case .call(let call, _): calls.append(call)
-      }
-    }
-  }
-
   /// The text once it is finished, before that nil.
   var written: AnswerWriter.Written? {
-    guard let outcome else { return nil }
-    var written = AnswerWriter.Written(collected, outcome, logprobs: logprobs)
-    (written.reasoning, written.calls) = (reasoning, calls)
-    return written
+    outcome.map { AnswerWriter.Written(pieces, $0, logprobs: logprobs) }
   }
 }
 

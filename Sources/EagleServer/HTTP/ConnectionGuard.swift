@@ -5,7 +5,8 @@ import NIOHTTPTypes
 /// Watches one connection, on its event loop, so that no client can hold it for ever:
 ///
 /// - A request that is not whole in time ends its connection, however steadily its bytes drip.
-/// - A client that does not read what is written for it is cut off.
+/// - A client that does not read what is written for it is cut off. One that reads gets all of it before the connection
+///   closes.
 /// - A client that has closed its sending side may still read (`nc -N`), or may be gone: both look alike until
 ///   something is written. So something is, now and again: an interim response 100, which clients skip, or a comment in
 ///   a stream of events. Whoever is gone answers with a reset, which closes the connection.
@@ -31,7 +32,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   private var deadline: Scheduled<Void>?
   private var watch: Scheduled<Void>?
   private var response = Response.awaited
-  private var inputIsClosed = false
+  /// Whether the client has closed its sending side.
+  private(set) var inputIsClosed = false
+  /// Whether the connection is to close once all bytes have left.
+  private var isClosing = false
+  /// Whether the request that still comes in has its response already.
+  private var isAnsweredEarly = false
   /// Requests that have come in whole and wait for the end of their response.
   private var open = 0
   /// Bytes of bodies that were handed to the channel.
@@ -58,6 +64,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     switch unwrapInboundIn(data) {
     case .head: awaitRequest(context)
     case .body: break
+    case .end where isAnsweredEarly:
+      isAnsweredEarly = false
+      awaitRequest(context)
     case .end:
       open += 1
       deadline?.cancel()
@@ -73,10 +82,25 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     case .body(let bytes): written += bytes.readableBytes
     case .end:
       response = .awaited
-      open = max(0, open - 1)  // an error may come before the request is whole
+      // An error may come before the request is whole.
+      if open > 0 { open -= 1 } else { isAnsweredEarly = true }
       awaitRequest(context)
     }
     context.write(data, promise: promise)
+  }
+
+  /// Closes once what was written has left. NIO drops what waits when it closes both sides, and closes both where the
+  /// client has closed its own. `look` cuts off a client that does not read. A server that stops closes the input of
+  /// connections whose time is over: then what waits is dropped.
+  func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+    if mode == .input { return context.close(mode: isClosing ? .all : .input, promise: promise) }
+    guard waiting(context) > 0 else { return context.close(mode: mode, promise: promise) }
+    isClosing = true
+    context.flush()
+    // Not cancelled when the connection is lost: the promise must be kept.
+    context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) {
+      self.close(context: context, mode: mode, promise: promise)
+    }
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -104,6 +128,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   private func probe(_ context: ChannelHandlerContext) {
+    if isClosing { return }
     switch response {
     case .awaited: context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
     case .events: context.writeAndFlush(wrapOutboundOut(.body(ByteBuffer(string: ": \n\n"))), promise: nil)

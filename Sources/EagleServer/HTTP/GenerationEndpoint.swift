@@ -124,9 +124,7 @@ struct GenerationEndpoint: Sendable {
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (metrics, log, settings) = (metrics, log, read.settings)
     let record = settings.mayBeRecorded ? config.record : nil
-    let stream = AnswerStream(
-      model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial, shown: read.markers)
-    return Job.make(id: numbers.next(), prompt: prompt.ids, options: prompt.options, stream: stream) { job, end in
+    return Job.make(id: numbers.next(), prompt: prompt.ids, options: prompt.options, stream: read.stream) { job, end in
       switch end {
       case .finished(let outcome):
         metrics.count(job, outcome)

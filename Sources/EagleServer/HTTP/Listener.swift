@@ -20,9 +20,8 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
   private let host: String
   private let port: Int
   private let responder: Responder
-  /// Connections that are open at the same time, and seconds after which an idle one is closed.
+  /// Connections that are open at the same time.
   private let connections: Int
-  private let idleSeconds: Int
   private let limits: ConnectionGuard.Limits
   private let state = Mutex(State())
 
@@ -33,7 +32,7 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
 
   init(host: String, port: Int, connections: Int, idleSeconds: Int, writeSeconds: Int, responder: Responder) {
     (self.host, self.port, self.responder) = (host, port, responder)
-    (self.connections, self.idleSeconds) = (connections, idleSeconds)
+    self.connections = connections
     limits = ConnectionGuard.Limits(requestSeconds: idleSeconds, writeSeconds: writeSeconds)
   }
 
@@ -41,13 +40,13 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
   ///
   /// - Parameter onListening: called with the port once requests are answered
   func run(onListening: @escaping @Sendable (Int) -> Void) async throws {
-    let (limits, idleSeconds) = (limits, idleSeconds)
+    let limits = limits
     let logger = Logger(label: "eagle") { _ in SwiftLogNoOpLogHandler() }
     let application = Application(
       responder: responder,
       server: .http1(
-        configuration: .init(
-          additionalChannelHandlers: [ConnectionGuard(limits)], idleTimeout: .seconds(Int64(idleSeconds)))),
+        // Without its idle timeout, which does not see that an answer is still being read: the guard has one.
+        configuration: .init(additionalChannelHandlers: [ConnectionGuard(limits)])),
       configuration: ApplicationConfiguration(
         address: .hostname(host, port: port), serverName: nil,
         availableConnectionsDelegate: .maximum(connections, logger: logger)),
@@ -63,7 +62,7 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
     if !isStopped { try await group.run() }
   }
 
-  /// Lets requests that are being answered end, for at most five seconds.
+  /// Lets requests that are being answered end, and clients read their answers, for at most five seconds.
   func stop() async {
     let group = state.withLock {
       $0.isStopped = true

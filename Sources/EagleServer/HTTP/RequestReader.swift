@@ -17,8 +17,8 @@ struct ReadRequest: Sendable {
   var settings: GenerationSettings
   /// What finds reasoning and calls in each text; nil where all of it is content.
   var parsers: [OutputParser?]
-  /// Special tokens that are text, since parsers look for them.
-  var markers: Set<Int32> = []
+  /// The decoder of each text, which copies share: the trie of many long stop strings takes time and memory.
+  let stream: AnswerStream
   /// Fields of the request that its answer repeats.
   var echo = JSON.Object()
 }
@@ -59,7 +59,8 @@ struct RequestReader: Sendable {
     let options = try options(settings, prompt: prompt, standardTokens: nil, input: input)
     return ReadRequest(
       prompts: [.init(ids: prompt, options: options)], settings: settings,
-      parsers: [format.parser(request, isReasoning: model.opensReasoning(prompt))], markers: format.markers(request))
+      parsers: [format.parser(request, isReasoning: model.opensReasoning(prompt))],
+      stream: stream(settings, shown: format.markers(request)))
   }
 
   private func read(_ request: CompletionRequest) throws -> ReadRequest {
@@ -70,7 +71,13 @@ struct RequestReader: Sendable {
         settings, prompt: ids, standardTokens: CompletionRequest.defaultMaxTokens, input: "prompt")
       return ReadRequest.Prompt(ids: ids, options: options)
     }
-    return ReadRequest(prompts: prompts, settings: settings, parsers: prompts.map { _ in nil })
+    return ReadRequest(
+      prompts: prompts, settings: settings, parsers: prompts.map { _ in nil }, stream: stream(settings, shown: []))
+  }
+
+  /// - Parameter shown: special tokens that are text, since parsers look for them
+  private func stream(_ settings: GenerationSettings, shown: Set<Int32>) -> AnswerStream {
+    AnswerStream(model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial, shown: shown)
   }
 
   /// The ids of a chat.

@@ -1,5 +1,6 @@
 import Foundation
 import Hummingbird
+import NIOCore
 
 /// Answers every request: finds out what it asks for, and whether it may.
 struct Routes: HTTPResponder {
@@ -89,9 +90,22 @@ struct Routes: HTTPResponder {
     } catch let error as APIError {
       return refuse(error, endpoint: route.name)
     } catch {
-      // The body could not be read: the connection is broken or speaks no HTTP.
-      return refuse(.invalid("the request could not be read"), endpoint: route.name)
+      return await refuseUnread(context.channel, endpoint: route.name)
     }
+  }
+
+  /// The answer to a request whose body could not be read: the client has left, or speaks no HTTP.
+  ///
+  /// A client that has closed its sending side alone reads it, and counts as gone all the same.
+  private func refuseUnread(_ channel: any Channel, endpoint: String) async -> Response {
+    let hasLeft = try? await channel.eventLoop.submit {
+      try channel.pipeline.syncOperations.handler(type: ConnectionGuard.self).inputIsClosed
+    }.get()
+    if hasLeft == false {
+      return refuse(.invalid("the request could not be read: its body is not HTTP"), endpoint: endpoint)
+    }
+    metrics.count(endpoint: endpoint, status: APIError.clientGone.status)
+    return .refusal(.invalid("the request ended before its body was whole"))
   }
 
   /// What may be asked here: by anyone, and by the page of another site.

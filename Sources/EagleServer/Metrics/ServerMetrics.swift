@@ -13,6 +13,8 @@ package final class ServerMetrics: Sendable {
   private struct Counts {
     var requests: [Key: Int] = [:]
     var decoding = DecodingStatistics()
+    /// Drafted tokens of the texts.
+    var accepted = 0
     var queue = Histogram()
     var firstToken = Histogram()
     var total = Histogram()
@@ -34,6 +36,7 @@ package final class ServerMetrics: Sendable {
     let total = job.arrival.duration(to: .now).inSeconds
     counts.withLock {
       $0.decoding += outcome.statistics
+      $0.accepted += outcome.acceptedTokens
       $0.queue.add(outcome.queueSeconds)
       $0.total.add(total)
       $0.writing.add(total - outcome.queueSeconds)
@@ -61,7 +64,7 @@ package final class ServerMetrics: Sendable {
     text += Self.value("eagle_queue_depth", type: "gauge", help: "Requests that wait.", waiting)
     text += Self.value("eagle_running_requests", type: "gauge", help: "Texts that are being written.", running)
     text += Self.value("eagle_cached_tokens", type: "gauge", help: "Tokens that all KV caches hold.", cached)
-    text += Self.decoding(counts.decoding)
+    text += Self.decoding(counts.decoding, accepted: counts.accepted)
     for (name, help, histogram) in [
       ("eagle_queue_seconds", "Seconds that finished requests waited for their turn.", counts.queue),
       ("eagle_time_to_first_token_seconds", "Seconds from arrival to the first token.", counts.firstToken),
@@ -72,18 +75,18 @@ package final class ServerMetrics: Sendable {
     return text
   }
 
-  private static func decoding(_ statistics: DecodingStatistics) -> String {
-    let accepted = statistics.acceptedTokens
-    return value("eagle_prompt_tokens_total", type: "counter", help: "Tokens of prompts.", statistics.promptTokens)
+  private static func decoding(_ statistics: DecodingStatistics, accepted: Int) -> String {
+    value("eagle_prompt_tokens_total", type: "counter", help: "Tokens of prompts.", statistics.promptTokens)
       + value(
         "eagle_cached_tokens_total", type: "counter", help: "Those of them that a cache held.", statistics.cachedTokens)
       + value("eagle_generated_tokens_total", type: "counter", help: "Tokens of texts.", statistics.newTokens)
       + value(
         "eagle_draft_rounds_total", type: "counter",
-        help: "Rounds of texts with a draft head; 1 + accepted / rounds is the acceptance length.", statistics.rounds)
-      + value("eagle_draft_accepted_tokens_total", type: "counter", help: "Drafted tokens that were kept.", accepted)
+        help: "Rounds of texts with a draft head; 1 + accepted / rounds is about the acceptance length.",
+        statistics.rounds)
+      + value("eagle_draft_accepted_tokens_total", type: "counter", help: "Drafted tokens that texts have.", accepted)
       + value(
-        "eagle_draft_rejected_tokens_total", type: "counter", help: "Drafted tokens that were dropped.",
+        "eagle_draft_rejected_tokens_total", type: "counter", help: "Drafted tokens that texts do not have.",
         statistics.draftedTokens - accepted)
   }
 

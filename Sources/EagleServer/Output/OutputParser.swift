@@ -5,6 +5,10 @@ package struct OutputParser: Sendable {
     case content(String)
     /// A call, with the number of calls before it.
     case call(ToolCall, index: Int)
+
+    var reasoningText: String? { if case .reasoning(let text) = self { text } else { nil } }
+    var contentText: String? { if case .content(let text) = self { text } else { nil } }
+    var toolCall: ToolCall? { if case .call(let call, _) = self { call } else { nil } }
   }
 
   /// Whether reasoning is reported; otherwise it is dropped.

@@ -5,7 +5,8 @@ import Synchronization
 /// A file of finished answers, which training reads: a line `{"input_ids", "loss_mask"}` for each, with ones in the
 /// mask on the tokens that the model wrote.
 ///
-/// A half line that a kill may leave at the end is cut off when the file is opened again.
+/// A half line that a full disk leaves at the end is cut off at once. One that a kill leaves is cut off when the file
+/// is opened again.
 package final class AnswerRecord: Sendable {
   private let path: String
   private let log: @Sendable (String) -> Void
@@ -39,10 +40,12 @@ package final class AnswerRecord: Sendable {
     let mask = [UInt8](repeating: 0, count: prompt.count) + [UInt8](repeating: 1, count: answer.count)
     file.withLock { file in
       guard let handle = file else { return }
+      let end = try? handle.seekToEnd()
       do {
         let line = Line(inputIDs: prompt + answer, lossMask: mask)
         try handle.write(contentsOf: try JSONStyle.compact.encode(line) + Data("\n".utf8))
       } catch {
+        if let end { try? handle.truncate(atOffset: end) }
         log("warning: \(path): \(error); nothing more is recorded")
         file = nil
       }

@@ -32,6 +32,8 @@ package final class Job: @unchecked Sendable {
   private var stream: AnswerStream
   private var tokens = 0
   private var accepted = 0
+  /// Drafted tokens of the text so far.
+  private var acceptedTokens = 0
   private var logprobs: [TokenLogprobs] = []
   /// All tokens so far, the one that ends the text included.
   private(set) var answer: [Int32] = []
@@ -96,7 +98,10 @@ package final class Job: @unchecked Sendable {
     if firstToken == nil { firstToken = .now }
     tokens += 1
     answer.append(token.id)
-    accepted += token.isDrafted ? 1 : 0
+    if token.isDrafted {
+      accepted += 1
+      acceptedTokens += 1
+    }
     // The token that ends a text is no part of it, whatever it would read.
     if !options.stopIDs.contains(token.id) {
       if let logprobs = token.logprobs { self.logprobs.append(logprobs) }
@@ -109,7 +114,8 @@ package final class Job: @unchecked Sendable {
   package func finish(_ reason: FinishReason, _ statistics: DecodingStatistics) {
     guard let finish = Outcome.Finish(reason) else { return abandon() }
     emit(stream.finish(), isLast: true)
-    let outcome = Outcome(finish: finish, statistics: statistics, queueSeconds: queueSeconds)
+    var outcome = Outcome(finish: finish, statistics: statistics, queueSeconds: queueSeconds)
+    outcome.acceptedTokens = acceptedTokens
     onEnd(self, .finished(outcome))
     events.yield(.finished(outcome))
     events.finish()
