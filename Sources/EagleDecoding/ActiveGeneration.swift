@@ -134,8 +134,8 @@ final class ActiveGeneration {
   func finishRound(_ proposal: Proposal, _ result: VerificationResult, states: TargetStates, times: RoundTimes) {
     statistics.count(proposal, result, times: times, hasDraft: caches.drafter != nil)
     budget?.count(
-      draftPasses: proposal.passes, tokens: proposal.tokens.count, kept: result.accepted,
-      confidence: proposal.confidence)
+      draftPasses: proposal.passes, tokens: proposal.tokens.count, depth: proposal.depth, kept: result.accepted,
+      first: proposal.confidence.map { ($0, result.path.dropFirst().first == 1) })
     phase = .delivering(PassOutput(result, entries: (proposal.tokens, states)))
   }
 

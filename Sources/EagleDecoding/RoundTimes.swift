@@ -57,7 +57,7 @@ extension DecodingStatistics {
     rounds += 1
     draftPasses += proposal.passes
     draftedTokens += proposal.count
-    let depth = proposal.tree.depth.max() ?? 0
+    let depth = proposal.depth
     proposed = Self.added(proposed, [Int](repeating: 1, count: depth))
     accepted = Self.added(accepted, (0..<depth).map { $0 < kept ? 1 : 0 })
   }

@@ -129,6 +129,10 @@ public struct DraftConfig: Config {
     try require(block.size <= 64, "block_size", "must be at most 64, not \(block.size)")
     try requireCount(block.markovRank, "markov_rank", atLeast: 0)
     try require(
+      start == .random || block.samplesFromAnchor, "start",
+      "is fitted, which fits the row of the anchor, and this block does not draft from it: set it to random, or set "
+        + "draft.sample_from_anchor")
+    try require(
       architecture == .dspark || (block.markovRank == 0 && !block.hasConfidence), "architecture",
       "is dflash, which has neither a Markov nor a confidence head: set it to dspark")
     let own = variant

@@ -20,6 +20,7 @@ extension RecipeRun {
     if !resume { try refuseExisting() }
     try checkSizes()
     try format.shape.validate(captureLayers: layers, path: "capture.layers")
+    try requireExportable()
     if cluster.isRoot {
       try DraftFolder.requireReplaceable(folder.export)
       _ = try recipe.draft.initFrom.map { try head(at: $0, trainable: false) }
@@ -29,6 +30,13 @@ extension RecipeRun {
     }
     if recipe.capture.mode == .store { try checkStore() }
     return try makeEvaluator()
+  }
+
+  /// Throws, before anything is computed, where no folder can hold the head that the recipe describes.
+  private func requireExportable() throws {
+    guard recipe.draft.initFrom == nil else { return }
+    let shape = recipe.draft.shape(of: format.shape, captureLayers: layers)
+    _ = try shape.folder(nil, target: format.shape, verifier: nil, path: folder.export)
   }
 
   /// A store that is there against what this run would capture. Collective.

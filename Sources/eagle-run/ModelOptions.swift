@@ -138,7 +138,7 @@ struct PlanOptions: ParsableArguments {
   @Option(
     help: """
       Draft length: tokens that the draft head proposes in sequence per round. By default the plan that tune stored \
-      applies, or else an adaptive tree. With --draft-width, --draft-nodes or --adaptive the default is 3.
+      applies, or else an adaptive tree. With --draft-width or --adaptive the default is 3.
       """)
   var draftLength: Int?
 
@@ -154,6 +154,9 @@ struct PlanOptions: ParsableArguments {
   func validate() throws {
     guard draftLength ?? 1 > 0 else { throw ValidationError("--draft-length must be above 0") }
     guard draftWidth ?? 1 > 0 else { throw ValidationError("--draft-width must be above 0") }
+    guard draftNodes == nil || draftWidth ?? 1 > 1 else {
+      throw ValidationError("--draft-nodes needs a --draft-width above 1: the nodes of a chain are its draft length")
+    }
     do { try shape.validate() } catch { throw ValidationError("\(error)") }
   }
 
@@ -163,7 +166,7 @@ struct PlanOptions: ParsableArguments {
     // Where the product overflows, the shape's own check refuses the depth.
     let (product, overflow) = depth.multipliedReportingOverflow(by: width)
     let all = overflow ? Int.max : product
-    return DraftPlan(depth: depth, width: width, nodes: width == 1 ? depth : draftNodes ?? all)
+    return DraftPlan(depth: depth, width: width, nodes: draftNodes ?? all)
   }
 
   /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive

@@ -213,6 +213,7 @@ import Testing
     }
     for flags in [
       ["--temperature", "-1"], ["--top-p", "2"], ["--draft-length", "0"], ["--draft-width", "2", "--draft-nodes", "1"],
+      ["--draft-nodes", "4"], ["--draft-length", "3", "--draft-width", "1", "--draft-nodes", "3"],
       ["--draft-length", "4611686018427387904", "--draft-width", "4"], ["--weights", "int4"], ["--precision", "fp16"],
       ["--stop", ""],
     ] {

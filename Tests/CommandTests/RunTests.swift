@@ -284,6 +284,26 @@ import Testing
     #expect(file.status == 64 && file.errors.contains("--card"))
   }
 
+  @Test("a head that no exported folder can hold is refused before anything is computed")
+  func unexportableHead() throws {
+    let world = try TinyWorld(conversations: 20)
+    var config = try #require(
+      try JSONSerialization.jsonObject(with: world.read("target/config.json")) as? [String: Any])
+    for (key, value) in [
+      "embedding_multiplier": 3.0, "attention_multiplier": 0.3, "residual_multiplier": 0.5, "logits_scaling": 2.0,
+    ] {
+      config[key] = value
+    }
+    config["model_type"] = "granite"
+    try world.put("target/config.json", String(decoding: JSONSerialization.data(withJSONObject: config), as: UTF8.self))
+    let outcome = try run(
+      world, "--set", "draft={architecture: dspark, layers: 1, block_size: 3, markov_rank: 4, vocabulary_size: 64}",
+      "--set", "capture.layers=[1, 4]")
+    #expect(outcome.status == 1 && outcome.errors.contains("does not scale embeddings"), "\(outcome.errors)")
+    #expect(outcome.errors.contains("draft.vocabulary_size: all"), "\(outcome.errors)")
+    #expect(!FileManager.default.fileExists(atPath: world("out/prepared")))
+  }
+
   @Test func checkpointsExportAndInspect() throws {
     let world = try TinyWorld(conversations: 20)
     #expect(try run(world, "--set", "train.epochs=1").status == 0)

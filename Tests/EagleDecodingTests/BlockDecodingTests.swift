@@ -129,7 +129,7 @@ import Testing
       let drafter = head.makeDrafter(target: target, capacity: 64)
       drafter.extend(aux, nextTokens: [8, 9, 10, 11], .prefill)
       var budget = DraftBudget(costs: costs)
-      budget.count(draftPasses: 1, tokens: 2, kept: 1)
+      budget.count(draftPasses: 1, tokens: 2, depth: 1, kept: 1)
       let plan = DraftPlan(depth: 5, width: 1, nodes: 5, costs: costs)
       let proposal = try drafter.propose(
         after: 11, plan: plan, sampler: Sampler(.greedy, prompt: []), budget: budget)

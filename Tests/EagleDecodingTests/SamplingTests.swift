@@ -2,6 +2,7 @@ import EagleDecoding
 import EagleDraft
 import EagleModels
 import EagleRunFiles
+import EagleTensor
 import Foundation
 import Testing
 
@@ -43,6 +44,31 @@ import Testing
       }
     }
     return marginals
+  }
+
+  /// With one number a position, the second round would draw the token again that the first one has drawn, and what was
+  /// decided by it would bias the text.
+  @Test("a position that is drafted again behind a rejected draft is drawn with another number")
+  func proposalsOfRounds() throws {
+    let vocabulary = DraftVocabulary(targetIDs: (0..<Int32(64)).map { $0 }, targetSize: 64)
+    var same = 0
+    for seed in 0..<200 {
+      var options = SamplingOptions()
+      (options.temperature, options.seed) = (1, UInt64(seed))
+      func drafts(at position: Int, levels: Int) throws -> [Int32] {
+        var growth = DraftGrowth(
+          root: 0, plan: .chain(levels), budget: nil, sampler: Sampler(options, prompt: []), position: position)
+        for level in 0..<levels {
+          if level > 0 { _ = growth.expandFrontier() }
+          try growth.add(children: .zeros([1, 64]), vocabulary: vocabulary)
+        }
+        return Array(growth.proposal().tokens.dropFirst())
+      }
+      same += try drafts(at: 10, levels: 2)[1] == drafts(at: 11, levels: 1)[0] ? 1 : 0
+      #expect(try drafts(at: 10, levels: 2) == drafts(at: 10, levels: 2))
+    }
+    // One in 64 of them are equal by chance.
+    #expect(same < 15, "\(same) of 200")
   }
 
   /// Chi-squared over the 64 tokens of a small model.

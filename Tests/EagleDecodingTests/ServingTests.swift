@@ -1,6 +1,7 @@
 import EagleDecoding
 import EagleDraft
 import EagleModels
+import EagleTensor
 import Testing
 
 /// What a server needs of sessions and batches: texts that come and go, and whose tokens are whose.
@@ -113,7 +114,8 @@ import Testing
       for _ in 0..<rounds {
         let drafts = budget.paysRound()
         count += drafts ? 1 : 0
-        budget.count(draftPasses: drafts ? 1 : 0, tokens: drafts ? 2 : 1, kept: drafts ? kept : 0)
+        budget.count(
+          draftPasses: drafts ? 1 : 0, tokens: drafts ? 2 : 1, depth: drafts ? 1 : 0, kept: drafts ? kept : 0)
       }
       return count
     }
@@ -130,6 +132,33 @@ import Testing
     var crowded = DraftBudget(costs: DecodingCosts(targetPass: [1, 1, 1, 1, 3, 5, 7, 9], draftPass: 0.1))
     crowded.batch = BatchLoad(texts: 4, otherTokens: 3)
     #expect(drafted(300, &crowded, kept: 1) <= 16)
+  }
+
+  @Test("drafts that pay in the mean go on, though most of them are refused")
+  func draftsThatPayInTheMean() {
+    let costs = DecodingCosts(targetPass: [1, 1.1, 1.2, 1.3], draftPass: 0.1)
+    var (random, drafted) = (RandomSource(seed: 3), 0)
+    for _ in 0..<50 {
+      var budget = DraftBudget(costs: costs)
+      for _ in 0..<300 {
+        let drafts = budget.paysRound()
+        let isKept = Double(random.next() >> 11) * 0x1p-53 < 0.4
+        drafted += drafts ? 1 : 0
+        budget.count(
+          draftPasses: drafts ? 1 : 0, tokens: drafts ? 2 : 1, depth: drafts ? 1 : 0, kept: drafts && isKept ? 1 : 0)
+      }
+    }
+    // because: a draft costs 0.2 passes and saves 0.4 of them
+    #expect(drafted > 50 * 300 * 8 / 10, "\(drafted)")
+  }
+
+  @Test("a tree's siblings are no rejections")
+  func siblingsOfTrees() {
+    var budget = DraftBudget(costs: DecodingCosts(targetPass: [1, 1.1, 1.2, 1.3], draftPass: 0.1))
+    for _ in 0..<20 { budget.count(draftPasses: 2, tokens: 7, depth: 2, kept: 2) }
+    #expect(budget.share > 0.95)
+    for _ in 0..<41 { budget.count(draftPasses: 2, tokens: 7, depth: 2, kept: 0) }
+    #expect(budget.share < 0.55)
   }
 
   @Test("each token knows whether it was drafted")

@@ -92,6 +92,9 @@ import Testing
       try DraftFolder.write(head, target: target.shape, layout: layout, to: path)
       expectSame(try DraftFolder.read(path, target: target), head)
     }
+    let file = "\(scratch.path)/untrained.gguf"
+    try DraftGGUF.write(head, target: target.shape, tokenizer: [], type: .bf16, to: file)
+    expectSame(try DraftFolder.read(file, target: target), head)
   }
 
   @Test("settings that a target's head cannot have are one error that names the key")
@@ -110,6 +113,8 @@ import Testing
       ("draft.lm_head", { $0.lmHead = .target }), ("draft.rope_scaling", { $0.ropeScaling = .target }),
       ("draft.kv_heads", { $0.heads = 5 }), ("draft.embedding", { $0.hiddenSize = 16 }),
       ("draft.start", { ($0.hiddenSize, $0.embedding, $0.start) = (16, .own, .fitted) }),
+      ("does not draft from it", { ($0.architecture, $0.start) = (.dflash, .fitted) }),
+      ("fits", { ($0.architecture, $0.start) = (.dspark, .fitted) }),
       ("init_from", { ($0.initFrom, $0.kvHeads) = ("x", 3) }),
       ("fc_norm", { ($0.fcNorm, $0.normBeforeFC) = (true, true) }),
       ("fits", { $0.hiddenSize = target.shape.hiddenSize }), ("draft.vocabulary_size", { $0.vocabularySize = 100_000 }),

@@ -181,13 +181,16 @@ extension BlockShape {
       throw LocatedError(
         path: path,
         problem: "speculators' layout does not scale embeddings, and this head reads those of its target "
-          + "times \(embeddingScale)", advice: isWhole ? "write the layout deepspec" : "export a .gguf file")
+          + "times \(embeddingScale)",
+        advice: isWhole
+          ? "write the layout deepspec" : "train it with draft.vocabulary_size: all, or export a .gguf file")
     case .eagle3:
       throw LocatedError(
         path: path, problem: "the layout of the EAGLE-3 release is not for a block drafter",
         advice: "write the layout deepspec or speculators")
     }
     values["torch_dtype"] = "bfloat16"
+    if lmHead == .own { values[HeadEmbedding.headKey] = true }
     let data = try JSONSerialization.data(withJSONObject: values, options: [.prettyPrinted, .sortedKeys])
     return HeadFolder(
       config: data, tensorName: { $0 }, headRows: lmHead == .target && !isWhole ? BlockTensors.lmHead : nil)
@@ -291,7 +294,7 @@ private struct BlockFolderReader: HeadReader {
       let ids = try HeadVocabulary.read(folder, draftSize: shape.draftVocabularySize, targetSize: shape.vocabularySize)
       let table = try reader.matrix(BlockTensors.lmHead, [shape.draftVocabularySize, shape.hiddenSize])
       let rows = ids.isWhole ? target.head : Rows.select(target.head, ids.targetIDs)
-      if HeadEmbedding.isCopy(table, of: rows) { shape.lmHead = .target }
+      if !config.file.flag(HeadEmbedding.headKey), HeadEmbedding.isCopy(table, of: rows) { shape.lmHead = .target }
     }
     let embedding = "embed_tokens.weight"
     if folder.contains(embedding) {

@@ -17,8 +17,9 @@ package struct DraftBudget {
   /// Whether a drafted token of this text was accepted. Until then a round that costs something has one draft pass and
   /// two nodes: a text may end before more than that has paid.
   private var hasAccepted = false
-  /// The seconds that a drafted round has saved lately, against plain decoding; an exponential moving average.
-  private var savedSeconds: Double
+  /// What drafts may still lose before they rest, in seconds: what they have saved against plain decoding, within
+  /// bounds, and an advance. One failed draft after good ones therefore ends nothing.
+  private var credit: Double
   /// The rounds that go on plainly before the next draft. The first ones do: an answer of three tokens ends before a
   /// draft has paid for its pass.
   private var plainRounds = firstPlainRounds
@@ -28,12 +29,13 @@ package struct DraftBudget {
   private static let firstPlainRounds = 2
   private static let minBackoff = 8
   private static let maxBackoff = 128
-  private static let smoothing = 0.25
+  /// The advance of a text, that of a trial after a rest, and the most that is kept, in plain passes.
+  private static let (advance, trialAdvance, mostCredit) = (1.0, 0.6, 2.0)
 
   package init(costs: DecodingCosts) {
     self.costs = costs
     seconds = costs.pass(tokens: 1)
-    savedSeconds = seconds / 2  // a few rounds to show what the draft is worth
+    credit = Self.advance * seconds
   }
 
   /// The factor of a confidence head's probabilities. It is trained on how often a sampled token is accepted; the
@@ -41,6 +43,9 @@ package struct DraftBudget {
   func calibrated(_ confidence: Double) -> Double {
     min(0.99, confidence * min(4, max(0.25, firstKept / firstPredicted)))
   }
+
+  /// The share of drafted tokens that are accepted behind an accepted one.
+  package var share: Double { accepted / (accepted + rejected) }
 
   /// Whether this round drafts at all. Where drafts have cost more than they saved, only a round now and then finds out
   /// whether that has changed.
@@ -57,10 +62,12 @@ package struct DraftBudget {
   ///   - tokens: the tokens to be checked so far
   ///   - limit: the most that the target's pass may have; where there are as many already, new nodes replace others
   ///   - isFree: whether the pass has been made already
-  func paysPass(from probability: Double, tokens: Int, limit: Int, isFree: Bool = false) -> Bool {
+  ///   - isNextKnown: whether the probability of the next token will be known before it takes a row, so that only a
+  ///     path that cannot pay is given up here
+  func paysPass(from probability: Double, tokens: Int, limit: Int, isFree: Bool, isNextKnown: Bool) -> Bool {
     let step = (isFree ? 0 : costs.draftPass) + marginal(from: tokens, to: min(tokens + 1, limit))
-    guard hasAccepted || step == 0 else { return false }
-    return probability * accepted / (accepted + rejected) * secondsPerToken >= step
+    guard hasAccepted || isNextKnown || step == 0 else { return false }
+    return probability * (isNextKnown ? 1 : share) * secondsPerToken >= step
   }
 
   /// Whether it pays to check a node of this probability beside so many other tokens.
@@ -69,26 +76,34 @@ package struct DraftBudget {
     return (hasAccepted || tokens < 3 || cost == 0) && probability * secondsPerToken >= cost
   }
 
-  /// Counts a round: its draft passes, the tokens of the target's pass, and the drafted tokens that were kept.
+  /// Counts a round.
   ///
-  /// - Parameter confidence: in the first draft, where a head has predicted one and it was checked
-  package mutating func count(draftPasses: Int, tokens passTokens: Int, kept: Int, confidence: Double? = nil) {
-    if let confidence, passTokens > 1 {
-      firstPredicted += confidence
-      firstKept += kept > 0 ? 1 : 0
+  /// - Parameters:
+  ///   - draftPasses: its draft passes
+  ///   - passTokens: the tokens of the target's pass
+  ///   - depth: the levels of the draft
+  ///   - kept: the drafted tokens that were kept
+  ///   - first: the head's confidence in the likeliest first draft, where it has one, and whether that was kept
+  package mutating func count(
+    draftPasses: Int, tokens passTokens: Int, depth: Int, kept: Int, first: (confidence: Double, isKept: Bool)? = nil
+  ) {
+    if let first, depth > 0 {
+      firstPredicted += first.confidence
+      firstKept += first.isKept ? 1 : 0
     }
     tokens += Double(kept + 1)
     seconds += Double(draftPasses) * costs.draftPass + costs.pass(tokens: passTokens)
     guard draftPasses > 0 else { return }
     accepted += Double(kept)
     if kept > 0 { hasAccepted = true }
-    if kept < passTokens - 1 { rejected += 1 }
+    if kept < depth { rejected += 1 }
     let spent = Double(draftPasses) * costs.draftPass + marginal(from: 1, to: passTokens)
-    savedSeconds += Self.smoothing * (Double(kept) * plainSecondsPerToken - spent - savedSeconds)
-    if savedSeconds < 0 {
-      (plainRounds, savedSeconds) = (backoff, 0)
+    let gain = Double(kept) * plainSecondsPerToken - spent
+    credit = min(Self.mostCredit * costs.pass(tokens: 1), credit + gain)
+    if credit < 0 {
+      (plainRounds, credit) = (backoff, Self.trialAdvance * costs.pass(tokens: 1))
       backoff = min(2 * backoff, Self.maxBackoff)
-    } else {
+    } else if gain > 0 {
       backoff = max(backoff / 2, Self.minBackoff)
     }
   }

@@ -64,8 +64,10 @@ package struct DraftGrowth {
   /// Whether another draft pass is worth its cost.
   package var grows: Bool {
     guard passes < plan.depth, let best = frontier.first else { return false }
+    // A block's next token is looked at before it takes a row: in a tree, or where the head predicts its acceptance.
     return budget?.paysPass(
-      from: exp(nodes[best].score), tokens: worthChecking.count + 1, limit: plan.nodes + 1, isFree: isOnePass) ?? true
+      from: exp(nodes[best].score), tokens: worthChecking.count + 1, limit: plan.nodes + 1, isFree: isOnePass,
+      isNextKnown: isOnePass && (confidence != nil || !plan.isChain)) ?? true
   }
 
   /// Whether a chain's next token is worth its row in the target's pass, by the probability that it is accepted, which
@@ -89,7 +91,7 @@ package struct DraftGrowth {
   /// Takes the logits [R, D] of the draft pass over the frontier.
   ///
   /// - Parameter acceptance: the probability that the likeliest child of each node is accepted, where the head predicts
-  ///   it: it takes the place of the child's own, and those of its siblings keep their ratios to it
+  ///   it: it takes the place of the child's own, and its siblings share what is left
   /// - Throws: `GenerationError` for logits that are not finite
   mutating package func add(children logits: Tensor, vocabulary: DraftVocabulary, acceptance: [Double]? = nil) throws {
     let firstChild = nodes.count
@@ -98,15 +100,23 @@ package struct DraftGrowth {
       let path = path(to: parent).map { nodes[$0].token }
       let children = try choices(logits, row: row, behind: path[...], vocabulary: vocabulary)
       let predicted = acceptance.map { budget?.calibrated($0[row]) ?? $0[row] }
-      let shift = predicted.map { log(max(1e-9, $0)) - (children.first?.logProbability ?? 0) } ?? 0
-      for (id, own) in children {
-        let logProbability = own + shift
+      for (index, (id, own)) in children.enumerated() {
+        let logProbability =
+          predicted.map { Self.expected($0, isLikeliest: index == 0, own, first: children[0].logProbability) } ?? own
         nodes.append(
           Node(token: vocabulary.targetIDs[id], parent: parent, score: nodes[parent].score + logProbability))
       }
     }
     passes += 1
     frontier = likeliest(plan.width, of: firstChild..<nodes.count)
+  }
+
+  /// The log-probability of a child where the likeliest one is accepted with a predicted probability c: log c for that
+  /// one. A sibling of probability p beside a likeliest one of p_1 has its part of the rest, p (1 - c) / (1 - p_1), and at
+  /// most c.
+  private static func expected(_ c: Double, isLikeliest: Bool, _ own: Double, first: Double) -> Double {
+    let most = log(max(1e-9, c))
+    return isLikeliest ? most : min(most, own + log(max(1e-9, 1 - c)) - log(max(1e-9, 1 - exp(first))))
   }
 
   /// The nodes that the target is to check.
@@ -158,8 +168,11 @@ package struct DraftGrowth {
     if plan.isChain && !sampler.isGreedy {
       sampler.makeDistribution(values, path: path, draftIDs: vocabulary.draftIDs)
       sampledFrom.append(DraftDistribution(probabilities: logits, targetIDs: vocabulary.targetIDs))
-      let id = Sampler.sample(values, sampler.random(.proposal, position + path.count))
-      return [(id, log(Double(values[id])))]
+      // A number for each round and level. One for each position would come again in the round behind a rejected draft:
+      // whether that position is drafted depends on what the number gave before, and its token would be biased.
+      let id = Sampler.sample(values, sampler.random(.proposal, position * DraftPlan.maxNodes + path.count))
+      // Accepted with min(1, p / q): how likely x is to be drawn says little about that.
+      return [(id, budget.map { log($0.share) } ?? 0)]
     }
     sampler.penalizeDraft(values, path: path, draftIDs: vocabulary.draftIDs)
     if plan.isChain && budget == nil {

@@ -36,6 +36,9 @@ package struct Proposal {
   /// The number of proposed tokens.
   package var count: Int { tokens.count - 1 }
 
+  /// The levels of the tree behind the newest token.
+  package var depth: Int { tree.depth.max() ?? 0 }
+
   /// The child of a node that proposes this token.
   package func child(of node: Int, token: Int32) -> Int? {
     tokens.indices.first { tree.parents[$0] == node && tokens[$0] == token }

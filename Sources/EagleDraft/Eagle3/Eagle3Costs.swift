@@ -117,7 +117,7 @@ package struct Eagle3Costs: ObjectiveCosts {
     let trained = TrainedRows(mask: mask, depths: depths)
     let counts = (0..<depths).map { Double(trained.count(depth: $0)) * (samples ? shares[$0] : 1) }
     let rows = max(1, counts.first ?? 0)
-    let products = counts.enumerated().reduce(0) { $0 + 3 * $1.element * layer(depth: $1.offset) }
+    let products = counts.enumerated().reduce(0) { $0 + $1.element * (3 * layer(depth: $1.offset) + head) }
     return ConversationWork(
       positions: trained.spans.map { TrainedRows.rows(of: $0, depth: 0) }, perRow: teacherRow + products / rows,
       perKey: 3.5 * attention(shape.attention, keys: counts.reduce(0, +) / rows), perContextRow: contextRow)
@@ -130,15 +130,18 @@ package struct Eagle3Costs: ObjectiveCosts {
       // The backward pass of attention computes its scores again: 5 products against 2.
       sum
         + shares[k]
-        * (3 * Double(chunk.trained[k]) * layer(depth: k)
+        * (Double(chunk.trained[k]) * (3 * layer(depth: k) + head)
           + 3.5 * attention(shape.attention, keys: Double(chunk.attended[k])))
     }
   }
 
-  /// Matrix products of a row, forward.
+  /// Matrix products of a row, forward, without the LM head.
   private func layer(depth k: Int) -> Double {
-    2 * 2 * h * q + 2 * q * h + 6 * h * m + 2 * h * d + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
+    2 * 2 * h * q + 2 * q * h + 6 * h * m + (k == 0 ? 0 : 2 * 2 * h * 2 * kv)
   }
+
+  /// Products of a row with the LM head, forward and backward. The target's gets no gradient.
+  private var head: Double { (shape.sharesLMHead ? 2 : 3) * 2 * h * d }
 
   /// Two products of head dimension d for each (query row, key row) pair and head.
   private func attention(_ shape: AttentionShape, keys pairs: Double) -> Double {

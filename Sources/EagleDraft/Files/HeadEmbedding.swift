@@ -7,6 +7,9 @@ import Foundation
 enum HeadEmbedding {
   /// The key of a config whose head trained its embedding: speculators' own.
   static let key = "embed_requires_grad"
+  /// The key of a block drafter's config whose LM head was trained. Rows of the target's head that training has hardly
+  /// moved look like its copy.
+  static let headKey = "lm_head_requires_grad"
 
   /// Whether a table is the target's own. Each row of a copy may differ by rounding to bfloat16 and no more. Where
   /// one of them is quantised all of it may differ by the error of blocks: of 4 bits that is some 1 % of the squares.

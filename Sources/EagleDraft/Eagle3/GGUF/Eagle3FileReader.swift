@@ -14,7 +14,9 @@ struct Eagle3FileReader: HeadReader {
     var shape = try Eagle3Shape(gguf: try HeadKeys(file), target: target.shape)
     if file.contains(tensor: HeadNames.embedding) {
       let table = try Self.tensor(HeadNames.embedding, [shape.vocabularySize, shape.hiddenSize], of: file)
-      if !HeadEmbedding.isCopy(table, of: target.embedding) { shape.variant.embedding = .own }
+      // Files of others do not say it.
+      let isOwn = try HeadKeys(file).flag(HeadEmbedding.key)
+      if isOwn || !HeadEmbedding.isCopy(table, of: target.embedding) { shape.variant.embedding = .own }
     }
     try HeadEmbedding.requireTable(shape, path: file.path)
     sizes = shape
@@ -78,7 +80,7 @@ struct Eagle3FileReader: HeadReader {
     throw LocatedError(
       path: file.path,
       problem:
-        "`\(name)` holds \(found.count) non-finite value\(found.count == 1 ? "" : "s"), the first at index \(index)",
+        "`\(name)` holds \(Format.count(found.count, "non-finite value")), the first at index \(index)",
       advice: "the file is damaged, or was made from a training that diverged: copy or export it again")
   }
 

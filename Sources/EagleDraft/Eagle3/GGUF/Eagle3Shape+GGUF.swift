@@ -34,7 +34,7 @@ extension Eagle3Shape {
       .int32s(key("target_layers"), captureLayers.map { Int32($0 + 1) }),
       .bool(key("norm_before_residual"), variant.normsResidual),
       .bool(key("norm_before_fc"), variant.featureNorm == .joint),
-    ]
+    ] + (variant.embedding == .own ? [.bool(key(HeadEmbedding.key), true)] : [])
   }
 
   /// Throws, by name, for what llama.cpp does not compute.
