@@ -17,6 +17,9 @@ package enum Format {
     return String(format: "%.1f MB", count / 1e6)
   }
 
+  /// A number of things whose plural ends in s: `1 shard`, `2 shards`.
+  package static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
   /// A fraction in percent: `97.3 %` for 0.973.
   package static func percent(_ fraction: Double) -> String { "\((fraction * 1000).rounded() / 10) %" }
 }

@@ -97,7 +97,7 @@ package final class LogWriter: @unchecked Sendable {
     unreported += entry.lostBefore
     if unreported > 0 {
       let report =
-        "\(isWithinLine ? "\n" : "")(\(unreported) line\(unreported == 1 ? "" : "s") of this log could not be written)\n"
+        "\(isWithinLine ? "\n" : "")(\(Format.count(unreported, "line")) of this log could not be written)\n"
       if send(Array(report.utf8)) { unreported = 0 }
     }
     if !send(entry.bytes) { unreported += 1 }

@@ -30,7 +30,7 @@ package final class WeightReader {
     let (count, others) = (tensor.values.count, nonFinite.count - 1)
     throw LocatedError(
       path: tensor.file,
-      problem: "`\(tensor.name)` holds \(count) non-finite value\(count == 1 ? "" : "s"), the first at index \(index)"
+      problem: "`\(tensor.name)` holds \(Format.count(count, "non-finite value")), the first at index \(index)"
         + (others == 0 ? "" : ", and \(others) other tensor\(others == 1 ? " does" : "s do"), too"),
       advice: "the file is damaged, or was saved from a training that diverged: copy or download it again")
   }

@@ -126,7 +126,7 @@ public final class RecipeRun {
   /// The model, the ranks with their threads, and the kind of matrix products, as one line for people.
   public var description: String {
     let shape = format.shape
-    let threads = "\(cluster.size) rank\(cluster.size == 1 ? "" : "s") x \(Parallel.threadCount) threads"
+    let threads = "\(Format.count(cluster.size, "rank")) x \(Format.count(Parallel.threadCount, "thread"))"
     return "\(recipe.run): \(shape.family.rawValue), \(shape.layers) layers of \(shape.hiddenSize); \(threads); "
       + Matmul.describe(recipe.train.precision)
   }
@@ -134,15 +134,18 @@ public final class RecipeRun {
   /// Shows a line between those of the stages.
   public func say(_ line: String) { progress.say(line) }
 
-  /// Lets the target answer the questions of `regenerate.input`, on all ranks.
-  public func regenerate() throws {
+  /// Lets the target answer the questions of `regenerate.input`, on all ranks. Those that a server failed to answer are
+  /// tried again.
+  public func regenerate() throws { try regenerate(retriesFailed: true) }
+
+  private func regenerate(retriesFailed: Bool) throws {
     guard !recipe.regenerate.input.isEmpty else {
       throw RecipeError(at: "regenerate.input", "is empty: name files of prompts or conversations to answer")
     }
     try Regeneration(
       format, writer: writer(recipe.regenerate.server), config: recipe.regenerate, maxLength: recipe.data.maxLength,
       cluster: cluster, progress: progress, stop: stop
-    ).run()
+    ).run(retriesFailed: retriesFailed)
   }
 
   /// Lets the target write synthetic conversations, on all ranks.
@@ -162,7 +165,9 @@ public final class RecipeRun {
   public func prepare() throws -> PreparedData {
     _ = try model  // Before rank 0 uses it alone.
     try checkSizes()
-    if !recipe.regenerate.input.isEmpty { try regenerate() }
+    warnOfUnusedOutputs()
+    // More answers would be other data, which a run that has begun to train refuses.
+    if !recipe.regenerate.input.isEmpty { try regenerate(retriesFailed: false) }
     if recipe.synthesize.conversations > 0 { try synthesize() }
     let threads = Parallel.threadCount
     defer { Parallel.threadCount = threads }
@@ -182,6 +187,18 @@ public final class RecipeRun {
     let data = try PreparedData(folder: folder.prepared)
     try cluster.agree(on: data.fingerprint, about: "the prepared data")
     return data
+  }
+
+  /// Says which generated files `data.train` does not name: nothing of them is trained on.
+  private func warnOfUnusedOutputs() {
+    func absolute(_ path: String) -> String { URL(fileURLWithPath: path).standardizedFileURL.path }
+    var outputs: [(key: String, path: String)] = []
+    if !recipe.regenerate.input.isEmpty { outputs.append(("regenerate.output", recipe.regenerate.output)) }
+    if recipe.synthesize.conversations > 0 { outputs.append(("synthesize.output", recipe.synthesize.output)) }
+    let trained = Set(recipe.data.train.map { absolute($0.path) })
+    for output in outputs where !trained.contains(absolute(output.path)) {
+      progress.say("warning: data.train does not name \(output.key), \(output.path): nothing of it is trained on")
+    }
   }
 
   /// Threads that the ranks of this node have together, as far as there are cores for them. Collective.

@@ -55,7 +55,7 @@ package struct DataStatistics: Codable, Equatable, Sendable {
   /// One line for people.
   package var summary: String {
     let out = leftOut.isEmpty ? "" : ", left out \(leftOut.values.reduce(0, +))"
-    return "\(conversations) conversations (\(heldOut) held out\(out)), \(tokens) tokens, "
+    return "\(Format.count(conversations, "conversation")) (\(heldOut) held out\(out)), \(tokens) tokens, "
       + "\(assistantTokens) trained, draft vocabulary covers \(Format.percent(vocabularyCoverage))"
   }
 

@@ -38,8 +38,9 @@ package struct HeldOutGroups: Codable, Sendable, Equatable {
   package func simulatedAcceptanceLength(of groups: [Int], steps: Int) -> Double {
     ObjectiveMetrics.simulatedAcceptanceLength(
       (0..<steps).map { k in
-        let rows = groups.reduce(0) { $0 + self.rows[k][$1] }
-        return rows == 0 ? 0 : Double(groups.reduce(0) { $0 + hits[k][$1] }) / Double(rows)
+        // Sums of doubles: counts come from a file, and sums of integers may overflow.
+        let rows = groups.reduce(0.0) { $0 + Double(self.rows[k][$1]) }
+        return rows == 0 ? 0 : groups.reduce(0.0) { $0 + Double(hits[k][$1]) } / rows
       })
   }
 

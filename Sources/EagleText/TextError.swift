@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// An error in a text, a tokenizer or a data file: one sentence that says what, where and what to do.
@@ -14,6 +15,13 @@ public struct TextError: Error, CustomStringConvertible, LocalizedError, Equatab
   /// The error for a JSON document in `path` that does not have the expected shape, with the location of the fault.
   init(decoding error: any Error, path: String) {
     description = "\(path): \(TextError.reason(decoding: error))"
+  }
+
+  /// The error for a record that `JSON.read` refuses, with its reason. A record may be an element of a list, so the
+  /// location is counted in its bytes.
+  init(notJSON error: any Error) {
+    let place = (error as? JSONError).map { " at byte \($0.offset + 1): \($0.message)" }
+    description = "not valid JSON\(place ?? ": \(error)")"
   }
 
   /// The JSON decoder's complaint as one line: the location inside the document, then what is wrong there.

@@ -119,7 +119,7 @@ import Testing
       "questions.jsonl",
       [first, #"{"id": "2", "prompt": "one"}"#, #"{"id": "1", "prompt": "two"}"#].joined(separator: "\n"))
     let outcome = try regenerate(world, "answers.jsonl")
-    #expect(outcome.status == 0 && outcome.errors.contains("1 questions came before"), "\(outcome.errors)")
+    #expect(outcome.status == 0 && outcome.errors.contains("1 repeated question, asked once"), "\(outcome.errors)")
     #expect(try lines(world, "answers.jsonl").map(\.conversations[0].content) == ["one", "two"])
     // A line in front changes nothing about the others.
     try world.put("questions.jsonl", #"{"prompt": "zero"}"# + "\n" + first)
@@ -169,8 +169,46 @@ import Testing
     let long = String(repeating: "x", count: 600)
     try world.put("questions.jsonl", #"{"id": "a", "prompt": "\#(long)"}"# + "\n" + #"{"id": "b", "prompt": "y"}"#)
     let tooLong = try regenerate(world, "few.jsonl")
-    #expect(tooLong.status == 0 && tooLong.errors.contains("1 conversations too long"), "\(tooLong.errors)")
+    #expect(tooLong.status == 0 && tooLong.errors.contains("1 conversation too long"), "\(tooLong.errors)")
     #expect(try lines(world, "few.jsonl").map(\.id) == ["b"])
+  }
+
+  @Test("answers that leave no position for a prompt or a question are refused before anything is written")
+  func answersThatAreTooLong() throws {
+    let world = try TinyWorld()
+    try putQuestions(world)
+    let answers = try regenerate(world, "answers.jsonl", "regenerate.max_new_tokens=512")
+    #expect(
+      answers.status == 1 && answers.errors.contains("regenerate.max_new_tokens: answers of 512 tokens leave no"),
+      "\(answers.errors)")
+    let synthetic = try synthesize(world, "synthetic.jsonl", "synthesize.max_new_tokens=512")
+    #expect(
+      synthetic.status == 1 && synthetic.errors.contains("synthesize.max_new_tokens: answers of 512 tokens leave no"),
+      "\(synthetic.errors)")
+    for name in ["answers.jsonl", "answers.jsonl.parts", "synthetic.jsonl", "synthetic.jsonl.parts"] {
+      #expect(!FileManager.default.fileExists(atPath: world(name)), "\(name)")
+    }
+  }
+
+  @Test("a generated file that data.train does not name is a warning, however its path is spelled")
+  func outputsThatNothingTrainsOn() throws {
+    let world = try TinyWorld()
+    try putQuestions(world, count: 2)
+    func prepare(_ files: String) throws -> Outcome {
+      let settings = [
+        "regenerate.input=[questions.jsonl]", "regenerate.output=answers.jsonl", "regenerate.max_new_tokens=4",
+        "data.train=[\(files)]",
+      ]
+      return try Command.run(
+        "eagle-train", ["prepare", "recipe.yaml"] + settings.flatMap { ["--set", $0] }, in: world.path)
+    }
+    let other = try prepare("data.jsonl")
+    #expect(
+      other.status == 0
+        && other.errors.contains("warning: data.train does not name regenerate.output, answers.jsonl"),
+      "\(other.errors)")
+    let both = try prepare("data.jsonl, ./answers.jsonl")
+    #expect(both.status == 0 && !both.errors.contains("does not name"), "\(both.errors)")
   }
 
   private func inode(_ path: String) throws -> UInt64? {
@@ -184,10 +222,10 @@ import Testing
     let long = String(repeating: "x", count: 300)
     try world.put("questions.jsonl", #"{"id": "a", "prompt": "\#(long)"}"# + "\n" + #"{"id": "b", "prompt": "y"}"#)
     let first = try regenerate(world, "few.jsonl", ranks: ranks)
-    #expect(first.status == 0 && first.errors.contains("1 conversations to 2 questions"), "\(first.errors)")
+    #expect(first.status == 0 && first.errors.contains("1 conversation to 2 questions"), "\(first.errors)")
     let (file, record) = (try inode(world("few.jsonl")), try inode(world("few.jsonl.made.json")))
     let second = try regenerate(world, "few.jsonl", ranks: ranks)
-    let upToDate = "up to date: 1 conversations in few.jsonl, 1 question left out, of more than 256 tokens"
+    let upToDate = "up to date: 1 conversation in few.jsonl, 1 question left out, of more than 256 tokens"
     #expect(second.status == 0 && second.errors.contains(upToDate), "\(second.errors)")
     #expect(try inode(world("few.jsonl")) == file && inode(world("few.jsonl.made.json")) == record)
     #expect(!FileManager.default.fileExists(atPath: world("few.jsonl.parts")))
@@ -216,25 +254,46 @@ import Testing
     #expect(try mended.status == 0 && world.read("answers.jsonl") == all, "\(mended.errors)")
   }
 
-  @Test("ranks that find different questions on their disks are refused before any work")
-  func ranksMustSeeTheSameQuestions() throws {
+  /// Requests the stop, if there is one, once ten conversations are done.
+  private final class StopAtTen: ProgressSink {
+    let stop: StopRequest?
+    init(_ stop: StopRequest?) { self.stop = stop }
+    func advance(_: String, done: Int, total _: Int, unit _: String, note _: String) {
+      if done >= 10 { stop?.make("a test") }
+    }
+    func finish(_: String, _: String) {}
+    func say(_: String) {}
+  }
+
+  @Test("rank 0 alone reads the questions, and a stop leaves nothing that the next start trips over")
+  func onlyRankZeroReads() throws {
     let world = try TinyWorld()
-    try world.put("0.jsonl", #"{"id": "a", "prompt": "one"}"#)
-    try world.put("1.jsonl", #"{"id": "a", "prompt": "two"}"#)
+    try putQuestions(world, count: 40)
     let model = try ChatModel(folder: world("target"), precision: .fp32)
     let path = world.path
-    let error = #expect(throws: ClusterError.self) {
-      _ = try LoopbackCommunicator.run(size: 2) { cluster in
-        var config = RegenerateConfig()
-        (config.input, config.output) = (["\(path)/\(cluster.rank).jsonl"], "\(path)/answers.jsonl")
-        try Regeneration(
-          model.format, writer: .target(model.target), config: config, maxLength: 256, cluster: cluster,
-          progress: SilentProgress()
-        ).run()
-      }
+    @Sendable func regenerate(_ output: String, _ cluster: any Communicator, stop: StopRequest? = nil) throws {
+      var config = RegenerateConfig()
+      config.input = [cluster.isRoot ? "\(path)/questions.jsonl" : "\(path)/not-there.jsonl"]
+      (config.output, config.maxNewTokens, config.batch) = ("\(path)/\(output)", 8, 2)
+      try Regeneration(
+        model.format, writer: .target(model.target), config: config, maxLength: 256, cluster: cluster,
+        progress: StopAtTen(stop), stop: stop ?? StopRequest()
+      ).run()
     }
-    #expect(error?.description.contains("ranks disagree about the files of regenerate.input") == true)
-    #expect(!FileManager.default.fileExists(atPath: world("answers.jsonl.parts")))
+    try regenerate("alone.jsonl", SoloCommunicator())
+    // As a kill in the middle of writing the questions leaves it, of a process that no machine has.
+    try FileManager.default.createDirectory(atPath: world("both.jsonl.parts"), withIntermediateDirectories: true)
+    try world.put("both.jsonl.parts/.questions-1.tmp-999999999", "half")
+    _ = try LoopbackCommunicator.run(size: 2) { cluster in
+      #expect(throws: StoppedRun.self) { try regenerate("both.jsonl", cluster, stop: StopRequest()) }
+    }
+    // because: a stop keeps the parts, and the questions that rank 0 has written for all
+    let kept = try FileManager.default.contentsOfDirectory(atPath: world("both.jsonl.parts"))
+    #expect(kept.count { $0.hasPrefix("questions-") } == 1, "\(kept)")
+    #expect(!kept.contains { $0.hasPrefix(".questions-") }, "\(kept)")
+    _ = try LoopbackCommunicator.run(size: 2) { cluster in try regenerate("both.jsonl", cluster) }
+    #expect(try world.read("both.jsonl") == world.read("alone.jsonl"))
+    #expect(!FileManager.default.fileExists(atPath: world("both.jsonl.parts")))
   }
 
   // MARK: synthesize

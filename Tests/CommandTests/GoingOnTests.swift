@@ -56,7 +56,8 @@ import Testing
     #expect(done > 0 && done < 6)
     let second = try start(tokens: 2500).finish()
     #expect(second.status == 0, "\(second.errors)")
-    #expect(second.errors.contains("evaluate: going on behind \(done) prompts that are done"), "\(second.errors)")
+    #expect(
+      second.errors.contains("evaluate: resuming after \(Format.count(done, "finished prompt"))"), "\(second.errors)")
     #expect(second.errors.contains("resumed from step-00000000"), "\(second.errors)")
     let before = try #require(try records(world).first)
     #expect(before.epoch == 0 && before.benchmarks["few"]?.prompts == 6 && before.benchmarks["few"]?.differing == 0)
@@ -81,7 +82,7 @@ import Testing
     kill(running.process.processIdentifier, SIGTERM)
     #expect(try running.finish().status == 130 && own().count == 1)
     let second = try Command.run("eagle-train", arguments, in: world.path)
-    #expect(second.status == 0 && second.errors.contains("evaluate: going on behind"), "\(second.errors)")
+    #expect(second.status == 0 && second.errors.contains("evaluate: resuming after"), "\(second.errors)")
     #expect(own().isEmpty && FileManager.default.fileExists(atPath: "\(folder)/prompts-00000000-0.jsonl"))
   }
 

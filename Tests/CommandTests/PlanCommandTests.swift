@@ -96,7 +96,7 @@ import Testing
   @Test func ranksAndNodesAreForecast() throws {
     let world = try TinyWorld()
     let plan = try plan(world, ["--nodes", "1,8", "--ranks", "4", "--link", "1Gbit"], ranks: 2)
-    #expect(plan.measured.hasPrefix("2 ranks x 1 threads"))
+    #expect(plan.measured.hasPrefix("2 ranks x 1 thread, "))
     #expect(plan.nodes.map(\.nodes) == [1, 1, 8] && plan.nodes.map(\.ranksPerNode) == [2, 4, 4])
     #expect(plan.stages.allSatisfy { $0.seconds.count == 3 })
     #expect(plan.nodes[2].exposed > 0 && plan.nodes[2].efficiency < 1)

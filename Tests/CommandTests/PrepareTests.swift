@@ -245,7 +245,7 @@ import Testing
       try world.put("cut.partial/.tokens-00099.h5.tmp-1", "half")
     }
     let lines = try prepare("cut")
-    #expect(lines.contains { $0.contains("going on behind") }, "\(lines)")
+    #expect(lines.contains { $0.contains("resuming after") }, "\(lines)")
     let names = try FileManager.default.contentsOfDirectory(atPath: world("whole")).sorted()
     #expect(names.count > 10)
     for name in names {
@@ -258,6 +258,63 @@ import Testing
       #expect(try whole.tokens.conversation(conversation) == cut.tokens.conversation(conversation))
     }
     #expect(whole.trained == cut.trained && whole.name(of: 170) == cut.name(of: 170) && whole.name(of: 0) == "c0")
+  }
+
+  @Test("the list of names is read once, and ids of several conversations are told apart by their numbers")
+  func names() throws {
+    let world = try TinyWorld()
+    try world.put("data.jsonl", (good(9) + namesakes(2)).joined(separator: "\n"))
+    #expect(try prepare(world, "data.held_out=0", "data.duplicates=keep").status == 0)
+    let data = try PreparedData(folder: world("out/prepared"))
+    #expect(data.name(of: 3) == "good3")
+    try FileManager.default.removeItem(atPath: world("out/prepared/conversations-00000.jsonl"))
+    let expected = (0..<9).map { "good\($0)" } + ["#9", "#10"]
+    #expect((0..<11).map { data.name(of: $0) } == expected)
+    #expect(try data.conversations(named: ["good4", "#10"]) == [4, 10])
+    #expect(try data.conversations(named: ["sharegpt"]) == [9, 10])
+  }
+
+  @Test(
+    "counts of prepared data that cannot be are an error, and it is prepared again", arguments: ["files", "held_out"])
+  func impossibleCounts(key: String) throws {
+    let world = try TinyWorld()
+    #expect(try prepare(world).status == 0)
+    let impossible: [String: Any] = ["files": -1, "held_out": [1 << 40]]
+    var fields = try manifest(world)
+    fields[key] = impossible[key]
+    try JSONSerialization.data(withJSONObject: fields)
+      .write(to: URL(fileURLWithPath: world("out/prepared/manifest.json")))
+    #expect(throws: LocatedError.self) { _ = try PreparedData(folder: world("out/prepared")) }
+    let again = try prepare(world)
+    #expect(again.status == 0 && !again.errors.contains("up to date"), "\(again.errors)")
+    #expect(try PreparedData(folder: world("out/prepared")).tokens.conversationCount == 60)
+  }
+
+  @Test("a state with counts that cannot be is begun anew", arguments: ["files", "input", "reports"])
+  func impossibleState(key: String) throws {
+    let world = try TinyWorld(conversations: 150)
+    let model = try ChatModel(folder: world("target"), precision: .fp32)
+    var data = DataConfig()
+    data.train = [DataFile(path: world("data.jsonl"))]
+    func prepare(stopAt: Int = .max) throws -> [String] {
+      let stop = StopRequest()
+      let progress = StopAt(stopAt, stop)
+      _ = try Preparation(
+        data: data, draft: DraftConfig.small, seed: 3, model: model, progress: progress, stop: stop, chunkBytes: 700,
+        fileTokens: 900
+      ).run(folder: world("made"))
+      return progress.lines
+    }
+    #expect(throws: StoppedRun.self) { _ = try prepare(stopAt: 80) }
+    let impossible: [String: Any] = ["files": -1, "input": 9, "reports": [Any]()]
+    var fields = try #require(
+      try JSONSerialization.jsonObject(with: world.read("made.partial/state.json")) as? [String: Any])
+    fields[key] = impossible[key]
+    try JSONSerialization.data(withJSONObject: fields)
+      .write(to: URL(fileURLWithPath: world("made.partial/state.json")))
+    let lines = try prepare()
+    #expect(!lines.contains { $0.contains("resuming after") }, "\(lines)")
+    #expect(try PreparedData(folder: world("made")).tokens.conversationCount == 150)
   }
 
   // MARK: bad input

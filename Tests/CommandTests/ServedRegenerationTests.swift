@@ -38,7 +38,7 @@ import Testing
     ]
     let served = try ServedWorld(server.url, questions: [line.text()])
     let told = try served.answer()
-    #expect(told.contains("1 conversations to 1 questions") && told.contains("2 new answers"), "\(told)")
+    #expect(told.contains("1 conversation to 1 question") && told.contains("2 new answers"), "\(told)")
     let (first, second) = try #require(server.chats.count == 2 ? (server.chats[0].body, server.chats[1].body) : nil)
     #expect(
       first.object?["messages"]
@@ -119,7 +119,8 @@ import Testing
     let questions = (0..<3).map { #"{"id": "q\#($0)", "prompt": "question \#($0)"}"# }
     let served = try ServedWorld(server.url, questions: questions + [#"{"id": "t", "turns": ["one", "two", "three"]}"#])
     let told = try served.answer()
-    #expect(told.contains("2 requests of regenerate have no answer: 2 x HTTP 400: maximum context length"), "\(told)")
+    #expect(
+      told.contains("2 requests of regenerate without an answer: 2 x HTTP 400: maximum context length"), "\(told)")
     #expect(told.contains("3 conversations to 4 questions") && told.contains("2 conversations refused"), "\(told)")
     #expect(try served.answers().compactMap(\.id) == ["q0", "q2", "t"])
     #expect(try served.answers().last?.messages.count == 2)
@@ -147,7 +148,7 @@ import Testing
     isBroken.isSet = true
     let told = try served.answer()
     #expect(
-      told.contains("4 requests of regenerate have no answer") && told.contains("4 conversations failed"), "\(told)")
+      told.contains("4 requests of regenerate without an answer") && told.contains("4 conversations failed"), "\(told)")
     for reason in [
       "HTTP 500: oops, 3 times", "it is not JSON", "the connection was closed without a response, 3 times",
       #"its finish_reason is "abort""#,
@@ -163,6 +164,68 @@ import Testing
     #expect(try served.answer().contains("up to date"))
   }
 
+  @Test("a run goes on without what the server failed to answer, keeps its data, and needs the server no more")
+  func resumedRuns() throws {
+    let isBroken = Flag()
+    isBroken.isSet = true
+    let server = try ScriptedServer.chat {
+      isBroken.isSet && $0.lastContent == "question 1" ? .message(["content": "half"], finish: "abort") : .text("fine")
+    }
+    let world = try TinyWorld()
+    let questions = (0..<4).map { #"{"id": "q\#($0)", "prompt": "question \#($0)"}"# }
+    try world.put("questions.jsonl", questions.joined(separator: "\n"))
+    func run(_ command: String, _ url: String) throws -> Outcome {
+      let settings = [
+        "regenerate.input=[questions.jsonl]", "regenerate.output=answers.jsonl", "regenerate.server=\(url)",
+        "data.train=[answers.jsonl]", "data.held_out=0",
+      ]
+      return try Command.run(
+        "eagle-train", [command, "recipe.yaml"] + settings.flatMap { ["--set", $0] }, in: world.path)
+    }
+    let first = try run("prepare", server.url)
+    #expect(first.status == 0 && first.errors.contains("1 conversation failed"), "\(first.errors)")
+    let data = try world.read("answers.jsonl")
+    let upToDate = "up to date: 3 conversations in answers.jsonl, 1 question failed: `eagle-train regenerate`"
+    let resumed = try run("prepare", try ScriptedServer.unusedURL())
+    #expect(resumed.status == 0 && resumed.errors.contains(upToDate), "\(resumed.errors)")
+    isBroken.isSet = false
+    let count = server.chats.count
+    let again = try run("prepare", server.url)
+    #expect(again.status == 0 && again.errors.contains(upToDate) && server.chats.count == count, "\(again.errors)")
+    #expect(try world.read("answers.jsonl") == data)
+    let retried = try run("regenerate", server.url)
+    #expect(retried.status == 0 && retried.errors.contains("4 conversations to 4 questions"), "\(retried.errors)")
+    #expect(server.chats.count == count + 1)
+  }
+
+  @Test("a question with other tools is another question")
+  func toolsTellQuestionsApart() throws {
+    let server = try ScriptedServer.echo()
+    func line(_ name: String) -> String {
+      let tool: JSON = ["type": "function", "function": ["name": .string(name), "parameters": ["type": "object"]]]
+      let line: JSON = [
+        "id": .string(name), "tools": [tool], "messages": [["role": "user", "content": "what time?"]],
+      ]
+      return line.text()
+    }
+    let served = try ServedWorld(server.url, questions: [line("clock"), line("weather"), line("clock")])
+    let told = try served.answer()
+    #expect(told.contains("1 repeated question, asked once"), "\(told)")
+    #expect(told.contains("2 conversations to 2 questions"), "\(told)")
+    #expect(try served.answers().compactMap(\.id) == ["clock", "weather"])
+    #expect(try served.answer().contains("up to date: 2 conversations"))
+  }
+
+  @Test("a stop is heard while the input is read, before the server is asked for anything")
+  func stoppingWhileReading() throws {
+    let server = try ScriptedServer.echo()
+    let (served, stop) = (try ServedWorld(server.url), StopRequest())
+    stop.make("a test")
+    #expect(throws: StoppedRun.self) { try served.answer(stop: stop) }
+    #expect(server.requests.isEmpty)
+    #expect(!FileManager.default.fileExists(atPath: served.regenerate.output + ".parts"))
+  }
+
   @Test(
     "what is no answer of the API is a counted failure",
     arguments: [
@@ -176,7 +239,7 @@ import Testing
       $0.lastContent == "question 2" ? .response(status: 200, body: body) : .text("fine")
     }
     let served = try ServedWorld(server.url)
-    #expect(try served.answer().contains("1 requests of regenerate have no answer: 1 x "))
+    #expect(try served.answer().contains("1 request of regenerate without an answer: 1 x "))
     #expect(try served.answers().compactMap(\.id) == ["q0", "q1", "q3"])
   }
 

@@ -12,6 +12,7 @@ import Testing
   func quantities() {
     #expect([5e5, 1.2e9, 2.5e12].map(Format.bytes) == ["0.5 MB", "1.20 GB", "2.50 TB"])
     #expect([0.9734, 1].map(Format.percent) == ["97.3 %", "100.0 %"])
+    #expect([0, 1, 2].map { Format.count($0, "shard") } == ["0 shards", "1 shard", "2 shards"])
   }
 
   @Test("cells are aligned to their columns, and longer ones keep a blank")

@@ -90,6 +90,12 @@ import Testing
     }
   }
 
+  @Test("counts of a file whose sum is no Int are added")
+  func hugeCounts() {
+    let groups = HeldOutGroups(digest: "", rows: [[1 << 62, 1 << 62]], hits: [[1 << 61, 1 << 62]])
+    #expect(abs(groups.simulatedAcceptanceLength(of: [0, 1], steps: 1) - 1.75) < 1e-12)
+  }
+
   @Test("a source is a file, a run's folder, or one of its epochs")
   func sources() throws {
     let folder = NSTemporaryDirectory() + "/eagle-compare-" + UUID().uuidString

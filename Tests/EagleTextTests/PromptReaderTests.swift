@@ -26,6 +26,19 @@ import Testing
       ])
   }
 
+  @Test("a field that is null counts as missing")
+  func nullFields() throws {
+    let prompts = try read(
+      #"""
+      {"id": null, "question_id": 7, "turns": null, "prompt": "x", "test_list": null, "conversations": null}
+      {"question": "open", "A": null, "B": null, "C": null}
+      {"question": "closed", "A": "a", "B": "b", "C": null}
+      """#)
+    #expect(prompts.map(\.id) == ["7", "2", "3"])
+    let choice = "closed\n\nA. a\nB. b\n\nChoose the right option, and give the reason."
+    #expect(prompts.map(\.turns) == [["x"], ["open"], [choice]])
+  }
+
   @Test("what belongs to a task beside its text is part of the prompt")
   func supplementsAreRead() throws {
     let prompts = try read(

@@ -123,6 +123,20 @@ private final class SmallCapture: Sendable {
     try small.expect(store, holds: second, like: try small.capture(second, to: "fresh"))
   }
 
+  @Test(
+    "a partition with counts that cannot be is not kept",
+    arguments: [
+      #"[{"conversations": 1, "rows": 9223372036854775807}]"#,
+      #"[{"conversations": 1, "rows": 10}, {"conversations": 9223372036854775807, "rows": 10}]"#,
+    ])
+  func impossiblePartition(entries: String) throws {
+    let folder = "\(small.path)/a"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try Data(entries.utf8).write(to: URL(fileURLWithPath: "\(folder)/partition.json"))
+    let store = try small.capture(try small.data("first"), to: "a")
+    #expect(store.manifest.shards.map(\.conversations) == [2, 2, 2, 2])
+  }
+
   @Test("less data and another shard size leave no shard of an old partition behind")
   func oldShardsGo() throws {
     try small.capture(try small.data("first"), to: "a")
@@ -204,13 +218,45 @@ private final class SmallCapture: Sendable {
     #expect(!FileManager.default.fileExists(atPath: "\(small.path)/a"))
   }
 
-  /// Calls its closure for each piece of progress.
+  /// Calls its closure with the work done, for each piece of progress.
   private final class Progress: ProgressSink {
-    private let body: () -> Void
-    init(_ body: @escaping () -> Void) { self.body = body }
-    func advance(_: String, done _: Int, total _: Int, unit _: String, note _: String) { body() }
+    private let body: (Int) -> Void
+    init(_ body: @escaping (Int) -> Void) { self.body = body }
+    func advance(_: String, done: Int, total _: Int, unit _: String, note _: String) { body(done) }
     func finish(_: String, _: String) {}
     func say(_: String) {}
+  }
+
+  @Test("a shard that another rank has only begun counts as not done")
+  func progressOfRanks() throws {
+    let (small, data) = (small, try small.data("first", count: 40))
+    let (hasBegun, hasDrained) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    let progress = try LoopbackCommunicator.run(size: 2) { cluster -> [Int] in
+      var seen: [Int] = []
+      // A rank that ends early for any reason leaves the other one waiting no longer.
+      let own = cluster.isRoot ? hasDrained : hasBegun
+      defer { own.signal() }
+      // Rank 1 begins its first shard and waits in it, until rank 0 has done the other 39 of two reports each.
+      let progress = Progress { done in
+        seen.append(done)
+        switch (cluster.rank, seen.count) {
+        case (0, 1): _ = hasBegun.wait(timeout: .now() + 300)
+        case (0, 78): hasDrained.signal()
+        case (1, 1):
+          hasBegun.signal()
+          _ = hasDrained.wait(timeout: .now() + 300)
+        default: break
+        }
+      }
+      _ = try small.capture(data, to: "a", cluster: cluster, progress: progress) { $0.shardTokens = 10 }
+      return seen
+    }
+    // Shards have 10 tokens. The first two begin with nothing done, whichever rank has taken which.
+    #expect(progress.map(\.first) == [0, 0])
+    // Behind 10 tokens of its own, a rank takes the other one to have done as many. Ticket t says that at most t shards
+    // are done: all before it.
+    let alone = (2..<40).flatMap { [10 * $0, min(400, 10 * $0 + 20)] }
+    #expect(progress == [[0, 20] + alone, [0, 20]])
   }
 
   @Test("a stop that one rank hears ends capture on the others behind the shard at hand, and finished shards stay")
@@ -219,7 +265,7 @@ private final class SmallCapture: Sendable {
     let stopped = try LoopbackCommunicator.run(size: 2) { cluster -> Bool in
       let stop = StopRequest()
       // Rank 0 takes 2 ms or more for each of 100 shards, rank 1 stops in its first one.
-      let progress = Progress { if cluster.rank == 1 { stop.make("SIGTERM") } else { usleep(2000) } }
+      let progress = Progress { _ in if cluster.rank == 1 { stop.make("SIGTERM") } else { usleep(2000) } }
       let error = #expect(throws: StoppedRun.self) {
         try small.capture(data, to: "a", cluster: cluster, progress: progress, stop: stop) { $0.shardTokens = 10 }
       }

@@ -43,7 +43,7 @@ import Testing
     for (metrics, lines) in results {
       #expect(metrics.loss.isFinite && metrics.loss > 0 && metrics.leftOut == 1)
       #expect(
-        lines.contains { $0.contains("1 conversations with non-finite values") && $0.contains("conversation 22") })
+        lines.contains { $0.contains("1 conversation with non-finite values") && $0.contains("conversation 22") })
       _ = try JSONEncoder().encode(metrics)
     }
     // The others count as they do without it.

@@ -72,7 +72,7 @@ package final class Evaluator {
     _ draft: DraftModel, plans: [DraftPlan], wanted: [Int], journal: EvaluationJournal?
   ) throws -> [EvaluationResults] {
     let before = try finishedBefore(journal).filter { wanted.contains($0.set) }
-    if !before.isEmpty { progress.say("evaluate: going on behind \(before.count) prompts that are done") }
+    if !before.isEmpty { progress.say("evaluate: resuming after \(Format.count(before.count, "finished prompt"))") }
     var finished = cluster.isRoot ? before : []
     let measurement = PromptMeasurement(renderer, config, draft, plans: plans, stop: stop, tick: cluster.tick)
     let work = unfinished(wanted, before)

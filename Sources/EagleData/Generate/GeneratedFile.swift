@@ -35,18 +35,23 @@ final class GeneratedFile {
   }
 
   private let output: GeneratedOutput
-  /// Keys of conversations that are finished, by this run or an earlier one.
+  /// Keys of conversations that an earlier run has finished; on ranks that do not need them, none.
   private(set) var known: Set<String> = []
+  /// How many there are, on every rank.
+  private(set) var knownCount = 0
   private let cluster: any Communicator
   private let part: FileHandle
   private let lock: FolderLock?
 
-  private var stopPath: String { "\(output.parts)/stop" }
+  /// The folder of all ranks' parts, which is removed at the end.
+  var folder: String { output.parts }
+  private var stopPath: String { "\(folder)/stop" }
 
   /// Opens or begins the file. Collective.
   ///
+  /// - Parameter sharesKeys: whether all ranks need the keys of finished conversations, or rank 0 alone
   /// - Throws: when the output has another origin, another program works on it, or ranks do not see the same folder
-  init(_ output: GeneratedOutput, cluster: any Communicator) throws {
+  init(_ output: GeneratedOutput, sharesKeys: Bool, cluster: any Communicator) throws {
     self.output = output
     self.cluster = cluster
     lock = try cluster.isRoot ? output.begin() : nil
@@ -58,7 +63,12 @@ final class GeneratedFile {
     let sizes = try output.files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
     try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(output.parts); all ranks must see one disk")
     // Reading all conversations once, on rank 0, is enough.
-    known = try cluster.fromRoot(finishedKeys)
+    if sharesKeys {
+      known = try cluster.fromRoot(finishedKeys)
+    } else if cluster.isRoot {
+      known = try finishedKeys()
+    }
+    knownCount = try cluster.fromRoot { known.count }
   }
 
   private func finishedKeys() throws -> Set<String> {

@@ -28,13 +28,16 @@ struct GeneratedOutput {
     let request: String
     /// Conversations in the file.
     let conversations: Int
-    /// Wanted conversations that cannot be generated.
+    /// Wanted conversations that are not in the file, those that failed included.
     let leftOut: Int
     /// SHA-256 of the file.
     let sha256: String
+    /// Conversations that a server failed to answer, and may answer later; nil in records of earlier versions, which
+    /// were written without failures only.
+    var failed: Int?
 
     enum CodingKeys: String, CodingKey {
-      case request, conversations, sha256
+      case request, conversations, sha256, failed
       case leftOut = "left_out"
     }
   }
@@ -75,10 +78,12 @@ struct GeneratedOutput {
 
   /// The completion of an output that fulfils `request`; nil when it does not, or was changed since.
   ///
+  /// - Parameter retriesFailed: whether an output that lacks conversations that a server failed to answer does not
+  ///   fulfil it
   /// - Throws: when the output has another origin
-  func completion(of request: String) throws -> Completion? {
+  func completion(of request: String, retriesFailed: Bool) throws -> Completion? {
     guard let complete = try record()?.complete, complete.request == request, exists, try partFiles().isEmpty,
-      try FileDigest.sha256(path: path) == complete.sha256
+      !(retriesFailed && (complete.failed ?? 0) > 0), try FileDigest.sha256(path: path) == complete.sha256
     else { return nil }
     return complete
   }

@@ -61,7 +61,7 @@ struct GenerationMeter {
   /// - Parameter counts: the counts of all ranks
   func summary(_ counts: GenerationCounts) -> String {
     let left = [(counts.tooLong, "too long"), (counts.refused, "refused"), (counts.failed, "failed")]
-      .filter { $0.0 > 0 }.map { ", \($0.0) conversations \($0.1)" }.joined()
+      .filter { $0.0 > 0 }.map { ", \(Format.count($0.0, "conversation")) \($0.1)" }.joined()
     return ": \(counts.answers) new answers (\(counts.cut) cut, \(counts.looping) looping), \(counts.tokens) tokens, "
       + "\(rate(counts)) tokens/s\(left)"
   }

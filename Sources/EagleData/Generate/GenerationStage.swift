@@ -27,6 +27,26 @@ struct GenerationStage {
     let server: ServedModel?
   }
 
+  /// The value that `make` returns on rank 0, on every rank. `make` calls its argument often, which hears a stop.
+  /// Collective.
+  ///
+  /// - Throws: `StoppedRun` on all ranks when a stop of one of them was requested
+  func fromRoot<Value: Codable>(_ make: (_ each: () throws -> Void) throws -> Value) throws -> Value {
+    let made: [Value] = try cluster.fromRoot {
+      do {
+        let value = try make {
+          cluster.tick()
+          try stop.throwIfMade(during: name)
+        }
+        return [value]
+      } catch is StoppedRun {
+        return []  // The next line tells all ranks.
+      }
+    }
+    try stop.throwIfAnyRankStops(cluster, during: name)
+    return made[0]
+  }
+
   /// The way to the server; nil where the local target writes. Collective. The caller closes it.
   func connect() throws -> ServedModel? {
     guard case .server(let server) = writer else { return nil }
@@ -97,12 +117,12 @@ struct GenerationStage {
     for tally in try cluster.gather(value: own) { failures.add(tally) }
     guard failures.total > 0 else { return }
     let answers = try source.counts.sum(over: cluster).answers
-    guard answers > 0 || !work.file.known.isEmpty else {
+    guard answers > 0 || work.file.knownCount > 0 else {
       throw LocatedError(
         path: server.client.description, problem: "it answered no request: \(failures.description)",
         advice: "look at the server's log, and at the settings of \(name) in the recipe")
     }
-    progress.say("\(failures.total) requests of \(name) have no answer: \(failures.description)")
+    progress.say("\(Format.count(failures.total, "request")) of \(name) without an answer: \(failures.description)")
   }
 
   /// The output of this stage, with the fingerprint of everything that its texts follow from.

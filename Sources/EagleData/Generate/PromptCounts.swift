@@ -1,4 +1,5 @@
 import EagleCluster
+import EagleCore
 import EagleStorage
 import EagleText
 import Foundation
@@ -18,11 +19,11 @@ struct PromptCounts: Codable {
   ///
   /// - Parameters:
   ///   - answered: keys of the conversations in a finished output; nil when there is none
-  ///   - each: called for each prompt
-  init(paths: [String], answered: Set<String>?, each: () -> Void) throws {
+  ///   - each: called for each prompt; may end the work with an error
+  init(paths: [String], answered: Set<String>?, each: () throws -> Void) throws {
     var (stream, seen) = (PromptStream(paths: paths), Set<String>())
     while let key = try stream.next()?.key {
-      each()
+      try each()
       if !seen.insert(key).inserted {
         repeated += 1
       } else if answered?.contains(key) != true {
@@ -35,13 +36,14 @@ struct PromptCounts: Codable {
 }
 
 extension Prompt {
-  /// A digest of the system message and the user's turns, which tells different prompts apart.
+  /// A digest of the system message, the user's turns and the tools, which tells different prompts apart.
   var key: String {
     var bytes = Data()
     for text in [system ?? ""] + turns {
       bytes.append(contentsOf: "\(text.utf8.count) ".utf8)
       bytes.append(contentsOf: text.utf8)
     }
+    if !tools.isEmpty { bytes.append(contentsOf: JSON.array(tools).text().utf8) }
     return String(FileDigest.sha256(bytes).prefix(24))
   }
 }

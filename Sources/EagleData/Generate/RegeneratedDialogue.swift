@@ -57,7 +57,7 @@ final class RegenerationSource: DialogueSource {
   }
 
   /// The conversations of earlier runs, and those that all ranks have taken, less as many as this rank has open.
-  var finishedByAll: Int { file.known.count + prompts.passed - open.count }
+  var finishedByAll: Int { file.knownCount + prompts.passed - open.count }
 
   func next() throws -> DialogueRequest? {
     while let prompt = try prompts.next() {

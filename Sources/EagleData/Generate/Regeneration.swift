@@ -7,9 +7,9 @@ import Foundation
 
 /// Lets the target answer the user's turns of other conversations again, turn by turn, on all ranks.
 ///
-/// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Ranks
-/// take conversations as they get on; which one answers changes no text, but for tokens that are equally likely to
-/// within rounding.
+/// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Rank 0
+/// reads the input for all. Ranks take conversations as they get on; which one answers changes no text, but for tokens
+/// that are equally likely to within rounding.
 package struct Regeneration {
   private let stage: GenerationStage
   private let config: RegenerateConfig
@@ -35,43 +35,55 @@ package struct Regeneration {
 
   /// Answers what is not answered yet. Collective.
   ///
-  /// - Throws: for input without prompts or with more than 1 % broken lines, and an output of other settings;
-  ///   `StoppedRun` when a stop was requested, with the finished conversations kept
-  package func run() throws {
-    let request = try agreedRequest()
+  /// - Parameter retriesFailed: whether conversations that a server failed to answer are tried again. A run whose
+  ///   training has begun must keep its data, and must not need the server.
+  /// - Throws: for input without prompts or with more than 1 % broken lines, an output of other settings, and answers
+  ///   that leave no room for a prompt; `StoppedRun` when a stop was requested, with the finished conversations kept
+  package func run(retriesFailed: Bool = true) throws {
+    try checkLength()
+    let request = try request()
     var output = try output()
-    let complete = try cluster.isRoot ? output.completion(of: request) : nil
+    let complete = try cluster.isRoot ? output.completion(of: request, retriesFailed: retriesFailed) : nil
     if try cluster.anyTrue(complete != nil) { return reportUpToDate(complete) }
     let finished = try cluster.isRoot ? output.finishedKeys() : nil
-    let prompts = try cluster.fromRoot {
-      try PromptCounts(paths: config.input, answered: finished, each: cluster.tick)
+    let prompts = try stage.fromRoot { each in
+      try PromptCounts(paths: config.input, answered: finished, each: each)
     }
     report(prompts)
     let server = prompts.unanswered > 0 ? try stage.connect() : nil
     defer { server?.close() }
     if let server { output = output.written(by: .server(model: server.name)) }
-    let file = try GeneratedFile(output, cluster: cluster)
+    let file = try GeneratedFile(output, sharesKeys: false, cluster: cluster)
     let meter = GenerationMeter(stage: stage.name, total: prompts.total, progress: progress)
     let counts = try answer(prompts, .init(batch: config.batch, file: file, meter: meter, server: server))
     let contents = try finish(file, prompts, finished: finished, counts: counts)
     guard cluster.isRoot else { return }
     let result = GeneratedOutput.Completion(
       request: request, conversations: contents.conversations, leftOut: prompts.total - contents.named,
-      sha256: try FileDigest.sha256(path: config.output))
-    // What a server failed to answer is asked again by the next run.
-    if counts.failed == 0 { try output.note(result) }
+      sha256: try FileDigest.sha256(path: config.output, each: cluster.tick), failed: counts.failed)
+    try output.note(result)
     if counts.answers == 0 && counts.failed == 0 && finished != nil { return reportUpToDate(result) }
     progress.finish(
       stage.name,
-      "\(result.conversations) conversations to \(prompts.total) questions in \(config.output)"
-        + meter.summary(counts))
+      "\(Format.count(result.conversations, "conversation")) to \(Format.count(prompts.total, "question")) in "
+        + config.output + meter.summary(counts))
+  }
+
+  private func checkLength() throws {
+    guard maxLength > 0 else {
+      throw LocatedError(
+        path: "regenerate.max_new_tokens",
+        problem: "answers of \(config.maxNewTokens) tokens leave no position for a prompt: the target has "
+          + "\(stage.format.shape.maxPositions)", advice: "lower it")
+    }
   }
 
   /// Answers prompts on all ranks, where any are unanswered. Collective.
   ///
   /// - Returns: what all ranks have generated
   private func answer(_ prompts: PromptCounts, _ work: GenerationStage.Work) throws -> GenerationCounts {
-    let queue = try PromptQueue(paths: config.input, answered: work.file.known, cluster: cluster)
+    let queue = try PromptQueue(
+      paths: config.input, answered: work.file.known, folder: work.file.folder, stage: stage)
     let source = RegenerationSource(
       prompts: queue, file: work.file, format: stage.format, config: config, maxLength: maxLength)
     if prompts.unanswered > 0 { try stage.generate(source, work) }
@@ -92,28 +104,31 @@ package struct Regeneration {
 
   private func reportUpToDate(_ complete: GeneratedOutput.Completion?) {
     guard let complete else { return }
-    let (count, missing) = (complete.conversations, complete.leftOut)
+    let (count, failed) = (complete.conversations, complete.failed ?? 0)
+    let missing = complete.leftOut - failed
     let reason = "of more than \(maxLength) tokens" + (config.server.isUsed ? " or refused by the server" : "")
-    let leftOut = missing == 0 ? "" : ", \(missing) question\(missing == 1 ? "" : "s") left out, \(reason)"
-    progress.finish(stage.name, "up to date: \(count) conversations in \(config.output)\(leftOut)")
+    let leftOut = missing == 0 ? "" : ", \(Format.count(missing, "question")) left out, \(reason)"
+    let retry = failed == 0 ? "" : ", \(Format.count(failed, "question")) failed: `eagle-train regenerate` tries again"
+    progress.finish(
+      stage.name, "up to date: \(Format.count(count, "conversation")) in \(config.output)\(leftOut)\(retry)")
   }
 
   private func report(_ prompts: PromptCounts) {
     guard cluster.isRoot else { return }
     for report in prompts.reports { progress.say(skippedLinesOf: report) }
-    if prompts.repeated > 0 { progress.say("\(prompts.repeated) questions came before and are asked once") }
+    if prompts.repeated > 0 { progress.say("\(Format.count(prompts.repeated, "repeated question")), asked once") }
   }
 
-  /// A digest of what is wanted, which all ranks have found on their own disks. Collective.
-  private func agreedRequest() throws -> String {
-    let files = try config.input.map { path in
-      cluster.tick()
-      return "\(path) \(try FileDigest.sha256(path: path))"
-    }
-    try cluster.agree(on: files.joined(separator: "\n"), about: "the files of regenerate.input")
+  /// A digest of what is wanted, of the input that rank 0 finds. Collective.
+  private func request() throws -> String {
     try stage.agreeOnText()
-    return FileDigest.sha256(
-      Data((files.map { String($0.suffix(64)) } + ["\(maxLength)"]).joined(separator: "\n").utf8))
+    return try stage.fromRoot { each in
+      let digests = try config.input.map { path in
+        try each()
+        return try FileDigest.sha256(path: path, each: each)
+      }
+      return FileDigest.sha256(Data((digests + ["\(maxLength)"]).joined(separator: "\n").utf8))
+    }
   }
 
   /// The output. More input may come later, and a batch changes no text.

@@ -38,12 +38,13 @@ package struct Synthesis {
     var output = try output()
     let finished = try cluster.isRoot ? output.finishedKeys()?.count ?? 0 : 0
     if try cluster.anyTrue(finished >= config.conversations) {
-      return stage.progress.finish(stage.name, "up to date: \(finished) conversations in \(config.output)")
+      return stage.progress.finish(
+        stage.name, "up to date: \(Format.count(finished, "conversation")) in \(config.output)")
     }
     let server = try stage.connect()
     defer { server?.close() }
     if let server { output = output.written(by: .server(model: server.name)) }
-    let file = try GeneratedFile(output, cluster: cluster)
+    let file = try GeneratedFile(output, sharesKeys: true, cluster: cluster)
     let meter = GenerationMeter(stage: stage.name, total: config.conversations, progress: stage.progress)
     let (round, counts) = try attempt(.init(batch: config.batch, file: file, meter: meter, server: server))
     let kept = Array(round.kept.prefix(config.conversations))
@@ -82,6 +83,13 @@ package struct Synthesis {
   private func checkOpenings() throws {
     for opening in config.openings {
       let prompt = try format.template.questionPrompt([], opening: opening, tokenizer: format.tokenizer)
+      // A question may be short, but an answer stands behind it and all that opens it.
+      guard prompt.count + config.maxNewTokens < format.shape.maxPositions else {
+        throw LocatedError(
+          path: "synthesize.max_new_tokens",
+          problem: "answers of \(config.maxNewTokens) tokens leave no position for a question: the target has "
+            + "\(format.shape.maxPositions)", advice: "lower it")
+      }
       guard prompt.count + config.questionTokens <= format.shape.maxPositions else {
         throw LocatedError(
           path: "synthesize.openings", problem: "\"\(opening.prefix(40))…\" leaves no room for question_tokens",

@@ -74,7 +74,7 @@ package struct Preparation {
       seed: seed,
       fileTokens: fileTokens)
     if writer.isResumed {
-      progress.say("going on behind \(writer.state.statistics.conversations) prepared conversations")
+      progress.say("resuming after \(Format.count(writer.state.statistics.conversations, "prepared conversation"))")
     }
     for input in writer.state.input..<data.train.count { try read(input, into: &writer) }
     try writer.finish()
@@ -134,7 +134,7 @@ package struct Preparation {
     let statistics = state.statistics
     for (reason, count) in statistics.leftOut.sorted(by: { $0.key < $1.key }) {
       let example = statistics.leftOutExamples[reason] ?? ""
-      progress.say("left out \(count) conversation\(count == 1 ? "" : "s") with \(reason); the first: \(example)")
+      progress.say("left out \(Format.count(count, "conversation")) with \(reason); the first: \(example)")
     }
     guard statistics.conversations > state.heldOut.count else {
       throw LocatedError(

@@ -28,11 +28,16 @@ struct PreparationState: Codable {
 
   private static func path(_ folder: String) -> String { "\(folder)/state.json" }
 
-  /// The state of an earlier start; nil when there is none, or when it was about other data.
-  static func read(_ folder: String, fingerprint: String) -> PreparationState? {
-    let data = FileManager.default.contents(atPath: path(folder))
-    let state = data.flatMap { try? JSONDecoder().decode(PreparationState.self, from: $0) }
-    return state?.fingerprint == fingerprint ? state : nil
+  /// The state of an earlier start; nil when there is none, when it was about other data, or counts what cannot be.
+  ///
+  /// - Parameter inputs: how many data files there are
+  static func read(_ folder: String, fingerprint: String, inputs: Int) -> PreparationState? {
+    guard let data = FileManager.default.contents(atPath: path(folder)),
+      let state = try? JSONDecoder().decode(PreparationState.self, from: data), state.fingerprint == fingerprint,
+      0...PreparedData.mostFiles ~= state.files, 0..<inputs ~= state.input, state.line >= 0,
+      state.reports.count == state.input + 1
+    else { return nil }
+    return state
   }
 
   func write(_ folder: String) throws {

@@ -28,7 +28,7 @@ struct PreparationWriter {
     self.seed = seed
     self.fileTokens = fileTokens
     (heldOutFraction, dropsDuplicates) = (data.heldOut, data.duplicates == .drop)
-    if let earlier = PreparationState.read(folder, fingerprint: fingerprint) {
+    if let earlier = PreparationState.read(folder, fingerprint: fingerprint, inputs: data.train.count) {
       state = earlier
       for file in 0..<state.files { seen.formUnion(try Self.readDigests(Self.digestsPath(folder, file))) }
     } else {

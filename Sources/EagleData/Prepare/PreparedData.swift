@@ -48,8 +48,7 @@ public struct PreparedData: Sendable {
   /// A token that nothing is trained on, for the mask tokens of blocks; nil where every token is.
   package let maskToken: Int32?
   private let repeats: Repeats
-  /// Files with the conversations' ids, a JSON string a line.
-  private let namesPaths: [String]
+  private let names: ConversationNames
 
   static func manifestPath(_ folder: String) -> String { "\(folder)/manifest.json" }
   static func fileNumber(_ file: Int) -> String { String(format: "%05d", file) }
@@ -77,45 +76,46 @@ public struct PreparedData: Sendable {
     else {
       throw LocatedError(path: path, problem: "there is no prepared data", advice: "run `eagle-train prepare` first")
     }
+    guard 0...Self.mostFiles ~= manifest.files else { throw Self.damaged(path, "it counts \(manifest.files) files") }
     tokens = try TokenStore(paths: (0..<manifest.files).map { Self.tokensPath(folder, $0) })
     tokensFingerprint = manifest.tokensFingerprint
     fingerprint = manifest.fingerprint
     heldOut = manifest.heldOut
     repeats = manifest.repeats
-    guard repeats.fits(count: tokens.conversationCount) else {
-      throw LocatedError(
-        path: path, problem: "it repeats conversations that the tokens do not have",
-        advice: "run `eagle-train prepare` again")
+    let count = tokens.conversationCount
+    guard repeats.fits(count: count) else {
+      throw Self.damaged(path, "it repeats conversations that the tokens do not have")
+    }
+    guard heldOut.allSatisfy({ 0..<count ~= $0 }) else {
+      throw Self.damaged(path, "it holds out conversations that the tokens do not have")
     }
     vocabulary = try DraftVocabulary(
       checking: manifest.draftVocabulary, targetSize: manifest.targetVocabularySize, path: path)
     statistics = manifest.statistics
     maskToken = manifest.maskToken
-    namesPaths = (0..<manifest.files).map { Self.namesPath(folder, $0) }
+    names = ConversationNames(paths: (0..<manifest.files).map { Self.namesPath(folder, $0) })
+  }
+
+  /// More files of tokens than any preparation makes: 20 M tokens each.
+  static let mostFiles = 1 << 20
+
+  private static func damaged(_ path: String, _ problem: String) -> LocatedError {
+    LocatedError(path: path, problem: problem, advice: "run `eagle-train prepare` again")
   }
 
   /// Data without files, for measurements and tests.
   package init(tokens: TokenStore, vocabulary: DraftVocabulary, fingerprint: String = "none") {
     self.tokens = tokens
     (tokensFingerprint, self.fingerprint) = (fingerprint, fingerprint)
-    (heldOut, self.vocabulary, statistics, repeats, namesPaths) = ([], vocabulary, DataStatistics(), Repeats(), [])
+    (heldOut, self.vocabulary, statistics, repeats) = ([], vocabulary, DataStatistics(), Repeats())
+    names = ConversationNames(paths: [])
     maskToken = nil
   }
 
-  /// The ids that the data files give to all conversations.
-  private func names() -> [String] {
-    namesPaths.flatMap { FileManager.default.contents(atPath: $0)?.split(separator: UInt8(ascii: "\n")) ?? [] }
-      .map { (try? JSONDecoder().decode(String.self, from: Data($0))) ?? "" }
-  }
-
-  /// The name of a conversation in `train.leave_out`: its id, or `#` and its number where several have that id. Reads
-  /// the list of all names, and so is for messages.
+  /// The name of a conversation in `train.leave_out`: its id, or `#` and its number where several have that id. The
+  /// first call reads the list of all ids.
   package func name(of conversation: Int) -> String {
-    let names = names()
-    guard names.count == tokens.conversationCount, !names[conversation].isEmpty,
-      names.count(where: { $0 == names[conversation] }) == 1
-    else { return "#\(conversation)" }
-    return names[conversation]
+    names.unique(conversation, count: tokens.conversationCount) ?? "#\(conversation)"
   }
 
   /// Conversations by the names that `name(of:)` gives; an id of several conversations means all of them.
@@ -123,14 +123,14 @@ public struct PreparedData: Sendable {
   /// - Throws: for a name that no conversation has, and when ids are missing
   package func conversations(named wanted: [String]) throws -> Set<Int> {
     guard !wanted.isEmpty else { return [] }
-    let names = names()
-    guard names.count == tokens.conversationCount else {
+    let ids = names.ids
+    guard ids.count == tokens.conversationCount else {
       throw LocatedError(
-        path: namesPaths.first ?? "prepared",
-        problem: "\(names.count) ids for \(tokens.conversationCount) conversations",
+        path: names.paths.first ?? "prepared",
+        problem: "\(ids.count) ids for \(tokens.conversationCount) conversations",
         advice: "the files of ids are damaged: remove the prepared folder and prepare again")
     }
-    let byName = Dictionary(grouping: names.enumerated(), by: \.element).mapValues { $0.map(\.offset) }
+    let byName = Dictionary(grouping: ids.enumerated(), by: \.element).mapValues { $0.map(\.offset) }
     var found: Set<Int> = []
     for name in wanted {
       let number = name.hasPrefix("#") ? Int(name.dropFirst()) : nil

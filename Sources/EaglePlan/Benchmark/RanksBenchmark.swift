@@ -93,7 +93,7 @@ package enum RanksBenchmark {
 
 extension RanksBenchmark.Report {
   package func lines() -> [String] {
-    let head = "\(ranks) rank\(ranks == 1 ? "" : "s") on \(nodes) node\(nodes == 1 ? "" : "s"), \(library)"
+    let head = "\(Format.count(ranks, "rank")) on \(Format.count(nodes, "node")), \(library)"
     let small = String(format: "latency %.1f µs, a ticket %.1f µs", latency * 1e6, ticket * 1e6)
     return ["every collective call gave the right result", head, small]
       + sums.map { sum in

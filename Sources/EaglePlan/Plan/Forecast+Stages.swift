@@ -47,7 +47,9 @@ extension Forecast {
   private func trainingStage(_ columns: [Column]) -> RunPlan.Stage {
     let steps = stepsPerEpoch * recipe.train.epochs
     return .init(
-      name: "training", work: "\(steps) steps of \(Int(batchTokens)) tokens, \(recipe.train.epochs) epochs",
+      name: "training",
+      work:
+        "\(Format.count(steps, "step")) of \(Int(batchTokens)) tokens, \(Format.count(recipe.train.epochs, "epoch"))",
       operations: epochOperations * Double(recipe.train.epochs),
       seconds: columns.map { step(nodes: $0.nodes).seconds * Double(steps) })
   }

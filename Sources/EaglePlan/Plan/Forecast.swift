@@ -64,7 +64,7 @@ struct Forecast {
     let free = Disk.free(at: recipe.output)
     var plan = RunPlan(
       run: recipe.run,
-      measured: "\(context.ranks) rank\(context.ranks == 1 ? "" : "s") x \(Parallel.threadCount) threads, "
+      measured: "\(Format.count(context.ranks, "rank")) x \(Format.count(Parallel.threadCount, "thread")), "
         + Matmul.describe(recipe.train.precision),
       measuringSeconds: measuringSeconds,
       corpus: RunPlan.Corpus(

@@ -31,7 +31,7 @@ extension RunPlan {
 
   private var table: [String] {
     let titles = nodes.enumerated().map { index, node in
-      index == 0 ? "this start" : "\(node.nodes) node\(node.nodes == 1 ? "" : "s") x \(node.ranksPerNode)"
+      index == 0 ? "this start" : "\(Format.count(node.nodes, "node")) x \(node.ranksPerNode)"
     }
     let columns = TextTable([.left(13), .right(12)] + nodes.map { _ in .right(15) })
     func row(_ name: String, _ operations: String, _ cells: [String]) -> String {

@@ -57,17 +57,15 @@ extension ChatTemplate {
     let work = RowWork(template: self, conversation: conversation, tokenizer: tokenizer)
     switch rows {
     case .last: return [try work.row(of: try work.answer(answers[answers.count - 1]), number: answers.count)]
-    case .perAnswer: return try work.rows(of: answers.map { try work.answer($0) })
+    case .perAnswer: return try work.rows(of: answers)
     case .whole, .auto:
-      let text = try work.whole()
-      let found = try answers.map { try work.answer($0, whole: text) }
-      let whole = work.row(of: text, found, trained: trained)
+      let whole = try work.row(of: try work.whole(), answers, trained: trained, isOnlyRow: rows == .whole)
       if whole.isComplete || (rows == .whole && !whole.spans.isEmpty) { return [try work.tokenised(whole)] }
       guard rows == .auto else {
         throw TextError(
           "conversation \(conversation.id): the template renders its answers otherwise than they were written")
       }
-      return try work.rows(of: found)
+      return try work.rows(of: answers)
     }
   }
 }
@@ -116,11 +114,19 @@ private struct RowWork {
   }
 
   /// The row of the whole text, with loss on the answers that are in it as the model would have written them.
-  func row(of text: RenderedText, _ answers: [Answer?], trained: Set<ChatMessage.Role>) -> Row {
+  ///
+  /// The text of each answer holds all messages before it, so only one at a time is in memory.
+  ///
+  /// - Parameters:
+  ///   - answers: the messages that are answers, in order
+  ///   - isOnlyRow: whether the row counts even without some of the answers; else the first that is missing ends it
+  func row(of text: RenderedText, _ answers: [Int], trained: Set<ChatMessage.Role>, isOnlyRow: Bool) throws -> Row {
     var row = Row(text: text)
     if trained.contains(.user) { row.spans = turns(of: text).filter { $0.role == .user }.map(\.trained) }
-    for answer in answers {
-      if let answer, answer.isRendered, text.agrees(with: answer.text, upTo: answer.end) {
+    for index in answers where row.isComplete || isOnlyRow {
+      if let answer = try answer(index, whole: text), answer.isRendered,
+        text.agrees(with: answer.text, upTo: answer.end)
+      {
         row.spans.append(answer.span)
       } else {
         row.isComplete = false
@@ -132,9 +138,9 @@ private struct RowWork {
 
   // MARK: a row for each answer
 
-  /// - Parameter answers: those of the conversation, in order
-  func rows(of answers: [Answer?]) throws -> [RenderedConversation] {
-    try answers.enumerated().map { try row(of: $1, number: $0 + 1) }
+  /// - Parameter answers: the messages that are answers, in order
+  func rows(of answers: [Int]) throws -> [RenderedConversation] {
+    try answers.enumerated().map { try row(of: try answer($1), number: $0 + 1) }
   }
 
   func row(of answer: Answer?, number: Int) throws -> RenderedConversation {

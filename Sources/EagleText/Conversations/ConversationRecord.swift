@@ -14,7 +14,8 @@ struct ConversationRecord {
 
   /// - Throws: `TextError` for bytes that are no JSON object
   init(_ bytes: Data) throws {
-    guard let value = try? JSON.read(bytes) else { throw TextError("not valid JSON") }
+    let value: JSON
+    do { value = try JSON.read(bytes) } catch { throw TextError(notJSON: error) }
     guard let fields = value.object else { throw TextError("expected an object, not \(value.kind)") }
     self.fields = fields
   }
@@ -22,7 +23,7 @@ struct ConversationRecord {
   /// What the object holds. One without an id is called `fallbackID`.
   func record(fallbackID: String) throws -> DataRecord {
     let id = try id ?? fallbackID
-    if fields["input_ids"] != nil { return .row(try row(id)) }
+    if fields.present("input_ids") != nil { return .row(try row(id)) }
     return .conversation(try conversation(id))
   }
 
@@ -49,9 +50,8 @@ struct ConversationRecord {
 
   /// The list of messages; nil where there is none.
   func messages() throws -> [ChatMessage]? {
-    guard let key = ["conversations", "messages"].first(where: { fields[$0] != nil }), let value = fields[key] else {
-      return nil
-    }
+    guard let key = ["conversations", "messages"].first(where: { fields.present($0) != nil }), let value = fields[key]
+    else { return nil }
     guard let list = value.array else { throw TextError("\"\(key)\" is \(value.kind), not a list of messages") }
     guard !list.isEmpty else { throw TextError("the list \"\(key)\" is empty") }
     return try list.enumerated().map { try MessageRecord($1, number: $0 + 1).message() }
@@ -77,14 +77,14 @@ struct ConversationRecord {
 
   /// The text of a field; nil where it is missing or null.
   private func text(_ key: String) throws -> String? {
-    guard let value = fields[key], !value.isNull else { return nil }
+    guard let value = fields.present(key) else { return nil }
     guard let text = value.string else { throw TextError("\"\(key)\" is \(value.kind), not a text") }
     return text
   }
 
   /// Descriptions of tools, as a list or as a JSON text that spells one.
   func tools() throws -> [JSON] {
-    guard let value = fields["tools"], !value.isNull, value != "" else { return [] }
+    guard let value = fields.present("tools"), value != "" else { return [] }
     if let list = value.array { return list }
     guard let text = value.string, let list = (try? JSON.read(Array(text.utf8)))?.array else {
       throw TextError("\"tools\" is neither a list nor a JSON text of one")
@@ -114,6 +114,14 @@ struct ConversationRecord {
     case .number("1"), .number("1.0"): return 1
     default: throw TextError("\"loss_mask\" holds \(value.text()), not 0 or 1")
     }
+  }
+}
+
+extension JSON.Object {
+  /// The value of a key; nil where it is missing or null. Tables write null for a column that a row does not have.
+  func present(_ key: String) -> JSON? {
+    guard let value = self[key], !value.isNull else { return nil }
+    return value
   }
 }
 

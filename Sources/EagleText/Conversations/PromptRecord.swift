@@ -10,11 +10,11 @@ struct PromptRecord {
 
   /// - Throws: `TextError` that says what is wrong with the record
   func prompt(fallbackID: String) throws -> Prompt {
-    let idKey = ["id", "question_id", "task_id", "unique_id"].first { fields[$0] != nil }
+    let idKey = ["id", "question_id", "task_id", "unique_id"].first { fields.present($0) != nil }
     let id = try idKey.flatMap { try fields[$0].flatMap(ConversationRecord.text(ofID:)) } ?? fallbackID
     let record = try ConversationRecord(fields)
     if let messages = try record.messages() { return try prompt(id, messages, tools: record.tools()) }
-    guard let key = Self.textKeys.first(where: { fields[$0] != nil }) else { throw Self.unknown(fields.keys) }
+    guard let key = Self.textKeys.first(where: { fields.present($0) != nil }) else { throw Self.unknown(fields.keys) }
     return Prompt(id: id, turns: try choices(key).map { [$0] } ?? texts(key))
   }
 
@@ -57,7 +57,7 @@ struct PromptRecord {
     switch key {
     case "instruction": return fields["input"]?.string ?? ""
     case "question_content": return fields["starter_code"]?.string ?? ""
-    case "text" where fields["test_list"] != nil, "prompt" where fields["test_list"] != nil:
+    case "text" where fields.present("test_list") != nil, "prompt" where fields.present("test_list") != nil:
       return "Your code should pass these tests:\n\n" + (try list("test_list")).joined(separator: "\n")
     default: return ""
     }
@@ -78,7 +78,10 @@ struct PromptRecord {
   private func options() throws -> [String]? {
     if fields["choices"]?.array != nil { return try list("choices") }
     guard fields["A"] != nil, fields["B"] != nil else { return nil }
-    let letters = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J"].prefix { fields[$0] != nil }
+    let columns = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J"].prefix { fields[$0] != nil }
+    // A table has null where another question has more options, or where this one has none.
+    guard let last = columns.lastIndex(where: { fields.present($0) != nil }) else { return nil }
+    let letters = columns[...last]
     return try letters.map { letter in
       switch fields[letter] {
       case .string(let text): return text

@@ -1,3 +1,4 @@
+import EagleCore
 import Foundation
 
 /// The records of a file: its lines that are not blank, or the elements of the one JSON list that it holds.
@@ -43,7 +44,8 @@ struct RecordReader {
 
   /// The next record, nil after the last one.
   ///
-  /// - Throws: `TextError` with the path for a file that cannot be read, and for a list that does not end
+  /// - Throws: `TextError` with the path for a file that cannot be read, and for a list that does not end or has
+  ///   something behind it
   mutating func next() throws -> Line? {
     switch source {
     case .lines(var lines):
@@ -77,9 +79,19 @@ struct ElementReader {
   static func isList(_ path: String) throws -> Bool {
     var status = stat()
     guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return false }
-    let start = try ByteSource(path: path).next()
-    let text = start.starts(with: [0xEF, 0xBB, 0xBF]) ? start.dropFirst(3) : start
-    return text.first { !Self.blanks.contains($0) } == UInt8(ascii: "[")
+    let source = try ByteSource(path: path)
+    var text = Data()
+    while text.count < 3 {
+      let more = try source.next()
+      if more.isEmpty { break }
+      text += more
+    }
+    if text.starts(with: [0xEF, 0xBB, 0xBF]) { text = Data(text.dropFirst(3)) }
+    while true {
+      if let first = text.first(where: { !Self.blanks.contains($0) }) { return first == UInt8(ascii: "[") }
+      text = try source.next()
+      if text.isEmpty { return false }
+    }
   }
 
   init(path: String) throws {
@@ -96,7 +108,10 @@ struct ElementReader {
   /// The next element, nil after the last one.
   mutating func next() throws -> Line? {
     if state == .beforeList { try skipToList() }
-    guard state == .inList else { return nil }
+    guard state == .inList else {
+      try requireEnd()
+      return nil
+    }
     var element = Element()
     while let byte = try nextByte() {
       switch element.take(byte) {
@@ -105,11 +120,25 @@ struct ElementReader {
         if element.isBlank { continue }
       case .end: state = .ended
       }
-      if element.isBlank { return nil }
+      if element.isBlank {
+        try requireEnd()
+        return nil
+      }
       number += 1
       return Line(number: number, bytes: element.isTooLong ? nil : element.bytes)
     }
     throw TextError("\(path): the list of conversations does not end; the file seems to be cut off")
+  }
+
+  /// Throws where anything but white space stands behind the list, as in a file that joins two lists.
+  private mutating func requireEnd() throws {
+    while let byte = try nextByte() {
+      guard Self.blanks.contains(byte) else {
+        throw TextError(
+          "\(path): something stands behind the list of \(Format.count(number, "element")); a file holds one list: "
+            + "join the lists, or write one object a line")
+      }
+    }
   }
 
   private mutating func skipToList() throws {

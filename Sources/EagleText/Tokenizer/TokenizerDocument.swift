@@ -15,7 +15,7 @@ struct TokenizerDocument {
     do {
       value = try JSON.read(json)
     } catch {
-      throw TextError("not valid JSON")
+      throw TextError("not valid JSON: \(error)")
     }
     let fields = try TokenizerFields(value, place: "the document")
     let document = TokenizerFields(fields.object)

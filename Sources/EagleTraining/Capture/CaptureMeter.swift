@@ -18,9 +18,12 @@ struct CaptureMeter {
     self.ranks = ranks
   }
 
-  /// - Parameter done: tokens of the shards before
-  mutating func begin(at done: Int) {
-    self.done = done
+  /// A shard begins. The estimate moves into the range only as far as it must, so a line rarely shows less than the
+  /// one before.
+  ///
+  /// - Parameter possible: the fewest and the most tokens that all ranks can have done
+  mutating func begin(within possible: ClosedRange<Int>) {
+    done = min(max(done, possible.lowerBound), possible.upperBound)
     note()
   }
 

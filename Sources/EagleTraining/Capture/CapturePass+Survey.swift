@@ -70,7 +70,7 @@ extension CapturePass {
     let anywhere = wanted.indices.map { best($0, 0..<cluster.size) }
     let stale = anywhere.count { $0 == .stale }
     if stale > 0 {
-      progress.say("\(stale) of \(wanted.count) shards hold other conversations and are captured again")
+      progress.say("captured again, for other conversations: \(stale) of \(Format.count(wanted.count, "shard"))")
     }
     return Found(
       missing: wanted.indices.filter { anywhere[$0] < .outdated },
@@ -93,7 +93,7 @@ extension CapturePass {
     }
     let count = try cluster.allReduceSum([Int64(found.outdated.count)])[0]
     try stop.throwIfAnyRankStops(cluster, during: "capture")
-    if count > 0 { progress.say("\(count) shards got their loss masks anew; their states stay") }
+    if count > 0 { progress.say("new loss masks in \(Format.count(Int(count), "shard")); their states stay") }
     // Only now: a manifest of version 1 is what says the precision of shards that are not brought up to date yet.
     guard writesFolder else { return }
     try removeIfThere(CaptureManifest.path(in: folder))

@@ -57,7 +57,8 @@ package struct CapturePass {
     let complete = writesFolder ? try complete(folder) : nil
     if try isWhole(complete) {
       let store = try complete ?? opened(folder)
-      progress.finish("capture", "up to date: \(store.tokenCount) tokens in \(store.manifest.shards.count) shards")
+      progress.finish(
+        "capture", "up to date: \(store.tokenCount) tokens in \(Format.count(store.manifest.shards.count, "shard"))")
       return store
     }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -70,7 +71,8 @@ package struct CapturePass {
     if writesFolder { try finish(partition, fingerprints, folder) }
     try cluster.barrier()
     let store = try opened(folder)
-    progress.finish("capture", "\(data.tokens.tokenCount) tokens in \(partition.shards.count) shards, \(rate)")
+    progress.finish(
+      "capture", "\(data.tokens.tokenCount) tokens in \(Format.count(partition.shards.count, "shard")), \(rate)")
     return store
   }
 
@@ -126,12 +128,15 @@ package struct CapturePass {
   /// Returns the rate, for people to read.
   private func captureMissing(_ shards: [Range<Int>], _ missing: [Int], _ folder: String) throws -> String {
     var meter = CaptureMeter(progress: progress, total: data.tokens.tokenCount, ranks: cluster.size)
+    // Tokens that are there before each missing shard, when all that come before it are done.
+    var done = [data.tokens.tokenCount - missing.reduce(0) { $0 + tokens(of: shards[$1]) }]
+    for shard in missing { done.append(done[done.count - 1] + tokens(of: shards[shard])) }
     let next = try cluster.tickets()
     while !stop.isMade {
       let ticket = try next()
       guard ticket < missing.count else { break }
-      // Shards with smaller tickets are done, or under way on other ranks.
-      meter.begin(at: data.tokens.tokenCount - missing[ticket...].reduce(0) { $0 + tokens(of: shards[$1]) })
+      // Shards with smaller tickets are done, except one for each other rank, which may just have begun.
+      meter.begin(within: done[max(0, ticket + 1 - cluster.size)]...done[ticket])
       try write(shards[missing[ticket]], to: path(missing[ticket], folder), &meter)
     }
     // A rank that hears a request to stop leaves no ticket to the others, so that they stop behind the shard at hand.

@@ -42,6 +42,9 @@ struct ShardPartition: Equatable {
   struct Entry: Codable, Equatable {
     var conversations: Int
     var rows: Int
+
+    /// Whether sums of the counts stay within an `Int`.
+    fileprivate var isPossible: Bool { 0...1 << 40 ~= conversations && 0...1 << 40 ~= rows }
   }
 
   func entries(lengths: [Int]) -> [Entry] {
@@ -53,10 +56,10 @@ struct ShardPartition: Equatable {
   /// `partition.json` of a store that is not finished; the manifest says it of one that is.
   private static func path(in folder: String) -> String { "\(folder)/partition.json" }
 
-  /// How the shards in a folder were cut; none when nothing says it.
+  /// How the shards in a folder were cut; none when nothing says it. Counts that no store has are not taken over.
   static func earlier(in folder: String) -> [Entry] {
     if let data = FileManager.default.contents(atPath: path(in: folder)),
-      let entries = try? JSONDecoder().decode([Entry].self, from: data)
+      let entries = try? JSONDecoder().decode([Entry].self, from: data), entries.allSatisfy(\.isPossible)
     {
       return entries
     }

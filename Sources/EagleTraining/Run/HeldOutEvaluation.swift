@@ -61,7 +61,7 @@ package struct HeldOutEvaluation {
     let leftOut = batches.flatMap(\.leftOut).sorted()
     if !leftOut.isEmpty {
       progress.say(
-        "held out: \(leftOut.count) conversations with non-finite values are left out: "
+        "held out, but left out: \(Format.count(leftOut.count, "conversation")) with non-finite values: "
           + leftOut.prefix(5).map(inputs.name).joined(separator: ", ") + (leftOut.count > 5 ? ", …" : ""))
     }
     var metrics = engine.objective.metrics(sums, leftOut: leftOut.count)
