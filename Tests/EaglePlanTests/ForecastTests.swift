@@ -35,7 +35,7 @@ import Testing
     var muon = TrainConfig()
     (muon.optimizer, muon.stateNoise) = (.muon, 0.1)
     let shapes = optimizer.draft.shape.hiddenMatrices.map(\.shape)
-    let largest = shapes.map { 12 * $0[0] * $0[1] + 8 * $0.min()! * $0.min()! }.max()!
+    let largest = shapes.map { 14 * $0[0] * $0[1] + 12 * $0.min()! * $0.min()! }.max()!
     let more = sizes.training(muon, work: .init(), ranks: 1)
     #expect(more.first { $0.name.hasPrefix("a matrix of Muon") }?.bytes == Double(largest))
     #expect(sizes.muonElements == shapes.reduce(0) { $0 + $1.reduce(1, *) })

@@ -28,7 +28,9 @@ import Testing
     return x
   }
 
-  @Test("the orthogonalised matrix is the formula's, wide, tall and square", arguments: [[6, 20], [20, 6], [9, 9]])
+  @Test(
+    "the orthogonalised matrix is the formula's, wide, tall and square, of one block and of several",
+    arguments: [[6, 20], [20, 6], [9, 9], [40, 70], [70, 40]])
   func iteration(shape: [Int]) {
     var random = RandomSource(seed: 5)
     let matrix = Tensor.normal(shape, deviation: 3, using: &random)

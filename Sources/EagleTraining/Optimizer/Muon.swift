@@ -62,9 +62,10 @@ package struct Muon {
     return owners
   }
 
-  /// The bytes of temporaries for the largest of these matrices: the update, X and the next X, A and its polynomial.
+  /// The bytes of temporaries for the largest of these matrices: the update, X, its operand and the next X, A, its
+  /// polynomial and a part of one of them.
   package static func temporaryBytes(_ shapes: [[Int]]) -> Int {
-    shapes.map { 12 * $0[0] * $0[1] + 8 * $0.min()! * $0.min()! }.max() ?? 0
+    shapes.map { 14 * $0[0] * $0[1] + 12 * $0.min()! * $0.min()! }.max() ?? 0
   }
 
   /// The part of a step that a rank computes by itself: momentum of all matrices, weights of its own.
@@ -109,38 +110,53 @@ package struct Muon {
   }
 
   /// U Vᵀ, nearly, of a matrix U S Vᵀ: [O, I]. Singular values above a hundredth of the norm come to lie between 0.68
-  /// and
-  /// 1.2; smaller ones grow up to 485 times.
+  /// and 1.2; smaller ones grow up to 485 times.
   ///
   /// - Parameter precision: the precision of the matrix products
   package static func orthogonalized(_ matrix: Tensor, _ precision: ComputePrecision) -> Tensor {
     let (a, b, c) = coefficients
-    let isWide = matrix.rows <= matrix.columns
-    let side = min(matrix.rows, matrix.columns)
-    var x = Tensor.zeros(matrix.shape)
+    // A has the smaller side, and its rows are products of whole rows.
+    let isTall = matrix.rows > matrix.columns
     let norm = eagle_sum_of_squares(matrix.floats, Int64(matrix.count)).squareRoot()
-    Elementwise.accumulate(matrix, times: Float(1 / (norm + 1e-7)), into: x)
+    var x = scaled(isTall ? Rows.transposed(matrix) : matrix, by: Float(1 / (norm + 1e-7)))
     for _ in 0..<iterations {
-      // A = X Xᵀ, of the transposed matrix where that is smaller; A is symmetric, and A² = A Aᵀ.
-      let gram = Tensor.zeros([side, side])
-      if isWide {
-        Matmul.accumulate(x, x, into: gram, precision)
-      } else {
-        Matmul.accumulateWeightGradient(x, x, into: gram, precision)
-      }
-      let polynomial = Tensor.zeros([side, side])
-      Matmul.accumulate(gram, gram, into: polynomial, precision)
+      let gram = selfProduct(x, precision)
+      let polynomial = selfProduct(gram, precision)
       Elementwise.scale(polynomial, by: c)
       Elementwise.accumulate(gram, times: b, into: polynomial)
-      let next = Tensor.zeros(x.shape)
-      Elementwise.accumulate(x, times: a, into: next)
-      if isWide {
-        Matmul.inputGradient(polynomial, x, into: next, accumulate: true, precision)
-      } else {
-        Matmul.accumulate(x, polynomial, into: next, precision)
-      }
+      let next = scaled(x, by: a)
+      Matmul.inputGradient(polynomial, x, into: next, accumulate: true, precision)
       x = next
     }
-    return x
+    return isTall ? Rows.transposed(x) : x
+  }
+
+  private static func scaled(_ x: Tensor, by factor: Float) -> Tensor {
+    let y = Tensor.zeros(x.shape)
+    Elementwise.accumulate(x, times: factor, into: y)
+    return y
+  }
+
+  /// X Xᵀ, [S, S] of [S, L]; for a symmetric X its square. It is symmetric, so blocks right of the diagonal are copied:
+  /// five eighths of the operations.
+  private static func selfProduct(_ x: Tensor, _ precision: ComputePrecision) -> Tensor {
+    let side = x.rows
+    let operand = Matmul.takesBFloat16(precision) ? x.bfloat16() : x
+    let height = max(16, (side / 4 + 15) / 16 * 16)
+    let product = Tensor.zeros([side, side])
+    let values = product.floats
+    for first in stride(from: 0, to: side, by: height) {
+      let rows = first..<min(side, first + height)
+      let left = Tensor.zeros([rows.count, rows.upperBound])
+      Matmul.accumulate(operand.slice(rows), operand.slice(0..<rows.upperBound), into: left, precision)
+      for row in rows {
+        let source = left.floats + (row - first) * rows.upperBound
+        for column in 0...row {
+          values[row * side + column] = source[column]
+          values[column * side + row] = source[column]
+        }
+      }
+    }
+    return product
   }
 }
