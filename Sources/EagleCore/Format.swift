@@ -20,6 +20,11 @@ package enum Format {
   /// A number of things whose plural ends in s: `1 shard`, `2 shards`.
   package static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
+  /// Two lower-case hexadecimal digits for each byte: `0aff` for 10 and 255.
+  package static func hex(_ bytes: some Sequence<UInt8>) -> String {
+    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+
   /// A fraction in percent: `97.3 %` for 0.973.
   package static func percent(_ fraction: Double) -> String { "\((fraction * 1000).rounded() / 10) %" }
 }

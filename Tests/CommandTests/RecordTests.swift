@@ -38,6 +38,9 @@ import Testing
           #expect(answer.status == 200, "\(answer.text)")
         }
       }
+      // The next server may open the record once this one has ended.
+      served.signal(SIGTERM)
+      #expect(served.running.wait(seconds: 60))
     }
     let whole = try world.read("record.jsonl")
     // Half a line, as a kill may leave it: a server that opens the file again cuts it off.

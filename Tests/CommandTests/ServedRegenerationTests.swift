@@ -226,6 +226,51 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: served.regenerate.output + ".parts"))
   }
 
+  @Test("the input is read before the server is asked for its models, and not again")
+  func inputIsReadOnce() throws {
+    let input = NSTemporaryDirectory() + "/eagle-questions-" + UUID().uuidString
+    let server = try ScriptedServer { request in
+      guard request.path == "/v1/models" else { return .text("to \(request.lastContent ?? "")") }
+      unlink(input)
+      return .models("big")
+    }
+    var served = try ServedWorld(server.url)
+    served.regenerate.input = [input]
+    let questions = [3, 1, 2, 1].map { #"{"id": "q\#($0)", "prompt": "question \#($0)"}"# }
+    try Data(questions.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: input))
+    let told = try served.answer()
+    #expect(told.contains("3 conversations to 3 questions") && told.contains("1 repeated question"), "\(told)")
+    #expect(try served.answers().compactMap(\.id) == ["q3", "q1", "q2"])
+    #expect(!FileManager.default.fileExists(atPath: input))
+  }
+
+  @Test("a run that was killed before its parts were joined needs no server to join them")
+  func joiningParts() throws {
+    let server = try ScriptedServer.echo()
+    var served = try ServedWorld(server.url)
+    try served.answer()
+    let (output, all) = (served.regenerate.output, try served.world.read("answers.jsonl"))
+    try FileManager.default.createDirectory(atPath: output + ".parts", withIntermediateDirectories: true)
+    try FileManager.default.moveItem(atPath: output, toPath: output + ".parts/rank-3.jsonl")
+    served.regenerate.server.url = try ScriptedServer.unusedURL()
+    let told = try served.answer()
+    #expect(told.contains("4 conversations to 4 questions") && told.contains(": 0 new answers"), "\(told)")
+    #expect(try served.world.read("answers.jsonl") == all)
+    #expect(!FileManager.default.fileExists(atPath: output + ".parts"))
+  }
+
+  @Test("input without a question leaves an output and its record as they are, and no folder of parts")
+  func inputWithoutQuestions() throws {
+    let server = try ScriptedServer.echo()
+    let served = try ServedWorld(server.url)
+    try served.answer()
+    let record = try served.world.read("answers.jsonl.made.json")
+    try served.world.put("questions.jsonl", "\n")
+    #expect(throws: TextError.self) { try served.answer() }
+    #expect(try served.world.read("answers.jsonl.made.json") == record && served.answers().count == 4)
+    #expect(!FileManager.default.fileExists(atPath: served.regenerate.output + ".parts"))
+  }
+
   @Test(
     "what is no answer of the API is a counted failure",
     arguments: [

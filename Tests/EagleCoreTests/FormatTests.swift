@@ -15,6 +15,11 @@ import Testing
     #expect([0, 1, 2].map { Format.count($0, "shard") } == ["0 shards", "1 shard", "2 shards"])
   }
 
+  @Test("a byte becomes two hexadecimal digits")
+  func bytes() {
+    #expect(Format.hex([0, 10, 16, 255] as [UInt8]) == "000a10ff" && Format.hex([UInt8]()) == "")
+  }
+
   @Test("cells are aligned to their columns, and longer ones keep a blank")
   func table() {
     let table = TextTable(.left(6), .right(6))

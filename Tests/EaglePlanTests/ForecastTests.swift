@@ -39,6 +39,7 @@ import Testing
     let more = sizes.training(muon, work: .init(), ranks: 1)
     #expect(more.first { $0.name.hasPrefix("a matrix of Muon") }?.bytes == Double(largest))
     #expect(sizes.muonElements == shapes.reduce(0) { $0 + $1.reduce(1, *) })
+    #expect(more.first { $0.name == "moments" }?.bytes == Double(8 * optimizer.weights.count - 4 * sizes.muonElements))
     var sharded = TrainConfig()
     sharded.shardOptimizer = true
     let shared = sizes.training(sharded, work: .init(), ranks: 4)

@@ -159,20 +159,20 @@ import Testing
     }
     #expect(decision == .stop(.stopString) && taken == 15)
     job.finish(.stopString, DecodingStatistics())
-    var (answer, tokens, accepted, finish) = ("", 0, 0, Outcome.Finish.length)
+    var (answer, tokens, accepted, finish, all) = ("", 0, 0, Outcome.Finish.length, 0)
     for await event in events {
       switch event {
       case .delta(let delta):
         answer += delta.text
         tokens += delta.tokens
         accepted += delta.accepted
-      case .finished(let outcome): finish = outcome.finish
+      case .finished(let outcome): (finish, all) = (outcome.finish, outcome.acceptedTokens)
       case .failed(let error): Issue.record("\(error)")
       }
     }
     #expect(answer == "an EN, then " && finish == .stop)
-    // The three of END are never shown.
-    #expect(tokens == 12 && accepted == 6)
+    // The three of END are never shown, and the drafted one among them is a token of the text.
+    #expect(tokens == 12 && accepted == 6 && all == 7)
     #expect(ends.list.withLock { $0 } == ["1 finished stop"])
   }
 

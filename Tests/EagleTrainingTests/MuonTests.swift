@@ -82,6 +82,34 @@ import Testing
     #expect(Muon.owners(shapes, ranks: 20).count == Set(Muon.owners(shapes, ranks: 20)).count)
   }
 
+  @Test("matrices have no second moments in memory, and zeros for them in a checkpoint of the same layout as AdamW's")
+  func secondMoments() throws {
+    let trainer = try run.trainer("moments") { $0.optimizer = .muon }
+    try trainer.train(epoch: 0)
+    let optimizer = trainer.optimizer
+    let matrices = optimizer.draft.shape.hiddenMatrices
+    let elements = matrices.reduce(0) { $0 + $1.shape.reduce(1, *) }
+    #expect(elements > 0 && optimizer.secondMoment.count == optimizer.weights.count - elements)
+    #expect(optimizer.firstMoment.count == optimizer.weights.count)
+    let newest = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/moments") { _ in })
+    let file = try SafetensorsFile(path: newest.path(of: "state.safetensors"))
+    for parameter in optimizer.draft.parameters {
+      let stored = try file.tensor("adam.v.\(parameter.name)")
+      let isZero = stored.values.allSatisfy { $0 == 0 }
+      let isMatrix = matrices.contains { $0.name == parameter.name }
+      #expect(stored.shape == parameter.variable.shape && isZero == isMatrix, "\(parameter.name)")
+    }
+    // A state that is too large to copy gives the same file.
+    let info = try JSONDecoder().decode(TrainingCheckpoint.Info.self, from: newest.info)
+    try TrainingCheckpoint.write(
+      TrainingCheckpoint.State(optimizer, limit: 0), info, parent: "\(run.path)/moments-as-they-are")
+    let files = try ["moments", "moments-as-they-are"].map { folder in
+      try Data(contentsOf: URL(fileURLWithPath: "\(run.path)/\(folder)/\(newest.name)/state.safetensors"))
+    }
+    let isEqual = files[0] == files[1]
+    #expect(isEqual)
+  }
+
   @Test("two ranks train what one trains, and a stopped run resumes with the same bits", arguments: [1, 2])
   func ranksAndResume(ranks: Int) throws {
     let run = run

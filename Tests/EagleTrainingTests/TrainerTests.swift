@@ -49,8 +49,7 @@ import Testing
     let newest = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/whole") { _ in })
     let info = try JSONDecoder().decode(TrainingCheckpoint.Info.self, from: newest.info)
     let files = try [0, Int.max].map { limit in
-      let state = TrainingCheckpoint.State(
-        optimizer, moments: (optimizer.firstMoment, optimizer.secondMoment), limit: limit)
+      let state = TrainingCheckpoint.State(optimizer, limit: limit)
       #expect(state.isCopy == (limit > 0))
       let parent = "\(run.path)/limit-\(limit)"
       try TrainingCheckpoint.write(state, info, parent: parent)

@@ -76,20 +76,19 @@ struct HubFile: Sendable, Equatable {
   /// Whether a file on disk is this one.
   func matches(_ path: String) throws -> Bool {
     guard Disk.size(of: path) == size else { return false }
-    guard let file = FileHandle(forReadingAtPath: path) else { throw LocatedError.system(path: path, "open the file") }
-    defer { try? file.close() }
     switch digest {
-    case .sha256(let text): return try Self.hash(file, SHA256()) == text
+    case .sha256(let text): return try Self.hash(path, SHA256()) == text
     case .git(let text):
       var hash = Insecure.SHA1()
       hash.update(data: Data("blob \(size)\0".utf8))
-      return try Self.hash(file, hash) == text
+      return try Self.hash(path, hash) == text
     }
   }
 
-  private static func hash(_ file: FileHandle, _ start: some HashFunction) throws -> String {
+  /// The digest of what `start` has taken and the content of a file.
+  private static func hash(_ path: String, _ start: some HashFunction) throws -> String {
     var hash = start
-    while let chunk = try file.read(upToCount: 4 << 20), !chunk.isEmpty { hash.update(data: chunk) }
-    return hash.finalize().map { String(format: "%02x", $0) }.joined()
+    try FileChunks.forEach(of: path) { hash.update(bufferPointer: $0) }
+    return Format.hex(hash.finalize())
   }
 }

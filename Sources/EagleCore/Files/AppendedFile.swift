@@ -18,14 +18,22 @@ package enum AppendedFile {
   ///   - path: made where it is not there
   ///   - mode: who may read and write a new one
   ///   - advice: what to do where it cannot be written
-  /// - Throws: `LocatedError` for a path that cannot be written to
-  package static func lines(at path: String, mode: mode_t = 0o666, advice: String) throws -> FileHandle {
+  ///   - lockedAdvice: what to do where another process holds the file; nil to open it without a lock. With one no
+  ///     other process opens it so until it is closed
+  /// - Throws: `LocatedError` for a path that cannot be written to, and for a file that another process holds
+  package static func lines(
+    at path: String, mode: mode_t = 0o666, advice: String, lockedAdvice: String? = nil
+  ) throws -> FileHandle {
     let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, mode)
     guard descriptor >= 0 else {
       throw LocatedError(
         path: path, problem: "cannot be written to (\(String(cString: strerror(errno))))", advice: advice)
     }
     let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    // Before the end is cut: the other process may be writing the half line there.
+    if let lockedAdvice, !FileLock.take(descriptor) {
+      throw LocatedError(path: path, problem: "another process writes to it", advice: lockedAdvice)
+    }
     try file.truncate(atOffset: try wholeLines(of: file))
     try file.seekToEnd()
     return file

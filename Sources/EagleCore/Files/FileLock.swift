@@ -13,7 +13,10 @@ package final class FileLock: Sendable {
 
   /// Whether no other process has the lock; then this one has. A network file system without locks says so: there
   /// processes cannot be told apart, and each gets it.
-  package func take() -> Bool {
+  package func take() -> Bool { Self.take(descriptor) }
+
+  /// The same for a file that is open already; the lock goes when it is closed.
+  static func take(_ descriptor: Int32) -> Bool {
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       if errno != EINTR { return errno != EWOULDBLOCK }
     }

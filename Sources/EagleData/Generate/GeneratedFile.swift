@@ -35,26 +35,20 @@ final class GeneratedFile {
   }
 
   private let output: GeneratedOutput
-  /// Keys of conversations that an earlier run has finished; on ranks that do not need them, none.
-  private(set) var known: Set<String> = []
-  /// How many there are, on every rank.
-  private(set) var knownCount = 0
   private let cluster: any Communicator
   private let part: FileHandle
   private let lock: FolderLock?
 
-  /// The folder of all ranks' parts, which is removed at the end.
-  var folder: String { output.parts }
-  private var stopPath: String { "\(folder)/stop" }
+  private var stopPath: String { "\(output.parts)/stop" }
 
   /// Opens or begins the file. Collective.
   ///
-  /// - Parameter sharesKeys: whether all ranks need the keys of finished conversations, or rank 0 alone
+  /// - Parameter held: the right to make the output, where rank 0 has taken it before
   /// - Throws: when the output has another origin, another program works on it, or ranks do not see the same folder
-  init(_ output: GeneratedOutput, sharesKeys: Bool, cluster: any Communicator) throws {
+  init(_ output: GeneratedOutput, lock held: FolderLock? = nil, cluster: any Communicator) throws {
     self.output = output
     self.cluster = cluster
-    lock = try cluster.isRoot ? output.begin() : nil
+    lock = try cluster.isRoot ? output.begin(held) : nil
     try cluster.barrier()
     part = try AppendedFile.lines(
       at: "\(output.parts)/rank-\(cluster.rank).jsonl", advice: "all ranks must see and may write this folder")
@@ -62,25 +56,10 @@ final class GeneratedFile {
     try cluster.barrier()
     let sizes = try output.files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
     try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(output.parts); all ranks must see one disk")
-    // Reading all conversations once, on rank 0, is enough.
-    if sharesKeys {
-      known = try cluster.fromRoot(finishedKeys)
-    } else if cluster.isRoot {
-      known = try finishedKeys()
-    }
-    knownCount = try cluster.fromRoot { known.count }
   }
 
-  private func finishedKeys() throws -> Set<String> {
-    var keys: Set<String> = []
-    for path in try output.files() {
-      try GeneratedOutput.forEachLine(of: path) { key, _ in
-        keys.insert(key)
-        cluster.tick()
-      }
-    }
-    return keys
-  }
+  /// Keys of the conversations that earlier runs have finished, which rank 0 reads for all. Collective.
+  func finishedKeys() throws -> Set<String> { try cluster.fromRoot { try output.keys(each: cluster.tick) } }
 
   /// Adds a finished conversation of this rank; one write, which a kill leaves whole or not at all.
   func append(_ line: Line) throws {

@@ -65,14 +65,25 @@ struct GeneratedOutput {
   private var recordPath: String { "\(path).made.json" }
   private var exists: Bool { FileManager.default.fileExists(atPath: path) }
 
-  /// Keys of the conversations in a finished output; nil when there is none, or more is waiting to be added to it.
+  /// Whether the output is there and no part waits to be added to it.
   ///
   /// - Throws: when the output has another origin
-  func finishedKeys() throws -> Set<String>? {
+  func isFinished() throws -> Bool {
     _ = try record()
-    guard exists, try partFiles().isEmpty else { return nil }
+    return try exists && partFiles().isEmpty
+  }
+
+  /// Keys of all finished conversations, in the output and in the parts.
+  ///
+  /// - Parameter each: called for each conversation; may end the work with an error
+  func keys(each: () throws -> Void) throws -> Set<String> {
     var keys: Set<String> = []
-    try Self.forEachLine(of: path) { key, _ in keys.insert(key) }
+    for path in try files() {
+      try Self.forEachLine(of: path) { key, _ in
+        keys.insert(key)
+        try each()
+      }
+    }
     return keys
   }
 
@@ -91,15 +102,30 @@ struct GeneratedOutput {
   /// Notes that the output fulfils a request; to be called on rank 0 alone.
   func note(_ complete: Completion) throws { try write(complete) }
 
-  /// Takes the right to make the output; to be called on rank 0 alone.
+  /// Takes the right to make the output, with the folder of parts; to be called on rank 0 alone.
   ///
   /// - Throws: when the output has another origin, or another program works on it
-  func begin() throws -> FolderLock {
+  func lock() throws -> FolderLock {
     _ = try record()
-    let lock = try FolderLock(parts)
+    return try FolderLock(parts)
+  }
+
+  /// Notes that the output is being made; to be called on rank 0 alone.
+  ///
+  /// - Parameter held: the right to make it, where `lock` has taken it before
+  /// - Throws: when the output has another origin, or another program works on it
+  func begin(_ held: FolderLock?) throws -> FolderLock {
+    _ = try record()
+    let taken = try held ?? lock()
     try? FileManager.default.removeItem(atPath: "\(parts)/stop")
     try write(nil)
-    return lock
+    return taken
+  }
+
+  /// Removes the folder of parts that `lock` has made, unless a rank has begun a part; to be called on rank 0 alone.
+  func removeEmptyParts() {
+    guard let files = try? partFiles(), files.isEmpty else { return }
+    try? FileManager.default.removeItem(atPath: parts)
   }
 
   /// The parts of all ranks.

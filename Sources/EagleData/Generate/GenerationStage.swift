@@ -22,6 +22,8 @@ struct GenerationStage {
     let batch: Int
     /// The file that the conversations go to, for stops that another rank has noted there.
     let file: GeneratedFile
+    /// Conversations that earlier runs have finished.
+    let known: Int
     let meter: GenerationMeter
     /// The server, where one writes.
     let server: ServedModel?
@@ -117,7 +119,7 @@ struct GenerationStage {
     for tally in try cluster.gather(value: own) { failures.add(tally) }
     guard failures.total > 0 else { return }
     let answers = try source.counts.sum(over: cluster).answers
-    guard answers > 0 || work.file.knownCount > 0 else {
+    guard answers > 0 || work.known > 0 else {
       throw LocatedError(
         path: server.client.description, problem: "it answered no request: \(failures.description)",
         advice: "look at the server's log, and at the settings of \(name) in the recipe")

@@ -42,22 +42,26 @@ final class RegenerationSource: DialogueSource {
   private let format: ChatFormat
   private let config: RegenerateConfig
   private let maxLength: Int
+  /// Conversations that earlier runs have finished.
+  private let known: Int
   /// Conversations in progress, by the id of their requests.
   private var open: [Int: RegeneratedDialogue] = [:]
   private var begun = 0
   private(set) var counts = GenerationCounts()
 
   /// - Parameter maxLength: tokens of a prompt, at most; a longer one ends its conversation
-  init(prompts: PromptQueue, file: GeneratedFile, format: ChatFormat, config: RegenerateConfig, maxLength: Int) {
+  init(
+    prompts: PromptQueue, _ work: GenerationStage.Work, format: ChatFormat, config: RegenerateConfig, maxLength: Int
+  ) {
     self.prompts = prompts
-    self.file = file
+    (file, known) = (work.file, work.known)
     self.format = format
     self.config = config
     self.maxLength = maxLength
   }
 
   /// The conversations of earlier runs, and those that all ranks have taken, less as many as this rank has open.
-  var finishedByAll: Int { file.knownCount + prompts.passed - open.count }
+  var finishedByAll: Int { known + prompts.passed - open.count }
 
   func next() throws -> DialogueRequest? {
     while let prompt = try prompts.next() {

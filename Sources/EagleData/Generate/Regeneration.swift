@@ -45,24 +45,28 @@ package struct Regeneration {
     var output = try output()
     let complete = try cluster.isRoot ? output.completion(of: request, retriesFailed: retriesFailed) : nil
     if try cluster.anyTrue(complete != nil) { return reportUpToDate(complete) }
-    let finished = try cluster.isRoot ? output.finishedKeys() : nil
-    let prompts = try stage.fromRoot { each in
-      try PromptCounts(paths: config.input, answered: finished, each: each)
-    }
+    let lock = try cluster.isRoot ? output.lock() : nil
+    var isBegun = false
+    // What stops the run before it makes anything leaves no folder of parts.
+    defer { if lock != nil, !isBegun { output.removeEmptyParts() } }
+    let isFinished = try cluster.anyTrue(cluster.isRoot && output.isFinished())
+    let (prompts, order) = try survey(output)
     report(prompts)
     let server = prompts.unanswered > 0 ? try stage.connect() : nil
     defer { server?.close() }
     if let server { output = output.written(by: .server(model: server.name)) }
-    let file = try GeneratedFile(output, sharesKeys: false, cluster: cluster)
+    let file = try GeneratedFile(output, lock: lock, cluster: cluster)
+    isBegun = true
     let meter = GenerationMeter(stage: stage.name, total: prompts.total, progress: progress)
-    let counts = try answer(prompts, .init(batch: config.batch, file: file, meter: meter, server: server))
-    let contents = try finish(file, prompts, finished: finished, counts: counts)
+    let counts = try answer(
+      prompts, .init(batch: config.batch, file: file, known: prompts.known, meter: meter, server: server))
+    let contents = try finish(file, prompts, order: order, isUnchanged: isFinished && counts.answers == 0)
     guard cluster.isRoot else { return }
     let result = GeneratedOutput.Completion(
       request: request, conversations: contents.conversations, leftOut: prompts.total - contents.named,
       sha256: try FileDigest.sha256(path: config.output, each: cluster.tick), failed: counts.failed)
     try output.note(result)
-    if counts.answers == 0 && counts.failed == 0 && finished != nil { return reportUpToDate(result) }
+    if counts.answers == 0 && counts.failed == 0 && isFinished { return reportUpToDate(result) }
     progress.finish(
       stage.name,
       "\(Format.count(result.conversations, "conversation")) to \(Format.count(prompts.total, "question")) in "
@@ -78,28 +82,42 @@ package struct Regeneration {
     }
   }
 
+  /// Reads the input once, on rank 0. The keys of its prompts stay in memory, about 80 bytes each, so that the output
+  /// gets their order without another reading. Collective.
+  ///
+  /// - Returns: the survey on all ranks; the keys of all different prompts, in the order of the input, on rank 0
+  /// - Throws: for input without prompts or with too many broken lines; `StoppedRun` on all ranks after a stop
+  private func survey(_ output: GeneratedOutput) throws -> (PromptSurvey, order: [String]) {
+    var order: [String] = []
+    let survey = try stage.fromRoot { each in
+      try PromptSurvey.write(
+        config.input, answered: output.keys(each: each), folder: output.parts, order: &order, each: each)
+    }
+    return (survey, order)
+  }
+
   /// Answers prompts on all ranks, where any are unanswered. Collective.
   ///
   /// - Returns: what all ranks have generated
-  private func answer(_ prompts: PromptCounts, _ work: GenerationStage.Work) throws -> GenerationCounts {
-    let queue = try PromptQueue(
-      paths: config.input, answered: work.file.known, folder: work.file.folder, stage: stage)
-    let source = RegenerationSource(
-      prompts: queue, file: work.file, format: stage.format, config: config, maxLength: maxLength)
+  private func answer(_ prompts: PromptSurvey, _ work: GenerationStage.Work) throws -> GenerationCounts {
+    let queue = try PromptQueue(prompts, cluster: cluster)
+    let source = RegenerationSource(prompts: queue, work, format: stage.format, config: config, maxLength: maxLength)
     if prompts.unanswered > 0 { try stage.generate(source, work) }
     return try source.counts.sum(over: cluster)
   }
 
-  /// Writes the output, or leaves a finished one to which nothing was added as it is. Collective.
+  /// Writes the output, or leaves it as it is. Collective.
+  ///
+  /// - Parameter isUnchanged: whether the output was finished before, and nothing was added to it
   private func finish(
-    _ file: GeneratedFile, _ prompts: PromptCounts, finished: Set<String>?, counts: GenerationCounts
+    _ file: GeneratedFile, _ prompts: PromptSurvey, order: [String], isUnchanged: Bool
   ) throws -> GeneratedFile.Contents {
-    if try counts.answers == 0 && cluster.anyTrue(finished != nil) {
+    if isUnchanged {
       try file.close()
-      return .init(conversations: finished?.count ?? 0, named: prompts.total - prompts.unanswered)
+      return .init(conversations: prompts.known, named: prompts.total - prompts.unanswered)
     }
-    var order = PromptStream(paths: config.input)
-    return try file.finish(others: true) { try order.next()?.key }
+    var keys = order[...]
+    return try file.finish(others: true) { keys.popFirst() }
   }
 
   private func reportUpToDate(_ complete: GeneratedOutput.Completion?) {
@@ -113,7 +131,7 @@ package struct Regeneration {
       stage.name, "up to date: \(Format.count(count, "conversation")) in \(config.output)\(leftOut)\(retry)")
   }
 
-  private func report(_ prompts: PromptCounts) {
+  private func report(_ prompts: PromptSurvey) {
     guard cluster.isRoot else { return }
     for report in prompts.reports { progress.say(skippedLinesOf: report) }
     if prompts.repeated > 0 { progress.say("\(Format.count(prompts.repeated, "repeated question")), asked once") }

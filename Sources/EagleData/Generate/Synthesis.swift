@@ -36,7 +36,7 @@ package struct Synthesis {
     try checkOpenings()
     try stage.agreeOnText()
     var output = try output()
-    let finished = try cluster.isRoot ? output.finishedKeys()?.count ?? 0 : 0
+    let finished = try cluster.isRoot && output.isFinished() ? output.keys(each: cluster.tick).count : 0
     if try cluster.anyTrue(finished >= config.conversations) {
       return stage.progress.finish(
         stage.name, "up to date: \(Format.count(finished, "conversation")) in \(config.output)")
@@ -44,9 +44,11 @@ package struct Synthesis {
     let server = try stage.connect()
     defer { server?.close() }
     if let server { output = output.written(by: .server(model: server.name)) }
-    let file = try GeneratedFile(output, sharesKeys: true, cluster: cluster)
+    let file = try GeneratedFile(output, cluster: cluster)
+    let known = try file.finishedKeys()
     let meter = GenerationMeter(stage: stage.name, total: config.conversations, progress: stage.progress)
-    let (round, counts) = try attempt(.init(batch: config.batch, file: file, meter: meter, server: server))
+    let (round, counts) = try attempt(
+      .init(batch: config.batch, file: file, known: known.count, meter: meter, server: server), known: known)
     let kept = Array(round.kept.prefix(config.conversations))
     var order = kept[...]
     // What passes beyond the wish is made again when more is wished for.
@@ -59,8 +61,11 @@ package struct Synthesis {
 
   /// Makes attempts in rounds until enough pass. Collective.
   ///
+  /// - Parameter known: ids of the attempts that earlier runs have finished
   /// - Returns: what all attempts have come to, and what this rank has generated
-  private func attempt(_ work: GenerationStage.Work) throws -> (SynthesisRound, GenerationCounts) {
+  private func attempt(
+    _ work: GenerationStage.Work, known: Set<String>
+  ) throws -> (SynthesisRound, GenerationCounts) {
     var (round, counts) = (SynthesisRound(), GenerationCounts())
     let file = work.file
     // An earlier run may have been stopped; its attempts count for the meter alone.
@@ -69,7 +74,7 @@ package struct Synthesis {
       let last = round.attempts + round.attemptsNeeded(for: config.conversations)
       let source = SynthesisSource(
         file: file, format: format, config: config, finishedBefore: finished, ranks: cluster.size,
-        nextNumber: try numbers(round.attempts..<last, known: file.known))
+        nextNumber: try numbers(round.attempts..<last, known: known))
       try stage.generate(source, work)
       counts = counts + source.counts
       try cluster.barrier()

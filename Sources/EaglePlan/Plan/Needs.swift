@@ -72,11 +72,13 @@ package struct Sizes {
   ///   - ranks: R, among which a sharded optimiser (ZeRO-1) partitions its moments
   package func training(_ config: TrainConfig, work: ObjectiveBytes, ranks: Int) -> [Need] {
     let p = Double(parameters)
+    // Muon's matrices have no second moment.
+    let moments = config.optimizer == .muon ? 8 * p - 4 * Double(muonElements) : 8 * p
     var needs = [
       Need("draft weights, float32", 4 * p), Need("gradients", 4 * p),
       Need(
         config.shardOptimizer ? "moments, a share of 1 in \(ranks)" : "moments",
-        8 * p / (config.shardOptimizer ? Double(ranks) : 1)),
+        moments / (config.shardOptimizer ? Double(ranks) : 1)),
       Need("the target's head for the draft vocabulary", 2 * Double(teacherHeadSize)),
     ]
     if config.shardOptimizer {
@@ -94,7 +96,7 @@ package struct Sizes {
     return needs
   }
 
-  /// The elements that Muon's owners send to all other ranks in a step.
+  /// The elements of the matrices that Muon steps, which their owners send to all other ranks in a step.
   package var muonElements: Int { draft.hiddenMatrices.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
   /// Keys and values of this many tokens in all layers of the target.

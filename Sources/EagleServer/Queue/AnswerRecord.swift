@@ -23,15 +23,16 @@ package final class AnswerRecord: Sendable {
     }
   }
 
-  /// Opens the file for appending; a new one is readable for its owner alone.
+  /// Opens the file for appending, and locks it; a new one is readable for its owner alone.
   ///
   /// - Parameter log: told when a line cannot be written
-  /// - Throws: `LocatedError` for a path that cannot be written to
+  /// - Throws: `LocatedError` for a path that cannot be written to, and for a record of another server that runs
   package init(path: String, log: @escaping @Sendable (String) -> Void) throws {
     self.path = path
     self.log = log
     let opened = try AppendedFile.lines(
-      at: path, mode: 0o600, advice: "name a file in a folder that is there, with --record")
+      at: path, mode: 0o600, advice: "name a file in a folder that is there, with --record",
+      lockedAdvice: "stop the other server, or name another file with --record")
     file = Mutex(opened)
   }
 

@@ -30,13 +30,13 @@ package final class Job: @unchecked Sendable {
 
   // The engine's thread alone.
   private var stream: AnswerStream
-  private var tokens = 0
-  private var accepted = 0
-  /// Drafted tokens of the text so far.
-  private var acceptedTokens = 0
-  private var logprobs: [TokenLogprobs] = []
   /// All tokens so far, the one that ends the text included.
   private(set) var answer: [Int32] = []
+  /// Drafted tokens among them.
+  private var accepted = 0
+  /// How many of both the events so far have reported.
+  private var reported = (tokens: 0, accepted: 0)
+  private var logprobs: [TokenLogprobs] = []
   private(set) var start: ContinuousClock.Instant?
   private(set) var firstToken: ContinuousClock.Instant?
 
@@ -96,12 +96,8 @@ package final class Job: @unchecked Sendable {
   /// Sends the text that a new token completes.
   package func take(_ token: GeneratedToken) -> TokenDecision {
     if firstToken == nil { firstToken = .now }
-    tokens += 1
     answer.append(token.id)
-    if token.isDrafted {
-      accepted += 1
-      acceptedTokens += 1
-    }
+    if token.isDrafted { accepted += 1 }
     // The token that ends a text is no part of it, whatever it would read.
     if !options.stopIDs.contains(token.id) {
       if let logprobs = token.logprobs { self.logprobs.append(logprobs) }
@@ -115,7 +111,7 @@ package final class Job: @unchecked Sendable {
     guard let finish = Outcome.Finish(reason) else { return abandon() }
     emit(stream.finish(), isLast: true)
     var outcome = Outcome(finish: finish, statistics: statistics, queueSeconds: queueSeconds)
-    outcome.acceptedTokens = acceptedTokens
+    outcome.acceptedTokens = accepted
     onEnd(self, .finished(outcome))
     events.yield(.finished(outcome))
     events.finish()
@@ -139,9 +135,11 @@ package final class Job: @unchecked Sendable {
   /// - Parameter isLast: whether no other text comes, so that log-probabilities of tokens without text are not lost
   private func emit(_ text: String, isLast: Bool = false) {
     if text.isEmpty && !(isLast && !logprobs.isEmpty) { return }
-    var delta = TextDelta(text: text, tokens: tokens, accepted: accepted)
+    var delta = TextDelta(
+      text: text, tokens: answer.count - reported.tokens, accepted: accepted - reported.accepted)
     delta.logprobs = logprobs
     events.yield(.delta(delta))
-    (tokens, accepted, logprobs) = (0, 0, [])
+    reported = (answer.count, accepted)
+    logprobs = []
   }
 }

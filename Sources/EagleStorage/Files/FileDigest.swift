@@ -4,38 +4,30 @@ import Foundation
 
 /// SHA-256 of files and bytes, as 64 lower-case hexadecimal digits.
 package enum FileDigest {
-  /// Reads the file in chunks of 1 MiB. What is digested is read again later, so anything but a regular file throws.
+  /// The digest of a file. What is digested is read again later, so anything but a regular file throws.
   ///
   /// - Parameters:
   ///   - path: the file
-  ///   - each: called for each 64 MiB, to report progress or to end the work with an error
+  ///   - each: called for each 64 chunks of 1 MiB, to report progress or to end the work with an error
   package static func sha256(path: String, each: () throws -> Void = {}) throws -> String {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
-    defer { close(descriptor) }
-    try requireRegular(descriptor, path)
-    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
-    defer { chunk.deallocate() }
+    try requireRegular(path)
     var (hash, chunks) = (SHA256(), 0)
-    while true {
+    try FileChunks.forEach(of: path) { bytes in
       chunks += 1
       if chunks % 64 == 0 { try each() }
-      let count = read(descriptor, chunk.baseAddress, chunk.count)
-      if count < 0 && errno == EINTR { continue }
-      guard count >= 0 else { throw LocatedError.system(path: path, "read") }
-      if count == 0 { return hex(hash.finalize()) }
-      hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: chunk[..<count]))
+      hash.update(bufferPointer: bytes)
     }
+    return hex(hash.finalize())
   }
 
-  private static func requireRegular(_ descriptor: Int32, _ path: String) throws {
+  /// Throws for a pipe before it is opened, which would wait for a writer.
+  private static func requireRegular(_ path: String) throws {
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw LocatedError.system(path: path, "read its kind") }
-    guard status.st_mode & S_IFMT == S_IFREG else {
-      throw LocatedError(
-        path: path, problem: "is no regular file, and is read twice: for its fingerprint and for its content",
-        advice: "write what a pipe gives to a file first, and name that")
-    }
+    // The reason why a file is not there is told where it is opened.
+    guard stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return }
+    throw LocatedError(
+      path: path, problem: "is no regular file, and is read twice: for its fingerprint and for its content",
+      advice: "write what a pipe gives to a file first, and name that")
   }
 
   /// The digest of bytes in memory, in lower-case hexadecimal.
@@ -59,9 +51,7 @@ package enum FileDigest {
     }
   }
 
-  package static func hex(_ digest: SHA256.Digest) -> String {
-    digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
-  }
+  package static func hex(_ digest: SHA256.Digest) -> String { Format.hex(digest) }
 }
 
 /// SHA-256 of bytes that come chunk by chunk.

@@ -18,12 +18,13 @@ package final class AdamW {
   package let draft: DraftModel
   package let weights: Tensor  // [P]
   package let gradients: Tensor  // [P]
-  /// Moments of the owned weights, one range after the other: [P], or the shard's size.
+  /// First moments of the owned weights, one range after the other: [P], or the shard's size.
   package private(set) var firstMoment: Tensor
+  /// Second moments of the weights that `apply` steps, one range after the other.
   package private(set) var secondMoment: Tensor
   /// The part of the flat buffer that this optimiser steps; all of it unless `own` says otherwise.
   package private(set) var owned: [Range<Int>]
-  /// What `apply` steps: all weights but those of `leaveOut`.
+  /// What `apply` steps: the owned weights but those of `leaveOut`. Each range is in one of `owned`.
   private var stepped: [Range<Int>]
   /// The slice of the flat buffers of each parameter.
   let slices: [(name: String, variable: Variable, range: Range<Int>)]
@@ -63,28 +64,52 @@ package final class AdamW {
   /// Leaves all other weights to other ranks, and the memory of their moments (ZeRO-1). It is called before the first
   /// step.
   func own(_ ranges: [Range<Int>]) {
-    owned = ranges
+    (owned, stepped) = (ranges, ranges)
     let count = ranges.reduce(0) { $0 + $1.count }
     (firstMoment, secondMoment) = (.zeros([count]), .zeros([count]))
   }
 
-  /// Leaves weights, in ascending ranges, to another way of stepping them.
+  /// Leaves weights, in ascending ranges, to another way of stepping them, and gives back the memory of their second
+  /// moments. It is called before the first step, of an optimiser that owns all weights.
   func leaveOut(_ ranges: [Range<Int>]) {
+    precondition(owned == [0..<weights.count], "weights are left out of \(owned.count) ranges of \(weights.count)")
     let bounds = [0] + ranges.flatMap { [$0.lowerBound, $0.upperBound] } + [weights.count]
     stepped = stride(from: 0, to: bounds.count, by: 2).map { bounds[$0]..<bounds[$0 + 1] }.filter { !$0.isEmpty }
+    secondMoment = .zeros([stepped.reduce(0) { $0 + $1.count }])
   }
 
-  /// Calls `body` with each owned part of `range` and where its moments lie.
-  func forEachOwned(in range: Range<Int>, _ body: (_ part: Range<Int>, _ moments: Range<Int>) throws -> Void) rethrows {
+  /// Calls `body` with each owned part of `range`, and the range of its first moments.
+  func forEachOwned(in range: Range<Int>, _ body: (_ part: Range<Int>, _ first: Range<Int>) throws -> Void) rethrows {
+    try Self.forEach(of: owned, in: range, body)
+  }
+
+  /// Calls `body` with each part of `range` that `apply` steps, and the range of its second moments.
+  func forEachStepped(
+    in range: Range<Int>, _ body: (_ part: Range<Int>, _ second: Range<Int>) throws -> Void
+  ) rethrows {
+    try Self.forEach(of: stepped, in: range, body)
+  }
+
+  /// Calls `body` with each part of `range` in `stored`, and where it is when these ranges are one after the other.
+  private static func forEach(
+    of stored: [Range<Int>], in range: Range<Int>, _ body: (_ part: Range<Int>, _ at: Range<Int>) throws -> Void
+  ) rethrows {
     var base = 0
-    for own in owned {
-      let part = own.clamped(to: range)
+    for whole in stored {
+      let part = whole.clamped(to: range)
       if !part.isEmpty {
-        let first = base + part.lowerBound - own.lowerBound
+        let first = base + part.lowerBound - whole.lowerBound
         try body(part, first..<first + part.count)
       }
-      base += own.count
+      base += whole.count
     }
+  }
+
+  /// The second moments of a parameter, [n], of an optimiser that owns all weights; nil for one that is left out.
+  func secondMoment(of parameter: Range<Int>) -> Tensor? {
+    var moments: Tensor?
+    forEachStepped(in: parameter) { _, second in moments = secondMoment.slice(second) }
+    return moments
   }
 
   /// Sets every gradient to 0.
@@ -129,21 +154,26 @@ package final class AdamW {
       correction1: Float(1 - pow(config.beta1, Double(step))),
       correction2: Float(1 - pow(config.beta2, Double(step))), gradient_scale: scale)
     withUnsafePointer(to: &settings) { settings in
-      for range in stepped {
-        forEachOwned(in: range) { part, moments in update(part, moments, settings) }
+      forEachStepped(in: 0..<weights.count) { part, second in
+        forEachOwned(in: part) { _, first in
+          update(part, settings, first: first.lowerBound, second: second.lowerBound)
+        }
       }
     }
     weightsHaveChanged()
   }
 
-  private func update(_ part: Range<Int>, _ moments: Range<Int>, _ settings: UnsafePointer<eagle_adamw>) {
+  /// - Parameters:
+  ///   - first: where the first moments of the part begin
+  ///   - second: where its second moments begin
+  private func update(_ part: Range<Int>, _ settings: UnsafePointer<eagle_adamw>, first: Int, second: Int) {
     Parallel.forEachRange(part.count, grain: 1 << 14) { range in
       let range = part.lowerBound + range.lowerBound..<part.lowerBound + range.upperBound
       forEachRated(in: range) { run, rates in
-        let moment = moments.lowerBound + run.lowerBound - part.lowerBound
+        let at = run.lowerBound - part.lowerBound
         eagle_adamw_step(
-          settings, weights.floats + run.lowerBound, gradients.floats + run.lowerBound, firstMoment.floats + moment,
-          secondMoment.floats + moment, rates, Int64(run.count))
+          settings, weights.floats + run.lowerBound, gradients.floats + run.lowerBound,
+          firstMoment.floats + first + at, secondMoment.floats + second + at, rates, Int64(run.count))
       }
     }
   }

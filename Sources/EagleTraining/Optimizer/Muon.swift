@@ -17,9 +17,9 @@ import EagleTensor
 /// AdamW's, so that both use one learning rate (arXiv 2502.16982, section 2.2). r are the rates of the columns of the
 /// feature matrix, as AdamW has them, and 1 elsewhere: training on features of size 1.
 ///
-/// Norms, tables, the LM head and a confidence head stay with AdamW. m is kept as AdamW's first moment, and the second
-/// moment of the matrices stays 0: checkpoints have one layout. Each matrix is stepped by one rank, which sends the
-/// others its weights: their bits are equal on unlike processors.
+/// Norms, tables, the LM head and a confidence head stay with AdamW. m is kept as AdamW's first moment. The matrices
+/// have no second moment in memory, and one of zeros in checkpoints, which have one layout. Each matrix is stepped by
+/// one rank, which sends the others its weights: their bits are equal on unlike processors.
 package struct Muon {
   static let momentum: Float = 0.95
   private static let coefficients: (a: Float, b: Float, c: Float) = (3.4445, -4.7750, 2.0315)

@@ -54,8 +54,7 @@ final class CheckpointSaver: StepObserver {
     guard engine.inputs.config.shardOptimizer else {
       guard cluster.isRoot else { return }
       try writer.finish()
-      let moments = (first: optimizer.firstMoment, second: optimizer.secondMoment)
-      return try writer.start(TrainingCheckpoint.State(optimizer, moments: moments), info)
+      return try writer.start(TrainingCheckpoint.State(optimizer), info)
     }
     let moments = MomentBuckets(optimizer, engine.buckets)
     guard cluster.isRoot else { return try moments.send() }

@@ -55,24 +55,40 @@ package struct TrainingCheckpoint {
     package static let copiedBytes = 512 << 20
 
     /// - Parameters:
-    ///   - optimizer: its weights are taken
-    ///   - moments: both of all weights, [P] each
+    ///   - optimizer: one that owns all weights
     ///   - limit: bytes up to which a copy is made
-    package init(_ optimizer: AdamW, moments: (first: Tensor, second: Tensor), limit: Int = copiedBytes) {
+    package init(_ optimizer: AdamW, limit: Int = copiedBytes) {
       let isCopy = 3 * 4 * optimizer.weights.count <= limit
       self.isCopy = isCopy
-      let rates = optimizer.featureRates.map { [(TrainingCheckpoint.rates, $0)] } ?? []
-      tensors =
-        rates
-        + zip(TrainingCheckpoint.prefixes, [optimizer.weights, moments.first, moments.second]).flatMap { part in
-          optimizer.slices.map { parameter in
-            let slice = part.1.slice(parameter.range).reshaped(parameter.variable.shape)
-            guard isCopy else { return (part.0 + parameter.name, slice) }
-            let copy = Tensor(slice.shape)
-            Elementwise.copy(slice, into: copy)
-            return (part.0 + parameter.name, copy)
-          }
+      func kept(_ values: Tensor) -> Tensor {
+        guard isCopy else { return values }
+        let copy = Tensor(values.shape)
+        Elementwise.copy(values, into: copy)
+        return copy
+      }
+      let parameters = optimizer.slices
+      let second = parameters.map { optimizer.secondMoment(of: $0.range).map(kept) }
+      let parts = [
+        parameters.map { kept(optimizer.weights.slice($0.range)) },
+        parameters.map { kept(optimizer.firstMoment.slice($0.range)) },
+        Self.filledUp(second, counts: parameters.map(\.range.count)),
+      ]
+      var tensors: [(name: String, tensor: Tensor)] =
+        optimizer.featureRates.map { [(TrainingCheckpoint.rates, $0)] } ?? []
+      for (prefix, part) in zip(TrainingCheckpoint.prefixes, parts) {
+        for (parameter, values) in zip(parameters, part) {
+          tensors.append((prefix + parameter.name, values.reshaped(parameter.variable.shape)))
         }
+      }
+      self.tensors = tensors
+    }
+
+    /// The moments, with zeros for those that the optimiser does not hold: slices of one tensor of zeros.
+    private static func filledUp(_ moments: [Tensor?], counts: [Int]) -> [Tensor] {
+      let largest = zip(moments, counts).map { $0 == nil ? $1 : 0 }.max() ?? 0
+      guard largest > 0 else { return moments.compactMap { $0 } }
+      let zeros = Tensor.zeros([largest])
+      return zip(moments, counts).map { $0 ?? zeros.slice(0..<$1) }
     }
   }
 
@@ -132,6 +148,9 @@ package struct TrainingCheckpoint {
       optimizer.forEachOwned(in: parameter.range) { part, own in
         let part = part.lowerBound - first..<part.upperBound - first
         Elementwise.copy(parts[1].slice(part), into: optimizer.firstMoment.slice(own))
+      }
+      optimizer.forEachStepped(in: parameter.range) { part, own in
+        let part = part.lowerBound - first..<part.upperBound - first
         Elementwise.copy(parts[2].slice(part), into: optimizer.secondMoment.slice(own))
       }
     }
