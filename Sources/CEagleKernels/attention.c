@@ -5,8 +5,8 @@
 // Attention of single rows, each with keys of its own: s_t = scale q . k_t;  p = softmax(s);  out = sum_t p_t v_t
 // A cap makes s_t = cap tanh(scale q . k_t / cap); a sink is one more logit in the softmax, without a value.
 //
-// Heads of a group share their keys and values, so each of them is read once for up to four heads, and eight keys' sums
-// are added across their lanes together. Rows that follow one another mostly share their keys too: several of them take
+// Heads of a group share their keys and values, so each of them is read and widened once for up to four heads, and eight
+// keys' sums are added across their lanes together. Rows that follow one another mostly share their keys too: several of them take
 // some keys at a time, which then are in the L1 cache. What a head of a row adds, and in which order, is the same
 // however many rows, heads and keys are in flight.
 
@@ -79,11 +79,13 @@ EAGLE_INLINE void attend_typed_block(eagle_weight_type type, const row_attention
   const eagle_attention *a = p->attention;
   int64_t most = longest(b.end - b.first, a->keys + b.first);
   int64_t length = b.end - b.first > 1 ? SHARED_KEYS : most;
+  // Sums of more than one head are more than the registers of AVX2 hold.
+  int64_t in_flight = eagle_cpu_has_avx512() ? HEADS : 1;
   for (int64_t t = 0; t < most; t += length)
     for (int64_t r = b.first; r < b.end; r++) {
       const eagle_attention_keys *keys = a->keys + r;
       int prefetches = r == b.first || keys->prefix_k != keys[-1].prefix_k;
-      score(type, group_of(p, b, r, 0), range_of(keys, t, length), prefetches, a->scale);
+      score_heads(type, group_of(p, b, r, 0), range_of(keys, t, length), prefetches, a->scale, in_flight);
     }
   float sums[ROWS][b.heads];
   for (int64_t r = b.first; r < b.end; r++)
@@ -92,8 +94,6 @@ EAGLE_INLINE void attend_typed_block(eagle_weight_type type, const row_attention
       float *lse = a->lse ? a->lse + r * a->heads + b.head + h : 0;
       sums[r - b.first][h] = exponentiate_scores(a, b.head + h, scores, count_keys(a->keys + r), lse);
     }
-  // Sums of more than one head are more than the registers of AVX2 hold.
-  int64_t in_flight = eagle_cpu_has_avx512() ? HEADS : 1;
   for (int64_t t = 0; t < most; t += length)
     for (int64_t r = b.first; r < b.end; r++) {
       const eagle_attention_keys *keys = a->keys + r;

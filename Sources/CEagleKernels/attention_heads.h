@@ -85,37 +85,60 @@ EAGLE_INLINE f32x8 sums_of_eight(const f32x16 v[KEYS]) {
          __builtin_shufflevector(pairs, pairs, 1, 3, 5, 7, 9, 11, 13, 15);
 }
 
-EAGLE_INLINE f32x8 dot_with_eight(eagle_weight_type type, const float *q, const char *const k[KEYS], int64_t d) {
-  f32x16 sum[KEYS];
+/// The products of some heads with eight keys, each of which is widened once for all of them.
+EAGLE_INLINE void dot_with_eight(eagle_weight_type type, const int heads, const float *q, const char *const k[KEYS],
+                                 int64_t d, f32x8 *totals) {
+  f32x16 sum[HEADS][KEYS];
   int64_t whole = d / 16 * 16;
-  // Four sums at a time are what the registers of AVX2 hold.
+  // Four sums of a head at a time are what the registers of AVX2 hold.
   for (int first = 0; first < KEYS; first += 4) {
-    f32x16 s[4] = {{0}, {0}, {0}, {0}};
-    for (int64_t i = 0; i < whole; i += 16)
-      for (int j = 0; j < 4; j++) {
-        f32x16 key;
-        load_keys(type, k[first + j], i, &key);
-        s[j] += load16(q + i) * key;
-      }
-    for (int j = 0; j < 4; j++) sum[first + j] = s[j];
+    f32x16 s[HEADS][4];
+    for (int h = 0; h < heads; h++)
+      for (int j = 0; j < 4; j++) s[h][j] = (f32x16){0};
+    for (int64_t i = 0; i < whole; i += 16) {
+      f32x16 key[4];
+      for (int j = 0; j < 4; j++) load_keys(type, k[first + j], i, key + j);
+      for (int h = 0; h < heads; h++)
+        for (int j = 0; j < 4; j++) s[h][j] += load16(q + h * d + i) * key[j];
+    }
+    for (int h = 0; h < heads; h++)
+      for (int j = 0; j < 4; j++) sum[h][first + j] = s[h][j];
   }
-  f32x8 total = sums_of_eight(sum);
-  for (int64_t i = whole; i < d; i++)
-    for (int j = 0; j < KEYS; j++) total[j] += q[i] * key_element(type, k[j], i);
-  return total;
+  for (int h = 0; h < heads; h++) {
+    totals[h] = sums_of_eight(sum[h]);
+    for (int64_t i = whole; i < d; i++)
+      for (int j = 0; j < KEYS; j++) totals[h][j] += q[h * d + i] * key_element(type, k[j], i);
+  }
 }
 
-/// Scores of some keys, from a multiple of eight on. Behind the last key it is taken again; its score lies behind the
-/// row's own.
-EAGLE_INLINE void score(eagle_weight_type type, head_group g, key_range range, int prefetches, float scale) {
+/// Scores of some heads with some keys, from a multiple of eight on. Behind the last key it is taken again; its score
+/// lies behind the row's own.
+EAGLE_INLINE void score(eagle_weight_type type, const int heads, head_group g, key_range range, int prefetches,
+                        float scale) {
   for (int64_t t = range.begin; t < range.end; t += KEYS) {
     const char *k[KEYS];
     for (int j = 0; j < KEYS; j++)
       k[j] = key_row(g.keys->prefix_k, g.keys->single_k, g.keys, t + j < range.end ? t + j : range.end - 1) + g.offset;
     for (int j = 0; prefetches && j < KEYS; j++)
       prefetch_row(k[j] + PREFETCH_KEYS * g.keys->stride, key_bytes(type, g.d));
-    for (int64_t h = 0; h < g.heads; h++)
-      *(f32x8_unaligned *)(g.scores + h * g.stride + t) = scale * dot_with_eight(type, g.q + h * g.d, k, g.d);
+    f32x8 totals[HEADS];
+    dot_with_eight(type, heads, g.q, k, g.d, totals);
+    for (int h = 0; h < heads; h++) *(f32x8_unaligned *)(g.scores + h * g.stride + t) = scale * totals[h];
+  }
+}
+
+/// The same for as many heads at a time as registers hold.
+EAGLE_INLINE void score_heads(eagle_weight_type type, head_group g, key_range range, int prefetches, float scale,
+                              int64_t in_flight) {
+  for (int64_t h = 0, taken; h < g.heads; h += taken) {
+    taken = g.heads - h < in_flight ? g.heads - h : in_flight;
+    if (taken == 1) score(type, 1, g, range, prefetches, scale);
+    if (taken == 2) score(type, 2, g, range, prefetches, scale);
+    if (taken == 3) score(type, 3, g, range, prefetches, scale);
+    if (taken == 4) score(type, 4, g, range, prefetches, scale);
+    g.scores += taken * g.stride;
+    g.q += taken * g.d;
+    prefetches = 0;
   }
 }
 

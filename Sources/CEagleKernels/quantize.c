@@ -1,9 +1,14 @@
 #include <math.h>
 
 #include "blocks.h"
+#include "vector.h"
 
 // float32 weights to blocks. A scale is not only that of the largest element: of a few near it the one is taken whose
 // rounded elements, each scaled by what fits them best, are off by the least squares.
+//
+// Sums have eight lanes and products are rounded before they are added, on any processor, so that all of them give the
+// same blocks.
+#pragma clang fp contract(off)
 
 EAGLE_INLINE float16 narrow_f16(float value) {
   _Float16 half = (_Float16)value;
@@ -17,36 +22,46 @@ EAGLE_INLINE int rounded_within(float value, int low, int high) {
   return q < low ? low : q > high ? high : q;
 }
 
-enum { TRIALS = 8 };
+/// The same for eight values, as floats.
+EAGLE_INLINE f32x8 all_rounded_within(f32x8 values, float low, float high) {
+  f32x8 q = __builtin_elementwise_roundeven(values);
+  return __builtin_elementwise_min(__builtin_elementwise_max(q, (f32x8){0} + low), (f32x8){0} + high);
+}
 
-/// The scale d of n elements x[i] ~ d q[i], q from -limit to limit - 1. It is negative where the largest is positive,
-/// so that this one has the end of the range to itself.
-static float fitted_scale(const float *x, int n, int limit) {
+enum { TRIALS = 8, MAX_VECTORS = 4 };
+
+/// The scale d of n elements x[i] ~ d q[i], n = 16 or 32, q from -limit to limit - 1. It is negative where the largest
+/// is positive, so that this one has the end of the range to itself.
+EAGLE_INLINE float fitted_scale(const float *x, const int n, int limit) {
   float largest = 0, best = 0, least = INFINITY;
   for (int i = 0; i < n; i++) largest = fabsf(x[i]) > fabsf(largest) ? x[i] : largest;
   if (fabsf(largest) < 1e-30f) return 0;
   for (int trial = -TRIALS; trial <= TRIALS; trial++) {
-    float inverse = -(limit + 0.1f * trial) / largest, xq = 0, qq = 0, error = 0;
-    for (int i = 0; i < n; i++) {
-      int q = rounded_within(x[i] * inverse, -limit, limit - 1);
-      xq += x[i] * q;
-      qq += (float)(q * q);
+    float inverse = -(limit + 0.1f * trial) / largest;
+    f32x8 q[MAX_VECTORS], xq = {0}, qq = {0}, error = {0};
+    for (int v = 0; v < n / 8; v++) {
+      q[v] = all_rounded_within(load8(x + 8 * v) * inverse, -limit, limit - 1);
+      xq += load8(x + 8 * v) * q[v];
+      qq += q[v] * q[v];
     }
-    if (qq == 0) continue;
-    float d = xq / qq;
-    for (int i = 0; i < n; i++) {
-      float miss = x[i] - d * rounded_within(x[i] * inverse, -limit, limit - 1);
+    float squares = sum_lanes8(qq);
+    if (squares == 0) continue;
+    float d = sum_lanes8(xq) / squares;
+    for (int v = 0; v < n / 8; v++) {
+      f32x8 miss = load8(x + 8 * v) - d * q[v];
       error += miss * miss;
     }
-    if (error < least) (least = error, best = d);
+    float sum = sum_lanes8(error);
+    if (sum < least) (least = sum, best = d);
   }
   return best;
 }
 
 typedef struct { float scale, minimum; } affine;
 
-/// x[i] ~ scale q[i] - minimum, q from 0 to 15, neither of them negative.
-static affine fitted_affine(const float *x, int n) {
+/// x[i] ~ scale q[i] - minimum for 32 elements, q from 0 to 15, neither of them negative.
+EAGLE_INLINE affine fitted_affine(const float *x) {
+  const int n = 8 * MAX_VECTORS;
   float low = 0, high = 0, least = INFINITY;
   for (int i = 0; i < n; i++) {
     low = x[i] < low ? x[i] : low;
@@ -55,30 +70,32 @@ static affine fitted_affine(const float *x, int n) {
   affine best = {0, -low};
   if (high - low < 1e-30f) return best;
   for (int trial = -TRIALS; trial <= TRIALS; trial++) {
-    float inverse = (15 + 0.1f * trial) / (high - low), q1 = 0, q2 = 0, x1 = 0, xq = 0, error = 0;
-    int q[32];
-    for (int i = 0; i < n; i++) {
-      q[i] = rounded_within((x[i] - low) * inverse, 0, 15);
-      q1 += q[i];
-      q2 += (float)(q[i] * q[i]);
-      x1 += x[i];
-      xq += x[i] * q[i];
+    float inverse = (15 + 0.1f * trial) / (high - low);
+    f32x8 q[MAX_VECTORS], q1s = {0}, q2s = {0}, x1s = {0}, xqs = {0}, error = {0};
+    for (int v = 0; v < MAX_VECTORS; v++) {
+      q[v] = all_rounded_within((load8(x + 8 * v) - low) * inverse, 0, 15);
+      q1s += q[v];
+      q2s += q[v] * q[v];
+      x1s += load8(x + 8 * v);
+      xqs += load8(x + 8 * v) * q[v];
     }
     // The line of least squares through (q, x), or the one through the origin where its minimum would be negative.
+    float q1 = sum_lanes8(q1s), q2 = sum_lanes8(q2s), x1 = sum_lanes8(x1s), xq = sum_lanes8(xqs);
     float determinant = n * q2 - q1 * q1;
     if (determinant <= 0) continue;
     affine fit = {(n * xq - q1 * x1) / determinant, -(q2 * x1 - q1 * xq) / determinant};
     if (fit.minimum < 0) fit = (affine){xq / q2, 0};
-    for (int i = 0; i < n; i++) {
-      float miss = x[i] - (fit.scale * q[i] - fit.minimum);
+    for (int v = 0; v < MAX_VECTORS; v++) {
+      f32x8 miss = load8(x + 8 * v) - (fit.scale * q[v] - fit.minimum);
       error += miss * miss;
     }
-    if (fit.scale > 0 && error < least) (least = error, best = fit);
+    float sum = sum_lanes8(error);
+    if (fit.scale > 0 && sum < least) (least = sum, best = fit);
   }
   return best;
 }
 
-static void encode_q8_0(const float *x, block_q8_0 *b) {
+EAGLE_INLINE void encode_q8_0(const float *x, block_q8_0 *b) {
   float largest = 0;
   for (int i = 0; i < 32; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
   b->d = narrow_f16(largest / 127);
@@ -86,7 +103,7 @@ static void encode_q8_0(const float *x, block_q8_0 *b) {
   for (int i = 0; i < 32; i++) b->q[i] = (int8_t)rounded_within(x[i] * inverse, -127, 127);
 }
 
-static void encode_q4_0(const float *x, block_q4_0 *b) {
+EAGLE_INLINE void encode_q4_0(const float *x, block_q4_0 *b) {
   b->d = narrow_f16(fitted_scale(x, 32, 8));
   float d = widen_f16(b->d), inverse = d != 0 ? 1 / d : 0;
   for (int i = 0; i < 16; i++) {
@@ -95,7 +112,7 @@ static void encode_q4_0(const float *x, block_q4_0 *b) {
   }
 }
 
-static void encode_q5_0(const float *x, block_q5_0 *b) {
+EAGLE_INLINE void encode_q5_0(const float *x, block_q5_0 *b) {
   b->d = narrow_f16(fitted_scale(x, 32, 16));
   float d = widen_f16(b->d), inverse = d != 0 ? 1 / d : 0;
   memset(b->high, 0, sizeof b->high);
@@ -108,7 +125,7 @@ static void encode_q5_0(const float *x, block_q5_0 *b) {
 }
 
 /// The reverse of unpack_scales.
-static void pack_scales(const group_scales *s, uint8_t packed[12]) {
+EAGLE_INLINE void pack_scales(const group_scales *s, uint8_t packed[12]) {
   for (int g = 0; g < 4; g++) {
     packed[g] = (uint8_t)(s->scale[g] | s->scale[g + 4] >> 4 << 6);
     packed[g + 4] = (uint8_t)(s->minimum[g] | s->minimum[g + 4] >> 4 << 6);
@@ -116,11 +133,11 @@ static void pack_scales(const group_scales *s, uint8_t packed[12]) {
   }
 }
 
-static void encode_q4_k(const float *x, block_q4_k *b) {
+EAGLE_INLINE void encode_q4_k(const float *x, block_q4_k *b) {
   affine fits[8];
   float scale = 0, minimum = 0;
   for (int g = 0; g < 8; g++) {
-    fits[g] = fitted_affine(x + 32 * g, 32);
+    fits[g] = fitted_affine(x + 32 * g);
     scale = fits[g].scale > scale ? fits[g].scale : scale;
     minimum = fits[g].minimum > minimum ? fits[g].minimum : minimum;
   }
@@ -141,7 +158,7 @@ static void encode_q4_k(const float *x, block_q4_k *b) {
   pack_scales(&scales, b->scales);
 }
 
-static void encode_q6_k(const float *x, block_q6_k *b) {
+EAGLE_INLINE void encode_q6_k(const float *x, block_q6_k *b) {
   float fits[16], largest = 0;
   for (int g = 0; g < 16; g++) {
     fits[g] = fitted_scale(x + 16 * g, 16, 32);
@@ -167,6 +184,7 @@ static void encode_q6_k(const float *x, block_q6_k *b) {
   for (int64_t i = 0, length = eagle_block_length(type); i < count / length; i++) encode(x + i * length, (kind *)blocks + i); \
   return 1
 
+EAGLE_DISPATCHED
 int eagle_weights_encode(eagle_weight_type type, const float *x, int64_t count, void *blocks) {
   switch (type) {
     case EAGLE_WEIGHTS_Q8_0: EACH(block_q8_0, encode_q8_0);
