@@ -1,4 +1,5 @@
-// Function multi-versioning: one body, compiled for three instruction sets, chosen by the loader.
+// Function multi-versioning: one body, compiled for three instruction sets, chosen by the loader; and functions for one
+// instruction set alone.
 #ifndef EAGLE_DISPATCH_H
 #define EAGLE_DISPATCH_H
 
@@ -11,6 +12,14 @@
 #define EAGLE_WIDE_VECTORS
 #endif
 #define EAGLE_INLINE static inline __attribute__((always_inline))
+
+#if defined(__x86_64__)
+// Functions for AVX-512, and for AVX-512 with bfloat16 products. Callers test the processor.
+#define EAGLE_AVX512 __attribute__((target("arch=x86-64-v4"))) EAGLE_WIDE_VECTORS
+#define EAGLE_INLINE_AVX512 EAGLE_AVX512 EAGLE_INLINE
+#define EAGLE_AVX512_BF16 __attribute__((target("arch=x86-64-v4,avx512bf16"))) EAGLE_WIDE_VECTORS
+#define EAGLE_INLINE_AVX512_BF16 EAGLE_AVX512_BF16 EAGLE_INLINE
+#endif
 
 /// Sums may be reordered into vector lanes inside the block that this opens.
 #define EAGLE_REASSOCIATE _Pragma("clang fp reassociate(on)")

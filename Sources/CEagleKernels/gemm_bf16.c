@@ -6,61 +6,29 @@
 // 32 columns of C stay in 24 registers. Where k is odd the last pair ends with 0.
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "gemm_avx512.h"
 
 // Only processors with AVX512-BF16 run this; callers test eagle_cpu_has_avx512_bf16.
-#define WITH_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
-#define INLINE_BF16 WITH_BF16 static inline __attribute__((always_inline))
 #define TILE_ROWS EAGLE_GEMM_BF16_ROWS
 #define TILE_COLUMNS EAGLE_GEMM_BF16_COLUMNS
 
-// The prefetch distance of packing, along a line and across lines: the processor's own prefetch does not follow lines
-// that lie apart.
-enum { PREFETCH_ELEMENTS = 256, PREFETCH_LINES = 16 };
-
-INLINE_BF16 __mmask32 first_halves(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
+enum { PREFETCH_ELEMENTS = 256 };  // along a line
 
 /// Up to 32 elements from index `at` on: bfloat16 ones, or float32 ones, which are rounded to the nearest.
-INLINE_BF16 __m512i load_halves(const void *from, int is_wide, int64_t at, __mmask32 which) {
+EAGLE_INLINE_AVX512_BF16 __m512i load_halves(const void *from, int is_wide, int64_t at, __mmask32 which) {
   if (!is_wide) return _mm512_maskz_loadu_epi16(which, (const uint16_t *)from + at);
   __m512 low = _mm512_maskz_loadu_ps((__mmask16)which, (const float *)from + at);
   __m512 high = _mm512_maskz_loadu_ps((__mmask16)(which >> 16), (const float *)from + at + 16);
   return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
-INLINE_BF16 void prefetch(const void *from, int is_wide, int64_t at) {
+EAGLE_INLINE_AVX512_BF16 void prefetch(const void *from, int is_wide, int64_t at) {
   __builtin_prefetch((const char *)from + at * (is_wide ? 4 : 2));
-}
-
-/// r[0..15] are rows of sixteen words; afterwards they are the columns.
-INLINE_BF16 void transpose(__m512i r[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  // Afterwards r[4 g + c] holds column c + 4 l of the rows 4 g to 4 g + 3 in its lane l.
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int c = 0; c < 4; c++) {
-    __m512i even01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88), odd01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
-    __m512i even23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
-    __m512i odd23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
-    t[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);
-    t[8 + c] = _mm512_shuffle_i32x4(even01, even23, 0xdd);
-    t[4 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
-    t[12 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0xdd);
-  }
-  for (int i = 0; i < 16; i++) r[i] = t[i];
 }
 
 /// Up to sixteen lines, `stride` apart, of k elements side by side: to[p * width + i] = the pair p of line i, for the
 /// lines up to 16. Where width is below 16 each store spills into the next pair, which is written after it.
-INLINE_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t stride, int64_t lines, int64_t k,
+EAGLE_INLINE_AVX512_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t stride, int64_t lines, int64_t k,
                               uint32_t *to, int width) {
   for (int64_t p = 0; p < k; p += 32, to += 16 * width) {
     __m512i r[16];
@@ -69,7 +37,7 @@ INLINE_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t
       r[i] = i < lines ? load_halves(from, is_wide, at + i * stride + p, halves) : _mm512_setzero_si512();
     for (int i = 0; i < 16; i++)
       if (i < lines) prefetch(from, is_wide, at + i * stride + p + PREFETCH_ELEMENTS);
-    transpose(r);
+    transpose16(r);
     int64_t pairs = (k - p + 1) / 2;
     for (int i = 0; i < 16; i++)
       if (i < pairs) _mm512_storeu_si512(to + i * width, r[i]);
@@ -78,7 +46,7 @@ INLINE_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t
 
 /// The pairs of two lines of up to 32 elements, those of the first sixteen and of the others; without a second line
 /// (-1) with 0.
-INLINE_BF16 void pair(const void *from, int is_wide, int64_t first, int64_t second, __mmask32 which, __m512i pairs[2]) {
+EAGLE_INLINE_AVX512_BF16 void pair(const void *from, int is_wide, int64_t first, int64_t second, __mmask32 which, __m512i pairs[2]) {
   __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
                                  4, 35, 3, 34, 2, 33, 1, 32, 0);
   __m512i a = load_halves(from, is_wide, first, which);
@@ -87,7 +55,7 @@ INLINE_BF16 void pair(const void *from, int is_wide, int64_t first, int64_t seco
   pairs[1] = _mm512_permutex2var_epi16(a, _mm512_add_epi16(low, _mm512_set1_epi16(16)), b);
 }
 
-INLINE_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, int64_t column_stride, int64_t k,
+EAGLE_INLINE_AVX512_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, int64_t column_stride, int64_t k,
                               int64_t n, uint32_t *panel) {
   if (row_stride == 1) {
     pack_along_k(b, is_wide, 0, column_stride, n < 16 ? n : 16, k, panel, TILE_COLUMNS);
@@ -101,7 +69,7 @@ INLINE_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, in
   }
 }
 
-INLINE_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+EAGLE_INLINE_AVX512_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
                            uint32_t *block) {
   int64_t panel = (k + 1) / 2 * TILE_ROWS;
   if (column_stride == 1) {
@@ -126,12 +94,12 @@ INLINE_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64
 }
 
 #define DEFINE_PACK(suffix, type, is_wide)                                                                          \
-  WITH_BF16                                                                                                        \
+  EAGLE_AVX512_BF16                                                                                                        \
   void eagle_gemm_bf16_pack_columns##suffix(const type *b, int64_t row_stride, int64_t column_stride, int64_t k,   \
                                             int64_t n, uint32_t *panel) {                                          \
     pack_columns(b, is_wide, row_stride, column_stride, k, n, panel);                                              \
   }                                                                                                                \
-  WITH_BF16                                                                                                        \
+  EAGLE_AVX512_BF16                                                                                                        \
   void eagle_gemm_bf16_pack_rows##suffix(const type *a, int64_t row_stride, int64_t column_stride, int64_t m,      \
                                          int64_t k, uint32_t *block) {                                             \
     pack_rows(a, is_wide, row_stride, column_stride, m, k, block);                                                 \
@@ -141,7 +109,7 @@ DEFINE_PACK(, uint16_t, 0)
 DEFINE_PACK(_f32, float, 1)
 
 /// sum[i][h] = the product of a packed panel of A with one of B.
-INLINE_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pairs, __m512 sum[TILE_ROWS][2]) {
+EAGLE_INLINE_AVX512_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pairs, __m512 sum[TILE_ROWS][2]) {
   for (int i = 0; i < TILE_ROWS; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
 #pragma clang loop unroll_count(2)
   for (int64_t p = 0; p < pairs; p++) {
@@ -156,18 +124,7 @@ INLINE_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pai
   }
 }
 
-/// A tile, the whole or the part of it that lies in C.
-INLINE_BF16 void write_tile(__m512 sum[TILE_ROWS][2], float *c, int64_t ldc, int64_t m, int64_t n, int accumulate) {
-  __mmask32 which = first_halves(n);
-  for (int i = 0; i < TILE_ROWS; i++)
-    for (int h = 0; h < 2; h++) {
-      float *to = c + i * ldc + 16 * h;
-      __mmask16 part = i < m ? (__mmask16)(which >> 16 * h) : 0;
-      _mm512_mask_storeu_ps(to, part, accumulate ? _mm512_maskz_loadu_ps(part, to) + sum[i][h] : sum[i][h]);
-    }
-}
-
-WITH_BF16
+EAGLE_AVX512_BF16
 void eagle_gemm_bf16_multiply(const uint32_t *a, const uint32_t *b, const eagle_gemm_block *block) {
   int64_t m = block->m, n = block->n, pairs = (block->k + 1) / 2, ldc = block->ldc;
   float *c = block->c;
@@ -178,12 +135,9 @@ void eagle_gemm_bf16_multiply(const uint32_t *a, const uint32_t *b, const eagle_
     for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
       __m512 sum[TILE_ROWS][2];
       float *to = c + i * ldc + j;
-      for (int64_t row = i; row < i + TILE_ROWS && row < m; row++) {
-        __builtin_prefetch(c + row * ldc + j, 1);
-        __builtin_prefetch(c + row * ldc + j + 16, 1);
-      }
+      prefetch_tile(TILE_ROWS, to, ldc, m - i);
       multiply_tile(a + i * pairs, b + j * pairs, pairs, sum);
-      write_tile(sum, to, ldc, m - i, n - j, accumulate);
+      write_tile(TILE_ROWS, sum, to, ldc, m - i, n - j, accumulate);
     }
 }
 #else

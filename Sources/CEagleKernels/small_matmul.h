@@ -18,11 +18,12 @@ enum {
   PREFETCH_PAST_BLOCK = 4096,        // bytes beyond a block, where that is the distance
   OUTPUT_PREFETCH_BYTES = 1536,      // the distance within each output
   ROUNDED_OUTPUT_PREFETCH_BYTES = 2048,  // the same for rows rounded to bfloat16, which take half the time
-  L1_BYTES = 24576,                  // of x: three quarters of the L1 cache
+  L1_BYTES = 27648,                  // of x: most of an L1 cache of 32 kB
   LONG_K = 1536,                     // beyond it a single output takes too long for the next to begin meanwhile
   MIN_CHUNK = 12,                    // outputs: a multiple of all numbers of them in flight
-  MAX_PASS_ROWS = 8,
-  MAX_SUMS = 16,                     // rows times outputs in flight
+  MAX_PASS_ROWS = 9,                 // those of a tree of eight drafts
+  MAX_SUMS = 18,                     // rows times outputs in flight
+  MAX_TOTALS = 32,                   // the same, in whole vectors
   MAX_OUTPUTS = 4,                   // in flight
   ROUNDED_GROUP = 32,                // elements of a row rounded to bfloat16 that lie together
 };
@@ -77,18 +78,19 @@ EAGLE_INLINE void store_totals(const int rows, const int outputs, const float *t
 }
 
 #if defined(__x86_64__)
-#define EAGLE_AVX512 __attribute__((target("arch=x86-64-v4"))) EAGLE_WIDE_VECTORS
-#define EAGLE_INLINE_AVX512 EAGLE_AVX512 EAGLE_INLINE
-#define EAGLE_AVX512_BF16 __attribute__((target("arch=x86-64-v4,avx512bf16"))) EAGLE_WIDE_VECTORS
-#define EAGLE_INLINE_AVX512_BF16 EAGLE_AVX512_BF16 EAGLE_INLINE
-
 /// totals[i] = the sum of v[i], whose lanes are added in halves, for up to sixteen vectors together. Overwrites v.
-EAGLE_INLINE_AVX512 void sum_lanes16(int count, f32x16 *v, float *totals) {
+EAGLE_INLINE_AVX512 void sum_sixteen(int count, f32x16 *v, float *totals) {
   int halves = (count + 1) / 2, quarters = (halves + 1) / 2, eighths = (quarters + 1) / 2;
   for (int i = 0; i < halves; i++) v[i] = ADD_HALVES(v[2 * i], v[2 * i + (2 * i + 1 < count)]);
   for (int i = 0; i < quarters; i++) v[i] = ADD_QUARTERS(v[2 * i], v[2 * i + (2 * i + 1 < halves)]);
   for (int i = 0; i < eighths; i++) v[i] = ADD_EIGHTHS(v[2 * i], v[2 * i + (2 * i + 1 < quarters)]);
   *(f32x16_unaligned *)totals = ADD_NEIGHBOURS(v[0], v[eighths > 1]);
+}
+
+/// The same for up to MAX_SUMS vectors.
+EAGLE_INLINE_AVX512 void sum_lanes16(int count, f32x16 *v, float *totals) {
+  sum_sixteen(count < 16 ? count : 16, v, totals);
+  if (count > 16) sum_sixteen(count - 16, v + 16, totals + 16);
 }
 #endif
 

@@ -109,7 +109,7 @@ INLINE void block(const int rows, const int outputs, prefetch_plan plan, k_range
     for (int j = 0; j < rows * outputs; j++) partial[j] = sum[j];
     return;
   }
-  float totals[MAX_SUMS];
+  float totals[MAX_TOTALS];
   sum_lanes(rows * outputs, sum, totals);
   add_tail(rows, outputs, i, totals, &a);
   store_totals(rows, outputs, totals, &a);

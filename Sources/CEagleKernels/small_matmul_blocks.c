@@ -141,9 +141,9 @@ int64_t eagle_quantized_bytes(int64_t rows, int64_t k) { return rows * (k / GROU
 int eagle_has_tiles(void) { return eagle_cpu_has_avx2(); }
 
 #if defined(__x86_64__)
-/// Tile by tile, in passes of equal numbers of rows: the first brings a tile into the cache.
+/// Two tiles at a time, in passes of equal numbers of rows: the first brings them into the cache.
 static void matmul_in_passes(tile_pass *pass, const eagle_small_matmul *a, int64_t begin, int64_t end) {
-  int64_t passes = (a->rows + MAX_TILE_ROWS - 1) / MAX_TILE_ROWS, step = passes == 1 ? end - begin : TILE;
+  int64_t passes = (a->rows + MAX_TILE_ROWS - 1) / MAX_TILE_ROWS, step = passes == 1 ? end - begin : 2 * TILE;
   for (int64_t n = begin; n < end; n += step)
     for (int64_t index = 0; index < passes; index++) {
       int64_t first = a->rows * index / passes, rows = a->rows * (index + 1) / passes - first;

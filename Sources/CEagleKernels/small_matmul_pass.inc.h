@@ -3,7 +3,7 @@
 //
 //   #define NAME ...             the function of the variant
 //   #define ATTRIBUTES           its attributes
-//   #define PASS_ROWS 8          rows of the largest pass: as many as registers allow
+//   #define PASS_ROWS 9          rows of the largest pass: as many as registers allow
 //   #define ROW_OFFSET(a, m) ...  where row m begins in x, in elements
 //   #define OUTPUT_DISTANCE ...  the prefetch distance within each output, in bytes
 //   #define MAX_K ...            where there is one: the largest k, for which no row then goes in ranges
@@ -69,6 +69,7 @@ INLINE void pass_of(int64_t rows, prefetch_plan plan, eagle_small_matmul a, int6
   if (rows == 6) pass(6, plan, a, begin, end);
   if (rows == 7) pass(7, plan, a, begin, end);
   if (rows == 8) pass(8, plan, a, begin, end);
+  if (rows == 9) pass(9, plan, a, begin, end);
 #endif
 }
 

@@ -11,7 +11,7 @@
 #define VECTOR f32x16
 #define ELEMENT uint16_t
 #define WEIGHT uint16_t
-#define PASS_ROWS 8
+#define PASS_ROWS 9
 #define OUTPUT_DISTANCE ROUNDED_OUTPUT_PREFETCH_BYTES
 
 enum { PAIRS = ROUNDED_GROUP };  // elements of a vector
@@ -69,7 +69,7 @@ INLINE void block(const int rows, const int outputs, prefetch_plan plan, k_range
     for (int j = 0; j < rows * outputs; j++) partial[j] = sum[j];
     return;
   }
-  float totals[MAX_SUMS];
+  float totals[MAX_TOTALS];
   sum_lanes16(rows * outputs, sum, totals);
   store_totals(rows, outputs, totals, &a);
 }

@@ -7,6 +7,6 @@
 #include "small_matmul_rounded.inc.h"
 
 #define NAME eagle_small_matmul_rounded_long
-static const int8_t outputs_in_flight[PASS_ROWS + 1] = {0, 4, 4, 4, 4, 3, 2, 2, 2};
+static const int8_t outputs_in_flight[PASS_ROWS + 1] = {0, 4, 4, 4, 4, 3, 2, 2, 2, 2};
 #include "small_matmul_pass.inc.h"
 #endif

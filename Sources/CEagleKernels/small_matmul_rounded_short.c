@@ -7,6 +7,6 @@
 #include "small_matmul_rounded.inc.h"
 
 #define NAME eagle_small_matmul_rounded_short
-static const int8_t outputs_in_flight[PASS_ROWS + 1] = {0, 1, 1, 1, 1, 1, 1, 2, 2};
+static const int8_t outputs_in_flight[PASS_ROWS + 1] = {0, 1, 1, 1, 1, 1, 1, 2, 2, 2};
 #include "small_matmul_pass.inc.h"
 #endif

@@ -26,7 +26,7 @@ typedef struct {
 } quantized_group;
 
 /// Rows of a pass, whose totals stay in registers where there are 32 of them.
-enum { MAX_TILE_ROWS = 8 };
+enum { MAX_TILE_ROWS = 9 };
 
 /// One pass: up to MAX_TILE_ROWS rows, of a->rows, from row `first` on, for the tiles that begin in the outputs
 /// [begin, end).

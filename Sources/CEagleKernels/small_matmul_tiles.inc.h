@@ -1,8 +1,9 @@
-// One pass of the small-M matmul over tiles, in vectors of 256 bits. A variant's file includes it behind
+// One pass of the small-M matmul over tiles. A variant's file includes it behind
 //
 //   #define NAME ...        the function of the variant
 //   #define ATTRIBUTES ...  its attributes
 //   #define HAS_VNNI 0      whether four products of bytes are added to 32 bits at once
+//   #define TILES 1         tiles in a vector: 1 in 256 bits, 2 in 512
 
 #include "tile_vectors.inc.h"
 
@@ -10,100 +11,109 @@ enum { TILE_PREFETCH_BYTES = 8192 };
 
 // MARK: products
 
-INLINE __m256i four(const int8_t *q) {
+INLINE integers four(const int8_t *q) {
   int32_t word;
   memcpy(&word, q, sizeof word);
-  return _mm256_set1_epi32(word);
+  return (integers){0} + word;
 }
 
 /// Where the sum of products of half h of a group begins, or of all of it.
-INLINE __m256i first_sum(eagle_weight_type type, const quantized_group *x, int h) {
+INLINE integers first_sum(eagle_weight_type type, const quantized_group *x, int h) {
   switch (offset_bits(type)) {
-    case 3: return _mm256_set1_epi32(x->offset_8);
-    case 4: return _mm256_set1_epi32(x->offset_16);
-    case 5: return _mm256_set1_epi32(x->half_offset_32[h]);
-    case 7: return _mm256_set1_epi32(x->offset_128);
-    default: return _mm256_setzero_si256();
+    case 3: return (integers){0} + x->offset_8;
+    case 4: return (integers){0} + x->offset_16;
+    case 5: return (integers){0} + x->half_offset_32[h];
+    case 7: return (integers){0} + x->offset_128;
+    default: return (integers){0};
   }
 }
 
 #if HAS_VNNI
+/// sum + the products of four bytes in each lane.
+INLINE integers add_fours(integers sum, bytes w, integers x) {
+#if TILES == 2
+  return (integers)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
+#else
+  return (integers)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)w, (__m256i)x);
+#endif
+}
+
 /// sums[m] = the sum of products of half h of a group, or of all of it where `count` is 8, for each row. Independent
 /// sums are interleaved, two for a row where there are few, since each instruction waits four cycles for the one before.
-INLINE void add_integers(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows,
-                         const int h, const int count, __m256i sums[MAX_TILE_ROWS]) {
-  __m256i others[MAX_TILE_ROWS];
+INLINE void add_integers(eagle_weight_type type, const bytes w[8], const quantized_group *x, const int rows,
+                         const int h, const int count, integers sums[MAX_TILE_ROWS]) {
+  integers others[MAX_TILE_ROWS];
   const int chains = rows <= 2 ? 2 : 1;
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) {
     sums[m] = first_sum(type, x + m, h);
-    others[m] = _mm256_setzero_si256();
+    others[m] = (integers){0};
   }
 #pragma clang loop unroll(full)
   for (int v = 4 * h; v < 4 * h + count; v += chains)
 #pragma clang loop unroll(full)
     for (int m = 0; m < rows; m++) {
-      sums[m] = _mm256_dpbusd_epi32(sums[m], w[v], four(x[m].q + 4 * v));
-      if (chains == 2) others[m] = _mm256_dpbusd_epi32(others[m], w[v + 1], four(x[m].q + 4 * v + 4));
+      sums[m] = add_fours(sums[m], w[v], four(x[m].q + 4 * v));
+      if (chains == 2) others[m] = add_fours(others[m], w[v + 1], four(x[m].q + 4 * v + 4));
     }
   if (chains == 2)
-    for (int m = 0; m < rows; m++) sums[m] = _mm256_add_epi32(sums[m], others[m]);
+    for (int m = 0; m < rows; m++) sums[m] += others[m];
 }
 #else
 /// The same of one row.
-INLINE __m256i add_row(eagle_weight_type type, const __m256i w[8], const int8_t *q, const int first, const int count,
-                       __m256i sum) {
+INLINE integers add_row(eagle_weight_type type, const bytes w[8], const int8_t *q, const int first, const int count,
+                        integers sum) {
   // As many vectors as leave the sums of their products below 2^15.
   const int bits = type == EAGLE_WEIGHTS_MXFP4 ? 5 : element_bits(type);
   const int together = is_wide(type) ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
-  const __m256i ones = _mm256_set1_epi16(1);
 #pragma clang loop unroll(full)
   for (int v = first; v < first + count; v += together) {
-    __m256i pairs;
+    pairs products = {0};
 #pragma clang loop unroll(full)
     for (int i = v; i < v + together && i < first + count; i++) {
-      __m256i x = four(q + 4 * i);
-      __m256i products = is_wide(type) ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(x, w[i]))
-                                       : _mm256_maddubs_epi16(w[i], x);
-      pairs = i == v ? products : _mm256_add_epi16(pairs, products);
+      __m256i x = (__m256i)four(q + 4 * i), elements = (__m256i)w[i];
+      products += (pairs)(is_wide(type) ? _mm256_maddubs_epi16(_mm256_abs_epi8(elements), _mm256_sign_epi8(x, elements))
+                                        : _mm256_maddubs_epi16(elements, x));
     }
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+    sum += (integers)_mm256_madd_epi16((__m256i)products, _mm256_set1_epi16(1));
   }
   return sum;
 }
 
-INLINE void add_integers(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows,
-                         const int h, const int count, __m256i sums[MAX_TILE_ROWS]) {
+INLINE void add_integers(eagle_weight_type type, const bytes w[8], const quantized_group *x, const int rows,
+                         const int h, const int count, integers sums[MAX_TILE_ROWS]) {
   for (int m = 0; m < rows; m++) sums[m] = add_row(type, w, x[m].q, 4 * h, count, first_sum(type, x + m, h));
 }
 #endif
 
 /// totals[m] += the products of half h of a group, or of all of it where `count` is 8, for each row.
-INLINE void add_products(eagle_weight_type type, const __m256i w[8], const quantized_group *x, const int rows,
-                         __m256 scale, const int h, const int count, __m256 *totals) {
-  __m256i sums[MAX_TILE_ROWS];
+INLINE void add_products(eagle_weight_type type, const bytes w[8], const quantized_group *x, const int rows,
+                         floats scale, const int h, const int count, floats *totals) {
+  integers sums[MAX_TILE_ROWS];
   add_integers(type, w, x, rows, h, count, sums);
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++)
-    totals[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[m]), _mm256_mul_ps(scale, _mm256_set1_ps(x[m].scale)),
-                                totals[m]);
+    totals[m] = __builtin_elementwise_fma(to_floats(sums[m]), scale * x[m].scale, totals[m]);
 }
 
-/// One tile: its 8 outputs for some rows.
-INLINE void multiply_tile(eagle_weight_type type, const uint8_t *tile, int64_t k, const quantized_group *x,
-                          int64_t stride, const int rows, __m256 *totals) {
-  __m256i w[8], table = has_table(type) ? table_of(type) : _mm256_setzero_si256();
-  __m256 d = _mm256_setzero_ps(), minimum = d;
-  for (int m = 0; m < rows; m++) totals[m] = _mm256_setzero_ps();
+/// The outputs of one tile, or of two, for some rows.
+INLINE void multiply_tile(eagle_weight_type type, const uint8_t *tile, int64_t next, int64_t k,
+                          const quantized_group *x, int64_t stride, const int rows, floats *totals) {
+  bytes w[8], table = has_table(type) ? table_of(type) : (bytes){0};
+  floats d = {0}, minimum = {0};
+  for (int m = 0; m < rows; m++) totals[m] = (floats){0};
   for (int64_t g = 0; g < k / GROUP; g++) {
     if (is_long(type) && g % 8 == 0) {
-      d = load_halves(tile);
-      if (has_minimum(type)) minimum = _mm256_sub_ps(_mm256_setzero_ps(), load_halves(tile + 2 * TILE));
+      d = load_halves(tile, next);
+      if (has_minimum(type)) minimum = -load_halves(tile + 2 * TILE, next);
       tile += tile_header_bytes(type);
     }
-    for (int line = 0; line < tile_group_bytes(type); line += 64) EAGLE_PREFETCH(tile + TILE_PREFETCH_BYTES + line);
-    tile_scales s = scales_of(type, tile, d, minimum);
-    unpack(type, tile + tile_scale_bytes(type), table, w);
+    for (int line = 0; line < tile_group_bytes(type); line += 64) {
+      EAGLE_PREFETCH(tile + TILE_PREFETCH_BYTES + line);
+      if (TILES == 2) EAGLE_PREFETCH(tile + next + TILE_PREFETCH_BYTES + line);
+    }
+    tile_scales s = scales_of(type, tile, next, d, minimum);
+    unpack(type, tile + tile_scale_bytes(type), next, table, w);
     tile += tile_group_bytes(type);
     const quantized_group *group = x + g * stride;
     if (type == EAGLE_WEIGHTS_Q6_K) {
@@ -113,22 +123,24 @@ INLINE void multiply_tile(eagle_weight_type type, const uint8_t *tile, int64_t k
     }
     if (has_minimum(type))
       for (int m = 0; m < rows; m++)
-        totals[m] = _mm256_fmadd_ps(s.minimum, _mm256_set1_ps(group[m].scaled_sum), totals[m]);
+        totals[m] = __builtin_elementwise_fma(s.minimum, (floats){0} + group[m].scaled_sum, totals[m]);
   }
 }
 
-/// All tiles of a pass.
+/// All tiles of a pass. The last one of an odd number goes twice in a vector.
 INLINE void multiply_tiles(eagle_weight_type type, const eagle_small_matmul *a, int64_t first, const int rows,
                            int64_t begin, int64_t end) {
-  int64_t bytes = tile_bytes(type, a->k);
-  for (int64_t n = (begin + TILE - 1) / TILE * TILE; n < end; n += TILE) {
-    const uint8_t *tile = (const uint8_t *)a->w + n / TILE * bytes;
-    __m256 totals[MAX_TILE_ROWS];
-    multiply_tile(type, tile, a->k, (const quantized_group *)a->x + first, a->rows, rows, totals);
-    int64_t count = a->outputs - n < TILE ? a->outputs - n : TILE;
+  int64_t size = tile_bytes(type, a->k);
+  for (int64_t n = (begin + TILE - 1) / TILE * TILE; n < end; n += TILES * TILE) {
+    const uint8_t *tile = (const uint8_t *)a->w + n / TILE * size;
+    int has_next = n + TILE < end;
+    floats totals[MAX_TILE_ROWS];
+    multiply_tile(type, tile, has_next ? size : 0, a->k, (const quantized_group *)a->x + first, a->rows, rows, totals);
+    int64_t most = TILES == 2 && has_next ? 2 * TILE : TILE;
+    int64_t count = a->outputs - n < most ? a->outputs - n : most;
 #pragma clang loop unroll(full)
     for (int m = 0; m < rows; m++) {
-      float *y = a->y + (first + m) * a->y_stride + n, values[TILE];
+      float *y = a->y + (first + m) * a->y_stride + n, values[TILES * TILE];
       memcpy(values, totals + m, sizeof values);
       for (int64_t o = 0; o < count; o++) y[o] = values[o] + (a->bias ? a->bias[n + o] : 0.0f);
     }
@@ -146,7 +158,8 @@ INLINE void multiply_rows(eagle_weight_type type, const eagle_small_matmul *a, i
     case 5: return multiply_tiles(type, a, first, 5, begin, end);
     case 6: return multiply_tiles(type, a, first, 6, begin, end);
     case 7: return multiply_tiles(type, a, first, 7, begin, end);
-    default: return multiply_tiles(type, a, first, 8, begin, end);
+    case 8: return multiply_tiles(type, a, first, 8, begin, end);
+    default: return multiply_tiles(type, a, first, 9, begin, end);
   }
 }
 

@@ -1,28 +1,65 @@
-// The elements and the scales of tiles, in vectors of 256 bits. A file includes it behind
+// The elements and the scales of tiles, in vectors that hold one tile, or two side by side. A file includes it behind
 //
 //   #define ATTRIBUTES ...  the attributes of its functions
 //   #define HAS_VNNI 0      whether four products of bytes are added to 32 bits at once: then all elements are unsigned
+//   #define TILES 1         tiles in a vector: 1 in 256 bits, 2 in 512
+//
+// `next` is the distance of the second tile from the first, in bytes.
 
 #define INLINE ATTRIBUTES EAGLE_INLINE
 
-INLINE __m256i load32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
-INLINE __m256 load_halves(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
-INLINE __m256 load_unsigned(const void *p) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+typedef uint8_t bytes __attribute__((vector_size(32 * TILES)));
+typedef uint16_t pairs __attribute__((vector_size(32 * TILES)));
+typedef int32_t integers __attribute__((vector_size(32 * TILES)));
+typedef float floats __attribute__((vector_size(32 * TILES)));
+
+#if TILES == 2
+/// A vector of elements, of both tiles.
+INLINE bytes load_bytes(const uint8_t *p, int64_t next) {
+  __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)p));
+  return (bytes)_mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)(p + next)), 1);
 }
-INLINE __m256 load_signed(const void *p) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+
+/// One byte for each output.
+INLINE __m128i load_each(const uint8_t *p, int64_t next) {
+  return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)p), _mm_loadl_epi64((const __m128i *)(p + next)));
 }
+
+/// One float16 value for each output.
+INLINE floats load_halves(const uint8_t *p, int64_t next) {
+  __m256i first = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
+  return (floats)_mm512_cvtph_ps(_mm256_inserti128_si256(first, _mm_loadu_si128((const __m128i *)(p + next)), 1));
+}
+
+INLINE integers load_unsigned(const uint8_t *p, int64_t next) { return (integers)_mm512_cvtepu8_epi32(load_each(p, next)); }
+INLINE integers load_signed(const uint8_t *p, int64_t next) { return (integers)_mm512_cvtepi8_epi32(load_each(p, next)); }
+INLINE bytes look_up(bytes table, bytes codes) { return (bytes)_mm512_shuffle_epi8((__m512i)table, (__m512i)codes); }
+INLINE bytes to_all(__m128i sixteen) { return (bytes)_mm512_broadcast_i32x4(sixteen); }
+INLINE integers shifted(integers x, integers by) { return (integers)_mm512_sllv_epi32((__m512i)x, (__m512i)by); }
+#else
+INLINE bytes load_bytes(const uint8_t *p, int64_t next) { return (bytes)_mm256_loadu_si256((const __m256i *)p); }
+INLINE __m128i load_each(const uint8_t *p, int64_t next) { return _mm_loadl_epi64((const __m128i *)p); }
+INLINE floats load_halves(const uint8_t *p, int64_t next) {
+  return (floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+INLINE integers load_unsigned(const uint8_t *p, int64_t next) { return (integers)_mm256_cvtepu8_epi32(load_each(p, next)); }
+INLINE integers load_signed(const uint8_t *p, int64_t next) { return (integers)_mm256_cvtepi8_epi32(load_each(p, next)); }
+INLINE bytes look_up(bytes table, bytes codes) { return (bytes)_mm256_shuffle_epi8((__m256i)table, (__m256i)codes); }
+INLINE bytes to_all(__m128i sixteen) { return (bytes)_mm256_broadcastsi128_si256(sixteen); }
+INLINE integers shifted(integers x, integers by) { return (integers)_mm256_sllv_epi32((__m256i)x, (__m256i)by); }
+#endif
+
+INLINE floats to_floats(integers x) { return __builtin_convertvector(x, floats); }
 
 // MARK: elements
 
 /// The values of the sixteen codes, as bytes, of formats that look them up.
-INLINE __m256i table_of(eagle_weight_type type) {
+INLINE bytes table_of(eagle_weight_type type) {
   const int8_t *values = type == EAGLE_WEIGHTS_MXFP4 ? eagle_mxfp4_values : eagle_iq4_values;
-  __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values));
+  bytes table = to_all(_mm_loadu_si128((const __m128i *)values));
   // Of bytes that are taken as unsigned.
-  if (type == EAGLE_WEIGHTS_MXFP4) return _mm256_add_epi8(table, _mm256_set1_epi8(16));
-  return HAS_VNNI ? _mm256_xor_si256(table, _mm256_set1_epi8((char)128)) : table;
+  if (type == EAGLE_WEIGHTS_MXFP4) return table + 16;
+  return HAS_VNNI ? table ^ 128 : table;
 }
 
 INLINE int has_table(eagle_weight_type type) {
@@ -46,68 +83,61 @@ INLINE int offset_bits(eagle_weight_type type) {
 }
 
 /// The eight vectors of a group.
-INLINE void unpack(eagle_weight_type type, const uint8_t *elements, __m256i table, __m256i w[8]) {
-  const __m256i low = _mm256_set1_epi8(15);
+INLINE void unpack(eagle_weight_type type, const uint8_t *elements, int64_t next, bytes table, bytes w[8]) {
   int bits = element_bits(type);
   if (bits == 8) {
     for (int v = 0; v < 8; v++) {
-      w[v] = load32(elements + 32 * v);
-      if (HAS_VNNI) w[v] = _mm256_xor_si256(w[v], _mm256_set1_epi8((char)128));
+      w[v] = load_bytes(elements + 32 * v, next);
+      if (HAS_VNNI) w[v] ^= 128;
     }
     return;
   }
   for (int v = 0; v < 4; v++) {
-    __m256i both = load32(elements + 32 * v);
-    w[v] = _mm256_and_si256(both, low);
-    w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+    bytes both = load_bytes(elements + 32 * v, next);
+    w[v] = both & 15;
+    w[v + 4] = (bytes)((pairs)both >> 4) & 15;
   }
   if (bits == 5) {
-    __m256i high = load32(elements + 128), fifth = _mm256_set1_epi8(16);
-    for (int v = 0; v < 8; v++) {
-      __m256i moved = v < 4 ? _mm256_slli_epi16(high, 4 - v) : _mm256_srli_epi16(high, v - 4);
-      w[v] = _mm256_or_si256(w[v], _mm256_and_si256(moved, fifth));
-    }
+    pairs high = (pairs)load_bytes(elements + 128, next);
+    for (int v = 0; v < 8; v++) w[v] |= (bytes)(v < 4 ? high << (4 - v) : high >> (v - 4)) & 16;
   }
   if (bits == 6) {
-    __m256i upper = _mm256_set1_epi8(48);
     for (int v = 0; v < 8; v++) {
-      __m256i high = load32(elements + 128 + v / 4 * 32);
-      __m256i moved = v % 4 < 2 ? _mm256_slli_epi16(high, 4 - 2 * (v % 4)) : _mm256_srli_epi16(high, 2 * (v % 4) - 4);
-      w[v] = _mm256_or_si256(w[v], _mm256_and_si256(moved, upper));
+      pairs high = (pairs)load_bytes(elements + 128 + v / 4 * 32, next);
+      w[v] |= (bytes)(v % 4 < 2 ? high << (4 - 2 * (v % 4)) : high >> (2 * (v % 4) - 4)) & 48;
     }
   }
   if (has_table(type))
-    for (int v = 0; v < 8; v++) w[v] = _mm256_shuffle_epi8(table, w[v]);
+    for (int v = 0; v < 8; v++) w[v] = look_up(table, w[v]);
 }
 
 // MARK: scales
 
 /// Scales and minima of a group's outputs: two scales where the format has one for 16.
-typedef struct { __m256 scale[2], minimum; } tile_scales;
+typedef struct { floats scale[2], minimum; } tile_scales;
 
-INLINE tile_scales scales_of(eagle_weight_type type, const uint8_t *group, __m256 d, __m256 minimum) {
+INLINE tile_scales scales_of(eagle_weight_type type, const uint8_t *group, int64_t next, floats d, floats minimum) {
   tile_scales s = {{d, d}, minimum};
   switch (type) {
     case EAGLE_WEIGHTS_MXFP4: {
       // 2^(e - 128): the exponent of a float, or one bit where it is no normal number.
-      __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)group)), one = _mm256_set1_epi32(1);
-      __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
-      __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
-      s.scale[0] = _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, _mm256_cmpgt_epi32(e, one)));
+      integers e = load_unsigned(group, next), is_normal = e > 1;
+      integers normal = (e - 1) << 23, tiny = shifted((integers){0} + 0x200000, e);
+      s.scale[0] = (floats)((normal & is_normal) | (tiny & ~is_normal));
       return s;
     }
     case EAGLE_WEIGHTS_Q4_K: case EAGLE_WEIGHTS_Q5_K:
-      s.scale[0] = _mm256_mul_ps(d, load_unsigned(group));
-      s.minimum = _mm256_mul_ps(minimum, load_unsigned(group + TILE));
+      s.scale[0] = d * to_floats(load_unsigned(group, next));
+      s.minimum = minimum * to_floats(load_unsigned(group + TILE, next));
       return s;
     case EAGLE_WEIGHTS_Q6_K:
-      s.scale[0] = _mm256_mul_ps(d, load_signed(group));
-      s.scale[1] = _mm256_mul_ps(d, load_signed(group + TILE));
+      s.scale[0] = d * to_floats(load_signed(group, next));
+      s.scale[1] = d * to_floats(load_signed(group + TILE, next));
       return s;
-    case EAGLE_WEIGHTS_IQ4_XS: s.scale[0] = _mm256_mul_ps(d, load_signed(group)); return s;
+    case EAGLE_WEIGHTS_IQ4_XS: s.scale[0] = d * to_floats(load_signed(group, next)); return s;
     default:
-      s.scale[0] = load_halves(group);
-      if (has_minimum(type)) s.minimum = load_halves(group + 2 * TILE);
+      s.scale[0] = load_halves(group, next);
+      if (has_minimum(type)) s.minimum = load_halves(group + 2 * TILE, next);
       return s;
   }
 }

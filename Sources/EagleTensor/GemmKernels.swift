@@ -50,37 +50,61 @@ extension MatrixView {
   }
 }
 
-/// bfloat16 GEMMs, for AVX512-BF16, of elements that are bfloat16 or are rounded to it as they are packed. A word holds
-/// two that follow each other in k.
-protocol BFloat16Packing: GemmKernel where Left == UnsafePointer<Element>, Right == UnsafePointer<Element> {
+/// How a kind of elements is packed for the GEMMs of AVX-512: as float32, or as words of two bfloat16 ones.
+protocol GemmPacking {
   associatedtype Element
-  static var packColumns: (UnsafePointer<Element>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
-    get
+  associatedtype Word
+  static var columns: (UnsafePointer<Element>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Word>) -> Void { get }
+  static var rows: (UnsafePointer<Element>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Word>) -> Void { get }
+}
+
+extension GemmPacking {
+  static func packColumns(
+    of b: MatrixView<UnsafePointer<Element>>, _ block: GemmBlock, into panel: UnsafeMutableRawPointer
+  ) {
+    columns(
+      b.base + b.offset(ofColumns: block), Int64(b.rowStride), Int64(b.columnStride), Int64(block.depth.count),
+      Int64(block.lines.count), panel.assumingMemoryBound(to: Word.self))
   }
-  static var packRows: (UnsafePointer<Element>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
-    get
+
+  static func packRows(
+    of a: MatrixView<UnsafePointer<Element>>, _ block: GemmBlock, into packed: UnsafeMutableRawPointer
+  ) {
+    rows(
+      a.base + a.offset(ofRows: block), Int64(a.rowStride), Int64(a.columnStride), Int64(block.lines.count),
+      Int64(block.depth.count), packed.assumingMemoryBound(to: Word.self))
   }
 }
 
-enum BFloat16Kernel: BFloat16Packing {
-  static var packColumns: (UnsafePointer<UInt16>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
-    { eagle_gemm_bf16_pack_columns($0, $1, $2, $3, $4, $5) }
+/// float32 products, for AVX-512. Elements of other kinds are widened or rounded as they are packed.
+enum AVX512Kernel<A: GemmPacking, B: GemmPacking>: GemmKernel where A.Word == Float, B.Word == Float {
+  static var panel: Int { Int(EAGLE_GEMM_X16_COLUMNS) }
+  static var depth: Int { Int(EAGLE_GEMM_X16_DEPTH) }
+  static var blockRows: Int { 8 * Int(EAGLE_GEMM_X16_ROWS) }
+  /// 768 · 384 floats are 1.2 MB.
+  static var packedColumns: Int { 768 }
+
+  static func words(_ k: Int) -> Int { k }
+
+  static func packColumns(
+    of b: MatrixView<UnsafePointer<B.Element>>, _ block: GemmBlock, into panel: UnsafeMutablePointer<Float>
+  ) {
+    B.packColumns(of: b, block, into: panel)
   }
-  static var packRows: (UnsafePointer<UInt16>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
-    { eagle_gemm_bf16_pack_rows($0, $1, $2, $3, $4, $5) }
+
+  static func packRows(
+    of a: MatrixView<UnsafePointer<A.Element>>, _ block: GemmBlock, into packed: UnsafeMutablePointer<Float>
+  ) {
+    A.packRows(of: a, block, into: packed)
+  }
+
+  static func multiply(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ block: eagle_gemm_block) {
+    withUnsafePointer(to: block) { eagle_gemm_x16_multiply(a, b, $0) }
   }
 }
 
-enum RoundingKernel: BFloat16Packing {
-  static var packColumns: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
-    { eagle_gemm_bf16_pack_columns_f32($0, $1, $2, $3, $4, $5) }
-  }
-  static var packRows: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
-    { eagle_gemm_bf16_pack_rows_f32($0, $1, $2, $3, $4, $5) }
-  }
-}
-
-extension BFloat16Packing {
+/// bfloat16 products, for processors where AVX512-BF16 is fast. A word holds two elements that follow each other in k.
+enum BFloat16Kernel<Packing: GemmPacking>: GemmKernel where Packing.Word == UInt32 {
   static var panel: Int { Int(EAGLE_GEMM_BF16_COLUMNS) }
   static var depth: Int { Int(EAGLE_GEMM_BF16_DEPTH) }
   static var blockRows: Int { 16 * Int(EAGLE_GEMM_BF16_ROWS) }
@@ -89,16 +113,16 @@ extension BFloat16Packing {
 
   static func words(_ k: Int) -> Int { (k + 1) / 2 }
 
-  static func packColumns(of b: MatrixView<Right>, _ block: GemmBlock, into panel: UnsafeMutablePointer<Float>) {
-    packColumns(
-      b.base + b.offset(ofColumns: block), Int64(b.rowStride), Int64(b.columnStride), Int64(block.depth.count),
-      Int64(block.lines.count), words(panel))
+  static func packColumns(
+    of b: MatrixView<UnsafePointer<Packing.Element>>, _ block: GemmBlock, into panel: UnsafeMutablePointer<Float>
+  ) {
+    Packing.packColumns(of: b, block, into: panel)
   }
 
-  static func packRows(of a: MatrixView<Left>, _ block: GemmBlock, into packed: UnsafeMutablePointer<Float>) {
-    packRows(
-      a.base + a.offset(ofRows: block), Int64(a.rowStride), Int64(a.columnStride), Int64(block.lines.count),
-      Int64(block.depth.count), words(packed))
+  static func packRows(
+    of a: MatrixView<UnsafePointer<Packing.Element>>, _ block: GemmBlock, into packed: UnsafeMutablePointer<Float>
+  ) {
+    Packing.packRows(of: a, block, into: packed)
   }
 
   static func multiply(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ block: eagle_gemm_block) {
@@ -108,8 +132,54 @@ extension BFloat16Packing {
         UnsafeRawPointer(b).assumingMemoryBound(to: UInt32.self), $0)
     }
   }
+}
 
-  private static func words(_ packed: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<UInt32> {
-    UnsafeMutableRawPointer(packed).assumingMemoryBound(to: UInt32.self)
+/// float32 elements, as they are.
+enum FloatPacking: GemmPacking {
+  static var columns: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Float>) -> Void {
+    { eagle_gemm_x16_pack_columns_f32($0, $1, $2, $3, $4, $5) }
+  }
+  static var rows: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Float>) -> Void {
+    { eagle_gemm_x16_pack_rows_f32($0, $1, $2, $3, $4, $5) }
+  }
+}
+
+/// bfloat16 elements, widened.
+enum WideningPacking: GemmPacking {
+  static var columns: (UnsafePointer<UInt16>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Float>) -> Void {
+    { eagle_gemm_x16_pack_columns_bf16($0, $1, $2, $3, $4, $5) }
+  }
+  static var rows: (UnsafePointer<UInt16>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Float>) -> Void {
+    { eagle_gemm_x16_pack_rows_bf16($0, $1, $2, $3, $4, $5) }
+  }
+}
+
+/// float32 elements that are rounded to bfloat16 and widened.
+enum RoundingPacking: GemmPacking {
+  static var columns: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Float>) -> Void {
+    { eagle_gemm_x16_pack_columns_rounded($0, $1, $2, $3, $4, $5) }
+  }
+  static var rows: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<Float>) -> Void {
+    { eagle_gemm_x16_pack_rows_rounded($0, $1, $2, $3, $4, $5) }
+  }
+}
+
+/// bfloat16 elements, in pairs.
+enum PairPacking: GemmPacking {
+  static var columns: (UnsafePointer<UInt16>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
+    { eagle_gemm_bf16_pack_columns($0, $1, $2, $3, $4, $5) }
+  }
+  static var rows: (UnsafePointer<UInt16>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
+    { eagle_gemm_bf16_pack_rows($0, $1, $2, $3, $4, $5) }
+  }
+}
+
+/// float32 elements that are rounded to bfloat16, in pairs.
+enum RoundingPairPacking: GemmPacking {
+  static var columns: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
+    { eagle_gemm_bf16_pack_columns_f32($0, $1, $2, $3, $4, $5) }
+  }
+  static var rows: (UnsafePointer<Float>, Int64, Int64, Int64, Int64, UnsafeMutablePointer<UInt32>) -> Void {
+    { eagle_gemm_bf16_pack_rows_f32($0, $1, $2, $3, $4, $5) }
   }
 }

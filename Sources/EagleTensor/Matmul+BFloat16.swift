@@ -3,16 +3,17 @@ import EagleCore
 import Foundation
 
 extension Matmul {
-  /// The implementation of bfloat16 GEMMs. Our kernels are written for AVX512-BF16; oneDNN's use AMX.
-  enum BFloat16Support { case kernels, oneDNN, emulated, none }
+  /// The implementation of bfloat16 GEMMs. `kernels` use AVX512-BF16, `wideKernels` multiply in float32 with AVX-512,
+  /// where the products of bfloat16 elements are exact, and oneDNN uses AMX.
+  package enum BFloat16Support: Sendable { case kernels, wideKernels, oneDNN, emulated, none }
 
   /// Determined once. The environment variable `EAGLE_EMULATE_BF16=1` gives the numbers of a processor that multiplies
   /// bfloat16 on any other, but for attention and the rows of decoding: operands are rounded to bfloat16 and multiplied
   /// in float32, where their products are exact.
-  static let bfloat16Support: BFloat16Support = {
+  package static let bfloat16Support: BFloat16Support = {
     if ProcessInfo.processInfo.environment["EAGLE_EMULATE_BF16"] == "1" { return .emulated }
     if Processor.hasAMX, oneDNNIsRight() { return .oneDNN }
-    return Processor.hasAVX512BFloat16 ? .kernels : .none
+    return Processor.hasFastBFloat16Products ? .kernels : Processor.hasAVX512 ? .wideKernels : .none
   }()
 
   /// Whether operands of GEMMs of this precision are bfloat16, so that it pays to round a tensor once for several.
@@ -24,18 +25,21 @@ extension Matmul {
   package static var hasBFloat16Products: Bool { bfloat16Support != .none }
 
   /// Whether our own kernels do them.
-  package static var hasOwnBFloat16Products: Bool { bfloat16Support == .kernels }
+  package static var hasOwnBFloat16Products: Bool { bfloat16Support == .kernels || bfloat16Support == .wideKernels }
 
   /// C[m, n] = A[m, k] B[k, n] (+ C); A and B bfloat16, C float32.
   package static func bf16Gemm(
-    _ a: BFloat16Matrix, _ b: BFloat16Matrix, into c: MutableFloatMatrix, accumulate: Bool
+    _ a: BFloat16Matrix, _ b: BFloat16Matrix, into c: MutableFloatMatrix, accumulate: Bool,
+    support: BFloat16Support = bfloat16Support
   ) {
     precondition(
       a.columns == b.rows && c.rows == a.rows && c.columns == b.columns,
       "GEMM of \(a.shape) and \(b.shape) into \(c.shape)")
-    switch bfloat16Support {
+    switch support {
     case .emulated: emulate(a, b, into: c, accumulate: accumulate)
-    case .kernels: Gemm<BFloat16Kernel>(a: a, b: b, c: c, accumulate: accumulate).run()
+    case .kernels: Gemm<BFloat16Kernel<PairPacking>>(a: a, b: b, c: c, accumulate: accumulate).run()
+    case .wideKernels:
+      Gemm<AVX512Kernel<WideningPacking, WideningPacking>>(a: a, b: b, c: c, accumulate: accumulate).run()
     case .oneDNN, .none:
       requireOneDNN { () throws(OneDNNError) in try oneDNNGemm(a, b, into: c, accumulate: accumulate) }
     }

@@ -6,7 +6,8 @@ import EagleCore
 
 /// The library behind the float32 GEMMs.
 package enum Backend: String, Sendable, CaseIterable {
-  case kernels = "own kernels"
+  case avx2Kernels = "own kernels for AVX2"
+  case avx512Kernels = "own kernels for AVX-512"
   case oneDNN
   case openBLAS = "OpenBLAS"
 }
@@ -18,6 +19,7 @@ package enum Matmul {
     let path = "\(fp32Backend.rawValue), \(Processor.name)"
     return switch (precision, bfloat16Support) {
     case (.bf16, .kernels): "bf16 products (own kernels, \(Processor.name))"
+    case (.bf16, .wideKernels): "bf16 operands, multiplied in fp32 (\(path))"
     case (.bf16, .oneDNN): "bf16 products (oneDNN, \(Processor.name))"
     case (.bf16, .emulated): "bf16 products by rounding to bf16 and multiplying in fp32 (\(path))"
     case (.bf16, .none): "fp32 products (\(path); this processor has no bf16 products)"
@@ -31,8 +33,9 @@ package enum Matmul {
     return "batch-invariant \(kind) products (\(Processor.name))"
   }
 
-  /// The backend of float32 GEMMs. Our kernels are written for AVX2; oneDNN's use AVX-512.
-  static let fp32Backend: Backend = Processor.hasAVX512 ? .oneDNN : Processor.hasAVX2 ? .kernels : .openBLAS
+  /// The backend of float32 GEMMs.
+  static let fp32Backend: Backend =
+    Processor.hasAVX512 ? .avx512Kernels : Processor.hasAVX2 ? .avx2Kernels : .openBLAS
 
   /// y[r, o] = Σ_i x[r, i] · w[o, i] (+ bias[o])
   ///
@@ -93,8 +96,8 @@ package enum Matmul {
         bf16Gemm(a.bfloat16Matrix, block.bfloat16Matrix.transposed, into: columns, accumulate: accumulate)
       }
     }
-    if fp32Backend == .kernels, w.dtype == .bfloat16 || w.dtype == .float32 {
-      return Gemm<Float32Kernel>(a: x.matrix, b: weights(w).transposed, c: target, accumulate: accumulate).run()
+    if w.dtype == .bfloat16, fp32Backend != .openBLAS {
+      return wideningGemm(x.matrix, w.bfloat16Matrix.transposed, into: target, accumulate: accumulate)
     }
     forEachBlock(of: w, as: .float32) { block, first in
       let columns = MutableFloatMatrix(target.base + first, rows: rows, columns: block.shape[0], stride: outputs)
@@ -116,8 +119,8 @@ package enum Matmul {
         bf16Gemm(a.bfloat16Matrix, b.bfloat16Matrix, into: target, accumulate: accumulate)
       }
     }
-    if fp32Backend == .kernels, w.dtype == .bfloat16 || w.dtype == .float32 {
-      return Gemm<Float32Kernel>(a: dy.matrix, b: weights(w), c: target, accumulate: accumulate).run()
+    if w.dtype == .bfloat16, fp32Backend != .openBLAS {
+      return wideningGemm(dy.matrix, w.bfloat16Matrix, into: target, accumulate: accumulate)
     }
     forEachBlock(of: w, as: .float32) { block, first in
       let columns = FloatMatrix(dy.floats + first, rows: rows, columns: block.shape[0], stride: outputs)
@@ -144,15 +147,19 @@ package enum Matmul {
 
   // MARK: float32
 
-  /// C[m, n] = A B (+ C) of float32 elements, rounded to bfloat16 where the precision is bf16 and our own kernels do
-  /// it.
+  /// C[m, n] = A B (+ C) of float32 elements, rounded to bfloat16 where GEMMs of the precision take it. Our own kernels
+  /// do it, on processors with AMX, too.
   package static func roundedGemm(
-    _ a: FloatMatrix, _ b: FloatMatrix, into c: MutableFloatMatrix, accumulate: Bool, precision: ComputePrecision
+    _ a: FloatMatrix, _ b: FloatMatrix, into c: MutableFloatMatrix, accumulate: Bool, precision: ComputePrecision,
+    isFast: Bool = Processor.hasFastBFloat16Products
   ) {
-    guard precision == .bf16, bfloat16Support != .emulated, Processor.hasAVX512BFloat16 else {
-      return gemm(a, b, into: c, accumulate: accumulate)
+    if !takesBFloat16(precision) || bfloat16Support == .emulated {
+      gemm(a, b, into: c, accumulate: accumulate)
+    } else if isFast {
+      Gemm<BFloat16Kernel<RoundingPairPacking>>(a: a, b: b, c: c, accumulate: accumulate).run()
+    } else {
+      Gemm<AVX512Kernel<RoundingPacking, RoundingPacking>>(a: a, b: b, c: c, accumulate: accumulate).run()
     }
-    Gemm<RoundingKernel>(a: a, b: b, c: c, accumulate: accumulate).run()
   }
 
   /// C[m, n] = A B (+ C) of float32.
@@ -163,7 +170,8 @@ package enum Matmul {
       a.columns == b.rows && c.rows == a.rows && c.columns == b.columns,
       "GEMM of \(a.shape) and \(b.shape) into \(c.shape)")
     switch backend {
-    case .kernels: Gemm<Float32Kernel>(a: a, b: b.map { .float32($0) }, c: c, accumulate: accumulate).run()
+    case .avx2Kernels: Gemm<Float32Kernel>(a: a, b: b.map { .float32($0) }, c: c, accumulate: accumulate).run()
+    case .avx512Kernels: Gemm<AVX512Kernel<FloatPacking, FloatPacking>>(a: a, b: b, c: c, accumulate: accumulate).run()
     case .oneDNN:
       requireOneDNN { () throws(OneDNNError) in try oneDNNGemm(a, b, into: c, accumulate: accumulate) }
     case .openBLAS:
@@ -174,8 +182,15 @@ package enum Matmul {
     }
   }
 
-  private static func weights(_ w: Tensor) -> MatrixView<Float32Kernel.Right> {
-    w.dtype == .bfloat16 ? w.bfloat16Matrix.map { .bfloat16($0) } : w.matrix.map { .float32($0) }
+  /// C[m, n] = A B (+ C) of float32 rows and bfloat16 weights, which have no float32 copy, by our own kernels.
+  private static func wideningGemm(
+    _ a: FloatMatrix, _ b: BFloat16Matrix, into c: MutableFloatMatrix, accumulate: Bool
+  ) {
+    if Processor.hasAVX512 {
+      Gemm<AVX512Kernel<FloatPacking, WideningPacking>>(a: a, b: b, c: c, accumulate: accumulate).run()
+    } else {
+      Gemm<Float32Kernel>(a: a, b: b.map { .bfloat16($0) }, c: c, accumulate: accumulate).run()
+    }
   }
 
   /// Calls `body` with the rows of a weight in another type and the index of the first: all at once when they have it,

@@ -5,8 +5,8 @@ package enum MatmulMode: Sendable, Equatable {
   /// GEMM, for many rows. With bf16 both operands are rounded where the processor has such products; float32 elsewhere.
   case gemm(ComputePrecision)
   /// Small-M matmul for decoding: bound by memory, one pass over the weights, and a row's bits do not depend on the
-  /// other rows. With bf16 a row is rounded where it meets bfloat16 weights, if the processor has such vector products,
-  /// and to 8 bits where it meets weights in blocks; with fp32 it is not.
+  /// other rows. With bf16 a row is rounded where it meets bfloat16 weights, if the processor has fast vector
+  /// products of them, and to 8 bits where it meets weights in blocks; with fp32 it is not.
   case batchInvariant(ComputePrecision)
 
   /// Whether a row's bits do not depend on the other rows.
@@ -18,5 +18,5 @@ package enum MatmulMode: Sendable, Equatable {
   package var quantizesRows: Bool { self == .batchInvariant(.bf16) }
 
   /// Whether a row is rounded where it meets bfloat16 weights in batch-invariant products, on this processor.
-  package var roundsRows: Bool { self == .batchInvariant(.bf16) && Processor.hasAVX512BFloat16 }
+  package var roundsRows: Bool { self == .batchInvariant(.bf16) && Processor.hasFastBFloat16Products }
 }

@@ -89,12 +89,17 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
       : Matrix(base, rows: rows, columns: columns, stride: columns)
   }
 
-  /// Every edge of the kernel's blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time,
-  /// 192 rows, 1024 columns and 576 of k.
+  /// Every edge of the kernels' blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time,
+  /// 96 and 192 rows, 768 and 1024 columns, 384 and 576 of k.
   @Test(
-    .enabled(if: Matmul.hasOwnBFloat16Products, "oneDNN or float32 does them here"),
-    arguments: [(1, 1, 1), (12, 32, 16), (13, 33, 31), (11, 15, 34), (193, 40, 577), (5, 1030, 12), (200, 17, 1201)])
-  func bfloat16KernelsAgreeWithFloat32(m: Int, n: Int, k: Int) {
+    .enabled(if: Processor.hasAVX512, "our own bfloat16 GEMMs need AVX-512"),
+    arguments: [
+      (1, 1, 1), (12, 32, 16), (13, 33, 31), (11, 15, 34), (97, 40, 385), (193, 40, 577), (5, 790, 3), (5, 1030, 12),
+      (200, 17, 1201),
+    ], [Matmul.BFloat16Support.kernels, .wideKernels])
+  func bfloat16KernelsAgreeWithFloat32(shape: (m: Int, n: Int, k: Int), support: Matmul.BFloat16Support) {
+    guard support == .wideKernels || Processor.hasAVX512BFloat16 else { return }
+    let (m, n, k) = shape
     var random = RandomSource(seed: 6)
     let (exactA, exactB) = (
       Tensor.normal([m * k], deviation: 1, using: &random), Tensor.normal([k * n], deviation: 1, using: &random)
@@ -107,7 +112,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
         let (c, expected) = (Tensor(start, [m, n]), Tensor(start, [m, n]))
         Matmul.bf16Gemm(
           operand(a.bfloats, m, k, transposed: left), operand(b.bfloats, k, n, transposed: right),
-          into: c.mutableMatrix, accumulate: accumulate)
+          into: c.mutableMatrix, accumulate: accumulate, support: support)
         Matmul.gemm(
           operand(wideA.floats, m, k, transposed: left), operand(wideB.floats, k, n, transposed: right),
           into: expected.mutableMatrix, accumulate: accumulate, backend: .openBLAS)
@@ -116,11 +121,26 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
         let rounded = Tensor(start, [m, n])
         Matmul.roundedGemm(
           operand(exactA.floats, m, k, transposed: left), operand(exactB.floats, k, n, transposed: right),
-          into: rounded.mutableMatrix, accumulate: accumulate, precision: .bf16)
+          into: rounded.mutableMatrix, accumulate: accumulate, precision: .bf16, isFast: support == .kernels)
         #expect(rounded.values == c.values)
       }
     }
     withExtendedLifetime((a, b, wideA, wideB, exactA, exactB)) {}
+  }
+
+  /// Rounding as the kernels pack: ties go to the even neighbour, infinities stay, a NaN stays one.
+  @Test(.enabled(if: Processor.hasAVX512, "our own bfloat16 GEMMs need AVX-512"))
+  func roundingWhilePacking() {
+    let values: [Float] = [
+      1 + 0x1p-8, 1 + 0x3p-8, -1 - 0x1p-8, 1 + 0x1p-8 + 0x1p-20, 0x1.fep127, .greatestFiniteMagnitude, .infinity,
+      -.infinity, .nan, Float(bitPattern: 0x7fff_ffff), 0, -0.0, 3.1415927,
+    ]
+    let (x, one, y) = (Tensor(values, [values.count, 1]), Tensor([1], [1, 1]), Tensor([values.count, 1]))
+    Matmul.roundedGemm(
+      x.matrix, one.matrix, into: y.mutableMatrix, accumulate: false, precision: .bf16, isFast: false)
+    for (value, expected) in zip(y.values, x.bfloat16().float32().values) {
+      #expect(value == expected || value.isNaN && expected.isNaN)
+    }
   }
 
   /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and
@@ -211,7 +231,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   @Test func bothBackendsGiveTheSameProduct() {
     let (x, w) = operands(20, 50, 30)
     var results: [[Float]] = []
-    for backend in Backend.allCases {
+    for backend in Self.backends {
       let y = Tensor([20, 30])
       Matmul.gemm(x.matrix, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: backend)
       results.append(y.values)
@@ -219,9 +239,14 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     for result in results.dropFirst() { #expect(largestError(results[0], result.map(Double.init)) < 1e-6) }
   }
 
-  /// Every edge of the kernel's blocks: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a
-  /// time.
-  @Test(arguments: [(1, 1, 1), (6, 16, 8), (7, 17, 9), (97, 40, 321), (5, 3080, 12), (200, 33, 700)])
+  /// The backends that this processor has.
+  private static let backends = Backend.allCases.filter { $0 != .avx512Kernels || Processor.hasAVX512 }
+
+  /// Every edge of the kernels' blocks. AVX2: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a
+  /// time; AVX-512: 12 by 32, 96, 768 and 384.
+  @Test(arguments: [
+    (1, 1, 1), (6, 16, 8), (7, 17, 9), (13, 33, 17), (97, 40, 385), (5, 3080, 12), (5, 790, 12), (200, 33, 700),
+  ])
   func ownKernelsAgreeWithOpenBLAS(m: Int, n: Int, k: Int) {
     var random = RandomSource(seed: 5)
     let (a, b) = (
@@ -231,7 +256,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     for (left, right) in [(false, false), (false, true), (true, false)] {
       let (x, w) = (operand(a.floats, m, k, transposed: left), operand(b.floats, k, n, transposed: right))
       for accumulate in [false, true] {
-        let results = [Backend.kernels, .openBLAS].map { backend in
+        let results = Self.backends.filter { $0 != .oneDNN }.map { backend in
           let c = Tensor(start, [m, n])
           Matmul.gemm(x, w, into: c.mutableMatrix, accumulate: accumulate, backend: backend)
           return c.values
@@ -242,9 +267,11 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
           b: w.base, b_row: Int64(w.rowStride), b_column: Int64(w.columnStride), c: plain.floats, ldc: Int64(n),
           accumulate: accumulate ? 1 : 0)
         eagle_gemm_plain(&gemm)
-        // because: float32 sums of up to 700 terms
-        #expect(largestError(results[0], results[1].map(Double.init)) < 2e-6)
-        #expect(largestError(results[0], plain.values.map(Double.init)) < 4e-6)
+        for result in results {
+          // because: float32 sums of up to 700 terms
+          #expect(largestError(result, results.last!.map(Double.init)) < 2e-6)
+          #expect(largestError(result, plain.values.map(Double.init)) < 4e-6)
+        }
       }
     }
   }
@@ -255,9 +282,12 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     defer { Parallel.threadCount = threads }
     let results = [1, 2, 3].map { count in
       Parallel.threadCount = count
-      let y = Tensor([150, 330])
-      Matmul.gemm(x.matrix, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: .kernels)
-      return y.values + Matmul.forward(x, w, .bf16).values
+      let products = Self.backends.filter { $0 != .oneDNN && $0 != .openBLAS }.map { backend in
+        let y = Tensor([150, 330])
+        Matmul.gemm(x.matrix, w.matrix.transposed, into: y.mutableMatrix, accumulate: false, backend: backend)
+        return y.values
+      }
+      return products + [Matmul.forward(x, w, .fp32).values, Matmul.forward(x, w, .bf16).values]
     }
     #expect(results[0] == results[1] && results[0] == results[2])
   }

@@ -46,6 +46,33 @@ void eagle_gemm_pack_rows(const float *a, int64_t row_stride, int64_t column_str
 /// Computes a block of C from packed panels of A and of B, each one after the other, k <= EAGLE_GEMM_DEPTH.
 void eagle_gemm_multiply(const float *a, const float *b, const eagle_gemm_block *block);
 
+// MARK: float32 (gemm_f32x16.c), for processors with AVX-512 alone
+
+enum {
+  EAGLE_GEMM_X16_ROWS = 12,
+  EAGLE_GEMM_X16_COLUMNS = 32,
+  EAGLE_GEMM_X16_DEPTH = 384,
+};
+
+/// Packs up to 32 columns of B [k, n] for eagle_gemm_x16_multiply: panel[p][j], columns beyond n are 0. Either stride
+/// is 1. Elements are float32, bfloat16, or float32 that is rounded to bfloat16.
+void eagle_gemm_x16_pack_columns_f32(const float *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
+                                     float *panel);
+void eagle_gemm_x16_pack_columns_bf16(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k,
+                                      int64_t n, float *panel);
+void eagle_gemm_x16_pack_columns_rounded(const float *b, int64_t row_stride, int64_t column_stride, int64_t k,
+                                         int64_t n, float *panel);
+/// Packs m rows of A [m, k] for eagle_gemm_x16_multiply: panels of 12 rows, [k][12] each, rows beyond m are 0, and may
+/// write to four words behind them. Either stride is 1.
+void eagle_gemm_x16_pack_rows_f32(const float *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                                  float *block);
+void eagle_gemm_x16_pack_rows_bf16(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                                   float *block);
+void eagle_gemm_x16_pack_rows_rounded(const float *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
+                                      float *block);
+/// Computes a block of C from packed panels of A and of B, each one after the other.
+void eagle_gemm_x16_multiply(const float *a, const float *b, const eagle_gemm_block *block);
+
 // MARK: bfloat16 (gemm_bf16.c), for processors with AVX512-BF16 alone
 
 enum {

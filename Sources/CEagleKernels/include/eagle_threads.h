@@ -52,5 +52,8 @@ int eagle_cpu_has_avx512(void);
 int eagle_cpu_has_avx512_vnni(void);
 int eagle_cpu_has_avx512_bf16(void);
 int eagle_cpu_has_amx_bf16(void);
+/// Whether vdpbf16ps takes less time than two multiply-adds of float32 vectors, which do the same. Takes about 0.2 ms;
+/// for processors with AVX512-BF16 alone.
+int eagle_cpu_multiplies_bf16_fast(void);
 
 #endif
