@@ -5,13 +5,13 @@
 // Attention of single rows, each with keys of its own: s_t = scale q . k_t;  p = softmax(s);  out = sum_t p_t v_t
 // A cap makes s_t = cap tanh(scale q . k_t / cap); a sink is one more logit in the softmax, without a value.
 //
-// Heads of a group share their keys and values, so each of them is read and widened once for up to four heads, and eight
-// keys' sums are added across their lanes together. Rows that follow one another mostly share their keys too: several of them take
-// some keys at a time, which then are in the L1 cache. What a head of a row adds, and in which order, is the same
-// however many rows, heads and keys are in flight.
+// Heads of a group share their keys and values, so each of them is read and widened once for up to four heads (one with
+// AVX2), and eight keys' sums are added across their lanes together. Rows that follow one another mostly share their
+// keys too: several of them take some keys at a time, which then are in the L1 cache. What a head of a row adds, and in
+// which order, is the same however many rows, heads and keys are in flight.
 
 enum {
-  ROWS = 8,         // that are attended together, at most
+  ROWS = 9,         // that are attended together, at most: those of a tree of eight drafts
   SHARED_KEYS = 32, // keys that they take at a time
   SCORES = 65536,   // floats of scores that the L2 cache holds
 };

@@ -28,8 +28,8 @@ EAGLE_INLINE_AVX512_BF16 void prefetch(const void *from, int is_wide, int64_t at
 
 /// Up to sixteen lines, `stride` apart, of k elements side by side: to[p * width + i] = the pair p of line i, for the
 /// lines up to 16. Where width is below 16 each store spills into the next pair, which is written after it.
-EAGLE_INLINE_AVX512_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t stride, int64_t lines, int64_t k,
-                              uint32_t *to, int width) {
+EAGLE_INLINE_AVX512_BF16 void pack_along_k(const void *from, int is_wide, int64_t at, int64_t stride, int64_t lines,
+                                           int64_t k, uint32_t *to, int width) {
   for (int64_t p = 0; p < k; p += 32, to += 16 * width) {
     __m512i r[16];
     __mmask32 halves = first_halves(k - p);
@@ -46,7 +46,8 @@ EAGLE_INLINE_AVX512_BF16 void pack_along_k(const void *from, int is_wide, int64_
 
 /// The pairs of two lines of up to 32 elements, those of the first sixteen and of the others; without a second line
 /// (-1) with 0.
-EAGLE_INLINE_AVX512_BF16 void pair(const void *from, int is_wide, int64_t first, int64_t second, __mmask32 which, __m512i pairs[2]) {
+EAGLE_INLINE_AVX512_BF16 void pair(const void *from, int is_wide, int64_t first, int64_t second, __mmask32 which,
+                                   __m512i pairs[2]) {
   __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
                                  4, 35, 3, 34, 2, 33, 1, 32, 0);
   __m512i a = load_halves(from, is_wide, first, which);
@@ -55,8 +56,8 @@ EAGLE_INLINE_AVX512_BF16 void pair(const void *from, int is_wide, int64_t first,
   pairs[1] = _mm512_permutex2var_epi16(a, _mm512_add_epi16(low, _mm512_set1_epi16(16)), b);
 }
 
-EAGLE_INLINE_AVX512_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, int64_t column_stride, int64_t k,
-                              int64_t n, uint32_t *panel) {
+EAGLE_INLINE_AVX512_BF16 void pack_columns(const void *b, int is_wide, int64_t row_stride, int64_t column_stride,
+                                           int64_t k, int64_t n, uint32_t *panel) {
   if (row_stride == 1) {
     pack_along_k(b, is_wide, 0, column_stride, n < 16 ? n : 16, k, panel, TILE_COLUMNS);
     return pack_along_k(b, is_wide, 16 * column_stride, column_stride, n - 16, k, panel + 16, TILE_COLUMNS);
@@ -69,8 +70,8 @@ EAGLE_INLINE_AVX512_BF16 void pack_columns(const void *b, int is_wide, int64_t r
   }
 }
 
-EAGLE_INLINE_AVX512_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
-                           uint32_t *block) {
+EAGLE_INLINE_AVX512_BF16 void pack_rows(const void *a, int is_wide, int64_t row_stride, int64_t column_stride,
+                                        int64_t m, int64_t k, uint32_t *block) {
   int64_t panel = (k + 1) / 2 * TILE_ROWS;
   if (column_stride == 1) {
     for (int64_t first = 0; first < m; first += TILE_ROWS, block += panel) {
@@ -94,12 +95,12 @@ EAGLE_INLINE_AVX512_BF16 void pack_rows(const void *a, int is_wide, int64_t row_
 }
 
 #define DEFINE_PACK(suffix, type, is_wide)                                                                          \
-  EAGLE_AVX512_BF16                                                                                                        \
+  EAGLE_AVX512_BF16                                                                                                \
   void eagle_gemm_bf16_pack_columns##suffix(const type *b, int64_t row_stride, int64_t column_stride, int64_t k,   \
                                             int64_t n, uint32_t *panel) {                                          \
     pack_columns(b, is_wide, row_stride, column_stride, k, n, panel);                                              \
   }                                                                                                                \
-  EAGLE_AVX512_BF16                                                                                                        \
+  EAGLE_AVX512_BF16                                                                                                \
   void eagle_gemm_bf16_pack_rows##suffix(const type *a, int64_t row_stride, int64_t column_stride, int64_t m,      \
                                          int64_t k, uint32_t *block) {                                             \
     pack_rows(a, is_wide, row_stride, column_stride, m, k, block);                                                 \
@@ -109,7 +110,8 @@ DEFINE_PACK(, uint16_t, 0)
 DEFINE_PACK(_f32, float, 1)
 
 /// sum[i][h] = the product of a packed panel of A with one of B.
-EAGLE_INLINE_AVX512_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pairs, __m512 sum[TILE_ROWS][2]) {
+EAGLE_INLINE_AVX512_BF16 void multiply_tile(const uint32_t *a, const uint32_t *b, int64_t pairs,
+                                            __m512 sum[TILE_ROWS][2]) {
   for (int i = 0; i < TILE_ROWS; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
 #pragma clang loop unroll_count(2)
   for (int64_t p = 0; p < pairs; p++) {

@@ -5,7 +5,7 @@
 // registers. Elements are widened or rounded as they are packed: float32, bfloat16, or float32 rounded to bfloat16.
 //
 // It also multiplies bfloat16 elements on processors whose vdpbf16ps is slow: products of two such elements are exact
-// in float32. Intel's take two cycles for one vdpbf16ps and one for the two multiply-adds that do the same.
+// in float32. Emerald Rapids takes two cycles for one vdpbf16ps and one for the two multiply-adds that do the same.
 
 #if defined(__x86_64__)
 #include "gemm_avx512.h"
@@ -65,7 +65,9 @@ EAGLE_INLINE_AVX512 void pack_columns(const void *b, element_kind kind, int64_t 
   }
   __mmask32 which = first_halves(n);
   for (int64_t p = 0; p < k; p++, panel += TILE_COLUMNS) {
-    __builtin_prefetch(address(b, kind, (p + PREFETCH_LINES) * row_stride));
+    const char *ahead = address(b, kind, (p + PREFETCH_LINES) * row_stride);
+    __builtin_prefetch(ahead);
+    if (kind != HALVES) __builtin_prefetch(ahead + 64);
     _mm512_storeu_si512(panel, load_words(b, kind, p * row_stride, (__mmask16)which));
     _mm512_storeu_si512(panel + 16, load_words(b, kind, p * row_stride + 16, (__mmask16)(which >> 16)));
   }
@@ -81,7 +83,7 @@ EAGLE_INLINE_AVX512 void pack_rows(const void *a, element_kind kind, int64_t row
     return;
   }
   for (int64_t p = 0; p < k; p++) {
-    for (int64_t first = 0; first < m; first += 32)
+    for (int64_t first = 0; first < m; first += kind == HALVES ? 32 : 16)
       __builtin_prefetch(address(a, kind, (p + PREFETCH_LINES) * column_stride + first));
     for (int64_t first = 0; first < m; first += TILE_ROWS) {
       int64_t rows = m - first < TILE_ROWS ? m - first : TILE_ROWS;

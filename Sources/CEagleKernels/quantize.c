@@ -6,9 +6,8 @@
 // float32 weights to blocks. A scale is not only that of the largest element: of a few near it the one is taken whose
 // rounded elements, each scaled by what fits them best, are off by the least squares.
 //
-// Sums have eight lanes and products are rounded before they are added, on any processor, so that all of them give the
-// same blocks.
-#pragma clang fp contract(off)
+// All processors give the same blocks: sums have eight lanes, and a multiply-add is a fused one by name, since
+// -ffp-contract=fast heeds no pragma and would fuse where the processor can. Other products that are added are exact.
 
 EAGLE_INLINE float16 narrow_f16(float value) {
   _Float16 half = (_Float16)value;
@@ -28,6 +27,9 @@ EAGLE_INLINE f32x8 all_rounded_within(f32x8 values, float low, float high) {
   return __builtin_elementwise_min(__builtin_elementwise_max(q, (f32x8){0} + low), (f32x8){0} + high);
 }
 
+/// x y + sum, rounded once.
+EAGLE_INLINE f32x8 add_product(f32x8 x, f32x8 y, f32x8 sum) { return __builtin_elementwise_fma(x, y, sum); }
+
 enum { TRIALS = 8, MAX_VECTORS = 4 };
 
 /// The scale d of n elements x[i] ~ d q[i], n = 16 or 32, q from -limit to limit - 1. It is negative where the largest
@@ -37,19 +39,19 @@ EAGLE_INLINE float fitted_scale(const float *x, const int n, int limit) {
   for (int i = 0; i < n; i++) largest = fabsf(x[i]) > fabsf(largest) ? x[i] : largest;
   if (fabsf(largest) < 1e-30f) return 0;
   for (int trial = -TRIALS; trial <= TRIALS; trial++) {
-    float inverse = -(limit + 0.1f * trial) / largest;
+    float inverse = -fmaf(0.1f, trial, limit) / largest;
     f32x8 q[MAX_VECTORS], xq = {0}, qq = {0}, error = {0};
     for (int v = 0; v < n / 8; v++) {
       q[v] = all_rounded_within(load8(x + 8 * v) * inverse, -limit, limit - 1);
-      xq += load8(x + 8 * v) * q[v];
+      xq = add_product(load8(x + 8 * v), q[v], xq);
       qq += q[v] * q[v];
     }
     float squares = sum_lanes8(qq);
     if (squares == 0) continue;
     float d = sum_lanes8(xq) / squares;
     for (int v = 0; v < n / 8; v++) {
-      f32x8 miss = load8(x + 8 * v) - d * q[v];
-      error += miss * miss;
+      f32x8 miss = add_product((f32x8){0} - d, q[v], load8(x + 8 * v));
+      error = add_product(miss, miss, error);
     }
     float sum = sum_lanes8(error);
     if (sum < least) (least = sum, best = d);
@@ -70,24 +72,24 @@ EAGLE_INLINE affine fitted_affine(const float *x) {
   affine best = {0, -low};
   if (high - low < 1e-30f) return best;
   for (int trial = -TRIALS; trial <= TRIALS; trial++) {
-    float inverse = (15 + 0.1f * trial) / (high - low);
+    float inverse = fmaf(0.1f, trial, 15) / (high - low);
     f32x8 q[MAX_VECTORS], q1s = {0}, q2s = {0}, x1s = {0}, xqs = {0}, error = {0};
     for (int v = 0; v < MAX_VECTORS; v++) {
       q[v] = all_rounded_within((load8(x + 8 * v) - low) * inverse, 0, 15);
       q1s += q[v];
       q2s += q[v] * q[v];
       x1s += load8(x + 8 * v);
-      xqs += load8(x + 8 * v) * q[v];
+      xqs = add_product(load8(x + 8 * v), q[v], xqs);
     }
     // The line of least squares through (q, x), or the one through the origin where its minimum would be negative.
     float q1 = sum_lanes8(q1s), q2 = sum_lanes8(q2s), x1 = sum_lanes8(x1s), xq = sum_lanes8(xqs);
     float determinant = n * q2 - q1 * q1;
     if (determinant <= 0) continue;
-    affine fit = {(n * xq - q1 * x1) / determinant, -(q2 * x1 - q1 * xq) / determinant};
+    affine fit = {fmaf(-q1, x1, n * xq) / determinant, fmaf(q1, xq, -(q2 * x1)) / determinant};
     if (fit.minimum < 0) fit = (affine){xq / q2, 0};
     for (int v = 0; v < MAX_VECTORS; v++) {
-      f32x8 miss = load8(x + 8 * v) - (fit.scale * q[v] - fit.minimum);
-      error += miss * miss;
+      f32x8 miss = load8(x + 8 * v) - add_product((f32x8){0} + fit.scale, q[v], (f32x8){0} - fit.minimum);
+      error = add_product(miss, miss, error);
     }
     float sum = sum_lanes8(error);
     if (fit.scale > 0 && sum < least) (least = sum, best = fit);
@@ -149,9 +151,9 @@ EAGLE_INLINE void encode_q4_k(const float *x, block_q4_k *b) {
   for (int g = 0; g < 8; g++) {
     scales.scale[g] = (uint8_t)rounded_within(d > 0 ? fits[g].scale / d : 0, 0, 63);
     scales.minimum[g] = (uint8_t)rounded_within(m > 0 ? fits[g].minimum / m : 0, 0, 63);
-    float step = d * scales.scale[g], offset = m * scales.minimum[g];
+    float step = d * scales.scale[g], offset = scales.minimum[g];
     for (int i = 0; i < 32; i++) {
-      int q = step > 0 ? rounded_within((x[32 * g + i] + offset) / step, 0, 15) : 0;
+      int q = step > 0 ? rounded_within(fmaf(m, offset, x[32 * g + i]) / step, 0, 15) : 0;
       b->q[g / 2 * 32 + i] |= (uint8_t)(q << 4 * (g % 2));
     }
   }

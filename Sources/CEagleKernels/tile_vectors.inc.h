@@ -31,8 +31,12 @@ INLINE floats load_halves(const uint8_t *p, int64_t next) {
   return (floats)_mm512_cvtph_ps(_mm256_inserti128_si256(first, _mm_loadu_si128((const __m128i *)(p + next)), 1));
 }
 
-INLINE integers load_unsigned(const uint8_t *p, int64_t next) { return (integers)_mm512_cvtepu8_epi32(load_each(p, next)); }
-INLINE integers load_signed(const uint8_t *p, int64_t next) { return (integers)_mm512_cvtepi8_epi32(load_each(p, next)); }
+INLINE integers load_unsigned(const uint8_t *p, int64_t next) {
+  return (integers)_mm512_cvtepu8_epi32(load_each(p, next));
+}
+INLINE integers load_signed(const uint8_t *p, int64_t next) {
+  return (integers)_mm512_cvtepi8_epi32(load_each(p, next));
+}
 INLINE bytes look_up(bytes table, bytes codes) { return (bytes)_mm512_shuffle_epi8((__m512i)table, (__m512i)codes); }
 INLINE bytes to_all(__m128i sixteen) { return (bytes)_mm512_broadcast_i32x4(sixteen); }
 INLINE integers shifted(integers x, integers by) { return (integers)_mm512_sllv_epi32((__m512i)x, (__m512i)by); }
@@ -42,8 +46,12 @@ INLINE __m128i load_each(const uint8_t *p, int64_t next) { return _mm_loadl_epi6
 INLINE floats load_halves(const uint8_t *p, int64_t next) {
   return (floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
-INLINE integers load_unsigned(const uint8_t *p, int64_t next) { return (integers)_mm256_cvtepu8_epi32(load_each(p, next)); }
-INLINE integers load_signed(const uint8_t *p, int64_t next) { return (integers)_mm256_cvtepi8_epi32(load_each(p, next)); }
+INLINE integers load_unsigned(const uint8_t *p, int64_t next) {
+  return (integers)_mm256_cvtepu8_epi32(load_each(p, next));
+}
+INLINE integers load_signed(const uint8_t *p, int64_t next) {
+  return (integers)_mm256_cvtepi8_epi32(load_each(p, next));
+}
 INLINE bytes look_up(bytes table, bytes codes) { return (bytes)_mm256_shuffle_epi8((__m256i)table, (__m256i)codes); }
 INLINE bytes to_all(__m128i sixteen) { return (bytes)_mm256_broadcastsi128_si256(sixteen); }
 INLINE integers shifted(integers x, integers by) { return (integers)_mm256_sllv_epi32((__m256i)x, (__m256i)by); }

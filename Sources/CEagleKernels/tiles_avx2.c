@@ -34,7 +34,8 @@ INLINE void decode_group(eagle_weight_type type, const uint8_t *tile, bytes tabl
   memcpy(least, &s.minimum, sizeof least);
   for (int v = 0; v < 8; v++)
     for (int o = 0; o < TILE; o += 2) {
-      __m256 value = _mm256_mul_ps(each_four(scale[type == EAGLE_WEIGHTS_Q6_K ? v / 4 : 0] + o), widen(type, elements[v] + 4 * o));
+      __m256 scales = each_four(scale[type == EAGLE_WEIGHTS_Q6_K ? v / 4 : 0] + o);
+      __m256 value = _mm256_mul_ps(scales, widen(type, elements[v] + 4 * o));
       if (has_minimum(type)) value = _mm256_add_ps(value, each_four(least + o));
       _mm_storeu_ps(y + o * stride + 4 * v, _mm256_castps256_ps128(value));
       _mm_storeu_ps(y + (o + 1) * stride + 4 * v, _mm256_extractf128_ps(value, 1));

@@ -63,8 +63,6 @@ extension RecipeRun {
   /// The head to start from, which must read the layers that are captured.
   func head(at path: String, trainable: Bool) throws -> DraftModel {
     let draft = try model.head(at: path, trainable: trainable)
-    try DraftFolder.requireFloats(
-      Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.value) }), path)
     try draft.shape.check(recipe.train.objective)
     try draft.shape.check(draftLength: recipe.evaluate.draftLength)
     guard draft.shape.architecture == recipe.draft.architecture.rawValue else {

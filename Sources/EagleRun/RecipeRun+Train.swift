@@ -148,6 +148,9 @@ extension RecipeRun {
     progress.say(
       "fine-tuning \(path): its own sizes hold, draft vocabulary \(draft.vocabulary.size)"
         + (draft.shape.details.map { ", \($0)" }.joined()))
+    if let format = try DraftFolder.quantizedFormat(path, target: model.target) {
+      progress.say("\(path) is quantised to \(format): training starts from its rounded weights, in float32")
+    }
     return draft
   }
 

@@ -44,8 +44,8 @@ package struct AttentionBlocks {
     }
   }
 
-  /// Rows of a block: eight tiles of the bfloat16 kernels, or about eleven of the float32 ones.
-  private var blockRows: Int { Matmul.takesBFloat16(precision) ? 96 : 64 }
+  /// Rows of a block: eight tiles of the kernels for AVX-512, or about eleven of those for AVX2.
+  private var blockRows: Int { Processor.hasAVX512 || Matmul.takesBFloat16(precision) ? 96 : 64 }
 
   /// All rows, in order, cut into blocks.
   package var blocks: [Block] {

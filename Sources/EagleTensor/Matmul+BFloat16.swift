@@ -24,9 +24,6 @@ extension Matmul {
   /// Whether matmuls of bfloat16 come out so; float32 takes their place where they do not.
   package static var hasBFloat16Products: Bool { bfloat16Support != .none }
 
-  /// Whether our own kernels do them.
-  package static var hasOwnBFloat16Products: Bool { bfloat16Support == .kernels || bfloat16Support == .wideKernels }
-
   /// C[m, n] = A[m, k] B[k, n] (+ C); A and B bfloat16, C float32.
   package static func bf16Gemm(
     _ a: BFloat16Matrix, _ b: BFloat16Matrix, into c: MutableFloatMatrix, accumulate: Bool,

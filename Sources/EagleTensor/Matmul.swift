@@ -22,7 +22,7 @@ package enum Matmul {
     case (.bf16, .wideKernels): "bf16 operands, multiplied in fp32 (\(path))"
     case (.bf16, .oneDNN): "bf16 products (oneDNN, \(Processor.name))"
     case (.bf16, .emulated): "bf16 products by rounding to bf16 and multiplying in fp32 (\(path))"
-    case (.bf16, .none): "fp32 products (\(path); this processor has no bf16 products)"
+    case (.bf16, .none): "fp32 products (\(path); this processor has no AVX-512)"
     case (.fp32, _): "fp32 products (\(path))"
     }
   }

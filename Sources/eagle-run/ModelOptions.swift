@@ -39,7 +39,7 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: """
-      Precision of matmuls. bf16 falls back to fp32 on processors without bf16 matmuls. With quantised weights, bf16 \
+      Precision of matmuls. bf16 falls back to fp32 on processors without AVX-512. With quantised weights, bf16 \
       rounds activations to 8 bits in decoding; fp32 never rounds activations.
       """)
   var precision = ComputePrecision.bf16

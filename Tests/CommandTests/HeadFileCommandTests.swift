@@ -47,6 +47,7 @@ import Testing
       #expect(own["text"] as? String == plain && counts(own) == counts(loaded))
     }
     try tunes(world)
+    try areTrained(world)
     try refuses(world)
   }
 
@@ -74,11 +75,20 @@ import Testing
     #expect(inspected.output.hasPrefix("EAGLE-3 draft head: layers [") && inspected.output.contains("Q8_0"))
   }
 
+  /// A file is a head to fine-tune, as it is and quantised.
+  private func areTrained(_ world: TinyWorld) throws {
+    for type in ["bf16", "q4_0"] {
+      let settings = ["output=tuned-\(type)", "draft.init_from=head-\(type).gguf", "train.epochs=1"]
+      let tuned = try run(world, "eagle-train", ["run", "recipe.yaml"] + settings.flatMap { ["--set", $0] })
+      #expect(tuned.status == 0 && tuned.errors.contains("fine-tuning head-\(type).gguf"), "\(tuned.errors)")
+      #expect(tuned.errors.contains("is quantised to Q4_0") == (type == "q4_0"))
+    }
+  }
+
   private func refuses(_ world: TinyWorld) throws {
     let quantised = try run(
-      world, "eagle-train",
-      ["run", "recipe.yaml", "--set", "output=other", "--set", "draft.init_from=head-q8_0.gguf"])
-    #expect(quantised.status == 1 && quantised.errors.contains("training needs floats"), "\(quantised.errors)")
+      world, "eagle-train", ["export", "head-q8_0.gguf", "--target", "target", "--output", "x.gguf"])
+    #expect(quantised.status == 1 && quantised.errors.contains("quantised (Q8_0)"), "\(quantised.errors)")
     let folder = try run(
       world, "eagle-train", ["export", "out/export", "--target", "target", "--output", "x", "--type", "q8_0"])
     #expect(folder.status == 64 && folder.errors.contains("--type is for"), "\(folder.errors)")

@@ -71,6 +71,25 @@ import Testing
     }
   }
 
+  /// The digests were the same with AVX-512, with AVX2 and without either (FNV-1a of 64 bits).
+  @Test(
+    "weights are quantised to the same blocks on every processor",
+    arguments: [
+      (DType.q8_0, 0x9dcb_6be6_ba94_2596), (.q4_0, 0x7963_7fe6_3a64_8876), (.q5_0, 0x8ade_d327_b77b_55e1),
+      (.q4_K, 0x2419_3dbc_74bb_f41d), (.q6_K, 0x37a2_c5e5_f31c_bcdf),
+    ] as [(DType, UInt64)])
+  func blocksOfEveryProcessor(_ format: DType, _ expected: UInt64) {
+    var state: UInt32 = 1
+    let values = (0..<4096).map { _ in
+      state = state &* 1_664_525 &+ 1_013_904_223
+      return Float(Int32(bitPattern: state) >> 8) * 0x1p-26
+    }
+    let blocks = Tensor([16, 256], dtype: format)
+    #expect(eagle_weights_encode(format.weightType!, values, 4096, blocks.rawBytes.baseAddress!) == 1)
+    let digest = blocks.rawBytes.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
+    #expect(digest == expected)
+  }
+
   @Test("a row's bits depend neither on the other rows nor on the variant", arguments: DType.blockFormats)
   func rowsAreIndependentInEveryVariant(_ format: DType) {
     for inputs in format.blockLength == 32 ? [32, 288, 576] : [256, 768] {

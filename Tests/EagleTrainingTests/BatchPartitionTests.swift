@@ -77,4 +77,22 @@ import Testing
     #expect(work.part(7, 8..<10, depths: 9, length: 30).states == 30)
     #expect(work.part(7, 0..<10, depths: 3, length: 30) == .whole(7))
   }
+
+  @Test("rows behind a head's window see that many keys") func costsOfAWindow() {
+    for window in [1, 6, 12, 20, 100] {
+      let work = ConversationWork(positions: [4..<24], perRow: 0, perKey: 1, perContextRow: 0, window: window)
+      for part in [0..<20, 3..<9, 15..<16] {
+        let keys = part.reduce(0) { $0 + min(4 + $1 + 1, window) }
+        #expect(abs(work.cost(part) - Double(keys)) < 1e-9, "window \(window), rows \(part)")
+      }
+    }
+    // The same sums by depth: a row of depth k has k keys of its own chain.
+    let rows = TrainedRows(mask: [0] + [UInt8](repeating: 1, count: 20), depths: 3)
+    let (all, near) = (RowChunk(rows, rows: 0..<21), RowChunk(rows, rows: 0..<21, window: 8))
+    for depth in 0..<3 {
+      let seen = rows.rows(depth: depth, in: 0..<21).map { $0 + 1 + depth }
+      #expect(all.attended[depth] == seen.reduce(0, +))
+      #expect(near.attended[depth] == seen.reduce(0) { $0 + min($1, 8) })
+    }
+  }
 }

@@ -172,7 +172,7 @@ package struct Preparation {
     var parts = [
       "prepare 6", tokens, weights, "\(data.heldOut)", draft.vocabularySize.map(String.init) ?? "all", "\(seed)",
     ]
-    if let initFrom = draft.initFrom { parts.append(try SafetensorsFolder.fingerprint(folder: initFrom)) }
+    if let initFrom = draft.initFrom { parts.append(try DraftFolder.fingerprint(initFrom)) }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }
 

@@ -102,7 +102,7 @@ package struct Eagle3Costs: ObjectiveCosts {
 
   private func operations(_ trained: TrainedRows) -> Double {
     Double(trained.teacherPositions.count) * teacherRow + Double(trained.prefixCount) * contextRow
-      + operations(RowChunk(trained, rows: 0..<trained.prefixCount))
+      + operations(RowChunk(trained, rows: 0..<trained.prefixCount, window: shape.variant.window))
   }
 
   private var teacherRow: Double { 2 * Double(shape.targetHiddenSize) * Double(shape.draftVocabularySize) }
@@ -120,7 +120,8 @@ package struct Eagle3Costs: ObjectiveCosts {
     let products = counts.enumerated().reduce(0) { $0 + $1.element * (3 * layer(depth: $1.offset) + head) }
     return ConversationWork(
       positions: trained.spans.map { TrainedRows.rows(of: $0, depth: 0) }, perRow: teacherRow + products / rows,
-      perKey: 3.5 * attention(shape.attention, keys: counts.reduce(0, +) / rows), perContextRow: contextRow)
+      perKey: 3.5 * attention(shape.attention, keys: counts.reduce(0, +) / rows), perContextRow: contextRow,
+      window: shape.variant.window)
   }
 
   /// All depths of some rows of a conversation, without a sample, as far as an epoch trains them: what is proportional

@@ -7,17 +7,14 @@ import Foundation
 extension DraftFolder {
   /// Reads a head for `target` from a folder or a `.gguf` file, written here or by another tool. The layer may be
   /// called `midlayer` or `layers.0`, and a copy of the target's embedding may be there too. Weights stay as stored;
-  /// `trainable` widens them to float32.
+  /// `trainable` widens them to float32, quantised ones too.
   ///
   /// - Throws: `LocatedError` when the head does not fit the target, or holds a tensor that nothing here computes with,
-  ///   or a weight that is NaN or infinite, or is to be trained and quantised
+  ///   or a weight that is NaN or infinite
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
     let reader = try reader(path, target: target)
     var tensors = try reader.tensors()
-    if trainable {
-      try requireFloats(tensors, path)
-      tensors = tensors.mapValues { writableCopy($0.float32()) }
-    }
+    if trainable { tensors = tensors.mapValues { writableCopy($0.float32()) } }
     return DraftModel(shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: tensors, trainable: trainable)
   }
 
@@ -35,14 +32,15 @@ extension DraftFolder {
     return try DraftArchitecture.ofFolder(path).reader(folder: path, target: target)
   }
 
-  /// Throws where blocks would be widened to be trained: their errors of quantisation would be what training starts
-  /// from.
-  package static func requireFloats(_ tensors: [String: Tensor], _ path: String) throws {
-    let quantized = tensors.filter { $0.value.dtype.isBlocks }.min { $0.key < $1.key }
-    guard let quantized else { return }
-    throw LocatedError(
-      path: path, problem: "its weights are quantised (\(quantized.value.dtype.ggmlName)), and training needs floats",
-      advice: "start from the head's folder, or from a .gguf file of the type bf16")
+  /// The format of the head's matrices, such as Q8_0, where they are quantised; else nil.
+  package static func quantizedFormat(_ path: String, target: TargetModel) throws -> String? {
+    let quantized = try reader(path, target: target).tensors().filter { $0.value.dtype.isBlocks }
+    return quantized.min { $0.key < $1.key }?.value.dtype.ggmlName
+  }
+
+  /// A digest that identifies a head and does not depend on where it lies.
+  package static func fingerprint(_ path: String) throws -> String {
+    DraftGGUF.isFile(path) ? try GGUFFile(path: path).fingerprint() : try SafetensorsFolder.fingerprint(folder: path)
   }
 
   /// The optimiser writes to its parameters; a mapped file cannot be written to.

@@ -37,6 +37,8 @@ package struct ConversationWork: Sendable {
   package var perRow: Double
   package var perKey: Double
   package var perContextRow: Double
+  /// The most keys that a row sees; nil for all before it.
+  private let window: Int?
 
   /// - Parameters:
   ///   - positions: of rows that may be trained, ascending ranges
@@ -44,13 +46,15 @@ package struct ConversationWork: Sendable {
   ///   - perRow: operations of a row that do not depend on its position
   ///   - perKey: operations of a row for each key that it sees
   ///   - perContextRow: operations of a context row
+  ///   - window: the most keys that a row sees; nil for all before it
   package init(
-    positions: [Range<Int>], rows: Int? = nil, perRow: Double, perKey: Double, perContextRow: Double
+    positions: [Range<Int>], rows: Int? = nil, perRow: Double, perKey: Double, perContextRow: Double,
+    window: Int? = nil
   ) {
     self.positions = positions.filter { !$0.isEmpty }
     all = positions.reduce(0) { $0 + $1.count }
     self.rows = rows ?? all
-    (self.perRow, self.perKey, self.perContextRow) = (perRow, perKey, perContextRow)
+    (self.perRow, self.perKey, self.perContextRow, self.window) = (perRow, perKey, perContextRow, window)
   }
 
   /// The position of a trained row; of a sample, about.
@@ -82,8 +86,16 @@ package struct ConversationWork: Sendable {
   /// Operations of a part.
   package func cost(_ part: Range<Int>) -> Double {
     guard !part.isEmpty else { return 0 }
-    // A mean of the ends is exact within a span.
-    let seen = Double(position(of: part.lowerBound) + position(of: part.upperBound - 1) + 2) / 2
+    let seen = meanKeys(from: position(of: part.lowerBound), to: position(of: part.upperBound - 1))
     return Double(part.count) * (perRow + seen * perKey) + Double(context(of: part)) * perContextRow
+  }
+
+  /// The mean of the keys that rows at these positions and between them see: exact within a span.
+  private func meanKeys(from first: Int, to last: Int) -> Double {
+    guard let window, last >= window else { return Double(first + last + 2) / 2 }
+    // Rows below the window see all keys before them, the others the window.
+    let below = max(0, window - first)
+    let keys = below * (first + 1 + window) / 2 + (last + 1 - first - below) * window
+    return Double(keys) / Double(last + 1 - first)
   }
 }

@@ -28,7 +28,7 @@ package struct StateCapture {
       precision: self.precision)
   }
 
-  /// Throws when ranks compute states of different precision, as processors with and without bf16 products do.
+  /// Throws when ranks compute states of different precision, as processors with and without AVX-512 do in bf16.
   /// Collective.
   package func agreeOnPrecision(_ cluster: any Communicator) throws {
     let all = try cluster.gather(Data(precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }

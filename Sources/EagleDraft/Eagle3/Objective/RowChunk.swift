@@ -12,17 +12,18 @@ package struct RowChunk: Sendable, Equatable {
   package let rows: Range<Int>
   /// Trained rows among them by depth, [K].
   package let trained: [Int]
-  /// Keys that these rows attend to by depth, in sum, [K]: p + 1 of the prefix and k of its own chain.
+  /// Keys that these rows attend to by depth, in sum, [K]: p + 1 of the prefix and k of its own chain; with a window,
+  /// at most that many.
   package let attended: [Int]
 
   /// Trained pairs of a row and a depth: what activations, and all products but attention's, are proportional to.
   package var trainedPairs: Int { trained.reduce(0, +) }
 
-  package init(_ conversation: TrainedRows, rows: Range<Int>) {
+  package init(_ conversation: TrainedRows, rows: Range<Int>, window: Int? = nil) {
     self.rows = rows
     let byDepth = (0..<conversation.depths).map { conversation.rows(depth: $0, in: rows) }
     trained = byDepth.map(\.count)
-    attended = byDepth.enumerated().map { k, rows in rows.reduce(0) { $0 + $1 + 1 + k } }
+    attended = byDepth.enumerated().map { k, rows in rows.reduce(0) { $0 + min($1 + 1 + k, window ?? .max) } }
   }
 }
 
