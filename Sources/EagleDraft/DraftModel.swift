@@ -48,6 +48,21 @@ public final class DraftModel {
     network = shape.network(parameters)
   }
 
+  /// The format of its first quantised matrix, such as Q8_0; nil where none is quantised.
+  package var quantizedFormat: String? { parameters.map(\.variable.value.dtype).first(where: \.isBlocks)?.ggmlName }
+
+  /// A copy to be trained, of float32 weights. The optimiser writes to its parameters, and a mapped file cannot be
+  /// written to.
+  package func trainable() -> DraftModel {
+    let tensors = parameters.map { parameter in
+      let (stored, copy) = (parameter.variable.value.float32(), Tensor(parameter.variable.value.shape))
+      Elementwise.copy(stored, into: copy)
+      return (parameter.name, copy)
+    }
+    return DraftModel(
+      shape: shape, vocabulary: vocabulary, tensors: Dictionary(uniqueKeysWithValues: tensors), trainable: true)
+  }
+
   /// Random start: matrices N(0, 0.02), norms 1, biases 0.
   package static func random(shape: any DraftShape, vocabulary: DraftVocabulary, seed: UInt64) -> DraftModel {
     var tensors: [String: Tensor] = [:]

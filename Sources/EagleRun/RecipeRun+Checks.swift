@@ -23,7 +23,7 @@ extension RecipeRun {
     try requireExportable()
     if cluster.isRoot {
       try DraftFolder.requireReplaceable(folder.export)
-      _ = try recipe.draft.initFrom.map { try head(at: $0, trainable: false) }
+      _ = try recipe.draft.initFrom.map { try head(at: $0) }
       if let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output), info.step > 0 {
         try identity(data: "").check(settingsOf: try info.identity(of: path), path)
       }
@@ -61,8 +61,8 @@ extension RecipeRun {
   }
 
   /// The head to start from, which must read the layers that are captured.
-  func head(at path: String, trainable: Bool) throws -> DraftModel {
-    let draft = try model.head(at: path, trainable: trainable)
+  func head(at path: String) throws -> DraftModel {
+    let draft = try model.head(at: path)
     try draft.shape.check(recipe.train.objective)
     try draft.shape.check(draftLength: recipe.evaluate.draftLength)
     guard draft.shape.architecture == recipe.draft.architecture.rawValue else {

@@ -144,14 +144,14 @@ extension RecipeRun {
       return try .random(shape: shape, vocabulary: data.vocabulary, seed: recipe.train.seed)
         .withEmbedding(of: model.target)
     }
-    let draft = try head(at: path, trainable: true)
+    let draft = try head(at: path)
     progress.say(
       "fine-tuning \(path): its own sizes hold, draft vocabulary \(draft.vocabulary.size)"
         + (draft.shape.details.map { ", \($0)" }.joined()))
-    if let format = try DraftFolder.quantizedFormat(path, target: model.target) {
+    if let format = draft.quantizedFormat {
       progress.say("\(path) is quantised to \(format): training starts from its rounded weights, in float32")
     }
-    return draft
+    return draft.trainable()
   }
 
   /// A page that cannot be written must not end the run that it tells of.

@@ -111,13 +111,14 @@ struct Export: ParsableCommand {
         throw ValidationError("\(checkpoint) is an exported head, which does not name its target: add --target")
       }
       let model = try TargetModel(folder: target)
+      let head = try DraftFolder.read(checkpoint, target: model)
       // Written again, its errors of quantisation would look like the head's own weights.
-      if let format = try DraftFolder.quantizedFormat(checkpoint, target: model) {
+      if let format = head.quantizedFormat {
         throw LocatedError(
           path: checkpoint, problem: "its weights are quantised (\(format))",
           advice: "export the head's folder, a checkpoint, or a .gguf file of the type bf16")
       }
-      return (try DraftFolder.read(checkpoint, target: model, trainable: true), model, checkpoint, nil)
+      return (head.trainable(), model, checkpoint, nil)
     }
     let opened = try CheckpointFolder.open(checkpoint)
     let info = try TrainingCheckpoint.info(opened)

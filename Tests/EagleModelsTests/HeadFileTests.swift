@@ -109,7 +109,7 @@ import Testing
     #expect(values(loaded) == values(back))
     let widened = try DraftFolder.read(path, target: target, trainable: true)
     #expect(widened.parameters.allSatisfy { $0.variable.value.dtype == .float32 } && values(widened) == values(back))
-    #expect(try DraftFolder.quantizedFormat(path, target: target) == (type == .q8_0 ? "Q8_0" : "Q4_0"))
+    #expect(back.quantizedFormat == (type == .q8_0 ? "Q8_0" : "Q4_0"))
   }
 
   @Test("a scaled rotary embedding comes back; one that a file cannot describe is refused")

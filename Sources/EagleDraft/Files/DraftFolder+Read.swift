@@ -13,9 +13,9 @@ extension DraftFolder {
   ///   or a weight that is NaN or infinite
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
     let reader = try reader(path, target: target)
-    var tensors = try reader.tensors()
-    if trainable { tensors = tensors.mapValues { writableCopy($0.float32()) } }
-    return DraftModel(shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: tensors, trainable: trainable)
+    let head = DraftModel(
+      shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: try reader.tensors(), trainable: false)
+    return trainable ? head.trainable() : head
   }
 
   /// The draft vocabulary alone.
@@ -32,22 +32,9 @@ extension DraftFolder {
     return try DraftArchitecture.ofFolder(path).reader(folder: path, target: target)
   }
 
-  /// The format of the head's matrices, such as Q8_0, where they are quantised; else nil.
-  package static func quantizedFormat(_ path: String, target: TargetModel) throws -> String? {
-    let quantized = try reader(path, target: target).tensors().filter { $0.value.dtype.isBlocks }
-    return quantized.min { $0.key < $1.key }?.value.dtype.ggmlName
-  }
-
   /// A digest that identifies a head and does not depend on where it lies.
   package static func fingerprint(_ path: String) throws -> String {
     DraftGGUF.isFile(path) ? try GGUFFile(path: path).fingerprint() : try SafetensorsFolder.fingerprint(folder: path)
-  }
-
-  /// The optimiser writes to its parameters; a mapped file cannot be written to.
-  private static func writableCopy(_ tensor: Tensor) -> Tensor {
-    let copy = Tensor(tensor.shape)
-    Elementwise.copy(tensor, into: copy)
-    return copy
   }
 }
 
