@@ -1,4 +1,4 @@
-// The door to oneDNN: fp32 GEMMs by dnnl_sgemm, bf16 GEMMs by the matmul primitive, for oneDNN 2.x and 3.x.
+// The door to oneDNN: GEMMs of bf16 by its matmul primitive, for oneDNN 2.x and 3.x.
 #ifndef EAGLE_ONEDNN_SHIM_H
 #define EAGLE_ONEDNN_SHIM_H
 
@@ -11,21 +11,6 @@ typedef struct {
   long rows, columns;
   long row_stride, column_stride;
 } eagle_dnnl_matrix;
-
-/// The row-major leading dimension that dnnl_sgemm takes, and its letter: 'T' for a transposed operand.
-static inline long eagle_dnnl_leading(const eagle_dnnl_matrix *a, char transpose) {
-  return transpose == 'T' ? a->column_stride : a->row_stride;
-}
-
-/// C = A B + beta C, row-major float32; the letters are 'N' or 'T' for an operand that is stored transposed.
-static inline dnnl_status_t eagle_dnnl_sgemm(char a_letter, const eagle_dnnl_matrix *a, char b_letter,
-                                             const eagle_dnnl_matrix *b, float beta, const eagle_dnnl_matrix *c) {
-  return dnnl_sgemm(a_letter, b_letter, a->rows, b->columns, a->columns, 1.0f, (const float *)a->data,
-                    eagle_dnnl_leading(a, a_letter), (const float *)b->data, eagle_dnnl_leading(b, b_letter), beta,
-                    (float *)c->data, c->row_stride);
-}
-
-// MARK: bfloat16
 
 /// An operand as oneDNN sees it.
 typedef struct {

@@ -8,7 +8,6 @@ import EagleCore
 package enum Backend: String, Sendable, CaseIterable {
   case avx2Kernels = "own kernels for AVX2"
   case avx512Kernels = "own kernels for AVX-512"
-  case oneDNN
   case openBLAS = "OpenBLAS"
 }
 
@@ -172,8 +171,6 @@ package enum Matmul {
     switch backend {
     case .avx2Kernels: Gemm<Float32Kernel>(a: a, b: b.map { .float32($0) }, c: c, accumulate: accumulate).run()
     case .avx512Kernels: Gemm<AVX512Kernel<FloatPacking, FloatPacking>>(a: a, b: b, c: c, accumulate: accumulate).run()
-    case .oneDNN:
-      requireOneDNN { () throws(OneDNNError) in try oneDNNGemm(a, b, into: c, accumulate: accumulate) }
     case .openBLAS:
       cblas_sgemm(
         CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,

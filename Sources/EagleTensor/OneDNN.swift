@@ -36,16 +36,7 @@ package struct OneDNNError: Error, CustomStringConvertible {
 }
 
 extension Matmul {
-  /// C[m, n] = A[m, k] B[k, n] (+ C) of float32 by oneDNN.
-  package static func oneDNNGemm(
-    _ a: FloatMatrix, _ b: FloatMatrix, into c: MutableFloatMatrix, accumulate: Bool
-  ) throws(OneDNNError) {
-    var (x, y, z) = (eagle_dnnl_matrix(a), eagle_dnnl_matrix(b), eagle_dnnl_matrix(c))
-    let status = eagle_dnnl_sgemm(letter(a.isTransposed), &x, letter(b.isTransposed), &y, accumulate ? 1 : 0, &z)
-    if status != dnnl_success { throw OneDNNError(status: status.rawValue, left: a.shape, right: b.shape) }
-  }
-
-  /// The same of bfloat16 operands.
+  /// C[m, n] = A[m, k] B[k, n] (+ C) by oneDNN; A and B bfloat16, C float32.
   package static func oneDNNGemm(
     _ a: BFloat16Matrix, _ b: BFloat16Matrix, into c: MutableFloatMatrix, accumulate: Bool
   ) throws(OneDNNError) {
@@ -53,8 +44,6 @@ extension Matmul {
     let status = eagle_dnnl_matmul_bf16(OneDNN.shared.engine, OneDNN.shared.stream, &x, &y, &z, accumulate ? 1 : 0)
     if status != dnnl_success { throw OneDNNError(status: status.rawValue, left: a.shape, right: b.shape) }
   }
-
-  private static func letter(_ isTransposed: Bool) -> Int8 { isTransposed ? 84 : 78 }  // 'T' or 'N'
 
   /// Runs a GEMM that oneDNN was chosen for. No other library takes its place: a tensor operation has no error to
   /// throw, so the process stops, as it does when the system refuses memory for a tensor.

@@ -6,8 +6,7 @@ package enum Processor {
   package static let hasAVX512 = eagle_cpu_has_avx512() != 0
   /// Multiplication of bfloat16 vectors.
   package static let hasAVX512BFloat16 = eagle_cpu_has_avx512_bf16() != 0
-  /// Whether that is faster than to widen both operands and multiply in float32: on Zen 4 and Zen 5, but not on
-  /// Emerald Rapids. Measured at first use, in a fraction of a millisecond.
+  /// Whether that is faster than to widen both operands and multiply in float32: on AMD's processors.
   package static let hasFastBFloat16Products = hasAVX512BFloat16 && eagle_cpu_multiplies_bf16_fast() != 0
   /// Multiplication of bfloat16 tiles.
   package static let hasAMX = eagle_cpu_has_amx_bf16() != 0

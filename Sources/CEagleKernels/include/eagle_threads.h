@@ -52,8 +52,9 @@ int eagle_cpu_has_avx512(void);
 int eagle_cpu_has_avx512_vnni(void);
 int eagle_cpu_has_avx512_bf16(void);
 int eagle_cpu_has_amx_bf16(void);
-/// Whether vdpbf16ps takes less time than two multiply-adds of float32 vectors, which do the same. Takes about 0.2 ms;
-/// for processors with AVX512-BF16 alone.
+/// Whether vdpbf16ps takes less time than two multiply-adds of float32 vectors, which do the same: on AMD's processors
+/// with AVX512-BF16, not on Intel's. By vendor and not by measuring: neighbours on the same core change the times, and a
+/// run must have the same bits whenever it is started.
 int eagle_cpu_multiplies_bf16_fast(void);
 
 #endif
