@@ -1,4 +1,4 @@
-// swift-tools-version: 6.0
+// swift-tools-version: 6.2
 import PackageDescription
 
 // The modules of the project, lowest layer first, each with the reason why it is one. A module may depend only on
@@ -10,7 +10,7 @@ let mpi =
   ? (name: "mpich", package: "libmpich-dev") : (name: "ompi-c", package: "libopenmpi-dev")
 
 /// The C loops are optimised in every build configuration: a debug decoder would be ten times slower.
-let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast"])]
+let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast-honor-pragmas"])]
 
 let package = Package(
   name: "eagle-train",
@@ -32,8 +32,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     // Recipes are YAML.
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-    // eagle-run serve speaks HTTP: connections, parsing and streaming bodies on SwiftNIO. The two below come with it:
-    // its orderly end, and its log, which stays silent.
+    // eagle-run serve speaks HTTP: connections, parsing and streaming bodies on SwiftNIO. Its orderly end comes with it,
+    // and its log, which stays silent.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     // What hummingbird stands on: a handler of ours watches each connection.

@@ -7,6 +7,9 @@ EAGLE_DISPATCHED
 void eagle_adamw_step(const eagle_adamw *settings, float *restrict w, const float *restrict g, float *restrict m,
                       float *restrict v, const float *restrict rates, int64_t n) {
   // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr (r m / c1 / (sqrt(v / c2) + eps) + decay w)
+  // No contraction: a vector's multiply-adds and those of single elements would be fused in different places, and the
+  // bits would depend on where threads cut the weights.
+#pragma clang fp contract(off)
   const eagle_adamw s = *settings;
   const float step = s.learning_rate / s.correction1, root = 1.0f / sqrtf(s.correction2);
   for (int64_t i = 0; i < n; i++) {

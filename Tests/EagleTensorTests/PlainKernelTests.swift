@@ -30,6 +30,28 @@ import Testing
     #expect(zip(sums[0].values, sums[1].values).allSatisfy { abs($0 - $1) < 4e-6 })
   }
 
+  @Test("a step of AdamW has the same bits however the weights are cut", arguments: [false, true])
+  func cutsOfAdamW(hasRates: Bool) {
+    let count = 1001
+    let (g, rates) = (normal([count], seed: 2), normal([count], seed: 3))
+    var settings = eagle_adamw()
+    (settings.learning_rate, settings.gradient_scale, settings.epsilon, settings.weight_decay) = (1e-3, 0.7, 1e-8, 0.1)
+    (settings.beta1, settings.rest1, settings.beta2, settings.rest2) = (0.9, 0.1, 0.95, 0.05)
+    (settings.correction1, settings.correction2) = (0.1, 0.05)
+    func step(cut: Int) -> [Float] {
+      let (w, m, v) = (normal([count], seed: 1), normal([count], seed: 4), normal([count], seed: 5))
+      for i in 0..<count { v.floats[i] *= v.floats[i] }
+      for first in stride(from: 0, to: count, by: cut) {
+        eagle_adamw_step(
+          &settings, w.floats + first, g.floats + first, m.floats + first, v.floats + first,
+          hasRates ? UnsafePointer(rates.floats + first) : nil, Int64(min(cut, count - first)))
+      }
+      return w.values + m.values + v.values
+    }
+    let whole = step(cut: count)
+    for cut in [1, 3, 8, 333, 500] { #expect(step(cut: cut) == whole, "cuts of \(cut)") }
+  }
+
   @Test(
     "attention over rounded keys and values has the bits of that over their values",
     arguments: [(6, 2, 32), (9, 3, 64), (8, 2, 128), (5, 1, 24)], [DType.bfloat16, .q8_0])
