@@ -3,9 +3,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup build install uninstall dist quickstart test test-faults lint docs bench oracles clean
 
-# Tests use no @testable import; with it off, tests and commands share one build instead of rebuilding each other.
-SWIFT_TEST := swift test -c release --disable-testable-imports
-
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -29,10 +26,10 @@ quickstart: ## Everything once: real model, capture, training on 2 MPI ranks, ex
 	@scripts/quickstart
 
 test: setup ## Run every test
-	$(SWIFT_TEST)
+	@scripts/test
 
 test-faults: setup ## Kills, dead ranks, damaged files, full disks: the long form (make test has a short one)
-	EAGLE_FAULT_KILLS=$${EAGLE_FAULT_KILLS:-120} $(SWIFT_TEST) --filter FaultTests
+	EAGLE_FAULT_KILLS=$${EAGLE_FAULT_KILLS:-120} scripts/test --filter FaultTests
 
 lint: ## Check the style of every Swift file
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Examples
@@ -47,4 +44,4 @@ oracles: build ## Compare with transformers, PyTorch, speculators, OpenVINO and 
 	@scripts/oracles
 
 clean: ## Remove what was built; models and checkpoints stay
-	rm -rf .build
+	rm -rf .build Sources/CEagleVersion/commit.h*

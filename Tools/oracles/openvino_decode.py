@@ -119,7 +119,7 @@ def add_plain(records, model, limit):
     """transformers' own greedy tokens and their margins."""
     stops = stop_ids(model)
     for record in records:
-        record["plain"], record["margins"] = greedy(model, record["ids"], limit, stops)
+        record["plain"], record["margins"], _ = greedy(model, record["ids"], limit, stops)
 
 
 def summary(records):

@@ -50,10 +50,10 @@ def talk(page, url, speculative):
             check(answer["marks"] > 0, f"{answer['marks']} stretches of text are marked as the draft's")
 
 
-def reason(page, output):
+def reason(page, output, program):
     """A model that marks its reasoning and calls tools: reasoning stands folded away before the answer."""
     with tempfile.TemporaryDirectory() as folder:
-        options = argparse.Namespace(program=str(ROOT / ".build/release/eagle-run"), target=folder + "/thinker", draft=None)
+        options = argparse.Namespace(program=program, target=folder + "/thinker", draft=None)
         write_model(options.target)
         with Served(options) as served:
             page.call("Page.navigate", url=served.url + "/")
@@ -149,7 +149,7 @@ def main():
             save(page.look(dark=True), options.output.replace(".png", "-dark.png"))
             save(page.look(dark=False, width=390, height=780), options.output.replace(".png", "-phone.png"))
         stop(page, served)
-        reason(page, options.output)
+        reason(page, options.output, options.program)
         refused = [m for m in page.messages if "401" not in json.dumps(m)]
         check(not refused, f"the browser has nothing to complain about {refused or ''}")
 
