@@ -165,11 +165,13 @@ final class ActiveGeneration {
     return token
   }
 
-  /// Ends the text with the last token that was taken. Without effect on a text that has ended.
+  /// Ends the text with the last token that was taken. A text that has ended stays as it is; but where its last token
+  /// reached the limit and completed a stop string, that is the reason.
   func stop(_ cause: StopCause) {
     switch phase {
     case .prefill, .decoding: phase = .ended(FinishReason(cause))
     case .delivering(let output): end(output, .ended(FinishReason(cause)))
+    case .ended(.length) where cause == .stopString: phase = .ended(.stopString)
     case .ended, .failed: break
     }
   }
@@ -178,6 +180,7 @@ final class ActiveGeneration {
   private func end(_ output: PassOutput, _ next: Phase) {
     phase = next
     statistics.newTokens = ids.count
+    statistics.dropAccepted(from: output.taken, of: output.result.accepted)
     if output.taken > 0 {
       passes.append(.init(tokens: output.taken, accepted: min(output.taken, output.result.accepted)))
     }

@@ -53,6 +53,11 @@ extension DecodingStatistics {
     if hasDraft { countRound(proposal, accepted: result.accepted) }
   }
 
+  /// Uncounts accepted drafts of the last round that are not in the text, because it ended before them.
+  mutating func dropAccepted(from taken: Int, of kept: Int) {
+    for position in taken..<max(taken, min(kept, accepted.count)) { accepted[position] -= 1 }
+  }
+
   private mutating func countRound(_ proposal: Proposal, accepted kept: Int) {
     rounds += 1
     draftPasses += proposal.passes

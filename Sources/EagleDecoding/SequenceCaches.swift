@@ -86,7 +86,7 @@ final class SequenceCaches {
   ///   - states: their states
   func keep(_ path: [Int], of tokens: [Int32], _ states: TargetStates) {
     sequence.keep(path, of: tokens)
-    if drafter != nil, let aux = states.auxHidden { unseen.append(Rows.chosen(aux, path)) }
+    if drafter != nil, !path.isEmpty, let aux = states.auxHidden { unseen.append(Rows.chosen(aux, path)) }
   }
 
   /// Gives the drafter the states that it has not seen, each with the token after it. Then both caches hold the same

@@ -237,15 +237,9 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   /// Begins to watch the ranks; when one exceeds the limits, all ranks end with its name on standard error.
   public func watch(_ limits: RankLimits) throws {
-    let names = try gather(Data("rank \(rank) on \(Self.hostName)".utf8)).map { String(decoding: $0, as: UTF8.self) }
+    let own = "rank \(rank) on \(HostName.own ?? "an unknown host")"
+    let names = try gather(Data(own.utf8)).map { String(decoding: $0, as: UTF8.self) }
     thread.watch(names: names, limits: limits)
-  }
-
-  /// The name that the kernel has; a call to the name service could hang with the network.
-  private static var hostName: String {
-    var name = [CChar](repeating: 0, count: 256)
-    guard gethostname(&name, name.count - 1) == 0 else { return "an unknown host" }
-    return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 
   /// Ends all processes of the MPI job with status `code`, and does not return.
@@ -257,7 +251,10 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
       defer { isFinished = true }
       return !isFinished
     }
-    if isFirst { try thread.end() }
+    guard isFirst else { return }
+    // A rank that has left is not heard from any more, and rank 0 may still have work.
+    try barrier()
+    try thread.end()
   }
 
   private static func buckets(_ count: Int) -> [Range<Int>] {

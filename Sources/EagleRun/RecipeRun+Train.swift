@@ -30,7 +30,10 @@ extension RecipeRun {
       try CheckpointFolder.mend(recipe.output, newest: checkpoint?.name)
       try AtomicFile.write(path: folder.recipe, data: Data(try named.canonicalText.utf8))
     }
-    if isNew { try training.begin() }
+    if isNew {
+      if cluster.isRoot { try forgetEvaluations() }
+      try training.begin()
+    }
 
     // Evaluations of an earlier start, which later heads are compared with.
     var records = try isNew ? [] : earlierRecords(upTo: training.step)
@@ -83,7 +86,7 @@ extension RecipeRun {
     case .store: return .store(try capture(data))
     case .online:
       try checkDisk(data)
-      let states = try OnlineStates(target: model.target, config: captureConfig, data: data)
+      let states = try OnlineStates(target: model.target, config: captureConfig, data: data, tick: cluster.tick)
       try states.agreeOnPrecision(cluster)
       return .online(states)
     }
@@ -100,6 +103,12 @@ extension RecipeRun {
       return nil
     }
     return found
+  }
+
+  /// Removes the evaluations of a run that this one takes the place of, before its first checkpoint makes them its own.
+  private func forgetEvaluations() throws {
+    guard FileManager.default.fileExists(atPath: folder.evaluation) else { return }
+    try FileManager.default.removeItem(atPath: folder.evaluation)
   }
 
   /// Evaluations that still hold. One rank reads, all get the same.

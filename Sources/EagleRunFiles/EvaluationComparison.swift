@@ -30,9 +30,11 @@ package struct EvaluationComparison: Encodable, Equatable {
   package let heldOut: Row?
   /// Benchmarks that only one of the two has.
   package let unpaired: [String]
+  /// What differs between the two besides the head: then the difference is not that of the heads.
+  package let remarks: [String]
 
   private enum CodingKeys: String, CodingKey {
-    case first, second, benchmarks, mean, unpaired
+    case first, second, benchmarks, mean, unpaired, remarks
     case heldOut = "held_out"
   }
 
@@ -56,6 +58,26 @@ package struct EvaluationComparison: Encodable, Equatable {
     (benchmarks, mean) = (rows, pairs.isEmpty ? nil : Row("mean", pairs, using: &random))
     (self.first, self.second) = (first.name, second.name)
     unpaired = Set(first.results.keys).symmetricDifference(second.results.keys).sorted()
+    remarks = Self.remarks(first, second, names)
+  }
+
+  private static func remarks(
+    _ first: MeasuredBenchmarks, _ second: MeasuredBenchmarks, _ names: [String]
+  ) -> [String] {
+    func remark(_ what: String, _ a: String?, _ b: String?) -> String? {
+      a == b ? nil : "\(what): A was measured with \(a ?? "another version"), B with \(b ?? "another version")"
+    }
+    func temperature(_ result: BenchmarkResult?) -> String { "temperature \(result?.temperature ?? 0)" }
+    let limits = [first, second].map { $0.maxNewTokens.map { "at most \($0) tokens a text" } }
+    let reasoning = [first, second].map { "reasoning \($0.reasoning ?? "as the template has it")" }
+    // A file of `bench` does not hold these.
+    let areKnown = !limits.contains(nil)
+    return names.flatMap { name in
+      let (a, b) = (first.results[name], second.results[name])
+      return [remark(name, a?.plan, b?.plan), remark(name, temperature(a), temperature(b))].compactMap { $0 }
+    }
+      + (areKnown ? [remark("all", limits[0], limits[1]), remark("all", reasoning[0], reasoning[1])] : [])
+      .compactMap { $0 }
   }
 
   /// The table that people see.
@@ -70,7 +92,8 @@ package struct EvaluationComparison: Encodable, Equatable {
       ]
     }
     let missing = unpaired.isEmpty ? [] : ["only in one of them, and left out: \(unpaired.joined(separator: ", "))"]
-    return ["A: \(first)", "B: \(second)"] + columns.lines([header] + rows) + missing + [verdict]
+    let differing = remarks.isEmpty ? [] : remarks + ["so the difference is not that of the heads alone"]
+    return ["A: \(first)", "B: \(second)"] + columns.lines([header] + rows) + missing + differing + [verdict]
   }
 
   private var verdict: String {

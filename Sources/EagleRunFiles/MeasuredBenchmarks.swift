@@ -9,9 +9,16 @@ package struct MeasuredBenchmarks {
   package let results: [String: BenchmarkResult]
   /// Counts of held-out conversations; nil where the file has none.
   package let heldOut: HeldOutGroups?
+  /// The most tokens of a text, and whether the model reasoned, where the file says it: that of a run does.
+  package let maxNewTokens: Int?
+  package let reasoning: String?
 
-  package init(name: String, results: [String: BenchmarkResult], heldOut: HeldOutGroups? = nil) {
+  package init(
+    name: String, results: [String: BenchmarkResult], heldOut: HeldOutGroups? = nil,
+    conditions: EvaluationConditions? = nil
+  ) {
     (self.name, self.results, self.heldOut) = (name, results, heldOut)
+    (maxNewTokens, reasoning) = (conditions?.maxNewTokens, conditions?.reasoning)
   }
 
   /// Reads a file.
@@ -32,7 +39,7 @@ package struct MeasuredBenchmarks {
       let record = try Self.record(try EvaluationFile.decode(data, path: path), epoch, path)
       self.init(
         name: "\(path), epoch \(record.epoch)", results: record.benchmarks,
-        heldOut: record.heldOut?.groups)
+        heldOut: record.heldOut?.groups, conditions: record.conditions)
     }
     guard !results.isEmpty || heldOut != nil else {
       throw LocatedError(

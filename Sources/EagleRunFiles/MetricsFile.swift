@@ -16,7 +16,7 @@ package struct MetricsFile {
       (try? JSONDecoder().decode(Line.self, from: Data($0))).map { $0.step <= step } ?? false
     }
     let text = kept.reduce(into: Data()) { $0.append($1 + Data("\n".utf8)) }
-    try text.write(to: URL(fileURLWithPath: path), options: .atomic)
+    if text != data { try AtomicFile.write(path: path, data: text) }
   }
 
   /// The field that every line has.

@@ -49,14 +49,26 @@ extension Rows {
     return all
   }
 
-  /// y[i] = x[indices[i]] in the type of x.
+  /// y[i] = x[indices[i]] in the type of x; in float32 where x is in tiles and its rows are gone.
   package static func select(_ x: Tensor, _ indices: [Int32]) -> Tensor {
+    for index in indices { precondition(index >= 0 && Int(index) < x.rows, "row \(index) of \(x.rows)") }
+    guard x.hasRows else { return selectFromTiles(x, indices) }
     let rowBytes = x.dtype.bytes(x.columns)
     let y = Tensor([indices.count, x.columns], dtype: x.dtype)
     for (i, index) in indices.enumerated() {
-      precondition(index >= 0 && Int(index) < x.rows, "row \(index) of \(x.rows)")
-      let source = UnsafeRawPointer(x.rawBytes.baseAddress! + Int(index) * rowBytes)
-      (y.rawBytes.baseAddress! + i * rowBytes).copyMemory(from: source, byteCount: rowBytes)
+      (y.rawBytes.baseAddress! + i * rowBytes)
+        .copyMemory(from: x.address(ofRow: Int(index)), byteCount: rowBytes)
+    }
+    return y
+  }
+
+  private static func selectFromTiles(_ x: Tensor, _ indices: [Int32]) -> Tensor {
+    let (y, outputs) = (Tensor([indices.count, x.columns]), BlockTiles.tileOutputs)
+    let tile = Tensor([outputs, x.columns])
+    for (i, index) in indices.enumerated() {
+      let (first, row) = (Int(index) / outputs * outputs, Int(index) % outputs)
+      x.convert(rows: first..<min(first + outputs, x.rows), into: tile)
+      (y.floats + i * x.columns).update(from: tile.floats + row * x.columns, count: x.columns)
     }
     return y
   }

@@ -107,6 +107,7 @@ package struct Tensor: @unchecked Sendable {
   /// The same elements in another shape.
   package func reshaped(_ newShape: [Int]) -> Tensor {
     precondition(newShape.reduce(1, *) == count, "\(shape) reshaped to \(newShape)")
+    precondition(hasRows, "another shape of a matrix that is in tiles")
     return Tensor(newShape, dtype: dtype, storage: storage, byteOffset: byteOffset)
   }
 
@@ -114,6 +115,7 @@ package struct Tensor: @unchecked Sendable {
   package func slice(_ range: Range<Int>) -> Tensor {
     if range == 0..<shape[0] { return self }
     precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "rows \(range) of \(shape)")
+    precondition(hasRows, "rows of a matrix that is in tiles")
     let stride = dtype.bytes(shape.dropFirst().reduce(1, *))
     return Tensor(
       [range.count] + shape.dropFirst(), dtype: dtype, storage: storage,

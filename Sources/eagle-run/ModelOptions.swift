@@ -62,6 +62,9 @@ struct ModelOptions: ParsableArguments {
 
   func validate() throws {
     guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
+    guard draftWeights == nil || draft != nil else {
+      throw ValidationError("--draft-weights is for a draft head: name one with --draft")
+    }
   }
 
   /// The name of the target: that of its folder, or of its file without `.gguf`.
@@ -98,9 +101,10 @@ struct ModelOptions: ParsableArguments {
       Output.note("KV cache of the head: \(line)")
     }
     let head = stored.quantized(format)
-    // Last, since it reads all weights: errors come first.
-    model.target.prepareForDecoding()
+    // Last, since it reads all weights: errors come first. The head takes rows of the target's LM head before those are
+    // in tiles.
     head.prepareForDecoding(model.target)
+    model.target.prepareForDecoding()
     return (model, head)
   }
 }
@@ -172,7 +176,13 @@ struct PlanOptions: ParsableArguments {
   /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive
   /// tree by costs that are measured now, in less than half a second.
   func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
-    guard let draft, let folder = try models.draft.map(ModelOptions.path) else { return .chain(0) }
+    guard let draft, let folder = try models.draft.map(ModelOptions.path) else {
+      guard !isGiven else {
+        throw ValidationError(
+          "--draft-length, --draft-width, --draft-nodes and --adaptive are for a draft head: name one with --draft")
+      }
+      return .chain(0)
+    }
     let tuned = try tuned(folder, DecodingFile.Environment(target: model.target, weights: models.weights, draft: draft))
     if let tuned, !isGiven { return tuned.plan }
     if !isGiven { return .adaptive(try DecodingCosts.estimate(target: model.target, draft: draft), for: draft) }

@@ -71,6 +71,9 @@ struct Serve: ParsableCommand {
       """)
   var stopSeconds = 30.0
 
+  @Option(help: "Idle timeout: close a connection on which no whole request comes for this many seconds.")
+  var idleSeconds = 60
+
   @Option(help: "Write timeout: close a connection if the client reads nothing of its answer for this many seconds.")
   var writeSeconds = 60
 
@@ -87,7 +90,9 @@ struct Serve: ParsableCommand {
     guard (0...86400).contains(stopSeconds) else {
       throw ValidationError("--stop-seconds must be from 0 to 86400, a day")
     }
-    guard (1...86_400).contains(writeSeconds) else { throw ValidationError("--write-seconds must be from 1 to 86400") }
+    for (name, seconds) in [("--idle-seconds", idleSeconds), ("--write-seconds", writeSeconds)] {
+      guard (1...86_400).contains(seconds) else { throw ValidationError("\(name) must be from 1 to 86400") }
+    }
     guard !modelName.contains("") else { throw ValidationError("--model-name must not be empty") }
     guard !corsOrigin.contains("") else { throw ValidationError("--cors-origin must not be empty") }
     guard key != "" else { throw ValidationError("the API key is empty: give one or leave it out") }
@@ -135,7 +140,7 @@ struct Serve: ParsableCommand {
     config.record = record
     if !modelName.isEmpty { config.modelNames = modelName }
     (config.takesAnyModel, config.isStrict, config.corsOrigins) = (anyModel, strict, corsOrigin)
-    config.writeSeconds = writeSeconds
+    (config.idleSeconds, config.writeSeconds) = (idleSeconds, writeSeconds)
     (config.toolParser, config.reasoningParser) = (toolParser, reasoningParser)
     (config.host, config.port, config.apiKey) = (host, port, key)
     (config.queue, config.batch) = (queue, batch)

@@ -41,6 +41,8 @@ import Testing
     let known = [".TH", ".SH", ".TP", ".PP", ".B", ".BR", ".I"]
     for page in pages {
       let lines = try text("\(folder)/\(page)").split(separator: "\n")
+      let titles = lines.filter { $0.hasPrefix(".TH") }
+      #expect(titles.count == 1 && titles.allSatisfy { $0.hasSuffix("\"") }, "\(page): \(lines.prefix(3))")
       for line in lines where line.hasPrefix(".") || line.hasPrefix("'") {
         #expect(known.contains { line == $0 || line.hasPrefix("\($0) ") }, "\(page): \(line)")
       }

@@ -42,6 +42,28 @@ import Testing
     #expect(records.count == 3 && records.allSatisfy { ($0.heldOut?.leftOut ?? 0) > 0 && $0.heldOut!.loss.isFinite })
   }
 
+  @Test("a run that ends keeps a state from before all steps that were left out", arguments: 0..<4)
+  func keepsAStateFromBefore(seed: Int) throws {
+    let world = try TinyWorld()
+    try world.letCharacterOverflow()
+    let lines = (0..<6).map { index in
+      #"{"id": "c\#(index)", "conversations": [{"role": "user", "content": "Z \#(index)"}, "#
+        + #"{"role": "assistant", "content": "apple \#(index)."}]}"#
+    }
+    try world.put("data.jsonl", lines.joined(separator: "\n") + "\n")
+    // A batch is a conversation. Two of six train nothing, and four have no finite loss.
+    let outcome = try run(
+      world, ranks: 1,
+      [
+        "data.held_out=0", "train.max_skipped_steps=2", "train.tokens_per_batch=1", "train.leave_out=[c1, c2]",
+        "train.epochs=3", "train.seed=\(seed)",
+      ])
+    let steps = String(decoding: try world.read("out/metrics.jsonl"), as: UTF8.self).split(separator: "\n")
+    let leading = steps.prefix { $0.contains("no conversation of the batch is trained") }.count
+    #expect(outcome.status == 1 && steps.count >= 3)
+    #expect(outcome.errors.contains("the weights of step \(leading) are kept"), "\(steps) \(outcome.errors)")
+  }
+
   @Test("the advice of an error takes a run past its bad conversations")
   func theAdviceWorks() throws {
     let world = try world()

@@ -74,6 +74,54 @@ import Testing
     #expect((s["left_out"] as? [String: Int])?["no assistant token to train on within max_length"] == 1)
   }
 
+  @Test("an answer that only calls tools is trained; one that says nothing is left out")
+  func answersThatCallToolsAreTrained() throws {
+    let world = try TinyWorld()
+    let template =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}"
+      + "{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}<|im_end|>\n{% endfor %}"
+      + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    let config: JSON = ["chat_template": .string(template), "eos_token": "<|im_end|>"]
+    try world.put("target/tokenizer_config.json", config.text())
+    let call: JSON = ["type": "function", "function": ["name": "add", "arguments": ["a": 1]]]
+    func answer(_ fields: (String, JSON)...) -> JSON { .object(JSON.Object([("role", "assistant")] + fields)) }
+    let question: JSON = ["role": "user", "content": "one"]
+    let conversations: [JSON] = [
+      [
+        question, answer(("content", .null), ("tool_calls", [call])), ["role": "tool", "content": "5"],
+        answer(("content", "five")),
+      ],
+      [question, answer(("content", ""), ("tool_calls", [call]))],
+      [question, answer(("content", ""), ("tool_calls", []))],
+    ]
+    let lines = conversations.map { JSON.object(JSON.Object([("conversations", $0)])).text() }
+    try world.put("data.jsonl", lines.joined(separator: "\n"))
+    let outcome = try prepare(world, "data.held_out=0")
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    #expect(try statistics(world)["left_out"] as? [String: Int] == ["an empty answer": 1])
+    let store = try TokenStore(path: world("out/prepared/tokens-00000.h5"))
+    let trained = try (0..<2).map { try store.conversation($0).mask.reduce(0) { $0 + Int($1) } }
+    // A byte is a token, and so is the end of a turn.
+    #expect(trained == ["add|five|".utf8.count, "add|".utf8.count])
+  }
+
+  @Test("prepared data that a kill left without their name are kept")
+  func aFinishedPreparationIsKept() throws {
+    let world = try TinyWorld()
+    #expect(try prepare(world).status == 0)
+    let (folder, partial) = (world("out/prepared"), world("out/prepared.partial"))
+    func file() throws -> Int? {
+      let facts = try FileManager.default.attributesOfItem(atPath: "\(folder)/tokens-00000.h5")
+      return facts[.systemFileNumber] as? Int
+    }
+    let before = try #require(try file())
+    try FileManager.default.moveItem(atPath: folder, toPath: partial)
+    try world.put("out/prepared.partial/digests-00000.bin", "left behind")
+    #expect(try prepare(world).status == 0)
+    #expect(try file() == before)
+    #expect(try !FileManager.default.contentsOfDirectory(atPath: folder).contains("digests-00000.bin"))
+  }
+
   /// The end of an answer that was broken off is not the target's and so not trained.
   @Test func theEndOfACutAnswerIsNotTrained() throws {
     let world = try TinyWorld()

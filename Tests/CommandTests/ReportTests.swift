@@ -26,9 +26,11 @@ import Testing
     #expect(timing.parts.map(\.epoch) == [1, 2] && timing.parts[1].firstStep == timing.parts[0].lastStep + 1)
     for part in timing.parts {
       #expect(part.phases.count == 2)
-      for phases in part.phases {
+      for (rank, phases) in part.phases.enumerated() {
+        // Rank 1 waits for rank 0, whose seconds these are, from before they begin.
+        let own = phases.filter { rank == 0 || $0.key != "communication" }
         // because: phases follow each other on one thread, and both clocks are read at slightly other times
-        #expect(phases.values.reduce(0, +) < part.seconds * 1.01 && phases["backward"] ?? 0 > 0)
+        #expect(own.values.reduce(0, +) < part.seconds * 1.01 && phases["backward"] ?? 0 > 0)
       }
     }
     #expect(html.contains("rank 1") && html.contains(timing.starts[0].ranks[0].host))

@@ -290,6 +290,18 @@ import Testing
     #expect(choices.map { (($0["logprobs"] as? [String: Any])?["tokens"] as? [String])?.count } == [5, 5])
   }
 
+  @Test("a request behind one whose answer ends the connection does not keep the connection open")
+  func pipelined() throws {
+    let served = try Served(try TinyWorld(endless: true), ["--idle-seconds", "1"])
+    let connection = try served.open()
+    let text = body("abc", #""max_tokens": 1"#)
+    let request =
+      "POST \(Self.chat) HTTP/1.1\r\nHost: 127.0.0.1:\(served.port)\r\nContent-Type: application/json\r\n"
+      + "Content-Length: \(text.utf8.count)\r\n\r\n\(text)"
+    connection.write(request + request)
+    #expect(try connection.answer().status == 200 && connection.isClosed)
+  }
+
   @Test("a client that has closed its sending side gets its answer")
   func halfClosed() throws {
     let served = try Served(try TinyWorld(endless: true), ["--batch", "1"])
@@ -481,6 +493,7 @@ import Testing
     for (flags, status, complaint) in [
       (["--port", "\(served.port)"], Int32(1), "cannot be listened on"), (["--host", "300.1.1.1"], 1, "300.1.1.1"),
       (["--port", "70000"], 64, "--port"), (["--write-seconds", "0"], 64, "--write-seconds"),
+      (["--idle-seconds", "0"], 64, "--idle-seconds"),
       (["--queue", "0"], 64, "--queue"), (["--api-key", ""], 64, "API key"),
     ] {
       let outcome = try Command.run("eagle-run", ["serve", "--target", "target"] + flags, in: world.path)

@@ -82,6 +82,8 @@ final class Served {
 final class Connection {
   private var socket: Int32
   private var received = Data()
+  /// Whether the server has closed the connection; a read also ends when nothing comes for a minute.
+  private(set) var isClosed = false
 
   /// - Parameter receiveBuffer: bytes that the kernel takes before the other side must wait
   init(port: UInt16, receiveBuffer: Int32? = nil) throws {
@@ -141,6 +143,7 @@ final class Connection {
     var buffer = [UInt8](repeating: 0, count: 65536)
     let count = recv(socket, &buffer, buffer.count, 0)
     if count > 0 { received += buffer[..<count] }
+    isClosed = count == 0
     return count > 0
   }
 }

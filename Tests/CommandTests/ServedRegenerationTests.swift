@@ -312,12 +312,14 @@ import Testing
     let file = try #require(FileHandle(forWritingAtPath: part))
     try file.seekToEnd()
     try file.write(contentsOf: Data(#"{"id": "q19", "conver"#.utf8))
-    let count = server.chats.count
+    // Another server: the first one may still be reading a request that the stop has left behind.
+    let rest = try ScriptedServer.chat { .text("to \($0.lastContent ?? "")") }
+    served.regenerate.server.url = rest.url
     #expect(try served.answer().contains("20 conversations to 20 questions"))
     let answers = try served.answers()
     #expect(answers.compactMap(\.id) == (0..<20).map { "q\($0)" })
     #expect(answers.allSatisfy { $0.messages.count == 4 })
-    #expect(server.chats.count - count == 2 * (20 - finished.count))
+    #expect(rest.chats.count == 2 * (20 - finished.count))
   }
 
   @Test("so many requests run at the same time as the recipe says", .timeLimit(.minutes(1)))

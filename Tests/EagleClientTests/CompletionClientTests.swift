@@ -203,7 +203,8 @@ import Testing
     let mailbox = Mailbox<Result<JSON, RequestFailure>>()
     let client = try CompletionClient(ServerAddress(server.url), key: nil, connections: 1)
     for _ in 0..<3 { client.post([:], to: .chat) { mailbox.send($0) } }
-    while server.requests.isEmpty { usleep(1000) }
+    for _ in 0..<60_000 where server.requests.isEmpty { usleep(1000) }
+    try #require(!server.requests.isEmpty)
     client.close()
     var count = 0
     while count < 3 { count += mailbox.receive(within: 60).count }

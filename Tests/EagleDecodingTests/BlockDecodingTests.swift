@@ -153,6 +153,19 @@ import Testing
     }
   }
 
+  @Test(
+    "a head gets the rows of the target's LM head, also where that is in tiles already",
+    arguments: [DType.q8_0, .q4_0])
+  func rowsOfTheTargetsHead(format: DType) {
+    var random = RandomSource(seed: 6)
+    let matrix = Tensor.normal([43, 64], deviation: 1, using: &random).quantized(format)
+    let rows: [Int32] = [0, 7, 8, 31, 42]
+    let expected = Rows.select(matrix, rows).float32().values
+    #expect(Rows.select(matrix.float32(), rows).values == expected)
+    matrix.prepare(for: .batchInvariant(.bf16))
+    #expect(Rows.select(matrix, rows).float32().values == expected)
+  }
+
   @Test("a text may fill the context", arguments: [kinds[0], kinds[4]])
   func endOfContext(kind: Kind) throws {
     let target = Drafts.target(seed: 3, maxPositions: 64)

@@ -69,6 +69,38 @@ import Testing
     #expect(streamed == Array(greedy.prefix(4)) && generation.ids == streamed && generation.finish == .stopString)
   }
 
+  @Test("a stop string that the last token completes is why the text ends")
+  func stopStringAtTheLimit() throws {
+    let (model, ids, _) = try Fixture.load("tiny-llama")
+    let options = DecodingOptions(maxNewTokens: 4, stopIDs: [])
+    nonisolated(unsafe) var count = 0
+    let stopped = try DecodingSession(target: model).generate(ids, options) { _ in
+      count += 1
+      return count < 4 ? .proceed : .stop(.stopString)
+    }
+    #expect(stopped.finish == .stopString && stopped.ids.count == 4)
+    let cancelled = try DecodingSession(target: model).generate(ids, options) { _ in
+      count += 1
+      return count < 8 ? .proceed : .stop(.cancelled)
+    }
+    #expect(cancelled.finish == .length)
+  }
+
+  @Test("accepted drafts behind the end of a text are not counted")
+  func acceptedBehindTheEnd() throws {
+    let (model, ids, greedy) = try Fixture.load("tiny-llama")
+    let text = ids + greedy
+    for end in 1..<10 {
+      let drafter = KnowingDrafter(text: text, kind: .good, vocabulary: model.shape.vocabularySize, seed: 1)
+      var options = DecodingOptions(maxNewTokens: 40, stopIDs: [greedy[end]])
+      options.plan = .chain(6)
+      let counts = try DecodingSession(target: model, drafter: drafter).generate(ids, options).statistics
+      // A pass gives its accepted drafts and one token more, but where the text ends at a draft.
+      let given = counts.accepted.reduce(0, +) + counts.targetPasses
+      #expect(given == counts.decodedTokens || given == counts.decodedTokens + 1, "\(end)")
+    }
+  }
+
   @Test("tokens come one by one, and a loop that is left inside a round keeps what it has seen in text and caches")
   func tokensOneByOne() async throws {
     let (model, ids, greedy) = try Fixture.load("tiny-llama")

@@ -86,8 +86,20 @@ struct Failure: Sendable, CustomTestStringConvertible {
       Failure("{{ strftime_now('%Q') }}", "1:16", "'%Q'"),
       Failure("{{ s.encode() }}", "1:12", "not supported"),
       Failure("{{ ('a'|e).upper() }}", "1:17", "not supported"),
+      Failure("{{ range(0, 10, 9223372036854775807)[::2] }}", "1:37", "64 bits"),
+      Failure("{{ range(9223372036854775803, 9223372036854775807, 3)[:] }}", "1:54", "64 bits"),
     ])
   func rendering(_ failure: Failure) throws { try check(failure, .render) }
+
+  @Test("the largest and smallest numbers are no trap")
+  func extremes() throws {
+    for (source, text) in [
+      ("{{ 'ab'|truncate(10, true, '...', 9223372036854775807) }}", "ab"),
+      ("{{ (-9223372036854775807 - 1) in range(0, -5, -1) }}", "False"),
+    ] {
+      #expect(try Template(source, name: "t.jinja").render([:], limits: RenderLimits()).text == text, "\(source)")
+    }
+  }
 
   @Test("raise_exception is told from a defect of the template")
   func raised() throws {

@@ -130,6 +130,10 @@ import Testing
       let message = try #require(try refusal(nil, edit), "\(word)")
       #expect(message.contains(word), "\(message)")
     }
+    for layers: [Any] in [[Int.min, 1], [1.5, 2]] {
+      let message = try refusal(.speculators, { $0["aux_hidden_state_layer_ids"] = layers })
+      #expect(message?.contains("aux_hidden_state_layer_ids") == true, "\(message ?? "read")")
+    }
     let missing = try refusal(nil, { _ in }, tensors: { $0["confidence_head.proj.weight"] = nil })
     #expect(missing?.contains("enable_confidence_head") == true, "\(missing ?? "read")")
     let unknown = try refusal(nil, { _ in }, tensors: { $0["gate.weight"] = Tensor.zeros([2, 2]) })

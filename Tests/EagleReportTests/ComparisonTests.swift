@@ -46,6 +46,18 @@ import Testing
     #expect(lines.contains("left out: chat, more") && lines.contains("do not tell which of the two"), "\(lines)")
   }
 
+  @Test("what else differs between two evaluations is said")
+  func remarks() throws {
+    let a = MeasuredPrompts.result(prompts(gain: 0))
+    var b = a
+    #expect(try compare(["math": a], ["math": b]).remarks.isEmpty)
+    (b.plan, b.temperature) = ("a chain of 7", 1)
+    let comparison = try compare(["math": a], ["math": b])
+    #expect(comparison.remarks.count == 2 && comparison.remarks[0].contains("B with a chain of 7"))
+    let lines = comparison.lines().joined(separator: "\n")
+    #expect(lines.contains("temperature 1.0") && lines.contains("not that of the heads alone"), "\(lines)")
+  }
+
   @Test("other prompts, no common benchmark and files without counts are refused")
   func refusals() throws {
     func error(_ a: [String: BenchmarkResult], _ b: [String: BenchmarkResult]) -> String {

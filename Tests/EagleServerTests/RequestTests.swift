@@ -101,7 +101,8 @@ import Testing
 
   @Test("the length may be without limit, and is never above what fits in a number")
   func lengths() throws {
-    #expect(try settings("\"max_tokens\": -1").maxTokens == nil)
+    #expect(try settings("\"max_tokens\": -1").maxTokens == nil && settings("\"max_tokens\": -1").hasNoLimit)
+    #expect(try settings("\"seed\": 1").maxTokens == nil && !settings("\"seed\": 1").hasNoLimit)
     #expect(try settings("\"max_tokens\": 5, \"max_completion_tokens\": -1").maxTokens == 5)
     #expect(try settings("\"max_tokens\": 9223372036854775807").maxTokens == .max)
     #expect(try settings("\"max_tokens\": 2.0").maxTokens == 2)

@@ -183,22 +183,25 @@ import Testing
       ),
       TokenLogprobs(chosen: .init(token: 0xe4, logprob: -1), top: []),
     ]
-    func choice(_ endpoint: AnswerWriter.Endpoint) throws -> [String: Any] {
+    func choice(_ endpoint: AnswerWriter.Endpoint, _ runs: [LogprobRun]) throws -> [String: Any] {
       let writer = AnswerWriter(
         endpoint: endpoint, id: "1", created: 5, model: "small", spelling: { [UInt8(truncatingIfNeeded: $0)] })
-      let answer = try object(writer.answer([.init([.content("a")], outcome, logprobs: tokens)]))
+      let answer = try object(writer.answer([.init([.content("a")], outcome, logprobs: runs)]))
       return try #require((answer["choices"] as? [[String: Any]])?.first?["logprobs"] as? [String: Any])
     }
-    let content = try #require(try choice(.chat)["content"] as? [[String: Any]])
+    let content = try #require(try choice(.chat, [.init(offset: 0, tokens: tokens)])["content"] as? [[String: Any]])
     #expect(content.map { $0["token"] as? String } == ["a", #"bytes:\xe4"#] && content[1]["bytes"] as? [Int] == [0xe4])
     #expect(content[0]["logprob"] as? Double == -0.5 && (content[1]["top_logprobs"] as? [Any])?.isEmpty == true)
     let top = try #require(content[0]["top_logprobs"] as? [[String: Any]])
     #expect(top.map { $0["token"] as? String } == ["b", "a"] && top[0]["top_logprobs"] == nil)
-    let lists = try choice(.completion)
+    let lists = try choice(.completion, [.init(offset: 0, tokens: tokens)])
     #expect(
       lists["tokens"] as? [String] == ["a", #"bytes:\xe4"#] && lists["token_logprobs"] as? [Double] == [-0.5, -1])
     #expect((lists["top_logprobs"] as? [[String: Double]])?[0] == ["b": -0.25, "a": -0.5])
     #expect(lists["text_offset"] as? [Int] == [0, 1])
+    // A byte that never becomes a character was shown as one all the same.
+    let shown = try choice(.completion, [.init(offset: 0, tokens: [tokens[1]]), .init(offset: 1, tokens: tokens)])
+    #expect(shown["text_offset"] as? [Int] == [0, 1, 2])
   }
 
   @Test("several texts have their places, and their usage is added up")

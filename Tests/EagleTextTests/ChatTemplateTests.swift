@@ -235,6 +235,12 @@ import Testing
       [ChatMessage(role: .user, content: "u"), ChatMessage(role: .assistant, content: "hello wor")],
       tokenizer: tokenizer)
     #expect(try prompt == tokenizer.encode("<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\nhello wor"))
+    // Contents that the template's own <|im_end|> has in it.
+    for content in ["|", "<", ">", "im", "d"] {
+      let short = try template.prompt(
+        [ChatMessage(role: .user, content: "u"), ChatMessage(role: .assistant, content: content)], tokenizer: tokenizer)
+      #expect(try short == tokenizer.encode("<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n" + content))
+    }
     // The default system message is for whoever speaks first.
     let small = try loaded("smollm2")
     let alone = try small.prompt([ChatMessage(role: .assistant, content: "hello")], tokenizer: tokenizer)

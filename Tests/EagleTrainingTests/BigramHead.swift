@@ -52,6 +52,8 @@ struct BigramShape: DraftShape {
 }
 
 struct BigramCosts: ObjectiveCosts {
+  var positions = 1
+
   func largest(_ microBatches: [[[UInt8]]]) -> ObjectiveBytes { ObjectiveBytes() }
   func operations(masks: [[UInt8]]) -> Double { 0 }
 

@@ -262,10 +262,14 @@ private final class SmallCapture: Sendable {
   @Test("a stop that one rank hears ends capture on the others behind the shard at hand, and finished shards stay")
   func oneRankStops() throws {
     let (small, data) = (small, try small.data("first", count: 100))
+    let hasStopped = DispatchSemaphore(value: 0)
     let stopped = try LoopbackCommunicator.run(size: 2) { cluster -> Bool in
       let stop = StopRequest()
-      // Rank 0 takes 2 ms or more for each of 100 shards, rank 1 stops in its first one.
-      let progress = Progress { _ in if cluster.rank == 1 { stop.make("SIGTERM") } else { usleep(2000) } }
+      // Rank 1 stops in its first shard. Rank 0 waits for that in its own.
+      let progress = Progress { _ in
+        if cluster.rank == 1 { stop.make("SIGTERM") } else { _ = hasStopped.wait(timeout: .now() + 300) }
+        hasStopped.signal()
+      }
       let error = #expect(throws: StoppedRun.self) {
         try small.capture(data, to: "a", cluster: cluster, progress: progress, stop: stop) { $0.shardTokens = 10 }
       }

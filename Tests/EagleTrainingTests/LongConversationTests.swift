@@ -62,7 +62,7 @@ import Testing
         .init(
           ids: [Int32](repeating: 0, count: $0), mask: [UInt8](repeating: 1, count: $0), count: 1, trained: 1)
       })
-    let costs = BigramCosts()
+    let costs = BigramCosts(positions: 7)
     let parts = sample.microBatches(TrainConfig(), costs: costs, ranks: 2)
     #expect(parts.contains { $0.map(\.count) == [2000] })
   }

@@ -69,7 +69,8 @@ import Testing
     let other = try run.trainer("journal", store: try poisoned([21, 22, 23])) { $0.tokensPerBatch = 20 }
     #expect(try other.heldOutMetrics(journal: journal) == whole)
     let otherKey = EvaluationJournal(output: "\(run.path)/journal", key: "b")
-    #expect(try other.heldOutMetrics(journal: otherKey)?.leftOut == 3)
+    // All three have non-finite values: there is nothing to count.
+    #expect(try other.heldOutMetrics(journal: otherKey) == nil)
     // A line that a kill has torn counts as absent.
     let file = "\(run.path)/journal/evaluation.partial/held-out-a-0.jsonl"
     let text = try String(contentsOfFile: file, encoding: .utf8)

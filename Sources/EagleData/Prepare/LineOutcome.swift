@@ -161,7 +161,7 @@ package struct LineWork: Sendable {
   }
 
   private func fault(_ answers: [ChatMessage]) -> LeftOut? {
-    if answers.contains(where: { $0.content.allSatisfy(\.isWhitespace) }) { return .emptyAnswer }
+    if answers.contains(where: \.isEmpty) { return .emptyAnswer }
     return data.cutAnswers == .drop && answers.contains(where: \.isCut) ? .cutAnswer : nil
   }
 

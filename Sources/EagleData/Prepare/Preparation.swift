@@ -69,6 +69,11 @@ package struct Preparation {
     }
     let partial = "\(folder).partial"
     for path in [folder, partial] { try PreparedData.requireReplaceable(path) }
+    if !PreparationState.exists(partial), let done = try? PreparedData(folder: partial), done.fingerprint == fingerprint
+    {
+      // A kill came between its end and its name.
+      return try install(partial, at: folder)
+    }
     var writer = try PreparationWriter(
       folder: partial, fingerprint: fingerprint, vocabularySize: model.target.shape.vocabularySize, data: data,
       seed: seed,
@@ -80,7 +85,11 @@ package struct Preparation {
     try writer.finish()
     try report(writer.state)
     try writeManifest(writer.state, tokens, fingerprint, partial)
-    try writer.removeState()
+    return try install(partial, at: folder)
+  }
+
+  private func install(_ partial: String, at folder: String) throws -> PreparedData {
+    try PreparationWriter.removeState(in: partial)
     try AtomicFolder.install(partial, at: folder)
     let prepared = try PreparedData(folder: folder)
     progress.finish("prepare", prepared.statistics.summary)

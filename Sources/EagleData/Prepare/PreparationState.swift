@@ -44,5 +44,9 @@ struct PreparationState: Codable {
     try AtomicFile.writeJSON(self, to: Self.path(folder), style: .compactEscaped)
   }
 
-  static func remove(_ folder: String) throws { try FileManager.default.removeItem(atPath: path(folder)) }
+  static func exists(_ folder: String) -> Bool { FileManager.default.fileExists(atPath: path(folder)) }
+
+  static func remove(_ folder: String) throws {
+    if exists(folder) { try FileManager.default.removeItem(atPath: path(folder)) }
+  }
 }

@@ -112,9 +112,12 @@ struct PreparationWriter {
     state.statistics.skippedLines = state.reports.reduce(0) { $0 + $1.skippedCount }
   }
 
-  func removeState() throws {
+  /// Removes what only unfinished work needs. The state goes first: without it a folder with a manifest is finished.
+  static func removeState(in folder: String) throws {
     try PreparationState.remove(folder)
-    for file in 0..<state.files { try FileManager.default.removeItem(atPath: Self.digestsPath(folder, file)) }
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder) where name.hasPrefix("digests-") {
+      try FileManager.default.removeItem(atPath: "\(folder)/\(name)")
+    }
   }
 
   private static func digestsPath(_ folder: String, _ file: Int) -> String {

@@ -131,8 +131,10 @@ struct BlockConfig {
   /// Counted from 0, by outputs; speculators counts inputs.
   private func captureLayers(_ target: TargetShape) throws -> [Int] {
     let key = layout == .speculators ? "aux_hidden_state_layer_ids" : "target_layer_ids"
-    guard let numbers = file.values[key] as? [NSNumber] else { throw file.wrong(key, "must be a list of layers") }
-    let layers = numbers.map { $0.intValue - (layout == .speculators ? 1 : 0) }
+    guard let numbers = try DraftConfigFile.layers(file.values[key], key, file) else {
+      throw file.wrong(key, "must be a list of layers")
+    }
+    let layers = numbers.map { $0 - (layout == .speculators ? 1 : 0) }
     try target.validate(captureLayers: layers, path: file.path)
     return layers
   }

@@ -12,6 +12,8 @@ package struct BlockCosts: ObjectiveCosts {
   /// Floats of the bfloat16 copy of an operand beside each of its own.
   private let rounded: Double
 
+  package var positions: Int { shape.proposals }
+
   init(_ shape: BlockShape, _ settings: ObjectiveSettings) {
     (self.shape, self.settings) = (shape, settings)
     (h, m) = (Double(shape.hiddenSize), Double(shape.intermediateSize))

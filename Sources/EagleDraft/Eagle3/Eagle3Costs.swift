@@ -20,6 +20,8 @@ package struct Eagle3Costs: ObjectiveCosts {
   private let normed: Double
   private let rounded: Double
 
+  package var positions: Int { depths }
+
   package init(_ shape: Eagle3Shape, _ settings: ObjectiveSettings) {
     (self.shape, depths, chunking) = (shape, settings.tttLength, settings.chunking)
     shares = (0..<settings.tttLength).map { (0..<$0).reduce(1.0) { share, _ in share * settings.tttShare } }

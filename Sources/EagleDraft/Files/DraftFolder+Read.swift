@@ -13,8 +13,10 @@ extension DraftFolder {
   ///   or a weight that is NaN or infinite
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
     let reader = try reader(path, target: target)
+    // First: a head without a draft vocabulary that has an LM head for one is refused for the size of that.
+    let tensors = try reader.tensors()
     let head = DraftModel(
-      shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: try reader.tensors(), trainable: false)
+      shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: tensors, trainable: false)
     return trainable ? head.trainable() : head
   }
 

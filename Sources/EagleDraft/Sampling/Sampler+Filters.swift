@@ -25,9 +25,14 @@ extension Sampler {
   ) {
     let penalty = options.repetitionPenalty
     guard penalty != 1 else { return }
-    for token in seen.union(path) {
+    func penalize(_ token: Int32) {
       let i = index(token)
       if i >= 0 { logits[i] = logits[i] > 0 ? logits[i] / penalty : logits[i] * penalty }
+    }
+    // Each token once. `seen` may have tens of thousands, and this runs for each row.
+    for token in seen { penalize(token) }
+    for (i, token) in zip(path.indices, path) where !seen.contains(token) && !path[..<i].contains(token) {
+      penalize(token)
     }
   }
 

@@ -93,6 +93,8 @@ extension Objective {
 
 /// What one optimiser step needs beside weights, gradients and moments.
 package protocol ObjectiveCosts {
+  /// Drafted positions, as the objective has them.
+  var positions: Int { get }
   /// The largest of these micro-batches of loss masks.
   func largest(_ microBatches: [[[UInt8]]]) -> ObjectiveBytes
   /// Floating-point operations of matrix products and attention that the objective asks for.

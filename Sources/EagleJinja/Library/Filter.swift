@@ -139,7 +139,8 @@ extension Renderer {
     let leeway = try bound[3].unlessNone?.requireInteger("'leeway'") ?? 5
     guard length >= end.count, leeway >= 0 else { throw Fault("'truncate' needs a length of at least that of its end") }
     let starts = text.boundaries
-    guard starts.count - 1 > length.addingReportingOverflow(leeway).partialValue else { return text }
+    let (most, overflow) = length.addingReportingOverflow(leeway)
+    guard !overflow, starts.count - 1 > most else { return text }
     let cut = text.slice(0..<starts[length - end.count])
     if bound[1]?.isTrue ?? false { return cut + end }
     return (cut.splitFromEnd(by: Text(" "), limit: 1).first ?? cut) + end

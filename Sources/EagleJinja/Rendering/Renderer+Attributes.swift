@@ -135,12 +135,19 @@ extension Renderer {
     case .string(let text): return .string(try slice(text, start, stop, step).marked(like: value))
     case .range(let range):
       let places = Self.normalized(range.count, start, stop, step)
-      let taken = try RangeValue(places.first, places.end, step)
-      let end = range.start + places.end * range.step
-      return .range(
-        try RangeValue(range.start + places.first * range.step, taken.count == 0 ? end : end, range.step * step))
+      func value(_ place: Int) throws -> Int {
+        try Self.exact(
+          range.start.addingReportingOverflow(Self.exact(place.multipliedReportingOverflow(by: range.step))))
+      }
+      let wide = try Self.exact(range.step.multipliedReportingOverflow(by: step))
+      return .range(try RangeValue(value(places.first), value(places.end), wide))
     default: throw Fault("a \(value.type) cannot be sliced")
     }
+  }
+
+  private static func exact(_ result: (partialValue: Int, overflow: Bool)) throws -> Int {
+    guard !result.overflow else { throw Fault("a slice of a range reaches beyond 64 bits") }
+    return result.partialValue
   }
 
   private func bound(_ expression: Expression?) throws -> Int? {

@@ -136,7 +136,9 @@ extension Renderer {
     case .range(let range):
       guard let number = item.number, let whole = Int(exactly: number) else { return false }
       let (distance, overflow) = whole.subtractingReportingOverflow(range.start)
-      return !overflow && distance % range.step == 0 && (0..<range.count).contains(distance / range.step)
+      // The smallest integer has no quotient by -1.
+      let (rest, isWide) = distance.remainderReportingOverflow(dividingBy: range.step)
+      return !overflow && !isWide && rest == 0 && (0..<range.count).contains(distance / range.step)
     case .list, .tuple, .view, .generator, .undefined:
       return try items(of: container).contains { try meter.areEqual($0, item) }
     default: throw Fault("'in' needs a container, not \(container.type)")

@@ -48,7 +48,7 @@ struct GGUFFacts {
       GGUFFacts(
         className: "MixtralForCausalLM", permutesQueryAndKey: true,
         experts: .single(block: "block_sparse_moe", gate: "w1", up: "w3", down: "w2"))
-    case .qwen2: GGUFFacts(className: "Qwen2ForCausalLM", bias: .init(queryKeyValue: .always, output: .maybe))
+    case .qwen2: GGUFFacts(className: "Qwen2ForCausalLM", bias: .init(queryKeyValue: .always))
     case .qwen3: GGUFFacts(className: "Qwen3ForCausalLM", queryKeyNorm: .perHead, bias: attention)
     case .qwen3MoE:
       GGUFFacts(

@@ -18,11 +18,12 @@ struct GGUFFamilyConfig {
     switch sizes.family {
     case .llama, .smollm3, .granite:
       let biases: [String: JSON] = [
-        "attention_bias": .bool(hasBias("q_proj")), "mlp_bias": .bool(hasBias("down_proj")),
+        "attention_bias": .bool(hasAttentionBias),
+        "mlp_bias": .bool(["gate_proj", "up_proj", "down_proj"].contains(where: hasBias)),
       ]
       return biases.merging(try own()) { $1 }
     case .qwen3, .qwen3MoE, .olmo2, .olmo3, .glm4, .gptOSS:
-      return ["attention_bias": .bool(hasBias("q_proj"))].merging(try own()) { $1 }
+      return ["attention_bias": .bool(hasAttentionBias)].merging(try own()) { $1 }
     default: return try own()
     }
   }
@@ -44,6 +45,9 @@ struct GGUFFamilyConfig {
     case .gptOSS: try gptOSS()
     }
   }
+
+  /// One of them makes all be read, so that a file with some of them is refused by name.
+  private var hasAttentionBias: Bool { ["q_proj", "k_proj", "v_proj", "o_proj"].contains(where: hasBias) }
 
   private func hasBias(_ name: String) -> Bool { items.contains { $0.target.hasSuffix("\(name).bias") } }
 

@@ -139,7 +139,7 @@ extension DataSample {
     let work = conversations.map { costs.work(mask: $0.mask, samples: true) }
     return batches(lengths, tokensPerBatch: config.tokensPerBatch).flatMap { batch in
       let items = batch.map { BatchPartition.Item($0, work[$0], length: lengths[$0]) }
-      return BatchPartition(items, ranks: ranks, depths: config.tttLength).parts.flatMap { parts in
+      return BatchPartition(items, ranks: ranks, depths: costs.positions).parts.flatMap { parts in
         let tokens = parts.map { $0.states ?? lengths[$0.conversation] }
         return BatchPlan.microBatches(parts, tokens: tokens, limit: BatchPlan.microBatchTokens).map { part in
           part.map { Array(conversations[$0.conversation].mask.prefix($0.states ?? .max)) }

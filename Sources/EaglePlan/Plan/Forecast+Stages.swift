@@ -114,11 +114,12 @@ extension Forecast {
   }
 
   private func generationStages(_ columns: [Column]) -> [RunPlan.Stage] {
-    guard let generation = figures.generation else { return [] }
+    guard !figures.generation.isEmpty else { return [] }
     func stage(
       _ name: String, _ work: GenerationWork, batch: Int, output: String, _ server: AnswerServerConfig
     ) -> RunPlan.Stage {
       let isThere = FileManager.default.fileExists(atPath: output)
+      let generation = figures.generation[batch]!
       // The time of a server is not known.
       let answers = isThere || server.isUsed ? 0 : work.answers
       let tokens = answers * (work.newTokens + generatedPromptTokens)

@@ -43,7 +43,7 @@ extension Forecast {
 
   /// The model of an optimiser step of any number of nodes.
   func stepModel(ranksPerNode: Int) -> StepModel {
-    var partitions = sample.partitions(sizes.draft.costs(recipe.train.objective), depths: recipe.train.tttLength)
+    var partitions = sample.partitions(sizes.draft.costs(recipe.train.objective))
     if recipe.capture.mode == .online { partitions.online = OnlineOperations(sizes.target) }
     var model = StepModel(
       costs: costs, link: context.others.link, parameters: sizes.parameters, headParameters: sizes.headParameters,

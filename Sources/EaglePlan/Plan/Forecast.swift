@@ -10,8 +10,8 @@ struct PlanFigures {
   let training: PlanMeasurement.Training
   /// nil without benchmarks.
   let decoding: PlanMeasurement.Decoding?
-  /// nil when the run generates nothing.
-  let generation: PlanMeasurement.Generation?
+  /// By the number of answers that are decoded together; empty when the run generates nothing.
+  let generation: [Int: PlanMeasurement.Generation]
   /// What decoding would gain, on rank 0.
   let gain: GainForecast?
   /// Operations a second of a rank's large matrix products.
@@ -115,16 +115,13 @@ struct Forecast {
       let tokens = Double(longest + recipe.evaluate.maxNewTokens)
       needs.append(Need("key and value caches of an evaluation", sizes.evaluationCaches(tokens: tokens)))
     }
-    if figures.generation != nil {
-      let batch = recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch
-      let bytes = Double(batch) * sizes.cache(tokens: generatedPromptTokens + Double(generatedTokens))
-      needs.append(Need("caches of \(batch) answers, before training", bytes))
+    let caches = recipe.generations.map { stage in
+      Need(
+        "caches of \(stage.batch) answers, before training",
+        Double(stage.batch) * sizes.cache(tokens: generatedPromptTokens + Double(stage.tokens)))
     }
+    if !figures.generation.isEmpty, let most = caches.max(by: { $0.bytes < $1.bytes }) { needs.append(most) }
     return needs
-  }
-
-  private var generatedTokens: Int {
-    recipe.regenerate.input.isEmpty ? recipe.synthesize.maxNewTokens : recipe.regenerate.maxNewTokens
   }
 
   /// Tokens of a mean prompt that is generated from.
@@ -143,7 +140,7 @@ struct Forecast {
           format: "a link of %.1f MB/s and %.0f µs between nodes, each as fast as this one", link.bandwidth / 1e6,
           link.latency * 1e6))
     }
-    if figures.generation != nil { lines.append("answers as long as they may be") }
+    if !figures.generation.isEmpty { lines.append("answers as long as they may be") }
     return lines
   }
 }

@@ -1,5 +1,6 @@
 import EagleChat
 import EagleData
+import EagleRecipe
 import EagleText
 
 /// The prompts of the recipe's benchmarks, at each context length.
@@ -23,6 +24,14 @@ struct EvaluationWork {
   func picked(_ count: Int) -> [[Int32]] {
     guard ids.count > count else { return ids }
     return (0..<count).map { ids[(2 * $0 + 1) * ids.count / (2 * count)] }
+  }
+}
+
+extension Recipe {
+  /// The answers that are decoded together, and the most new tokens of one, of each stage that generates.
+  var generations: [(batch: Int, tokens: Int)] {
+    (regenerate.input.isEmpty ? [] : [(regenerate.batch, regenerate.maxNewTokens)])
+      + (synthesize.conversations > 0 ? [(synthesize.batch, synthesize.maxNewTokens)] : [])
   }
 }
 

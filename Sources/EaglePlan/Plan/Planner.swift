@@ -87,8 +87,12 @@ package struct Planner {
       tokensPerBatch: work.tokensPerBatch)
     let decoding =
       try work.prompts.isEmpty ? nil : measurement.decoding(head, recipe.evaluate, prompts: work.prompts)
-    let width = recipe.regenerate.input.isEmpty ? recipe.synthesize.batch : recipe.regenerate.batch
-    let generation = try work.generatedPromptTokens.map { try measurement.generation(width: width, promptTokens: $0) }
+    var generation: [Int: PlanMeasurement.Generation] = [:]
+    if let tokens = work.generatedPromptTokens {
+      for width in Set(recipe.generations.map(\.batch)).sorted() {
+        generation[width] = try measurement.generation(width: width, promptTokens: tokens)
+      }
+    }
     // What the other kind of head would gain, to choose by.
     let other = try otherHead()
     let gain =

@@ -47,10 +47,10 @@ package struct SampledPartitions: Sendable {
 
 extension DataSample {
   /// Batches of these conversations.
-  package func partitions(_ costs: any ObjectiveCosts, depths: Int) -> SampledPartitions {
+  package func partitions(_ costs: any ObjectiveCosts) -> SampledPartitions {
     SampledPartitions(
       conversations.indices.map {
         .init($0, costs.work(mask: conversations[$0].mask, samples: true), length: conversations[$0].ids.count)
-      }, weights: conversations.map(\.trained), depths: depths)
+      }, weights: conversations.map(\.trained), depths: costs.positions)
   }
 }

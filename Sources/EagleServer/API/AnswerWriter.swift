@@ -44,9 +44,9 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     /// The reasoning, the content and the calls in the order in which the model wrote them.
     package var pieces: [OutputParser.Piece]
     package var outcome: Outcome
-    package var logprobs: [TokenLogprobs]
+    package var logprobs: [LogprobRun]
 
-    package init(_ pieces: [OutputParser.Piece], _ outcome: Outcome, logprobs: [TokenLogprobs] = []) {
+    package init(_ pieces: [OutputParser.Piece], _ outcome: Outcome, logprobs: [LogprobRun] = []) {
       (self.pieces, self.outcome, self.logprobs) = (pieces, outcome, logprobs)
     }
 
@@ -75,7 +75,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
   private func choice(_ written: Written, index: Int) -> Choice {
     let (text, calls) = (written.text, written.calls)
     let finish = finishReason(written.outcome, hasCalls: !calls.isEmpty)
-    let logprobs = logprobs(written.logprobs, offset: 0)
+    let logprobs = logprobs(written.logprobs)
     switch endpoint {
     case .chat:
       let message = message(text, reasoning: written.reasoning, calls: calls, index: index)
@@ -119,7 +119,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
   ///   - index: the index of the prompt that it continues
   ///   - offset: characters of the text before it
   package func delta(_ delta: TextDelta, index: Int = 0, offset: Int = 0) -> Data {
-    let logprobs = logprobs(delta.logprobs, offset: offset)
+    let logprobs = logprobs([LogprobRun(offset: offset, tokens: delta.logprobs)])
     let choice =
       endpoint == .chat
       ? Choice(index: index, delta: Message(content: delta.text), logprobs: logprobs)
@@ -159,9 +159,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     return usage + Data("data: [DONE]\n\n".utf8)
   }
 
-  private func logprobs(_ tokens: [TokenLogprobs], offset: Int) -> Logprobs? {
-    spelling.map { Logprobs(endpoint, tokens, offset: offset, spelling: $0) }
-  }
+  private func logprobs(_ runs: [LogprobRun]) -> Logprobs? { spelling.map { Logprobs(endpoint, runs, spelling: $0) } }
 
   /// An error behind which the stream ends.
   package func failure(_ error: APIError) -> Data { Data("data: ".utf8) + error.body + Data("\n\n".utf8) }

@@ -6,6 +6,8 @@ import EagleDraft
 package struct GenerationSettings: Equatable, Sendable {
   /// Most new tokens; nil is what the endpoint takes.
   package var maxTokens: Int?
+  /// Whether the request asks for all that fits, where it has no `maxTokens`.
+  package var hasNoLimit = false
   package var sampling = SamplingOptions()
   package var stops: [String] = []
   /// Ids that end the text, beside those of the model.
@@ -51,20 +53,30 @@ package struct GenerationSettings: Equatable, Sendable {
 
   private mutating func readLimits(_ fields: inout RequestFields, _ rules: RequestRules) throws {
     let limit = try Self.limit(&fields, "max_tokens")
-    maxTokens = try Self.limit(&fields, "max_completion_tokens") ?? limit
+    let other = try Self.limit(&fields, "max_completion_tokens")
+    hasNoLimit = [limit, other].contains(.unlimited)
+    maxTokens = other?.tokens ?? limit?.tokens
     stops = try Self.stops(&fields)
     stopIDs = try Self.stopIDs(&fields, rules)
     ignoresEnd = try fields.bool("ignore_eos") ?? false
     skipsSpecial = try fields.bool("skip_special_tokens") ?? true
   }
 
+  private enum Limit: Equatable {
+    case unlimited
+    case at(Int)
+
+    var tokens: Int? { if case .at(let tokens) = self { tokens } else { nil } }
+  }
+
   /// −1 is no limit, as llama.cpp and LM Studio have it.
-  private static func limit(_ fields: inout RequestFields, _ name: String) throws -> Int? {
-    guard let limit = try fields.integer(name, -1...(.max)), limit != -1 else { return nil }
+  private static func limit(_ fields: inout RequestFields, _ name: String) throws -> Limit? {
+    guard let limit = try fields.integer(name, -1...(.max)) else { return nil }
+    if limit == -1 { return .unlimited }
     guard limit > 0 else {
       throw APIError.invalid("\(name) must be 1 or more, or -1 for no limit, not 0", param: name)
     }
-    return limit
+    return .at(limit)
   }
 
   private static func stops(_ fields: inout RequestFields) throws -> [String] {

@@ -2,20 +2,25 @@ import EagleDecoding
 import EagleDraft
 import EagleText
 
+/// Logprobs of consecutive tokens.
+package struct LogprobRun: Sendable {
+  /// Characters of the answer before the first of the tokens. Tokens alone do not tell: some are no text.
+  package let offset: Int
+  package let tokens: [TokenLogprobs]
+
+  package init(offset: Int, tokens: [TokenLogprobs]) { (self.offset, self.tokens) = (offset, tokens) }
+}
+
 /// Logprobs of tokens as the endpoints shape them: a list of objects for chats, lists side by side for completions.
 enum Logprobs: Encodable {
   case chat(Chat)
   case completion(Completion)
 
-  /// - Parameters:
-  ///   - offset: characters of the answer before the first of the tokens
-  ///   - spelling: the bytes of a token
-  init(
-    _ endpoint: AnswerWriter.Endpoint, _ tokens: [TokenLogprobs], offset: Int, spelling: AnswerWriter.Spelling
-  ) {
+  /// - Parameter spelling: the bytes of a token
+  init(_ endpoint: AnswerWriter.Endpoint, _ runs: [LogprobRun], spelling: AnswerWriter.Spelling) {
     switch endpoint {
-    case .chat: self = .chat(Chat(tokens, spelling))
-    case .completion: self = .completion(Completion(tokens, offset: offset, spelling))
+    case .chat: self = .chat(Chat(runs.flatMap(\.tokens), spelling))
+    case .completion: self = .completion(Completion(runs, spelling))
     }
   }
 
@@ -53,7 +58,8 @@ enum Logprobs: Encodable {
     /// The offset of each token, in characters of the answer.
     let textOffset: [Int]
 
-    init(_ tokens: [TokenLogprobs], offset: Int, _ spelling: AnswerWriter.Spelling) {
+    init(_ runs: [LogprobRun], _ spelling: AnswerWriter.Spelling) {
+      let tokens = runs.flatMap(\.tokens)
       let texts = tokens.map { Logprobs.text(spelling($0.chosen.token)) }
       self.tokens = texts
       tokenLogprobs = tokens.map(\.chosen.logprob)
@@ -64,16 +70,18 @@ enum Logprobs: Encodable {
           uniquingKeysWith: { max($0, $1) })
       }
       // Parts of a character count when it is whole.
-      var (at, part): (Int, [UInt8]) = (offset, [])
-      textOffset = tokens.map { token in
-        defer {
-          part += spelling(token.chosen.token)
-          if let whole = String(validating: part, as: UTF8.self) {
-            at += whole.unicodeScalars.count
-            part = []
+      textOffset = runs.flatMap { run in
+        var (at, part): (Int, [UInt8]) = (run.offset, [])
+        return run.tokens.map { token in
+          defer {
+            part += spelling(token.chosen.token)
+            if let whole = String(validating: part, as: UTF8.self) {
+              at += whole.unicodeScalars.count
+              part = []
+            }
           }
+          return at
         }
-        return at
       }
     }
   }

@@ -4,11 +4,28 @@ import EagleText
 /// The items of a Responses API `input` as messages of a chat: the reasoning, the text and the calls of an answer are
 /// items of their own there, and one message here.
 struct ResponseInput {
-  /// The answer that the next items may belong to, as fields of a chat message.
+  /// The answer that the next items may belong to.
   private struct Turn {
-    var fields = JSON.Object([("role", "assistant")])
     /// Its first item, for errors.
     let path: String
+    var contents: [JSON] = []
+    var reasoning: String?
+    var calls: [JSON] = []
+
+    /// The fields of a chat message.
+    var fields: JSON.Object {
+      var fields = JSON.Object([("role", "assistant")])
+      if !contents.isEmpty { fields["content"] = content }
+      if let reasoning { fields["reasoning_content"] = .string(reasoning) }
+      if !calls.isEmpty { fields["tool_calls"] = .array(calls) }
+      return fields
+    }
+
+    private var content: JSON {
+      let all = contents.filter { !$0.isNull }
+      if all.count < 2 { return all.first ?? .null }
+      return .array(all.flatMap { content in content.array ?? [["type": "text", "text": content]] })
+    }
   }
 
   private var messages: [ChatMessage] = []
@@ -50,26 +67,16 @@ struct ResponseInput {
       return
     }
     // Text behind a call belongs to the call's answer: the result comes behind both.
-    let continuesCalls = turn?.fields["tool_calls"] != nil
-    if !continuesCalls { try openTurn(without: ["content"], path: path) }
-    let joined = Self.joined(turn?.fields["content"], content)
-    turn?.fields["content"] = joined
-  }
-
-  /// The contents of two messages of one answer as one.
-  private static func joined(_ first: JSON?, _ second: JSON) -> JSON {
-    guard let first, !first.isNull else { return second }
-    if second.isNull { return first }
-    func parts(_ content: JSON) -> [JSON] { content.array ?? [["type": "text", "text": content]] }
-    return .array(parts(first) + parts(second))
+    if turn?.calls.isEmpty ?? true { try openTurn(unless: { !$0.contents.isEmpty }, path: path) }
+    turn?.contents.append(content)
   }
 
   private mutating func addReasoning(_ fields: JSON.Object, path: String) throws {
-    try openTurn(without: ["content", "tool_calls", "reasoning_content"], path: path)
+    try openTurn(unless: { !$0.contents.isEmpty || !$0.calls.isEmpty || $0.reasoning != nil }, path: path)
     let text = try Self.text(fields["content"], path: "\(path).content")
     let summary = try Self.text(fields["summary"], path: "\(path).summary")
     // Reasoning that only its own server can read is no text.
-    if !(text + summary).isEmpty { turn?.fields["reasoning_content"] = .string(text.isEmpty ? summary : text) }
+    if !(text + summary).isEmpty { turn?.reasoning = text.isEmpty ? summary : text }
   }
 
   private mutating func addCall(_ fields: JSON.Object, path: String) throws {
@@ -77,12 +84,11 @@ struct ResponseInput {
     else {
       throw APIError.invalid("\(path) must have call_id, name and arguments", param: path)
     }
-    try openTurn(without: [], path: path)
+    try openTurn(unless: { _ in false }, path: path)
     let call: JSON = [
       "id": .string(id), "type": "function", "function": ["name": .string(name), "arguments": arguments],
     ]
-    let before = turn?.fields["tool_calls"]?.array ?? []
-    turn?.fields["tool_calls"] = .array(before + [call])
+    turn?.calls.append(call)
   }
 
   private mutating func addResult(_ fields: JSON.Object, path: String) throws {
@@ -105,9 +111,9 @@ struct ResponseInput {
     return parts.compactMap { $0 }.joined(separator: "\n")
   }
 
-  /// Begins an answer, unless one is open that has none of these fields.
-  private mutating func openTurn(without fields: [String], path: String) throws {
-    if let turn, fields.contains(where: { turn.fields[$0] != nil }) { try closeTurn() }
+  /// Begins an answer, unless one is open that the next part belongs to.
+  private mutating func openTurn(unless isOver: (Turn) -> Bool, path: String) throws {
+    if let turn, isOver(turn) { try closeTurn() }
     if turn == nil { turn = Turn(path: path) }
   }
 

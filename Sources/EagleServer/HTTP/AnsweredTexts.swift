@@ -7,13 +7,16 @@ struct CollectedText {
   /// What finds reasoning and calls; nil where all of the text is content.
   private var parser: OutputParser?
   private var pieces: [OutputParser.Piece] = []
-  private var logprobs: [TokenLogprobs] = []
+  private var logprobs: [LogprobRun] = []
+  /// Characters of the text so far.
+  private var characters = 0
   private var outcome: Outcome?
 
   init(parser: OutputParser?) { self.parser = parser }
 
   mutating func append(_ delta: TextDelta) {
-    logprobs += delta.logprobs
+    if !delta.logprobs.isEmpty { logprobs.append(LogprobRun(offset: characters, tokens: delta.logprobs)) }
+    characters += delta.text.unicodeScalars.count
     pieces += parser?.append(delta.text, tokens: delta.tokens) ?? [.content(delta.text)]
   }
 

@@ -40,6 +40,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   private var isAnsweredEarly = false
   /// Requests that have come in whole and wait for the end of their response.
   private var open = 0
+  /// Whether the response at hand says that it is the connection's last.
+  private var isLast = false
   /// Bytes of bodies that were handed to the channel.
   private var written = 0
   /// What of them had left when last looked, and looks since then that saw no more leave.
@@ -79,11 +81,14 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     case .head(let head):
       let isEvents = head.headerFields[.contentType]?.hasPrefix("text/event-stream") ?? false
       response = isEvents ? .events : .begun
+      isLast = head.headerFields[.connection] == "close"
     case .body(let bytes): written += bytes.readableBytes
     case .end:
       response = .awaited
       // An error may come before the request is whole.
       if open > 0 { open -= 1 } else { isAnsweredEarly = true }
+      // Requests behind it are not answered: the time of the connection runs.
+      if isLast { open = 0 }
       awaitRequest(context)
     }
     context.write(data, promise: promise)

@@ -57,9 +57,10 @@ struct RequestReader: Sendable {
     let settings = try noting(request)
     let prompt = try prompt(request, input: input)
     let options = try options(settings, prompt: prompt, standardTokens: nil, input: input)
+    let isReasoning = model.opensReasoning(prompt) || request.messages.last?.opensReasoning ?? false
     return ReadRequest(
       prompts: [.init(ids: prompt, options: options)], settings: settings,
-      parsers: [format.parser(request, isReasoning: model.opensReasoning(prompt))],
+      parsers: [format.parser(request, isReasoning: isReasoning)],
       stream: stream(settings, shown: format.markers(request)))
   }
 
@@ -138,7 +139,8 @@ struct RequestReader: Sendable {
     }
     let stopIDs = settings.ignoresEnd ? settings.stopIDs : model.stopIDs.union(settings.stopIDs)
     return DecodingOptions(
-      maxNewTokens: min(settings.maxTokens ?? standardTokens ?? free, free), stopIDs: stopIDs, plan: plan(settings),
+      maxNewTokens: min(settings.maxTokens ?? (settings.hasNoLimit ? free : standardTokens ?? free), free),
+      stopIDs: stopIDs, plan: plan(settings),
       sampling: settings.sampling)
   }
 

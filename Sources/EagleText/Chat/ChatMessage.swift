@@ -27,9 +27,18 @@ public struct ChatMessage: Sendable, Equatable {
     self.isCut = isCut
   }
 
+  /// Whether the message says nothing: it has no text and calls no tool.
+  package var isEmpty: Bool { content.allSatisfy(\.isWhitespace) && extra["tool_calls"]?.isEmpty ?? true }
+
   /// The reasoning before an answer, from a field of its own or from `<think>` at the beginning of the content.
   package var reasoning: String? {
     Self.reasoningFields.lazy.compactMap { extra[$0]?.string }.first ?? thinking?.reasoning
+  }
+
+  /// Whether an answer to be continued stops within its reasoning, which begins its content.
+  package var opensReasoning: Bool {
+    role == .assistant && !content.contains("</think>")
+      && content.drop(while: \.isWhitespace).hasPrefix("<think>")
   }
 
   /// The message without its reasoning.

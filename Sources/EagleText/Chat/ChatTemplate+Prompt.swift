@@ -57,9 +57,12 @@ extension ChatTemplate {
 extension RenderedText {
   /// The end of the last occurrence of a message's content in the text, whose white space templates may trim.
   fileprivate func end(ofLast content: String) -> Int? {
-    let trimmed = content.trimmingCharacters(in: .whitespacesAndNewlines)
-    guard let found = text.range(of: trimmed, options: [.backwards, .literal]) else { return nil }
-    let end = text.utf8.distance(from: text.startIndex, to: found.upperBound)
+    let trimmed = Array(content.trimmingCharacters(in: .whitespacesAndNewlines).utf8)
+    // First in what messages say: a short content may be a part of the template's own text, of <|im_end|> for one.
+    let parts = data.reversed() + [0..<count]
+    guard let end = parts.lazy.compactMap({ bytes.lastRange(of: trimmed, in: $0)?.upperBound }).first else {
+      return nil
+    }
     // The white space at the end is kept where the template keeps it.
     let blanks = Array(content.utf8.reversed().prefix { [0x20, 0x09, 0x0A, 0x0D].contains($0) }.reversed())
     return bytes[end...].starts(with: blanks) ? end + blanks.count : end

@@ -198,4 +198,12 @@ extension [UInt8] {
       return nil
     }
   }
+
+  /// The last occurrence of a pattern that lies within `range`.
+  func lastRange(of pattern: [UInt8], in range: Range<Int>) -> Range<Int>? {
+    guard !pattern.isEmpty, range.count >= pattern.count else { return nil }
+    return (range.lowerBound...range.upperBound - pattern.count).reversed().lazy
+      .map { $0..<$0 + pattern.count }
+      .first { self[$0].elementsEqual(pattern) }
+  }
 }

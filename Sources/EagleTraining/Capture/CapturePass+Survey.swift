@@ -84,7 +84,15 @@ extension CapturePass {
     _ partition: ShardPartition, _ found: Found, _ fingerprints: [ConversationsFingerprint], _ folder: String
   ) throws {
     try cluster.barrier()  // all have looked
-    if writesFolder { try partition.write(to: folder, lengths: data.tokens.lengths) }
+    if writesFolder {
+      try partition.write(to: folder, lengths: data.tokens.lengths)
+      // It would vouch for shards that are changed below. One of version 1 stays until then: it says the precision of
+      // shards that are not brought up to date yet.
+      if (try? CaptureManifest(folder: folder))?.attributes.precision != nil {
+        try removeIfThere(CaptureManifest.path(in: folder))
+      }
+    }
+    try cluster.barrier()
     for index in found.outdated where !stop.isMade {
       let masks = try partition.shards[index].flatMap { try data.tokens.conversation($0).mask }
       try CaptureShardMasks.replace(
@@ -94,7 +102,6 @@ extension CapturePass {
     let count = try cluster.allReduceSum([Int64(found.outdated.count)])[0]
     try stop.throwIfAnyRankStops(cluster, during: "capture")
     if count > 0 { progress.say("new loss masks in \(Format.count(Int(count), "shard")); their states stay") }
-    // Only now: a manifest of version 1 is what says the precision of shards that are not brought up to date yet.
     guard writesFolder else { return }
     try removeIfThere(CaptureManifest.path(in: folder))
     for index in found.notHere where sharing == .node { try removeIfThere(path(index, folder)) }

@@ -161,7 +161,7 @@ package struct CapturePass {
   }
 
   private func append(_ conversations: [(ids: [Int32], mask: [UInt8])], to writer: CaptureShardWriter) throws {
-    let rows = clock.measure(.target) { states.run(conversations.map(\.ids)) }
+    let rows = clock.measure(.target) { states.run(conversations.map(\.ids), eachLayer: cluster.tick) }
     // What training sees is the stored state, so the teacher's facts are those of that state.
     let facts = clock.measure(.targetHead) { states.facts(rows.last) }
     try clock.measure(.writing) {

@@ -47,15 +47,18 @@ package struct StateCapture {
     let last: Tensor  // bfloat16 [N, H]
   }
 
-  /// - Parameter conversations: token ids of each
-  func run(_ conversations: [[Int32]]) -> Rows {
+  /// - Parameters:
+  ///   - conversations: token ids of each
+  ///   - eachLayer: called behind each layer of the target
+  func run(_ conversations: [[Int32]], eachLayer: () -> Void) -> Rows {
     var ranges: [Range<Int>] = []
     for ids in conversations {
       let start = ranges.last?.upperBound ?? 0
       ranges.append(start..<start + ids.count)
     }
     let states = target.prefill(
-      conversations.flatMap { $0 }, segments: ranges.map { Segment(rows: $0) }, captureLayers: attributes.layers)
+      conversations.flatMap { $0 }, segments: ranges.map { Segment(rows: $0) }, captureLayers: attributes.layers,
+      eachLayer: eachLayer)
     return Rows(ranges: ranges, aux: states.auxHidden!.bfloat16(), last: states.lastHidden.bfloat16())
   }
 
@@ -71,9 +74,13 @@ package struct StateCapture {
 
   /// What a store would give back, but for the teacher's facts, which training computes where it needs them.
   ///
-  /// - Parameter conversations: with the number of rows of states that are wanted, from the first
-  func captured(_ conversations: [(ids: [Int32], mask: [UInt8], states: Int)]) -> [CapturedConversation] {
-    let rows = run(conversations.map { Array($0.ids.prefix($0.states)) })
+  /// - Parameters:
+  ///   - conversations: with the number of rows of states that are wanted, from the first
+  ///   - eachLayer: called behind each layer of the target
+  func captured(
+    _ conversations: [(ids: [Int32], mask: [UInt8], states: Int)], eachLayer: () -> Void
+  ) -> [CapturedConversation] {
+    let rows = run(conversations.map { Array($0.ids.prefix($0.states)) }, eachLayer: eachLayer)
     let (aux, last) = (stored(rows.aux), stored(rows.last))
     return zip(conversations, rows.ranges).map { conversation, range in
       CapturedConversation(

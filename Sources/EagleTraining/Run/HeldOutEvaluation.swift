@@ -34,7 +34,7 @@ package struct HeldOutEvaluation {
     var leftOut: [Int]
   }
 
-  /// Measures the head that the engine trains; nil without held-out conversations. Collective.
+  /// Measures the head that the engine trains; nil without held-out conversations that count. Collective.
   ///
   /// - Parameter journal: where batches that are done are kept, and those of an earlier start found
   /// - Throws: `StoppedRun` when a stop was requested, behind the micro-batch at hand
@@ -54,7 +54,7 @@ package struct HeldOutEvaluation {
   }
 
   /// The mean over all batches. Names conversations that are left out.
-  private func metrics(_ batches: [Batch]) -> ObjectiveMetrics {
+  private func metrics(_ batches: [Batch]) -> ObjectiveMetrics? {
     let groups = batches.reduce(into: [Int: [PositionSums]]()) { Self.add($1.groups, to: &$0) }
       .sorted { $0.key < $1.key }.map(\.value)
     let sums = groups.reduce(noSums) { sums, group in zip(sums, group).map { $0 + $1 } }
@@ -64,6 +64,7 @@ package struct HeldOutEvaluation {
         "held out, but left out: \(Format.count(leftOut.count, "conversation")) with non-finite values: "
           + leftOut.prefix(5).map(inputs.name).joined(separator: ", ") + (leftOut.count > 5 ? ", …" : ""))
     }
+    guard sums.contains(where: { $0.rows > 0 }) else { return nil }
     var metrics = engine.objective.metrics(sums, leftOut: leftOut.count)
     func counts(_ value: (PositionSums) -> Double) -> [[Int]] {
       sums.indices.map { k in groups.map { Int(value($0[k])) } }

@@ -33,6 +33,11 @@ struct NonFinitePolicy {
     }
   }
 
+  /// Notes a step without trained conversations: among skipped ones it is one of them, since it updates nothing.
+  mutating func noteEmptyStep() {
+    if skippedInARow > 0 { skippedInARow += 1 }
+  }
+
   private func remedy(_ skipped: SkippedStep) throws -> String {
     guard !skipped.conversations.isEmpty else { return "lower train.learning_rate" }
     let list = String(decoding: try JSONEncoder().encode(leaveOut + skipped.conversations), as: UTF8.self)

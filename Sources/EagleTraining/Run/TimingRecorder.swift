@@ -42,7 +42,7 @@ final class TimingRecorder {
   }
 
   private func begin(after step: Int) throws {
-    let own = RunTiming.Rank(host: Self.host, threads: Parallel.threadCount, processor: Processor.name)
+    let own = RunTiming.Rank(host: HostName.own ?? "unknown", threads: Parallel.threadCount, processor: Processor.name)
     let ranks = try cluster.gather(value: own)
     guard cluster.isRoot else { return }
     var timing = (RunTiming.read(path) ?? RunTiming()).kept(after: step)
@@ -63,10 +63,4 @@ final class TimingRecorder {
     ]
   }
 
-  /// The name that the kernel knows: a look-up of the full name may wait for a network.
-  private static var host: String {
-    var name = [CChar](repeating: 0, count: 256)
-    guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
-    return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-  }
 }

@@ -123,6 +123,7 @@ package final class TrainingRun {
           step: result.step, epoch: epoch + 1, skipped: "the \(quantity.rawValue) is not finite",
           conversations: try engine.culprits(of: batch).map(inputs.name)))
     case .empty:
+      nonFinite.noteEmptyStep()
       let empty = SkippedStep(
         step: result.step, epoch: epoch + 1, skipped: "no conversation of the batch is trained", conversations: [])
       for observer in observers { try observer.didSkip(empty) }

@@ -40,9 +40,14 @@ package struct OnlineStates {
   let tokens: TokenStore
   let lengths: [Int]
   private let capture: StateCapture
+  private let tick: @Sendable () -> Void
 
+  /// - Parameter tick: called while the target runs, as a sign of progress
   /// - Throws: for layers that the target does not have
-  package init(target: TargetModel, config: CaptureConfig, data: PreparedData) throws {
+  package init(
+    target: TargetModel, config: CaptureConfig, data: PreparedData, tick: @escaping @Sendable () -> Void = {}
+  ) throws {
+    self.tick = tick
     capture = try StateCapture(target: target, config: config)
     tokens = data.tokens
     lengths = data.tokens.lengths
@@ -59,6 +64,6 @@ package struct OnlineStates {
       try parts.map {
         let (ids, mask) = try tokens.conversation($0.conversation)
         return (ids, mask, $0.states ?? ids.count)
-      })
+      }, eachLayer: tick)
   }
 }

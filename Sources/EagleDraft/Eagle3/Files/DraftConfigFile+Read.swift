@@ -60,7 +60,7 @@ extension DraftConfigFile {
   }
 
   /// The layers of a list, nil where there is none. Ids are small, so that another one can be subtracted.
-  private static func layers(_ value: Any?, _ key: String, _ file: ConfigFile) throws -> [Int]? {
+  static func layers(_ value: Any?, _ key: String, _ file: ConfigFile) throws -> [Int]? {
     guard let value, !(value is NSNull) else { return nil }
     guard let numbers = value as? [NSNumber] else {
       throw LocatedError(path: file.path, problem: "`\(key)` is not a list of layers")

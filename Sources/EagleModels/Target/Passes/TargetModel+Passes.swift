@@ -9,8 +9,11 @@ extension TargetModel {
   ///   - ids: one token id a row
   ///   - segments: which rows belong to which sequence; together they cover all rows in order
   ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
-  package func prefill(_ ids: [Int32], segments: [Segment], captureLayers: [Int]) -> TargetStates {
-    forward(ids, segments: segments, captureLayers: captureLayers, .gemm(precision))
+  ///   - eachLayer: called behind each layer, which may take minutes where there are many rows
+  package func prefill(
+    _ ids: [Int32], segments: [Segment], captureLayers: [Int], eachLayer: () -> Void = {}
+  ) -> TargetStates {
+    forward(ids, segments: segments, captureLayers: captureLayers, .gemm(precision), eachLayer: eachLayer)
   }
 
   /// The states of a few new tokens: batch-invariant, so that a row's bits do not depend on the other rows.
@@ -41,17 +44,23 @@ extension TargetModel {
     }
   }
 
-  private func forward(_ ids: [Int32], segments: [Segment], captureLayers: [Int], _ mode: MatmulMode) -> TargetStates {
+  private func forward(
+    _ ids: [Int32], segments: [Segment], captureLayers: [Int], _ mode: MatmulMode, eachLayer: () -> Void = {}
+  ) -> TargetStates {
     let x = Rows.gather(weights.embedding, ids)
     if shape.embeddingScale != 1 { Elementwise.scale(x, by: shape.embeddingScale) }
     let capture = LayerCapture(captureLayers, rows: ids.count, width: shape.hiddenSize)
+    func finished(_ layer: Int) {
+      capture.take(x, layer: layer)
+      eachLayer()
+    }
     let tables = RotaryTables(rotaries, positions: positions(segments, count: ids.count))
     if mode.isBatchInvariant, segments.allSatisfy({ $0.cache != nil }) {
       let ops = BufferOperations(shape, segments, matrices: weights.matrices, tables: tables, mode: mode)
-      run(ops, on: BufferActivations(base: x.floats, width: x.columns)) { capture.take(x, layer: $0) }
+      run(ops, on: BufferActivations(base: x.floats, width: x.columns), finished: finished)
     } else {
       let ops = TensorOperations(shape: shape, segments: segments, tables: tables, mode: mode)
-      run(ops, on: x) { capture.take(x, layer: $0) }
+      run(ops, on: x, finished: finished)
     }
     for segment in segments { segment.cache?.advance(segment.rows.count) }
     return TargetStates(
