@@ -1,7 +1,7 @@
 #include "include/CEagleKernels.h"
 
-// What the processor can do, and what it does fast, by CPUID. __builtin_cpu_supports knows AVX2 and
-// AVX-512, and whether the system keeps their registers; the bits of bfloat16 it does not know in every compiler.
+// What the processor can do, and what it does fast, by CPUID. __builtin_cpu_supports knows AVX2 and AVX-512, and whether
+// the system keeps their registers; the bits of bfloat16 it does not know in every compiler.
 
 #if defined(__x86_64__)
 #include <cpuid.h>
