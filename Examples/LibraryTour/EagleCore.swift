@@ -1,6 +1,6 @@
 import EagleCore
 
-/// A sink that prints the progress of a stage, as programs for people have one.
+/// A sink that prints the progress of a stage.
 func showProgress() {
   final class Lines: ProgressSink {
     func advance(_ stage: String, done: Int, total: Int, unit: String, note: String) {

@@ -1,7 +1,7 @@
 import EagleRecipe
 import EagleTraining
 
-/// A recipe from text, and what a wrong key says.
+/// A recipe from text, and the error of a wrong key.
 func readRecipe() throws {
   let yaml = """
     run: example

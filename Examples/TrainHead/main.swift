@@ -7,7 +7,7 @@ import EagleRecipe
 import EagleRun
 import Foundation
 
-/// Prints the lines that a run has to say, and no progress.
+/// Prints the messages of a run, without progress.
 final class Lines: ProgressSink {
   func advance(_: String, done _: Int, total _: Int, unit _: String, note _: String) {}
   func finish(_ stage: String, _ summary: String) { print("\(stage): \(summary)") }

@@ -6,8 +6,8 @@
 // A cap makes s_t = cap tanh(scale q . k_t / cap); a sink is one more logit in the softmax, without a value.
 //
 // Heads of a group share their keys and values, so each of them is read and widened once for up to four heads (one with
-// AVX2), and eight keys' sums are added across their lanes together. Rows that follow one another mostly share their
-// keys too: several of them take some keys at a time, which then are in the L1 cache. What a head of a row adds, and in
+// AVX2), and eight keys' sums are added across their lanes together. Consecutive rows mostly share their keys too, so
+// several rows process a range of keys at a time, which is then in the L1 cache. What a head of a row adds, and in
 // which order, is the same however many rows, heads and keys are in flight.
 
 enum {
@@ -25,7 +25,7 @@ typedef struct {
   int64_t block;   // rows at a time
 } row_attention;
 
-/// Keys of the row that has most, in whole eights.
+/// The number of keys of the row that has the most, rounded up to a multiple of eight.
 static int64_t longest(int64_t rows, const eagle_attention_keys *keys) {
   int64_t most = 1;
   for (int64_t r = 0; r < rows; r++)
@@ -33,7 +33,7 @@ static int64_t longest(int64_t rows, const eagle_attention_keys *keys) {
   return (most + KEYS - 1) / KEYS * KEYS;
 }
 
-/// As many rows as have their scores in the L2 cache.
+/// The number of rows whose scores fit in the L2 cache.
 static int64_t block_rows(int64_t rows, int64_t group, int64_t stride) {
   int64_t fitting = SCORES / (group * stride), limit = rows < ROWS ? rows : ROWS;
   return fitting < 1 ? 1 : fitting < limit ? fitting : limit;
@@ -58,7 +58,7 @@ EAGLE_INLINE head_group group_of(const row_attention *p, row_block b, int64_t ro
                       p->stride, key_bytes(a->type, b.head / p->group * a->d), a->keys + row};
 }
 
-/// The keys from t on that a row takes at a time; none when it has fewer.
+/// The next keys of a row from t on, at most `length`; an empty range when it has no more.
 EAGLE_INLINE key_range range_of(const eagle_attention_keys *keys, int64_t t, int64_t length) {
   return (key_range){t, t + length < count_keys(keys) ? t + length : count_keys(keys)};
 }
@@ -79,7 +79,7 @@ EAGLE_INLINE void attend_typed_block(eagle_weight_type type, const row_attention
   const eagle_attention *a = p->attention;
   int64_t most = longest(b.end - b.first, a->keys + b.first);
   int64_t length = b.end - b.first > 1 ? SHARED_KEYS : most;
-  // Sums of more than one head are more than the registers of AVX2 hold.
+  // The registers of AVX2 hold the sums of one head only.
   int64_t in_flight = eagle_cpu_has_avx512() ? HEADS : 1;
   for (int64_t t = 0; t < most; t += length)
     for (int64_t r = b.first; r < b.end; r++) {
@@ -104,7 +104,7 @@ EAGLE_INLINE void attend_typed_block(eagle_weight_type type, const row_attention
     }
 }
 
-// The compiler takes both attributes of a function that has been declared before.
+// The compiler accepts both attributes on a function that has been declared before.
 static void attend_block(const row_attention *p, row_block b);
 
 EAGLE_DISPATCHED EAGLE_WIDE_VECTORS

@@ -3,7 +3,8 @@
 #include <math.h>
 #include "vector.h"
 
-// Attention in blocks of rows, whose scores and sums of values are GEMMs: what happens to a row of scores between them.
+// Attention in blocks of rows. Scores and sums of values are GEMMs; this file has the operations on a row of scores
+// between them.
 //
 // p = softmax(scale s);  dp_t = dout . v_t;  ds_t = scale p_t (dp_t - dout . out)
 

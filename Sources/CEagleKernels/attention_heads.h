@@ -1,4 +1,4 @@
-// Some heads of one row that share their keys: scores, and the sum of values that they weigh.
+// Some heads of one row that share their keys: scores, and the weighted sum of values.
 #ifndef EAGLE_ATTENTION_HEADS_H
 #define EAGLE_ATTENTION_HEADS_H
 
@@ -70,7 +70,7 @@ typedef struct {
   int64_t begin, end;
 } key_range;
 
-// A head's columns of consecutive rows lie apart, which the processor's own prefetch does not follow.
+// A head's columns of consecutive rows are apart in memory, which the processor's own prefetch does not follow.
 EAGLE_INLINE void prefetch_row(const char *row, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
 }
@@ -111,8 +111,8 @@ EAGLE_INLINE void dot_with_eight(eagle_weight_type type, const int heads, const 
   }
 }
 
-/// Scores of some heads with some keys, from a multiple of eight on. Behind the last key it is taken again; its score
-/// lies behind the row's own.
+/// Scores of some heads with some keys, from a multiple of eight on. The last key is repeated to fill a group of eight;
+/// its extra scores are stored after the row's own.
 EAGLE_INLINE void score(eagle_weight_type type, const int heads, head_group g, key_range range, int prefetches,
                         float scale) {
   for (int64_t t = range.begin; t < range.end; t += KEYS) {

@@ -5,7 +5,7 @@
 
 #if defined(__x86_64__)
 #define EAGLE_DISPATCHED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-/// Without it the compiler would cut a vector of sixteen elements in two where the processor has one.
+/// Without it the compiler splits a vector of sixteen elements into two, even for AVX-512.
 #define EAGLE_WIDE_VECTORS __attribute__((min_vector_width(512)))
 #else
 #define EAGLE_DISPATCHED

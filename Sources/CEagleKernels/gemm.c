@@ -5,7 +5,7 @@
 
 // The steps of a float32 GEMM C[m, n] (+)= A[m, k] B[k, n] after Goto and van de Geijn: B is packed into panels of 16
 // columns that stay in the L1 cache, A into panels of 6 rows whose blocks stay in L2, and 6 rows by 16 columns of C
-// stay in registers while k runs. The blocks that C is cut into do not change a bit of it: every element adds its
+// stay in registers while k runs. The division of C into blocks does not change a bit of it: every element adds its
 // products in the order of k, and the blocks of k in their order.
 
 #define TILE_ROWS EAGLE_GEMM_ROWS
@@ -146,7 +146,7 @@ EAGLE_INLINE void write_tile(f32x8 sum[TILE_ROWS][2], float *c, int64_t ldc, int
     }
 }
 
-/// A tile that hangs over the edge of C.
+/// A tile that extends beyond the edge of C.
 EAGLE_INLINE void write_edge(f32x8 sum[TILE_ROWS][2], float *c, int64_t ldc, int64_t m, int64_t n, int accumulate) {
   for (int64_t i = 0; i < m; i++) {
     float row[TILE_COLUMNS];

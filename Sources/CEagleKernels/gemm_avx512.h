@@ -7,7 +7,7 @@
 #include "dispatch.h"
 #include "include/CEagleKernels.h"
 
-enum { PREFETCH_LINES = 16 };  // the prefetch distance of packing across lines, which lie apart in memory
+enum { PREFETCH_LINES = 16 };  // the prefetch distance of packing across lines, which are apart in memory
 
 EAGLE_INLINE_AVX512 __mmask32 first_halves(int64_t n) { return n >= 32 ? ~0u : n <= 0 ? 0 : (1u << n) - 1; }
 
@@ -45,7 +45,7 @@ EAGLE_INLINE_AVX512 void prefetch_tile(const int rows, const float *c, int64_t l
   }
 }
 
-/// A tile of `rows` by 32, the whole or the part of it that lies in C.
+/// A tile of `rows` by 32: all of it, or the part that is in C.
 EAGLE_INLINE_AVX512 void write_tile(const int rows, __m512 sum[][2], float *c, int64_t ldc, int64_t m, int64_t n,
                                     int accumulate) {
   __mmask32 which = first_halves(n);

@@ -1,9 +1,9 @@
 #include "include/CEagleKernels.h"
 
 // The steps of a bfloat16 GEMM C[m, n] (+)= A[m, k] B[k, n] with sums in float32, after Goto and van de Geijn, as
-// gemm.c has them for float32. vdpbf16ps multiplies pairs that lie side by side in k and adds both products to a
-// float32 lane, so a word of a panel holds two elements: B's panels are [k/2][32] words, A's [k/2][12], and 12 rows by
-// 32 columns of C stay in 24 registers. Where k is odd the last pair ends with 0.
+// gemm.c has them for float32. vdpbf16ps multiplies pairs that are adjacent in k and adds both products to a float32
+// lane, so a word of a panel holds two elements: B's panels are [k/2][32] words, A's [k/2][12], and 12 rows by 32
+// columns of C stay in 24 registers. Where k is odd the last pair ends with 0.
 
 #if defined(__x86_64__)
 #include "gemm_avx512.h"

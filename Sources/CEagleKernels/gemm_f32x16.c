@@ -26,7 +26,7 @@ EAGLE_INLINE_AVX512 __m512i rounded(__m512i bits) {
   return _mm512_and_si512(nearest, _mm512_set1_epi32((int)0xffff0000));
 }
 
-/// Up to sixteen elements from index `at` on, as float32; 0 where the mask is.
+/// Up to sixteen elements from index `at` on, as float32; 0 where the mask bit is 0.
 EAGLE_INLINE_AVX512 __m512i load_words(const void *from, element_kind kind, int64_t at, __mmask16 which) {
   if (kind == HALVES) {
     __m256i halves = _mm256_maskz_loadu_epi16(which, (const uint16_t *)from + at);

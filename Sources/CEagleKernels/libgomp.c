@@ -11,7 +11,7 @@
 void eagle_limit_spinning(char *const *arguments) {
   if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
   if (setenv("GOMP_SPINCOUNT", "1000", 0) != 0) return;
-  // By its own name, so that lists of processes show it; by the link when the file has been replaced meanwhile.
+  // By its own path, so that lists of processes show its name; by the link if the file has been replaced meanwhile.
   char name[PATH_MAX];
   ssize_t length = readlink("/proc/self/exe", name, sizeof name - 1);
   if (length > 0) {

@@ -6,7 +6,7 @@
 
 #include <stdatomic.h>
 
-// The tasks of a partition that nobody has taken. A cache line each, since different threads write to them.
+// The tasks of a partition that no thread has taken. A cache line each, since different threads write to them.
 typedef struct {
   _Alignas(64) _Atomic uint64_t range;  // the first task, and one past the last in the upper half
 } partition;

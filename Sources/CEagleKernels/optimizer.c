@@ -8,7 +8,7 @@ void eagle_adamw_step(const eagle_adamw *settings, float *restrict w, const floa
                       float *restrict v, const float *restrict rates, int64_t n) {
   // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr (r m / c1 / (sqrt(v / c2) + eps) + decay w)
   // No contraction: a vector's multiply-adds and those of single elements would be fused in different places, and the
-  // bits would depend on where threads cut the weights.
+  // bits would depend on how the weights are partitioned among threads.
 #pragma clang fp contract(off)
   const eagle_adamw s = *settings;
   const float step = s.learning_rate / s.correction1, root = 1.0f / sqrtf(s.correction2);

@@ -13,8 +13,8 @@
 
 // MARK: the plain form
 
-/// The index, from a pair of vectors on, of what falls on a lane first and second: bfloat16 weights are cut into even
-/// and odd ones.
+/// The index, from a pair of vectors on, of the value that a lane multiplies first and second: bfloat16 weights are
+/// split into even and odd ones.
 EAGLE_INLINE int64_t index_of(int lane, int is_second, int lanes, int is_bf16) {
   return is_bf16 ? 2 * lane + is_second : lane + is_second * lanes;
 }

@@ -5,13 +5,13 @@
 #include "include/CEagleKernels.h"
 #include "vector.h"
 
-// The weights lie in memory one after the other, but are read at several addresses at once, which the processor's own
-// prefetch does not follow: so each block prefetches bytes that lie a little further on. Where a block of several
-// outputs is longer than that, several rows prefetch what comes next in each output; one row prefetches in the order of
-// memory, a block ahead.
+// The weights are contiguous in memory, but are read at several addresses at once, which the processor's own prefetch
+// does not follow: so each block prefetches bytes a little further ahead. Where a block of several outputs is longer
+// than that, several rows prefetch what comes next in each output; one row prefetches in the order of memory, a block
+// ahead.
 //
-// Rows of x that would drive the weights out of the L1 cache go in ranges of k: all outputs of a chunk take one range,
-// then the next, with their partial sums kept meanwhile. They prefetch what comes next in each output too.
+// Rows of x that would evict the weights from the L1 cache are processed in ranges of k: all outputs of a chunk compute
+// one range, then the next, and keep their partial sums in between. They also prefetch what comes next in each output.
 enum {
   CHUNK_BYTES = 16384,               // of weights that several passes take
   PREFETCH_BYTES = 12288,            // the prefetch distance in the order of memory
@@ -25,13 +25,13 @@ enum {
   MAX_SUMS = 18,                     // rows times outputs in flight
   MAX_TOTALS = 32,                   // the same, in whole vectors
   MAX_OUTPUTS = 4,                   // in flight
-  ROUNDED_GROUP = 32,                // elements of a row rounded to bfloat16 that lie together
+  ROUNDED_GROUP = 32,                // elements of a row rounded to bfloat16 that are stored together
 };
 
-// Rounded rows of up to LONG_K elements never go in ranges.
+// Rounded rows of up to LONG_K elements are never processed in ranges.
 _Static_assert(MAX_PASS_ROWS * LONG_K * (int)sizeof(uint16_t) <= L1_BYTES, "LONG_K");
 
-/// Prefetches into L2: in L1, weights that are not needed yet would take the place of x.
+/// Prefetches into L2: in L1, weights that are not needed yet would evict x.
 #define EAGLE_PREFETCH(address) __builtin_prefetch(address, 0, 2)
 
 /// The weights that a pass prefetches while it reads others.
@@ -51,7 +51,7 @@ typedef struct {
 typedef struct {
   prefetch_plan plan;
   const void *w;       // of the block
-  const void *beyond;  // the next weights, as if k went on
+  const void *beyond;  // the next weights, as if k continued
   const char *ahead;   // w and the distance in the order of memory
   int64_t end;         // of the block's range
 } prefetch_source;
@@ -62,8 +62,8 @@ EAGLE_INLINE int64_t chunk_outputs(int64_t bytes) {
   return outputs < MIN_CHUNK ? MIN_CHUNK : outputs;
 }
 
-/// The length of a range of k, whose values have `bytes` each in x. Where it is not all of k a chunk has the least
-/// number of outputs. One row, or up to three rounded ones, come from the L2 cache in time.
+/// The length of a range of k, whose values have `bytes` each in x. Where it is not all of k, a chunk has the least
+/// number of outputs. One row, or up to three rounded ones, are read from the L2 cache fast enough.
 EAGLE_INLINE int64_t range_length(int64_t rows, int64_t k, int64_t bytes) {
   return rows * bytes <= 6 || rows * k * bytes <= L1_BYTES ? k : (rows <= 5 ? 4096 : 2048) / bytes;
 }

@@ -1,5 +1,5 @@
 // The block of a variant with float32 rows: some rows by some outputs, whose sums stay in registers while k runs. A
-// variant's file includes it once, behind
+// variant's file includes it once, after
 //
 //   #define LANES 8      elements of a vector: 8, or 16 for AVX-512
 //   #define WEIGHTS F32  the type of weights: F32, BF16 or F16
@@ -31,7 +31,7 @@ typedef _Float16 half_vector __attribute__((vector_size(16), aligned(2)));
 #define ROW_OFFSET(a, m) ((m) * (a).k)
 
 // The weights that meet the first and the second vector of x. Two bfloat16 weights share a word, the even one in its
-// low half: so 2 * LANES of them are LANES even ones and LANES odd ones, and x lies in that order too
+// low half: so 2 * LANES of them are LANES even ones and LANES odd ones, and x is stored in that order too
 // (eagle_deinterleave).
 #if WEIGHTS == BF16
 #define WEIGHT uint16_t

@@ -7,7 +7,7 @@
 
 // Small-M matmuls y = x w^T of one x with several weights, on all threads: the outputs are counted on from one weight
 // to the next and partitioned among the threads. Between two loops of a decoding pass there are some microseconds at
-// most, so nothing here allocates or counts references.
+// most, so nothing here counts references, and only decoding blocks of long rows allocates.
 
 typedef struct {
   const eagle_activation *activation;
@@ -78,8 +78,8 @@ static void prepare(void *context, eagle_tasks *tasks) {
     for (int64_t m = begin; m < end; m++) prepare_row(context, m);
 }
 
-/// Some outputs of a weight that float32 rows do not meet as it is stored: its values as float32, a few outputs at a
-/// time, whole tiles where it has them.
+/// Some outputs of a weight that has no kernel for float32 rows in its stored format: decodes its values to float32, a
+/// few outputs at a time, whole tiles where it has them.
 static void multiply_decoded(int lanes, const eagle_weights *w, eagle_small_matmul a, output_range outputs) {
   float values[DECODED_FLOATS];
   int64_t k = a.k, step = DECODED_FLOATS / k / 8 * 8;
@@ -103,7 +103,7 @@ static void multiply_decoded(int lanes, const eagle_weights *w, eagle_small_matm
   if (decoded != values) free(decoded);
 }
 
-/// Some outputs of one weight, whose results lie at y.
+/// Some outputs of one weight, whose results are written to y.
 static void multiply_one(const matmuls *p, const eagle_weights *w, float *y, output_range outputs) {
   eagle_small_matmul a = {.w = w->w, .type = w->type, .bias = w->bias, .y = y, .y_stride = w->outputs,
                           .rows = p->activation->rows, .k = p->activation->k, .outputs = w->outputs};

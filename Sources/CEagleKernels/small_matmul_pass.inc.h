@@ -1,5 +1,5 @@
 // The loops of a variant around its block: chunks of weights, passes of rows, ranges of k. A variant's file includes it
-// behind the block and
+// after the block and
 //
 //   #define NAME ...             the function of the variant
 //   #define ATTRIBUTES           its attributes
@@ -45,8 +45,8 @@ INLINE void pass(const int rows, prefetch_plan plan, eagle_small_matmul a, int64
   }
 }
 
-/// What one of several passes of `rows` rows prefetches. They share the prefetch of the next chunk out among them, so
-/// that memory is never idle.
+/// What one of several passes of `rows` rows prefetches. They divide the prefetch of the next chunk among them, so that
+/// memory is never idle.
 INLINE prefetch_plan plan_prefetch(int64_t rows, int64_t index, int64_t passes, int64_t k, int64_t chunk) {
   int64_t block_bytes = outputs_in_flight[rows] * k * (int64_t)sizeof(WEIGHT);
   int is_split = range_length(rows, k, sizeof(ELEMENT)) < k;
@@ -73,8 +73,8 @@ INLINE void pass_of(int64_t rows, prefetch_plan plan, eagle_small_matmul a, int6
 #endif
 }
 
-/// Chunk by chunk of the outputs [begin, end), in passes of equal numbers of rows: the first brings a chunk into the
-/// cache, further ones find it there.
+/// Chunk by chunk of the outputs [begin, end), in passes of equal numbers of rows: the first pass loads a chunk into
+/// the cache, where the others find it.
 ATTRIBUTES void NAME(const eagle_small_matmul *operands, int64_t begin, int64_t end) {
   eagle_small_matmul a = *operands;
 #ifdef MAX_K

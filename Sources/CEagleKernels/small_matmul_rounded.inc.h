@@ -1,6 +1,6 @@
 // The block of the variants with rows rounded to bfloat16, for AVX512-BF16: a lane adds the products of a pair of
-// neighbours at a time, half as many multiplications, and what does not fill a vector is filled up with 0. A variant's
-// file includes it once, behind
+// neighbours at a time, half as many multiplications, and a vector that is not full is padded with 0. A variant's file
+// includes it once, after
 //
 //   #define MAX_K ...  the largest k
 
@@ -22,8 +22,8 @@ INLINE f32x16 add_pairs(f32x16 sum, __m512i x, __m512i w) {
   return (f32x16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
 }
 
-/// No block of one row, or of up to LONG_K values an output, prefetches within its outputs: the plan has no distance there,
-/// and with that known at compile time one row takes an eighth less time.
+/// No block of one row, or of up to LONG_K values an output, prefetches within its outputs: the plan has no distance
+/// there, and with that known at compile time one row takes an eighth less time.
 INLINE void prefetch(const int rows, const int outputs, prefetch_source from, int64_t k, int64_t i) {
   int64_t distance = from.plan.output_distance;
   if (rows > 1 && MAX_K > LONG_K && distance) {

@@ -1,4 +1,4 @@
-// The elements and the scales of tiles, in vectors that hold one tile, or two side by side. A file includes it behind
+// The elements and the scales of tiles, in vectors that hold one tile, or two side by side. A file includes it after
 //
 //   #define ATTRIBUTES ...  the attributes of its functions
 //   #define HAS_VNNI 0      whether four products of bytes are added to 32 bits at once: then all elements are unsigned
@@ -128,7 +128,7 @@ INLINE tile_scales scales_of(eagle_weight_type type, const uint8_t *group, int64
   tile_scales s = {{d, d}, minimum};
   switch (type) {
     case EAGLE_WEIGHTS_MXFP4: {
-      // 2^(e - 128): the exponent of a float, or one bit where it is no normal number.
+      // 2^(e - 128): the exponent of a float, or one bit where it is subnormal.
       integers e = load_unsigned(group, next), is_normal = e > 1;
       integers normal = (e - 1) << 23, tiny = shifted((integers){0} + 0x200000, e);
       s.scale[0] = (floats)((normal & is_normal) | (tiny & ~is_normal));

@@ -1,11 +1,15 @@
 // Weights in blocks, rearranged for products: tiles of 8 outputs, so that a vector holds elements of all of them.
 //
-// For each group of 32 elements of k a tile has the scales of its outputs, then the elements. Vector v of the eight that
-// they fill, with a byte for each element, holds elements 4 v to 4 v + 3 of output 0, then those of output 1, and so on.
-// Stored are, of the 8, 4 vectors whose bytes have those of vector v in their low halves and those of v + 4 in their
-// high halves; a vector of fifth bits, bit v of a byte being that of vector v; or two vectors of fifth and sixth bits,
-// two for each vector; and all eight of 8 bits. Scales stay what they are, but for those of 6 bits, which become bytes.
-// Where a format has blocks of 256, the eight groups of a block follow the d, and the minima, of the 8 outputs.
+// For each group of 32 elements of k a tile has the scales of its outputs, then the elements. They fill eight vectors
+// with a byte for each element: vector v holds elements 4 v to 4 v + 3 of output 0, then those of output 1, and so on.
+// Of the eight vectors, the tile stores
+//  - with 4 bits: 4 vectors, whose bytes have those of vector v in their low halves and those of v + 4 in their high
+//    halves;
+//  - with 5 bits: also a vector of fifth bits, bit v of a byte being that of vector v;
+//  - with 6 bits: also two vectors of fifth and sixth bits, two bits for each vector;
+//  - with 8 bits: all eight.
+// Scales are stored as they are, except those of 6 bits, which become bytes. Where a format has blocks of 256, the
+// eight groups of a block follow the d, and the minima, of the 8 outputs.
 #ifndef EAGLE_TILES_H
 #define EAGLE_TILES_H
 

@@ -8,7 +8,7 @@
 #define TILES 1
 #include "tile_vectors.inc.h"
 
-// Tiles to float32. As in blocks.c, every rounding is the format's.
+// Tiles to float32. As in blocks.c, the format specifies every rounding.
 #pragma clang fp contract(off)
 
 /// Eight elements, of two outputs, from bytes that hold four of each.

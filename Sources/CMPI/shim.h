@@ -1,6 +1,6 @@
 // MPI for Swift: its handles are pointers in one library and integers in another, and its predefined handles are macros
 // with casts, which Swift cannot import. So each handle travels in a struct and each call has one wrapper here.
-// Nothing that lasts blocks, once ranks are watched: collectives return a request, which `eagle_mpi_test` asks after.
+// Once ranks are watched, no call blocks for long: collectives return a request, which `eagle_mpi_test` tests.
 #ifndef EAGLE_CMPI_SHIM_H
 #define EAGLE_CMPI_SHIM_H
 
@@ -63,7 +63,7 @@ static inline int eagle_mpi_split(eagle_mpi_comm comm, int color, int key, eagle
   return status == MPI_SUCCESS ? MPI_Comm_set_errhandler(part->handle, MPI_ERRORS_RETURN) : status;
 }
 
-/// Gives the messages of a communicator up. Collective.
+/// Frees a communicator. Collective.
 static inline int eagle_mpi_comm_free(eagle_mpi_comm *comm) { return MPI_Comm_free(&comm->handle); }
 
 static inline int eagle_mpi_place(eagle_mpi_comm comm, int *rank, int *size) {
@@ -84,19 +84,19 @@ static inline int eagle_mpi_node(eagle_mpi_comm comm, int rank, int *leader) {
 
 // Requests
 
-/// Whether the request is done; one that is stays done.
+/// Whether the request is complete; a complete one stays so.
 static inline int eagle_mpi_test(eagle_mpi_request *request, int *done) {
   return MPI_Test(&request->handle, done, MPI_STATUS_IGNORE);
 }
 
-/// Gives a request up that nobody will answer.
+/// Cancels a request that no rank will answer.
 static inline void eagle_mpi_cancel(eagle_mpi_request *request) {
   if (request->handle == MPI_REQUEST_NULL) return;
   MPI_Cancel(&request->handle);
   MPI_Request_free(&request->handle);
 }
 
-/// Lets the library get on with what other ranks want from this one.
+/// Lets the library progress what other ranks want from this one.
 static inline int eagle_mpi_poke(eagle_mpi_comm comm) {
   int flag = 0;
   return MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm.handle, &flag, MPI_STATUS_IGNORE);
@@ -129,14 +129,14 @@ static inline int eagle_mpi_gather(
   return MPI_Iallgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, comm.handle, &request->handle);
 }
 
-/// Every rank's part of `all` to everyone; this rank's own is in its place already.
+/// Sends every rank's part of `all` to all ranks; this rank's own is already in its place.
 static inline int eagle_mpi_gather_parts(
     void *all, const int *counts, const int *starts, eagle_mpi_comm comm, eagle_mpi_request *request) {
   return MPI_Iallgatherv(
       MPI_IN_PLACE, 0, MPI_BYTE, all, counts, starts, MPI_BYTE, comm.handle, &request->handle);
 }
 
-/// Part r of `out` to rank r, its part of this rank's to `in`.
+/// Sends part r of `out` to rank r, and receives the parts for this rank in `in`.
 static inline int eagle_mpi_exchange_parts(
     const void *out, const int *out_counts, const int *out_starts, void *in, const int *in_counts,
     const int *in_starts, eagle_mpi_comm comm, eagle_mpi_request *request) {

@@ -1,4 +1,4 @@
-// The door to oneDNN: GEMMs of bf16 by its matmul primitive, for oneDNN 2.x and 3.x.
+// The interface to oneDNN: GEMMs of bf16 by its matmul primitive, for oneDNN 2.x and 3.x.
 #ifndef EAGLE_ONEDNN_SHIM_H
 #define EAGLE_ONEDNN_SHIM_H
 
@@ -18,7 +18,7 @@ typedef struct {
   dnnl_memory_t memory;
 } eagle_dnnl_operand;
 
-/// What one matmul needs, empty fields not made yet. eagle_dnnl_destroy frees it in any state.
+/// The objects of one matmul; fields that are not made yet are empty. eagle_dnnl_destroy frees them in any state.
 typedef struct {
   eagle_dnnl_operand a, b, c;
   dnnl_post_ops_t post_ops;
@@ -41,7 +41,7 @@ static inline dnnl_status_t eagle_dnnl_make_operand(eagle_dnnl_operand *operand,
 #endif
 }
 
-/// Attributes without anything, or with the sum that adds C.
+/// Default attributes, or those with the post-op that adds C.
 static inline dnnl_status_t eagle_dnnl_make_attributes(eagle_dnnl_matmul *matmul, int accumulate) {
   dnnl_status_t status = dnnl_primitive_attr_create(&matmul->attributes);
   if (status != dnnl_success || !accumulate) return status;

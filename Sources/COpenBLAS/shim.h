@@ -2,7 +2,8 @@
 #define EAGLE_OPENBLAS_SHIM_H
 #include <cblas.h>
 
-// LAPACK, which OpenBLAS brings along; its own header is another package. Matrices are column-major, every argument a pointer.
+// LAPACK functions that OpenBLAS contains; LAPACK's own header is in another package. Matrices are column-major, every
+// argument is a pointer.
 void spotrf_(const char *uplo, const int *n, float *a, const int *lda, int *info);
 void spotrs_(const char *uplo, const int *n, const int *nrhs, const float *a, const int *lda, float *b, const int *ldb,
              int *info);

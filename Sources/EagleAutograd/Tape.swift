@@ -29,7 +29,7 @@ package final class Tape {
     mode = .batchInvariant(precision)
   }
 
-  /// The result of an op on `inputs`. `backward` gets the result's gradient, in a buffer that nobody else needs.
+  /// The result of an op on `inputs`. `backward` gets the result's gradient, in a buffer that no other code uses.
   /// Nothing is recorded when no input requires a gradient.
   package func result(_ value: Tensor, of inputs: [Variable], backward: @escaping (Tensor) -> Void) -> Variable {
     let tracked = isRecording && inputs.contains { $0.requiresGradient }

@@ -36,7 +36,7 @@ package final class Variable {
     write(buffer, false)
   }
 
-  /// Adds `dy`, which nobody else needs: it becomes the gradient when there is none.
+  /// Adds `dy`, which no other code uses: it becomes the gradient when there is none.
   package func addGradient(giving dy: Tensor) {
     precondition(dy.count == value.count, "gradient \(dy.shape) for \(shape)")
     guard requiresGradient else { return }
@@ -50,7 +50,7 @@ package final class Variable {
   /// Forgets the gradient.
   package func clearGradient() { gradient = nil }
 
-  /// Uses this buffer as the gradient; what is in it counts.
+  /// Uses this buffer as the gradient, with its present content.
   package func adoptGradient(_ buffer: Tensor) {
     precondition(buffer.shape == shape && buffer.dtype == .float32, "gradient \(buffer.shape) for \(shape)")
     gradient = buffer

@@ -18,11 +18,11 @@ package struct ChatFormat: Sendable {
   /// Variables of every rendering.
   package let options: JSON.Object
 
-  /// Loads what lies beside the weights.
+  /// Loads everything of a model except the weights.
   ///
   /// - Parameters:
   ///   - source: configuration, tokenizer and chat template
-  ///   - shape: the sizes, where they have been read; nil reads them
+  ///   - shape: the sizes, if they were already read; nil reads them
   ///   - name: the chat template: `auto` for the folder's own, a name or a `.jinja` file
   ///   - options: variables of every rendering
   /// - Throws: as `ChatModel` does
@@ -49,19 +49,19 @@ package struct ChatFormat: Sendable {
   /// The ids that end a turn.
   package var stopIDs: Set<Int32> { template.stopIDs.union(shape.eosTokens).union(generation.stopIDs) }
 
-  /// The ids of a dialogue with tools that the answer may call, and with variables of the template.
+  /// The token ids of a dialogue, with the tools that the answer may call and with variables of the template.
   package func prompt(
     _ messages: [ChatMessage], tools: [JSON] = [], options: JSON.Object = JSON.Object()
   ) throws -> [Int32] {
     try template.prompt(messages, tools: tools, options: options, tokenizer: tokenizer)
   }
 
-  /// Whether a prompt ends with an open `<think>`: what follows is reasoning.
+  /// Whether a prompt ends with an open `<think>`, so that the answer begins with reasoning.
   package func opensReasoning(_ prompt: [Int32]) -> Bool {
     let tail = tokenizer.decode(Array(prompt.suffix(16)), skipSpecial: false)
     return tail.reversed().drop(while: \.isWhitespace).starts(with: "<think>".reversed())
   }
 
-  /// The text of generated ids, without control tokens. It follows a prompt: a space in front is the model's.
+  /// The text of generated ids, without control tokens. The text follows a prompt, so a leading space is kept.
   package func text(_ ids: [Int32]) -> String { tokenizer.decode(ids, skipSpecial: true, startsText: false) }
 }

@@ -14,7 +14,7 @@ extension ChatModel {
     return head
   }
 
-  /// Throws unless every ordinary token of the file has the same id here. Control tokens may be spelled otherwise.
+  /// Throws unless every ordinary token of the file has the same id here. The spelling of control tokens may differ.
   private func requireSameTokenizer(_ path: String) throws {
     let file = try GGUFFile(path: path)
     let tokens = try file.strings("tokenizer.ggml.tokens")

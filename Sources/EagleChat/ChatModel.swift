@@ -12,8 +12,8 @@ public struct ChatModel: Sendable {
   /// The tokenizer of the target.
   public var tokenizer: Tokenizer { format.tokenizer }
   package var template: ChatTemplate { format.template }
-  /// The recommendations of the model's author. Stop ids hold everywhere; sampling is for those who chat with the
-  /// model, not for training, evaluation or measurements.
+  /// The recommendations of the model's author. The stop ids apply everywhere; the sampling applies only to chat and
+  /// generation, not to training, evaluation or measurements.
   package var generation: GenerationConfig { format.generation }
 
   /// Loads a Hugging Face folder or a GGUF file.
@@ -23,11 +23,11 @@ public struct ChatModel: Sendable {
   ///   - name: the chat template: `auto` for the folder's own, a name or a `.jinja` file
   ///   - options: variables of every rendering
   ///   - format: the weights as stored, or quantised at load
-  ///   - precision: that of matrix products
+  ///   - precision: the precision of the GEMMs
   ///   - cache: the format of KV caches; nil for that of the precision
-  ///   - context: the longest text, where the rotary embedding depends on it
-  /// - Throws: when a file is missing or broken, when generation_config.json has a value without a meaning, and when
-  ///   the tokenizer has ids that the model does not know
+  ///   - context: the maximum context length, if the rotary embedding depends on it
+  /// - Throws: when a file is missing or broken, when generation_config.json has an invalid value, and when the
+  ///   tokenizer has ids outside the model's vocabulary
   public init(
     folder: String, template name: String = "auto", options: TemplateOptions = TemplateOptions(),
     format: WeightFormat = .stored, precision: ComputePrecision, cache: CacheFormat? = nil, context: Int? = nil
@@ -56,19 +56,19 @@ public struct ChatModel: Sendable {
   /// The ids that end a turn.
   public var stopIDs: Set<Int32> { format.stopIDs }
 
-  /// The ids of a dialogue in the chat template, ready for the model's next turn.
+  /// The token ids of a dialogue in the chat template, ready for the model's next turn.
   public func prompt(_ messages: [ChatMessage]) throws -> [Int32] { try format.prompt(messages) }
 
-  /// The ids of a dialogue with tools that the answer may call, and with variables of the template.
+  /// The token ids of a dialogue, with the tools that the answer may call and with variables of the template.
   package func prompt(
     _ messages: [ChatMessage], tools: [JSON], options: JSON.Object = JSON.Object()
   ) throws -> [Int32] {
     try format.prompt(messages, tools: tools, options: options)
   }
 
-  /// Whether a prompt ends with an open `<think>`: what follows is reasoning.
+  /// Whether a prompt ends with an open `<think>`, so that the answer begins with reasoning.
   package func opensReasoning(_ prompt: [Int32]) -> Bool { format.opensReasoning(prompt) }
 
-  /// The text of generated ids, without control tokens. It follows a prompt: a space in front is the model's.
+  /// The text of generated ids, without control tokens. The text follows a prompt, so a leading space is kept.
   public func text(_ ids: [Int32]) -> String { format.text(ids) }
 }

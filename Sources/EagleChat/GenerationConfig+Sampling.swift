@@ -3,10 +3,10 @@ import EagleDraft
 import EagleModels
 
 extension GenerationConfig {
-  /// The sampling that the file recommends. `standard` fills in what it leaves out.
+  /// The sampling that the file recommends. `standard` supplies the settings that the file leaves out.
   ///
-  /// `do_sample: false` takes the most likely token. A file that samples, or names a filter, and no temperature means
-  /// 1. Temperatures below 0.01 take the most likely token.
+  /// `do_sample: false` selects greedy decoding. The temperature is 1 if the file samples or has a filter, but has no
+  /// temperature. Temperatures below 0.01 select greedy decoding.
   package func sampling(over standard: SamplingOptions) -> SamplingOptions {
     var options = standard
     if isSampling == true || topK != nil || topP != nil || minP != nil { options.temperature = 1 }

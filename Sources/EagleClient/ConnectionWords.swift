@@ -3,9 +3,9 @@ import Foundation
 import NIOCore
 import NIOPosix
 
-/// Errors of connections in words for people.
+/// Readable messages for connection errors.
 enum ConnectionWords {
-  /// - Parameter seconds: the time that a response had
+  /// - Parameter seconds: the timeout of the response
   static func words(for error: any Error, seconds: Int64) -> String {
     switch error {
     case let error as HTTPClientError where error == .remoteConnectionClosed:

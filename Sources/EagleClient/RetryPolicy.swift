@@ -2,16 +2,16 @@ import Foundation
 
 /// Exponential backoff: how often a request is sent, and the time between two attempts.
 package struct RetryPolicy: Sendable {
-  /// How often a request is sent, at most.
+  /// The maximum number of attempts.
   package var attempts = 8
   /// Seconds before the second attempt. The time doubles with each further one.
   package var firstDelay = 0.5
-  /// Seconds between two attempts, at most, whatever the server requests.
+  /// The maximum seconds between two attempts, even if the server requests more.
   package var longestDelay = 60.0
 
   package init() {}
 
-  /// Seconds to wait behind an attempt. `Retry-After` replaces the first delay. Later delays are at least the backoff,
+  /// Seconds to wait after an attempt. `Retry-After` replaces the first delay. Later delays are at least the backoff,
   /// so that a server that requests no delay does not get all attempts at once.
   ///
   /// - Parameters:

@@ -35,7 +35,7 @@ package func require(_ key: String, _ complaint: String?) throws {
   if let complaint { throw ConfigError(key: key, message: complaint) }
 }
 
-/// Throws unless a count lies between `least` and 2^30, so that products of two counts fit 64 bits:
+/// Throws unless a count is between `least` and 2^30, so that products of two counts fit 64 bits:
 /// `try requireCount(batch, "batch")`.
 package func requireCount(_ value: Int, _ key: String, atLeast least: Int = 1) throws {
   let most = 1 << 30

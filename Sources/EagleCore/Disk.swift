@@ -12,7 +12,7 @@ package enum Disk {
     return Double(status.f_bavail) * Double(status.f_frsize)
   }
 
-  /// Whether two paths, which need not exist yet, lie on one disk.
+  /// Whether two paths, which need not exist yet, are on one disk.
   package static func isOneDisk(_ a: String, _ b: String) -> Bool { device(of: a) == device(of: b) }
 
   private static func device(of path: String) -> dev_t? {

@@ -8,7 +8,7 @@ package final class MonotonicCondition: @unchecked Sendable {
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-  /// A point of the monotonic clock.
+  /// A time of the monotonic clock.
   package struct Deadline: Sendable {
     fileprivate var time = timespec()
 

@@ -3,7 +3,7 @@ import Foundation
 /// Standard output and standard error of a program. Nothing else writes to them.
 ///
 /// Standard output takes results: a closed pipe or a full disk is an error to the caller, and a slow reader is waited
-/// for. Standard error takes a log: the work goes on without it, whether it is closed, full or not read.
+/// for. Standard error takes a log: the work continues without it, whether it is closed, full or not read.
 /// `FileHandle.write` would trap on the first two and block for ever on the third.
 package enum Output {
   private static let log = LogWriter(descriptor: STDERR_FILENO)
@@ -32,7 +32,7 @@ package struct OutputError: Error, Equatable, CustomStringConvertible, Localized
 
   package init(code: Int32) { self.code = code }
 
-  /// Whether nobody reads any more, as behind `| head -1`.
+  /// Whether the reader has gone, as after `| head -1`.
   package var isReaderGone: Bool { code == EPIPE }
 
   package var description: String { "standard output: \(String(cString: strerror(code)))" }

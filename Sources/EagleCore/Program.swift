@@ -4,7 +4,7 @@ import Foundation
 package enum Program {
   /// Runs a command and ends the process: with status 0, or with what `report` says about the error.
   ///
-  /// When nobody reads standard output any more, the process ends silently by SIGPIPE, as other programs do: a shell
+  /// When the reader of standard output has gone, the process ends silently by SIGPIPE, as other programs do: a shell
   /// shows status 141. Any other failure to write a result is an error with status 1.
   ///
   /// - Parameters:

@@ -14,7 +14,7 @@ package final class StopSignals: @unchecked Sendable {
   package static let status: Int32 = 130
 
   private enum State {
-    /// Nobody takes requests yet: a signal ends the program as it would without this object.
+    /// No handler takes requests yet: a signal ends the program as it would without this object.
     case unhandled
     case handled(@Sendable (_ name: String) -> Void)
     /// The first signal has come.
@@ -44,7 +44,7 @@ package final class StopSignals: @unchecked Sendable {
     thread.start()
   }
 
-  /// Hands the first signal to `body`, on a thread of this object, in place of an earlier handler.
+  /// Hands the first signal to `body`, on a thread of this object, instead of to an earlier handler.
   package func handle(_ body: @escaping @Sendable (_ name: String) -> Void) {
     lock.withLock {
       switch state {

@@ -14,7 +14,7 @@ package struct TextTable {
     /// Cells end at the right edge. A longer cell keeps a blank from what comes before.
     case right(Int)
 
-    /// The same column, wide enough for a cell and a blank behind it where it is a left one.
+    /// The same column, wide enough for a cell and a blank after it if it is a left one.
     fileprivate func holding(_ longest: Int) -> Column {
       guard case .left(let width) = self else { return self }
       return .left(max(width, longest + 1))
@@ -35,7 +35,7 @@ package struct TextTable {
   package init(_ columns: Column...) { self.columns = columns }
   package init(_ columns: [Column]) { self.columns = columns }
 
-  /// A line of cells, of which those behind the last column stand as they are.
+  /// A line of cells. Cells after the last column are appended as they are.
   package func line(_ cells: String...) -> String { line(cells) }
 
   /// The lines of several rows. Left columns become as wide as their longest cell, so that the columns stay aligned.

@@ -6,7 +6,7 @@ import EagleTensor
 
 /// Passes of several generations of one target together: the weights are read once for all.
 extension ActiveGeneration {
-  /// One pass over the next chunk of each prompt. A generation whose prompt is complete has its first token then.
+  /// One pass over the next chunk of each prompt. A generation whose prompt is then complete has its first token.
   static func prefill(_ batch: [ActiveGeneration]) {
     let batch = batch.filter { $0.isPrefilling && $0.reserve($0.nextChunk.count) }
     guard let first = batch.first else { return }
@@ -23,7 +23,7 @@ extension ActiveGeneration {
     }
   }
 
-  /// One round of each text: propose, verify in one batch-invariant pass, keep what agrees.
+  /// One round of each sequence: propose, verify in one batch-invariant pass, keep the accepted tokens.
   static func decode(_ batch: [ActiveGeneration]) {
     var timer = RoundTimer()
     let (batch, proposals) = propose(batch.filter { $0.isDecoding && $0.reserve($0.options.plan.nodes + 1) })
@@ -44,7 +44,7 @@ extension ActiveGeneration {
     }
   }
 
-  /// The proposals to those of a batch whose drafts have finite logits; the others have failed.
+  /// Proposes for each generation of a batch. Returns those with finite draft logits; the others have failed.
   private static func propose(_ batch: [ActiveGeneration]) -> ([ActiveGeneration], [Proposal]) {
     var (drafted, proposals): ([ActiveGeneration], [Proposal]) = ([], [])
     var tokens = batch.count
@@ -61,7 +61,7 @@ extension ActiveGeneration {
   }
 }
 
-/// The tokens of several generations, end to end.
+/// The tokens of several generations, concatenated.
 private struct BatchPass {
   let ids: [Int32]
   let segments: [Segment]

@@ -8,13 +8,13 @@ import EagleTensor
 /// A generation in progress: a prompt, the tokens that follow it so far, and the caches that both extend. Reference
 /// semantics.
 ///
-/// Each pass over the caches ends in `finishChunk`, `finishPrefill` or `finishRound`. The tokens that it has found are
-/// then taken one by one with `nextToken`; only those that are taken belong to the text.
+/// Each pass over the caches ends in `finishChunk`, `finishPrefill` or `finishRound`. The tokens that it yielded are
+/// then taken one by one with `nextToken`; only those that are taken belong to the sequence.
 final class ActiveGeneration {
   enum Phase {
     /// The cache lacks entries of the prompt.
     case prefill
-    /// The next round may run behind the newest token, which has no entry in the caches yet.
+    /// The next round may run after the newest token, which has no entry in the caches yet.
     case decoding(newest: Int32)
     /// Tokens of the last pass wait to be taken.
     case delivering(PassOutput)
@@ -25,7 +25,7 @@ final class ActiveGeneration {
   let prompt: [Int32]
   let options: DecodingOptions
   let caches: SequenceCaches
-  /// A function that sees the target's logits [V] of each position that gives a token, before they are used.
+  /// A function that sees the target's logits [V] of each position that yields a token, before they are used.
   private let onLogits: ((UnsafeMutableBufferPointer<Float>) -> Void)?
   private(set) var phase = Phase.prefill
   private var stopwatch: Stopwatch
@@ -35,7 +35,7 @@ final class ActiveGeneration {
   private var budget: DraftBudget?
   private var statistics = DecodingStatistics()
 
-  /// Cuts the caches to what the prompt can reuse.
+  /// Truncates the caches to the prefix that the prompt can reuse.
   init(
     _ prompt: [Int32], _ options: DecodingOptions, caches: SequenceCaches,
     onLogits: ((UnsafeMutableBufferPointer<Float>) -> Void)? = nil
@@ -56,7 +56,7 @@ final class ActiveGeneration {
 
   var isDecoding: Bool { if case .decoding = phase { true } else { false } }
 
-  /// Whether the text has neither ended nor failed.
+  /// Whether the generation has neither ended nor failed.
   var isBusy: Bool {
     switch phase {
     case .prefill, .decoding, .delivering: true
@@ -66,7 +66,7 @@ final class ActiveGeneration {
 
   func fail(_ error: any Error) { phase = .failed(error) }
 
-  /// Reserves addresses for the tokens of the next pass. False where that has failed the generation.
+  /// Reserves addresses for the tokens of the next pass. Returns false if that has failed the generation.
   func reserve(_ tokens: Int) -> Bool {
     do { try caches.reserve(tokens) } catch { fail(error) }
     return isBusy
@@ -101,7 +101,7 @@ final class ActiveGeneration {
 
   // MARK: rounds
 
-  /// What the draft proposes behind the newest token.
+  /// The draft's proposal after the newest token.
   ///
   /// - Parameter batch: the batch of the round
   /// - Throws: `GenerationError` for logits of the draft that are not finite
@@ -147,7 +147,7 @@ final class ActiveGeneration {
 
   // MARK: tokens
 
-  /// Takes the next token of the last pass; nil when all of them are taken, or the text has ended.
+  /// Takes the next token of the last pass; nil when all of them are taken, or the generation has ended.
   func nextToken() -> GeneratedToken? {
     guard case .delivering(var output) = phase else { return nil }
     let token = output.take()
@@ -165,8 +165,8 @@ final class ActiveGeneration {
     return token
   }
 
-  /// Ends the text with the last token that was taken. A text that has ended stays as it is; but where its last token
-  /// reached the limit and completed a stop string, that is the reason.
+  /// Ends the generation with the last token that was taken. One that has ended stays as it is, except that a stop
+  /// string becomes the reason where the token that reached the limit also completed it.
   func stop(_ cause: StopCause) {
     switch phase {
     case .prefill, .decoding: phase = .ended(FinishReason(cause))
@@ -189,7 +189,7 @@ final class ActiveGeneration {
     caches.keep(Array(output.result.path.prefix(output.taken)), of: entries.tokens, entries.states)
   }
 
-  /// Ends the text, whatever its phase, and returns what there is of it. The caches stay for the next one.
+  /// Ends the generation in any phase, and returns what it has so far. The caches stay for the next one.
   ///
   /// - Throws: the error that failed it; then the caches are empty
   func end() throws -> Generation {

@@ -3,7 +3,7 @@ import EagleModels
 
 /// A prompt to be continued, one of many.
 package struct DecodingRequest: Sendable {
-  /// The caller's name for the request, which comes back with its text.
+  /// The caller's name for the request, which is returned with its tokens.
   package var id: Int
   package var prompt: [Int32]
   package var sampling: SamplingOptions
@@ -17,13 +17,14 @@ package struct DecodingRequest: Sendable {
   }
 }
 
-/// Plain decoding of many prompts by continuous batching: one pass over the weights gives a token to each of several
-/// texts. As soon as a text ends, the next one takes its slot.
+/// Plain decoding of many prompts by continuous batching: one pass over the weights yields a token for each of several
+/// sequences. As soon as a sequence ends, the next one takes its slot.
 ///
-/// They decode in batch-invariant passes, as sessions do: behind its prompt a text does not depend on those beside it.
+/// Decoding passes are batch-invariant, as in sessions: after its prompt a sequence does not depend on the others in
+/// the batch. Prompts share prefill passes, too, which is fastest for many short ones.
 /// Prompts share passes, too, which is fastest for many short ones.
 package final class BatchGenerator {
-  /// The most tokens of a pass over prompts. Prompts wait where more would come together.
+  /// The most tokens of a prefill pass. Further prompts wait for the next one.
   static let maxPrefillTokens = 1024
 
   private let target: TargetModel
@@ -31,7 +32,7 @@ package final class BatchGenerator {
   private let stopIDs: Set<Int32>
   private var slots: [Slot] = []
 
-  /// A session, which keeps its KV cache for the next request, and what it does.
+  /// A session, which keeps its KV cache for the next request, and its state.
   private final class Slot {
     enum State {
       case idle
@@ -45,7 +46,7 @@ package final class BatchGenerator {
 
     var isIdle: Bool { if case .idle = state { true } else { false } }
 
-    /// The request whose text has ended or failed.
+    /// The request whose sequence has ended or failed.
     var ended: DecodingRequest? {
       guard case .busy(let request) = state, !session.isBusy else { return nil }
       return request
@@ -53,9 +54,9 @@ package final class BatchGenerator {
   }
 
   /// - Parameters:
-  ///   - target: the model that writes
+  ///   - target: the model that generates
   ///   - width: the number of slots
-  ///   - stopIDs: the first of these ends a text; it is among the new tokens
+  ///   - stopIDs: the first of these ends a sequence; it is among the new tokens
   package init(target: TargetModel, width: Int, stopIDs: Set<Int32>) {
     precondition(width > 0, "a batch of \(width)")
     self.target = target
@@ -67,10 +68,10 @@ package final class BatchGenerator {
   ///
   /// - Parameters:
   ///   - next: the next request, nil when there are no more
-  ///   - finished: gets each request with its new ids, in the order in which they end; the request that it returns goes
-  ///     on in the same slot, whose cached prefix is not computed again
+  ///   - finished: gets each request with its new ids, in the order in which they end; the request that it returns
+  ///     continues in the same slot and reuses its cached prefix
   ///   - passed: called after every step
-  ///   - failed: gets a request whose logits are not finite; when it returns, the others go on
+  ///   - failed: gets a request whose logits are not finite; when it returns, the others continue
   /// - Throws: what the closures throw, and `GenerationError` for a prompt that the model cannot take, or for logits
   ///   that are not finite
   package func run(
@@ -89,7 +90,7 @@ package final class BatchGenerator {
     }
   }
 
-  /// Begins requests in free slots. False when there are no more requests.
+  /// Begins requests in free slots. Returns false when there are no more requests.
   private func fillSlots(_ next: () throws -> DecodingRequest?) throws -> Bool {
     while let slot = freeSlot() {
       guard let request = try next() else { return false }
@@ -98,7 +99,7 @@ package final class BatchGenerator {
     return true
   }
 
-  /// Frees a slot whose text has ended or failed, for the request that `finished` returns or for any other.
+  /// Frees a slot whose sequence has ended or failed, for the request that `finished` returns or for any other.
   private func complete(
     _ slot: Slot, finished: (DecodingRequest, [Int32]) throws -> DecodingRequest?,
     failed: (DecodingRequest, any Error) throws -> Void
@@ -112,11 +113,11 @@ package final class BatchGenerator {
     }
   }
 
-  /// One pass over prompts, where some wait, and one that gives a token to each of the others.
+  /// One prefill pass where prompts wait, and one pass that yields a token for each of the other sequences.
   private func step(_ sessions: [DecodingSession]) {
     let decoding = sessions.filter(\.isDecoding)
     var tokens = 0
-    // The shortest first: more texts begin sooner.
+    // The shortest first: more sequences begin sooner.
     let prefilling = sessions.filter(\.isPrefilling).sorted { $0.nextChunk.count < $1.nextChunk.count }.prefix {
       tokens += $0.nextChunk.count
       return tokens <= max(Self.maxPrefillTokens, $0.nextChunk.count)
@@ -126,7 +127,7 @@ package final class BatchGenerator {
     for session in sessions { session.takeTokens() }
   }
 
-  /// A slot without work, kept for the prefix that the next prompt may share with its last one, or a new one.
+  /// An idle slot, whose cached prefix the next prompt may share, or a new one; nil if all slots are busy.
   private func freeSlot() -> Slot? {
     if let slot = slots.first(where: \.isIdle) { return slot }
     guard slots.count < width else { return nil }

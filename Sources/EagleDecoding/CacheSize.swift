@@ -12,12 +12,12 @@ package struct CacheSize: Sendable, Equatable {
   /// The most tokens of one sequence in a pass.
   package static let passTokens = max(DecodingSession.prefillChunk, DraftPlan.maxNodes + 1)
 
-  /// The most bytes that the entries of a text of so many tokens take.
+  /// The most bytes that the entries of a sequence of this many tokens take.
   package func bytes(tokens: Int) -> Int {
     layers.reduce(0) { $0 + $1.byteCount(tokens: tokens, pass: Self.passTokens) }
   }
 
-  /// The longest text whose entries take at most `bytes`, up to `limit` tokens.
+  /// The longest sequence whose entries take at most `bytes`, up to `limit` tokens.
   package func tokens(in bytes: Int, limit: Int) -> Int {
     var (fits, tooMany) = (0, limit + 1)
     while fits + 1 < tooMany {

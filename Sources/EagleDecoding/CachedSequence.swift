@@ -2,7 +2,7 @@ import EagleModels
 
 /// The KV cache of one sequence with the id of each entry: what a later prompt can reuse.
 ///
-/// A pass writes its entries behind those that have ids. `append`, `keep` or `discard` then decides which of them stay,
+/// A pass writes its entries after those that have ids. `append`, `keep` or `discard` then decides which of them stay,
 /// so that between passes every entry has an id. Copies share the cache.
 package struct CachedSequence {
   let kv: KVCache

@@ -4,7 +4,7 @@ import EagleTensor
 
 // H hidden.
 
-/// A text in both caches, to time passes behind it.
+/// A sequence in both caches, after which passes are timed.
 final class CostBench {
   private let target: TargetModel
   private let cache: KVCache
@@ -15,8 +15,8 @@ final class CostBench {
   private let newest: Tensor
   private let clock = ContinuousClock()
 
-  /// - Parameter layers: the layers of the whole model, where the target is a part of it: captured layers are counted
-  ///   there
+  /// - Parameter layers: the number of layers of the whole model if the target is a part of it: captured layers are
+  ///   counted in the whole model
   init(target: TargetModel, draft: DraftModel, context: Int, layers: Int? = nil) {
     self.target = target
     longestDraft = draft.shape.longestDraft
@@ -32,7 +32,7 @@ final class CostBench {
     drafter.extend(aux, nextTokens: Array(ids.dropFirst()), .prefill)
   }
 
-  /// Tokens from all over the vocabulary.
+  /// Token ids spread over the vocabulary.
   static func ids(_ count: Int, _ target: TargetModel) -> [Int32] {
     (0..<count).map { Int32($0 * 7919 % target.shape.vocabularySize) }
   }
@@ -48,15 +48,15 @@ final class CostBench {
     return seconds
   }
 
-  /// The seconds of a plain reading of the target's weights.
+  /// The seconds to read the target's weights, without computation.
   func reading() -> Double {
     let start = clock.now
     withExtendedLifetime(target.readWeights()) {}
     return start.duration(to: clock.now).inSeconds
   }
 
-  /// The mean seconds of a draft pass, as rounds have them: of two, the first of which adds the newest position, or of
-  /// the one that drafts a whole block.
+  /// The mean seconds of a draft pass in a round: of two passes, the first of which adds the newest position, or of the
+  /// one pass that drafts a whole block.
   func draftPass() throws -> Double {
     let start = clock.now
     drafter.extend(newest, nextTokens: [0], .decode)
@@ -67,7 +67,8 @@ final class CostBench {
     return seconds / Double(max(1, proposal.passes))
   }
 
-  /// The median of a pass of one token, and of others by their ratio to one that ran beside them.
+  /// The median time of a pass of one token, and that of other passes by the median of their ratios to the one-token
+  /// pass of the same repetition.
   ///
   /// - Parameter goesOn: decides by the number of repetitions and the seconds so far
   func medians(

@@ -4,10 +4,10 @@ import EagleTensor
 
 extension DecodingCosts {
   /// Times target passes over 1 to `maxTokens` tokens, the draft passes of a chain, and a plain reading of the target's
-  /// weights. The passes follow a text of `context` tokens, and take some seconds in all.
+  /// weights. The passes follow a sequence of `context` tokens, and take some seconds in all.
   ///
-  /// They run interleaved, and what counts is the median of their ratios to the pass of one token beside them: a
-  /// machine that others use too may be slow for a while.
+  /// They run interleaved, and each time is the median of the ratios to the one-token pass of the same repetition: a
+  /// machine with other users may be slow for a while.
   ///
   /// - Throws: `GenerationError` for a draft head whose logits are not finite
   public static func measure(
@@ -28,17 +28,17 @@ extension DecodingCosts {
   }
 
   /// Times target and draft passes within about `seconds`, fewer of them than `measure`. A program calls it at its
-  /// start where nothing was tuned.
+  /// start if nothing was tuned.
   ///
-  /// A model whose passes take so long that they would not fit is timed on some of its layers: weights of 400 MB
-  /// and more come from memory, as those of the whole model do, and a pass takes as long as they have bytes.
+  /// A large model is timed on some of its layers: weights of 400 MB and more come from memory, as those of the whole
+  /// model do, and the time of a pass is proportional to their bytes.
   ///
   /// - Parameters:
   ///   - target: the model whose passes are timed
   ///   - draft: the head whose passes are timed
-  ///   - context: tokens of the text in front of the passes
+  ///   - context: the number of tokens before the passes
   ///   - weights: the format that the target's matrices are quantised to first; the head is taken as it is
-  ///   - seconds: how long passes are repeated, about
+  ///   - seconds: the approximate time for which passes are repeated
   /// - Throws: `GenerationError` for a draft head whose logits are not finite
   public static func estimate(
     target: TargetModel, draft: DraftModel, context: Int = 32, weights: WeightFormat = .stored, seconds: Double = 0.35
@@ -70,7 +70,7 @@ extension DecodingCosts {
     }
   }
 
-  /// The values at 1 to `count`, in straight lines between those that are known.
+  /// The values at 1 to `count`, interpolated linearly between those that are known.
   static func interpolated(_ known: [Int: Double], to count: Int) -> [Double] {
     let points = known.sorted { $0.key < $1.key }
     return (1...count).map { index in

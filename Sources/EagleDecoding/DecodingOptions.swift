@@ -1,20 +1,20 @@
 import EagleDraft
 
-/// The options of one text: how it is drafted and sampled, and when it ends.
+/// The options of one generation: how it is drafted and sampled, and when it ends.
 public struct DecodingOptions: Sendable {
-  /// The most new tokens of the text.
+  /// The most new tokens.
   public var maxNewTokens: Int
-  /// The ids that end the text. The first of them to come is its last token.
+  /// The ids that end the generation. The first of them to come is its last token.
   public var stopIDs: Set<Int32>
   /// The shape of the draft's proposals.
   public var plan: DraftPlan
   /// The rules that choose each token.
   public var sampling: SamplingOptions
-  /// Whether the prefill is batch-invariant, as every later pass is. It is slower then, and the bits of a text do not
-  /// depend on how much of its prompt was cached.
+  /// Whether the prefill is batch-invariant, as every later pass is. It is slower then, and the result does not depend,
+  /// bit for bit, on how much of the prompt was cached.
   public var isPrefillInvariant: Bool
 
-  /// Creates the options of one text.
+  /// Creates the options of one generation.
   public init(
     maxNewTokens: Int, stopIDs: Set<Int32>, plan: DraftPlan = .chain(3), sampling: SamplingOptions = .greedy,
     isPrefillInvariant: Bool = false

@@ -1,45 +1,45 @@
 import EagleDraft
 import EagleModels
 
-/// A sequence that is decoded plainly, or speculatively with a draft. Its KV caches stay between texts, so a prompt
-/// that begins with an earlier prompt and its answer costs only its new part. Reference semantics.
+/// A sequence that is decoded plainly, or speculatively with a draft. Its KV caches stay between generations, so a
+/// prompt that begins with an earlier prompt and its answer costs only its new part. Reference semantics.
 ///
-/// From `Examples/GenerateText`, the whole of which turns a question into the prompt:
+/// From `Examples/GenerateText`, which also turns a question into the prompt:
 /// ```swift
 /// let session = DecodingSession(target: model.target, draft: draft)
 /// let tokens = try session.tokens(prompt, options)
-/// var text = AnswerStream(model.tokenizer)
+/// var text = StreamingDetokenizer(model.tokenizer)
 /// while let token = try tokens.next() { print(text.append(token.id), terminator: "") }
 /// print(text.finish())
 /// print("acceptance length", try tokens.finish().statistics.acceptanceLength)
 /// ```
 ///
-/// `generate` does the same with a closure. `begin`, `prefill`, `decode` and `takeTokens` go step by step, for several
-/// sessions together: that is how a server batches.
+/// `generate` does the same with a closure. `begin`, `prefill`, `decode` and `takeTokens` run one step each, for
+/// several sessions together: that is how a server batches.
 ///
-/// Greedy texts are the same with and without a draft, alone and in a batch, token for token: after the prompt every
-/// pass is batch-invariant, so the logits that check a proposal are, bit for bit, those that plain decoding would have
-/// seen, and a prompt is cut into chunks at fixed positions. With a temperature a tree keeps that property, since its
-/// tokens are sampled from the target's distribution either way; a chain samples from the draft and corrects
-/// (speculative sampling), which keeps the distribution and gives another text.
+/// Greedy results are the same with and without a draft, alone and in a batch, token for token: after the prompt every
+/// pass is batch-invariant, so the logits that verify a proposal are, bit for bit, those of plain decoding, and a
+/// prompt is divided into chunks at fixed positions. With a temperature a tree keeps that property, since its tokens
+/// are sampled from the target's distribution either way; a chain samples from the draft and corrects (speculative
+/// sampling), which keeps the distribution but not the tokens.
 public final class DecodingSession {
   let target: TargetModel
   private let caches: SequenceCaches
   private var active: ActiveGeneration?
-  /// A function that sees the target's logits [V] of each position that gives a token, before they are used.
+  /// A function that sees the target's logits [V] of each position that yields a token, before they are used.
   package var onLogits: ((UnsafeMutableBufferPointer<Float>) -> Void)?
 
-  /// The positions of a prompt that one pass computes; chunks begin at multiples of it. All passes of a prompt are the
-  /// same whoever else is in the batch, so that its states are the same bits; and other texts wait for one chunk at
-  /// most.
+  /// The positions of a prompt that one pass computes; chunks begin at multiples of it. So a prompt is divided into the
+  /// same passes whatever else is in the batch, and its states are the same bits unless other prompts share these
+  /// passes. Other sequences wait for one chunk at most.
   package static let prefillChunk = 192
 
   /// Creates a session with empty KV caches.
   ///
   /// - Parameters:
-  ///   - target: the model that writes
+  ///   - target: the model that generates
   ///   - draft: its draft head; nil decodes plainly
-  ///   - context: most tokens of prompt and text together; nil takes all positions of the target
+  ///   - context: the most tokens of prompt and answer together; nil takes all positions of the target
   public convenience init(target: TargetModel, draft: DraftModel? = nil, context: Int? = nil) {
     let capacity = Self.capacity(target, context)
     self.init(
@@ -52,7 +52,7 @@ public final class DecodingSession {
     caches = SequenceCaches(target: target, drafter: drafter, capacity: Self.capacity(target, context))
   }
 
-  /// The entries of the context, and those of a round that are not kept. Addresses and memory come with the tokens.
+  /// The entries of the context, and those of a round that are not kept. Addresses and memory are taken as tokens come.
   private static func capacity(_ target: TargetModel, _ context: Int?) -> Int {
     min(context ?? target.shape.maxPositions, target.shape.maxPositions) + DraftPlan.maxNodes + 1
   }
@@ -69,17 +69,17 @@ public final class DecodingSession {
   /// The number of leading tokens of a prompt whose entries are cached.
   package func commonPrefix(with prompt: [Int32]) -> Int { sequence.commonPrefix(with: prompt) }
 
-  /// Forgets the sequence, and gives the memory of its KV caches back.
+  /// Drops the sequence, and returns the memory of its KV caches to the system.
   public func reset() {
     precondition(active == nil, "a session is reset while it writes")
     caches.truncate(to: 0)
     releaseUnused()
   }
 
-  /// Gives memory of the caches that holds no entry back to the system.
+  /// Returns memory of the caches that holds no entry to the system.
   package func releaseUnused() { caches.releaseUnused() }
 
-  // MARK: one text
+  // MARK: one generation
 
   /// The tokens that continue `prompt`, the whole conversation so far, until a stop id or the limit.
   ///
@@ -93,25 +93,26 @@ public final class DecodingSession {
     return GeneratedTokens(self)
   }
 
-  /// Continues `prompt` as `tokens` does, and returns the whole text.
+  /// Continues `prompt` as `tokens` does, and returns all tokens at once.
   ///
   /// - Parameters:
   ///   - prompt: all ids; entries that the caches have are not computed again
   ///   - options: limit, stop ids, drafting, sampling
-  ///   - onToken: decides after each new token whether the text goes on
+  ///   - onToken: decides after each new token whether the generation continues
   /// - Throws: as `tokens`, and `GenerationError` for logits that are not finite
   public func generate(
     _ prompt: [Int32], _ options: DecodingOptions, onToken: (GeneratedToken) -> TokenDecision = { _ in .proceed }
   ) throws -> Generation { try generate(prompt, options, isWanted: { true }, onToken: onToken) }
 
-  /// Continues `prompt` for a caller who may cancel the text during the prefill of a long prompt.
+  /// Continues `prompt` for a caller who may cancel during the prefill of a long prompt.
   ///
   /// - Parameters:
   ///   - prompt: all ids; entries that the caches have are not computed again
   ///   - options: limit, stop ids, drafting, sampling
-  ///   - isWanted: called before each chunk of the prompt; false cancels the text, and the chunks so far stay cached
-  ///   - onToken: decides after each new token whether the text goes on
-  /// - Throws: as the other one
+  ///   - isWanted: called before each chunk of the prompt; false cancels the generation, and the chunks so far stay
+  ///     cached
+  ///   - onToken: decides after each new token whether the generation continues
+  /// - Throws: as the overload without `isWanted`
   public func generate(
     _ prompt: [Int32], _ options: DecodingOptions, isWanted: () -> Bool, onToken: (GeneratedToken) -> TokenDecision
   ) throws -> Generation {
@@ -123,7 +124,7 @@ public final class DecodingSession {
 
   // MARK: step by step
 
-  /// Whether a text is in progress that has neither ended nor failed.
+  /// Whether a generation is in progress that has neither ended nor failed.
   package var isBusy: Bool { active?.isBusy ?? false }
 
   /// Whether entries of the prompt are missing.
@@ -135,7 +136,7 @@ public final class DecodingSession {
   /// The positions of the prompt's next chunk; none without a prompt.
   package var nextChunk: Range<Int> { active?.nextChunk ?? 0..<0 }
 
-  /// Begins a text; what the caches share with its prompt is kept.
+  /// Begins a generation; the cached prefix that its prompt shares is kept.
   ///
   /// - Throws: `GenerationError` for a prompt or options that cannot be decoded; then nothing has changed
   package func begin(_ prompt: [Int32], _ options: DecodingOptions) throws {
@@ -149,24 +150,24 @@ public final class DecodingSession {
     active = ActiveGeneration(prompt, options, caches: caches, onLogits: onLogits)
   }
 
-  /// One pass over the next chunk of each prompt. A session whose prompt is complete has its first token then.
+  /// One pass over the next chunk of each prompt. A session whose prompt is then complete has its first token.
   package static func prefill(_ sessions: [DecodingSession]) { ActiveGeneration.prefill(sessions.compactMap(\.active)) }
 
-  /// One round of each text. The tokens of the last pass must have been taken.
+  /// One round of each sequence. The tokens of the last pass must have been taken.
   package static func decode(_ sessions: [DecodingSession]) { ActiveGeneration.decode(sessions.compactMap(\.active)) }
 
-  /// Takes the next token of the last pass; nil when all of them are taken, or the text has ended.
+  /// Takes the next token of the last pass; nil when all of them are taken, or the generation has ended.
   package func nextToken() -> GeneratedToken? { active?.nextToken() }
 
-  /// Takes the tokens of the last pass until the text ends.
+  /// Takes the tokens of the last pass until the generation ends.
   package func takeTokens(_ onToken: (GeneratedToken) -> TokenDecision = { _ in .proceed }) {
     while let token = nextToken() { if case .stop(let cause) = onToken(token) { stop(cause) } }
   }
 
-  /// Ends the text with the last token that was taken. Without effect on a text that has ended.
+  /// Ends the generation with the last token that was taken. Without effect on one that has ended.
   package func stop(_ cause: StopCause) { active?.stop(cause) }
 
-  /// Ends the text, wherever it is, and returns what there is of it. The caches stay for the next one.
+  /// Ends the generation in any phase, and returns what it has so far. The caches stay for the next one.
   ///
   /// - Throws: the error that failed it
   package func end() throws -> Generation {

@@ -1,4 +1,4 @@
-/// The tokens of one text. Each call of `next` computes as much as the next token needs, on the calling thread.
+/// The tokens of one generation. Each call of `next` computes as much as the next token needs, on the calling thread.
 ///
 ///     let tokens = try session.tokens(prompt, options)
 ///     while let token = try tokens.next() {
@@ -7,8 +7,8 @@
 ///     }
 ///     let generation = try tokens.finish()
 ///
-/// Asynchronous code may write `for try await token in tokens`. A loop that is left early ends the text with the last
-/// token that it has seen; the entries of all seen tokens stay in the session's caches. One loop goes over the tokens,
+/// Asynchronous code may write `for try await token in tokens`. A loop that is left early ends the generation with the
+/// last token that it has seen; the entries of all seen tokens stay in the session's caches. The tokens can be iterated
 /// once: the value is its own iterator.
 public final class GeneratedTokens: AsyncSequence, AsyncIteratorProtocol {
   private enum State {
@@ -23,7 +23,7 @@ public final class GeneratedTokens: AsyncSequence, AsyncIteratorProtocol {
 
   deinit { if case .running = state { _ = try? session.end() } }
 
-  /// The next token, nil behind the last one.
+  /// The next token; nil after the last one.
   ///
   /// - Throws: `GenerationError` for logits that are not finite
   public func next() throws -> GeneratedToken? {
@@ -37,13 +37,13 @@ public final class GeneratedTokens: AsyncSequence, AsyncIteratorProtocol {
     return nil
   }
 
-  /// The tokens themselves, over which one loop goes once.
+  /// The value itself, which one loop can iterate over, once.
   public func makeAsyncIterator() -> GeneratedTokens { self }
 
   /// Computes the prompt's entries of the KV cache, chunk by chunk, for as long as they are wanted. `next` computes
   /// them without that check.
   ///
-  /// - Parameter isWanted: called before each chunk; false cancels the text, and the chunks so far stay cached
+  /// - Parameter isWanted: called before each chunk; false cancels the generation, and the chunks so far stay cached
   public func prefill(while isWanted: () -> Bool) {
     while session.isPrefilling {
       guard isWanted() else { return stop(.cancelled) }
@@ -51,10 +51,10 @@ public final class GeneratedTokens: AsyncSequence, AsyncIteratorProtocol {
     }
   }
 
-  /// Ends the text with the last token that `next` has returned. Without effect on a text that has ended.
+  /// Ends the generation with the last token that `next` has returned. Without effect on one that has ended.
   public func stop(_ cause: StopCause) { if case .running = state { session.stop(cause) } }
 
-  /// The text so far, which ends here where it has not ended yet.
+  /// The generation so far, which ends here if it has not ended yet.
   ///
   /// - Throws: `GenerationError` for logits that were not finite
   public func finish() throws -> Generation {

@@ -1,7 +1,7 @@
 import EagleDraft
 import EagleRunFiles
 
-/// The reason why a text ended.
+/// The reason why a generation ended.
 public enum FinishReason: String, Sendable, Codable {
   /// A stop id was generated.
   case stop
@@ -9,7 +9,7 @@ public enum FinishReason: String, Sendable, Codable {
   case length
   /// The caller found a stop string.
   case stopString = "stop_string"
-  /// The caller wanted no more: a user interrupted, or a client has gone.
+  /// The caller wanted no more tokens: a user interrupted, or a client has gone.
   case cancelled
 
   init(_ cause: StopCause) {
@@ -20,23 +20,23 @@ public enum FinishReason: String, Sendable, Codable {
   }
 }
 
-/// A caller's cause to end a text before its stop id or limit.
+/// A caller's cause to end a generation before its stop id or limit.
 public enum StopCause: Sendable, Equatable {
   /// A stop string is complete.
   case stopString
-  /// The caller wants no more of the text.
+  /// The caller wants no more tokens.
   case cancelled
 }
 
 /// A caller's decision after a token.
 public enum TokenDecision: Sendable, Equatable {
-  /// The text continues.
+  /// The generation continues.
   case proceed
-  /// The text ends with this token.
+  /// The generation ends with this token.
   case stop(StopCause)
 }
 
-/// A new token of a text.
+/// A generated token.
 public struct GeneratedToken: Sendable, Equatable {
   /// The token id.
   public let id: Int32
@@ -51,15 +51,15 @@ public struct GeneratedToken: Sendable, Equatable {
   }
 }
 
-/// A generated text, with its passes and counts.
+/// The result of a generation: its tokens, with their passes and counts.
 public struct Generation: Sendable {
-  /// The ids of the new tokens, with the stop id where one ended the text.
+  /// The ids of the new tokens, with the stop id where one ended the generation.
   public let ids: [Int32]
   /// The target passes that yielded the tokens, in order; the first is the prefill.
   public let passes: [Pass]
-  /// The reason why the text ended.
+  /// The reason why the generation ended.
   public let finish: FinishReason
-  /// The counts and seconds of the text.
+  /// The counts and seconds of the generation.
   public let statistics: DecodingStatistics
 
   /// The tokens that one target pass yielded.

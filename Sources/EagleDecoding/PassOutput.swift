@@ -1,6 +1,6 @@
 import EagleModels
 
-/// The tokens that a pass has found, and the cache entries that belong to them.
+/// The tokens that a pass yielded, and the cache entries that belong to them.
 struct PassOutput {
   let result: VerificationResult
   /// The entries of the pass, nil for the one that completes a prompt: those are kept already.

@@ -13,7 +13,7 @@ enum Stopwatch {
     self = .decoding(since: .now)
   }
 
-  /// Notes the seconds of the present phase.
+  /// Records the seconds of the present phase.
   func stop(_ statistics: inout DecodingStatistics) {
     switch self {
     case .off: break
@@ -53,7 +53,7 @@ extension DecodingStatistics {
     if hasDraft { countRound(proposal, accepted: result.accepted) }
   }
 
-  /// Uncounts accepted drafts of the last round that are not in the text, because it ended before them.
+  /// Subtracts accepted drafts of the last round that are not in the result, because the generation ended before them.
   mutating func dropAccepted(from taken: Int, of kept: Int) {
     for position in taken..<max(taken, min(kept, accepted.count)) { accepted[position] -= 1 }
   }

@@ -13,7 +13,7 @@ final class SequenceCaches {
   /// States of cached positions that the drafter has not seen, [R, nH] each, in order.
   private var unseen: [Tensor] = []
 
-  /// The most positions that the drafter may be behind: their states stay in memory while nothing is drafted.
+  /// The most positions by which the drafter may lag: their states stay in memory while nothing is drafted.
   private static let maxUnseen = 64
 
   init(target: TargetModel, drafter: (any Drafter)?, capacity: Int) {
@@ -26,7 +26,7 @@ final class SequenceCaches {
 
   var byteCount: Int { sequence.kv.byteCount + (drafter?.cacheBytes ?? 0) }
 
-  /// Keeps what a prompt can reuse, and returns the number of its tokens.
+  /// Truncates to the prefix that a prompt can reuse, and returns the number of its tokens.
   ///
   /// The last common entry is computed again: its logits are needed, and so are its states, for the draft. Nothing can
   /// be reused where a layer with a window has dropped what that entry sees.
@@ -98,7 +98,7 @@ final class SequenceCaches {
     unseen = []
   }
 
-  /// The same once so many states wait that they take too much memory.
+  /// Does the same once so many states wait that they take too much memory.
   func updateDraftIfBehind(newest: Int32) {
     if unseen.reduce(0, { $0 + $1.rows }) >= Self.maxUnseen { updateDraft(newest: newest) }
   }

@@ -14,7 +14,7 @@ struct VerificationBatch: @unchecked Sendable {
     (self.batch, self.proposals, self.logits, self.rows) = (batch, proposals, logits, rows)
   }
 
-  /// Samples on all threads where there are several texts: it takes as long as their vocabulary is large.
+  /// Samples on all threads where there are several sequences: the time of sampling grows with the vocabulary.
   func run() -> [Result<VerificationResult, any Error>] {
     let results = VerificationResults(count: batch.count)
     Parallel.forEachRange(batch.count, grain: 1, dynamic: true) { range in

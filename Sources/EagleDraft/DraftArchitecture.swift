@@ -19,20 +19,20 @@ public enum DraftArchitecture: String, Codable, CaseIterable, Sendable {
     }
   }
 
-  /// The architecture of a head's folder: EAGLE-3 where it is no other.
+  /// The architecture of a head's folder: EAGLE-3 unless the config names a block drafter.
   static func ofFolder(_ path: String) throws -> any DraftShape.Type {
     BlockConfig.isBlock(folder: path) ? BlockShape.self : Eagle3Shape.self
   }
 
-  /// The architecture of a head's file: EAGLE-3, which says what else the file is, where it is no other.
+  /// The architecture of a head's file. An unknown name selects EAGLE-3, whose reader reports what the file is.
   static func ofFile(_ file: GGUFFile) throws -> any DraftShape.Type {
     let name = try file.string(HeadKeys.architecture)
     return allCases.map(\.shape).first { $0.ggufArchitecture == name } ?? Eagle3Shape.self
   }
 }
 
-/// The sizes of a head of any architecture as a file or a message holds them: the fields of its shape and its name,
-/// which EAGLE-3 leaves out.
+/// The sizes of a head of any architecture in a file or a message: the fields of its shape, and the architecture's
+/// name, which is omitted for EAGLE-3.
 package struct DraftDescription: Codable, Equatable, Sendable {
   package let shape: any DraftShape
 

@@ -51,12 +51,12 @@ public struct DraftConfig: Config {
   public var confidenceHead: Bool?
   /// Whether the slot of the newest token proposes the token after it; nil for yes in DSpark and no in DFlash.
   public var sampleFromAnchor: Bool?
-  /// The id of the block's other inputs, a token that occurs in no text. Nil lets `prepare` choose the last one that
-  /// the training data does not train.
+  /// The mask token: the id of the block's other inputs, which never occurs in text. Nil lets `prepare` choose the last
+  /// token that is not trained in the training data.
   public var maskTokenID: Int?
   /// The initial weights.
   public var start = DraftStart.random
-  /// The folder of an exported head to start from; nil starts from random weights.
+  /// The folder, GGUF file or name on a hub of a head to fine-tune; nil begins with a new head.
   public var initFrom: String?
 
   /// Creates the settings with all defaults.
@@ -98,7 +98,7 @@ public struct DraftConfig: Config {
       "is fitted, which a head with norm_before_residual cannot be: set it to random")
   }
 
-  /// Whether nothing is said about the head but its architecture, vocabulary and base of the rotary embedding.
+  /// Whether all settings of the head but its architecture, vocabulary and rotary base have their defaults.
   private var takesDefaults: Bool {
     var plain = Eagle3Variant()
     plain.lmHead = DraftConfig(architecture).headTable
@@ -173,7 +173,7 @@ public struct DraftConfig: Config {
     case initFrom = "init_from"
   }
 
-  /// Encodes what is absent as an explicit null, so that a dump shows every key.
+  /// Encodes absent values as explicit nulls, so that a dump shows every key.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(architecture, forKey: .architecture)
@@ -218,7 +218,7 @@ public enum DraftStart: String, Codable, CaseIterable, Sendable {
 public enum DraftVocabularySize: Equatable, Sendable {
   /// All tokens of the target.
   case all
-  /// So many tokens, the most frequent ones of the training answers.
+  /// This number of tokens: the most frequent ones of the training answers.
   case count(Int)
 }
 
@@ -264,10 +264,11 @@ public enum HeadRopeScaling: String, Codable, CaseIterable, Sendable {
 }
 
 extension DraftConfig {
-  /// The head of a target: its sizes, but for what is said here. The settings fit the target (`requireFit`).
+  /// The shape of a head for a target: the target's sizes, except those that these settings give. The settings must fit
+  /// the target (`requireFit`).
   ///
-  /// - Parameter maskToken: a token that occurs in no text, for blocks where `maskTokenID` names none; nil for the
-  ///   vocabulary's last
+  /// - Parameter maskToken: a token that never occurs in text, for blocks where `maskTokenID` is nil; nil takes the
+  ///   last token of the vocabulary
   package func shape(of target: TargetShape, captureLayers: [Int], maskToken: Int32? = nil) -> any DraftShape {
     switch architecture {
     case .eagle3: Eagle3Shape(of: target, self, captureLayers: captureLayers)
@@ -275,8 +276,9 @@ extension DraftConfig {
     }
   }
 
-  /// The layers of a target that are captured by default, 0-based: those of EAGLE-3, or for a block drafter as many as
-  /// it has layers itself, at most eight, evenly spaced from 1 to L - 3 as those of DFlash heads, with halves rounded to even.
+  /// The layers of a target that are captured by default, 0-based: EAGLE-3's three, or for a block drafter as many as
+  /// it has layers, at most eight. These are evenly spaced from 1 to L - 3, where L counts the target's layers, as in
+  /// DFlash heads, with halves rounded to even.
   public func defaultCaptureLayers(of target: TargetShape) -> [Int] {
     let (first, last) = (1, target.layers - 3)
     let count = min(block.layers, TargetShape.mostCaptureLayers, last)
@@ -287,10 +289,10 @@ extension DraftConfig {
     }
   }
 
-  /// Whose LM head the head has.
+  /// The owner of the LM head that the draft head uses.
   package var headTable: DraftTable { lmHead ?? (architecture == .eagle3 ? .own : .target) }
 
-  /// What a block drafter has, defaults filled in.
+  /// The settings of a block drafter, with defaults filled in.
   var block: (layers: Int, size: Int, markovRank: Int, hasConfidence: Bool, samplesFromAnchor: Bool) {
     let isSpark = architecture == .dspark
     return (
@@ -299,7 +301,7 @@ extension DraftConfig {
     )
   }
 
-  /// The switches of the head, but for the widths that follow from a target.
+  /// The switches of the head, except the widths that follow from a target.
   var variant: Eagle3Variant {
     var variant = Eagle3Variant()
     variant.featureNorm = normBeforeFC ? .joint : fcNorm ? .perState : .none

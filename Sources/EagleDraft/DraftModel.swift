@@ -12,9 +12,9 @@ public final class DraftModel {
   package let vocabulary: DraftVocabulary
   /// All trained tensors under their exported names, in a fixed order.
   package let parameters: [Parameter]
-  /// What it computes with them.
+  /// The computation with these tensors.
   package let network: any DraftNetwork
-  /// The tables of the last target that were asked for.
+  /// The tables of the target that was used last.
   private let shared = Shared()
 
   private final class Shared {
@@ -32,8 +32,8 @@ public final class DraftModel {
     package let variable: Variable
   }
 
-  /// A head of these tensors, one for each name of the shape's `tensorShapes`; matrices float32 or bfloat16, norms
-  /// float32.
+  /// A head of these tensors, one for each name of the shape's `tensorShapes`; matrices float32, bfloat16 or quantised,
+  /// norms float32.
   package init(shape: any DraftShape, vocabulary: DraftVocabulary, tensors: [String: Tensor], trainable: Bool) {
     precondition(
       vocabulary.size == shape.draftVocabularySize, "\(vocabulary.size) draft ids for \(shape.draftVocabularySize)")
@@ -75,7 +75,7 @@ public final class DraftModel {
     return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: true)
   }
 
-  /// The same head where an embedding of its own starts as the target's, if that has its width.
+  /// The same head, with its own embedding initialised from the target's if it has one and the hidden sizes are equal.
   package func withEmbedding(of target: TargetModel) -> DraftModel {
     guard let own = shape.ownEmbedding, shape.hiddenSize == target.shape.hiddenSize else { return self }
     return mapped(trainable: true) { name, tensor in name == own ? target.embedding.float32() : tensor }
@@ -83,7 +83,7 @@ public final class DraftModel {
 
   /// A copy with other tensors of the same shapes.
   ///
-  /// - Parameter change: the tensor in place of each named one
+  /// - Parameter change: the new tensor from a name and its present tensor
   private func mapped(trainable: Bool = false, _ change: (String, Tensor) -> Tensor) -> DraftModel {
     let tensors = parameters.map { ($0.name, change($0.name, $0.variable.value)) }
     return DraftModel(
@@ -104,10 +104,11 @@ public final class DraftModel {
     return mapped { _, tensor in Self.isQuantized(tensor) ? tensor.quantized(matrices) : tensor }
   }
 
-  /// Whether blocks save anything: a norm, a bias and a single row stay as they are.
+  /// Whether quantisation applies to a tensor: norms, biases and single rows stay as they are, since blocks would save
+  /// nothing.
   static func isQuantized(_ tensor: Tensor) -> Bool { tensor.shape.count == 2 && tensor.rows > 1 }
 
-  /// The matrices for which `format` has no blocks.
+  /// The matrices whose rows are no whole blocks of `format`.
   package func fallbacks(_ format: WeightFormat) -> FormatFallbacks {
     var fallbacks = FormatFallbacks()
     guard let matrices = format.matrices else { return fallbacks }
@@ -115,7 +116,7 @@ public final class DraftModel {
     return fallbacks
   }
 
-  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does.
+  /// Repacks quantised matrices into the tiles that decoding passes read. Otherwise the first pass does so.
   package func prepareForDecoding(_ target: TargetModel) {
     let own = parameters.filter { !shape.lookUpTables.contains($0.name) }.map(\.variable.value)
     for matrix in own + [tables(of: target).lmHead?.value].compactMap({ $0 }) {
@@ -133,8 +134,8 @@ public final class DraftModel {
     KVCache(layers: shape.cacheLayers(format), capacity: capacity)
   }
 
-  /// The target's tables that this head reads: of the LM head the rows of the draft vocabulary, which all drafters of
-  /// this head and target share.
+  /// The target's tables that this head reads. Of the LM head these are the rows of the draft vocabulary, which all
+  /// drafters of this head and target share.
   package func tables(of target: TargetModel) -> TargetTables {
     guard shape.sharesLMHead else { return TargetTables(embedding: target.embedding) }
     guard !vocabulary.isWhole else { return TargetTables(embedding: target.embedding, lmHead: target.head) }

@@ -10,12 +10,12 @@ import EagleTensor
 /// The sizes and switches of a draft head: all that is known of it without its weights. Checkpoints and ranks exchange
 /// it as a `DraftDescription`.
 ///
-/// An architecture is a type of this kind and its `DraftNetwork`, in a folder of this module, and a line of
-/// `DraftArchitecture`. Trainer, decoding, server and plan see these two protocols alone.
+/// An architecture consists of a type that conforms to this protocol, its `DraftNetwork` in a folder of this module,
+/// and an entry in `DraftArchitecture`. Trainer, decoding, server and plan use these two protocols only.
 package protocol DraftShape: Codable, Equatable, Sendable {
   /// Its name in recipes, checkpoints and reports.
   var architecture: String { get }
-  /// What a line for people says beside the name: its switches. Empty for none.
+  /// The switches that a report names after the architecture; empty for none.
   var details: [String] { get }
   /// 0-based target layers whose outputs the head reads.
   var captureLayers: [Int] { get }
@@ -25,7 +25,7 @@ package protocol DraftShape: Codable, Equatable, Sendable {
   var draftVocabularySize: Int { get }  // D
   /// Names and shapes of all tensors that are trained, in the order of checkpoints.
   var tensorShapes: [(name: String, shape: [Int])] { get }
-  /// Tables that are read row by row: no matrix product has them.
+  /// Tables that are only read row by row: no matmul reads them.
   var lookUpTables: Set<String> { get }
   /// The trained embedding of its own, if it has one.
   var ownEmbedding: String? { get }
@@ -33,26 +33,28 @@ package protocol DraftShape: Codable, Equatable, Sendable {
   var sharesLMHead: Bool { get }
   /// The matrix that reads the captured states, [·, n H_t]: learning rates of its columns may follow their sizes.
   var featureMatrix: String { get }
-  /// The elements of a head of its attention, which a format of KV caches must fit.
+  /// The elements of an attention head, which must fit the format of the KV cache.
   var headDimension: Int { get }
   /// The layers of its KV cache.
   func cacheLayers(_ format: CacheFormat) -> [KVCache.LayerShape]
   /// What training costs, by the loss masks of conversations.
   func costs(_ settings: ObjectiveSettings) -> any ObjectiveCosts
-  /// The rows that a fitted start would see of so many trained tokens, and its operations; nil where there is none.
+  /// The rows that a fitted start uses of this number of trained tokens, and its operations; nil for an architecture
+  /// without one.
   func fittedStart(trainedTokens: Double) -> (rows: Double, operations: Double)?
   /// - Throws: `LocatedError` for settings that this head cannot be trained with
   func check(_ settings: ObjectiveSettings) throws
-  /// The draft passes of a chain of so many tokens.
+  /// The number of draft passes for a chain of `length` tokens.
   func draftPasses(length: Int) -> Int
   /// The most tokens that a round can draft one after the other; nil for any number.
   var longestDraft: Int? { get }
 
   // Files.
 
-  /// The folder of a head in a layout; nil for the first of its own that can say what the head is.
+  /// The folder of a head in a layout. A nil layout selects the first one of the architecture that can represent the
+  /// head.
   ///
-  /// - Throws: `LocatedError`, naming `path`, for a layout that cannot say it
+  /// - Throws: `LocatedError`, naming `path`, for a layout that cannot represent the head
   func folder(_ layout: HeadLayout?, target: TargetShape, verifier: String?, path: String) throws -> HeadFolder
   /// The GGUF file of a head.
   ///
@@ -78,7 +80,7 @@ extension DraftShape {
   package var featureWidth: Int { captureLayers.count * targetHiddenSize }
 
   /// The matrices between hidden layers: the feature matrix and the projections of the layers. Tables and LM heads,
-  /// with a side of a vocabulary, are none.
+  /// which have a vocabulary dimension, are not among them.
   package var hiddenMatrices: [(name: String, shape: [Int])] {
     tensorShapes.filter { $0.shape.count == 2 && ($0.name == featureMatrix || $0.name.hasSuffix("_proj.weight")) }
   }
@@ -89,7 +91,7 @@ extension DraftShape {
   /// The parameters of a trained LM head; 0 without one.
   package var lmHeadParameters: Int { tensorShapes.first { $0.name == "lm_head.weight" }?.shape.reduce(1, *) ?? 0 }
 
-  /// - Throws: `LocatedError` for more drafts than a round has
+  /// - Throws: `LocatedError` for a length above `longestDraft`
   package func check(draftLength length: Int) throws {
     guard let longest = longestDraft, length > longest else { return }
     throw LocatedError(
@@ -117,8 +119,8 @@ package protocol DraftNetwork: AnyObject {
   ///
   /// - Parameters:
   ///   - target: the model whose states are fitted
-  ///   - leftOut: called with each conversation whose values cannot be fitted
-  ///   - conversations: calls its argument with numbered conversations until that says that it has enough
+  ///   - leftOut: called with the number of each conversation whose values cannot be fitted
+  ///   - conversations: calls its argument with numbered conversations until that returns false
   func fitted(
     _ draft: DraftModel, target: TargetModel, leftOut: @escaping (Int) -> Void,
     conversations: @escaping ((Int, CapturedConversation) -> Bool) throws -> Void

@@ -41,7 +41,7 @@ package struct DraftVocabulary: Sendable, Equatable {
   /// - Parameters:
   ///   - counts: occurrences of each target id among trained tokens, [V]
   ///   - size: D
-  ///   - always: ids that are in whatever their count, such as the end of a turn
+  ///   - always: ids that are included whatever their count, such as the end of a turn
   package static func mostFrequent(counts: [Int], size: Int, always: [Int32]) -> DraftVocabulary {
     precondition(size <= counts.count && always.count <= size, "draft vocabulary of \(size) from \(counts.count) ids")
     let forced = Set(always)

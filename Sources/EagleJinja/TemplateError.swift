@@ -38,7 +38,7 @@ extension TemplateError: LocalizedError, CustomStringConvertible {
   package var errorDescription: String? { description }
 }
 
-/// A failure on its way to the node that knows its place.
+/// An error that propagates to the node that knows its place.
 struct Fault: Error {
   var kind: TemplateError.Kind = .render
   /// The byte of the source; nil until a node has added its own.

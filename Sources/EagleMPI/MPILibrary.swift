@@ -1,7 +1,7 @@
 import CMPI
 import EagleCluster
 
-/// The one checked door to MPI: every status passes here and becomes an error with the library's own words.
+/// The one check of calls to MPI: every status passes here and becomes an error with the library's own words.
 ///
 /// - Parameter call: name of the MPI function, for the message.
 func checkedMPI(_ call: String, _ body: () -> Int32) throws {
@@ -10,7 +10,7 @@ func checkedMPI(_ call: String, _ body: () -> Int32) throws {
   throw ClusterError.mpi(call: call, message: mpiText { eagle_mpi_error_text(status, $0, $1) } ?? "status \(status)")
 }
 
-/// What a call writes that fills in a text and its length.
+/// The text that a call writes to a buffer, with its length.
 private func mpiText(_ body: (UnsafeMutablePointer<CChar>, UnsafeMutablePointer<Int32>) -> Int32) -> String? {
   var text = [CChar](repeating: 0, count: 8193)  // the longest that any library announces, and an end
   var length: Int32 = 0

@@ -5,9 +5,9 @@ import Foundation
 
 /// The one thread of this process that calls MPI.
 ///
-/// Other threads hand it work and wait, or go on computing meanwhile. Every request is one that does not block, so the
-/// thread can test all of them one after another, and notices in between that another rank has fallen silent. That is
-/// why a rank which waits for a dead one does not wait for ever.
+/// Other threads hand it work and wait, or continue computing meanwhile. Every request is one that does not block, so
+/// the thread can test all of them one after another, and notices in between that another rank has fallen silent. That
+/// is why a rank which waits for a dead one does not wait for ever.
 final class MPIThread: @unchecked Sendable {
   /// The rank of this process, and the communicators, each with messages of its own.
   struct Context {
@@ -112,7 +112,7 @@ final class MPIThread: @unchecked Sendable {
     condition.broadcast()
   }
 
-  /// The number of a stage in the order of all of its communicator; to be called in `isSubmitted`.
+  /// The number of a stage in the order of all stages of its communicator; to be called in `isSubmitted`.
   func takeTurn(_ lane: Int) -> Int {
     defer { turnsTaken[lane] += 1 }
     return turnsTaken[lane]
@@ -232,7 +232,7 @@ final class MPIThread: @unchecked Sendable {
     condition.lock()
     precondition(!isEnding, "an MPI call after the cluster was left")
     queue.append(work)
-    // Before it can start, so that the thread makes no call behind it.
+    // Before it can start, so that the thread makes no call after it.
     isEnding = true
     condition.broadcast()
     condition.unlock()
@@ -266,7 +266,7 @@ final class MPIThread: @unchecked Sendable {
 
   /// Starts what was submitted; false once all is done and nothing more can come.
   ///
-  /// What must wait holds up its own kind alone: sums of gradients, which go over communicators of their own, let small
+  /// Work that must wait blocks only its own kind: sums of gradients, which use communicators of their own, let small
   /// calls and states of other nodes pass.
   private func take() -> Bool {
     condition.lock()
@@ -322,8 +322,8 @@ final class MPIThread: @unchecked Sendable {
     condition.unlock()
   }
 
-  /// While someone waits the thread only lets others have the core, at first; otherwise it sleeps, for the cores belong
-  /// to those who compute.
+  /// While a thread waits for a result, this thread at first only yields the core; otherwise it sleeps, since the cores
+  /// are for the threads that compute.
   private func pause() {
     condition.lock()
     let isAwaited = waiters > 0

@@ -13,7 +13,7 @@ class MPIWork: @unchecked Sendable {
 
   /// Called when the work is submitted, in the order of all work.
   func isSubmitted(to thread: MPIThread) {}
-  /// Whether the work may start now; work of its kind behind it waits until it may. Only what is averaging may say no.
+  /// Whether the work may start now; later work of its kind waits until it may. Only averaging may return false.
   func canStart(_ thread: MPIThread) -> Bool { true }
   /// Starts the first request.
   func start(_ thread: MPIThread) throws {}

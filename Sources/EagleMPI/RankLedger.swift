@@ -18,7 +18,7 @@ package struct Beat: Equatable, Sendable {
 /// The state of the ranks as their heartbeats show it, and the decision to give one up.
 ///
 /// A rank has stalled when it has neither ticked nor waited for `limits.stall` seconds, and another rank has waited,
-/// without a tick, for as long. Ranks that all compute hold nobody up, however long they take.
+/// without a tick, for as long. Ranks that all compute delay no rank, however long they take.
 package struct RankLedger {
   /// The reason to give the run up. Ranks are the numbers that `init` got.
   package enum Verdict: Equatable, Sendable {

@@ -81,7 +81,7 @@ final class RankWatch {
 
   private func send(_ beat: Beat, to peer: Peer) {
     if var request = peer.sending {
-      // A rank that reads nothing gets no second message behind the first.
+      // A rank that reads nothing gets no second message before it has received the first.
       guard (try? testMPI(&request, "MPI_Test")) == true else {
         peer.sending = request
         return

@@ -2,7 +2,7 @@ import EagleCore
 import EagleTensor
 
 /// The format of keys and values in a KV cache. They are rounded when they are written, and every pass reads what is
-/// stored: a text does not depend on its drafts in any of them.
+/// stored: in every format a sequence does not depend on its drafts.
 public enum CacheFormat: String, Sendable, Codable, CaseIterable {
   /// Elements of float32 or bfloat16, without blocks.
   case fp32, bf16
@@ -20,7 +20,8 @@ public enum CacheFormat: String, Sendable, Codable, CaseIterable {
   /// Whether heads of `headDimension` elements are whole blocks.
   package func fits(_ headDimension: Int) -> Bool { headDimension % dtype.blockLength == 0 }
 
-  /// What a head's cache is in where its heads of `headDimension` elements do not fit, in one line; nil where they do.
+  /// The line that names the fallback for attention heads of `headDimension` elements that are no whole blocks; nil if
+  /// they fit.
   ///
   /// ```
   /// bf16 in place of q8_0: heads of 80 elements are no multiple of 32
@@ -30,6 +31,6 @@ public enum CacheFormat: String, Sendable, Codable, CaseIterable {
       ? nil : "bf16 in place of \(rawValue): heads of \(headDimension) elements are no multiple of \(dtype.blockLength)"
   }
 
-  /// The default beside products of some precision.
+  /// The default for matmuls of a precision.
   package init(for precision: ComputePrecision) { self = precision == .fp32 ? .fp32 : .bf16 }
 }

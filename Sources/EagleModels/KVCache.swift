@@ -4,12 +4,12 @@ import Foundation
 /// Keys and values of one sequence: an entry for each token, in the order of positions, with `width` elements of keys
 /// and as many of values in each layer. Reference semantics: the segments of a pass hold the cache itself.
 ///
-/// Addresses are reserved for some entries at first, and for twice as many whenever these are full. So a cache may be
-/// made for the model's whole context and still fit a limit of virtual memory. Memory comes with the entries, and goes
-/// back to the system with `releaseUnused`.
+/// Addresses are reserved for some entries at first, and for twice as many whenever these are full. So a cache may have
+/// the capacity of the model's whole context and still fit a limit of virtual memory. Entries take memory when they are
+/// written, and `releaseUnused` returns it to the system.
 ///
-/// A layer with a window of W keys holds the last 2 W - 1 entries, so that the last W can be dropped again, and at most
-/// 4 W, or those and a pass.
+/// A layer with a window of W keys keeps the last 2 W - 1 entries, so that the last W can be dropped again. It holds at
+/// most 4 W entries, or 2 W - 1 and those of a pass if these are more.
 package final class KVCache {
   /// Valid entries; the next token becomes the entry with this index.
   package private(set) var count = 0
@@ -17,7 +17,7 @@ package final class KVCache {
   package let capacity: Int
   private var layers: [CacheLayer]
 
-  /// Entries that are reserved at first. They hold most dialogues, and take 151 MB of addresses for Qwen3-4B in bf16.
+  /// The entries that are reserved at first: enough for most dialogues, and 151 MB of addresses for Qwen3-4B in bf16.
   private static let firstEntries = 1024
 
   /// A layer of a cache: the width of its entries, its window, nil for none, and the type of its elements.
@@ -33,8 +33,8 @@ package final class KVCache {
     /// Bytes of the keys, or of the values, of an entry.
     var entryBytes: Int { dtype.bytes(width) }
 
-    /// The most bytes that so many tokens take, keys and values. With a window W entries move when 4 W are
-    /// there, or when the 2 W - 1 that stay and those of a pass need more.
+    /// The most bytes of the keys and values of this many tokens. With a window W, old entries are dropped when 4 W are
+    /// present, or when the 2 W - 1 that stay and those of a pass need more.
     ///
     /// - Parameter pass: the most tokens of a pass
     package func byteCount(tokens: Int, pass: Int) -> Int {
@@ -48,40 +48,41 @@ package final class KVCache {
     self.layers = layers.map { CacheLayer(shape: $0) }
   }
 
-  /// Entries that have addresses at present, in a layer without a window.
+  /// The entries that have addresses at present, in a layer without a window.
   package var reserved: Int { layers.map(\.reserved).max() ?? 0 }
 
   /// Bytes of memory that its entries take.
   package var byteCount: Int { layers.reduce(0) { $0 + $1.byteCount } }
 
-  /// The addresses of the keys and values of a layer's first entry, `first`, which hold until the next entry is
-  /// written.
+  /// The addresses of the keys and values of a layer's first stored entry, the entry `first`. They are valid until the
+  /// next entry is written.
   func start(of layer: Int) -> (k: UnsafeRawPointer, v: UnsafeRawPointer, first: Int) {
     precondition(layer < layers.count && layers[layer].reserved > 0, "layer \(layer) of a cache of \(layers.count)")
     return (UnsafeRawPointer(layers[layer].k), UnsafeRawPointer(layers[layer].v), layers[layer].first)
   }
 
-  /// Whether all that a token behind `newCount` entries sees is there: layers with windows have dropped older ones.
+  /// Whether the cache has all entries that a token after `newCount` entries sees: layers with windows have dropped
+  /// older ones.
   package func canTruncate(to newCount: Int) -> Bool {
     newCount == 0
       || layers.allSatisfy { $0.first == 0 || newCount - ($0.shape.window ?? 0) + 1 >= $0.first }
   }
 
-  /// Reserves addresses for this many entries, so that a pass cannot fail for want of them.
+  /// Reserves addresses for this many entries, so that a pass cannot fail for lack of them.
   ///
   /// Valid entries move layer by layer, so that no more than one layer is in memory twice.
   ///
   /// - Throws: `AddressSpaceError` where the system refuses them; the cache stays as it is
   package func reserve(_ entries: Int) throws {
     precondition(entries <= capacity, "\(entries) entries in a cache of at most \(capacity)")
-    // All addresses first: a refusal must leave no layer behind.
+    // All layers reserve before any of them changes, so that a refusal leaves the cache as it is.
     let new = try layers.map {
       try $0.storage(for: entries, count: count, capacity: capacity, least: Self.firstEntries)
     }
     for (index, storage) in new.enumerated() { layers[index].prepare(entries, count: count, in: storage) }
   }
 
-  /// Gives the memory behind the valid entries back to the system.
+  /// Returns the memory after the valid entries to the system.
   package func releaseUnused() {
     for index in layers.indices { layers[index].releaseUnused(count: count) }
   }
@@ -89,7 +90,7 @@ package final class KVCache {
   /// The type of the keys and values of a layer.
   func dtype(of layer: Int) -> DType { layers[layer].shape.dtype }
 
-  /// Writes batch rows `range` of k and v [R, width], rounded to the layer's type, behind the valid entries of `layer`;
+  /// Writes batch rows `range` of k and v [R, width], rounded to the layer's type, after the valid entries of `layer`;
   /// `advance` makes them valid.
   package func write(_ layer: Int, _ k: Tensor, _ v: Tensor, rows range: Range<Int>) {
     write(layer, k.floats, v.floats, rows: range)
@@ -97,7 +98,7 @@ package final class KVCache {
 
   func write(_ layer: Int, _ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, rows range: Range<Int>) {
     precondition(count + range.count <= capacity, "cache of \(capacity) entries cannot take \(range.count) more")
-    // Only with the first layer of a pass: the others get as many entries.
+    // Only at the first layer of a pass: `reserve` grows all layers.
     if !layers[layer].takes(range.count, behind: count) { growOrStop(count + range.count) }
     layers[layer].write(k, v, rows: range, at: count)
   }
@@ -113,8 +114,8 @@ package final class KVCache {
     advance(k.rows)
   }
 
-  /// The keys and values of a layer from entry `first` on, [entries, width] each: valid entries and reserved ones.
-  /// Entries that are written later may lie elsewhere.
+  /// The keys and values of a layer from entry `first` on, [entries, width] each: valid entries and reserved ones. A
+  /// later write may move them to other addresses.
   package func entries(of layer: Int) -> (k: Tensor, v: Tensor, first: Int) {
     if layers[layer].reserved == 0 { growOrStop(min(capacity, 1)) }
     return layers[layer].tensors
@@ -135,8 +136,8 @@ package final class KVCache {
     if newCount == 0 { for index in layers.indices { layers[index].clear() } }
   }
 
-  /// Keeps the entries at `first + path[i]` behind the first ones, in that order, and drops all others: the accepted
-  /// path of a tree. The offsets of a path increase.
+  /// Keeps the first `first` entries and, after them, the entries at `first + path[i]` in this order, and drops all
+  /// others: the accepted path of a tree. The offsets of a path increase.
   package func keep(_ path: [Int], from first: Int) {
     precondition(
       zip(path, path.dropFirst()).allSatisfy { $0 < $1 } && first + (path.last ?? -1) < count && (path.first ?? 0) >= 0,
@@ -149,7 +150,7 @@ package final class KVCache {
 /// Keys and values of one layer: entries `first` and later.
 private struct CacheLayer {
   let shape: KVCache.LayerShape
-  /// Keys and, behind them, values: [reserved, width] each.
+  /// Keys, followed by values: [reserved, width] each.
   private var storage: Storage?
   /// Entries that have addresses.
   private(set) var reserved = 0
@@ -179,14 +180,14 @@ private struct CacheLayer {
 
   func takes(_ entries: Int, behind count: Int) -> Bool { count - first + entries <= reserved }
 
-  /// The first entry that stays when more are to come: a window's worth can be dropped behind those that a next token
-  /// sees.
+  /// The first entry that stays when more are added: after W entries are dropped again, a next token must have all
+  /// W - 1 earlier ones that it sees.
   private func firstKept(_ count: Int) -> Int {
     guard let window = shape.window else { return 0 }
     return max(first, count - 2 * window + 1)
   }
 
-  /// New addresses for so many entries; nil where those of today do, with entries moved or not.
+  /// New storage for this many entries; nil if the present one suffices, perhaps after its entries move.
   func storage(for entries: Int, count: Int, capacity: Int, least: Int) throws -> Storage? {
     guard entries - first > reserved else { return nil }
     let needed = entries - firstKept(count)
@@ -196,7 +197,7 @@ private struct CacheLayer {
     return try Storage(reserving: 2 * wanted * shape.entryBytes)
   }
 
-  /// Moves the entries that stay to the start, in the new storage where there is one.
+  /// Moves the entries that stay to the start of the new storage, or of the present one.
   mutating func prepare(_ entries: Int, count: Int, in new: Storage?) {
     guard entries - first > reserved else { return }
     let kept = firstKept(count)

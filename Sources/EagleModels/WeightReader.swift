@@ -20,10 +20,10 @@ package final class WeightReader {
   /// Reads a tensor of any shape as stored, without blocks.
   package func tensor(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape) }
 
-  /// Reads packed bytes, whose values are what their format says.
+  /// Reads packed bytes, whose meaning their format defines.
   package func bytes(_ name: String, _ shape: [Int]) throws -> Tensor { try checked(name, shape, [.uint8]) }
 
-  /// Throws when a weight that was read is NaN or infinite: every state behind it would be, far from the cause.
+  /// Throws when a weight that was read is NaN or infinite: every later state would be, far from the cause.
   package func refuseNonFinite() throws {
     let nonFinite = try source.nonFiniteTensors(among: used)
     guard let tensor = nonFinite.first, let index = tensor.values.first else { return }

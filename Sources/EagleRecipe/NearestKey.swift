@@ -1,9 +1,9 @@
-/// Finds the key that somebody meant.
+/// Finds the key that a user probably meant.
 package enum NearestKey {
   /// The known key nearest to an unknown one, or nil when none is near.
   ///
-  /// A key that exists under another section wins: it was put into the wrong section. Else the sibling with the fewest
-  /// edits, as long as no more than a third of its letters change.
+  /// A key with the same name in another section comes first. Otherwise it is the sibling with the smallest edit
+  /// distance, if at most a third of its letters change.
   static func find(for key: String, siblings: [String], all: [String]) -> String? {
     let name = lastPart(of: key)
     if let moved = all.first(where: { lastPart(of: $0) == name && $0 != key }) { return moved }
@@ -16,7 +16,7 @@ package enum NearestKey {
     key.lastIndex(of: ".").map { key[key.index(after: $0)...] } ?? key[...]
   }
 
-  /// Edits (insert, delete, replace, swap two neighbours) that turn one text into the other.
+  /// The number of edits (insert, delete, replace, swap two neighbours) that turn one string into the other.
   package static func editDistance(_ a: some StringProtocol, _ b: some StringProtocol) -> Int {
     let a = Array(a)
     let b = Array(b)

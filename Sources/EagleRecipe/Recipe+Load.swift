@@ -2,7 +2,7 @@ import EagleCore
 import Foundation
 
 extension Recipe {
-  /// Reads a recipe file over the defaults, then the overrides over that.
+  /// Reads a recipe file over the defaults, and applies the overrides to the result.
   ///
   /// - Parameters:
   ///   - path: the YAML file.

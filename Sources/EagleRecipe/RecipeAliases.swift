@@ -1,17 +1,18 @@
-/// A look at a recipe's aliases (`*name` of an `&name`) before the YAML library expands them.
+/// Limits a recipe's aliases (`*name` of an `&name`) before the YAML library expands them.
 ///
-/// Lists of aliases of lists of aliases grow by a power with each level, and the library walks all of what they stand
-/// for, by recursion, where one is a key. With n aliases a document of m nodes in d levels stands for at most
-/// m · 3^(n/3) nodes in d · (n + 1) levels.
+/// Nested lists of aliases grow exponentially with their levels, and the library walks the whole expansion recursively
+/// if an alias is a key. With n aliases, a document of m nodes in d levels expands to at most m · 3^(n/3) nodes in d ·
+/// (n + 1) levels.
 enum RecipeAliases {
-  /// Far more than recipes have use for.
+  /// The maximum number of aliases, far more than recipes need.
   private static let most = 16
-  /// Brackets inside each other, and marks and blanks at the start of a line, where there are aliases.
+  /// The maximum nesting of brackets, and the maximum number of marks and blanks at the start of a line, in a recipe
+  /// with aliases.
   private static let deepest = 64
 
-  /// Quotes and comments are not recognised, so a star in a text counts, too, where an anchor has the same name.
+  /// Quotes and comments are not recognised, so a star within a string also counts if an anchor has the same name.
   ///
-  /// - Throws: `RecipeError` for a text with more than `most` aliases, or with aliases and more than `deepest` levels
+  /// - Throws: `RecipeError` for YAML with more than `most` aliases, or with aliases and more than `deepest` levels
   static func check(_ yaml: String, path: String) throws {
     let bytes = Array(yaml.utf8)
     let anchors = Set(names(behind: UInt8(ascii: "&"), in: bytes))
@@ -39,7 +40,7 @@ enum RecipeAliases {
     }
   }
 
-  /// Most opening brackets that wait for a closing one.
+  /// The maximum nesting depth of brackets.
   private static func bracketDepth(_ bytes: [UInt8]) -> Int {
     var (depth, deepest) = (0, 0)
     for byte in bytes {
@@ -50,7 +51,8 @@ enum RecipeAliases {
     return deepest
   }
 
-  /// Most blanks and marks of block collections (`- ? :`) before the first other byte of a line. Each level takes two.
+  /// The maximum number of blanks and marks of block collections (`- ? :`) at the start of a line. Each level has at
+  /// least two.
   private static func longestMargin(_ bytes: [UInt8]) -> Int {
     bytes.split(whereSeparator: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") })
       .map { $0.prefix { " \t-?:".utf8.contains($0) }.count }.max() ?? 0

@@ -10,7 +10,7 @@ public struct RecipeError: Error, Equatable, Sendable, CustomStringConvertible {
     description = "\(location): \(problem)"
   }
 
-  /// Puts a syntax error of the YAML library into our form.
+  /// Converts a syntax error of the YAML library.
   package init(_ error: YamlError, path: String) {
     switch error {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),

@@ -1,15 +1,15 @@
 import Foundation
 import Yams
 
-/// The keys of a recipe with their values: the defaults, and whatever has been laid over them so far.
+/// The keys of a recipe with their values: the defaults, and the values that have replaced them so far.
 ///
-/// The defaults' own encoding says which keys exist, so no list of keys is kept beside the types.
+/// The encoding of the defaults defines the keys, so the types are the only list of keys.
 struct RecipeTree {
   private var root: Node
-  /// Where each key that is not a default was written, by full key.
+  /// The location of each value that is not a default, by full key.
   private var origins: [String: String] = [:]
 
-  /// Keys whose default is null, by full name: null may replace any value of theirs.
+  /// Keys whose default is null, by full name: their values may be set to null.
   private let nullable: Set<String>
 
   /// Sections whose keys the user chooses.
@@ -27,7 +27,7 @@ struct RecipeTree {
     }
   }
 
-  /// Lays the keys of a file over what is there.
+  /// Replaces the values of the keys that a file contains.
   mutating func overlay(yaml: String, path: String) throws {
     guard let node = try compose(yaml, path: path) else {
       throw RecipeError(at: path, "is empty; recipes/README.md describes the keys of a recipe")
@@ -35,7 +35,7 @@ struct RecipeTree {
     root = try merged(root, with: node, key: "") { line in line.map { "\(path):\($0)" } ?? path }
   }
 
-  /// Lays one `key=value` over what is there.
+  /// Replaces the value of one `key=value`.
   mutating func overlay(override: String) throws {
     let location = "--set \(override)"
     guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
@@ -49,7 +49,7 @@ struct RecipeTree {
     root = try merged(root, with: node, key: "", replaced: keys.joined(separator: ".")) { _ in location }
   }
 
-  /// The recipe that the tree holds.
+  /// The recipe of the tree.
   func decode() throws -> Recipe {
     do {
       return try YAMLDecoder().decode(Recipe.self, from: root)
@@ -58,7 +58,7 @@ struct RecipeTree {
     }
   }
 
-  /// Where the value of a key comes from; `path` when it is a default.
+  /// The location of the value of a key; `path` if it is a default.
   func location(of key: String, in path: String) -> String {
     var key = key[...]
     while !key.isEmpty {
@@ -85,7 +85,7 @@ extension RecipeTree {
   ///
   /// - Parameters:
   ///   - key: full key of `base`, empty at the root.
-  ///   - replaced: an open section with this key loses what it held.
+  ///   - replaced: the open section with this key is replaced instead of merged.
   private mutating func merged(
     _ base: Node, with node: Node, key: String, replaced: String? = nil, location: (_ line: Int?) -> String
   ) throws -> Node {
@@ -134,7 +134,7 @@ extension RecipeTree {
   }
 }
 
-// MARK: - Words for what does not decode
+// MARK: - Messages for decoding errors
 
 extension RecipeTree {
   private func explained(_ error: DecodingError) -> RecipeError {

@@ -1,9 +1,9 @@
 import EagleRunFiles
 import Foundation
 
-/// Elements of a page as text.
+/// HTML elements as strings.
 package enum HTML {
-  /// Text that the browser shows as it is, in content and in quoted attributes.
+  /// Escapes text for content and for quoted attributes.
   package static func escape(_ text: some StringProtocol) -> String {
     var escaped = ""
     for scalar in text.unicodeScalars {
@@ -21,13 +21,13 @@ package enum HTML {
     return escaped
   }
 
-  /// A number rounded for people, and as the file has it for programs.
+  /// A number rounded for readers, with the unrounded value for programs.
   static func number(_ value: Double, digits: Int) -> String {
     guard value.isFinite else { return "–" }
     return "<data value=\"\(value)\">\(String(format: "%.\(digits)f", value))</data>"
   }
 
-  /// A number with two digits, and the interval that it lies in.
+  /// A number with two decimals, and its interval.
   static func number(_ value: Double, within interval: Interval?) -> String {
     guard let interval else { return number(value, digits: 2) }
     return "\(number(value, digits: 2)) [\(number(interval.low, digits: 2)), \(number(interval.high, digits: 2))]"
@@ -74,7 +74,7 @@ package enum HTML {
 
   static func paragraph(_ text: String) -> String { "<p>\(text)</p>" }
 
-  /// A text in the stead of what the run does not have.
+  /// A placeholder for a part that the run does not have.
   static func missing(_ text: String) -> String { "<p class=\"missing\">\(escape(text))</p>" }
 
   static func details(_ summary: String, _ content: String) -> String {

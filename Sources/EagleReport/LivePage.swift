@@ -1,12 +1,11 @@
 import EagleCore
 
-/// The additions to a report that follows a run that goes on.
+/// The additions to a report that follows a running run.
 enum LivePage {
   static let status = "<p id=\"live\" role=\"status\">waiting for the run</p>\n"
 
-  /// Takes the content of each event in place of the last one. What was unfolded stays so, and the page where it was.
-  /// When the run does not answer, the page says so and asks again, until it is stopped or the run has been started
-  /// once more.
+  /// Replaces the content with that of each event. Unfolded parts and the scroll position are kept. When the run does
+  /// not answer, the page says so and reconnects, until it is stopped or the run has been restarted.
   static let script = """
     <script>
     const main = document.querySelector('main'), live = document.getElementById('live');

@@ -2,8 +2,8 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// The page of an exported head on a hub, in Markdown with the metadata that hubs read: what it was trained for and on,
-/// and what was measured.
+/// The model card of an exported head, in Markdown with the metadata that hubs read: its target, its training data, and
+/// its measurements.
 package struct ModelCard {
   private let record: RunRecord
   private let step: Int
@@ -14,10 +14,10 @@ package struct ModelCard {
   /// - Parameters:
   ///   - folder: the output folder of the run
   ///   - step: the step of the exported checkpoint
-  ///   - license: the licence of the head, as hubs name it; nil to leave it to whoever publishes the head
-  ///   - target: what people call the target
-  ///   - base: the target's repository on a hub; nil where it has none
-  /// - Throws: when the folder holds nothing of a run
+  ///   - license: the licence of the head, as hubs name it; nil to leave it to the publisher of the head
+  ///   - target: the display name of the target
+  ///   - base: the target's repository on a hub; nil if it has none
+  /// - Throws: when the folder contains no run
   package init(folder: String, step: Int, license: String?, target: String, base: String?) throws {
     record = try RunRecord(folder: folder, recipe: nil)
     (self.step, self.license, self.target, self.base) = (step, license, target, base)
@@ -65,7 +65,7 @@ package struct ModelCard {
     return lines
   }
 
-  /// What was measured of this step, or of none.
+  /// The measurements of this step, or a sentence that there are none.
   private var results: [String] {
     guard let evaluation = record.evaluations.last(where: { $0.step == step }) else {
       return ["## Acceptance", "", "This step was not evaluated.", ""]

@@ -34,7 +34,7 @@ struct ReportPage {
     """
   }
 
-  /// The part of the page that changes while a run goes on.
+  /// The part of the page that changes during a run.
   var content: String {
     [
       Headline(record).html, EvaluationSection(record).html, ExamplesSection(record).html,

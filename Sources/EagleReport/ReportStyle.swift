@@ -1,7 +1,7 @@
 /// The style sheet of the page: light, dark, on a phone and on paper.
 enum ReportStyle {
-  /// Categories take the colours of Okabe and Ito, positions a scale from dark to light: both can be distinguished by
-  /// those who see fewer colours, and dashes help.
+  /// Categories have the colours of Okabe and Ito, and positions a scale from dark to light. Colour-blind readers can
+  /// distinguish both; dashes help.
   static let sheet = """
     :root {
       color-scheme: light dark;

@@ -2,11 +2,11 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// The content of a run's folder. What an older run lacks is nil or empty.
+/// The content of a run's folder. Values that an older run does not have are nil or empty.
 struct RunRecord {
   let folder: RunFolder
   let name: String
-  /// Folder of the target; nil when nothing in the run names it.
+  /// Folder of the target; nil if no file of the run names it.
   let targetPath: String?
   let targetFingerprint: String?
   let history: MetricsHistory
@@ -22,7 +22,7 @@ struct RunRecord {
   /// The date of the newest file, for runs whose files hold no date.
   let changed: Date?
 
-  /// What the page takes from `prepared/manifest.json`.
+  /// The fields of `prepared/manifest.json` that the page shows.
   struct PreparedSummary: Decodable {
     let fingerprint: String
     let draftVocabulary: [Int32]
@@ -34,7 +34,7 @@ struct RunRecord {
     }
   }
 
-  /// What the page takes from a recipe.
+  /// The fields of a recipe that the page shows.
   private struct RecipeNames: Decodable {
     struct Target: Decodable { let path: String }
     struct Draft: Decodable { let architecture: String? }
@@ -43,8 +43,8 @@ struct RunRecord {
     let draft: Draft?
   }
 
-  /// - Parameter recipe: the canonical text, for a run that has kept none
-  /// - Throws: when the folder holds nothing of a run
+  /// - Parameter recipe: the canonical text, for a run that has not stored its recipe
+  /// - Throws: when the folder contains no run
   init(folder path: String, recipe given: String?) throws {
     folder = RunFolder(path)
     history = MetricsHistory(path: folder.metrics)

@@ -5,7 +5,7 @@ import Foundation
 
 /// Copies of a folder on nodes that share no disk with rank 0.
 enum FolderCopy {
-  /// Bytes that travel at a time.
+  /// The maximum number of bytes of a message.
   private static let chunkBytes = 16 << 20
 
   /// SHA-256 of names and contents. `each` is called for each 64 MiB.
@@ -18,7 +18,7 @@ enum FolderCopy {
     try FileManager.default.contentsOfDirectory(atPath: folder).filter { !$0.hasPrefix(".") }.sorted()
   }
 
-  /// Sends the files of rank 0's folder to all; the ranks with `receives` write them, whole or not at all. Collective.
+  /// Broadcasts the files of rank 0's folder; the ranks with `receives` write them atomically. Collective.
   static func broadcast(_ folder: String, receives: Bool, cluster: any Communicator) throws {
     let list = cluster.isRoot ? try files(of: folder).joined(separator: "\n") : ""
     let names = String(decoding: try cluster.broadcast(data: Data(list.utf8)), as: UTF8.self)
@@ -34,7 +34,7 @@ enum FolderCopy {
     }
   }
 
-  /// One file, chunk by chunk; an empty chunk ends it.
+  /// Sends one file, chunk by chunk; an empty chunk ends it.
   private static func send(_ path: String?, _ cluster: any Communicator, _ write: (Data) throws -> Void) throws {
     let source = try path.map { try FileHandle(forReadingFrom: URL(fileURLWithPath: $0)) }
     defer { try? source?.close() }

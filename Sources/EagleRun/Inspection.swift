@@ -7,9 +7,10 @@ import EagleStorage
 import EagleTraining
 import Foundation
 
-/// The content of a file or folder of this project, for people to read.
+/// Describes the content of a file or folder of this project.
 package enum Inspection {
-  /// What the file or folder at `path` is and holds, line by line; throws when it is damaged or of no known kind.
+  /// The kind and the content of the file or folder at `path`, line by line; throws if it is damaged or of an unknown
+  /// kind.
   package static func lines(of path: String) throws -> [String] {
     switch URL(fileURLWithPath: path).pathExtension {
     case "safetensors": try safetensors(path)
@@ -26,7 +27,7 @@ package enum Inspection {
     return metadata + file.entries.map { "\($0.name)  \($0.dtype.rawValue) \($0.shape)" }
   }
 
-  /// What a target computes, where the file is one; its metadata and tensors.
+  /// The supported model, if the file is a target; its metadata and tensors.
   private static func gguf(_ path: String) throws -> [String] {
     let file = try GGUFFile(path: path)
     let head = try DraftGGUF.summary(file).map { [$0] } ?? []
@@ -35,7 +36,7 @@ package enum Inspection {
     return head + (head.isEmpty ? target : []) + metadata + file.tensors.map { "\($0.name)  \($0.type) \($0.shape)" }
   }
 
-  /// The share of each type among the bytes of all tensors, the largest first.
+  /// The share of each type in the bytes of all tensors, the largest first.
   private static func formats(_ file: GGUFFile) -> String {
     let bytes = file.tensors.reduce(into: [:]) { $0[$1.type.ggmlName, default: 0] += $1.range.count }
     let total = max(1, bytes.values.reduce(0, +))
@@ -45,7 +46,7 @@ package enum Inspection {
     return "weights: \(Format.bytes(Double(total))), \(shares.joined(separator: ", "))"
   }
 
-  /// Vocabularies have tens of thousands of entries; their number is enough.
+  /// A short form of a value. For long arrays such as vocabularies it is the number of entries.
   private static func preview(_ value: GGUFValue) -> String {
     if let array = value.array { return "\(array.count) values" }
     return value.string ?? value.int.map(String.init) ?? value.float.map { "\($0)" } ?? "\(value)"
@@ -73,13 +74,13 @@ package enum Inspection {
     return ["tokens \(computed.tokens)", "loss masks \(computed.masks)"]
   }
 
-  /// What a head's folder is, or why nothing here computes it.
+  /// The architecture of a head's folder, or the reason why it is not supported.
   private static func headLine(_ path: String) -> String {
     do { return try DraftFolder.summary(path) } catch { return "not computed here: \(error)" }
   }
 
   private static func folder(_ path: String) throws -> [String] {
-    // A checkpoint has a manifest, too, and beside it info.json.
+    // A checkpoint also has a manifest, and in addition info.json.
     let files = FileManager.default
     if files.fileExists(atPath: CaptureManifest.path(in: path)), !files.fileExists(atPath: "\(path)/info.json") {
       let m = try CaptureManifest(folder: path)

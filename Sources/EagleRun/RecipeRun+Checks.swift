@@ -10,13 +10,13 @@ import EagleStorage
 import EagleTraining
 import Foundation
 
-// What is looked at before hours are spent. A refused start changes no file.
+// Checks before a long run. A rejected start changes no file.
 extension RecipeRun {
-  /// Looks at everything that training will need and that can be looked at now. Collective.
+  /// Checks everything that training needs and that can be checked now. Collective.
   ///
   /// - Returns: the evaluator, with its prompts read
   func checkBeforeTraining(resume: Bool) throws -> Evaluator {
-    _ = try model  // Before rank 0 uses it alone.
+    _ = try model  // Collective, and therefore before rank 0 uses it alone.
     if !resume { try refuseExisting() }
     try checkSizes()
     try format.shape.validate(captureLayers: layers, path: "capture.layers")
@@ -32,14 +32,14 @@ extension RecipeRun {
     return try makeEvaluator()
   }
 
-  /// Throws, before anything is computed, where no folder can hold the head that the recipe describes.
+  /// Throws if the recipe's head cannot be exported to a head folder, before anything is computed.
   private func requireExportable() throws {
     guard recipe.draft.initFrom == nil else { return }
     let shape = recipe.draft.shape(of: format.shape, captureLayers: layers)
     _ = try shape.folder(nil, target: format.shape, verifier: nil, path: folder.export)
   }
 
-  /// A store that is there against what this run would capture. Collective.
+  /// Checks an existing store against the settings of this run. Collective.
   private func checkStore() throws {
     let capture = try StateCapture(target: model.target, config: captureConfig)
     try capture.agreeOnPrecision(cluster)
@@ -53,7 +53,7 @@ extension RecipeRun {
   /// The settings of capture with the layers listed.
   var captureConfig: CaptureConfig { recipe.capture.resolved(for: format.shape, draft: recipe.draft) }
 
-  /// What a checkpoint of this run says.
+  /// The identity that checkpoints of this run record.
   func identity(data fingerprint: String) throws -> RunIdentity {
     try RunIdentity(
       train: recipe.train, draft: named.draft, capture: recipe.capture, precision: recipe.target.precision,
@@ -80,7 +80,7 @@ extension RecipeRun {
     return draft
   }
 
-  /// Sizes of the recipe against those of the target.
+  /// Checks the sizes of the recipe against those of the target.
   func checkSizes() throws {
     let shape = format.shape
     guard recipe.data.maxLength <= shape.maxPositions else {
@@ -89,7 +89,7 @@ extension RecipeRun {
         problem: "\(recipe.data.maxLength) tokens are more than the \(shape.maxPositions) positions of the target",
         advice: "set it to \(shape.maxPositions) or less")
     }
-    // On all ranks: sizes follow from these settings.
+    // On all ranks, because `sizes` is computed from these settings.
     if recipe.draft.initFrom == nil { try recipe.draft.requireFit(shape) }
     if cluster.isRoot { try Preparation.checkVocabulary(recipe.draft, target: model.target) }
     try sizes.draft.check(recipe.train.objective)
@@ -97,7 +97,7 @@ extension RecipeRun {
     try checkMemory()
   }
 
-  /// Weights and gradients in float32 are on every rank, whatever else is shared.
+  /// Checks the minimum memory: every rank holds all weights and gradients in float32, even with ZeRO-1.
   private func checkMemory() throws {
     let (need, total) = (8 * Double(sizes.parameters), Double(SystemMemory.total))
     guard total > 0, need > total else { return }
@@ -108,13 +108,13 @@ extension RecipeRun {
         total / 1e9), advice: "lower draft.intermediate_size or draft.vocabulary_size")
   }
 
-  /// Throws when the run has checkpoints of other data than `fingerprint` says. On rank 0.
+  /// Throws if the run has checkpoints of data with another fingerprint. On rank 0.
   func refuseOtherData(_ fingerprint: String) throws {
     guard let (path, info) = try TrainingCheckpoint.newestInfo(in: recipe.output), info.step > 0 else { return }
     try identity(data: fingerprint).check(dataOf: try info.identity(of: path), path)
   }
 
-  /// Throws when a disk of this rank has too little space for what is still to be written.
+  /// Throws if a disk of this rank has too little space for the files that are still to be written.
   func checkDisk(_ data: PreparedData) throws {
     var needs: [(path: String, bytes: Double)] = []
     if recipe.capture.mode == .store, recipe.capture.store == .node ? cluster.isFirstOfNode : cluster.isRoot {
@@ -126,7 +126,7 @@ extension RecipeRun {
       let there = try CheckpointFolder.names(in: recipe.output).count
       needs.append((recipe.output, Double(max(1, recipe.train.keepCheckpoints + 2 - there)) * sizes.checkpoint))
     }
-    // What goes to one disk counts together.
+    // Needs on the same disk are added.
     for need in needs {
       let together = needs.filter { Disk.isOneDisk($0.path, need.path) }.reduce(0) { $0 + $1.bytes }
       guard let free = Disk.freeBytes(at: need.path), together > free else { continue }

@@ -8,9 +8,9 @@ import EagleTraining
 import Foundation
 
 extension RecipeRun {
-  /// Measures a head on the recipe's benchmarks, without the prompts that choose the best head.
+  /// Measures a head on the recipe's benchmarks, without the prompts that select the best head.
   ///
-  /// - Parameter path: folder or .gguf file of the head; nil takes the run's export
+  /// - Parameter path: folder or .gguf file of the head; nil selects the run's export
   public func evaluate(draft path: String?) throws -> [String: BenchmarkResult] {
     let evaluator = try makeEvaluator()
     let own = cluster.isRoot ? try model.head(at: path ?? folder.export) : nil
@@ -24,8 +24,8 @@ extension RecipeRun {
     return results
   }
 
-  /// Where parts of a head's evaluation are kept until it is done. Its key covers everything that results follow from.
-  /// Collective.
+  /// The journal that stores the parts of a head's evaluation until it is finished. Its key covers everything that
+  /// determines the results. Collective.
   func journal(_ draft: DraftModel, _ evaluator: Evaluator, data: String) throws -> EvaluationJournal {
     var key = Data()
     if cluster.isRoot {
@@ -51,7 +51,7 @@ extension RecipeRun {
     return record
   }
 
-  /// Tells people what an evaluation has found.
+  /// Shows the results of an evaluation.
   func show(_ record: EvaluationRecord) {
     progress.finish("evaluate", describe(record))
     for line in record.table() { progress.say(line) }
@@ -66,8 +66,8 @@ extension RecipeRun {
     writeReport()
   }
 
-  /// Measures the best head so far under the recipe's settings, where it was measured under others: heads of later
-  /// epochs are then compared with it as it would fare now. Collective.
+  /// Measures the best head so far again, if it was measured with other settings than the recipe's, so that heads of
+  /// later epochs are compared under equal conditions. Collective.
   func measureBestAgain(_ evaluator: Evaluator, _ records: inout [EvaluationRecord]) throws {
     let name = try cluster.broadcast(
       data: Data((cluster.isRoot ? try CheckpointFolder.target(of: "best", in: recipe.output) ?? "" : "").utf8))
@@ -96,7 +96,7 @@ extension RecipeRun {
     if cluster.isFirstOfNode { journal.remove() }
   }
 
-  /// The head of the checkpoint that `best` names, as it would be exported, on all ranks; nil when it is missing or
+  /// The head of the checkpoint that `best` names, as it would be exported, on all ranks; nil if it is missing or
   /// damaged. Collective.
   private func bestDraft() throws -> DraftModel? {
     var own: DraftModel?
@@ -111,7 +111,7 @@ extension RecipeRun {
     return try .shared(own, target: format.shape, cluster: cluster)
   }
 
-  /// The head of the checkpoint that `best` names; nil when there is no such pointer. On rank 0.
+  /// The head of the checkpoint that `best` names; nil if there is no such pointer. On rank 0.
   func headOfBest() throws -> DraftModel? {
     guard let best = try CheckpointFolder.target(of: "best", in: recipe.output) else { return nil }
     let checkpoint = try CheckpointFolder.open("\(recipe.output)/\(best)")
@@ -127,7 +127,7 @@ extension RecipeRun {
         heldOut.simulatedAcceptanceLength)
   }
 
-  /// One line on the epochs that were measured as the last one was.
+  /// One line on the epochs that were measured under the same conditions as the last one.
   func summary(_ records: [EvaluationRecord]) -> String {
     let alike = records.filter { $0.conditions == records.last?.conditions }
     let lengths = alike.map { String(format: "%.2f", $0.meanAccLength) }.joined(separator: " -> ")

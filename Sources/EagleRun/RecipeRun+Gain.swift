@@ -6,11 +6,11 @@ import EagleRunFiles
 import Foundation
 
 extension RecipeRun {
-  /// Below this gain a head is hardly worth its memory.
+  /// The speedup below which a warning is printed.
   private static let smallGain = 1.1
 
-  /// Says when what a head accepts of held-out conversations predicts a small gain of decoding on this machine. On rank
-  /// 0, which measures the costs of a round's passes for a moment. What cannot be measured ends no run.
+  /// Warns if the held-out acceptance of a head predicts a small speedup of decoding on this machine. Runs on rank 0,
+  /// which measures the costs of a round's passes briefly. A failed measurement does not end the run.
   func warnOfSmallGain(_ record: EvaluationRecord, _ draft: DraftModel) {
     guard cluster.isRoot, record.epoch > 0, let byDepth = record.heldOut?.simulatedAcceptanceByDepth,
       !byDepth.isEmpty

@@ -22,23 +22,23 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
   public var speedupInterval: Interval?
   /// The number of prompts.
   public var prompts: Int
-  /// The number of new tokens of all texts with the head.
+  /// The number of new tokens of all sequences with the head.
   public var newTokens: Int
-  /// The number of texts that differ from plain greedy decoding; anything but 0 is a defect of the program. Sampled
-  /// texts are not compared.
+  /// The number of sequences that differ from plain greedy decoding; anything but 0 is a defect of the program. Sampled
+  /// sequences are not compared.
   public var differing: Int
-  /// The temperature of sampled texts; nil for greedy ones.
+  /// The temperature of sampled sequences; nil for greedy ones.
   public var temperature: Double?
   /// The counts with the head and without it, from which all else follows.
   public var counts: Counts?
-  /// The speed with the head divided by that without it, for each prompt in order. A prompt whose text ended with its
+  /// The speed with the head divided by that without it, for each prompt in order. A prompt whose answer ended with its
   /// first token is left out; files of older versions have none.
   public var speedups: [Double]?
   /// The counts of each prompt; files of older versions have none.
   public var byPrompt: PromptCounts?
   /// The SHA-256 digest of the prompts; files of older versions have none.
   public var promptsDigest: String?
-  /// The same benchmark behind longer contexts, in the order of their lengths; nil where none was requested.
+  /// The same benchmark after longer contexts, in the order of their lengths; nil where none was requested.
   public var contexts: [ContextResult]?
 
   /// The raw counts of decoding with the head and without it.
@@ -90,7 +90,7 @@ public struct BenchmarkResult: Codable, Sendable, Equatable {
     byPrompt = counts.byPrompt
   }
 
-  /// Whether texts were compared with those of plain decoding, and what came of it, in words.
+  /// Whether sequences were compared with those of plain decoding, and what came of it, in words.
   package var equality: String { temperature != nil ? "not compared" : differing == 0 ? "all" : "\(differing) DIFFER" }
 
   /// Adds the intervals over prompts, which follow from the counts of each.

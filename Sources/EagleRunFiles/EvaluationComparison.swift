@@ -30,7 +30,7 @@ package struct EvaluationComparison: Encodable, Equatable {
   package let heldOut: Row?
   /// Benchmarks that only one of the two has.
   package let unpaired: [String]
-  /// What differs between the two besides the head: then the difference is not that of the heads.
+  /// What differs between the two other than the head: then the difference is not that of the heads.
   package let remarks: [String]
 
   private enum CodingKeys: String, CodingKey {

@@ -6,15 +6,15 @@ package struct EvaluationConditions: Codable, Sendable, Equatable {
   package var maxNewTokens: Int
   /// SHA-256 of the prompts that were decoded, by benchmark.
   package var prompts: [String: String]
-  /// Nil for greedy texts.
+  /// Nil for greedy decoding.
   package var temperature: Double?
-  /// The seed of sampled texts and of the choice of validation prompts; nil without either.
+  /// The seed of sampling and of the choice of validation prompts; nil without either.
   package var seed: UInt64?
   /// `on` or `off`; nil leaves it to the chat template.
   package var reasoning: String?
   /// SHA-256 of the prompts that choose the best head, by benchmark; nil where all prompts do.
   package var validation: [String: String]?
-  /// SHA-256 of the prompts behind each context length, by benchmark; nil without context lengths.
+  /// SHA-256 of the prompts of each context length, by benchmark; nil without context lengths.
   package var contexts: [String: [String]]?
 
   enum CodingKeys: String, CodingKey {

@@ -6,13 +6,13 @@ package struct ExampleText: Codable, Sendable, Equatable {
   /// The prompt, cut where it is long.
   package var prompt: String
   package var tokens: [Token]
-  /// Whether the text went on.
+  /// Whether the text continued.
   package var isCut: Bool
 
   /// One token; its text is empty where a character ends with a later one.
   package struct Token: Codable, Sendable, Equatable {
     package var text: String
-    /// The number of the target's pass that gave it; 0 is the prompt's.
+    /// The number of the target's pass that yielded it; 0 is the prompt's.
     package var pass: Int
     /// Whether the draft proposed it and the target accepted it; else the target sampled it.
     package var accepted: Bool

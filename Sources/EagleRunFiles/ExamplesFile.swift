@@ -17,7 +17,7 @@ package enum ExamplesFile {
       .flatMap { try? JSONDecoder().decode([EpochExamples].self, from: $0) } ?? []
   }
 
-  /// Adds the texts of an evaluation in place of those of its epoch and later ones.
+  /// Adds the texts of an evaluation, and removes those of its epoch and later ones.
   package static func write(_ texts: [ExampleText], epoch: Int, step: Int, to path: String) throws {
     let all = read(path).filter { $0.epoch < epoch } + [EpochExamples(epoch: epoch, step: step, texts: texts)]
     try AtomicFile.writeJSON(all, to: path, style: .compact)

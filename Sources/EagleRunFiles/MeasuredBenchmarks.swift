@@ -1,15 +1,15 @@
 import EagleCore
 import Foundation
 
-/// The benchmarks and held-out counts of one head from a file: the best epoch of `evaluation.json`, or another one that is named, or what
-/// `eagle-train evaluate` and `eagle-run bench --json` write.
+/// The benchmarks and held-out counts of one head from a file: the best epoch of `evaluation.json`, or another one that
+/// is named, or what `eagle-train evaluate` and `eagle-run bench --json` write.
 package struct MeasuredBenchmarks {
   /// The file, with the epoch where it holds several.
   package let name: String
   package let results: [String: BenchmarkResult]
   /// Counts of held-out conversations; nil where the file has none.
   package let heldOut: HeldOutGroups?
-  /// The most tokens of a text, and whether the model reasoned, where the file says it: that of a run does.
+  /// The most new tokens of an answer, and whether the model reasoned, where the file says it: that of a run does.
   package let maxNewTokens: Int?
   package let reasoning: String?
 
@@ -23,7 +23,7 @@ package struct MeasuredBenchmarks {
 
   /// Reads a file.
   ///
-  /// - Parameter source: a file, or the folder of a run; with `#3` behind it the evaluation after epoch 3
+  /// - Parameter source: a file, or the folder of a run; followed by `#3`, the evaluation after epoch 3
   /// - Throws: `LocatedError` where there is no such file, evaluation or epoch, or nothing to compare in it
   package init(_ source: String) throws {
     let (path, epoch) = try Self.parts(of: source)

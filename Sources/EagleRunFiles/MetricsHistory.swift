@@ -9,7 +9,7 @@ package struct MetricsHistory: Sendable {
     package var steps = 0
     package var tokens = 0
     package var seconds = 0.0
-    /// Steps of several ranks, and what they have waited for each other.
+    /// Steps of several ranks, and the time that they waited for each other.
     package var communicating = 0
     package var exposed = 0.0
     package var imbalance = 0.0

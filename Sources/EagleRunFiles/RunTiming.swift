@@ -10,7 +10,7 @@ package struct RunTiming: Codable, Sendable, Equatable {
   package struct Start: Codable, Sendable, Equatable {
     /// Seconds since 1970.
     package var time: Double
-    /// The optimiser step that the start went on after; 0 for a run from its beginning.
+    /// The optimiser step after which the start resumed; 0 for a run from its beginning.
     package var step: Int
     /// Name and version of each library of rank 0.
     package var versions: [String: String]

@@ -1,4 +1,4 @@
-/// The line of a step that was skipped: nothing was learnt from its batch, and the run goes on.
+/// The line of a step that was skipped: nothing was learnt from its batch, and the run continued.
 package struct SkippedStep: Codable, Sendable, Equatable {
   package let step: Int
   /// The number of the epoch, counted from 1.

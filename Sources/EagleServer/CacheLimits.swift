@@ -3,26 +3,26 @@ import EagleDraft
 import EagleModels
 import Foundation
 
-/// The limits of a server's KV caches: a context for each text, and memory for all of them.
+/// The limits of a server's KV caches: the context length of each sequence, and the memory of all caches together.
 package struct CacheLimits: Sendable, Equatable {
-  /// Most tokens of one text, its prompt included.
+  /// The maximum number of tokens of one sequence, including its prompt.
   package let context: Int
-  /// Bytes of all caches together.
+  /// The maximum size of all caches together, in bytes.
   package let bytes: Int
-  /// The same in tokens, of texts as long as the context.
+  /// The same limit in tokens, for sequences as long as the context.
   package let tokens: Int
-  /// What a text takes.
+  /// The cache size of a sequence.
   let size: CacheSize
 
-  /// The tokens that one text may have where no context is set, even when not all texts of a batch could.
+  /// The context length if none is set, even if a full batch of such sequences does not fit into memory.
   private static let defaultContext = 8192
 
   /// - Parameters:
-  ///   - config: context and bytes as far as the user has set them, and the size of a batch
-  ///   - target: whose positions bound a context, and whose layers the caches serve
+  ///   - config: the context length and bytes that the user has set, and the batch size
+  ///   - target: the model that limits the context length and whose layers need the caches
   ///   - draft: the head, which has a cache of its own
-  ///   - availableBytes: memory that the system could give before the weights were in memory
-  /// - Throws: `ServerError` where not one text fits
+  ///   - availableBytes: memory that was available before the weights were loaded
+  /// - Throws: `ServerError` if the cache of a single sequence does not fit
   package init(_ config: ServerConfig, target: TargetModel, draft: DraftModel?, availableBytes: Int) throws {
     let size = CacheSize(target: target, draft: draft)
     bytes = config.cacheBytes ?? max(0, availableBytes - target.storedBytes) / 2

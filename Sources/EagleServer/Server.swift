@@ -5,9 +5,9 @@ import EagleModels
 import Foundation
 import Synchronization
 
-/// An HTTP server that speaks OpenAI's API: chat and text completions, whole and streamed, with a page to chat on.
+/// An HTTP server that speaks OpenAI's API: chat and text completions, whole and streamed, with a chat page.
 ///
-/// One thread writes texts; requests wait for it in a bounded queue, first come, first served.
+/// One thread decodes; requests wait for it in a bounded FIFO queue.
 package final class Server: Sendable {
   private let config: ServerConfig
   private let engine: Engine
@@ -15,12 +15,12 @@ package final class Server: Sendable {
   private let listener: Listener<Routes>
 
   /// - Parameters:
-  ///   - model: who answers
-  ///   - draft: nil decodes plainly
-  ///   - plan: what the draft proposes in a round
+  ///   - model: the target model
+  ///   - draft: the draft head; nil selects plain decoding
+  ///   - plan: the draft plan of a round
   ///   - config: address, limits, key
-  ///   - limits: what KV caches may take
-  ///   - log: gets a line for each text that was written
+  ///   - limits: the limits of the KV caches
+  ///   - log: called with one line for each finished sequence
   package init(
     model: ChatModel, draft: DraftModel?, plan: DraftPlan, config: ServerConfig, limits: CacheLimits,
     log: @escaping @Sendable (String) -> Void = { _ in }
@@ -41,7 +41,7 @@ package final class Server: Sendable {
       writeSeconds: config.writeSeconds, responder: routes)
   }
 
-  /// Serves until `stop` is called and all is done.
+  /// Serves until `stop` is called and all requests have ended.
   ///
   /// - Parameter onListening: called with the port once requests are answered
   /// - Throws: `ServerError` when the address cannot be listened on, and for an empty key
@@ -58,7 +58,7 @@ package final class Server: Sendable {
     }
   }
 
-  /// Takes no more requests, lets those that it has finish within the time of its settings, and ends.
+  /// Accepts no more requests, waits for the running ones for at most `stopSeconds`, and ends.
   package func stop() async {
     guard state.stop() else { return }
     engine.queue.close()
@@ -71,13 +71,13 @@ package final class Server: Sendable {
   }
 }
 
-/// Whether the server still takes requests.
+/// Whether the server still accepts requests.
 final class ServerState: Sendable {
   private let stopping = Atomic(false)
 
   var isStopping: Bool { stopping.load(ordering: .relaxed) }
 
-  /// False when it was stopping already.
+  /// False if it was already stopping.
   func stop() -> Bool { !stopping.exchange(true, ordering: .relaxed) }
 }
 

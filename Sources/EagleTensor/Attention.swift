@@ -14,7 +14,7 @@ package struct AttentionRow {
   }
 }
 
-/// The keys of a cache that one query row sees: a prefix of consecutive entries and, behind it, single ones.
+/// The keys of a cache that one query row sees: a prefix of consecutive entries, followed by single ones.
 package struct SeenKeys {
   package let prefix: Range<Int>
   /// Increasing indices of entries.
@@ -24,7 +24,7 @@ package struct SeenKeys {
 
   package var count: Int { prefix.count + path.count }
 
-  /// The same keys where the entries lie elsewhere.
+  /// The same keys where the entries are stored at other indices.
   package func moved(by offset: Int) -> SeenKeys {
     SeenKeys(prefix: prefix.lowerBound + offset..<prefix.upperBound + offset, path: path.map { $0 + offset })
   }
@@ -66,7 +66,7 @@ package enum Attention {
   ///   - rows: one entry for each row of q
   ///   - chain: (keys, values, row of each q row in them) for each chain step
   ///   - shape: heads and their width
-  ///   - sinks: a logit for each head that takes part in its softmax and weighs no value, [heads]
+  ///   - sinks: a logit for each head that takes part in its softmax and weights no value, [heads]
   ///   - logSums: receives the log-sum-exp of each row and head, [R, heads]
   ///   - mode: row by row where the mode is batch-invariant; otherwise blocks of rows meet the keys in GEMMs
   package static func apply(
@@ -108,7 +108,7 @@ package enum Attention {
   ///   - k: [N, kvHeads · d]
   ///   - v: as k
   ///   - prefix: keys that every row sees
-  ///   - paths: the keys that each row of q sees behind the prefix, in order of position: 0 is the first one there
+  ///   - paths: the keys that each row of q sees after the prefix, in order of position: 0 is the first one there
   ///   - shape: heads and their width
   package static func tree(
     _ q: Tensor, _ k: Tensor, _ v: Tensor, prefix: Int, paths: [[Int]], shape: AttentionShape

@@ -37,7 +37,7 @@ package struct AttentionBlocks {
     /// Whether a row sees one of these keys.
     package func sees(_ window: Range<Int>) -> Bool { (firstKey..<firstKey + keys).overlaps(window) }
 
-    /// The same rows with those of their keys that lie in `window`.
+    /// The same rows with those of their keys that are in `window`.
     package func clamped(to window: Range<Int>) -> Block {
       let seen = (firstKey..<firstKey + keys).clamped(to: window)
       return Block(rows: rows, firstKey: seen.lowerBound, keys: seen.count)
@@ -83,8 +83,8 @@ package struct AttentionBlocks {
     return out
   }
 
-  /// A scratch buffer of so many floats. Its size is a power of two, so that blocks with other numbers of keys use
-  /// it again: a long conversation has blocks of every length.
+  /// A scratch buffer of this many floats. Its size is a power of two, so that blocks with other numbers of keys reuse
+  /// it: a long conversation has blocks of every length.
   private static func scratch(_ count: Int) -> Tensor {
     Tensor([1 << (Int.bitWidth - max(1, count - 1).leadingZeroBitCount)])
   }

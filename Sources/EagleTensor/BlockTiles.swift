@@ -4,11 +4,10 @@ import Foundation
 // O outputs · I inputs.
 
 /// The tiles of a matrix in blocks [O, I]: the same blocks, rearranged so that a vector holds elements of eight
-/// outputs. Products with few rows read them several times as fast.
+/// outputs. Small-M matmuls read them several times as fast.
 ///
-/// They are made when the first such product needs them. From then on all products read the tiles, and the memory of
-/// the rows goes back to the system: that of a mapped file is read again if someone asks for it, the rows of a copy are
-/// gone.
+/// They are made when the first such matmul needs them. From then on all matmuls read the tiles, and the memory of the
+/// rows is returned to the system: rows of a mapped file are read again on access, rows of a copy are gone.
 final class BlockTiles: @unchecked Sendable {
   /// Whether this processor multiplies tiles.
   static let areSupported = eagle_has_tiles() != 0
@@ -66,7 +65,7 @@ final class BlockTiles: @unchecked Sendable {
 }
 
 extension Tensor {
-  /// Makes the tiles of a matrix in blocks where the products of `mode` will read them.
+  /// Makes the tiles of a matrix in blocks if the matmuls of `mode` will read them.
   package func prepare(for mode: MatmulMode) {
     if mode.quantizesRows { _ = tiles?.make(for: self) }
   }

@@ -2,10 +2,10 @@ import Foundation
 
 /// Keeps freed blocks for reuse, so that a training step allocates nothing after the first one.
 ///
-/// Blocks are kept by size class. Beyond the limit those of the class that was taken least recently go back to the
-/// system, so that the sizes of an earlier phase make way for those of the present one. They make way for a class that
-/// was taken twice since; else the new block goes. (In a loop over more than the limit plain LRU would give up exactly
-/// what is needed next.)
+/// Blocks are kept by size class. Beyond the limit, blocks of the class that was used least recently are returned to
+/// the system, so that the sizes of an earlier phase are replaced by those of the present one. They are evicted only
+/// for a class that was used twice since; otherwise the new block is returned. (In a loop over more than the limit,
+/// plain LRU would evict exactly what is needed next.)
 package final class BufferPool: @unchecked Sendable {
   static let shared = BufferPool(limit: 2 << 30)
 
@@ -46,11 +46,11 @@ package final class BufferPool: @unchecked Sendable {
       freeBytes += size
       return evict(for: size)
     }
-    // Outside the lock: the system may take its time over large ones.
+    // Outside the lock: the system may take long for large ones.
     for block in evicted { block.deallocate() }
   }
 
-  /// Gives every kept block back to the system.
+  /// Returns every kept block to the system.
   package func empty() {
     let blocks = lock.withLock {
       defer { (classes, freeBytes) = ([:], 0) }
@@ -64,7 +64,7 @@ package final class BufferPool: @unchecked Sendable {
     lock.withLock { classes[Self.sizeClass(byteCount)]?.blocks.count ?? 0 }
   }
 
-  /// Blocks that must go for the rest to be within the limit, after one of the class `given` came.
+  /// The blocks to evict so that the rest is within the limit, after one of the class `given` came.
   private func evict(for given: Int) -> [UnsafeMutableRawPointer] {
     var evicted: [UnsafeMutableRawPointer] = []
     while freeBytes > limit {

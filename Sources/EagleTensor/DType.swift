@@ -19,7 +19,7 @@ package enum DType: String, Sendable, Codable, CaseIterable {
   /// Whether elements are quantised in blocks. Rows are whole blocks.
   package var isBlocks: Bool { blockLength > 1 }
 
-  /// Elements of a block; 1 where each stands by itself.
+  /// Elements of a block; 1 for types without blocks.
   package var blockLength: Int { weightType.map { Int(eagle_block_length($0)) } ?? 1 }
 
   /// Bytes of a block, or of a single element.
@@ -38,7 +38,7 @@ package enum DType: String, Sendable, Codable, CaseIterable {
     return blockBytes
   }
 
-  /// Bytes of so many elements, whole blocks.
+  /// Bytes of this many elements, whole blocks.
   package func bytes(_ elements: Int) -> Int {
     isBlocks ? elements / blockLength * blockBytes : elements * blockBytes
   }

@@ -1,6 +1,6 @@
 import CEagleKernels
 
-/// The activation function of a gated feed-forward layer, which takes a gate g and what it multiplies, u.
+/// The activation function of a gated feed-forward layer, which combines a gate g with u.
 package enum GateActivation: Sendable, Hashable {
   /// silu(g) · u
   case silu
@@ -30,7 +30,7 @@ package enum Elementwise {
     return y
   }
 
-  /// The activation of a gate and of what it multiplies.
+  /// The activation of a gate, combined with up.
   package static func gated(_ gate: Tensor, _ up: Tensor, _ activation: GateActivation) -> Tensor {
     precondition(gate.shape == up.shape, "gate of \(gate.shape) and \(up.shape)")
     let y = Tensor(gate.shape)

@@ -1,5 +1,5 @@
-/// The matrices that quantisation leaves in another format than the one that was asked for, because their rows are no
-/// whole blocks of it.
+/// The matrices that quantisation leaves in another format than the requested one, because their rows are no whole
+/// blocks of it.
 package struct FormatFallbacks: Sendable, Equatable {
   private struct Fallback: Sendable, Hashable {
     let wanted: DType
@@ -11,7 +11,7 @@ package struct FormatFallbacks: Sendable, Equatable {
   private var matrices = 0
   private var counts: [Fallback: Int] = [:]
   private var columns: [Fallback: Set<Int>] = [:]
-  /// In the order in which they came up.
+  /// In the order in which they were added.
   private var order: [Fallback] = []
 
   package init() {}
@@ -38,7 +38,7 @@ package struct FormatFallbacks: Sendable, Equatable {
     let parts = order.enumerated().map { index, fallback in
       let count = index == 0 ? "\(counts[fallback]!) of \(matrices) matrices" : "\(counts[fallback]!)"
       let rows = columns[fallback]!.sorted().map(String.init).joined(separator: ", ")
-      // What takes no blocks of 32 either stays.
+      // A matrix that fits no blocks of 32 either stays as it is.
       let multiple = fallback.taken.isBlocks ? fallback.wanted.blockLength : 32
       return "\(count) in \(fallback.taken.lowercasedName) in place of \(fallback.wanted.lowercasedName): "
         + "rows of \(rows) are no multiple of \(multiple)"

@@ -1,12 +1,12 @@
 import CEagleKernels
 
 /// The steps of a GEMM for one processor and one kind of elements: how operands are packed, and what multiplies them.
-/// Packed elements lie in words of 32 bits.
+/// Packed elements are stored in words of 32 bits.
 protocol GemmKernel {
   /// The addresses of the elements of A and B.
   associatedtype Left
   associatedtype Right
-  /// Columns of B that lie side by side when packed.
+  /// Columns of B that are stored together when packed.
   static var panel: Int { get }
   /// The largest block of k.
   static var depth: Int { get }
@@ -32,9 +32,9 @@ struct GemmBlock {
 
 /// C[m, n] = A[m, k] B[k, n] (+ C) by our own kernels, on all threads; C is float32.
 ///
-/// k is cut into blocks. For each, the columns of B are packed once for all threads, and then blocks of C are tasks
-/// that threads take as they become free, so that a thread that the system holds up delays nobody. The way in which C
-/// is cut does not show in its bits: they are the same on any number of threads.
+/// k is divided into blocks. For each, the columns of B are packed once for all threads, and then blocks of C are tasks
+/// that threads take as they become free, so that a thread that the system delays holds up no other. The division of C
+/// does not change its bits: they are the same on any number of threads.
 struct Gemm<Kernel: GemmKernel> {
   let a: MatrixView<Kernel.Left>
   let b: MatrixView<Kernel.Right>
@@ -44,7 +44,7 @@ struct Gemm<Kernel: GemmKernel> {
   func run() {
     let (m, n, k) = (c.rows, c.columns, a.columns)
     guard m > 0, n > 0 else { return }
-    // Blocks of equal depth, whole thirty-twos.
+    // Blocks of equal depth, a multiple of 32.
     let count = max(1, (k + Kernel.depth - 1) / Kernel.depth)
     let depth = max(32, ((k + count - 1) / count + 31) / 32 * 32)
     let columns = min(Kernel.packedColumns, (n + Kernel.panel - 1) / Kernel.panel * Kernel.panel)

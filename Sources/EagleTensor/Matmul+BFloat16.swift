@@ -8,8 +8,8 @@ extension Matmul {
   package enum BFloat16Support: Sendable { case kernels, wideKernels, oneDNN, emulated, none }
 
   /// Determined once. The environment variable `EAGLE_EMULATE_BF16=1` gives the numbers of a processor that multiplies
-  /// bfloat16 on any other, but for attention and the rows of decoding: operands are rounded to bfloat16 and multiplied
-  /// in float32, where their products are exact.
+  /// bfloat16 on any other, except for attention and the rows of decoding: operands are rounded to bfloat16 and
+  /// multiplied in float32, where their products are exact.
   package static let bfloat16Support: BFloat16Support = {
     if ProcessInfo.processInfo.environment["EAGLE_EMULATE_BF16"] == "1" { return .emulated }
     if Processor.hasAMX, oneDNNIsRight() { return .oneDNN }
@@ -21,7 +21,7 @@ extension Matmul {
 
   package static func takesBFloat16(_ mode: MatmulMode) -> Bool { mode == .gemm(.bf16) && hasBFloat16Products }
 
-  /// Whether matmuls of bfloat16 come out so; float32 takes their place where they do not.
+  /// Whether bf16 matmuls multiply bfloat16 elements; otherwise they are computed in float32.
   package static var hasBFloat16Products: Bool { bfloat16Support != .none }
 
   /// C[m, n] = A[m, k] B[k, n] (+ C); A and B bfloat16, C float32.

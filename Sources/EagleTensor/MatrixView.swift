@@ -1,5 +1,5 @@
-/// A matrix in memory that somebody else keeps alive: an operand or the result of a GEMM. `Base` says where its first
-/// element lies.
+/// A matrix in memory that its owner keeps alive: an operand or the result of a GEMM. `Base` is the address of its
+/// first element.
 package struct MatrixView<Base> {
   package let base: Base
   package let rows, columns: Int
@@ -31,7 +31,7 @@ package struct MatrixView<Base> {
   package var columnStride: Int { isTransposed ? stride : 1 }
   package var shape: [Int] { [rows, columns] }
 
-  /// The same matrix with another notion of its elements.
+  /// The same matrix with its base converted.
   func map<Other>(_ transform: (Base) -> Other) -> MatrixView<Other> {
     MatrixView<Other>(
       base: transform(base), rows: rows, columns: columns, stride: stride, isTransposed: isTransposed)

@@ -45,8 +45,8 @@ extension Matmul {
     if status != dnnl_success { throw OneDNNError(status: status.rawValue, left: a.shape, right: b.shape) }
   }
 
-  /// Runs a GEMM that oneDNN was chosen for. No other library takes its place: a tensor operation has no error to
-  /// throw, so the process stops, as it does when the system refuses memory for a tensor.
+  /// Runs a GEMM that oneDNN was chosen for. There is no fallback to another library: a tensor operation has no error
+  /// to throw, so the process stops, as it does when the system refuses memory for a tensor.
   static func requireOneDNN(_ gemm: () throws(OneDNNError) -> Void) {
     do { try gemm() } catch { preconditionFailure(error.description) }
   }

@@ -7,7 +7,7 @@ import Foundation
 package struct Rotary: Sendable, Hashable {
   /// d.
   package let headDimension: Int
-  /// The angle of each pair at position 1, [P]; what lies behind the first 2P elements of a head stays.
+  /// The angle of each pair at position 1, [P]; elements of a head after the first 2P do not rotate.
   package let frequencies: [Float]
   /// The factor of all cosines and sines.
   package let factor: Float
@@ -41,7 +41,7 @@ package struct Rotary: Sendable, Hashable {
 
   /// Cosines and sines at `positions`, one row each.
   ///
-  /// - Parameter scale: a factor for each row, beside that of all rows
+  /// - Parameter scale: a factor for each row, in addition to that of all rows
   package func table(positions: [Int32], scale: ((Int32) -> Float)? = nil) -> Table {
     let pairs = frequencies.count
     let (cosine, sine) = (Tensor([positions.count, pairs]), Tensor([positions.count, pairs]))

@@ -2,22 +2,22 @@ import CEagleKernels
 
 // R query rows.
 
-/// The addresses of the keys and values of single query rows: for each row a prefix of consecutive rows, and behind it
-/// single rows that lie apart.
+/// The addresses of the keys and values of single query rows: for each row a prefix of consecutive rows, followed by
+/// single rows elsewhere in memory.
 ///
 /// What they point to must stay alive as long as they are used.
 package final class RowKeys {
   private let rows: UnsafeMutableBufferPointer<eagle_attention_keys>
-  /// The keys that lie apart, of all rows, then the values.
+  /// The addresses of the single keys of all rows, then of the values.
   private let singles: UnsafeMutableBufferPointer<UnsafeRawPointer?>
   /// Bytes of a key row.
   private let stride: Int
   private let type: eagle_weight_type
-  /// The threads that attend: their number may change while a pass goes on.
+  /// The threads that attend: their number may change while a pass runs.
   private let threads = Parallel.threadCount
 
   /// - Parameters:
-  ///   - counts: for each row the keys of its prefix, and those that lie apart
+  ///   - counts: for each row the number of keys of its prefix, and of its single keys
   ///   - width: elements from one key row of a prefix to the next, kvHeads · d
   ///   - dtype: type of keys and values: float32, bfloat16, or Q8_0 with heads of whole blocks
   package init(_ counts: [(prefix: Int, single: Int)], width: Int, dtype: DType = .float32) {
@@ -51,7 +51,7 @@ package final class RowKeys {
     (rows[row].prefix_k, rows[row].prefix_v) = (k, v)
   }
 
-  /// Sets the address of the j-th key of a row beside its prefix.
+  /// Sets the address of the j-th key of a row after its prefix.
   package func setSingle(_ row: Int, _ j: Int, _ k: UnsafeRawPointer, _ v: UnsafeRawPointer) {
     UnsafeMutablePointer(mutating: rows[row].single_k)![j] = k
     UnsafeMutablePointer(mutating: rows[row].single_v)![j] = v
@@ -81,7 +81,7 @@ package final class RowKeys {
     eagle_attention_rows(&attention)
   }
 
-  /// The same in plain loops, by which tests judge `attend`.
+  /// The same in plain loops, the reference of tests.
   package func attendPlainly(
     _ q: Tensor, _ shape: AttentionShape, sinks: Tensor? = nil, logSums: Tensor? = nil
   ) -> Tensor {

@@ -36,7 +36,7 @@ extension Tensor {
 }
 
 extension Rows {
-  /// Rows of several float32 matrices of the same width, one matrix behind the other.
+  /// Rows of several float32 matrices of the same width, one matrix after the other.
   package static func joined(_ parts: [Tensor]) -> Tensor {
     precondition(Set(parts.map(\.columns)).count == 1, "rows of \(parts.map(\.columns)) columns")
     if parts.count == 1 { return parts[0] }

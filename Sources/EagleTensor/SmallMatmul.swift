@@ -20,7 +20,7 @@ enum SmallMatmul {
     return split(results, rows: rows, weights.map { $0.w.shape[0] })
   }
 
-  /// The results, which lie one behind the other in a storage.
+  /// The results, which are stored one after the other in a storage.
   private static func split(_ results: Storage, rows: Int, _ outputs: [Int]) -> [Tensor] {
     var offset = 0
     return outputs.map { count in
@@ -39,8 +39,8 @@ extension eagle_activation {
 }
 
 extension eagle_weights {
-  /// The addresses of a weight [O, I] and of its bias [O], and of its tiles where it has them. Whoever uses it keeps
-  /// all alive.
+  /// The addresses of a weight [O, I] and of its bias [O], and of its tiles where it has them. The caller keeps all of
+  /// them alive.
   init(_ w: Tensor, bias: Tensor? = nil) {
     self.init()
     self.w = UnsafeRawPointer(w.storage.base + w.byteOffset)

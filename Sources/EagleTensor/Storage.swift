@@ -28,7 +28,7 @@ package final class Storage: @unchecked Sendable {
   /// what is stored can grow to that size without being moved. A limit of virtual memory counts all of them, and so
   /// does vm.overcommit_memory=2: reserve what may soon be needed, not all that could ever be.
   ///
-  /// - Parameter hasHugePages: whether the system may add huge pages, where it has them, in place of small ones
+  /// - Parameter hasHugePages: whether the system may add huge pages, where it has them, instead of small ones
   /// - Throws: `AddressSpaceError` where the system refuses them
   package init(reserving byteCount: Int, hasHugePages: Bool = false) throws {
     self.byteCount = byteCount
@@ -41,7 +41,7 @@ package final class Storage: @unchecked Sendable {
     origin = .reserved
   }
 
-  /// Gives the whole pages within a range of reserved bytes back to the system; they are zero from now on.
+  /// Returns the whole pages within a range of reserved bytes to the system; they are zero from now on.
   package func release(_ bytes: Range<Int>) {
     precondition(bytes.upperBound <= byteCount, "bytes \(bytes) of a storage of \(byteCount)")
     guard case .reserved = origin else { return }
@@ -51,8 +51,8 @@ package final class Storage: @unchecked Sendable {
     if first < end { madvise(base + first, end - first, MADV_DONTNEED) }
   }
 
-  /// Gives the whole pages within a range of bytes back to the system. Those of a mapped file are read again when they
-  /// are needed; the content of others is gone.
+  /// Returns the whole pages within a range of bytes to the system. Those of a mapped file are read again when they are
+  /// needed; the content of others is gone.
   func releasePages(_ bytes: Range<Int>) {
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let address = Int(bitPattern: base)
@@ -70,7 +70,7 @@ package final class Storage: @unchecked Sendable {
     origin = .borrowed(owner)
   }
 
-  /// Gives the memory of past tensors, which is kept for new ones of the same size, back to the system. Worth calling
+  /// Returns the memory of past tensors, which is kept for new ones of the same size, to the system. Worth calling
   /// where one kind of work ends and another begins.
   package static func releaseUnused() { BufferPool.shared.empty() }
 

@@ -61,7 +61,7 @@ extension Tensor {
   /// Whether the rows of a matrix in blocks are still there.
   var hasRows: Bool { storage.isReadOnly || tiles?.address == nil }
 
-  /// Gives the memory of the rows back to the system, once a matrix is in tiles.
+  /// Returns the memory of the rows to the system, once a matrix is in tiles.
   func releaseRows() { storage.releasePages(byteOffset..<byteOffset + byteCount) }
 }
 

@@ -6,8 +6,8 @@ extension DType {
   /// The formats that weights can be quantised to here.
   package static let quantizedFormats: [DType] = [.q8_0, .q4_0, .q5_0, .q4_K, .q6_K]
 
-  /// The format for rows of so many elements. Those that are no whole blocks of 256 take the nearest format with blocks
-  /// of 32, as llama-quantize has them; nil where they are no whole blocks of 32 either.
+  /// The format for rows of this many elements. Rows that are no whole blocks of 256 take the nearest format with
+  /// blocks of 32, as in llama-quantize; nil where they are no whole blocks of 32 either.
   package func fitting(columns: Int) -> DType? {
     if columns % blockLength == 0 { return self }
     guard columns % 32 == 0 else { return nil }

@@ -16,7 +16,7 @@ package struct Tensor: @unchecked Sendable {
   package let storage: Storage
   /// Bytes from the start of the storage.
   package let byteOffset: Int
-  /// The same matrix rearranged for products, where it is in blocks.
+  /// The tiles of a matrix in blocks.
   let tiles: BlockTiles?
 
   /// An uninitialised tensor.

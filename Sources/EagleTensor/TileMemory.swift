@@ -1,12 +1,12 @@
 import Foundation
 
-/// Memory for tiles: one behind the other in large blocks, so that those of small matrices share huge pages too.
+/// Memory for tiles: one after the other in large blocks, so that those of small matrices share huge pages too.
 ///
 /// A block lives as long as one of the tiles in it.
 final class TileMemory: @unchecked Sendable {
   static let shared = TileMemory()
 
-  /// Addresses of a block; memory comes with what is written.
+  /// Addresses of a block; they take memory when they are written.
   private static let blockBytes = 256 << 20
   private static let alignment = 64
 

@@ -36,7 +36,7 @@ package struct WeightGroup: @unchecked Sendable {
     WeightGroup(weights.map { ($0.w.quantized(format), $0.bias) })
   }
 
-  /// The small-M matmuls of x [R, I] with all weights: y = x wᵀ (+ bias), [R, O] each, one behind the other.
+  /// The small-M matmuls of x [R, I] with all weights: y = x wᵀ (+ bias), [R, O] each, one after the other.
   ///
   /// - Parameter scratch: `scratchBytes` bytes
   package func multiply(
@@ -72,7 +72,8 @@ private final class Addresses: @unchecked Sendable {
   private let lock = NSLock()
   /// Written under the lock, and never again once `isFinal` says so.
   private var list: [eagle_weights]
-  /// Whether no address will change: without weights in blocks, and with all their tiles. Then nobody takes the lock.
+  /// Whether no address will change: without weights in blocks, and with all their tiles. Then no thread takes the
+  /// lock.
   private let isFinal: Atomic<Bool>
 
   init(_ weights: [(w: Tensor, bias: Tensor?)]) {
@@ -97,8 +98,8 @@ private final class Addresses: @unchecked Sendable {
   }
 }
 
-/// Activations as a small-M matmul takes them, [R, I]. Norm and activation are computed as the rows are read. The
-/// caller keeps what they are made of alive.
+/// Activations as the input of a small-M matmul, [R, I]. Norm and activation are computed as the rows are read. The
+/// caller keeps the operands alive.
 package struct SmallMatmulInput {
   fileprivate let activation: eagle_activation
 
@@ -119,7 +120,7 @@ package struct SmallMatmulInput {
     activation = operand
   }
 
-  /// The activation of a gate and of what it multiplies.
+  /// The activation of a gate, combined with up.
   package init(gate x: UnsafePointer<Float>, up: UnsafePointer<Float>, _ gate: GateActivation, _ mode: MatmulMode) {
     var operand = eagle_activation(x, mode)
     (operand.up, operand.gate, operand.limit) = (up, gate.kind, gate.limit)

@@ -1,4 +1,4 @@
-/// The output of a command's `--experimental-dump-help`, as far as a manual page needs it.
+/// The output of a command's `--experimental-dump-help`, reduced to the fields that a manual page needs.
 struct ToolInfo: Decodable {
   let command: CommandInfo
 }

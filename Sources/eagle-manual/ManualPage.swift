@@ -1,6 +1,6 @@
 import Foundation
 
-/// A page of section 1 in the language man(7), for one command.
+/// A page of section 1 in man(7) markup, for one command.
 struct ManualPage {
   /// The words that call the command: `eagle-train`, `plan`.
   let words: [String]
@@ -63,13 +63,13 @@ struct ManualPage {
 
   private static func withoutStop(_ text: String) -> String { text.hasSuffix(".") ? String(text.dropLast()) : text }
 
-  /// A line of text; at its start a point or an apostrophe would be a request.
+  /// A line of text; a point or an apostrophe at its start is escaped, because it would be a request.
   private static func line(_ text: String) -> String {
     let text = escaped(text)
     return text.hasPrefix(".") || text.hasPrefix("'") ? "\\&\(text)" : text
   }
 
-  /// A hyphen of man(7) may be set as a longer one, which nobody can paste into a shell.
+  /// Escapes hyphens, because man(7) may typeset them as dashes, which cannot be pasted into a shell.
   private static func escaped(_ text: String) -> String {
     text.replacingOccurrences(of: "\\", with: "\\e").replacingOccurrences(of: "-", with: "\\-")
       .replacingOccurrences(of: "…", with: "...")
@@ -77,7 +77,7 @@ struct ManualPage {
 }
 
 extension ArgumentInfo {
-  /// An argument as a line of usage has it.
+  /// The argument in the form of a usage line.
   fileprivate var usage: String {
     let name = names?.first(where: { $0.kind == "long" })?.text ?? names?.first?.text
     let value = kind == "flag" ? nil : "<\(valueName ?? "value")>"

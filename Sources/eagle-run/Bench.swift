@@ -80,7 +80,7 @@ struct Bench: ParsableCommand {
   }
 }
 
-/// Files of prompts under the names of their benchmarks.
+/// Prompt files by the names of their benchmarks.
 enum PromptFiles {
   static func named(_ paths: [String]) throws -> [String: String] {
     var named: [String: String] = [:]
@@ -102,7 +102,7 @@ extension EvaluateConfig {
 }
 
 extension Collection<BenchmarkResult> {
-  /// - Throws: when a greedy text is not that of plain decoding
+  /// - Throws: when a greedy answer differs from that of plain decoding
   func requireEqualTexts() throws {
     let differing = reduce(0) { sum, result in
       (result.contexts ?? []).reduce(sum + result.differing) { $0 + $1.result.differing }

@@ -5,7 +5,7 @@ import EagleText
 
 @main
 struct EagleRun: ParsableCommand {
-  /// Libraries are asked for their versions only when somebody wants to know.
+  /// The versions of the libraries are queried only for `--version`.
   static let configuration = CommandConfiguration(
     commandName: "eagle-run",
     abstract: "Decode with a target model, plainly or speculatively with a draft head.",
@@ -28,7 +28,7 @@ struct EagleRun: ParsableCommand {
     }
   }
 
-  /// Writes a result as JSON, whole or not at all.
+  /// Writes a result as JSON, atomically.
   static func write(_ value: some Encodable, to path: String) throws {
     try AtomicFile.writeJSON(value, to: path, style: .indented)
   }

@@ -1,12 +1,12 @@
 import EagleCore
 import Foundation
 
-/// Ctrl-C as a request, in place of the end of the program. One that comes while another waits to be heard ends the
-/// program. Unlike `StopSignals` it may come again and again, and it interrupts a read.
+/// Ctrl-C as a request instead of the end of the program. A second one before the first was handled ends the program.
+/// Unlike `StopSignals`, it may be repeated, and it interrupts a read.
 enum Interrupt {
   nonisolated(unsafe) private static var flag: sig_atomic_t = 0
 
-  /// Has SIGINT noted from now on; it then ends a waiting read.
+  /// Installs the handler of SIGINT, which also ends a blocking read.
   static func install() {
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { _ in
@@ -15,17 +15,17 @@ enum Interrupt {
     }
     action.sa_flags = 0  // no SA_RESTART: read returns
     sigaction(SIGINT, &action, nil)
-    // Whoever started this may have blocked it.
+    // The parent process may have blocked the signal.
     var signals = sigset_t()
     sigemptyset(&signals)
     sigaddset(&signals, SIGINT)
     pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
-  /// Whether it has come, and nobody has taken it.
+  /// Whether an interrupt is pending, without consuming it.
   static var isPending: Bool { flag != 0 }
 
-  /// Whether it has come since the last call.
+  /// Whether an interrupt has come since the last call; consumes it.
   static func take() -> Bool {
     defer { flag = 0 }
     return flag != 0
@@ -37,7 +37,7 @@ struct InputLines {
   enum Event: Equatable {
     case line(String)
     case interrupted
-    /// A line that is no UTF-8.
+    /// A line that is not valid UTF-8.
     case garbled
     case end
   }

@@ -12,7 +12,7 @@ extension WeightFormat: ExpressibleByArgument {}
 extension ComputePrecision: ExpressibleByArgument {}
 extension CacheFormat: ExpressibleByArgument {}
 
-/// Which model, and how.
+/// The options of the target and the draft head.
 struct ModelOptions: ParsableArguments {
   @Option(
     help: "Target model: a Hugging Face folder, a GGUF file, or a name on a hub (ORG/MODEL, ORG/MODEL/FILE.gguf).")
@@ -73,7 +73,7 @@ struct ModelOptions: ParsableArguments {
     return (url.pathExtension == "gguf" ? url.deletingPathExtension() : url).lastPathComponent
   }
 
-  /// Where a model is on this machine, fetched if it has the name of one on a hub.
+  /// The path of a model on this machine. A model with a name on a hub is fetched.
   static func path(_ text: String) throws -> String { try ModelHub.path(for: text) { Output.note($0) } }
 
   func load() throws -> (model: ChatModel, draft: DraftModel?) {
@@ -101,8 +101,8 @@ struct ModelOptions: ParsableArguments {
       Output.note("KV cache of the head: \(line)")
     }
     let head = stored.quantized(format)
-    // Last, since it reads all weights: errors come first. The head takes rows of the target's LM head before those are
-    // in tiles.
+    // Last, since it reads all weights, so that errors come first. The head copies rows of the target's LM head before
+    // these are repacked into tiles.
     head.prepareForDecoding(model.target)
     model.target.prepareForDecoding()
     return (model, head)
@@ -120,7 +120,7 @@ struct TemplateArguments: ParsableArguments {
       valueName: "name=value"))
   var templateOption: [String] = []
 
-  /// The variables: true and false are flags, numbers are numbers, all else is text.
+  /// The variables: true and false are booleans, numbers are numbers, everything else is a string.
   var options: TemplateOptions {
     TemplateOptions(
       Dictionary(
@@ -137,7 +137,7 @@ struct TemplateArguments: ParsableArguments {
   }
 }
 
-/// What a draft proposes in a round.
+/// The options of the draft plan.
 struct PlanOptions: ParsableArguments {
   @Option(
     help: """
@@ -164,17 +164,17 @@ struct PlanOptions: ParsableArguments {
     do { try shape.validate() } catch { throw ValidationError("\(error)") }
   }
 
-  /// The plan of the flags, costs aside.
+  /// The plan of the flags, without costs.
   private var shape: DraftPlan {
     let (depth, width) = (draftLength ?? 3, draftWidth ?? 1)
-    // Where the product overflows, the shape's own check refuses the depth.
+    // If the product overflows, the shape's own check rejects the depth.
     let (product, overflow) = depth.multipliedReportingOverflow(by: width)
     let all = overflow ? Int.max : product
     return DraftPlan(depth: depth, width: width, nodes: draftNodes ?? all)
   }
 
-  /// The plan that the flags ask for; without any the one that tune wrote beside the head, and without that an adaptive
-  /// tree by costs that are measured now, in less than half a second.
+  /// The plan of the flags. Without flags it is the plan that tune wrote next to the head; without that, an adaptive
+  /// tree with costs that are measured now, in less than half a second.
   func plan(_ models: ModelOptions, _ model: ChatModel, _ draft: DraftModel?) throws -> DraftPlan {
     guard let draft, let folder = try models.draft.map(ModelOptions.path) else {
       guard !isGiven else {

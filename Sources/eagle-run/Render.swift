@@ -76,7 +76,7 @@ struct Render: ParsableCommand {
 
 extension ConversationRows: ExpressibleByArgument {}
 
-/// The rows of a conversation, for people and for programs.
+/// The rows of a conversation, as readable text and as JSON.
 private struct RenderedRows {
   let rows: [RenderedConversation]
   let tokenizer: Tokenizer
@@ -94,7 +94,7 @@ private struct RenderedRows {
     ]
   }
 
-  /// Each row's text between rules, and what of it is trained.
+  /// Each row's text between rules, with its trained parts marked.
   var page: String {
     rows.enumerated().map { index, row in
       let trained = row.lossMask.reduce(0) { $0 + Int($1) }

@@ -5,7 +5,7 @@ import EagleDecoding
 import EagleDraft
 import EagleModels
 
-/// How tokens are chosen. What no flag says is taken from the model's generation_config.json.
+/// The options of sampling. Values without a flag are taken from the model's generation_config.json.
 struct SamplingArguments: ParsableArguments {
   @Option(help: "Sampling temperature; 0 is greedy. The default is that of generation_config.json, or 0.")
   var temperature: Float?
@@ -41,8 +41,8 @@ struct SamplingArguments: ParsableArguments {
     do { try given(over: SamplingOptions()).validate() } catch { throw ValidationError("\(error)") }
   }
 
-  /// The flags over what the model recommends; says on standard error what that comes to, where the model recommends
-  /// anything.
+  /// The recommended settings of the model, replaced by the flags. If the model recommends any, the result is printed
+  /// to standard error.
   func options(_ model: ChatModel) throws -> SamplingOptions {
     let options = given(over: model.generation.sampling(over: SamplingOptions()))
     try options.validate()
@@ -63,14 +63,14 @@ struct SamplingArguments: ParsableArguments {
 }
 
 extension GenerationConfig {
-  /// Says on standard error how tokens are chosen, where the model's file has a part in it.
+  /// Prints the sampling to standard error, if the model's file recommends any.
   func tell(_ options: SamplingOptions, overriddenBy others: String) {
     if hasSampling { Output.note("sampling: \(options.summary) (from generation_config.json; \(others) override it)") }
   }
 }
 
 extension SamplingOptions {
-  /// What is not off, in the names of the API.
+  /// The enabled settings, with the names of the API.
   var summary: String {
     let filters: [(String, String?)] = [
       ("top_k", topK == 0 || isGreedy ? nil : "\(topK)"), ("top_p", topP == 1 || isGreedy ? nil : "\(topP)"),

@@ -53,7 +53,7 @@ struct Tune: ParsableCommand {
     let measured = plans.indices.map { plan in TunedPlan(plans[plan], results.values.map { $0[plan] }) }
     let texts = Result { try results.values.flatMap { $0 }.requireEqualTexts() }
     let best = measured.max { $0.tokensPerSecond < $1.tokensPerSecond }!
-    // Files first: a reader of the table that goes away must not cost what was measured.
+    // Files are written first, so that a closed pipe of the table does not lose the measurements.
     if let json { try EagleRun.write(TuneResult(costs: costs, plans: measured, benchmarks: results), to: json) }
     let written =
       try dryRun || (try? texts.get()) == nil
@@ -90,7 +90,7 @@ struct Tune: ParsableCommand {
   }
 }
 
-/// A draft to try, as a flag spells it.
+/// A draft plan to try, in the syntax of a flag.
 struct TrialPlan: ExpressibleByArgument {
   let shape: DraftPlan
   private let isAdaptive: Bool
@@ -110,7 +110,8 @@ struct TrialPlan: ExpressibleByArgument {
     guard (try? shape.validate()) != nil, shape.depth > 0 else { return nil }
   }
 
-  /// What is tried by default: with a block, whose longer drafts cost no pass, those up to its end.
+  /// The plans that are tried by default. For a block drafter, whose longer drafts need no additional pass, they
+  /// include the whole block.
   static func usual(_ draft: DraftModel) -> [TrialPlan] {
     guard let longest = draft.shape.longestDraft else {
       return ["1", "2", "3", "4", "5", "2x2:4", "3x2:4", "3x3:8", "6+adaptive", "4x3:8+adaptive"].compactMap(
@@ -135,7 +136,7 @@ private struct TuneResult: Encodable {
   let benchmarks: [String: [BenchmarkResult]]
 }
 
-/// What one plan showed over all prompts.
+/// The results of one plan over all prompts.
 private struct TunedPlan: Encodable {
   let plan: DraftPlan
   let accLength: Double

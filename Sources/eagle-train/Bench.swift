@@ -14,14 +14,14 @@ struct Bench: ParsableCommand {
       BenchGemm.self, BenchCapture.self, BenchTrain.self, BenchGenerate.self, BenchPasses.self, BenchRanks.self,
     ])
 
-  /// - Parameter lines: for people; nil prints JSON
+  /// - Parameter lines: readable lines; nil prints JSON
   static func show(_ report: some Encodable, _ lines: [String]?) throws {
     let text = try lines?.joined(separator: "\n") ?? JSONStyle.indentedEscaped.text(report)
     try Output.write(text + "\n")
   }
 }
 
-/// Matrix products in the sizes of a draft head.
+/// GEMMs in the sizes of a draft head.
 struct BenchGemm: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gemm", abstract: "Benchmark GEMMs in the sizes of a draft head: forward and both gradients.")
@@ -135,7 +135,7 @@ struct BenchPasses: ParsableCommand {
   }
 }
 
-/// What ranks can send each other.
+/// The communication between ranks.
 struct BenchRanks: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ranks",
@@ -164,7 +164,7 @@ struct BenchRanks: ParsableCommand {
   }
 }
 
-/// What is measured and how it is shown.
+/// The options of measurements and of their output.
 struct BenchOptions: ParsableArguments {
   @Option(help: "Model shape to benchmark.")
   var shape: BenchmarkShape
@@ -219,7 +219,7 @@ struct BenchOptions: ParsableArguments {
     }
   }
 
-  /// Most tokens of a repeat: far above what a machine can take.
+  /// The maximum number of tokens of a repeat, far above the capacity of any machine.
   private static let most = 1 << 24
 
   /// Runs `body` with all threads and an empty folder that is removed afterwards.

@@ -18,7 +18,7 @@ struct DashboardOptions: ParsableArguments {
     do { _ = try DashboardConfig(address: dashboard) } catch { throw ValidationError("--dashboard \(error)") }
   }
 
-  /// Runs `body`, with a page of the run on rank 0 when one was asked for.
+  /// Runs `body`, with a page of the run on rank 0 if it was requested.
   func during(_ run: RecipeRun, _ body: () throws -> Void) throws {
     guard let dashboard, run.cluster.isRoot else { return try body() }
     var config = try DashboardConfig(address: dashboard)

@@ -8,7 +8,7 @@ import EagleText
 
 @main
 struct EagleTrain: ParsableCommand {
-  /// Libraries are asked for their versions only when somebody wants to know.
+  /// The versions of the libraries are queried only for `--version`.
   static let configuration = CommandConfiguration(
     commandName: "eagle-train",
     abstract: "Train EAGLE-3, DFlash and DSpark draft heads on CPUs, alone or over MPI with mpirun or srun.",

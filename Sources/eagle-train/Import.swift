@@ -14,7 +14,7 @@ struct Import: ParsableCommand {
   func run() throws {
     let progress = TerminalProgress()
     try GGUFImport.run(gguf: model, output: output) { line in
-      // One line for each of hundreds of tensors is for a terminal's changing line only.
+      // Lines for hundreds of tensors are shown only in the changing line of a terminal.
       if line.hasPrefix("weights ") { progress.show(passing: line) } else { progress.say(line) }
     }
   }

@@ -6,10 +6,10 @@ import EagleServer
 import EagleTensor
 import Foundation
 
-/// The start and the orderly end of a command on all ranks.
+/// Starts a command on all ranks, and ends it in order.
 enum RankLauncher {
-  /// Joins the other ranks and runs `body`. When one rank fails, it says so and ends all of them; when the run has
-  /// stopped on request, all end with what is finished, and status 130.
+  /// Joins the other ranks and runs `body`. If one rank fails, it prints the error and ends all ranks. If the run was
+  /// stopped on request, all ranks end with status 130 and the finished work is kept.
   static func run(_ body: (any Communicator) throws -> Void) throws {
     let cluster = try Cluster.connect()
     do {
@@ -21,7 +21,7 @@ enum RankLauncher {
       try? cluster.finish()
       throw ExitCode(StopSignals.status)
     } catch let error as OutputError where error.isReaderGone {
-      // The result is what rank 0 does last: the others are at their end, too.
+      // Rank 0 writes the result last, so the other ranks are also at their end.
       try? cluster.finish()
       throw error
     } catch {

@@ -4,16 +4,16 @@ import EagleCore
 import EagleRecipe
 
 extension Recipe {
-  /// What rank 0 has found of the names in a recipe.
+  /// The locations that rank 0 has found for the names in a recipe.
   private struct Found: Codable {
-    /// The target's name with the commit that it means; nil for a path.
+    /// The target's name with its commit; nil for a path.
     var target: String?
-    /// Where the head of `draft.init_from` is on rank 0, which alone reads it.
+    /// The path of the head of `draft.init_from` on rank 0, the only rank that reads it.
     var initFrom: String?
   }
 
-  /// The recipe with places on this machine for the target and the head that it names. Rank 0 finds out what a name
-  /// means; each node fetches the target once. Collective.
+  /// The recipe with local paths for the target and the head that it names. Rank 0 resolves the names; each node
+  /// fetches the target once. Collective.
   func located(
     on cluster: any Communicator, stop: StopRequest = StopRequest(), say: @escaping @Sendable (String) -> Void
   ) throws -> Recipe {
@@ -22,7 +22,7 @@ extension Recipe {
       settings.isOffline = settings.isOffline || isOffline
       return ModelHub(settings, say: say) { try stop.throwIfMade(during: Self.download) }
     }
-    /// A stop that ends a download is told to the other ranks behind it; they wait there.
+    /// A stop that ends a download is reported to the other ranks after it, where they wait.
     func unlessStopped(_ body: () throws -> Void) throws {
       do { try body() } catch is StoppedRun {}
     }

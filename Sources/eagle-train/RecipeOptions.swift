@@ -6,7 +6,7 @@ import EagleRun
 import EagleServer
 import Foundation
 
-/// The recipe, and settings that replace some of it.
+/// The recipe, and the settings that override it.
 struct RecipeOptions: ParsableArguments {
   @Argument(help: "Recipe (a YAML file).")
   var recipe: String
@@ -14,12 +14,12 @@ struct RecipeOptions: ParsableArguments {
   @Option(name: .customLong("set"), help: "Replace one setting, for example --set train.epochs=2. May be repeated.")
   var overrides: [String] = []
 
-  /// Runs `body` on all ranks. SIGINT, SIGTERM and SIGUSR1 (Slurm's early warning) ask it to stop at the next point
-  /// where everything is written. A second signal ends the process at once: files are written whole or not at all, so
-  /// that leaves nothing half-written either.
+  /// Runs `body` on all ranks. SIGINT, SIGTERM and SIGUSR1 (Slurm's early warning) request a stop at the next point
+  /// where everything is written. A second signal ends the process at once. Files are written atomically, so this
+  /// leaves no incomplete file either.
   func run(_ body: (RecipeRun) throws -> Void) throws {
     let stop = StopRequest()
-    // Before MPI starts threads of its own, which inherit that signals are blocked.
+    // Before MPI starts threads of its own, which inherit the blocked signals.
     let signals = StopSignals([SIGINT, SIGTERM, SIGUSR1])
     signals.handle { stop.make($0) }
     try RankLauncher.run { cluster in

@@ -1,9 +1,9 @@
 import EagleCore
 import Foundation
 
-/// Progress on standard error: one line that changes on a terminal, a plain line now and then elsewhere.
+/// Progress on standard error: one changing line on a terminal, and plain lines at intervals elsewhere.
 ///
-/// There are no colours. Control codes go to terminals only, and not to those that call themselves dumb.
+/// There are no colours. Control codes are written only to terminals with `TERM` other than `dumb`.
 final class TerminalProgress: ProgressSink {
   private let isTerminal = isatty(STDERR_FILENO) == 1 && ProcessInfo.processInfo.environment["TERM"] != "dumb"
   private let clock = ContinuousClock()
@@ -40,7 +40,7 @@ final class TerminalProgress: ProgressSink {
     Output.show(line + "\n")
   }
 
-  /// A line that the next one may replace: shown on a terminal always, elsewhere only now and then.
+  /// A line that the next one may replace: always shown on a terminal, elsewhere only at intervals.
   func show(passing line: String) {
     let now = clock.now
     if let lastShown, lastShown.duration(to: now) < interval { return }
@@ -67,14 +67,15 @@ final class TerminalProgress: ProgressSink {
     isLineOpen = false
   }
 
-  /// Columns of the terminal as it is now: it is asked for each line, so a window may change its size.
+  /// The current number of columns of the terminal. It is queried for each line, because the size of the window may
+  /// change.
   private static var width: Int {
     var size = winsize()
     guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
     return Int(size.ws_col)
   }
 
-  /// What fits on one line. The last column stays free: some terminals break the line there.
+  /// Cuts a line to the width. The last column stays free, because some terminals break the line there.
   private static func cut(_ line: String, width: Int) -> String {
     line.count < width ? line : line.prefix(max(0, width - 2)) + "…"
   }

@@ -39,7 +39,7 @@ struct Modules {
     return other >= own ? "\(imported) is listed after \(module)" : nil
   }
 
-  /// The ways by which modules reach what they may not link, each as `A -> B -> C`.
+  /// The dependency paths from modules to targets that they may not link, each as `A -> B -> C`.
   func violations(in graph: TargetGraph) -> [String] {
     list.flatMap { module in
       module.banned.sorted().compactMap { banned in
@@ -48,7 +48,7 @@ struct Modules {
     }
   }
 
-  /// Modules in C are open only to the modules that name them.
+  /// Whether a module is a C module, which only modules that name it may import.
   private func isDoor(_ module: String) -> Bool {
     list.contains { $0.libraries.contains(module) }
   }
@@ -59,7 +59,7 @@ struct Modules {
   ]
 }
 
-/// The targets of a package manifest and what each depends on.
+/// The targets of a package manifest and their dependencies.
 struct TargetGraph {
   /// Names of targets and of products of other packages, by the target that names them.
   let dependencies: [String: [String]]
@@ -76,7 +76,7 @@ struct TargetGraph {
     self.dependencies = dependencies
   }
 
-  /// A shortest way along dependencies; nil when there is none.
+  /// A shortest path along dependencies; nil if there is none.
   func path(from start: String, to end: String) -> [String]? {
     var (paths, seen) = ([[start]], Set([start]))
     while !paths.isEmpty {
@@ -90,7 +90,7 @@ struct TargetGraph {
     return nil
   }
 
-  /// Pairs of modules without those that follow from others, as lines of a Mermaid flowchart.
+  /// The dependencies between modules without transitive ones, as lines of a Mermaid flowchart.
   func drawing(of modules: [String]) -> [String] {
     modules.flatMap { module in
       let direct = (dependencies[module] ?? []).filter(modules.contains)
@@ -101,7 +101,7 @@ struct TargetGraph {
   }
 }
 
-/// The files of the project, found from where this file lies.
+/// The files of the project, found from the path of this file.
 enum Repository {
   static let root = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()

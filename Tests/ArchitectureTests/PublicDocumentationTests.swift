@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// The pages of the library's reference are made of comments, which stand there without the source around them.
+/// The pages of the library's reference consist of documentation comments, without the source around them.
 @Suite struct PublicDocumentationTests {
   @Test("every public declaration has a documentation comment, which begins with no preposition")
   func publicDeclarationsAreDocumented() throws {
@@ -65,7 +65,7 @@ import Testing
 }
 
 /// The public declarations of a source file with their comments, line by line: swift-format's indentation of two spaces
-/// shows of what a line is a member.
+/// shows to which declaration a line belongs.
 struct PublicDeclarations {
   struct Declaration {
     /// The number of its line, counted from 1.
@@ -74,7 +74,7 @@ struct PublicDeclarations {
     /// The lines of the documentation comment above it, without slashes.
     let comment: [String]
 
-    /// What a reader of the reference would miss; nil when nothing is wrong.
+    /// The problem of the documentation comment; nil if there is none.
     var complaint: String? {
       guard let first = comment.first else { return isWitness ? nil : "has no documentation comment" }
       if first.isEmpty || first.hasPrefix("- ") { return "has no sentence before the list" }
@@ -82,7 +82,7 @@ struct PublicDeclarations {
       return first.prefixMatch(of: preposition).map { "begins with the preposition \($0.output.1)" }
     }
 
-    /// Whether a protocol of the standard library or of Foundation says what the declaration does.
+    /// Whether a protocol of the standard library or of Foundation documents the declaration.
     private var isWitness: Bool {
       code.contains(
         #/\b(?:override |func encode\(to |func hash\(into |func ==|init\(from decoder|enum CodingKeys\b)/#)
@@ -90,7 +90,8 @@ struct PublicDeclarations {
     }
   }
 
-  /// Declarations that say `public`, and cases of public enums and requirements of public protocols, which are public.
+  /// Declarations that are marked `public`, and cases of public enums and requirements of public protocols, which are
+  /// public.
   let list: [Declaration]
 
   init(source: String) {
@@ -112,7 +113,7 @@ struct PublicDeclarations {
     self.list = list
   }
 
-  /// What is wrong with the declarations, each as `line: problem: code`.
+  /// The problems of the declarations, each as `line: problem: code`.
   var complaints: [String] {
     list.compactMap { declaration in
       declaration.complaint.map { "\(declaration.line): \($0): \(declaration.code)" }
@@ -126,7 +127,7 @@ struct PublicDeclarations {
       : code.contains(#/^(?:@\S+ )*(?:static |mutating )*(?:func|init|var|subscript|associatedtype)\b/#)
   }
 
-  /// The documentation comment directly above a line; lines with an attribute may stand between.
+  /// The documentation comment directly above a line; lines with an attribute may be between.
   private static func comment(above index: Int, in lines: [String]) -> [String] {
     let above = lines[..<index].reversed().map { $0.trimmingCharacters(in: .whitespaces) }
     let comment = above.drop { $0.contains(#/^@\w+(?:\(.*\))?$/#) }.prefix { $0.hasPrefix("///") }

@@ -1,13 +1,13 @@
 import Testing
 
-/// Swift code that a document shows, which an example must contain so that a compiler has seen it.
+/// Swift code in a document. An example must contain it, so that it is compiled.
 enum Quotation {
   /// The contents of the blocks of Swift code in a Markdown text.
   static func blocks(in markdown: String) -> [String] {
     markdown.matches(of: #/```swift\n([^`]*)```/#).map { String($0.output.1) }
   }
 
-  /// Whether some consecutive lines of `source` are those of `block`, but for an indentation that they have in common.
+  /// Whether some consecutive lines of `source` are those of `block`, except for a common indentation.
   static func isQuoted(_ block: String, from source: String) -> Bool {
     let (wanted, all) = (outdented(lines(of: block)), lines(of: source))
     guard !wanted.isEmpty, wanted.count <= all.count else { return false }
@@ -16,13 +16,13 @@ enum Quotation {
     }
   }
 
-  /// The lines of a text, without the empty one behind its last line break.
+  /// The lines of a text, without the empty one after its last line break.
   private static func lines(of text: String) -> [Substring] {
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
     return lines.last?.isEmpty == true ? Array(lines.dropLast()) : lines
   }
 
-  /// The lines without the spaces with which all of them begin; empty lines do not count.
+  /// The lines without their common leading spaces; empty lines do not count.
   private static func outdented(_ lines: [Substring]) -> [Substring] {
     let margins = lines.filter { !$0.isEmpty }.map { line in line.prefix { $0 == " " }.count }
     let margin = margins.min() ?? 0

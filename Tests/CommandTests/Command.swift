@@ -1,19 +1,19 @@
 import Foundation
 import Testing
 
-/// What a finished program left behind.
+/// The output and the exit status of a finished program.
 struct Outcome {
   let status: Int32
   let output: String
   let errors: String
 }
 
-/// Runs the built programs, as a person would.
+/// Runs the built programs like a user.
 enum Command {
   static let root = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
 
-  /// The test bundle lies beside the programs.
+  /// The test bundle is in the folder of the programs.
   static let binaries = Bundle.main.bundleURL.deletingLastPathComponentIfFile.path
 
   static func run(
@@ -59,12 +59,12 @@ final class Running {
   let process = Process()
   private let scratch = NSTemporaryDirectory() + "/eagle-command-" + UUID().uuidString
 
-  /// Writes to its standard input, when no input was given.
+  /// Writes to its standard input, if no input was given.
   let keyboard = Pipe()
 
   /// - Parameters:
-  ///   - input: what it reads from standard input; nil to write it later
-  ///   - output: where its standard output goes in place of a file, and its standard `errors`
+  ///   - input: its standard input; nil to write it later
+  ///   - output: a handle for its standard output instead of a file; `errors` is the same for standard error
   init(
     _ path: String, _ arguments: [String], _ folder: String, _ additions: [String: String], _ input: Data?,
     output: FileHandle? = nil, errors: FileHandle? = nil
@@ -134,7 +134,7 @@ final class Running {
     return entries.first { $0.hasPrefix("\(name)=") }.map { String($0.dropFirst(name.count + 1)) }
   }
 
-  /// What it has written so far.
+  /// Its standard output so far.
   var output: String { (try? text("out")) ?? "" }
   var errors: String { (try? text("err")) ?? "" }
 

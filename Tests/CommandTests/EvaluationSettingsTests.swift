@@ -2,7 +2,7 @@ import EagleRunFiles
 import Foundation
 import Testing
 
-/// What `evaluate.*` and `bench` measure beside the plain acceptance length.
+/// What `evaluate.*` and `bench` measure in addition to the acceptance length.
 @Suite(.serialized) struct EvaluationSettingsTests {
   /// A finished run with six prompts.
   private func world(_ settings: String...) throws -> TinyWorld {

@@ -5,7 +5,7 @@ import Testing
   func libraryTour() throws {
     let outcome = try Command.run("\(Command.binaries)/LibraryTour", [])
     #expect(outcome.status == 0, "\(outcome.errors)")
-    // What the page of EagleRunFiles computes: 80 and 60 of 100 drafts kept.
+    // The values on the page of EagleRunFiles: 80 and 60 of 100 drafts kept.
     #expect(outcome.output.contains("acceptance by position [0.8, 0.6]"), "\(outcome.output)")
     #expect(outcome.output.contains("did you mean train.epochs?"))
   }

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 extension TinyWorld {
-  /// Writes the target once more, as `target.gguf`: matrices in Q8_0 where their rows are whole blocks, others in BF16.
+  /// Writes the target also as `target.gguf`: matrices in Q8_0 if their rows consist of whole blocks, others in BF16.
   func writeGGUFTarget() throws {
     var file = GGUFTarget()
     try file.addSettings(of: self)

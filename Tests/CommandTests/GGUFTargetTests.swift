@@ -40,7 +40,7 @@ import Testing
     let step = try #require(try CheckpointFolder.names(in: world("out")).last)
     _ = try run(world, ["export", "out/\(step)", "--output", "head"])
     #expect(try world.read("head/model.safetensors") == world.read("out/export/model.safetensors"))
-    // Nothing beside the file: no copy of it in another format.
+    // Only the file itself, and no copy of it in another format.
     let models = try FileTree.files(under: world.path).filter {
       $0.hasSuffix(".safetensors") && !$0.hasPrefix("target/")
     }
@@ -71,7 +71,7 @@ import Testing
     #expect(pages[0] == pages[1] && pages[0].contains("two<|im_end|>"))
   }
 
-  /// Changes the 32-bit number behind a metadata key and its type.
+  /// Changes the 32-bit number after a metadata key and its type.
   private func setting(_ key: String, to value: UInt32, in data: Data) throws -> Data {
     let end = try #require(data.range(of: Data(key.utf8))).upperBound
     return data.prefix(end + 4) + withUnsafeBytes(of: value.littleEndian) { Data($0) } + data.dropFirst(end + 8)
@@ -87,7 +87,7 @@ import Testing
     ] {
       for value in [0, 1 << 30, 0x7fff_ffff, 0xffff_ffff] as [UInt32] {
         try setting("llama.\(key)", to: value, in: sound).write(to: URL(fileURLWithPath: world("wild.gguf")))
-        // Some 2 GB of addresses are what a sound file takes.
+        // An intact file needs about 2 GB of addresses.
         let line =
           "ulimit -v 4000000; exec \(Command.binaries)/eagle-run generate --target wild.gguf --prompt x --max-tokens 4"
         let outcome = try Command.run("/bin/bash", ["-c", line], in: world.path)

@@ -8,7 +8,7 @@ import EagleStorage
 import Foundation
 import Testing
 
-/// Runs that were stopped on their way, or go on with another recipe.
+/// Runs that were stopped, or resume with another recipe.
 @Suite(.serialized) struct GoingOnTests {
   private func run(_ world: TinyWorld, _ settings: String...) throws -> Outcome {
     try Command.run("eagle-train", ["run", "recipe.yaml"] + settings.flatMap { ["--set", $0] }, in: world.path)
@@ -29,7 +29,7 @@ import Testing
     for name in try CheckpointFolder.names(in: world("out")) {
       try FileManager.default.removeItem(atPath: world("out/\(name)"))
     }
-    // Endless answers leave time to stop the evaluation of the start.
+    // Endless answers leave time to stop the first evaluation.
     let settings = ["train.epochs=1", "train.seed=7"]
     let arguments = ["run", "recipe.yaml"] + settings.flatMap { ["--set", $0] }
     let long = arguments + ["--set", "evaluate.max_new_tokens=100000"]
@@ -109,7 +109,7 @@ import Testing
     let world = try TinyWorld()
     #expect(try run(world).status == 0)
     let newest = try #require(try CheckpointFolder.names(in: world("out")).last)
-    // As a kill leaves it: another process's temporary file, and the pointer from before.
+    // The files after a kill: another process's temporary file, and the earlier pointer.
     try world.put("out/.latest.tmp-999999999", newest)
     try world.put("out/latest", "step-00000008\n")
     #expect(try run(world).status == 0)
@@ -165,7 +165,7 @@ import Testing
     let alike = all.filter { $0.epoch > 0 }
     let top = try #require(alike.map(\.score).max())
     #expect(try best(world) == CheckpointFolder.name(step: try #require(alike.first { $0.score == top }).step))
-    // Back again, and other prompts: each time the best is measured anew, and nothing is lost.
+    // The first settings again, and other prompts: each time the best head is measured again, and no record is lost.
     let back = try run(world, held, "train.epochs=3", "evaluate.benchmarks={}")
     #expect(back.status == 0 && back.errors.contains("evaluate.* has changed"), "\(back.errors)")
     let same = try run(world, held, "train.epochs=3", "evaluate.benchmarks={}")

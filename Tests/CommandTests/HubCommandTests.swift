@@ -42,7 +42,7 @@ import Testing
       environment: environment(world, hub))
     #expect(run.status == 0, "\(run.errors)")
     #expect(FileManager.default.fileExists(atPath: world("out/export/config.json")))
-    // The run's files have the name, not the place in a cache.
+    // The run's files contain the name, not the path in a cache.
     #expect(String(decoding: try world.read("out/recipe.json"), as: UTF8.self).contains("org/tiny"))
     #expect(!String(decoding: try world.read("out/recipe.json"), as: UTF8.self).contains(ScriptedHub.commit))
     let weights = hub.requests.filter { $0.path.hasSuffix("elsewhere/model.safetensors") }

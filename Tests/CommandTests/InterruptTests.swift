@@ -40,7 +40,7 @@ import Testing
   @Test("a second Ctrl-C while the first one waits to be heard ends the program with status 130")
   func twiceEnds() throws {
     let (world, chat) = try reading()
-    // So fast that two of them meet before the first is heard, in the prompt or at the next line.
+    // So fast that a second signal comes before the first was handled, in the prompt or at the next line.
     let start = ContinuousClock.now
     while chat.process.isRunning, start.duration(to: .now) < .seconds(20) {
       kill(chat.process.processIdentifier, SIGINT)

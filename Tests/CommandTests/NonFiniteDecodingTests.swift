@@ -3,7 +3,7 @@ import Testing
 
 /// Decoding where the model's states overflow.
 @Suite(.serialized) struct NonFiniteDecodingTests {
-  /// The character that makes states overflow is never written: it has to be in the prompt.
+  /// The character that makes states overflow is never generated; it must be in the prompt.
   private static let fields = #""temperature": 0, "logit_bias": {"90": -100}"#
 
   private func body(_ text: String) -> String {

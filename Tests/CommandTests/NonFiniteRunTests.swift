@@ -74,12 +74,12 @@ import Testing
       starts += 1
       let list = try #require(outcome.errors.firstMatch(of: /set train\.leave_out to (\[[^\]]*\])/)?.1)
       leftOut = try JSONDecoder().decode([String].self, from: Data(list.utf8))
-      // The advice to the letter.
+      // Exactly as the error advises.
       outcome = try run(world, ranks: 1, settings + ["train.leave_out=\(list)"])
     }
     #expect(outcome.status == 0 && starts > 1, "\(outcome.errors)")
     #expect(Set(leftOut).isSubset(of: Set((0..<60).filter { $0 % 7 == 0 }.map { "c\($0)" })))
-    // Changes before the first step begin the run anew, and are none.
+    // Changes before the first step start the run anew, and are not recorded as changes.
     let lines = String(decoding: try world.read("out/changes.jsonl"), as: UTF8.self).split(separator: "\n")
     let changes = try lines.map { try JSONDecoder().decode(RunChange.self, from: Data($0.utf8)) }
     #expect((1...starts) ~= changes.count && changes.allSatisfy { $0.key == "train.leave_out" && $0.step > 0 })

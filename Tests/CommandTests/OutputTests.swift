@@ -3,7 +3,7 @@ import EagleStorage
 import Foundation
 import Testing
 
-/// What the commands do when nobody reads what they write, or the disk behind it is full.
+/// The commands with a closed or full pipe, and with a full disk.
 @Suite(.serialized) struct OutputTests {
   /// Runs a line of bash; `$eagle` is the folder of the programs.
   private func bash(_ world: TinyWorld, _ line: String) throws -> Outcome {
@@ -53,7 +53,7 @@ import Testing
     let run = "$eagle/eagle-train run recipe.yaml --set train.epochs=1"
     #expect(try bash(world, "\(run) 0<&- >&- 2>&-").status == 0)
     #expect(try bash(world, "$eagle/eagle-train run recipe.yaml --set train.epochs=1 --set output=other").status == 0)
-    // Every file is what it is with a log.
+    // Every file is the same as with a log.
     let name = try #require(try CheckpointFolder.names(in: world("out")).last)
     _ = try CheckpointFolder.open(world("out/\(name)"))
     for file in ["export/model.safetensors", "\(name)/state.safetensors", "prepared/statistics.md"] {
@@ -62,11 +62,11 @@ import Testing
     }
   }
 
-  /// A pipe that is full and that nobody reads.
+  /// A full pipe without a reader.
   private func fullPipe() throws -> Pipe {
     let pipe = Pipe()
     let writer = pipe.fileHandleForWriting.fileDescriptor
-    let setSize: Int32 = 1031  // F_SETPIPE_SZ, which the module lacks
+    let setSize: Int32 = 1031  // F_SETPIPE_SZ, which the Swift module does not have
     _ = fcntl(writer, setSize, 4096)
     _ = fcntl(writer, F_SETFL, O_NONBLOCK)
     let bytes = [UInt8](repeating: 0x2e, count: 4096)
@@ -123,7 +123,7 @@ import Testing
     #expect(try running.finish().status == 0)
   }
 
-  /// A port that nobody listens on.
+  /// A port without a listener.
   private func freePort() throws -> UInt16 {
     let socket = Foundation.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(socket) }

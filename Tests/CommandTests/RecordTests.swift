@@ -2,7 +2,7 @@ import EagleCore
 import Foundation
 import Testing
 
-/// What a server records is what a head is fine-tuned on.
+/// Fine-tuning a head on the record of a server.
 @Suite(.serialized) struct RecordTests {
   private struct Row: Decodable {
     let inputIDs: [Int]
@@ -43,7 +43,7 @@ import Testing
       #expect(served.running.wait(seconds: 60))
     }
     let whole = try world.read("record.jsonl")
-    // Half a line, as a kill may leave it: a server that opens the file again cuts it off.
+    // Half a line of a killed server: a server that opens the file again removes it.
     try (whole + whole.prefix(20)).write(to: URL(fileURLWithPath: world("record.jsonl")))
     do {
       let served = try Served(world, ["--record", "record.jsonl"])

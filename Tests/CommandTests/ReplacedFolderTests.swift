@@ -32,7 +32,7 @@ import Testing
     }
     #expect(try world.read("precious/sub/thesis.txt") == Data("keep".utf8))
     #expect(try FileManager.default.contentsOfDirectory(atPath: world("target")).sorted() == before)
-    // A model without a tokenizer has the names of an export, and another config.
+    // A model without a tokenizer has the file names of an export, and another config.
     try makeFolder(world, "bare")
     for name in ["config.json", "model.safetensors"] {
       try FileManager.default.copyItem(atPath: world("target/\(name)"), toPath: world("bare/\(name)"))

@@ -18,7 +18,7 @@ final class Served {
       "eagle-run", ["serve", "--target", target, "--port", "0"] + flags, in: folder, environment: environment)
   }
 
-  /// - Parameter arguments: of a program that becomes a server on a free port
+  /// - Parameter arguments: the arguments of a program that becomes a server on a free port
   init(_ program: String, _ arguments: [String], in folder: String, environment: [String: String]) throws {
     running = try Command.start(program, arguments, in: folder, environment: environment)
     let end = Date().addingTimeInterval(60)
@@ -78,14 +78,14 @@ final class Served {
   }
 }
 
-/// A TCP connection, with nothing between the test and the bytes.
+/// A plain TCP connection, on which the test reads and writes bytes.
 final class Connection {
   private var socket: Int32
   private var received = Data()
-  /// Whether the server has closed the connection; a read also ends when nothing comes for a minute.
+  /// Whether the server has closed the connection; a read also ends after a minute without data.
   private(set) var isClosed = false
 
-  /// - Parameter receiveBuffer: bytes that the kernel takes before the other side must wait
+  /// - Parameter receiveBuffer: the bytes that the kernel buffers before the other side blocks
   init(port: UInt16, receiveBuffer: Int32? = nil) throws {
     socket = Foundation.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     if var size = receiveBuffer {
@@ -119,7 +119,7 @@ final class Connection {
     }
   }
 
-  /// Sends nothing more, but reads on.
+  /// Closes the sending side, but continues to read.
   func closeSending() { shutdown(socket, Int32(SHUT_WR)) }
 
   func close() {
@@ -127,7 +127,7 @@ final class Connection {
     socket = -1
   }
 
-  /// Reads until this text has come. False when the connection ends before.
+  /// Reads until this text has arrived. False if the connection ends before.
   func read(until text: String) -> Bool {
     while received.range(of: Data(text.utf8)) == nil { if !readSome() { return false } }
     return true
@@ -148,7 +148,7 @@ final class Connection {
   }
 }
 
-/// What came back.
+/// An HTTP response.
 struct HTTPAnswer {
   let status: Int
   let headers: [String: String]
@@ -158,7 +158,7 @@ struct HTTPAnswer {
     let border = try #require(
       data.range(of: Data("\r\n\r\n".utf8)), "no HTTP: \(String(decoding: data, as: UTF8.self))")
     if data.starts(with: Data("HTTP/1.1 100 ".utf8)) {
-      // An interim response: the next one counts.
+      // An interim response, which is skipped.
       self = try HTTPAnswer(Data(data[border.upperBound...]))
       return
     }
@@ -193,7 +193,7 @@ struct HTTPAnswer {
 
   var error: [String: Any]? { json["error"] as? [String: Any] }
 
-  /// The text of a whole answer.
+  /// The content of a complete response.
   var content: String? {
     let choice = (json["choices"] as? [[String: Any]])?.first
     return (choice?["message"] as? [String: Any])?["content"] as? String ?? choice?["text"] as? String
@@ -206,7 +206,7 @@ struct HTTPAnswer {
     }
   }
 
-  /// The text of a stream.
+  /// The content of a streamed response.
   var streamed: String {
     events.compactMap { event in
       let choice = (event["choices"] as? [[String: Any]])?.first

@@ -52,7 +52,7 @@ import Testing
     #expect(messages.map { $0["role"] } == ["system", "user", "assistant", "user", "assistant"])
     #expect(messages[2]["content"] == "<think>\nI must look.\n</think>\n\n" && messages[2]["tool_calls"] == [call])
     #expect(messages[4]["content"] == "<think>\nIt said 12.\n</think>\n\nNoon." && messages[4]["tool_calls"] == nil)
-    // Training sees the call as its template does.
+    // Training sees the call in the form of its template.
     let text = try String(contentsOfFile: served.regenerate.output, encoding: .utf8)
     guard case .conversation(let read) = try DataRecord(JSON.read(Array(text.utf8)), id: "1") else { return }
     #expect(read.messages[2].reasoning == "I must look." && read.messages[2].extra["tool_calls"] == [call])
@@ -76,7 +76,7 @@ import Testing
     let sampled = server.chats.dropFirst(2).compactMap(\.body.object)
     body = try #require(sampled.first)
     #expect(body["temperature"] == .number("0.7") && body["top_p"] == .number("0.9") && body["top_k"] == 20)
-    // Each turn has a seed of its own, which every server takes.
+    // Each turn has a seed of its own, in a range that every server accepts.
     let seeds = sampled.compactMap { $0["seed"]?.int }
     #expect(seeds.count == 2 && Set(seeds).count == 2 && seeds.allSatisfy { (0...Int(Int32.max)) ~= $0 })
   }
@@ -308,11 +308,11 @@ import Testing
     let finished = try served.lines(part)
     #expect(
       !finished.isEmpty && finished.count < 8 && !FileManager.default.fileExists(atPath: served.regenerate.output))
-    // As a kill leaves it.
+    // The file of a killed process.
     let file = try #require(FileHandle(forWritingAtPath: part))
     try file.seekToEnd()
     try file.write(contentsOf: Data(#"{"id": "q19", "conver"#.utf8))
-    // Another server: the first one may still be reading a request that the stop has left behind.
+    // Another server, because the first one may still be reading a request of the stopped run.
     let rest = try ScriptedServer.chat { .text("to \($0.lastContent ?? "")") }
     served.regenerate.server.url = rest.url
     #expect(try served.answer().contains("20 conversations to 20 questions"))
@@ -347,7 +347,7 @@ import Testing
     let count = server.chats.count
     _ = try LoopbackCommunicator.run(size: 2) { cluster in try shared.answer(cluster: cluster) }
     #expect(try served.world.read("ranks.jsonl") == alone && server.chats.count == 2 * count)
-    // Rank 0 alone asks for the models.
+    // Only rank 0 asks for the models.
     #expect(server.requests.count { $0.path == "/v1/models" } == 2)
   }
 
@@ -412,7 +412,7 @@ import Testing
     var served = try ServedWorld(server.url)
     try served.answer()
     let all = try served.world.read("answers.jsonl")
-    // The name that the server gave is the one that a recipe may give.
+    // A recipe may give the name that the server returned.
     served.regenerate.server.model = "big"
     #expect(try served.answer().contains("up to date"))
     served.regenerate.server.model = "small"
@@ -453,7 +453,7 @@ import Testing
     try served.answer()
     served.regenerate.server.url = try ScriptedServer.unusedURL()
     #expect(try served.answer().contains("up to date: 4 conversations"))
-    // Input that asks nothing new needs none either, and leaves the author in the record.
+    // Input without new questions needs no server either, and leaves the author in the record.
     try served.world.put("questions.jsonl", #"{"prompt": "question 0"}"#)
     #expect(try served.answer().contains("up to date"))
     served.regenerate.server.model = "small"

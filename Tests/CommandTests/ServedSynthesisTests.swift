@@ -11,7 +11,7 @@ import Testing
 @Suite struct ServedSynthesisTests {
   private static let words = ["red", "blue", "green", "old", "new", "small", "deep", "cold", "late", "wild"]
 
-  /// A server that asks something else each time.
+  /// A server that returns another question each time.
   private static func server() throws -> ScriptedServer {
     try .chat { request in
       guard request.path == "/v1/completions" else { return .text("an answer to \(request.lastContent ?? "?")") }

@@ -10,7 +10,7 @@ import ScriptedServer
 import Synchronization
 import Testing
 
-/// A small target without weights, questions, and a server that writes instead of it.
+/// A small target without weights, questions, and a server that generates instead of it.
 struct ServedWorld: Sendable {
   let world: TinyWorld
   let format: ChatFormat
@@ -24,7 +24,7 @@ struct ServedWorld: Sendable {
   ///   - questions: lines of the input
   init(_ url: String, questions: [String] = (0..<4).map { #"{"id": "q\#($0)", "prompt": "question \#($0)"}"# }) throws {
     world = try TinyWorld()
-    // Nobody may read the weights.
+    // No stage may read the weights.
     try FileManager.default.removeItem(atPath: world("target/model.safetensors"))
     try world.put("questions.jsonl", questions.joined(separator: "\n") + "\n")
     format = try ChatFormat(
@@ -35,7 +35,7 @@ struct ServedWorld: Sendable {
     (policy.attempts, policy.firstDelay) = (3, 0)
   }
 
-  /// Everything that the stage has told, in one text.
+  /// Runs the stage and returns all its messages in one string.
   @discardableResult
   func answer(stop: StopRequest = StopRequest(), cluster: any Communicator = SoloCommunicator()) throws -> String {
     let lines = ToldLines()
@@ -65,7 +65,7 @@ struct ServedWorld: Sendable {
   func answers() throws -> [JSON.Object] { try lines(regenerate.output) }
 }
 
-/// Keeps what a stage tells people.
+/// Collects the messages of a stage.
 private final class ToldLines: ProgressSink {
   private let lines = Mutex<[String]>([])
 
@@ -91,6 +91,6 @@ extension ScriptedServer {
     try ScriptedServer { $0.path == "/v1/models" ? .models("big", "small") : reply($0) }
   }
 
-  /// One that repeats the question.
+  /// A server that repeats the question.
   static func echo() throws -> ScriptedServer { try chat { .text("you said \($0.lastContent ?? "?")") } }
 }

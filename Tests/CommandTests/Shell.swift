@@ -1,6 +1,6 @@
 import Foundation
 
-/// Lines of a page, typed into a shell that finds the built programs.
+/// Runs lines of a page in a shell that finds the built programs.
 enum Shell {
   static let environment = [
     "PATH": "\(Command.binaries):\(ProcessInfo.processInfo.environment["PATH"] ?? "")",

@@ -4,7 +4,7 @@ import Testing
 
 /// A model's own chat template, from data to prompts.
 @Suite struct TemplateCommandTests {
-  /// Leaves the reasoning of earlier answers out, and refuses a conversation that the assistant begins.
+  /// Leaves out the reasoning of earlier answers, and rejects a conversation that the assistant begins.
   private static let template =
     "{% if messages[0].role == 'assistant' %}{{ raise_exception('the user speaks first') }}{% endif %}"
     + "{% for m in messages %}<|im_start|>{{ m.role }}\n"

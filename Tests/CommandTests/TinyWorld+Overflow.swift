@@ -6,11 +6,12 @@ extension TinyWorld {
   /// A character that makes states overflow, once `letCharacterOverflow` has been called.
   static let overflowing: Character = "Z"
 
-  /// Changes the target so that the states of a character, and of all behind it in the text, are non-finite. Weights
-  /// stay finite, since others are refused at load. Other texts have finite states as before.
+  /// Changes the target so that the states of a character, and of all characters after it in the text, are non-finite.
+  /// Weights stay finite, since others are rejected at load. Sequences without the character have finite states as
+  /// before.
   ///
-  /// Column 0 of the states tells the character from others: its embedding is 1 there, theirs is 0, and the attention
-  /// of the first layer adds nothing. A unit of the first MLP then multiplies it by 1e25 twice.
+  /// Column 0 of the states marks the character: its embedding is 1 there, that of others is 0, and the attention of
+  /// the first layer adds nothing. A unit of the first MLP then multiplies it by 1e25 twice.
   func letCharacterOverflow() throws {
     let path = self("target/model.safetensors")
     let file = try SafetensorsFile(path: path)

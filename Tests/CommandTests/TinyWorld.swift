@@ -11,9 +11,10 @@ final class TinyWorld: Sendable {
   private static let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
   /// - Parameters:
-  ///   - conversations: how many there are in `data.jsonl`
-  ///   - endless: whether the target never ends a text, and has room for long ones
-  ///   - isLarge: whether the target's weights are 12 MB, of which its fingerprint reads a part, or all of 0.2 MB
+  ///   - conversations: the number of conversations in `data.jsonl`
+  ///   - endless: whether the target never ends an answer, and has positions for long ones
+  ///   - isLarge: whether the target's weights are 12 MB, of which its fingerprint reads a part, or 0.2 MB, which it
+  ///     reads completely
   init(conversations: Int = 60, endless: Bool = false, isLarge: Bool = false) throws {
     try FileManager.default.createDirectory(atPath: "\(path)/target", withIntermediateDirectories: true)
     try writeTokenizer()

@@ -3,7 +3,7 @@ import EagleModels
 import EagleTensor
 import Testing
 
-/// The world of the other tests is what it says.
+/// Tests of the fixture of the other tests.
 @Suite struct TinyWorldTests {
   @Test(
     "one character makes states non-finite from itself on, others do not",
@@ -21,7 +21,7 @@ import Testing
       }
     }
     #expect(finiteRows("apple 7") == [Bool](repeating: true, count: 7))
-    // Rows before it may share a block of attention with it, where 0 times NaN counts.
+    // Rows before it may share a block of attention with it, in which 0 times NaN is NaN.
     #expect(finiteRows("apZ 7").suffix(3) == [false, false, false])
   }
 }

@@ -2,7 +2,7 @@ import EagleCore
 import Foundation
 import Testing
 
-/// Calls of tools and reasoning over HTTP, by a model that writes both: `Tools/fixtures/make_tool_model.py` says what.
+/// Tool calls and reasoning over HTTP, by the model of `Tools/fixtures/make_tool_model.py`, which generates both.
 @Suite(.serialized) struct ToolCallCommandTests {
   private static let models = ["hermes", "mistral"]
   private static let chat = "/v1/chat/completions"
@@ -27,13 +27,13 @@ import Testing
 
   private func object(_ answer: HTTPAnswer) throws -> JSON.Object { try #require(try JSON.read(answer.body).object) }
 
-  /// The message of a whole answer.
+  /// The message of a complete response.
   private func message(_ answer: HTTPAnswer) throws -> JSON.Object {
     let choice = try object(answer)["choices"]?.array?.first?.object
     return try #require(choice?["message"]?.object, "\(answer.text)")
   }
 
-  /// The message that a client puts together from the deltas of a stream.
+  /// The message that a client assembles from the deltas of a stream.
   private func streamedMessage(_ answer: HTTPAnswer) throws -> (message: JSON.Object, finish: JSON?) {
     var (texts, calls, finish) = (["content": "", "reasoning_content": ""], [JSON.Object](), JSON?.none)
     for event in answer.text.components(separatedBy: "\n\n") where event.hasPrefix("data: {") {
@@ -86,7 +86,7 @@ import Testing
     let choice = try object(whole)["choices"]?.array?.first?.object
     #expect(choice?["finish_reason"] == "tool_calls")
     let usage = try object(whole)["usage"]?.object?["completion_tokens_details"]?.object
-    // <think>, two pieces of reasoning, and </think>, which ends it.
+    // <think>, two tokens of reasoning, and </think>, which ends it.
     #expect(usage?["reasoning_tokens"]?.int == 4)
 
     let stream = try streamedMessage(try ask(served, [Self.question], [("stream", true)]))
@@ -97,7 +97,7 @@ import Testing
       let second = try ask(served, try history(sent, results: ["5", "6"]))
       #expect(try message(second)["content"]?.string == Self.answer, "\(second.text)")
       #expect(try message(second)["tool_calls"] == nil)
-      // What a tool returns is in the prompt: the model looks for a # there.
+      // The results of tools are in the prompt, in which the model looks for a #.
       let failed = try ask(served, try history(sent, results: ["5", "# no"]), [("stream", true)])
       #expect(try streamedMessage(failed).message["content"]?.string == "The tool failed.")
     }
@@ -138,7 +138,7 @@ import Testing
       Self.question, ["role": "assistant", "content": nil, "tool_calls": [call]],
       ["role": "tool", "tool_call_id": "c", "content": "5"],
     ]
-    // The end of the turn, passed over, is a special token.
+    // The ignored end of the turn is a special token.
     let more: [(String, JSON)] = [("ignore_eos", true), ("max_tokens", 9), ("temperature", 0)]
     let whole = try message(try ask(served, messages, more))
     let text = try #require(whole["content"]?.string)

@@ -3,7 +3,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// A GGUF file taken apart, to be written in another way.
+/// A parsed GGUF file that can be changed and written again.
 struct GGUFEdit {
   struct Part {
     let name: String
@@ -40,7 +40,7 @@ struct GGUFEdit {
 
   mutating func add(_ key: String, _ text: String) { add(key, type: 8, Self.string(text)) }
 
-  /// Renames a metadata key or what else is the first of its spelling, to a text of the same length.
+  /// Replaces the first occurrence of a string, such as a metadata key, by one of the same length.
   mutating func replace(_ old: String, _ new: String) throws {
     pairs.replaceSubrange(try #require(pairs.range(of: Data(old.utf8))), with: Data(new.utf8))
   }
@@ -58,7 +58,7 @@ struct GGUFEdit {
 
   var data: Data { Self.file(pairs, pairCount, tensors) }
 
-  /// The model in several files, with so many tensors each.
+  /// The model in several files, with these numbers of tensors.
   func split(_ sizes: [Int]) -> [Data] {
     var rest = tensors[...]
     return sizes.enumerated().map { number, size in
@@ -95,7 +95,7 @@ final class GGUFScratch {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  /// Writes a file and gives its path.
+  /// Writes a file and returns its path.
   func put(_ name: String, _ data: Data) throws -> String {
     let file = "\(path)/\(name)"
     try data.write(to: URL(fileURLWithPath: file))

@@ -6,8 +6,8 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// A tiny GGUF file of a family that llama.cpp's converter made, with what transformers computes for the weights before
-/// the conversion (`Tools/fixtures/make_family_gguf.py`).
+/// A tiny GGUF file of a family from llama.cpp's converter, with the results of transformers for the weights before the
+/// conversion (`Tools/fixtures/make_family_gguf.py`).
 struct FamilyFixture: Decodable {
   struct Config: Decodable { let model_type: String }
 

@@ -28,7 +28,7 @@ struct ImportFixture: Decodable {
   }
 }
 
-/// A folder of its own for one test, with a GGUF file and a place for the import.
+/// A folder of its own for one test, with a GGUF file and a path for the import.
 private final class ImportScratch {
   let path = NSTemporaryDirectory() + "/eagle-import-" + UUID().uuidString
   var gguf: String { "\(path)/model.gguf" }
@@ -75,7 +75,7 @@ extension Data {
     Swift.withUnsafeBytes(of: value.littleEndian) { Data($0) }
   }
 
-  /// This GGUF file with one metadata pair more. A second pair fills up to the alignment of the tensors.
+  /// This GGUF file with an additional metadata pair. A second pair keeps the alignment of the tensors.
   fileprivate func adding(_ key: String, type: UInt32, _ value: Data) -> Data {
     var pairs = Data.ggufString(key) + Data.ggufNumber(type) + value
     let filler = Data.ggufString("filler") + Data.ggufNumber(8)
@@ -167,7 +167,7 @@ extension Data {
     try Data("x".utf8).write(to: URL(fileURLWithPath: "\(scratch.output)/notes.txt"))
     #expect(try scratch.message().contains("exists and is not empty; choose another output folder"))
     try FileManager.default.removeItem(atPath: "\(scratch.output)/notes.txt")
-    try scratch.run()  // an empty folder is filled
+    try scratch.run()  // an empty folder is accepted
     try Data("{}".utf8).write(to: URL(fileURLWithPath: "\(scratch.output)/config.json"))
     #expect(try scratch.message().contains("that was changed afterwards"))
     try model.adding("a", type: 4, .ggufNumber(1)).write(to: URL(fileURLWithPath: scratch.gguf))

@@ -52,7 +52,7 @@ struct GGUFMutations {
     return "bit \(bit) of \(place) flipped"
   }
 
-  /// Some bytes of the data all alike: scales become zero, infinite, NaN or very large.
+  /// Sets some bytes of the data to one value: scales become zero, infinite, NaN or very large.
   private mutating func fill(_ data: inout Data) -> String {
     let (start, count) = (
       sites.dataStart + number(below: original.count - sites.dataStart), pick([1, 2, 4, 18, 34, 64, 300])
@@ -72,7 +72,7 @@ struct GGUFMutations {
     return "\(count) bytes removed at \(place)"
   }
 
-  /// Two fields of the same kind and size change places: keys, types, sizes, offsets.
+  /// Swaps two fields of the same kind and size: keys, types, sizes, offsets.
   private mutating func swap(_ data: inout Data) -> String {
     let first = pick(sites.sites)
     let alike = sites.sites.filter { $0.kind == first.kind && $0.range.count == first.range.count }
@@ -84,9 +84,9 @@ struct GGUFMutations {
     return "\(first.kind) \(first.range) and \(second.range) swapped"
   }
 
-  /// A field gets another value: a wild one, or one near its own.
+  /// Sets a field to another value: a random one, or one near its own.
   private mutating func set(_ data: inout Data) -> String {
-    // Texts and single items are many: the other fields get most changes.
+    // Most fields are strings and single items, so the other fields are preferred.
     var site = pick(sites.sites)
     for _ in 0..<3 where [.text, .length].contains(site.kind) { site = pick(sites.sites) }
     guard site.range.upperBound <= data.count, !site.range.isEmpty else { return "nothing" }

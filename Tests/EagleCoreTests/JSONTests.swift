@@ -111,7 +111,7 @@ import Testing
     let bytes = Array("[\(ids.map(String.init).joined(separator: ", "))]".utf8)
     let start = ContinuousClock.now
     #expect(try JSON.read(bytes).int32s == ids)
-    // A slow machine that builds at the same time; reading with boxes and error paths takes seconds.
+    // The bound allows for a slow machine that also builds; a reader with quadratic error paths takes seconds.
     #expect(ContinuousClock.now - start < .milliseconds(500))
     for wrong in ["[1, \"2\"]", "[1.5]", "[2147483648]", "{}", "[[1]]"] { #expect(try read(wrong).int32s == nil) }
     #expect(try read("[]").int32s == [])
@@ -134,7 +134,7 @@ import Testing
 @Suite struct JSONWriteTests {
   private let value: JSON = ["b": [1, .number("2.50"), nil, true, []], "a": ["é\"\\\n\u{1}": "中🦅"], "c": [:]]
 
-  /// The expected texts are those of Python 3.12's `json.dumps`, the spelling of 2.50 aside.
+  /// The expected texts are those of Python 3.12's `json.dumps`, except for the spelling of 2.50.
   @Test("values are written as json.dumps writes them")
   func formats() {
     #expect(value.text() == #"{"b":[1,2.50,null,true,[]],"a":{"é\"\\\n\u0001":"中🦅"},"c":{}}"#)

@@ -41,7 +41,7 @@ import Testing
       }
       thread.start()
     }
-    /// Whether so many are done within half a minute.
+    /// Whether this many are done within half a minute.
     func reaches(_ count: Int) -> Bool {
       condition.withLock {
         let end = MonotonicCondition.Deadline(in: 30)

@@ -13,7 +13,7 @@ import Testing
   private func pipe() throws -> (reader: Int32, writer: Int32) {
     var ends: [Int32] = [0, 0]
     try #require(Foundation.pipe(&ends) == 0)
-    let setSize: Int32 = 1031  // F_SETPIPE_SZ, which the module lacks
+    let setSize: Int32 = 1031  // F_SETPIPE_SZ, which the Swift module does not have
     _ = fcntl(ends[1], setSize, 4096)
     return (ends[0], ends[1])
   }
@@ -66,7 +66,7 @@ import Testing
     let (reader, writer) = try pipe()
     close(reader)
     let full = open("/dev/full", O_WRONLY)
-    // They stay open: a log's own thread may still write.
+    // They stay open, because a log's own thread may still write.
     for descriptor in [writer, full, -1] {
       let log = LogWriter(descriptor: descriptor)
       let start = ContinuousClock.now

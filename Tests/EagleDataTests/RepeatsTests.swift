@@ -4,14 +4,14 @@ import Foundation
 import Testing
 
 @Suite struct RepeatsTests {
-  /// Times of conversations that files with these weights give.
+  /// The times of conversations of files with these weights.
   private func drawn(_ files: [(count: Int, weight: Double)]) -> (repeats: Repeats, times: [Int]) {
     var (repeats, times, random) = (Repeats(), [Int](), RandomSource(seed: 1))
     for file in files {
       let whole = Int(file.weight)
       for _ in 0..<file.count {
         let drawn = whole + (Double(random.uniform()) < file.weight - Double(whole) ? 1 : 0)
-        // What is not drawn is no conversation.
+        // A conversation that is not sampled does not exist.
         if drawn == 0 { continue }
         repeats.add(times.count, times: drawn, whole: whole)
         times.append(drawn)

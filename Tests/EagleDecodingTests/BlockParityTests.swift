@@ -5,12 +5,12 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Where `scripts/oracles` has put a GGUF file and what transformers computes with the values of its blocks; the test
-/// runs only then.
+/// The paths of a GGUF file and of the results of transformers with its dequantised weights, from `scripts/oracles`;
+/// without them the test is skipped.
 private let reference = ProcessInfo.processInfo.environment["EAGLE_GGUF_REFERENCE"]
 private let file = ProcessInfo.processInfo.environment["EAGLE_GGUF_TARGET"]
 
-/// A real model in blocks against Hugging Face transformers in float32 (`Tools/oracles/target_reference.py`).
+/// Compares a real model in blocks with Hugging Face transformers in float32 (`Tools/oracles/target_reference.py`).
 @Suite(.enabled(if: reference != nil && file != nil)) struct BlockParityTests {
   private struct Reference: Decodable {
     struct Prompt: Decodable { let ids, greedy: [Int32] }

@@ -2,8 +2,8 @@ import Foundation
 
 /// Pearson's test of counts against a distribution.
 enum ChiSquared {
-  /// Standard normal score of the statistic (Wilson and Hilferty 1931): above 4 the counts are not from that
-  /// distribution, with an error of 3 in 100,000. Cells that expect fewer than 5 are put together.
+  /// Standard normal score of the statistic (Wilson and Hilferty 1931): above 4, the counts are not from that
+  /// distribution, with an error probability of 3 in 100,000. Cells that expect fewer than 5 are merged.
   static func score(_ counts: [Int], _ probabilities: [Double]) -> Double {
     let total = Double(counts.reduce(0, +))
     var cells: [(seen: Double, expected: Double)] = []

@@ -29,10 +29,10 @@ import Testing
       let chain = try propose(drafter, token, .chain(4))
       let tree = try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10))
       #expect(chain.count == 4 && chain.tree.isChain && tree.count == 10 && tree.passes == 4)
-      // Growing a tree leaves nothing behind in the draft's cache, and is repeatable.
+      // Drafting a tree leaves no entries in the head's KV cache, and is repeatable.
       #expect(try propose(drafter, token, .chain(4)).tokens == chain.tokens)
       #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 10)).tokens == tree.tokens)
-      // Siblings differ, and the first level holds the chain's first token.
+      // Siblings differ, and the first level contains the chain's first token.
       for node in 0..<tree.tokens.count {
         let children = (1..<tree.tokens.count).filter { tree.tree.parents[$0] == node }.map { tree.tokens[$0] }
         #expect(Set(children).count == children.count && children.count <= 3)
@@ -41,8 +41,8 @@ import Testing
     }
   }
 
-  /// What follows a path does not depend on what else is in the tree: trees of different shapes agree on the best child
-  /// of every path that they share, and the chain's path is among them.
+  /// The continuation of a path does not depend on the other nodes: trees of different shapes have the same best child
+  /// on every path that they share, including the chain's path.
   @Test("a node attends to its ancestors alone", arguments: ["tiny-llama", "tiny-qwen3"])
   func aNodeSeesItsAncestorsAlone(name: String) throws {
     var shared = 0
@@ -79,7 +79,7 @@ import Testing
     #expect(try propose(drafter, token, .chain(5), costs: dear).count == 1)
     #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: free).count == 9)
     #expect(try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dear).count <= 1)
-    // More rows than a pass may have cost nothing, since they never come.
+    // The costs of more rows than a pass may have are not used.
     let dearBeyond = DecodingCosts(targetPass: [Double](repeating: 1, count: 10) + [100, 200], draftPass: 0)
     let tree = try propose(drafter, token, DraftPlan(depth: 4, width: 3, nodes: 9), costs: dearBeyond)
     #expect(tree.count == 9 && tree.passes == 4)

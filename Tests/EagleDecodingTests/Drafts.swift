@@ -8,7 +8,7 @@ import EagleTensor
 enum Drafts {
   /// A head of random weights.
   ///
-  /// - Parameter deviation: of its matrices; larger ones make it surer of itself
+  /// - Parameter deviation: the standard deviation of its matrices; larger ones give more peaked distributions
   static func random(for model: TargetModel, size: Int, seed: UInt64, deviation: Float = 0.2) -> DraftModel {
     var config = DraftConfig()
     let size = min(size, model.shape.vocabularySize)
@@ -36,7 +36,7 @@ enum Drafts {
   }
 }
 
-/// Proposes from a text that it knows: the true continuation, or one that is wrong on purpose.
+/// Proposes tokens of a known sequence: the true continuation, or one that is wrong on purpose.
 final class KnowingDrafter: Drafter {
   enum Kind: CaseIterable {
     /// The true token four times in five.

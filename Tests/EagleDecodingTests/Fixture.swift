@@ -1,10 +1,10 @@
 import EagleModels
 import Foundation
 
-/// The random tiny models and the greedy ids that transformers gives (`Tools/fixtures/make_tiny_models.py`).
+/// The random tiny models and the greedy ids of transformers (`Tools/fixtures/make_tiny_models.py`).
 enum Fixture {
-  /// One or more models of each family. transformers rotates by the length that a text has so far where ours are for
-  /// its longest; the tests of states have those.
+  /// One or more models of each family. Models whose rotary embedding depends on the current length in transformers are
+  /// left out, because ours depends on the maximum length; the tests of states cover those.
   static let names: [String] = {
     let found = (try? FileManager.default.contentsOfDirectory(atPath: folder(""))) ?? []
     return found.filter { $0.hasPrefix("tiny-") && !$0.hasSuffix("-long") }.sorted()

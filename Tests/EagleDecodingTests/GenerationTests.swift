@@ -17,7 +17,7 @@ import Testing
     #expect(generation.statistics.targetPasses == greedy.count - 1)
   }
 
-  /// Whatever the draft proposes, the text is that of plain decoding.
+  /// For any proposals of the draft, the text is that of plain decoding.
   @Test(
     "whatever the draft proposes, the text is that of plain decoding",
     arguments: Fixture.names)
@@ -95,7 +95,7 @@ import Testing
       var options = DecodingOptions(maxNewTokens: 40, stopIDs: [greedy[end]])
       options.plan = .chain(6)
       let counts = try DecodingSession(target: model, drafter: drafter).generate(ids, options).statistics
-      // A pass gives its accepted drafts and one token more, but where the text ends at a draft.
+      // A pass gives its accepted drafts and one more token, unless the sequence ends at a draft.
       let given = counts.accepted.reduce(0, +) + counts.targetPasses
       #expect(given == counts.decodedTokens || given == counts.decodedTokens + 1, "\(end)")
     }
@@ -125,7 +125,7 @@ import Testing
     }
   }
 
-  /// A few texts at a time, and more than a pass of the products has rows.
+  /// Small batches, and batches with more rows than a pass of the GEMMs.
   @Test(
     "a batch gives the texts of sessions that decode alone", arguments: Fixture.names,
     [3, 24])
@@ -141,7 +141,7 @@ import Testing
     }
   }
 
-  /// A dialogue goes on in its slot, and the prefix that it shares with its last text is not computed again.
+  /// A dialogue continues in its slot, and the prefix that it shares with its last sequence is not computed again.
   @Test("a dialogue goes on in its slot, which reuses the common prefix")
   func aTextGoesOnInItsSlot() throws {
     let (model, ids, _) = try Fixture.load("tiny-llama")

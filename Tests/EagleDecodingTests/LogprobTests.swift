@@ -20,7 +20,7 @@ import Testing
     return (generation.ids, all)
   }
 
-  /// Log-softmax in double precision, of the whole text at once.
+  /// Log-softmax in double precision, of the whole sequence at once.
   private func reference(_ target: TargetModel, _ text: [Int32], from first: Int) -> [[Double]] {
     let states = target.decode(text, segments: [Segment(rows: 0..<text.count)], captureLayers: [])
     let logits = target.logits(states.lastHidden)
@@ -104,7 +104,7 @@ import Testing
           options.sampling.temperature = temperature
           let error = #expect(throws: GenerationError.self) { try session.generate([1, 2, 3], options) }
           #expect(error?.description.contains("not finite") == true)
-          // The session is as good as before.
+          // The session still works.
           session.onLogits = nil
           let again = try session.generate([1, 2, 3], options).ids
           #expect(

@@ -5,14 +5,14 @@ import EagleModels
 import EagleTensor
 import Testing
 
-/// What a draft proposes changes how fast a text comes and nothing of the text.
+/// Proposals change the speed of decoding, and nothing of its result.
 @Suite struct LosslessTests {
   private static let plans: [DraftPlan] = [
     .chain(1), .chain(3), .chain(6), DraftPlan(depth: 4, width: 3, nodes: 8), DraftPlan(depth: 3, width: 4, nodes: 12),
     DraftPlan(depth: 5, width: 2, nodes: 10, costs: DecodingCosts(targetPass: [1, 1.02, 1.05, 1.1], draftPass: 0.1)),
   ]
 
-  /// A text and the bits of all logits that gave its tokens.
+  /// A token sequence, and the bits of all logits that gave its tokens.
   private struct Trace: Equatable {
     var ids: [Int32] = []
     var logits: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -66,7 +66,7 @@ import Testing
     #expect(saved > 20000, "good drafts must save passes")
   }
 
-  /// With a temperature a tree's tokens are drawn as plain decoding draws them.
+  /// With a temperature, a tree's tokens are sampled as in plain decoding.
   @Test("a seed gives the same text with and without a tree", arguments: ComputePrecision.allCases)
   func aSeedGivesTheSameTextWithAndWithoutATree(precision: ComputePrecision) throws {
     let target = Drafts.target(seed: 6, precision: precision)
@@ -125,8 +125,8 @@ import Testing
     }
   }
 
-  /// The next turn of a conversation costs only its new part, and the text is that of a fresh start that reads its
-  /// prompt in the same products.
+  /// The next turn of a conversation computes only its new part, and the text is that of a new session with the same
+  /// GEMMs for the prompt.
   @Test("the next turn of a conversation computes only its new part", arguments: ComputePrecision.allCases)
   func aSessionGoesOnWhereItsCacheEnds(precision: ComputePrecision) throws {
     let target = Drafts.target(seed: 9, precision: precision)
@@ -142,7 +142,7 @@ import Testing
         #expect(turn == 0 ? reused == 0 : reused == prompt.count - 4)
         prompt += continued.ids + [7, 8]
       }
-      // Another branch: the common part alone is kept.
+      // Another branch: only the common prefix is kept.
       prompt = Array(prompt.prefix(20)) + [9, 9]
       let branched = try session.generate(prompt, options)
       #expect(branched.ids == (try DecodingSession(target: target).generate(prompt, options).ids))

@@ -6,7 +6,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Drawn texts have the target's distribution, whatever proposes their tokens.
+/// Sampled sequences have the target's distribution, for any proposals.
 @Suite struct SamplingTests {
   private static let chain = DraftPlan.chain(3)
   private static let tree = DraftPlan(depth: 3, width: 3, nodes: 8)
@@ -46,8 +46,8 @@ import Testing
     return marginals
   }
 
-  /// With one number a position, the second round would draw the token again that the first one has drawn, and what was
-  /// decided by it would bias the text.
+  /// With one random number per position, the second round would sample the same token as the first one. A token that
+  /// has already been rejected would then bias the distribution.
   @Test("a position that is drafted again behind a rejected draft is drawn with another number")
   func proposalsOfRounds() throws {
     let vocabulary = DraftVocabulary(targetIDs: (0..<Int32(64)).map { $0 }, targetSize: 64)
@@ -97,7 +97,7 @@ import Testing
       #expect(ChiSquared.score(counts[place], expected[place]) < 4, "place \(place)")
       #expect(ChiSquared.score(counts[place], flattened(expected[place])) > 4, "a test that cannot fail")
     }
-    // Proposals were kept and refused, or nothing was tested.
+    // Proposals must be accepted and rejected, or nothing was tested.
     #expect(statistics.accepted[0] > 300 && statistics.accepted[0] < statistics.proposed[0] - 300)
   }
 
@@ -148,7 +148,7 @@ import Testing
     return values
   }
 
-  /// The shares that a filter leaves of the probabilities 1/2, 1/4, 1/8 and 1/8.
+  /// Checks the probabilities after a filter of 1/2, 1/4, 1/8 and 1/8.
   private func check(_ shares: [Float], _ edit: (inout SamplingOptions) -> Void) throws {
     let logits: [Float] = [8, 4, 2, 2].map { log($0) }
     let total = shares.reduce(0, +)

@@ -4,13 +4,13 @@ import EagleModels
 import EagleTensor
 import Testing
 
-/// What a server needs of sessions and batches: texts that come and go, and whose tokens are whose.
+/// Sessions and batches as in a server: sequences join and leave the batch, and keep their own tokens.
 @Suite struct ServingTests {
   private func plain(_ model: TargetModel, _ prompt: [Int32], _ tokens: Int) throws -> [Int32] {
     try DecodingSession(target: model).generate(prompt, DecodingOptions(maxNewTokens: tokens, stopIDs: [])).ids
   }
 
-  /// Steps sessions as a server does: a round of all texts, then a chunk of one prompt.
+  /// Steps sessions like a server: a round of all sequences, then a prefill chunk of one prompt.
   private func step(
     _ sessions: [DecodingSession], _ take: (DecodingSession, GeneratedToken) -> TokenDecision = { _, _ in .proceed }
   ) {
@@ -48,7 +48,7 @@ import Testing
       step(slots) { slot, token in
         let text = owners[ObjectIdentifier(slot)]!
         written[text].append(token.id)
-        // The fourth is not wanted any longer.
+        // The fourth sequence is cancelled.
         return text != 3 || written[3].count < 4 ? .proceed : .stop(.cancelled)
       }
       for slot in slots where !slot.isBusy && owners.removeValue(forKey: ObjectIdentifier(slot)) != nil {
@@ -71,7 +71,7 @@ import Testing
     DecodingSession.prefill(sessions)
     for session in sessions { session.takeTokens() }
     for _ in 0..<80 { step(sessions) }
-    // With so many others nothing is drafted.
+    // In such a large batch nothing is drafted.
     for session in sessions.dropFirst() { #expect(try session.end().statistics.draftedTokens == 0) }
     let last = sessions[0]
     while last.isDecoding { step([last]) }
@@ -120,15 +120,15 @@ import Testing
       return count
     }
     var budget = DraftBudget(costs: costs)
-    // An answer of three tokens has two rounds: none of them drafts.
+    // An answer of three tokens has two rounds without drafts.
     #expect(drafted(2, &budget, kept: 1) == 0)
     #expect(drafted(100, &budget, kept: 1) == 100)
     var losing = DraftBudget(costs: costs)
     #expect(drafted(300, &losing, kept: 0) <= 16)
-    // The next trial may be far away, and then nothing is left out.
+    // The next trial may be far away, and then no drafting is skipped.
     _ = drafted(130, &losing, kept: 1)
     #expect(drafted(100, &losing, kept: 1) >= 95)
-    // Costs in a batch decide by themselves.
+    // In a batch, the costs alone decide.
     var crowded = DraftBudget(costs: DecodingCosts(targetPass: [1, 1, 1, 1, 3, 5, 7, 9], draftPass: 0.1))
     crowded.batch = BatchLoad(texts: 4, otherTokens: 3)
     #expect(drafted(300, &crowded, kept: 1) <= 16)
@@ -179,7 +179,7 @@ import Testing
     #expect(drafted > 20 && drafted == generation.statistics.accepted.reduce(0, +))
   }
 
-  /// A prompt that is no longer wanted leaves a session that goes on as if it had been asked for just that much.
+  /// After a cancelled prefill, a session continues as if the prompt had only had the computed part.
   @Test("a text that is cancelled during prefill keeps the entries of the chunks so far")
   func aPromptMayBeGivenUp() throws {
     let target = Drafts.target(seed: 22, maxPositions: 2000)
@@ -199,7 +199,7 @@ import Testing
     #expect(session.commonPrefix(with: prompt) == 768)
     let again = try session.generate(prompt, options)
     #expect(again.ids == (try plain(target, prompt, 12)) && again.statistics.cachedTokens == 767)
-    // Another text, with the first 300 tokens in common.
+    // Another prompt with the same first 300 tokens.
     passes = 0
     let other = Array(prompt.prefix(300)) + (0..<900).map { Int32($0 * 13 % 320) }
     _ = try session.generate(other, options, isWanted: { false }, onToken: { _ in .proceed })

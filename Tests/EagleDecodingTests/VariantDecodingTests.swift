@@ -6,7 +6,7 @@ import EagleModels
 import EagleTensor
 import Testing
 
-/// Heads of every variant draft, and leave the text as it is.
+/// Heads of every variant draft, and do not change the text.
 @Suite struct VariantDecodingTests {
   private static let names = [
     "norm_before_fc", "fc_norm", "norm_output", "norm_before_residual", "qk_norm", "window", "whole", "narrow",
@@ -87,7 +87,7 @@ import Testing
   func draftsAreThoseOfTraining(name: String) throws {
     let target = Drafts.target(seed: 3)
     var shape = Eagle3Shape(of: target.shape, Self.config(name), captureLayers: [0, 1, 2])
-    // Shorter than the text, so that it matters.
+    // Shorter than the sequence, so that it matters.
     if shape.variant.window != nil { shape.variant.window = 7 }
     let head = DraftModel.random(
       shape: shape,
@@ -97,7 +97,7 @@ import Testing
     for parameter in head.parameters {
       let values = parameter.variable.value
       var random = RandomSource(seed: 4, purpose: parameter.name)
-      // Norms that are not 1, and matrices that make the head sure of itself.
+      // Norms that are not 1, and matrices that give peaked distributions.
       for i in 0..<values.count { values.floats[i] *= values.shape.count == 1 ? 0.5 + Float(random.uniform()) : 10 }
     }
     var plain = shape

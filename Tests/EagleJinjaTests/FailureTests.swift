@@ -2,7 +2,7 @@ import EagleCore
 import EagleJinja
 import Testing
 
-/// A template that fails, with the place and a part of what the error says.
+/// A failing template, with the location and a part of the error message.
 struct Failure: Sendable, CustomTestStringConvertible {
   let template: String
   let place: String

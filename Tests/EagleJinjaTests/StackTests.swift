@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 @Suite struct StackTests {
-  /// What a thread with 2 MB of stack, a quarter of the usual ones, made of a template.
+  /// The result of a template on a thread with 2 MB of stack, a quarter of the usual size.
   private func outcome(_ source: String) async -> String {
     await withCheckedContinuation { continuation in
       let thread = Thread {

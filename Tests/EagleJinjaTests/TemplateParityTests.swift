@@ -3,13 +3,13 @@ import EagleJinja
 import Foundation
 import Testing
 
-/// What `Tools/oracles/jinja_templates.py` or `jinja_chat.py` wrote; the test runs only when it is named.
+/// The output of `Tools/oracles/jinja_templates.py` or `jinja_chat.py`; without it the test is skipped.
 private let cases = ProcessInfo.processInfo.environment["EAGLE_JINJA_CASES"]
 
-/// Templates against jinja2 with transformers' settings: the same text byte for byte, or both refuse.
+/// Compares templates with jinja2 with transformers' settings: the same text byte for byte, or both reject it.
 @Suite(.enabled(if: cases != nil)) struct TemplateParityTests {
-  /// A line of the file: `{"name", "template", "variables", "now", "expected"}`; `expected` is null if jinja2 refuses.
-  /// A line without a template uses that of the line before.
+  /// A line of the file: `{"name", "template", "variables", "now", "expected"}`; `expected` is null if jinja2 rejects
+  /// it. A line without a template uses that of the line before.
   @Test("the texts of jinja2, or a refusal where it refuses")
   func textsAgree() throws {
     let path = try #require(cases)

@@ -7,7 +7,7 @@ extension JSON.Object: ExpressibleByDictionaryLiteral {
   package init(dictionaryLiteral entries: (String, JSON)...) { self.init(entries) }
 }
 
-/// A template with what it must render from `variables`.
+/// A template with its expected text from `variables`.
 struct Case: Sendable, CustomTestStringConvertible {
   let template: String
   let expected: String

@@ -2,7 +2,7 @@ import EagleCluster
 import EagleMPI
 import Testing
 
-/// Beats every two seconds from three ranks, of which each says what it does.
+/// Heartbeats of three ranks every two seconds, each with the rank's current phase.
 @Suite struct RankLedgerTests {
   private enum Doing {
     case working, ticking, waiting
@@ -10,7 +10,7 @@ import Testing
 
   private var ledger = RankLedger(ranks: [0, 1, 2], limits: RankLimits(silence: 60, stall: 100), now: 0)
 
-  /// Lets the ranks beat until `end`; nil stands for a rank that sends nothing.
+  /// Sends heartbeats of the ranks until `end`; nil is a silent rank.
   private mutating func beat(_ doing: [Doing?], from start: Int, to end: Int) {
     for now in stride(from: start, through: end, by: 2) {
       for (rank, doing) in doing.enumerated() {

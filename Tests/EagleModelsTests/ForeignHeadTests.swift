@@ -5,7 +5,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// A foreign head is computed as its author meant, or refused by name.
+/// A head of another project is computed as its author intended, or rejected by name.
 @Suite struct ForeignHeadTests {
   private let target: TargetModel
   private let head: TinyHead
@@ -17,7 +17,7 @@ import Testing
     scratch = try ModelScratch()
   }
 
-  /// The message for a head whose config has been merged with a JSON object; nil when it is read.
+  /// The message for a head whose config has been merged with a JSON object; nil if it can be read.
   private func refusal(_ json: String) throws -> String? {
     let changes = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])
     let path = try head.edited(scratch, config: { $0.merge(changes) { $1 } })
@@ -186,7 +186,7 @@ import Testing
       #"{"speculators_model_type": "eagle3", "draft_vocab_size": null}"#,
     ] { #expect(try refusal(json)?.contains("transformer_layer_config") == true, "\(json)") }
     #expect(try refusal(#"{"speculators_model_type": "mtp"}"#)?.contains(#"of the kind "mtp""#) == true)
-    // Its LM head says that it is no head over the whole vocabulary.
+    // The shape of its LM head shows that it is not over the whole vocabulary.
     #expect(try refusal(#"{"draft_vocab_size": null}"#)?.contains("`lm_head.weight` has shape [24, 32]") == true)
     let older = try head.edited(
       scratch, config: { $0["draft_vocab_size"] = nil }, tensors: { $0["midlayer.hidden_norm.weight"] = nil })

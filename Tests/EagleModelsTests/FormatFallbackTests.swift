@@ -2,7 +2,7 @@ import EagleModels
 import EagleTensor
 import Testing
 
-/// What a quantisation says about the matrices for which its format has no blocks.
+/// The message of a quantisation about matrices that its format cannot store in blocks.
 @Suite struct FormatFallbackTests {
   /// Four layers whose rows have 32 elements, 48 in `down_proj`, and a head of its own.
   private func line(_ format: WeightFormat) throws -> String? {

@@ -104,7 +104,7 @@ import Testing
       let largest = x.map(abs).max() ?? 0
       #expect(zip(x, y).allSatisfy { abs($0 - $1) <= 1.01 * step * largest }, "\(a.name)")
     }
-    // As decoding quantises a head at load.
+    // The same as quantisation of the head at load.
     let loaded = head.rounded().quantized(type == .q8_0 ? .q8_0 : .q4_0)
     #expect(values(loaded) == values(back))
     let widened = try DraftFolder.read(path, target: target, trainable: true)

@@ -6,7 +6,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// What a head is survives its file, whatever the format.
+/// All properties of a head survive its file, in every format.
 @Suite struct HeadVariantTests {
   private let target: TargetModel
   private let scratch: ModelScratch
@@ -78,7 +78,7 @@ import Testing
       return try DraftFolder.read(path, target: target)
     }
     #expect(try read { _ in }.eagle3?.shape.variant.embedding == .target)
-    // One row, as training leaves an embedding whose other tokens it has not met.
+    // One row, as in an embedding of which training has changed only one token.
     let other = try read { for i in 0..<$0.columns { $0.floats[5 * $0.columns + i] *= 1.02 } }
     #expect(other.shape.details == ["own embedding"])
   }

@@ -1,11 +1,11 @@
 import EagleDraft
 import EagleModels
 
-/// One head for each switch, and one for all that exclude nothing.
+/// One head for each switch, and one with all compatible switches.
 struct HeadVariant: CustomStringConvertible, Sendable {
   let name: String
   let layers: [Int]
-  /// The reason why a GGUF file cannot hold it; nil where it can.
+  /// The reason why a GGUF file cannot store it; nil if it can.
   let missingInGGUF: String?
   /// Whether only speculators' layout has keys for it.
   let needsSpeculators: Bool

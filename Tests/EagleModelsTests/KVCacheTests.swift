@@ -5,7 +5,7 @@ import Testing
 @Suite struct KVCacheTests {
   private let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 4)
 
-  /// Rows that tell their position.
+  /// Rows whose values encode their position.
   private func rows(_ range: Range<Int>, sign: Float) -> Tensor {
     Tensor(range.flatMap { row in (0..<4).map { sign * Float(4 * row + $0) } }, [range.count, 4])
   }

@@ -8,7 +8,7 @@ import Testing
     let name: String
     let config: [String: Any]
     let layer: Int
-    /// The longest text, the frequencies and the factor of cosines and sines.
+    /// The maximum context, the frequencies and the factor of cosines and sines.
     let lengths: [(context: Int?, frequencies: [Float], factor: Float)]
 
     init(_ object: [String: Any]) throws {
@@ -19,7 +19,7 @@ import Testing
         config.merge(["num_local_experts": 4, "num_experts_per_tok": 2]) { $1 }
       }
       let type = object["layer_type"] as? String
-      // Where no list says it, five layers with a window come before each one without.
+      // Without a list, five layers with a window come before each one without.
       let types =
         config["layer_types"] as? [String] ?? [String](repeating: "sliding_attention", count: 5) + ["full_attention"]
       config["num_hidden_layers"] = types.count

@@ -73,7 +73,7 @@ import Testing
 
   private func expectBatchInvariance(_ model: TargetModel, _ ids: [Int32]) {
     let count = ids.count
-    // What a pass without caches sees is not rounded.
+    // A pass without KV caches reads keys and values that are not rounded.
     func segment(_ rows: Range<Int>) -> Segment {
       Segment(rows: rows, cache: model.cacheFormat == .fp32 ? nil : model.makeCache(capacity: count))
     }

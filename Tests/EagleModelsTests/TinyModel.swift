@@ -3,7 +3,7 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// A random model of a few kilobytes with what transformers computes for it (`Tools/fixtures/make_tiny_models.py`).
+/// A random model of a few kilobytes with the results of transformers (`Tools/fixtures/make_tiny_models.py`).
 struct TinyModel: Decodable {
   let layers: [Int]
   let ids: [Int32]
@@ -26,7 +26,7 @@ struct TinyModel: Decodable {
 
   static func folder(_ name: String) -> String { "\(fixtures)/\(name)" }
 
-  /// The model; those with long texts are for the length of their text.
+  /// The model. The context of a `-long` model is the length of its sequence.
   static func target(
     _ name: String, precision: ComputePrecision = .fp32, cache: CacheFormat? = nil
   ) throws -> TargetModel {

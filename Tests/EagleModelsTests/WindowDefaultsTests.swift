@@ -2,7 +2,7 @@ import EagleModels
 import Foundation
 import Testing
 
-/// The windows of configs without `sliding_window`, as transformers 5.23's config classes have them.
+/// The windows of configs without `sliding_window`, as in the config classes of transformers 5.23.
 @Suite struct WindowDefaultsTests {
   private func windows(_ name: String, _ edit: (inout [String: Any]) -> Void) throws -> [Int?] {
     let scratch = try ModelScratch()

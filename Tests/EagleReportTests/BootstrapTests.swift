@@ -28,7 +28,7 @@ import Testing
     let first = try #require(interval(prompts))
     #expect(interval(prompts) == first && interval(prompts, seed: 1) != first)
     let other = try #require(interval(prompts, seed: 1))
-    // because: the ends of 1000 resamples wander by a few hundredths of the interval's width
+    // because: the ends from 1000 resamples vary by a few hundredths of the interval's width
     #expect(abs(other.low - first.low) < 0.2 * (first.high - first.low))
   }
 

@@ -1,6 +1,6 @@
 import EagleRunFiles
 
-/// Results of benchmarks, made of counts by prompt.
+/// Results of benchmarks from counts by prompt.
 enum MeasuredPrompts {
   /// - Parameter prompts: tokens and passes of each
   static func result(_ prompts: [(tokens: Int, passes: Int)], digest: String? = "prompts") -> BenchmarkResult {

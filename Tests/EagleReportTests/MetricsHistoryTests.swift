@@ -2,7 +2,7 @@ import EagleRunFiles
 import Foundation
 import Testing
 
-/// `metrics.jsonl` as pages read it.
+/// `metrics.jsonl` as reports read it.
 @Suite struct MetricsHistoryTests {
   private func line(_ step: Int) -> String {
     let communication =

@@ -8,7 +8,7 @@ import Testing
   func oneWriter() throws {
     let path = NSTemporaryDirectory() + "/eagle-record-" + UUID().uuidString
     defer { try? FileManager.default.removeItem(atPath: path) }
-    // As the other server has written half of a line.
+    // The state in which the other server has written half of a line.
     let half = Data(#"{"input_ids":[1"#.utf8)
     do {
       let first = try AnswerRecord(path: path) { _ in }

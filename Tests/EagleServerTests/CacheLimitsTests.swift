@@ -4,7 +4,7 @@ import EagleTensor
 import Testing
 
 @Suite struct CacheLimitsTests {
-  /// 2 layers of 2 key heads with 8 numbers: 256 bytes a token. 1,000 positions.
+  /// 2 layers of 2 key heads with 8 numbers: 256 bytes per token. 1,000 positions.
   private let target: TargetModel
 
   init() {
@@ -36,7 +36,7 @@ import Testing
     #expect(try limits { $0.cacheBytes = 256 * 700 }.context == 700)
   }
 
-  /// A target whose layers have the windows of these types, with 128 bytes of keys and values a token in each.
+  /// A target whose layers have the windows of these types, with 128 bytes of keys and values per token in each.
   private func windowed(_ types: [String]) -> TargetModel {
     TargetModel(
       random: TargetShape(
@@ -49,13 +49,13 @@ import Testing
   func windows() throws {
     var config = ServerConfig(modelName: "m")
     (config.batch, config.cacheBytes) = (1, 128 * (3000 + 456))
-    // A window of 100 holds 2 · 100 - 1 entries and those of the longest pass, 257.
+    // A window of 100 needs 2 · 100 - 1 entries and those of the longest pass, 257.
     let mixed = windowed(["full_attention", "sliding_attention"])
     let limits = try CacheLimits(config, target: mixed, draft: nil, availableBytes: 0)
     #expect(limits.context == 3000 && limits.tokens == 3000)
     config.context = 3001
     #expect(throws: ServerError.self) { try CacheLimits(config, target: mixed, draft: nil, availableBytes: 0) }
-    // Three whole texts, and 50 tokens of another.
+    // Three complete sequences, and 50 tokens of another.
     let short = windowed(["sliding_attention", "sliding_attention"])
     (config.context, config.cacheBytes) = (nil, 256 * (3 * 456 + 50))
     let many = try CacheLimits(config, target: short, draft: nil, availableBytes: 0)

@@ -25,7 +25,7 @@ private final class RunFiles {
   }
 }
 
-/// An answer that is read as it comes.
+/// A response that is read as it arrives.
 private final class Stream {
   private let socket: Int32
   private var text = ""
@@ -127,7 +127,7 @@ private final class Stream {
 
   init() throws { run = try RunFiles() }
 
-  /// Does what blocks a thread on one that tasks do not need.
+  /// Runs blocking work on a thread outside the cooperative pool.
   private static func aside<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
       DispatchQueue.global().async { continuation.resume(with: Result(catching: work)) }
@@ -146,7 +146,7 @@ private final class Stream {
     #expect(empty.content.contains("Nothing has been measured yet"))
     #expect(await feed.version(after: empty.number) == nil)
     try run.put(steps: 3)
-    await feed.end()  // which waits for nothing
+    await feed.end()  // which does not wait for the pause
     let first = try #require(await feed.version(after: empty.number))
     #expect(first.number == empty.number + 1 && first.content.contains("<data value=\"6.25\">"))
     #expect(await feed.version(after: first.number) == nil)
@@ -159,11 +159,11 @@ private final class Stream {
     let first = try #require(await feed.version(after: 0))
     try run.put(steps: 1)
     let second = await feed.version(after: first.number)
-    // because: no sooner than a second after the first time
+    // because: at least a second after the first time
     #expect(second == nil || begun.duration(to: .now) >= .seconds(1))
   }
 
-  /// Pages come until the end, the last events with what the run has written last.
+  /// Pages are served until the end, and the last events contain the last state of the run.
   @Test("the page and its events are served")
   func pageAndEventsAreServed() async throws {
     let page = Dashboard(folder: run.path, config: try DashboardConfig(address: "127.0.0.1:0"))

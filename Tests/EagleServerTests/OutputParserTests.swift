@@ -190,14 +190,14 @@ import Testing
     return parser.append(text) + parser.finish()
   }
 
-  /// The text whole, in single characters, and in two parts at each position between scalars.
+  /// The text as one string, in single characters, and in two parts at each position between scalars.
   private static func splits(_ text: String) -> [[String]] {
     let scalars = text.unicodeScalars
     return [[text], scalars.map { String($0) }]
       + scalars.indices.map { [String(scalars[..<$0]), String(scalars[$0...])] }
   }
 
-  /// Content that came in several pieces as one.
+  /// Joins content that came in several pieces.
   private static func joined(_ pieces: [ToolCallParser.Piece]) -> [ToolCallParser.Piece] {
     pieces.reduce(into: []) { all, piece in
       if case .content(let before) = all.last, case .content(let more) = piece {

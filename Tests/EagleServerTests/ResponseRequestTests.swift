@@ -84,7 +84,7 @@ import Testing
     #expect(request.chat.templateOptions["reasoning_effort"] == "low" && request.chat.settings.isStreaming)
     #expect(request.echo["tools"]?.array?.first?.object?["name"] == "add" && request.echo["metadata"] == ["a": "b"])
     #expect(request.echo["temperature"]?.text() == "0.7" && request.echo["top_p"]?.double == 1)
-    // Nothing is stored, and the answer says so.
+    // Nothing is stored, and the response says so.
     #expect(request.chat.settings.ignored == ["store"] && request.echo["store"] == false)
   }
 

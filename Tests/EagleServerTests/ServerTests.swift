@@ -126,7 +126,7 @@ import Testing
     var statistics = DecodingStatistics()
     (statistics.promptTokens, statistics.cachedTokens, statistics.newTokens) = (10, 4, 7)
     (statistics.decodedTokens, statistics.targetPasses, statistics.rounds) = (6, 3, 3)
-    // Two of the tokens that the rounds accepted lie behind the end of the text.
+    // Two of the tokens that the rounds accepted are after the end of the answer.
     (statistics.draftedTokens, statistics.accepted) = (9, [2, 2, 1])
     var outcome = Outcome(finish: .length, statistics: statistics, queueSeconds: 0.25)
     outcome.acceptedTokens = 3
@@ -199,7 +199,7 @@ import Testing
       lists["tokens"] as? [String] == ["a", #"bytes:\xe4"#] && lists["token_logprobs"] as? [Double] == [-0.5, -1])
     #expect((lists["top_logprobs"] as? [[String: Double]])?[0] == ["b": -0.25, "a": -0.5])
     #expect(lists["text_offset"] as? [Int] == [0, 1])
-    // A byte that never becomes a character was shown as one all the same.
+    // A byte that is not part of a valid character was shown as a replacement character.
     let shown = try choice(.completion, [.init(offset: 0, tokens: [tokens[1]]), .init(offset: 1, tokens: tokens)])
     #expect(shown["text_offset"] as? [Int] == [0, 1, 2])
   }

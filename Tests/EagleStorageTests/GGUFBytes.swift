@@ -1,6 +1,6 @@
 import Foundation
 
-/// Builds GGUF files byte by byte, sound ones and broken ones.
+/// Builds GGUF files byte by byte, valid and malformed ones.
 struct GGUFBytes {
   var magic = Data("GGUF".utf8)
   var version: UInt32 = 3

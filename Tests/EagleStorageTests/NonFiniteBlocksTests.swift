@@ -3,7 +3,7 @@ import EagleTensor
 import Testing
 
 @Suite struct NonFiniteBlocksTests {
-  /// A format, and where the float16 scales of its blocks lie.
+  /// A format, and the offsets of the float16 scales of its blocks.
   static let scales: [(DType, [Int])] = [
     (.q8_0, [0]), (.q4_0, [0]), (.q4_1, [0, 2]), (.q5_0, [0]), (.q5_1, [0, 2]), (.iq4_nl, [0]), (.q4_K, [0, 2]),
     (.q5_K, [0, 2]), (.q6_K, [208]), (.iq4_xs, [0]),

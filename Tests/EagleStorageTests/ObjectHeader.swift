@@ -1,9 +1,10 @@
 import Foundation
 import Testing
 
-/// The object header of an HDF5 file (format specification, IV.A.1.b, version 2), whose checksum a changed one needs.
+/// The object header of an HDF5 file (format specification, IV.A.1.b, version 2), whose checksum must be updated after
+/// a change.
 enum ObjectHeader {
-  /// Sets the checksum of the header that holds the byte at `place`.
+  /// Sets the checksum of the header that contains the byte at `place`.
   static func seal(_ data: inout Data, around place: Int) throws {
     let start = try #require(data[..<place].range(of: Data("OHDR".utf8), options: .backwards)).lowerBound
     let flags = Int(data[start + 5])

@@ -16,7 +16,7 @@ final class Scratch {
 
   func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
 
-  /// Writes bytes without ceremony.
+  /// Writes bytes to a file directly.
   @discardableResult
   func put(_ name: String, _ data: Data) throws -> String {
     try data.write(to: URL(fileURLWithPath: self(name)))
@@ -34,7 +34,7 @@ final class Scratch {
   }
 }
 
-/// Runs `body`, which must throw a `LocatedError`, and hands its message back.
+/// Runs `body`, which must throw a `LocatedError`, and returns its message.
 func message(_ location: SourceLocation = #_sourceLocation, of body: () throws -> Void) throws -> String {
   let error = #expect(throws: LocatedError.self, sourceLocation: location) { try body() }
   return try #require(error, sourceLocation: location).description

@@ -2,9 +2,9 @@ import CEagleKernels
 import EagleTensor
 import Testing
 
-/// Products with weights in blocks.
+/// GEMMs with weights in blocks.
 @Suite struct BlockMatmulTests {
-  /// [O, I] of random blocks, whose scales are about 0.01: every bit pattern of the elements comes up.
+  /// [O, I] of random blocks, whose scales are about 0.01: every bit pattern of the elements occurs.
   private func blocks(_ format: DType, _ outputs: Int, _ inputs: Int) -> Tensor {
     var random = RandomSource(seed: 6)
     let w = Tensor([outputs, inputs], dtype: format)
@@ -58,7 +58,7 @@ import Testing
     for inputs in [256, 512] + (format.blockLength == 32 ? [32, 96, 320] : []) {
       let (x, w) = (activations(11, inputs), blocks(format, 13, inputs))
       let expected = reference(x, w)
-      // because: sums of up to 512 products in float32, with the rows and later with the tiles
+      // because: sums of up to 512 terms in float32, first with the rows and then with the tiles
       for _ in 0..<2 {
         #expect(relativeError(Matmul.forward(x, w, .batchInvariant(.fp32)).values, expected) < 1e-6)
         #expect(relativeError(Matmul.forward(x, w, .gemm(.fp32)).values, expected) < 1e-6)
@@ -93,7 +93,7 @@ import Testing
   @Test("a row's bits depend neither on the other rows nor on the variant", arguments: DType.blockFormats)
   func rowsAreIndependentInEveryVariant(_ format: DType) {
     for inputs in format.blockLength == 32 ? [32, 288, 576] : [256, 768] {
-      // Of two equal matrices one keeps its rows.
+      // Of two equal matrices, one keeps its layout of rows.
       let (most, w, multiplied) = (37, blocks(format, 23, inputs), blocks(format, 23, inputs))
       let x = activations(most, inputs)
       let bias = Tensor((0..<w.rows).map { Float($0) / 3 }, [w.rows])
@@ -129,7 +129,7 @@ import Testing
     return products(x, w, bias, tiles) { eagle_small_matmul_tiles(variant, $0, $1, $2) }
   }
 
-  /// All outputs, in two parts, as threads would take them.
+  /// All outputs in two parts, as different threads would compute them.
   private func products(
     _ x: Tensor, _ w: Tensor, _ bias: Tensor, _ weights: [UInt8],
     _ kernel: (UnsafePointer<eagle_small_matmul>, Int64, Int64) -> Void
@@ -182,7 +182,7 @@ import Testing
     #expect(w.quantized(format).dtype == format)
     let zeros = Tensor.zeros([2, 512]).quantized(format)
     #expect(zeros.float32().values.allSatisfy { $0 == 0 })
-    // What is in blocks stays.
+    // A matrix that is already in blocks stays unchanged.
     #expect(w.quantized(.q8_0).quantized(format).dtype == .q8_0)
   }
 

@@ -43,7 +43,7 @@ import Testing
         for place in places { values[place] = pattern }
         let found = NonFinite(in: UnsafeRawBufferPointer(tensor(values, type.dtype).rawBytes), dtype: type.dtype)
         #expect(found.count == places.count && found.first == places[0], "\(length) values of \(type.dtype)")
-        // The plain way: by widened values.
+        // The plain reference: widened values.
         let plain = tensor(values, type.dtype).float32().values.enumerated().filter { !$0.element.isFinite }
         #expect(found.count == plain.count && found.first == plain.first?.offset)
       }

@@ -3,7 +3,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Tuned kernels against their plain forms, or against the formula in double precision.
+/// Compares tuned kernels with their plain forms, or with the formula in double precision.
 @Suite struct PlainKernelTests {
   private func normal(_ shape: [Int], seed: UInt64) -> Tensor {
     var random = RandomSource(seed: seed)
@@ -62,7 +62,7 @@ import Testing
     let exact = [normal([150, shape.keyWidth], seed: 2), normal([150, shape.keyWidth], seed: 3)]
     let stored = exact.map { dtype == .bfloat16 ? $0.bfloat16() : $0.quantized(dtype) }
     let values = stored.map { $0.float32() }
-    // Trees, whose rows have a prefix and keys that lie apart; and plain sequences.
+    // Trees, whose rows have a prefix and scattered keys; and plain sequences.
     let seen = (0..<7).map { SeenKeys(prefix: 0..<100 + $0, path: [120 + $0, 130 + 2 * $0]) }
     let tree = Attention.tree(q, stored[0], stored[1], keys: seen, shape: shape).values
     #expect(tree == Attention.tree(q, values[0], values[1], keys: seen, shape: shape).values)
@@ -107,7 +107,7 @@ import Testing
   }
 }
 
-/// Attention with what some families add to it: caps of the scores, sinks, windows.
+/// Attention with the extensions of some families: capped scores, sinks, windows.
 @Suite struct AttentionSwitchesTests {
   private func normal(_ shape: [Int], seed: UInt64) -> Tensor {
     var random = RandomSource(seed: seed)

@@ -16,7 +16,7 @@ import Testing
     }
   }
 
-  /// A template that says who it is.
+  /// A template that renders its own name.
   private func named(_ name: String) -> String {
     "{% for m in messages %}\(name) {{ m.content }}<|im_end|>{% endfor %}"
   }

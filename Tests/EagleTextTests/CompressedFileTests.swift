@@ -2,7 +2,7 @@ import EagleText
 import Foundation
 import Testing
 
-/// Files as gzip 1.12 and zstd 1.5.4 write them: two members, or frames, one after the other.
+/// Files from gzip 1.12 and zstd 1.5.4: two members, or frames, one after the other.
 @Suite struct CompressedFileTests {
   private static let gzip = Data(
     base64Encoded:
@@ -38,7 +38,7 @@ import Testing
     #expect(message.contains("compressed data cannot be read"), "\(message)")
   }
 
-  /// A frame header of a 256 MB and of a 1 GB window (RFC 8878, 3.1.1.1), an empty last block behind it.
+  /// A frame header of a 256 MB and of a 1 GB window (RFC 8878, 3.1.1.1), followed by a last block.
   @Test("zstd windows above 128 MB are read, and above 512 MB the error says what to do")
   func largeWindows() throws {
     func frame(windowLog: UInt8) -> Data {
@@ -58,7 +58,7 @@ import Testing
       let content = isCompressed ? Self.gzip : Data("{\"prompt\": \"one\"}\n{\"prompt\": \"two\"}\n".utf8)
       let words = isCompressed ? ["one", "two", "three", "four"] : ["one", "two"]
       let writer = Thread {
-        // One byte at first: a pipe gives what is there.
+        // One byte at first, because a pipe returns the bytes that are available.
         guard let handle = FileHandle(forWritingAtPath: path) else { return }
         try? handle.write(contentsOf: content.prefix(1))
         usleep(20_000)
@@ -85,8 +85,7 @@ import Testing
     }
   }
 
-  /// One line of exactly 1 MiB, which is what is decompressed at a time; and a frame that parallel compressors put in
-  /// front.
+  /// One line of exactly 1 MiB, the size of a decompressed block; and a frame that parallel compressors write first.
   @Test("skippable Zstandard frames are skipped, and large blocks are read")
   func oddFramesAreRead() throws {
     let mebibyte = Data(

@@ -5,7 +5,7 @@ import Foundation
 let packageRoot = URL(fileURLWithPath: #filePath)
   .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-/// Where `eagle-train import` puts the model that some tests use when it is there.
+/// The folder of `eagle-train import` with the model that some tests use if it exists.
 let smolLMFolder = packageRoot.appendingPathComponent("models/SmolLM2-135M-Instruct")
 let hasSmolLM = FileManager.default.fileExists(
   atPath: smolLMFolder.appendingPathComponent("tokenizer.json").path)
@@ -21,7 +21,7 @@ struct EncodedText: Decodable {
   let decoded: String?
 }
 
-/// A folder that is gone after `body`.
+/// Calls `body` with a folder that is removed afterwards.
 func withTemporaryFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {
   let folder = FileManager.default.temporaryDirectory.appendingPathComponent("eagle-text-\(UUID().uuidString)")
   try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -29,7 +29,7 @@ func withTemporaryFolder<Result>(_ body: (URL) throws -> Result) throws -> Resul
   return try body(folder)
 }
 
-/// A file with `content` that is gone after `body`.
+/// Calls `body` with a file of `content` that is removed afterwards.
 func withTemporaryFile<Result>(_ content: String, name: String = "data.jsonl", _ body: (String) throws -> Result)
   throws -> Result
 {
@@ -40,7 +40,7 @@ func withTemporaryFile<Result>(_ content: String, name: String = "data.jsonl", _
   }
 }
 
-/// The message of the `TextError` that `body` throws, empty when it throws none.
+/// The message of the `TextError` that `body` throws, empty if it throws none.
 func errorText(_ body: () throws -> Void) -> String {
   do {
     try body()
@@ -50,7 +50,7 @@ func errorText(_ body: () throws -> Void) -> String {
   }
 }
 
-/// GPT-2's byte alphabet, written down independently of the library.
+/// GPT-2's byte alphabet, independent of the library's.
 let alphabet: [String] = {
   let visible = Set(Array(0x21...0x7E) + Array(0xA1...0xAC) + Array(0xAE...0xFF))
   var next = 0x100

@@ -29,7 +29,7 @@ import Testing
     "{% for m in messages %}{% for c in m.tool_calls or [] %}\(body){% endfor %}{{ m.content }}{% endfor %}"
   }
 
-  /// Arguments as requests and data files have them.
+  /// Arguments in the forms of requests and data files.
   private static let spellings: [JSON?] = [#"{"a": "b"}"#, ["a": "b"], "", nil]
 
   @Test(
@@ -41,7 +41,7 @@ import Testing
       // As texts: an object is no operand of +, and would be printed as Python prints it.
       ("{{ 'f' + c.function.arguments }}", #"f{"a": "b"}"#, "f{}"),
       ("{{ c.function.arguments }}", #"{"a": "b"}"#, "{}"),
-      // A template that takes both gets an object.
+      // A template that accepts both gets an object.
       (
         "{% if c.function.arguments is string %}text{% else %}{{ c.function.arguments | tojson }}{% endif %}",
         #"{"a": "b"}"#, "{}"

@@ -1,8 +1,8 @@
 import EagleText
 import Foundation
 
-/// A vocabulary as SentencePiece makes it: `<unk>`, `<s>` and `</s>`, a token for each byte, then pieces in the order
-/// of their scores, then `<|end|>`, which is a control token, and `<think>`, which is user-defined.
+/// A vocabulary in the order of SentencePiece: `<unk>`, `<s>` and `</s>`, a token for each byte, then pieces in the
+/// order of their scores, then `<|end|>`, which is a control token, and `<think>`, which is user-defined.
 struct PieceVocabulary {
   static let firstPiece = 3 + 256
   let pieces: [String]

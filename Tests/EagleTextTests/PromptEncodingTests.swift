@@ -111,7 +111,7 @@ import Testing
     let prompt = try tokenizer.encode("<|im_start|>\n  a \u{3000}<|im_end|>\n", ordinary: [13..<20])
     #expect(prompt.ids == [start, 97, end])
     #expect(prompt.starts == [0, 15, 20])
-    // A special token that is text takes nothing along.
+    // A special token in ordinary text absorbs no whitespace.
     #expect(try tokenizer.encode("a <|im_end|> b", ordinary: [0..<14]).ids == bytes("a <|im_end|> b"))
   }
 
@@ -125,7 +125,7 @@ import Testing
     for text in ["<think>", "-<think>.", " <think> ", "<think><think>", "你好。<think>"] {
       #expect(try tokenizer.encode(text).contains(think), "\(text)")
     }
-    // A message's letters count as those of the text around it.
+    // A message's letters must not combine with the text around it.
     #expect(try !tokenizer.encode("a<|im_end|>", ordinary: [0..<1]).ids.contains(end))
   }
 

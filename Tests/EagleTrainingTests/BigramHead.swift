@@ -8,7 +8,7 @@ import EagleTensor
 
 // V target vocabulary · D draft vocabulary · R rows.
 
-/// The simplest head that can be: logits by the token before, a table [V, D] and nothing else.
+/// The simplest possible head: logits by the previous token, from a table [V, D].
 struct BigramShape: DraftShape {
   var vocabularySize: Int
   var draftVocabularySize: Int
@@ -88,7 +88,7 @@ final class BigramNetwork: DraftNetwork {
   ) throws -> DraftModel? { nil }
 }
 
-/// CE of the target's distribution behind each trained token.
+/// The cross entropy of the target's distribution after each trained token.
 struct BigramObjective: Objective {
   let table: Variable
   let teacher: Teacher

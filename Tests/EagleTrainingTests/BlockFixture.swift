@@ -5,7 +5,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// Training steps of block drafters, with the answers of an independent PyTorch program in float64
+/// Training steps of block drafters, with the results of an independent PyTorch program in float64
 /// (`Tools/fixtures/make_block_fixture.py`).
 struct BlockFixture: Decodable {
   struct Config: Decodable {
@@ -97,7 +97,7 @@ struct BlockFixture: Decodable {
     }
   }
 
-  /// The case's anchors, with the slots that count behind each.
+  /// The case's anchors, with the number of trained slots of each.
   func anchors(_ one: Case, of draft: DraftModel) -> [BlockAnchors] {
     zip(offsets, offsets.dropFirst()).enumerated().map { index, range in
       let all = BlockAnchors(

@@ -6,7 +6,7 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// The objective of block drafters against an independent computation.
+/// Compares the objective of block drafters with an independent computation.
 @Suite struct BlockTests {
   private static let fixture = try? BlockFixture.load()
 

@@ -8,7 +8,7 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// Conversations of the tiny Llama target in a folder of their own, captured into stores beside them.
+/// Conversations of the tiny Llama target in a folder of their own, captured to stores in the same folder.
 private final class SmallCapture: Sendable {
   let path = NSTemporaryDirectory() + "/eagle-capture-" + UUID().uuidString
   let target: TargetModel
@@ -24,8 +24,8 @@ private final class SmallCapture: Sendable {
   /// Conversations 0..<count of 10 tokens each.
   ///
   /// - Parameters:
-  ///   - changed: conversations with other tokens than usual
-  ///   - trainsAll: whether loss masks hold every token, or all but three
+  ///   - changed: conversations with changed tokens
+  ///   - trainsAll: whether the loss masks train every token, or all but three
   func data(_ name: String, count: Int = 8, changed: Set<Int> = [], trainsAll: Bool = false) throws -> PreparedData {
     let file = "\(path)/\(name).h5"
     let writer = try TokenStoreWriter(path: file)
@@ -69,7 +69,7 @@ private final class SmallCapture: Sendable {
     return try #require(attributes[.systemFileNumber] as? Int)
   }
 
-  /// That a store holds exactly this data, and the states of a store that was captured from nothing.
+  /// Checks that a store contains exactly this data, and the states of a new capture.
   func expect(_ store: CaptureStore, holds data: PreparedData, like fresh: CaptureStore) throws {
     #expect(store.lengths == data.tokens.lengths)
     for conversation in store.lengths.indices where store.holds[store.shard(of: conversation)] {
@@ -78,7 +78,7 @@ private final class SmallCapture: Sendable {
       let (states, others) = (
         read.auxHidden.float32().values, try fresh.read(conversation: conversation).auxHidden.float32().values
       )
-      // because: with other conversations beside it in a pass, a state may round to the bfloat16 next to it
+      // because: with other conversations in the same pass, a state may be rounded to a neighbouring bfloat16
       let isNear = zip(states, others).allSatisfy { abs($0 - $1) <= 0.01 * max(0.01, abs($1)) }
       #expect(isNear, "conversation \(conversation)")
     }
@@ -153,7 +153,7 @@ private final class SmallCapture: Sendable {
     let expected = "captured with precision fp32, but this run computes bf16"
     var error = #expect(throws: LocatedError.self) { try small.capture(data, to: "a", precision: .bf16) }
     #expect(error?.description.contains(expected) == true, "\(error as Any)")
-    // As a kill before the end leaves it.
+    // The state after a kill before the end.
     for name in ["manifest.json", "shard-00001.h5"] {
       try FileManager.default.removeItem(atPath: "\(small.path)/a/\(name)")
     }
@@ -197,7 +197,7 @@ private final class SmallCapture: Sendable {
     let second = try small.data("second", count: 4, trainsAll: true)
     let updated = try small.capture(second, to: "a")
     try small.expect(updated, holds: second, like: try small.capture(second, to: "fresh"))
-    // The target's precision is fp32: states that were captured in another are captured again.
+    // The target's precision is fp32; states of another precision are captured again.
     #expect(try ((0..<2).map { try small.inode($0, "a") } == inodes) == (said == "fp32"))
     for shard in 0..<2 {
       let path = "\(small.path)/a/\(CaptureManifest.shardName(shard))"
@@ -218,7 +218,7 @@ private final class SmallCapture: Sendable {
     #expect(!FileManager.default.fileExists(atPath: "\(small.path)/a"))
   }
 
-  /// Calls its closure with the work done, for each piece of progress.
+  /// Calls its closure with the finished work, for each report of progress.
   private final class Progress: ProgressSink {
     private let body: (Int) -> Void
     init(_ body: @escaping (Int) -> Void) { self.body = body }
@@ -233,10 +233,10 @@ private final class SmallCapture: Sendable {
     let (hasBegun, hasDrained) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
     let progress = try LoopbackCommunicator.run(size: 2) { cluster -> [Int] in
       var seen: [Int] = []
-      // A rank that ends early for any reason leaves the other one waiting no longer.
+      // A rank that ends early for any reason releases the other one.
       let own = cluster.isRoot ? hasDrained : hasBegun
       defer { own.signal() }
-      // Rank 1 begins its first shard and waits in it, until rank 0 has done the other 39 of two reports each.
+      // Rank 1 begins its first shard and waits in it, until rank 0 has finished the other 39, with two reports each.
       let progress = Progress { done in
         seen.append(done)
         switch (cluster.rank, seen.count) {
@@ -251,10 +251,10 @@ private final class SmallCapture: Sendable {
       _ = try small.capture(data, to: "a", cluster: cluster, progress: progress) { $0.shardTokens = 10 }
       return seen
     }
-    // Shards have 10 tokens. The first two begin with nothing done, whichever rank has taken which.
+    // Shards have 10 tokens. The first two begin with nothing done, on both ranks.
     #expect(progress.map(\.first) == [0, 0])
-    // Behind 10 tokens of its own, a rank takes the other one to have done as many. Ticket t says that at most t shards
-    // are done: all before it.
+    // After 10 tokens of its own, a rank assumes that the other one has done as many. Ticket t means that at most t
+    // shards are done, namely all before it.
     let alone = (2..<40).flatMap { [10 * $0, min(400, 10 * $0 + 20)] }
     #expect(progress == [[0, 20] + alone, [0, 20]])
   }

@@ -5,7 +5,7 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// One training case with the answers of an independent PyTorch program in float64
+/// One training case with the results of an independent PyTorch program in float64
 /// (`Tools/fixtures/make_step_fixture.py`).
 struct DraftStepFixture: Decodable {
   struct Config: Decodable {

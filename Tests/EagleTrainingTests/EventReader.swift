@@ -1,6 +1,6 @@
 import Foundation
 
-/// Reads TensorBoard's event files by the format's description alone; shares nothing with the writer.
+/// Reads TensorBoard's event files, written from the format's description; shares no code with the writer.
 struct EventReader {
   struct Event {
     var time = 0.0

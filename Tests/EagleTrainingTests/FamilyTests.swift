@@ -29,7 +29,7 @@ import Testing
 
   @Test("a head learns from captured states, is exported, and loads with its target", arguments: names)
   func headOfEachFamily(name: String) throws {
-    // Heads and captured states stay where EAGLE_FAMILY_HEADS says, for oracles.
+    // Heads and captured states are kept in EAGLE_FAMILY_HEADS, for oracles.
     let kept = ProcessInfo.processInfo.environment["EAGLE_FAMILY_HEADS"].map { "\($0)/\(name)" }
     let folder = kept ?? NSTemporaryDirectory() + "/eagle-family-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: "\(folder)/run", withIntermediateDirectories: true)
@@ -60,7 +60,7 @@ import Testing
     #expect(head.parameters.map(\.name) == run.optimizer.draft.parameters.map(\.name))
   }
 
-  /// The store's facts about the teacher are those of the target's own logits.
+  /// Argmax and log-sum-exp in the store are those of the target's own logits.
   private func expectFacts(of store: CaptureStore, from target: TargetModel) throws {
     let conversation = try store.read(conversation: 3)
     let logits = target.logits(conversation.lastHidden.float32())
@@ -69,7 +69,7 @@ import Testing
     #expect(argmax.map(Int.init) == logits.argmax())
     for row in 0..<logits.rows {
       let expected = log(logits.slice(row..<row + 1).values.reduce(0.0) { $0 + exp(Double($1)) })
-      // because: float32 logits by two kinds of products
+      // because: float32 logits from two kinds of GEMMs
       #expect(abs(Double(logSums[row]) - expected) < 1e-4 * (1 + abs(expected)))
     }
   }

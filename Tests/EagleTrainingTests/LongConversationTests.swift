@@ -49,7 +49,7 @@ import Testing
     let (short, long) = (memory([trained(4096)]), memory([trained(16384)]))
     #expect(long.activations < 1.2 * short.activations)
     #expect(long.activations < 2e9)
-    // By hand: four states of 2560 bfloat16 numbers a token, and 1024 float32 numbers four times a prefix row.
+    // By hand: four states of 2560 bfloat16 numbers per token, and 1024 float32 numbers four times a prefix row.
     #expect(long.conversations == Double(16384 * 4 * 2560 * 2 + 16382 * 4 * 1024 * 4))
     let mixed = memory([trained(300), trained(16384), trained(200)])
     #expect(mixed == long)

@@ -11,7 +11,7 @@ import Testing
 
   init() throws { run = try SmallRun() }
 
-  /// The iteration in float64 over rows of numbers, from its formula.
+  /// The iteration in float64 from its formula.
   private func reference(_ matrix: [[Double]]) -> [[Double]] {
     func product(_ a: [[Double]], _ b: [[Double]]) -> [[Double]] {
       a.map { row in b[0].indices.map { j in row.indices.reduce(0) { $0 + row[$1] * b[$1][j] } } }
@@ -61,7 +61,7 @@ import Testing
         continue
       }
       let size = (step.reduce(0) { $0 + $1 * $1 } / Float(step.count)).squareRoot()
-      // Singular values between 0.7 and 1.2 give 0.2 of the rate, give or take; the schedule has begun to fall.
+      // Singular values between 0.7 and 1.2 give about 0.2 of the rate; the schedule has begun to fall.
       #expect(size > 0.5 * 0.2 * 5e-3 && size < 1.3 * 0.2 * 5e-3, "\(name): \(size)")
     }
   }
@@ -161,7 +161,8 @@ import Testing
     let (plainSeed, noisySeed) = (
       try losses("plain-1", ranks: 1, noise: 0, seed: 1), try losses("noisy-1", ranks: 1, noise: 0.5, seed: 1)
     )
-    // Another seed orders the batches otherwise; the first step's difference to the loss without noise is another one.
+    // Another seed also changes the order of batches, so the first step's differences to the loss without noise are
+    // compared.
     #expect(noisySeed.steps[0] - plainSeed.steps[0] != noisy.steps[0] - plain.steps[0])
     #expect(plain.before == noisy.before && plain.before > 0)
     #expect(plain.steps != noisy.steps && plain.steps.count == again.steps.count)

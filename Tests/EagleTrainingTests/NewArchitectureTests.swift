@@ -8,7 +8,7 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// A new architecture is a shape and a network: trainer, optimiser, ranks and decoding take it as it is.
+/// A new architecture is a shape and a network: trainer, optimiser, ranks and decoding need no changes.
 @Suite struct NewArchitectureTests {
   private let small: SmallRun
 

@@ -6,7 +6,7 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// Training runs whose epochs take a share of the rows of each TTT step to the next (`train.ttt_share`).
+/// Training runs in which a share of the rows of each TTT step continues to the next (`train.ttt_share`).
 @Suite struct SampledRowsTests {
   private let run: SmallRun
 

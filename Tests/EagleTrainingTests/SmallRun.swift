@@ -62,7 +62,7 @@ final class SmallRun: Sendable {
   }
 
   /// - Parameters:
-  ///   - change: of the settings
+  ///   - change: changes of the settings
   ///   - head: changes of the head
   func trainer(
     _ output: String, epochs: Int = 4, cluster: any Communicator = SoloCommunicator(), store: CaptureStore? = nil,
@@ -92,7 +92,7 @@ final class SmallRun: Sendable {
       inputs, start: start, output: folder, cluster: cluster, progress: progress, stop: stop)
   }
 
-  /// What the first step of a run takes from each parameter.
+  /// The change of each parameter in the first step of a run.
   func firstStep(_ output: String, change: (inout TrainConfig) -> Void) throws -> [String: [Float]] {
     let stop = StopRequest()
     let trainer = try trainer(output, stop: stop, change: change)
@@ -106,7 +106,7 @@ final class SmallRun: Sendable {
     return weights().merging(before) { zip($0, $1).map { $0 - $1 } }
   }
 
-  /// Checks that a run which stops within its second epoch goes on bit for bit.
+  /// Checks that a run which stops within its second epoch resumes bit for bit.
   ///
   /// - Returns: the last weights
   @discardableResult

@@ -5,7 +5,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// A training step of every variant of the head, with the answers of an independent PyTorch program in float64
+/// A training step of every variant of the head, with the results of an independent PyTorch program in float64
 /// (`Tools/fixtures/make_variant_fixture.py`).
 struct VariantFixture: Decodable {
   struct Config: Decodable {

@@ -45,7 +45,7 @@ import Testing
 
   @Test("a head of each variant learns, is exported and read back", arguments: cases)
   private func run(_ variant: Case) throws {
-    // Heads and captured states stay where EAGLE_VARIANT_HEADS says, for oracles.
+    // Heads and captured states are kept in EAGLE_VARIANT_HEADS, for oracles.
     let kept = ProcessInfo.processInfo.environment["EAGLE_VARIANT_HEADS"].map { "\($0)/\(variant.name)" }
     let folder = kept ?? NSTemporaryDirectory() + "/eagle-variant-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: "\(folder)/run", withIntermediateDirectories: true)

@@ -3,7 +3,7 @@ import EagleCore
 import Foundation
 import Synchronization
 
-/// A hub with one model, of Hugging Face's protocol, on this machine.
+/// A hub with one model and Hugging Face's protocol, on this machine.
 package final class ScriptedHub: Sendable {
   package static let commit = String(repeating: "0a", count: 20)
   private let server: ScriptedServer
@@ -13,8 +13,8 @@ package final class ScriptedHub: Sendable {
 
   /// - Parameters:
   ///   - repository: `ORG/MODEL`
-  ///   - files: by path; those of more than 1,000 bytes are large ones, which another host serves
-  ///   - fault: a reply in place of the right one, by request
+  ///   - files: the files by path; those of more than 1,000 bytes are served by another host
+  ///   - fault: a reply instead of the right one, by request
   package init(
     _ repository: String, files: [String: [UInt8]],
     fault: @escaping @Sendable (ScriptedServer.Request) -> ScriptedServer.Reply? = { _ in nil }
@@ -46,7 +46,7 @@ package final class ScriptedHub: Sendable {
     return .response(status: 404, body: "{\"error\": \"Repository not found\"}")
   }
 
-  /// The bytes that a range asks for, or all.
+  /// The bytes of the requested range, or all.
   package static func part(of bytes: [UInt8], _ request: ScriptedServer.Request) -> ScriptedServer.Reply {
     let start = request.headers["range"].flatMap { Int($0.dropFirst("bytes=".count).dropLast()) }
     guard let start else { return .file(bytes) }
@@ -55,7 +55,7 @@ package final class ScriptedHub: Sendable {
 
   private static func isLarge(_ bytes: [UInt8]) -> Bool { bytes.count > 1000 }
 
-  /// The first file on a page of its own.
+  /// The list of files, with the first one on a page of its own.
   private static func list(_ files: [String: [UInt8]], _ tree: String, page second: Bool) -> ScriptedServer.Reply {
     let all = files.sorted { $0.key < $1.key }.map { path, bytes -> JSON in
       var entry: [String: JSON] = [

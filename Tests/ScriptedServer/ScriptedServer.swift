@@ -5,7 +5,7 @@ import NIOHTTP1
 import NIOPosix
 import Synchronization
 
-/// An HTTP server on a free port of this machine that answers as a test says, and remembers the requests.
+/// An HTTP server on a free port of this machine with scripted responses, which records the requests.
 package final class ScriptedServer: Sendable {
   package struct Request: Sendable {
     /// Its number, from 0.
@@ -14,7 +14,7 @@ package final class ScriptedServer: Sendable {
     package let path: String
     /// By name in lower case.
     package let headers: [String: String]
-    /// Null where the body is no JSON.
+    /// Null if the body is not JSON.
     package let body: JSON
 
     /// The content of the last message.
@@ -136,7 +136,7 @@ package final class ScriptedServer: Sendable {
 extension ScriptedServer.Reply {
   package static func ok(_ body: JSON) -> Self { .response(status: 200, body: body.text()) }
 
-  /// A refusal in OpenAI's shape.
+  /// An error response in OpenAI's format.
   package static func error(_ status: Int, _ message: String, headers: [String: String] = [:]) -> Self {
     let body: JSON = ["error": ["message": .string(message), "type": "error"]]
     return .response(status: status, headers: headers, body: body.text())

@@ -1,5 +1,5 @@
-// Delays packets for scripts/test-hosts where the kernel has no netem: reads them from the network device "relay", which
-// it makes, and writes each back after some nanoseconds. Usage: relay NANOSECONDS
+// Delays packets for scripts/test-hosts if the kernel has no netem: reads them from the network device "relay", which
+// it creates, and writes each back after some nanoseconds. Usage: relay NANOSECONDS
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static char ring[RING_BYTES];
 static struct { int64_t due; size_t start, size; } queue[PACKETS];
 static uint64_t head, tail;  // packets written back so far, packets read so far
 static size_t end;           // offset in the ring of the next packet
-static int64_t late;         // ns between the time asked for and that at which the process wakes up, on average
+static int64_t late;         // ns between the requested time and that of waking up, on average
 
 static int64_t now(void) {
   struct timespec t;
@@ -42,19 +42,19 @@ static int open_device(void) {
   struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
   strcpy(request.ifr_name, "relay");
   check(ioctl(device, TUNSETIFF, &request), "TUNSETIFF");
-  // Packets that the sender left to be segmented stay whole.
+  // Packets that the sender has left to segmentation offload are not split.
   check(ioctl(device, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN), "TUNSETOFFLOAD");
   return device;
 }
 
-// Keeps the delay exact even where ranks keep every core busy.
+// Keeps the delay exact even if ranks use every core.
 static void take_priority(void) {
   struct sched_param priority = {.sched_priority = 1};
   sched_setscheduler(0, SCHED_FIFO, &priority);
   prctl(PR_SET_TIMERSLACK, 1);
 }
 
-// Reads a packet, if one is there and the ring has space. Returns whether it has.
+// Reads a packet if there is one and the ring has space. Returns whether it has read one.
 static int read_packet(int device, int64_t delay) {
   size_t begin = head < tail ? queue[head % PACKETS].start : end;
   size_t used = head < tail ? (end + RING_BYTES - begin) % RING_BYTES : 0;
@@ -73,8 +73,8 @@ static int read_packet(int device, int64_t delay) {
   return 1;
 }
 
-// Writes the oldest packet back if it is due. Returns whether it was; else *wait is the time until then in ns, or -1 where
-// there is no packet.
+// Writes the oldest packet back if it is due. Returns whether it was; otherwise *wait is the time until then in ns, or
+// -1 if there is no packet.
 static int write_packet(int device, int64_t *wait) {
   *wait = -1;
   if (head == tail || (*wait = queue[head % PACKETS].due - late - now()) > 0) return 0;

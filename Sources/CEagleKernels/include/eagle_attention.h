@@ -1,4 +1,4 @@
-// Attention: of single rows, each with keys of its own, and what blocks of rows need beside their GEMMs.
+// Attention: of single rows, each with keys of its own, and what blocks of rows need in addition to their GEMMs.
 #ifndef EAGLE_ATTENTION_H
 #define EAGLE_ATTENTION_H
 
@@ -8,7 +8,7 @@
 
 // MARK: single rows (attention.c)
 
-/// One row's keys and values: a prefix of consecutive rows, then single rows that lie apart.
+/// One row's keys and values: a prefix of consecutive rows, then single rows elsewhere in memory.
 typedef struct {
   const void *prefix_k, *prefix_v;  // row t at prefix_k + t * stride
   int64_t prefix_count;
@@ -24,17 +24,16 @@ typedef struct {
   eagle_weight_type type;            // of keys and values: F32, BF16, or Q8_0 where d is a multiple of 32
   float scale;
   float softcap;       // scores become softcap * tanh(score / softcap); 0 for none
-  const float *sinks;  // [heads]: logits that take part in each softmax and weigh no value; or null
+  const float *sinks;  // [heads]: logits that take part in each softmax and weight no value; or null
   float *scratch;   // eagle_attention_scratch floats
   int64_t threads;  // that the scratch buffer is for; more do not take part
   float *out;       // [rows][heads * d]
   float *lse;       // the heads' log-sum-exp, [rows][heads], or null
 } eagle_attention;
 
-/// out = sum_t p_t v_t, p = softmax(scale * q . k_t), capped and with a sink where there are any, over each row's prefix
-/// and single keys, on all threads. Keys of
-/// both kinds are added alike: a row gives the same bits wherever the border lies, and a head of a row the same as it
-/// does alone.
+/// out = sum_t p_t v_t, p = softmax(scale * q . k_t), capped and with a sink where there are any, over each row's
+/// prefix and single keys, on all threads. Keys of both kinds are added alike: a row gives the same bits wherever the
+/// prefix ends, and a head of a row the same as it does alone.
 void eagle_attention_rows(const eagle_attention *a);
 /// The floats of the scratch buffer, by all fields but scratch, out and lse.
 int64_t eagle_attention_scratch(const eagle_attention *a);

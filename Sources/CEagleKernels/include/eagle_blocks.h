@@ -19,10 +19,12 @@ int eagle_block_bytes(eagle_weight_type type);
 
 /// Writes the values of `count` elements, whole blocks, as float32.
 void eagle_weights_decode(eagle_weight_type type, const void *weights, int64_t count, float *y);
-/// Rounds `count` elements to blocks of Q8_0, Q4_0, Q5_0, Q4_K or Q6_K; returns 0, and writes nothing, for other formats.
+/// Rounds `count` elements to blocks of Q8_0, Q4_0, Q5_0, Q4_K or Q6_K; returns 0, and writes nothing, for other
+/// formats.
 int eagle_weights_encode(eagle_weight_type type, const float *x, int64_t count, void *blocks);
 
-/// Rearranges `outputs` rows of k elements in blocks, at most 8, to a tile of eagle_tile_bytes(type, k) bytes (tiles.h).
+/// Rearranges `outputs` rows of k elements in blocks, at most 8, to a tile of eagle_tile_bytes(type, k) bytes
+/// (tiles.h).
 void eagle_tile_pack(eagle_weight_type type, const void *rows, int64_t outputs, int64_t k, void *tile);
 int64_t eagle_tile_bytes(eagle_weight_type type, int64_t k);
 

@@ -63,7 +63,7 @@ void eagle_gemm_x16_pack_columns_bf16(const uint16_t *b, int64_t row_stride, int
 void eagle_gemm_x16_pack_columns_rounded(const float *b, int64_t row_stride, int64_t column_stride, int64_t k,
                                          int64_t n, float *panel);
 /// Packs m rows of A [m, k] for eagle_gemm_x16_multiply: panels of 12 rows, [k][12] each, rows beyond m are 0, and may
-/// write to four words behind them. Either stride is 1.
+/// write to four words after them. Either stride is 1.
 void eagle_gemm_x16_pack_rows_f32(const float *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
                                   float *block);
 void eagle_gemm_x16_pack_rows_bf16(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
@@ -86,7 +86,7 @@ enum {
 void eagle_gemm_bf16_pack_columns(const uint16_t *b, int64_t row_stride, int64_t column_stride, int64_t k, int64_t n,
                                   uint32_t *panel);
 /// Packs m rows of A [m, k] for eagle_gemm_bf16_multiply: panels of 12 rows, [ceil(k/2)][12] such words each, and may
-/// write to four words behind them. Either stride is 1.
+/// write to four words after them. Either stride is 1.
 void eagle_gemm_bf16_pack_rows(const uint16_t *a, int64_t row_stride, int64_t column_stride, int64_t m, int64_t k,
                                uint32_t *block);
 /// The same for float32 elements, which are rounded as they are packed.

@@ -21,7 +21,7 @@ typedef enum {
   EAGLE_GELU_TANH,    // gelu(gate) * up, in the approximation by tanh
   EAGLE_CLIPPED_SILU  // g sigmoid(1.702 g) * (u + 1), g = min(gate, limit), u = up cut to [-limit, limit]
 } eagle_gate;
-/// y = the activation of a gate and what it multiplies; `limit` is for EAGLE_CLIPPED_SILU.
+/// y = the activation of a gate, combined with up; `limit` is for EAGLE_CLIPPED_SILU.
 void eagle_gated(eagle_gate kind, float limit, const float *gate, const float *up, float *y, int64_t n);
 /// x = cap * tanh(scale * x / cap).
 void eagle_softcap(float *x, float scale, float cap, int64_t n);

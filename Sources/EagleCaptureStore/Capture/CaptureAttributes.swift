@@ -11,7 +11,7 @@ package struct CaptureAttributes: Sendable, Equatable {
   package var targetFingerprint: String
   /// The format of the stored states.
   package var format: StateFormat
-  /// The precision in which the processor computed the states, whatever was asked for; nil where a shard of version 1
+  /// The precision in which the processor computed the states, whatever was requested; nil where a shard of version 1
   /// does not record it.
   package var precision: ComputePrecision?
 

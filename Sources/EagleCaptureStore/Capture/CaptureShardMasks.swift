@@ -2,16 +2,16 @@ import EagleCore
 
 /// The replacement of the loss masks of an existing shard: the states, by far the larger part, stay.
 ///
-/// No other file is changed where it lies. Its mask fingerprint is taken away first and set last, and the library marks
-/// a file that is open for writing, so that a shard whose change was interrupted is never taken for whole: it is
+/// No other file is changed in place. The shard's mask fingerprint is replaced first and set last, and the library
+/// marks a file that is open for writing, so that a shard whose change was interrupted is never taken for whole: it is
 /// captured again.
 package enum CaptureShardMasks {
-  /// The text in the fingerprint's stead while masks are written; no SHA-256 of anything.
+  /// The text instead of the fingerprint while masks are written; no SHA-256 of anything.
   private static let none = String(repeating: "0", count: 64)
 
   /// - Parameters:
   ///   - path: a complete shard with the same tokens
-  ///   - masks: the masks of all its conversations, end to end: one byte a row
+  ///   - masks: the masks of all its conversations, concatenated: one byte a row
   ///   - fingerprint: the fingerprint of the tokens as they are, and of the new masks
   ///   - precision: recorded where the shard is of version 1, which becomes version 2
   package static func replace(

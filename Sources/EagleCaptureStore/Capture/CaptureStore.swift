@@ -20,7 +20,7 @@ public final class CaptureStore: @unchecked Sendable {
   private let lock = NSLock()
   private var open: [(shard: Int, file: CaptureShard)] = []  // last used at the end
   private static let openLimit = 8
-  /// Shards that were held against the manifest.
+  /// Shards that were compared with the manifest.
   private var checked: Set<Int> = []
 
   /// What is known of the shard files before any of them is opened.
@@ -62,7 +62,7 @@ public final class CaptureStore: @unchecked Sendable {
     try self.init(folder: folder, lengths: lengths, presence: .known)
   }
 
-  /// Throws when the manifest speaks of other conversations.
+  /// Throws when the manifest is that of other conversations.
   private static func check(_ manifest: CaptureManifest, _ starts: [Int], _ lengths: [Int], _ folder: String) throws {
     let advice = "run the capture again"
     guard starts.last == lengths.count else {

@@ -2,7 +2,7 @@ import CHDF5
 import EagleCore
 import Foundation
 
-/// The one door to the HDF5 library: a lock, because the library is not safe to enter from two threads, a check that
+/// The only access to the HDF5 library: a lock, because the library is not safe to enter from two threads, a check that
 /// turns a failed call into an error with the library's own words, and the closing of what a call opened on its way.
 final class HDF5 {
   private static let lock = NSRecursiveLock()

@@ -1,18 +1,19 @@
 import EagleText
 import Foundation
 
-/// Prompts behind a context: the first turn of a prompt, with the texts of the prompts that follow it in its file put
-/// before it.
+/// Prompts with a long context: the first turn of a prompt, preceded by the texts of the prompts that follow it in its
+/// file.
 ///
-/// The texts come in the order of the file, which begins anew at its end; the last one is cut. They are an arbitrary
-/// context, which the answer does not need: what is measured is how drafts fare behind that many tokens.
+/// The texts are in the order of the file, with wraparound at its end; the last one is cut. They are arbitrary context
+/// that the answer does not need: it serves to measure the acceptance after that many tokens.
 struct ContextPrompts {
   private let file: [Prompt]
   private let renderer: PromptRenderer
 
   init(_ file: [Prompt], _ renderer: PromptRenderer) { (self.file, self.renderer) = (file, renderer) }
 
-  /// The prompt with at most `length` tokens, and nearly as many; one with more tokens of its own is left as it is.
+  /// The prompt extended to nearly `length` tokens and at most that many. A prompt that is longer by itself stays
+  /// unchanged.
   func lengthened(_ prompt: Prompt, to length: Int) throws -> Prompt {
     let alone = Prompt(id: prompt.id, system: prompt.system, turns: [prompt.turns[0]])
     var missing = length - (try renderer.ids(of: alone).count)
@@ -21,7 +22,7 @@ struct ContextPrompts {
     while missing > 0 {
       let text = text(of: context.prefix(missing))
       let long = Prompt(id: prompt.id, system: prompt.system, turns: ["\(text)\n\n\(prompt.turns[0])"])
-      // Where texts meet, tokens are others than those of each by itself.
+      // At the boundary of two texts, the tokens differ from those of the separate texts.
       let excess = try renderer.ids(of: long).count - length
       if excess <= 0 { return long }
       missing -= excess
@@ -29,11 +30,11 @@ struct ContextPrompts {
     return alone
   }
 
-  /// At least `tokens` ids of the other prompts' texts.
+  /// At least `tokens` token ids of the texts of the other prompts, if these are not empty.
   private func context(before prompt: Prompt, tokens: Int) throws -> [Int32] {
     let own = file.firstIndex(of: prompt) ?? 0
     var (ids, before) = ([Int32](), -1)
-    // Empty texts would never come to enough.
+    // The second condition ends the loop if all texts are empty.
     while ids.count < tokens, ids.count > before {
       before = ids.count
       for offset in 1..<max(2, file.count) where ids.count < tokens {
@@ -44,7 +45,7 @@ struct ContextPrompts {
     return ids
   }
 
-  /// The text of ids, without a character that their end cuts.
+  /// The text of the ids, without a character that their end cuts.
   private func text(of ids: ArraySlice<Int32>) -> String {
     let text = renderer.model.tokenizer.decode(Array(ids), skipSpecial: true)
     return text.trimmingCharacters(in: CharacterSet(charactersIn: "\u{fffd}").union(.whitespacesAndNewlines))

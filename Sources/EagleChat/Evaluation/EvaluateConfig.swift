@@ -6,21 +6,22 @@ import EagleDraft
 public struct EvaluateConfig: Config {
   /// Tokens drafted in one round, so that a round yields at most one more.
   public var draftLength = 3
-  /// The most tokens that are generated for one prompt.
+  /// The maximum number of tokens that are generated for one prompt.
   public var maxNewTokens = 256
   /// The prompt file (JSON Lines) of each benchmark, by name.
   public var benchmarks: [String: String] = [:]
-  /// The most prompts that are taken from the start of each file.
+  /// The maximum number of prompts that are read from the start of each file.
   public var limit = 40
-  /// The temperature: 0 decodes greedily; above 0 texts are sampled, and not compared with plain decoding.
+  /// The temperature: 0 selects greedy decoding; above 0, answers are sampled and not compared with plain decoding.
   public var temperature = 0.0
-  /// The seed of sampled texts, and of the choice of validation prompts.
+  /// The seed of sampling, and of the choice of validation prompts.
   public var seed: UInt64 = 0
-  /// Whether answers begin with reasoning, where the chat template has a switch for it.
+  /// Whether answers begin with reasoning, if the chat template has a switch for it.
   public var reasoning = Reasoning.auto
-  /// The tokens to which texts of other prompts extend each prompt, ascending; each length is measured by itself.
+  /// The lengths in tokens to which texts of other prompts extend each prompt, ascending; each length is measured
+  /// separately.
   public var contextLengths: [Int] = []
-  /// The share of each benchmark's prompts that choose the best head and are not reported; 0 chooses by all.
+  /// The share of each benchmark's prompts that select the best head and are not reported; 0 selects by all prompts.
   public var validation = 0.0
 
   /// Creates the settings with all defaults.
@@ -44,7 +45,7 @@ public struct EvaluateConfig: Config {
       validation >= 0 && validation < 1, "validation", "must be at least 0 and below 1, not \(validation)")
   }
 
-  /// How texts are sampled.
+  /// The sampling of the answers.
   var sampling: SamplingConfig {
     var sampling = SamplingConfig()
     (sampling.temperature, sampling.seed) = (temperature, seed)

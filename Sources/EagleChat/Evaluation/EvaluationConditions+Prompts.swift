@@ -4,7 +4,7 @@ import EagleText
 import Foundation
 
 extension EvaluationConditions {
-  /// The conditions of an evaluation. Without benchmarks nothing is decoded, and the settings do not matter.
+  /// The conditions of an evaluation. Without benchmarks nothing is decoded, so the settings are left out.
   init(_ config: EvaluateConfig, _ sets: [EvaluationSet]) {
     guard !sets.isEmpty else {
       self = .heldOutOnly
@@ -16,7 +16,7 @@ extension EvaluationConditions {
     self.init(
       draftLength: config.draftLength, maxNewTokens: config.maxNewTokens,
       prompts: digests { $0 == .reported }.compactMapValues(\.first))
-    // What is not asked for is not there, so that older records remain comparable.
+    // Settings with their default value are nil, so that older records remain comparable.
     temperature = config.temperature > 0 ? config.temperature : nil
     seed = config.temperature > 0 || config.validation > 0 ? config.seed : nil
     reasoning = config.reasoning == .auto ? nil : config.reasoning.rawValue
@@ -29,7 +29,7 @@ extension EvaluationSet {
   /// SHA-256 of the prompts.
   var digest: String { FileDigest.sha256(Data(text.utf8)) }
 
-  /// One text for all prompts, which differs where they do.
+  /// An unambiguous string of all prompts, for the digest.
   var text: String {
     prompts.map { ([$0.id, $0.system ?? ""] + $0.turns).map { "\($0.utf8.count) \($0)" }.joined(separator: "\n") }
       .joined(separator: "\n")

@@ -6,17 +6,17 @@ import EagleStorage
 import EagleText
 import Foundation
 
-/// Finished parts of an evaluation that is under way, so that the start after a stop or a kill does only what is left.
+/// Finished parts of a running evaluation, so that a restart after a stop or a kill computes only the rest.
 ///
-/// The parts are lines of JSON in `evaluation.partial/` under the output folder; each rank writes files of its own.
-/// Files and lines carry a key, and those of other weights or other settings are ignored.
+/// The parts are lines of JSON in `evaluation.partial/` under the output folder; each rank writes its own files. Files
+/// and lines contain a key; those with the key of other weights or settings are ignored.
 package struct EvaluationJournal {
   private let folder: String
   private let key: String
 
   /// - Parameters:
   ///   - output: folder of the run
-  ///   - key: a digest of everything that results follow from
+  ///   - key: a digest of everything that determines the results
   package init(output: String, key: String) {
     folder = RunFolder(output).evaluationJournal
     self.key = key
@@ -27,7 +27,7 @@ package struct EvaluationJournal {
     let item: Item
   }
 
-  /// The finished parts of all ranks that write to this disk, in no order. A torn line counts as absent.
+  /// The finished parts of all ranks that write to this disk, in no particular order. An incomplete line is ignored.
   package func read<Item: Codable>(_ kind: String, _: Item.Type) -> [Item] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     return names.sorted().filter { $0.hasPrefix(name(kind)) }.flatMap { name -> [Item] in
@@ -45,7 +45,7 @@ package struct EvaluationJournal {
   package func append<Item: Codable>(_ item: Item, _ kind: String, rank: Int) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let path = "\(folder)/\(name(kind))\(rank).jsonl"
-    // The line break comes first, so that a line that a kill has torn does not spoil this one.
+    // The line break comes first, so that an incomplete line of a killed process does not corrupt this one.
     let line = try JSONEncoder().encode(Line(key: key, item: item))
     try AppendedFile.append(Data("\n".utf8) + line, to: path)
   }
@@ -65,7 +65,7 @@ package struct EvaluationJournal {
 }
 
 extension DraftModel {
-  /// SHA-256 of all weights as they are kept in memory, 64 hexadecimal digits.
+  /// SHA-256 of all weights as they are stored in memory, 64 hexadecimal digits.
   package var digest: String {
     var hasher = StreamDigest()
     for parameter in parameters { hasher.update(UnsafeRawBufferPointer(parameter.variable.value.rawBytes)) }

@@ -2,14 +2,15 @@ import EagleDraft
 import EagleRunFiles
 import EagleTensor
 
-/// What an evaluation has found.
+/// The results of an evaluation.
 package struct EvaluationResults {
-  /// By name of the benchmark; what is shown.
+  /// The reported results by name of the benchmark.
   package internal(set) var benchmarks: [String: BenchmarkResult] = [:]
-  /// Of the prompts that choose the best head; nil where those of `benchmarks` do, and where they were not decoded.
+  /// The results of the prompts that select the best head; nil if those of `benchmarks` select it, and if the
+  /// validation prompts were not decoded.
   package internal(set) var validation: [String: BenchmarkResult]?
 
-  /// Takes up the result of a set.
+  /// Adds the result of a set.
   mutating func add(_ result: BenchmarkResult, of set: EvaluationSet) {
     switch set.role {
     case .reported: benchmarks[set.benchmark] = result
@@ -32,7 +33,7 @@ extension BenchmarkResult {
 }
 
 extension [String: BenchmarkResult] {
-  /// The 95 % interval of the mean acc_length over prompts; nil where a benchmark has fewer than two.
+  /// The 95 % interval of the mean acc_length over prompts; nil if a benchmark has fewer than two.
   package var meanAccLengthInterval: Interval? {
     var random = RandomSource.bootstrap
     let counts = sorted { $0.key < $1.key }.compactMap(\.value.byPrompt)
@@ -58,6 +59,6 @@ extension EvaluationRecord {
 }
 
 extension RandomSource {
-  /// The source of the resamples of every interval.
+  /// The random source of the bootstrap resamples of every interval.
   package static var bootstrap: RandomSource { RandomSource(seed: 0, purpose: "bootstrap") }
 }

@@ -6,11 +6,11 @@ import Foundation
 /// Prompts that are measured together.
 package struct EvaluationSet {
   package enum Role: Equatable {
-    /// The prompts of a benchmark whose numbers are shown.
+    /// The prompts of a benchmark whose results are reported.
     case reported
-    /// Those that choose the best head, and are in no other set.
+    /// The prompts that select the best head; they are in no other set.
     case validation
-    /// The reported ones behind texts of other prompts, with this many tokens in all.
+    /// The reported prompts, extended by texts of other prompts to this many tokens in total.
     case context(Int)
   }
 
@@ -20,15 +20,15 @@ package struct EvaluationSet {
   package let role: Role
   package let prompts: [Prompt]
 
-  /// The prompt whose text is kept as an example.
+  /// The prompt whose answer is kept as an example.
   var example: Prompt? { role == .reported ? prompts.min { $0.turns[0].utf8.count < $1.turns[0].utf8.count } : nil }
 }
 
 extension EvaluateConfig {
   /// The prompts to measure, in a fixed order: those of each benchmark by name, by role.
   ///
-  /// - Throws: for a file that is missing or broken, or too short to be divided; for prompts that do not fit into the
-  ///   target; where the chat template has no switch for `reasoning`
+  /// - Throws: for a file that is missing or malformed, or too short to be divided; for prompts that do not fit into
+  ///   the target's context; for a chat template without a switch for `reasoning`
   package func sets(_ model: ChatModel) throws -> [EvaluationSet] {
     let renderer = try PromptRenderer(model, reasoning)
     try checkContextLengths(renderer)
@@ -52,7 +52,7 @@ extension EvaluateConfig {
       })
   }
 
-  /// Prompts to report and prompts to choose by, each in the order of the file.
+  /// The reported prompts and the validation prompts, each in the order of the file.
   private func divided(_ prompts: [Prompt], path: String) throws -> (reported: [Prompt], validation: [Prompt]) {
     guard validation > 0 else { return (prompts, []) }
     guard prompts.count > 1 else {

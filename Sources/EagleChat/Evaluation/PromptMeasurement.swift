@@ -5,14 +5,14 @@ import EagleModels
 import EagleRunFiles
 import EagleText
 
-/// Decodes prompts without a head and by each of several plans, one after the other, so that a slow moment of the
-/// machine falls on all alike.
+/// Decodes prompts without a head and by each of several plans, one after the other, so that a slow phase of the
+/// machine affects all equally.
 final class PromptMeasurement {
   /// The measurements of one prompt.
   struct Result {
-    /// Counts by plan.
+    /// The counts of each plan.
     fileprivate(set) var counts: [BenchmarkCounts]
-    /// The first turn's text by the first plan.
+    /// The first turn's answer by the first plan.
     fileprivate(set) var example: Generation?
   }
 
@@ -22,7 +22,7 @@ final class PromptMeasurement {
   private let plans: [DraftPlan]
   private let plain: DecodingSession
   private let speculative: [DecodingSession]
-  /// Breaks a prompt off.
+  /// Interrupts a prompt.
   private let stop: StopRequest
   /// Called for each token.
   private let tick: () -> Void
@@ -39,9 +39,10 @@ final class PromptMeasurement {
     speculative = plans.map { _ in DecodingSession(target: model.target, draft: draft) }
   }
 
-  /// Decodes every turn by all plans; the next turn sees the plain text. Nil when the prompt was broken off.
+  /// Decodes every turn by all plans; the next turn sees the answer of plain decoding. Nil if the prompt was
+  /// interrupted.
   ///
-  /// - Parameter name: tells the prompt from others, for samples of its own
+  /// - Parameter name: a unique name of the prompt, from which its sampling seed follows
   func measure(_ prompt: Prompt, name: String) throws -> Result? {
     for session in [plain] + speculative { session.reset() }
     var result = Result(counts: [BenchmarkCounts](repeating: BenchmarkCounts(), count: plans.count))
@@ -56,7 +57,7 @@ final class PromptMeasurement {
     return result
   }
 
-  /// Decodes one turn and returns the plain text; nil when it was broken off.
+  /// Decodes one turn and returns the answer of plain decoding; nil if it was interrupted.
   private func measureTurn(
     _ ids: [Int32], _ sampling: SamplingOptions, into result: inout Result
   ) throws -> String? {
@@ -94,7 +95,7 @@ extension BenchmarkCounts {
     if isCompared, other.ids != generation.ids { differing += 1 }
   }
 
-  /// Notes the counts of the prompt's turns, and how many times faster than plain decoding they were.
+  /// Records the counts of the prompt's turns, and their speedup over plain decoding.
   fileprivate mutating func notePrompt() {
     byPrompt.append(speculative, plain: plain)
     let (plain, speculative) = (plain.tokensPerSecond, speculative.tokensPerSecond)

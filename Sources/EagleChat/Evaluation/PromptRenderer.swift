@@ -1,7 +1,7 @@
 import EagleCore
 import EagleText
 
-/// The ids of dialogues as an evaluation asks them.
+/// Renders the dialogues of an evaluation to token ids.
 struct PromptRenderer {
   let model: ChatModel
   /// Variables of the chat template.
@@ -20,12 +20,12 @@ struct PromptRenderer {
     return try ids(system + [ChatMessage(role: .user, content: prompt.turns[turn])])
   }
 
-  /// Throws for a dialogue that may not fit into the target: an answer may be as long as `maxNewTokens`, in every turn.
+  /// Throws for a dialogue that may exceed the target's context, if the answer to every turn has `maxNewTokens` tokens.
   func check(_ prompts: [Prompt], maxNewTokens: Int, path: String) throws {
     let limit = model.target.shape.maxPositions
     for prompt in prompts {
       let promptTokens = try prompt.turns.indices.reduce(0) { $0 + (try ids(of: prompt, turn: $1).count) }
-      // promptTokens + turns * maxNewTokens <= limit, without a product that may overflow.
+      // promptTokens + turns * maxNewTokens <= limit, without a product that could overflow.
       let turns = prompt.turns.count
       guard promptTokens > limit || maxNewTokens > (limit - promptTokens) / max(1, turns) else { continue }
       throw LocatedError(

@@ -3,7 +3,7 @@ import EagleText
 
 /// Whether the target reasons before it answers.
 public enum Reasoning: String, Codable, CaseIterable, Sendable {
-  /// The default of the chat template, or what its options say.
+  /// The default of the chat template, or the value in its options.
   case auto
   /// Reasoning, by `enable_thinking: true`.
   case on
@@ -14,9 +14,9 @@ public enum Reasoning: String, Codable, CaseIterable, Sendable {
 
   private static let variable = "enable_thinking"
 
-  /// The variables of the chat template that ask for it.
+  /// The variables of the chat template that select it.
   ///
-  /// - Throws: `LocatedError` for `on` and `off` where the template has no switch
+  /// - Throws: `LocatedError` for `on` and `off` if the template has no switch
   func options(of template: ChatTemplate) throws -> JSON.Object {
     guard self != .auto else { return JSON.Object() }
     guard template.references(Self.variable) else {

@@ -7,12 +7,12 @@ import EagleText
 package enum TargetTokenizerFields {
   private static let prefix = "tokenizer."
 
-  /// The fields of a target: those of its GGUF file as they are, or made from the files of its folder.
+  /// The fields of a target: those of its GGUF file unchanged, or built from the files of its folder.
   ///
   /// - Parameters:
   ///   - path: a Hugging Face folder or a `.gguf` file
   ///   - shape: the sizes of the target
-  /// - Throws: by name for a tokenizer that a GGUF file cannot describe
+  /// - Throws: an error with its name for a tokenizer that a GGUF file cannot describe
   package static func of(target path: String, shape: TargetShape) throws -> [GGUFField] {
     guard path.hasSuffix(".gguf"), !FileTree.isFolder(path) else { return try made(folder: path, shape) }
     let fields = try GGUFFile(path: path).fields(prefix: prefix)

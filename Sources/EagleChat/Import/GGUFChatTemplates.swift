@@ -3,12 +3,12 @@ import EagleStorage
 
 /// The chat templates of a GGUF file.
 struct GGUFChatTemplates {
-  /// The model's template; nil where the file has none.
+  /// The model's template; nil if the file has none.
   let own: String?
   /// Its other templates by name.
   let named: [String: String]
 
-  /// - Throws: `LocatedError` for a template that the file names and does not have
+  /// - Throws: `LocatedError` for a template that the file names but does not contain
   init(of file: GGUFFile) throws {
     let (key, list) = ("tokenizer.chat_template", "tokenizer.chat_templates")
     let text = file.contains(key: key) ? try file.string(key) : ""

@@ -6,16 +6,16 @@ import Foundation
 /// Turns a GGUF model into a Hugging Face folder.
 ///
 /// The folder holds config.json, generation_config.json, model.safetensors in bfloat16 (dequantised, rounded to the
-/// nearest, ties to even), tokenizer.json, tokenizer_config.json and import.json, which names the source and all
-/// files with their checksums. Experts in MXFP4 stay as they are. `GGUFArchitecture` lists what can be imported.
+/// nearest, ties to even), tokenizer.json, tokenizer_config.json and import.json, which names the source and all files
+/// with their checksums. Experts in MXFP4 keep their format. `GGUFArchitecture` lists what can be imported.
 public enum GGUFImport {
   private static let recordName = "import.json"
   private static let recordFormat = "eagle-import"
 
-  /// Imports the GGUF file `path` into `folder`, whole or not at all.
+  /// Imports the GGUF file `path` into `folder`, atomically.
   ///
-  /// An existing empty folder is filled. A folder that holds a complete earlier import of the same file is left as
-  /// it is; any other filled folder throws, as does a model that cannot be imported.
+  /// An existing empty folder is filled. A folder with a complete earlier import of the same file stays unchanged. Any
+  /// other non-empty folder throws, and so does a model that cannot be imported.
   public static func run(gguf path: String, output folder: String, progress: (String) -> Void) throws {
     let model = try Model(path: path)
     let source = try FolderManifest.File(measuring: path, as: URL(fileURLWithPath: path).lastPathComponent)

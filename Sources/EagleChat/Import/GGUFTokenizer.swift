@@ -3,7 +3,7 @@ import EagleModels
 import EagleStorage
 import Foundation
 
-/// The tokenizer of a GGUF file by itself, such as a file without weights.
+/// The tokenizer of a GGUF file, which needs no weights.
 package struct GGUFTokenizer {
   /// The content of tokenizer.json.
   package let json: Data
@@ -13,7 +13,7 @@ package struct GGUFTokenizer {
 
   /// Reads the tokenizer of a file of any architecture.
   ///
-  /// - Throws: `LocatedError` for a tokenizer that cannot be read, with its name
+  /// - Throws: `LocatedError` for an unsupported tokenizer, with its name
   package init(gguf path: String) throws { try self.init(of: GGUFFile(path: path)) }
 
   init(of file: GGUFFile) throws {

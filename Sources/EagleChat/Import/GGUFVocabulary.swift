@@ -6,7 +6,7 @@ import Foundation
 
 /// The tokenizer of a GGUF model.
 struct GGUFVocabulary {
-  /// What the vocabulary is made of.
+  /// The algorithm of the tokenizer, with its data.
   private enum Kind {
     /// `gpt2`.
     case byteLevel(merges: [String], preTokenizer: String)
@@ -21,12 +21,13 @@ struct GGUFVocabulary {
   private let kind: Kind
   private let framing: TokenizerFile.Framing
   private let templates: GGUFChatTemplates
-  /// Whether control tokens take the white space behind them along, as those of Phi-3 do; GGUF does not say it.
+  /// Whether control tokens absorb the white space after them, as those of Phi-3 do; GGUF files do not store this.
   private let stripsBehindControl: Bool
 
   /// Reads the tokenizer of a model whose embedding has `vocabularySize` rows.
   ///
-  /// - Throws: `LocatedError` for another tokenizer, and where neither file nor architecture names the pre-tokenizer
+  /// - Throws: `LocatedError` for another tokenizer, and if neither the file nor the architecture names the
+  ///   pre-tokenizer
   init(of file: GGUFFile, _ architecture: GGUFArchitecture, vocabularySize: Int) throws {
     try self.init(of: file, preTokenizer: architecture.preTokenizer)
     guard tokens.count <= vocabularySize else {
@@ -36,7 +37,7 @@ struct GGUFVocabulary {
     }
   }
 
-  /// Reads the tokenizer of any model. `preTokenizer` is that of the architecture, where all its models have the same.
+  /// Reads the tokenizer of any model. `preTokenizer` is that of the architecture, if all its models have the same.
   init(of file: GGUFFile, preTokenizer: String?) throws {
     path = file.path
     tokens = try file.strings("tokenizer.ggml.tokens")
@@ -83,7 +84,7 @@ struct GGUFVocabulary {
     return scores
   }
 
-  /// Whether BOS and EOS stand around every text, as the file says, or else as llama.cpp does with this tokenizer.
+  /// Whether BOS and EOS enclose every text: as the file says, or else as llama.cpp does with this tokenizer.
   private static func framing(_ file: GGUFFile, _ kind: Kind) throws -> TokenizerFile.Framing {
     func flag(_ name: String) throws -> Bool? {
       let key = "tokenizer.ggml.\(name)"
@@ -122,8 +123,9 @@ struct GGUFVocabulary {
       eos: ids.eos.map { tokens[$0] }, pad: ids.pad.map { tokens[$0] }, framing: framing)
   }
 
-  /// The name of the pre-tokenizer. Files of early 2024 name none, or "default". Every Qwen model has that of Qwen2; a
-  /// llama may be a Llama 3, a SmolLM or another, and a wrong pre-tokenizer would give wrong ids without an error.
+  /// The name of the pre-tokenizer. Files of early 2024 name none, or "default". Every Qwen model has that of Qwen2. A
+  /// file of the architecture `llama` may be a Llama 3, a SmolLM or another model, and a wrong pre-tokenizer would give
+  /// wrong ids without an error.
   private static func preTokenizer(_ file: GGUFFile, _ ofArchitecture: String?) throws -> String {
     let key = "tokenizer.ggml.pre"
     let name = file.contains(key: key) ? try file.string(key) : nil

@@ -5,10 +5,10 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// A client of OpenAI's API, as vLLM, SGLang, llama.cpp's server and `eagle-run serve` offer it. A reference type.
+/// A client of OpenAI's API, which vLLM, SGLang, llama.cpp's server and `eagle-run serve` implement. A reference type.
 ///
-/// Requests run beside each other on the threads of SwiftNIO. One that the server is too busy for (429), that meets an
-/// error of the server (5xx) or a broken connection is sent again after a while, as often as the policy says.
+/// Requests run concurrently on the threads of SwiftNIO. A request that fails because the server is busy (429), by a
+/// server error (5xx) or by a broken connection is sent again with backoff, as often as the policy allows.
 package final class CompletionClient: Sendable, CustomStringConvertible {
   package enum Endpoint: String, Sendable {
     case models = "/v1/models"
@@ -16,10 +16,10 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
     case completions = "/v1/completions"
   }
 
-  /// Bytes of a response, at most.
+  /// The maximum size of a response in bytes.
   package static let maxResponseBytes = 16 << 20
-  /// Seconds from a request for a text to the end of its response, at most. A server that batches answers late, not
-  /// never.
+  /// The maximum seconds from a completion request to the end of its response. It is long because a server that batches
+  /// may answer late.
   static let timeout: Int64 = 1800
 
   private let address: ServerAddress
@@ -27,12 +27,12 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
   private let policy: RetryPolicy
   private let http: HTTPClient
 
-  /// Opens no connection yet. `close` must be called in the end.
+  /// Creates a client without opening a connection. The caller must call `close`.
   ///
   /// - Parameters:
-  ///   - key: what is sent as the bearer token
+  ///   - key: the bearer token
   ///   - connections: requests that run at the same time
-  /// - Throws: for a key that no header can hold
+  /// - Throws: for a key that is not valid in a header
   package init(_ address: ServerAddress, key: String?, connections: Int, policy: RetryPolicy = RetryPolicy()) throws {
     (self.address, self.key, self.policy) = (address, key, policy)
     guard key?.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) ?? true else {
@@ -48,7 +48,7 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
       redirectConfiguration: .disallow, timeout: .init(connect: .seconds(10)))
     configuration.httpVersion = .http1Only
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
-    // A refused connection is an attempt, which this client counts.
+    // This client counts a refused connection as an attempt and retries it itself.
     configuration.connectionPool.retryConnectionEstablishment = false
     return configuration
   }
@@ -56,13 +56,13 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
   /// The server's address.
   package var description: String { "\(address)" }
 
-  /// Ends the requests that still run. To be called from a thread of the caller's own.
+  /// Cancels the running requests. Must not be called on a thread of SwiftNIO.
   package func close() { try? http.syncShutdown() }
 
-  /// The names of the models that the server has. Waits for the response.
+  /// The names of the models that the server has. Blocks until the response arrives.
   ///
-  /// - Parameter seconds: from a request to the end of its response, at most; a list takes no batch
-  /// - Throws: when the server cannot be reached, is silent, refuses the key, or gives no list
+  /// - Parameter seconds: the maximum from a request to the end of its response; a list does not wait for a batch
+  /// - Throws: when the server cannot be reached, does not respond in time, rejects the key, or returns no list
   package func models(within seconds: Int64 = 30) throws -> [String] {
     let mailbox = Mailbox<Result<JSON, RequestFailure>>()
     send(Call(endpoint: .models, body: nil, seconds: seconds, retriesConnection: false)) { mailbox.send($0) }
@@ -78,14 +78,14 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
 
   /// Sends a request.
   ///
-  /// - Parameter then: gets the response, or why there is none, once, on another thread
+  /// - Parameter then: called once, on another thread, with the response or with the reason for the failure
   package func post(
     _ body: JSON, to endpoint: Endpoint, then: @escaping @Sendable (Result<JSON, RequestFailure>) -> Void
   ) {
     send(Call(endpoint: endpoint, body: Array(body.text().utf8)), then)
   }
 
-  /// The error that ends the stage for a failure.
+  /// The error with which a failure ends the stage.
   package func located(_ failure: RequestFailure) -> LocatedError {
     switch failure {
     case .server(let error): error
@@ -107,9 +107,9 @@ package final class CompletionClient: Sendable, CustomStringConvertible {
     let endpoint: Endpoint
     /// Nil for a GET.
     let body: [UInt8]?
-    /// Seconds from a request to the end of its response, at most.
+    /// The maximum seconds from a request to the end of its response.
     var seconds = CompletionClient.timeout
-    /// Whether a connection that fails is tried again.
+    /// Whether a failed connection is retried.
     var retriesConnection = true
     var attempt = 1
   }

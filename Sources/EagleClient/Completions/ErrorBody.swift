@@ -1,11 +1,11 @@
 import EagleCore
 import Foundation
 
-/// What the body of a refusal says.
+/// Reads the message of an error response.
 enum ErrorBody {
-  /// The message, in one line of at most 200 characters; nil where there is none.
+  /// The message, in one line of at most 200 characters; nil if there is none.
   ///
-  /// OpenAI's `{"error": {"message"}}`, FastAPI's `{"detail"}`, `{"message"}`, else the text itself.
+  /// OpenAI's `{"error": {"message"}}`, FastAPI's `{"detail"}`, `{"message"}`, or else the text itself.
   static func message(_ bytes: [UInt8]) -> String? {
     let fields = (try? JSON.read(bytes))?.object
     let error = fields?["error"]

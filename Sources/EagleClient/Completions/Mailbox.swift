@@ -1,6 +1,6 @@
 import EagleCore
 
-/// Values that other threads send to one that waits for them. A reference type.
+/// A queue of values from other threads to one thread that waits for them. A reference type.
 package final class Mailbox<Value: Sendable>: @unchecked Sendable {
   private let condition = MonotonicCondition()
   private var values: [Value] = []
@@ -12,7 +12,7 @@ package final class Mailbox<Value: Sendable>: @unchecked Sendable {
     condition.signal()
   }
 
-  /// Everything that was sent since the last call, in order; empty when nothing comes in time.
+  /// All values sent since the last call, in order; empty if none arrives in time.
   package func receive(within seconds: Double) -> [Value] {
     let end = MonotonicCondition.Deadline(in: seconds)
     return condition.withLock {

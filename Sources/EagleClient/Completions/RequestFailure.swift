@@ -1,13 +1,13 @@
 import EagleCore
 
-/// The reason why a request has no response that can be used.
+/// The reason why a request has no usable response.
 package enum RequestFailure: Error, Sendable, Equatable {
-  /// Every request would fail the same way: a wrong key, no such model, no such endpoint.
+  /// Every request would fail the same way: a wrong key, an unknown model, or a missing endpoint.
   case server(LocatedError)
-  /// The server refuses this request, and would again.
+  /// The server rejects this request, and would reject it again.
   case refused(String)
-  /// No attempt of several succeeded. A later one may.
+  /// All attempts failed. A later one may succeed.
   case exhausted(String)
-  /// The response is not what the API says.
+  /// The response does not conform to the API.
   case unusable(String)
 }

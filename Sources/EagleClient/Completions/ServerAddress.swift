@@ -2,12 +2,12 @@ import Foundation
 
 /// The base URL of a server that speaks OpenAI's API, `http://host:8000` or `http://host:8000/v1`.
 package struct ServerAddress: Sendable, Equatable, CustomStringConvertible {
-  /// The URL without `/v1` and without a slash at its end.
+  /// The URL without `/v1` and without a trailing slash.
   private let base: String
 
-  /// Why a text is no base URL; nil when it is one.
+  /// The reason why a string is not a valid base URL; nil if it is valid.
   ///
-  /// A key belongs in the environment: a URL that carries a name or a password is refused.
+  /// A key belongs in the environment: a URL with a user name or a password is rejected.
   package static func complaint(_ text: String) -> String? {
     guard let parts = URLComponents(string: text), let host = parts.host, !host.isEmpty,
       ["http", "https"].contains(parts.scheme?.lowercased() ?? "")

@@ -1,10 +1,10 @@
 import Dispatch
 
-/// An asynchronous call for a thread that may wait.
+/// Runs an asynchronous call on a thread that may block.
 enum Blocking {
   private final class Box<Value: Sendable>: @unchecked Sendable { var value: Value? }
 
-  /// A queue of its own: threads of the shared pool may all be waiting here.
+  /// A separate queue, because all threads of the shared pool may be blocked here.
   private final class Queue: TaskExecutor {
     private let queue = DispatchQueue(label: "eagle.hub")
 

@@ -5,21 +5,21 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// GET requests to a hub: lists in JSON, and files that go to disk as they come.
+/// GET requests to a hub: lists in JSON, and files that are streamed to disk.
 ///
-/// A busy server (429), one with an error (5xx) and a broken connection are tried again; a file goes on where it broke
-/// off. The token goes to the hub alone, not to the hosts that it redirects to.
+/// A busy server (429), a server error (5xx) and a broken connection are retried; a download resumes where it was
+/// interrupted. The token is sent only to the hub, not to the hosts to which it redirects.
 struct HubClient: Sendable {
   private let settings: HubSettings
   let check: @Sendable () throws -> Void
   private let http: HTTPClient
 
-  /// Seconds for a list, and without a byte of a file.
+  /// The maximum seconds for a list, and between two bytes of a file.
   private static let timeout: Int64 = 60
   private static let mostListBytes = 64 << 20
   private static let mostRedirects = 5
 
-  /// - Parameter check: called while a file comes; what it throws ends the download
+  /// - Parameter check: called during a download; an error that it throws ends the download
   init(_ settings: HubSettings, check: @escaping @Sendable () throws -> Void) {
     (self.settings, self.check) = (settings, check)
     var configuration = HTTPClient.Configuration(
@@ -31,9 +31,9 @@ struct HubClient: Sendable {
 
   func close() async { try? await http.shutdown() }
 
-  /// Why there is no answer.
+  /// The reason for a missing response.
   enum Failure: Error {
-    /// Another request may help: the network, or the server's state.
+    /// A transient failure of the network or the server: a retry may succeed.
     case passing(String, retryAfter: String? = nil)
     case status(Int, String)
     case odd(String)
@@ -51,9 +51,9 @@ struct HubClient: Sendable {
     }
   }
 
-  /// The path below the endpoint, and the query, of the next page.
+  /// The path below the endpoint and the query of the next page.
   ///
-  /// - Throws: for a page that is not the hub's
+  /// - Throws: for a page that is not on the hub
   private func place(of text: String) throws -> String {
     let base = settings.endpoint.path
     guard let url = URLComponents(string: text), url.host == nil || isHub(text),
@@ -67,20 +67,20 @@ struct HubClient: Sendable {
     links.joined(separator: ",").firstMatch(of: /<([^>]*)>[^<]*rel="?next"?/).map { String($0.1) }
   }
 
-  /// Fetches what is missing of a file, or all of it where the hub begins anew.
+  /// Downloads the missing rest of a file, or all of it if the hub does not support ranges.
   ///
   /// - Parameters:
   ///   - path: the file on the hub
-  ///   - part: the part that is there, or is not
-  ///   - size: of the whole
-  ///   - each: called with the bytes that are there, again and again
+  ///   - part: the path of the partial file, which may not exist
+  ///   - size: the size of the whole file in bytes
+  ///   - each: called repeatedly with the number of bytes so far
   func download(_ path: String, to part: String, size: Int, each: @Sendable @escaping (Int) -> Void) async throws {
     var best = -1
     while true {
       do {
         return try await retried(path) { try await append(path, to: part, size: size, each: each) }
       } catch Failure.passing(let reason, _) {
-        // As long as something comes, a broken connection is no reason to give up.
+        // Retries continue as long as each of them makes progress.
         let now = Disk.size(of: part) ?? 0
         guard now > best else { throw Failure.passing(reason) }
         best = now
@@ -107,7 +107,7 @@ struct HubClient: Sendable {
     guard count == size else { throw Failure.passing("the connection ended at byte \(count) of \(size)") }
   }
 
-  /// The response behind all redirects, with status 200 or 206.
+  /// The response after all redirects, with status 200 or 206.
   private func get(_ text: String, from start: Int) async throws -> HTTPClientResponse {
     var url = text
     for _ in 0...Self.mostRedirects {
@@ -135,7 +135,7 @@ struct HubClient: Sendable {
         throw Failure.passing(
           "HTTP \(response.status.code)", retryAfter: response.headers.first(name: "Retry-After"))
       case 416:
-        // What is here is no beginning of that file.
+        // The partial file is not a prefix of that file.
         throw Failure.status(416, "the part that is here is none of the file")
       default:
         let bytes = try? await response.body.collect(upTo: 1 << 16)
@@ -173,7 +173,7 @@ struct HubClient: Sendable {
     }
   }
 
-  /// A connection that breaks on the way is a passing failure; an error of this machine's disk, or a stop, is none.
+  /// A broken connection is a transient failure; an error of the local disk, or a stop, is not.
   private static func failure(_ error: any Error) -> any Error {
     switch error {
     case is NIOTooManyBytesError: Failure.odd("its response is too long")
@@ -185,7 +185,7 @@ struct HubClient: Sendable {
 }
 
 extension HubClient.Failure {
-  /// For people.
+  /// The reason in readable words.
   var reason: String {
     switch self {
     case .passing(let reason, _), .odd(let reason): reason

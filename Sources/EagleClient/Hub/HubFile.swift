@@ -5,7 +5,7 @@ import Foundation
 /// A file of a repository as the hub lists it.
 struct HubFile: Sendable, Equatable {
   enum Digest: Sendable, Equatable {
-    /// SHA-256 of the content: of files that Git LFS keeps.
+    /// SHA-256 of the content, for files in Git LFS.
     case sha256(String)
     /// Git's object name: SHA-1 of `blob`, the size and the content.
     case git(String)
@@ -61,7 +61,7 @@ struct HubFile: Sendable, Equatable {
     (self.path, self.size) = (path, size)
   }
 
-  /// No hub may make this program write outside its cache.
+  /// Prevents path traversal: a hub must not make this program write outside its cache.
   private static func isSafe(_ path: String) -> Bool {
     !path.isEmpty
       && path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
@@ -85,7 +85,7 @@ struct HubFile: Sendable, Equatable {
     }
   }
 
-  /// The digest of what `start` has taken and the content of a file.
+  /// The digest of the content of a file, continued from the state `start`.
   private static func hash(_ path: String, _ start: some HashFunction) throws -> String {
     var hash = start
     try FileChunks.forEach(of: path) { hash.update(bufferPointer: $0) }

@@ -1,16 +1,16 @@
 import EagleCore
 import Foundation
 
-/// A model by its name on a hub: `ORG/MODEL`, with `@REVISION` behind it, or one GGUF file of it, `ORG/MODEL/FILE.gguf`
-/// or by its type `ORG/MODEL:Q4_K_M`.
+/// A model by its name on a hub: `ORG/MODEL`, or one GGUF file of it as `ORG/MODEL/FILE.gguf` or by its type as
+/// `ORG/MODEL:Q4_K_M`, each with an optional suffix `@REVISION`.
 package struct HubName: Sendable, Equatable, CustomStringConvertible {
-  /// The part of a repository that is meant.
+  /// The part of a repository that the name selects.
   package enum Part: Sendable, Equatable {
     /// Configuration, tokenizer and safetensors.
     case folder
     /// The GGUF file of this name.
     case file(String)
-    /// The GGUF file with this in its name.
+    /// The GGUF file with this type in its name.
     case type(String)
   }
 
@@ -21,15 +21,15 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
   package let part: Part
   package let description: String
 
-  /// Nil for text that is no such name, and for one that means a place on this machine: something is there, or the
-  /// first part is a folder here.
+  /// Nil for a string that is not such a name, and for a local path: one that exists, or whose first component is a
+  /// local folder.
   package init?(_ text: String) {
     guard !FileManager.default.fileExists(atPath: text) else { return nil }
     self.init(parsing: text)
     if FileTree.isFolder(String(repository.prefix { $0 != "/" })) { return nil }
   }
 
-  /// The same whatever lies on this machine.
+  /// Parses a name without a check of the local file system.
   package init?(parsing text: String) {
     guard !text.hasPrefix("/"), !text.hasPrefix("."), !text.hasPrefix("~") else { return nil }
     let (name, revision) = Self.split(text, "@")
@@ -50,7 +50,7 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
     description = text
   }
 
-  /// The same of one commit, and of one file where a type was meant: what another node takes for the same.
+  /// The name with the commit, and with the file instead of a type, so that another node resolves it to the same files.
   package func pinned(to place: ModelHub.Place) -> HubName? {
     var name = repository
     switch part {
@@ -68,8 +68,7 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
 
   static func isCommit(_ text: String) -> Bool { text.utf8.count == 40 && text.allSatisfy(\.isHexDigit) }
 
-  /// The one GGUF model of a type among paths, by its first file: with the type in its name, not as a part of a longer
-  /// word.
+  /// The first file of the only GGUF model of a type among the paths. The type must be a whole word of the file name.
   static func only(_ type: String, of paths: [String]) -> String? {
     let wanted = type.lowercased()
     let found = paths.filter { path in
@@ -84,7 +83,8 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
     return found.count == 1 ? found[0] : nil
   }
 
-  /// All files of the GGUF model that a file belongs to: itself, or the parts of a split one (`-00001-of-00003.gguf`).
+  /// All files of the GGUF model that a file belongs to: the file itself, or all parts of a split model
+  /// (`-00001-of-00003.gguf`).
   static func files(of path: String) -> [String] {
     guard let match = path.wholeMatch(of: /(.*)-(\d{5})-of-(\d{5})\.gguf/), let count = Int(match.3), count > 0 else {
       return [path]
@@ -97,7 +97,7 @@ package struct HubName: Sendable, Equatable, CustomStringConvertible {
     return (String(text[..<at]), String(text[text.index(after: at)...]))
   }
 
-  /// Letters, digits, `.`, `_` and `-`, and no name of a folder above.
+  /// Whether a string has at most 96 letters, digits, `.`, `_` and `-`, and does not begin with a dot.
   private static func isWord(_ text: String) -> Bool {
     !text.isEmpty && text.first != "." && text.utf8.count <= 96
       && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }

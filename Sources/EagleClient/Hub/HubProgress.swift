@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// Lines about a download, every few seconds.
+/// Prints the progress of a download every few seconds.
 final class HubProgress: @unchecked Sendable {
   private let name: String
   private let total: Int
@@ -17,7 +17,7 @@ final class HubProgress: @unchecked Sendable {
     (self.name, self.total, self.say) = (name, total, say)
   }
 
-  /// Bytes of the file at hand that are there.
+  /// Records the bytes of the current file so far.
   func note(_ bytes: Int) {
     lock.withLock {
       guard said.duration(to: .now) > Self.pause else { return }
@@ -26,7 +26,7 @@ final class HubProgress: @unchecked Sendable {
     }
   }
 
-  /// A file is there.
+  /// Records a complete file.
   func add(_ bytes: Int) { lock.withLock { done += bytes } }
 
   func end() { lock.withLock { say("\(name): all \(Format.bytes(Double(total))) are here") } }

@@ -1,18 +1,17 @@
 import EagleCore
 import Foundation
 
-/// The hub that models come from, and where they are kept. The names of the environment variables are those of
-/// `huggingface_hub`.
+/// The hub and the cache of models. The names of the environment variables are those of `huggingface_hub`.
 package struct HubSettings: Sendable {
-  /// `HF_ENDPOINT`, without a slash at its end.
+  /// `HF_ENDPOINT`, without a trailing slash.
   package var endpoint: URL
-  /// `HF_TOKEN`, or what `HF_TOKEN_PATH` or the cache has of a login.
+  /// `HF_TOKEN`, or the token that a login stored at `HF_TOKEN_PATH` or in the cache.
   package var token: String?
   /// `HF_HUB_CACHE`, or `hub` in `HF_HOME`.
   package var cache: String
-  /// `HF_HUB_OFFLINE`: nothing but the cache.
+  /// `HF_HUB_OFFLINE`: use only the cache.
   package var isOffline: Bool
-  /// A hub that does not answer is given up soon: what is in the cache can be used.
+  /// Few attempts, because the cache can replace a hub that does not answer.
   package var policy: RetryPolicy = {
     var policy = RetryPolicy()
     policy.attempts = 4
@@ -23,7 +22,7 @@ package struct HubSettings: Sendable {
     (self.endpoint, self.token, self.cache, self.isOffline) = (endpoint, token, cache, isOffline)
   }
 
-  /// - Throws: for an endpoint that is no URL, and a token that no header can hold
+  /// - Throws: for an invalid endpoint URL, and for a token that is not valid in a header
   package init(environment: [String: String] = ProcessInfo.processInfo.environment) throws {
     func value(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
     func path(_ name: String) -> String? { value(name).map { NSString(string: $0).expandingTildeInPath } }

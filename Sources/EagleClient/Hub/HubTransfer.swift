@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// The way of a model's files from the hub into the cache.
+/// Downloads a model's files from the hub into the cache.
 struct HubTransfer: Sendable {
   let hub: ModelHub
   let name: HubName
@@ -9,14 +9,14 @@ struct HubTransfer: Sendable {
   let client: HubClient
   let say: @Sendable (String) -> Void
 
-  /// The list of a model's weight files, where it has several.
+  /// The index of a model's weight files, if it has several.
   static let index = "model.safetensors.index.json"
 
   private func fault(_ problem: String, _ advice: String) -> LocatedError {
     LocatedError(path: "\(name)", problem: problem, advice: advice)
   }
 
-  /// The files that a name asks for. Fetches the index of a folder's weights.
+  /// The files that a name selects. Fetches the index of a folder's weights.
   ///
   /// - Throws: `LocatedError` for a repository without them
   func wanted(_ files: [HubFile]) async throws -> [HubFile] {
@@ -44,7 +44,7 @@ struct HubTransfer: Sendable {
     }
   }
 
-  /// Texts of a folder and the weights that its index lists, without one model.safetensors alone.
+  /// The text files of a folder, and its weights: the files of its index, or else model.safetensors.
   private func folder(_ files: [HubFile], hasGGUF: Bool, _ known: String) async throws -> [HubFile] {
     let top = files.filter { !$0.path.contains("/") }
     func file(_ path: String) -> HubFile? { top.first { $0.path == path } }
@@ -72,18 +72,18 @@ struct HubTransfer: Sendable {
     return texts + weights
   }
 
-  /// The files that an index of weights names; nil for anything else.
+  /// The files that an index of weights names; nil for any other content.
   static func shards(_ bytes: [UInt8]) -> Set<String>? {
     guard let map = (try? JSON.read(bytes))?.object?["weight_map"]?.object else { return nil }
     let names = Set(map.entries.compactMap { $0.value.string })
     return names.isEmpty || names.contains { $0.contains("/") } ? nil : names
   }
 
-  /// Brings files to their places.
+  /// Downloads missing files and links them into the snapshot.
   func fetch(_ files: [HubFile]) async throws {
     let snapshot = hub.snapshot(name, commit)
     func isMissing(_ file: HubFile) -> Bool { !FileTree.isFile("\(snapshot)/\(file.path)") }
-    // A cache that others maintain, and that has all, is not written to.
+    // A complete cache is not written to, since it may be read-only.
     guard files.contains(where: isMissing) else { return }
     let lock = try await HubLock(hub.repositoryFolder(name), say, check: client.check)
     defer { withExtendedLifetime(lock) {} }
@@ -108,7 +108,7 @@ struct HubTransfer: Sendable {
         advice: "set HF_HUB_CACHE to a folder on another disk")
     }
     let path = file.path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? file.path
-    // A part of something else is noticed by its digest, and fetched anew once.
+    // A partial file with other content is detected by its digest, and the download is repeated once.
     for attempt in 1...2 {
       do {
         try await client.download("/\(name.repository)/resolve/\(commit)/\(path)", to: part, size: file.size) {
@@ -126,7 +126,7 @@ struct HubTransfer: Sendable {
     progress.add(file.size)
   }
 
-  /// A link with a relative path, as the hub's own tools make it.
+  /// Creates a symbolic link with a relative path, as Hugging Face's own tools do.
   private func link(_ file: HubFile, _ snapshot: String) throws {
     let path = "\(snapshot)/\(file.path)"
     let depth = file.path.split(separator: "/").count + 1

@@ -1,17 +1,17 @@
 import EagleCore
 import Foundation
 
-/// Models by name, from a hub that speaks Hugging Face's protocol, in a cache of the layout that its own tools use:
-/// what is there is not fetched again, by whichever program.
+/// Models by name, from a hub that speaks Hugging Face's protocol, in a cache with the layout of its own tools, so that
+/// programs share cached files.
 ///
 /// ```
 /// models--ORG--MODEL/refs/main             the commit that the name means
 /// models--ORG--MODEL/blobs/DIGEST          a file; DIGEST.eagle.incomplete while it comes
 /// models--ORG--MODEL/snapshots/COMMIT/…    links to blobs, under the files' names
 /// ```
-/// A file gets its place once its digest is right.
+/// A file gets its final name only after its digest was verified.
 package struct ModelHub: Sendable {
-  /// Where a model is.
+  /// The location of a model.
   package struct Place: Sendable, Equatable {
     /// The folder or file.
     package let path: String
@@ -25,8 +25,8 @@ package struct ModelHub: Sendable {
 
   /// - Parameters:
   ///   - settings: the hub and the cache
-  ///   - say: called with a line for people
-  ///   - check: called while a file comes; what it throws ends the download, whose part stays
+  ///   - say: called with a line of output
+  ///   - check: called during a download; an error that it throws ends the download and keeps the partial file
   package init(
     _ settings: HubSettings, say: @escaping @Sendable (String) -> Void,
     check: @escaping @Sendable () throws -> Void = {}
@@ -34,19 +34,19 @@ package struct ModelHub: Sendable {
     (self.settings, self.say, self.check) = (settings, say, check)
   }
 
-  /// Places that this process has found: a name means one commit until it ends.
+  /// The locations that this process has resolved: a name refers to the same commit until the process ends.
   private static let found = FoundPlaces()
 
-  /// The folder or file of a model: `text` itself where it is no name of one.
+  /// The folder or file of a model: `text` itself if it is not the name of a model.
   ///
-  /// - Throws: `LocatedError` for a model that the hub does not have, does not give out, or that cannot be fetched and
-  ///   is not in the cache
+  /// - Throws: `LocatedError` for a model that the hub does not have or does not grant access to, and for one that
+  ///   cannot be fetched and is not in the cache
   package static func path(for text: String, say: @escaping @Sendable (String) -> Void) throws -> String {
     guard let name = HubName(text) else { return text }
     return try found.place(of: text) { try ModelHub(HubSettings(), say: say).place(of: name) }.path
   }
 
-  /// The place of a model on this machine, fetched where it is missing.
+  /// The location of a model on this machine. Missing files are fetched.
   ///
   /// - Throws: as `path(for:say:)`
   package func place(of name: HubName) throws -> Place {
@@ -91,7 +91,7 @@ package struct ModelHub: Sendable {
     let transfer = HubTransfer(hub: self, name: name, commit: commit, client: client, say: say)
     let wanted = try await transfer.wanted(try await HubFile.list(client, name.repository, commit))
     try await transfer.fetch(wanted)
-    // A cache that others maintain may not be written to.
+    // A failure is ignored, because the cache may be read-only.
     try? note(commit, name)
     let snapshot = snapshot(name, commit)
     if case .folder = name.part { return Place(path: snapshot, commit: commit) }
@@ -122,7 +122,7 @@ package struct ModelHub: Sendable {
 
   func snapshot(_ name: HubName, _ commit: String) -> String { "\(repositoryFolder(name))/snapshots/\(commit)" }
 
-  /// What the cache has of a commit, if that is all of it.
+  /// The cached files of a commit, if they are complete.
   private func whole(_ name: HubName, _ commit: String) -> Place? {
     let snapshot = snapshot(name, commit)
     func model(_ path: String) -> String? {
@@ -139,8 +139,8 @@ package struct ModelHub: Sendable {
     return path.map { Place(path: $0, commit: commit) }
   }
 
-  /// Whether a folder has its configuration and all weights that it names. The hub's own tools may have fetched the
-  /// configuration alone.
+  /// Whether a folder has its configuration and all weights that it names. Other tools may have fetched only the
+  /// configuration.
   private static func isWhole(_ folder: String) -> Bool {
     guard FileTree.isFile("\(folder)/config.json") else { return false }
     if let index = FileManager.default.contents(atPath: "\(folder)/\(HubTransfer.index)") {
@@ -150,7 +150,7 @@ package struct ModelHub: Sendable {
     return FileTree.isFile("\(folder)/model.safetensors")
   }
 
-  /// What the cache has of a name.
+  /// The cached files of a name.
   private func cached(_ name: HubName, because reason: String) throws -> Place {
     let noted = try? String(contentsOfFile: "\(repositoryFolder(name))/refs/\(name.revision)", encoding: .utf8)
     let commit = noted?.trimmingCharacters(in: .whitespacesAndNewlines) ?? name.revision
@@ -162,7 +162,7 @@ package struct ModelHub: Sendable {
   }
 }
 
-/// Places by the text that named them.
+/// Locations by the names that were resolved to them.
 private final class FoundPlaces: @unchecked Sendable {
   private let lock = NSLock()
   private var places: [String: ModelHub.Place] = [:]
@@ -175,11 +175,12 @@ private final class FoundPlaces: @unchecked Sendable {
   }
 }
 
-/// One process of this program fetches a model at a time, where the file system has locks; others wait for it.
+/// A file lock that allows only one process at a time to fetch a model, if the file system supports locks; other
+/// processes wait.
 struct HubLock: Sendable {
   private let lock: FileLock
 
-  /// - Parameter check: called while another process has the lock; what it throws ends the wait
+  /// - Parameter check: called while another process has the lock; an error that it throws ends the wait
   init(_ folder: String, _ say: @Sendable (String) -> Void, check: @Sendable () throws -> Void) async throws {
     let locks = URL(fileURLWithPath: folder).deletingLastPathComponent().path + "/.locks"
     try DiskSync.createFolder(locks)

@@ -2,7 +2,7 @@ import Foundation
 
 /// Files that grow at their end.
 package enum AppendedFile {
-  /// Adds bytes behind what the file holds; creates the file when it is missing.
+  /// Appends bytes to a file; creates the file when it is missing.
   package static func append(_ bytes: Data, to path: String) throws {
     if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
     let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
@@ -15,11 +15,11 @@ package enum AppendedFile {
   /// its end.
   ///
   /// - Parameters:
-  ///   - path: made where it is not there
+  ///   - path: the file; created when it is missing
   ///   - mode: who may read and write a new one
-  ///   - advice: what to do where it cannot be written
-  ///   - lockedAdvice: what to do where another process holds the file; nil to open it without a lock. With one no
-  ///     other process opens it so until it is closed
+  ///   - advice: what to do if it cannot be written
+  ///   - lockedAdvice: what to do if another process holds the file; nil opens it without a lock. With a lock no other
+  ///     process can open it this way until it is closed
   /// - Throws: `LocatedError` for a path that cannot be written to, and for a file that another process holds
   package static func lines(
     at path: String, mode: mode_t = 0o666, advice: String, lockedAdvice: String? = nil
@@ -30,7 +30,7 @@ package enum AppendedFile {
         path: path, problem: "cannot be written to (\(String(cString: strerror(errno))))", advice: advice)
     }
     let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-    // Before the end is cut: the other process may be writing the half line there.
+    // The lock is taken before the end is cut: another process may be writing the half line there.
     if let lockedAdvice, !FileLock.take(descriptor) {
       throw LocatedError(path: path, problem: "another process writes to it", advice: lockedAdvice)
     }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Files that exist whole or not at all: written under a temporary name beside the target, synced, renamed.
+/// Files that exist whole or not at all: written under a temporary name next to the target, synced, renamed.
 ///
 /// One writer per path: two processes that write the same path at once leave one of the two contents, whole.
 package enum AtomicFile {

@@ -21,7 +21,7 @@ package enum AtomicFolder {
     }
   }
 
-  /// Moves a finished folder to a path beside it, where it replaces what is there.
+  /// Moves a finished folder to a path next to it, where it replaces what is there.
   package static func install(_ folder: String, at path: String) throws {
     try sync(folder)
     try install(folder, at: path, replacing: true)

@@ -1,6 +1,6 @@
 import Foundation
 
-/// An exclusive lock on a file. Once it is taken, this process has it until the object goes or the process ends,
+/// An exclusive lock on a file. Once it is taken, this process has it until the object is released or the process ends,
 /// however it ends.
 package final class FileLock: Sendable {
   private let descriptor: Int32
@@ -15,7 +15,7 @@ package final class FileLock: Sendable {
   /// processes cannot be told apart, and each gets it.
   package func take() -> Bool { Self.take(descriptor) }
 
-  /// The same for a file that is open already; the lock goes when it is closed.
+  /// The same for a file that is open already; the lock is released when it is closed.
   static func take(_ descriptor: Int32) -> Bool {
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       if errno != EINTR { return errno != EWOULDBLOCK }

@@ -7,7 +7,7 @@ import Foundation
 /// this project replace files by renaming and so never do.
 package final class MappedFile: @unchecked Sendable {
   package let path: String
-  /// Valid while somebody holds this object: use `withBytes` unless an owner is stored beside the pointer.
+  /// Valid while this object is referenced: use `withBytes` unless a reference is stored with the pointer.
   package let bytes: UnsafeRawBufferPointer
 
   /// Maps a whole file read-only; throws when it is missing or unreadable.

@@ -9,7 +9,7 @@ package final class OutputFile {
 
   /// Creates the file, or empties an existing one but for its first bytes.
   ///
-  /// - Parameter kept: bytes of an existing file that stay, behind which it is written on
+  /// - Parameter kept: the first bytes of an existing file, which stay; writing continues after them
   package init(path: String, keeping kept: Int = 0) throws {
     self.path = path
     descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (kept == 0 ? O_TRUNC : 0), 0o666)

@@ -6,7 +6,7 @@ extension JSON {
 
   /// Reads one JSON text, in time linear in its bytes.
   ///
-  /// It is RFC 8259 to the letter but for a byte order mark in front, which is skipped: no comments, no trailing
+  /// It is RFC 8259 to the letter except for a leading byte order mark, which is skipped: no comments, no trailing
   /// commas, no NaN. A key that comes twice has its last value. An escaped half of a surrogate pair has no Unicode
   /// character and is an error.
   ///

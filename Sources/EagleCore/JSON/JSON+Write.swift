@@ -14,7 +14,7 @@ extension JSON {
     /// No space at all.
     package static let compact = Format()
 
-    /// A space behind each comma and colon, as `json.dumps` writes by default and chat templates expect of `tojson`.
+    /// A space after each comma and colon, as `json.dumps` writes by default and chat templates expect of `tojson`.
     package static var spaced: Format {
       var format = Format()
       (format.itemSeparator, format.keySeparator) = (", ", ": ")

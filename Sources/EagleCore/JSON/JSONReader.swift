@@ -126,7 +126,7 @@ struct JSONReader {
     return try text(unescaped, from: start)
   }
 
-  /// Goes on to the next quote or backslash.
+  /// Advances to the next quote or backslash.
   private mutating func skipPlain() throws(Fault) {
     while let byte = peek, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
       guard byte >= 0x20 else { throw expected("an escape for a control character") }

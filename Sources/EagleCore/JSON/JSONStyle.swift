@@ -11,7 +11,7 @@ package enum JSONStyle: Sendable {
   /// A line for each field, with `/` spelled as `\/`.
   case indentedEscaped
 
-  /// The bytes of a value, without a line end behind them.
+  /// The bytes of a value, without a line end after them.
   package func encode(_ value: some Encodable) throws -> Data {
     let encoder = JSONEncoder()
     encoder.outputFormatting = formatting

@@ -1,20 +1,20 @@
 import EagleClient
 import EagleCore
 
-/// A server of OpenAI's API that writes the texts instead of the local target: vLLM, SGLang, llama.cpp's server or
-/// `eagle-run serve`. Other settings hold it and write its keys among their own.
+/// A server of OpenAI's API that generates the text instead of the local target: vLLM, SGLang, llama.cpp's server or
+/// `eagle-run serve`. Other settings contain it and encode its keys among their own.
 public struct AnswerServerConfig: Config {
-  /// The server's base URL, with `/v1` or without; empty where the local target writes.
+  /// The server's base URL, with or without `/v1`; empty if the local target generates.
   public var url = ""
-  /// The model's name on the server; empty for the first of its list.
+  /// The model's name on the server; empty for the first model of its list.
   public var model = ""
-  /// Requests of a rank that run at the same time; the server makes its batches of them.
+  /// The number of concurrent requests of a rank, which the server batches.
   public var concurrency = 32
 
   /// Creates the settings with all defaults.
   public init() {}
 
-  /// Whether a server writes the texts.
+  /// Whether a server generates the text.
   public var isUsed: Bool { !url.isEmpty }
 
   /// Checks the URL, and that a model is named only with a server.

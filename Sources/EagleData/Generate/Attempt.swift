@@ -7,10 +7,10 @@ struct Attempt {
   static func number(_ id: String) -> Int? { id.hasPrefix("synthetic-") ? Int(id.dropFirst(10)) : nil }
 
   let number: Int
-  /// User turns that the conversation is to have.
+  /// The number of user turns that the conversation will have.
   let turns: Int
   var messages: [ChatMessage] = []
-  /// Whether the target writes an answer next, not a question.
+  /// Whether the target generates an answer next, not a question.
   var isAnswering = false
 
   var id: String { Self.id(number) }
@@ -21,15 +21,15 @@ struct Attempt {
     turns = 1 + Int(random.next() % UInt64(config.turns))
   }
 
-  /// Whether all turns are there, or an answer was broken off.
+  /// Whether all turns are complete, or an answer was cut.
   var isComplete: Bool { !isAnswering && (messages.count >= 2 * turns || messages.last?.isCut == true) }
 
-  /// What the user's turn begins with; only the first is given.
+  /// The beginning of the user's turn; empty for all turns but the first.
   func opening(_ config: SynthesizeConfig) -> String {
     messages.isEmpty ? config.openings[number % config.openings.count] : ""
   }
 
-  /// The conversation as it stands in the output.
+  /// The conversation as a line of the output.
   func line(rejected: String? = nil) -> GeneratedFile.Line {
     GeneratedFile.Line(id: id, conversations: messages.map { .init($0) }, rejected: rejected)
   }

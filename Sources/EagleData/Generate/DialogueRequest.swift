@@ -3,7 +3,7 @@ import EagleDecoding
 import EagleDraft
 import EagleText
 
-/// A text that the target is to write in a conversation.
+/// A request for the next message of a conversation.
 struct DialogueRequest {
   enum Kind {
     /// An answer to the last of these messages.
@@ -15,30 +15,30 @@ struct DialogueRequest {
   /// The conversation.
   let id: Int
   let kind: Kind
-  /// The ids in front of the text, by the local tokenizer and chat template.
+  /// The token ids before the message, from the local tokenizer and chat template.
   let prompt: [Int32]
   let sampling: SamplingOptions
   let maxNewTokens: Int
 }
 
-/// Conversations in progress on one rank: what the target is to write next, and what becomes of it.
+/// The conversations in progress on one rank: it creates the requests to the target and receives the results.
 protocol DialogueSource: AnyObject {
-  /// What this rank has generated so far.
+  /// The counts of what this rank has generated so far.
   var counts: GenerationCounts { get }
-  /// Conversations that all ranks have finished, as far as this one can tell.
+  /// An estimate of the conversations that all ranks have finished.
   var finishedByAll: Int { get }
 
-  /// The first request of the next conversation; nil when this rank finds no more.
+  /// The first request of the next conversation; nil if there is none left for this rank.
   func next() throws -> DialogueRequest?
 
-  /// Takes what the target wrote for a request.
+  /// Receives the text that the target generated for a request.
   ///
-  /// - Returns: the next request of the same conversation; nil when the conversation has come to its end
+  /// - Returns: the next request of the same conversation; nil if the conversation has ended
   func take(_ text: GeneratedText, for request: DialogueRequest) throws -> DialogueRequest?
 
   /// Ends the conversation of a request that a server did not answer.
   ///
-  /// - Parameter isFinal: whether the server refused it; otherwise a later run tries the conversation again
+  /// - Parameter isFinal: whether the server rejected it; otherwise a later run retries the conversation
   func abandon(_ request: DialogueRequest, isFinal: Bool) throws
 
   /// The error that names the conversation of a request that failed.

@@ -3,20 +3,20 @@ import EagleCore
 import EagleText
 import Foundation
 
-/// A file of generated conversations while it is being made, by any number of ranks that may be stopped at any time.
+/// A file of generated conversations during its generation, by any number of ranks that may be stopped at any time.
 ///
-/// Finished conversations go to `<output>.parts/`, one file a rank, on a disk that all ranks see. When all are there,
-/// rank 0 writes them to the output in order. `<output>.made.json` beside it holds its origin, so that a later run
-/// completes it or refuses to mix.
+/// Finished conversations are written to `<output>.parts/`, one file per rank, on a disk that all ranks see. When all
+/// are complete, rank 0 writes them to the output in order. `<output>.made.json` records the origin, so that a later
+/// run with the same origin resumes and any other run throws.
 final class GeneratedFile {
-  /// One conversation as it stands in the file.
+  /// One conversation as a line of the file.
   struct Line: Codable {
     struct Message: Codable {
       let role: String
       let content: String
-      /// True when the answer was broken off, else absent.
+      /// True if the answer was cut, otherwise absent.
       var cut: Bool?
-      /// Calls of tools that a server has read out of the answer.
+      /// Tool calls that a server has parsed from the answer.
       var toolCalls: [GeneratedToolCall]?
 
       enum CodingKeys: String, CodingKey {
@@ -25,12 +25,12 @@ final class GeneratedFile {
       }
     }
     let id: String
-    /// The text that identifies the conversation, where that is not the id.
+    /// The key that identifies the conversation, if it is not the id.
     var key: String?
     let conversations: [Message]
-    /// Descriptions of tools, as a JSON text of a list.
+    /// Descriptions of tools: a list as a JSON string.
     var tools: String?
-    /// The reason why the conversation does not go to the output; nil where it does.
+    /// The reason why the conversation is not written to the output; nil if it is.
     var rejected: String?
   }
 
@@ -41,10 +41,10 @@ final class GeneratedFile {
 
   private var stopPath: String { "\(output.parts)/stop" }
 
-  /// Opens or begins the file. Collective.
+  /// Opens or creates the file. Collective.
   ///
-  /// - Parameter held: the right to make the output, where rank 0 has taken it before
-  /// - Throws: when the output has another origin, another program works on it, or ranks do not see the same folder
+  /// - Parameter held: the lock of the output, if rank 0 has already taken it
+  /// - Throws: when the output has another origin, another program has locked it, or ranks do not see the same folder
   init(_ output: GeneratedOutput, lock held: FolderLock? = nil, cluster: any Communicator) throws {
     self.output = output
     self.cluster = cluster
@@ -52,21 +52,21 @@ final class GeneratedFile {
     try cluster.barrier()
     part = try AppendedFile.lines(
       at: "\(output.parts)/rank-\(cluster.rank).jsonl", advice: "all ranks must see and may write this folder")
-    // Every rank must see the same files, so all have mended their parts by now.
+    // Waits until all ranks have repaired their parts, so that every rank sees the same files.
     try cluster.barrier()
     let sizes = try output.files().map { "\($0) \(try MappedFile(path: $0).byteCount)" }
     try cluster.agree(on: sizes.joined(separator: "\n"), about: "\(output.parts); all ranks must see one disk")
   }
 
-  /// Keys of the conversations that earlier runs have finished, which rank 0 reads for all. Collective.
+  /// The keys of the conversations that earlier runs have finished, read by rank 0 for all ranks. Collective.
   func finishedKeys() throws -> Set<String> { try cluster.fromRoot { try output.keys(each: cluster.tick) } }
 
-  /// Adds a finished conversation of this rank; one write, which a kill leaves whole or not at all.
+  /// Adds a finished conversation of this rank in one write, so that a kill does not leave a partial line.
   func append(_ line: Line) throws {
     try part.write(contentsOf: try JSONStyle.compact.encode(line) + Data("\n".utf8))
   }
 
-  /// Calls `body` with every finished conversation, in no order. Needs all ranks to have written theirs.
+  /// Calls `body` with every finished conversation, in no particular order. All ranks must have written theirs.
   func readAll(_ body: (Line) throws -> Void) throws {
     let decoder = JSONDecoder()
     for path in try output.files() {
@@ -80,7 +80,7 @@ final class GeneratedFile {
 
   // MARK: stopping
 
-  /// Ends the work of this rank when it, or another one that sees the same disk, is to stop. To be called often.
+  /// Throws if a stop was requested on this rank or on another one that sees the same disk. Call it often.
   func throwIfStopped(_ stop: StopRequest, during stage: String) throws {
     if stop.isMade {
       _ = FileManager.default.createFile(atPath: stopPath, contents: nil)
@@ -95,15 +95,15 @@ final class GeneratedFile {
   /// The content of an output.
   struct Contents {
     var conversations = 0
-    /// Conversations that the order has named.
+    /// The number of conversations that `keys` has named.
     var named = 0
   }
 
-  /// Writes the output: the finished conversations that `keys` names, in that order, and then all others. Collective,
+  /// Writes the output: the finished conversations that `keys` names, in that order, and then the others. Collective,
   /// and the last call.
   ///
-  /// - Parameter others: whether conversations that `keys` does not name are written behind those that it does
-  /// - Returns: what it holds, on rank 0
+  /// - Parameter others: whether conversations that `keys` does not name are written after those that it names
+  /// - Returns: the content of the output, on rank 0
   @discardableResult
   func finish(others: Bool, order keys: () throws -> String?) throws -> Contents {
     var contents = Contents()
@@ -111,19 +111,19 @@ final class GeneratedFile {
     return contents
   }
 
-  /// Leaves the output as it is, where no rank has anything to add. Collective, and the last call.
+  /// Leaves the output unchanged, if no rank has anything to add. Collective, and the last call.
   func close() throws { try close {} }
 
-  /// Lets rank 0 do what is to be done with all parts, and removes them.
+  /// Runs `body` on rank 0 when all parts are complete, and then removes the parts.
   private func close(_ body: () throws -> Void) throws {
     try part.synchronize()
-    // Some network file systems keep a file that is open, and so its folder, when it is removed.
+    // Some network file systems keep a removed file that is still open, and therefore its folder.
     try part.close()
     try cluster.barrier()
     if cluster.isRoot {
       try body()
       for path in try output.partFiles() { try FileManager.default.removeItem(atPath: path) }
-      // What is left is this process's lock; a folder that stays does no harm.
+      // Only this process's lock is left; if the folder cannot be removed, it does no harm.
       try? FileManager.default.removeItem(atPath: output.parts)
     }
     try cluster.barrier()
@@ -159,7 +159,7 @@ final class GeneratedFile {
 }
 
 extension GeneratedFile.Line.Message {
-  /// A message as it stands in the output. Reasoning goes to the front of the content, as a model writes it.
+  /// A message of the output. Reasoning is put before the content, as a model generates it.
   init(_ message: ChatMessage) {
     role = message.role.rawValue
     cut = message.isCut ? true : nil
@@ -170,8 +170,8 @@ extension GeneratedFile.Line.Message {
 }
 
 extension ChatMessage {
-  /// `<think>`, the reasoning that a server has taken out, `</think>`, and the content. Reasoning that was broken off
-  /// stays open.
+  /// `<think>`, the reasoning that a server has separated, `</think>`, and the content. Cut reasoning has no closing
+  /// tag.
   fileprivate var contentWithReasoning: String {
     guard let reasoning = extra["reasoning_content"]?.string?.trimmingCharacters(in: .newlines) else { return content }
     if isCut && content.isEmpty { return "<think>\n\(reasoning)" }

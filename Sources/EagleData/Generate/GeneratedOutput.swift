@@ -2,38 +2,38 @@ import EagleCore
 import EagleStorage
 import Foundation
 
-/// An output of generated conversations on the disk: the file, `<output>.parts/` while it is being made, and
-/// `<output>.made.json`, the record of its origin and of the request that it was last complete for.
+/// An output of generated conversations on the disk: the file, `<output>.parts/` during generation, and
+/// `<output>.made.json`, the record of its origin and of the last request that it fulfilled.
 struct GeneratedOutput {
   let path: String
-  /// The command that makes it.
+  /// The command that generates it.
   let stage: String
-  /// The fingerprint of everything that texts follow from.
+  /// The fingerprint of everything that determines the generated text.
   let fingerprint: String
   let origin: Origin
 
-  /// Who wrote the texts.
+  /// The author of the text.
   enum Origin: Equatable {
     /// The local target.
     case target
-    /// A server's model of this name; nil while it has not been asked which one it has.
+    /// A server's model of this name; nil until the server was asked for the name.
     case server(model: String?)
 
     fileprivate var model: String? { if case .server(let model) = self { model } else { nil } }
   }
 
-  /// A request that a file fulfils: the same request again finds the file up to date, and nothing else is read.
+  /// A request that a file fulfils. If the same request is repeated, the file is up to date and no input is read.
   struct Completion: Codable {
-    /// The digest of everything that tells which conversations are wanted.
+    /// The digest of everything that determines the requested conversations.
     let request: String
-    /// Conversations in the file.
+    /// The number of conversations in the file.
     let conversations: Int
-    /// Wanted conversations that are not in the file, those that failed included.
+    /// The number of requested conversations that are not in the file, including failed ones.
     let leftOut: Int
     /// SHA-256 of the file.
     let sha256: String
-    /// Conversations that a server failed to answer, and may answer later; nil in records of earlier versions, which
-    /// were written without failures only.
+    /// The number of conversations that a server failed to answer, and may answer later. Nil in records of earlier
+    /// versions, which exist only for outputs without failures.
     var failed: Int?
 
     enum CodingKeys: String, CodingKey {
@@ -45,9 +45,9 @@ struct GeneratedOutput {
   private struct Record: Codable {
     let stage: String
     let fingerprint: String
-    /// The request that the file fulfils; nil while the file is being made.
+    /// The request that the file fulfils; nil during generation.
     var complete: Completion?
-    /// The name of the server's model that wrote the texts; nil where the local target did.
+    /// The name of the server's model that generated the text; nil for the local target.
     var serverModel: String?
 
     enum CodingKeys: String, CodingKey {
@@ -56,7 +56,7 @@ struct GeneratedOutput {
     }
   }
 
-  /// The same output with the texts of another author.
+  /// The same output with another author.
   func written(by origin: Origin) -> GeneratedOutput {
     GeneratedOutput(path: path, stage: stage, fingerprint: fingerprint, origin: origin)
   }
@@ -65,7 +65,7 @@ struct GeneratedOutput {
   private var recordPath: String { "\(path).made.json" }
   private var exists: Bool { FileManager.default.fileExists(atPath: path) }
 
-  /// Whether the output is there and no part waits to be added to it.
+  /// Whether the output exists and no part has to be merged into it.
   ///
   /// - Throws: when the output has another origin
   func isFinished() throws -> Bool {
@@ -73,9 +73,9 @@ struct GeneratedOutput {
     return try exists && partFiles().isEmpty
   }
 
-  /// Keys of all finished conversations, in the output and in the parts.
+  /// The keys of all finished conversations, in the output and in the parts.
   ///
-  /// - Parameter each: called for each conversation; may end the work with an error
+  /// - Parameter each: called for each conversation; an error that it throws ends the work
   func keys(each: () throws -> Void) throws -> Set<String> {
     var keys: Set<String> = []
     for path in try files() {
@@ -87,10 +87,10 @@ struct GeneratedOutput {
     return keys
   }
 
-  /// The completion of an output that fulfils `request`; nil when it does not, or was changed since.
+  /// The completion of an output that fulfils `request`; nil if it does not, or if the file was changed since.
   ///
-  /// - Parameter retriesFailed: whether an output that lacks conversations that a server failed to answer does not
-  ///   fulfil it
+  /// - Parameter retriesFailed: whether an output does not fulfil the request if it lacks conversations that a server
+  ///   failed to answer
   /// - Throws: when the output has another origin
   func completion(of request: String, retriesFailed: Bool) throws -> Completion? {
     guard let complete = try record()?.complete, complete.request == request, exists, try partFiles().isEmpty,
@@ -99,21 +99,21 @@ struct GeneratedOutput {
     return complete
   }
 
-  /// Notes that the output fulfils a request; to be called on rank 0 alone.
+  /// Records that the output fulfils a request. Only rank 0 may call it.
   func note(_ complete: Completion) throws { try write(complete) }
 
-  /// Takes the right to make the output, with the folder of parts; to be called on rank 0 alone.
+  /// Locks the output, and creates the folder of parts. Only rank 0 may call it.
   ///
-  /// - Throws: when the output has another origin, or another program works on it
+  /// - Throws: when the output has another origin, or another program has locked it
   func lock() throws -> FolderLock {
     _ = try record()
     return try FolderLock(parts)
   }
 
-  /// Notes that the output is being made; to be called on rank 0 alone.
+  /// Records that generation has started. Only rank 0 may call it.
   ///
-  /// - Parameter held: the right to make it, where `lock` has taken it before
-  /// - Throws: when the output has another origin, or another program works on it
+  /// - Parameter held: the lock, if `lock` has already taken it
+  /// - Throws: when the output has another origin, or another program has locked it
   func begin(_ held: FolderLock?) throws -> FolderLock {
     _ = try record()
     let taken = try held ?? lock()
@@ -122,7 +122,7 @@ struct GeneratedOutput {
     return taken
   }
 
-  /// Removes the folder of parts that `lock` has made, unless a rank has begun a part; to be called on rank 0 alone.
+  /// Removes the folder of parts that `lock` has created, unless a rank has begun a part. Only rank 0 may call it.
   func removeEmptyParts() {
     guard let files = try? partFiles(), files.isEmpty else { return }
     try? FileManager.default.removeItem(atPath: parts)
@@ -135,10 +135,10 @@ struct GeneratedOutput {
       .map { "\(parts)/\($0)" }
   }
 
-  /// The output, as far as there is one, and all parts.
+  /// The output, if it exists, and all parts.
   func files() throws -> [String] { try (exists ? [path] : []) + partFiles() }
 
-  /// Calls `body` with the key and the bytes' range of each line of a file.
+  /// Calls `body` with the key and the byte range of each line of a file.
   static func forEachLine(of path: String, _ body: (String, Range<Int>) throws -> Void) throws {
     struct Named: Decodable {
       let id: String
@@ -160,7 +160,7 @@ struct GeneratedOutput {
 
   // MARK: the record
 
-  /// The record of the output; nil when there is neither record nor output.
+  /// The record of the output; nil if there is neither a record nor an output.
   ///
   /// - Throws: when the output has another origin
   private func record() throws -> Record? {
@@ -177,7 +177,7 @@ struct GeneratedOutput {
     return record
   }
 
-  /// Why texts of this run must not join those of a record; nil when they may.
+  /// The reason why text of this run must not be added to an output with this record; nil if it may.
   private func problem(with record: Record) -> String? {
     switch (origin, record.serverModel) {
     case (.target, let other?): "the model '\(other)' of a server wrote it, and the local target is to go on"
@@ -196,7 +196,7 @@ struct GeneratedOutput {
   }
 
   private func write(_ complete: Completion?) throws {
-    // Without a question to ask, the server was not asked for its name.
+    // If no prompt was unanswered, the server was not asked for its model's name.
     let model = try origin.model ?? self.record()?.serverModel
     let record = Record(stage: stage, fingerprint: fingerprint, complete: complete, serverModel: model)
     let data = try JSONStyle.indentedEscaped.encode(record) + Data("\n".utf8)

@@ -1,24 +1,24 @@
 import EagleChat
 import EagleText
 
-/// What the target wrote for a request.
+/// The text that the target generated for a request.
 struct GeneratedText {
-  /// The ids of the text, by the local tokenizer.
+  /// The token ids of the text, from the local tokenizer.
   let ids: [Int32]
-  /// The tokens that the target made for it.
+  /// The number of tokens that the target generated for it.
   let tokenCount: Int
-  /// The message, for an answer; the content alone counts for a question.
+  /// The message. For a question, only its content is used.
   let message: ChatMessage
 
   var text: String { message.content }
-  /// Whether the text was broken off at its greatest length.
+  /// Whether the text was cut at its maximum length.
   var isCut: Bool { message.isCut }
 
-  /// The text of the local target.
+  /// A text of the local target.
   ///
   /// - Parameters:
   ///   - ids: at least one
-  ///   - prompt: what they were written behind; where it opens `<think>`, the text begins with that
+  ///   - prompt: the prompt before them; if it opens `<think>`, the text begins with that tag
   init(_ ids: [Int32], _ format: ChatFormat, prompt: [Int32]) {
     precondition(!ids.isEmpty, "the target wrote 0 tokens")
     self.ids = ids
@@ -29,7 +29,7 @@ struct GeneratedText {
 
   /// A text of a server.
   ///
-  /// - Parameter tokenCount: as the server says; nil counts the ids
+  /// - Parameter tokenCount: the count that the server reports; nil uses the number of ids
   init(_ message: ChatMessage, ids: [Int32], tokenCount: Int?) {
     (self.message, self.ids, self.tokenCount) = (message, ids, tokenCount ?? ids.count)
   }

@@ -6,13 +6,13 @@ struct GenerationCounts {
   var conversations = 0
   var answers = 0
   var tokens = 0
-  /// Answers broken off at the limit.
+  /// Answers that were cut at the limit.
   var cut = 0
   /// Answers that end in a loop.
   var looping = 0
   /// Conversations whose next prompt would be too long.
   var tooLong = 0
-  /// Conversations that a server did not answer whole, as it refuses one of their requests.
+  /// Conversations that are incomplete because a server rejected one of their requests.
   var refused = 0
   /// Conversations that a server failed to answer, and may answer later.
   var failed = 0
@@ -66,7 +66,7 @@ struct GenerationMeter {
       + "\(rate(counts)) tokens/s\(left)"
   }
 
-  /// Tokens a second since the meter was made.
+  /// Tokens per second since the meter was created.
   private func rate(_ counts: GenerationCounts) -> Int {
     Int(Double(counts.tokens) / max(1e-9, start.duration(to: clock.now).inSeconds))
   }

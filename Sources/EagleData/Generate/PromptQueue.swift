@@ -3,17 +3,17 @@ import EagleCore
 import EagleText
 import Foundation
 
-/// The unanswered prompts of all input files, of which each rank takes the next one that no rank has taken.
+/// The queue of the unanswered prompts of all input files. Each rank takes the next prompt that no rank has taken.
 ///
-/// Rank 0 alone has read the input. Each rank reads the prompts that it takes from the file that rank 0 has written in
-/// the folder of parts, which all ranks see.
+/// Only rank 0 has read the input. Each rank reads its prompts from a file that rank 0 has written to the folder of
+/// parts, which all ranks see.
 final class PromptQueue {
   /// A line of the file.
   struct Line: Codable {
     private let id: String
     private let system: String?
     private let turns: [String]
-    /// A JSON text of a list.
+    /// A list as a JSON string.
     private let tools: String
 
     init(_ prompt: Prompt) {
@@ -27,15 +27,15 @@ final class PromptQueue {
   }
 
   private let file: MappedFile
-  /// Where in the file each line ends.
+  /// The end of each line in the file, in bytes.
   private let ends: [Int]
   private let nextTicket: () throws -> Int
-  /// Prompts that all ranks have begun, as far as this one can tell.
+  /// An estimate of the number of prompts that all ranks have begun.
   private(set) var passed = 0
 
   /// Opens the file of a survey. Collective.
   ///
-  /// - Throws: when this rank does not see the file as rank 0 has written it
+  /// - Throws: if this rank does not see the file that rank 0 has written
   init(_ survey: PromptSurvey, cluster: any Communicator) throws {
     (file, ends) = (try MappedFile(path: survey.path), survey.ends)
     guard file.byteCount == ends.last ?? 0 else {
@@ -46,7 +46,7 @@ final class PromptQueue {
     nextTicket = try cluster.tickets()
   }
 
-  /// The next prompt for this rank; nil when there are no more.
+  /// The next prompt for this rank; nil if there are no more.
   func next() throws -> Prompt? {
     let ticket = try nextTicket()
     passed = min(ticket + 1, ends.count)

@@ -3,32 +3,32 @@ import EagleStorage
 import EagleText
 import Foundation
 
-/// What one pass over the input of `regenerate` finds: counts for all ranks, and the file of unanswered prompts.
+/// The result of one pass over the input of `regenerate`: counts for all ranks, and the file of unanswered prompts.
 struct PromptSurvey: Codable {
-  /// Different prompts.
+  /// The number of different prompts.
   private(set) var total = 0
-  /// Prompts that came before.
+  /// The number of repeated prompts.
   private(set) var repeated = 0
   /// The tally of each file.
   private(set) var reports: [ReadReport] = []
-  /// Conversations that earlier runs have finished.
+  /// The number of conversations that earlier runs have finished.
   let known: Int
   /// The file of unanswered prompts, in the folder of parts.
   let path: String
   /// The end of each of its lines, in bytes.
   private(set) var ends: [Int] = []
 
-  /// Different prompts that are not answered yet.
+  /// The number of different prompts that are not answered yet.
   var unanswered: Int { ends.count }
 
-  /// Reads all files once and writes each different prompt without an answer to a file; to be called on rank 0 alone.
+  /// Reads all files once and writes each different prompt without an answer to a file. Only rank 0 may call it.
   ///
   /// - Parameters:
   ///   - paths: the files of prompts
   ///   - answered: keys of the conversations that earlier runs have finished
   ///   - folder: a folder that all ranks see, whose owner removes it
-  ///   - order: gets the key of each different prompt, answered or not, in the order of the input
-  ///   - each: called for each prompt; may end the work with an error
+  ///   - order: called with the key of each different prompt, answered or not, in the order of the input
+  ///   - each: called for each prompt; an error that it throws ends the work
   static func write(
     _ paths: [String], answered: Set<String>, folder: String, order: inout [String], each: () throws -> Void
   ) throws -> PromptSurvey {
@@ -54,9 +54,10 @@ struct PromptSurvey: Codable {
 
   private init(known: Int, path: String) { (self.known, self.path) = (known, path) }
 
-  /// A name that no earlier file had, which other machines may still hold; removes what earlier runs have left.
+  /// A name that no earlier file had, because other machines may still have such a file open. Removes the files of
+  /// earlier runs.
   private static func newPath(in folder: String) throws -> String {
-    // Of a process that was killed here: the name of the file was its own.
+    // Temporary files of killed processes.
     FilePath.removeLeftovers(in: folder) { $0.hasPrefix(".questions-") }
     for name in try FileManager.default.contentsOfDirectory(atPath: folder) where name.hasPrefix("questions-") {
       try FileManager.default.removeItem(atPath: "\(folder)/\(name)")
@@ -66,7 +67,7 @@ struct PromptSurvey: Codable {
 }
 
 extension Prompt {
-  /// A digest of the system message, the user's turns and the tools, which tells different prompts apart.
+  /// A digest of the system message, the user's turns and the tools, which identifies a prompt.
   var key: String {
     var bytes = Data()
     for text in [system ?? ""] + turns {

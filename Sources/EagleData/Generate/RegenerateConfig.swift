@@ -2,19 +2,19 @@ import EagleCore
 import EagleDecoding
 import EagleDraft
 
-/// The settings of `regenerate`, in which the target answers given prompts for `data.train` to name.
+/// The settings of `regenerate`, in which the target answers given prompts; `data.train` can name the result.
 public struct RegenerateConfig: Config {
-  /// The files of prompts or conversations; empty when nothing is to be answered.
+  /// The files of prompts or conversations; empty if there is nothing to answer.
   public var input: [String] = []
   /// The JSON Lines file for the conversations with the target's answers.
   public var output = ""
-  /// The most tokens of an answer. One that is broken off there is marked as cut.
+  /// The maximum number of tokens of an answer. A longer one is cut there and marked.
   public var maxNewTokens = 256
   /// The sampling of answers. Each conversation and turn derives a seed of its own.
   public var sampling = SamplingConfig()
-  /// The number of conversations that a rank decodes together.
+  /// The batch size of a rank, in conversations.
   public var batch = 64
-  /// The server that writes instead of the local target, where one does.
+  /// The server that generates instead of the local target, if one is set.
   public var server = AnswerServerConfig()
 
   /// Creates the settings with all defaults.
@@ -53,7 +53,7 @@ extension RegenerateConfig {
     try server.encode(to: encoder)
   }
 
-  /// What texts follow from, for fingerprints: all settings but those of the server.
+  /// The settings that determine the text, for fingerprints: all but those of the server.
   var texts: some Encodable { Texts(config: self) }
 
   private struct Texts: Encodable {

@@ -15,7 +15,7 @@ private struct RegeneratedDialogue {
     key = prompt.key
   }
 
-  /// Everything up to the next user turn; nil when all turns are answered, or an answer was broken off.
+  /// Everything up to the next user turn; nil if all turns are answered, or an answer was cut.
   var nextMessages: [ChatMessage]? {
     guard answers.count < prompt.turns.count, answers.last?.isCut != true else { return nil }
     return system + past + [ChatMessage(role: .user, content: prompt.turns[answers.count])]
@@ -27,7 +27,7 @@ private struct RegeneratedDialogue {
 
   private var system: [ChatMessage] { prompt.system.map { [ChatMessage(role: .system, content: $0)] } ?? [] }
 
-  /// The conversation as it stands in the output.
+  /// The conversation as a line of the output.
   var line: GeneratedFile.Line {
     GeneratedFile.Line(
       id: prompt.id, key: key, conversations: (system + past).map { .init($0) },
@@ -49,7 +49,7 @@ final class RegenerationSource: DialogueSource {
   private var begun = 0
   private(set) var counts = GenerationCounts()
 
-  /// - Parameter maxLength: tokens of a prompt, at most; a longer one ends its conversation
+  /// - Parameter maxLength: the maximum number of tokens of a prompt; a longer one ends its conversation
   init(
     prompts: PromptQueue, _ work: GenerationStage.Work, format: ChatFormat, config: RegenerateConfig, maxLength: Int
   ) {
@@ -60,7 +60,7 @@ final class RegenerationSource: DialogueSource {
     self.maxLength = maxLength
   }
 
-  /// The conversations of earlier runs, and those that all ranks have taken, less as many as this rank has open.
+  /// The conversations of earlier runs plus those that all ranks have taken, minus those that this rank has open.
   var finishedByAll: Int { known + prompts.passed - open.count }
 
   func next() throws -> DialogueRequest? {
@@ -71,7 +71,7 @@ final class RegenerationSource: DialogueSource {
     return nil
   }
 
-  /// The request for the next answer; nil when the dialogue has come to its end, which writes it.
+  /// The request for the next answer; nil if the dialogue has ended; it is then written.
   private func request(_ id: Int, _ dialogue: RegeneratedDialogue) throws -> DialogueRequest? {
     if let messages = dialogue.nextMessages {
       let ids = try format.prompt(messages, tools: dialogue.prompt.tools)
@@ -88,7 +88,7 @@ final class RegenerationSource: DialogueSource {
     return nil
   }
 
-  /// Writes the dialogue, where it has an answer.
+  /// Writes the dialogue, if it has an answer.
   private func end(_ dialogue: RegeneratedDialogue) throws {
     if !dialogue.answers.isEmpty { try file.append(dialogue.line) }
     counts.conversations += 1

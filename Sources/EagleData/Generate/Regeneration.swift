@@ -5,11 +5,11 @@ import EagleStorage
 import EagleText
 import Foundation
 
-/// Lets the target answer the user's turns of other conversations again, turn by turn, on all ranks.
+/// Regenerates conversations: the target answers their user turns again, turn by turn, on all ranks.
 ///
-/// A system message stays. An answer that is broken off at `max_new_tokens` ends its conversation and is marked. Rank 0
-/// reads the input for all. Ranks take conversations as they get on; which one answers changes no text, but for tokens
-/// that are equally likely to within rounding.
+/// System messages are kept. An answer that is cut at `max_new_tokens` ends its conversation and is marked. Rank 0
+/// reads the input for all. Each rank takes the next conversation from a shared queue. The text does not depend on
+/// which rank answers, except for tokens whose probabilities differ only by rounding.
 package struct Regeneration {
   private let stage: GenerationStage
   private let config: RegenerateConfig
@@ -18,7 +18,7 @@ package struct Regeneration {
   private var cluster: any Communicator { stage.cluster }
   private var progress: any ProgressSink { stage.progress }
 
-  /// Prompts of more than `maxLength` tokens, which are what a conversation is trained on, will get no answer.
+  /// Prompts of more than `maxLength` tokens, the limit of a trained conversation, get no answer.
   ///
   /// - Parameters:
   ///   - format: the local tokenizer and chat template, which measure prompts
@@ -33,12 +33,13 @@ package struct Regeneration {
     self.maxLength = min(maxLength, format.shape.maxPositions - config.maxNewTokens)
   }
 
-  /// Answers what is not answered yet. Collective.
+  /// Answers the prompts that have no answer yet. Collective.
   ///
-  /// - Parameter retriesFailed: whether conversations that a server failed to answer are tried again. A run whose
-  ///   training has begun must keep its data, and must not need the server.
-  /// - Throws: for input without prompts or with more than 1 % broken lines, an output of other settings, and answers
-  ///   that leave no room for a prompt; `StoppedRun` when a stop was requested, with the finished conversations kept
+  /// - Parameter retriesFailed: whether conversations that a server failed to answer are retried. A run whose training
+  ///   has begun must keep its data, and must not need the server.
+  /// - Throws: for input without prompts or with more than 1 % broken lines, an output of other settings, and for a
+  ///   `max_new_tokens` that leaves no space for a prompt; `StoppedRun` when a stop was requested, with the finished
+  ///   conversations kept
   package func run(retriesFailed: Bool = true) throws {
     try checkLength()
     let request = try request()
@@ -47,7 +48,7 @@ package struct Regeneration {
     if try cluster.anyTrue(complete != nil) { return reportUpToDate(complete) }
     let lock = try cluster.isRoot ? output.lock() : nil
     var isBegun = false
-    // What stops the run before it makes anything leaves no folder of parts.
+    // If the run ends before generation starts, it leaves no folder of parts.
     defer { if lock != nil, !isBegun { output.removeEmptyParts() } }
     let isFinished = try cluster.anyTrue(cluster.isRoot && output.isFinished())
     let (prompts, order) = try survey(output)
@@ -83,7 +84,7 @@ package struct Regeneration {
   }
 
   /// Reads the input once, on rank 0. The keys of its prompts stay in memory, about 80 bytes each, so that the output
-  /// gets their order without another reading. Collective.
+  /// can be written in their order without reading the input again. Collective.
   ///
   /// - Returns: the survey on all ranks; the keys of all different prompts, in the order of the input, on rank 0
   /// - Throws: for input without prompts or with too many broken lines; `StoppedRun` on all ranks after a stop
@@ -96,9 +97,9 @@ package struct Regeneration {
     return (survey, order)
   }
 
-  /// Answers prompts on all ranks, where any are unanswered. Collective.
+  /// Answers the unanswered prompts on all ranks, if there are any. Collective.
   ///
-  /// - Returns: what all ranks have generated
+  /// - Returns: the counts of what all ranks have generated
   private func answer(_ prompts: PromptSurvey, _ work: GenerationStage.Work) throws -> GenerationCounts {
     let queue = try PromptQueue(prompts, cluster: cluster)
     let source = RegenerationSource(prompts: queue, work, format: stage.format, config: config, maxLength: maxLength)
@@ -106,7 +107,7 @@ package struct Regeneration {
     return try source.counts.sum(over: cluster)
   }
 
-  /// Writes the output, or leaves it as it is. Collective.
+  /// Writes the output, or leaves it unchanged. Collective.
   ///
   /// - Parameter isUnchanged: whether the output was finished before, and nothing was added to it
   private func finish(
@@ -137,7 +138,7 @@ package struct Regeneration {
     if prompts.repeated > 0 { progress.say("\(Format.count(prompts.repeated, "repeated question")), asked once") }
   }
 
-  /// A digest of what is wanted, of the input that rank 0 finds. Collective.
+  /// A digest of the request: the input files, as rank 0 reads them, and the maximum length. Collective.
   private func request() throws -> String {
     try stage.agreeOnText()
     return try stage.fromRoot { each in
@@ -149,7 +150,7 @@ package struct Regeneration {
     }
   }
 
-  /// The output. More input may come later, and a batch changes no text.
+  /// The output. Its fingerprint leaves out the input, which may grow later, and the batch size, which changes no text.
   private func output() throws -> GeneratedOutput {
     var lasting = config
     (lasting.input, lasting.output, lasting.batch) = ([], "", RegenerateConfig().batch)
@@ -159,7 +160,7 @@ package struct Regeneration {
 }
 
 extension ProgressSink {
-  /// Reports the lines of a file that cannot be used, where there are any.
+  /// Reports the lines of a file that cannot be used, if there are any.
   func say(skippedLinesOf report: ReadReport) {
     guard let first = report.skipped.first else { return }
     say("\(report.path): skipped \(report.skippedCount) lines, the first is line \(first.line): \(first.reason)")

@@ -1,9 +1,9 @@
-/// Texts that have fallen into a loop, as small models do.
+/// Detects degenerate repetition, which small models produce.
 enum Repetition {
   private static let longestPeriod = 64
   private static let fewestTokens = 48
 
-  /// Whether a text ends in at least four copies of one sequence, 48 tokens or more together.
+  /// Whether a sequence ends in at least four copies of one subsequence, which together have 48 tokens or more.
   static func endsInLoop(_ ids: some RandomAccessCollection<Int32>) -> Bool {
     let ids = Array(ids.suffix(4 * longestPeriod))
     return (1...longestPeriod).contains { period in

@@ -3,12 +3,14 @@ import EagleClient
 import EagleCore
 import Foundation
 
-/// Generation of many texts by a server: so many requests run at the same time, and as soon as one ends the next is
-/// sent. A reference type, used by one thread.
+/// Generation by a server: a fixed number of requests runs concurrently, and the next one is sent as soon as one ends.
+/// A reference type, used by one thread.
 final class ServedGeneration {
-  /// Requests in a row that the server failed to answer, after which it is given up: it has gone.
+  /// The number of consecutive failed requests after which generation ends, because the server is not available any
+  /// more.
   static let mostFailures = 16
-  /// Requests in a row that it refused or failed to answer, after which it is given up: it takes none of them.
+  /// The number of consecutive rejected or failed requests after which generation ends, because the server accepts
+  /// none.
   static let mostRefusals = 100
 
   private let model: ServedModel
@@ -28,9 +30,9 @@ final class ServedGeneration {
   /// Runs until the source has no more requests.
   ///
   /// - Parameters:
-  ///   - finished: called after each text
+  ///   - finished: called after each response
   ///   - passed: called several times a second
-  /// - Throws: what the closures and the source throw, and `LocatedError` when no request can succeed
+  /// - Throws: the errors of the closures and the source, and `LocatedError` when no request can succeed
   func run(finished: () throws -> Void, passed: () throws -> Void) throws {
     var hasMore = true
     while true {
@@ -102,9 +104,9 @@ final class ServedGeneration {
   }
 }
 
-/// Requests that no usable response has come to, by reason.
+/// Counts of requests without a usable response, by reason.
 struct FailureTally: Codable {
-  /// Reasons that are told apart; responses may hold any text.
+  /// The maximum number of different reasons, since responses may contain any text.
   private static let mostReasons = 8
 
   private var counts: [String: Int] = [:]

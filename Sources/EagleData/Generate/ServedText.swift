@@ -3,14 +3,14 @@ import EagleCore
 import EagleText
 import Foundation
 
-/// What a server's response holds.
+/// Parses a server's response.
 enum ServedText {
-  /// A response that is not what the API says.
+  /// A response that does not conform to the API.
   struct Fault: Error { let reason: String }
 
   /// Reads the first choice of a response.
   ///
-  /// - Throws: `Fault` for a response of another shape, and for a text that did not end by itself or at its limit
+  /// - Throws: `Fault` for a malformed response, and for a text that did not end by itself or at its limit
   static func read(_ response: JSON, for request: DialogueRequest, _ format: ChatFormat) throws -> GeneratedText {
     guard let choice = response.object?["choices"]?.array?.first?.object else {
       throw Fault(reason: "it has no choices[0]")
@@ -39,8 +39,8 @@ enum ServedText {
     return text
   }
 
-  /// - Parameter isOpen: whether the prompt opens `<think>`; a server that keeps reasoning in the content leaves that
-  ///   tag to the prompt
+  /// - Parameter isOpen: whether the prompt opens `<think>`; a server that keeps reasoning in the content then leaves
+  ///   out the opening tag
   private static func answer(_ choice: JSON.Object, isCut: Bool, isOpen: Bool) throws -> ChatMessage {
     guard let fields = choice["message"]?.object else { throw Fault(reason: "it has no choices[0].message") }
     let (reasoning, content) = (try reasoning(fields), try text(fields["content"] ?? .null, "content"))
@@ -68,7 +68,7 @@ enum ServedText {
 struct GeneratedToolCall: Codable, Equatable {
   struct Function: Codable, Equatable {
     let name: String
-    /// A JSON text.
+    /// A JSON string.
     let arguments: String
   }
 
@@ -76,7 +76,7 @@ struct GeneratedToolCall: Codable, Equatable {
   var type = "function"
   let function: Function
 
-  /// - Throws: `ServedText.Fault` for a value of another shape
+  /// - Throws: `ServedText.Fault` for a malformed value
   init(_ value: JSON) throws {
     let fields = value.object?["function"]?.object
     guard let name = fields?["name"]?.string, !name.isEmpty else {

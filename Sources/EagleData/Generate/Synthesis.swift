@@ -3,12 +3,12 @@ import EagleCluster
 import EagleCore
 import Foundation
 
-/// Synthetic conversations: the target gets no more than the beginning of a user's turn, writes the question itself and
+/// Synthetic conversations: the target gets only the beginning of a user's turn, generates the question itself and
 /// answers it (Magpie, arXiv 2406.08464).
 ///
-/// Attempts are numbered, and each is sampled with a seed of its own. The output is the first attempts that pass the
-/// filters, in their order; ranks and stops change nothing, but for samples that fall between two tokens to within
-/// rounding.
+/// Attempts are numbered, and each is sampled with a seed of its own. The output consists of the first attempts that
+/// pass the filters, in their order. It does not depend on ranks and stops, except for samples whose choice between two
+/// tokens is within rounding.
 package struct Synthesis {
   private let stage: GenerationStage
   private let config: SynthesizeConfig
@@ -28,10 +28,10 @@ package struct Synthesis {
     self.config = config
   }
 
-  /// Makes what is missing. Collective.
+  /// Generates the missing conversations. Collective.
   ///
-  /// - Throws: for an output of other settings, and for a target of whose attempts hardly one passes; `StoppedRun` when
-  ///   a stop was requested, with the finished attempts kept
+  /// - Throws: for an output of other settings, and for a target of whose attempts fewer than one in 50 passes;
+  ///   `StoppedRun` when a stop was requested, with the finished attempts kept
   package func run() throws {
     try checkOpenings()
     try stage.agreeOnText()
@@ -51,7 +51,7 @@ package struct Synthesis {
       .init(batch: config.batch, file: file, known: known.count, meter: meter, server: server), known: known)
     let kept = Array(round.kept.prefix(config.conversations))
     var order = kept[...]
-    // What passes beyond the wish is made again when more is wished for.
+    // Passing attempts beyond the requested number are discarded, and generated again if more are requested later.
     try file.finish(others: false) { order.popFirst() }
     stage.progress.finish(
       stage.name,
@@ -59,16 +59,16 @@ package struct Synthesis {
         + meter.summary(try counts.sum(over: cluster)) + round.describeRejected)
   }
 
-  /// Makes attempts in rounds until enough pass. Collective.
+  /// Generates attempts in rounds until enough pass. Collective.
   ///
   /// - Parameter known: ids of the attempts that earlier runs have finished
-  /// - Returns: what all attempts have come to, and what this rank has generated
+  /// - Returns: the results of all attempts, and the counts of what this rank has generated
   private func attempt(
     _ work: GenerationStage.Work, known: Set<String>
   ) throws -> (SynthesisRound, GenerationCounts) {
     var (round, counts) = (SynthesisRound(), GenerationCounts())
     let file = work.file
-    // An earlier run may have been stopped; its attempts count for the meter alone.
+    // The attempts of an earlier, stopped run count only for the meter here.
     var finished = cluster.isRoot ? try SynthesisRound(attempts: .max, file).kept.count : 0
     while round.kept.count < config.conversations {
       let last = round.attempts + round.attemptsNeeded(for: config.conversations)
@@ -88,7 +88,7 @@ package struct Synthesis {
   private func checkOpenings() throws {
     for opening in config.openings {
       let prompt = try format.template.questionPrompt([], opening: opening, tokenizer: format.tokenizer)
-      // A question may be short, but an answer stands behind it and all that opens it.
+      // A question may be short, but the opening, the question and an answer must fit.
       guard prompt.count + config.maxNewTokens < format.shape.maxPositions else {
         throw LocatedError(
           path: "synthesize.max_new_tokens",
@@ -103,7 +103,7 @@ package struct Synthesis {
     }
   }
 
-  /// Attempts of a range that this rank may make, one after another. Collective.
+  /// The attempts of a range for this rank, one after another. Collective.
   private func numbers(_ range: Range<Int>, known: Set<String>) throws -> () throws -> Int? {
     let missing = range.filter { !known.contains(Attempt.id($0)) }
     let nextTicket = try cluster.tickets()
@@ -120,7 +120,8 @@ package struct Synthesis {
       advice: "change synthesize.openings or question_temperature, or take a target that was trained to chat")
   }
 
-  /// The output. More conversations may be wanted later, and a batch changes no text.
+  /// The output. Its fingerprint leaves out the number of conversations, which may grow later, and the batch size,
+  /// which changes no text.
   private func output() throws -> GeneratedOutput {
     var lasting = config
     (lasting.output, lasting.batch, lasting.conversations) = ("", SynthesizeConfig().batch, 0)

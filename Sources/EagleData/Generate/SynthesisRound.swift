@@ -1,6 +1,6 @@
 import EagleText
 
-/// What the first attempts have come to.
+/// The results of the first attempts.
 struct SynthesisRound: Codable {
   let attempts: Int
   /// Ids of the attempts that pass, in order.
@@ -8,10 +8,10 @@ struct SynthesisRound: Codable {
   /// The other attempts, by reason.
   private var rejected: [String: Int] = [:]
 
-  /// No attempts yet.
+  /// Creates a round without attempts.
   init() { attempts = 0 }
 
-  /// Looks at the finished attempts with numbers below `attempts`.
+  /// Evaluates the finished attempts with numbers below `attempts`.
   init(attempts: Int, _ file: GeneratedFile) throws {
     self.attempts = attempts
     var questions: [Int: String] = [:]
@@ -33,7 +33,7 @@ struct SynthesisRound: Codable {
     }
   }
 
-  /// Attempts to make next: as many as will do at the rate so far, and a tenth more.
+  /// The number of attempts of the next round: the expected number at the rate so far, plus 10%.
   func attemptsNeeded(for wanted: Int) -> Int {
     let rate = attempts == 0 ? 0.8 : max(0.02, Double(kept.count) / Double(attempts))
     return Int((Double(wanted - kept.count) / rate * 1.1).rounded(.up))

@@ -2,30 +2,31 @@ import EagleCore
 import EagleDecoding
 import EagleDraft
 
-/// The settings of `synthesize`, in which the target writes synthetic conversations for `data.train` to name.
+/// The settings of `synthesize`, in which the target generates synthetic conversations; `data.train` can name the
+/// result.
 public struct SynthesizeConfig: Config {
-  /// The number of conversations to write; 0 for none.
+  /// The number of conversations to generate; 0 for none.
   public var conversations = 0
   /// The JSON Lines file for the conversations.
   public var output = ""
-  /// The beginnings of conversations, used one after the other; the target writes the rest. An empty one leaves it all
-  /// to the target.
+  /// The beginnings of conversations, used round-robin; the target generates the rest. With an empty one, it generates
+  /// everything.
   public var openings = [""]
-  /// The most user turns of a conversation; the number of each conversation is sampled.
+  /// The maximum number of user turns of a conversation; the number of each conversation is sampled.
   public var turns = 1
-  /// The most tokens of a question; a longer one is dropped.
+  /// The maximum number of tokens of a question; a longer one is dropped.
   public var questionTokens = 128
   /// The temperature at which questions are sampled.
   public var questionTemperature = 1.0
   /// The top-p at which questions are sampled.
   public var questionTopP = 1.0
-  /// The most tokens of an answer. One that is broken off there is marked as cut.
+  /// The maximum number of tokens of an answer. A longer one is cut there and marked.
   public var maxNewTokens = 256
-  /// The sampling of answers, and the seed of everything that is sampled: the same seed makes the same conversations.
+  /// The sampling of answers, and the seed of everything that is sampled: the same seed gives the same conversations.
   public var sampling = SamplingConfig()
-  /// The number of conversations that a rank decodes together.
+  /// The batch size of a rank, in conversations.
   public var batch = 64
-  /// The server that writes instead of the local target, where one does.
+  /// The server that generates instead of the local target, if one is set.
   public var server = AnswerServerConfig()
 
   /// Creates the settings with all defaults.
@@ -85,7 +86,7 @@ extension SynthesizeConfig {
     try server.encode(to: encoder)
   }
 
-  /// What texts follow from, for fingerprints: all settings but those of the server.
+  /// The settings that determine the text, for fingerprints: all but those of the server.
   var texts: some Encodable { Texts(config: self) }
 
   private struct Texts: Encodable {

@@ -3,14 +3,14 @@ import EagleCluster
 import EagleCore
 import EagleModels
 
-/// The author of generated texts.
+/// The author of generated text.
 package enum TextWriter {
   /// The local target.
   case target(TargetModel)
   case server(AnswerServer)
 }
 
-/// A server of OpenAI's API with what its requests need.
+/// A server of OpenAI's API, with its key and settings.
 package struct AnswerServer {
   let config: AnswerServerConfig
   /// The bearer token.
@@ -21,10 +21,10 @@ package struct AnswerServer {
     (self.config, self.key, self.policy) = (config, key, policy)
   }
 
-  /// Opens the way to the server, which rank 0 asks for its models. Collective. `close` must be called in the end.
+  /// Connects to the server; rank 0 asks it for its models. Collective. The caller must call `close`.
   ///
   /// - Parameter section: the recipe's section, for errors
-  /// - Throws: when the server cannot be reached, refuses the key, or does not have the model
+  /// - Throws: when the server cannot be reached, rejects the key, or does not have the model
   func connect(_ section: String, _ cluster: any Communicator) throws -> ServedModel {
     let client = try CompletionClient(
       ServerAddress(config.url), key: key, connections: config.concurrency, policy: policy)
@@ -48,12 +48,12 @@ package struct AnswerServer {
   }
 }
 
-/// A model at a server that has answered.
+/// A model on a server that has answered.
 struct ServedModel {
   let client: CompletionClient
-  /// Its name there.
+  /// Its name on the server.
   let name: String
-  /// Requests of this rank that run at the same time.
+  /// The number of concurrent requests of this rank.
   let concurrency: Int
 
   func close() { client.close() }

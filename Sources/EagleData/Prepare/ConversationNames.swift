@@ -2,25 +2,25 @@ import EagleCore
 import Foundation
 import Synchronization
 
-/// The ids that the data files give to all conversations. No value: copies share the list, which is read when a name is
-/// first asked for, and kept.
+/// The ids of all conversations in the data files. Reference semantics: copies share the list, which is read at the
+/// first request for a name and then kept.
 final class ConversationNames: Sendable {
-  /// Files with the ids, a JSON string a line.
+  /// Files with the ids, one JSON string per line.
   let paths: [String]
   private let list = Mutex<List?>(nil)
 
   private struct List {
     let ids: [String]
-    /// Ids of several conversations.
+    /// Ids that several conversations share.
     let repeated: Set<String>
   }
 
   init(paths: [String]) { self.paths = paths }
 
-  /// The id of each conversation; empty where its line is damaged.
+  /// The id of each conversation; empty if its line is malformed.
   var ids: [String] { read().ids }
 
-  /// The id of a conversation, where no other of `count` conversations has it.
+  /// The id of a conversation, if no other of `count` conversations has it.
   func unique(_ conversation: Int, count: Int) -> String? {
     let list = read()
     guard list.ids.count == count, list.ids.indices.contains(conversation) else { return nil }

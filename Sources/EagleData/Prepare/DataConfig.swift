@@ -1,27 +1,27 @@
 import EagleCore
 import EagleText
 
-/// The conversations to learn from, and how they become tokens.
+/// The settings of the training conversations, and of their conversion to tokens.
 public struct DataConfig: Config {
-  /// The JSON Lines files, one conversation a line, plain or compressed with gzip or Zstandard.
+  /// The JSON Lines files, one conversation per line, plain or compressed with gzip or Zstandard.
   public var train: [DataFile] = []
-  /// The fraction of the conversations that is not trained on but measured, 0 up to but not including 1.
+  /// The fraction of the conversations that is held out for measurement, at least 0 and below 1.
   public var heldOut = 0.02
   /// The name of the chat template, a `.jinja` file, or `auto`: the one in the target's folder.
   public var chatTemplate = "auto"
-  /// Variables of the chat template, `enable_thinking` for one; evaluation and generation render with them, too.
+  /// Variables of the chat template, such as `enable_thinking`; evaluation and generation render with them too.
   public var chatTemplateOptions = TemplateOptions()
-  /// The rows of tokens that a conversation becomes.
+  /// The rows of tokens that a conversation is converted to.
   public var rows = ConversationRows.auto
   /// Whether the reasoning of answers is kept, in a field of its own or between `<think>` and `</think>`.
   public var reasoning = Inclusion.keep
-  /// The most tokens of a conversation.
+  /// The maximum number of tokens of a conversation.
   public var maxLength = 2048
   /// The turns that are trained on.
   public var trainedTurns = TrainedTurns.assistant
   /// The treatment of a conversation with more tokens: its beginning is kept, or it is left out.
   public var tooLong = LongConversations.cut
-  /// Whether conversations are kept whose answer is marked as broken off. Its missing end is not trained.
+  /// Whether conversations are kept whose answer is marked as cut. Its missing end is not trained.
   public var cutAnswers = Inclusion.keep
   /// Whether conversations are kept whose answer ends in a loop.
   public var loopingAnswers = Inclusion.keep
@@ -61,7 +61,8 @@ public struct DataConfig: Config {
 
 /// A file of conversations, and how often each of them is trained in an epoch: a path, or `{path: …, weight: …}`.
 ///
-/// A weight of 0.25 samples a quarter of the conversations; with 2.5 each comes twice and every second one once more.
+/// A weight of 0.25 samples a quarter of the conversations. With 2.5, an epoch has each conversation twice and a
+/// sampled half of them a third time.
 public struct DataFile: Equatable, Sendable, ExpressibleByStringLiteral {
   /// The path of the file.
   public var path: String
@@ -118,9 +119,9 @@ extension DataFile: Codable {
 
 /// The turns that carry loss.
 public enum TrainedTurns: String, Codable, CaseIterable, Sendable {
-  /// Turns of the assistant: what the target writes when the head is used.
+  /// Turns of the assistant: the text that the target generates when the head is used.
   case assistant
-  /// Turns of the user as well: the target predicts every token, and small sets become larger.
+  /// Also turns of the user: the target predicts every token, and small data sets become larger.
   case all
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }

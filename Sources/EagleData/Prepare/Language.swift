@@ -1,13 +1,13 @@
 import EagleText
 
-/// The language of a text by its script: enough to see that a draft vocabulary leaves one out.
+/// The language of a text by its script, which is enough to detect that a draft vocabulary leaves a language out.
 package enum Language: String, Codable, CaseIterable, Sendable {
   case latin, chinese, japanese, korean, cyrillic, arabic, other
 
-  /// The letters of a message that count, at most.
+  /// The maximum number of scalars of a message that are counted.
   private static let mostScalars = 2000
 
-  /// The language of most letters. A tenth of kana tells Japanese from Chinese.
+  /// The language of most letters. A tenth of kana distinguishes Japanese from Chinese.
   static func of(_ messages: [ChatMessage]) -> Language {
     var counts = [Int](repeating: 0, count: allCases.count)
     for message in messages {
@@ -15,7 +15,7 @@ package enum Language: String, Codable, CaseIterable, Sendable {
       for scalar in message.content.unicodeScalars {
         if seen == mostScalars { break }
         seen += 1
-        // Most scalars of most texts; the table is for the others.
+        // A fast path for ASCII, the most frequent case; the table handles the others.
         if scalar.value < 0x80 {
           if (scalar.value | 0x20) &- 0x61 < 26 { latin += 1 }
         } else if let index = index(of: scalar.value) {
@@ -30,7 +30,7 @@ package enum Language: String, Codable, CaseIterable, Sendable {
     return counts[most] == 0 ? .other : allCases[most]
   }
 
-  /// The index among the cases; nil for what is no letter.
+  /// The index among the cases; nil if the scalar is not a letter.
   private static func index(of scalar: UInt32) -> Int? {
     switch scalar {
     case 0x41...0x5A, 0x61...0x7A, 0xC0...0x24F: 0

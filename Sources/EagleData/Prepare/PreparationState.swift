@@ -3,19 +3,19 @@ import EagleRunFiles
 import EagleText
 import Foundation
 
-/// The progress of a preparation: what a later start needs to go on behind the last whole file of tokens.
+/// The progress of a preparation: what a later start needs to resume after the last complete file of tokens.
 struct PreparationState: Codable {
-  /// The fingerprint of all that the result follows from; a folder with another one is begun anew.
+  /// The fingerprint of everything that determines the result; a folder with another one is started anew.
   let fingerprint: String
-  /// Files of tokens that are whole.
+  /// The number of complete files of tokens.
   var files = 0
-  /// The data file that is being read, and its last line that is in the files of tokens.
+  /// The current data file, and its last line that is in the complete files of tokens.
   var input = 0
   var line = 0
-  /// The tallies of the data files, the current one included.
+  /// The tallies of the data files, including the current one.
   var reports: [ReadReport] = []
   var statistics = DataStatistics()
-  /// Conversations that are never trained on, ascending.
+  /// Held-out conversations, ascending.
   var heldOut: [Int] = []
   /// The number of times that an epoch has each conversation.
   var repeats = Repeats()
@@ -28,9 +28,9 @@ struct PreparationState: Codable {
 
   private static func path(_ folder: String) -> String { "\(folder)/state.json" }
 
-  /// The state of an earlier start; nil when there is none, when it was about other data, or counts what cannot be.
+  /// The state of an earlier start; nil if there is none, if it belongs to other data, or if its counts are invalid.
   ///
-  /// - Parameter inputs: how many data files there are
+  /// - Parameter inputs: the number of data files
   static func read(_ folder: String, fingerprint: String, inputs: Int) -> PreparationState? {
     guard let data = FileManager.default.contents(atPath: path(folder)),
       let state = try? JSONDecoder().decode(PreparationState.self, from: data), state.fingerprint == fingerprint,

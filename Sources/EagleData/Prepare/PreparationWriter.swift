@@ -4,9 +4,9 @@ import EagleTensor
 import EagleText
 import Foundation
 
-/// The writer of prepared data: adds conversations in order, file of tokens after file of tokens.
+/// The writer of prepared data: adds conversations in order, one file of tokens after the other.
 struct PreparationWriter {
-  /// Tokens of one file, at least: 20 M take 100 MB.
+  /// The minimum number of tokens of one file: 20 M tokens need 100 MB.
   static let fileTokens = 20 << 20
 
   private(set) var state: PreparationState
@@ -21,7 +21,7 @@ struct PreparationWriter {
   private var tokens: TokenStoreWriter?
   private let encoder = JSONEncoder()
 
-  /// Goes on behind what the folder holds of the same data, or begins anew.
+  /// Resumes after the finished files of the same data in the folder, or starts anew.
   init(folder: String, fingerprint: String, vocabularySize: Int, data: DataConfig, seed: UInt64, fileTokens: Int) throws
   {
     self.folder = folder
@@ -40,7 +40,7 @@ struct PreparationWriter {
 
   var isResumed: Bool { state.files > 0 }
 
-  /// Begins a data file, or goes on with it.
+  /// Begins a data file, or resumes it.
   ///
   /// - Returns: its last line that is in the state, 0 for none
   mutating func begin(input: Int, path: String) -> Int {
@@ -88,13 +88,13 @@ struct PreparationWriter {
     names.append(UInt8(ascii: "\n"))
   }
 
-  /// Notes that everything up to a line is in.
+  /// Records that everything up to a line has been added.
   mutating func reached(line: Int) throws {
     state.line = line
     if let tokens, tokens.tokenCount >= fileTokens { try closeFile() }
   }
 
-  /// Completes the open file of tokens, and then writes the state that counts it.
+  /// Completes the open file of tokens, and then writes a state that includes it.
   private mutating func closeFile() throws {
     guard let tokens else { return }
     try tokens.finish()
@@ -106,13 +106,14 @@ struct PreparationWriter {
     try state.write(folder)
   }
 
-  /// Completes the last file of tokens, once everything is in.
+  /// Completes the last file of tokens, once everything has been added.
   mutating func finish() throws {
     try closeFile()
     state.statistics.skippedLines = state.reports.reduce(0) { $0 + $1.skippedCount }
   }
 
-  /// Removes what only unfinished work needs. The state goes first: without it a folder with a manifest is finished.
+  /// Removes the files that only unfinished work needs. The state is removed first, because a folder with a manifest
+  /// and no state counts as finished.
   static func removeState(in folder: String) throws {
     try PreparationState.remove(folder)
     for name in try FileManager.default.contentsOfDirectory(atPath: folder) where name.hasPrefix("digests-") {
@@ -134,14 +135,15 @@ struct PreparationWriter {
     }
   }
 
-  /// Whether a conversation is held out, by its content alone: the split stays when data is added, equal conversations
-  /// are treated alike, and ids need not be unique.
+  /// Whether a conversation is held out, which depends only on the seed and its content: the split stays the same when
+  /// data is added, equal conversations are on the same side, and ids need not be unique.
   private func isHeldOut(_ digest: PreparedConversation.Digest) -> Bool {
     var random = RandomSource(seed: seed, purpose: "held out \(digest)")
     return Double(random.uniform()) < heldOutFraction
   }
 
-  /// The number of times that an epoch has a conversation; the fraction of a weight is sampled by the content.
+  /// The number of times that an epoch has a conversation; the fractional part of a weight is sampled by the seed and
+  /// the content.
   private func times(_ digest: PreparedConversation.Digest, _ weight: Double) -> Int {
     let whole = weight.rounded(.down)
     var random = RandomSource(seed: seed, purpose: "weight of \(digest)")

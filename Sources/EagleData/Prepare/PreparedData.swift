@@ -10,13 +10,13 @@ import Foundation
 public struct PreparedData: Sendable {
   /// The content of `prepared/manifest.json`.
   struct Manifest: Codable {
-    /// The fingerprint of everything that the token ids and masks depend on.
+    /// The fingerprint of everything that determines the token ids and masks.
     var tokensFingerprint: String
     /// The fingerprint of ids and masks, the held-out split and the draft vocabulary.
     var fingerprint: String
     /// Files of tokens.
     var files: Int
-    /// Conversations that are never trained on, ascending.
+    /// Held-out conversations, ascending.
     var heldOut: [Int]
     /// The number of times that an epoch has each conversation.
     var repeats: Repeats
@@ -45,7 +45,7 @@ public struct PreparedData: Sendable {
   package let heldOut: [Int]
   package let vocabulary: DraftVocabulary
   package let statistics: DataStatistics
-  /// A token that nothing is trained on, for the mask tokens of blocks; nil where every token is.
+  /// A token that is never trained, for the mask tokens of blocks; nil if every token is trained.
   package let maskToken: Int32?
   private let repeats: Repeats
   private let names: ConversationNames
@@ -55,14 +55,14 @@ public struct PreparedData: Sendable {
   static func tokensPath(_ folder: String, _ file: Int) -> String { "\(folder)/tokens-\(fileNumber(file)).h5" }
   static func namesPath(_ folder: String, _ file: Int) -> String { "\(folder)/conversations-\(fileNumber(file)).jsonl" }
 
-  /// Throws when a folder that preparing would replace or remove holds other files than prepared data.
+  /// Throws if a folder that preparation would replace or remove contains other files than prepared data.
   ///
   /// - Parameter folder: `prepared/` of a run, or `prepared.partial/`
   package static func requireReplaceable(_ folder: String) throws {
     try AtomicFolder.requireOnly("prepared data", in: folder, isPart: isFile)
   }
 
-  /// Whether a file of this name is of finished or unfinished prepared data, of this version or an earlier one.
+  /// Whether a file of this name belongs to finished or unfinished prepared data, of this version or an earlier one.
   private static func isFile(_ name: String) -> Bool {
     ["manifest.json", "statistics.md", "state.json", "tokens.h5"].contains(name)
       || name.wholeMatch(of: /tokens-[0-9]+\.h5|conversations-[0-9]+\.jsonl|digests-[0-9]+\.bin/) != nil
@@ -96,7 +96,7 @@ public struct PreparedData: Sendable {
     names = ConversationNames(paths: (0..<manifest.files).map { Self.namesPath(folder, $0) })
   }
 
-  /// More files of tokens than any preparation makes: 20 M tokens each.
+  /// An upper bound of the number of token files, which have 20 M tokens each.
   static let mostFiles = 1 << 20
 
   private static func damaged(_ path: String, _ problem: String) -> LocatedError {
@@ -112,15 +112,15 @@ public struct PreparedData: Sendable {
     maskToken = nil
   }
 
-  /// The name of a conversation in `train.leave_out`: its id, or `#` and its number where several have that id. The
-  /// first call reads the list of all ids.
+  /// The name of a conversation in `train.leave_out`: its id, or `#` and its number if several have that id. The first
+  /// call reads the list of all ids.
   package func name(of conversation: Int) -> String {
     names.unique(conversation, count: tokens.conversationCount) ?? "#\(conversation)"
   }
 
   /// Conversations by the names that `name(of:)` gives; an id of several conversations means all of them.
   ///
-  /// - Throws: for a name that no conversation has, and when ids are missing
+  /// - Throws: for a name that no conversation has, and if ids are missing
   package func conversations(named wanted: [String]) throws -> Set<Int> {
     guard !wanted.isEmpty else { return [] }
     let ids = names.ids
@@ -147,7 +147,7 @@ public struct PreparedData: Sendable {
     return found
   }
 
-  /// Conversations of an epoch, ascending; one that its file's weight repeats comes several times.
+  /// The conversations of an epoch, ascending; one that the weight of its file repeats occurs several times.
   package var trained: [Int] {
     let heldOut = Set(heldOut)
     let times = repeats.times(count: tokens.conversationCount)

@@ -1,15 +1,16 @@
 import Foundation
 
-/// The number of times that an epoch has each conversation, where that is not once: a bit for each conversation of a
-/// file with a weight above 1, since a weight of w gives floor(w) or floor(w) + 1.
+/// The number of times that an epoch has each conversation, stored for those that do not occur exactly once. It takes
+/// one bit per conversation of a file with a weight above 1, since a weight of w gives floor(w) or floor(w) + 1.
 package struct Repeats: Codable, Equatable, Sendable {
-  /// Neighbouring conversations of files with the same whole part of the weight.
+  /// A run of consecutive conversations whose weights have the same integer part.
   private struct Run: Codable, Equatable, Sendable {
     let first: Int
     var count: Int
-    /// Times that an epoch has each of them, at least.
+    /// The minimum number of times that an epoch has each of them.
     let times: Int
-    /// Bit i % 8 of byte i / 8: the i-th comes once more. Ends with the last bit that is set; base64 in JSON.
+    /// Bit i % 8 of byte i / 8: the i-th conversation occurs once more. It ends with the last bit that is set; base64
+    /// in JSON.
     var more = Data()
 
     var end: Int { first + count }
@@ -29,12 +30,13 @@ package struct Repeats: Codable, Equatable, Sendable {
 
   package init() {}
 
-  /// Notes that an epoch has `conversation` so many times. Conversations come in ascending order.
+  /// Records how often an epoch has `conversation`. Calls must be in ascending order of conversations.
   ///
-  /// - Parameter whole: the whole part of its file's weight, which is `times` or one less
+  /// - Parameter whole: the integer part of its file's weight, which is `times` or one less
   package mutating func add(_ conversation: Int, times: Int, whole: Int) {
     precondition(times == whole || times == whole + 1, "a weight of \(whole) and more gives \(times) times")
-    // A gap means once; but a run that has begun goes on, rather than be split into many.
+    // A conversation outside the runs occurs once. A conversation that continues a run is added to it anyway, so that
+    // the run is not split.
     if times == 1 && (whole == 0 || (whole == 1 && runs.last?.end != conversation)) { return }
     if runs.last?.end != conversation || runs.last?.times != whole {
       runs.append(Run(first: conversation, count: 0, times: whole))
@@ -49,7 +51,7 @@ package struct Repeats: Codable, Equatable, Sendable {
     return times
   }
 
-  /// Whether all runs lie within the first `count` conversations.
+  /// Whether all runs are within the first `count` conversations.
   package func fits(count: Int) -> Bool {
     runs.allSatisfy {
       $0.first >= 0 && $0.count >= 0 && $0.times >= 0 && $0.first <= count && $0.count <= count - $0.first

@@ -38,11 +38,10 @@ package struct TokenCounts {
   private static let sizes = (10...17).map { 1 << $0 } + [24000, 32000, 48000]
   /// The coverage below which the vocabulary limits a head.
   static let enough = 0.97
-  /// The least fraction of the tokens of a language that is worth a warning.
+  /// The minimum share of a language in the tokens for a warning.
   private static let leastShare = 0.01
 
-  /// Fills in what the statistics say about coverage, and returns warnings about languages that the vocabulary leaves
-  /// out.
+  /// Adds the coverage to the statistics, and returns warnings about languages that the vocabulary leaves out.
   ///
   /// - Parameter isOfHead: whether the vocabulary is that of `draft.init_from`, which no setting changes
   package func describe(
@@ -80,7 +79,7 @@ package struct TokenCounts {
       })
   }
 
-  /// The number of the most frequent tokens of all that together cover enough of these.
+  /// The number of the most frequent tokens of all languages that together cover enough of `counts`.
   private func sizeNeeded(_ counts: [Int], _ order: [Int]) -> Int {
     let goal = Self.enough * Double(counts.reduce(0, +))
     var sum = 0

@@ -11,13 +11,13 @@ struct BlockBatch: ObjectiveBatch {
   let objective: BlockObjective
   let parts: [Part]
 
-  /// What is computed in one go.
+  /// The unit of one forward and backward computation.
   enum Part {
     case whole(Whole)
     case chunked(Chunked)
   }
 
-  /// Short conversations end to end.
+  /// Short conversations, concatenated.
   struct Whole {
     let context: BlockContext
     let rows: BlockRows
@@ -66,8 +66,9 @@ struct BlockBatch: ObjectiveBatch {
       whole.rows, whole.targets, { context.keys(tape, network, layer: $0) }, tape, factor, final: final, isFinal)
   }
 
-  /// The context's keys as leaves, chunk after chunk, and the backward pass of the context. What lies below the keys
-  /// gets its last contribution there, all else from the last chunk.
+  /// Computes a long conversation: the context's keys and values as leaves, then the chunks, then the backward pass of
+  /// the context. Parameters below the keys get their last contribution from the context's backward pass, all others
+  /// from that of the last chunk.
   private func run(
     _ chunked: Chunked, _ factor: Float, _ recording: Bool, final: [Variable], _ isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {
@@ -94,7 +95,7 @@ struct BlockBatch: ObjectiveBatch {
     return sums
   }
 
-  /// The blocks over the context's keys and values of each layer, and their backward pass.
+  /// Runs the blocks over the context's keys and values of each layer, and their backward pass.
   private func run(
     _ rows: BlockRows, _ targets: TeacherTargets, _ keys: (Int) -> (k: Variable, v: Variable), _ tape: Tape,
     _ factor: Float, final: [Variable], _ isFinal: (Variable) throws -> Void
@@ -108,7 +109,7 @@ struct BlockBatch: ObjectiveBatch {
     return sums
   }
 
-  /// Losses with their gradients into the states and the heads.
+  /// Computes the losses, with their gradients into the states and the heads.
   private func losses(
     _ rows: BlockRows, _ targets: TeacherTargets, _ states: Variable, _ tape: Tape, _ factor: Float
   ) -> [PositionSums] {
@@ -159,11 +160,11 @@ extension BlockNetwork {
     return x
   }
 
-  /// The normed states [B, H] of the block behind a text, as training computes them in float32.
+  /// The normed states [B, H] of the block that follows a sequence, as training computes them in float32.
   ///
   /// - Parameters:
-  ///   - auxHidden: captured states of the text, [N, n H]
-  ///   - anchor: the token behind it
+  ///   - auxHidden: captured states of the sequence, [N, n H]
+  ///   - anchor: the token after it
   package func states(_ auxHidden: Tensor, anchor: Int32, _ tables: TargetTables) -> Tensor {
     let (tape, count) = (Tape(recording: false, precision: .fp32), auxHidden.rows)
     var rows = BlockRows()
@@ -177,13 +178,13 @@ extension BlockNetwork {
   }
 }
 
-/// Captured states of conversations' first rows, end to end.
+/// Captured states of the first rows of conversations, concatenated.
 struct BlockContext {
   private(set) var count = 0  // N
   private var states: [(tensor: Tensor, rows: Range<Int>)] = []
   private var positions: [Int32] = []
 
-  /// Rows at a time that are computed again for the backward pass of a long conversation.
+  /// The rows that are recomputed at a time for the backward pass of a long conversation.
   private static let rows = 512
 
   mutating func add(_ conversation: CapturedConversation, rows: Int) {
@@ -192,7 +193,7 @@ struct BlockContext {
     count += rows
   }
 
-  /// The context features of some rows, from which the keys and values of each layer are made.
+  /// The context features of some rows, from which the keys and values of each layer are computed.
   struct States {
     fileprivate let c: Variable
     fileprivate let table: Rotary.Table
@@ -212,13 +213,14 @@ struct BlockContext {
       c: network.context(tape, states.operand(tape.precision)), table: network.rotary.table(positions: positions))
   }
 
-  /// Keys and values of each layer of some rows of the one conversation.
+  /// The keys and values of each layer for some rows of the only conversation.
   private func keys(_ tape: Tape, _ network: BlockNetwork, _ range: Range<Int>) -> [(k: Variable, v: Variable)] {
     let part = features(tape, network, states[0].tensor.slice(range), Array(positions[range]))
     return (0..<network.shape.layers).map { part.keys(tape, network, layer: $0) }
   }
 
-  /// The same of one conversation as leaves: nothing below them is kept.
+  /// The keys and values of each layer for the only conversation, as leaves: the computation below them is not
+  /// recorded.
   func leaves(
     _ network: BlockNetwork, _ precision: ComputePrecision, wantingGradients: Bool
   ) -> [(k: Variable, v: Variable)] {
@@ -236,7 +238,7 @@ struct BlockContext {
     }
   }
 
-  /// Takes the gradients of the leaves to the parameters, for a few rows at a time (activation checkpointing).
+  /// Propagates the gradients of the leaves to the parameters, a few rows at a time (activation checkpointing).
   func backward(
     _ network: BlockNetwork, _ precision: ComputePrecision, from leaves: [(k: Variable, v: Variable)],
     telling parameters: [Variable], isFinal: (Variable) throws -> Void

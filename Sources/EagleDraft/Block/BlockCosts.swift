@@ -4,12 +4,13 @@ import EagleTensor
 // N context rows · R block rows · C counted proposals · S teacher positions · H hidden · n captured layers · M MLP ·
 // Q heads · d · kv key heads · d · D draft vocabulary · L layers · r Markov rank.
 
-/// What the objective of block drafters takes beside weights, gradients and moments: bytes, op by op, and operations.
+/// What the objective of block drafters takes in addition to weights, gradients and moments: bytes, op by op, and
+/// operations.
 package struct BlockCosts: ObjectiveCosts {
   private let shape: BlockShape
   private let settings: ObjectiveSettings
   private let h, m, q, kv, d, r: Double
-  /// Floats of the bfloat16 copy of an operand beside each of its own.
+  /// The size of the bfloat16 copy of an operand, in floats per element; 0 without a copy.
   private let rounded: Double
 
   package var positions: Int { shape.proposals }
@@ -28,11 +29,11 @@ package struct BlockCosts: ObjectiveCosts {
     var anchors = 0.0
     var counted = 0.0  // C
     var teacher = 0.0  // S
-    /// Context rows that all anchors see, in sum.
+    /// The sum over all anchors of the context rows that each sees.
     var seen = 0.0
   }
 
-  /// - Parameter share: of the anchors that are trained
+  /// The work of a conversation, scaled to the share of its anchors that an epoch trains.
   private func work(_ mask: [UInt8]) -> Work {
     let all = BlockAnchors(mask: mask, proposals: shape.proposals)
     let count = Double(all.positions.count)
@@ -103,12 +104,11 @@ package struct BlockCosts: ObjectiveCosts {
   /// fc has no input gradient: the captured states are frozen.
   private var contextRow: Double { 2 * 2 * Double(shape.featureWidth) * h + layers * 3 * 2 * 2 * h * kv }
 
-  /// A context row for all rows of a block. The backward pass of attention computes its scores again: 5 products
-  /// against
-  /// 2.
+  /// A context row for all rows of a block. The backward pass of attention recomputes the scores: it has 5 products,
+  /// the forward pass 2.
   private var perKey: Double { layers * 3.5 * 4 * q * Double(shape.blockSize) }
 
-  /// The rows of a block, but for what they see of the context.
+  /// The rows of a block, without their attention to the context.
   private var anchor: Double {
     let layer = 2 * h * (q + 2 * kv) + 2 * q * h + 6 * h * m
     return Double(shape.blockSize) * (layers * 3 * layer + perKey)

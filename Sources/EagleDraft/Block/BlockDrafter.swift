@@ -7,9 +7,9 @@ import Foundation
 
 /// A drafter with a block head.
 ///
-/// Its cache has an entry for each position whose states the target has given: the keys and values of the context in
-/// each layer. A round is one pass over the block; the block's own entries are written behind those and never become
-/// valid.
+/// Its cache has an entry for each position whose states the target has computed: the keys and values of the context in
+/// each layer. A round is one pass over the block. The block's own entries are written after those of the context and
+/// never become valid.
 package final class BlockDrafter: Drafter {
   private let network: BlockNetwork
   private let vocabulary: DraftVocabulary
@@ -30,7 +30,7 @@ package final class BlockDrafter: Drafter {
   package func truncate(to count: Int) { cache.truncate(to: count) }
   package func releaseUnused() { cache.releaseUnused() }
 
-  /// The reservation includes positions that wait to be taken, and the block's entries.
+  /// The reservation includes positions whose states have not been added yet, and the block's entries.
   package func reserve(_ count: Int) throws {
     try cache.reserve(min(cache.capacity, cache.count + count + DraftPlan.maxNodes + network.shape.blockSize))
   }
@@ -89,7 +89,8 @@ package final class BlockDrafter: Drafter {
     return network.normalized(tape, x)
   }
 
-  /// A row's logits behind each of some tokens, [tokens, D], and the confidence in it, where the head has one.
+  /// The logits of a block row after each of some previous tokens, [tokens, D], and its confidence if the head predicts
+  /// one.
   private func corrected(
     _ logits: Tensor, _ states: Tensor, row: Int, after tokens: [Int32]
   ) -> (logits: Tensor, confidence: [Double]?) {

@@ -5,28 +5,32 @@ import Foundation
 
 // N rows · H hidden · n captured layers · F = n H · kv key heads · d head dimension · r = kv d.
 
-/// A block drafter whose first row predicts before it is trained: the guess of EAGLE-3's fitted start, written into its
-/// layers.
+/// A least-squares initialisation of a block drafter: its first row predicts well before any training. It is EAGLE-3's
+/// fitted start (`Eagle3FittedStart`) for the layers of a block drafter.
 ///
-/// The target's state z at an anchor s is fitted by least squares (ridge) from the captured states a at s - 1 and the
-/// normed embedding e of the anchor, then from c, which norms fc(a), in their place: z ≈ A c + B e. What that leaves is
-/// fitted from random features, the last MLP with random gates. A layer's values have r dimensions: those of the first
-/// are the directions V that matter most to both maps, those of later ones what is left of A. Then
+/// The target's state z at an anchor s is fitted by ridge regression, in three steps:
+/// 1. from the captured states a at s - 1 and the normed embedding e of the anchor: z ≈ F a + E e, of which F is kept;
+/// 2. from c, the norm of F a, and e: z ≈ A c + B e;
+/// 3. the residual of the attention layers from random features: those of the last MLP with random gates.
+///
+/// The values of a layer have r dimensions. V is an orthonormal basis of the r directions that contribute most: to A
+/// and B together in the first layer, and in a later layer to the part of A that the layers before it have not
+/// delivered. Then
 /// ```
-/// fc      = the states' part of the first fit
-/// k       = the sign of u · x times a constant: 1 for context, -1 for rows of the block, which u tells apart
+/// fc      = F
+/// k       = sign(u · x) times a constant: 1 for context, -1 for rows of the block; the direction u separates the two
 /// v       = V, for context and block alike
-/// head 0 of a group: a constant query, which the rotary embedding turns to the newest context:  o = A Vᵀ
-/// head 1 of a group, in the first layer: the same with the other sign, which finds its own row:  o = B Vᵀ
-/// gate, up of the last layer = random, down fitted to what is left
+/// head 0 of a group: a constant query, whose score is highest at the newest context (rotary embedding):  o = A Vᵀ
+/// head 1 of a group, in the first layer: the query with the opposite sign, which selects its own row:    o = B Vᵀ
+/// gate, up of the last layer = random;  down = fitted to the residual
 /// ```
-/// The other heads and MLPs add nothing at first. Everything is trained from there as from a random start. Groups of
-/// one head give half of them to each part.
+/// The other heads and MLPs contribute 0. Training starts from these weights as from random ones. If groups have one
+/// head, even groups have the role of head 0 and odd groups that of head 1.
 struct BlockFittedStart {
-  /// Rows that are fitted: tens of times the features.
+  /// The number of rows after which fitting stops: tens of times the number of features.
   static let mostRows = 100_000
   private static let chunkRows = 1024
-  /// What q and k are scaled by: their scores then tell neighbours apart.
+  /// The weight of the norms of q and k: large enough for the scores to separate neighbouring positions.
   private static let sharpness: Float = 7
 
   let target: TargetModel
@@ -54,7 +58,7 @@ struct BlockFittedStart {
     tensors[BlockTensors.fc] = fc
     for (index, layer) in layers.enumerated() { write(layer, index, to: &tensors) }
 
-    // What all layers bring to the first row, [H, 2H], and the last MLP.
+    // What all layers add to the first row, as a map [H, 2H] of context and embedding, and the last MLP.
     let guess = layers.reduce(into: Tensor.zeros([h, 2 * h])) { Elementwise.accumulate($1.brought, into: $0) }
     let gates = Eagle3FittedStart.gates(width: shape.intermediateSize, hiddenSize: h)
     let last = { (name: String) in BlockTensors.layer(shape.layers - 1, "mlp.\(name)") }
@@ -70,7 +74,7 @@ struct BlockFittedStart {
 
   // MARK: layers
 
-  /// What a layer's attention is made of.
+  /// The weights of a layer's attention.
   private struct Layer {
     /// u [1, H].
     let side: Tensor
@@ -79,21 +83,21 @@ struct BlockFittedStart {
     /// A Vᵀ and, in the first layer, B Vᵀ: [H, r].
     let fromContext: Tensor
     let fromToken: Tensor?
-    /// What it adds to the first row, by context and embedding side by side, [H, 2H].
+    /// What it adds to the first row, as a map of context and embedding concatenated, [H, 2H].
     let brought: Tensor
   }
 
   /// - Parameters:
-  ///   - maps: A and B side by side, [H, 2H]
-  ///   - sample: context features and embeddings side by side, [N, 2H]
+  ///   - maps: A and B, concatenated by columns, [H, 2H]
+  ///   - sample: context features and embeddings, concatenated by columns, [N, 2H]
   private func layers(_ maps: Tensor, _ sample: Tensor) -> [Layer]? {
     let h = shape.hiddenSize
-    // What no layer has brought yet of A, and B.
+    // The part of A that no layer has delivered yet, and B.
     let (left, ofToken) = (Rows.columns(maps, 0..<h), Rows.columns(maps, h..<2 * h))
     let contexts = Rows.columns(sample, 0..<h)
     let masked = Eagle3FittedStart.sideBySide(
       contexts, embeddings([Int32](repeating: shape.maskToken, count: sample.rows), start.tables(of: target)))
-    // Rows of blocks as the layer's input: at first the embeddings of anchors and of the mask token.
+    // The layer's input for block rows: at first the embeddings of anchors and of the mask token.
     var blocks = Eagle3FittedStart.stacked([Rows.columns(sample, h..<2 * h), Rows.columns(masked, h..<2 * h)])
     let (first, others) = (Tensor.zeros([sample.rows, h]), Tensor.zeros([sample.rows, h]))
     var layers: [Layer] = []
@@ -116,7 +120,7 @@ struct BlockFittedStart {
     return layers
   }
 
-  /// Writes the attention of a layer, whose MLP adds nothing.
+  /// Writes the attention of a layer, and an MLP that contributes 0.
   private func write(_ layer: Layer, _ index: Int, to tensors: inout [String: Tensor]) {
     let (h, d) = (shape.hiddenSize, shape.attention.headDimension)
     let name = { (part: String) in BlockTensors.layer(index, part) }
@@ -140,7 +144,7 @@ struct BlockFittedStart {
     tensors[name("mlp.down_proj")] = .zeros([h, shape.intermediateSize])
   }
 
-  /// a b of a [O, r] and b [r, I].
+  /// The product a b of a [O, r] and b [r, I].
   private func product(_ a: Tensor, _ b: Tensor) -> Tensor { Matmul.forward(a, Rows.transposed(b), .fp32) }
 
   private func normed(_ x: Tensor) -> Tensor {
@@ -149,7 +153,8 @@ struct BlockFittedStart {
 
   // MARK: fits
 
-  /// Weights [H, width] of the best prediction of z from some features, and the last rows.
+  /// The weights [H, width] of the least-squares fit of z from some features, and the rows of the last chunk. Nil if
+  /// there are no rows or no solution.
   private func regression(
     widths width: Int, _ features: (_ captured: Tensor, _ embedding: Tensor) -> Tensor
   ) throws -> (weights: Tensor, sample: (features: Tensor, states: Tensor))? {
@@ -191,7 +196,8 @@ struct BlockFittedStart {
     flush()
   }
 
-  /// down [H, M] of the last MLP, fitted to what the guess [H, 2H] leaves, and the last rows with both.
+  /// down [H, M] of the last MLP, fitted to the residual of the guess [H, 2H], and the predicted and the target's
+  /// states of the last chunk.
   private func residual(
     of guess: Tensor, _ gates: (gate: Tensor, up: Tensor), _ features: (Tensor, Tensor) -> Tensor
   ) throws -> (down: Tensor, predicted: Tensor, states: Tensor)? {
@@ -214,12 +220,12 @@ struct BlockFittedStart {
     return (down, last.predicted, last.states)
   }
 
-  /// What the first layer's queries, keys and values of tokens are made from, [N, H].
+  /// The first layer's normed inputs for tokens, [N, H], from which queries, keys and values are computed.
   private func embeddings(_ tokens: [Int32], _ tables: TargetTables) -> Tensor {
     normed(network.inputs(tokens, tables).value.float32())
   }
 
-  /// u [1, H] with u · x > 0 for context and u · x < 0 for rows of blocks, as far as a direction tells them apart.
+  /// u [1, H] with u · x > 0 for context and u · x < 0 for rows of blocks, as far as one direction separates them.
   private func direction(_ contexts: Tensor, _ blocks: Tensor) -> Tensor? {
     let h = shape.hiddenSize
     let rows = Eagle3FittedStart.stacked([contexts, blocks])
@@ -231,7 +237,8 @@ struct BlockFittedStart {
     return Eagle3FittedStart.solve(squares, side) ? side : nil
   }
 
-  /// The r directions [r, H], orthonormal, that matter most to these maps together; zeros behind the last.
+  /// An orthonormal basis [r, H] of the r input directions that contribute most to these maps together, padded with
+  /// zero rows.
   private func basis(_ maps: [Tensor]) -> Tensor? {
     let h = shape.hiddenSize
     let squares = Tensor.zeros([h, h])
@@ -242,7 +249,7 @@ struct BlockFittedStart {
       (0..<h).reduce(Float(0)) { $0 + parts.right.floats[row * h + $1] * parts.right.floats[row * h + $1] }
         .squareRoot()
     }
-    // Directions without weight are those of rounding, or of layers below.
+    // Directions of negligible size are rounding errors, or were delivered by layers below.
     for row in 0..<rank where sizes[row] > 1e-3 * sizes[0] {
       for i in 0..<h { result.floats[row * h + i] = parts.right.floats[row * h + i] / sizes[row] }
     }
@@ -253,15 +260,16 @@ struct BlockFittedStart {
 
   private enum Role { case context, token }
 
-  /// The heads of a group that are written, and what they find.
+  /// The heads of a group that are written, with their roles.
   private func roles(of group: Int) -> [(head: Int, role: Role)] {
     let first = group * shape.attention.groupSize
     if shape.attention.groupSize > 1 { return [(first, .context), (first + 1, .token)] }
     return [(first, group % 2 == 0 ? .context : .token)]
   }
 
-  /// A query that is constant for tokens: -u · e > 0. Keys of context are 1 in the first element of each rotated pair,
-  /// and those of tokens -1. Pairs that turn slowly find the newest context, all pairs together a token's own place.
+  /// Writes a head's query, which is constant for tokens: -u · e > 0. In the first element of each rotated pair, the
+  /// keys of context are 1 and those of tokens -1, times a constant. Pairs that rotate slowly select the newest
+  /// context; all pairs together select a token's own position.
   private func point(_ q: Tensor, head: Int, _ role: Role, _ side: Tensor) {
     let d = shape.attention.headDimension
     for i in 0..<d {

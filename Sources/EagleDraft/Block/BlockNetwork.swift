@@ -56,7 +56,7 @@ package final class BlockNetwork: DraftNetwork {
 
   // MARK: the parts of a pass
 
-  /// The block's inputs, [R, H]: rows of the target's embedding, as large as the target makes them.
+  /// The block's inputs, [R, H]: rows of the target's embedding, scaled as in the target.
   func inputs(_ tokens: [Int32], _ tables: TargetTables) -> Variable {
     let rows = Rows.gather(tables.embedding, tokens)
     guard shape.embeddingScale != 1 else { return Variable(rows) }
@@ -70,7 +70,7 @@ package final class BlockNetwork: DraftNetwork {
     tape.rmsNorm(tape.linear(features(tape, auxHidden), weights.fc), weights.hiddenNorm, epsilon: shape.normEpsilon)
   }
 
-  /// What a layer's queries, keys and values of block rows are made from, [R, H].
+  /// A layer's normed input for block rows, [R, H], from which queries, keys and values are computed.
   func normed(_ tape: Tape, _ x: Variable, layer: Int) -> Variable {
     tape.rmsNorm(x, weights.layers[layer].inputNorm, epsilon: shape.normEpsilon)
   }

@@ -15,11 +15,11 @@ import Foundation
 /// loss = Σ w (λ CE(label, d) + δ Σ |d − t| + BCE(confidence, α)) / Σ w
 ///
 /// over all counted proposals of the global batch; DSpark has λ 0.1 and δ 0.9, DFlash 1 and 0, and no confidence. The
-/// label is the text's own token; one outside the draft vocabulary has no CE. As in EAGLE-3, only BCE counts where the
-/// target's first choice is outside it.
+/// label is the conversation's own token; one outside the draft vocabulary has no CE. As in EAGLE-3, only BCE counts
+/// where the target's most likely token is outside it.
 ///
-/// Context is computed once for all blocks of a conversation. A long one is computed chunk by chunk of its anchors, as
-/// EAGLE-3's.
+/// Context is computed once for all blocks of a conversation. A long conversation is computed in chunks of its anchors,
+/// as in EAGLE-3.
 package struct BlockObjective: Objective {
   let network: BlockNetwork
   /// All trained tensors of the head.
@@ -86,7 +86,7 @@ package struct BlockObjective: Objective {
       })
   }
 
-  /// Lays conversations out with these anchors; those that are too long for one pass are cut.
+  /// Lays conversations out with these anchors, and divides those that are too long for one pass into chunks.
   package func batch(_ conversations: [CapturedConversation], _ anchors: [BlockAnchors]) -> any ObjectiveBatch {
     var parts: [BlockBatch.Part] = []
     var (short, rows) = ([(CapturedConversation, BlockAnchors)](), 0)
@@ -109,7 +109,7 @@ package struct BlockObjective: Objective {
     return BlockBatch(objective: self, parts: parts)
   }
 
-  /// The most block rows of a pass: L layers keep what one of EAGLE-3 keeps for each of them.
+  /// The most block rows of a pass: with L layers, 8 / L times the rows of a chunk of EAGLE-3, for similar activations.
   private var rowLimit: Int { Self.rowLimit(shape, settings) }
 
   static func rowLimit(_ shape: BlockShape, _ settings: ObjectiveSettings) -> Int {

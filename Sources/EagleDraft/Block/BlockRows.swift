@@ -8,12 +8,12 @@ import EagleTensor
 /// Positions of one conversation from which blocks are trained.
 ///
 /// An anchor p is trained, and so is the token after it; p > 0, since a block without context has nothing to draft
-/// from. The proposal in slot j, 0 ≤ j < K, is the token at p + 1 + j. It counts while that lies in the text and all
-/// tokens from p + 1 to it are trained.
+/// from. The proposal in slot j, 0 ≤ j < K, is the token at p + 1 + j. It counts if that position exists and all tokens
+/// from p + 1 to it are trained.
 package struct BlockAnchors: Sendable, Equatable {
   /// Ascending.
   package let positions: [Int]
-  /// Slots that count behind each anchor, 1 to K.
+  /// The number of counted slots after each anchor, 1 to K.
   package let slots: [Int]
 
   /// All anchors of a loss mask.
@@ -32,7 +32,7 @@ package struct BlockAnchors: Sendable, Equatable {
 
   package init(positions: [Int], slots: [Int]) { (self.positions, self.slots) = (positions, slots) }
 
-  /// Some of them, sampled without replacement by the seed, the conversation and the epoch.
+  /// A sample of the anchors, without replacement. It depends on the seed, the conversation and the epoch.
   ///
   /// - Parameters:
   ///   - share: of all, rounded up
@@ -55,7 +55,7 @@ package struct BlockAnchors: Sendable, Equatable {
     BlockAnchors(positions: indices.map { positions[$0] }, slots: indices.map { slots[$0] })
   }
 
-  /// Anchors behind which each slot counts, K numbers.
+  /// The number of anchors for which each slot counts, K numbers.
   package func counts(proposals: Int) -> [Int] { (0..<proposals).map { slot in slots.count { $0 > slot } } }
 }
 
@@ -102,7 +102,7 @@ struct BlockRows {
     }
   }
 
-  /// The block rows of each row's own block, one list for each place in it: a chain link each.
+  /// For each position in a block, the block row at that position of each row's own block. Each list is a chain link.
   func blockRows(size: Int) -> [[Int32]] {
     (0..<size).map { place in tokens.indices.map { Int32($0 / size * size + place) } }
   }

@@ -1,14 +1,14 @@
-/// The cost of a round on one machine with one target and draft: measured once, so that decisions based on it can be
-/// repeated.
+/// The cost of a round on one machine with one target and draft: measured once, so that decisions based on it are
+/// reproducible.
 public struct DecodingCosts: Sendable, Equatable, Codable {
   /// The seconds of a target pass over 1, 2, 3, … tokens, each not less than the one before.
   public var targetPass: [Double]
   /// The seconds of a draft pass.
   public var draftPass: Double
-  /// The time that memory takes for the target's weights, which no pass can beat.
+  /// The time to read the target's weights from memory, a lower bound for every pass.
   public var reading: Reading?
 
-  /// The cost of a plain reading of the matrices of a pass by all threads.
+  /// The cost of reading the matrices of a pass on all threads, without computation.
   public struct Reading: Sendable, Equatable, Codable {
     /// The number of bytes that are read.
     public let bytes: Int
@@ -30,7 +30,7 @@ public struct DecodingCosts: Sendable, Equatable, Codable {
     self.draftPass = draftPass
   }
 
-  /// The seconds of a target pass over so many tokens; beyond the measured ones in a straight line.
+  /// The seconds of a target pass over this number of tokens; extrapolated linearly beyond the measured ones.
   package func pass(tokens: Int) -> Double {
     let last = targetPass.count
     guard last > 1, tokens > last else { return targetPass[max(0, min(tokens, last) - 1)] }

@@ -1,8 +1,9 @@
 /// The decision whether and how far a round drafts. A node is worth its cost when its expected tokens for each second
-/// that it takes are at least the tokens per second of the text so far, or of plain decoding where that is faster. With
-/// the right probabilities this rule makes the whole text fastest.
+/// that it takes are at least the tokens per second of the sequence so far, or of plain decoding where that is faster.
+/// With correct probabilities this rule minimises the time of the whole sequence.
 ///
-/// It depends on the given costs and on counts of accepted tokens: with the same costs a text is drafted alike.
+/// It depends only on the given costs and on counts of accepted tokens: with the same costs a sequence gets the same
+/// drafts.
 package struct DraftBudget {
   let costs: DecodingCosts
   /// The batch of the present round.
@@ -11,17 +12,17 @@ package struct DraftBudget {
   private var seconds: Double
   private var accepted = 1.0
   private var rejected = 1.0
-  /// First drafts that were kept, and how many a head's confidence has predicted.
+  /// The number of first drafts that were kept, and the number that a head's confidence predicted.
   private var firstKept = 1.0
   private var firstPredicted = 1.0
-  /// Whether a drafted token of this text was accepted. Until then a round that costs something has one draft pass and
-  /// two nodes: a text may end before more than that has paid.
+  /// Whether a drafted token of this sequence was accepted. Until then a round whose drafts have a cost has one draft
+  /// pass and two nodes: a sequence may end before more than that has paid.
   private var hasAccepted = false
-  /// What drafts may still lose before they rest, in seconds: what they have saved against plain decoding, within
-  /// bounds, and an advance. One failed draft after good ones therefore ends nothing.
+  /// The time that drafts may still lose before drafting pauses, in seconds: what they have saved against plain
+  /// decoding, within bounds, plus an advance. One failed draft after good ones therefore does not stop drafting.
   private var credit: Double
-  /// The rounds that go on plainly before the next draft. The first ones do: an answer of three tokens ends before a
-  /// draft has paid for its pass.
+  /// The rounds of plain decoding before the next draft. The first rounds are plain: an answer of three tokens ends
+  /// before a draft has paid for its pass.
   private var plainRounds = firstPlainRounds
   /// The plain rounds after the next loss. They double with each loss (exponential backoff) and halve with each gain.
   private var backoff = minBackoff
@@ -29,7 +30,7 @@ package struct DraftBudget {
   private static let firstPlainRounds = 2
   private static let minBackoff = 8
   private static let maxBackoff = 128
-  /// The advance of a text, that of a trial after a rest, and the most that is kept, in plain passes.
+  /// The initial credit of a sequence, that of a trial after a pause, and the largest credit, in plain passes.
   private static let (advance, trialAdvance, mostCredit) = (1.0, 0.6, 2.0)
 
   package init(costs: DecodingCosts) {
@@ -38,17 +39,17 @@ package struct DraftBudget {
     credit = Self.advance * seconds
   }
 
-  /// The factor of a confidence head's probabilities. It is trained on how often a sampled token is accepted; the
-  /// likeliest token is accepted more often.
+  /// The probability of a confidence head, scaled by how many first drafts were kept. The head is trained on how often
+  /// a sampled token is accepted; the likeliest token is accepted more often.
   func calibrated(_ confidence: Double) -> Double {
     min(0.99, confidence * min(4, max(0.25, firstKept / firstPredicted)))
   }
 
-  /// The share of drafted tokens that are accepted behind an accepted one.
+  /// The share of drafted tokens that are accepted after an accepted one.
   package var share: Double { accepted / (accepted + rejected) }
 
-  /// Whether this round drafts at all. Where drafts have cost more than they saved, only a round now and then finds out
-  /// whether that has changed.
+  /// Whether this round drafts at all. After drafts have cost more than they saved, only an occasional round drafts, to
+  /// detect whether that has changed.
   package mutating func paysRound() -> Bool {
     if plainRounds == 0 { return true }
     plainRounds -= 1
@@ -59,18 +60,18 @@ package struct DraftBudget {
   ///
   /// - Parameters:
   ///   - probability: the probability of the likeliest path that it extends
-  ///   - tokens: the tokens to be checked so far
+  ///   - tokens: the tokens to be verified so far
   ///   - limit: the most that the target's pass may have; where there are as many already, new nodes replace others
   ///   - isFree: whether the pass has been made already
-  ///   - isNextKnown: whether the probability of the next token will be known before it takes a row, so that only a
-  ///     path that cannot pay is given up here
+  ///   - isNextKnown: whether the probability of the next token will be known before it takes a row of the target's
+  ///     pass, so that only a path that cannot pay at all is rejected here
   func paysPass(from probability: Double, tokens: Int, limit: Int, isFree: Bool, isNextKnown: Bool) -> Bool {
     let step = (isFree ? 0 : costs.draftPass) + marginal(from: tokens, to: min(tokens + 1, limit))
     guard hasAccepted || isNextKnown || step == 0 else { return false }
     return probability * (isNextKnown ? 1 : share) * secondsPerToken >= step
   }
 
-  /// Whether it pays to check a node of this probability beside so many other tokens.
+  /// Whether it pays to verify a node of this probability in a pass with `tokens` other tokens.
   func paysNode(of probability: Double, beside tokens: Int) -> Bool {
     let cost = marginal(from: tokens, to: tokens + 1)
     return (hasAccepted || tokens < 3 || cost == 0) && probability * secondsPerToken >= cost
@@ -108,28 +109,28 @@ package struct DraftBudget {
     }
   }
 
-  /// The seconds that more tokens of this text add to a pass.
+  /// The seconds that more tokens of this sequence add to a pass.
   private func marginal(from tokens: Int, to more: Int) -> Double {
     costs.pass(tokens: batch.otherTokens + more) - costs.pass(tokens: batch.otherTokens + tokens)
   }
 
-  /// The seconds per token of a pass that gives one to each text.
+  /// The seconds per token of a pass that yields one token for each sequence.
   private var plainSecondsPerToken: Double { costs.pass(tokens: batch.texts) / Double(batch.texts) }
 
-  /// The same with the drafts of this text, as far as they help.
+  /// The seconds per token of this sequence with its drafts, but not more than without them.
   private var secondsPerToken: Double { plainSecondsPerToken * min(1, seconds / tokens / costs.pass(tokens: 1)) }
 }
 
-/// The size of the batch in which a text has a round.
+/// The size of the batch of a sequence's round.
 package struct BatchLoad: Sendable, Equatable {
-  /// The texts of the batch, this one included.
+  /// The sequences of the batch, this one included.
   package var texts = 1
-  /// The tokens of the other texts in the target's pass.
+  /// The tokens of the other sequences in the target's pass.
   package var otherTokens = 0
 
   package init(texts: Int = 1, otherTokens: Int = 0) { (self.texts, self.otherTokens) = (texts, otherTokens) }
 
-  /// The most texts that draft together. With more of them a drafted token costs as much as a token is worth.
+  /// The most sequences that draft together. With more of them a drafted token costs as much as a token is worth.
   package static let maxDraftingTexts = 4
 
   package var allowsDrafts: Bool { texts <= Self.maxDraftingTexts }

@@ -17,8 +17,8 @@ package struct DraftGrowth {
     let parent: Int
     /// The log-probability of the path to it.
     let score: Double
-    /// The entry in the draft's cache of a node that is expanded, counted behind those of verified positions. The
-    /// root's entry is the last of these.
+    /// The entry of an expanded node in the draft's cache, counted from the first one after those of verified
+    /// positions. The root's entry is the last verified one, -1.
     fileprivate(set) var entry = -1
   }
 
@@ -36,7 +36,7 @@ package struct DraftGrowth {
   private let plan: DraftPlan
   private let budget: DraftBudget?
   private let sampler: Sampler
-  /// The position in the text of the root's children.
+  /// The position in the sequence of the root's children.
   private let position: Int
   /// Whether one draft pass gives all levels.
   private let isOnePass: Bool
@@ -64,20 +64,21 @@ package struct DraftGrowth {
   /// Whether another draft pass is worth its cost.
   package var grows: Bool {
     guard passes < plan.depth, let best = frontier.first else { return false }
-    // A block's next token is looked at before it takes a row: in a tree, or where the head predicts its acceptance.
+    // In a tree, or if the head predicts acceptance, the probability of a block's next token is known before it takes a
+    // row.
     return budget?.paysPass(
       from: exp(nodes[best].score), tokens: worthChecking.count + 1, limit: plan.nodes + 1, isFree: isOnePass,
       isNextKnown: isOnePass && (confidence != nil || !plan.isChain)) ?? true
   }
 
-  /// Whether a chain's next token is worth its row in the target's pass, by the probability that it is accepted, which
-  /// must not depend on the token itself: a choice by the token would bias sampling.
+  /// Whether a chain's next token is worth its row in the target's pass, by the probability that it is accepted. This
+  /// probability must not depend on the token itself: a choice by the token would bias sampling.
   package func paysNext(acceptance: Double) -> Bool {
     guard plan.isChain, let budget, let last = frontier.first else { return true }
     return budget.paysNode(of: exp(nodes[last].score) * budget.calibrated(acceptance), beside: nodes.count)
   }
 
-  /// Gives the nodes of the frontier their cache entries, behind those of earlier levels.
+  /// Assigns cache entries to the nodes of the frontier, after those of earlier levels.
   mutating package func expandFrontier() -> Frontier {
     let parentRows = frontier.map { Int32(nodes[nodes[$0].parent].entry - firstEntry) }
     firstEntry = entryCount
@@ -90,8 +91,8 @@ package struct DraftGrowth {
 
   /// Takes the logits [R, D] of the draft pass over the frontier.
   ///
-  /// - Parameter acceptance: the probability that the likeliest child of each node is accepted, where the head predicts
-  ///   it: it takes the place of the child's own, and its siblings share what is left
+  /// - Parameter acceptance: the probability that the likeliest child of each node is accepted, if the head predicts
+  ///   it: it replaces the child's own probability, and the siblings share the rest
   /// - Throws: `GenerationError` for logits that are not finite
   mutating package func add(children logits: Tensor, vocabulary: DraftVocabulary, acceptance: [Double]? = nil) throws {
     let firstChild = nodes.count
@@ -111,15 +112,15 @@ package struct DraftGrowth {
     frontier = likeliest(plan.width, of: firstChild..<nodes.count)
   }
 
-  /// The log-probability of a child where the likeliest one is accepted with a predicted probability c: log c for that
-  /// one. A sibling of probability p beside a likeliest one of p_1 has its part of the rest, p (1 - c) / (1 - p_1), and at
-  /// most c.
+  /// The log-probability of a child where the head predicts that the likeliest child is accepted with probability c:
+  /// log c for that one. With p_1 the draft's own probability of the likeliest child, a sibling of probability p has
+  /// p (1 - c) / (1 - p_1), and at most c.
   private static func expected(_ c: Double, isLikeliest: Bool, _ own: Double, first: Double) -> Double {
     let most = log(max(1e-9, c))
     return isLikeliest ? most : min(most, own + log(max(1e-9, 1 - c)) - log(max(1e-9, 1 - exp(first))))
   }
 
-  /// The nodes that the target is to check.
+  /// The nodes that the target verifies.
   package func proposal() -> Proposal {
     let kept = worthChecking.sorted()
     let indices = Dictionary(uniqueKeysWithValues: ([0] + kept).enumerated().map { ($1, $0) })
@@ -132,8 +133,8 @@ package struct DraftGrowth {
     return proposal
   }
 
-  /// The nodes that are worth a place in the target's pass, the likeliest first: the k-th of them costs what a k-th
-  /// token costs.
+  /// The nodes that are worth a row in the target's pass, the likeliest first: the cost of the k-th of them is what a
+  /// k-th token adds to the pass.
   private var worthChecking: [Int] {
     let likely = likeliest(plan.nodes, of: 1..<nodes.count)
     guard let budget, !plan.isChain else { return likely }
@@ -158,7 +159,7 @@ package struct DraftGrowth {
 
   // MARK: children
 
-  /// The draft ids and log-probabilities of the children that one row of logits gives to the end of a path.
+  /// The draft ids and log-probabilities of the children that one row of logits yields at the end of a path.
   private mutating func choices(
     _ logits: Tensor, row: Int, behind path: ArraySlice<Int32>, vocabulary: DraftVocabulary
   ) throws -> [(id: Int, logProbability: Double)] {
@@ -168,15 +169,16 @@ package struct DraftGrowth {
     if plan.isChain && !sampler.isGreedy {
       sampler.makeDistribution(values, path: path, draftIDs: vocabulary.draftIDs)
       sampledFrom.append(DraftDistribution(probabilities: logits, targetIDs: vocabulary.targetIDs))
-      // A number for each round and level. One for each position would come again in the round behind a rejected draft:
-      // whether that position is drafted depends on what the number gave before, and its token would be biased.
+      // One random number for each round and level. One for each position would be used again in the round after a
+      // rejected draft: whether that position is drafted depends on what the number yielded before, and its token would
+      // be biased.
       let id = Sampler.sample(values, sampler.random(.proposal, position * DraftPlan.maxNodes + path.count))
-      // Accepted with min(1, p / q): how likely x is to be drawn says little about that.
+      // The token is accepted with min(1, p / q): its own probability q says little about that.
       return [(id, budget.map { log($0.share) } ?? 0)]
     }
     sampler.penalizeDraft(values, path: path, draftIDs: vocabulary.draftIDs)
     if plan.isChain && budget == nil {
-      return [(Int(eagle_argmax(values.baseAddress!, Int64(width))), 0)]  // nobody reads its probability
+      return [(Int(eagle_argmax(values.baseAddress!, Int64(width))), 0)]  // its probability is not used
     }
     return Self.likeliestChoices(plan.width, of: values)
   }

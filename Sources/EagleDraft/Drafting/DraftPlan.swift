@@ -10,7 +10,7 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
   /// whole tree.
   public var costs: DecodingCosts?
 
-  /// The most nodes of a plan, and the most cache entries of its draft passes together: caches reserve so many.
+  /// The most nodes of a plan, and the most cache entries of its draft passes together, which caches reserve.
   public static let maxNodes = 256
 
   /// Creates the plan of a tree.
@@ -25,7 +25,8 @@ public struct DraftPlan: Sendable, Equatable, Codable, CustomStringConvertible {
   public static func chain(_ length: Int) -> DraftPlan { DraftPlan(depth: length, width: 1, nodes: length) }
 
   /// A tree that grows in each round as far as the measured costs justify, and not at all where no draft pays. It is
-  /// the plan where nothing was tuned. Its tokens are the target's own samples, so that no measurement changes a text.
+  /// the default plan without tuning. Its tokens are the target's own samples, so that no measurement changes the
+  /// output.
   public static func adaptive(_ costs: DecodingCosts, for draft: DraftModel) -> DraftPlan {
     DraftPlan(depth: min(8, draft.shape.longestDraft ?? 4), width: 3, nodes: 8, costs: costs)
   }

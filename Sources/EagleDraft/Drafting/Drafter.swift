@@ -3,8 +3,8 @@ import EagleTensor
 
 // R positions · H hidden.
 
-/// The draft side of one sequence. It follows the target, with an entry for each position whose states the target has
-/// given.
+/// The draft head's state for one sequence. It follows the target, with an entry for each position whose states the
+/// target has computed.
 package protocol Drafter: AnyObject {
   /// The layers of the target whose outputs it needs.
   var captureLayers: [Int] { get }
@@ -16,19 +16,19 @@ package protocol Drafter: AnyObject {
   ///
   /// - Throws: `GenerationError` for logits that are not finite
   func propose(after token: Int32, plan: DraftPlan, sampler: Sampler, budget: DraftBudget?) throws -> Proposal
-  /// Forgets the positions from `count` on.
+  /// Drops the positions from `count` on.
   func truncate(to count: Int)
   /// The bytes of memory that its positions take.
   var cacheBytes: Int { get }
-  /// Reserves addresses for `count` more positions, and for a round behind them.
+  /// Reserves addresses for `count` more positions, and for a round after them.
   ///
   /// - Throws: where the system refuses them
   func reserve(_ count: Int) throws
-  /// Gives memory that no position needs back to the system.
+  /// Returns memory that no position needs to the system.
   func releaseUnused()
 }
 
-/// The requirements that concern a cache, for a drafter that has none.
+/// The cache requirements of a drafter without a cache.
 extension Drafter {
   package var cacheBytes: Int { 0 }
   package func reserve(_ count: Int) throws {}

@@ -3,7 +3,7 @@ import EagleTensor
 
 // D draft vocabulary.
 
-/// The tokens that a draft proposes in one round, as a tree behind the newest token.
+/// The tokens that a draft proposes in one round, as a tree below the newest token.
 ///
 /// A node is named by its index among the tokens of the target's pass; index 0 is the newest token, the root.
 package struct Proposal {
@@ -36,7 +36,7 @@ package struct Proposal {
   /// The number of proposed tokens.
   package var count: Int { tokens.count - 1 }
 
-  /// The levels of the tree behind the newest token.
+  /// The levels of the tree below the newest token.
   package var depth: Int { tree.depth.max() ?? 0 }
 
   /// The child of a node that proposes this token.

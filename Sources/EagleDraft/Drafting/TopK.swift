@@ -6,7 +6,7 @@ enum TopK {
 
   /// The indices of the k largest values, the largest first; of equal values the first.
   static func indices(_ k: Int, of values: UnsafeBufferPointer<Float>) -> [Int] {
-    // Insertion costs k for each new one of them: for many, all are sorted.
+    // Insertion costs k steps for each new candidate: for a large k, all values are sorted.
     if k > maxInserted { return Array(values.indices.sorted { (values[$0], $1) > (values[$1], $0) }.prefix(k)) }
     var best: [Int] = []  // sorted
     best.reserveCapacity(k + 1)

@@ -4,15 +4,15 @@ import EagleTensor
 // N prefix rows · R_k trained rows of depth k · S teacher positions · H hidden · n captured layers · M MLP · Q heads ·
 // d · kv key heads · d · D draft vocabulary · K depths.
 
-/// Bytes that EAGLE-3's objective needs beside weights, gradients and moments: what its ops keep for the backward pass,
-/// op by op, and their largest temporary results. And its operations.
+/// The bytes that EAGLE-3's objective needs in addition to weights, gradients and moments: what its ops keep for the
+/// backward pass, op by op, and their largest temporary results. Also its operations.
 package struct Eagle3Costs: ObjectiveCosts {
   private let shape: Eagle3Shape
   private let depths: Int  // K
   /// The share of all rows that an epoch trains at each depth, [K].
   private let shares: [Double]
   private let chunking: ObjectiveSettings.Chunking
-  /// Sizes of a float32 row; `rounded` ones have a bfloat16 copy beside them as an operand of products.
+  /// Widths of float32 rows. The operand of a matmul also has a bfloat16 copy, of `rounded` floats per element.
   private let h, m, q, kv, d: Double
   /// n H_t, and H_t more for the last state.
   private let features, states: Double
@@ -126,11 +126,11 @@ package struct Eagle3Costs: ObjectiveCosts {
       window: shape.variant.window)
   }
 
-  /// All depths of some rows of a conversation, without a sample, as far as an epoch trains them: what is proportional
-  /// to trained rows and to the keys that they see.
+  /// The operations of all depths of some rows of a conversation, as many of them as an epoch trains: the part that is
+  /// proportional to trained rows and to the keys that they see. `chunk` counts all rows, without a sample.
   package func operations(_ chunk: RowChunk) -> Double {
     chunk.trained.indices.reduce(0) { sum, k in
-      // The backward pass of attention computes its scores again: 5 products against 2.
+      // The backward pass of attention recomputes the scores: it has 5 products, the forward pass 2.
       sum
         + shares[k]
         * (Double(chunk.trained[k]) * (3 * layer(depth: k) + head)

@@ -6,8 +6,8 @@ import EagleTensor
 
 /// A drafter with an EAGLE-3 head.
 ///
-/// Entry p of its cache is made from the target's own states at p and the token at p + 1, as at step 0 of training. The
-/// entries of a proposal lie behind those and are dropped at the end of the round.
+/// Entry p of its cache is computed from the target's own states at p and the token at p + 1, as at step 0 of training.
+/// The entries of a proposal follow these and are dropped at the end of the round.
 package final class Eagle3Drafter: Drafter {
   private let network: Eagle3Network
   private let vocabulary: DraftVocabulary
@@ -69,8 +69,8 @@ package final class Eagle3Drafter: Drafter {
     attend(g, h, positions: [verified - 1], verified: verified, paths: [[]])
   }
 
-  /// A draft pass over the frontier: each node is made from the state that its parent's pass gave. Returns hidden
-  /// states [R, H].
+  /// A draft pass over the frontier: each node is computed from the state that its parent's pass yielded. Returns
+  /// hidden states [R, H].
   private func extend(_ frontier: DraftGrowth.Frontier, _ hidden: Variable, verified: Int) -> Variable {
     let g = Variable(Rows.select(hidden.value, frontier.parentRows))
     let positions = frontier.tokens.map { _ in verified - 1 + frontier.depth }
@@ -78,8 +78,8 @@ package final class Eagle3Drafter: Drafter {
     return attend(g, h, positions: positions, verified: verified, paths: frontier.entryPaths)
   }
 
-  /// Attention of rows at these positions over the verified entries, the last of them with a window, and those of their
-  /// paths, and what follows it. Returns hidden states [R, H].
+  /// Attention of rows at these positions over the verified entries (with a window, the last of them) and the entries
+  /// of their paths, and the rest of the layer. Returns hidden states [R, H].
   private func attend(
     _ g: Variable, _ h: Variable, positions: [Int], verified: Int, paths: [[Int]]
   ) -> Variable {

@@ -1,6 +1,6 @@
 import EagleTensor
 
-// Matrices are put together and cut apart.
+// Matrices that are concatenated, and the guess with its low-rank part.
 extension Eagle3FittedStart {
   static func sideBySide(_ a: Tensor, _ b: Tensor) -> Tensor {
     let result = Tensor([a.rows, a.columns + b.columns])
@@ -21,7 +21,7 @@ extension Eagle3FittedStart {
     return result
   }
 
-  /// The guess with the embedding's part in fewer dimensions.
+  /// The guess with its embedding part replaced by the low-rank factors.
   static func joined(_ guess: Tensor, _ embedding: (left: Tensor, right: Tensor), features: Int) -> Tensor {
     let h = embedding.right.columns
     let transposed = Tensor([h, embedding.right.rows])  // right as [I, r] for a product with left [O, r]

@@ -6,36 +6,35 @@ import Foundation
 // N rows · H hidden · M MLP · V vocabulary · D draft vocabulary · n captured layers ·
 // F = (n + 1) H features · d head dimension.
 
-/// A draft that predicts before it is trained: a guess at the target's next state that needs no gradient, written into
-/// its weights.
+/// A least-squares initialisation of an EAGLE-3 head, which predicts well before any training: a guess at the target's
+/// next state that needs no gradient, written into the head's weights.
 ///
-/// The target's state z of the next position is fitted by least squares (ridge) from what depth 0 of the draft sees:
-/// the captured states and the normed embedding of the token between. What that leaves is fitted from random
-/// features, the MLP with random gates. Then
+/// The target's state z of the next position is fitted by ridge regression from what depth 0 of the draft sees: the
+/// captured states and the normed embedding of the token in between. The residual is fitted from random features: those
+/// of the MLP with random gates. Then
 /// ```
-/// fc       = the states' part
-/// v, o     = the embedding's part, in as many dimensions as there are values, through heads that see their token
-/// alone:
+/// fc       = the captured states' part of the fit
+/// v, o     = the embedding's part, at the rank of the values, through heads that attend to their own token alone:
 ///            their queries are a large multiple of their keys, which are random projections of the embedding
-/// gate, up = random, down = fitted to what is left
-/// lm_head  = the target's own rows, norm = the scale at which they are least wrong
+/// gate, up = random, down = fitted to the residual
+/// lm_head  = the target's own rows, norm = the scale with the smallest loss
 /// ```
-/// so that the logits of depth 0 are the target's head on the guess. Everything is trained from there as from a random
-/// start.
+/// so that the logits of depth 0 are the target's LM head applied to the guess. Training starts from these weights as
+/// from random ones.
 struct Eagle3FittedStart {
-  /// Rows that are fitted: tens of times the features.
+  /// The number of rows after which fitting stops: tens of times the number of features.
   static let mostRows = 100_000
-  /// Rows that are added at a time.
+  /// The rows that are added at a time.
   private static let chunkRows = 1024
-  /// The relative growth of the diagonal of the normal equations.
+  /// The ridge: the relative increase of the diagonal of the normal equations.
   private static let ridge: Float = 0.01
 
   private let target: TargetModel
-  /// The head whose other weights stay.
+  /// The head that is initialised; its other weights stay.
   private let start: DraftModel
   private let network: Eagle3Network
   private var shape: Eagle3Shape { network.shape }
-  /// Calls its argument with numbered conversations until that says that it has enough.
+  /// Calls its argument with numbered conversations until that returns false.
   private let conversations: ((Int, CapturedConversation) -> Bool) throws -> Void
   /// Called with each conversation whose values cannot be fitted.
   private let leftOut: (Int) -> Void
@@ -76,7 +75,7 @@ struct Eagle3FittedStart {
     let head = Rows.select(target.head, start.vocabulary.targetIDs).float32()
     if shape.variant.lmHead == .own { tensors["lm_head.weight"] = head }
     if shape.variant.normsQueryKey {
-      // Normed q and k of the own token have the product d: their score is to be 16 again.
+      // The normed q and k of a row's own token have the dot product d; this weight restores the score of 16.
       let d = attention.headDimension
       tensors["midlayer.self_attn.q_norm.weight"] = .filled([d], with: max(1, 16 / Float(d).squareRoot()))
     }
@@ -125,8 +124,8 @@ struct Eagle3FittedStart {
     flush()
   }
 
-  /// Whether sums of products of all rows stay finite: one value that is not, or one whose square is not, spoils all
-  /// others.
+  /// Whether the sums of products over all rows stay finite: one value that is not finite, or whose square is not,
+  /// would make all sums non-finite.
   static func canBeFitted(_ rows: Tensor) -> Bool {
     let squares = rows.values.reduce(0.0) { $0 + Double($1) * Double($1) }
     return squares.isFinite && squares < 1e-6 * Double(Float.greatestFiniteMagnitude)
@@ -134,7 +133,7 @@ struct Eagle3FittedStart {
 
   // MARK: the guess
 
-  /// The guess [H, F], and the embedding's part of it in as many dimensions as there are values.
+  /// The guess [H, F], and low-rank factors of its embedding part, at the rank of the values.
   private func linear() throws -> (Tensor, (left: Tensor, right: Tensor))? {
     let (h, width) = (shape.hiddenSize, shape.featureWidth + shape.hiddenSize)
     let (squares, guess) = (Tensor.zeros([width, width]), Tensor.zeros([h, width]))
@@ -150,7 +149,7 @@ struct Eagle3FittedStart {
     return (guess, parts)
   }
 
-  /// Gates whose inputs, normed states, come out with variance 1: [M, H] each.
+  /// Random gate and up matrices, [M, H] each, whose outputs for normed states have variance 1.
   static func gates(width: Int, hiddenSize: Int) -> (gate: Tensor, up: Tensor) {
     func normal(_ purpose: String) -> Tensor {
       var random = RandomSource(seed: 0, purpose: purpose)
@@ -159,7 +158,8 @@ struct Eagle3FittedStart {
     return (normal("fitted gate"), normal("fitted up"))
   }
 
-  /// down [H, M], fitted to what the guess [H, F] leaves, and the last rows with both, to choose the scale with.
+  /// down [H, M], fitted to the residual of the guess [H, F], and the predicted and the target's states of the last
+  /// chunk, by which the norm's scale is chosen.
   private func residual(
     of guess: Tensor, _ gates: (gate: Tensor, up: Tensor)
   ) throws -> (down: Tensor, sample: (predicted: Tensor, states: Tensor))? {
@@ -183,25 +183,24 @@ struct Eagle3FittedStart {
     return (down, (last.predicted, last.states))
   }
 
-  /// Least squares from the normal equations; overwrites both.
+  /// Solves the least squares from the normal equations; overwrites both arguments. False if there is no solution.
   static func solve(_ squares: Tensor, _ targets: Tensor) -> Bool {
     let width = squares.columns
-    // What is always 0 gets no weight.
+    // A feature that is always 0 gets a positive diagonal, and no weight.
     let mean = (0..<width).reduce(Float(0)) { $0 + squares.floats[$1 * width + $1] } / Float(width)
     for i in 0..<width { squares.floats[i * width + i] += ridge * squares.floats[i * width + i] + 1e-6 * mean }
     return LinearAlgebra.solve(squares, targets)
   }
 
-  /// Groups of heads whose first head sees its own token: all of them, or half where a group is one head, so that
-  /// others can look around.
+  /// The groups whose first head attends to its own token: all of them, or half if a group is one head, so that the
+  /// other heads can attend to context.
   private var ownTokenGroups: Range<Int> {
     let groups = shape.attention.kvHeads
     return 0..<(shape.attention.groupSize > 1 ? groups : (groups + 1) / 2)
   }
 
-  /// The first head of a group gives all its weight to keys of its own token. Of random projections R of a normed
-  /// embedding e,
-  /// |R e|² is about d, and the score of the own key 16.
+  /// The first head of a group gives all its weight to the key of its own token. For a random projection R of a normed
+  /// embedding e, |R e|² is about d, and the score of the own key is 16.
   private func seeOwnToken(_ q: Tensor, _ k: Tensor, group: Int) {
     let (h, d) = (shape.hiddenSize, shape.attention.headDimension)
     var random = RandomSource(seed: 0, purpose: "own token \(group)")
@@ -217,7 +216,8 @@ struct Eagle3FittedStart {
     }
   }
 
-  /// The norm's weight with which the head's distributions of the guesses are nearest to those of the states.
+  /// The norm's weight for which the LM head's distributions of the guesses are closest to those of the target's
+  /// states.
   static func scale(_ predicted: Tensor, _ states: Tensor, _ head: Tensor, epsilon: Float) -> Float {
     let probabilities = Matmul.forward(states, head, .fp32)
     _ = Teacher.softmaxRows(probabilities)

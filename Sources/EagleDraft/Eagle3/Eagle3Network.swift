@@ -9,7 +9,7 @@ import EagleTensor
 /// The computation of an EAGLE-3 head: one decoder layer over (token embedding, hidden state), and an LM head over the
 /// draft vocabulary.
 ///
-/// The parts of one step, which training and decoding put together, each with its own keys:
+/// The parts of one step, which training and decoding combine, each with its own keys:
 /// ```
 /// h       = concat(inputNorm(embedding), hiddenNorm(g))
 /// a       = g + o(attention(q(h), keys, values))

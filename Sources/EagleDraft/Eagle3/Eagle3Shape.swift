@@ -18,7 +18,7 @@ package struct Eagle3Shape: DraftShape {
   package var maxPositions: Int
   /// 0-based target layers whose outputs the draft reads.
   package var captureLayers: [Int]
-  /// What departs from EAGLE-3.
+  /// The deviations from EAGLE-3.
   package var variant = Eagle3Variant()
 
   /// H_t.
@@ -39,8 +39,8 @@ package struct Eagle3Shape: DraftShape {
     self.captureLayers = captureLayers
   }
 
-  /// The draft of a target: its sizes, but for what the config says, one layer and a smaller vocabulary. The config
-  /// fits the target (`DraftConfig.requireFit`).
+  /// The draft of a target: the target's sizes, except those that the config sets, with one layer and a smaller
+  /// vocabulary. The config must fit the target (`DraftConfig.requireFit`).
   package init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
     self.init(
       hiddenSize: config.hiddenSize ?? target.hiddenSize, attention: config.attention(target),
@@ -89,7 +89,7 @@ extension Eagle3Shape {
     variant.embedding == .own ? Eagle3Tensors.embedding : nil
   }
 
-  /// One layer. It keeps all keys, also where the head sees a window of them.
+  /// One layer. It keeps all keys, even if the head sees a window of them.
   package func cacheLayers(_ format: CacheFormat) -> [KVCache.LayerShape] {
     let fitting = format.fits(attention.headDimension) ? format : .bf16
     return [KVCache.LayerShape(width: attention.keyWidth, format: fitting)]
@@ -113,7 +113,7 @@ extension Eagle3Shape {
 
   package func network(_ parameters: [DraftModel.Parameter]) -> any DraftNetwork { Eagle3Network(self, parameters) }
 
-  /// A row at depth k sees a window of W less k rows of its prefix.
+  /// With a window W, a row at depth k sees W - k rows of its prefix.
   package func check(_ settings: ObjectiveSettings) throws {
     if settings.anchorShare != 1 {
       throw LocatedError(

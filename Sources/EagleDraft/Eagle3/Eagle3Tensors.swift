@@ -17,7 +17,7 @@ enum Eagle3Tensors {
     layout == .speculators && name.hasPrefix("midlayer.") ? "layers.0" + name.dropFirst("midlayer".count) : name
   }
 
-  /// The norms in front of `fc`.
+  /// The norms before `fc`.
   static func featureNorms(_ shape: Eagle3Shape) -> [(name: String, shape: [Int])] {
     switch shape.variant.featureNorm {
     case .none: []

@@ -6,11 +6,11 @@ import EagleTensor
 
 /// The switches by which a head departs from EAGLE-3; none of them is on by default.
 package struct Eagle3Variant: Sendable, Equatable, Codable {
-  /// The norm of the captured states in front of `fc`.
+  /// The norm of the captured states before `fc`.
   package var featureNorm = FeatureNorm.none
   /// `norm_output` as speculators means it: g_{k+1} is the normed state, which feeds the next step and the LM head.
   package var feedsNormedState = false
-  /// `norm_before_residual`: the residual stream starts from hidden_norm(g_k) in place of g_k.
+  /// `norm_before_residual`: the residual stream starts from hidden_norm(g_k) instead of g_k.
   package var normsResidual = false
   /// Whether each head of q and k is normed before the rotary embedding, with a weight [d].
   package var normsQueryKey = false
@@ -23,7 +23,7 @@ package struct Eagle3Variant: Sendable, Equatable, Codable {
 
   package init() {}
 
-  /// The norms in front of `fc`.
+  /// The norms before `fc`.
   package enum FeatureNorm: String, Sendable, Codable {
     case none
     /// `norm_before_fc`: one norm over all captured states, with a weight [n H_t].

@@ -3,19 +3,19 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// A table beside a head's other tensors: a copy of the target's embedding, which other programs read, or its own.
+/// The embedding among a head's tensors: a copy of the target's, which other programs read, or the head's own.
 enum HeadEmbedding {
   /// The key of a config whose head trained its embedding: speculators' own.
   static let key = "embed_requires_grad"
-  /// The key of a block drafter's config whose LM head was trained. Rows of the target's head that training has hardly
-  /// moved look like its copy.
+  /// The key of a block drafter's config whose LM head was trained. Without it, rows of the target's head that training
+  /// has hardly changed would look like a copy.
   static let headKey = "lm_head_requires_grad"
 
-  /// Whether a table is the target's own. Each row of a copy may differ by rounding to bfloat16 and no more. Where
-  /// one of them is quantised all of it may differ by the error of blocks: of 4 bits that is some 1 % of the squares.
+  /// Whether a table is the target's own. Each row of a copy may differ by rounding to bfloat16 and no more. If one of
+  /// the two is quantised, the table may differ by the quantisation error: for 4 bits about 1 % of the sum of squares.
   static func isCopy(_ table: Tensor, of own: Tensor) -> Bool {
     guard table.shape == own.shape else { return false }
-    // The usual copy, at the speed of memory.
+    // Fast path: an identical copy, compared at the speed of memory.
     let (theirBytes, ourBytes) = (table.rawBytes, own.rawBytes)
     if table.dtype == own.dtype, theirBytes.count == ourBytes.count,
       memcmp(theirBytes.baseAddress!, ourBytes.baseAddress!, ourBytes.count) == 0
@@ -30,7 +30,7 @@ enum HeadEmbedding {
       let (theirs, ours) = (Rows.gather(table, part).float32(), Rows.gather(own, part).float32())
       for row in 0..<part.count {
         let (own, distance) = squares(theirs, ours, row)
-        // bfloat16 changes a value by 2^-8 of it at most.
+        // Rounding to bfloat16 changes a value by at most 2^-8 of it.
         if !isRounded, distance > 2e-5 * own { return false }
         (difference, size) = (difference + distance, size + own)
       }

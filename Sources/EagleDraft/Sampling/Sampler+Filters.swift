@@ -6,7 +6,7 @@ import EagleTensor
 extension Sampler {
   /// Bias, repetition penalty, frequency and presence penalties, in this order (that of vLLM).
   ///
-  /// A path counts as generated text: the target's logits behind a proposal are penalised as in plain decoding.
+  /// A path counts as generated text: the target's logits after a proposal are penalised as in plain decoding.
   ///
   /// - Parameter index: the index of a token among the logits, negative for none
   func penalize(

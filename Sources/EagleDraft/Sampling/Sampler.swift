@@ -7,7 +7,7 @@ import Foundation
 /// The choice of tokens from logits, for one sequence.
 ///
 /// The random numbers of a position depend on the seed and the position alone. So plain decoding and decoding with a
-/// tree, which both sample from the target's distribution, give the same text for the same seed.
+/// tree, which both sample from the target's distribution, yield the same tokens for the same seed.
 package struct Sampler {
   package let options: SamplingOptions
   /// The distinct tokens of the sequence, kept for the repetition penalty.
@@ -28,7 +28,7 @@ package struct Sampler {
     if options.penalizesGenerated { generated[token, default: 0] += 1 }
   }
 
-  /// The token of a position by the target's logits [V], which are overwritten.
+  /// Chooses the token of a position by the target's logits [V], which are overwritten.
   ///
   /// - Parameter path: proposed tokens between the sequence and this position
   /// - Throws: `GenerationError` for logits that are not finite
@@ -61,7 +61,7 @@ package struct Sampler {
     shape(logits)
   }
 
-  /// Lowers a draft's logits as the target's will be, without turning them into probabilities.
+  /// Applies the target's penalties to a draft's logits, without turning them into probabilities.
   func penalizeDraft(_ logits: UnsafeMutableBufferPointer<Float>, path: ArraySlice<Int32>, draftIDs: [Int32]) {
     penalize(logits, path) { Int(draftIDs[Int($0)]) }
   }
@@ -71,7 +71,7 @@ package struct Sampler {
     options.logprobs.map { RawLogits(logits, count: $0) }
   }
 
-  /// Checks logits. NaN would otherwise give token 0 for ever, which looks like a text.
+  /// Checks logits. NaN would otherwise yield token 0 without end, which looks like generated text.
   ///
   /// - Throws: `GenerationError` for logits that are not finite
   package static func checkFinite(_ logits: UnsafeMutableBufferPointer<Float>, of model: String) throws {

@@ -1,7 +1,7 @@
 import EagleCore
 import EagleTensor
 
-/// The sampling of generated texts as recipes set it. Other settings hold it and write its keys among their own.
+/// The sampling settings of recipes. Other settings hold them and write their keys among their own.
 public struct SamplingConfig: Config {
   /// The divisor of the logits; 0 takes the most likely token.
   public var temperature = 0.0
@@ -9,7 +9,7 @@ public struct SamplingConfig: Config {
   public var topK = 0
   /// The probability that the most likely tokens that are kept reach together; 1 keeps all.
   public var topP = 1.0
-  /// The seed of all samples: the same seed gives the same texts.
+  /// The seed of all samples: the same seed yields the same results.
   public var seed: UInt64 = 0
 
   /// Creates the settings with all defaults.
@@ -22,9 +22,9 @@ public struct SamplingConfig: Config {
     try require("top_p", SamplingRange.complaint(topP: topP))
   }
 
-  /// The sampling options of one text.
+  /// The sampling options of one generation.
   ///
-  /// - Parameter purpose: the name of the text; samples for different purposes are independent
+  /// - Parameter purpose: the name of the generation; samples for different purposes are independent
   public func options(for purpose: String) -> SamplingOptions {
     var (options, random) = (SamplingOptions(), RandomSource(seed: seed, purpose: purpose))
     (options.temperature, options.topK, options.topP) = (Float(temperature), topK, Float(topP))

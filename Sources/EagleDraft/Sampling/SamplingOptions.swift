@@ -1,14 +1,14 @@
 /// The rules by which the next token is chosen from the target's distribution. They apply in the order of the
 /// properties.
 public struct SamplingOptions: Sendable, Equatable, Codable {
-  /// The summand to the logit of each of some tokens, by id.
+  /// The bias that is added to the logits of some tokens, by id.
   public var logitBias: [Int32: Float] = [:]
   /// The divisor of positive logits and factor of the others, for tokens that the sequence already holds.
   public var repetitionPenalty: Float = 1
-  /// The amount by which each occurrence in the text generated so far lowers a token's logit; the prompt does not
+  /// The amount by which each occurrence among the tokens generated so far lowers a token's logit; the prompt does not
   /// count.
   public var frequencyPenalty: Float = 0
-  /// The amount by which a token's logit is lowered, once, where the text generated so far holds it.
+  /// The amount by which a token's logit is lowered, once, if it is among the tokens generated so far.
   public var presencePenalty: Float = 0
   /// The divisor of the logits; 0 takes the most likely token.
   public var temperature: Float = 0
@@ -18,9 +18,9 @@ public struct SamplingOptions: Sendable, Equatable, Codable {
   public var topP: Float = 1
   /// The least probability of a kept token, as a fraction of that of the most likely one; 0 keeps all.
   public var minP: Float = 0
-  /// The seed of the random numbers: the same one gives the same text.
+  /// The seed of the random numbers: the same one yields the same tokens.
   public var seed: UInt64 = 0
-  /// The number of most likely tokens that are reported with each token of the text (`TokenLogprobs`); nil reports
+  /// The number of most likely tokens that are reported with each generated token (`TokenLogprobs`); nil reports
   /// nothing.
   public var logprobs: Int?
 

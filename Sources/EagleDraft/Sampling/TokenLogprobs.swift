@@ -3,7 +3,7 @@ import Foundation
 
 // V vocabulary.
 
-/// The target's log-probability of a token of a text, and those of the most likely alternatives.
+/// The target's log-probability of a generated token, and those of the most likely alternatives.
 ///
 /// The values are natural logarithms of softmax over the model's own logits: before biases, penalties, temperature and
 /// filters, as vLLM reports them. So they say what the model thinks, not how the token was sampled.
@@ -19,7 +19,7 @@ public struct TokenLogprobs: Sendable, Equatable {
     public init(token: Int32, logprob: Float) { (self.token, self.logprob) = (token, logprob) }
   }
 
-  /// The token of the text.
+  /// The generated token.
   public let chosen: Entry
   /// The most likely tokens, the likeliest first, as many as `SamplingOptions.logprobs` requests. The chosen token need
   /// not be among them.

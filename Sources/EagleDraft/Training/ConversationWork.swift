@@ -19,7 +19,7 @@ package struct ConversationPart: Codable, Sendable, Hashable {
   package static func whole(_ conversation: Int) -> ConversationPart { ConversationPart(conversation) }
 }
 
-/// The trained rows of a conversation and what they cost: how a batch is shared out among ranks.
+/// The trained rows of a conversation and what they cost, by which a batch is distributed over ranks.
 ///
 /// Trained rows are those that an objective computes on their own: of depth 0 in EAGLE-3, anchors in block drafters.
 /// Each sees the context before it, whose keys are computed once in a part. A part costs
@@ -57,7 +57,7 @@ package struct ConversationWork: Sendable {
     (self.perRow, self.perKey, self.perContextRow, self.window) = (perRow, perKey, perContextRow, window)
   }
 
-  /// The position of a trained row; of a sample, about.
+  /// The position of a trained row; approximate in a sample.
   private func position(of row: Int) -> Int {
     var index = rows == all ? row : (2 * row + 1) * all / (2 * rows)
     for range in positions {
@@ -67,15 +67,15 @@ package struct ConversationWork: Sendable {
     return positions.last?.upperBound ?? 0
   }
 
-  /// Context rows that these trained rows need: those up to the last of them. Of a sample, about.
+  /// The context rows that these trained rows need: those up to the last of them. Approximate in a sample.
   package func context(of part: Range<Int>) -> Int { part.isEmpty ? 0 : position(of: part.upperBound - 1) + 1 }
 
   /// Some of the trained rows.
   ///
   /// - Parameters:
   ///   - conversation: its number
-  ///   - rows: indices, at least one
-  ///   - depths: how many tokens behind a row's own are predicted from it
+  ///   - part: indices of the rows, at least one
+  ///   - depths: the number of tokens after a row's own that are predicted from it
   ///   - length: tokens of the conversation
   package func part(_ conversation: Int, _ part: Range<Int>, depths: Int, length: Int) -> ConversationPart {
     if part.count == rows { return .whole(conversation) }

@@ -26,8 +26,8 @@ package struct PositionSums: Codable, Sendable, Equatable {
   }
 }
 
-/// What a head is trained towards: losses of the tokens that it drafts one after the other, K positions, each held
-/// against the target.
+/// The objective that a head is trained with: losses of the tokens that it drafts one after the other, at K positions,
+/// each compared with the target.
 ///
 /// A position's loss is a sum over the rows of the global batch divided by their number N_k, or by another count of
 /// these rows. So the gradient does not depend on how the batch is cut.
@@ -37,7 +37,7 @@ package protocol Objective {
   /// What a conversation adds to N_k, K numbers.
   ///
   /// - Parameters:
-  ///   - conversation: its number, which decides with the epoch and the seed which rows are trained where not all are
+  ///   - conversation: its number, which with the epoch and the seed selects the trained rows where not all are trained
   ///   - mask: its loss mask
   ///   - epoch: nil for all rows
   func rowCounts(conversation: Int, mask: [UInt8], epoch: Int?) -> [Int]
@@ -50,7 +50,7 @@ package protocol Objective {
   ///     that the part needs
   ///   - epoch: as in `rowCounts`
   func batch(_ parts: [ConversationPart], _ conversations: [CapturedConversation], epoch: Int?) -> any ObjectiveBatch
-  /// What people read, from sums of all ranks.
+  /// The reported metrics, from the sums of all ranks.
   ///
   /// - Parameters:
   ///   - sums: of all ranks, by position
@@ -91,19 +91,19 @@ extension Objective {
   }
 }
 
-/// What one optimiser step needs beside weights, gradients and moments.
+/// The memory and the operations of one optimiser step, in addition to those of weights, gradients and moments.
 package protocol ObjectiveCosts {
   /// Drafted positions, as the objective has them.
   var positions: Int { get }
   /// The largest of these micro-batches of loss masks.
   func largest(_ microBatches: [[[UInt8]]]) -> ObjectiveBytes
-  /// Floating-point operations of matrix products and attention that the objective asks for.
+  /// The floating-point operations of the objective's matmuls and attention.
   func operations(masks: [[UInt8]]) -> Double
   /// The trained rows of a conversation, and the operations of each part of it.
   ///
   /// - Parameters:
   ///   - mask: its loss mask
-  ///   - samples: whether an epoch's rows are meant, where that trains a sample of them
+  ///   - samples: whether to count only the rows that an epoch trains, where it trains a sample
   func work(mask: [UInt8], samples: Bool) -> ConversationWork
 }
 

@@ -1,7 +1,7 @@
 import EagleRunFiles
 
 extension ObjectiveMetrics {
-  /// Sums of all K depths turned into what people read.
+  /// The reported metrics, from the sums of all K depths.
   ///
   /// - Parameters:
   ///   - sums: of all ranks, by depth

@@ -101,7 +101,7 @@ package enum FullVocabulary {
   /// Logits that are held at a time: 16 MB, which an L3 cache takes.
   private static let blockElements = 4 << 20
 
-  /// What is known about a row after some blocks.
+  /// The result for a row after some blocks.
   private struct Fact {
     var argmax: Int32 = 0
     var maximum = -Float.infinity

@@ -3,8 +3,7 @@ import EagleTensor
 
 // S teacher positions · H hidden.
 
-/// The target's last states at the positions whose distributions a micro-batch needs, of one conversation after
-/// another.
+/// The target's last states at the positions whose distributions a micro-batch needs, one conversation after another.
 package struct TeacherRows {
   package private(set) var count = 0  // S
   private var states: [(tensor: Tensor, rows: Range<Int>)] = []
@@ -31,7 +30,7 @@ package struct TeacherRows {
 }
 
 extension Rows {
-  /// Row ranges of bfloat16 matrices of one width, in one matrix.
+  /// Stacks row ranges of bfloat16 matrices of one width.
   static func stacked(_ parts: [(tensor: Tensor, rows: Range<Int>)]) -> Tensor {
     let columns = parts.first?.tensor.columns ?? 0
     let result = Tensor([parts.reduce(0) { $0 + $1.rows.count }, columns], dtype: .bfloat16)

@@ -4,9 +4,9 @@ import EagleTensor
 
 /// Which rows of one conversation are trained at each depth.
 ///
-/// Row p at depth k takes token x[p+1+k] and predicts x[p+2+k]. It is trained when x[p+1] … x[p+2+k] all lie in one
+/// Row p at depth k takes token x[p+1+k] and predicts x[p+2+k]. It is trained when x[p+1] … x[p+2+k] are all in one
 /// assistant span [s, e): s ≤ p + 1 and p + 2 + k < e. So rows of depth k + 1 are among those of depth k. An epoch may
-/// take a share of them to each further depth (`sampled`).
+/// train only a share of them at each further depth (`sampled`).
 package struct TrainedRows: Sendable, Equatable {
   /// Maximal runs of ones in the loss mask.
   package let spans: [Range<Int>]
@@ -32,8 +32,8 @@ package struct TrainedRows: Sendable, Equatable {
     self.depths = depths
   }
 
-  /// All rows at depth 0; each of them that a further depth has is taken from the depth before with the probability
-  /// `share`. The seed, the conversation and the epoch decide.
+  /// A sample: all rows at depth 0; at each further depth, each row that the depth before trains and that the span
+  /// allows is kept with the probability `share`. The seed, the conversation and the epoch determine it.
   package func sampled(share: Double, seed: UInt64, conversation: Int, epoch: Int) -> TrainedRows {
     guard share < 1, let length = spans.last?.upperBound else { return self }
     var random = RandomSource(seed: seed, purpose: "rows of conversation \(conversation), epoch \(epoch)")
@@ -51,7 +51,7 @@ package struct TrainedRows: Sendable, Equatable {
   /// Rows trained at depth `k`, ascending.
   package func rows(depth k: Int) -> [Int] { rows(depth: k, in: 0..<Int.max) }
 
-  /// Rows trained at depth `k` that lie in `range`, ascending.
+  /// Rows trained at depth `k` in `range`, ascending.
   package func rows(depth k: Int, in range: Range<Int>) -> [Int] {
     let all = spans.flatMap { Self.rows(of: $0, depth: k).clamped(to: range) }
     return deepest.map { deepest in all.filter { deepest[$0] >= k } } ?? all
@@ -62,7 +62,7 @@ package struct TrainedRows: Sendable, Equatable {
     deepest == nil ? spans.reduce(0) { $0 + Self.rows(of: $1, depth: k).count } : rows(depth: k).count
   }
 
-  /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.
+  /// The rows that must exist: up to the last trained one. Later rows are in no row's prefix.
   package var prefixCount: Int { rows(depth: 0).last.map { $0 + 1 } ?? 0 }
 
   /// Those of one span, without a sample.

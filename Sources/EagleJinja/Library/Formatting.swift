@@ -242,7 +242,7 @@ enum FormatString {
     return value
   }
 
-  /// `.name` and `[key]` behind the name of a field.
+  /// `.name` and `[key]` after the name of a field.
   private static func follow(_ path: Substring, from value: Value, _ renderer: Renderer) throws -> Value {
     var (rest, value) = (path, value)
     while let first = rest.popFirst() {

@@ -145,7 +145,7 @@ struct NumberFormat {
     return (signed(isNegative), grouped(text))
   }
 
-  /// Without a type: like `g`, but with at least one digit behind the point.
+  /// Without a type: like `g`, but with at least one digit after the point.
   private func general(_ value: Double, _ precision: Int) throws -> String {
     let digits = max(precision, 1)
     let exponent = Int(String(format: "%.\(digits - 1)e", value).split(separator: "e").last ?? "0") ?? 0

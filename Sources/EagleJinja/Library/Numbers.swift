@@ -15,7 +15,7 @@ extension Python {
     return Double(digits)
   }
 
-  /// Underscores stand between digits, one at a time.
+  /// Underscores are between digits, one at a time.
   private static func hasSingleUnderscores(_ spelling: String) -> Bool {
     let units = Array(spelling.utf8)
     func isDigit(_ i: Int) -> Bool { units.indices.contains(i) && (0x30...0x39).contains(units[i]) }

@@ -2,7 +2,7 @@
 extension Text {
   // MARK: search
 
-  /// The byte ranges of a pattern's occurrences that do not overlap, from a place on; the pattern is not empty.
+  /// The byte ranges of a pattern's occurrences that do not overlap, within a range; the pattern is not empty.
   func occurrences(of pattern: [UInt8], in range: Range<Int>, limit: Int = .max) -> [Int] {
     var (found, at) = ([Int](), range.lowerBound)
     guard let first = pattern.first, pattern.count <= range.count else { return found }
@@ -39,7 +39,7 @@ extension Text {
   }
 
   /// The bytes between two code points given as Python's slices are: negative ones count from the end. Nil where the
-  /// start is behind the end of the text or of the range.
+  /// start is after the end of the text or of the range.
   func byteRange(_ start: Int?, _ stop: Int?) -> Range<Int>? {
     if start == nil, stop == nil { return 0..<bytes.count }
     let starts = boundaries
@@ -213,7 +213,7 @@ extension Text {
     return mapped { i, scalar in i == 0 ? scalar.properties.titlecaseMapping : Self.lower(all, i) }
   }
 
-  /// Python's `str.title`: a letter behind an uncased character is a capital.
+  /// Python's `str.title`: a letter after an uncased character is a capital.
   var titled: Text {
     let all = scalars.map(\.scalar)
     return mapped { i, scalar in
@@ -230,7 +230,7 @@ extension Text {
     }
   }
 
-  /// jinja2's `title` filter: words begin behind spaces, hyphens and opening brackets.
+  /// jinja2's `title` filter: words begin after spaces, hyphens and opening brackets.
   var titledWords: Text {
     let breaks: Set<Unicode.Scalar> = ["-", "(", "{", "[", "<"]
     let all = scalars.map(\.scalar)
@@ -239,7 +239,7 @@ extension Text {
     return mapped { i, scalar in
       if i == 0 || isBreak(all[i - 1]) != isBreak(scalar) { start = i }
       guard i > start else { return scalar.properties.uppercaseMapping }
-      // Each word is changed by itself, behind its first letter.
+      // Each word is changed by itself, after its first letter.
       guard scalar == "\u{3a3}" else { return scalar.properties.lowercaseMapping }
       let end = all[i...].firstIndex { isBreak($0) != isBreak(scalar) } ?? all.count
       return Self.lower(Array(all[start + 1..<end]), i - start - 1)

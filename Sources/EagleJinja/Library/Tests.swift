@@ -1,4 +1,4 @@
-/// The tests of templates: what stands behind `is`.
+/// The tests of templates: the names after `is`.
 enum Test: String {
   case odd, even, divisibleby, defined, undefined, filter, test, none, boolean, `false`, `true`, integer, float, lower
   case upper, string, mapping, number, sequence, iterable, callable, sameas, escaped, `in`

@@ -36,7 +36,7 @@ final class Macro: @unchecked Sendable {
 final class LoopSource {
   private var items: [Value]
   private var position = 0
-  /// The condition behind `if`; it is evaluated when an item is wanted.
+  /// The condition after `if`; it is evaluated when an item is wanted.
   private let test: ((Value) throws -> Bool)?
 
   init(_ items: [Value], test: ((Value) throws -> Bool)?) { (self.items, self.test) = (items, test) }

@@ -1,4 +1,4 @@
-/// What a rendering may take. A hostile template ends with an error, not with the memory of the machine.
+/// The limits of a rendering. A hostile template ends with an error, not with the memory of the machine.
 package struct RenderLimits: Sendable, Equatable {
   /// Evaluated nodes; 64 bytes of a string or 1 element of a list that is made count as one more.
   package var steps = 10_000_000
@@ -37,7 +37,7 @@ final class Meter {
 
   func leave() { depth -= 1 }
 
-  /// Before a string of so many bytes is made.
+  /// Before a string of this many bytes is made.
   func charge(bytes: Int) throws {
     guard bytes <= limits.bytes else { throw Fault("a string has more than \(limits.bytes) bytes") }
     try charge(bytes / 64)
@@ -49,7 +49,7 @@ final class Meter {
     if made > 64 { try charge(made / 64) }
   }
 
-  /// Before a list of so many elements is made or read.
+  /// Before a list of this many elements is made or read.
   func charge(elements: Int) throws {
     guard elements <= limits.elements else { throw Fault("a list has more than \(limits.elements) elements") }
     try charge(elements)

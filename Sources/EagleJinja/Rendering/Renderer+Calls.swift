@@ -1,7 +1,7 @@
 import Foundation
 
 extension Renderer {
-  /// A call as it stands in the source; a call block passes its body as `caller`.
+  /// A call as it is in the source; a call block passes its body as `caller`.
   func call(_ callee: Expression, _ arguments: Arguments, caller: Value?) throws -> Value {
     // A method is called without making a value of it.
     if case .attribute(let of, let attribute) = callee.kind {
@@ -85,7 +85,7 @@ extension Renderer {
     }
   }
 
-  /// The parameters with their values, nil for those that are not given, and behind them the special names.
+  /// The parameters with their values, nil for those that are not given, and after them the special names.
   private func bind(
     _ arguments: CallArguments, to macro: MacroDefinition
   ) throws -> [(variable: Variable, value: Value?)] {

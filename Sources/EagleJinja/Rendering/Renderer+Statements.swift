@@ -128,7 +128,7 @@ extension Renderer {
       if ending == .normal { reachedEnd = true }
       try meter.step()
     }
-    // As in jinja2: `else` follows also where no round reached its end.
+    // As in jinja2, `else` also runs if no iteration reached its end.
     guard !reachedEnd, !loop.otherwise.isEmpty else { return }
     try enter(loop.otherwiseFrame)
     _ = try execute(loop.otherwise)

@@ -64,7 +64,7 @@ final class Renderer {
     activation.owner(of: variable.slot)?.slots[variable.slot.index] = value
   }
 
-  /// What the template is told, or a function.
+  /// A variable that the caller passed, or a function.
   private func variable(_ name: String) throws -> Value {
     if let known = resolved[name] { return known }
     var value = Value.undefined(nil)

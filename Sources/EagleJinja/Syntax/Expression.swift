@@ -38,7 +38,7 @@ final class Expression: Sendable {
   var children: [Expression] { kind.children }
 }
 
-/// The name behind a point, as a name and as a key of a dictionary.
+/// The name after a point, as a name and as a key of a dictionary.
 struct Attribute: Sendable {
   let name: String
   let key: Key
@@ -95,7 +95,7 @@ final class Variable: @unchecked Sendable {
   init(_ name: String) { self.name = name }
 }
 
-/// Where a variable lives: in its own function's activation, or in that of a function around it.
+/// Where a variable is stored: in its own function's activation, or in that of a function around it.
 struct Slot: Sendable, Equatable {
   /// The nesting of the function that owns it: 0 for the template itself.
   let function: Int

@@ -1,6 +1,6 @@
-/// Cuts a source into tokens, with jinja2's rules for whitespace under `trim_blocks` and `lstrip_blocks`:
-/// the line end behind a block or a comment goes, and so does the indentation before one that begins a line;
-/// `-` takes all whitespace on its side and `+` keeps it.
+/// Splits a source into tokens, with jinja2's rules for whitespace under `trim_blocks` and `lstrip_blocks`: the line
+/// end after a block or a comment is removed, and so is the indentation before one that begins a line; `-` removes all
+/// whitespace on its side and `+` keeps it.
 struct Lexer {
   let source: [UInt8]
   var at = 0
@@ -107,7 +107,7 @@ struct Lexer {
     throw fault("the comment has no end '#}'", at: start)
   }
 
-  /// What goes behind the end of a block or a comment.
+  /// Skips what is removed after the end of a block or a comment.
   private mutating func closeTag(control: UInt8) {
     if control == UInt8(ascii: "-") {
       skipWhitespace()

@@ -47,7 +47,7 @@ final class Frame: @unchecked Sendable {
 final class Loop: Sendable {
   let target: Target
   let sequence: Expression
-  /// The condition behind `if`, and a target of its own for it.
+  /// The condition after `if`, and a target of its own for it.
   let test: (condition: Expression, target: Target)?
   let isRecursive: Bool
   let body: [Statement]

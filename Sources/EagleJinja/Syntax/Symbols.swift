@@ -60,7 +60,7 @@ final class Symbols {
   private func analyze(_ kind: Statement.Kind) {
     switch kind {
     case .text, .breakLoop, .continueLoop: break
-    // The method behind it is no name.
+    // The method that jinja2 calls for it is not a name.
     case .generation: break
     case .output(let value): analyze(value)
     case .conditional(let branches, let otherwise): analyze(branches[...], otherwise)

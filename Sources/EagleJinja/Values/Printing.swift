@@ -91,7 +91,7 @@ enum Python {
     return "\(sign)\(mantissa)e\(exponent < 0 ? "-" : "+")\(padded)"
   }
 
-  /// The digits without zeros around them, and how many of them stand before the point.
+  /// The digits without zeros around them, and how many of them are before the point.
   private static func shortest(_ value: Double) -> (digits: String, point: Int) {
     let parts = value.description.split(separator: "e")
     let number = parts[0].split(separator: ".", omittingEmptySubsequences: false)

@@ -200,7 +200,7 @@ struct RangeValue: Equatable {
   subscript(index: Int) -> Int { start + index * step }
 }
 
-/// What a filter made of a sequence. The items are computed at once; reading takes them away.
+/// The result of a filter on a sequence. The items are computed at once; reading removes them.
 final class Generator: @unchecked Sendable {
   private var items: [Value]?
   let depth: Int

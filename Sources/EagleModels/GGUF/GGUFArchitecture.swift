@@ -27,7 +27,7 @@ package enum GGUFArchitecture: String, CaseIterable, Sendable {
     }
   }
 
-  /// The family of a file: two architectures hold two each.
+  /// The family of a file: two architectures stand for two families each.
   func family(of file: GGUFFile) throws -> TargetFamily {
     func isPositive(_ key: String) throws -> Bool {
       file.contains(key: "\(rawValue).\(key)") ? try file.int("\(rawValue).\(key)") > 0 : false

@@ -7,7 +7,7 @@ struct GGUFConfigFiles: Sendable {
   let tokens: GGUFTokenIDs
   let rotary: GGUFRotary
   let isTied: Bool
-  /// Keys that only some families have, and others' values of common keys.
+  /// Keys that only some families have, and a family's own values of common keys.
   let familyFields: [String: JSON]
 
   func config() -> Data {
@@ -54,7 +54,7 @@ struct GGUFConfigFiles: Sendable {
 }
 
 extension JSON {
-  /// A finite number, with a point or an exponent: Python's readers tell 4.0 from 4.
+  /// A finite number, with a decimal point or an exponent: Python's readers distinguish 4.0 from 4.
   static func decimal(_ value: Double) -> JSON { JSON(value) ?? .null }
 
   /// An object with sorted keys.

@@ -6,7 +6,7 @@ struct GGUFFacts {
   var permutesQueryAndKey = false
   /// What the converter adds to the weights of norms.
   var normOffset: Float = 0
-  /// The norms of a layer behind `blk.N.` and behind `model.layers.N.`.
+  /// The names of a layer's norms after `blk.N.` and after `model.layers.N.`.
   var norms = [("attn_norm", "input_layernorm"), ("ffn_norm", "post_attention_layernorm")]
   var queryKeyNorm = QueryKeyNorm.none
   var bias = Biases()

@@ -46,7 +46,8 @@ struct GGUFFamilyConfig {
     }
   }
 
-  /// One of them makes all be read, so that a file with some of them is refused by name.
+  /// Whether the file has any bias of attention. Then all of them are read, so that a file with only some is rejected
+  /// by name.
   private var hasAttentionBias: Bool { ["q_proj", "k_proj", "v_proj", "o_proj"].contains(where: hasBias) }
 
   private func hasBias(_ name: String) -> Bool { items.contains { $0.target.hasSuffix("\(name).bias") } }
@@ -60,7 +61,7 @@ struct GGUFFamilyConfig {
 
   // MARK: windows
 
-  /// The window, and each layer's type: the file's pattern, or all but every n-th layer.
+  /// The window, and each layer's type: by the file's pattern, or a window in all layers but every n-th.
   private func windows(every period: Int) throws -> [String: JSON] {
     guard let window = try keys.intIfPresent("attention.sliding_window"), window > 0 else {
       return ["sliding_window": nil]
@@ -120,7 +121,7 @@ struct GGUFFamilyConfig {
   }
 
   private func gemma() throws -> [String: JSON] {
-    let largest = sizes.family == .gemma2 ? 46 : 62  // of these layers, the 27B models
+    let largest = sizes.family == .gemma2 ? 46 : 62  // layers of the 27B models
     let scalar = sizes.layers == largest ? sizes.hidden / sizes.heads : sizes.headDimension
     var fields: [String: JSON] = [
       "hidden_act": nil, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": JSON(scalar),
@@ -139,7 +140,7 @@ struct GGUFFamilyConfig {
     return fields
   }
 
-  /// The layers of a file without a window: Gemma 2 has every other one all the same.
+  /// The layer types for a file that states no window: Gemma 2 has one in every other layer all the same.
   private func types(hasWindow: Bool) -> JSON {
     .array((0..<sizes.layers).map { hasWindow && $0 % 2 == 0 ? "sliding_attention" : "full_attention" })
   }

@@ -3,7 +3,7 @@ import EagleStorage
 
 /// A model in a GGUF file: what its metadata says, as the files of a Hugging Face folder say it, and its tensors.
 package struct GGUFModel: Sendable {
-  /// What becomes of the tensors.
+  /// The use of the tensors.
   package enum Use {
     /// Weights of a target, as they are stored.
     case mapped

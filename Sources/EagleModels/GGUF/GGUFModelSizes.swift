@@ -102,7 +102,7 @@ struct GGUFKeys {
   func intIfPresent(_ key: String) throws -> Int? { contains(key) ? try int(key) : nil }
   func decimalIfPresent(_ key: String) throws -> Double? { contains(key) ? try decimal(key) : nil }
 
-  /// The decimal number behind a float32 of the file: 1e-05, not 9.999999747378752e-06.
+  /// The shortest decimal number of a float32 in the file: 1e-05, not 9.999999747378752e-06.
   func decimal(_ key: String) throws -> Double {
     let value = try file.float(name(key))
     guard value.isFinite else {

@@ -55,7 +55,7 @@ private struct Scaling {
     }
   }
 
-  /// Throws for a key that is not read: nothing may be scaled without it.
+  /// Throws for a key that is not read: without it the scaling would be wrong.
   private func checkKeys() throws {
     var known: Set = ["type", "factor", "original_context_length", "finetuned"]
     let type = keys.contains("rope.scaling.type") ? try keys.file.string(keys.name("rope.scaling.type")) : "none"
@@ -92,7 +92,7 @@ private struct Scaling {
     if let multiplier = try keys.decimalIfPresent("rope.scaling.yarn_log_multiplier"), multiplier != 0 {
       (values["mscale"], values["mscale_all_dim"]) = (.decimal(1), .decimal(multiplier))
     }
-    // Published gpt-oss models round no bounds; their GGUF files do not say it.
+    // Published gpt-oss models do not round these bounds; their GGUF files do not say so.
     if sizes.family == .gptOSS { values["truncate"] = false }
     return values
   }

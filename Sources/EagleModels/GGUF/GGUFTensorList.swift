@@ -6,13 +6,13 @@ import EagleTensor
 
 /// A tensor by its Hugging Face name, and the tensors of the file that it is made of.
 struct GGUFItem: Sendable {
-  /// What becomes of the file's tensors.
+  /// How the tensor is computed from the file's.
   enum Content: Sendable {
-    /// Rows as they are, after llama.cpp's order of `permutedHeads` heads (0: none) is undone and `offset` taken off.
+    /// Rows as they are, after llama.cpp's order of `permutedHeads` heads (0: none) is undone and `offset` subtracted.
     case rows(String, first: Int = 0, permutedHeads: Int = 0, offset: Float = 0)
     /// Rows of two tensors, interleaved: gate and up.
     case interleaved(String, String)
-    /// [E, O, I] as [E, I, O], or two such tensors whose outputs take turns.
+    /// [E, O, I] as [E, I, O], or two such tensors with interleaved outputs.
     case transposed([String])
     /// Blocks of MXFP4 as Hugging Face orders them, or their scales; rows of two tensors interleaved.
     case mxfp4Blocks([String])
@@ -28,9 +28,8 @@ struct GGUFItem: Sendable {
     (self.target, self.shape, self.content, self.dtype) = (target, shape, content, dtype)
   }
 
-  /// The row of the file that is row `row` in Hugging Face's order. llama.cpp lays the d rows of a head out as d/2
-  /// pairs (first half, second half); Hugging Face as two halves: row (h, j, i) here is row (h, i, j) there, i < d/2, j
-  /// < 2.
+  /// The row of the file that is row `row` in Hugging Face's order. llama.cpp stores the d rows of a head as d/2 pairs
+  /// (first half, second half); Hugging Face as two halves: row (h, j, i) here is row (h, i, j) there, i < d/2, j < 2.
   static func storedRow(of row: Int, rows: Int, heads: Int) -> Int {
     let half = rows / heads / 2
     let (head, index) = row.quotientAndRemainder(dividingBy: 2 * half)
@@ -50,7 +49,7 @@ struct GGUFItem: Sendable {
 struct GGUFTensorList {
   let file: GGUFFile
   let sizes: GGUFModelSizes
-  /// Whether the tensors are to be parts of the file's, in which stacked experts are apart, or as Hugging Face stacks
+  /// Whether the tensors are views of the file's, with each expert separate, or are stacked as Hugging Face stacks
   /// them.
   let isMapped: Bool
   private var facts: GGUFFacts { sizes.facts }

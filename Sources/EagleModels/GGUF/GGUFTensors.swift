@@ -4,9 +4,8 @@ import EagleTensor
 
 /// The tensors of a GGUF model under their Hugging Face names, mapped from the file.
 ///
-/// Matrices are as they are stored. Norms and biases are float32. Where llama.cpp has put the rows of q and k in
-/// another order, these two matrices are copies with the rows in order again, in their stored format: a row is whole
-/// blocks.
+/// Matrices are as they are stored. Norms and biases are float32. Where llama.cpp has changed the order of the rows of
+/// q and k, these two matrices are copies in the original order, in their stored format: a row is whole blocks.
 struct GGUFTensors: TensorSource {
   private let file: GGUFFile
   private let items: [String: GGUFItem]

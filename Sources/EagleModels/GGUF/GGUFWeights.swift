@@ -128,7 +128,8 @@ struct GGUFWeights {
 }
 
 /// The bytes of MXFP4 blocks: GGUF stores a scale and 16 bytes, whose low halves are elements 0 to 15 and whose high
-/// halves 16 to 31; Hugging Face the scales by themselves, and two neighbours in a byte, the first one low.
+/// halves 16 to 31. Hugging Face stores the scales separately, and two neighbouring elements in a byte, the first one
+/// low.
 private enum MXFP4Bytes {
   static let blockLength = 17
 

@@ -10,13 +10,13 @@ package struct ModelSource: Sendable {
 
   /// The folder or the file.
   package let path: String
-  /// config.json, generation_config.json, and what else lies in a folder.
+  /// config.json, generation_config.json, and the other text files of a folder.
   package let texts: TextFiles
   private let kind: Kind
 
   /// Opens a folder, or reads the header of a GGUF file.
   ///
-  /// - Throws: `LocatedError` for a file that is no GGUF model, and a folder with nothing but one
+  /// - Throws: `LocatedError` for a file that is no GGUF model, and a folder with a GGUF file and no config.json
   package init(path: String) throws {
     self.path = path
     if Self.isGGUF(path) {
@@ -28,7 +28,7 @@ package struct ModelSource: Sendable {
     }
   }
 
-  /// Whether a path means a GGUF file: any file, and what is not there and has the name of one.
+  /// Whether a path means a GGUF file: any existing file, or a path that ends in `.gguf` and is not a folder.
   package static func isGGUF(_ path: String) -> Bool {
     FileTree.isFile(path) || path.hasSuffix(".gguf") && !FileTree.isFolder(path)
   }
@@ -72,7 +72,7 @@ package struct ModelSource: Sendable {
     }
   }
 
-  /// Digests of what lies beside the weights and decides what a model's ids mean, to compare ranks by.
+  /// Digests of the files other than weights, which define what a model's ids mean. Ranks compare them.
   package func textDigests() throws -> String {
     if case .gguf(let model) = kind { return "metadata \(model.file.metadataDigest())" }
     return try FileTree.entries(of: path).filter { name in

@@ -4,7 +4,7 @@ import Foundation
 /// The `generation_config.json` of a target: its author's recommendations for generating text. Every field may be
 /// absent.
 package struct GenerationConfig: Sendable, Equatable {
-  /// The ids that end a text, beside those of `config.json`.
+  /// The ids that end a generation, in addition to those of `config.json`.
   package private(set) var stopIDs: Set<Int32> = []
   /// Whether to sample at all (`do_sample`).
   package private(set) var isSampling: Bool?

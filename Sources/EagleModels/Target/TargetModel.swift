@@ -10,28 +10,30 @@ public final class TargetModel: @unchecked Sendable {
   public let shape: TargetShape
   /// The folder or GGUF file that the weights are mapped from.
   public let path: String
-  /// A digest that identifies the weights and, where the rotary embedding depends on it, the longest text.
+  /// A digest that identifies the weights and, where the rotary embedding depends on it, the length of the longest
+  /// sequence.
   package let fingerprint: String
   /// The precision of the matrix products.
   public let precision: ComputePrecision
   /// The format of the KV caches of the target, and of a head that decodes with it.
   public let cacheFormat: CacheFormat
   let weights: TargetWeights
-  /// The matrices for which the format of the weights has no blocks.
+  /// The matrices whose rows are no whole blocks of the weights' format.
   package let fallbacks: FormatFallbacks
   /// The rotary embeddings of the layers.
   let rotaries: [(shape: RotaryShape, rotary: Rotary)]
 
-  /// Maps the weights of a Hugging Face folder, or of a GGUF file in its own formats. With a format other than `stored`
-  /// matrices that are not quantised already are copies, quantised.
+  /// Maps the weights of a Hugging Face folder, or of a GGUF file in its own formats. With a format other than
+  /// `stored`, matrices that are not quantised already are quantised copies.
   ///
   /// - Parameters:
   ///   - path: the folder, or the file
   ///   - format: the format of the matrices in memory
   ///   - precision: the precision of the matrix products
   ///   - cache: the format of KV caches; nil for that of the precision
-  ///   - context: the longest text, where the rotary embedding depends on it; nil for the length of the first training
-  /// - Throws: when a file is missing or broken, the model is none of the families, or a weight is NaN or infinite
+  ///   - context: the length of the longest sequence, where the rotary embedding depends on it; nil for the original
+  ///     training length
+  /// - Throws: when a file is missing or damaged, the model is none of the families, or a weight is NaN or infinite
   public convenience init(
     folder path: String, format: WeightFormat = .stored, precision: ComputePrecision = .fp32,
     cache: CacheFormat? = nil, context: Int? = nil
@@ -89,8 +91,8 @@ public final class TargetModel: @unchecked Sendable {
   /// The same model with quantised matrices, for measurements.
   package func quantized(_ format: WeightFormat) -> TargetModel { TargetModel(self, format) }
 
-  /// The first layers with the head, as many as have `bytes` bytes together and at least as many as are captured; the
-  /// whole model where it has not so many. `share` is the part of the model's bytes that they have.
+  /// The first layers with the head: as many as have at least `bytes` bytes together, and at least `captured`; the
+  /// whole model if it does not have more layers. `share` is their part of the model's bytes.
   package func part(atLeast bytes: Int, layers captured: Int = 3) -> (model: TargetModel, share: Double) {
     let (whole, head) = (weightBytes, weights.head.byteCount)
     let layer = max(1, (whole - head) / shape.layers)
@@ -133,7 +135,7 @@ public final class TargetModel: @unchecked Sendable {
   /// Bytes of the matrices that a batch-invariant pass of one token reads: with experts, those of one token.
   package var weightBytes: Int { weights.matrixBytes }
 
-  /// The format that comes closest to that of most of its matrices' bytes: what a head beside it is kept in.
+  /// The format that comes closest to that of most of its matrices' bytes, in which a head for this target is kept.
   package var weightFormat: WeightFormat {
     let bytes = weights.matrices.flatMap(\.weights).reduce(into: [DType: Int]()) {
       $0[$1.w.dtype, default: 0] += $1.w.byteCount
@@ -145,8 +147,8 @@ public final class TargetModel: @unchecked Sendable {
     }
   }
 
-  /// Rearranges matrices in blocks as decoding passes read them, which else the first pass does. Experts wait for the
-  /// first token that chooses them.
+  /// Repacks quantised matrices into the tiles that decoding passes read. Otherwise the first pass does so. The
+  /// matrices of an expert are repacked at the first token that selects it.
   package func prepareForDecoding() {
     for matrix in weights.matrices.flatMap(\.weights) { matrix.w.prepare(for: .batchInvariant(precision)) }
   }
@@ -157,7 +159,7 @@ public final class TargetModel: @unchecked Sendable {
   /// Bytes that the passes of this model have read of experts so far.
   package var expertBytesRead: Int { weights.layers.reduce(0) { $0 + ($1.experts?.bytesRead.bytes ?? 0) } }
 
-  /// Reads those matrices on all threads, in the order of a pass, and nothing else: a pass cannot be faster. Returns a
-  /// sum over them.
+  /// Reads the matrices of `weightBytes` on all threads, in the order of a pass, without computation: a lower bound for
+  /// the time of a pass. Returns a sum over them.
   package func readWeights() -> UInt64 { weights.readMatrices() }
 }

@@ -2,16 +2,16 @@ import EagleCore
 import EagleModels
 import EagleTensor
 
-/// What is measured.
+/// The settings of a measurement.
 package struct BenchmarkOptions: Sendable {
   package var shape: BenchmarkShape
-  /// Tokens of one conversation.
+  /// The number of tokens of one conversation.
   package var tokens: Int
   package var conversations: Int
-  /// Share of a conversation's tokens, at its end, that are one assistant span.
+  /// The share of a conversation's tokens, at its end, that form one assistant span.
   package var assistantShare: Double
   package var tttLength: Int
-  /// D; that of the shape when nil.
+  /// D; nil selects that of the shape.
   package var draftVocabularySize: Int?
   package var precision: ComputePrecision
   package var repeats: Int
@@ -32,7 +32,7 @@ package struct BenchmarkOptions: Sendable {
 
   var draftSize: Int { draftVocabularySize ?? shape.draftVocabularySize }
 
-  /// 1 on the last `assistantShare` of the tokens.
+  /// The loss mask: 1 on the last `assistantShare` of the tokens.
   var lossMask: [UInt8] {
     let trained = min(tokens, Int((Double(tokens) * assistantShare).rounded()))
     return [UInt8](repeating: 0, count: tokens - trained) + [UInt8](repeating: 1, count: trained)

@@ -3,36 +3,36 @@ import EagleRunFiles
 import EagleTensor
 import Foundation
 
-/// What a measurement of capture or training found.
+/// The result of a measurement of capture or training.
 package struct BenchmarkReport: Codable, Sendable {
   package var benchmark: String
   package var shape: BenchmarkShape
-  /// Tokens of each conversation, and how many conversations.
+  /// The tokens of each conversation, and the number of conversations.
   package var tokens: Int
   package var conversations: Int
-  /// Threads of each rank.
+  /// The number of threads of each rank.
   package var threads: Int
   package var ranks: Int
-  /// The matrix products that were used.
+  /// The GEMM implementation that was used.
   package var path: String
-  /// Median of the repeats.
+  /// The median of the repeats.
   package var seconds: Double
   package var tokensPerSecond: Double
-  /// Needed operations (see `NeededOperations`) a second, in 1e9.
+  /// Needed operations (see `NeededOperations`) per second, in 1e9.
   package var gflops: Double
-  /// What a large product reached beside the repeats, in 1e9 a second.
+  /// The rate of a large GEMM, measured together with the repeats, in 1e9 operations per second.
   package var peakGflops: Double
   package var peakRatio: Double
-  /// Seconds by phase of the median repeat; what is left to `seconds` belongs to no phase.
+  /// The seconds of each phase in the median repeat; the rest of `seconds` belongs to no phase.
   package var phases: [String: Double]
-  /// Trained parameters of the head, and those of its LM head among them; nil for capture.
+  /// The trained parameters of the head, and how many of them are in its LM head; nil for capture.
   package var parameters: Int?
   package var headParameters: Int?
-  /// Communication of the median repeat; nil when one rank works alone.
+  /// The communication of the median repeat; nil for a single rank.
   package var communication: StepCommunication?
-  /// Largest resident memory of the process so far, in bytes, mapped files included.
+  /// The peak resident memory of the process so far in bytes, including mapped files.
   package var peakRSS: Int
-  /// What `plan` says that a rank of this training needs, in bytes; nil for capture.
+  /// The memory that `plan` predicts for a rank of this training, in bytes; nil for capture.
   package var plannedMemory: Double?
 
   enum CodingKeys: String, CodingKey {
@@ -46,7 +46,7 @@ package struct BenchmarkReport: Codable, Sendable {
     case headParameters = "head_parameters"
   }
 
-  /// Lines for people.
+  /// The report as readable lines.
   package func lines() -> [String] {
     let head = String(
       format: "%@ %@: %.1f tokens/s, %.1f GFLOP/s of needed operations, %.0f %% of the %.1f that products reach",
@@ -80,8 +80,8 @@ struct BenchmarkRepeat {
 
 extension BenchmarkReport {
   /// - Parameters:
-  ///   - operations: needed in one repeat
-  ///   - repeats: the first one makes buffers and counts only when it is alone
+  ///   - operations: the needed operations of one repeat
+  ///   - repeats: the repeats; the first allocates buffers and counts only if it is the only one
   init(
     _ benchmark: String, _ options: BenchmarkOptions, operations: Double, path: String, repeats: [BenchmarkRepeat],
     ranks: Int = 1
@@ -102,7 +102,7 @@ extension BenchmarkReport {
     peakRSS = Self.peakRSS()
   }
 
-  /// Largest resident set since the program was started. What getrusage says begins with that of the program that
-  /// started it.
+  /// The peak resident set since the start of the program. getrusage is not used, because its value includes that of
+  /// the parent program.
   static func peakRSS() -> Int { SystemMemory.peak }
 }

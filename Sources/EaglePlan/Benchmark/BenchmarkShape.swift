@@ -3,8 +3,8 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// Models whose shape is measured, with random weights: no model is needed. Their configs are those of `shapes.json`,
-/// which the tools in Python read too.
+/// The shapes of models for benchmarks with random weights, so that no model is needed. Their configurations are in
+/// `shapes.json`, which the Python tools read too.
 package enum BenchmarkShape: String, CaseIterable, Sendable, Codable {
   case smollm2 = "smollm2-135m"
   case qwen3 = "qwen3-4b"
@@ -25,7 +25,8 @@ package enum BenchmarkShape: String, CaseIterable, Sendable, Codable {
     return (config, size)
   }
 
-  /// - Parameter layers: another number of layers than the model has, for example 0 when only its head is wanted
+  /// - Parameter layers: the number of layers, if it differs from the model's; for example 0 if only the LM head is
+  ///   needed
   func target(layers: Int? = nil) -> TargetShape { TargetShape(config: entry.config, layers: layers) }
 
   /// H.

@@ -9,9 +9,9 @@ import EagleText
 import EagleTraining
 import Foundation
 
-/// The capture pass as a run does it, HDF5 shards written and synced, on a target of random weights.
+/// Benchmarks the capture pass as in a run, including written and synced HDF5 shards, on a target with random weights.
 package enum CaptureBenchmark {
-  /// Needs an empty `folder` for the store; what is written there is removed again.
+  /// Runs the benchmark. The store is written to the empty `folder` and removed again.
   package static func run(_ options: BenchmarkOptions, folder: String) throws -> BenchmarkReport {
     let shape = options.shape.target()
     let target = TargetModel(random: shape, seed: 0, precision: options.precision)

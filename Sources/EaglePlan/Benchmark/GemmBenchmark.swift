@@ -3,9 +3,9 @@ import EagleTensor
 
 // R rows · I inputs · O outputs.
 
-/// How fast this machine multiplies matrices: in general, and in the sizes of a model.
+/// Benchmarks the GEMMs of this machine: large ones, and those in the sizes of a model.
 package enum GemmBenchmark {
-  /// One size and the rate of its three products, in 1e9 operations a second.
+  /// One size and the rates of its three GEMMs, in 1e9 operations per second.
   package struct Row: Codable, Sendable {
     package var name: String
     package var rows: Int
@@ -35,7 +35,7 @@ package enum GemmBenchmark {
       case peakGflops = "peak_gflops"
     }
 
-    /// Lines for people.
+    /// The report as readable lines.
     package func lines() -> [String] {
       let title = "gemm \(shape.rawValue): \(threads) threads, \(path)"
       let peak = "a product of [2048, 2048] with [2048, 2048] reaches \(format(peakGflops)) GFLOP/s"
@@ -55,7 +55,7 @@ package enum GemmBenchmark {
     private func format(_ value: Double) -> String { "\((value * 10).rounded() / 10)" }
   }
 
-  /// - Parameter options: shape, tokens (rows of each product), precision and repeats count
+  /// - Parameter options: shape, tokens (rows of each GEMM), precision and repeats are used
   package static func run(_ options: BenchmarkOptions) -> Report {
     let draft = options.shape.draft(vocabularySize: options.draftSize)
     let (h, m, a) = (draft.hiddenSize, draft.intermediateSize, draft.attention)
@@ -70,7 +70,7 @@ package enum GemmBenchmark {
       rows: sizes.map { measure($0.0, rows: options.tokens, inputs: $0.1, outputs: $0.2, options) })
   }
 
-  /// The rate of a large product: the best of several, in 1e9 operations a second.
+  /// The rate of a large GEMM: the best of several, in 1e9 operations per second.
   static func peak(_ precision: ComputePrecision, repeats: Int = 3) -> Double {
     let (x, w) = (random([2048, 2048], precision), random([2048, 2048], precision))
     return best(repeats, operations: 2 * 2048.0 * 2048 * 2048) { _ = Matmul.forward(x, w, precision) }
@@ -95,7 +95,7 @@ package enum GemmBenchmark {
       })
   }
 
-  /// Operands in the type in which products meet them.
+  /// Random operands in the type of the precision.
   private static func random(_ shape: [Int], _ precision: ComputePrecision) -> Tensor {
     var source = RandomSource(seed: 1)
     let tensor = Tensor.normal(shape, deviation: 1, using: &source)

@@ -3,7 +3,7 @@ import EagleDecoding
 import EagleModels
 import EagleTensor
 
-/// Answers to many prompts at a time, as `regenerate` decodes them, on a target of random weights.
+/// Benchmarks batched decoding as in `regenerate`, on a target with random weights.
 package enum GenerateBenchmark {
   package struct Report: Codable, Sendable {
     package var benchmark = "generate"
@@ -11,7 +11,7 @@ package enum GenerateBenchmark {
     package var promptTokens: Int
     package var newTokens: Int
     package var threads: Int
-    /// Which products prompts and decoding use.
+    /// The GEMM implementations of prefill and decoding.
     package var path: String
     package var batches: [Batch]
 
@@ -23,12 +23,12 @@ package enum GenerateBenchmark {
   }
 
   package struct Batch: Codable, Sendable {
-    /// Sequences that decode together; twice as many are answered.
+    /// The batch size in sequences; twice as many sequences are decoded.
     package var batch: Int
     package var seconds: Double
-    /// Rate of new tokens; the time of the prompts is in it.
+    /// The new tokens per second, including the time of prefill.
     package var tokensPerSecond: Double
-    /// Largest resident memory of the process so far, in bytes.
+    /// The peak resident memory of the process so far, in bytes.
     package var peakRSS: Int
 
     enum CodingKeys: String, CodingKey {

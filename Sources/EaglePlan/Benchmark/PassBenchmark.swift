@@ -5,7 +5,8 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// Decoding passes over 1 to 8 tokens on a target of random weights, against the bytes that they read.
+/// Benchmarks decoding passes over 1 to 8 tokens on a target with random weights, compared with the bytes that they
+/// read.
 package enum PassBenchmark {
   package struct Report: Codable, Sendable {
     package var benchmark = "passes"
@@ -13,10 +14,10 @@ package enum PassBenchmark {
     package var weights: WeightFormat
     package var threads: Int
     package var path: String
-    /// Bytes that a pass of one token reads, and the seconds of a plain reading of them.
+    /// The bytes that a pass of one token reads, and the seconds of a plain read of them.
     package var bytes: Int
     package var readingSeconds: Double
-    /// A line about the matrices in another format; nil where all are in that of `weights`.
+    /// A line about the matrices in another format; nil if all have the format of `weights`.
     package var fallbacks: String?
     package var passes: [Pass]
 
@@ -29,9 +30,9 @@ package enum PassBenchmark {
   package struct Pass: Codable, Sendable {
     package var tokens: Int
     package var seconds: Double
-    /// Its time over that of one token.
+    /// Its time divided by that of one token.
     package var ratio: Double
-    /// The same ratio of the bytes that were read: above 1 where more tokens touch more experts.
+    /// The same ratio for the bytes that were read: above 1 if more tokens use more experts.
     package var byteRatio: Double
 
     enum CodingKeys: String, CodingKey {
@@ -40,7 +41,7 @@ package enum PassBenchmark {
     }
   }
 
-  /// - Parameter format: of the target's random weights
+  /// - Parameter format: the format of the target's random weights
   package static func run(
     _ shape: BenchmarkShape, format: WeightFormat, precision: ComputePrecision
   ) throws -> Report {

@@ -2,7 +2,7 @@ import EagleRunFiles
 import EagleTraining
 import Foundation
 
-/// Predicts the optimiser step of N nodes from what one node and the link between two were measured to do.
+/// Predicts the optimiser step of N nodes from measurements of one node and of the link between two.
 ///
 /// ```
 /// partition     b = s B / N tokens of the slowest node,  m = its last micro-batch
@@ -12,23 +12,23 @@ import Foundation
 /// all there     = max(others ready, head ready + sum of head) + sum of others
 /// exposed       = what is left of that after the teacher targets of the next micro-batch, m τ_teacher
 /// ```
-/// w is the bytes of an element on its way. s is how much the slowest rank has to do of a batch of the data's own
-/// conversations, cut as training cuts them, against an N-th of the whole (`SampledPartitions`); `imbalance` makes it
-/// longer still, for nodes that are not equally fast. With several ranks a node averaging is taken to be in two levels,
+/// w is the number of bytes of an element in messages. s is the work of the slowest rank divided by an N-th of the
+/// whole, for batches of the data's own conversations with the partition of training (`SampledPartitions`). `imbalance`
+/// increases the time further, for nodes of unequal speed. With several ranks per node, two-level averaging is assumed,
 /// so that a node sends its sum once.
 package struct StepModel: Sendable {
-  /// Seconds for a token on one node, by part of the work.
+  /// The seconds for a token on one node, by part of the work.
   package struct Costs: Sendable {
     package var teacher: Double
     package var forward: Double
     package var head: Double
     package var backward: Double
-    /// Seconds of a whole optimiser step.
+    /// The seconds of a whole optimiser step.
     package var optimiser: Double
 
-    /// What a training benchmark measured.
+    /// Creates the costs from a training benchmark.
     ///
-    /// - Parameter report: that of one node: `phases` are seconds of a rank, so its ranks share the tokens
+    /// - Parameter report: the report of one node; `phases` are the seconds of a rank, and its ranks share the tokens
     package init(_ report: BenchmarkReport) {
       let tokens = Double(report.tokens * report.conversations)
       func seconds(_ phase: Phase) -> Double { report.phases[phase.rawValue] ?? 0 }
@@ -37,9 +37,10 @@ package struct StepModel: Sendable {
       (backward, optimiser) = (seconds(.backward) / tokens, seconds(.optimiser))
     }
 
-    /// What a forecast has worked out.
+    /// Creates the costs from computed values.
     ///
-    /// - Parameter optimiser: and whatever else a step costs whatever its tokens
+    /// - Parameter optimiser: the seconds of the optimiser and of everything else that does not depend on the number of
+    ///   tokens
     package init(teacher: Double, forward: Double, head: Double, backward: Double, optimiser: Double) {
       (self.teacher, self.forward, self.head) = (teacher, forward, head)
       (self.backward, self.optimiser) = (backward, optimiser)
@@ -48,11 +49,11 @@ package struct StepModel: Sendable {
     var perToken: Double { teacher + forward + head + backward }
   }
 
-  /// What lies between nodes.
+  /// The network link between nodes.
   package struct Link: Sendable {
-    /// Bytes a second that a node sends while it receives as many.
+    /// The bytes per second that a node can send while it receives as many.
     package var bandwidth: Double
-    /// Seconds of a collective call without data.
+    /// The seconds of a collective call without data.
     package var latency: Double
 
     package init(bandwidth: Double, latency: Double) { (self.bandwidth, self.latency) = (bandwidth, latency) }
@@ -61,14 +62,14 @@ package struct StepModel: Sendable {
   /// One step of N nodes.
   package struct Step: Codable, Sendable {
     package var nodes: Int
-    /// Tokens of the global batch.
+    /// The tokens of the global batch.
     package var batch: Int
     package var seconds: Double
     package var compute: Double
     package var exposed: Double
-    /// Bytes that a node sends.
+    /// The bytes that a node sends.
     package var bytesSent: Double
-    /// Tokens a second of all nodes over N times those of one.
+    /// The tokens per second of all nodes, divided by N times those of one node.
     package var efficiency: Double
 
     enum CodingKeys: String, CodingKey {
@@ -79,17 +80,17 @@ package struct StepModel: Sendable {
 
   package var costs: Costs
   package var link: Link
-  /// Trained parameters, and those of the head among them.
+  /// The trained parameters, and how many of them are in the LM head.
   package var parameters: Int
   package var headParameters: Int
-  /// Bytes of an element on its way.
+  /// The bytes of an element in messages.
   package var wireBytes: Int
   /// How much longer the slowest node computes than the mean.
   package var imbalance: Double
-  /// Batches of the data; nil for shares of equal cost.
+  /// The partitions of sampled batches; nil assumes shares of equal cost.
   package var partitions: SampledPartitions?
   package var ranksPerNode: Int
-  /// Weights that their owners send to all others after each step, in float32: Muon's matrices.
+  /// The number of weights that their owners broadcast after each step, in float32: Muon's matrices.
   package var broadcastWeights = 0
 
   package init(
@@ -118,13 +119,13 @@ package struct StepModel: Sendable {
       efficiency: alone / Double(nodes) / seconds)
   }
 
-  /// Seconds until a node has the weights that others have stepped.
+  /// The seconds until a node has the weights that other nodes have updated.
   private func broadcast(_ nodes: Int) -> Double {
     guard nodes > 1 else { return 0 }
     return 4 * Double(broadcastWeights) * Double(nodes - 1) / Double(nodes) / link.bandwidth
   }
 
-  /// Seconds of the sum of this many elements.
+  /// The seconds of an all-reduce of this many elements.
   private func sum(_ elements: Int, _ nodes: Int) -> Double {
     guard nodes > 1 else { return 0 }
     let bytes = 2 * Double(elements * wireBytes) * Double(nodes - 1) / Double(nodes)
@@ -132,7 +133,7 @@ package struct StepModel: Sendable {
     return bytes / link.bandwidth + Double(2 * buckets * (nodes - 1)) * link.latency
   }
 
-  /// The smallest batch, a power of two, with which N nodes are at least this efficient; nil when none up to 2²⁴ is.
+  /// The smallest batch, a power of two, with which N nodes are at least this efficient; nil if none up to 2²⁴ is.
   package func batch(nodes: Int, efficiency: Double) -> Int? {
     (8..<25).map { 1 << $0 }.first { $0 >= nodes && step(nodes: nodes, batch: $0).efficiency >= efficiency }
   }

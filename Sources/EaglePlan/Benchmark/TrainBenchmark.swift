@@ -7,15 +7,15 @@ import EagleTensor
 import EagleTraining
 import Foundation
 
-/// The optimiser step of training over a store of random states: reading, objective, gradients, AdamW.
+/// Benchmarks the optimiser step of training over a store of random states: reading, objective, gradients, AdamW.
 package enum TrainBenchmark {
-  /// Collective. The conversations of a step are partitioned among the ranks.
+  /// Runs the benchmark. The conversations of a step are partitioned among the ranks. Collective.
   ///
   /// - Parameters:
   ///   - options: shape and sizes
   ///   - folder: an empty one for this rank's copy of the store
   ///   - cluster: the ranks that take part
-  ///   - gradients: how they travel between ranks
+  ///   - gradients: their precision in messages
   ///   - isSharded: each rank updates its partition of the weights only (ZeRO-1)
   package static func run(
     _ options: BenchmarkOptions, folder: String, cluster: any Communicator = SoloCommunicator(),
@@ -35,12 +35,12 @@ package enum TrainBenchmark {
     let engine = try StepEngine(
       inputs, start: .random(shape: shape, vocabulary: vocabulary, seed: 0), totalSteps: options.repeats + 1,
       cluster: cluster)
-    Storage.releaseUnused()  // of the store's and the head's making
+    Storage.releaseUnused()  // memory from the creation of the store and the head
     let repeats = try (0...options.repeats).map { _ in
       engine.clock.reset()
       let peak = try cluster.allReduceSum([GemmBenchmark.peak(options.precision)])[0]
       try cluster.barrier()
-      // Every step prepares the next one, and finds itself prepared by the one before.
+      // Every step prepares the next one and was prepared by the previous one.
       let start = ContinuousClock.now
       let update = try engine.step(conversations, next: conversations).update
       let seconds = start.duration(to: .now).inSeconds
@@ -59,7 +59,7 @@ package enum TrainBenchmark {
     return report
   }
 
-  /// What `plan` says that a rank of this benchmark needs.
+  /// The memory that `plan` predicts for a rank of this benchmark.
   private static func plannedMemory(
     _ options: BenchmarkOptions, _ inputs: TrainingInputs, _ shape: any DraftShape, ranks: Int
   ) -> Double {
@@ -99,7 +99,7 @@ package enum TrainBenchmark {
         ids: ids, mask: mask,
         auxHidden: randomStates(rows, shape.featureWidth, &random),
         lastHidden: randomStates(rows, shape.targetHiddenSize, &random),
-        // All choices lie in the draft vocabulary, so that every trained row carries loss.
+        // All teacher choices are in the draft vocabulary, so that every trained row carries loss.
         teacherArgmax: ids, teacherLogSum: [Float](repeating: 12, count: rows))
     }
     try writer.finish()
@@ -110,7 +110,7 @@ package enum TrainBenchmark {
     return try CaptureStore(folder: folder)
   }
 
-  /// bfloat16 [rows, width]; float32 exists for a part of them at a time.
+  /// bfloat16 [rows, width]; only a part of them exists in float32 at a time.
   private static func randomStates(_ rows: Int, _ width: Int, _ random: inout RandomSource) -> Tensor {
     let states = Tensor([rows, width], dtype: .bfloat16)
     for first in stride(from: 0, to: rows, by: 512) {

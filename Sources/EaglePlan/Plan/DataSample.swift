@@ -7,16 +7,16 @@ import EagleText
 import EagleTraining
 import Foundation
 
-/// An estimate of what the training files hold, from a part of each: what is read is prepared as `Preparation` does it,
-/// and all other bytes of a file are taken to be like it.
+/// An estimate of the content of the training files from a part of each. The part is prepared as in `Preparation`, and
+/// the other bytes of a file are assumed to be similar.
 package struct DataSample: Sendable {
   /// A conversation that was read.
   package struct Conversation: Sendable, Codable {
     package var ids: [Int32]
     package var mask: [UInt8]
-    /// How many conversations of the data it stands for.
+    /// The number of conversations of the data that it represents.
     package var count: Double
-    /// How many of those an epoch trains, held-out ones aside: files have weights.
+    /// How many of those an epoch trains, without held-out ones; it depends on the weight of the file.
     package var trained: Double
 
     package init(ids: [Int32], mask: [UInt8], count: Double, trained: Double) {
@@ -24,23 +24,23 @@ package struct DataSample: Sendable {
     }
   }
 
-  /// Bytes of a file that are read, at most.
+  /// The maximum number of bytes of a file that are read.
   package static let bytesOfFile = 4 << 20
-  /// Positions of a file at which lines are read, where it is longer than that.
+  /// The number of positions at which a longer file is read.
   private static let positions = 8
 
   package internal(set) var conversations: [Conversation] = []
-  /// Bytes of all files, and of those that were read.
+  /// The bytes of all files, and the bytes that were read.
   package private(set) var bytes = 0.0
   package private(set) var bytesRead = 0.0
-  /// Seconds that it took to make tokens of them, on the threads of this process.
+  /// The seconds in which they were tokenised, on the threads of this process.
   package private(set) var seconds = 0.0
-  /// Whether every line was read, so that numbers are exact.
+  /// Whether every line was read, so that the numbers are exact.
   package private(set) var isWhole = true
 
   package init(conversations: [Conversation] = []) { self.conversations = conversations }
 
-  /// - Parameter bytesOfFile: bytes of a file that are read, at most
+  /// - Parameter bytesOfFile: the maximum number of bytes of a file that are read
   /// - Throws: for a file that cannot be read, or has too many broken lines
   package init(data: DataConfig, model: ChatModel, bytesOfFile: Int = Self.bytesOfFile) throws {
     let work = LineWork(model: model, data: data)
@@ -99,7 +99,7 @@ package struct DataSample: Sendable {
       }
     }
 
-    /// Returns whether there is more.
+    /// Reads lines up to the limit. Returns whether there are more.
     private mutating func read(_ reader: inout ConversationLines, _ limit: Int) throws -> Bool {
       var taken = 0
       while taken < limit {
@@ -113,27 +113,27 @@ package struct DataSample: Sendable {
 }
 
 extension DataSample {
-  /// Conversations of the data.
+  /// The number of conversations of the data.
   package var conversationCount: Double { conversations.reduce(0) { $0 + $1.count } }
-  /// Tokens of the data.
+  /// The number of tokens of the data.
   package var tokens: Double { conversations.reduce(0) { $0 + $1.count * Double($1.ids.count) } }
-  /// Tokens with a loss mask of 1.
+  /// The number of tokens with a loss mask of 1.
   package var trainedTokens: Double {
     conversations.reduce(0) { $0 + $1.count * Double($1.mask.reduce(0) { $0 + Int($1) }) }
   }
-  /// Tokens of an epoch, when this part of the conversations is held out.
+  /// The number of tokens of an epoch if this part of the conversations is held out.
   package func epochTokens(heldOut: Double) -> Double {
     (1 - heldOut) * conversations.reduce(0) { $0 + $1.trained * Double($1.ids.count) }
   }
 
-  /// Batches as training cuts them.
+  /// The batches, cut as in training.
   private func batches(_ lengths: [Int], tokensPerBatch: Int) -> [[Int]] {
     var random = RandomSource(seed: 0, purpose: "plan")
     return BatchPlan.cut(conversations.indices.shuffled(using: &random), lengths, tokensPerBatch)
   }
 
-  /// Loss masks of every micro-batch of an epoch of the conversations that were read, the longest among them. A part of
-  /// a conversation has the mask of its context.
+  /// The loss masks of every micro-batch of an epoch of the sampled conversations, including the longest. A part of a
+  /// conversation has the mask of its context.
   package func microBatches(_ config: TrainConfig, costs: any ObjectiveCosts, ranks: Int) -> [[[UInt8]]] {
     let lengths = conversations.map(\.ids.count)
     let work = conversations.map { costs.work(mask: $0.mask, samples: true) }
@@ -148,7 +148,7 @@ extension DataSample {
     }
   }
 
-  /// Optimiser steps of an epoch.
+  /// The number of optimiser steps of an epoch.
   package func steps(tokensPerBatch: Int, heldOut: Double) -> Int {
     let lengths = conversations.map(\.ids.count)
     let batches = batches(lengths, tokensPerBatch: tokensPerBatch)
@@ -157,7 +157,7 @@ extension DataSample {
     return max(1, Int((epochTokens(heldOut: heldOut) / max(1, full)).rounded(.up)))
   }
 
-  /// The same conversations, as if they were those of data with this many tokens.
+  /// The same sample, scaled to data with this many tokens.
   package func scaled(toTokens wanted: Double) -> DataSample {
     let factor = wanted / max(1, tokens)
     var scaled = self
@@ -170,11 +170,11 @@ extension DataSample {
     return scaled
   }
 
-  /// Some conversations whose lengths are spread as those of all, in a shuffled order.
+  /// Some conversations whose lengths are distributed like those of all, in a shuffled order.
   ///
   /// - Parameters:
-  ///   - tokens: about as many together; one conversation at least
-  ///   - longest: tokens of a conversation, at most; the end of a longer one is taken
+  ///   - tokens: their approximate total number of tokens; at least one conversation is returned
+  ///   - longest: the maximum number of tokens of a conversation; a longer one is reduced to its end
   package func picked(tokens: Int, longest: Int) -> [Conversation] {
     let sorted = conversations.sorted { $0.ids.count < $1.ids.count }
     let mean = sorted.reduce(0.0) { $0 + Double(min(longest, $1.ids.count)) } / Double(sorted.count)

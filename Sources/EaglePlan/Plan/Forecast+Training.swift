@@ -3,29 +3,29 @@ import EagleRecipe
 import EagleRunFiles
 import EagleTraining
 
-// Optimiser steps.
+// The forecast of optimiser steps.
 extension Forecast {
-  /// Optimiser steps of an epoch.
+  /// The number of optimiser steps of an epoch.
   var stepsPerEpoch: Int {
     sample.steps(tokensPerBatch: recipe.train.tokensPerBatch, heldOut: recipe.data.heldOut)
   }
 
-  /// Tokens of a mean batch.
+  /// The mean number of tokens of a batch.
   var batchTokens: Double {
     sample.epochTokens(heldOut: recipe.data.heldOut) / Double(stepsPerEpoch)
   }
 
-  /// Needed operations of an epoch (`ObjectiveCosts`).
+  /// The needed operations of an epoch (`ObjectiveCosts`).
   var epochOperations: Double {
     let costs = sizes.draft.costs(recipe.train.objective)
     return (1 - recipe.data.heldOut)
       * sample.conversations.reduce(0) { $0 + $1.trained * costs.operations(masks: [$1.mask]) }
   }
 
-  /// Seconds of one node, by part of an optimiser step.
+  /// The seconds of one node, by part of an optimiser step.
   private var costs: StepModel.Costs {
     let epoch = max(1, sample.epochTokens(heldOut: recipe.data.heldOut))
-    // The measured conversations need other operations for a token than the mean one.
+    // The operations per token of the measured conversations differ from the mean.
     let scale = epochOperations / epoch / max(1, figures.training.operations / figures.training.tokens)
     func perToken(_ phases: [Phase]) -> Double {
       phases.reduce(0) { $0 + (figures.training.phases[$1.rawValue] ?? 0) } / figures.training.tokens * scale
@@ -41,7 +41,7 @@ extension Forecast {
       optimiser: max(0, figures.training.seconds - counted))
   }
 
-  /// The model of an optimiser step of any number of nodes.
+  /// The model of an optimiser step for any number of nodes.
   func stepModel(ranksPerNode: Int) -> StepModel {
     var partitions = sample.partitions(sizes.draft.costs(recipe.train.objective))
     if recipe.capture.mode == .online { partitions.online = OnlineOperations(sizes.target) }
@@ -55,7 +55,7 @@ extension Forecast {
 
   /// The mean optimiser step.
   ///
-  /// - Parameter nodes: nil for this start as it is, whose communication was measured with everything else
+  /// - Parameter nodes: nil for this start, whose communication is part of the measurement
   func step(nodes: Int?) -> StepModel.Step {
     var model = stepModel(ranksPerNode: nodes == nil ? context.ranksOnNode : context.ranksPerNode)
     if let nodes { return model.step(nodes: nodes, batch: Int(batchTokens)) }

@@ -4,30 +4,31 @@ import EagleDraft
 import EagleModels
 import Foundation
 
-/// What a head would gain on this machine: the costs of a round's passes, measured before any work is done.
+/// The forecast of the speedup by a head on this machine, from the costs of a round's passes, which are measured before
+/// the run.
 package struct GainForecast: Codable, Sendable {
-  /// The acceptance lengths that gains are given for.
+  /// The acceptance lengths for which gains are computed.
   package static let acceptanceLengths = [2.0, 2.5, 3.0, 3.5]
-  /// Tokens in front of a round.
+  /// The context lengths before a round, in tokens.
   static let contexts = [256, 4096]
-  /// Formats of the target's matrices, as far as it is not quantised already.
+  /// The formats of the target's matrices, if it is not already quantised.
   static let formats: [WeightFormat] = [.stored, .q8_0, .q4_0]
 
   package var rows: [Row] = []
 
-  /// One head, one format of the target's matrices, and one length of the text.
+  /// One head, one format of the target's matrices, and one context length.
   package struct Row: Codable, Sendable {
-    /// The architecture of the head, and the drafts of a round.
+    /// The architecture of the head, and the draft length of a round.
     package var architecture: String
     package var draftLength: Int
     package var weights: String
     package var context: Int
-    /// The cost of a target pass over a round's tokens, and of a draft pass, in passes over one token.
+    /// The costs of a target pass over a round's tokens and of a draft pass, relative to a pass over one token.
     package var pass: Double
     package var draftPass: Double
     /// The seconds of a pass over one token.
     package var seconds: Double
-    /// Tokens a second over those of plain decoding, for each of `acceptanceLengths`.
+    /// The tokens per second divided by those of plain decoding, for each of `acceptanceLengths`.
     package var gains: [Double]
 
     enum CodingKeys: String, CodingKey {
@@ -37,13 +38,13 @@ package struct GainForecast: Codable, Sendable {
     }
   }
 
-  /// Measures.
+  /// Measures the costs and computes the gains.
   ///
   /// - Parameters:
   ///   - target: the model as the recipe loads it
   ///   - drafts: heads of different architectures, with any weights
-  ///   - draftLength: the drafts of a round; a block is drafted to its end
-  ///   - seconds: for each row, about; the model is quantised and reads its text besides
+  ///   - draftLength: the draft length of a round; a block drafter always drafts its whole block
+  ///   - seconds: the approximate seconds for each row, without quantisation and prefill
   /// - Throws: `GenerationError` for logits that are not finite
   package init(target: TargetModel, drafts: [DraftModel], draftLength: Int, seconds: Double = 1) throws {
     let longest = target.shape.maxPositions - 20
@@ -51,7 +52,7 @@ package struct GainForecast: Codable, Sendable {
     for draft in drafts {
       let length = draft.shape.longestDraft ?? draftLength
       for format in target.weightFormat == .stored ? Self.formats : [.stored] {
-        // As eagle-run does by default: the head as its target is.
+        // The head has the format of its target, as in eagle-run by default.
         let head = draft.quantized(format == .stored ? target.weightFormat : format)
         for context in fitting.isEmpty ? [max(1, longest)] : fitting {
           let costs = try DecodingCosts.estimate(
@@ -62,7 +63,7 @@ package struct GainForecast: Codable, Sendable {
     }
   }
 
-  /// Lines for people.
+  /// The forecast as readable lines.
   package var lines: [String] {
     let table = TextTable(
       [.left(8), .left(8), .right(6), .right(8), .right(6), .right(11)]

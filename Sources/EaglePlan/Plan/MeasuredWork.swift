@@ -1,19 +1,19 @@
 import EagleRecipe
 import EagleTraining
 
-/// The conversations and prompts that ranks measure with: rank 0 chooses them, so that each kind of work takes
+/// The conversations and prompts of the measurement. Rank 0 chooses them so that each kind of work takes
 /// `PlanMeasurement.seconds`.
 struct MeasuredWork: Codable {
   var capture: [DataSample.Conversation] = []
   var training: [DataSample.Conversation] = []
-  /// Tokens of a measured optimiser step.
+  /// The tokens of a measured optimiser step.
   var tokensPerBatch = 0
-  /// Prompts to decode; none without benchmarks.
+  /// The prompts to decode; none without benchmarks.
   var prompts: [[Int32]] = []
-  /// Tokens of a prompt that is generated from; nil when the run generates nothing.
+  /// The tokens of a prompt of generation; nil if the run generates nothing.
   var generatedPromptTokens: Int?
 
-  /// - Parameter peak: operations a second of a rank's large matrix products
+  /// - Parameter peak: the operations per second of a rank's large GEMMs
   init(_ context: PlanContext, _ data: PlanData, peak: Double) {
     let (recipe, sizes, ranks) = (context.recipe, context.sizes, context.ranks)
     let sample = data.sample

@@ -2,15 +2,14 @@ import EagleCore
 import Foundation
 
 extension StepModel.Link {
-  /// The fraction of a link's nominal rate that large sums have been seen to use (docs/results/clusters.md: 100.7 of
-  /// 125 MB/s).
+  /// The fraction of a link's nominal rate that large all-reduces use (docs/results/clusters.md: 100.7 of 125 MB/s).
   private static let used = 0.8
-  /// Seconds of a call without data, where nothing was measured.
+  /// The seconds of a call without data, if it was not measured.
   private static let assumedLatency = 50e-6
 
-  /// What a text such as `10Gbit` or `500Mbit` promises.
+  /// The assumed link for a string such as `10Gbit` or `500Mbit`.
   ///
-  /// - Returns: nil for a text of another form
+  /// - Returns: nil for any other string
   package init?(_ text: String) {
     let units: [(String, Double)] = [("gbit", 1e9), ("mbit", 1e6)]
     let lower = text.lowercased()
@@ -21,9 +20,9 @@ extension StepModel.Link {
     self.init(bandwidth: Self.used * number * unit.1 / 8, latency: Self.assumedLatency)
   }
 
-  /// What `bench ranks --json` has measured between nodes.
+  /// Reads a link from the output of `bench ranks --json`.
   ///
-  /// - Throws: for another file, and where no rank sent anything to another
+  /// - Throws: for any other file, and if no rank has sent anything to another rank
   package init(measuredIn path: String) throws {
     func fail(_ problem: String) -> LocatedError {
       LocatedError(

@@ -5,7 +5,7 @@ import EagleRecipe
 struct PlanContext {
   let recipe: Recipe
   let sizes: Sizes
-  /// Ranks of this start, the nodes that they are on, and those on this node.
+  /// The ranks of this start, their nodes, and the ranks on this node.
   let ranks: Int
   let nodes: Int
   let ranksOnNode: Int
@@ -18,20 +18,20 @@ struct PlanContext {
     ranksOnNode = cluster.ranksOnNode
   }
 
-  /// Ranks on each node of other clusters.
+  /// The number of ranks on each node of other clusters.
   var ranksPerNode: Int { others.ranksPerNode ?? ranksOnNode }
 }
 
-/// Clusters other than the one at hand, which a plan predicts.
+/// The clusters that a plan predicts in addition to the current one.
 package struct OtherClusters {
-  /// Numbers of nodes like this one.
+  /// The numbers of nodes, which are like this one.
   package var nodes: [Int]
-  /// Ranks on each node; nil for as many as here.
+  /// The number of ranks on each node; nil for the number on this node.
   package var ranksPerNode: Int?
   package var link: StepModel.Link
-  /// How much longer the slowest node computes than the mean, as a part of the mean.
+  /// How much longer the slowest node computes than the mean, as a fraction of the mean.
   package var imbalance: Double
-  /// Tokens of the data, when the files at hand are a part of it.
+  /// The number of tokens of the whole data, if the files are only a part of it.
   package var dataTokens: Double?
 
   package init(nodes: [Int], ranksPerNode: Int?, link: StepModel.Link, imbalance: Double, dataTokens: Double?) {

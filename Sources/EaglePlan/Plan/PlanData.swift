@@ -4,19 +4,19 @@ import EagleData
 import EagleRecipe
 import Foundation
 
-/// The counted part of a plan: what the files of a run hold, and what it generates and evaluates.
+/// The counted part of a plan: the content of the files of a run, and the work of generation and evaluation.
 struct PlanData {
   private(set) var sample = DataSample()
   private(set) var evaluation = EvaluationWork()
-  /// The work of `regenerate`; nil without it, and where its prompts have gone and the answers are there.
+  /// The work of `regenerate`; nil without it, and if its prompts do not exist any more but the answers do.
   private(set) var regeneration: GenerationWork?
-  /// Tokens of a mean prompt that is generated from; nil when the run generates nothing.
+  /// The mean number of tokens of the prompts of generation; nil if the run generates nothing.
   private(set) var generatedPromptTokens: Int?
 
-  /// Nothing: ranks other than 0 count no files.
+  /// Creates an empty instance for ranks other than 0, which count no files.
   init() {}
 
-  /// - Parameter dataTokens: tokens of the whole data, when the files are a part of it
+  /// - Parameter dataTokens: the number of tokens of the whole data, if the files are only a part of it
   /// - Throws: for files that cannot be read, and without a conversation to train on
   init(_ recipe: Recipe, _ model: ChatModel, dataTokens: Double?) throws {
     regeneration = try Self.regeneration(recipe, model)
@@ -38,7 +38,7 @@ struct PlanData {
     }
   }
 
-  /// Conversations of the files that are there, and of those that the run will generate first.
+  /// A sample of the conversations in existing files, and of those that the run will generate first.
   private static func sample(
     _ recipe: Recipe, _ model: ChatModel, _ regeneration: GenerationWork?
   ) throws -> DataSample {
@@ -57,7 +57,7 @@ struct PlanData {
       + (recipe.synthesize.conversations == 0 ? [] : [recipe.synthesize.output])
   }
 
-  /// Conversations of a file that is not there yet, with every answer as long as it may be.
+  /// The conversations of a file that does not exist yet, with answers of maximum length.
   private static func expectedConversations(
     _ file: DataFile, _ recipe: Recipe, regeneration: GenerationWork?
   ) -> [DataSample.Conversation] {

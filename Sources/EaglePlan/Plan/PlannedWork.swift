@@ -5,14 +5,14 @@ import EagleText
 
 /// The prompts of the recipe's benchmarks, at each context length.
 struct EvaluationWork {
-  /// User turns of each prompt.
+  /// The number of user turns of each prompt.
   var turns: [Int] = []
-  /// Ids of the first turn of each prompt.
+  /// The token ids of the first turn of each prompt.
   var ids: [[Int32]] = []
 
   init() {}
 
-  /// - Throws: for a prompt file that cannot be read, and prompts that do not fit into the target
+  /// - Throws: for a prompt file that cannot be read, and for prompts that do not fit into the target's context
   init(_ config: EvaluateConfig, _ model: ChatModel) throws {
     for prompt in try config.sets(model).flatMap(\.prompts) {
       turns.append(prompt.turns.count)
@@ -20,7 +20,7 @@ struct EvaluationWork {
     }
   }
 
-  /// At most `count` of the first turns, from all files alike.
+  /// At most `count` of the first turns, taken evenly from all files.
   func picked(_ count: Int) -> [[Int32]] {
     guard ids.count > count else { return ids }
     return (0..<count).map { ids[(2 * $0 + 1) * ids.count / (2 * count)] }
@@ -28,23 +28,23 @@ struct EvaluationWork {
 }
 
 extension Recipe {
-  /// The answers that are decoded together, and the most new tokens of one, of each stage that generates.
+  /// The batch size and the maximum number of new tokens of each stage that generates.
   var generations: [(batch: Int, tokens: Int)] {
     (regenerate.input.isEmpty ? [] : [(regenerate.batch, regenerate.maxNewTokens)])
       + (synthesize.conversations > 0 ? [(synthesize.batch, synthesize.maxNewTokens)] : [])
   }
 }
 
-/// Answers that a run generates before there is anything to train on.
+/// The answers that a run generates before training.
 struct GenerationWork {
-  /// Prompts that are turned into tokens, at most.
+  /// The maximum number of prompts that are tokenised.
   private static let mostPrompts = 200
 
-  /// Answers of the target.
+  /// The number of answers of the target.
   var answers: Double
-  /// New tokens of an answer, at most.
+  /// The maximum number of new tokens of an answer.
   var newTokens: Double
-  /// Tokens of some of the prompts.
+  /// The number of tokens of each of some prompts.
   var promptTokens: [Int] = []
 
   init(_ config: SynthesizeConfig) {

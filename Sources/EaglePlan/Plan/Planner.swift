@@ -16,8 +16,7 @@ package struct Planner {
 
   /// Loads the target. Collective.
   ///
-  /// - Throws: when ranks disagree about the recipe, and for a target, layers or a head to start from that cannot be
-  ///   used
+  /// - Throws: when ranks have different recipes, and for an unusable target, layers or head to start from
   package init(_ recipe: Recipe, others: OtherClusters, cluster: any Communicator) throws {
     self.cluster = cluster
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
@@ -61,8 +60,8 @@ package struct Planner {
     return plan
   }
 
-  /// A head of the other kind, a block drafter for EAGLE-3 and the reverse, with the recipe's vocabulary and else the
-  /// sizes that an architecture has by default.
+  /// A head of the other kind, a block drafter for EAGLE-3 and the reverse, with the recipe's vocabulary and otherwise
+  /// the default sizes of its architecture.
   private func otherHead() throws -> DraftModel {
     let target = model.target.shape
     var config = DraftConfig()
@@ -93,7 +92,7 @@ package struct Planner {
         generation[width] = try measurement.generation(width: width, promptTokens: tokens)
       }
     }
-    // What the other kind of head would gain, to choose by.
+    // The gain of the other kind of head, for comparison.
     let other = try otherHead()
     let gain =
       cluster.isRoot

@@ -3,16 +3,16 @@ import EagleDraft
 import EagleTensor
 import EagleTraining
 
-/// Batches of the data's own conversations, shared out as training shares them.
+/// Batches of the data's own conversations, partitioned among ranks as in training.
 package struct SampledPartitions: Sendable {
   private let items: [BatchPartition.Item]
-  /// How often an epoch trains each conversation: the sum up to it.
+  /// The cumulative sum of how often an epoch trains each conversation.
   private let weights: [Double]
   private let depths: Int
-  /// What the target adds to a step; nil where states are stored.
+  /// The operations that the target adds to a step; nil if states are stored.
   package var online: OnlineOperations?
 
-  /// Tokens of all batches that are looked at, about; one batch at least.
+  /// The approximate number of tokens of all sampled batches; at least one batch is sampled.
   private static let tokens = 1 << 18
   private static let mostBatches = 24
 
@@ -22,11 +22,12 @@ package struct SampledPartitions: Sendable {
     self.depths = depths
   }
 
-  /// The cost of the slowest rank's share over an N-th of the whole batch, the mean over some batches: 1 is best.
+  /// The cost of the slowest rank's share divided by an N-th of the whole batch, as a mean over some batches: 1 is
+  /// optimal.
   ///
   /// - Parameters:
   ///   - ranks: N
-  ///   - tokens: of a batch
+  ///   - tokens: the tokens of a batch
   package func slowest(ranks: Int, tokens: Int) -> Double {
     guard ranks > 1, let total = weights.last, total > 0 else { return 1 }
     var random = RandomSource(seed: 0, purpose: "batches of \(tokens)")
@@ -46,7 +47,7 @@ package struct SampledPartitions: Sendable {
 }
 
 extension DataSample {
-  /// Batches of these conversations.
+  /// The partitions of batches of these conversations.
   package func partitions(_ costs: any ObjectiveCosts) -> SampledPartitions {
     SampledPartitions(
       conversations.indices.map {

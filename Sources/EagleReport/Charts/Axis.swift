@@ -9,7 +9,7 @@ package struct Axis {
 
   /// - Parameters:
   ///   - values: the values that must fit; non-finite ones, and those not above 0 on a logarithmic axis, are ignored
-  ///   - isTight: whether the axis ends where the values do, not at a mark; marks are whole numbers, as steps are
+  ///   - isTight: whether the axis ends at the last value instead of a mark; its marks are integers, for step numbers
   package init(_ values: some Sequence<Double>, marks: Int = 5, isLogarithmic: Bool = false, isTight: Bool = false) {
     let usable = values.filter { $0.isFinite && (!isLogarithmic || $0 > 0) }
     let (least, most) = (usable.min() ?? 0, usable.max() ?? 1)
@@ -24,7 +24,7 @@ package struct Axis {
     }
     let range = most > least ? most - least : max(abs(most), 1) * 0.1
     let step = max(Self.roundStep(range / Double(marks)), isTight ? 1 : 0)
-    // A value that is a mark but for rounding needs no other one beyond it.
+    // A value that equals a mark up to rounding needs no further mark.
     let (first, last) = ((least / step + 1e-9).rounded(.down), (most / step - 1e-9).rounded(.up))
     let all = Swift.stride(from: first, through: max(last, first + 1), by: 1).map { $0 * step }
     if isTight, most > least {
@@ -49,7 +49,7 @@ package struct Axis {
     return log(max(value, low) / low) / log(high / low)
   }
 
-  /// A mark's text, with as many digits as tell it from its neighbours.
+  /// A mark's text, with enough digits to distinguish it from its neighbours.
   package func label(_ tick: Double) -> String {
     if tick == 0 { return "0" }
     if isLogarithmic || abs(tick) < 1e-3 { return Self.short(tick) }
@@ -62,7 +62,7 @@ package struct Axis {
     return String(format: "%.\(digits)f", tick).replacingOccurrences(of: "-", with: "−")
   }
 
-  /// A number as short as it can be: 1000, 10k, 0.01, 1e−4, 2.5e−5.
+  /// A number in its shortest form: 1000, 10k, 0.01, 1e−4, 2.5e−5.
   private static func short(_ value: Double) -> String {
     if value >= 10_000, value < 1_000_000 { return String(format: "%gk", value / 1000) }
     if value >= 0.01, value < 10_000 { return String(format: "%g", value) }

@@ -7,7 +7,7 @@ struct BarChart {
   var description: String
   var xName: String
   var bars: [(name: String, value: Double)]
-  /// Whether values are fractions, to be written in percent.
+  /// Whether values are fractions, which are shown in percent.
   var isFraction = false
 
   func figure() -> String {
@@ -44,7 +44,7 @@ extension Axis {
   }
 }
 
-/// A row for each of several workers, with its parts one behind the other.
+/// A stacked bar for each of several workers.
 struct StackChart {
   var id: String
   var title: String

@@ -11,12 +11,12 @@ struct Canvas {
 
   init(height: Double = 300) { self.height = height }
 
-  /// The coordinates of a fraction of the width, and of a fraction of the height counted from below.
+  /// The coordinates of a fraction of the width, and of a fraction of the height measured from the bottom.
   func x(_ fraction: Double) -> Double { left + fraction * (Self.width - left - right) }
   func y(_ fraction: Double) -> Double { height - bottom - fraction * (height - top - bottom) }
 
   /// - Parameters:
-  ///   - title: the subject, for readers who hear it
+  ///   - title: the subject, for screen readers
   ///   - description: the content, in a sentence or two
   func svg(id: String, title: String, description: String, _ parts: [String]) -> String {
     "<svg viewBox=\"0 0 \(Self.text(Self.width)) \(Self.text(height))\" role=\"img\" aria-labelledby=\"\(id)-t \(id)-d\">"
@@ -53,7 +53,7 @@ struct Canvas {
       + "\(HTML.escape(text))</text>"
   }
 
-  /// A coordinate to a tenth of a unit, which is less than anyone sees.
+  /// A coordinate rounded to a tenth of a unit, which is not visible.
   static func text(_ value: Double) -> String {
     let text = String(format: "%.1f", value)
     return text.hasSuffix(".0") ? String(text.dropLast(2)) : text

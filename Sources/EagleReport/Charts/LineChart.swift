@@ -7,7 +7,7 @@ struct LineChart {
     var points: [Point]
     /// The class of its colour and dashes in the style sheet.
     var style: String
-    /// The range of the points that each thinned one stands for.
+    /// The range of the original points in the bucket of each thinned point.
     var band: [Bucket] = []
     /// Whether each point has a dot.
     var isDotted = false
@@ -23,7 +23,7 @@ struct LineChart {
   var skipped: [Double] = []
   /// Ends of epochs, or other values of x with a faint line.
   var dividers: [Double] = []
-  /// A value to compare with.
+  /// A reference value with its name.
   var reference: (value: Double, name: String)?
 
   func figure() -> String {
@@ -75,7 +75,7 @@ struct LineChart {
     return text
   }
 
-  /// The names of the curves, outside of the drawing, so that letters keep their size on a small screen.
+  /// The names of the curves, outside the drawing, so that letters keep their size on a small screen.
   private var legend: String {
     var entries = curves.map { ($0.style, "curve", $0.name) }
     if let reference { entries.append(("reference", "", reference.name)) }

@@ -14,12 +14,12 @@ package struct Bucket: Equatable, Sendable {
   package var high: Double
 }
 
-/// Makes long curves short enough for a page.
+/// Reduces long curves to few enough points for a page.
 package enum Thinning {
-  /// Points of one curve, at most.
+  /// The maximum number of points of one curve.
   package static let mostPoints = 1000
 
-  /// Neighbouring points in buckets of equal size, at most `limit` buckets; a bucket for each point when they are few.
+  /// Groups neighbouring points into at most `limit` buckets of equal size; few points get a bucket each.
   package static func buckets(_ points: [Point], limit: Int = mostPoints) -> [Bucket] {
     let count = min(points.count, limit)
     return (0..<count).map { index in
@@ -36,7 +36,7 @@ package enum Thinning {
     buckets(points, limit: limit).map { Point(x: $0.x, y: $0.mean) }
   }
 
-  /// The mean of each point and those before it, `window` in all or as many as there are.
+  /// The running mean of each point and the points before it, over at most `window` points.
   package static func runningMean(_ points: [Point], window: Int) -> [Point] {
     var sum = 0.0
     return points.indices.map { index in

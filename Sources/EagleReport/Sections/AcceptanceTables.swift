@@ -27,7 +27,7 @@ struct AcceptanceTables {
 
   // MARK: by position
 
-  /// What decoding accepts at each position, beside what the held-out rows of training promise.
+  /// The acceptance of decoding at each position, next to the held-out values of training.
   private var positions: String {
     let count = results.map(\.value.acceptanceByPosition.count).max() ?? 0
     guard count > 0 else { return "" }

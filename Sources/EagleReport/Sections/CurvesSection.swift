@@ -7,9 +7,9 @@ struct CurvesSection {
 
   init(_ record: RunRecord) { self.record = record }
 
-  /// The steps whose mean is a point of a smoothed curve.
+  /// The number of steps whose mean is a point of a smoothed curve.
   private var window: Int { max(1, record.steps.count / 40) }
-  /// Positions are many curves, and smooth ones.
+  /// Few points suffice, because the curves of the positions are many and smooth.
   private static let positionPoints = 300
 
   var html: String {
@@ -114,7 +114,7 @@ struct CurvesSection {
       "steps that were left out: \(record.skipped.count)", ["step", "epoch", "why", "conversations"], rows)
   }
 
-  /// A dozen steps as the file has them.
+  /// A dozen steps with the values of the file.
   private var table: String {
     let steps = record.steps
     let chosen = Set((0..<12).map { $0 * (steps.count - 1) / 11 }).sorted().map { steps[$0] }

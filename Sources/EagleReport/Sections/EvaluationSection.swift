@@ -7,7 +7,7 @@ struct EvaluationSection {
 
   init(_ record: RunRecord) { self.record = record }
 
-  /// Acceptance length of the published head for Qwen3-4B-Instruct-2507, a head that people know.
+  /// Acceptance length of the published head for Qwen3-4B-Instruct-2507, a widely known head.
   static let published = 2.08
   private static let publishedName = "published Qwen3-4B-Instruct-2507 head (another model)"
 
@@ -28,7 +28,7 @@ struct EvaluationSection {
       ])
   }
 
-  /// What the numbers mean.
+  /// The explanation of the numbers.
   private func explanation(_ best: EvaluationRecord) -> String {
     var sentences = [
       "acc_length is how many tokens one pass of the model yields: 1 is no gain.",
@@ -76,7 +76,7 @@ struct EvaluationSection {
     ).figure()
   }
 
-  /// Teacher-forced loss on what is never trained.
+  /// Teacher-forced loss on held-out conversations.
   private var heldOut: String {
     let points = record.evaluations.compactMap { record in
       record.heldOut.map { Point(x: Double(record.epoch), y: $0.loss) }

@@ -1,6 +1,6 @@
 import EagleRunFiles
 
-/// Texts of the best head, with what it drafted marked.
+/// Answers of the best head, with the accepted drafted tokens marked.
 struct ExamplesSection {
   let record: RunRecord
 

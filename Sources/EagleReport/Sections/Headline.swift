@@ -1,6 +1,6 @@
 import Foundation
 
-/// The figures that a reader wants to know first.
+/// The most important figures of a run.
 struct Headline {
   let record: RunRecord
 

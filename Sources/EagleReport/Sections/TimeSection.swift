@@ -7,7 +7,7 @@ struct TimeSection {
 
   init(_ record: RunRecord) { self.record = record }
 
-  /// Ranks with a bar of their own.
+  /// The maximum number of ranks with a bar.
   private static let mostRanks = 16
   private static let other = "other"
 
@@ -42,13 +42,13 @@ struct TimeSection {
     return entries
   }
 
-  /// Seconds of each rank by phase over the whole run, in which starts may have had other numbers of ranks.
+  /// Seconds of each rank by phase over the whole run, whose starts may have had different numbers of ranks.
   private func sums(_ timing: RunTiming) -> [[String: Double]] {
     timing.parts.reduce(into: [[String: Double]]()) { sums, part in
       for (rank, phases) in part.phases.enumerated() {
         if rank == sums.count { sums.append([:]) }
         for (name, seconds) in phases { sums[rank][name, default: 0] += seconds }
-        // Sorted, so that the sum has the same bits each time.
+        // Sorted, so that the sum is reproducible bit for bit.
         let other = part.seconds - phases.values.sorted().reduce(0, +)
         sums[rank][Self.other, default: 0] += max(0, other)
       }
@@ -102,7 +102,7 @@ struct TimeSection {
   private static func words(_ phase: String) -> String { phase.replacingOccurrences(of: "_", with: " ") }
 
   static func duration(_ seconds: Double) -> String {
-    // Above 30,000 years it is no duration, and its minutes may not fit an integer.
+    // A value above 30,000 years is not a valid duration, and its minutes may not fit into an integer.
     guard seconds.isFinite, abs(seconds) < 1e12 else { return "–" }
     if seconds < 60 { return "<data value=\"\(seconds)\">\(String(format: "%.1f", seconds)) s</data>" }
     let minutes = Int((seconds / 60).rounded())

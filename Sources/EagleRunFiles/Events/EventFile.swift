@@ -12,7 +12,7 @@ package final class EventFile {
 
   private let file: FileHandle
 
-  /// Begins a file for the steps behind optimiser step `step`.
+  /// Begins a file for the steps after optimiser step `step`.
   package init(folder: String, after step: Int) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     // Readers take the files of a folder in the order of their names.

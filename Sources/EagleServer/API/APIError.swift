@@ -1,14 +1,14 @@
 import Foundation
 
-/// An answer that says no, in the shape of OpenAI's errors.
+/// An error response in the format of OpenAI's errors.
 package struct APIError: Error, Equatable {
   package let status: Int
   package let message: String
   package let type: String
-  /// The field at fault.
+  /// The field that caused the error.
   package let param: String?
   package let code: String?
-  /// Header fields that belong to it.
+  /// Additional header fields of the response.
   package var headers: [String: String] = [:]
 
   package static func invalid(_ message: String, param: String? = nil, code: String? = nil, status: Int = 400)
@@ -18,7 +18,7 @@ package struct APIError: Error, Equatable {
   }
 
   package static func unknownRoute(_ path: String) -> APIError {
-    // Nothing is stored: there is nothing to get, to cancel or to delete.
+    // Responses are not stored, so none can be retrieved, cancelled or deleted.
     let stored = path.contains("/responses/") ? "responses are not stored; " : ""
     return invalid(
       "there is no \(path.prefix(200)): \(stored)see /v1/chat/completions, /v1/responses, /v1/completions, /v1/models, "
@@ -71,7 +71,7 @@ package struct APIError: Error, Equatable {
     APIError(status: 500, message: message, type: "server_error", param: nil, code: nil)
   }
 
-  /// A client that went away; nobody reads this, but it is counted.
+  /// A client that disconnected. No client reads this error, but the metrics count it.
   package static var clientGone: APIError {
     APIError(status: 499, message: "the client has gone", type: "server_error", param: nil, code: nil)
   }
@@ -94,11 +94,11 @@ extension APIError: Encodable {
   }
 }
 
-/// JSON in one line, with the names of Swift's properties as the field writes them.
+/// JSON in one line; property names are converted to snake case.
 func encodeJSON(_ value: some Encodable) -> Data {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
   encoder.keyEncodingStrategy = .convertToSnakeCase
-  // No value of this module can fail: strings, whole numbers and finite ones.
+  // Encoding cannot fail: the values of this module are strings, integers and finite numbers.
   return (try? encoder.encode(value)) ?? Data("{}".utf8)
 }

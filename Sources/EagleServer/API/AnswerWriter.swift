@@ -2,21 +2,21 @@ import EagleDecoding
 import EagleDraft
 import Foundation
 
-/// Writes the answer to a request as its endpoint shapes it: whole, or as the events of a stream in their order.
+/// Writes the response to a request in the format of its endpoint: as one body, or as the events of a stream in order.
 protocol AnswerWriting: Sendable {
-  /// The whole answer: a text for each prompt, in their order.
+  /// The complete response, with one result for each prompt in order.
   func answer(_ texts: [AnswerWriter.Written]) -> Data
   /// The first events, before there is text.
   mutating func opening() -> Data
-  /// New text of the prompt `index`, behind `offset` characters.
+  /// New text of the answer to the prompt `index`, after `offset` characters.
   mutating func delta(_ delta: TextDelta, index: Int, offset: Int) -> Data
   /// A piece of the answer to the prompt `index`.
   mutating func piece(_ piece: OutputParser.Piece, index: Int) -> Data
-  /// The end of the text of the prompt `index`.
+  /// The end of the answer to the prompt `index`.
   mutating func end(_ outcome: Outcome, index: Int, hasCalls: Bool) -> Data
   /// The last events.
   mutating func closing(_ outcomes: [Outcome], includesUsage: Bool) -> Data
-  /// An error behind which the stream ends.
+  /// An error, which ends the stream.
   mutating func failure(_ error: APIError) -> Data
 }
 
@@ -39,7 +39,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     self.spelling = spelling
   }
 
-  /// A text that is finished.
+  /// A finished answer.
   package struct Written: Sendable {
     /// The reasoning, the content and the calls in the order in which the model wrote them.
     package var pieces: [OutputParser.Piece]
@@ -50,7 +50,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
       (self.pieces, self.outcome, self.logprobs) = (pieces, outcome, logprobs)
     }
 
-    /// The content, whatever stands between its parts.
+    /// The content without the reasoning and the calls between its parts.
     package var text: String { pieces.compactMap(\.contentText).joined() }
 
     /// The reasoning; nil where the model marked none.
@@ -62,7 +62,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     package var calls: [ToolCall] { pieces.compactMap(\.toolCall) }
   }
 
-  /// The whole answer: a choice for each prompt, in their order.
+  /// The complete response: one choice for each prompt, in order.
   package func answer(_ texts: [Written]) -> Data {
     let choices = texts.enumerated().map { choice($1, index: $0) }
     let outcome = Outcome.sum(texts.map(\.outcome))
@@ -84,7 +84,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     }
   }
 
-  /// Content is null beside calls where there is none.
+  /// Content is null if the message has calls and no content.
   private func message(_ text: String, reasoning: String?, calls: [ToolCall], index: Int) -> Message {
     let calls = calls.enumerated().map { number, call in
       CallFields(index: nil, id: callID(text: index, call: number), call)
@@ -95,25 +95,25 @@ package struct AnswerWriter: AnswerWriting, Sendable {
       reasoningContent: reasoning, toolCalls: calls.isEmpty ? nil : calls)
   }
 
-  /// The reason why a text ended; a text that ended by itself behind calls waits for their results.
+  /// The finish reason: `tool_calls` if the model stopped by itself and the answer has calls.
   private func finishReason(_ outcome: Outcome, hasCalls: Bool) -> String {
     hasCalls && outcome.finish == .stop ? "tool_calls" : outcome.finish.rawValue
   }
 
-  /// The id of a call, unique among all answers.
+  /// The id of a call, unique among all responses.
   private func callID(text: Int, call: Int) -> String {
     "call_\(id.drop { $0 != "-" }.dropFirst())_\(text)_\(call)"
   }
 
   // MARK: events of a stream
 
-  /// The first one, before there is text. Completions have none.
+  /// The first event, before any text. Completions have none.
   package func opening() -> Data {
     guard endpoint == .chat else { return Data() }
     return event(Choice(delta: Message(role: "assistant", content: "")))
   }
 
-  /// A delta of the text, with the numbers of its tokens and of those that a draft had proposed.
+  /// A delta of the text, with the number of its tokens and the number of them that were drafted.
   ///
   /// - Parameters:
   ///   - index: the index of the prompt that it continues
@@ -142,7 +142,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     }
   }
 
-  /// The end of one text, with its reason.
+  /// The end of one answer, with its finish reason.
   package func end(_ outcome: Outcome, index: Int = 0, hasCalls: Bool = false) -> Data {
     let finish = finishReason(outcome, hasCalls: hasCalls)
     let choice =
@@ -152,7 +152,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     return event(choice, eagle: .report(AnswerReport(outcome)))
   }
 
-  /// The last events: the usage where it is wanted, and the mark behind which nothing follows.
+  /// The last events: the usage if it was requested, and `[DONE]`.
   package func closing(_ outcomes: [Outcome], includesUsage: Bool) -> Data {
     let usage =
       includesUsage ? Self.event(chunk([], usage: Usage(Outcome.sum(outcomes)))) : Data()
@@ -161,7 +161,7 @@ package struct AnswerWriter: AnswerWriting, Sendable {
 
   private func logprobs(_ runs: [LogprobRun]) -> Logprobs? { spelling.map { Logprobs(endpoint, runs, spelling: $0) } }
 
-  /// An error behind which the stream ends.
+  /// An error, which ends the stream.
   package func failure(_ error: APIError) -> Data { Data("data: ".utf8) + error.body + Data("\n\n".utf8) }
 
   private static func event(_ value: some Encodable) -> Data {
@@ -179,13 +179,13 @@ package struct AnswerWriter: AnswerWriting, Sendable {
   }
 }
 
-/// The text that new tokens complete: no part of a character, and no beginning of a stop string.
+/// Text that new tokens complete. It ends in no partial character and in no prefix of a stop string.
 package struct TextDelta: Sendable, Equatable {
   package var text: String
   package var tokens: Int
-  /// How many of the tokens a draft had proposed.
+  /// The number of these tokens that were drafted.
   package var accepted: Int
-  /// The logprobs of the tokens, where the request asks for them.
+  /// The logprobs of the tokens, if the request asks for them.
   package var logprobs: [TokenLogprobs] = []
 
   package init(text: String, tokens: Int, accepted: Int) {
@@ -208,7 +208,7 @@ private struct Answer: Encodable {
   }
 }
 
-/// The field that this server adds; other clients overlook it.
+/// The extension field of this server, which clients may ignore.
 private enum Extension: Encodable {
   case delta(tokens: Int, accepted: Int)
   case report(AnswerReport)
@@ -237,7 +237,7 @@ private struct Message: Encodable {
 
 /// A call, or in a stream a part of one.
 private struct CallFields: Encodable {
-  /// The number of the call, in streams alone.
+  /// The index of the call; present only in streams.
   let index: Int?
   let id: String?
   let type: String?
@@ -269,7 +269,7 @@ private struct Choice: Encodable {
 
   private enum CodingKeys: String, CodingKey { case index, message, delta, text, logprobs, finishReason }
 
-  /// Clients expect nulls in these two.
+  /// Clients expect `logprobs` and `finish_reason` to be present, with null for no value.
   func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encode(index, forKey: .index)

@@ -39,8 +39,8 @@ package struct ChatRequest: Equatable {
     (self.tools, self.includesReasoning) = (tools, includesReasoning)
   }
 
-  /// A message with all of its keys: those that no template reads are no error, since clients send back what other
-  /// servers gave.
+  /// A message with all of its keys. Keys that no template reads are accepted, because clients send back the messages
+  /// of other servers unchanged.
   static func message(_ value: JSON, path: String) throws -> ChatMessage {
     guard var keys = value.object else {
       throw APIError.invalid("\(path) must be an object, not \(value.kind)", param: path)
@@ -65,7 +65,7 @@ package struct ChatRequest: Equatable {
     return role
   }
 
-  /// Text, or a list of parts of text. Null is no text; an answer may lack its content.
+  /// Text, or a list of text parts. Null is empty text; an assistant message may have no content.
   private static func content(_ value: JSON?, _ role: ChatMessage.Role, path: String) throws -> String {
     switch value {
     case .string(let text): return text
@@ -97,7 +97,7 @@ package struct ChatRequest: Equatable {
     settings.sampling.logprobs = isWanted ? count : nil
   }
 
-  /// Variables of the chat template: `chat_template_kwargs`, and two that clients write beside it.
+  /// Variables of the chat template: `chat_template_kwargs`, and two that clients write at the top level of the body.
   static func readTemplateOptions(_ fields: inout RequestFields) throws -> JSON.Object {
     var options = JSON.Object()
     if let value = fields.take("chat_template_kwargs") {

@@ -8,7 +8,7 @@ package struct CompletionRequest: Equatable {
     case ids([Int32])
   }
 
-  /// The prompts, each continued by itself; answers carry their indices.
+  /// The prompts, each decoded as a sequence of its own; each choice of the response has the index of its prompt.
   package let prompts: [Prompt]
   package let settings: GenerationSettings
 
@@ -28,7 +28,7 @@ package struct CompletionRequest: Equatable {
     self.settings = settings
   }
 
-  /// Here `logprobs` is a number, and 0 asks for the chosen token's alone.
+  /// Here `logprobs` is a number; 0 asks for the logprob of the chosen token only.
   private static func readLogprobs(_ fields: inout RequestFields, _ settings: inout GenerationSettings) throws {
     guard fields.take("logprobs") != false else { return }
     settings.sampling.logprobs = try fields.integer("logprobs", 0...20)

@@ -2,33 +2,34 @@ import EagleCore
 import EagleDecoding
 import EagleDraft
 
-/// What both endpoints can ask for.
+/// The settings of a request that all endpoints for generation share.
 package struct GenerationSettings: Equatable, Sendable {
-  /// Most new tokens; nil is what the endpoint takes.
+  /// The maximum number of new tokens; nil selects the endpoint's default.
   package var maxTokens: Int?
-  /// Whether the request asks for all that fits, where it has no `maxTokens`.
+  /// Whether a request without `maxTokens` asks for as many tokens as fit into the context.
   package var hasNoLimit = false
   package var sampling = SamplingOptions()
   package var stops: [String] = []
-  /// Ids that end the text, beside those of the model.
+  /// Token ids that end the sequence, in addition to the model's own.
   package var stopIDs: Set<Int32> = []
-  /// Whether the model's own end is passed over.
+  /// Whether the model's own end tokens do not end the sequence.
   package var ignoresEnd = false
   package var skipsSpecial = true
   package var isStreaming = false
   package var includesUsage = false
-  /// Whether a server that records texts may record these: `store: false` forbids it.
+  /// Whether a server that records answers may record those of this request: `store: false` forbids it.
   package var mayBeRecorded = true
-  /// Fields that the request has and this server does not know.
+  /// Fields of the request that this server does not know.
   package var ignored: [String] = []
 
   package static let maxStops = 16
-  /// Bytes of a stop string: as much of a text may be held back as the beginning of one.
+  /// The maximum length of a stop string in bytes. Streaming holds back up to this many bytes of text, which may be the
+  /// prefix of a stop string.
   package static let maxStopBytes = 1024
   package static let maxStopIDs = 256
   package static let maxBiases = 1024
 
-  /// - Parameter makeSeed: the seed of a request that names none
+  /// - Parameter makeSeed: the seed of a request that specifies none
   /// - Throws: `APIError` for a value that is wrong or not supported
   package init(_ fields: inout RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     try rules.check(model: try fields.string("model"))
@@ -41,7 +42,7 @@ package struct GenerationSettings: Equatable, Sendable {
     try Self.refuseOthers(&fields)
   }
 
-  /// Takes note of what nobody has read, or refuses it.
+  /// Records the fields that no reader has taken, or rejects them if the rules are strict.
   package mutating func finish(_ fields: RequestFields, _ rules: RequestRules) throws {
     ignored += fields.unread
     if rules.isStrict, let name = ignored.first {
@@ -69,7 +70,7 @@ package struct GenerationSettings: Equatable, Sendable {
     var tokens: Int? { if case .at(let tokens) = self { tokens } else { nil } }
   }
 
-  /// −1 is no limit, as llama.cpp and LM Studio have it.
+  /// −1 means no limit, as in llama.cpp and LM Studio.
   private static func limit(_ fields: inout RequestFields, _ name: String) throws -> Limit? {
     guard let limit = try fields.integer(name, -1...(.max)) else { return nil }
     if limit == -1 { return .unlimited }
@@ -102,8 +103,8 @@ package struct GenerationSettings: Equatable, Sendable {
 
   // MARK: sampling
 
-  /// What a request does not say is as the server's settings have it. What is as good as the most likely token takes
-  /// the most likely token.
+  /// Fields that the request leaves out have the server's defaults. A temperature below 0.01 or a `top_p` of 0 selects
+  /// greedy decoding.
   private mutating func readSampling(
     _ fields: inout RequestFields, defaults: SamplingOptions, makeSeed: () -> UInt64
   ) throws {
@@ -119,7 +120,7 @@ package struct GenerationSettings: Equatable, Sendable {
     sampling.seed = try Self.seed(&fields) ?? makeSeed()
   }
 
-  /// 64 bits, with a sign or without.
+  /// A signed or unsigned 64-bit integer.
   private static func seed(_ fields: inout RequestFields) throws -> UInt64? {
     guard let value = fields.take("seed") else { return nil }
     if let seed = value.unsigned { return seed }
@@ -133,7 +134,7 @@ package struct GenerationSettings: Equatable, Sendable {
     sampling.logitBias = try Self.bias(fields.take("logit_bias"), rules)
   }
 
-  /// `{"token id": bias}`; an empty list is none, as some clients say it.
+  /// `{"token id": bias}`; some clients write an empty list for no bias.
   private static func bias(_ value: JSON?, _ rules: RequestRules) throws -> [Int32: Float] {
     guard let value, value != [] else { return [:] }
     guard let object = value.object, object.count <= maxBiases else {
@@ -163,7 +164,7 @@ package struct GenerationSettings: Equatable, Sendable {
     ignored += options.unread
   }
 
-  /// Fields of the API that mean nothing here, and those that may only say what happens anyway.
+  /// Ignores fields of the API that have no effect here, and rejects values that ask for unsupported behaviour.
   private static func refuseOthers(_ fields: inout RequestFields) throws {
     fields.ignore(
       "user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")

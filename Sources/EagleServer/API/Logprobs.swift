@@ -4,14 +4,15 @@ import EagleText
 
 /// Logprobs of consecutive tokens.
 package struct LogprobRun: Sendable {
-  /// Characters of the answer before the first of the tokens. Tokens alone do not tell: some are no text.
+  /// Characters of the answer before the first of the tokens. It cannot be computed from the tokens, because some
+  /// produce no text.
   package let offset: Int
   package let tokens: [TokenLogprobs]
 
   package init(offset: Int, tokens: [TokenLogprobs]) { (self.offset, self.tokens) = (offset, tokens) }
 }
 
-/// Logprobs of tokens as the endpoints shape them: a list of objects for chats, lists side by side for completions.
+/// Logprobs of tokens in the format of the endpoints: a list of objects for chats, parallel lists for completions.
 enum Logprobs: Encodable {
   case chat(Chat)
   case completion(Completion)
@@ -63,13 +64,13 @@ enum Logprobs: Encodable {
       let texts = tokens.map { Logprobs.text(spelling($0.chosen.token)) }
       self.tokens = texts
       tokenLogprobs = tokens.map(\.chosen.logprob)
-      // The chosen token is in the list in any case; two tokens that read alike keep the more likely one.
+      // The chosen token is always in the list. Of two tokens with the same text, the more likely one is kept.
       topLogprobs = tokens.map { token in
         Dictionary(
           (token.top + [token.chosen]).map { (Logprobs.text(spelling($0.token)), $0.logprob) },
           uniquingKeysWith: { max($0, $1) })
       }
-      // Parts of a character count when it is whole.
+      // A character counts once its last byte has arrived.
       textOffset = runs.flatMap { run in
         var (at, part): (Int, [UInt8]) = (run.offset, [])
         return run.tokens.map { token in
@@ -86,7 +87,7 @@ enum Logprobs: Encodable {
     }
   }
 
-  /// The text of a token; one that is a part of a character reads `bytes:\\xe4\\xb8`, as with OpenAI.
+  /// The text of a token; a token that is a part of a character is written as `bytes:\\xe4\\xb8`, as OpenAI does.
   static func text(_ bytes: [UInt8]) -> String {
     String(validating: bytes, as: UTF8.self)
       ?? "bytes:" + bytes.map { "\\x" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

@@ -1,14 +1,14 @@
 import EagleCore
 import Foundation
 
-/// The fields of a request's body. Each is taken once; what is left in the end is unknown.
+/// The fields of a request's body. Readers take each known field once; the fields that are left are unknown.
 package struct RequestFields {
   private let values: JSON.Object
   private var taken: Set<String> = []
   /// The prefix of field names in errors: `stream_options.`, or nothing for the body itself.
   private let path: String
 
-  /// - Throws: `APIError` for a body that is no JSON object
+  /// - Throws: `APIError` for a body that is not a JSON object
   package init(_ body: some ContiguousBytes) throws {
     let value = try Self.read(body)
     guard let object = value.object else { throw APIError.invalid("the body is \(value.kind): send a JSON object") }
@@ -87,22 +87,22 @@ package struct RequestFields {
     return RequestFields(object, path: "\(path)\(name).")
   }
 
-  /// Takes fields of the API that change nothing here.
+  /// Takes fields of the API that have no effect here.
   package mutating func ignore(_ names: String...) { taken.formUnion(names) }
 
-  /// Takes a field where its value changes nothing; another value stays unread.
+  /// Takes a field if its value has no effect here; a field with another value stays unread.
   package mutating func ignore(_ name: String, where isHarmless: (JSON) -> Bool) {
     if values[name].map(isHarmless) ?? true { taken.insert(name) }
   }
 
-  /// Takes a field that is only allowed to say what happens anyway.
+  /// Takes a field, and throws if its value asks for unsupported behaviour.
   package mutating func require(_ name: String, _ isHarmless: (JSON) -> Bool) throws {
     guard let value = take(name), !isHarmless(value) else { return }
     throw APIError.invalid(
       "\(path)\(name) is not supported with this value", param: path + name, code: "unsupported_value")
   }
 
-  /// Fields that nobody has taken, in their order, as errors name them. Those that are null ask for nothing.
+  /// The fields that no reader has taken, in order, as errors name them. Fields that are null are left out.
   package var unread: [String] {
     values.entries.filter { !taken.contains($0.key) && $0.value != .null }.map { path + $0.key }
   }

@@ -1,16 +1,16 @@
 /// The rules by which requests are read: the models that are served, and the values that a field may hold.
 package struct RequestRules: Sendable {
-  /// The names of the model, the first of which answers carry.
+  /// The names of the model; responses carry the first.
   package var names: [String]
-  /// Whether any other name is taken for it.
+  /// Whether any other name is accepted too.
   package var takesAnyName = false
-  /// Whether an unknown field is an error, or is ignored and named in the answer.
+  /// Whether an unknown field is an error. Otherwise it is ignored and named in the response.
   package var isStrict = false
-  /// The bound of token ids.
+  /// The exclusive upper bound of token ids.
   package var vocabularySize: Int
   /// The sampling of a request that does not specify it.
   package var sampling = ServerConfig.standardSampling
-  /// The most prompts of one request.
+  /// The maximum number of prompts of one request.
   package var maxPrompts = 32
 
   package init(names: [String], vocabularySize: Int) {
@@ -18,7 +18,7 @@ package struct RequestRules: Sendable {
     (self.names, self.vocabularySize) = (names, vocabularySize)
   }
 
-  /// - Throws: `APIError` for a model that is not served; no name and an empty one mean the one that is
+  /// - Throws: `APIError` for a model that is not served; a missing or empty name selects the served model
   func check(model: String?) throws {
     guard let model, !model.isEmpty, !takesAnyName, !names.contains(model) else { return }
     throw APIError.unknownModel(model, served: names)

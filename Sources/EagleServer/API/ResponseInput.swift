@@ -1,12 +1,12 @@
 import EagleCore
 import EagleText
 
-/// The items of a Responses API `input` as messages of a chat: the reasoning, the text and the calls of an answer are
-/// items of their own there, and one message here.
+/// Converts the items of a Responses API `input` to chat messages. The reasoning, the text and the calls of an
+/// assistant turn are separate items there, and one message here.
 struct ResponseInput {
-  /// The answer that the next items may belong to.
+  /// The assistant turn that the next items may belong to.
   private struct Turn {
-    /// Its first item, for errors.
+    /// The path of its first item, for errors.
     let path: String
     var contents: [JSON] = []
     var reasoning: String?
@@ -31,7 +31,7 @@ struct ResponseInput {
   private var messages: [ChatMessage] = []
   private var turn: Turn?
 
-  /// - Throws: `APIError` that names the item at fault
+  /// - Throws: `APIError` that names the invalid item
   static func messages(_ items: [JSON]) throws -> [ChatMessage] {
     var input = ResponseInput()
     for (index, item) in items.enumerated() { try input.add(item, path: "input[\(index)]") }
@@ -66,7 +66,7 @@ struct ResponseInput {
         try ChatRequest.message(["role": fields["role"] ?? .null, "content": content], path: path))
       return
     }
-    // Text behind a call belongs to the call's answer: the result comes behind both.
+    // Text after a call belongs to the message of the call, because the result of the call follows both.
     if turn?.calls.isEmpty ?? true { try openTurn(unless: { !$0.contents.isEmpty }, path: path) }
     turn?.contents.append(content)
   }
@@ -75,7 +75,7 @@ struct ResponseInput {
     try openTurn(unless: { !$0.contents.isEmpty || !$0.calls.isEmpty || $0.reasoning != nil }, path: path)
     let text = try Self.text(fields["content"], path: "\(path).content")
     let summary = try Self.text(fields["summary"], path: "\(path).summary")
-    // Reasoning that only its own server can read is no text.
+    // Reasoning that only its own server can decrypt has no text.
     if !(text + summary).isEmpty { turn?.reasoning = text.isEmpty ? summary : text }
   }
 
@@ -102,7 +102,7 @@ struct ResponseInput {
     messages.append(try ChatRequest.message(["role": "tool", "tool_call_id": id, "content": output], path: path))
   }
 
-  /// The texts of parts, a line each. Null is no text.
+  /// The texts of the parts, joined with newlines. Null is empty text.
   private static func text(_ value: JSON?, path: String) throws -> String {
     guard let value, !value.isNull else { return "" }
     guard let parts = value.array?.map({ $0.object?["text"]?.string }), !parts.contains(nil) else {
@@ -111,7 +111,7 @@ struct ResponseInput {
     return parts.compactMap { $0 }.joined(separator: "\n")
   }
 
-  /// Begins an answer, unless one is open that the next part belongs to.
+  /// Begins an assistant turn, unless the next part belongs to the open one.
   private mutating func openTurn(unless isOver: (Turn) -> Bool, path: String) throws {
     if let turn, isOver(turn) { try closeTurn() }
     if turn == nil { turn = Turn(path: path) }

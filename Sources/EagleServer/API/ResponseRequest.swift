@@ -1,15 +1,15 @@
 import EagleCore
 import EagleText
 
-/// The body of a request to `/v1/responses`: a chat request in other words.
+/// The body of a request to `/v1/responses`: a chat request with other field names.
 ///
-/// Nothing is stored: a response cannot be continued by its id, and the input is the whole conversation.
+/// Responses are not stored: no request can continue one by its id, and the input must be the whole conversation.
 package struct ResponseRequest: Equatable {
   package let chat: ChatRequest
-  /// Fields that the answer repeats.
+  /// Fields that the response repeats.
   package let echo: JSON.Object
 
-  /// - Throws: `APIError` that names the field at fault
+  /// - Throws: `APIError` that names the invalid field
   package init(_ fields: RequestFields, _ rules: RequestRules, makeSeed: () -> UInt64) throws {
     var fields = fields
     try Self.refuseStored(&fields)
@@ -26,7 +26,7 @@ package struct ResponseRequest: Equatable {
     let includesReasoning = try fields.bool("include_reasoning") ?? true
     try settings.finish(fields, rules)
     settings.mayBeRecorded = echo["store"] != false
-    // OpenAI's default, which clients send: it is no reason to refuse a request.
+    // Clients send `store: true`, which is OpenAI's default, so it does not reject the request.
     if echo["store"] == true { settings.ignored.append("store") }
     echo["store"] = false
     echo["temperature"] = echo["temperature"] ?? .number("\(settings.sampling.temperature)")
@@ -46,7 +46,7 @@ package struct ResponseRequest: Equatable {
     try fields.require("background") { $0 == false }
   }
 
-  /// The fields of an answer that repeat the request, with the API's defaults. They are read elsewhere.
+  /// The fields of the response that repeat the request, with the API's defaults. Other functions read their values.
   private static func echo(_ fields: inout RequestFields) -> JSON.Object {
     let defaults: [(String, JSON?)] = [
       ("instructions", .null), ("max_output_tokens", .null), ("metadata", [:]), ("parallel_tool_calls", true),
@@ -67,7 +67,7 @@ package struct ResponseRequest: Equatable {
     }
   }
 
-  /// `text`: the format, and a verbosity that nothing here reads.
+  /// `text`: the output format, and a verbosity that has no effect here.
   private static func readText(_ fields: inout RequestFields, _ settings: inout GenerationSettings) throws {
     guard var text = try fields.object("text") else { return }
     if let format = text.take("format"), format.object?["type"] != "text" {
@@ -90,12 +90,12 @@ package struct ResponseRequest: Equatable {
     return options
   }
 
-  /// Fields that ask for nothing with these values; with others they are unknown.
+  /// Ignores fields whose values have no effect here; with other values they are unknown fields.
   private static func ignoreHarmless(_ fields: inout RequestFields) {
     fields.ignore("truncation") { $0 == "disabled" }
     fields.ignore("include") { $0.isEmpty }
     fields.ignore("top_logprobs") { $0 == 0 }
-    // It limits calls of tools that a server runs itself; here are none.
+    // It limits the calls of tools that the server itself runs; this server runs none.
     fields.ignore("max_tool_calls")
   }
 }

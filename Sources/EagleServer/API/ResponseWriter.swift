@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// Writes answers of `/v1/responses`: an object with items, or events that build it.
+/// Writes the responses of `/v1/responses`: an object with items, or the events that build it.
 ///
 /// An item is reasoning, a message or a call. One is open at a time; a piece of another kind closes it.
 package struct ResponseWriter: AnswerWriting, Sendable {
@@ -9,7 +9,7 @@ package struct ResponseWriter: AnswerWriting, Sendable {
     case reasoning, message
   }
 
-  /// An item that grows.
+  /// The open item.
   private struct Open {
     let kind: Kind
     var text = ""
@@ -20,13 +20,13 @@ package struct ResponseWriter: AnswerWriting, Sendable {
     case completed, incomplete, failed
   }
 
-  /// The part of the ids that is the answer's own.
+  /// The suffix that all ids of this response share.
   private let name: String
   private let created: Int
   private let model: String
-  /// Fields of the request that the answer repeats.
+  /// Fields of the request that the response repeats.
   private let echo: JSON.Object
-  /// The number of the next event.
+  /// The sequence number of the next event.
   private var number = 0
   /// Items that are closed.
   private var items: [JSON] = []
@@ -36,7 +36,7 @@ package struct ResponseWriter: AnswerWriting, Sendable {
     (self.name, self.created, self.model, self.echo) = (name, created, model, echo)
   }
 
-  /// The whole answer. The endpoint has one prompt, and one text.
+  /// The complete response. The endpoint has one prompt and one answer.
   package func answer(_ texts: [AnswerWriter.Written]) -> Data {
     guard let written = texts.first else { return Data() }
     var writer = self
@@ -64,7 +64,7 @@ package struct ResponseWriter: AnswerWriting, Sendable {
     }
   }
 
-  /// Closes the open item. An answer without any has a message without text.
+  /// Closes the open item. A response without items gets a message without text.
   package mutating func end(_ outcome: Outcome, index: Int = 0, hasCalls: Bool = false) -> Data {
     let begun = items.isEmpty && open == nil ? append("", to: .message) : Data()
     return begun + close(Self.status(outcome))
@@ -190,7 +190,7 @@ package struct ResponseWriter: AnswerWriting, Sendable {
 
   private static func status(_ outcome: Outcome) -> Status { outcome.finish == .length ? .incomplete : .completed }
 
-  /// The response as it stands.
+  /// The response with the items so far.
   private func response(_ status: Status, _ outcome: Outcome? = nil) -> JSON {
     let reason: JSON = status == .incomplete ? ["reason": "max_output_tokens"] : .null
     let text: JSON = ["format": ["type": "text"]]

@@ -4,10 +4,10 @@ import Foundation
 
 /// The tools of a chat request: `tools`, `tool_choice` and `parallel_tool_calls`.
 ///
-/// `tool_choice` none hides the tools: the model sees none, and nothing in its answer is read as a call. A call that
-/// must be made (`required`, or a named function) is refused, since nothing here can make a model call a tool.
+/// `tool_choice: none` hides the tools: the template gets none, and no text of the answer is parsed as a call. A forced
+/// call (`required`, or a named function) is rejected, because this server has no constrained decoding.
 package struct ToolSettings: Sendable, Equatable {
-  /// The definitions as the request gave them, for the chat template. Empty where the model is to see none.
+  /// The definitions as the request gave them, for the chat template. Empty if the model must not see tools.
   package private(set) var definitions: [JSON] = []
   /// The names that a call may have.
   package private(set) var names: Set<String> = []
@@ -16,15 +16,15 @@ package struct ToolSettings: Sendable, Equatable {
 
   package static let maxTools = 128
 
-  /// The place of a function's fields in a definition.
+  /// Where a definition stores the fields of its function.
   package enum Form: Sendable {
     /// In its `function`, as in chats.
     case nested
-    /// Beside its `type`, as in the Responses API.
+    /// At the same level as its `type`, as in the Responses API.
     case flat
   }
 
-  /// - Throws: `APIError` that names the field at fault
+  /// - Throws: `APIError` that names the invalid field
   package init(_ fields: inout RequestFields, form: Form = .nested) throws {
     for name in ["functions", "function_call"] {
       try fields.require(name) { $0.isEmpty || $0 == "none" || $0 == "auto" }
@@ -51,7 +51,7 @@ package struct ToolSettings: Sendable, Equatable {
     definitions = form == .flat ? list.map(Self.nested) : list
   }
 
-  /// The definition of a flat one as chat templates take it.
+  /// Converts a flat definition to the nested form that chat templates read.
   private static func nested(_ tool: JSON) -> JSON {
     guard var function = tool.object else { return tool }
     function["type"] = nil
@@ -106,9 +106,9 @@ extension ToolSettings {
   /// Checks the fields of a message that belong to tools: the shape of its calls, and the id that a result answers.
   ///
   /// - Parameters:
-  ///   - fields: the fields of the message besides role and content
+  ///   - fields: the fields of the message except role and content
   ///   - path: the message in errors
-  /// - Throws: `APIError` for calls and ids of another shape
+  /// - Throws: `APIError` for malformed calls and ids
   package static func check(_ fields: JSON.Object, role: String, path: String) throws {
     if let call = fields["function_call"], !call.isNull {
       throw APIError.invalid(
@@ -127,7 +127,7 @@ extension ToolSettings {
     for (index, call) in list.enumerated() { try check(call: call, path: "\(path).tool_calls[\(index)]") }
   }
 
-  /// Checks that a history does not end with calls: an answer would continue it as if they were not there.
+  /// Checks that a history does not end with calls, because the model would answer without their results.
   ///
   /// - Parameter input: the field of the messages, for errors
   /// - Throws: `APIError` where the last message calls tools

@@ -1,13 +1,13 @@
 import EagleDecoding
 import EagleRunFiles
 
-/// What a finished text took.
+/// The finish reason, the token counts and the times of a finished sequence.
 package struct Outcome: Sendable, Equatable {
-  /// The reason in the words of OpenAI's API.
+  /// The finish reason as OpenAI's API spells it.
   package enum Finish: String, Sendable {
     case stop, length
 
-    /// A stop string counts as a stop; nil for a text that was cancelled.
+    /// A stop string counts as a stop; nil for a cancelled sequence.
     init?(_ reason: FinishReason) {
       switch reason {
       case .stop, .stopString: self = .stop
@@ -19,9 +19,10 @@ package struct Outcome: Sendable, Equatable {
 
   package let finish: Finish
   package let statistics: DecodingStatistics
-  /// Seconds that it waited for its turn.
+  /// Seconds that it waited in the queue.
   package let queueSeconds: Double
-  /// Drafted tokens of the text. `statistics` also counts those that a round accepted behind its end.
+  /// Accepted drafted tokens of the answer. `statistics` also counts those that a round accepted after the answer's
+  /// end.
   package var acceptedTokens = 0
   /// Tokens of the reasoning; nil for a model that marks none.
   package var reasoningTokens: Int?
@@ -30,7 +31,7 @@ package struct Outcome: Sendable, Equatable {
     (self.finish, self.statistics, self.queueSeconds) = (finish, statistics, queueSeconds)
   }
 
-  /// What several texts of one request took together; the time that the last of them waited.
+  /// The sum over the sequences of one request, with the longest of their queue times.
   static func sum(_ outcomes: [Outcome]) -> Outcome {
     var statistics = DecodingStatistics()
     for outcome in outcomes { statistics += outcome.statistics }
@@ -54,7 +55,7 @@ package struct Usage: Encodable {
 
   package struct PromptDetails: Encodable { let cachedTokens: Int }
 
-  /// Tokens that the draft head proposed, in the text and not in it, and those of reasoning where the model marks it.
+  /// Drafted tokens that were accepted and rejected, and reasoning tokens if the model marks its reasoning.
   package struct CompletionDetails: Encodable {
     let acceptedPredictionTokens: Int
     let rejectedPredictionTokens: Int
@@ -74,7 +75,7 @@ package struct Usage: Encodable {
   }
 }
 
-/// The extension field `eagle` at the end of an answer: what the draft head brought.
+/// The extension field `eagle` at the end of a response: acceptance length, speed and times.
 package struct AnswerReport: Encodable {
   package let accLength: Double
   package let tokensPerSecond: Double

@@ -3,7 +3,7 @@ import Foundation
 import Hummingbird
 import Synchronization
 
-/// A run's report as a page that follows the run, by server-sent events.
+/// Serves a run's report as a page that follows the run by server-sent events.
 package final class Dashboard: Sendable {
   private let config: DashboardConfig
   private let feed: DashboardFeed
@@ -21,8 +21,8 @@ package final class Dashboard: Sendable {
       responder: DashboardRoutes(config: config, feed: feed))
   }
 
-  /// Begins to answer, on threads of its own. Blocks the calling thread, which must not be one of a task, until it
-  /// does.
+  /// Starts the server on threads of its own. Blocks the calling thread until the server listens; the thread must not
+  /// belong to Swift's cooperative pool.
   ///
   /// - Returns: the page's address
   /// - Throws: `ServerError` when the address cannot be listened on
@@ -52,7 +52,7 @@ package final class Dashboard: Sendable {
     }
   }
 
-  /// Shows those who look what the run has written last, and ends. Blocks like `start`.
+  /// Sends the last state of the run to the open pages, and stops. Blocks like `start`.
   package func stop() {
     Task.detached { [feed, listener] in
       await feed.end()
@@ -61,7 +61,7 @@ package final class Dashboard: Sendable {
     _ = ended.wait(timeout: .now() + 8)
   }
 
-  /// How the start went; what comes later does not change it.
+  /// The result of the start. Only the first result is kept.
   private final class Outcome: Sendable {
     private let value = Mutex<Result<Int, ServerError>?>(nil)
 
@@ -107,7 +107,7 @@ struct DashboardRoutes: HTTPResponder {
             (seen, silent) = (version.number, 0)
             try await writer.write(ByteBuffer(string: Self.event(version)))
           } else if silent >= 30 {
-            // Tells both ends that the other is still there.
+            // Keeps the connection alive, and detects a client that has gone.
             silent = 0
             try await writer.write(ByteBuffer(string: ": nothing new\n\n"))
           }
@@ -119,7 +119,7 @@ struct DashboardRoutes: HTTPResponder {
       })
   }
 
-  /// An event is lines of text; the content goes as one JSON string.
+  /// Server-sent events consist of lines, so the content is sent as one JSON string.
   private static func event(_ version: DashboardFeed.Version) throws -> String {
     let data = try JSONEncoder().encode(version.content)
     return "id: \(version.number)\nevent: content\ndata: \(String(decoding: data, as: UTF8.self))\n\n"

@@ -2,19 +2,19 @@ import Foundation
 
 /// The address of a dashboard, and the token of its readers.
 package struct DashboardConfig: Sendable, Equatable {
-  /// The address of `--dashboard` where it names none.
+  /// The address of `--dashboard` without a value.
   package static let standard = "127.0.0.1:8090"
 
   package var host: String
-  /// 0 takes a free one.
+  /// The port; 0 selects a free one.
   package var port: Int
-  /// What the page's address must carry; nil lets everyone in who reaches the server.
+  /// The token that the page's address must contain; nil allows every client that reaches the server.
   package var token: String?
-  /// Seconds after which a connection is closed on which no request comes.
+  /// Seconds after which an idle connection is closed.
   package var idleSeconds = 60
 
-  /// - Parameter address: `ADDRESS:PORT`, or a port of this machine alone; IPv6 addresses in brackets
-  /// - Throws: `ServerError` for what is neither
+  /// - Parameter address: `ADDRESS:PORT`, or a port that only this machine can reach; IPv6 addresses in brackets
+  /// - Throws: `ServerError` for any other string
   package init(address: String) throws {
     let colon = address.lastIndex(of: ":")
     let number = colon.map { address[address.index(after: $0)...] } ?? address[...]
@@ -27,11 +27,11 @@ package struct DashboardConfig: Sendable, Equatable {
     self.port = port
   }
 
-  /// Whether only this machine reaches the page.
+  /// Whether only this machine can reach the page.
   package var isLoopback: Bool { ServerConfig.isLoopback(host) }
 
-  /// Demands a token where others reach the page. It is kept in the run's folder, readable by its owner alone, so that
-  /// a page which is open goes on when the run is started again.
+  /// Requires a token if other machines can reach the page. The token is stored in the run's folder, readable only by
+  /// its owner, so that an open page continues to work when the run is restarted.
   package mutating func protect(in folder: String) throws {
     guard !isLoopback else { return }
     let path = "\(folder)/dashboard.token"
@@ -43,7 +43,7 @@ package struct DashboardConfig: Sendable, Equatable {
     }
     var random = SystemRandomNumberGenerator()
     let made = (0..<4).map { _ in String(format: "%08x", UInt32.random(in: 0...(.max), using: &random)) }.joined()
-    // Made with its mode, so that there is no moment in which others can read it.
+    // Created with its final mode, so that other users can never read it.
     unlink(path)
     let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     defer { close(file) }

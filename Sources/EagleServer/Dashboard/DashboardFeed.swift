@@ -3,10 +3,10 @@ import EagleReport
 import EagleRunFiles
 import Foundation
 
-/// What a run's page shows, read again when the run's files have changed. All who look share it.
+/// The content of a run's page, rendered again when the run's files have changed. All clients share it.
 ///
-/// Reading and drawing take time of a core that the run could use, and more of it the longer the run is. So the next
-/// time comes no sooner than two hundred times what the last one took: half a percent.
+/// Rendering takes time of a core that the run could use, and takes longer as the run grows. The pause before the next
+/// rendering is therefore at least 200 times the duration of the last one, which limits the cost to 0.5% of a core.
 package actor DashboardFeed {
   package struct Version: Sendable {
     package let number: Int
@@ -27,13 +27,13 @@ package actor DashboardFeed {
 
   package init(folder: String) { self.folder = RunFolder(folder) }
 
-  /// The page's content, when there is a newer one than number `seen`.
+  /// The page's content, if it is newer than version `seen`.
   package func version(after seen: Int) -> Version? {
     if isEnding || ContinuousClock.now >= next { drawIfChanged() }
     return newest.flatMap { $0.number > seen ? $0 : nil }
   }
 
-  /// Ends the feed with the run: what the run has written last is shown at once.
+  /// Ends the feed with the run: the last state is rendered without a pause.
   package func end() { isEnding = true }
 
   private func drawIfChanged() {
@@ -44,7 +44,7 @@ package actor DashboardFeed {
     do {
       content = try RunReport(folder: folder.path).content
     } catch {
-      // A folder without these files is one whose run has not measured anything yet.
+      // Without these files, the run has not measured anything yet.
       content = dates.isEmpty ? "<p>Nothing has been measured yet.</p>" : "<p>\(HTML.escape("\(error)"))</p>"
     }
     shownDates = dates

@@ -1,10 +1,10 @@
 import Foundation
 import Hummingbird
 
-/// Who may ask.
+/// The rules that decide whether a request is allowed.
 package struct AccessRules: Sendable {
   private let apiKey: [UInt8]?
-  /// Under which names the server may be addressed; nil allows all.
+  /// The host names under which clients may address the server; nil allows all.
   private let names: LocalNames?
 
   package init(_ config: ServerConfig) {
@@ -30,8 +30,9 @@ package struct AccessRules: Sendable {
       "this server answers under a local name only, not \(name)", code: "wrong_host", status: 403)
   }
 
-  /// JSON alone: a browser sends it to a foreign server only after asking, and this one agrees for the origins of its
-  /// settings alone. Who has sent the key is no page of somebody else, and may leave the type out (`curl -d`).
+  /// Accepts only JSON. A browser sends JSON to another origin only after a CORS preflight, which this server grants
+  /// only to the configured origins. With an API key, a request cannot come from a foreign page, so the type may be
+  /// missing (`curl -d`).
   package func checkContentType(_ type: String?) throws {
     if hasKey { return }
     let kind = type?.split(separator: ";").first?.trimmingCharacters(in: .whitespaces).lowercased()
@@ -40,9 +41,9 @@ package struct AccessRules: Sendable {
     }
   }
 
-  /// Takes as long for a key that is wrong in its first byte as for one that is wrong in its last.
+  /// Compares in constant time: the position of the first wrong byte does not change the duration.
   package static func isEqual(_ given: [UInt8], _ key: [UInt8]) -> Bool {
-    // An empty key is no key that anybody could know.
+    // No client may authenticate with an empty key.
     if key.isEmpty { return false }
     var difference: UInt8 = given.count == key.count ? 0 : 1
     for (i, byte) in given.enumerated() { difference |= byte ^ key[i % key.count] }
@@ -50,12 +51,12 @@ package struct AccessRules: Sendable {
   }
 }
 
-/// The names of a server that trusts everyone on this machine. A page of a foreign name that resolves to this machine
-/// must not reach it.
+/// The host names of a server that trusts every local client. They prevent DNS rebinding: a page of a foreign name that
+/// resolves to this machine must not reach the server.
 struct LocalNames: Sendable {
   let host: String
 
-  /// The name in the Host of a request, with or without port, when it is not one of them.
+  /// The name in the Host field of a request, with or without port, if it is none of the local names.
   func foreignName(in authority: String?) -> String? {
     let name = Self.hostName(authority ?? "")
     return name.isEmpty || [host.lowercased(), "localhost"].contains(name) || ServerConfig.isLoopback(name) ? nil : name
@@ -63,7 +64,7 @@ struct LocalNames: Sendable {
 
   private static func hostName(_ authority: String) -> String {
     if authority.hasPrefix("[") { return String(authority.prefix { $0 != "]" }).lowercased() + "]" }
-    // Names have no case, and a full stop at their end says that they are whole.
+    // Host names are case-insensitive, and a trailing full stop marks an absolute name.
     let name = authority.prefix { $0 != ":" }.lowercased()
     return name.count > 1 && name.hasSuffix(".") ? String(name.dropLast()) : name
   }

@@ -2,13 +2,13 @@ import EagleDecoding
 import EagleDraft
 import Foundation
 
-/// One text of a whole answer, as its deltas come.
+/// Collects the deltas of one answer for a response that is not streamed.
 struct CollectedText {
-  /// What finds reasoning and calls; nil where all of the text is content.
+  /// The parser of reasoning and calls; nil if all of the text is content.
   private var parser: OutputParser?
   private var pieces: [OutputParser.Piece] = []
   private var logprobs: [LogprobRun] = []
-  /// Characters of the text so far.
+  /// The number of characters so far.
   private var characters = 0
   private var outcome: Outcome?
 
@@ -26,19 +26,19 @@ struct CollectedText {
     self.outcome?.reasoningTokens = parser?.reasoningTokens
   }
 
-  /// The text once it is finished, before that nil.
+  /// The answer once it is finished, before that nil.
   var written: AnswerWriter.Written? {
     outcome.map { AnswerWriter.Written(pieces, $0, logprobs: logprobs) }
   }
 }
 
-/// The texts of a streamed answer, and the events that they become.
+/// The answers of a streamed response, and the events that report them.
 struct StreamedTexts {
   var writer: any AnswerWriting
-  /// Those of the texts that are finished.
+  /// The outcomes of the finished answers.
   private(set) var outcomes: [Outcome] = []
   private var parsers: [OutputParser?]
-  /// Characters of each text that were sent.
+  /// The number of characters of each answer that were sent.
   private var offsets: [Int]
 
   init(writer: any AnswerWriting, parsers: [OutputParser?]) {
@@ -46,8 +46,8 @@ struct StreamedTexts {
     offsets = [Int](repeating: 0, count: parsers.count)
   }
 
-  /// The events of a delta: its pieces in order. Its tokens and logprobs go with the first content, or by themselves
-  /// where all of its text is held back.
+  /// The events of a delta: its pieces in order. Its token counts and logprobs are in the event of the first content,
+  /// or in an event of their own if all of its text is held back.
   mutating func events(_ delta: TextDelta, index: Int) -> [Data] {
     let offset = offsets[index]
     offsets[index] += delta.text.unicodeScalars.count
@@ -69,7 +69,7 @@ struct StreamedTexts {
     return events + [writer.delta(hidden, index: index, offset: offset)]
   }
 
-  /// The events with which a text ends.
+  /// The events that end an answer.
   mutating func end(_ outcome: Outcome, index: Int) -> [Data] {
     var outcome = outcome
     let pieces = parsers[index]?.finish() ?? []

@@ -2,18 +2,18 @@ import EagleDecoding
 import Foundation
 import Hummingbird
 
-/// The answer to a request, from the events of its texts.
+/// Builds the response to a request from the events of its jobs.
 struct Answering: Sendable {
   let request: Request
   /// One for each prompt.
   let texts: [(job: Job, events: AsyncStream<JobEvent>)]
-  /// What finds reasoning and calls in each text; nil where all of it is content.
+  /// The parser of reasoning and calls for each answer; nil if all of its text is content.
   let parsers: [OutputParser?]
   let writer: any AnswerWriting
   let settings: GenerationSettings
   let engine: Engine
 
-  /// What ends with a text also ends the connection: nothing behind the request is answered.
+  /// The connection closes with the response: requests after this one are not answered.
   private var headers: HTTPFields {
     var headers: HTTPFields = [.connection: "close"]
     if !settings.ignored.isEmpty, let name = HTTPFields.Element.Name(IgnoredFields.header) {
@@ -31,11 +31,11 @@ struct Answering: Sendable {
         return .refusal(error, headers: headers)
       }
     } onInboundClosed: {
-      // It may still read; the connection's guard finds out.
+      // The client may still read; `ConnectionGuard` detects whether it does.
     }
   }
 
-  /// All texts in the order of their prompts. The first that fails, whichever it is, fails the request.
+  /// All answers in the order of their prompts. The first failure of any of them fails the request.
   private func written() async throws -> [AnswerWriter.Written] {
     var collected = parsers.map { CollectedText(parser: $0) }
     for await (index, event) in Self.merged(texts.map(\.events)) {
@@ -83,7 +83,7 @@ struct Answering: Sendable {
     }
   }
 
-  /// The events of all texts as they come, each with the index of its text.
+  /// The events of all jobs in the order of arrival, each with the index of its prompt.
   private static func merged(_ streams: [AsyncStream<JobEvent>]) -> AsyncStream<(Int, JobEvent)> {
     AsyncStream { continuation in
       let task = Task {

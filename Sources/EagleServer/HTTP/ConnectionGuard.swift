@@ -2,14 +2,14 @@ import Hummingbird
 import NIOCore
 import NIOHTTPTypes
 
-/// Watches one connection, on its event loop, so that no client can hold it for ever:
+/// Watches one connection on its event loop, so that no client can hold it forever:
 ///
-/// - A request that is not whole in time ends its connection, however steadily its bytes drip.
-/// - A client that does not read what is written for it is cut off. One that reads gets all of it before the connection
-///   closes.
-/// - A client that has closed its sending side may still read (`nc -N`), or may be gone: both look alike until
-///   something is written. So something is, now and again: an interim response 100, which clients skip, or a comment in
-///   a stream of events. Whoever is gone answers with a reset, which closes the connection.
+/// - A request that is not complete in time ends its connection, even if its bytes keep arriving.
+/// - A client that does not read its response is disconnected. A client that reads gets the whole response before the
+///   connection closes.
+/// - A client that has closed its sending side may still read (`nc -N`), or may be gone. Only a write distinguishes the
+///   two. The guard therefore writes at intervals: an interim response 100, which clients skip, or a comment in a
+///   stream of events. A client that is gone answers with a TCP reset, which closes the connection.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPRequestPart
   typealias InboundOut = HTTPRequestPart
@@ -17,13 +17,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   typealias OutboundOut = HTTPResponsePart
 
   struct Limits: Sendable {
-    /// Seconds for a request to come in, head and body each.
+    /// Seconds for a request to arrive, separately for head and body.
     var requestSeconds: Int
-    /// Seconds in which a client must read something of what waits for it.
+    /// Seconds within which a client must read some of the pending bytes.
     var writeSeconds: Int
   }
 
-  /// How far the response is.
+  /// The progress of the response.
   private enum Response {
     case awaited, begun, events
   }
@@ -34,20 +34,20 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
   private var response = Response.awaited
   /// Whether the client has closed its sending side.
   private(set) var inputIsClosed = false
-  /// Whether the connection is to close once all bytes have left.
+  /// Whether the connection closes once all bytes are sent.
   private var isClosing = false
-  /// Whether the request that still comes in has its response already.
+  /// Whether the request that is still arriving already has its response.
   private var isAnsweredEarly = false
-  /// Requests that have come in whole and wait for the end of their response.
+  /// Complete requests whose responses have not ended.
   private var open = 0
-  /// Whether the response at hand says that it is the connection's last.
+  /// Whether the current response has announced that it is the connection's last.
   private var isLast = false
   /// Bytes of bodies that were handed to the channel.
   private var written = 0
-  /// What of them had left when last looked, and looks since then that saw no more leave.
+  /// How many of these bytes were sent at the last check, and the number of checks since then without progress.
   private var (left, idleLooks) = (0, 0)
 
-  /// Looks at the output in the time that a client has for reading.
+  /// Checks of the output within the time that a client has for reading.
   private static let looks = 4
 
   init(_ limits: Limits) { self.limits = limits }
@@ -85,24 +85,24 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     case .body(let bytes): written += bytes.readableBytes
     case .end:
       response = .awaited
-      // An error may come before the request is whole.
+      // An error response may end before the request is complete.
       if open > 0 { open -= 1 } else { isAnsweredEarly = true }
-      // Requests behind it are not answered: the time of the connection runs.
+      // Requests after it are not answered, so the timeout of the connection starts.
       if isLast { open = 0 }
       awaitRequest(context)
     }
     context.write(data, promise: promise)
   }
 
-  /// Closes once what was written has left. NIO drops what waits when it closes both sides, and closes both where the
-  /// client has closed its own. `look` cuts off a client that does not read. A server that stops closes the input of
-  /// connections whose time is over: then what waits is dropped.
+  /// Closes once all written bytes are sent. NIO drops pending bytes when it closes both sides, and closes both if the
+  /// client has closed its own. `look` disconnects a client that does not read. A server that stops closes the input of
+  /// connections whose time is over; their pending bytes are dropped.
   func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
     if mode == .input { return context.close(mode: isClosing ? .all : .input, promise: promise) }
     guard waiting(context) > 0 else { return context.close(mode: mode, promise: promise) }
     isClosing = true
     context.flush()
-    // Not cancelled when the connection is lost: the promise must be kept.
+    // Not cancelled when the connection is lost, because the promise must be fulfilled.
     context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) {
       self.close(context: context, mode: mode, promise: promise)
     }
@@ -116,8 +116,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     context.fireUserInboundEventTriggered(event)
   }
 
-  /// Gives the next request, or the remainder of the present one, its time. A client that waits for an answer, or still
-  /// reads the last one, owes nothing.
+  /// Starts the timeout of the next request, or of the remainder of the current one. A client that waits for a
+  /// response, or still reads the last one, has no timeout.
   private func awaitRequest(_ context: ChannelHandlerContext) {
     deadline?.cancel()
     guard open == 0 else { return }
@@ -127,7 +127,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
   }
 
-  /// Bytes that the client has not taken yet.
+  /// Bytes that the client has not received yet.
   private func waiting(_ context: ChannelHandlerContext) -> Int {
     (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
   }
@@ -141,7 +141,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
   }
 
-  /// Closes when for the whole time bytes were waiting and none left; otherwise looks again.
+  /// Closes if bytes were pending and none was sent during the whole period; otherwise schedules the next check.
   private func look(_ context: ChannelHandlerContext) {
     let waiting = waiting(context)
     let left = written - waiting

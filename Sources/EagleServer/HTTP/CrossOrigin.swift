@@ -1,12 +1,12 @@
 import Hummingbird
 
-/// Which pages of other sites may ask, in the words of the Fetch standard (CORS).
+/// The pages of other origins that may send requests (CORS of the Fetch standard).
 package struct CrossOrigin: Sendable {
   private let origins: Set<String>
 
   package init(_ origins: [String]) { self.origins = Set(origins) }
 
-  /// The header fields that let a page read the answer; none for other sites.
+  /// The header fields that allow a page to read the response; none for other origins.
   package func headers(for origin: String?) -> [String: String] {
     guard !origins.isEmpty else { return [:] }
     if origins.contains("*") { return ["Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": exposed] }
@@ -16,7 +16,7 @@ package struct CrossOrigin: Sendable {
     ]
   }
 
-  /// Those that answer the question which a browser asks before it sends JSON or a key.
+  /// The header fields of the answer to a CORS preflight, which a browser sends before JSON or a key.
   ///
   /// - Parameter asked: header fields that the page wants to send
   package func preflight(for origin: String?, asked: String?) -> [String: String] {
@@ -31,7 +31,7 @@ package struct CrossOrigin: Sendable {
 
   private var exposed: String { "X-Eagle-Ignored, Retry-After" }
 
-  /// The list again where it holds names of header fields and nothing else.
+  /// The list, if it contains only names of header fields; otherwise nil.
   private static func tokens(_ list: String) -> String? {
     let isList = list.utf8.allSatisfy {
       switch $0 {

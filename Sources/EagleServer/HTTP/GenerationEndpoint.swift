@@ -7,12 +7,12 @@ import Hummingbird
 import NIOCore
 import Synchronization
 
-/// An endpoint that generates texts.
+/// An endpoint that generates text.
 enum TextEndpoint: Sendable {
   case chat, completion, response
 }
 
-/// The endpoints that generate texts: from the body to a job, and from its events to an answer.
+/// The endpoints that generate text: they turn a body into jobs, and the events of the jobs into a response.
 struct GenerationEndpoint: Sendable {
   let model: ChatModel
   let config: ServerConfig
@@ -33,13 +33,13 @@ struct GenerationEndpoint: Sendable {
     self.log = log
   }
 
-  /// The most tokens of a text, its prompt included.
+  /// The maximum number of tokens of a sequence, including its prompt.
   private let context: Int
 
-  /// The most bytes of a body: more than any prompt needs that fits the model.
+  /// The maximum size of a body in bytes: more than any prompt needs that fits the context.
   private var bodyLimit: Int { max(1 << 20, 16 * context) }
 
-  /// - Parameter channel: the connection; when it closes nobody waits for the texts any more
+  /// - Parameter channel: the connection; when it closes, no client waits for the answers
   func respond(
     to request: Request, _ endpoint: TextEndpoint, name: String, _ channel: any Channel
   ) async throws -> Response {
@@ -150,8 +150,8 @@ struct GenerationEndpoint: Sendable {
   }
 }
 
-/// The status of a request with several texts: 200 when all of them are written, otherwise that of the first that was
-/// not.
+/// The status of a request with several sequences: 200 if all of them finish, otherwise the status of the first
+/// failure.
 package final class RequestStatus: Sendable {
   private struct State {
     var open: Int
@@ -162,9 +162,9 @@ package final class RequestStatus: Sendable {
 
   package init(texts: Int) { state = Mutex(State(open: texts)) }
 
-  /// Notes how one text ended.
+  /// Records the status of one sequence.
   ///
-  /// - Returns: the request's status with the last of its texts, before that nil
+  /// - Returns: the request's status after its last sequence, before that nil
   package func note(_ status: Int) -> Int? {
     state.withLock {
       if $0.status == 200 { $0.status = status }
@@ -174,7 +174,7 @@ package final class RequestStatus: Sendable {
   }
 }
 
-/// Counts jobs.
+/// Numbers the jobs.
 private final class JobNumbers: Sendable {
   private let last = Atomic(0)
 

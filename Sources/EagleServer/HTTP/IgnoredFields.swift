@@ -1,8 +1,9 @@
-/// How an answer says which fields of its request changed nothing.
+/// How a response names the fields of its request that had no effect.
 package enum IgnoredFields {
   package static let header = "X-Eagle-Ignored"
 
-  /// Names as a header and a log can hold them: letters, digits and `_.-` of each, others as `?`; twenty names at most.
+  /// Names in a form that is safe in a header and in a log: letters, digits and `_.-`, other characters as `?`, and at
+  /// most twenty names.
   package static func list(_ names: [String]) -> String {
     let shown = names.prefix(20).map { name in
       String(name.unicodeScalars.prefix(64).map { isPlain($0) ? Character($0) : "?" })

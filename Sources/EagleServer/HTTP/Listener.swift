@@ -4,7 +4,7 @@ import NIOCore
 import ServiceLifecycle
 import Synchronization
 
-/// What a request brings along: the connection that it came over.
+/// The context of a request: the connection over which it came.
 struct ConnectionContext: RequestContext {
   var coreContext: CoreRequestContextStorage
   let channel: any Channel
@@ -15,12 +15,12 @@ struct ConnectionContext: RequestContext {
   }
 }
 
-/// An address on which requests are answered, from `run` until `stop`.
+/// Answers requests on an address, from `run` until `stop`.
 final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context == ConnectionContext {
   private let host: String
   private let port: Int
   private let responder: Responder
-  /// Connections that are open at the same time.
+  /// The maximum number of open connections.
   private let connections: Int
   private let limits: ConnectionGuard.Limits
   private let state = Mutex(State())
@@ -45,7 +45,8 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
     let application = Application(
       responder: responder,
       server: .http1(
-        // Without its idle timeout, which does not see that an answer is still being read: the guard has one.
+        // Without Hummingbird's idle timeout, which does not see that a response is still being read. `ConnectionGuard`
+        // has its own timeout.
         configuration: .init(additionalChannelHandlers: [ConnectionGuard(limits)])),
       configuration: ApplicationConfiguration(
         address: .hostname(host, port: port), serverName: nil,
@@ -62,7 +63,7 @@ final class Listener<Responder: HTTPResponder>: Sendable where Responder.Context
     if !isStopped { try await group.run() }
   }
 
-  /// Lets requests that are being answered end, and clients read their answers, for at most five seconds.
+  /// Waits at most five seconds for running requests to end and for clients to read their responses.
   func stop() async {
     let group = state.withLock {
       $0.isStopped = true

@@ -1,11 +1,11 @@
 import Dispatch
 
-/// The queues on which bodies are parsed and prompts tokenised: two threads beside Swift's cooperative pool, so that
-/// long prompts delay neither the streams nor /health, and take one core at most.
+/// The queues on which bodies are parsed and prompts tokenised: two threads outside Swift's cooperative pool, so that
+/// long prompts delay neither the streams nor /health, and use at most one core each.
 ///
-/// Long bodies have a thread of their own: a short one never waits for megabytes.
+/// Long bodies have a thread of their own, so that short bodies do not wait for them.
 struct ReadingQueues: Sendable {
-  /// Bytes from which a body is long; tokenising so much takes a fraction of a second.
+  /// The size in bytes from which a body is long; tokenising a prompt of this size takes a fraction of a second.
   static let longBody = 256 << 10
 
   private let short = DispatchQueue(label: "eagle-requests")

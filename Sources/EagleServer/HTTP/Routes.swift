@@ -2,7 +2,7 @@ import Foundation
 import Hummingbird
 import NIOCore
 
-/// Answers every request: finds out what it asks for, and whether it may.
+/// Routes every request to its endpoint, and checks whether it is allowed.
 struct Routes: HTTPResponder {
   typealias Context = ConnectionContext
 
@@ -23,7 +23,7 @@ struct Routes: HTTPResponder {
     case model(String)
     case generate(TextEndpoint)
 
-    /// Its path in metrics, where names of models would make too many.
+    /// Its path in the metrics, without the names of models, which would create too many series.
     var name: String {
       switch self {
       case .page: "/"
@@ -41,7 +41,7 @@ struct Routes: HTTPResponder {
       if case .generate = self { [.post] } else { [.get, .head] }
     }
 
-    /// Whether one who does not know the key may see it.
+    /// Whether it is accessible without the key.
     var isOpen: Bool {
       switch self {
       case .page, .health: true
@@ -49,8 +49,8 @@ struct Routes: HTTPResponder {
       }
     }
 
-    /// Those of the API with /v1 or without it, and with or without a slash at the end: base URLs are written in all
-    /// ways.
+    /// API paths are accepted with or without /v1 and with or without a trailing slash, because clients write base URLs
+    /// in all these forms.
     init?(path: String) {
       let whole = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
       let name = whole.hasPrefix("/v1/") ? String(whole.dropFirst("/v1".count)) : whole
@@ -94,9 +94,10 @@ struct Routes: HTTPResponder {
     }
   }
 
-  /// The answer to a request whose body could not be read: the client has left, or speaks no HTTP.
+  /// The response to a request whose body could not be read: the client has disconnected, or its body is not valid
+  /// HTTP.
   ///
-  /// A client that has closed its sending side alone reads it, and counts as gone all the same.
+  /// A client that has closed only its sending side can still read the response, but the metrics count it as gone.
   private func refuseUnread(_ channel: any Channel, endpoint: String) async -> Response {
     let hasLeft = try? await channel.eventLoop.submit {
       try channel.pipeline.syncOperations.handler(type: ConnectionGuard.self).inputIsClosed
@@ -108,7 +109,7 @@ struct Routes: HTTPResponder {
     return .refusal(.invalid("the request ended before its body was whole"))
   }
 
-  /// What may be asked here: by anyone, and by the page of another site.
+  /// The response to OPTIONS: the allowed methods, and the CORS header fields for a page of another origin.
   private func preflight(_ request: Request) -> Response {
     let methods = Route(path: request.uri.path).map { $0.methods + [.options] } ?? [.options]
     let asked = HTTPFields.Element.Name("Access-Control-Request-Headers").flatMap { request.headers[$0] }
@@ -175,7 +176,7 @@ struct Routes: HTTPResponder {
     let eagle: ModelDetails?
   }
 
-  /// The field that this server adds; other clients ignore it.
+  /// The extension field of this server, which clients may ignore.
   private struct ModelDetails: Encodable {
     let draftArchitecture: String
   }
@@ -196,7 +197,8 @@ extension Response {
 }
 
 extension Response {
-  /// A page of our own, which may load nothing and speak to nobody but this server.
+  /// A page of this server. Its content security policy allows it to load nothing from other hosts and to connect to
+  /// this server only.
   static func page(_ html: ByteBuffer) -> Response {
     Response(
       status: .ok,

@@ -1,6 +1,6 @@
 /// Counts of durations, in the form of a Prometheus histogram.
 package struct Histogram {
-  /// Upper bounds in seconds; one bucket more takes what is longer.
+  /// Upper bounds in seconds; one more bucket counts all longer durations.
   package static let bounds = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250]
 
   private var counts = [Int](repeating: 0, count: bounds.count + 1)
@@ -16,7 +16,7 @@ package struct Histogram {
     sum += seconds
   }
 
-  /// The lines of the metric: each bucket counts all that is not longer.
+  /// The lines of the metric: each bucket counts all durations up to its bound.
   package func text(_ name: String) -> String {
     var (lines, total) = ("", 0)
     for (bound, count) in zip(Self.bounds.map { "\($0)" } + ["+Inf"], counts) {

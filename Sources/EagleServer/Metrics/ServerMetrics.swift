@@ -1,7 +1,7 @@
 import EagleRunFiles
 import Synchronization
 
-/// Counts of everything that the server does, as Prometheus reads them.
+/// Counts requests, tokens and durations in the format of Prometheus.
 package final class ServerMetrics: Sendable {
   private struct Key: Hashable, Comparable {
     let endpoint: String
@@ -13,12 +13,12 @@ package final class ServerMetrics: Sendable {
   private struct Counts {
     var requests: [Key: Int] = [:]
     var decoding = DecodingStatistics()
-    /// Drafted tokens of the texts.
+    /// Accepted drafted tokens of the answers.
     var accepted = 0
     var queue = Histogram()
     var firstToken = Histogram()
     var total = Histogram()
-    /// Seconds of writing, without waiting.
+    /// Seconds of generation, without the time in the queue.
     var writing = Histogram()
   }
 
@@ -26,12 +26,12 @@ package final class ServerMetrics: Sendable {
 
   package init() {}
 
-  /// A request has been answered.
+  /// Counts an answered request.
   package func count(endpoint: String, status: Int) {
     counts.withLock { $0.requests[Key(endpoint: endpoint, status: status), default: 0] += 1 }
   }
 
-  /// A text is finished.
+  /// Counts a finished sequence.
   package func count(_ job: Job, _ outcome: Outcome) {
     let total = job.arrival.duration(to: .now).inSeconds
     counts.withLock {
@@ -44,7 +44,7 @@ package final class ServerMetrics: Sendable {
     }
   }
 
-  /// Seconds after which so many texts will probably have been written; 1 to 60.
+  /// The expected seconds until this many sequences are finished, from 1 to 60.
   package func seconds(for texts: Int) -> Int {
     let mean = counts.withLock { $0.writing.mean }
     return min(60, max(1, Int((mean * Double(texts)).rounded(.up))))
@@ -52,7 +52,7 @@ package final class ServerMetrics: Sendable {
 
   /// - Parameters:
   ///   - waiting: requests in the queue
-  ///   - running: texts that are being written
+  ///   - running: sequences that are being generated
   ///   - cached: tokens that all KV caches hold
   package func text(waiting: Int, running: Int, cached: Int) -> String {
     let counts = counts.withLock { $0 }

@@ -1,16 +1,16 @@
 import EagleChat
 import EagleText
 
-/// How a model marks reasoning and calls of tools in what it writes.
+/// The markup of reasoning and tool calls in a model's output.
 package struct OutputFormat: Sendable {
-  /// Nil where calls stay content.
+  /// Nil if calls stay content.
   package let syntax: ToolSyntax?
-  /// Nil where reasoning stays content.
+  /// Nil if reasoning stays content.
   package let reasoning: ReasoningStyle?
   private let callMarkers: Set<Int32>
   private let reasoningMarkers: Set<Int32>
 
-  /// What the template and the vocabulary of a model hold, unless the settings name something else.
+  /// Detected from the template and the vocabulary of the model, unless the settings specify it.
   package init(_ model: ChatModel, _ config: ServerConfig) {
     let template = model.template.source.text + (model.template.source.toolText ?? "")
     let knows = { model.tokenizer.id(of: $0) != nil }
@@ -26,12 +26,12 @@ package struct OutputFormat: Sendable {
     "tool parser \(syntax?.rawValue ?? "none"), reasoning parser \(reasoning?.rawValue ?? "none")"
   }
 
-  /// The tokens that a parser must see, also where they are special.
+  /// The tokens that a parser must see even if they are special.
   func markers(_ request: ChatRequest) -> Set<Int32> {
     reasoningMarkers.union(request.tools.names.isEmpty ? [] : callMarkers)
   }
 
-  /// The parser of one answer; nil where all of it is content.
+  /// The parser of one answer; nil if all of it is content.
   ///
   /// - Parameter isReasoning: whether the prompt ends within reasoning
   package func parser(_ request: ChatRequest, isReasoning: Bool) -> OutputParser? {

@@ -1,9 +1,9 @@
-/// Splits an answer into reasoning, content and calls of tools, incrementally. Calls are looked for in content alone.
+/// Splits an answer into reasoning, content and calls of tools, incrementally. Calls are recognised only in content.
 package struct OutputParser: Sendable {
   package enum Piece: Sendable, Equatable {
     case reasoning(String)
     case content(String)
-    /// A call, with the number of calls before it.
+    /// A call and its index: the number of calls before it.
     case call(ToolCall, index: Int)
 
     var reasoningText: String? { if case .reasoning(let text) = self { text } else { nil } }
@@ -13,11 +13,11 @@ package struct OutputParser: Sendable {
 
   /// Whether reasoning is reported; otherwise it is dropped.
   package var includesReasoning = true
-  /// Whether all calls are reported; otherwise the first alone.
+  /// Whether all calls are reported; otherwise only the first.
   package var isParallel = true
   /// The number of calls that were reported.
   package private(set) var calls = 0
-  /// The number of tokens of the reasoning with its markup; nil for a model that marks none.
+  /// The number of tokens of the reasoning with its markup; nil for a model that does not mark reasoning.
   package private(set) var reasoningTokens: Int?
 
   private var reasoningParser: ReasoningParser?
@@ -29,7 +29,7 @@ package struct OutputParser: Sendable {
     if reasoning != nil { reasoningTokens = 0 }
   }
 
-  /// The pieces that a further part of the text completes.
+  /// Parses the next part of the text and returns the pieces that it completes.
   ///
   /// - Parameter tokens: the number of tokens of that part
   package mutating func append(_ text: String, tokens: Int = 0) -> [Piece] {

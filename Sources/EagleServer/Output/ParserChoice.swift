@@ -7,7 +7,7 @@ where Parser: RawRepresentable<String> & CaseIterable & Sendable & Equatable {
   case none
   case named(Parser)
 
-  /// A choice by its name; nil for a name that is none of `names`.
+  /// A choice by its name; nil for a name that is not in `names`.
   package init?(name: String) {
     switch name {
     case "auto": self = .auto
@@ -28,7 +28,7 @@ where Parser: RawRepresentable<String> & CaseIterable & Sendable & Equatable {
     }
   }
 
-  /// The parser, with what `detected` finds where the choice is left to the model.
+  /// The chosen parser; for `auto` the one that `detected` finds.
   func resolved(_ detected: @autoclosure () -> Parser?) -> Parser? {
     switch self {
     case .auto: detected()
@@ -40,8 +40,9 @@ where Parser: RawRepresentable<String> & CaseIterable & Sendable & Equatable {
 
 /// The way in which a model marks its reasoning, by the name of vLLM's parser.
 package enum ReasoningStyle: String, Sendable, CaseIterable {
-  /// `<think>reasoning</think>`; an answer without the first mark has no reasoning, unless the prompt ends with it.
+  /// `<think>reasoning</think>`; an answer without the opening tag has no reasoning, unless the prompt ends with that
+  /// tag.
   case qwen3
-  /// The same, but an answer begins with reasoning in any case: the first mark may be missing.
+  /// The same, but every answer begins with reasoning: the opening tag may be missing.
   case deepseekR1 = "deepseek_r1"
 }

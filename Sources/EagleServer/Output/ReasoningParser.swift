@@ -1,8 +1,8 @@
 /// Splits an answer into its reasoning and its content, incrementally: `<think>reasoning</think>content`.
 ///
-/// Reasoning comes first or not at all: a tag behind content is content. Whitespace around the reasoning belongs to
-/// its markup and is dropped. It takes time linear in the text, and holds back no more than a run of whitespace and the
-/// beginning of a tag.
+/// Reasoning comes first or not at all: a tag after content is content. Whitespace around the reasoning belongs to its
+/// markup and is dropped. The time is linear in the text. The parser holds back at most a run of whitespace and the
+/// prefix of a tag.
 package struct ReasoningParser: Sendable {
   package enum Piece: Sendable, Equatable {
     case reasoning(String)
@@ -10,7 +10,7 @@ package struct ReasoningParser: Sendable {
   }
 
   private enum State {
-    /// Whitespace alone was read.
+    /// Only whitespace was read.
     case start
     case reasoning
     /// The reasoning is closed and no content was read.
@@ -21,14 +21,14 @@ package struct ReasoningParser: Sendable {
   private var state: State
   /// How many bytes of the next tag were read.
   private var matched = 0
-  /// Whitespace, and the beginning of a tag behind it.
+  /// Whitespace that is held back, followed by the prefix of a tag.
   private var held: [UInt8] = []
   private var isAtStart = true
 
   private static let opening = Array("<think>".utf8)
   private static let closing = Array("</think>".utf8)
 
-  /// Whether a text without the first tag has no reasoning; otherwise it begins with it.
+  /// Whether a text without the opening tag has no reasoning; otherwise such a text begins with reasoning.
   private let needsOpening: Bool
 
   /// - Parameters:
@@ -42,7 +42,7 @@ package struct ReasoningParser: Sendable {
   /// Whether the text so far ends within reasoning.
   var isInside: Bool { if case .reasoning = state { true } else { false } }
 
-  /// The pieces that a further part of the text completes.
+  /// Parses the next part of the text and returns the pieces that it completes.
   package mutating func append(_ text: String) -> [Piece] {
     var output = Output()
     for byte in text.utf8 { take(byte, &output) }
@@ -81,7 +81,7 @@ package struct ReasoningParser: Sendable {
     if matched == Self.opening.count { (held, matched, state) = ([], 0, .reasoning) }
   }
 
-  /// A text that does not begin with the first tag.
+  /// Handles a text that does not begin with the opening tag.
   private mutating func takeUnopened(_ output: inout Output) {
     let read = held
     (held, matched, state) = ([], 0, needsOpening ? .content : .reasoning)
@@ -96,7 +96,7 @@ package struct ReasoningParser: Sendable {
       if matched == Self.closing.count { (held, matched, state) = ([], 0, .gap) }
       return
     }
-    // `<` occurs only at the tag's start: what follows a mismatch is no part of the old match.
+    // `<` occurs only at the start of a tag, so that after a mismatch no match can begin within the old one.
     if matched > 0 { release(&output) }
     if byte == Self.closing[0] {
       held.append(byte)
@@ -114,7 +114,7 @@ package struct ReasoningParser: Sendable {
     (held, matched, isAtStart) = ([], 0, false)
   }
 
-  /// Joins bytes of one kind.
+  /// Collects the output and joins adjacent bytes of the same kind to one piece.
   private struct Output {
     private var bytes: [UInt8] = []
     private var isReasoning = false

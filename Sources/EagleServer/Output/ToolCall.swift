@@ -14,9 +14,9 @@ package struct ToolCall: Sendable, Equatable {
   /// A call from `{"name": ..., "arguments": {...}}`.
   ///
   /// - Parameters:
-  ///   - keys: the keys under which arguments may stand
-  ///   - names: the tools of the request; a call of any other is none
-  ///   - needsArguments: whether a call without arguments is none; otherwise it has `{}`
+  ///   - keys: the keys that may hold the arguments
+  ///   - names: the tools of the request; a call of any other tool is not a call
+  ///   - needsArguments: whether a value without arguments is not a call; otherwise its arguments are `{}`
   init?(_ value: JSON, keys: [String], names: Set<String>, needsArguments: Bool) {
     guard let fields = value.object, let name = fields["name"]?.string, names.contains(name) else { return nil }
     guard let key = keys.first(where: { fields[$0] != nil }), let arguments = fields[key] else {
@@ -28,7 +28,7 @@ package struct ToolCall: Sendable, Equatable {
     self.init(name: name, arguments: JSON.object(object).text())
   }
 
-  /// Arguments as an object, also where the model wrote them as a string that holds one.
+  /// The arguments as an object; the model may also write them as a string that contains the object.
   static func object(_ arguments: JSON) -> JSON.Object? {
     if let object = arguments.object { return object }
     guard let text = arguments.string else { return nil }

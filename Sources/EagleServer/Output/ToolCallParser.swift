@@ -4,8 +4,8 @@ import Foundation
 /// Splits an answer into content and calls of tools, incrementally.
 ///
 /// A call is reported once it is complete and valid: of one of the request's tools, with an object as arguments.
-/// Anything else that looks like one is content, to the byte. Whitespace directly before and behind a call belongs to
-/// its markup and is dropped. It takes time linear in the text.
+/// Anything else that looks like one is content, to the byte. Whitespace directly before and after a call belongs to
+/// its markup and is dropped. The time is linear in the text.
 package struct ToolCallParser: Sendable {
   package enum Piece: Sendable, Equatable {
     case content(String)
@@ -15,13 +15,13 @@ package struct ToolCallParser: Sendable {
   private enum State {
     /// How many bytes of the opening marker were read.
     case content(matched: Int)
-    /// Behind the opening marker, before a value. With a name, the value is the arguments.
+    /// After the opening marker and before a value. With a name, the value is the arguments.
     case gap(name: String?)
     /// The name that `[ARGS]` ends, from this index of `held`.
     case name(start: Int)
     /// A value from this index of `held`.
     case value(JSONExtent, start: Int, name: String?)
-    /// Behind a valid value, before or in the closing marker.
+    /// After a valid value, before or in the closing marker.
     case closing([ToolCall], matched: Int)
   }
 
@@ -32,7 +32,7 @@ package struct ToolCallParser: Sendable {
   private var held: [UInt8] = []
   /// Whether no content was read.
   private var isAtStart = true
-  /// Whether nothing but whitespace was read behind a call.
+  /// Whether only whitespace was read since a call.
   private var isBehindCall = false
   private var content: [UInt8] = []
   private var pieces: [Piece] = []
@@ -44,13 +44,13 @@ package struct ToolCallParser: Sendable {
     (self.syntax, self.names) = (syntax, names)
   }
 
-  /// The pieces that a further part of the text completes.
+  /// Parses the next part of the text and returns the pieces that it completes.
   package mutating func append(_ text: String) -> [Piece] {
     for byte in text.utf8 { take(byte) }
     return collect()
   }
 
-  /// The pieces that were held back. A call whose closing marker is missing is one; half of a call is content.
+  /// The pieces that were held back. A call without its closing marker is a call; an incomplete call is content.
   package mutating func finish() -> [Piece] {
     switch state {
     case .closing(let calls, _): report(calls)
@@ -86,7 +86,8 @@ package struct ToolCallParser: Sendable {
       state = matched + 1 == marker.count ? .gap(name: nil) : .content(matched: matched + 1)
       return
     }
-    // A marker's first byte occurs in it once: what follows a mismatch is no part of the old match.
+    // The first byte of a marker occurs in it only once, so that after a mismatch no match can begin within the old
+    // one.
     if matched > 0 {
       fail()
       return takeContent(byte, matched: 0)
@@ -170,7 +171,7 @@ package struct ToolCallParser: Sendable {
     state = .content(matched: 0)
   }
 
-  /// What is held is content.
+  /// Releases the held bytes as content.
   private mutating func release() {
     if isBehindCall { held = Array(held.drop(while: isJSONSpace)) }
     guard !held.isEmpty else { return }

@@ -1,20 +1,20 @@
 import EagleCore
 import Foundation
 
-/// The syntax in which a model writes calls of tools, by the name of vLLM's parser.
+/// The syntax of a model's tool calls, by the name of vLLM's parser.
 package enum ToolSyntax: String, Sendable, CaseIterable {
   /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Qwen, Hermes.
   case hermes
-  /// `{"name": ..., "parameters": {...}}` as the answer's start, or behind `<|python_tag|>`: Llama 3.
+  /// `{"name": ..., "parameters": {...}}` at the start of the answer, or after `<|python_tag|>`: Llama 3.
   case llama3 = "llama3_json"
   /// `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral.
   case mistral
 
-  /// The syntax whose marker a chat template or a vocabulary holds; nil for a model that knows none.
+  /// The syntax whose marker a chat template or a vocabulary holds; nil for a model without tool calls.
   ///
   /// - Parameters:
-  ///   - template: the text of the chat template, empty where there is none
-  ///   - knows: whether a text is one token of the vocabulary
+  ///   - template: the text of the chat template, empty if there is none
+  ///   - knows: whether a string is one token of the vocabulary
   package init?(template: String, knows: (String) -> Bool) {
     func holds(_ marker: String) -> Bool { template.contains(marker) }
     if holds("<tool_call>") {
@@ -28,7 +28,7 @@ package enum ToolSyntax: String, Sendable, CaseIterable {
     }
   }
 
-  /// The marker before a call. Its first byte occurs in it once.
+  /// The marker before a call. Its first byte occurs in it only once.
   var opening: [UInt8] {
     switch self {
     case .hermes: Self.hermesOpening
@@ -37,10 +37,10 @@ package enum ToolSyntax: String, Sendable, CaseIterable {
     }
   }
 
-  /// The marker behind a call, empty where there is none. Its first byte occurs in it once.
+  /// The marker after a call, empty if the syntax has none. Its first byte occurs in it only once.
   var closing: [UInt8] { self == .hermes ? Self.hermesClosing : [] }
 
-  /// The markers, which are special tokens in some vocabularies and would be left out of a text for reading.
+  /// The markers. Some vocabularies have them as special tokens, which detokenization would leave out.
   var markers: [String] {
     switch self {
     case .hermes: ["<tool_call>", "</tool_call>"]
@@ -56,13 +56,13 @@ package enum ToolSyntax: String, Sendable, CaseIterable {
   /// The marker between a name and its arguments.
   static let arguments = Array("[ARGS]".utf8)
 
-  /// The name before `[ARGS]`, without the model's own id of the call.
+  /// The name before `[ARGS]`, without the call id that the model wrote.
   static func name(_ bytes: some Sequence<UInt8>) -> String {
     let text = String(decoding: Array(bytes), as: UTF8.self)
     return text.components(separatedBy: "[CALL_ID]")[0].trimmingCharacters(in: .whitespaces)
   }
 
-  /// The calls of a value; nil where any of them is none.
+  /// The calls of a value; nil if any of them is not a valid call.
   ///
   /// - Parameters:
   ///   - name: the tool whose arguments the value is; nil for a value that names its tools itself

@@ -2,11 +2,11 @@ import EagleCore
 import Foundation
 import Synchronization
 
-/// A file of finished answers, which training reads: a line `{"input_ids", "loss_mask"}` for each, with ones in the
-/// mask on the tokens that the model wrote.
+/// A file of finished answers, which training reads: one line `{"input_ids", "loss_mask"}` for each. The mask is 1 for
+/// the tokens that the model generated.
 ///
-/// A half line that a full disk leaves at the end is cut off at once. One that a kill leaves is cut off when the file
-/// is opened again.
+/// An incomplete line at the end after a write to a full disk is removed at once. An incomplete line after a kill is
+/// removed when the file is opened again.
 package final class AnswerRecord: Sendable {
   private let path: String
   private let log: @Sendable (String) -> Void
@@ -23,10 +23,10 @@ package final class AnswerRecord: Sendable {
     }
   }
 
-  /// Opens the file for appending, and locks it; a new one is readable for its owner alone.
+  /// Opens the file for appending, and locks it; a new file is readable only by its owner.
   ///
-  /// - Parameter log: told when a line cannot be written
-  /// - Throws: `LocatedError` for a path that cannot be written to, and for a record of another server that runs
+  /// - Parameter log: called with a message when a line cannot be written
+  /// - Throws: `LocatedError` for a path that cannot be written, and for a file that another running server has locked
   package init(path: String, log: @escaping @Sendable (String) -> Void) throws {
     self.path = path
     self.log = log
@@ -36,7 +36,7 @@ package final class AnswerRecord: Sendable {
     file = Mutex(opened)
   }
 
-  /// Adds an answer. Where that fails the record ends, and answers go on.
+  /// Adds an answer. After a failed write, recording stops and the server continues.
   func add(prompt: [Int32], answer: [Int32]) {
     let mask = [UInt8](repeating: 0, count: prompt.count) + [UInt8](repeating: 1, count: answer.count)
     file.withLock { file in

@@ -1,18 +1,18 @@
 import EagleDecoding
 
-/// The memory that KV caches may take.
+/// The memory budget of the KV caches.
 ///
-/// A text reserves what its prompt and all tokens that it may write take before it begins, so that no text ever ends
-/// for want of memory; what is left belongs to conversations that wait for their next turn.
+/// Before a sequence starts, it reserves the memory of its prompt and of all tokens that it may generate, so that no
+/// running sequence runs out of memory. The rest is available to idle conversations (prefix caching).
 struct CacheBudget {
-  /// The most bytes of all caches together.
+  /// The maximum size of all caches together, in bytes.
   private let bytes: Int
   private let size: CacheSize
   private var reserved = 0
 
   init(_ limits: CacheLimits) { (bytes, size) = (limits.bytes, limits.size) }
 
-  /// Whether a text of at most so many tokens may begin, once all idle conversations are evicted.
+  /// Whether a sequence of at most this many tokens can start, once all idle conversations are evicted.
   func admits(_ tokens: Int) -> Bool { size.bytes(tokens: tokens) <= left }
 
   /// The bytes that idle conversations may hold.

@@ -1,7 +1,7 @@
 import EagleDecoding
 
-/// The sessions of the last conversations, whose KV caches wait for the next turn (prefix caching). The least recently
-/// used one is evicted first.
+/// The sessions of the last conversations, whose KV caches are kept for the next turn (prefix caching). The least
+/// recently used one is evicted first.
 final class Conversations {
   private let limit: Int
   /// The sessions, most recently used last.
@@ -15,7 +15,7 @@ final class Conversations {
   /// The tokens that the caches hold.
   var tokens: Int { idle.reduce(0) { $0 + $1.cachedTokens } }
 
-  /// Takes out the session of the conversation that a prompt continues; nil for a prompt that begins another.
+  /// Removes and returns the session of the conversation that a prompt continues; nil for a prompt that continues none.
   func take(for prompt: [Int32]) -> DecodingSession? {
     CachedSequence.index(for: prompt, among: idle.map(\.sequence)).map { idle.remove(at: $0) }
   }

@@ -5,12 +5,12 @@ import EagleModels
 import Foundation
 import Synchronization
 
-/// The generation of all jobs' texts, on a thread of its own: passes last long and must not hold up the connections,
-/// and the workers of the matrix products belong to the thread that calls them.
+/// Decodes the sequences of all jobs on a thread of its own. Passes are long and must not block the connections, and
+/// the worker threads of the GEMMs belong to the calling thread.
 ///
-/// Continuous batching: a step is one round of all texts in the batch, and one prefill chunk of one prompt. Texts of a
-/// small batch are drafted for as far as measured costs say that it pays. Each keeps its own session and KV caches, so
-/// its tokens do not depend on the rest of the batch.
+/// Continuous batching: a step is one round of all sequences in the batch, and one prefill chunk of one prompt. A draft
+/// is as long as the measured costs justify for the batch size. Each sequence has its own session and KV caches, so its
+/// tokens do not depend on the rest of the batch.
 final class Engine: @unchecked Sendable {
   let queue: RequestQueue
   private let target: TargetModel
@@ -24,12 +24,12 @@ final class Engine: @unchecked Sendable {
   private let hasStarted = Atomic(false)
   private let hasEnded = Atomic(false)
 
-  // The following belong to the engine's thread alone.
+  // Only the engine's thread uses the following.
   private let conversations: Conversations
   private var budget: CacheBudget
   private var slots: [Slot] = []
 
-  /// A job of the batch, and the session that generates its text.
+  /// A job of the batch, and the session that decodes its sequence.
   private final class Slot {
     let job: Job
     let session: DecodingSession
@@ -53,7 +53,7 @@ final class Engine: @unchecked Sendable {
   /// The tokens that all KV caches hold.
   var cachedTokens: Int { cachedCount.load(ordering: .relaxed) }
 
-  /// Whether no thread of it is at work: it was never started, or has ended after the queue was closed.
+  /// Whether its thread is not running: it was never started, or has ended after the queue was closed.
   var isIdle: Bool { !hasStarted.load(ordering: .acquiring) || hasEnded.load(ordering: .acquiring) }
 
   func start() {
@@ -70,14 +70,14 @@ final class Engine: @unchecked Sendable {
     thread.start()
   }
 
-  /// Cancels a job whose client has gone: its slot in the queue is free at once, and its text ends with the present
-  /// pass.
+  /// Cancels a job whose client has gone. A queued job leaves the queue at once; a running sequence ends with the
+  /// current pass.
   func cancel(_ job: Job) {
     job.cancel()
     if queue.remove(job) { job.abandon() }
   }
 
-  /// Ends all texts, in the queue and out of it, with an error.
+  /// Ends all jobs, queued and running, with an error.
   func cancelAll() {
     for job in queue.removeAll() { job.fail(.stopping) }
     for job in running.withLock({ $0 }) { job.stop() }
@@ -93,7 +93,7 @@ final class Engine: @unchecked Sendable {
     if let next = slots.firstIndex(where: \.session.isPrefilling) {
       DecodingSession.prefill([slots[next].session])
       slots[next].deliver()
-      // Prompts take turns, so that a short one need not wait for a long one.
+      // Prompts are prefilled round-robin, so that a short one does not wait for a long one.
       slots.append(slots.remove(at: next))
     }
     for slot in slots where !slot.session.isBusy { end(slot) }

@@ -1,10 +1,10 @@
 import Foundation
 
-/// The jobs that wait, first come, first served, up to a limit. Any thread may use it.
+/// A bounded FIFO queue of jobs. Any thread may use it.
 package final class RequestQueue: @unchecked Sendable {
   package enum Admission: Equatable {
     case admitted
-    /// The queue is full; so many wait.
+    /// The queue is full; the value is the number of waiting jobs.
     case full(Int)
     case closed
   }
@@ -19,7 +19,7 @@ package final class RequestQueue: @unchecked Sendable {
     self.capacity = capacity
   }
 
-  /// The number of jobs that wait.
+  /// The number of waiting jobs.
   package var count: Int { locked { waiting.count } }
 
   package func add(_ job: Job) -> Admission { add([job]) }
@@ -35,7 +35,7 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// The job that has waited longest. Waits for one; nil when the queue is closed and empty.
+  /// Removes the job that has waited longest. Blocks until there is one; nil when the queue is closed and empty.
   package func next() -> Job? {
     locked {
       while waiting.isEmpty && !isClosed { condition.wait() }
@@ -43,7 +43,8 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// The job that has waited longest, if there is one that may begin. None overtakes it, so a long text gets its turn.
+  /// Removes the job that has waited longest, if it may begin. No other job overtakes it, so that a long sequence does
+  /// not starve.
   package func poll(where mayBegin: (Job) -> Bool = { _ in true }) -> Job? {
     locked {
       guard let first = waiting.first, mayBegin(first) else { return nil }
@@ -51,7 +52,7 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// Takes a job out, which frees its slot. False when its turn has come already.
+  /// Removes a job, which frees its slot. False if the job has already left the queue.
   package func remove(_ job: Job) -> Bool {
     locked {
       guard let index = waiting.firstIndex(where: { $0 === job }) else { return false }
@@ -60,7 +61,7 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// Takes no more jobs. Those that wait still get their turn.
+  /// Accepts no more jobs. Waiting jobs are still served.
   package func close() {
     locked {
       isClosed = true
@@ -68,7 +69,7 @@ package final class RequestQueue: @unchecked Sendable {
     }
   }
 
-  /// Takes all jobs out.
+  /// Removes all jobs.
   package func removeAll() -> [Job] {
     locked {
       defer { waiting = [] }

@@ -16,7 +16,7 @@ package struct Checkpoint: Sendable, Equatable {
   package func path(of file: String) -> String { "\(path)/\(file)" }
 }
 
-/// Checkpoint folders: `step-00000123` beside `latest`, each with a manifest of checksums written last.
+/// Checkpoint folders: `step-00000123` next to `latest`, each with a manifest of checksums written last.
 package enum CheckpointFolder {
   private static let manifestName = "manifest.json"
   private static let infoName = "info.json"
@@ -76,8 +76,8 @@ package enum CheckpointFolder {
     return nil
   }
 
-  /// The newest checkpoint that is valid; `report` hears of each one that had to be passed over, and why.
-  /// Nil when there is none.
+  /// The newest checkpoint that is valid; `report` is called for each one that was skipped, with the reason. Nil when
+  /// there is none.
   package static func newestValid(in parent: String, report: (String) -> Void) throws -> Checkpoint? {
     for name in try names(in: parent).reversed() {
       do {
@@ -121,7 +121,7 @@ package enum CheckpointFolder {
     return failures
   }
 
-  /// Removes the checkpoints of steps behind `step`. `latest` then names the newest that is left, and so does `best`
+  /// Removes the checkpoints of steps after `step`. `latest` then names the newest that is left, and so does `best`
   /// where it named one of those: their weights are the same.
   package static func remove(after step: Int, in parent: String) throws {
     let names = try names(in: parent)

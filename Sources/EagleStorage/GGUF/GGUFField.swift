@@ -5,7 +5,7 @@ import Foundation
 ///     GGUFField.string("general.architecture", "eagle3")
 package struct GGUFField: Sendable, Equatable {
   package let key: String
-  /// The number of the value's type and the value, as they stand in a file.
+  /// The number of the value's type and the value, as they are in a file.
   let value: Data
 
   init(key: String, value: Data) { (self.key, self.value) = (key, value) }

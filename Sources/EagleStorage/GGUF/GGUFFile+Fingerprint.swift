@@ -3,10 +3,10 @@ import EagleCore
 import Foundation
 
 extension GGUFFile {
-  /// A short name for the model: `sha256:` and 64 hexadecimal digits, the same wherever the file lies.
+  /// A short name for the model: `sha256:` and 64 hexadecimal digits, independent of the path.
   ///
   /// Covers of each part its size, its header with all metadata, and `FileDigest.samples` of its data. It tells models
-  /// apart; it is no proof against somebody who wants two models to look alike.
+  /// apart; it does not protect against a person who wants two models to look alike.
   package func fingerprint() -> String {
     var hash = SHA256()
     hash.update(data: Data("gguf \(parts.count)\n".utf8))

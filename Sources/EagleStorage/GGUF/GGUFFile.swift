@@ -63,7 +63,7 @@ package final class GGUFFile: Sendable {
     return try parts[info.part].file.withBytes { try body(UnsafeRawBufferPointer(rebasing: $0[info.range])) }
   }
 
-  /// The metadata whose keys begin with `prefix`, as they stand in the file, in its order.
+  /// The metadata whose keys begin with `prefix`, as they are in the file, in its order.
   package func fields(prefix: String) -> [GGUFField] {
     let values = parts[0].header.values.filter { $0.key.hasPrefix(prefix) }
     return parts[0].file.withBytes { bytes in values.map { GGUFField(key: $0.key, value: Data(bytes[$0.range])) } }

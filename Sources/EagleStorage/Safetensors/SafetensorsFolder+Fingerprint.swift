@@ -5,9 +5,9 @@ import Foundation
 extension SafetensorsFolder {
   /// A short name for the model in `folder`: `sha256:` and 64 hexadecimal digits.
   ///
-  /// Covers config.json and, of each safetensors file, its name, size, header and 64 evenly spaced chunks of 64 KiB
-  /// of its data (all of it up to 4 MiB), so that 8 GB take a fraction of a second. It tells models apart; it is no
-  /// proof against somebody who wants two models to look alike.
+  /// Covers config.json and, of each safetensors file, its name, size, header and 64 evenly spaced chunks of 64 KiB of
+  /// its data (all of it up to 4 MiB), so that 8 GB take a fraction of a second. It tells models apart; it does not
+  /// protect against a person who wants two models to look alike.
   package static func fingerprint(folder: String) throws -> String {
     var hash = SHA256()
     try MappedFile(path: "\(folder)/config.json").withBytes { add("config.json", $0, to: &hash) }

@@ -1,7 +1,8 @@
 import EagleTensor
 
 extension NonFinite {
-  /// Looks through whole blocks of a quantised format. An element is one when its value is, or when its scale is none.
+  /// Counts in whole blocks of a quantised format. An element is non-finite when its value is, or when its scale is
+  /// NaN.
   package init(inBlocks bytes: UnsafeRawBufferPointer, dtype: DType) {
     self.init()
     let (size, length, scales) = (dtype.blockBytes, dtype.blockLength, BlockScales(of: dtype))
@@ -24,8 +25,8 @@ extension NonFinite {
   }
 }
 
-/// Where the scales of a block lie that can be non-finite: float16, or the exponent byte of MXFP4. All other scales are
-/// integers.
+/// The position in a block of the scales that can be non-finite: float16, or the exponent byte of MXFP4. All other
+/// scales are integers.
 private struct BlockScales {
   /// Bytes from the start of the block to a float16; the same twice where there is one.
   private let first, second: Int

@@ -32,7 +32,7 @@ package struct TensorAnnouncement: Sendable {
 }
 
 extension AtomicFile {
-  /// Writes a header and the tensors behind it, each from a multiple of `alignment` on.
+  /// Writes a header and, after it, the tensors, each from a multiple of `alignment` on.
   ///
   /// - Parameter body: writes the bytes of the tensor with this index, in chunks of any size
   static func write(

@@ -11,7 +11,7 @@ package struct NonFiniteTensor: Equatable, Sendable {
 }
 
 extension TensorSource {
-  /// The stored tensors behind `names` that hold NaN or infinities, in the order of `names`.
+  /// The stored tensors of `names` that hold NaN or infinities, in the order of `names`.
   ///
   /// All threads read the files block by block: through the mapping, what is read would count as memory of the process.
   package func nonFiniteTensors(among names: [String]) throws -> [NonFiniteTensor] {

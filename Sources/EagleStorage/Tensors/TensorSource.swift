@@ -11,7 +11,7 @@ package protocol TensorSource: Sendable {
   func stored(_ names: [String]) throws -> [StoredTensor]
 }
 
-/// A tensor as it lies in a file.
+/// A tensor as it is stored in a file.
 package struct StoredTensor: Sendable, Equatable {
   package let name: String
   /// The path of the file.

@@ -13,7 +13,7 @@ public struct ChatMessage: Sendable, Equatable {
   public let role: Role
   /// The text of the message; empty where there is none.
   public let content: String
-  /// Whether the answer was broken off, so that its end is not the author's.
+  /// Whether the answer was cut off, so that its end is not the author's.
   public let isCut: Bool
   /// Whether the message came with `content: null`, as answers that only call tools do.
   package var hasNoContent = false

@@ -36,9 +36,9 @@ package struct RenderedConversation: Sendable, Equatable {
 extension ChatTemplate {
   /// The conversation as rows of tokens with loss masks.
   ///
-  /// A trained span is what the model would have written behind the generation prompt of its turn, up to the first
-  /// token that ends an answer; the missing end of a broken-off answer carries no loss. A template may render an answer
-  /// in the middle of a conversation otherwise than the model wrote it (without its reasoning, say): then `rows`
+  /// A trained span is what the model would have written after the generation prompt of its turn, up to the first token
+  /// that ends an answer; the missing end of an answer that was cut off carries no loss. A template may render an
+  /// answer in the middle of a conversation otherwise than the model wrote it (without its reasoning, say): then `rows`
   /// decides.
   ///
   /// - Parameters:
@@ -96,7 +96,7 @@ private struct RowWork {
     var answer: Int?
   }
 
-  /// An answer behind its prompt, as the model writes it.
+  /// An answer after its prompt, as the model writes it.
   struct Answer {
     let text: RenderedText
     /// What carries loss.
@@ -154,7 +154,7 @@ private struct RowWork {
     return try tokenised(row)
   }
 
-  /// The answer that message `index` is, rendered as the last message; where its prompt is no beginning of that, behind
+  /// The answer that message `index` is, rendered as the last message; where its prompt is no beginning of that, after
   /// a prompt that opens `<think>`; else nil.
   ///
   /// - Parameter whole: the whole conversation, which a last answer need not render again
@@ -180,7 +180,7 @@ private struct RowWork {
   }
 
   /// The answer of a model whose generation prompt opens `<think>`, which its template leaves out of history: the
-  /// reasoning, the answer and the end of turn behind the prompt. Nil without reasoning.
+  /// reasoning, the answer and the end of turn after the prompt. Nil without reasoning.
   private func openedReasoning(_ message: ChatMessage, _ prompt: RenderedText) -> Answer? {
     let start = prompt.count
     var text = prompt
@@ -249,7 +249,7 @@ private struct RowWork {
 }
 
 extension RenderedText {
-  /// A content behind `start`: the first text of messages that is it, else that contains it.
+  /// A content after `start`: the first text of a message that equals it, else the first that contains it.
   fileprivate func content(_ content: [UInt8], from start: Int) -> Range<Int>? {
     let later = data.filter { $0.upperBound > start }.map { $0.clamped(to: start..<count) }
     let exact = later.lazy.compactMap { range -> Range<Int>? in

@@ -9,7 +9,7 @@ import Foundation
 package struct ChatTemplate: Sendable {
   /// The source of the template, and of the one for conversations with tools where there are two.
   package let source: Source
-  /// Variables of every rendering beside the conversation: `enable_thinking`, `reasoning_effort`.
+  /// Variables of every rendering in addition to the conversation: `enable_thinking`, `reasoning_effort`.
   package let options: JSON.Object
   /// The id of the token that ends an answer.
   package let endOfTurn: Int32
@@ -24,7 +24,7 @@ package struct ChatTemplate: Sendable {
 
   /// The texts of templates and of the special tokens that they write.
   package struct Source: Sendable, Equatable {
-    /// Where the template stands, for errors.
+    /// Where the template is stored, for errors.
     package let path: String
     package let text: String
     /// The template called `tool_use`, which renders conversations with tools.
@@ -95,7 +95,7 @@ package struct ChatTemplate: Sendable {
 
   // MARK: rendering
 
-  /// What a rendering shows beside messages and tools.
+  /// The end of a rendering, after the messages.
   enum Ending {
     /// The beginning of the assistant's next turn.
     case generationPrompt
@@ -107,7 +107,7 @@ package struct ChatTemplate: Sendable {
   ///
   /// - Parameters:
   ///   - tools: descriptions of tools; none leaves the variable empty
-  ///   - options: variables that win over those of the template
+  ///   - options: variables that override those of the template
   func render(
     _ messages: some Sequence<ChatMessage>, tools: [JSON] = [], options own: JSON.Object = JSON.Object(),
     ending: Ending
@@ -166,7 +166,7 @@ struct RenderedText {
     bytes += Array(more.utf8)
   }
 
-  /// The first of some texts that the template wrote behind `start`.
+  /// The first of some texts that the template wrote after `start`.
   func first(of texts: [[UInt8]], from start: Int) -> Range<Int>? {
     var best: Range<Int>?
     var low = start
@@ -183,7 +183,7 @@ struct RenderedText {
 }
 
 extension [UInt8] {
-  /// The first occurrence of a pattern that lies within `range`.
+  /// The first occurrence of a pattern within `range`.
   func firstRange(of pattern: [UInt8], in range: Range<Int>) -> Range<Int>? {
     guard !pattern.isEmpty, range.count >= pattern.count else { return nil }
     return withUnsafeBytes { bytes in
@@ -199,7 +199,7 @@ extension [UInt8] {
     }
   }
 
-  /// The last occurrence of a pattern that lies within `range`.
+  /// The last occurrence of a pattern within `range`.
   func lastRange(of pattern: [UInt8], in range: Range<Int>) -> Range<Int>? {
     guard !pattern.isEmpty, range.count >= pattern.count else { return nil }
     return (range.lowerBound...range.upperBound - pattern.count).reversed().lazy

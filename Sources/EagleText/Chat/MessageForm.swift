@@ -12,7 +12,7 @@ package struct MessageForm: Sendable, Equatable {
   }
 
   package private(set) var arguments = Arguments.object
-  /// Whether the role `developer` is one of its own. Other templates get `system`, which it took the place of.
+  /// Whether the role `developer` is one of its own. Other templates get `system`, which `developer` replaces.
   package private(set) var knowsDeveloper = false
   /// Whether ids of calls must have nine letters or digits, as Mistral's templates demand.
   package private(set) var hasShortIDs = false

@@ -63,7 +63,7 @@ final class ByteSource {
   /// Bytes of the file that the bytes handed out so far came from.
   var bytesUsed: Int { bytesRead - (decoder?.waiting ?? 0) }
 
-  /// Goes on at another offset of a regular file that is not compressed; throws for anything else.
+  /// Continues at another offset of a regular file that is not compressed; throws for anything else.
   func jump(to offset: Int) throws {
     precondition(decoder == nil, "an offset in a compressed file")
     guard isRegular, (try? handle.seek(toOffset: UInt64(offset))) != nil else {
@@ -126,7 +126,7 @@ private final class GzipDecompressor: Decompressor {
   private var pending = Data()
   private var used = 0
   private(set) var isAtEnd = true
-  /// A member has ended: zeros behind it are padding to a block of a tape or archive, as gzip(1) takes them.
+  /// A member has ended: zeros after it are padding to a block of a tape or archive, as gzip(1) takes them.
   private var hasMember = false
   var waiting: Int { pending.count - used }
 

@@ -40,8 +40,8 @@ struct CSVTable {
     return parser.rows
   }
 
-  /// Takes a text byte by byte. As in Python's csv module a quote opens a field only as its first character; any other,
-  /// as in `5" disk`, stands for itself, and so does what follows a closing quote.
+  /// Parses a text byte by byte. As in Python's csv module a quote opens a field only as its first character; any
+  /// other, as in `5" disk`, stands for itself, and so does what follows a closing quote.
   private struct Parser {
     /// The position of the next byte in its field.
     enum State { case start, plain, quoted, behindQuote }
@@ -76,7 +76,7 @@ struct CSVTable {
       (field, state) = ([], .start)
     }
 
-    /// Ends the row, unless nothing stands in its line.
+    /// Ends the row, unless its line is empty.
     mutating func endRow() {
       if field.last == UInt8(ascii: "\r") {
         field.removeLast()

@@ -5,9 +5,9 @@ import Foundation
 /// `{"id", "conversations": [{"from": "human" | "gpt" | "system", "value"}]}` (ShareGPT),
 /// `{"messages": [{"role", "content"}], "tools"}` (OpenAI), `{"instruction", "input", "output"}` (Alpaca),
 /// `{"prompt", "response"}`, and `{"input_ids", "loss_mask"}`, which is tokenised already. A message with
-/// `"cut": true` was broken off.
+/// `"cut": true` was cut off.
 ///
-/// Files may be compressed with gzip or Zstandard. Blank lines are passed over. A caller who counts the lines in a
+/// Files may be compressed with gzip or Zstandard. Blank lines are skipped. A caller who counts the lines in a
 /// `ReadReport` learns when too many of them cannot be used.
 package struct ConversationLines {
   private var records: RecordReader
@@ -24,7 +24,7 @@ package struct ConversationLines {
   /// Bytes of the file that the records so far came from; an estimate where the file is compressed.
   package var bytesUsed: Double { records.bytesUsed }
 
-  /// Goes on with the first record that begins behind `offset` of a file that is not compressed, to read a part of it.
+  /// Continues with the first record that begins after `offset` of a file that is not compressed, to read a part of it.
   package mutating func jump(behind offset: Int) throws { try records.jump(behind: offset) }
 
   /// The next record; nil after the last.
@@ -32,7 +32,7 @@ package struct ConversationLines {
     try records.next().map { ConversationLine(number: $0.number, bytes: $0.bytes, fileName: fileName) }
   }
 
-  /// Passes over the records up to number `last`.
+  /// Skips the records up to number `last`.
   package mutating func skip(to last: Int) throws {
     while last > 0, let record = try records.next(), record.number < last {}
   }

@@ -15,7 +15,7 @@ struct Line {
 
 /// Reads a text file, compressed or not, line by line, so that a file of any length needs little memory.
 struct LineReader {
-  /// Bytes of a line that is still read. Longer ones are passed over.
+  /// The most bytes of a line that is read. Longer lines are skipped.
   static let longestLine = 16 << 20
 
   let path: String
@@ -25,7 +25,7 @@ struct LineReader {
   private var position = 0  // start of the next line in the buffer
   private var searched = 0  // end of the bytes of the buffer that were searched for a line end
   private var isAtEnd = false
-  /// Whether the bytes that come next belong to a line that is too long, whose start is gone.
+  /// Whether the next bytes belong to a line that is too long, whose start is gone.
   private var isPassing = false
   /// Bytes that came from the source, decompressed.
   private var bytesTaken = 0
@@ -44,7 +44,7 @@ struct LineReader {
     return Double(source.bytesUsed) * used
   }
 
-  /// Goes on with the first line that begins behind `offset` of a file that is not compressed. Lines are not counted
+  /// Continues with the first line that begins after `offset` of a file that is not compressed. Lines are not counted
   /// any more.
   mutating func jump(behind offset: Int) throws {
     try source.jump(to: offset)

@@ -31,7 +31,7 @@ package struct Prompt: Sendable, Equatable {
 /// {"question", "A", "B", "C", "D"} or {"question", "choices": []}  multiple choice
 /// {"instruction", "input"}                                         Alpaca
 /// ```
-/// An `id`, `question_id`, `task_id` or `unique_id` may stand beside them.
+/// An `id`, `question_id`, `task_id` or `unique_id` may be added to each.
 package enum PromptReader {
   /// All prompts of `path` in order; one without an id gets its line number. Throws with file and line at the first
   /// line that has another shape, and when there is no prompt at all.

@@ -37,7 +37,7 @@ struct PromptRecord {
     return Prompt(id: id, system: system, turns: turns, tools: tools)
   }
 
-  /// A text or a list of texts, with what belongs to a task beside it.
+  /// A text or a list of texts, with the other fields of its task.
   private func texts(_ key: String) throws -> [String] {
     let texts = try (fields[key]?.string).map { [$0] } ?? list(key)
     guard !texts.isEmpty else { throw TextError("the list \"\(key)\" is empty") }

@@ -16,7 +16,7 @@ package struct PromptStream {
 
   /// The next prompt; nil after the last.
   ///
-  /// - Throws: for a file that cannot be read, has no prompt, or has more than 1 % broken lines
+  /// - Throws: for a file that cannot be read, has no prompt, or has more than 1 % invalid lines
   package mutating func next() throws -> Prompt? {
     while true {
       if let prompt = try nextOfFile() { return prompt }

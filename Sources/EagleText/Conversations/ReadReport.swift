@@ -6,7 +6,7 @@ package struct SkippedLine: Sendable, Equatable, Codable {
 
 /// The tally of a data file's lines, with the budget of rejected ones: more than 1 % of the lines are an error.
 ///
-/// Whoever reads the lines keeps the tally:
+/// The reader of the lines keeps the tally:
 ///
 /// ```swift
 /// var (lines, report) = (try ConversationLines(path: path), ReadReport(path: path))

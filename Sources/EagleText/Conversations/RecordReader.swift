@@ -32,7 +32,7 @@ struct RecordReader {
     }
   }
 
-  /// Goes on with the first record that begins behind `offset` of a file that is not compressed.
+  /// Continues with the first record that begins after `offset` of a file that is not compressed.
   mutating func jump(behind offset: Int) throws {
     switch source {
     case .lines(var lines):
@@ -45,7 +45,7 @@ struct RecordReader {
   /// The next record, nil after the last one.
   ///
   /// - Throws: `TextError` with the path for a file that cannot be read, and for a list that does not end or has
-  ///   something behind it
+  ///   something after it
   mutating func next() throws -> Line? {
     switch source {
     case .lines(var lines):
@@ -62,7 +62,7 @@ struct RecordReader {
 }
 
 /// The elements of a file that is one JSON list, `[{…}, {…}]`, one after the other, so that a file of any length needs
-/// little memory. What an element holds is not looked at.
+/// little memory. The content of an element is not parsed.
 struct ElementReader {
   private let path: String
   private let source: ByteSource
@@ -130,7 +130,7 @@ struct ElementReader {
     throw TextError("\(path): the list of conversations does not end; the file seems to be cut off")
   }
 
-  /// Throws where anything but white space stands behind the list, as in a file that joins two lists.
+  /// Throws where anything but white space follows the list, as in a file that joins two lists.
   private mutating func requireEnd() throws {
     while let byte = try nextByte() {
       guard Self.blanks.contains(byte) else {

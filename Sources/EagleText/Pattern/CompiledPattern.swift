@@ -32,7 +32,7 @@ package final class CompiledPattern: @unchecked Sendable {
   deinit { pcre2_code_free_8(code) }
 }
 
-/// The one door for PCRE2's status codes.
+/// The one check of PCRE2's status codes.
 enum PCRE2 {
   /// Passes a status that is no failure (or is `allowed`), throws the library's message otherwise.
   static func check(_ status: Int32, allowing allowed: Int32, in pattern: String) throws {

@@ -1,4 +1,4 @@
-/// Rewrites a pattern of a tokenizer.json so that PCRE2 cuts text exactly where Oniguruma does, the engine behind
+/// Rewrites a pattern of a tokenizer.json so that PCRE2 splits text exactly where Oniguruma does, the engine behind
 /// Hugging Face tokenizers.
 ///
 /// Classes differ: `\s` is Unicode's White_Space (PCRE2 adds U+180E), and properties follow a newer Unicode version

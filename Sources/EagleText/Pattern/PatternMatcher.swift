@@ -8,8 +8,8 @@ package final class PatternMatcher {
 
   /// Bytes of backtracking frames in the interpreter.
   private static let mostHeap: UInt32 = 1 << 30
-  /// Steps of one match: so many for each byte of text, and some for short texts. A pattern that needs more is not
-  /// linear.
+  /// Steps of one match: this many for each byte of text, and at least some for short texts. A pattern that needs more
+  /// is not linear.
   private static let stepsPerByte = 64
   private static let leastSteps = 1_000_000
 
@@ -33,7 +33,7 @@ package final class PatternMatcher {
 
   /// The leftmost match at or after byte `start` of `text`, nil when there is none.
   ///
-  /// `text` is valid UTF-8 and `start` lies on a character; look-behind sees the bytes before `start`.
+  /// `text` is valid UTF-8 and `start` is the first byte of a character; look-behind sees the bytes before `start`.
   ///
   /// - Throws: `TextError` for a match that takes more steps than are linear in the text, or too much memory
   package func firstMatch(

@@ -1,8 +1,8 @@
 /// Tokens that are found in the text itself, before words: control tokens and what else a model added to its
 /// vocabulary.
 ///
-/// At each position the longest one counts. `lstrip` and `rstrip` tokens take the white space beside them along, a
-/// `single_word` token stands beside no letter, digit or underscore.
+/// At each position the longest one counts. `lstrip` and `rstrip` tokens include the white space next to them, a
+/// `single_word` token is next to no letter, digit or underscore.
 struct AddedTokens: Sendable {
   /// A stretch of text between added tokens, or one of them, `at` the byte where its own text begins.
   enum Fragment {
@@ -40,8 +40,8 @@ struct AddedTokens: Sendable {
     firsts = counts
   }
 
-  /// Cuts `text` at the tokens in it; empty stretches are left out. Where `isOrdinary` holds of the bytes of a special
-  /// token, they are text.
+  /// Splits `text` at the tokens in it; empty stretches are left out. Where `isOrdinary` holds of the bytes of a
+  /// special token, they are text.
   func fragments(
     of text: UnsafeBufferPointer<UInt8>, isOrdinary: ((Range<Int>) -> Bool)? = nil
   ) -> [Fragment] {
@@ -79,14 +79,14 @@ struct AddedTokens: Sendable {
     return nil
   }
 
-  /// The longest candidate whose bytes stand at `position`, among those of `range`, which begin with the byte there.
+  /// The longest candidate whose bytes are at `position`, among those of `range`, which begin with the byte there.
   private func longest(
     _ range: Range<Int>, at position: Int, of text: UnsafeBufferPointer<UInt8>, _ isOrdinary: ((Range<Int>) -> Bool)?
   ) -> Int? {
     var (low, high, length) = (range.lowerBound, range.upperBound, 1)
     var found: Int?
     while true {
-      // Shorter ones stand first, so one that ends here is the first of those that go on.
+      // Shorter candidates come first, so one that ends here comes before those that continue.
       while low < high, candidates[low].content.count == length {
         let isText = candidates[low].isSpecial && isOrdinary?(position..<position + length) == true
         if !isText { found = low }

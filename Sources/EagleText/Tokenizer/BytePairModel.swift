@@ -6,7 +6,7 @@ final class BytePairModel: Sendable {
   /// What words are made of before anything is merged, where it is not bytes.
   let characters: CharacterUnits?
   let merges: MergeTable
-  /// Whether no token has a space character behind another one: a text may be cut before each space, and its words
+  /// Whether no token has a space character after another one: a text may be split before each space, and its words
   /// merged one by one, with the same ids.
   let beginsWordsWithSpace: Bool
   private let ignoresMerges: Bool  // a word that is in the vocabulary as a whole is that token
@@ -73,7 +73,7 @@ final class BytePairModel: Sendable {
     return table
   }
 
-  /// Whether the token that both make has a space character right behind another character.
+  /// Whether the token that both make has a space character right after another character.
   private static func hasInnerSpace(_ left: String.UTF8View, _ right: String.UTF8View) -> Bool {
     let token = Array(left) + Array(right)
     guard token.count > space.count else { return false }

@@ -5,8 +5,8 @@ import Foundation
 /// Foundation decomposes rightly, but leaves the marks that three Tibetan vowel signs become (U+0F73, U+0F75, U+0F81)
 /// in the wrong order. Its composition leaves what is itself composed and a letter after it apart (a Hangul syllable
 /// and a final consonant, a Kannada vowel sign and its length mark), makes syllables of old Hangul vowels, and takes a
-/// letter above U+FFFF for the one whose number has the same low 16 bits. So the algorithm stands here, and Foundation
-/// is asked only for decompositions and about single pairs that it gets right.
+/// letter above U+FFFF for the one whose number has the same low 16 bits. So the algorithm is implemented here, and
+/// Foundation is used only for decompositions and for single pairs that it gets right.
 ///
 /// Hugging Face tokenizers normalises by the tables of Unicode 9, and ids must be the same as there: to a character
 /// that is newer, nothing happens, and marks do not cross it.

@@ -3,7 +3,7 @@ enum ComposedText {
   /// The composed bytes of valid UTF-8, nil when `text` is in that form already. Tells `alignment`, where there is one,
   /// what they come from.
   static func composed(_ text: UnsafeBufferPointer<UInt8>, _ alignment: inout TextAlignment?) -> [UInt8]? {
-    // Below U+0300 (lead bytes up to 0xCB) nothing composes with what stands before it.
+    // Below U+0300 (lead bytes up to 0xCB) nothing composes with what precedes it.
     guard !text.allSatisfy({ $0 < 0xCC }) else { return nil }
     var result: [UInt8] = []
     var copied = 0
@@ -41,7 +41,7 @@ enum ComposedText {
     return first.map { $0..<text.count }
   }
 
-  /// Whether a character is in NFC by itself, begins a new sequence and never composes with what stands before it.
+  /// Whether a character is in NFC by itself, begins a new sequence and never composes with what precedes it.
   private static func isSettled(_ scalar: UInt32) -> Bool {
     if scalar < 0x300 { return true }
     if scalar < 0x10000 { return settledTable[Int(scalar)] }

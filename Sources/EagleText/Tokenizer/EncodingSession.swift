@@ -24,8 +24,8 @@ struct EncodingSession {
 }
 
 extension EncodingSession {
-  /// Leads the starts of the tokens from `first` on, which count from the beginning of a changed stretch, back to the
-  /// text, in which the stretch begins at byte `offset`.
+  /// Maps the starts of tokens from `first` on, which count from the beginning of a changed stretch, back to the text,
+  /// in which the stretch begins at byte `offset`.
   mutating func move(from first: Int, to offset: Int, _ alignments: [TextAlignment]) {
     guard !alignments.isEmpty else {
       if offset > 0 { for index in first..<tokens.count { tokens[index].start += Int32(offset) } }

@@ -16,11 +16,11 @@ package struct GGUFTokenizerContent {
   /// 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 a byte.
   package let types: [Int32]
   package let unknown: Int32?
-  /// Whether BOS and EOS stand around every text.
+  /// Whether BOS and EOS are added around every text.
   package let addsBOS: Bool
   package let addsEOS: Bool
 
-  /// Reads `folder`/tokenizer.json and, beside it, tokenizer_config.json.
+  /// Reads `folder`/tokenizer.json and, next to it, tokenizer_config.json.
   ///
   /// - Parameters:
   ///   - vocabularySize: rows of the model's embedding

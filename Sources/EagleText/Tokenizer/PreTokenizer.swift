@@ -1,6 +1,6 @@
-/// Cuts text into the words that byte-pair encoding works on.
+/// Splits text into the words that byte-pair encoding works on.
 struct PreTokenizer: Sendable {
-  /// The stages, each of which cuts the parts of the one before.
+  /// The stages, each of which splits the parts of the one before.
   private let stages: [SplitStage]
   /// What changes a stretch before it is cut: a space in front (ByteLevel), or spaces that become visible (Metaspace).
   let prefix: Normalizer
@@ -73,7 +73,7 @@ struct PreTokenizer: Sendable {
     let isLast = stage == stages.count - 1
     try stages[stage].forEachPart(of: text, matcher) { range in
       let part = UnsafeBufferPointer(rebasing: text[range])
-      // A word of the last stage goes on at once: another call would count references for each.
+      // A word of the last stage is passed on at once: another call would count references for each.
       if isLast { return part.isEmpty ? () : body(part, offset + range.lowerBound) }
       try cut(part, at: offset + range.lowerBound, stage: stage + 1, matcher, body)
     }

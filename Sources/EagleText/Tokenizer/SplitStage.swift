@@ -11,7 +11,7 @@ struct SplitStage: Sendable {
   private let pattern: CompiledPattern
   private let behavior: Behavior
   private let isInverted: Bool
-  /// Whether the pattern sees the bytes in GPT-2's byte alphabet: the stage stands after ByteLevel.
+  /// Whether the pattern sees the bytes in GPT-2's byte alphabet: the stage comes after ByteLevel.
   private let isOnAlphabet: Bool
 
   /// What GPT-2 calls a word.
@@ -88,7 +88,7 @@ extension SplitStage {
     for range in parts(stretches) { try body(range) }
   }
 
-  /// Matches and what lies between them are parts alike.
+  /// Matches and the stretches between them are parts alike.
   private func forEachIsolated(
     in text: UnsafeBufferPointer<UInt8>, _ matcher: PatternMatcher, _ body: (Range<Int>) throws -> Void
   ) throws {
@@ -104,7 +104,7 @@ extension SplitStage {
     if end < text.count { try body(end..<text.count) }
   }
 
-  /// The matches and what lies between them.
+  /// The matches and the stretches between them.
   private func forEachStretch(
     of text: UnsafeBufferPointer<UInt8>, _ matcher: PatternMatcher, _ body: (Range<Int>, Bool) throws -> Void
   ) throws {
@@ -120,7 +120,7 @@ extension SplitStage {
     if end < text.count { try body(end..<text.count, false) }
   }
 
-  /// The parts that matches, and what lies between them, make.
+  /// The parts that matches and the stretches between them make.
   private func parts(_ stretches: [(range: Range<Int>, isMatch: Bool)]) -> [Range<Int>] {
     switch behavior {
     case .isolated: return stretches.map(\.range)

@@ -12,7 +12,7 @@ struct TextAlignment: Sendable {
   private var pieces: [Piece] = []
   private let originalCount: Int
 
-  /// An alignment with an original of so many bytes.
+  /// An alignment with an original of this many bytes.
   init(originalCount: Int) { self.originalCount = originalCount }
 
   /// Adds a piece that begins at byte `start` of the changed text and comes from byte `original` on.

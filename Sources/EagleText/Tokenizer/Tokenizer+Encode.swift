@@ -25,14 +25,14 @@ extension Tokenizer {
 
   /// The ids of a rendered prompt, with the byte of `text` where each token begins.
   ///
-  /// Special tokens are recognised where none of their bytes lies in one of the `ordinary` ranges, which hold what
-  /// users and models wrote: a message that spells out a special token stays text and cannot forge a turn. Added tokens
-  /// that are not special, such as `<think>`, are recognised everywhere, as they are when a model's answer is encoded.
-  /// Nothing else depends on the ranges: a word may reach across a border, and a token that takes white space along
-  /// (`lstrip`, `rstrip`) takes that of a message too. Without ranges the ids are those of `encode`.
+  /// Special tokens are recognised where none of their bytes is in one of the `ordinary` ranges, which hold what users
+  /// and models wrote: a message that spells out a special token stays text and cannot forge a turn. Added tokens that
+  /// are not special, such as `<think>`, are recognised everywhere, as they are when a model's answer is encoded.
+  /// Nothing else depends on the ranges: a word may reach across a border, and a token that includes white space
+  /// (`lstrip`, `rstrip`) includes that of a message too. Without ranges the ids are those of `encode`.
   ///
-  /// A token begins where its own text does, without white space that it takes along. Where a normalizer changed the
-  /// text, it begins with the stretch that was changed. Starts never decrease.
+  /// A token begins where its own text does, without white space that it includes. Where a normalizer changed the text,
+  /// it begins with the stretch that was changed. Starts never decrease.
   ///
   /// - Parameter ordinary: UTF-8 offsets in `text`, in any order
   /// - Throws: `TextError` for a text on which the tokenizer's pattern takes more than linear time
@@ -148,7 +148,7 @@ extension Tokenizer.Recognition {
     let isOrdinary: ((Range<Int>) -> Bool)?
   }
 
-  /// For a stretch that begins at byte `offset` of the text, to which `alignments` lead back.
+  /// For a stretch that begins at byte `offset` of the text, to which `alignments` map back.
   func onStretch(at offset: Int, _ alignments: [TextAlignment]) -> OnStretch {
     switch self {
     case .none: return OnStretch(isOn: false, isOrdinary: nil)

@@ -21,7 +21,7 @@ public final class Tokenizer: Sendable {
   let normalizedTokens: AddedTokens  // found after normalisation
   let sessions = SessionPool()
 
-  /// Reads `folder`/tokenizer.json, and which tokens a text begins and ends with from tokenizer_config.json beside it.
+  /// Reads `folder`/tokenizer.json, and which tokens a text begins and ends with from tokenizer_config.json next to it.
   ///
   /// - Parameters:
   ///   - folder: a Hugging Face model folder

@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// The parts of a tokenizer.json that decide how text becomes ids, as they stand in the file.
+/// The parts of a tokenizer.json that decide how text becomes ids, as they are in the file.
 struct TokenizerDocument {
   let addedTokens: [AddedToken]
   let normalizer: TokenizerFields?
@@ -90,7 +90,7 @@ struct TokenizerDocument {
         switch value {
         case .string(let line):
           if line.hasPrefix("#version") { return nil }
-          // By scalars: a combining mark behind a space belongs to it otherwise.
+          // By scalars: a combining mark after a space belongs to it otherwise.
           return try merge(line.unicodeScalars.split(separator: " ", omittingEmptySubsequences: false).map(String.init))
         case .array(let parts):
           return try merge(try parts.map { try text($0, rank) })

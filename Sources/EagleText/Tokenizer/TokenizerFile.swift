@@ -33,7 +33,7 @@ package enum TokenizerFile {
   ///   - merges: what the GGUF file says about their order.
   ///   - unknown: `tokenizer.ggml.unknown_token_id`.
   ///   - addsSpacePrefix: `tokenizer.ggml.add_space_prefix`: whether a text gets a space in front.
-  ///   - stripsRight: whether a control token takes the white space behind it along, which GGUF does not say.
+  ///   - stripsRight: whether a control token includes the white space after it, which GGUF does not say.
   package static func sentencePieceJSON(
     tokens: [String], tokenTypes: [Int32], merges: SentencePieceMerges, unknown: Int?, addsSpacePrefix: Bool,
     stripsRight: (String) -> Bool = { _ in false }
@@ -87,7 +87,7 @@ package enum TokenizerFile {
     return Data(document.utf8)
   }
 
-  /// Whether BOS and EOS stand around every text; nil leaves it to the tokenizer.json.
+  /// Whether BOS and EOS are added around every text; nil leaves it to the tokenizer.json.
   package struct Framing {
     package var addsBOS: Bool?
     package var addsEOS: Bool?

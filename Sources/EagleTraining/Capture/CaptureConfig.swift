@@ -9,11 +9,12 @@ public struct CaptureConfig: Config {
   public var mode = CaptureMode.store
   /// The decoder layers whose outputs are captured, one to eight.
   public var layers = CaptureLayers.automatic
-  /// The format in which a store keeps states.
+  /// The format in which a store holds states.
   public var states = StateFormat.bf16
-  /// The least tokens of one shard file: a conversation is never cut.
+  /// The minimum number of tokens of one shard file; conversations are never split between shards.
   public var shardTokens = 65536
-  /// Whether the ranks of all nodes see one store, or each node keeps what it has captured on a disk of its own.
+  /// Whether the ranks of all nodes share one store, or each node stores the states that it has captured on its own
+  /// disk.
   public var store = CaptureSharing.shared
 
   /// Creates the settings with all defaults.
@@ -42,7 +43,7 @@ public struct CaptureConfig: Config {
 public enum CaptureSharing: String, Codable, CaseIterable, Sendable {
   /// Every rank: one disk, or one network file system.
   case shared
-  /// The ranks of one node. States that another node holds come over the network when they are needed.
+  /// The ranks of one node. States on another node are sent over the network when they are needed.
   case node
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
@@ -52,13 +53,13 @@ public enum CaptureSharing: String, Codable, CaseIterable, Sendable {
 public enum CaptureMode: String, Codable, CaseIterable, Sendable {
   /// HDF5 shards on disk: captured once, read in every epoch and after every restart.
   case store
-  /// Memory, as long as the micro-batch: each epoch runs the target again, and nothing needs disk.
+  /// Memory, only during a micro-batch: each epoch runs the target again, and no state is written to disk.
   case online
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 }
 
-/// The captured layers: 0-based decoder layers, in rising order, whose output is taken after the layer.
+/// The captured layers: 0-based decoder layers, in ascending order, whose outputs are captured.
 public enum CaptureLayers: Equatable, Sendable {
   /// The default layers of the draft's architecture (`DraftConfig.defaultCaptureLayers`).
   case automatic

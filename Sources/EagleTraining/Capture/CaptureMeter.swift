@@ -18,16 +18,17 @@ struct CaptureMeter {
     self.ranks = ranks
   }
 
-  /// A shard begins. The estimate moves into the range only as far as it must, so a line rarely shows less than the
-  /// one before.
+  /// Called at the beginning of a shard. The estimate is clamped to the range, so that a line rarely shows less than
+  /// the one before.
   ///
-  /// - Parameter possible: the fewest and the most tokens that all ranks can have done
+  /// - Parameter possible: the minimum and the maximum number of tokens that all ranks can have captured
   mutating func begin(within possible: ClosedRange<Int>) {
     done = min(max(done, possible.lowerBound), possible.upperBound)
     note()
   }
 
-  /// The other ranks are taken to be as fast as this one, until the next shard tells how far they are.
+  /// Adds the tokens of this rank. The other ranks are assumed to be as fast, until the next shard corrects the
+  /// estimate.
   mutating func add(_ tokens: Int) {
     done = min(total, done + tokens * ranks)
     computed += tokens

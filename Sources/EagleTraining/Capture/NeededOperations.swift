@@ -4,11 +4,11 @@ import EagleTensor
 
 // H hidden · M MLP · V target vocabulary · R rows.
 
-/// Operations of the target that an optimiser step adds to the head's where states are captured online.
+/// Operations of the target that online capture adds to an optimiser step of the head.
 package struct OnlineOperations: Sendable {
-  /// Of all layers, for a context row.
+  /// Operations of all layers for a context row.
   private let perContextRow: Double
-  /// Of the LM head, for a trained row: a store has what it gives.
+  /// Operations of the LM head for a trained row. A store contains its results.
   private let perRow: Double
 
   package init(_ target: TargetShape) {
@@ -16,20 +16,19 @@ package struct OnlineOperations: Sendable {
     perRow = 2 * Double(target.hiddenSize) * Double(target.vocabularySize)
   }
 
-  /// Adds them to the work of a conversation.
+  /// Adds these operations to the work of a conversation.
   package func add(to work: inout ConversationWork) {
     work.perContextRow += perContextRow
     work.perRow += perRow
   }
 }
 
-/// Floating-point operations of matrix products and attention that the contract asks for: a product of [R, I] with
-/// [O, I] is 2 R I O of them. Work that a program does beyond these (rows that nobody trains, recomputation) is not
-/// counted, so that a peak ratio speaks of useful work.
+/// The minimum floating-point operations of GEMMs and attention: a GEMM of [R, I] with [O, I] has 2 R I O. Additional
+/// work of a program (untrained rows, recomputation) is not counted, so that a ratio to the peak measures useful work.
 package enum NeededOperations {
   /// Capture of conversations: all layers, causal attention, and the head for every token.
   ///
-  /// - Parameter hasHead: whether the LM head is among them
+  /// - Parameter hasHead: whether the LM head is included
   package static func capture(_ shape: TargetShape, lengths: [Int], hasHead: Bool = true) -> Double {
     let head = hasHead ? 2 * Double(shape.hiddenSize) * Double(shape.vocabularySize) : 0
     let all = Double(lengths.reduce(0, +))
@@ -39,7 +38,7 @@ package enum NeededOperations {
     }
   }
 
-  /// The matrix products of a layer for one token: with experts, those of the router and of the token's experts.
+  /// The GEMMs of a layer for one token; with experts, those of the router and of the token's experts.
   private static func products(_ layer: LayerShape, hiddenSize: Int) -> Double {
     let (h, m) = (Double(hiddenSize), Double(layer.feedForward.intermediateSize))
     let (q, kv) = (Double(layer.attention.queryWidth), Double(layer.attention.keyWidth))
@@ -47,7 +46,7 @@ package enum NeededOperations {
     return 2 * h * (q + 2 * kv) + 2 * q * h + 6 * h * m * (experts?.used ?? 1) + (experts?.router ?? 0)
   }
 
-  /// Two products of head dimension d for each (query row, key row) pair and head.
+  /// Two dot products of head dimension d for each (query row, key row) pair and head.
   private static func attention(_ shape: AttentionShape, keys pairs: Double) -> Double {
     4 * Double(shape.queryWidth) * pairs
   }

@@ -2,15 +2,15 @@ import EagleCaptureStore
 import EagleCore
 import Foundation
 
-/// Which conversations each shard of a store holds: consecutive ones, in the order of the data.
+/// The partition of the conversations into the shards of a store: consecutive ones, in the order of the data.
 struct ShardPartition: Equatable {
   let shards: [Range<Int>]
 
-  /// Cuts the conversations into shards.
+  /// Partitions the conversations into shards.
   ///
-  /// Shards that an earlier capture has cut stay as they are while the data has about as many tokens there, so that
-  /// changed data changes its own shards, appended data makes new ones only, and another `capture.shard_tokens` holds
-  /// for new ones.
+  /// The shards of an earlier capture keep their boundaries while the number of their tokens changes by less than a
+  /// factor of 2. Changed data then changes only its own shards, appended data only adds shards, and another
+  /// `capture.shard_tokens` applies only to new ones.
   ///
   /// - Parameters:
   ///   - lengths: tokens of each conversation
@@ -53,10 +53,10 @@ struct ShardPartition: Equatable {
 
   // MARK: between two starts of a capture
 
-  /// `partition.json` of a store that is not finished; the manifest says it of one that is.
+  /// `partition.json` of an incomplete store; a complete store has the partition in its manifest.
   private static func path(in folder: String) -> String { "\(folder)/partition.json" }
 
-  /// How the shards in a folder were cut; none when nothing says it. Counts that no store has are not taken over.
+  /// The partition of the shards in a folder; empty if it is unknown. Impossible counts are rejected.
   static func earlier(in folder: String) -> [Entry] {
     if let data = FileManager.default.contents(atPath: path(in: folder)),
       let entries = try? JSONDecoder().decode([Entry].self, from: data), entries.allSatisfy(\.isPossible)

@@ -1,32 +1,33 @@
 import EagleCaptureStore
 import Foundation
 
-/// What a folder has of a shard that is wanted, the least useful first. From `outdated` on its states can stay.
+/// The state of a required shard in a folder, in ascending order of usefulness. From `outdated` on, its states can be
+/// kept.
 enum ShardState: UInt8, Comparable {
   /// No shard, or a damaged one.
   case missing
   /// A shard of other tokens.
   case stale
-  /// The right tokens and states, but other loss masks, or none of the facts that version 1 does not record.
+  /// The right tokens and states, but other loss masks, or without the fields that version 1 does not record.
   case outdated
   case whole
 
   static func < (a: ShardState, b: ShardState) -> Bool { a.rawValue < b.rawValue }
 }
 
-/// A look at the shards in a folder, against what they have to hold. Changes nothing.
+/// Compares the shards in a folder with their required content. Changes nothing.
 struct ShardSurvey {
   let attributes: CaptureAttributes
-  /// The requested precision of a shard that records none; nil when nothing says it.
+  /// The requested precision of a shard that records none; nil if it is unknown.
   let oldPrecision: String?
   let requestedPrecision: String
 
   /// - Parameters:
   ///   - path: the shard
-  ///   - wanted: fingerprint of the conversations that belong into it
-  ///   - say: called with a line for a shard that is captured again, and why
-  /// - Throws: when a shard of another target, other layers or another precision is there: beside new ones it would
-  ///   make a mixture; when it may not be read
+  ///   - wanted: the fingerprint of the conversations that belong in it
+  ///   - say: called with the reason if the shard must be captured again
+  /// - Throws: for a shard of another target, other layers or another precision, since a store must not mix them, and
+  ///   for an unreadable shard
   func look(
     at path: String, for wanted: ConversationsFingerprint, _ say: (String) -> Void
   ) throws -> ShardState {
@@ -39,7 +40,7 @@ struct ShardSurvey {
       return .missing
     }
     try shard.attributes.check(against: attributes, path: path)
-    // Without a word on its precision a shard is as good as none.
+    // A shard of unknown precision cannot be used.
     if shard.attributes.precision == nil, oldPrecision != requestedPrecision {
       say("\(path) does not say its precision; it is captured again")
       return .missing

@@ -5,16 +5,16 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// AdamW with float32 master weights, over one flat buffer that the draft's tensors are slices of.
+/// AdamW with float32 master weights, over one flat buffer, of which the head's tensors are slices.
 ///
 /// m = β₁ m + (1 − β₁) g,  v = β₂ v + (1 − β₂) g²,
 /// w = w (1 − lr · decay) − lr · r · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 ///
-/// with a rate r of 1, but for columns of the feature matrix that have their own.
+/// with a rate r of 1, except for columns of the feature matrix with their own rates.
 package final class AdamW {
   package static let epsilon: Float = 1e-8
 
-  /// The draft over the flat weights.
+  /// The head, whose weights are slices of the flat buffer.
   package let draft: DraftModel
   package let weights: Tensor  // [P]
   package let gradients: Tensor  // [P]
@@ -24,11 +24,11 @@ package final class AdamW {
   package private(set) var secondMoment: Tensor
   /// The part of the flat buffer that this optimiser steps; all of it unless `own` says otherwise.
   package private(set) var owned: [Range<Int>]
-  /// What `apply` steps: the owned weights but those of `leaveOut`. Each range is in one of `owned`.
+  /// The ranges that `apply` updates: the owned weights without those of `leaveOut`. Each range is in one of `owned`.
   private var stepped: [Range<Int>]
   /// The slice of the flat buffers of each parameter.
   let slices: [(name: String, variable: Variable, range: Range<Int>)]
-  /// What multiplies the learning rate of each column of `fc`, a feature of the target's states: [n H_t]; nil for 1
+  /// The factor of the learning rate of each column of `fc`, a feature of the target's states: [n H_t]; nil for 1
   /// everywhere.
   package var featureRates: Tensor?
   let config: TrainConfig
@@ -61,16 +61,16 @@ package final class AdamW {
     }
   }
 
-  /// Leaves all other weights to other ranks, and the memory of their moments (ZeRO-1). It is called before the first
-  /// step.
+  /// Restricts this rank to these weights and frees the moments of all others, which other ranks update (ZeRO-1). Call
+  /// it before the first step.
   func own(_ ranges: [Range<Int>]) {
     (owned, stepped) = (ranges, ranges)
     let count = ranges.reduce(0) { $0 + $1.count }
     (firstMoment, secondMoment) = (.zeros([count]), .zeros([count]))
   }
 
-  /// Leaves weights, in ascending ranges, to another way of stepping them, and gives back the memory of their second
-  /// moments. It is called before the first step, of an optimiser that owns all weights.
+  /// Excludes weights, in ascending ranges, which another optimiser updates, and frees their second moments. Call it
+  /// before the first step, and only if this optimiser owns all weights.
   func leaveOut(_ ranges: [Range<Int>]) {
     precondition(owned == [0..<weights.count], "weights are left out of \(owned.count) ranges of \(weights.count)")
     let bounds = [0] + ranges.flatMap { [$0.lowerBound, $0.upperBound] } + [weights.count]
@@ -83,14 +83,14 @@ package final class AdamW {
     try Self.forEach(of: owned, in: range, body)
   }
 
-  /// Calls `body` with each part of `range` that `apply` steps, and the range of its second moments.
+  /// Calls `body` with each part of `range` that `apply` updates, and the range of its second moments.
   func forEachStepped(
     in range: Range<Int>, _ body: (_ part: Range<Int>, _ second: Range<Int>) throws -> Void
   ) rethrows {
     try Self.forEach(of: stepped, in: range, body)
   }
 
-  /// Calls `body` with each part of `range` in `stored`, and where it is when these ranges are one after the other.
+  /// Calls `body` with each part of `range` in `stored`, and its position in the concatenation of these ranges.
   private static func forEach(
     of stored: [Range<Int>], in range: Range<Int>, _ body: (_ part: Range<Int>, _ at: Range<Int>) throws -> Void
   ) rethrows {
@@ -105,7 +105,7 @@ package final class AdamW {
     }
   }
 
-  /// The second moments of a parameter, [n], of an optimiser that owns all weights; nil for one that is left out.
+  /// The second moments of a parameter, [n], if this optimiser owns all weights; nil for an excluded parameter.
   func secondMoment(of parameter: Range<Int>) -> Tensor? {
     var moments: Tensor?
     forEachStepped(in: parameter) { _, second in moments = secondMoment.slice(second) }
@@ -115,15 +115,15 @@ package final class AdamW {
   /// Sets every gradient to 0.
   package func clearGradients() { gradients.clear() }
 
-  /// Tells the draft that the flat weights have been written to.
+  /// Notifies the head that the flat weights have changed.
   func weightsHaveChanged() {
     for parameter in draft.parameters { parameter.variable.valueHasChanged() }
   }
 
-  /// Euclidean norm of all gradients, for an optimiser that owns all.
+  /// Euclidean norm of all gradients, if this optimiser owns all weights.
   package func gradientNorm() -> Double { sumOfSquares(owned).squareRoot() }
 
-  /// The sum of squares of the gradients in these ranges, added up in a fixed order.
+  /// The sum of squares of the gradients in these ranges, in a fixed order of summation.
   func sumOfSquares(_ ranges: [Range<Int>]) -> Double {
     let chunks = ranges.flatMap { range in
       stride(from: range.lowerBound, to: range.upperBound, by: 1 << 16).map { $0..<min(range.upperBound, $0 + 1 << 16) }
@@ -140,11 +140,11 @@ package final class AdamW {
     return sums.reduce(0, +)
   }
 
-  /// One step of the owned weights with the gradients that are there, scaled down to the clip norm.
+  /// One step of the owned weights with the accumulated gradients, scaled down to the clip norm.
   ///
   /// - Parameters:
   ///   - step: number of this step, from 1
-  ///   - learningRate: that of this step
+  ///   - learningRate: the learning rate of this step
   ///   - norm: the gradients' norm
   package func apply(step: Int, learningRate: Double, norm: Double) {
     let scale = gradientScale(norm: norm)
@@ -164,8 +164,8 @@ package final class AdamW {
   }
 
   /// - Parameters:
-  ///   - first: where the first moments of the part begin
-  ///   - second: where its second moments begin
+  ///   - first: the offset of the part's first moments
+  ///   - second: the offset of its second moments
   private func update(_ part: Range<Int>, _ settings: UnsafePointer<eagle_adamw>, first: Int, second: Int) {
     Parallel.forEachRange(part.count, grain: 1 << 14) { range in
       let range = part.lowerBound + range.lowerBound..<part.lowerBound + range.upperBound
@@ -178,10 +178,10 @@ package final class AdamW {
     }
   }
 
-  /// What gradients are multiplied by to hold the clip norm, as torch.nn.utils.clip_grad_norm_ does.
+  /// The factor that limits gradients to the clip norm, as in torch.nn.utils.clip_grad_norm_.
   func gradientScale(norm: Double) -> Float { Float(min(1, config.clipNorm / (norm + 1e-6))) }
 
-  /// Cuts a range of weights into those outside the feature matrix, which have no rates, and rows of it.
+  /// Splits a range of weights into parts outside the feature matrix, which have no rates, and parts of its rows.
   private func forEachRated(in range: Range<Int>, _ body: (Range<Int>, _ rates: UnsafePointer<Float>?) -> Void) {
     guard let featureRates else { return body(range, nil) }
     let rated = slices.first { $0.name == draft.shape.featureMatrix }!.range

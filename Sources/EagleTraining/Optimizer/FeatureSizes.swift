@@ -7,24 +7,24 @@ import EagleTensor
 import EagleText
 import Foundation
 
-/// The sizes of the features that the feature matrix reads, the captured states, normed where the head norms them.
+/// The sizes of the input features of the feature matrix: the captured states, normalised if the head normalises them.
 ///
 /// AdamW moves every weight by about the learning rate, and a weight moves its output by that times its input. States
 /// of late layers are tens of times those of early ones, and some of their columns hundreds of times: with one rate for
-/// all, either these tear the head apart, or the others stand still. The rate of a column by 1 / rms is the same as
-/// training on features of variance 1 and writing the scales into `fc` afterwards.
+/// all columns, either the large ones make training diverge, or the small ones do not train. A rate of 1 / rms for a
+/// column is equivalent to training on features of variance 1 and multiplying the scales into `fc` afterwards.
 enum FeatureSizes {
-  /// Rows of the sample, about.
+  /// The approximate number of rows of the sample.
   private static let mostRows = 10_000
 
   /// 1 / rms of each feature over trained rows, the same on all ranks: [n H_t]. Collective.
   ///
   /// - Parameters:
-  ///   - sample: conversations to look at
+  ///   - sample: the conversations that are read
   ///   - draft: the head before its first step
   ///   - cluster: the ranks
   ///   - leftOut: called with each conversation whose states are not finite
-  /// - Throws: when states cannot be read, or none is finite; `StoppedRun` when a stop was requested
+  /// - Throws: when states cannot be read, or no state is finite; `StoppedRun` when a stop was requested
   static func rates(
     _ sample: StateSample, of draft: DraftModel, cluster: any Communicator, leftOut: (Int) -> Void
   ) throws -> Tensor {
@@ -35,7 +35,7 @@ enum FeatureSizes {
     return rates
   }
 
-  /// Root mean squares.
+  /// The root mean square of each feature.
   private static func measure(
     _ sample: StateSample, of draft: DraftModel, _ leftOut: (Int) -> Void
   ) throws -> [Double] {

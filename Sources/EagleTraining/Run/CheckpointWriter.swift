@@ -2,7 +2,8 @@ import EagleCore
 import EagleStorage
 import Foundation
 
-/// Writes checkpoints on a thread of its own, one at a time, while training goes on if it may. For rank 0.
+/// Writes checkpoints on a thread of its own, one at a time. Training continues meanwhile if the state is a copy. For
+/// rank 0.
 package final class CheckpointWriter {
   private let parent: String
   private let keep: Int
@@ -12,7 +13,7 @@ package final class CheckpointWriter {
   private var running: DispatchSemaphore?
   private var hasWarned = false
 
-  /// What the last write came to; set by its thread.
+  /// The result of the last write; set by its thread.
   private final class Outcome: @unchecked Sendable {
     private let lock = NSLock()
     private var failure: (any Error)?
@@ -20,7 +21,7 @@ package final class CheckpointWriter {
 
     func fail(_ error: any Error) { lock.withLock { failure = error } }
 
-    /// Old checkpoints could not be removed.
+    /// Records that old checkpoints could not be removed.
     func leave(_ error: any Error) { lock.withLock { leftover = error } }
 
     func take() -> (failure: (any Error)?, leftover: (any Error)?) {
@@ -33,7 +34,7 @@ package final class CheckpointWriter {
 
   /// - Parameters:
   ///   - parent: folder of the run
-  ///   - keep: how many of the newest checkpoints stay, beside the best
+  ///   - keep: the number of newest checkpoints to keep, in addition to the best
   ///   - say: called once when an old checkpoint cannot be removed, on the thread that calls `check`, `start` or
   ///     `finish`
   convenience init(parent: String, keep: Int, say: @escaping (String) -> Void = { _ in }) {
@@ -46,12 +47,12 @@ package final class CheckpointWriter {
     (self.parent, self.keep, self.say, self.remove) = (parent, keep, say, remove)
   }
 
-  /// Starts to write; waits for the write before, if that is not done, and for this one when the state is no copy.
+  /// Starts to write. Waits for a running earlier write, and for this one if the state is not a copy.
   func start(_ state: TrainingCheckpoint.State, _ info: TrainingCheckpoint.Info) throws {
     try start(waits: !state.isCopy) { [parent] in try TrainingCheckpoint.write(state, info, parent: parent) }
   }
 
-  /// The same for any way to write a checkpoint into the folder of the run.
+  /// The same for any function that writes a checkpoint to the folder of the run.
   package func start(waits: Bool, _ write: @escaping @Sendable () throws -> Void) throws {
     try finish()
     let done = DispatchSemaphore(value: 0)
@@ -70,7 +71,7 @@ package final class CheckpointWriter {
     if waits { try finish() }
   }
 
-  /// The new checkpoint is whole by now, so that nothing here may end the run.
+  /// The new checkpoint is already complete, so an error here must not end the run.
   private static func prune(
     _ parent: String, _ keep: Int, _ remove: (String) throws -> Void, _ outcome: Outcome
   ) {
@@ -84,7 +85,7 @@ package final class CheckpointWriter {
     }
   }
 
-  /// Throws when the last write has failed.
+  /// Throws if the last write has failed.
   package func check() throws {
     let (failure, leftover) = outcome.take()
     if let leftover, !hasWarned {
@@ -94,8 +95,8 @@ package final class CheckpointWriter {
     if let failure { throw failure }
   }
 
-  /// Waits until the last write is done, and throws when it has failed. A disk that hangs is for the other ranks to
-  /// notice, by this one's silence.
+  /// Waits until the last write is done, and throws if it has failed. There is no timeout: if the disk hangs, the other
+  /// ranks detect that this one is silent.
   package func finish() throws {
     running?.wait()
     running = nil

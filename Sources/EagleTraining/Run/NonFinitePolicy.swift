@@ -2,14 +2,14 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// The handling of steps whose loss or gradient is not finite: each is skipped, with the names of the conversations at
-/// fault, and too many in a row end the run.
+/// The handling of steps whose loss or gradient is not finite: each is skipped, with the names of the responsible
+/// conversations, and too many in a row end the run.
 struct NonFinitePolicy {
-  /// Skipped steps in a row that a run survives, `train.max_skipped_steps`.
+  /// The maximum number of consecutive skipped steps, `train.max_skipped_steps`.
   let limit: Int
   /// Conversations that are left out already, `train.leave_out`.
   let leaveOut: [String]
-  /// Skipped steps in a row, up to the last one.
+  /// The number of consecutive skipped steps up to the last step.
   var skippedInARow = 0
 
   enum Decision {
@@ -33,7 +33,7 @@ struct NonFinitePolicy {
     }
   }
 
-  /// Notes a step without trained conversations: among skipped ones it is one of them, since it updates nothing.
+  /// Records a step without trained conversations. Between skipped steps it counts as one, because it updates nothing.
   mutating func noteEmptyStep() {
     if skippedInARow > 0 { skippedInARow += 1 }
   }
@@ -44,7 +44,7 @@ struct NonFinitePolicy {
     return "set train.leave_out to \(list), or lower train.learning_rate"
   }
 
-  /// The conversations at fault, for people to read.
+  /// The responsible conversations as readable text.
   static func names(_ skipped: SkippedStep) -> String {
     skipped.conversations.isEmpty
       ? "no conversation shows it alone" : "conversations: \(skipped.conversations.joined(separator: ", "))"

@@ -2,25 +2,25 @@ import EagleCluster
 import EagleCore
 import EagleModels
 
-/// What a draft head is trained on, and how.
+/// The data and the settings with which a draft head is trained.
 package struct TrainingInputs {
   package var config: TrainConfig
-  /// The precision of gradients between ranks.
+  /// The precision of gradients in all-reduces.
   package var gradients = ComputePrecision.fp32
   package var states: StateSource
-  /// The loss mask of a conversation, of any of the batch on every rank. By default the source of states reads it,
-  /// which opens shards of a store.
+  /// The loss mask of a conversation; every rank needs those of the whole batch. By default it is read from the source
+  /// of states, which opens shards of a store.
   package var mask: (Int) throws -> [UInt8]
-  /// Conversations to train on.
+  /// The conversations to train on.
   package var trained: [Int]
-  /// Conversations that are only measured.
+  /// The held-out conversations.
   package var heldOut: [Int]
   package var target: TargetModel
-  /// Conversations that no step trains on, though batches are cut as if they were there.
+  /// Conversations that no step trains, although batches are partitioned as if they were trained.
   package var leftOut: Set<Int> = []
   /// The name of a conversation in `train.leave_out`.
   package var name: (Int) -> String = { "\($0)" }
-  /// What must be the same when the run is resumed.
+  /// The settings that must be the same when the run resumes.
   package var identity = RunIdentity()
 
   package init(config: TrainConfig, states: StateSource, target: TargetModel, trained: [Int], heldOut: [Int] = []) {

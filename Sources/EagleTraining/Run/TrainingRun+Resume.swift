@@ -5,7 +5,7 @@ import EagleRunFiles
 import EagleStorage
 
 extension TrainingRun {
-  /// Goes on from the newest valid checkpoint. Rank 0 reads for all. Collective.
+  /// Resumes from the newest valid checkpoint. Rank 0 reads for all. Collective.
   ///
   /// - Returns: whether there was one; without it the run starts at step 0
   @discardableResult
@@ -13,7 +13,7 @@ extension TrainingRun {
     try resume(from: cluster.isRoot ? try CheckpointFolder.newestValid(in: output) { progress.say($0) } : nil)
   }
 
-  /// - Parameter found: the newest valid checkpoint; nil on other ranks than 0, and when there is none
+  /// - Parameter found: the newest valid checkpoint; nil on other ranks than 0, and if there is none
   @discardableResult
   package func resume(from found: Checkpoint?) throws -> Bool {
     let info = try found.map(checkedInfo)
@@ -30,8 +30,7 @@ extension TrainingRun {
     return state[0] > 0
   }
 
-  /// What the newest checkpoint says, if this run may go on from it. Settings that have changed on the way are
-  /// recorded.
+  /// The info of the newest checkpoint; throws unless this run may resume from it. Changed settings are recorded.
   private func checkedInfo(_ checkpoint: Checkpoint) throws -> TrainingCheckpoint.Info {
     let info = try TrainingCheckpoint.info(checkpoint)
     let differences = try inputs.identity.changes(from: try info.identity(of: checkpoint.path), of: checkpoint.path)

@@ -5,16 +5,16 @@ import EagleDraft
 
 /// The partition of a batch's trained rows among ranks, by their cost.
 ///
-/// Whole conversations, the most costly first, each to the rank with the least so far, unless that makes a step more
-/// than `tolerance` longer than it need be. Then conversations are laid end to end and cut where a rank has its share:
-/// the smallest with which the ranks hold them all, the context that is computed again included. All ranks find the
-/// same partition.
+/// Greedy assignment (longest processing time first): whole conversations in descending order of cost, each to the rank
+/// with the least work so far. If this makes a step longer than necessary by more than `tolerance`, conversations are
+/// concatenated and cut into a share for each rank. A binary search finds the smallest share with which the ranks cover
+/// all rows, including the cost of context that is computed twice. All ranks compute the same partition.
 package struct BatchPartition: Sendable {
   /// The work of a conversation of the batch.
   package struct Item: Sendable {
     let conversation: Int
     package var work: ConversationWork
-    /// Tokens of the conversation.
+    /// The number of tokens of the conversation.
     package let length: Int
 
     package init(_ conversation: Int, _ work: ConversationWork, length: Int) {
@@ -22,7 +22,7 @@ package struct BatchPartition: Sendable {
     }
   }
 
-  /// Rows of one item. A batch may hold a conversation twice: the copies are two items.
+  /// The rows of one item. A batch may contain a conversation twice; the copies are two items.
   private struct Assignment {
     let item: Int
     let rows: Range<Int>
@@ -31,20 +31,20 @@ package struct BatchPartition: Sendable {
 
   /// The parts of each rank, in the order of the batch.
   package let parts: [[ConversationPart]]
-  /// Operations of each rank.
+  /// The operations of each rank.
   package let costs: [Double]
 
-  /// Operations of the slowest rank over the mean of whole conversations: 1 is best.
+  /// The operations of the slowest rank, divided by the mean over ranks of the work without cuts: 1 is optimal.
   package let slowest: Double
 
-  /// How much longer a step may be for whole conversations to stay whole.
+  /// The relative increase of a step's duration that is accepted to avoid cutting conversations.
   private static let tolerance = 0.02
 
   /// - Parameters:
-  ///   - items: conversations of the batch; those without a trained row go to no rank
+  ///   - items: the conversations of the batch; those without a trained row are assigned to no rank
   ///   - ranks: N
-  ///   - depths: tokens behind a row's own that are predicted from it, K
-  ///   - isCut: whether a conversation may be shared by ranks
+  ///   - depths: the number of tokens after a row's own that are predicted from it, K
+  ///   - isCut: whether a conversation may be split between ranks
   package init(_ items: [Item], ranks: Int, depths: Int, isCut: Bool = true) {
     let whole = items.map { $0.work.cost(0..<$0.work.rows) }
     let mean = whole.reduce(0, +) / Double(ranks)
@@ -65,7 +65,7 @@ package struct BatchPartition: Sendable {
 
   private static func load(_ assignments: [Assignment]) -> Double { assignments.reduce(0) { $0 + $1.cost } }
 
-  /// Whole items, each to the rank with the least so far.
+  /// Assigns whole items, each to the rank with the least work so far.
   private static func wholes(_ order: [Int], _ costs: [Double], ranks: Int, rows: [Int]) -> [[Assignment]] {
     var (assignments, loads) = ([[Assignment]](repeating: [], count: ranks), [Double](repeating: 0, count: ranks))
     for item in order {
@@ -76,7 +76,7 @@ package struct BatchPartition: Sendable {
     return assignments
   }
 
-  /// The assignments with the smallest share, or the whole ones where these are as good.
+  /// The assignments with the smallest share, or those without cuts if they are nearly as good.
   private static func cutWherePays(
     _ order: [(item: Int, work: ConversationWork)], _ whole: [[Assignment]], mean: Double
   ) -> [[Assignment]] {
@@ -93,7 +93,8 @@ package struct BatchPartition: Sendable {
     return whole.map(load).max()! <= (1 + tolerance) * high ? whole : best
   }
 
-  /// Items one after the other, each rank with as many rows as its share takes; nil when the ranks do not take all.
+  /// Assigns items one after the other, with as many rows to each rank as fit into the share; nil if rows are left
+  /// over.
   private static func filled(
     _ order: [(item: Int, work: ConversationWork)], ranks: Int, share: Double
   ) -> [[Assignment]]? {
@@ -117,7 +118,7 @@ package struct BatchPartition: Sendable {
     return assignments
   }
 
-  /// The most rows from `first` on that cost no more than this.
+  /// The maximum number of rows from `first` whose cost is at most `cost`.
   private static func mostRows(of work: ConversationWork, from first: Int, cost: Double) -> Int {
     (first..<work.rows).partitioningIndex { work.cost(first..<$0 + 1) > cost } - first
   }

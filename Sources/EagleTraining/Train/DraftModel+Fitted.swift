@@ -5,19 +5,19 @@ import EagleModels
 import EagleTensor
 
 extension DraftModel {
-  /// `random` with weights fitted to some of the conversations, on rank 0, which the others help; nil there.
+  /// `random` with weights fitted to some of the conversations, on rank 0; nil on the other ranks, which send data.
   /// Collective.
   ///
   /// - Parameters:
-  ///   - random: the start whose other weights stay; on rank 0
+  ///   - random: the start whose other weights are kept; on rank 0
   ///   - target: the model whose states are fitted
-  ///   - states: where they are
-  ///   - conversations: those to fit to, as many as are needed of them
+  ///   - states: the source of the states
+  ///   - conversations: the conversations to sample from
   ///   - seed: the seed of the sample
   ///   - cluster: the ranks
-  ///   - stop: looked at between conversations
+  ///   - stop: checked between conversations
   ///   - leftOut: called with each conversation whose values are not finite
-  /// - Throws: when states cannot be read, or no row is there to be fitted; `StoppedRun` when a stop was requested
+  /// - Throws: when states cannot be read, or there is no row to fit; `StoppedRun` when a stop was requested
   package static func fitted(
     _ random: DraftModel?, target: TargetModel, states: StateSource, conversations: [Int], seed: UInt64,
     cluster: any Communicator, stop: StopRequest = StopRequest(), leftOut: @escaping (Int) -> Void = { _ in }
@@ -29,7 +29,7 @@ extension DraftModel {
     return try sample.onRoot {
       guard let random else { preconditionFailure("rank 0 has no start to fit") }
       let fitted = try random.network.fitted(random, target: target) {
-        // Conversations are gone through twice.
+        // The fit reads the conversations twice.
         if named.insert($0).inserted { leftOut($0) }
       } conversations: { take in
         try sample.visit(take)

@@ -1,8 +1,8 @@
 import EagleDraft
 
-/// A batch as this rank works on it.
+/// A batch with its partition among the ranks.
 package final class PreparedBatch {
-  /// Conversations of all ranks.
+  /// The conversations of all ranks.
   let conversations: [Int]
   /// The parts of each rank.
   let parts: [[ConversationPart]]
@@ -10,7 +10,7 @@ package final class PreparedBatch {
   let microBatches: [[ConversationPart]]
   /// N_k of the global batch.
   let globalRows: [Double]
-  /// The first micro-batch with its teacher targets, computed ahead of the step.
+  /// The first micro-batch with its teacher targets, computed before the step.
   private var first: (any ObjectiveBatch)?
 
   init(
@@ -24,7 +24,7 @@ package final class PreparedBatch {
 
   func keep(first batch: any ObjectiveBatch) { first = batch }
 
-  /// The first micro-batch, once: the states of two batches never exist at a time.
+  /// Removes and returns the first micro-batch, so that its states are in memory only while it is computed.
   func takeFirst() -> (any ObjectiveBatch)? {
     defer { first = nil }
     return first

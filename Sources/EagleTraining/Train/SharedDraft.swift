@@ -5,7 +5,7 @@ import EagleTensor
 import Foundation
 
 extension DraftModel {
-  /// The description of a head, which other ranks must have before its weights come.
+  /// The description of a head, which other ranks need before they receive its weights.
   private struct Header: Codable {
     var shape: DraftDescription
     var vocabulary: [Int32]
@@ -14,9 +14,9 @@ extension DraftModel {
     var isTrainable: Bool
   }
 
-  /// Rank 0's head on all ranks, whatever their own disks and processors would make of it. Collective.
+  /// Broadcasts the head of rank 0, so that all ranks have the same bits with any disk and processor. Collective.
   ///
-  /// - Parameter draft: on rank 0; not looked at on others
+  /// - Parameter draft: the head on rank 0; ignored on other ranks
   package static func shared(_ draft: DraftModel?, target: TargetShape, cluster: any Communicator) throws -> DraftModel
   {
     guard cluster.isRoot else { return try received(target, cluster) }
@@ -32,7 +32,7 @@ extension DraftModel {
       isTrainable: draft.parameters.contains { $0.variable.requiresGradient })
     _ = try cluster.broadcast(data: try JSONEncoder().encode(header))
     for parameter in draft.parameters {
-      // A copy: a broadcast may write to its buffer, and a mapped file cannot be written to.
+      // A copy, because a broadcast may write to its buffer, and a memory-mapped file is read-only.
       let value = parameter.variable.value
       let copy = Tensor(value.shape, dtype: value.dtype)
       copy.rawBytes.copyMemory(from: UnsafeRawBufferPointer(value.rawBytes))

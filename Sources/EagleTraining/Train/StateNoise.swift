@@ -6,8 +6,7 @@ import EagleTensor
 /// and epoch.
 ///
 /// It is relative, because the columns of captured states differ in size by a factor of hundreds. The teacher's states
-/// stay as they are. The noise of a row follows from seed, epoch, conversation and row: ranks and micro-batches do not
-/// change it.
+/// have no noise. The noise of a row depends only on seed, epoch, conversation and row, not on ranks and micro-batches.
 struct StateNoise {
   let share: Float  // s
   let seed: UInt64

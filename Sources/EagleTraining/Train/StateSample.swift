@@ -4,12 +4,12 @@ import EagleDraft
 import EagleModels
 import EagleTensor
 
-/// A look of rank 0 at some of the conversations, sampled from all of the data by the seed, wherever their states lie.
+/// Provides rank 0 with a sample of the conversations, chosen by the seed from all of the data, on any node.
 ///
-/// The other ranks send what rank 0's node does not hold, chunk by chunk, until rank 0 has seen enough. A stop that any
-/// rank has heard ends the work on all of them before the next chunk.
+/// The other ranks send the conversations that rank 0's node does not store, chunk by chunk, until rank 0 has enough. A
+/// stop on any rank ends the work on all of them before the next chunk.
 struct StateSample {
-  /// Conversations that travel at a time.
+  /// The number of conversations of one exchange.
   private static let chunk = 8
 
   private let conversations: [Int]
@@ -18,10 +18,10 @@ struct StateSample {
   private let stop: StopRequest
 
   /// - Parameters:
-  ///   - trained: conversations of an epoch; one that comes several times counts once
-  ///   - leftOut: those that are not looked at
+  ///   - trained: the conversations of an epoch; one that occurs several times counts once
+  ///   - leftOut: the conversations that are not read
   ///   - seed: the seed of the sample
-  ///   - feed: reads their states
+  ///   - feed: the source of their states
   init(
     _ trained: [Int], leftOut: Set<Int>, seed: UInt64, feed: ConversationFeed, cluster: any Communicator,
     stop: StopRequest
@@ -31,8 +31,8 @@ struct StateSample {
     (self.feed, self.cluster, self.stop) = (feed, cluster, stop)
   }
 
-  /// Runs `body` on rank 0 with this sample, through which it may go several times, and returns its result there; nil
-  /// on other ranks. Collective.
+  /// Runs `body` on rank 0 and returns its result there; nil on other ranks. `body` may visit the sample several times.
+  /// Collective.
   ///
   /// - Throws: `StoppedRun` on all ranks when a stop was requested
   func onRoot<Result>(_ body: () throws -> Result) throws -> Result? {
@@ -45,8 +45,8 @@ struct StateSample {
     return result
   }
 
-  /// Calls `take` with one numbered conversation after the other until it says that it has enough. On rank 0, within
-  /// `onRoot`.
+  /// Calls `take` with one numbered conversation after the other until it returns that it has enough. Only on rank 0,
+  /// within `onRoot`.
   func visit(_ take: (Int, CapturedConversation) throws -> Bool) throws {
     let clock = PhaseClock()
     for first in stride(from: 0, to: conversations.count, by: Self.chunk) {
@@ -60,7 +60,7 @@ struct StateSample {
 
   private func chunk(from first: Int) -> ArraySlice<Int> { conversations[first...].prefix(Self.chunk) }
 
-  /// Where rank 0 reads next, on all ranks; nil when it has seen enough. Collective.
+  /// The position at which rank 0 reads next, on all ranks; nil if it has enough. Collective.
   private func agree(on first: Int?) throws -> Int? {
     let sums = try cluster.allReduceSum([Int64(first.map { $0 + 1 } ?? 0), stop.isMade ? 1 : 0])
     if sums[1] > 0 {

@@ -5,12 +5,12 @@ import EagleDraft
 import EagleModels
 import EagleText
 
-/// Where the target's states come from.
+/// The source of the target's states.
 package enum StateSource {
   case store(CaptureStore)
   case online(OnlineStates)
 
-  /// Tokens of each conversation.
+  /// The number of tokens of each conversation.
   package var lengths: [Int] {
     switch self {
     case .store(let store): store.lengths
@@ -18,7 +18,7 @@ package enum StateSource {
     }
   }
 
-  /// What the target adds to a step; nil where states are stored.
+  /// The operations that the target adds to a step; nil if states are stored.
   var onlineOperations: OnlineOperations? {
     switch self {
     case .store: nil
@@ -26,7 +26,7 @@ package enum StateSource {
     }
   }
 
-  /// Loss mask of a conversation.
+  /// The loss mask of a conversation.
   package func mask(_ conversation: Int) throws -> [UInt8] {
     switch self {
     case .store(let store): try store.readTokens(conversation: conversation).lossMask
@@ -42,7 +42,7 @@ package struct OnlineStates {
   private let capture: StateCapture
   private let tick: @Sendable () -> Void
 
-  /// - Parameter tick: called while the target runs, as a sign of progress
+  /// - Parameter tick: called during the target's passes to show progress
   /// - Throws: for layers that the target does not have
   package init(
     target: TargetModel, config: CaptureConfig, data: PreparedData, tick: @escaping @Sendable () -> Void = {}
@@ -55,7 +55,7 @@ package struct OnlineStates {
 
   fileprivate var operations: OnlineOperations { OnlineOperations(capture.target.shape) }
 
-  /// Throws when ranks compute states of different precision. Collective.
+  /// Throws if ranks compute states of different precision. Collective.
   package func agreeOnPrecision(_ cluster: any Communicator) throws { try capture.agreeOnPrecision(cluster) }
 
   /// The conversation of each part, with the states that it needs.

@@ -1,11 +1,10 @@
 import EagleCluster
 
 extension StepEngine {
-  /// Finds the learning rates of features, where the settings ask for them and no checkpoint has brought them.
-  /// Collective.
+  /// Computes the learning rates of features, if the settings require them and no checkpoint contains them. Collective.
   ///
   /// - Parameters:
-  ///   - stop: looked at between conversations
+  ///   - stop: checked between conversations
   ///   - leftOut: called with each conversation whose states are not finite
   func findFeatureRates(stop: StopRequest, leftOut: (Int) -> Void) throws {
     guard inputs.config.featureRates == .bySize && optimizer.featureRates == nil else { return }

@@ -1,7 +1,7 @@
 import EagleCluster
 import EagleDraft
 
-/// What is done behind a step when one rank requests it.
+/// The actions after a step that any rank can request.
 package struct StepRequests {
   var isStopRequested = false
   var isCheckpointRequested = false
@@ -13,10 +13,10 @@ package struct StepRequests {
   }
 }
 
-/// The small numbers that ranks add up once a step, in one call.
+/// The small values that ranks reduce once per step, in one call.
 struct StepMessage {
   private(set) var sums: [PositionSums]
-  /// Seconds that each rank computed.
+  /// The seconds that each rank has computed.
   private var busy: [Double]
   private(set) var requests: StepRequests
   private let cluster: any Communicator
@@ -28,13 +28,13 @@ struct StepMessage {
     self.cluster = cluster
   }
 
-  /// How much longer the slowest rank computes than the mean, as a part of the mean.
+  /// How much longer the slowest rank computes than the mean, as a fraction of the mean.
   var imbalance: Double {
     let mean = busy.reduce(0, +) / Double(busy.count)
     return mean > 0 ? busy.max()! / mean - 1 : 0
   }
 
-  /// The message of all ranks together. Collective.
+  /// The sum of the messages of all ranks. Collective.
   func addedUp() throws -> StepMessage {
     var flat = try cluster.allReduceSum(
       sums.flatMap { [$0.rows, $0.loss, $0.hits, $0.overlap] } + busy

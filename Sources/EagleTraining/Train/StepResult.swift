@@ -12,7 +12,7 @@ package struct StepResult {
     case empty
   }
 
-  /// What is not finite.
+  /// The quantity that is not finite.
   package enum NonFiniteQuantity: String {
     case loss, gradient
   }
@@ -20,7 +20,7 @@ package struct StepResult {
   /// The number of the step, from 1.
   package let step: Int
   package let outcome: Outcome
-  /// What any of the ranks has requested.
+  /// The union of the requests of all ranks.
   package let requests: StepRequests
 
   package var update: StepUpdate? {
@@ -35,7 +35,7 @@ package struct StepUpdate {
   package let learningRate: Double
   /// The norm of the averaged gradient.
   package let gradientNorm: Double
-  /// Tokens of the batch's conversations.
+  /// The number of tokens of the batch's conversations.
   package let tokens: Int
   package let seconds: Double
   /// nil for a run of one rank.

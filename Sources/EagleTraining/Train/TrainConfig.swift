@@ -16,7 +16,7 @@ public enum FeatureRates: String, Codable, CaseIterable, Sendable {
 public enum OptimizerKind: String, Codable, CaseIterable, Sendable {
   /// AdamW for all weights.
   case adamw
-  /// Muon for the matrices of the layers, AdamW for all else.
+  /// Muon for the matrices of the layers, AdamW for all other weights.
   case muon
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
@@ -30,17 +30,17 @@ public struct TrainConfig: Config {
   public var tttLength = 7
   /// The decay of the weights of drafting steps: step k weighs `step_decay`^k in the loss.
   public var stepDecay = 0.8
-  /// The share of the rows of a drafting step that each epoch takes to the next one, sampled anew each time (EAGLE-3).
+  /// The share of the rows of a drafting step that continue to the next one, sampled anew in each epoch (EAGLE-3).
   public var tttShare = 1.0
-  /// The share of trained positions that each epoch begins blocks at, sampled anew each time, in a block drafter.
+  /// The share of trained positions at which blocks begin, sampled anew in each epoch, in a block drafter.
   public var anchorShare = 1.0
-  /// The most blocks of a conversation in one epoch.
+  /// The maximum number of blocks of a conversation in one epoch.
   public var anchorLimit = 512
   /// The loss of a trained row; nil for `kl` in EAGLE-3, and for the loss of its paper in a block drafter.
   public var loss: TrainingLoss?
   /// The set over which the loss is averaged.
   public var mean = LossMean.tokens
-  /// The largest share by which noise changes a captured state that the head reads.
+  /// The maximum relative noise that is added to the captured states that the head reads.
   public var stateNoise = 0.0
   /// The optimiser that updates the weights.
   public var optimizer = OptimizerKind.adamw
@@ -48,11 +48,11 @@ public struct TrainConfig: Config {
   public var learningRate = 1e-4
   /// The learning rates of the columns of `fc`, which reads the captured states.
   public var featureRates = FeatureRates.equal
-  /// The share of all optimiser steps in which the rate climbs from 0; a cosine takes it back to 0 after them.
+  /// The share of all optimiser steps in which the rate rises from 0; a cosine decreases it to 0 afterwards.
   public var warmupRatio = 0.015
   /// The decoupled decay of AdamW and Muon, per unit of learning rate.
   public var weightDecay = 0.0
-  /// The largest global norm of a gradient; longer ones are scaled down to it.
+  /// The maximum global norm of a gradient; larger gradients are scaled down to it.
   public var clipNorm = 0.5
   /// AdamW's decay of the mean of gradients.
   public var beta1 = 0.9
@@ -60,23 +60,23 @@ public struct TrainConfig: Config {
   public var beta2 = 0.999
   /// The tokens of one optimiser step, over all ranks.
   public var tokensPerBatch = 8192
-  /// The precision of the draft's matrix products.
+  /// The precision of the head's GEMMs.
   public var precision = ComputePrecision.bf16
-  /// The seed of weights and batches: same seed and ranks, same bits.
+  /// The seed of weights and batches: the same seed and ranks give the same bits.
   public var seed: UInt64 = 0
-  /// The optimiser steps between two checkpoints. The end of an epoch is one, too.
+  /// The optimiser steps between two checkpoints. The end of an epoch writes one too.
   public var checkpointEvery = 500
-  /// The minutes between two checkpoints: whichever of both comes first.
+  /// The minutes between two checkpoints: whichever comes first.
   public var checkpointMinutes = 30.0
-  /// The number of newest checkpoints that stay on disk, in addition to the best.
+  /// The number of newest checkpoints that are kept, in addition to the best.
   public var keepCheckpoints = 3
-  /// Whether each rank keeps the moments of its partition of the weights only and updates it (ZeRO-1). An all-gather of
-  /// weights follows.
+  /// Whether each rank holds the moments of only its partition of the weights and updates only this partition (ZeRO-1).
+  /// An all-gather of the weights follows.
   public var shardOptimizer = false
-  /// The most steps in a row that are left out because their loss or gradient is not finite.
+  /// The maximum number of consecutive steps that are skipped because their loss or gradient is not finite.
   public var maxSkippedSteps = 3
-  /// The conversations that no step trains on, by id, or `#` and their number in the prepared data. A resumed run takes
-  /// changes up.
+  /// The conversations that no step trains, by id, or `#` and their number in the prepared data. A change applies when
+  /// the run resumes.
   public var leaveOut: [String] = []
   /// Whether events for TensorBoard are written next to the metrics.
   public var tensorboard = false
@@ -84,7 +84,7 @@ public struct TrainConfig: Config {
   /// Creates the settings with all defaults.
   public init() {}
 
-  /// What concerns the objective.
+  /// The settings of the objective.
   package var objective: ObjectiveSettings {
     var settings = ObjectiveSettings()
     (settings.tttLength, settings.stepDecay, settings.loss, settings.mean) = (tttLength, stepDecay, loss, mean)
@@ -162,7 +162,7 @@ public struct TrainConfig: Config {
     case tensorboard
   }
 
-  /// Encodes what is absent as an explicit null, so that a dump shows every key.
+  /// Encodes nil values as explicit nulls, so that a dump shows every key.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(epochs, forKey: .epochs)

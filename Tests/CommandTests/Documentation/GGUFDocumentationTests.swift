@@ -5,7 +5,7 @@ import Testing
 @Suite struct GGUFDocumentationTests {
   private static let steps = ["inspect", "run", "generate", "export", "generate", "serve"]
 
-  /// What makes the page's commands small, by subcommand. Nothing that the page says is replaced.
+  /// Flags that make the page's commands small, by subcommand. They replace nothing on the page.
   private static let additions = [
     "run":
       "--set draft.vocabulary_size=64 --set train.epochs=1 --set 'evaluate.benchmarks={few: prompts.jsonl}' "
@@ -13,7 +13,7 @@ import Testing
     "generate": "--max-tokens 24", "serve": "--port 0",
   ]
 
-  /// The commands, each in one line. A reader sees them all at once: the page has at most 16 lines of them.
+  /// The commands, each in one line. The page has at most 16 lines of them, so that a reader sees all at once.
   private func commands() throws -> [String] {
     let page = Page("docs/guide/gguf.md")
     let block = try #require(page.text.firstMatch(of: /```sh\n((?s).*?)```/)).1
@@ -52,7 +52,7 @@ import Testing
       try #require(outcome.status == 0, "\(command)\n\(outcome.errors)")
       outputs[name, default: []].append(outcome.output)
     }
-    // The head is trained on what the target itself answers.
+    // The head is trained on the target's own answers.
     let answers = String(decoding: try world.read("answers/my-model.jsonl"), as: UTF8.self)
     #expect(answers.split(separator: "\n").count == 30)
     #expect(outputs["inspect"]?.first?.hasPrefix("target: llama") == true)
@@ -60,7 +60,7 @@ import Testing
     let texts = outputs["generate"] ?? []
     #expect(texts.count == 2 && texts[0] == texts[1] && !texts[0].isEmpty, "\(texts)")
     try serves(try #require(ours.last), world)
-    // llama.cpp is not at hand: its line names the files of the others.
+    // llama.cpp is not installed; its line must name the files of the other commands.
     let last = try #require(commands.last)
     #expect(last.hasPrefix("llama-server -m models/my-model.gguf -md head.gguf "))
     #expect(FileManager.default.fileExists(atPath: world("head.gguf")))

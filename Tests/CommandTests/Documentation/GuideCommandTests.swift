@@ -1,13 +1,13 @@
 import Foundation
 import Testing
 
-/// Runs the shell blocks of the guides, but for those of the tutorial and of gguf.md, which have tests of their own.
+/// Runs the shell blocks of the guides, except those of the tutorial and of gguf.md, which have tests of their own.
 @Suite struct GuideCommandTests {
   private static let pages = [
     "guide/better-heads", "guide/decoding", "guide/other-servers", "guide/serving", "guide/your-data",
     "operations/security",
   ]
-  /// Programs that are not ours: their lines name files that exist.
+  /// Programs of other projects: their lines must name files that exist.
   private static let others = ["llama-server", "python", "vllm"]
 
   @Test("every page with shell blocks has a test that runs them")
@@ -53,7 +53,7 @@ import Testing
     if !key.isEmpty { #expect(try served.ask("GET", "/v1/models").status == 401, "\(command)") }
   }
 
-  /// `curl http://127.0.0.1:8080/PATH … -d 'BODY'`, asked of a server on a free port.
+  /// Sends `curl http://127.0.0.1:8080/PATH … -d 'BODY'` to a server on a free port.
   private func ask(_ command: String, _ world: GuideWorld) throws {
     let parts = try #require(command.firstMatch(of: /curl http:\/\/127\.0\.0\.1:8080(\S+) .*-d '(.*)'$/), "\(command)")
     let served = try world.serve("exec eagle-run serve --target models/my-model")

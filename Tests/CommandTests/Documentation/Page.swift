@@ -10,10 +10,11 @@ struct Page: CustomTestStringConvertible, Sendable {
 
   static let root = Command.root
 
-  /// Every page that people read, in the order of their paths.
+  /// Every page of the documentation, in the order of their paths.
   static let all = texts { $0.hasSuffix(".md") }
 
-  /// Texts that people read, by their paths. Of data/ and checkpoints/, where runs leave files, only the page counts.
+  /// Text files of the repository, in the order of their paths. Of data/ and checkpoints/, where runs write files, only
+  /// the page counts.
   static func texts(where isWanted: (String) -> Bool) -> [Page] {
     let inFolders = ["docs", "recipes", "Tools", "Benchmarks"].flatMap { folder in
       (FileManager.default.enumerator(atPath: "\(root)/\(folder)")?.compactMap { $0 as? String } ?? [])
@@ -34,7 +35,7 @@ struct Page: CustomTestStringConvertible, Sendable {
 
   init(path: String, text: String) { (self.path, self.text) = (path, text) }
 
-  /// Lines with their numbers, and whether they stand in a code block.
+  /// Lines with their numbers, and whether they are in a code block.
   var lines: [(number: Int, text: Substring, isCode: Bool)] {
     var isCode = false
     return text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().map { index, line in
@@ -89,7 +90,7 @@ struct Page: CustomTestStringConvertible, Sendable {
     }
   }
 
-  /// What a link behind `#` can name.
+  /// The anchors that a link can have after `#`.
   var anchors: Set<String> {
     var (anchors, counts) = (Set<String>(), [String: Int]())
     for line in lines where !line.isCode && line.text.hasPrefix("#") {

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Tables of the documents that repeat files in recipes/results.
+/// Tables in the documents with values of files in recipes/results.
 @Suite struct ResultTests {
   private struct Record: Decodable {
     struct Benchmark: Decodable {
@@ -30,8 +30,8 @@ import Testing
     }
   }
 
-  /// Throws where a table has fewer than `rows` rows, its head included, or a row has no or too few or too many cells:
-  /// a test then indexes nothing that is missing, and does not pass by comparing nothing.
+  /// Throws if a table has fewer than `rows` rows, including its head, or a row has no, too few or too many cells. A
+  /// test then does not index missing cells, and does not pass without a comparison.
   private func requireWhole(_ table: [[String]], rows: Int = 2) throws {
     try #require(table.count >= rows, "\(table)")
     let columns = table[0].count

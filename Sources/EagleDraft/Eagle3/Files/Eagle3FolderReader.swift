@@ -12,7 +12,7 @@ struct Eagle3FolderReader: HeadReader {
   private let reader: WeightReader
   private let layer: String
 
-  /// Tensors without new information, as they follow from the config.
+  /// Tensors that follow from the config.
   private static let derived = ["rotary_emb.inv_freq"]
 
   init(_ path: String, target: TargetModel) throws {
@@ -53,7 +53,7 @@ struct Eagle3FolderReader: HeadReader {
     name.hasPrefix("midlayer.") ? layer + name.dropFirst("midlayer".count) : name
   }
 
-  /// Throws for a tensor that is not used here: it would change what the head means.
+  /// Throws for a tensor that is not used here: ignoring it would change what the head computes.
   private func refuseUnknownTensors() throws {
     let known = Set(
       sizes.tensorShapes.map { storedName($0.name) } + ["d2t", "t2d", Eagle3Tensors.embedding])

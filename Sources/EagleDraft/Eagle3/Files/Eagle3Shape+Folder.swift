@@ -13,7 +13,7 @@ extension Eagle3Shape {
       tensorName: { Eagle3Tensors.name($0, in: layout) })
   }
 
-  /// The layout to write. In that of the EAGLE-3 release `norm_output` means something else, and no key stands for
+  /// The layout to write. The layout of the EAGLE-3 release gives `norm_output` another meaning, and has no key for
   /// norms of q and k.
   private func checked(_ layout: HeadLayout?, path: String) throws -> HeadLayout {
     let needsSpeculators = variant.feedsNormedState || variant.normsQueryKey

@@ -2,7 +2,7 @@ import EagleCore
 import EagleModels
 import Foundation
 
-/// The config of a head's folder, its keys side by side whatever the layout.
+/// The config of a head's folder, with all keys at one level in every layout.
 struct HeadConfig {
   let file: ConfigFile
   let layout: HeadLayout
@@ -18,14 +18,14 @@ struct HeadConfig {
     }
   }
 
-  /// What a key is at the top level and in `eagle_config`, as far as it is there, with its name in messages.
+  /// The values of a key at the top level and in `eagle_config`, where it is present, with its name in messages.
   func stated(_ key: String) -> [(name: String, value: Any)] {
     [(key, file.values[key]), ("eagle_config.\(key)", file.table("eagle_config")?[key])].compactMap { name, value in
       value.flatMap { $0 is NSNull ? nil : (name, $0) }
     }
   }
 
-  /// The keys of the layer beside those of the head. speculators leaves out of the layer what is its class's default.
+  /// Merges the keys of the layer with those of the head. speculators omits layer keys with the default of their class.
   private static func flattened(_ file: ConfigFile) throws -> ConfigFile {
     let kind = file.values["speculators_model_type"] as? String ?? "eagle3"
     guard kind == "eagle3" else {
@@ -46,7 +46,7 @@ struct HeadConfig {
     return ConfigFile(path: file.path, values: values)
   }
 
-  /// What transformers' config classes take for keys that are not there.
+  /// The defaults of transformers' config classes for missing keys.
   private static var defaults: [String: [String: Any]] {
     [
       "llama": [

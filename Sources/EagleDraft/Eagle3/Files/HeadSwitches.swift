@@ -2,13 +2,13 @@ import EagleCore
 import EagleModels
 import Foundation
 
-/// A key of a head's config that changes what is computed, and the value with which it changes nothing.
+/// A key of a head's config that changes what is computed, and the value that changes nothing.
 ///
-/// A variant that is computed is a property of `Eagle3Variant` and not in this list. Keys that are neither are taken to
-/// say nothing about numerics.
+/// A variant that is computed is a property of `Eagle3Variant` and not in this list. All other keys are assumed not to
+/// affect the numerics.
 struct HeadSwitch: Sendable {
   let key: String
-  /// The variant that another value asks for, as the message names it.
+  /// The variant that another value selects, as the message names it.
   let variant: String
   /// Whether this value is that of plain EAGLE-3.
   let isPlain: @Sendable (_ value: Any, _ file: ConfigFile) -> Bool
@@ -54,7 +54,7 @@ struct HeadSwitch: Sendable {
 }
 
 extension HeadConfig {
-  /// Refuses by name the variants of a head that nothing here computes.
+  /// Rejects, by name, the variants of a head that this program does not compute.
   func refuseVariants() throws {
     for prefix in ["", "eagle_config."] {
       let table = prefix.isEmpty ? file.values : file.table("eagle_config") ?? [:]
@@ -66,12 +66,12 @@ extension HeadConfig {
     try refuseUntypedScaling()
   }
 
-  /// The switches that the config and the tensors of a head turn on. Whose embedding it reads is found later.
+  /// The switches that the config and the tensors of a head turn on. Which embedding it reads is determined later.
   ///
   /// - Parameters:
   ///   - hidden: the head's hidden size
   ///   - width: that of the captured states
-  ///   - tensors: the names of the head's tensors, without that of the layer
+  ///   - tensors: the names of the head's tensors, without the layer's prefix
   func variant(hidden: Int, width: Int, tensors: Set<String>) throws -> Eagle3Variant {
     var variant = Eagle3Variant()
     let (joint, perState) = (try flag("norm_before_fc"), try flag("fc_norm"))
@@ -142,8 +142,9 @@ extension HeadConfig {
     return false
   }
 
-  /// The keys that a row sees; nil for all. The type of the layer decides, and where it has none the flag, without
-  /// which transformers drops the window of a Qwen3 layer. A number alone may be a leftover of the target's config.
+  /// The number of keys that a row sees; nil for all. The type of the layer decides or, without types, the flag
+  /// `use_sliding_window`; without that flag transformers also drops the window of a Qwen3 layer. A number alone may be
+  /// a leftover of the target's config.
   private func window() throws -> Int? {
     let isQwen = file.values["model_type"] as? String == "qwen3"
     if let types = file.values["layer_types"], !(types is NSNull) {
@@ -161,7 +162,7 @@ extension HeadConfig {
       "a window, and neither `layer_types` nor `use_sliding_window` says that it has one")
   }
 
-  /// Refuses a factor without a type, and parameters for each type of layer.
+  /// Rejects a factor without a type, and parameters for each type of layer.
   private func refuseUntypedScaling() throws {
     for key in ["rope_scaling", "rope_parameters"] {
       guard let scaling = file.table(key) else { continue }

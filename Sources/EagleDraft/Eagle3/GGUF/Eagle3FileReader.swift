@@ -14,7 +14,7 @@ struct Eagle3FileReader: HeadReader {
     var shape = try Eagle3Shape(gguf: try HeadKeys(file), target: target.shape)
     if file.contains(tensor: HeadNames.embedding) {
       let table = try Self.tensor(HeadNames.embedding, [shape.vocabularySize, shape.hiddenSize], of: file)
-      // Files of others do not say it.
+      // Files that other programs wrote do not have this key.
       let isOwn = try HeadKeys(file).flag(HeadEmbedding.key)
       if isOwn || !HeadEmbedding.isCopy(table, of: target.embedding) { shape.variant.embedding = .own }
     }
@@ -23,7 +23,7 @@ struct Eagle3FileReader: HeadReader {
     try refuseUnknownTensors()
   }
 
-  /// The tensors as stored, mapped, but for q and k, which are copies, and the norms, which are float32.
+  /// The tensors as stored and mapped, except q and k, which are copies, and the norms, which are float32.
   func tensors() throws -> [String: Tensor] {
     var tensors: [String: Tensor] = [:]
     for (name, size) in sizes.tensorShapes {
@@ -61,7 +61,7 @@ struct Eagle3FileReader: HeadReader {
     return try file.stored(name)
   }
 
-  /// Elements that are looked through at a time: whole blocks.
+  /// The number of elements that are checked at a time: whole blocks.
   private static let chunk = 1 << 16
 
   private func refuseNonFinite(_ tensor: Tensor, _ name: String) throws {
@@ -84,7 +84,7 @@ struct Eagle3FileReader: HeadReader {
       advice: "the file is damaged, or was made from a training that diverged: copy or export it again")
   }
 
-  /// Throws for a tensor that is not used here: it would change what the head means.
+  /// Throws for a tensor that is not used here: ignoring it would change what the head computes.
   private func refuseUnknownTensors() throws {
     let known =
       sizes.tensorShapes.map { HeadNames.tensors[$0.name]! }

@@ -56,8 +56,8 @@ struct HeadKeys {
   /// A switch; false where it is not there.
   func flag(_ key: String) throws -> Bool { contains(key) ? try file.bool(name(key)) : false }
 
-  /// Throws, by name, for a key of attention, experts or the rotary embedding that is not
-  /// read: nothing may be computed otherwise than its author meant.
+  /// Throws, by name, for a key of attention, experts or the rotary embedding that is not read: ignoring it would
+  /// compute something else than the head's author meant.
   func refuseUnknown() throws {
     let unknown = file.metadata.keys.sorted().first { key in
       Self.groups.contains { key.hasPrefix(name($0)) } && !Self.known.contains { key == name($0) }

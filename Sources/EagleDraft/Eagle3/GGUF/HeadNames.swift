@@ -3,12 +3,12 @@ enum HeadNames {
   static let architecture = "eagle3"
   /// The target id of each draft id, int64 [D].
   static let targetIDs = "d2t"
-  /// The norm in front of `fc`, [n H_t].
+  /// The norm before `fc`, [n H_t].
   static let inputNorm = "enc.output_norm.weight"
   /// A copy of the target's embedding, or the head's own, [V, H].
   static let embedding = "token_embd.weight"
   static let lmHead = "output.weight"
-  /// What the frequencies of the rotary embedding are divided by, [d / 2].
+  /// The divisors of the rotary embedding's frequencies, [d / 2].
   static let rotaryFactors = "rope_freqs.weight"
 
   /// The name in a GGUF file of each tensor of `Eagle3Shape.tensorShapes`.
@@ -25,7 +25,7 @@ enum HeadNames {
   private static let queries = "midlayer.self_attn.q_proj.weight"
   private static let keys = "midlayer.self_attn.k_proj.weight"
 
-  /// The heads of a matrix whose rows are in another order; nil where they are not.
+  /// The number of heads of a matrix whose rows the file stores in another order; nil for the same order.
   static func permutedHeads(_ name: String, _ shape: Eagle3Shape) -> Int? {
     switch name {
     case queries: shape.attention.heads

@@ -19,7 +19,7 @@ struct HeadRotary {
     case .dynamic: throw Self.unsupported("a dynamic scaling", path)
     case .yarn: throw Self.unsupported("YaRN", path)
     case .longRoPE(let longRoPE):
-      // Factors that do not depend on the text, which is how such a file is read.
+      // A file holds one set of factors, which does not depend on the sequence length.
       guard longRoPE.short == longRoPE.long, longRoPE.attentionFactor == 1 else {
         throw Self.unsupported("LongRoPE", path)
       }
@@ -27,7 +27,7 @@ struct HeadRotary {
     }
   }
 
-  /// What each frequency is divided by, [d / 2].
+  /// The divisor of each frequency, [d / 2].
   private static func factors(_ shape: Eagle3Shape) -> Tensor {
     let plain = Rotary.frequencies(shape.attention.headDimension, theta: shape.ropeTheta)
     let scaled = shape.ropeScaling?.apply(plain, theta: shape.ropeTheta, context: shape.maxPositions).frequencies
@@ -42,7 +42,7 @@ struct HeadRotary {
 
   /// The scaling that a file describes; nil for none.
   ///
-  /// - Parameter positions: the longest text
+  /// - Parameter positions: the length of the longest sequence
   static func scaling(of keys: HeadKeys, headDimension: Int, positions: Int) throws -> RotaryScaling? {
     let file = keys.file
     let type = try keys.textIfPresent("rope.scaling.type") ?? "none"

@@ -7,8 +7,8 @@ import EagleTensor
 
 /// A long conversation whose trained rows are computed chunk by chunk, so that its activations do not grow with it.
 ///
-/// Trained rows meet each other at one point only: a row attends to the depth-0 keys and values of all rows before it.
-/// So
+/// Trained rows depend on each other in one way only: a row attends to the depth-0 keys and values of all rows before
+/// it. So
 /// ```
 /// 1. k, v of the N prefix rows                      kept as leaves, [N, kv·d]; nothing below them is kept
 /// 2. each chunk: K depths against k, v; backward     adds to the parameters and to dk, dv
@@ -39,14 +39,14 @@ struct ChunkedConversation {
       network: network, tables: tables, precision: precision, count: trained.prefixCount, conversation: conversation)
   }
 
-  /// The way from captured states to keys and values, for a few rows at a time (activation checkpointing).
+  /// The computation from captured states to keys and values, a few rows at a time (activation checkpointing).
   struct Prefix {
     fileprivate let network: Eagle3Network
     fileprivate let tables: TargetTables
     fileprivate let precision: ComputePrecision
     fileprivate let count: Int  // N
     fileprivate let conversation: CapturedConversation
-    /// Rows at a time: as many as a chunk has by default, so that buffers are used again.
+    /// The rows at a time: as many as a chunk has by default, so that buffers are reused.
     private static let rows = 512
 
     private var ranges: [Range<Int>] {
@@ -75,7 +75,7 @@ struct ChunkedConversation {
       return PrefixKeys((leafK, leafV))
     }
 
-    /// Takes the gradients of keys and values to the parameters.
+    /// Propagates the gradients of keys and values to the parameters.
     ///
     /// - Parameters:
     ///   - parameters: those that `isFinal` is called with

@@ -6,14 +6,15 @@ import EagleTensor
 
 // N prefix rows · R_k trained rows of depth k · K depths.
 
-/// Training-time test (TTT): the draft drafts K tokens in a row on its own states, and each is held against the target.
+/// Training-time test (TTT): the draft drafts K tokens in a row on its own states, and each is compared with the
+/// target.
 /// The k-th of these TTT steps is called depth k, so that a step is always one of the optimiser.
 ///
 /// loss = Σ_k decay^k · Σ over trained rows of ℓ / N_k, ℓ being CE(q, softmax(logits)) or another `SoftTargetLoss`,
 /// where N_k counts the trained rows of depth k in the global batch: all, or those that the epoch samples. Or, with a
 /// mean over conversations, Σ_k decay^k times the mean of the conversations' own means, over those that have trained
-/// rows of depth k. So the gradient does not depend on how the batch is cut: short conversations are laid end to end and
-/// go through one pass, a long one is computed chunk by chunk (`ChunkedConversation`).
+/// rows of depth k. So the gradient does not depend on how the batch is divided: short conversations are concatenated
+/// and computed in one pass, a long one is computed chunk by chunk (`ChunkedConversation`).
 struct Eagle3Objective: Objective {
   let network: Eagle3Network
   /// All trained tensors of the head.
@@ -73,13 +74,13 @@ struct Eagle3Objective: Objective {
     }
   }
 
-  /// What is computed in one go.
+  /// The unit of one forward and backward computation.
   private enum Part {
     case whole(LabelledBatch)
     case chunked(ChunkedConversation, FirstChunk)
   }
 
-  /// How losses become gradients.
+  /// The normalisation of the losses, and which gradients are computed.
   private struct Backward {
     let globalRows: [Double]  // N_k, [K]
     let isRecording: Bool
@@ -100,7 +101,7 @@ struct Eagle3Objective: Objective {
 
     init(_ batch: LabelledBatch) { self.batch = batch }
 
-    /// The chunk; nil the next time.
+    /// The chunk at the first call, nil afterwards.
     func take() -> LabelledBatch? {
       defer { batch = nil }
       return batch
@@ -127,7 +128,7 @@ struct Eagle3Objective: Objective {
     return Batch(objective: self, parts: parts)
   }
 
-  /// What rows see, and how they are weighed.
+  /// The window of rows, and the weighting of their losses.
   private var layout: RowLayout { RowLayout(window: network.shape.variant.window, mean: settings.mean) }
 
   private func labelled(_ batch: MicroBatch) -> LabelledBatch {
@@ -184,10 +185,10 @@ struct Eagle3Objective: Objective {
     return sums
   }
 
-  /// A long conversation: the prefix's keys, chunk after chunk, and the backward pass of the prefix.
+  /// Computes a long conversation: the prefix's keys, then the chunks, then the backward pass of the prefix.
   ///
-  /// The keys' own weights, and what lies below them, get their last contribution from the prefix; the other parameters
-  /// from the last chunk.
+  /// The weights of keys and values, and the parameters below them, get their last contribution from the prefix; the
+  /// other parameters from the last chunk.
   private func run(
     _ conversation: ChunkedConversation, _ first: FirstChunk, _ backward: Backward, isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {

@@ -5,14 +5,14 @@ import EagleTensor
 // N prefix rows of all conversations, or the R_0 trained rows of a chunk · S teacher positions · R_k trained rows of
 // depth k · K depths.
 
-/// What rows see, and how their losses are weighed.
+/// The window of rows, and the weighting of their losses.
 struct RowLayout {
   /// The keys that a row sees; nil for all.
   var window: Int?
   var mean = LossMean.tokens
 }
 
-/// Conversations laid end to end, or a chunk of one, with the rows of every depth.
+/// Concatenated conversations, or a chunk of one, with the rows of every depth.
 struct MicroBatch {
   /// Captured states of the prefix rows, bfloat16 [N, n H_t].
   let auxHidden: Tensor
@@ -51,8 +51,8 @@ struct MicroBatch {
     self.init(builder)
   }
 
-  /// The trained rows of a chunk alone: their prefix lies elsewhere, as keys and values of the conversation's first
-  /// rows.
+  /// The trained rows of a chunk alone: their prefix is stored separately, as keys and values of the conversation's
+  /// first rows.
   init(_ conversation: CapturedConversation, _ trained: TrainedRows, chunk: RowChunk, _ layout: RowLayout = RowLayout())
   {
     var builder = Builder(depths: trained.depths, layout)
@@ -141,7 +141,7 @@ private struct Builder {
   }
 
   /// The prefix keys of row p at depth k: those of rows up to p or, with a window of W, of the last W - k of them,
-  /// since the query stands at position p + k and the k keys behind p are its own chain's.
+  /// since the query is at position p + k and the k keys after p are those of its own chain.
   private func seen(row p: Int, depth k: Int, firstKey: Int) -> AttentionRow {
     let first = layout.window.map { max(0, p + k - $0 + 1) } ?? 0
     return AttentionRow(prefixStart: Int32(firstKey + first), prefixCount: Int32(p + 1 - first))

@@ -1,19 +1,19 @@
 // K depths · p a position of the conversation, and the row there.
 
-/// Consecutive rows of one conversation that are trained together, at all depths: rows of depth k lie at positions of
-/// rows of depth 0, so that a chunk needs nothing of another one but the prefix's keys and values.
+/// Consecutive rows of one conversation that are trained together, at all depths: rows of depth k are at positions of
+/// rows of depth 0, so that a chunk needs only the prefix's keys and values from other chunks.
 ///
 /// ```swift
 /// let trained = TrainedRows(mask: mask, depths: 7)
 /// for chunk in trained.chunks(of: 512) { print(chunk.rows, chunk.trainedPairs) }
 /// ```
 package struct RowChunk: Sendable, Equatable {
-  /// Positions from the first trained row to behind the last one. Rows between two assistant spans are not trained.
+  /// The positions from the first trained row to the last one. Rows between two assistant spans are not trained.
   package let rows: Range<Int>
   /// Trained rows among them by depth, [K].
   package let trained: [Int]
-  /// Keys that these rows attend to by depth, in sum, [K]: p + 1 of the prefix and k of its own chain; with a window,
-  /// at most that many.
+  /// The sum of the keys that these rows attend to, by depth, [K]: p + 1 of the prefix and k of its own chain; with a
+  /// window, at most that many.
   package let attended: [Int]
 
   /// Trained pairs of a row and a depth: what activations, and all products but attention's, are proportional to.
@@ -27,7 +27,7 @@ package struct RowChunk: Sendable, Equatable {
   }
 }
 
-/// Some of the rows of depth 0 that a conversation has, one behind the other, at all depths.
+/// Consecutive rows of depth 0 of a conversation, at all depths.
 package struct TrainedPart: Sendable {
   /// Those of the whole conversation.
   package let all: TrainedRows
@@ -41,10 +41,10 @@ package struct TrainedPart: Sendable {
     (self.all, self.rows) = (all, rows[part ?? rows.indices])
   }
 
-  /// From the first row of the part to behind its last.
+  /// From the first row of the part to its last one.
   package var positions: Range<Int> { rows.first.map { $0..<rows.last! + 1 } ?? 0..<0 }
 
-  /// Rows that must exist: up to the last trained one. Later rows are nobody's prefix.
+  /// The rows that must exist: up to the last trained one. Later rows are in no row's prefix.
   package var prefixCount: Int { positions.upperBound }
 
   /// The fewest chunks of at most `limit` rows, equally long but for one row.

@@ -8,11 +8,11 @@ package struct LayerShape: Sendable, Equatable {
   /// The rotary embedding of queries and keys; nil for none.
   package var rotary: RotaryShape?
   package var queryKeyNorm = QueryKeyNorm.none
-  /// Whether each head has a logit that takes part in its softmax and weighs no value.
+  /// Whether each head has an attention sink: a logit in its softmax that weights no value.
   package var hasSinks = false
   package var biases = Biases()
   package var feedForward: FeedForwardShape
-  /// Norms before a block (attention or feed-forward), behind it, or both.
+  /// Norms before a block (attention or feed-forward), after it, or both.
   package var norms = NormPlacement.before
   /// The factor of what a block adds to the residual stream.
   package var residualScale: Float = 1

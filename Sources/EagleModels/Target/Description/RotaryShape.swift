@@ -8,7 +8,7 @@ package struct RotaryShape: Sendable, Hashable, Codable {
   package var rotated: Int
   package var theta: Double
   package var scaling: RotaryScaling?
-  /// Whether the elements of a pair are neighbours. Otherwise they lie half of the rotated elements apart.
+  /// Whether the elements of a pair are neighbours. Otherwise they are half of the rotated elements apart.
   package var isInterleaved = false
   /// Queries grow with their position p, in steps of `length`: 1 + beta · log(1 + ⌊p / length⌋).
   package var queryGrowth: QueryGrowth?
@@ -29,7 +29,7 @@ package struct RotaryShape: Sendable, Hashable, Codable {
     self.scaling = scaling
   }
 
-  /// The embedding of texts of at most `context` tokens.
+  /// The embedding of sequences of at most `context` tokens.
   package func rotary(context: Int) -> Rotary {
     let plain = Rotary.frequencies(rotated, theta: theta)
     let scaled = scaling?.apply(plain, theta: theta, context: context) ?? (frequencies: plain, factor: 1)
@@ -39,10 +39,10 @@ package struct RotaryShape: Sendable, Hashable, Codable {
   }
 }
 
-/// A scaling of the rotary frequencies for texts that are longer than those of the first training.
+/// A scaling of the rotary frequencies for sequences that are longer than those of the original training.
 ///
-/// `dynamic` and `longRoPE` depend on the length of the text. Here it is the longest that a program may see, so that
-/// the states of a token do not depend on how long its text becomes.
+/// `dynamic` and `longRoPE` depend on the length of the sequence. Here it is the longest that a program may see, so
+/// that the states of a token do not depend on how long its sequence becomes.
 package enum RotaryScaling: Sendable, Hashable, Codable {
   /// Frequencies divided by a factor.
   case linear(factor: Double)
@@ -79,7 +79,7 @@ package enum RotaryScaling: Sendable, Hashable, Codable {
     }
   }
 
-  /// Whether the frequencies depend on the longest text; up to this length they are those of short texts.
+  /// Whether the frequencies depend on the longest sequence; up to this length they are those of short sequences.
   package var shortLength: Int? {
     switch self {
     case .dynamic(_, let length): length
@@ -122,7 +122,7 @@ package enum RotaryScaling: Sendable, Hashable, Codable {
 
 extension RotaryScaling.YaRN {
   /// A frequency that makes `fast` rotations or more over the original length stays; one with `slow` or fewer is
-  /// divided by the factor; between them the share of the divided one rises in a straight line over the pairs.
+  /// divided by the factor; between them the share of the divided one rises linearly over the pairs.
   fileprivate func apply(_ plain: [Float], theta: Double) -> [Float] {
     let n = Double(2 * plain.count)
     func pair(rotations: Double) -> Double {

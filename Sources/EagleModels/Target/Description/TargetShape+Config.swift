@@ -56,7 +56,7 @@ extension ConfigFile {
     for key in ["use_bidirectional_attention", "clip_qkv"] where flag(key) { throw refuse("`\(key)`") }
   }
 
-  /// The longest text: `max_position_embeddings`, or less where longer texts rotate otherwise.
+  /// The longest sequence: `max_position_embeddings`, or less where longer sequences have another rotary embedding.
   func maxPositions(_ layers: [LayerShape], context: Int?) throws -> Int {
     let largest = try integer("max_position_embeddings")
     let scalings = layers.compactMap { $0.rotary?.scaling }
@@ -82,7 +82,7 @@ extension ConfigFile {
     return cap
   }
 
-  /// Whether a property is there.
+  /// Whether a switch of the family is on.
   func isOn(_ fact: FamilyFacts.Switch) -> Bool {
     switch fact {
     case .off: false

@@ -8,7 +8,7 @@ struct BufferActivations {
   let width: Int
 }
 
-/// The products of a group of weights, one behind the other in a buffer.
+/// The products of a group of weights, one after the other in a buffer.
 struct BufferProducts: Collection {
   let base: UnsafeMutablePointer<Float>
   let group: WeightGroup
@@ -41,7 +41,7 @@ private struct PassBuffers {
     let mlp = shape.layerShapes.map { $0.feedForward.experts == nil ? $0.feedForward.intermediateSize : 0 }.max() ?? 0
     let experts = shape.layerShapes.compactMap { $0.feedForward.experts?.count }.max() ?? 0
     let widest = max(query + 2 * shape.attention.keyWidth, 2 * mlp, experts)
-    // Each begins with a cache line.
+    // Each begins at a cache line.
     let sizes = [hidden, widest, query].map { ($0 * rows * DType.float32.size + 63) / 64 * 64 }
     let matmulScratch = WeightGroup.scratchBytes(rows: rows, inputs: max(hidden, mlp, query))
     storage = Storage(byteCount: sizes.reduce(0, +) + max(matmulScratch, attentionScratch))
@@ -53,8 +53,8 @@ private struct PassBuffers {
   }
 }
 
-/// The operations of a decoder layer for the batch-invariant passes of decoding, whose few rows take as long as their
-/// weights take to come from memory.
+/// The operations of a decoder layer for the batch-invariant passes of decoding. With their few rows, such passes take
+/// as long as reading the weights from memory.
 ///
 /// The arithmetic is that of `TensorOperations` with a batch-invariant mode, bit for bit. All buffers are allocated
 /// once for a pass, since allocating a tensor takes as long as norming a row does: what `multiply` and `attention`
@@ -74,7 +74,7 @@ final class BufferOperations: LayerOperations {
   private let buffers: PassBuffers
 
   /// - Parameters:
-  ///   - matrices: all that the pass multiplies by, in order, and one more behind them
+  ///   - matrices: all that the pass multiplies by, in order, and the one after them, which is prefetched
   ///   - tables: cosines and sines of the rows' positions
   init(
     _ shape: TargetShape, _ segments: [Segment], matrices: [WeightGroup], tables: RotaryTables, mode: MatmulMode
@@ -132,7 +132,7 @@ final class BufferOperations: LayerOperations {
     add(buffers.update, update, to: residual)
   }
 
-  /// Experts work on tensors: their weights take far longer to come from memory than a tensor to be allocated.
+  /// Experts work on tensors: reading their weights from memory takes far longer than allocating a tensor.
   func add(
     _ experts: Experts, router: BufferActivations, of x: SmallMatmulInput, _ update: ResidualUpdate,
     to residual: BufferActivations
@@ -178,7 +178,7 @@ final class BufferOperations: LayerOperations {
     return BufferActivations(base: buffers.attended, width: q.width)
   }
 
-  /// Appends a segment's keys and values to its cache, and notes where each row finds the keys that it sees.
+  /// Appends a segment's keys and values to its cache, and records the addresses of the keys that each row sees.
   private func cache(
     _ segment: Segment, _ layer: LayerAttention, _ keys: RowKeys, _ k: UnsafePointer<Float>,
     _ v: UnsafePointer<Float>

@@ -2,21 +2,21 @@ import EagleTensor
 
 // R batch rows · d head dimension.
 
-/// The operations of a decoder layer over all rows of one pass. `DecoderLayer.run` puts them together; each kind of
-/// pass implements them: `TensorOperations` and `BufferOperations`.
+/// The operations of a decoder layer over all rows of one pass. `DecoderLayer.run` combines them; each kind of pass
+/// implements them: `TensorOperations` and `BufferOperations`.
 protocol LayerOperations {
   /// Float32 activations, [R, any width].
   associatedtype Activations
-  /// Activations as a matrix product takes them. Norm and activation function may be computed when they are read.
+  /// Activations as the input of a matmul. Norm and activation function may be computed when they are read.
   associatedtype Operand
   /// The products of one `multiply`, in the order of the group's weights.
   associatedtype Products: Collection where Products.Element == Activations, Products.Index == Int
 
-  /// x
+  /// x without a norm.
   func operand(_ x: Activations) -> Operand
   /// RMSNorm of each row of x, with the weight w [width].
   func norm(_ x: Activations, _ w: Tensor) -> Operand
-  /// The activation of a gate and of what it multiplies.
+  /// The activation of a gate, combined with up.
   func gated(_ gate: Activations, up: Activations, _ activation: GateActivation) -> Operand
 
   /// x wᵀ (+ bias) for each weight of the group.
@@ -31,7 +31,7 @@ protocol LayerOperations {
   func headNorm(_ x: Activations, _ w: Tensor?) -> Activations
   /// Every head of x rotated to its row's position; x where there is no embedding. May overwrite x.
   func rotate(_ x: Activations, _ rotary: RotaryShape?, isQuery: Bool) -> Activations
-  /// Causal attention [R, heads · d] of each row to its sequence: the cached entries and, behind them, k and v, which
+  /// Causal attention [R, heads · d] of each row to its sequence: the cached entries and, after them, k and v, which
   /// become entries of the layer.
   func attention(_ q: Activations, _ k: Activations, _ v: Activations, _ layer: LayerAttention) -> Activations
 }

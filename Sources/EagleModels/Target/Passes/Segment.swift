@@ -15,7 +15,7 @@ package struct Segment {
     tree = nil
   }
 
-  /// Tokens that form a tree behind the cached ones.
+  /// Tokens that form a tree after the cached ones.
   package init(rows: Range<Int>, cache: KVCache, tree: RowTree) {
     precondition(tree.count == rows.count, "a tree of \(tree.count) for \(rows.count) rows")
     self.rows = rows

@@ -1,15 +1,15 @@
 import EagleTensor
 
-// R batch rows: the tokens of all sequences end to end · H hidden · V vocabulary.
+// R batch rows: the tokens of all sequences, concatenated · H hidden · V vocabulary.
 
 extension TargetModel {
-  /// The states of prompts or whole texts: GEMMs over many rows.
+  /// The states of prompts or whole sequences: GEMMs over many rows.
   ///
   /// - Parameters:
   ///   - ids: one token id a row
   ///   - segments: which rows belong to which sequence; together they cover all rows in order
   ///   - captureLayers: 0-based layers whose outputs are wanted, increasing
-  ///   - eachLayer: called behind each layer, which may take minutes where there are many rows
+  ///   - eachLayer: called after each layer, which may take minutes where there are many rows
   package func prefill(
     _ ids: [Int32], segments: [Segment], captureLayers: [Int], eachLayer: () -> Void = {}
   ) -> TargetStates {
@@ -69,7 +69,7 @@ extension TargetModel {
 
   /// Runs all layers over the residual stream x [R, H], in place.
   ///
-  /// - Parameter finished: called behind each layer
+  /// - Parameter finished: called after each layer
   private func run<Operations: LayerOperations>(
     _ ops: Operations, on x: Operations.Activations, finished: (_ layer: Int) -> Void
   ) {
@@ -88,7 +88,7 @@ extension TargetModel {
   }
 }
 
-/// Copies of the residual stream behind some layers, side by side.
+/// Copies of the residual stream after some layers, concatenated by columns.
 private struct LayerCapture {
   let layers: [Int]
   /// [R, layers · H]; nil for no layers.

@@ -4,7 +4,7 @@ import EagleTensor
 
 /// The states of a forward pass.
 package struct TargetStates {
-  /// Outputs of the captured layers side by side, [R, nH] for n layers; nil when none were asked for.
+  /// Outputs of the captured layers, concatenated by columns, [R, nH] for n layers; nil when none were requested.
   package let auxHidden: Tensor?
   /// States after the final norm, which the head multiplies, [R, H].
   package let lastHidden: Tensor

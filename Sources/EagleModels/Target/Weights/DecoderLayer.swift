@@ -33,7 +33,7 @@ struct DecoderLayer: Sendable {
     }
   }
 
-  /// The matrices that `quantized` takes: all but a router.
+  /// The matrices that `quantized` quantises: all but a router.
   var quantizable: [Tensor] {
     let others: [Tensor] =
       switch feedForward {
@@ -46,7 +46,7 @@ struct DecoderLayer: Sendable {
   /// The experts, where it has any.
   var experts: Experts? { if case .experts(let experts) = feedForward { experts } else { nil } }
 
-  /// The same layer with quantised matrices. A router stays: its logits choose.
+  /// The same layer with quantised matrices. A router stays as it is, since its logits select the experts.
   func quantized(_ format: DType) -> DecoderLayer {
     let feedForward: FeedForward =
       switch feedForward {
@@ -115,7 +115,7 @@ struct ResidualUpdate {
   var isPlain: Bool { norm == nil && scale == 1 }
 }
 
-/// What the attention of one layer is made of, its keys aside.
+/// The attention of one layer, without its keys and values.
 struct LayerAttention {
   let shape: LayerShape
   let sinks: Tensor?

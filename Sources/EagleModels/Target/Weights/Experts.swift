@@ -4,7 +4,7 @@ import Synchronization
 
 // R tokens in the pass · E experts · K experts of a token · H hidden · M width of an expert.
 
-/// A mixture of experts. Each token's result is the sum of its K experts' results, weighed by the router.
+/// A mixture of experts. Each token's result is the sum of its K experts' results, weighted by the router.
 struct Experts: Sendable {
   let shape: ExpertShape
   let activation: GateActivation
@@ -32,8 +32,8 @@ struct Experts: Sendable {
   /// The experts' result for x [R, H], [R, H].
   ///
   /// Tokens are grouped by expert, so that a pass reads each expert that it needs once. With a batch-invariant mode a
-  /// token's bits do not depend on the others: each product is, and a token's results are added in the order of their
-  /// weights.
+  /// token's bits do not depend on the others: each product is batch-invariant, and a token's results are added in the
+  /// order of their weights.
   ///
   /// - Parameter logits: of the router, [R, E]
   func apply(_ x: Tensor, logits: Tensor, _ mode: MatmulMode) -> Tensor {

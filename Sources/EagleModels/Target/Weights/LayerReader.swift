@@ -5,7 +5,7 @@ import EagleTensor
 /// Reads the layers of a target: the names of their tensors, and what is fused in them.
 struct LayerReader {
   let reader: WeightReader
-  /// What stands before a layer's number.
+  /// The part of a name before a layer's number.
   let prefix: String
   let facts: FamilyFacts
   let hiddenSize: Int
@@ -75,7 +75,7 @@ struct LayerReader {
       })
   }
 
-  /// The parts of a fused matrix, one above the other.
+  /// The parts of a fused matrix, consecutive ranges of its rows.
   private func split(_ name: String, _ heights: [Int], hasBias: Bool) throws -> WeightGroup {
     let total = heights.reduce(0, +)
     let fused = try reader.matrix("\(name).weight", [total, hiddenSize])

@@ -7,8 +7,8 @@ import EagleTensor
 /// four bits each (OCP Microscaling Formats 1.0).
 ///
 /// 16 bytes hold 32 elements, the even ones in their low halves and the odd ones in their high halves; their scale,
-/// 2^(byte - 127), lies in another tensor. Products take blocks that hold both, the first 16 elements in low halves
-/// (`DType.mxfp4`): so the matrices are copied, in four bits.
+/// 2^(byte - 127), is stored in another tensor. Matmuls read blocks that hold both, with the first 16 elements in the
+/// low halves (`DType.mxfp4`). The matrices are therefore copied, in four bits.
 struct MXFP4Stack: Sendable {
   private let blocks: Tensor  // uint8 [E, O, I / 32, 16]
   private let scales: Tensor  // uint8 [E, O, I / 32]

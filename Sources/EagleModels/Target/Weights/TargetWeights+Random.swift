@@ -72,7 +72,7 @@ private struct RandomMatrices {
     patterns = [.bfloat16: Tensor.normal([1, 1 << 20], deviation: 0.02, using: &random).bfloat16()]
   }
 
-  /// A matrix in the format of all.
+  /// A matrix in the model's format.
   mutating func next(_ shape: [Int]) -> Tensor { matrix(shape, format?.fitting(columns: shape[1]) ?? .bfloat16) }
 
   /// A matrix that is not quantised.

@@ -47,7 +47,7 @@ struct TargetWeights {
       head: head.quantized(headFormat))
   }
 
-  /// The matrices for which `format` has no blocks.
+  /// The matrices whose rows are no whole blocks of `format`.
   ///
   /// - Parameter stored: the type that they had before they were quantised; nil for their own
   func fallbacks(_ format: WeightFormat, from stored: DType? = nil) -> FormatFallbacks {
@@ -58,7 +58,7 @@ struct TargetWeights {
     return fallbacks
   }
 
-  /// The first layers and all else.
+  /// The same weights with the first layers only.
   func first(_ count: Int) -> TargetWeights {
     TargetWeights(embedding: embedding, layers: Array(layers.prefix(count)), norm: norm, head: head)
   }
@@ -78,7 +78,7 @@ struct TargetWeights {
     let headName = Self.headNames.first(where: tensors.contains) ?? Self.headNames[0]
     let embedding = try reader.matrix("\(prefix)embed_tokens.weight", [v, h])
     let layerReader = LayerReader(reader: reader, prefix: "\(prefix)layers", facts: shape.family.facts, hiddenSize: h)
-    // Grows with the layers that are there: config.json alone must not decide how much is allocated.
+    // The array grows with the layers that are read: config.json alone must not decide how much is allocated.
     var layers: [DecoderLayer] = []
     for (index, layer) in shape.layerShapes.enumerated() { layers.append(try layerReader.layer(index, layer)) }
     let norm = try layerReader.norm("\(prefix)norm", h)
@@ -88,11 +88,11 @@ struct TargetWeights {
     try reader.refuseNonFinite()
   }
 
-  /// Where the text model of a checkpoint lies: alone, or inside a vision-language one of older or newer versions.
+  /// The prefix of the text model in a checkpoint: alone, or inside a vision-language one of older or newer versions.
   private static let prefixes = ["model.", "language_model.model.", "model.language_model."]
   private static let headNames = ["lm_head.weight", "language_model.lm_head.weight"]
 
-  /// Logits divided by a number are those of states so divided, and the final norm scales states.
+  /// Folds the divisor of the logits into the final norm: logits are linear in the normed states.
   private static func scaled(_ norm: Tensor, by factor: Float) -> Tensor {
     if factor != 1 { Elementwise.scale(norm, by: factor) }
     return norm
@@ -109,7 +109,7 @@ struct TargetWeights {
     matrices.reduce(0) { $0 + $1.byteCount } + layers.reduce(0) { $0 + ($1.experts?.bytesPerToken ?? 0) }
   }
 
-  /// Reads as many bytes on all threads, in the order of a pass, and returns the sum of their words.
+  /// Reads these matrices on all threads, in the order of a pass, and returns the sum of their words.
   func readMatrices() -> UInt64 {
     let sum = matrices.indices.reduce(UInt64(0)) { sum, index in
       if index + 1 < matrices.count { matrices[index + 1].prefetch() }

@@ -10,7 +10,7 @@ final class MetricsLog: StepObserver {
     file = cluster.isRoot ? MetricsFile(path: RunFolder(output).metrics) : nil
   }
 
-  /// Drops the lines of steps after `step`, which are done again.
+  /// Removes the lines of steps after `step`, which are repeated.
   func truncate(after step: Int) throws { try file?.truncate(after: step) }
 
   func didUpdate(_ metrics: StepMetrics) throws { try file?.append(metrics) }

@@ -2,7 +2,7 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// The line that tells people how far training is.
+/// The progress line of training.
 package final class ProgressLine: StepObserver {
   private let progress: any ProgressSink
   private let totalSteps: Int

@@ -2,10 +2,9 @@ import EagleCluster
 import EagleCore
 import EagleRunFiles
 
-/// Events for TensorBoard, which rank 0 writes when the recipe wants them.
+/// Events for TensorBoard, which rank 0 writes if the recipe enables them.
 ///
-/// A file that cannot be written is warned of and given up: curves that are drawn elsewhere are not worth the end of a
-/// run.
+/// If the file cannot be written, a warning is printed and the log ends, but the run continues.
 final class TensorBoardLog: StepObserver {
   private let folder: String
   private let progress: any ProgressSink
@@ -23,7 +22,7 @@ final class TensorBoardLog: StepObserver {
     state = inputs.config.tensorboard && cluster.isRoot ? .waiting : .off
   }
 
-  /// Begins the file of this start of the program, for what follows `step`, unless it has begun.
+  /// Opens the event file of this start of the program, for the steps after `step`, unless it is already open.
   func open(after step: Int) {
     guard case .waiting = state else { return }
     do {
