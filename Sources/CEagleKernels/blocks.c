@@ -4,8 +4,7 @@
 
 // Blocks of quantised weights to float32. The formats are ggml's: d is a block's scale and m its minimum, both float16,
 // q are small integers. "Nibbles" are 16 bytes whose low halves are the first 16 elements of 32 and whose high halves
-// the others. Every rounding is the format's: a product that were fused with a subtraction would be another number.
-#pragma clang fp contract(off)
+// the others. Products of a scale and an integer are exact in float32, so it does not matter whether they are fused.
 
 int eagle_block_length(eagle_weight_type type) { return eagle_block_length_of(type); }
 

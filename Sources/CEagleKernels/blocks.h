@@ -51,13 +51,7 @@ extern const int8_t eagle_iq4_values[16];
 /// Twice the values of four-bit floats: a sign, two bits of exponent and one of mantissa.
 extern const int8_t eagle_mxfp4_values[16];
 
-EAGLE_INLINE float widen_f16(float16 bits) {
-  _Float16 value;
-  memcpy(&value, &bits, sizeof value);
-  return (float)value;
-}
-
-/// 2^(exponent - 128), for values that are doubled: also where it is no normal number.
+/// 2^(exponent - 128), for values that are doubled, including the subnormal ones.
 EAGLE_INLINE float half_power_of_two(uint8_t exponent) {
   uint32_t bits = exponent > 1 ? (uint32_t)(exponent - 1) << 23 : 0x200000u << exponent;
   float value;
@@ -67,8 +61,8 @@ EAGLE_INLINE float half_power_of_two(uint8_t exponent) {
 
 typedef struct { uint8_t scale[8], minimum[8]; } group_scales;
 
-/// The 6-bit scales and minima of Q4_K and Q5_K: those of groups 0 to 3 are the low bits of bytes 0 to 3 and 4 to 7,
-/// those of 4 to 7 have their low halves in bytes 8 to 11 and their high bits on top of the others'.
+/// The 6-bit scales and minima of Q4_K and Q5_K: those of groups 0 to 3 are the low bits of bytes 0 to 3 and 4 to 7;
+/// those of groups 4 to 7 have their low halves in bytes 8 to 11 and their high bits in the top bits of bytes 0 to 7.
 EAGLE_INLINE group_scales unpack_scales(const uint8_t packed[12]) {
   uint32_t a, b, c;
   memcpy(&a, packed, 4);

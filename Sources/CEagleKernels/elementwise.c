@@ -19,20 +19,9 @@ void eagle_bf16_to_f32(const uint16_t *restrict x, float *restrict y, int64_t n)
   for (int64_t i = 0; i < n; i++) y[i] = widen_bf16(x[i]);
 }
 
+EAGLE_DISPATCHED
 void eagle_f16_to_f32(const uint16_t *restrict x, float *restrict y, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    uint32_t sign = (uint32_t)(x[i] & 0x8000) << 16, exponent = x[i] >> 10 & 31, mantissa = x[i] & 1023;
-    uint32_t bits;
-    float value;
-    if (exponent == 0) {
-      value = (float)mantissa * 0x1p-24f;
-      y[i] = sign ? -value : value;
-      continue;
-    }
-    bits = sign | (exponent == 31 ? 0x7f800000 | mantissa << 13 : (exponent + 112) << 23 | mantissa << 13);
-    memcpy(&value, &bits, 4);
-    y[i] = value;
-  }
+  for (int64_t i = 0; i < n; i++) y[i] = widen_f16(x[i]);
 }
 
 EAGLE_DISPATCHED
@@ -68,8 +57,9 @@ EAGLE_DISPATCHED
 static void clipped_gated(float limit, const float *restrict gate, const float *restrict up, float *restrict y,
                           int64_t n) {
   for (int64_t i = 0; i < n; i++) {
-    float g = gate[i] < limit ? gate[i] : limit, u = up[i] < limit ? up[i] : limit;
-    u = u > -limit ? u : -limit;
+    // Compared in this order, a NaN stays one.
+    float g = gate[i] > limit ? limit : gate[i], u = up[i] > limit ? limit : up[i];
+    u = u < -limit ? -limit : u;
     y[i] = g / (1.0f + eagle_expf(-1.702f * g)) * (u + 1.0f);
   }
 }

@@ -13,6 +13,8 @@ void eagle_rms_norm(const float *x, int64_t x_stride, const float *w, float eps,
     float *yi = y + row * y_stride;
     float scale = 1.0f / sqrtf(dot(xi, xi, columns) / (float)columns + eps);
     if (r) r[row] = scale;
+    // y may be x, element by element.
+#pragma clang loop vectorize(assume_safety)
     for (int64_t i = 0; i < columns; i++) yi[i] = xi[i] * scale * w[i];
   }
 }

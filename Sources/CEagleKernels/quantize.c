@@ -3,11 +3,11 @@
 #include "blocks.h"
 #include "vector.h"
 
-// float32 weights to blocks. A scale is not only that of the largest element: of a few near it the one is taken whose
-// rounded elements, each scaled by what fits them best, are off by the least squares.
+// Encodes float32 weights as blocks. The scale is not just that of the largest element: of several scales near it, each
+// refitted to its rounded elements by least squares, the one with the smallest squared error is taken.
 //
-// All processors give the same blocks: sums have eight lanes, and a multiply-add is a fused one by name, since
-// -ffp-contract=fast heeds no pragma and would fuse where the processor can. Other products that are added are exact.
+// All processors yield the same blocks: sums have eight lanes, and multiply-adds that round are explicitly fused ones.
+// The compiler may fuse other additions of products, which are exact.
 
 EAGLE_INLINE float16 narrow_f16(float value) {
   _Float16 half = (_Float16)value;
@@ -17,8 +17,8 @@ EAGLE_INLINE float16 narrow_f16(float value) {
 }
 
 EAGLE_INLINE int rounded_within(float value, int low, int high) {
-  int q = (int)__builtin_roundevenf(value);
-  return q < low ? low : q > high ? high : q;
+  float q = __builtin_roundevenf(value);
+  return q < low ? low : q > high ? high : q == q ? (int)q : 0;
 }
 
 /// The same for eight values, as floats.
@@ -32,8 +32,8 @@ EAGLE_INLINE f32x8 add_product(f32x8 x, f32x8 y, f32x8 sum) { return __builtin_e
 
 enum { TRIALS = 8, MAX_VECTORS = 4 };
 
-/// The scale d of n elements x[i] ~ d q[i], n = 16 or 32, q from -limit to limit - 1. It is negative where the largest
-/// is positive, so that this one has the end of the range to itself.
+/// The scale d of n elements x[i] ~ d q[i], n = 16 or 32, q from -limit to limit - 1. It is negative where the element
+/// of largest magnitude is positive, so that this element maps to about -limit.
 EAGLE_INLINE float fitted_scale(const float *x, const int n, int limit) {
   float largest = 0, best = 0, least = INFINITY;
   for (int i = 0; i < n; i++) largest = fabsf(x[i]) > fabsf(largest) ? x[i] : largest;
@@ -81,7 +81,7 @@ EAGLE_INLINE affine fitted_affine(const float *x) {
       x1s += load8(x + 8 * v);
       xqs = add_product(load8(x + 8 * v), q[v], xqs);
     }
-    // The line of least squares through (q, x), or the one through the origin where its minimum would be negative.
+    // The least-squares line through (q, x), or the one through the origin where its minimum would be negative.
     float q1 = sum_lanes8(q1s), q2 = sum_lanes8(q2s), x1 = sum_lanes8(x1s), xq = sum_lanes8(xqs);
     float determinant = n * q2 - q1 * q1;
     if (determinant <= 0) continue;
@@ -97,10 +97,15 @@ EAGLE_INLINE affine fitted_affine(const float *x) {
   return best;
 }
 
+// KV caches use this encoding without checking their values: a block with an element that is not finite has the scale
+// NaN.
 EAGLE_INLINE void encode_q8_0(const float *x, block_q8_0 *b) {
-  float largest = 0;
-  for (int i = 0; i < 32; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
-  b->d = narrow_f16(largest / 127);
+  float largest = 0, zero = 0;
+  for (int i = 0; i < 32; i++) {
+    largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+    zero += 0 * x[i];
+  }
+  b->d = narrow_f16(largest / 127 + zero);
   float d = widen_f16(b->d), inverse = d > 0 ? 1 / d : 0;
   for (int i = 0; i < 32; i++) b->q[i] = (int8_t)rounded_within(x[i] * inverse, -127, 127);
 }

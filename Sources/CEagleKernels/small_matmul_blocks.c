@@ -141,7 +141,7 @@ int64_t eagle_quantized_bytes(int64_t rows, int64_t k) { return rows * (k / GROU
 int eagle_has_tiles(void) { return eagle_cpu_has_avx2(); }
 
 #if defined(__x86_64__)
-/// Two tiles at a time, in passes of equal numbers of rows: the first brings them into the cache.
+/// Two tiles at a time, in passes of equal numbers of rows: the first pass loads them into the cache.
 static void matmul_in_passes(tile_pass *pass, const eagle_small_matmul *a, int64_t begin, int64_t end) {
   int64_t passes = (a->rows + MAX_TILE_ROWS - 1) / MAX_TILE_ROWS, step = passes == 1 ? end - begin : 2 * TILE;
   for (int64_t n = begin; n < end; n += step)
@@ -154,7 +154,7 @@ static void matmul_in_passes(tile_pass *pass, const eagle_small_matmul *a, int64
 
 void eagle_small_matmul_tiles(eagle_tile_variant variant, const eagle_small_matmul *a, int64_t begin, int64_t end) {
 #if defined(__x86_64__)
-  int is_vnni = variant == EAGLE_TILES_BEST ? eagle_cpu_has_avx512_vnni() : variant == EAGLE_TILES_VNNI;
+  int is_vnni = variant == EAGLE_TILES_BEST && eagle_cpu_has_avx512_vnni();
   matmul_in_passes(is_vnni ? eagle_tile_pass_vnni : eagle_tile_pass_avx2, a, begin, end);
 #endif
 }

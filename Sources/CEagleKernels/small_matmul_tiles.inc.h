@@ -1,4 +1,4 @@
-// One pass of the small-M matmul over tiles. A variant's file includes it behind
+// One pass of the small-M matmul over tiles. A variant's file includes it after
 //
 //   #define NAME ...        the function of the variant
 //   #define ATTRIBUTES ...  its attributes
@@ -31,15 +31,12 @@ INLINE integers first_sum(eagle_weight_type type, const quantized_group *x, int 
 #if HAS_VNNI
 /// sum + the products of four bytes in each lane.
 INLINE integers add_fours(integers sum, bytes w, integers x) {
-#if TILES == 2
   return (integers)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
-#else
-  return (integers)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)w, (__m256i)x);
-#endif
 }
 
 /// sums[m] = the sum of products of half h of a group, or of all of it where `count` is 8, for each row. Independent
-/// sums are interleaved, two for a row where there are few, since each instruction waits four cycles for the one before.
+/// sums are interleaved, two for a row where there are few, since each instruction waits four cycles for the one
+/// before.
 INLINE void add_integers(eagle_weight_type type, const bytes w[8], const quantized_group *x, const int rows,
                          const int h, const int count, integers sums[MAX_TILE_ROWS]) {
   integers others[MAX_TILE_ROWS];
@@ -127,7 +124,7 @@ INLINE void multiply_tile(eagle_weight_type type, const uint8_t *tile, int64_t n
   }
 }
 
-/// All tiles of a pass. The last one of an odd number goes twice in a vector.
+/// All tiles of a pass. The last one of an odd number fills both halves of a vector.
 INLINE void multiply_tiles(eagle_weight_type type, const eagle_small_matmul *a, int64_t first, const int rows,
                            int64_t begin, int64_t end) {
   int64_t size = tile_bytes(type, a->k);

@@ -20,7 +20,7 @@ static int64_t first_equal(const float *x, int64_t n, float value) {
 }
 
 int64_t eagle_argmax(const float *x, int64_t n) {
-  // The first of equal maxima, as in NumPy and PyTorch.
+  // The first of equal maxima of finite elements, as in NumPy and PyTorch.
   return first_equal(x, n, row_maximum(x, n));
 }
 
@@ -55,7 +55,7 @@ static acceptance_sums acceptance_row(const float *restrict e, const float *rest
   float acceptance = 0, below = 0;
   for (int64_t i = 0; i < n; i++) {
     float draft = e[i] * draft_scale, full = q[i] * full_scale;
-    acceptance += draft < full ? draft : full;
+    acceptance += full < draft ? full : draft;  // in this order a NaN draft stays one
     below += draft < full ? draft : 0;
   }
   return (acceptance_sums){acceptance, below};
@@ -78,7 +78,7 @@ float eagle_acceptance_loss_row(float *z, const float *q, int64_t n, float weigh
   float expected = dot_row(q, z, n);
   float sum = eagle_exp_row(z, n, &maximum);
   acceptance_sums sums = acceptance_row(z, q, n, 1.0f / sum, full_scale);
-  float acceptance = sums.acceptance > 1e-30f ? sums.acceptance : 1e-30f;
+  float acceptance = sums.acceptance < 1e-30f ? 1e-30f : sums.acceptance;
   float entropy_part = loss == EAGLE_DECAYING_MIX ? expf(-parameter * acceptance) : parameter;
   if (loss == EAGLE_LOG_ACCEPTANCE) entropy_part = 0;
   float slope = loss == EAGLE_LOG_ACCEPTANCE ? 1 / acceptance : 1 - entropy_part;
@@ -118,7 +118,7 @@ static float gradient_row(float *restrict z, const float *restrict q, int64_t n,
   float overlap = 0;
   for (int64_t i = 0; i < n; i++) {
     float draft = z[i] * draft_scale, full = q[i] * full_scale;
-    overlap += draft < full ? draft : full;
+    overlap += full < draft ? full : draft;
     z[i] = weight * (draft - q[i]);
   }
   return overlap;

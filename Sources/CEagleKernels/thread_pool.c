@@ -30,7 +30,7 @@
 //  - A worker only adds 1 to `joined`, by compare-and-swap, while the gate is open under the number that the worker has
 //    seen and `joined` is below `limit`. So `joined` is final when the gate is closed, and a late worker never joins a
 //    loop that it does not know.
-//  - `pool.loop` is written while the gate is closed and read by those who have joined. The loop lies on the owner's
+//  - `pool.loop` is written while the gate is closed and read by those who have joined. The loop is on the owner's
 //    stack: a worker adds 1 to `pool.left` after its last access, and the owner returns when `left` is the final
 //    `joined`.
 //  - `pool.number` is stored after the gate, so a worker that sees a new number finds its gate, open or closed already.
@@ -133,7 +133,7 @@ static void work(int64_t thread, uintptr_t worker) {
   if (atomic_load(&pool.owner_sleeps)) wake(&pool.left, 1);
 }
 
-/// The life of a worker; `index` is its number, from 1.
+/// The main function of a worker; `index` is its number, from 1.
 static void *run_worker(void *index) {
   omp_set_num_threads(1);  // what a loop's body calls is not to start threads of its own
   is_inside = 1;
@@ -146,11 +146,11 @@ static void *run_worker(void *index) {
   return 0;
 }
 
-/// Starts workers until there are so many. Fewer are no error: the tasks are done by those who are there.
+/// Starts workers until there are `wanted`. Fewer are no error: the existing threads do the tasks.
 static void start_workers(int wanted) {
   sigset_t all, before;
   sigfillset(&all);
-  // Faults of the thread itself go to their handlers all the same.
+  // Faults of the thread itself still go to their handlers.
   const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the program's own threads
@@ -228,6 +228,8 @@ void eagle_parallel_for(int64_t count, int64_t grain, eagle_schedule schedule, e
   omp_set_num_threads(others);
 }
 
+void eagle_work_alone(int alone) { is_inside = alone; }
+
 int eagle_thread_count(void) {
   int count = atomic_load(&thread_count);
   if (!count) count = omp_get_max_threads();
@@ -235,6 +237,7 @@ int eagle_thread_count(void) {
 }
 
 void eagle_set_thread_count(int threads) {
-  atomic_store(&thread_count, threads < 1 ? 1 : threads);
+  if (threads < 1) threads = 1;
+  atomic_store(&thread_count, threads);
   omp_set_num_threads(threads);
 }

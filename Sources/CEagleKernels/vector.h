@@ -1,5 +1,5 @@
 // Vectors of float32 elements and the loops over them that several ops share. Everything is inlined, so that a loop is
-// compiled for the instruction set of the function that it stands in.
+// compiled for the instruction set of the function that contains it.
 //
 // Two kinds of loops: those over explicit vectors, whose order of additions is the same wherever they are compiled
 // into, and those under EAGLE_REASSOCIATE, where the compiler chooses the order.
@@ -35,6 +35,13 @@ EAGLE_INLINE float widen_bf16(uint16_t x) {
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
+}
+
+/// The float32 value of a float16 bit pattern.
+EAGLE_INLINE float widen_f16(uint16_t bits) {
+  _Float16 value;
+  memcpy(&value, &bits, sizeof value);
+  return (float)value;
 }
 
 // MARK: sums

@@ -34,31 +34,31 @@ void eagle_small_matmul_f16(int lanes, const eagle_small_matmul *a, int64_t begi
 void eagle_small_matmul_bf16(int lanes, const eagle_small_matmul *a, int64_t begin, int64_t end);
 /// y = x with the even elements of each two vectors before the odd ones; what does not fill them stays.
 void eagle_deinterleave(int lanes, const float *x, float *y, int64_t rows, int64_t k);
-/// Row m of `rows` rows of k elements, rounded to bfloat16. Groups of 32 elements of all rows lie side by side, so that no
-/// two rows are a power of two apart, which would put them in the same lines of a cache. Writes the row's part of the
-/// eagle_rounded_bytes(rows, k) bytes that eagle_small_matmul_rounded takes for x.
+/// Row m of `rows` rows of k elements, rounded to bfloat16. Groups of 32 elements of all rows are stored together, so
+/// that no two rows are a power of two apart, which would put them in the same lines of a cache. Writes the row's part
+/// of the eagle_rounded_bytes(rows, k) bytes that eagle_small_matmul_rounded takes for x.
 void eagle_round_row(const float *x, int64_t k, int64_t rows, int64_t m, void *groups);
 int64_t eagle_rounded_bytes(int64_t rows, int64_t k);
 /// Rows that eagle_round_row has made, bfloat16 weights; for processors with AVX512-BF16 alone.
 void eagle_small_matmul_rounded(const eagle_small_matmul *a, int64_t begin, int64_t end);
 
 /// The plain forms, which give the bits of those above: float32 rows in their own order, weights without blocks, and
-/// rows rounded to bfloat16, which lie one behind the other here.
+/// rows rounded to bfloat16, which are stored one after the other here.
 void eagle_small_matmul_plain(int lanes, eagle_weight_type type, const eagle_small_matmul *a, int64_t begin,
                               int64_t end);
 void eagle_small_matmul_rounded_plain(const eagle_small_matmul *a, int64_t begin, int64_t end);
 
 // MARK: weights in blocks (small_matmul_blocks.c, and the variants for tiles)
 
-/// Row m of `rows` rows of k elements, whole thirty-twos, in 8 bits: x[i] ~ scale[i / 32] q[i] with q in -127..127,
+/// Row m of `rows` rows of k elements, a multiple of 32, in 8 bits: x[i] ~ scale[i / 32] q[i] with q in -127..127,
 /// rounded to the nearest, ties to even. A scale is NaN where one of its elements is NaN or infinite. Writes the row's
 /// part of the eagle_quantized_bytes(rows, k) bytes that the functions below take for x.
 void eagle_quantize_row(const float *x, int64_t k, int64_t rows, int64_t m, void *groups);
 int64_t eagle_quantized_bytes(int64_t rows, int64_t k);
-/// The matmul with rows of blocks, on any processor, slow: what the others must give, bit by bit.
+/// The matmul with rows of blocks, on any processor, slow: the reference for the bits of the others.
 void eagle_small_matmul_blocks(const eagle_small_matmul *a, int64_t begin, int64_t end);
 
-typedef enum { EAGLE_TILES_BEST, EAGLE_TILES_AVX2, EAGLE_TILES_VNNI } eagle_tile_variant;
+typedef enum { EAGLE_TILES_BEST, EAGLE_TILES_AVX2 } eagle_tile_variant;
 /// The same with tiles of 8 outputs, as eagle_tile_pack makes them, for the tiles that begin in [begin, end).
 void eagle_small_matmul_tiles(eagle_tile_variant variant, const eagle_small_matmul *a, int64_t begin, int64_t end);
 /// Whether this processor multiplies tiles.
@@ -74,8 +74,8 @@ typedef struct {
   eagle_weight_type type;
 } eagle_weights;
 
-/// The activation operand, [rows][k]: x, x normed as eagle_rms_norm does it where there is a norm, or what eagle_gated
-/// makes of x and up where there is an up.
+/// The activation operand, [rows][k]: x, x normed as eagle_rms_norm does it where there is a norm, or the result of
+/// eagle_gated for x and up where there is an up.
 typedef struct {
   const float *x;
   int64_t rows, k;
@@ -91,7 +91,7 @@ typedef struct {
 /// y [k] = a row of the activation before any rounding.
 void eagle_activation_row(const eagle_activation *a, int64_t row, float *y);
 
-/// The small-M matmuls of an activation with all weights. The results, each dense, lie one behind the other in y.
+/// The small-M matmuls of an activation with all weights. The results, each dense, are stored one after the other in y.
 /// `scratch` holds eagle_small_matmuls_scratch bytes.
 void eagle_small_matmuls(const eagle_activation *a, const eagle_weights *weights, int64_t count, float *y,
                          void *scratch);

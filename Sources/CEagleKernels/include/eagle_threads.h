@@ -19,7 +19,7 @@ int eagle_next_task(eagle_tasks *tasks, int64_t *begin, int64_t *end);
 typedef void (*eagle_loop_body)(void *context, eagle_tasks *tasks);
 /// How a loop is cut into tasks, in OpenMP's words.
 typedef enum {
-  EAGLE_STATIC,   // a task for each thread, of at least the grain
+  EAGLE_STATIC,   // equal tasks for as many threads as there are grains begun
   EAGLE_DYNAMIC,  // tasks of the grain
   EAGLE_GUIDED,   // half of what is left of a partition at a time, down to one grain: threads end together
 } eagle_schedule;
@@ -27,6 +27,8 @@ typedef enum {
 /// A thread that has done its own partition steals from the others'. The caller works alone inside another loop, and
 /// while another thread has one.
 void eagle_parallel_for(int64_t count, int64_t grain, eagle_schedule schedule, eagle_loop_body body, void *context);
+/// From now on loops of the calling thread run on it alone, and leave the pool to other threads; 0 ends that.
+void eagle_work_alone(int alone);
 /// The index at which the partition of a thread begins in a loop of another schedule than EAGLE_STATIC over [0, count)
 /// with count > 0; the calling thread is 0, workers follow.
 int64_t eagle_partition_begin(int64_t count, int64_t grain, int64_t thread);
@@ -34,8 +36,8 @@ int64_t eagle_partition_begin(int64_t count, int64_t grain, int64_t thread);
 /// the worker prefetches from there while it waits, so that memory is not idle between loops. Any address will do; it
 /// is never read.
 void eagle_prefetch_hint(int64_t thread, const void *from);
-/// Threads of a loop: as many as OMP_NUM_THREADS says, or as there are processors, until the number is set. It is set
-/// for oneDNN and OpenBLAS too, whose threads are libgomp's.
+/// Threads of a loop: as many as OMP_NUM_THREADS says, or as there are processors, until the number is set. That sets
+/// it for oneDNN and OpenBLAS too, whose threads are libgomp's, as far as the calling thread calls them.
 int eagle_thread_count(void);
 void eagle_set_thread_count(int threads);
 
@@ -53,8 +55,8 @@ int eagle_cpu_has_avx512_vnni(void);
 int eagle_cpu_has_avx512_bf16(void);
 int eagle_cpu_has_amx_bf16(void);
 /// Whether vdpbf16ps takes less time than two multiply-adds of float32 vectors, which do the same: on AMD's processors
-/// with AVX512-BF16, not on Intel's. By vendor and not by measuring: neighbours on the same core change the times, and a
-/// run must have the same bits whenever it is started.
+/// with AVX512-BF16, not on Intel's. By vendor and not by measuring: neighbours on the same core change the times, and
+/// a run must have the same bits whenever it is started.
 int eagle_cpu_multiplies_bf16_fast(void);
 
 #endif
