@@ -46,7 +46,7 @@ struct SampleCapture {
 }
 
 @Suite struct CaptureShardTests {
-  @Test func conversationsComeBack() throws {
+  @Test("a shard gives the conversations that were written") func conversationsComeBack() throws {
     let scratch = try Scratch()
     let lengths = [3, 0, 17, 1]
     try SampleCapture.write(scratch("shard-00000.h5"), lengths: lengths)
@@ -59,7 +59,7 @@ struct SampleCapture {
     }
   }
 
-  /// 8 bits with a scale a block: near what went in, exactly what `asStored` says, and half the bytes.
+  /// 8 bits with a scale for each block: close to the input, equal to `asStored`, and half the bytes.
   @Test(
     "states in 8 bits come back as asStored gives them, near the originals, in about half the bytes",
     arguments: [8, 64, 100])
@@ -71,7 +71,7 @@ struct SampleCapture {
     (attributes.hiddenSize, attributes.format) = (width, .int8)
     var random = RandomSource(seed: 3)
     let aux = Tensor.normal([rows, 3 * width], deviation: 2, using: &random)
-    // A state that is much larger than others, as real ones have, and one that is 0.
+    // A state that is much larger than others, as in real models, and one that is 0.
     aux.floats[5] = 900
     for i in 0..<3 * width { aux.floats[3 * width + i] = 0 }
     let last = Tensor.normal([rows, width], deviation: 1, using: &random).bfloat16()
@@ -105,7 +105,7 @@ struct SampleCapture {
     }
   }
 
-  /// Numbers that are none stay so in 8 bits, for the trainer to name their conversation.
+  /// Non-finite values stay non-finite in 8 bits, so that the trainer can name their conversation.
   @Test("non-finite values stay non-finite in 8 bits, for the trainer to name their conversation")
   func whatIsNoNumberStaysNone() {
     let states = Tensor.filled([2, 128], with: 1)
@@ -114,6 +114,33 @@ struct SampleCapture {
     for (i, value) in stored.enumerated() {
       #expect(value.isNaN == (i < 64 || i >= 192), "\(i)")
     }
+  }
+
+  @Test("a shard whose rows are known beforehand stores no unused rows, and reads alike")
+  func chunksAreCutToTheRows() throws {
+    let scratch = try Scratch()
+    for (name, rows) in [("whole.h5", nil), ("cut.h5", 100), ("surprised.h5", 7)] as [(String, Int?)] {
+      let writer = try CaptureShardWriter(path: scratch(name), attributes: SampleCapture.attributes, rows: rows)
+      try SampleCapture.append(60, seed: 0, to: writer, SampleCapture.attributes)
+      try SampleCapture.append(40, seed: 1, to: writer, SampleCapture.attributes)
+      try writer.finish()
+      let shard = try CaptureShard(path: scratch(name))
+      for (index, rows) in [60, 40].enumerated() {
+        SampleCapture.expect(try shard.read(conversation: index), rows: rows, seed: index)
+      }
+    }
+    // Six columns of chunks of 16 KiB, against 100 rows of 77 bytes.
+    #expect(try scratch.read("whole.h5").count > 90_000)
+    #expect(try scratch.read("cut.h5").count < 40_000)
+  }
+
+  @Test("an attribute of several strings is refused, not read over its end")
+  func severalStrings() throws {
+    // Made by Tools/fixtures/make_string_list.py.
+    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    let path = tests.appendingPathComponent("Fixtures/string-list.h5").path
+    let text = try message { _ = try CaptureShard(path: path) }
+    #expect(text.contains("the attribute `format` is not one string"), "\(text)")
   }
 
   @Test("a conversation may lie in several chunks of a dataset")
@@ -129,7 +156,7 @@ struct SampleCapture {
     }
   }
 
-  @Test func emptyShard() throws {
+  @Test("a shard without conversations can be read") func emptyShard() throws {
     let scratch = try Scratch()
     try SampleCapture.write(scratch("a.h5"), lengths: [])
     #expect(try CaptureShard(path: scratch("a.h5")).offsets == [0])
@@ -143,7 +170,7 @@ struct SampleCapture {
     try SampleCapture.append(5, seed: 0, to: #require(writer), SampleCapture.attributes)
     let entries = try scratch.entries()
     #expect(entries.count == 1 && entries[0].hasPrefix(".a.h5.tmp-\(getpid())@"))
-    // A copy of what a killed writer would leave, under the final name.
+    // A copy of a killed writer's file, under the final name.
     try FileManager.default.copyItem(atPath: scratch(entries[0]), toPath: scratch("killed.h5"))
     writer = nil
     #expect(try scratch.entries() == ["killed.h5"])
@@ -175,7 +202,7 @@ struct SampleCapture {
     let scratch = try Scratch()
     try SampleCapture.write(scratch("a.h5"), lengths: [9])
     let whole = try scratch.read("a.h5")
-    // The attributes, with their heap of strings at byte 2048, and the headers of the datasets lie at the start.
+    // The attributes, with their heap of strings at byte 2048, and the headers of the datasets are at the start.
     for place in Array(2048..<2100) + Array(stride(from: 0, to: 6000, by: 37)) {
       var data = whole
       data[place] ^= 0xFF
@@ -188,7 +215,7 @@ struct SampleCapture {
     }
   }
 
-  @Test func truncatedShards() throws {
+  @Test("truncated and missing shards are errors") func truncatedShards() throws {
     let scratch = try Scratch()
     try SampleCapture.write(scratch("a.h5"), lengths: [9, 9])
     let whole = try scratch.read("a.h5")
@@ -199,7 +226,7 @@ struct SampleCapture {
     #expect(try message { _ = try CaptureShard(path: scratch("none.h5")) }.contains("No such file or directory"))
   }
 
-  @Test func otherHDF5Files() throws {
+  @Test("an HDF5 file of another format is refused") func otherHDF5Files() throws {
     let scratch = try Scratch()
     let writer = try TokenStoreWriter(path: scratch("tokens.h5"))
     try writer.finish()
@@ -207,7 +234,7 @@ struct SampleCapture {
     #expect(text.contains("`format` is eagle-tokens, not eagle-capture"))
   }
 
-  @Test func tokensOutsideTheVocabulary() throws {
+  @Test("token ids outside the vocabulary are errors") func tokensOutsideTheVocabulary() throws {
     let scratch = try Scratch()
     var attributes = SampleCapture.attributes
     attributes.vocabularySize = 10
@@ -216,7 +243,7 @@ struct SampleCapture {
     #expect(text.contains("conversation 0 has the token id 14, the vocabulary 10 tokens"))
   }
 
-  @Test func threadsReadTogether() async throws {
+  @Test("threads can read a shard concurrently") func threadsReadTogether() async throws {
     let scratch = try Scratch()
     let lengths = (0..<20).map { $0 + 1 }
     try SampleCapture.write(scratch("a.h5"), lengths: lengths)
@@ -332,7 +359,7 @@ struct SampleCapture {
     #expect(try message { _ = try CaptureStore(folder: scratch.path) }.contains("shard-00000.h5: holds other tokens"))
   }
 
-  @Test func shardsOfAnotherModelOrMissing() throws {
+  @Test("shards that are missing or contradict the manifest are refused") func shardsOfAnotherModelOrMissing() throws {
     let scratch = try Scratch()
     _ = try store(scratch)
     var other = SampleCapture.attributes
@@ -367,7 +394,7 @@ struct SampleCapture {
     #expect(
       try message { _ = try open([1, 4, 2, 5, 3, 4]) }
         .contains("shard-00001.h5: has 6 rows by the manifest, its conversations have 7 tokens"))
-    // The same size, of another model.
+    // The same size, from another model.
     var other = SampleCapture.attributes
     other.layers = [0, 1, 2]
     try SampleCapture.write(scratch("shard-00001.h5"), lengths: [2, 4], attributes: other)
@@ -376,7 +403,7 @@ struct SampleCapture {
     #expect(
       try message { _ = try store.read(conversation: 2) }
         .contains("shard-00001.h5: captured with layers [0, 1, 2], but this run has [1, 14, 26]"))
-    // Cut off, and gone.
+    // Truncated, and then removed.
     let file = try #require(FileHandle(forWritingAtPath: scratch("shard-00001.h5")))
     try file.truncate(atOffset: 1000)
     #expect(try message { _ = try open() }.contains("shard-00001.h5: has 1000 bytes, the manifest says "))

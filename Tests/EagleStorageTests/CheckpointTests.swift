@@ -61,7 +61,7 @@ import Testing
     #expect(try newest(scratch).name == "step-00000001")
   }
 
-  @Test func sameStepIsReplaced() throws {
+  @Test("a checkpoint of the same step is replaced") func sameStepIsReplaced() throws {
     let scratch = try Scratch()
     try write(1, scratch)
     try write(1, scratch, content: "other")
@@ -88,7 +88,8 @@ import Testing
     #expect(try newest(scratch).name == nil)
   }
 
-  @Test func folderOfAKilledWriterIsIgnoredAndRemoved() throws {
+  @Test("the folder of a killed writer is ignored, and removed by the next write")
+  func folderOfAKilledWriterIsIgnoredAndRemoved() throws {
     let scratch = try Scratch()
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/true")
@@ -109,7 +110,7 @@ import Testing
     try FileManager.default.removeItem(atPath: scratch("run/step-00000005/state/adam.bin"))
     try CheckpointFolder.point("best", to: "step-00000002", in: scratch("run"))
     try CheckpointFolder.prune(in: scratch("run"), keep: 2, also: ["step-00000002"])
-    // 5 is damaged and does not count: 6 and 4 are the newest two.
+    // 5 is damaged and does not count, so 6 and 4 are the newest two.
     #expect(try scratch.entries("run") == ["best", "latest", "step-00000002", "step-00000004", "step-00000006"])
     try CheckpointFolder.prune(in: scratch("run"), keep: 0)
     #expect(try scratch.entries("run") == ["best", "latest", "step-00000006"])
@@ -145,7 +146,7 @@ import Testing
     #expect(try message { try write(3, scratch) }.contains("no part of a checkpoint of this program"))
     #expect(try scratch.read("run/step-00000003/manifest.json") == Data("{}".utf8))
     #expect(try scratch.read("run/step-00000001/info.json") == Data("{}".utf8))
-    // A damaged one is ours.
+    // A damaged checkpoint is recognised as one of this program.
     try scratch.put("run/step-00000002/manifest.json", "{\"format")
     #expect(try CheckpointFolder.names(in: scratch("run")) == ["step-00000002"])
   }

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 @Suite struct FilesTests {
-  /// A process that has ended, as the writer in a leftover's name.
+  /// The id of a process that has ended, for the name of a leftover file.
   private func endedProcess() throws -> Int32 {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/true")
@@ -13,7 +13,7 @@ import Testing
     return process.processIdentifier
   }
 
-  @Test func atomicFileReplacesWhole() throws {
+  @Test("an atomic write replaces the whole file at its end") func atomicFileReplacesWhole() throws {
     let scratch = try Scratch()
     try scratch.put("a.txt", "old")
     try AtomicFile.write(path: scratch("a.txt")) { file in
@@ -25,7 +25,7 @@ import Testing
     #expect(try scratch.entries() == ["a.txt"])
   }
 
-  @Test func failedAtomicFileLeavesTheOldOne() throws {
+  @Test("a failed atomic write leaves the old file") func failedAtomicFileLeavesTheOldOne() throws {
     struct Stop: Error {}
     let scratch = try Scratch()
     try scratch.put("a.txt", "old")
@@ -108,12 +108,12 @@ import Testing
     let scratch = try Scratch()
     let missing = try message { try AtomicFile.write(path: scratch("no/a.txt"), data: Data([1])) }
     #expect(missing.contains("No such file or directory") && missing.contains("/no/"))
-    // Linux offers a device that is always full.
+    // Linux has a device that is always full.
     let full = try message { try OutputFile(path: "/dev/full").write(noise(10)) }
     #expect(full.contains("/dev/full: cannot write: No space left on device; free some space"))
   }
 
-  @Test func mappedFile() throws {
+  @Test("a mapped file gives its bytes, and missing files and folders are errors") func mappedFile() throws {
     let scratch = try Scratch()
     let path = try scratch.put("a.bin", noise(5000))
     #expect(try MappedFile(path: path).withBytes { Data($0) } == noise(5000))
@@ -122,7 +122,7 @@ import Testing
     #expect(try message { _ = try MappedFile(path: scratch.path) }.contains("is not a file"))
   }
 
-  @Test func digestOfKnownContent() throws {
+  @Test("digests are those of FIPS 180-2") func digestOfKnownContent() throws {
     let scratch = try Scratch()
     // FIPS 180-2, appendix B: "abc" and a million times "a".
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -133,7 +133,7 @@ import Testing
       try FileDigest.sha256(path: million) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0")
   }
 
-  @Test func atomicFolder() throws {
+  @Test("a folder is written as a whole, and leftovers of ended processes are removed") func atomicFolder() throws {
     let scratch = try Scratch()
     let ended = try endedProcess()
     try FileManager.default.createDirectory(

@@ -37,7 +37,9 @@ private func bits(_ data: Data) -> [UInt32] {
 }
 
 @Suite struct GGUFTests {
-  @Test(arguments: DType.ggmlTypes.filter { $0 == .float32 || $0 == .float16 || $0 == .bfloat16 || $0.isBlocks })
+  @Test(
+    "values of each tensor type are those of the reference, bit for bit",
+    arguments: DType.ggmlTypes.filter { $0 == .float32 || $0 == .float16 || $0 == .bfloat16 || $0.isBlocks })
   func blocksAreReadAsTheReferenceReadsThem(_ type: DType) throws {
     let fixture = try #require(try Fixture.load().types.first { $0.name == type.ggmlName })
     let blocks = fixture.blocks.count / type.blockBytes
@@ -52,7 +54,7 @@ private func bits(_ data: Data) -> [UInt32] {
     #expect(bits(try gguf.tensor("x").values) == bits(fixture.values))
   }
 
-  @Test func fileOfTheReferenceWriter() throws {
+  @Test("metadata and tensors of the reference writer are read") func fileOfTheReferenceWriter() throws {
     let fixture = try Fixture.load().container
     let scratch = try Scratch()
     let gguf = try GGUFFile(path: scratch.put("small.gguf", fixture.file))
@@ -74,7 +76,7 @@ private func bits(_ data: Data) -> [UInt32] {
     #expect(bits(try gguf.floats("packed.weight")) == bits(fixture.packed))
   }
 
-  @Test func truncationAtEveryByteIsNoticed() throws {
+  @Test("truncation at any byte is an error") func truncationAtEveryByteIsNoticed() throws {
     let whole = try Fixture.load().container.file
     let scratch = try Scratch()
     // The reference writer pads the end of the file; the last tensor ends 24 bytes before it.
@@ -94,7 +96,7 @@ private func bits(_ data: Data) -> [UInt32] {
       var data = whole
       data[place] ^= 0xFF
       let path = try scratch.put("odd.gguf", data)
-      // Some bytes only change a value; what counts is that nothing worse than an error happens.
+      // Some bytes only change a value; the test only requires that nothing worse than an error happens.
       guard let file = try? GGUFFile(path: path) else { continue }
       for tensor in file.tensors { #expect(try file.floats(tensor.name).count == tensor.count) }
     }
@@ -124,7 +126,7 @@ private func bits(_ data: Data) -> [UInt32] {
     return try message { _ = try GGUFFile(path: path) }
   }
 
-  @Test func otherFilesAndVersions() throws {
+  @Test("other files and other versions are refused") func otherFilesAndVersions() throws {
     #expect(try error { $0.magic = Data("GGML".utf8) }.contains("is not a GGUF file"))
     #expect(try error { $0.version = 1 }.contains("has version 1"))
     #expect(try error { $0.version = 3 << 24 }.contains("is big-endian"))
@@ -132,7 +134,7 @@ private func bits(_ data: Data) -> [UInt32] {
     #expect(try message { _ = try GGUFFile(path: scratch("none")) }.contains("No such file"))
   }
 
-  @Test func unknownTensorTypeIsNamed() throws {
+  @Test("an unknown tensor type is named") func unknownTensorTypeIsNamed() throws {
     #expect(try error { $0.describe("x", [256], type: 10, offset: 0) }.contains("`x` has the type Q2_K"))
     #expect(try error { $0.describe("x", [256], type: 99, offset: 0) }.contains("`x` has the type number 99"))
   }
@@ -140,7 +142,7 @@ private func bits(_ data: Data) -> [UInt32] {
   @Test("an array's length is checked against the bytes that are there, by its item type")
   func wildArrayLengths() throws {
     func array(_ type: UInt32, _ count: UInt64) -> Data { GGUFBytes.number(type) + GGUFBytes.number(count) }
-    // Behind the length the file has 32 bytes and a padding: enough for so many bytes, not for so many strings.
+    // After the length, the file has 32 bytes and padding: enough for this many bytes, but not for this many strings.
     for (type, count) in [(UInt32(8), UInt64(20)), (9, 20), (10, 20), (12, 20), (4, 40), (2, 60), (0, 1 << 40)] {
       let text = try error { $0.add("a", type: 9, array(type, count)) }
       #expect(text.contains("the length of `a` says \(count), more than the rest"), "\(type): \(text)")

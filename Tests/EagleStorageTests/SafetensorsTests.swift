@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 @Suite struct SafetensorsTests {
-  /// A file from a header and as many data bytes.
+  /// A file from a header and data bytes.
   private func raw(_ header: String, data: Data, length: UInt64? = nil) -> Data {
     let text = Data(header.utf8)
     return withUnsafeBytes(of: (length ?? UInt64(text.count)).littleEndian) { Data($0) } + text + data
@@ -48,7 +48,7 @@ import Testing
     #expect(!copy.storage.isReadOnly && copy.values == [1, 2])
   }
 
-  @Test func headerIsPaddedAndOrderKept() throws {
+  @Test("the header is padded to 8 bytes and keeps the order of tensors") func headerIsPaddedAndOrderKept() throws {
     let scratch = try Scratch()
     try SafetensorsWriter.write(
       path: scratch("a"), tensors: [("b", Tensor([1], [1])), ("a", Tensor([2], [1]))], metadata: [:])
@@ -70,7 +70,7 @@ import Testing
     #expect(tensor.values == [5, 6])
   }
 
-  @Test func scalarsAndEmptyTensors() throws {
+  @Test("scalars, empty tensors and files without tensors can be read") func scalarsAndEmptyTensors() throws {
     let scratch = try Scratch()
     try SafetensorsWriter.write(path: scratch("a"), tensors: [("s", Tensor([7], [])), ("e", Tensor([0, 4]))])
     let file = try SafetensorsFile(path: scratch("a"))
@@ -80,7 +80,7 @@ import Testing
     #expect(try SafetensorsFile(path: scratch("none")).names.isEmpty)
   }
 
-  @Test func truncationAtEveryByteIsNoticed() throws {
+  @Test("truncation at any byte is an error with advice") func truncationAtEveryByteIsNoticed() throws {
     let scratch = try Scratch()
     try SafetensorsWriter.write(path: scratch("a"), tensors: [("x", Tensor([1, 2, 3], [3]))])
     let whole = try scratch.read("a")
@@ -91,30 +91,32 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    (#"{"x":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#, "`x` has the unsupported type F8_E4M3"),
-    (
-      #"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}"#,
-      "`x` of shape [1] and type F32 does not fill its 8 bytes"
-    ),
-    (#"{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}"#, "truncated: tensor `x` ends at data byte 12"),
-    (#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, "`x` follows a gap"),
-    (#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, "4 bytes after the last tensor"),
-    (
-      #"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"U8","shape":[6],"data_offsets":[2,8]}}"#,
-      "`y` overlaps"
-    ),
-    (#"{"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, "`x` of shape [-2]"),
-    (#"{"x":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#, "does not fill"),
-    (#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, "data_offsets [8, 0]"),
-    (#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0]}}"#, "data_offsets [0]"),
-    (#"{"x":{"dtype":"F32","shape":[2]}}"#, "has no data_offsets"),
-    (#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]}}"#, "header is not valid"),
-    (#"{"__metadata__":{"a":1}}"#, "__metadata__"),
-    (#"{"x""#, "header is not valid"),
-    (#"[]"#, "header is not valid"),
-    ("\u{0}\u{1}", "header is not valid"),
-  ])
+  @Test(
+    "an invalid header is an error that says what is wrong",
+    arguments: [
+      (#"{"x":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#, "`x` has the unsupported type F8_E4M3"),
+      (
+        #"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}"#,
+        "`x` of shape [1] and type F32 does not fill its 8 bytes"
+      ),
+      (#"{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}"#, "truncated: tensor `x` ends at data byte 12"),
+      (#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, "`x` follows a gap"),
+      (#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, "4 bytes after the last tensor"),
+      (
+        #"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"U8","shape":[6],"data_offsets":[2,8]}}"#,
+        "`y` overlaps"
+      ),
+      (#"{"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, "`x` of shape [-2]"),
+      (#"{"x":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#, "does not fill"),
+      (#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, "data_offsets [8, 0]"),
+      (#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0]}}"#, "data_offsets [0]"),
+      (#"{"x":{"dtype":"F32","shape":[2]}}"#, "has no data_offsets"),
+      (#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]}}"#, "header is not valid"),
+      (#"{"__metadata__":{"a":1}}"#, "__metadata__"),
+      (#"{"x""#, "header is not valid"),
+      (#"[]"#, "header is not valid"),
+      ("\u{0}\u{1}", "header is not valid"),
+    ])
   func badHeaders(_ header: String, _ expected: String) throws {
     let scratch = try Scratch()
     let path = try scratch.put("bad", raw(header, data: noise(8)))
@@ -122,7 +124,7 @@ import Testing
     #expect(text.contains(expected), "\(text)")
   }
 
-  @Test func otherFilesAreRefused() throws {
+  @Test("missing files and those of other formats are refused") func otherFilesAreRefused() throws {
     let scratch = try Scratch()
     let huge = try scratch.put("huge", raw("{}", data: Data(), length: .max))
     #expect(try message { _ = try SafetensorsFile(path: huge) }.contains("not a safetensors file"))
@@ -141,7 +143,7 @@ import Testing
     #expect(twice.contains("two tensors named `x`"))
   }
 
-  @Test func failedWriteLeavesNothing() throws {
+  @Test("a failed write leaves no file") func failedWriteLeavesNothing() throws {
     struct Stop: Error {}
     let scratch = try Scratch()
     #expect(throws: Stop.self) {
@@ -166,7 +168,7 @@ import Testing
     try scratch.put("config.json", "{}")
   }
 
-  @Test func shardsAreOneFolder() throws {
+  @Test("the shards of a folder are read as one file") func shardsAreOneFolder() throws {
     let scratch = try Scratch()
     try sharded(scratch)
     let folder = try SafetensorsFolder(path: scratch.path)
@@ -176,7 +178,7 @@ import Testing
     #expect(try message { _ = try folder.tensor("c") }.contains("no tensor `c`"))
   }
 
-  @Test func singleFile() throws {
+  @Test("a folder with a single file is read") func singleFile() throws {
     let scratch = try Scratch()
     try SafetensorsWriter.write(path: scratch("model.safetensors"), tensors: [("a", Tensor([1, 2], [2]))])
     #expect(try SafetensorsFolder(path: scratch.path).tensor("a").values == [1, 2])

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 @Suite struct TokenStoreTests {
-  @Test func conversationsComeBack() throws {
+  @Test("a token store gives the conversations and attributes that were written") func conversationsComeBack() throws {
     let scratch = try Scratch()
     let writer = try TokenStoreWriter(
       path: scratch("tokens.h5"), attributes: ["data_fingerprint": "sha256:ä", "statistics": "{\"a\":1}"])
@@ -60,7 +60,7 @@ import Testing
     #expect(text.contains("`offsets` declares 549755813888 rows, and the file holds"), "\(text)")
   }
 
-  @Test func captureShardIsNotATokenStore() throws {
+  @Test("a capture shard is refused as a token store") func captureShardIsNotATokenStore() throws {
     let scratch = try Scratch()
     try SampleCapture.write(scratch("a.h5"), lengths: [2])
     #expect(try message { _ = try TokenStore(path: scratch("a.h5")) }.contains("`format` is eagle-capture"))

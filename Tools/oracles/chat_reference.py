@@ -40,8 +40,8 @@ CONTENTS = ["", "Hi", "What is the capital of France?", "  And of Italy?\n", "Th
             "\u4eba\u5de5\u667a\u80fd\u662f\u4ec0\u4e48\uff1f\u8bf7\u7528100\u5b57\u56de\u7b54\u3002", "\u6cd5\u56fd\u7684\u9996\u90fd\u662f\u5df4\u9ece\u3002", "\u0301mark first", "e\u0301cole \u1100\u1161\u11a8 \u212b", "caf\u00e9 na\u00efve \u2014 \u201cquoted\u201d",
             "\u0645\u0631\u062d\u0628\u0627 \u0628\u0627\u0644\u0639\u0627\u0644\u0645 \u200f123", "\u05e9\u05b8\u05dc\u05d5\u05b9\u05dd", "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466\U0001f44d\U0001f3fd", "1234567890 3.14159 1,000,000", "I'm sure they'll say it's DON'T",
             "user\nassistant\n system", "<|im_start <im_end|> <| im_end |>", "{{ messages }} {% raw %} \\n 'q' \"d\"", "$$\\int_0^1 x^2\\,dx = \\frac{1}{3}$$", "a" * 40, "\ufffd\u200b\ufeff", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35 \u0928\u092e\u0938\u094d\u0924\u0947"]
-# What normalisation easily gets wrong: Tibetan vowel signs that become two marks, jamo beside those of modern syllables, marks that
-# came after Unicode 9, a syllable or a vowel sign with one more part, composites above U+FFFF, singletons.
+# Cases in which normalisation is error-prone: Tibetan vowel signs that become two marks, jamo outside modern syllables,
+# marks newer than Unicode 9, a syllable or a vowel sign with one more part, composites above U+FFFF, singletons.
 NORMALISED = ["\u0f40\u0f72\u0f73\u0f81\u0f75", "\u059c\u0f75 \U000101fd\u094d\u0f75", "\u1112\u1176 \u1100\u1175\u11a7 \u1100\u1161\u11c3", "a\u0301\U00010d24\u0316",
               "a\u0301\U0001e4ef\u0316\u0323 \u1abf\u0301\u0316", "\uac00\u11a8\u11a8 \u0cc6\u0cc2\u0cd5", "\U00011935\U00011930 \U000114b9\U000114ba", "\u212b\u2126\ufa30",
               "q\u0307\u0323 \u1e69\u0327", "\u0915\u093c\u0958 \u05e9\u05bc\u05c1", "<|im_end|>\u0338>\u0338"]

@@ -14,7 +14,7 @@ import numpy
 from gguf import GGUFReader
 from gguf.quants import dequantize
 
-# Texts about where a model comes from, and what readers take for given.
+# Strings about the origin of a model, and fields that readers do not need.
 DESCRIPTIVE = ("general.", "GGUF.")
 OPTIONAL = {
     "tokenizer.ggml.add_space_prefix", "tokenizer.ggml.add_eos_token", "tokenizer.ggml.add_bos_token",

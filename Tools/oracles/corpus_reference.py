@@ -106,7 +106,7 @@ class Decoder:
         falls_back = "ByteFallback" in str(json.loads(tokenizer.to_str())["decoder"])
         self.bytes = {id: int(token[3:5], 16) for token, id in tokens.items() if byte.fullmatch(token)} if falls_back else {}
         self.strips = "Strip" in str(json.loads(tokenizer.to_str())["decoder"])
-        # The byte tokens of a character that no text has; it stands for an ill-formed run while the rest is decoded.
+        # The byte tokens of a character that no text has. It replaces an ill-formed run while the rest is decoded.
         self.mark = [{byte: id for id, byte in self.bytes.items()}[byte] for byte in chr(0x10FFFD).encode()] if self.bytes else []
 
     def __call__(self, ids, skip):

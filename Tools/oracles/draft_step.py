@@ -48,7 +48,7 @@ class Shape:
     head_dim: int
     eps: float
     rope_theta: float
-    # Variants of the head; the weights tell of others (input_norm, fc_norm, q_norm, embed_tokens, no lm_head).
+    # Variants of the head; others are visible in the weights (input_norm, fc_norm, q_norm, embed_tokens, no lm_head).
     rope_factor: float = 1.0  # linear scaling of positions
     window: int | None = None  # keys at positions > query position - window
     norm_output: bool = False  # the normed state feeds the next step
@@ -330,7 +330,7 @@ def main():
         "ttt_length": arguments.ttt_length, "step_decay": arguments.step_decay, "conversations": conversations}
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "step.json").write_text(json.dumps(summary, indent=2) + "\n")
-    # float32 is enough to compare with, whatever the sums were made in.
+    # float32 is enough for a comparison, even if the sums were computed in float64.
     save_file({name: g.float().contiguous() for name, g in gradients.items()}, str(arguments.output / "gradients.safetensors"))
     print(json.dumps(summary, indent=2))
 

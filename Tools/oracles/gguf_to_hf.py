@@ -41,7 +41,7 @@ LAYER_NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 
-# The split that comes before BPE is not in the file, only its name (`tokenizer.ggml.pre`).
+# The file does not contain the split before BPE, only its name (`tokenizer.ggml.pre`).
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 PRE_TOKENIZERS = {
     "smollm": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, BYTE_LEVEL]},

@@ -393,7 +393,7 @@ class Generator:
         return "".join(self.statement(3) for _ in range(self.random.randrange(1, 8)))
 
 
-# What differs from one process to the next, or is refused on purpose: addresses, generators printed as such.
+# Output that differs between processes, or that is rejected on purpose: addresses, printed generators.
 UNSTABLE = re.compile(r" at 0x[0-9a-f]|built-in method|<function|<class |LoopContext|method-wrapper")
 
 
@@ -412,7 +412,7 @@ def main():
             variables = data(random.Random(f"{name} data"))
             try:
                 expected = chat_template_utils._compile_jinja_template(source).render(**variables)
-            except Exception:  # Whatever jinja2 or Python throws is a refusal.
+            except Exception:  # every exception of jinja2 or Python counts as a rejection
                 expected = None
             if expected is not None and UNSTABLE.search(expected):
                 skipped += 1

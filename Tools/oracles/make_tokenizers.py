@@ -113,7 +113,7 @@ def from_ranks(ranks, offset=0):
     for token in sorted((token for token in ranks if len(token) > 1), key=ranks.get):
         try:
             left, right = merge_of(token, ranks)
-        except AssertionError:  # a token that its own ranks never make
+        except AssertionError:  # a token that its own ranks never produce
             continue
         merges.append(f"{text(left)} {text(right)}")
     return {text(token): rank + offset for token, rank in ranks.items()}, merges

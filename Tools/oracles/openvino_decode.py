@@ -64,7 +64,7 @@ def set_layers(folder, layers):
     model = openvino.Core().read_model(path)
     model.set_rt_info(layers, "hidden_layers_list")
     openvino.save_model(model, changed, compress_to_fp16=False)
-    del model  # it maps the old weights
+    del model  # it maps the old weights into memory
     changed.with_suffix(".bin").replace(path.with_suffix(".bin"))
     changed.replace(path)
 
@@ -83,7 +83,7 @@ def convert(arguments, folder):
 
 def make_pipeline(target, draft):
     scheduler = openvino_genai.SchedulerConfig()
-    scheduler.enable_prefix_caching = False  # prompts share a prefix: every prompt is computed as a whole
+    scheduler.enable_prefix_caching = False  # prompts share a prefix, but every prompt must be computed as a whole
     scheduler.max_num_batched_tokens = 8192  # and in one pass
     assistant = openvino_genai.draft_model(str(draft), "CPU", **FLOAT32)
     return openvino_genai.LLMPipeline(str(target), "CPU", draft_model=assistant, scheduler_config=scheduler, **FLOAT32)

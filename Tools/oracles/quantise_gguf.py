@@ -15,7 +15,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, dequantize
 from gguf.quants import quantize
 
-SKIPPED = ("GGUF.", "general.architecture", "general.file_type")  # the writer's own
+SKIPPED = ("GGUF.", "general.architecture", "general.file_type")  # fields that the writer adds itself
 
 
 def copy_metadata(reader, writer):

@@ -46,8 +46,8 @@ from draft_step import read_target
 sys.path.append(str(Path(__file__).resolve().parents[1] / "fixtures"))
 import make_block_fixture as fixture  # noqa: E402
 
-STATE_TOLERANCE = 5e-2  # of states captured in bf16 against float32; with the layers beside them it is above 0.5
-LOSS_TOLERANCE = 1e-5  # as of training steps; a wrong epsilon of the norms alone makes 6e-5
+STATE_TOLERANCE = 5e-2  # of states captured in bf16 against float32; with neighbouring layers it is above 0.5
+LOSS_TOLERANCE = 1e-5  # as for training steps; a wrong epsilon of the norms alone causes 6e-5
 
 
 @dataclass(frozen=True)

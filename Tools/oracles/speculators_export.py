@@ -82,7 +82,7 @@ def load_converted(export, target, folder):
     layers = json.loads((export / "config.json").read_text())["eagle_config"]["eagle_aux_hidden_state_layer_ids"]
     Eagle3Converter().convert(export, folder, str(target), eagle_aux_hidden_state_layer_ids=layers)
     config = Eagle3SpeculatorConfig.from_pretrained(folder)
-    config.transformer_layer_config._attn_implementation = "eager"  # its default, flex attention, is made for GPUs
+    config.transformer_layer_config._attn_implementation = "eager"  # its default, flex attention, is for GPUs
     model = Eagle3DraftModel.from_pretrained(folder, config=config, dtype=torch.float32).eval()
     as_loaded = model.embed_tokens.weight.detach().clone()
     model._load_verifier_weights(overwrite_embed_tokens=True)

@@ -34,7 +34,7 @@ def load(folder, verifier):
     config.speculators_config.verifier.name_or_path = str(verifier)
     model = Eagle3DraftModel.from_pretrained(folder, config=config, dtype=torch.float32).eval()
     stored = load_file(folder / "model.safetensors")
-    # Its loader does not reliably take a table that the folder leaves to the target (speculators_export.py).
+    # Its loader does not reliably load a table that the folder leaves to the target (speculators_export.py).
     model._load_verifier_weights(overwrite_embed_tokens="embed_tokens.weight" not in stored,
                                  overwrite_lm_head="lm_head.weight" not in stored)
     return model, config, stored

@@ -36,7 +36,7 @@ def by_function(pre_tokenizer):
     """Characters that stand alone: pre-tokenizers that isolate what a function of theirs holds of."""
     held = set()
     for block in range(0, len(TEXT), 4096):
-        # Letters around each character, so that only an isolated one is a piece by itself.
+        # Letters around each character, so that only an isolated one is split off.
         text = "".join("a" + character + "a" for character in TEXT[block:block + 4096])
         held |= {ord(piece) for piece, _ in pre_tokenizer.pre_tokenize_str(text) if len(piece) == 1 and piece != "a"}
     return held
@@ -86,7 +86,7 @@ def main():
         elif name == "DIGITS":
             report(name, by_function(Digits(individual_digits=True)), by_pcre2(r"\p{N}"))
         else:
-            # PCRE2 means script extensions where nothing else is said.
+            # PCRE2 uses script extensions unless specified otherwise.
             report(name, by_oniguruma(rf"\p{{{name}}}"), by_pcre2(rf"\p{{{'sc:' * (name in SCRIPTS)}{name}}}"))
 
 

@@ -79,7 +79,7 @@ package struct CaptureManifest: Codable, Sendable, Equatable {
       format: StateFormat(dtype: dtype) ?? .bf16, precision: computedPrecision)
   }
 
-  /// The precision that was requested, from a version 1 manifest, which has it behind its data fingerprint.
+  /// The precision that was requested, from a version 1 manifest, which has it after its data fingerprint.
   package var requestedPrecision: String? {
     dataFingerprint.range(of: ", captured in ").map { String(dataFingerprint[$0.upperBound...]) }
   }
@@ -99,6 +99,11 @@ package struct CaptureManifest: Codable, Sendable, Equatable {
     return "shard-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits + ".h5"
   }
 
+  /// Removes shards that a killed process has begun in a folder.
+  package static func removeUnfinishedShards(in folder: String) {
+    FilePath.removeLeftovers(in: folder) { $0.hasPrefix(".shard-") }
+  }
+
   /// Writes the store's manifest, whole or not at all.
   package func write(to folder: String) throws {
     try AtomicFile.writeJSON(self, to: Self.path(in: folder), style: .indented)
@@ -114,10 +119,12 @@ package struct CaptureManifest: Codable, Sendable, Equatable {
     do {
       self = try JSONDecoder().decode(CaptureManifest.self, from: try FileTree.read(path))
     } catch is DecodingError {
-      throw LocatedError(path: path, problem: "is not a capture manifest", advice: "capture again")
+      throw LocatedError(path: path, problem: "is not a capture manifest", advice: Self.advice)
     }
     try check(path: path)
   }
+
+  private static let advice = "the manifest is damaged: remove it and capture again; whole shards stay"
 
   /// Counts of a damaged manifest must not become ranges and sums.
   private func checkCounts(path: String) throws {
@@ -127,12 +134,12 @@ package struct CaptureManifest: Codable, Sendable, Equatable {
       throw LocatedError(
         path: path,
         problem: "says that \(invalid.file) holds \(invalid.conversations) conversations in \(invalid.rows) rows",
-        advice: "the manifest is damaged: capture again")
+        advice: Self.advice)
     }
     guard 1...(1 << 24) ~= hiddenSize, 1...(1 << 30) ~= vocabularySize else {
       throw LocatedError(
         path: path, problem: "has the impossible sizes hidden_size \(hiddenSize) and vocab_size \(vocabularySize)",
-        advice: "the manifest is damaged: capture again")
+        advice: Self.advice)
     }
   }
 
@@ -146,14 +153,16 @@ package struct CaptureManifest: Codable, Sendable, Equatable {
           + "\(CaptureAttributes.kind) versions \(CaptureAttributes.readableVersions.lowerBound) to "
           + "\(CaptureAttributes.readableVersions.upperBound) in "
           + StateFormat.allCases.map(\.dtype).joined(separator: " or "),
-        advice: "capture again")
+        advice: "remove it and capture again; shards of this format stay")
     }
     guard shardCount == shards.count else {
-      throw LocatedError(path: path, problem: "lists \(shards.count) of \(shardCount) shards", advice: "capture again")
+      throw LocatedError(path: path, problem: "lists \(shards.count) of \(shardCount) shards", advice: Self.advice)
     }
     try checkCounts(path: path)
     if let outside = shards.first(where: { $0.file.contains("/") || $0.file.hasPrefix(".") || $0.file.isEmpty }) {
-      throw LocatedError(path: path, problem: "names the shard `\(outside.file)`, which is not a file of this folder")
+      throw LocatedError(
+        path: path, problem: "names the shard `\(outside.file)`, which is not a file of this folder",
+        advice: Self.advice)
     }
   }
 }

@@ -3,7 +3,7 @@ import Foundation
 
 /// Writes one shard of a capture store, conversation by conversation, straight to the file.
 ///
-/// The file gets its name in `finish()`; a writer that goes away before leaves nothing.
+/// The file gets its name in `finish()`; a writer that is released before leaves nothing.
 package final class CaptureShardWriter {
   // H hidden size · T rows of a conversation · N rows of the shard
   private let hiddenSize: Int
@@ -16,19 +16,21 @@ package final class CaptureShardWriter {
   private let teacherLogSum: HDF5Dataset<Float>  // [N]
   private var hasher = ConversationsHasher()
 
-  package convenience init(path: String, attributes: CaptureAttributes) throws {
-    try self.init(path: path, attributes: attributes, version: CaptureAttributes.version)
+  /// - Parameter rows: the tokens that will be appended, where they are known: chunks of the file then hold no others
+  package convenience init(path: String, attributes: CaptureAttributes, rows: Int? = nil) throws {
+    try self.init(path: path, attributes: attributes, version: CaptureAttributes.version, rows: rows)
   }
 
   /// - Parameter version: 1 for a shard as older programs wrote it, without precision and fingerprints
-  package init(path: String, attributes: CaptureAttributes, version: Int) throws {
+  package init(path: String, attributes: CaptureAttributes, version: Int, rows: Int? = nil) throws {
     precondition(!attributes.layers.isEmpty, "a store of no captured layers")
     guard let precision = attributes.precision else {
       preconditionFailure("a shard that does not say what computed it")
     }
     (hiddenSize, self.version) = (attributes.hiddenSize, version)
     auxWidth = attributes.layers.count * hiddenSize
-    columns = try ConversationColumnsWriter(path: path, format: CaptureAttributes.kind, version: version)
+    columns = try ConversationColumnsWriter(
+      path: path, format: CaptureAttributes.kind, version: version, rows: rows)
     let file = columns.draft.file
     try file.setAttribute("hidden_size", attributes.hiddenSize)
     try file.setAttribute("vocab_size", attributes.vocabularySize)
@@ -37,10 +39,11 @@ package final class CaptureShardWriter {
     try file.setAttribute("dtype", attributes.format.dtype)
     if version > 1 { try file.setAttribute("precision", precision.rawValue) }
     auxHidden = try StateColumnWriter(
-      "aux", states: attributes.layers.count, hiddenSize: hiddenSize, format: attributes.format, in: file)
-    lastHidden = try StateColumnWriter("last", states: 1, hiddenSize: hiddenSize, format: attributes.format, in: file)
-    teacherArgmax = try HDF5Dataset(creating: "teacher_argmax", in: file)
-    teacherLogSum = try HDF5Dataset(creating: "teacher_logsumexp", in: file)
+      "aux", states: attributes.layers.count, hiddenSize: hiddenSize, format: attributes.format, rows: rows, in: file)
+    lastHidden = try StateColumnWriter(
+      "last", states: 1, hiddenSize: hiddenSize, format: attributes.format, rows: rows, in: file)
+    teacherArgmax = try HDF5Dataset(creating: "teacher_argmax", expecting: rows, in: file)
+    teacherLogSum = try HDF5Dataset(creating: "teacher_logsumexp", expecting: rows, in: file)
   }
 
   /// Conversations appended so far.

@@ -14,16 +14,19 @@ final class StateColumnWriter {
   private let hiddenSize: Int
   private let datasets: StateDatasets
 
-  init(_ name: String, states: Int, hiddenSize: Int, format: StateFormat, in file: HDF5File) throws {
+  /// - Parameter rows: the rows that will be appended, where they are known
+  init(_ name: String, states: Int, hiddenSize: Int, format: StateFormat, rows: Int?, in file: HDF5File) throws {
     self.hiddenSize = hiddenSize
     let width = states * hiddenSize
     switch format {
-    case .bf16: datasets = .bfloat16(try HDF5Dataset(creating: "\(name)_hidden", width: width, in: file))
+    case .bf16:
+      datasets = .bfloat16(try HDF5Dataset(creating: "\(name)_hidden", width: width, expecting: rows, in: file))
     case .int8:
       datasets = .int8(
-        try HDF5Dataset(creating: "\(name)_hidden", width: width, in: file),
+        try HDF5Dataset(creating: "\(name)_hidden", width: width, expecting: rows, in: file),
         scales: try HDF5Dataset(
-          creating: "\(name)_scale", width: BlockInt8.blocks(columns: width, hiddenSize: hiddenSize), in: file))
+          creating: "\(name)_scale", width: BlockInt8.blocks(columns: width, hiddenSize: hiddenSize),
+          expecting: rows, in: file))
     }
   }
 

@@ -14,14 +14,16 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
   private var id: hid_t
 
   /// Creates an empty dataset to append to.
-  init(creating name: String, width: Int? = nil, in file: HDF5File) throws {
+  ///
+  /// - Parameter expected: the rows that it will have, where they are known: whole chunks are stored
+  init(creating name: String, width: Int? = nil, expecting expected: Int? = nil, in file: HDF5File) throws {
     self.name = name
     self.width = width
     self.file = file
     rows = 0
     id = try file.writing { library in
-      let creation = try Self.creationList(width: width, library)
-      let access = try Self.accessList(library)
+      let creation = try Self.creationList(width: width, rows: expected, library)
+      let access = try Self.accessList(chunks: 4, library)
       let space = try Self.space(Self.sizes(0, width), growing: true, library)
       let id = H5Dcreate2(file.id, name, Element.fileType, space, eagle_h5_default_list(), creation, access)
       return try library.check(id, "create the dataset `\(name)`")
@@ -37,7 +39,7 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
     self.width = width
     self.file = file
     let id = try HDF5.with(file.path) { library in
-      try library.check(H5Dopen2(file.id, name, try Self.accessList(library)), "open the dataset `\(name)`")
+      try library.check(H5Dopen2(file.id, name, try Self.accessList(chunks: 1, library)), "open the dataset `\(name)`")
     }
     self.id = id
     rows = 0
@@ -125,25 +127,33 @@ final class HDF5Dataset<Element: HDF5Scalar>: @unchecked Sendable {
 
 extension HDF5Dataset {
   /// The target sizes of a chunk in bytes, for rows of states and for rows of one or a few elements.
-  private static var chunkBytes: (wide: Int, narrow: Int) { (1 << 19, 1 << 16) }
+  private static var chunkBytes: (wide: Int, narrow: Int) { (1 << 19, 1 << 14) }
 
   private static func sizes(_ rows: Int, _ width: Int?) -> [hsize_t] {
     [hsize_t(rows)] + (width.map { [hsize_t($0)] } ?? [])
   }
 
-  private static func creationList(width: Int?, _ library: HDF5) throws -> hid_t {
-    let list = try library.keep(H5Pcreate(eagle_h5_dataset_create()), "make a property list") { H5Pclose($0) }
+  /// Rows of a chunk: as many as make its target size, and no more than equal parts of all rows where these are known.
+  private static func chunkRows(width: Int?, of rows: Int?) -> Int {
     let rowBytes = (width ?? 1) * MemoryLayout<Element>.size
-    let chunk = sizes(max(1, (rowBytes < 256 ? chunkBytes.narrow : chunkBytes.wide) / rowBytes), width)
+    let most = max(1, (rowBytes < 256 ? chunkBytes.narrow : chunkBytes.wide) / rowBytes)
+    guard let rows, rows > 0 else { return most }
+    let chunks = (rows + most - 1) / most
+    return (rows + chunks - 1) / chunks
+  }
+
+  private static func creationList(width: Int?, rows: Int?, _ library: HDF5) throws -> hid_t {
+    let list = try library.keep(H5Pcreate(eagle_h5_dataset_create()), "make a property list") { H5Pclose($0) }
+    let chunk = sizes(chunkRows(width: width, of: rows), width)
     try library.check(H5Pset_chunk(list, Int32(chunk.count), chunk), "set the chunk size")
     try library.check(H5Pset_fletcher32(list), "set the checksum filter")
     return list
   }
 
-  /// A cache of a few chunks: appending fills one chunk in several steps.
-  private static func accessList(_ library: HDF5) throws -> hid_t {
+  /// A cache of `chunks` chunks: appending fills one chunk in several steps.
+  private static func accessList(chunks: Int, _ library: HDF5) throws -> hid_t {
     let list = try library.keep(H5Pcreate(eagle_h5_dataset_access()), "make a property list") { H5Pclose($0) }
-    try library.check(H5Pset_chunk_cache(list, 521, 4 * chunkBytes.wide, 1), "set the chunk cache")
+    try library.check(H5Pset_chunk_cache(list, 521, chunks * chunkBytes.wide, 1), "set the chunk cache")
     return list
   }
 
@@ -179,8 +189,8 @@ extension HDF5Dataset {
     return Int(sizes[0])
   }
 
-  /// Checks that the file holds the bytes of all rows: a dataset may declare any number of rows, and those that nobody
-  /// wrote read as zeros.
+  /// Checks that the file holds the bytes of all rows: a dataset may declare any number of rows, and rows that were
+  /// never written read as zeros.
   private static func checkStored(
     _ rows: Int, width: Int?, of id: hid_t, _ name: String, _ path: String, _ library: HDF5
   ) throws {

@@ -8,8 +8,9 @@ final class HDF5Draft {
   private let temporary: String
   private var isCommitted = false
 
+  /// Creates the file under a temporary name. What a killed writer of `path` has left stays: who writes many files
+  /// into a folder removes leftovers once.
   init(path: String) throws {
-    FilePath(path).removeLeftovers()
     self.path = path
     temporary = FilePath(path).temporary
     file = try HDF5File(creating: temporary)

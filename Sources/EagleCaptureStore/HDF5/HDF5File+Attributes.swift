@@ -33,7 +33,7 @@ extension HDF5File {
     }
   }
 
-  /// A string attribute of fixed length, which lies in the file's own header, not in a heap, and can be set again.
+  /// A string attribute of fixed length, which is stored in the file's own header, not in a heap, and can be set again.
   func setDigest(_ name: String, _ text: String) throws {
     try writing { library in
       let type = try library.keep(H5Tcopy(eagle_h5_c_string()), "make a string type") { H5Tclose($0) }
@@ -83,6 +83,8 @@ extension HDF5File {
   }
 
   private func variableText(_ attribute: hid_t, _ name: String, _ library: HDF5) throws -> String {
+    let space = try library.keep(H5Aget_space(attribute), "read the shape of `\(name)`") { H5Sclose($0) }
+    guard H5Sget_simple_extent_npoints(space) == 1 else { throw mistyped(name, "one string") }
     let type = try Self.stringType(library)
     var pointer: UnsafeMutablePointer<CChar>?
     let status = withUnsafeMutablePointer(to: &pointer) { H5Aread(attribute, type, $0) }

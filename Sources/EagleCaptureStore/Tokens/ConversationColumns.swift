@@ -1,7 +1,7 @@
 import EagleCore
 import Foundation
 
-/// The columns that token stores and capture shards share, being written: conversations laid end to end.
+/// The columns that token stores and capture shards share, being written: conversations, concatenated.
 ///
 /// `input_ids` int32 [N], `loss_mask` uint8 [N], `offsets` int64 [C + 1], and the root attributes `format`, `version`
 /// and, last of all, `complete`.
@@ -11,12 +11,13 @@ final class ConversationColumnsWriter {
   private let ids: HDF5Dataset<Int32>
   private let mask: HDF5Dataset<UInt8>
 
-  init(path: String, format: String, version: Int) throws {
+  /// - Parameter rows: the tokens that will be appended, where they are known
+  init(path: String, format: String, version: Int, rows: Int? = nil) throws {
     draft = try HDF5Draft(path: path)
     try draft.file.setAttribute("format", format)
     try draft.file.setAttribute("version", version)
-    ids = try HDF5Dataset(creating: "input_ids", in: draft.file)
-    mask = try HDF5Dataset(creating: "loss_mask", in: draft.file)
+    ids = try HDF5Dataset(creating: "input_ids", expecting: rows, in: draft.file)
+    mask = try HDF5Dataset(creating: "loss_mask", expecting: rows, in: draft.file)
   }
 
   /// Rows written so far.
@@ -33,7 +34,7 @@ final class ConversationColumnsWriter {
   func finish() throws {
     try ids.close()
     try mask.close()
-    let dataset = try HDF5Dataset<Int64>(creating: "offsets", in: draft.file)
+    let dataset = try HDF5Dataset<Int64>(creating: "offsets", expecting: offsets.count, in: draft.file)
     try dataset.append(offsets)
     try dataset.close()
     try draft.commit()

@@ -3,12 +3,13 @@ import Foundation
 
 /// Writes a token store: prepared conversations as ids and loss masks, in one HDF5 file.
 ///
-/// The file gets its name in `finish()`; a writer that goes away before leaves nothing.
+/// The file gets its name in `finish()`; a writer that is released before leaves nothing.
 package final class TokenStoreWriter {
   private let columns: ConversationColumnsWriter
 
   /// `attributes` are strings for the reader, for example the fingerprint of the data.
   package init(path: String, attributes: [String: String] = [:]) throws {
+    FilePath(path).removeLeftovers()
     columns = try ConversationColumnsWriter(path: path, format: TokenStore.format, version: TokenStore.version)
     for (name, text) in attributes.sorted(by: { $0.key < $1.key }) {
       precondition(!TokenStore.reserved.contains(name), "the attribute `\(name)` belongs to the format")
@@ -39,7 +40,7 @@ package final class TokenStore: Sendable {
   static let reserved: Set<String> = ["format", "version", "complete"]
 
   private let files: [ConversationColumns]
-  /// Number of the first conversation of each file, and behind them how many there are.
+  /// Number of the first conversation of each file, followed by the number of conversations.
   private let starts: [Int]
   /// Tokens of each conversation.
   package let lengths: [Int]

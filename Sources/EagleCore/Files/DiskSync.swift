@@ -19,9 +19,9 @@ package enum DiskSync {
     try sync(FilePath(target).parent)
   }
 
-  /// Creates a folder and the folders above it.
+  /// Creates a folder and the folders above it, and makes their names durable.
   package static func createFolder(_ path: String) throws {
-    if mkdir(path, 0o777) == 0 { return }
+    if mkdir(path, 0o777) == 0 { return try sync(FilePath(path).parent) }
     let code = errno
     if code == EEXIST && FileTree.isFolder(path) { return }
     guard code == ENOENT, FilePath(path).parent != path else {
@@ -31,5 +31,6 @@ package enum DiskSync {
     guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
       throw LocatedError.system(path: path, "create the folder")
     }
+    try sync(FilePath(path).parent)
   }
 }

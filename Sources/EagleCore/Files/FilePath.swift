@@ -1,6 +1,6 @@
 import Foundation
 
-/// A path as its folder and its last component, with the temporary names beside it.
+/// A path as its folder and its last component, with the temporary names next to it.
 package struct FilePath {
   package let parent: String
   package let name: String
@@ -13,7 +13,7 @@ package struct FilePath {
     parent = folder.isEmpty ? "/" : folder
   }
 
-  /// The name under which this process writes before it renames: hidden, beside the target, so that the rename stays
+  /// The name under which this process writes before it renames: hidden, next to the target, so that the rename stays
   /// on one file system; with process and host, as other hosts may write to a shared disk.
   package var temporary: String { "\(parent)/.\(name).tmp-\(getpid())@\(Self.host)" }
 
@@ -48,7 +48,8 @@ package struct FilePath {
 
   /// Removes what a killed process left under this path's temporary names.
   package func removeLeftovers() {
-    Self.removeLeftovers(in: parent) { $0.hasPrefix(".\(name).tmp-") || $0.hasPrefix(".\(name).old.tmp-") }
+    let (new, old) = (".\(name).tmp-", ".\(name).old.tmp-")
+    Self.removeLeftovers(in: parent) { $0.hasPrefix(new) || $0.hasPrefix(old) }
   }
 
   /// Removes temporary files and folders in `parent` that satisfy `matches` and whose writer no longer runs here, or
@@ -95,7 +96,7 @@ package struct FilePath {
   private static func isRunning(_ process: Int32) -> Bool {
     guard process > 0, kill(process, 0) == 0 || errno != ESRCH else { return false }
     guard let status = FileManager.default.contents(atPath: "/proc/\(process)/stat") else { return true }
-    // The state follows the name, which stands in parentheses and may hold anything: ` Z ...`.
+    // The state follows the name, which is in parentheses and may hold anything: ` Z ...`.
     let fields = String(decoding: status, as: UTF8.self)
     return fields.range(of: ")", options: .backwards).map { !fields[$0.upperBound...].hasPrefix(" Z") } ?? true
   }

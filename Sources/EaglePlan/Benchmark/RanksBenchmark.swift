@@ -4,7 +4,7 @@ import EagleTensor
 import EagleTraining
 import Foundation
 
-/// What the ranks of a job can send each other: the figures that a prediction of step times needs.
+/// Benchmarks the communication of the ranks: the figures that a prediction of step times needs.
 package enum RanksBenchmark {
   package struct Report: Codable, Sendable {
     package var benchmark = "ranks"
@@ -13,22 +13,22 @@ package enum RanksBenchmark {
     package var threads: Int
     /// The MPI library.
     package var library: String
-    /// A collective call without data, all ranks together, median in seconds.
+    /// The median latency of a collective call without data on all ranks, in seconds.
     package var latency: Double
-    /// A number from the shared counter, median in seconds, while all ranks take numbers.
+    /// The median latency of a number from the shared counter, in seconds, while all ranks take numbers.
     package var ticket: Double
-    /// Sums of gradients, the largest last.
+    /// All-reduces of gradients, the largest last.
     package var sums: [Sum]
   }
 
   package struct Sum: Codable, Sendable {
-    /// Elements of the buffer, and how they travel.
+    /// The elements of the buffer, and their precision in messages.
     package var elements: Int
     package var wire: ComputePrecision
     package var levels: AveragingLevels
-    /// Seconds until every rank has the sum, median of the slowest rank.
+    /// The seconds until every rank has the sum: the median of the slowest rank's time.
     package var seconds: Double
-    /// What this rank sent.
+    /// The bytes that this rank has sent.
     package var bytesSent: Int
     package var bytesPerSecond: Double
 
@@ -48,7 +48,7 @@ package enum RanksBenchmark {
     var sums: [Sum] = []
     let ways: [AveragingLevels] = cluster.canAverageInTwoLevels ? [.twoLevel, .flat] : [.flat]
     for levels in ways {
-      try cluster.average(by: levels)
+      try cluster.setAveragingLevels(levels)
       for wire in [ComputePrecision.fp32, .bf16] {
         for elements in [1 << 10, 1 << 18, megabytes << 18] {
           sums.append(try sum(cluster, elements: elements, wire, levels, repeats))
@@ -60,7 +60,7 @@ package enum RanksBenchmark {
       latency: latency, ticket: ticket, sums: sums)
   }
 
-  /// Buffers go in buckets, as gradients do.
+  /// An all-reduce in buckets, as for gradients.
   private static func sum(
     _ cluster: any Communicator, elements: Int, _ wire: ComputePrecision, _ levels: AveragingLevels, _ repeats: Int
   ) throws -> Sum {
@@ -69,7 +69,7 @@ package enum RanksBenchmark {
     let seconds = try median(cluster, repeats) {
       let buckets = GradientBuckets.cut(0..<elements)
       let pending = try buckets.map {
-        try cluster.startSum(GradientBuckets.buffer(buffer, $0), wire: wire, ownSliceOnly: false)
+        try cluster.startAllReduceSum(GradientBuckets.buffer(buffer, $0), wire: wire)
       }
       for sum in pending { try sum.wait() }
     }
@@ -79,14 +79,14 @@ package enum RanksBenchmark {
       bytesPerSecond: Double(bytes) / seconds)
   }
 
-  /// Median over the repeats of the slowest rank's time; a first one does not count.
+  /// The median over the repeats of the slowest rank's time, after a warm-up.
   private static func median(_ cluster: any Communicator, _ repeats: Int, _ body: () throws -> Void) throws -> Double {
     var times: [Double] = []
     for _ in 0...repeats {
       try cluster.barrier()
       times.append(try ContinuousClock().measure(body).inSeconds)
     }
-    let all = try cluster.gather(value: times)
+    let all = try cluster.allGather(value: times)
     return (1...repeats).map { repeated in all.map { $0[repeated] }.max()! }.sorted()[repeats / 2]
   }
 }

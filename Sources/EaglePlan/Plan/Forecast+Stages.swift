@@ -7,7 +7,7 @@ import Foundation
 
 // H hidden · M MLP · F = 4H features of a fitted start.
 
-// Stages of the run, with the seconds of each in every column.
+// The stages of the run, with the seconds of each in every column.
 extension Forecast {
   /// All stages, in the order of the run.
   func stages(_ columns: [Column]) -> [RunPlan.Stage] {
@@ -22,14 +22,14 @@ extension Forecast {
     return stages
   }
 
-  /// Seconds of work that ranks do by themselves.
+  /// The seconds of work that ranks do independently.
   ///
-  /// - Parameter seconds: those of this many ranks that are as fast as the ranks here
+  /// - Parameter seconds: the seconds for this many ranks that are as fast as the ranks of this start
   private func each(_ columns: [Column], _ seconds: (_ workers: Int) -> Double) -> [Double] {
     columns.map { seconds($0.workers) / $0.speed }
   }
 
-  /// Operations of the target over all conversations.
+  /// The operations of the target over all conversations.
   var captureOperations: Double {
     sample.conversations.reduce(0) { $0 + $1.count * NeededOperations.capture(sizes.target, lengths: [$1.ids.count]) }
   }
@@ -56,14 +56,14 @@ extension Forecast {
 
   private func prepareStage(_ columns: [Column]) -> RunPlan.Stage {
     let factor = sample.bytesRead > 0 ? sample.bytes / sample.bytesRead : 0
-    // Preparation has the threads of a whole node.
+    // Preparation uses the threads of a whole node.
     let seconds = sample.seconds * factor / Double(context.ranksOnNode)
     return .init(
       name: "prepare", work: Format.bytes(sample.bytes) + " of conversations", operations: 0,
       seconds: columns.map { _ in seconds })
   }
 
-  /// Rank 0 solves.
+  /// The stage of a fitted start, in which only rank 0 solves.
   private func fittedStage(_ columns: [Column]) -> RunPlan.Stage? {
     sizes.draft.fittedStart(trainedTokens: sample.trainedTokens).map { rows, operations in
       .init(
@@ -85,7 +85,7 @@ extension Forecast {
       seconds: zip(held, decoded).map { $0 + $1 })
   }
 
-  /// Seconds of the held-out conversations in all evaluations.
+  /// The seconds of the held-out conversations in all evaluations.
   private func heldOutSeconds(_ columns: [Column], times: Int) -> [Double] {
     let tokens = sample.tokens * recipe.data.heldOut
     return columns.map { column in
@@ -94,7 +94,7 @@ extension Forecast {
     }
   }
 
-  /// Seconds of the benchmarks in all evaluations: one before training, and one after each epoch.
+  /// The seconds of the benchmarks in all evaluations: one before training, and one after each epoch.
   private func decodingSeconds(_ columns: [Column]) -> [Double] {
     let prompts = data.evaluation.turns.count
     let turns = Double(data.evaluation.turns.reduce(0, +)) / Double(max(1, prompts))
@@ -104,7 +104,7 @@ extension Forecast {
       + [Double](repeating: Self.expectedAccLength, count: recipe.train.epochs)
     func prompt(_ accLength: Double) -> Double {
       guard let decoding = figures.decoding else { return 0 }
-      return turns * (decoding.plainSeconds + max(0, decoding.newTokens - 1) / accLength * decoding.roundSeconds)
+      return turns * (decoding.fixedSeconds + max(0, decoding.newTokens - 1) / accLength * decoding.roundSeconds)
     }
     return each(columns) { workers in
       accLengths.reduce(0) {
@@ -120,7 +120,7 @@ extension Forecast {
     ) -> RunPlan.Stage {
       let isThere = FileManager.default.fileExists(atPath: output)
       let generation = figures.generation[batch]!
-      // The time of a server is not known.
+      // The time of a server is unknown.
       let answers = isThere || server.isUsed ? 0 : work.answers
       let tokens = answers * (work.newTokens + generatedPromptTokens)
       let size = String(format: "%.0f answers of %.0f tokens at most", work.answers, work.newTokens)

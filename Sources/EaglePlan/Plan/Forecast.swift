@@ -10,37 +10,38 @@ struct PlanFigures {
   let training: PlanMeasurement.Training
   /// nil without benchmarks.
   let decoding: PlanMeasurement.Decoding?
-  /// By the number of answers that are decoded together; empty when the run generates nothing.
+  /// By batch size; empty if the run generates nothing.
   let generation: [Int: PlanMeasurement.Generation]
-  /// What decoding would gain, on rank 0.
+  /// The forecast of the speedup of decoding, on rank 0.
   let gain: GainForecast?
-  /// Operations a second of a rank's large matrix products.
+  /// The operations per second of a rank's large GEMMs.
   let peak: Double
 }
 
-/// The prediction of a run from what was counted and what was measured.
+/// The prediction of a run from counts and measurements.
 ///
-/// A plan has a column for this start as it is, which comes first, and one for each other number of nodes.
+/// The first column of a plan is this start; the others are one for each other number of nodes.
 struct Forecast {
   let context: PlanContext
   let data: PlanData
   let figures: PlanFigures
   let measuringSeconds: Double
 
-  /// acc_length that evaluations of a head in training are expected to have.
+  /// The acceptance length that is assumed for evaluations during training.
   static let expectedAccLength = 1.5
 
   var recipe: Recipe { context.recipe }
   var sizes: Sizes { context.sizes }
   var sample: DataSample { data.sample }
 
-  /// A number of nodes that is planned for.
+  /// A planned number of nodes.
   struct Column {
-    /// nil for this start as it is.
+    /// nil for this start.
     let nodes: Int?
-    /// Ranks on all nodes.
+    /// The number of ranks on all nodes.
     let workers: Int
-    /// How fast a rank is, against one of this start: the ranks of a node together are as fast as the ranks here are.
+    /// The speed of a rank relative to one of this start, if the ranks of a node together are as fast as the ranks of
+    /// this node.
     let speed: Double
   }
 
@@ -78,7 +79,7 @@ struct Forecast {
     return plan
   }
 
-  /// Adds what will not fit, and what to change.
+  /// Adds the problems of memory and disk, with advice.
   private func addProblems(to plan: inout RunPlan, freeDisk: Double) {
     for (column, node) in plan.nodes.enumerated() {
       let advice = RunPlan.Advice(
@@ -91,18 +92,21 @@ struct Forecast {
     }
   }
 
-  /// Figures of a column.
+  /// The figures of a column.
   private func nodes(_ column: Column, disk: [Need]) -> RunPlan.Nodes {
     let perNode = column.nodes == nil ? context.ranksOnNode : context.ranksPerNode
     let number = column.nodes ?? context.nodes
     let step = self.step(nodes: column.nodes)
+    // The measured step of several nodes includes their waiting, which cannot be separated from it.
+    let isMeasuredWhole = column.nodes == nil && context.nodes > 1
     let rank = needsOfRank(ranks: number * perNode).reduce(0) { $0 + $1.bytes }
     let parts = disk.map { need in
       need.name == "capture store" && recipe.capture.store == .node ? need.bytes / Double(number) : need.bytes
     }
     return RunPlan.Nodes(
-      nodes: number, ranksPerNode: perNode, stepSeconds: step.seconds, exposed: step.exposed,
-      efficiency: step.efficiency, memory: sizes.targetBytes + Double(perNode) * rank, disk: parts.reduce(0, +),
+      nodes: number, ranksPerNode: perNode, stepSeconds: step.seconds,
+      exposed: isMeasuredWhole ? nil : step.exposed, efficiency: isMeasuredWhole ? nil : step.efficiency,
+      memory: sizes.targetBytes + Double(perNode) * rank, disk: parts.reduce(0, +),
       batchForNinety: stepModel(ranksPerNode: perNode).batch(nodes: number, efficiency: 0.9))
   }
 
@@ -124,10 +128,10 @@ struct Forecast {
     return needs
   }
 
-  /// Tokens of a mean prompt that is generated from.
+  /// The mean number of tokens of the prompts of generation.
   var generatedPromptTokens: Double { Double(data.generatedPromptTokens ?? 0) }
 
-  /// What the plan assumes, sentence by sentence.
+  /// The assumptions of the plan, one sentence each.
   private var assumptions: [String] {
     var lines: [String] = []
     if figures.decoding != nil {

@@ -16,11 +16,11 @@ package struct Need: Sendable, Codable, Equatable {
   package init(_ name: String, _ bytes: Double) { (self.name, self.bytes) = (name, bytes) }
 }
 
-/// The disk and memory of a run that follow from sizes alone.
+/// The disk and memory of a run, computed only from sizes.
 package struct Sizes {
   package var target: TargetShape
   package var draft: any DraftShape
-  /// Bytes of the target's files.
+  /// The bytes of the target's files.
   package var targetBytes: Double
   /// The format of KV caches.
   package var cacheFormat: CacheFormat
@@ -31,29 +31,29 @@ package struct Sizes {
 
   /// P.
   package var parameters: Int { draft.parameterCount }
-  /// Elements of the target's LM head for the draft vocabulary.
+  /// The elements of the target's LM head for the draft vocabulary.
   package var teacherHeadSize: Int { draft.draftVocabularySize * target.hiddenSize }
-  /// Parameters of the LM head, if the draft head trains one: their gradients are complete first.
+  /// The parameters of the LM head, if the draft head trains one: their gradients are final first.
   package var headParameters: Int { draft.lmHeadParameters }
 
   // MARK: disk
 
-  /// Bytes of the capture store for a token: the captured states and the last one, the id, the mask, two facts of the
-  /// teacher.
+  /// The bytes of the capture store for a token: the captured states and the last one, the id, the mask, and the
+  /// teacher's argmax and log-sum-exp.
   package func storedBytes(_ states: StateFormat) -> Double {
     let h = Double(target.hiddenSize)
     let blocks = Double((target.hiddenSize + 63) / 64)
     return Double(draft.captureLayers.count + 1) * (states == .bf16 ? 2 * h : h + 2 * blocks) + 4 + 1 + 8
   }
 
-  /// Bytes of a checkpoint: weights and two moments in float32.
+  /// The bytes of a checkpoint: weights and two moments in float32.
   package var checkpoint: Double { 12 * Double(parameters) }
 
-  /// Everything that a run writes.
+  /// The disk space of everything that a run writes.
   package func disk(tokens: Double, conversations: Double, capture: CaptureConfig, keep: Int) -> [Need] {
     var needs = [Need("prepared tokens", 5 * tokens + 24 * conversations)]
     if capture.mode == .store { needs.append(Need("capture store", storedBytes(capture.states) * tokens)) }
-    // Those that stay, the best, and the one that is being written.
+    // The kept checkpoints, the best one, and the one that is being written.
     needs.append(Need("\(keep + 2) checkpoints", Double(keep + 2) * checkpoint))
     needs.append(Need("exported head", 2 * Double(parameters)))
     return needs
@@ -61,14 +61,14 @@ package struct Sizes {
 
   // MARK: memory
 
-  /// Code, the libraries' tables, threads and packing buffers: what eight training benchmarks of two shapes had beside
-  /// the other needs, 79 to 147 MB (2 cores).
+  /// Code, tables of libraries, threads and packing buffers. In eight training benchmarks of two shapes, the memory
+  /// beyond the other needs was 79 to 147 MB (2 cores).
   private static let programBytes = 9e7
 
-  /// The memory of one rank while it trains, the target's mapped weights aside, which the ranks of a node share.
+  /// The memory of one rank in training, without the target's mapped weights, which the ranks of a node share.
   ///
   /// - Parameters:
-  ///   - work: bytes of the largest micro-batch
+  ///   - work: the bytes of the largest micro-batch
   ///   - ranks: R, among which a sharded optimiser (ZeRO-1) partitions its moments
   package func training(_ config: TrainConfig, work: ObjectiveBytes, ranks: Int) -> [Need] {
     let p = Double(parameters)
@@ -92,19 +92,21 @@ package struct Sizes {
     if Matmul.takesBFloat16(config.precision) { needs.append(Need("weights in bf16", 2 * p)) }
     needs.append(Need("activations of a micro-batch", work.activations))
     needs.append(Need("states of its conversations, keys of a long one", work.conversations))
+    let ahead = Double(BatchPlan.microBatchTokens) * storedBytes(.bf16)
+    needs.append(Need("states that are read ahead", min(ahead, work.conversations)))
     needs.append(Need("the program and its libraries", Self.programBytes))
     return needs
   }
 
-  /// The elements of the matrices that Muon steps, which their owners send to all other ranks in a step.
+  /// The elements of the matrices that Muon updates, which their owners broadcast in each step.
   package var muonElements: Int { draft.hiddenMatrices.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
-  /// Keys and values of this many tokens in all layers of the target.
+  /// The bytes of the keys and values of this many tokens in all layers of the target.
   package func cache(tokens: Double) -> Double {
     target.cacheLayers(cacheFormat).reduce(0) { $0 + cache($1, tokens) }
   }
 
-  /// Caches of an evaluation: a plain and a speculative session, and the draft's layers.
+  /// The bytes of the KV caches of an evaluation: a plain and a speculative session, and the head's layers.
   package func evaluationCaches(tokens: Double) -> Double {
     draft.cacheLayers(cacheFormat).reduce(2 * cache(tokens: tokens)) { $0 + cache($1, tokens) }
   }

@@ -11,12 +11,12 @@ import EagleText
 import EagleTraining
 import Foundation
 
-/// Short parts of a run on the ranks of this start, with the recipe's target, settings and conversations.
+/// Measures short parts of a run on the ranks of this start, with the recipe's target, settings and conversations.
 package struct PlanMeasurement {
-  /// Seconds that each kind of work is measured for, about.
+  /// The approximate seconds of the measurement of each kind of work.
   package static let seconds = 10.0
 
-  /// The capture pass of one rank while all work: needed operations a second.
+  /// The capture pass of one rank while all ranks work: needed operations per second.
   package struct Capture: Codable, Sendable {
     package var operationsPerSecond: Double
     package var tokensPerSecond: Double
@@ -24,28 +24,30 @@ package struct PlanMeasurement {
 
   /// Optimiser steps.
   package struct Training: Codable, Sendable {
-    /// Tokens and needed operations of a measured step, over all ranks.
+    /// The tokens and needed operations of a measured step, over all ranks.
     package var tokens: Double
     package var operations: Double
     package var seconds: Double
-    /// Seconds of a rank in each phase, mean over the steps.
+    /// The seconds of a rank in each phase, mean over the steps.
     package var phases: [String: Double]
-    /// Seconds for a held-out token, over all ranks.
+    /// The seconds for a held-out token, over all ranks.
     package var heldOutSecondsPerToken: Double
   }
 
   /// Decoding of prompts, one at a time, by each rank.
   package struct Decoding: Codable, Sendable {
-    /// Seconds for a turn: the prompt's passes and plain decoding; and all rounds with the draft if each kept nothing.
-    package var plainSeconds: Double
+    /// The seconds of a turn without its rounds: the prefill of the target alone, the prefill with the draft head, and
+    /// plain decoding.
+    package var fixedSeconds: Double
+    /// The seconds of a round with the draft head.
     package var roundSeconds: Double
-    /// New tokens of a turn, of the prompt's and of the rounds that would be needed at least.
+    /// The number of tokens that plain decoding generates in a turn.
     package var newTokens: Double
   }
 
-  /// Answers to many prompts at a time.
+  /// Batched decoding of many prompts.
   package struct Generation: Codable, Sendable {
-    /// Seconds for a pass of all sequences, and for a token of a prompt, of one rank.
+    /// The seconds of one rank for a pass of all sequences, and for a token of a prompt.
     package var passSeconds: Double
     package var promptSecondsPerToken: Double
   }
@@ -64,18 +66,19 @@ package struct PlanMeasurement {
   }
 
   private func largest(_ value: Double) throws -> Double {
-    try cluster.gather(Data("\(value)".utf8)).compactMap { Double(String(decoding: $0, as: UTF8.self)) }.max() ?? value
+    try cluster.allGather(Data("\(value)".utf8)).compactMap { Double(String(decoding: $0, as: UTF8.self)) }.max()
+      ?? value
   }
 
   // MARK: capture
 
   /// Runs the capture pass. Collective.
   ///
-  /// - Parameter conversations: each rank captures a part of them; at least as many as ranks
+  /// - Parameter conversations: the conversations, of which each rank captures a part; at least as many as ranks
   package func capture(_ config: CaptureConfig, conversations: [DataSample.Conversation]) throws -> Capture {
     let own = conversations.indices.filter { $0 % cluster.size == cluster.rank }.map { conversations[$0] }
     let lengths = own.map(\.ids.count)
-    // The first pass touches weights and makes buffers.
+    // A warm-up pass reads the weights and allocates buffers.
     _ = try captureSeconds(Array(own.min { $0.ids.count < $1.ids.count }.map { [$0] } ?? []), config)
     try cluster.barrier()
     let seconds = try captureSeconds(own, config)
@@ -103,12 +106,12 @@ package struct PlanMeasurement {
 
   // MARK: training
 
-  /// Steps over a store of random states, which cost what captured ones do.
+  /// Measures steps over a store of random states, which cost the same as captured states.
   ///
   /// - Parameters:
-  ///   - conversations: those of all measured steps
-  ///   - tokensPerBatch: tokens of a measured step
-  /// - Returns: what was measured, and the head that was trained
+  ///   - conversations: the conversations of all measured steps
+  ///   - tokensPerBatch: the tokens of a measured step
+  /// - Returns: the measurement, and the trained head
   package func training(
     _ config: TrainConfig, gradients: ComputePrecision, draft: any DraftShape, conversations: [DataSample.Conversation],
     tokensPerBatch: Int
@@ -120,7 +123,7 @@ package struct PlanMeasurement {
       targetIDs: (0..<Int32(draft.draftVocabularySize)).map { $0 }, targetSize: draft.vocabularySize)
     var shortened = config
     shortened.tokensPerBatch = tokensPerBatch
-    shortened.epochs = max(3, config.epochs)  // for the schedule not to end
+    shortened.epochs = max(3, config.epochs)  // so that the schedule does not end
     var inputs = TrainingInputs(
       config: shortened, states: .store(store), target: model.target, trained: Array(conversations.indices),
       heldOut: Array(conversations.indices.prefix(max(1, 512 / max(1, ids[0].count)))))
@@ -129,7 +132,7 @@ package struct PlanMeasurement {
     let engine = try StepEngine(
       inputs, start: .random(shape: draft, vocabulary: vocabulary, seed: 0), totalSteps: plan.totalSteps,
       cluster: cluster)
-    // The last batch of an epoch is a small one.
+    // The last batch of an epoch is smaller.
     let batches = Array(plan.epochs[0].dropLast(plan.epochs[0].count > 2 ? 1 : 0))
     let first = try largest(
       try time { _ = try engine.step(batches[0], next: batches.dropFirst().first) })
@@ -139,7 +142,7 @@ package struct PlanMeasurement {
     try cluster.barrier()
     let seconds = try time {
       for (index, batch) in measured.enumerated() {
-        // The last prepares itself once more: every measured step has prepared one.
+        // The last step prepares the first batch again, so that every measured step prepares one.
         _ = try engine.step(batch, next: index + 1 < measured.count ? measured[index + 1] : measured[0])
       }
     }
@@ -164,40 +167,41 @@ package struct PlanMeasurement {
 
   /// Decodes prompts one at a time, plainly and with the draft. Collective.
   ///
-  /// - Parameter prompts: ids of each turn's prompt; every rank decodes some of them
+  /// - Parameter prompts: the token ids of each turn's prompt; every rank decodes some of them
   package func decoding(_ draft: DraftModel, _ config: EvaluateConfig, prompts: [[Int32]]) throws -> Decoding {
-    let sessions = (DecodingSession(target: model.target), DecodingSession(target: model.target, draft: draft))
-    // A turn that ends early counts as it is; rounds are measured apart from tokens, since nothing is trained yet.
-    var (plain, rounds, tokens, done) = (0.0, 0.0, 0.0, 0.0)
+    let plainSession = DecodingSession(target: model.target)
+    let draftingSession = DecodingSession(target: model.target, draft: draft)
+    // A turn that ends early counts unchanged. Rounds are measured separately from tokens, since the head is not
+    // trained yet.
+    var (fixed, rounds, tokens, done) = (0.0, 0.0, 0.0, 0.0)
     try cluster.barrier()
     let start = ContinuousClock.now
     for prompt in prompts.indices.filter({ $0 % cluster.size == cluster.rank }).map({ prompts[$0] }) {
       var options = DecodingOptions(maxNewTokens: config.maxNewTokens, stopIDs: model.stopIDs, plan: .chain(0))
-      sessions.0.reset()
-      let statistics = try sessions.0.generate(prompt, options).statistics
-      plain += statistics.promptSeconds + statistics.decodeSeconds
+      plainSession.reset()
+      let statistics = try plainSession.generate(prompt, options).statistics
+      fixed += statistics.promptSeconds + statistics.decodeSeconds
       tokens += Double(statistics.newTokens)
       options.plan = .chain(config.draftLength)
       options.maxNewTokens = min(config.maxNewTokens, 24)
-      sessions.1.reset()
-      let drafted = try sessions.1.generate(prompt, options).statistics
-      // The prompt's pass is the same but for the draft's own layer.
-      plain += drafted.promptSeconds
+      draftingSession.reset()
+      let drafted = try draftingSession.generate(prompt, options).statistics
+      fixed += drafted.promptSeconds
       rounds += drafted.decodeSeconds / Double(max(1, drafted.targetPasses))
       done += 1
       if start.duration(to: .now).inSeconds > Self.seconds { break }
     }
     let count = max(1, done)
     return Decoding(
-      plainSeconds: try mean(plain / count), roundSeconds: try mean(rounds / count), newTokens: try mean(tokens / count)
+      fixedSeconds: try mean(fixed / count), roundSeconds: try mean(rounds / count), newTokens: try mean(tokens / count)
     )
   }
 
-  /// Decodes many sequences at a time. Collective.
+  /// Measures batched decoding. Collective.
   ///
   /// - Parameters:
-  ///   - width: sequences that decode together
-  ///   - promptTokens: tokens of each prompt
+  ///   - width: the batch size in sequences
+  ///   - promptTokens: the number of tokens of each prompt
   package func generation(width: Int, promptTokens: Int) throws -> Generation {
     let short = try generationSeconds(width, promptTokens, newTokens: 2)
     let long = try generationSeconds(width, promptTokens, newTokens: 10)

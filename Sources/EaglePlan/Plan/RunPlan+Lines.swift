@@ -2,7 +2,7 @@ import EagleCore
 import Foundation
 
 extension RunPlan {
-  /// Lines for people.
+  /// The plan as readable lines.
   package func lines() -> [String] {
     heading + needs("disk", disk, "\(Format.bytes(freeDisk)) free")
       + needs(
@@ -44,8 +44,8 @@ extension RunPlan {
     let last = [
       row("total", "", times(totalSeconds)),
       row("a step", "", nodes.map { String(format: "%.2f s", $0.stepSeconds) }),
-      row("  exposed", "", nodes.map { String(format: "%.2f s", $0.exposed) }),
-      row("  efficiency", "", nodes.map { String(format: "%.0f %%", 100 * $0.efficiency) }),
+      row("  exposed", "", nodes.map { $0.exposed.map { String(format: "%.2f s", $0) } ?? "unknown" }),
+      row("  efficiency", "", nodes.map { $0.efficiency.map { String(format: "%.0f %%", 100 * $0) } ?? "unknown" }),
       row("memory", "", nodes.map { Format.bytes($0.memory) }),
       row("disk", "", nodes.map { Format.bytes($0.disk) }),
       row("batch, 90 %", "", nodes.map { $0.batchForNinety.map { "\($0)" } ?? "none" }),
@@ -53,7 +53,7 @@ extension RunPlan {
     return [row("", "operations", titles)] + work + last
   }
 
-  /// Seconds as minutes and seconds, from ten hours on as hours.
+  /// Seconds as minutes and seconds, or as hours from ten hours on.
   private static func time(_ seconds: Double) -> String {
     seconds >= 36_000 ? String(format: "%.1f h", seconds / 3600) : Format.clock(seconds)
   }

@@ -4,13 +4,13 @@ import Foundation
 
 /// The time, memory and disk of a run before it starts.
 package struct RunPlan: Codable, Sendable {
-  /// What the files hold.
+  /// The content of the training files.
   package struct Corpus: Codable, Sendable {
     package var conversations: Double
     package var tokens: Double
     /// The fraction of the tokens that carry loss.
     package var trainedShare: Double
-    /// The fraction of the files' bytes that was read; 1 when the numbers are exact.
+    /// The fraction of the files' bytes that was read; 1 if the numbers are exact.
     package var readShare: Double
     package var stepsPerEpoch: Int
 
@@ -22,28 +22,30 @@ package struct RunPlan: Codable, Sendable {
     }
   }
 
-  /// A part of the run, and its hours on some nodes.
+  /// A part of the run, and its time on each of `nodes`.
   package struct Stage: Codable, Sendable {
     package var name: String
-    /// What it works on, for people.
+    /// The work of the stage as readable text.
     package var work: String
     package var operations: Double
-    /// Seconds in the order of `nodes`.
+    /// The seconds in the order of `nodes`.
     package var seconds: [Double]
   }
 
-  /// A number of nodes like this one. The first is this start as it is.
+  /// A number of nodes like this one. The first is this start.
   package struct Nodes: Codable, Sendable {
     package var nodes: Int
     package var ranksPerNode: Int
-    /// Seconds of an optimiser step.
+    /// The seconds of an optimiser step.
     package var stepSeconds: Double
-    /// Seconds of it that wait for gradients.
-    package var exposed: Double
-    package var efficiency: Double
-    /// Bytes that a node's memory must hold.
+    /// Its exposed communication in seconds; nil for this start if it has several nodes, whose measured steps include
+    /// it.
+    package var exposed: Double?
+    /// The throughput divided by that of as many single nodes; nil in the same case.
+    package var efficiency: Double?
+    /// The memory of a node in bytes.
     package var memory: Double
-    /// Bytes of the capture store and everything else on one disk, or on the disk of a node.
+    /// The bytes of the capture store and everything else on one disk, or on the disk of a node.
     package var disk: Double
     /// The smallest batch, in tokens, with which these nodes are 90 % efficient.
     package var batchForNinety: Int?
@@ -57,22 +59,22 @@ package struct RunPlan: Codable, Sendable {
   }
 
   package var run: String
-  /// Ranks, threads and matrix products of the measurement.
+  /// The ranks, the threads and the GEMM implementation of the measurement.
   package var measured: String
   package var measuringSeconds: Double
   package var corpus: Corpus
   package var disk: [Need]
   package var freeDisk: Double
-  /// Memory of one rank, but for the first entry, which the ranks of a node share.
+  /// The memory of one rank, except for the first entry, which the ranks of a node share.
   package var memory: [Need]
   package var totalMemory: Double
   package var nodes: [Nodes]
   package var stages: [Stage]
   /// The gain of decoding with a head.
   package var gain: GainForecast?
-  /// What the numbers assume.
+  /// The assumptions of the numbers.
   package var suppositions: [String]
-  /// What will not fit, and what to change.
+  /// The problems of memory and disk, with advice.
   package var problems: [String]
 
   enum CodingKeys: String, CodingKey {
@@ -82,12 +84,12 @@ package struct RunPlan: Codable, Sendable {
     case totalMemory = "total_memory"
   }
 
-  /// Seconds of all stages on each of `nodes`.
+  /// The seconds of all stages on each of `nodes`.
   package var totalSeconds: [Double] {
     nodes.indices.map { index in stages.reduce(0) { $0 + $1.seconds[index] } }
   }
 
-  /// Seconds until jobs of these sizes are done, each taken by the worker that is free first.
+  /// The seconds until jobs of these sizes are done, if each is assigned to the first free worker (list scheduling).
   package static func makespan(jobs: [Double], workers: Int) -> Double {
     var busy = [Double](repeating: 0, count: max(1, workers))
     for job in jobs {
@@ -106,7 +108,7 @@ package struct RunPlan: Codable, Sendable {
     return makespan(jobs: [Double](repeating: job, count: whole) + (last > 0 ? [last] : []), workers: workers)
   }
 
-  /// Sentences for what does not fit.
+  /// The problems of memory and disk as sentences.
   package static func problems(
     memory: Double, of total: Double, disk: Double, free: Double, config: Advice
   ) -> [String] {
@@ -124,7 +126,7 @@ package struct RunPlan: Codable, Sendable {
     return problems
   }
 
-  /// What can be changed.
+  /// The settings that can be changed to solve a problem.
   package struct Advice {
     package var forMemory: [String] = []
     package var forDisk: [String] = []

@@ -28,8 +28,8 @@ struct GGUFSplit {
     LocatedError(path: path, problem: problem, advice: "the file is damaged: copy or download it again")
   }
 
-  /// The path of each part, from that of this one.
-  private func paths(from path: String) throws -> [String] {
+  /// The path of a part by its number, from the path of this one.
+  private func paths(from path: String) throws -> (Int) -> String {
     func suffix(_ number: Int) -> String {
       func digits(_ value: Int) -> String {
         let text = "\(value)"
@@ -43,20 +43,19 @@ struct GGUFSplit {
         advice: "give all parts the names that they came with: the others are found by them")
     }
     let name = path.dropLast(suffix(number).count)
-    return (0..<count).map { name + suffix($0) }
+    return { name + suffix($0) }
   }
 
   /// Maps and checks the other parts of the model whose first one is at `path`.
   ///
   /// - Throws: `LocatedError` when it is not the first one, and for a part that is missing or of another model
   func others(of first: GGUFPart) throws -> [GGUFPart] {
-    let paths = try paths(from: first.path)
+    let path = try paths(from: first.path)
     guard number == 0 else {
       throw LocatedError(
-        path: first.path, problem: "is part \(number + 1) of \(count) of a model", advice: "name the first: \(paths[0])"
-      )
+        path: first.path, problem: "is part \(number + 1) of \(count) of a model", advice: "name the first: \(path(0))")
     }
-    let others = try (1..<count).map { try part($0, at: paths[$0]) }
+    let others = try (1..<count).map { try part($0, at: path($0)) }
     let parts = [first] + others
     var names: Set<String> = []
     for part in parts {

@@ -3,12 +3,13 @@ import EagleCluster
 import EagleCore
 import Foundation
 
-// What a folder has of a store, and what is missing.
+// The survey of a folder: the shards that it has, and those that are missing.
 extension CapturePass {
-  /// The same on all ranks, from the first rank that finds how its shards were cut. Collective.
+  /// The partition into shards, the same on all ranks. It keeps the existing partition of the first rank that finds
+  /// one. Collective.
   func partition(_ folder: String) throws -> ShardPartition {
     let own = ShardPartition.earlier(in: folder)
-    let has = try cluster.gather(Data([own.isEmpty ? 0 : 1]))
+    let has = try cluster.allGather(Data([own.isEmpty ? 0 : 1]))
     var earlier: [ShardPartition.Entry] = []
     if let rank = has.firstIndex(where: { $0.first == 1 }) {
       earlier = try cluster.from(rank) { own }
@@ -16,7 +17,7 @@ extension CapturePass {
     return ShardPartition(lengths: data.tokens.lengths, shardTokens: shardTokens, keeping: earlier)
   }
 
-  /// The fingerprint of each shard as it has to be; each rank reads a part of the data. Collective.
+  /// The required fingerprint of each shard; each rank reads a part of the data. Collective.
   func fingerprints(_ shards: [Range<Int>], _ folder: String) throws -> [ConversationsFingerprint] {
     var own: [ConversationsFingerprint] = []
     for index in shards.indices where index % cluster.size == cluster.rank && !stop.isMade {
@@ -29,21 +30,22 @@ extension CapturePass {
       cluster.tick()
     }
     try stop.throwIfAnyRankStops(cluster, during: "capture")
-    let all = try cluster.gather(value: own)
+    let all = try cluster.allGather(value: own)
     return shards.indices.map { all[$0 % cluster.size][$0 / cluster.size] }
   }
 
-  /// The result of a look at all folders.
+  /// The result of a survey of all folders.
   struct Found {
-    /// Shards that no rank sees whole.
+    /// Shards of which no rank has valid states.
     var missing: [Int] = []
-    /// Shards of this rank's folder that this rank looked at, and whose states can stay.
+    /// Shards in this rank's folder that this rank has checked and whose states stay, but whose loss masks must be
+    /// replaced.
     var outdated: [Int] = []
-    /// Shards whose states this rank's folder does not have, whichever rank has looked.
+    /// Shards whose states are not in this rank's folder, by the checks of all ranks of that folder.
     var notHere: [Int] = []
   }
 
-  /// The state of all shards; ranks that share a disk look at a part each. Collective.
+  /// Checks the state of all shards; ranks that share a disk check a part each. Collective.
   func survey(_ wanted: [ConversationsFingerprint], _ folder: String) throws -> Found {
     let manifest = try? CaptureManifest(folder: folder)
     if let manifest { try check(manifest, folder) }
@@ -52,8 +54,8 @@ extension CapturePass {
       requestedPrecision: states.target.precision.rawValue)
     let lookers = (0..<cluster.size).filter { sharing == .shared || cluster.nodes[$0] == cluster.nodes[cluster.rank] }
     let ownIndex = lookers.firstIndex(of: cluster.rank)!
-    // Names that are not in the list are not opened: network file systems remember for a while that a file was not
-    // there.
+    // Files whose names are not in the list are not opened, because network file systems cache the absence of a file
+    // for a while.
     let names = Set(try FileManager.default.contentsOfDirectory(atPath: folder))
     var own = [UInt8](repeating: ShardState.missing.rawValue, count: wanted.count)
     for index in wanted.indices where index % lookers.count == ownIndex && !stop.isMade {
@@ -62,8 +64,8 @@ extension CapturePass {
       own[index] = try survey.look(at: path(index, folder), for: wanted[index], progress.say).rawValue
     }
     try stop.throwIfAnyRankStops(cluster, during: "capture")
-    // The best that one of some ranks has found of a shard.
-    let all = try cluster.gather(Data(own)).map { [UInt8]($0) }
+    // The best state of a shard that any of these ranks has found.
+    let all = try cluster.allGather(Data(own)).map { [UInt8]($0) }
     func best(_ shard: Int, _ ranks: some Sequence<Int>) -> ShardState {
       ranks.lazy.compactMap { ShardState(rawValue: all[$0][shard]) }.max() ?? .missing
     }
@@ -78,16 +80,17 @@ extension CapturePass {
       notHere: wanted.indices.filter { best($0, lookers) < .outdated })
   }
 
-  /// Changes of the folder begin here: loss masks are replaced, the manifest goes until all is there, and a node gives
-  /// up shards that hold something else. Collective.
+  /// Starts to change the folder: replaces loss masks, removes the manifest until the store is complete, and removes a
+  /// node's shards with other content. Collective.
   func beginChanges(
     _ partition: ShardPartition, _ found: Found, _ fingerprints: [ConversationsFingerprint], _ folder: String
   ) throws {
-    try cluster.barrier()  // all have looked
+    try cluster.barrier()  // all ranks have finished the survey
+    if cluster.isFirstOfNode { CaptureManifest.removeUnfinishedShards(in: folder) }
     if writesFolder {
       try partition.write(to: folder, lengths: data.tokens.lengths)
-      // It would vouch for shards that are changed below. One of version 1 stays until then: it says the precision of
-      // shards that are not brought up to date yet.
+      // The manifest would be wrong for the shards that are changed below. A manifest of version 1 stays until they are
+      // changed, since only it records the precision of such shards.
       if (try? CaptureManifest(folder: folder))?.attributes.precision != nil {
         try removeIfThere(CaptureManifest.path(in: folder))
       }

@@ -8,14 +8,14 @@ import Foundation
 
 // T tokens of a conversation · N rows of all · H hidden size.
 
-/// The target's forward pass whose hidden states a store keeps.
+/// The target's forward pass that produces the captured states.
 package struct StateCapture {
   package let attributes: CaptureAttributes
   /// The precision in which this rank's processor computes states.
   package let precision: ComputePrecision
   let target: TargetModel
 
-  /// - Parameter precision: what the processor computes; looked up when nil
+  /// - Parameter precision: the precision that the processor computes; nil determines it
   /// - Throws: for layers that the target does not have
   package init(target: TargetModel, config: CaptureConfig, precision: ComputePrecision? = nil) throws {
     let layers = config.layers(of: target.shape)
@@ -28,10 +28,10 @@ package struct StateCapture {
       precision: self.precision)
   }
 
-  /// Throws when ranks compute states of different precision, as processors with and without AVX-512 do in bf16.
+  /// Throws if ranks compute states of different precision, as processors with and without AVX-512 do in bf16.
   /// Collective.
   package func agreeOnPrecision(_ cluster: any Communicator) throws {
-    let all = try cluster.gather(Data(precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    let all = try cluster.allGather(Data(precision.rawValue.utf8)).map { String(decoding: $0, as: UTF8.self) }
     guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
     throw LocatedError(
       path: "target.precision",
@@ -39,9 +39,9 @@ package struct StateCapture {
       advice: "set target.precision to fp32, which every processor computes")
   }
 
-  /// States of several conversations laid end to end.
+  /// The states of several conversations, concatenated.
   struct Rows {
-    /// Those of each conversation.
+    /// The rows of each conversation.
     let ranges: [Range<Int>]
     let aux: Tensor  // bfloat16 [N, nH]
     let last: Tensor  // bfloat16 [N, H]
@@ -49,7 +49,7 @@ package struct StateCapture {
 
   /// - Parameters:
   ///   - conversations: token ids of each
-  ///   - eachLayer: called behind each layer of the target
+  ///   - eachLayer: called after each layer of the target
   func run(_ conversations: [[Int32]], eachLayer: () -> Void) -> Rows {
     var ranges: [Range<Int>] = []
     for ids in conversations {
@@ -62,7 +62,7 @@ package struct StateCapture {
     return Rows(ranges: ranges, aux: states.auxHidden!.bfloat16(), last: states.lastHidden.bfloat16())
   }
 
-  /// Argmax and log-sum-exp over the full vocabulary, of the states as a reader will get them.
+  /// Argmax and log-sum-exp over the full vocabulary, computed from the states as they are stored.
   func facts(_ last: Tensor) -> (argmax: [Int32], logSum: [Float]) {
     FullVocabulary.summarize(
       stored(last).float32(), head: target.head, softcap: target.shape.logitsSoftcap, target.precision)
@@ -72,11 +72,12 @@ package struct StateCapture {
     attributes.format.asStored(states, hiddenSize: attributes.hiddenSize)
   }
 
-  /// What a store would give back, but for the teacher's facts, which training computes where it needs them.
+  /// The same conversations as from a store, but without argmax and log-sum-exp, which training computes when it needs
+  /// them.
   ///
   /// - Parameters:
-  ///   - conversations: with the number of rows of states that are wanted, from the first
-  ///   - eachLayer: called behind each layer of the target
+  ///   - conversations: each with the number of rows of states that are needed, from the first row
+  ///   - eachLayer: called after each layer of the target
   func captured(
     _ conversations: [(ids: [Int32], mask: [UInt8], states: Int)], eachLayer: () -> Void
   ) -> [CapturedConversation] {
@@ -91,6 +92,6 @@ package struct StateCapture {
 }
 
 extension ComputePrecision {
-  /// The precision in which this processor computes GEMMs when this one is asked for.
+  /// The precision in which this processor computes GEMMs if this one is requested.
   var computed: ComputePrecision { Matmul.takesBFloat16(self) ? .bf16 : .fp32 }
 }

@@ -1,20 +1,20 @@
 import EagleDraft
 import EagleTensor
 
-/// The conversations of every global batch. Follows from (seed, epoch) and the lengths alone, so that neither the
+/// The conversations of every global batch. The plan depends only on (seed, epoch) and the lengths, so that neither the
 /// number of ranks nor a restart changes it.
 package struct BatchPlan: Sendable {
-  /// Tokens that one rank runs through the draft at a time, conversations that are longer aside.
+  /// The maximum number of tokens of a micro-batch of one rank, except for a longer conversation.
   package static let microBatchTokens = ObjectiveSettings.Chunking.microBatchTokens
 
-  /// Conversations of each batch, by epoch.
+  /// The conversations of each batch, by epoch.
   package let epochs: [[[Int]]]
 
   /// - Parameters:
-  ///   - conversations: those to train on
-  ///   - lengths: tokens of every conversation of the store
-  ///   - epochs: passes over them
-  ///   - tokensPerBatch: a batch is full once it holds them
+  ///   - conversations: the conversations to train on
+  ///   - lengths: the number of tokens of every conversation of the store
+  ///   - epochs: the number of passes over them
+  ///   - tokensPerBatch: a batch is full once it has this many tokens
   ///   - seed: the seed of their order
   package init(conversations: [Int], lengths: [Int], epochs: Int, tokensPerBatch: Int, seed: UInt64) {
     self.epochs = (0..<epochs).map { epoch in
@@ -25,10 +25,10 @@ package struct BatchPlan: Sendable {
 
   package var totalSteps: Int { epochs.reduce(0) { $0 + $1.count } }
 
-  /// Steps that are done when epoch `epoch` (from 0) ends.
+  /// The number of steps up to the end of epoch `epoch` (from 0).
   package func lastStep(ofEpoch epoch: Int) -> Int { epochs.prefix(epoch + 1).reduce(0) { $0 + $1.count } }
 
-  /// A batch is full once it holds the wanted tokens.
+  /// Cuts the order into batches; a batch is full once it has `tokensPerBatch` tokens.
   package static func cut(_ order: [Int], _ lengths: [Int], _ tokensPerBatch: Int) -> [[Int]] {
     var batches: [[Int]] = []
     var (batch, tokens) = ([Int](), 0)
@@ -43,19 +43,19 @@ package struct BatchPlan: Sendable {
     return batch.isEmpty ? batches : batches + [batch]
   }
 
-  /// Consecutive elements of at most `limit` tokens together, or one alone.
+  /// Groups consecutive elements of at most `limit` tokens in total; a longer element is a group of its own.
   ///
   /// - Parameters:
   ///   - all: conversations or parts of them
-  ///   - tokens: how many each of them has
-  ///   - limit: tokens of a micro-batch, at most
+  ///   - tokens: the number of tokens of each
+  ///   - limit: the maximum number of tokens of a micro-batch
   package static func microBatches<Element>(
     _ all: [Element], tokens: [Int], limit: Int
   ) -> [[Element]] {
     var result: [[Element]] = []
-    var sum = limit
+    var sum = 0
     for (element, count) in zip(all, tokens) {
-      if sum + count > limit {
+      if result.isEmpty || sum + count > limit {
         result.append([])
         sum = 0
       }

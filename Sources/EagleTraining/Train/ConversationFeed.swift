@@ -6,15 +6,18 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// Captured conversations for the ranks of a run, from wherever they are: a rank reads what its node holds, and what
-/// only another node holds comes over the network before the step that needs it.
+/// Provides captured conversations to the ranks of a run: a rank reads those that its node stores, and receives those
+/// of other nodes over the network before the step that needs them.
 final class ConversationFeed {
   private let source: StateSource
   private let cluster: any Communicator
-  /// Ranks that can read each shard; nil when every rank can read every shard.
+  /// The ranks that can read each shard; nil if every rank can read every shard.
   private let holders: [[Int]]?
-  /// What came from other nodes for the batch at hand.
+  /// The conversations that other nodes have sent for the current batch.
   private var fetched: [ConversationPart: CapturedConversation] = [:]
+
+  /// The prefetch for a later call of `read`.
+  private var ahead: ReadAhead?
 
   /// Collective.
   init(_ source: StateSource, cluster: any Communicator) throws {
@@ -24,7 +27,7 @@ final class ConversationFeed {
       holders = nil
       return
     }
-    let all = try cluster.gather(Data(store.holds.map { $0 ? 1 : 0 }))
+    let all = try cluster.allGather(Data(store.holds.map { $0 ? 1 : 0 }))
     let holders = store.holds.indices.map { shard in all.indices.filter { all[$0][all[$0].startIndex + shard] == 1 } }
     if let lost = holders.firstIndex(where: \.isEmpty) {
       throw LocatedError(
@@ -34,15 +37,15 @@ final class ConversationFeed {
     self.holders = holders.allSatisfy { $0.count == cluster.size } ? nil : holders
   }
 
-  /// Gets what this rank needs and its node does not hold. Collective.
+  /// Exchanges the conversations that ranks need and their nodes do not store. Collective.
   ///
   /// - Parameters:
-  ///   - partitions: what each rank needs
-  ///   - clock: counts reading for others, and waiting for them
+  ///   - partitions: the parts that each rank needs
+  ///   - clock: measures reading for other ranks and waiting for them
   func fetch(_ partitions: [[ConversationPart]], _ clock: PhaseClock) throws {
     guard let holders, case .store(let store) = source else { return }
     fetched = [:]
-    // All ranks find the same sender for the same conversation; those that hold it take turns.
+    // All ranks compute the same sender for a conversation; the ranks that store it are used round-robin.
     func sender(_ part: ConversationPart, to rank: Int) -> Int? {
       let ranks = holders[store.shard(of: part.conversation)]
       return ranks.contains(rank) ? nil : ranks[part.conversation % ranks.count]
@@ -54,7 +57,7 @@ final class ConversationFeed {
         }
       }
     }
-    let received = try clock.measure(.communication) { try cluster.exchange(messages) }
+    let received = try clock.measure(.communication) { try cluster.allToAll(messages) }
     for (from, message) in received.enumerated() where from != cluster.rank {
       var bytes = message[...]
       for part in partitions[cluster.rank] where sender(part, to: cluster.rank) == from {
@@ -63,13 +66,33 @@ final class ConversationFeed {
     }
   }
 
-  /// The conversation of each part, which this rank holds, has fetched, or lets the target run, with the states that
-  /// the part needs.
+  /// Prefetches the parts of the next call of `read` on another thread. Parts with more tokens than a micro-batch are
+  /// not prefetched, because the states of a long conversation would be in memory twice.
+  func prefetch(_ parts: [ConversationPart]) {
+    guard case .store(let store) = source, ahead?.parts != parts else { return }
+    let tokens = parts.reduce(0) { $0 + ($1.states ?? store.lengths[$1.conversation]) }
+    guard tokens <= BatchPlan.microBatchTokens else { return }
+    let held = parts.filter { holders?[store.shard(of: $0.conversation)].contains(cluster.rank) ?? true }
+    ahead = ReadAhead(parts, held: held, from: store)
+  }
+
+  /// The result of `prefetch` for these parts.
+  private func prefetched(_ parts: [ConversationPart]) throws -> [ConversationPart: CapturedConversation] {
+    guard let ahead, ahead.parts == parts else { return [:] }
+    self.ahead = nil
+    return try ahead.wait()
+  }
+
+  /// The conversation of each part, with the states that the part needs: read from the store, received from another
+  /// node, or computed by the target.
   func read(_ parts: [ConversationPart], _ clock: PhaseClock) throws -> [CapturedConversation] {
     switch source {
     case .store(let store):
       try clock.measure(.reading) {
-        try parts.map { try fetched[$0] ?? store.read(conversation: $0.conversation, states: $0.states) }
+        let here = try prefetched(parts)
+        return try parts.map {
+          try here[$0] ?? fetched[$0] ?? store.read(conversation: $0.conversation, states: $0.states)
+        }
       }
     case .online(let states): try clock.measure(.target) { try states.read(parts) }
     }
@@ -93,9 +116,9 @@ extension CapturedConversation {
     return data
   }
 
-  /// Takes one conversation from the start of `data`.
+  /// Decodes one conversation from the start of `data`.
   ///
-  /// - Throws: when the data is shorter than it says
+  /// - Throws: when the data is shorter than its lengths require
   init(decoding data: inout Data.SubSequence) throws {
     let header = try Self.take(6, Int64.self, &data).map(Int.init)
     let (tokens, rows) = (header[0], header[1])

@@ -3,13 +3,13 @@ import EagleCluster
 import EagleCore
 import EagleTensor
 
-/// Adds the gradients of all ranks up, bucket by bucket, while the backward pass goes on.
+/// Reduces the gradients of all ranks, bucket by bucket, overlapped with the backward pass.
 ///
-/// Buckets lie in the flat gradient buffer and start in a fixed order, from the buffer's end to its start: the head's
-/// come first, whose gradients are final before the backward pass begins, and a third of all. So every rank makes the
-/// same calls in the same order, whatever its part of the batch.
+/// Buckets are ranges of the flat gradient buffer. Their reductions start in a fixed order, from the buffer's end to
+/// its start: first those of the LM head, whose gradients are final before the rest of the backward pass and are a
+/// third of all. Every rank therefore makes the same calls in the same order, for any part of the batch.
 package final class GradientBuckets {
-  /// Most elements of a bucket: 16 MiB, long enough for a link's full rate.
+  /// The maximum number of elements of a bucket: 16 MiB, enough for the full bandwidth of a link.
   package static let elements = 4 << 20
 
   /// Ranges of the flat buffer, in the order in which they start.
@@ -21,11 +21,11 @@ package final class GradientBuckets {
   /// The parameters in each bucket.
   private let members: [Set<ObjectIdentifier>]
   private var open: [Set<ObjectIdentifier>] = []
-  private var pending: [any Pending] = []
+  private var pending: [any PendingCollective] = []
 
   /// - Parameters:
-  ///   - slices: where each parameter's gradient lies, in the order of the buffer
-  ///   - isSharded: each rank wants the sums of its own slices alone
+  ///   - slices: the range of each parameter's gradient, in the order of the buffer
+  ///   - isSharded: whether each rank needs only the sums of its own slices
   package init(
     _ gradients: Tensor, slices: [(variable: Variable, range: Range<Int>)], cluster: any Communicator,
     wire: ComputePrecision, isSharded: Bool
@@ -74,42 +74,44 @@ package final class GradientBuckets {
     }
   }
 
-  /// A new step begins; its gradients are not final.
+  /// Begins a new step, in which no gradient is final yet.
   package func begin() {
     open = members
     pending = []
   }
 
-  /// Nothing more is added to this parameter's gradient in this step.
+  /// Declares that this parameter's gradient is final in this step.
   package func isFinal(_ variable: Variable) throws {
     for bucket in open.indices { open[bucket].remove(ObjectIdentifier(variable)) }
     while pending.count < ranges.count, open[pending.count].isEmpty { try startNext() }
   }
 
-  /// Nothing more is added to any gradient.
+  /// Declares that all gradients are final.
   package func allAreFinal() throws {
     while pending.count < ranges.count { try startNext() }
   }
 
   private func startNext() throws {
     let buffer = Self.buffer(gradients, ranges[pending.count])
-    pending.append(try cluster.startSum(buffer, wire: wire, ownSliceOnly: isSharded))
+    pending.append(
+      try isSharded
+        ? cluster.startReduceScatterSum(buffer, wire: wire) : cluster.startAllReduceSum(buffer, wire: wire))
   }
 
-  /// Returns once every sum is there.
+  /// Returns once all reductions are complete.
   package func wait() throws {
     for sum in pending { try sum.wait() }
   }
 
-  /// All-gather of a buffer of which each rank has its own slices; returns once all slices are there.
-  package func gather(_ flat: Tensor, meanwhile: () throws -> Void = {}) throws {
-    let pending = try ranges.map { try cluster.startGather(Self.buffer(flat, $0)) }
+  /// All-gather of a buffer of which each rank has its own slices; returns once all slices have arrived.
+  package func allGather(_ flat: Tensor, meanwhile: () throws -> Void = {}) throws {
+    let pending = try ranges.map { try cluster.startAllGather(Self.buffer(flat, $0)) }
     try meanwhile()
     for gather in pending { try gather.wait() }
   }
 
-  /// All-gather of the numbers of one bucket, of which each rank has its own slice.
-  func gather(bucket: Tensor) throws { try cluster.startGather(Self.buffer(bucket, 0..<bucket.count)).wait() }
+  /// All-gather of the values of one bucket, of which each rank has its own slice.
+  func allGather(bucket: Tensor) throws { try cluster.startAllGather(Self.buffer(bucket, 0..<bucket.count)).wait() }
 
   package static func buffer(_ flat: Tensor, _ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: flat.floats + range.lowerBound, count: range.count)

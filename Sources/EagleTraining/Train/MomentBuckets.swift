@@ -1,18 +1,17 @@
 import EagleTensor
 
-/// AdamW's moments of a sharded optimiser, bucket by bucket: for a checkpoint, which rank 0 writes while the others
-/// send what they have. No rank holds more than a bucket that is not its own.
+/// Gathers AdamW's moments of a sharded optimiser, bucket by bucket, for a checkpoint that rank 0 writes. No rank holds
+/// more than one bucket of other ranks' moments.
 ///
-/// Every rank goes through both moments in the order of the flat buffer, rank 0 by reading all of them, the others by
-/// `send`.
+/// Every rank traverses both moments in the order of the flat buffer: rank 0 with `read`, the others with `send`.
 final class MomentBuckets: @unchecked Sendable {
   enum Moment: Int, CaseIterable { case first, second }
 
   private let optimizer: AdamW
   private let buckets: GradientBuckets
-  /// In the order of the flat buffer.
+  /// The buckets in the order of the flat buffer.
   private let ranges: [Range<Int>]
-  /// The bucket at hand: the number in the order of all, and its numbers.
+  /// The current bucket: its index in the sequence of all, and its values.
   private var current: (number: Int, values: Tensor)?
 
   init(_ optimizer: AdamW, _ buckets: GradientBuckets) {
@@ -20,8 +19,8 @@ final class MomentBuckets: @unchecked Sendable {
     ranges = buckets.ranges.reversed()
   }
 
-  /// Calls `body` with the numbers of a range of a moment, in pieces. Ranges come in ascending order, the first
-  /// moment's before the second's, and together they are all. Collective.
+  /// Calls `body` with the values of a range of a moment, in parts. The calls must have ascending ranges, those of the
+  /// first moment before those of the second, and cover everything. Collective.
   func read(_ moment: Moment, _ range: Range<Int>, _ body: (Tensor) throws -> Void) throws {
     for (index, bucket) in ranges.enumerated() where bucket.overlaps(range) {
       let values = try gathered(moment, index)
@@ -30,7 +29,7 @@ final class MomentBuckets: @unchecked Sendable {
     }
   }
 
-  /// What a rank that does not write does. Collective.
+  /// Sends this rank's moments; called on ranks that do not write. Collective.
   func send() throws {
     for moment in Moment.allCases { for index in ranges.indices { _ = try gathered(moment, index) } }
   }
@@ -46,7 +45,7 @@ final class MomentBuckets: @unchecked Sendable {
         own.slice(moments),
         into: values.slice(part.lowerBound - bucket.lowerBound..<part.upperBound - bucket.lowerBound))
     }
-    try buckets.gather(bucket: values)
+    try buckets.allGather(bucket: values)
     current = (number, values)
     return values
   }

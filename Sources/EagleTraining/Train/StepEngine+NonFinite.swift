@@ -3,15 +3,15 @@ import EagleDraft
 import Foundation
 
 extension StepEngine {
-  /// Conversations of the batch whose loss or gradient is not finite when they are run alone. Overwrites the gradients.
-  /// Collective.
+  /// The conversations of the batch whose loss or gradient is not finite when each is computed alone. Overwrites the
+  /// gradients. Collective.
   func culprits(of batch: PreparedBatch) throws -> [Int] {
-    // What came from other nodes for this batch has made way for the next one's.
+    // Fetched again, because the conversations from other nodes were replaced by those of the next batch.
     try feed.fetch(batch.parts, clock)
     defer { forgetPrepared() }
     let globalRows = batch.globalRows.map { max(1, $0) }
     let found = try batch.microBatches.joined().filter { try !isFinite($0, globalRows: globalRows) }
-    return Set(try cluster.gather(value: found.map(\.conversation)).joined()).sorted()
+    return Set(try cluster.allGather(value: found.map(\.conversation)).joined()).sorted()
   }
 
   private func isFinite(_ part: ConversationPart, globalRows: [Double]) throws -> Bool {

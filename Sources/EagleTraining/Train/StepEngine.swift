@@ -8,7 +8,7 @@ import EagleText
 
 /// Optimiser steps of a draft head, one at a time, on all ranks: states, objective, averaged gradients, optimiser.
 ///
-/// It writes no file and reports no progress: a run, a plan and a benchmark drive it alike.
+/// It writes no file and reports no progress, so that a run, a plan and a benchmark can use it.
 ///
 /// ```swift
 /// let engine = try StepEngine(inputs, start: draft, totalSteps: plan.totalSteps, cluster: cluster)
@@ -18,11 +18,11 @@ import EagleText
 /// ```
 package final class StepEngine {
   package let optimizer: AdamW
-  /// Seconds of this rank by phase.
+  /// The seconds of this rank by phase.
   package let clock = PhaseClock()
-  /// Optimiser steps done, skipped ones included.
+  /// The number of optimiser steps so far, including skipped ones.
   package private(set) var step = 0
-  /// Steps that have changed the weights: what AdamW's bias correction counts.
+  /// The number of steps that have changed the weights, for AdamW's bias correction.
   package private(set) var updates = 0
   let inputs: TrainingInputs
   let cluster: any Communicator
@@ -32,15 +32,15 @@ package final class StepEngine {
   private let schedule: Schedule
   private let muon: Muon?
   private let costs: any ObjectiveCosts
-  /// The epoch of the steps, which decides what is trained where that is not everything.
+  /// The epoch of the steps, which determines the sample of trained rows if not all rows are trained.
   package var epoch = 0
-  /// The next batch, begun while gradients were on their way.
+  /// The next batch, prepared during the gradient reduction.
   private var prepared: PreparedBatch?
 
   /// Collective.
   ///
   /// - Parameters:
-  ///   - inputs: what to train on
+  ///   - inputs: the data and settings of training
   ///   - start: the head to train; its weights are copied
   ///   - totalSteps: the length of the learning-rate schedule
   ///   - cluster: the ranks that take part
@@ -68,25 +68,26 @@ package final class StepEngine {
     muon = config.optimizer == .muon ? Muon(optimizer, cluster: cluster) : nil
   }
 
-  /// Goes on behind a step of an earlier start, whose state the optimiser holds.
+  /// Resumes after a step of an earlier start, whose state is already in the optimiser.
   func resume(step: Int, updates: Int) { (self.step, self.updates) = (step, updates) }
 
   /// One optimiser step of all ranks. Collective.
   ///
   /// - Parameters:
   ///   - batch: conversations of the step
-  ///   - next: conversations of the step after it, which are prepared while gradients are on their way
-  ///   - requests: what this rank requests behind the step; called as late as possible
+  ///   - next: the conversations of the next step, which are prepared during the gradient reduction
+  ///   - requests: the requests of this rank after the step; called as late as possible
   package func step(
     _ batch: [Int], next: [Int]?, requests: () -> StepRequests = { StepRequests() }
   ) throws -> StepResult {
     let timer = StepTimer(clock)
     _ = cluster.takeAveragingCost()
     let batch = try takePrepared(batch)
-    let sums = try gradients(of: batch)
+    let coming = try next.map { try partition($0, leavingOut: inputs.leftOut, epoch: epoch) }
+    let sums = try gradients(of: batch, before: coming)
     let busy = timer.secondsWithoutCommunication
     try buckets.allAreFinal()
-    try prepare(next: next)
+    try prepare(coming)
     let message = try addUp(sums, of: batch, busy: busy, requests)
     let norm = try gradientNorm()
     step += 1
@@ -94,14 +95,14 @@ package final class StepEngine {
     return StepResult(step: step, outcome: outcome, requests: message.requests)
   }
 
-  /// Updates the weights, unless the numbers forbid it.
+  /// Updates the weights, unless the loss or the gradient is not finite or no row is trained.
   private func finish(
     _ batch: PreparedBatch, _ message: StepMessage, norm: Double, _ timer: StepTimer
   ) throws -> StepResult.Outcome {
     guard norm.isFinite, message.sums.allSatisfy(\.isFinite) else {
       return .nonFinite(norm.isFinite ? .loss : .gradient, batch)
     }
-    // Without a row there is no gradient, and AdamW would only follow its momentum.
+    // Without a trained row there is no gradient, and AdamW would only apply its momentum.
     guard message.sums.contains(where: { $0.rows > 0 }) else { return .empty }
     updates += 1
     let rate = schedule.learningRate(step: step)
@@ -109,7 +110,7 @@ package final class StepEngine {
       optimizer.apply(step: updates, learningRate: rate, norm: norm)
       muon?.apply(learningRate: rate, scale: optimizer.gradientScale(norm: norm))
     }
-    if let muon { try clock.measure(.communication) { try muon.exchange() } }
+    if let muon { try clock.measure(.communication) { try muon.broadcastMatrices() } }
     if inputs.config.shardOptimizer { try gatherWeights() }
     let cost = cluster.takeAveragingCost()
     let communication = StepCommunication(
@@ -128,20 +129,28 @@ package final class StepEngine {
 
   // MARK: batches
 
-  /// This rank's part of a batch, with what it needs from other nodes at hand. Collective.
+  /// This rank's part of a batch, after its conversations from other nodes were fetched. Collective.
   ///
   /// - Parameters:
-  ///   - leftOut: conversations of the batch that nobody works on
-  ///   - epoch: decides what is trained where that is not everything; nil for everything
-  ///   - isCut: whether ranks may share a conversation
+  ///   - leftOut: the conversations of the batch that no rank trains
+  ///   - epoch: selects the sample of trained rows; nil trains all rows
+  ///   - isCut: whether a conversation may be split between ranks
   func prepare(
+    _ batch: [Int], leavingOut leftOut: Set<Int>, epoch: Int?, isCut: Bool = true
+  ) throws -> PreparedBatch {
+    let prepared = try partition(batch, leavingOut: leftOut, epoch: epoch, isCut: isCut)
+    try feed.fetch(prepared.parts, clock)
+    return prepared
+  }
+
+  /// The same without a fetch from other nodes, and not collective.
+  private func partition(
     _ batch: [Int], leavingOut leftOut: Set<Int>, epoch: Int?, isCut: Bool = true
   ) throws -> PreparedBatch {
     let (items, rows) = try clock.measure(.reading) {
       try work(of: batch.filter { !leftOut.contains($0) }, epoch: epoch)
     }
     let parts = BatchPartition(items, ranks: cluster.size, depths: objective.positions, isCut: isCut).parts
-    try feed.fetch(parts, clock)
     let own = parts[cluster.rank]
     let tokens = own.map { $0.states ?? inputs.states.lengths[$0.conversation] }
     return PreparedBatch(
@@ -149,7 +158,7 @@ package final class StepEngine {
       microBatches: BatchPlan.microBatches(own, tokens: tokens, limit: BatchPlan.microBatchTokens), globalRows: rows)
   }
 
-  /// The work that conversations are, and N_k of all of them.
+  /// The work of each conversation, and N_k of all of them.
   private func work(of conversations: [Int], epoch: Int?) throws -> ([BatchPartition.Item], [Double]) {
     var rows = [Double](repeating: 0, count: objective.positions)
     let online = inputs.states.onlineOperations
@@ -165,21 +174,23 @@ package final class StepEngine {
     return (items, rows)
   }
 
-  /// What was prepared for this batch, or the same anew. Collective in the second case.
+  /// The prepared batch, or a new one if none was prepared for these conversations. Collective in the second case.
   private func takePrepared(_ batch: [Int]) throws -> PreparedBatch {
     defer { prepared = nil }
     if let prepared, prepared.conversations == batch { return prepared }
     return try prepare(batch, leavingOut: inputs.leftOut, epoch: epoch)
   }
 
-  /// Lets the next batch be read again.
+  /// Discards the prepared batch.
   func forgetPrepared() { prepared = nil }
 
-  /// The rows of the next batch, and the teacher targets of its first micro-batch: neither depends on the weights.
-  /// A sharded optimiser computes the targets later, while weights are on their way.
-  private func prepare(next: [Int]?) throws {
-    guard let next else { return }
-    prepared = try prepare(next, leavingOut: inputs.leftOut, epoch: epoch)
+  /// Fetches the next batch's conversations from other nodes, and computes the teacher targets of its first
+  /// micro-batch, which do not depend on the weights. With a sharded optimiser, the targets are computed later, during
+  /// the all-gather of the weights. Collective.
+  private func prepare(_ coming: PreparedBatch?) throws {
+    guard let coming else { return }
+    try feed.fetch(coming.parts, clock)
+    prepared = coming
     if !inputs.config.shardOptimizer { try prepareFirst() }
   }
 
@@ -190,12 +201,12 @@ package final class StepEngine {
 
   /// Reads parts of conversations and computes their teacher targets.
   ///
-  /// - Parameter epoch: decides what is trained where that is not everything; nil for everything
+  /// - Parameter epoch: selects the sample of trained rows; nil trains all rows
   func load(_ parts: [ConversationPart], epoch: Int?) throws -> any ObjectiveBatch {
     objective.batch(parts, try read(parts, epoch: epoch), epoch: epoch)
   }
 
-  /// The same of all rows of these conversations, each by itself.
+  /// The same for all rows of these conversations, with one batch for each.
   func loadEach(_ parts: [ConversationPart]) throws -> [any ObjectiveBatch] {
     zip(parts, try read(parts, epoch: nil)).map { objective.batch([$0], [$1], epoch: nil) }
   }
@@ -211,15 +222,18 @@ package final class StepEngine {
 
   // MARK: gradients
 
-  /// Adds this rank's gradients to the optimiser's buffer; those of the last micro-batch start on their way to the
-  /// other ranks during its backward pass.
-  private func gradients(of batch: PreparedBatch) throws -> [PositionSums] {
+  /// Adds this rank's gradients to the optimiser's buffer. The reduction of the gradients starts during the backward
+  /// pass of the last micro-batch. Each micro-batch is prefetched while the previous one is computed.
+  private func gradients(of batch: PreparedBatch, before coming: PreparedBatch?) throws -> [PositionSums] {
     clock.measure(.optimiser) { optimizer.clearGradients() }
     buckets.begin()
     var sums = objective.noSums
     for (index, part) in batch.microBatches.enumerated() {
       let micro = try batch.takeFirst() ?? load(part, epoch: epoch)
       let isLast = index + 1 == batch.microBatches.count
+      if let following = isLast ? coming?.microBatches.first : batch.microBatches[index + 1] {
+        feed.prefetch(following)
+      }
       let counted = try micro.run(globalRows: batch.globalRows, recording: true) {
         if isLast { try buckets.isFinal($0) }
       }
@@ -229,7 +243,7 @@ package final class StepEngine {
     return sums
   }
 
-  /// The sums and requests of all ranks; returns once the gradients are averaged, too. Collective.
+  /// The sums and requests of all ranks. Returns once the gradients are averaged too. Collective.
   private func addUp(
     _ sums: [PositionSums], of batch: PreparedBatch, busy: Double, _ requests: () -> StepRequests
   ) throws -> StepMessage {
@@ -241,7 +255,8 @@ package final class StepEngine {
     return message
   }
 
-  /// Throws when the ranks together have not trained each row of the batch once, which follows from their partitions.
+  /// Throws if the ranks together have not trained each row of the batch exactly once, which equal partitions
+  /// guarantee.
   private func requireWholeBatch(_ sums: [PositionSums], _ batch: PreparedBatch) throws {
     guard inputs.config.objective.mean == .tokens, sums.map(\.rows) != batch.globalRows else { return }
     throw LocatedError(
@@ -249,7 +264,7 @@ package final class StepEngine {
       advice: "check that all ranks run the same program on the same prepared data")
   }
 
-  /// The norm of the averaged gradient. Collective when the optimiser is sharded.
+  /// The norm of the averaged gradient. Collective if the optimiser is sharded.
   private func gradientNorm() throws -> Double {
     let own = clock.measure(.optimiser) { optimizer.sumOfSquares(optimizer.owned) }
     guard inputs.config.shardOptimizer else { return own.squareRoot() }
@@ -260,7 +275,7 @@ package final class StepEngine {
   private func gatherWeights() throws {
     let start = ContinuousClock.now
     var computing = 0.0
-    try buckets.gather(optimizer.weights) {
+    try buckets.allGather(optimizer.weights) {
       computing = try ContinuousClock().measure { try prepareFirst() }.inSeconds
     }
     clock.add(start.duration(to: .now).inSeconds - computing, to: .communication)
@@ -268,7 +283,7 @@ package final class StepEngine {
   }
 }
 
-/// Seconds since a step began, and how many of them went into communication.
+/// The seconds since the start of a step, and how many of them were communication.
 private struct StepTimer {
   private let start = ContinuousClock.now
   private let clock: PhaseClock
