@@ -1,4 +1,4 @@
-# What a person does here. Every target works alone, from a fresh clone, and can be repeated.
+# The entry points for people. Every target works alone, from a fresh clone, and can be repeated.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build install uninstall dist quickstart test test-faults lint docs bench oracles clean
@@ -37,7 +37,7 @@ lint: ## Check the style of every Swift file
 docs: build ## Documentation of the library's interface, as pages for a browser
 	@scripts/docs
 
-bench: build ## Speeds of training and capture, beside PyTorch where it is installed, and of decoding
+bench: build ## Speeds of training and capture, with PyTorch if it is installed, and of decoding
 	@scripts/bench
 
 oracles: build ## Compare with transformers, PyTorch, speculators, OpenVINO and others (after quickstart)

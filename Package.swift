@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// The modules of the project, lowest layer first, each with the reason why it is one. A module may depend only on
-// modules listed before it; Tests/ArchitectureTests reads the import lines and this graph, and fails otherwise.
+// The modules of the project, lowest layer first, each with its purpose. A module may depend only on modules listed
+// before it; Tests/ArchitectureTests reads the import lines and this graph, and fails otherwise.
 
 /// The MPI library to build against, by its pkg-config name: Open MPI, or with `EAGLE_MPI=mpich` MPICH.
 let mpi =
@@ -32,11 +32,11 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     // Recipes are YAML.
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-    // eagle-run serve speaks HTTP: connections, parsing and streaming bodies on SwiftNIO. Its orderly end comes with it,
-    // and its log, which stays silent.
+    // eagle-run serve speaks HTTP: connections, parsing and streaming bodies on SwiftNIO. swift-service-lifecycle is
+    // its graceful shutdown, and its log (swift-log) is silent.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-    // What hummingbird stands on: a handler of ours watches each connection.
+    // The base of hummingbird: a channel handler of this project watches each connection.
     .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.34.1"),
     // eagle-train asks a server for answers: connections, TLS and bodies of limited size on SwiftNIO.
@@ -55,33 +55,31 @@ let package = Package(
     .target(
       name: "CEagleKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("gomp"), .linkedLibrary("m")]),
 
-    // One function, compiled again when scripts/version has noted another commit.
+    // One function, compiled again when scripts/version has recorded another commit.
     .target(name: "CEagleVersion"),
 
-    // Output that survives a closed pipe, JSON, errors with their place, settings, atomic files.
+    // Output that survives a closed pipe, JSON, errors with their location, settings, atomic files.
     .target(name: "EagleCore", dependencies: ["CEagleVersion"]),
-    // The language of chat templates, without tokenizers: it parses and renders text from others under limits of its
-    // own.
+    // The language of chat templates, without tokenizers: it parses and renders untrusted templates within limits.
     .target(name: "EagleJinja", dependencies: ["EagleCore"]),
-    // The only module that multiplies matrices.
+    // The only module with GEMMs.
     .target(name: "EagleTensor", dependencies: ["EagleCore", "CEagleKernels", "COneDNN", "COpenBLAS"]),
-    // The tape: used by training, never by decoding's passes.
+    // The tape: records a draft head's operations for training, and runs the same code unrecorded in decoding.
     .target(name: "EagleAutograd", dependencies: ["CEagleKernels", "EagleCore", "EagleTensor"]),
-    // Texts to ids and back, without a tensor.
+    // Text to token ids and back, without tensors.
     .target(name: "EagleText", dependencies: ["EagleCore", "EagleJinja", "CPCRE2", "CZlib", "CZstd"]),
     // Formats of weights and checkpoints; no HDF5, so that a server does without it.
     .target(
       name: "EagleStorage",
       dependencies: ["EagleCore", "EagleTensor", .product(name: "Crypto", package: "swift-crypto")]),
-    // What ranks say to each other. A cluster of one, or of threads, needs no MPI.
+    // The communication between ranks. A cluster of one rank, or of threads, needs no MPI.
     .target(name: "EagleCluster", dependencies: ["EagleCore", "CEagleKernels"]),
     // The only module that calls MPI.
     .target(name: "EagleMPI", dependencies: ["EagleCore", "EagleCluster", "CMPI"]),
     // The files of a run as values: a report reads them and nothing else.
     .target(name: "EagleRunFiles", dependencies: ["EagleCore"]),
-    // Layers and targets; this module and the next are the only ones that know names of weights.
-    .target(
-      name: "EagleModels", dependencies: ["EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage"]),
+    // Layers and targets; this module and EagleDraft are the only ones that know names of weights.
+    .target(name: "EagleModels", dependencies: ["EagleCore", "EagleTensor", "EagleStorage"]),
     // The only module that calls HDF5.
     .target(
       name: "EagleCaptureStore",
@@ -95,13 +93,11 @@ let package = Package(
       dependencies: [
         "CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleStorage", "EagleRunFiles", "EagleModels",
       ]),
-    // Ids in, ids out: knows no text.
+    // Decoding on token ids, without text.
     .target(
       name: "EagleDecoding",
-      dependencies: [
-        "CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleRunFiles", "EagleModels", "EagleDraft",
-      ]),
-    // A model with its tokenizer and template: all that decodes text needs, without the trainer.
+      dependencies: ["EagleCore", "EagleTensor", "EagleRunFiles", "EagleModels", "EagleDraft"]),
+    // A model with its tokenizer and template: everything that text generation needs, without training.
     .target(
       name: "EagleChat",
       dependencies: [
@@ -111,7 +107,7 @@ let package = Package(
       ]),
     // A run's page, from its files.
     .target(name: "EagleReport", dependencies: ["EagleCore", "EagleRunFiles"]),
-    // The only module that takes HTTP requests.
+    // The only module that receives HTTP requests.
     .target(
       name: "EagleServer",
       dependencies: [
@@ -125,7 +121,7 @@ let package = Package(
         .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
       ],
       resources: [.embedInCode("Page/chat.html")]),
-    // The only module that sends HTTP requests: for answers of a server, and for models by name.
+    // The only module that sends HTTP requests: to completion servers, and to hubs for models by name.
     .target(
       name: "EagleClient",
       dependencies: [
@@ -135,19 +131,19 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ]),
-    // Conversations: read, made and turned into tokens, without the trainer.
+    // Conversations: reading, generation and tokenisation, without training.
     .target(
       name: "EagleData",
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
         "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleClient",
       ]),
-    // From hidden states to checkpoints.
+    // Capture and training: from hidden states to checkpoints.
     .target(
       name: "EagleTraining",
       dependencies: [
         "CEagleKernels", "EagleCore", "EagleTensor", "EagleAutograd", "EagleText", "EagleStorage", "EagleCluster",
-        "EagleRunFiles", "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleData",
+        "EagleRunFiles", "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleChat", "EagleData",
       ]),
     // Every setting of a run, and the only module that reads YAML.
     .target(
@@ -155,15 +151,15 @@ let package = Package(
       dependencies: [
         "EagleCore", "EagleCluster", "EagleModels", "EagleDraft", "EagleChat", "EagleData", "EagleTraining", "Yams",
       ]),
-    // What a run will take, and benchmarks: nothing that trains depends on them.
+    // The forecast of a run, and benchmarks: training does not depend on them.
     .target(
       name: "EaglePlan",
       dependencies: [
-        "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
+        "EagleCore", "EagleTensor", "EagleText", "EagleCluster", "EagleRunFiles", "EagleCaptureStore",
         "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining", "EagleRecipe",
       ],
       resources: [.embedInCode("Benchmark/shapes.json")]),
-    // The stages of a recipe, put together.
+    // The stages of a recipe as one run.
     .target(
       name: "EagleRun",
       dependencies: [
@@ -177,10 +173,10 @@ let package = Package(
       dependencies: [
         "EagleCore", "EagleTensor", "EagleText", "EagleStorage", "EagleCluster", "EagleMPI", "EagleRunFiles",
         "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleChat", "EagleReport", "EagleServer", "EagleClient",
-        "EagleData", "EagleTraining", "EagleRecipe", "EaglePlan", "EagleRun",
+        "EagleTraining", "EagleRecipe", "EaglePlan", "EagleRun",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    // Links neither MPI nor HDF5 nor the trainer.
+    // Links neither MPI nor HDF5 nor EagleTraining.
     .executableTarget(
       name: "eagle-run",
       dependencies: [
@@ -188,7 +184,7 @@ let package = Package(
         "EagleChat",
         "EagleClient", "EagleServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    // Manual pages from what the commands say about themselves; make install runs it.
+    // Generates manual pages from the commands' own help; make install runs it.
     .executableTarget(name: "eagle-manual", dependencies: ["EagleCore"]),
 
     // Programs that use the package from outside: they see public declarations only.
@@ -207,7 +203,7 @@ let package = Package(
       name: "TrainHead", dependencies: ["EagleCluster", "EagleCore", "EagleRecipe", "EagleRun"],
       path: "Examples/TrainHead", packageAccess: false),
 
-    // The other side of EagleClient in tests.
+    // The servers for the tests of EagleClient.
     .target(
       name: "ScriptedServer",
       dependencies: [
@@ -261,7 +257,7 @@ let package = Package(
         "EagleCaptureStore", "EagleModels", "EagleDraft", "EagleDecoding", "EagleChat", "EagleData", "EagleTraining",
         "EaglePlan",
       ]),
-    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleDraft", "EagleRecipe"]),
+    .testTarget(name: "EagleRecipeTests", dependencies: ["EagleCore", "EagleDraft", "EagleRecipe"]),
     .testTarget(
       name: "EaglePlanTests",
       dependencies: [

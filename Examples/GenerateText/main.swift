@@ -24,7 +24,7 @@ let plan = DraftPlan.adaptive(costs, for: draft)
 let options = DecodingOptions(maxNewTokens: 200, stopIDs: model.stopIDs, plan: plan)
 let session = DecodingSession(target: model.target, draft: draft)
 let tokens = try session.tokens(prompt, options)
-var text = AnswerStream(model.tokenizer)
+var text = StreamingDetokenizer(model.tokenizer)
 while let token = try tokens.next() { print(text.append(token.id), terminator: "") }
 print(text.finish())
 print("acceptance length", try tokens.finish().statistics.acceptanceLength)

@@ -7,7 +7,7 @@ func streamText(folder: String) throws {
   print(ids.count, "ids:", tokenizer.decode(ids, skipSpecial: true))
 
   // An answer arrives id by id, and ends before the stop string.
-  var answer = AnswerStream(tokenizer, stops: [" It"])
+  var answer = StreamingDetokenizer(tokenizer, stops: [" It"])
   for id in ids where !answer.isStopped { print(answer.append(id), terminator: "") }
   print(answer.finish())
 }

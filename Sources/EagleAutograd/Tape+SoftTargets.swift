@@ -7,17 +7,17 @@ import EagleTensor
 package struct SoftTargets {
   /// Distributions over the D classes, one row for each teacher position.
   package let probabilities: Tensor  // [S, D]
-  /// The part of the teacher's full-vocabulary probability that lies in the D classes, [S].
+  /// The part of the teacher's full-vocabulary probability that is in the D classes, [S].
   package let coverage: [Float]
   /// The row of `probabilities` for each of the R rows.
   package let row: [Int32]
   /// Whether each row adds to the loss.
   package let contributes: [Bool]
-  /// The factor of each row's loss, beside that of all; empty for 1.
+  /// The factor of each row's loss, in addition to that of all; empty for 1.
   package let weights: [Float]
   /// The class that counts as a hit for each row; -1 when it is not among the D.
   package let hit: [Int32]
-  /// The class that a labelled loss wants of each row, -1 for none; empty for other losses.
+  /// The label of each row for a labelled loss, -1 for none; empty for other losses.
   package let labels: [Int32]
 
   package init(
@@ -38,14 +38,14 @@ package struct SoftTargets {
 /// with the sum 1, or the acceptance a = Σ min(p, d) that speculative decoding will have (LK losses, arXiv 2602.23881).
 package enum SoftTargetLoss: Sendable, Equatable {
   /// CE(q, d), which has the gradient of the Kullback-Leibler divergence.
-  case crossEntropy
+  case kl
   /// −log a
-  case acceptance
+  case lkAlpha
   /// λ CE(q, d) + (1 − λ)(1 − a), with λ = exp(−decay · a) of each row taken as a constant. The paper takes a's mean
-  /// over the batch; a row's own keeps the gradient independent of how a batch is cut.
-  case mixed(decay: Float)
+  /// over the batch; a row's own keeps the gradient independent of how a batch is divided.
+  case lkLambda(decay: Float)
   /// λ CE(q, d) + (1 − λ)(1 − a) with a λ that stays; 1 − a is the total variation.
-  case fixedMix(crossEntropy: Float)
+  case klTV(crossEntropy: Float)
   /// λ CE(label, d) + δ Σ |d − q|
   case labelled(crossEntropy: Float, distance: Float)
 }
@@ -78,7 +78,7 @@ package struct SoftTargetRows {
 extension Tape {
   /// The sums over the rows of `softTargetRows` with one product, logits = x wᵀ.
   package func softTargetLoss(
-    _ x: Variable, _ w: Variable, _ targets: SoftTargets, _ loss: SoftTargetLoss = .crossEntropy, weight: Float,
+    _ x: Variable, _ w: Variable, _ targets: SoftTargets, _ loss: SoftTargetLoss = .kl, weight: Float,
     chunkRows: Int = 512
   ) -> SoftTargetSums {
     softTargetRows([(x, w)], targets, loss, weight: weight, chunkRows: chunkRows).sums
@@ -115,7 +115,7 @@ extension Tape {
       let range = first..<min(rows, first + chunkRows)
       let logits = Matmul.forward(operands[0].a.slice(range), operands[0].b, mode)
       for term in operands.dropFirst() { Matmul.accumulate(term.a.slice(range), term.b, into: logits, mode) }
-      // The gradient as the matmuls take it: rounded while a row of it is in the cache, or in place of the logits.
+      // The gradient as the matmuls read it: rounded while a row of it is in the cache, or written over the logits.
       let narrow = isRecording && Matmul.takesBFloat16(precision) ? Tensor(logits.shape, dtype: .bfloat16) : nil
       Self.score(logits, range, targets, loss, weight: weight, narrow: narrow, counted)
       guard isRecording else { continue }
@@ -153,12 +153,12 @@ extension Tape {
         let (coverage, overlap) = (targets.coverage[source], counted.overlap.floats + row)
         let loss =
           switch kind {
-          case .crossEntropy: eagle_cross_entropy_row(z, q, Int64(columns), factor, coverage, overlap)
-          case .acceptance:
+          case .kl: eagle_cross_entropy_row(z, q, Int64(columns), factor, coverage, overlap)
+          case .lkAlpha:
             eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, EAGLE_LOG_ACCEPTANCE, 0, overlap)
-          case .mixed(let decay):
+          case .lkLambda(let decay):
             eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, EAGLE_DECAYING_MIX, decay, overlap)
-          case .fixedMix(let share):
+          case .klTV(let share):
             eagle_acceptance_loss_row(z, q, Int64(columns), factor, coverage, EAGLE_FIXED_MIX, share, overlap)
           case .labelled(let share, let distance):
             eagle_labelled_loss_row(

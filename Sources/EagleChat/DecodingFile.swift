@@ -5,8 +5,8 @@ import EagleModels
 import EagleTensor
 import Foundation
 
-/// `decoding.json` in a head's folder, or `NAME.decoding.json` beside its file `NAME.gguf`: how to draft with it on the
-/// machine where that was measured.
+/// `decoding.json` in a head's folder, or `NAME.decoding.json` next to its file `NAME.gguf`: the draft plan and the
+/// costs that were measured on a machine.
 package struct DecodingFile: Codable, Sendable, Equatable {
   /// The fastest plan.
   package var plan: DraftPlan
@@ -17,16 +17,16 @@ package struct DecodingFile: Codable, Sendable, Equatable {
   /// The environment that the plan and the costs were measured in.
   package var environment: Environment
 
-  /// A machine, a target, a format of its weights and a precision: costs of another are of no use.
+  /// A machine, a target, a format of its weights and a precision: costs of another environment do not apply.
   package struct Environment: Codable, Sendable, Equatable {
     package var processor: String
     package var threads: Int
     package var target: String
-    /// The name of a `WeightFormat`, which another version may not have.
+    /// The name of a `WeightFormat`; a string, because another version may not have the format.
     package var weights: String
     /// The architecture of the head.
     package var architecture: String
-    /// The precision of decoding passes, as the processor computes them.
+    /// The precision of decoding passes, as the processor executes them.
     package var precision: ComputePrecision
 
     package init(target: TargetModel, weights: WeightFormat, draft: DraftModel) {
@@ -52,8 +52,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case plan, costs
-    case environment = "place"
+    case plan, costs, environment
     case tokensPerSecond = "tokens_per_second"
     case plainTokensPerSecond = "plain_tokens_per_second"
   }
@@ -77,7 +76,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
 
   /// The file of a head; nil when there is none.
   ///
-  /// - Throws: `LocatedError` for a file that is none of these, or whose plan or costs cannot be drafted by
+  /// - Throws: `LocatedError` for a malformed file, and for an invalid plan or invalid costs
   package static func read(draft: String) throws -> DecodingFile? {
     guard let data = FileManager.default.contents(atPath: path(draft)) else { return nil }
     guard let file = try? JSONDecoder().decode(DecodingFile.self, from: data) else {
@@ -87,8 +86,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
     return file
   }
 
-  /// Throws unless decoding can use the file: a plan that can be grown, and costs above 0 that do not fall with the
-  /// rows.
+  /// Throws unless decoding can use the file: a valid plan, and costs above 0 that do not fall with the number of rows.
   private func validate(path: String) throws {
     func require(_ condition: Bool, _ problem: String) throws {
       guard condition else { throw LocatedError(path: path, problem: problem, advice: "remove it, or tune again") }
@@ -106,7 +104,7 @@ package struct DecodingFile: Codable, Sendable, Equatable {
     }
   }
 
-  /// Writes it into a head's folder or beside its file, whole or not at all. Returns its path.
+  /// Writes the file atomically into a head's folder or next to its GGUF file. Returns its path.
   @discardableResult
   package func write(draft: String) throws -> String {
     try AtomicFile.writeJSON(self, to: Self.path(draft), style: .indented)

@@ -16,13 +16,13 @@ public enum AveragingLevels: String, Codable, Sendable {
 }
 
 /// A collective operation that runs while its caller computes.
-public protocol Pending: Sendable {
+public protocol PendingCollective: Sendable {
   /// Waits until the operation is done. Its buffer must be left alone until then.
   func wait() throws
 }
 
 /// An operation that was complete when it was started.
-package struct Completed: Pending {
+package struct Completed: PendingCollective {
 
   package init() {}
   package func wait() {}

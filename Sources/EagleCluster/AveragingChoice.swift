@@ -12,7 +12,7 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 
-  /// A choice that a run keeps, so that it has the same bits when it goes on.
+  /// A choice that a run keeps, so that it has the same bits when it resumes.
   private struct Kept: Codable {
     let levels: AveragingLevels
     /// The smallest rank on the node of each rank.
@@ -29,7 +29,7 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
   /// - Throws: `LocatedError` for two levels that the ranks do not have
   package func apply(to cluster: any Communicator, wire: ComputePrecision, earlier path: String) throws -> String? {
     switch self {
-    case .flat: try cluster.average(by: .flat)
+    case .flat: try cluster.setAveragingLevels(.flat)
     case .twoLevel:
       guard cluster.canAverageInTwoLevels else {
         let counts = Dictionary(grouping: cluster.nodes) { $0 }.sorted { $0.key < $1.key }.map { "\($0.value.count)" }
@@ -38,12 +38,12 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
           problem: "two levels need several nodes with several ranks each, as many on all; here nodes have "
             + "\(counts.joined(separator: ", ")) ranks", advice: "set it to auto")
       }
-      try cluster.average(by: .twoLevel)
+      try cluster.setAveragingLevels(.twoLevel)
     case .auto:
       guard cluster.canAverageInTwoLevels else { return nil }
       let kept = try cluster.fromRoot { Self.kept(path, nodes: cluster.nodes) }
       guard let kept else { return try choose(cluster, wire, path) }
-      try cluster.average(by: kept.levels)
+      try cluster.setAveragingLevels(kept.levels)
     }
     return nil
   }
@@ -57,7 +57,7 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
     let flat = try Self.measure(.flat, wire, cluster)
     let two = try Self.measure(.twoLevel, wire, cluster)
     let levels: AveragingLevels = two < flat ? .twoLevel : .flat
-    try cluster.average(by: levels)
+    try cluster.setAveragingLevels(levels)
     if cluster.isRoot {
       try DiskSync.createFolder(URL(fileURLWithPath: path).deletingLastPathComponent().path)
       try AtomicFile.writeJSON(Kept(levels: levels, nodes: cluster.nodes), to: path, style: .indented)
@@ -74,7 +74,7 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
   private static func measure(
     _ levels: AveragingLevels, _ wire: ComputePrecision, _ cluster: any Communicator
   ) throws -> Double {
-    try cluster.average(by: levels)
+    try cluster.setAveragingLevels(levels)
     let buffer = UnsafeMutableBufferPointer<Float>.allocate(capacity: buckets * elements)
     defer { buffer.deallocate() }
     buffer.initialize(repeating: 0)
@@ -84,13 +84,13 @@ public enum AveragingChoice: String, Codable, CaseIterable, Sendable {
       let start = ContinuousClock.now
       let sums = try (0..<buckets).map { bucket in
         let part = buffer[bucket * elements..<(bucket + 1) * elements]
-        return try cluster.startSum(UnsafeMutableBufferPointer(rebasing: part), wire: wire, ownSliceOnly: false)
+        return try cluster.startAllReduceSum(UnsafeMutableBufferPointer(rebasing: part), wire: wire)
       }
       for sum in sums { try sum.wait() }
       times.append(start.duration(to: .now).inSeconds)
     }
-    let all = try cluster.gather(value: times)
-    // The first one makes connections.
+    let all = try cluster.allGather(value: times)
+    // The first measurement includes making connections, and does not count.
     return (1..<4).map { turn in all.map { $0[turn] }.max()! }.sorted()[1]
   }
 }

@@ -11,7 +11,7 @@ package enum Cluster {
     for communicator: any Communicator, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> Int {
     let cores = CoreSet.ofThisProcess
-    let coresOfRanks = try communicator.gather(cores.encoded).map(CoreSet.init(encoded:))
+    let coresOfRanks = try communicator.allGather(cores.encoded).map(CoreSet.init(encoded:))
     let localSize = coresOfRanks.count { $0.overlaps(cores) }
     return defaultThreads(localSize: localSize, environment: environment, cores: cores.count)
   }

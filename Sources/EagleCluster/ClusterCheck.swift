@@ -15,14 +15,14 @@ package enum ClusterCheck {
     try expect("allReduceSum", cluster.library, try cluster.allReduceSum([0.5]) == [0.5 * Double(ranks)])
     let last = try cluster.broadcast(data: Data(repeating: UInt8(cluster.rank & 255), count: 9), root: ranks - 1)
     try expect("broadcast", cluster.library, last == Data(repeating: UInt8((ranks - 1) & 255), count: 9))
-    let parts = try cluster.gather(message(from: cluster.rank, to: 0))
+    let parts = try cluster.allGather(message(from: cluster.rank, to: 0))
     try expect("gather", cluster.library, parts == (0..<ranks).map { message(from: $0, to: 0) })
-    let messages = try cluster.exchange((0..<ranks).map { message(from: cluster.rank, to: $0) })
+    let messages = try cluster.allToAll((0..<ranks).map { message(from: cluster.rank, to: $0) })
     try expect("exchange", cluster.library, messages == (0..<ranks).map { message(from: $0, to: cluster.rank) })
     try checkTickets(cluster)
     let ways: [AveragingLevels] = cluster.canAverageInTwoLevels ? [.twoLevel, .flat] : [.flat]
     for levels in ways {
-      try cluster.average(by: levels)
+      try cluster.setAveragingLevels(levels)
       for wire in [ComputePrecision.fp32, .bf16] { try checkSums(cluster, wire) }
     }
   }
@@ -45,7 +45,7 @@ package enum ClusterCheck {
         guard ticket < total else { break }
         tickets.append(UInt8(ticket & 255))
       }
-      let taken = try cluster.gather(Data(tickets)).reduce(into: [UInt8]()) { $0 += $1 }
+      let taken = try cluster.allGather(Data(tickets)).reduce(into: [UInt8]()) { $0 += $1 }
       try expect("tickets", cluster.library, taken.sorted() == (0..<total).map { UInt8($0 & 255) }.sorted())
     }
   }
@@ -61,10 +61,13 @@ package enum ClusterCheck {
         return buffer
       }
       defer { for buffer in buffers { buffer.deallocate() } }
-      var pending = try buffers.map { try cluster.startSum($0, wire: wire, ownSliceOnly: ownSliceOnly) }
+      var pending = try buffers.map {
+        try ownSliceOnly
+          ? cluster.startReduceScatterSum($0, wire: wire) : cluster.startAllReduceSum($0, wire: wire)
+      }
       for sum in pending { try sum.wait() }
       if ownSliceOnly {
-        pending = try buffers.map { try cluster.startGather($0) }
+        pending = try buffers.map { try cluster.startAllGather($0) }
         for gather in pending { try gather.wait() }
       }
       let ofRanks = (0..<cluster.size).reduce(0) { $0 + $1 % 3 }
@@ -73,7 +76,9 @@ package enum ClusterCheck {
           let sum = Float(i % 7 * cluster.size + ofRanks)
           return abs(buffer[i] - sum) <= (wire == .bf16 ? sum / 256 : 0)
         }
-        try expect("startSum in \(wire.rawValue)", cluster.library, isRight)
+        try expect(
+          "\(ownSliceOnly ? "startReduceScatterSum" : "startAllReduceSum") in \(wire.rawValue)", cluster.library,
+          isRight)
       }
     }
   }

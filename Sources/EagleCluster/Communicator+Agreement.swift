@@ -9,11 +9,11 @@ extension Communicator {
   ///   - about: its name in the error, for example "the recipe".
   /// - Throws: `ClusterError.disagreement` naming the ranks that differ from rank 0 and the first line that does.
   package func agree(on text: String, about: String) throws {
-    let hashes = try gather(fingerprint(of: text))
+    let hashes = try allGather(fingerprint(of: text))
     let others = hashes.indices.filter { hashes[$0] != hashes[0] }
     guard let other = others.first else { return }
     // Only now, when the run ends anyway, are the whole texts worth sending.
-    let texts = try gather(Data(text.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    let texts = try allGather(Data(text.utf8)).map { String(decoding: $0, as: UTF8.self) }
     throw ClusterError.disagreement(
       about: about, ranks: others, detail: firstDifference(texts[0], texts[other], rank: other))
   }

@@ -15,7 +15,7 @@ extension Communicator {
   }
 
   /// The values of all ranks, indexed by rank. Collective.
-  package func gather<Value: Codable>(value: Value) throws -> [Value] {
-    try gather(try JSONEncoder().encode(value)).map { try JSONDecoder().decode(Value.self, from: $0) }
+  package func allGather<Value: Codable>(value: Value) throws -> [Value] {
+    try allGather(try JSONEncoder().encode(value)).map { try JSONDecoder().decode(Value.self, from: $0) }
   }
 }

@@ -25,37 +25,43 @@ public protocol Communicator: AnyObject, Sendable {
   /// Overwrites `bytes` on every rank by the bytes of `root`.
   func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws
 
-  /// Gives every rank the data of all, indexed by rank (all-gather). Lengths may differ.
-  func gather(_ data: Data) throws -> [Data]
+  /// Gives every rank the data of all, indexed by rank. Lengths may differ.
+  func allGather(_ data: Data) throws -> [Data]
 
-  /// Sends `data[r]` to rank r and returns what the ranks have sent to this one, indexed by rank (all-to-all). Lengths
-  /// may differ.
-  func exchange(_ data: [Data]) throws -> [Data]
+  /// Sends `data[r]` to rank r and returns what the ranks have sent to this one, indexed by rank. Lengths may differ.
+  func allToAll(_ data: [Data]) throws -> [Data]
 
   /// Waits until every rank has made this call.
   func barrier() throws
 
-  /// Starts to replace every element by its sum over all ranks (all-reduce) and returns at once.
+  /// Starts to replace every element by its sum over all ranks, and returns at once.
   ///
   /// Elements are summed in fp32 in the order of ranks, in two levels in the order of ranks of a node and of nodes; all
-  /// ranks hold the same bits afterwards. With `ownSliceOnly` it is a reduce-scatter: each rank gets the sums of its
-  /// `ownSlice` alone, and the other slices are undefined.
-  func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool) throws
-    -> any Pending
+  /// ranks hold the same bits afterwards.
+  ///
+  /// - Parameters:
+  ///   - buffer: the addends of this rank, which the operation overwrites until it is done
+  ///   - wire: the type of the elements on their way
+  func startAllReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision) throws
+    -> any PendingCollective
 
-  /// Starts to give every rank the slices of all, each from the rank that it belongs to (all-gather), and returns at
-  /// once.
-  func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending
+  /// Starts to replace the elements of this rank's `ownSlice` by their sums over all ranks, as `startAllReduceSum` adds
+  /// them up, and returns at once. The other slices are undefined afterwards.
+  func startReduceScatterSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision) throws
+    -> any PendingCollective
 
-  /// This rank's own slice of a buffer in `startSum` and `startGather`.
+  /// Starts to give every rank the slices of all, each from the rank that it belongs to, and returns at once.
+  func startAllGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any PendingCollective
+
+  /// This rank's own slice of a buffer in `startReduceScatterSum` and `startAllGather`.
   func ownSlice(count: Int) -> Range<Int>
 
-  /// Sets the levels in which later calls of `startSum` and `startGather` work. Collective, with nothing in flight.
+  /// Sets the levels in which the started collectives of later calls work. Collective, with nothing in flight.
   ///
   /// - Parameter levels: two levels need `canAverageInTwoLevels`
-  func average(by levels: AveragingLevels) throws
+  func setAveragingLevels(_ levels: AveragingLevels) throws
 
-  /// Returns the cost of the operations that `startSum` and `startGather` have started since the last call.
+  /// Returns the cost of the collectives that were started since the last call.
   func takeAveragingCost() -> AveragingCost
 
   /// A counter that all ranks share: each call gives the next number from 0 that no rank has had. Only making the
@@ -96,7 +102,7 @@ extension Communicator {
   /// The slice of this rank among `size` slices of equal length to one element, in the order of ranks.
   public func ownSlice(count: Int) -> Range<Int> { Slices(count: count, ranks: size)[rank] }
   /// Ignores the levels, where a communicator has one way to average.
-  public func average(by levels: AveragingLevels) throws {}
+  public func setAveragingLevels(_ levels: AveragingLevels) throws {}
 
   /// The elementwise sum of `values` over all ranks.
   public func allReduceSum(_ values: [Float]) throws -> [Float] {

@@ -58,7 +58,7 @@ package final class LoopbackCommunicator: Communicator, @unchecked Sendable {
   package func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Int64>) throws { try sum(buffer) }
 
   private func sum<Element: AdditiveArithmetic>(_ buffer: UnsafeMutableBufferPointer<Element>) throws {
-    let parts = try gather(Data(buffer: buffer))
+    let parts = try allGather(Data(buffer: buffer))
     try requireEqualLengths(parts, call: "allReduceSum")
     buffer.update(repeating: .zero)
     for part in parts {
@@ -72,30 +72,42 @@ package final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
   package func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
     precondition(0..<size ~= root, "root \(root) is no rank of a cluster of \(size)")
-    let parts = try gather(Data(bytes))
+    let parts = try allGather(Data(bytes))
     try requireEqualLengths(parts, call: "broadcast")
     bytes.copyBytes(from: parts[root])
   }
 
-  package func gather(_ data: Data) throws -> [Data] { try hub.exchange(data, rank: rank) }
-  package func barrier() throws { _ = try hub.exchange(Data(), rank: rank) }
+  package func allGather(_ data: Data) throws -> [Data] { try hub.allGather(data, rank: rank) }
+  package func barrier() throws { _ = try hub.allGather(Data(), rank: rank) }
 
-  package func exchange(_ data: [Data]) throws -> [Data] {
-    // Everything goes to everyone in turn; in one process that costs nothing.
-    try (0..<size).map { receiver in try gather(data[receiver]) }[rank]
+  package func allToAll(_ data: [Data]) throws -> [Data] {
+    // Every rank gets the data for all ranks, which costs nothing within one process.
+    try (0..<size).map { receiver in try allGather(data[receiver]) }[rank]
+  }
+
+  package func startAllReduceSum(
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision
+  ) throws -> any PendingCollective {
+    try sum(buffer, wire: wire, ownSliceOnly: false)
+  }
+
+  package func startReduceScatterSum(
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision
+  ) throws -> any PendingCollective {
+    try sum(buffer, wire: wire, ownSliceOnly: true)
   }
 
   /// Adds up at once: the call returns only after the other ranks have made theirs.
-  package func startSum(
+  private func sum(
     _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
-  ) throws -> any Pending {
+  ) throws -> any PendingCollective {
     let start = ContinuousClock.now
     let slices = Slices(count: buffer.count, ranks: size)
     if wire == .bf16 { Wire.round(buffer) }
     try allReduceSum(buffer)
     if wire == .bf16 && !ownSliceOnly { Wire.round(buffer) }
     if ownSliceOnly {
-      // Nobody may count on the other slices.
+      // The other slices are undefined, which shows a reader of them.
       for i in buffer.indices where !slices[rank].contains(i) { buffer[i] = .nan }
     }
     let own = slices[rank].count
@@ -103,14 +115,15 @@ package final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     return Completed()
   }
 
-  package func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
+  package func startAllGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any PendingCollective {
     let start = ContinuousClock.now
     let slices = Slices(count: buffer.count, ranks: size)
-    let parts = try gather(Data(buffer: UnsafeMutableBufferPointer(rebasing: buffer[slices[rank]])))
+    let parts = try allGather(Data(buffer: UnsafeMutableBufferPointer(rebasing: buffer[slices[rank]])))
     for (rank, part) in parts.enumerated() where rank != self.rank {
       guard part.count == slices[rank].count * MemoryLayout<Float>.stride else {
         throw ClusterError.lengthMismatch(
-          call: "startGather", rank: rank, length: part.count, expected: slices[rank].count * MemoryLayout<Float>.stride
+          call: "startAllGather", rank: rank, length: part.count,
+          expected: slices[rank].count * MemoryLayout<Float>.stride
         )
       }
       _ = part.copyBytes(to: UnsafeMutableBufferPointer(rebasing: buffer[slices[rank]]))
@@ -154,7 +167,7 @@ package final class LoopbackCommunicator: Communicator, @unchecked Sendable {
   }
 }
 
-/// The rendezvous of loopback ranks: each leaves its data, and the last to come hands all of it to everyone.
+/// The rendezvous of loopback ranks: each deposits its data, and the last one publishes all of it.
 private final class LoopbackHub: @unchecked Sendable {
   let size: Int
   private let condition = NSCondition()
@@ -174,14 +187,14 @@ private final class LoopbackHub: @unchecked Sendable {
     return tickets[counter, default: 0]
   }
 
-  /// Blocks until every rank has brought its data.
-  func exchange(_ data: Data, rank: Int) throws -> [Data] {
+  /// Blocks until every rank has deposited its data.
+  func allGather(_ data: Data, rank: Int) throws -> [Data] {
     condition.lock()
     defer { condition.unlock() }
     if let failure { throw failure }
     waiting[rank] = data
     if waiting.count == size {
-      // Nobody can finish the next exchange before all have read this one: it needs data of every rank.
+      // No rank can finish the next exchange before all have read this one: it needs data of every rank.
       exchanged = (0..<size).compactMap { waiting[$0] }
       waiting = [:]
       generation += 1

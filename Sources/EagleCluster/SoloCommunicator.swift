@@ -26,19 +26,25 @@ public final class SoloCommunicator: Communicator {
   /// Leaves the bytes as they are: the only rank is the root.
   public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) {}
   /// Returns the data of the only rank.
-  public func gather(_ data: Data) -> [Data] { [data] }
+  public func allGather(_ data: Data) -> [Data] { [data] }
   /// Returns the data that the only rank sends to itself.
-  public func exchange(_ data: [Data]) -> [Data] { data }
+  public func allToAll(_ data: [Data]) -> [Data] { data }
   /// Returns at once, since there is no rank to wait for.
   public func barrier() {}
   /// Leaves the buffer as it is, and returns an operation that is done.
-  public func startSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool)
-    -> any Pending
+  public func startAllReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision)
+    -> any PendingCollective
   {
     Completed()
   }
   /// Leaves the buffer as it is, and returns an operation that is done.
-  public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) -> any Pending { Completed() }
+  public func startReduceScatterSum(_ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision)
+    -> any PendingCollective
+  {
+    Completed()
+  }
+  /// Leaves the buffer as it is, and returns an operation that is done.
+  public func startAllGather(_ buffer: UnsafeMutableBufferPointer<Float>) -> any PendingCollective { Completed() }
   /// Returns a cost of 0 seconds and 0 bytes.
   public func takeAveragingCost() -> AveragingCost { AveragingCost() }
   /// A counter of this process: each call gives the next number from 0.

@@ -1,7 +1,7 @@
 import EagleCore
 import EagleDraft
 
-/// The outcome of the target's check of a proposal.
+/// The outcome of the target's verification of a proposal.
 struct VerificationResult {
   /// The nodes that are kept: the newest token and the accepted ones, each the child of the one before.
   private(set) var path = [0]
@@ -15,7 +15,7 @@ struct VerificationResult {
   /// A token that the target chooses without a proposal.
   init(_ token: Int32, _ raw: RawLogits?) { append(token, raw) }
 
-  /// How many of the tokens, the first ones, were proposed.
+  /// The number of proposed tokens among `tokens`, which come first.
   var accepted: Int { path.count - 1 }
 
   /// Verifies a proposal.
@@ -29,16 +29,16 @@ struct VerificationResult {
   ) throws -> VerificationResult {
     var result = VerificationResult()
     if proposal.sampledFrom.isEmpty {
-      try result.descend(proposal, position: position, sampler: sampler, logits: logits)
+      try result.verifyByTargetChoice(proposal, position: position, sampler: sampler, logits: logits)
     } else {
-      try result.compare(proposal, position: position, sampler: sampler, logits: logits)
+      try result.verifyBySpeculativeSampling(proposal, position: position, sampler: sampler, logits: logits)
     }
     return result
   }
 
-  /// Chooses as plain decoding would, and goes on as long as a child proposes just that token. Exact by itself, for the
-  /// most likely token and for sampled ones alike.
-  private mutating func descend(
+  /// Chooses as plain decoding would, and continues as long as a child proposes just that token. Exact by itself, for
+  /// the most likely token and for sampled ones alike.
+  private mutating func verifyByTargetChoice(
     _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {
     while true {
@@ -54,8 +54,8 @@ struct VerificationResult {
   }
 
   /// Speculative sampling (arXiv 2211.17192) down a chain: a token x sampled from q is kept with probability
-  /// min(1, p(x) / q(x)); otherwise one is sampled from max(p − q, 0), normalised. Together that is p.
-  private mutating func compare(
+  /// min(1, p(x) / q(x)); otherwise one is sampled from max(p − q, 0), normalised. The result has the distribution p.
+  private mutating func verifyBySpeculativeSampling(
     _ proposal: Proposal, position: Int, sampler: Sampler, logits: (Int) -> UnsafeMutableBufferPointer<Float>
   ) throws {
     while true {
@@ -68,8 +68,8 @@ struct VerificationResult {
       }
       try sampler.makeDistribution(p, path: tokens[...])
       let (token, q) = (proposal.tokens[child], proposal.sampledFrom[child - 1])
-      let isKept = sampler.random(.acceptance, tokenPosition) * Double(q[token]) < Double(p[Int(token)])
-      if !isKept, q.subtract(from: p) {
+      let isAccepted = sampler.random(.acceptance, tokenPosition) * Double(q[token]) < Double(p[Int(token)])
+      if !isAccepted, q.subtract(from: p) {
         append(Int32(Sampler.sample(p, sampler.random(.residual, tokenPosition))), raw)
         return
       }

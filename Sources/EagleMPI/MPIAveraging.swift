@@ -7,13 +7,13 @@ import Foundation
 
 /// One level of averaging: some ranks, among which this one, that reduce a range of every buffer together.
 ///
-/// In flat averaging all ranks are the one level. In two levels the first are the ranks of a node, and the second those
-/// with the same place on each node: a rank adds up its slice of the node's gradients and then, with one rank of each
-/// other node, a slice of that. So a node sends its sum once, not once for each of its ranks.
+/// In flat averaging all ranks are the one level. In two levels the first level is the ranks of a node, and the second
+/// those with the same index on each node: a rank adds up its slice of the node's gradients and then, with one rank of
+/// each other node, a slice of that. So a node sends its sum once, not once for each of its ranks.
 struct AveragingLevel {
   /// n.
   let size: Int
-  /// The place of this rank among them.
+  /// The index of this rank among them.
   let rank: Int
   /// Scatters and gathers are ordered among themselves alone, so each kind has a communicator.
   let scatters: eagle_mpi_comm
@@ -29,7 +29,7 @@ struct AveragingLevel {
 }
 
 extension [AveragingLevel] {
-  /// The range that each level reduces, and behind them this rank's own slice.
+  /// The range that each level reduces, and after them this rank's own slice.
   func ranges(count: Int) -> [Range<Int>] {
     reduce(into: [0..<count]) { ranges, level in ranges.append(level.slice(of: ranges.last!)) }
   }
@@ -45,7 +45,7 @@ extension [AveragingLevel] {
 ///
 /// Since each element is summed on one rank, all ranks hold the same bits. bfloat16 on the wire rounds every part once,
 /// not once a hop; within a node of two levels parts travel in fp32.
-final class MPIAveraging: MPIWork, Pending, @unchecked Sendable {
+final class MPIAveraging: MPIWork, PendingCollective, @unchecked Sendable {
   enum Kind { case allReduce, reduceScatter, allGather }
 
   private enum Stage {
@@ -131,7 +131,7 @@ final class MPIAveraging: MPIWork, Pending, @unchecked Sendable {
   private func begin(
     _ stage: Stage, _ level: AveragingLevel, _ range: Range<Int>, _ thread: MPIThread, _ type: Step.Type
   ) throws -> Step {
-    // Weights, and what stays on a node, travel as they are.
+    // Weights, and what stays on a node, are sent in fp32.
     let wire = kind == .allGather || (levels.count > 1 && level.isOnNode) ? .fp32 : wire
     let part = UnsafeMutableBufferPointer(rebasing: buffer[range])
     let step = type.init(stage, part, level, wire)

@@ -32,11 +32,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   private init(_ thread: MPIThread) throws {
     self.thread = thread
     (rank, size) = (thread.context.rank, thread.context.size)
-    let found = try Self.gather(of: thread, thread.context.leader).map(Int.init)
+    let found = try Self.allGather(of: thread, thread.context.leader).map(Int.init)
     // With the environment variable `EAGLE_RANKS_PER_NODE` on rank 0 consecutive ranks count as one node, wherever they
     // are: to try on one machine what several do.
     let own = ProcessInfo.processInfo.environment["EAGLE_RANKS_PER_NODE"].flatMap { Int64($0) }
-    let pretended = Int(try Self.gather(of: thread, own ?? 0)[0])
+    let pretended = Int(try Self.allGather(of: thread, own ?? 0)[0])
     nodes = pretended > 0 ? found.indices.map { $0 / pretended * pretended } : found
   }
 
@@ -73,10 +73,10 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   }
 
   /// Gives every rank the data of all, indexed by rank: `MPI_Iallgatherv` for at most 1 GiB in all, else broadcasts.
-  public func gather(_ data: Data) throws -> [Data] {
-    let counts = try Self.gather(of: thread, Int64(data.count)).map(Int.init)
+  public func allGather(_ data: Data) throws -> [Data] {
+    let counts = try Self.allGather(of: thread, Int64(data.count)).map(Int.init)
     let total = counts.reduce(0, +)
-    if total <= Self.mostGatheredBytes { return try gather(data, counts: counts, total: total) }
+    if total <= Self.mostGatheredBytes { return try allGather(data, counts: counts, total: total) }
     // One broadcast per rank: the offsets of a gather of all end at 2 GiB for all ranks together.
     return try (0..<size).map { root in
       var part = root == rank ? data : Data(count: counts[root])
@@ -89,7 +89,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   private static let mostGatheredBytes = 1 << 30
 
   /// The data of all ranks in one call.
-  private func gather(_ data: Data, counts: [Int], total: Int) throws -> [Data] {
+  private func allGather(_ data: Data, counts: [Int], total: Int) throws -> [Data] {
     guard total > 0 else { return counts.map { _ in Data() } }
     let layout = Layout(ranks: size) { _ in (0, 0) }
     var start = 0
@@ -110,7 +110,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   }
 
   /// A number from each rank.
-  private static func gather<Number: FixedWidthInteger>(of thread: MPIThread, _ number: Number) throws -> [Number] {
+  private static func allGather<Number: FixedWidthInteger>(of thread: MPIThread, _ number: Number) throws -> [Number] {
     let all = UnsafeMutablePointer<Number>.allocate(capacity: thread.context.size + 1)
     defer { all.deallocate() }
     let own = all + thread.context.size
@@ -123,9 +123,9 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   }
 
   /// Sends `data[r]` to rank r, and returns what the ranks have sent to this one, indexed by rank.
-  public func exchange(_ data: [Data]) throws -> [Data] {
+  public func allToAll(_ data: [Data]) throws -> [Data] {
     precondition(data.count == size, "\(data.count) parts for \(size) ranks")
-    let lengths = try exchange(counts: data.map { Int64($0.count) })
+    let lengths = try allToAll(counts: data.map { Int64($0.count) })
     let parts = lengths.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0, alignment: 16) }
     defer { for part in parts { part.deallocate() } }
     let out = data.map { part in
@@ -135,12 +135,12 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
     defer { for part in out { part.deallocate() } }
     // Messages between two ranks arrive in their order, so one tag does for all buckets.
-    try thread.perform((0..<size).flatMap { letters(to: $0, out[$0], parts[$0]) })
+    try thread.perform((0..<size).flatMap { messages(to: $0, out[$0], parts[$0]) })
     return (0..<size).map { $0 == rank ? data[rank] : Data(parts[$0]) }
   }
 
   /// A number to each rank, and one from each, in one call.
-  private func exchange(counts: [Int64]) throws -> [Int] {
+  private func allToAll(counts: [Int64]) throws -> [Int] {
     let layout = Layout(ranks: size) { (8, Int32(8 * $0)) }
     let out = UnsafeMutablePointer<Int64>.allocate(capacity: 2 * size)
     defer { out.deallocate() }
@@ -156,54 +156,64 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     return UnsafeBufferPointer(start: incoming, count: size).map { Int($0) }
   }
 
-  private func letters(
+  private func messages(
     to other: Int, _ out: UnsafeMutableRawBufferPointer, _ part: UnsafeMutableRawBufferPointer
   ) -> [MPIWork] {
     guard other != rank else { return [] }
     let (outgoing, incoming) = (out.baseAddress, part.baseAddress)
     let receives = Self.buckets(part.count).map { [world] bucket in
       MPICall("MPI_Irecv") {
-        eagle_mpi_receive(incoming! + bucket.lowerBound, Int32(bucket.count), Int32(other), Self.exchangeTag, world, $0)
+        eagle_mpi_receive(incoming! + bucket.lowerBound, Int32(bucket.count), Int32(other), Self.allToAllTag, world, $0)
       }
     }
     let sends = Self.buckets(out.count).map { [world] bucket in
       MPICall("MPI_Isend") {
-        eagle_mpi_send(outgoing! + bucket.lowerBound, Int32(bucket.count), Int32(other), Self.exchangeTag, world, $0)
+        eagle_mpi_send(outgoing! + bucket.lowerBound, Int32(bucket.count), Int32(other), Self.allToAllTag, world, $0)
       }
     }
     return receives + sends
   }
 
-  private static let exchangeTag: Int32 = 11
+  private static let allToAllTag: Int32 = 11
 
   /// Waits in `MPI_Ibarrier` until every rank has made this call.
   public func barrier() throws {
     try thread.perform([MPICall("MPI_Ibarrier") { [world] in eagle_mpi_barrier(world, $0) }])
   }
 
-  /// Starts an all-reduce, or with `ownSliceOnly` a reduce-scatter, on the MPI thread and returns at once.
-  public func startSum(
-    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision, ownSliceOnly: Bool
-  ) throws -> any Pending {
-    guard !buffer.isEmpty, size > 1 else { return Completed() }
-    let sum = MPIAveraging(buffer, wire: wire, ownSliceOnly ? .reduceScatter : .allReduce, thread: thread)
-    thread.submit([sum])
-    return sum
+  /// Starts an all-reduce on the MPI thread and returns at once.
+  public func startAllReduceSum(
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision
+  ) throws -> any PendingCollective {
+    start(.allReduce, buffer, wire: wire)
+  }
+
+  /// Starts a reduce-scatter on the MPI thread and returns at once.
+  public func startReduceScatterSum(
+    _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision
+  ) throws -> any PendingCollective {
+    start(.reduceScatter, buffer, wire: wire)
   }
 
   /// Starts an all-gather of the slices of all ranks on the MPI thread and returns at once.
-  public func startGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any Pending {
+  public func startAllGather(_ buffer: UnsafeMutableBufferPointer<Float>) throws -> any PendingCollective {
+    start(.allGather, buffer, wire: .fp32)
+  }
+
+  private func start(
+    _ kind: MPIAveraging.Kind, _ buffer: UnsafeMutableBufferPointer<Float>, wire: ComputePrecision
+  ) -> any PendingCollective {
     guard !buffer.isEmpty, size > 1 else { return Completed() }
-    let gather = MPIAveraging(buffer, wire: .fp32, .allGather, thread: thread)
-    thread.submit([gather])
-    return gather
+    let collective = MPIAveraging(buffer, wire: wire, kind, thread: thread)
+    thread.submit([collective])
+    return collective
   }
 
   /// The slice of a buffer of `count` elements that belongs to this rank in the current levels.
   public func ownSlice(count: Int) -> Range<Int> { thread.levels.ranges(count: count).last! }
 
   /// Sets the levels of later sums and gathers; two levels need `canAverageInTwoLevels`. Collective.
-  public func average(by levels: AveragingLevels) throws {
+  public func setAveragingLevels(_ levels: AveragingLevels) throws {
     precondition(levels == .flat || canAverageInTwoLevels, "two levels of \(nodes)")
     try thread.average(in: levels == .flat ? nodes.map { _ in 0 } : nodes)
   }
@@ -238,7 +248,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   /// Begins to watch the ranks; when one exceeds the limits, all ranks end with its name on standard error.
   public func watch(_ limits: RankLimits) throws {
     let own = "rank \(rank) on \(HostName.own ?? "an unknown host")"
-    let names = try gather(Data(own.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    let names = try allGather(Data(own.utf8)).map { String(decoding: $0, as: UTF8.self) }
     thread.watch(names: names, limits: limits)
   }
 

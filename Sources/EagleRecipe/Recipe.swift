@@ -7,7 +7,7 @@ import EagleModels
 import EagleTraining
 import Foundation
 
-/// A whole run: where its parts come from, where its results go, and every setting of every component.
+/// All settings of a run: the sources of its data, the output folder, and the settings of every component.
 ///
 /// Paths are relative to the current directory of the process, not to the recipe file.
 public struct Recipe: Codable, Equatable, Sendable {
@@ -17,7 +17,7 @@ public struct Recipe: Codable, Equatable, Sendable {
   public var output = ""
   /// The settings of the frozen target.
   public var target = TargetConfig()
-  /// The settings of new answers to given prompts.
+  /// The settings of regeneration: new answers to given prompts.
   public var regenerate = RegenerateConfig()
   /// The settings of synthetic conversations.
   public var synthesize = SynthesizeConfig()
@@ -37,11 +37,27 @@ public struct Recipe: Codable, Equatable, Sendable {
   /// Creates a recipe with all defaults.
   public init() {}
 
-  /// Every setting with its value, one a line, keys sorted: the same text for the same settings.
+  /// Every setting with its value, one per line, with sorted keys: the same text for the same settings.
   ///
-  /// It is JSON, hence YAML, hence a recipe. Fingerprints and the agreement of ranks are taken from it.
+  /// It is JSON and therefore YAML, so it is a valid recipe. Fingerprints and the comparison between ranks use it.
   public var canonicalText: String {
     get throws { try JSONStyle.indented.text(self) + "\n" }
+  }
+
+  /// Keys of `train` that have other values than their defaults but no effect on the architecture of the head.
+  package var unreadKeys: [String] {
+    let plain = TrainConfig()
+    let changed =
+      draft.architecture == .eagle3
+      ? [
+        ("anchor_share", train.anchorShare != plain.anchorShare),
+        ("num_anchors", train.anchorLimit != plain.anchorLimit),
+      ]
+      : [
+        ("ttt_length", train.tttLength != plain.tttLength), ("ttt_share", train.tttShare != plain.tttShare),
+        ("step_decay", train.stepDecay != plain.stepDecay),
+      ]
+    return changed.filter(\.1).map { "train.\($0.0)" }
   }
 
   /// Checks the ranges of all settings.

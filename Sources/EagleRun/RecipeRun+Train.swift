@@ -11,14 +11,14 @@ import Foundation
 extension RecipeRun {
   /// Trains, evaluates before the first epoch and after each one, and exports the best head.
   ///
-  /// - Parameter resume: resumes from the newest checkpoint; without it a run that has checkpoints is an error
+  /// - Parameter resume: resumes from the newest checkpoint; without it, existing checkpoints are an error
   public func train(resume: Bool) throws {
-    // What can be refused is refused now, before hours are spent.
+    // All checks run now, before the long work starts.
     let evaluator = try checkBeforeTraining(resume: resume)
     let data = try prepare()
     let inputs = try trainingInputs(data)
 
-    // Go on from the newest checkpoint, or begin with a head that is random, fitted or given.
+    // Resume from the newest checkpoint, or begin with a random, fitted or given head.
     let checkpoint = try newestCheckpoint(data)
     let isNew = try !cluster.anyTrue(checkpoint != nil)
     let training = try TrainingRun(
@@ -26,20 +26,17 @@ extension RecipeRun {
       stop: stop)
     try training.resume(from: checkpoint)
     if cluster.isRoot {
-      // A run that was killed while it wrote its last checkpoint leaves this one none to write.
+      // Completes the last checkpoint of a run that was killed during its write, if this start writes none.
       try CheckpointFolder.mend(recipe.output, newest: checkpoint?.name)
       try AtomicFile.write(path: folder.recipe, data: Data(try named.canonicalText.utf8))
     }
-    if isNew {
-      if cluster.isRoot { try forgetEvaluations() }
-      try training.begin()
-    }
+    if isNew { try training.begin() }
 
-    // Evaluations of an earlier start, which later heads are compared with.
+    // Evaluations of an earlier start, for comparison with later heads.
     var records = try isNew ? [] : earlierRecords(upTo: training.step)
     try measureBestAgain(evaluator, &records)
     if let last = records.last { training.progressLine.didEvaluate(last) }
-    // Of a run that was killed while it wrote the page of its last evaluation.
+    // The report may be missing or old if a run was killed while it wrote the report.
     if cluster.isRoot, !records.isEmpty { writeReport() }
 
     // Epoch 0 is the head before training: it is evaluated, and nothing is trained.
@@ -92,7 +89,8 @@ extension RecipeRun {
     }
   }
 
-  /// What this start goes on from, on rank 0. A run that has trained no step yet begins anew under other settings.
+  /// The checkpoint from which this start resumes, on rank 0. A run without a trained step starts anew if its settings
+  /// have changed.
   private func newestCheckpoint(_ data: PreparedData) throws -> Checkpoint? {
     guard cluster.isRoot,
       let found = try CheckpointFolder.newestValid(in: recipe.output, report: { progress.say($0) })
@@ -105,18 +103,12 @@ extension RecipeRun {
     return found
   }
 
-  /// Removes the evaluations of a run that this one takes the place of, before its first checkpoint makes them its own.
-  private func forgetEvaluations() throws {
-    guard FileManager.default.fileExists(atPath: folder.evaluation) else { return }
-    try FileManager.default.removeItem(atPath: folder.evaluation)
-  }
-
-  /// Evaluations that still hold. One rank reads, all get the same.
+  /// The evaluations that are still valid. One rank reads them for all.
   private func earlierRecords(upTo step: Int) throws -> [EvaluationRecord] {
     try cluster.fromRoot { try EvaluationFile.read(folder.evaluation) }.filter { $0.step <= step }
   }
 
-  /// Writes the best checkpoint's head again when the folder has gone.
+  /// Exports the best checkpoint's head again if the export folder is missing.
   private func exportIfMissing() throws {
     if cluster.isRoot, !FileManager.default.fileExists(atPath: "\(folder.export)/config.json"),
       let draft = try headOfBest()
@@ -126,9 +118,9 @@ extension RecipeRun {
     try cluster.barrier()
   }
 
-  /// The head that training starts with: made on rank 0, the same on all. Collective.
+  /// The head with which training starts: created on rank 0, and the same on all ranks. Collective.
   ///
-  /// - Parameter isNew: whether its weights matter; a run that goes on gets them from a checkpoint
+  /// - Parameter isNew: whether its weights are used; a resumed run reads them from a checkpoint
   private func start(_ data: PreparedData, _ inputs: TrainingInputs, isNew: Bool) throws -> DraftModel {
     var draft = cluster.isRoot ? try startWithoutData(data) : nil
     if recipe.draft.initFrom == nil, recipe.draft.start == .fitted, isNew {
@@ -163,7 +155,7 @@ extension RecipeRun {
     return draft.trainable()
   }
 
-  /// A page that cannot be written must not end the run that it tells of.
+  /// Writes the report. A failed write must not end the run.
   func writeReport() {
     do {
       try RunReport(folder: recipe.output).write(to: folder.report)

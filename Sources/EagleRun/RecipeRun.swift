@@ -11,7 +11,7 @@ import EagleTensor
 import EagleTraining
 import Foundation
 
-/// Progress that is passed on, and that shows the other ranks that this one is alive.
+/// Forwards progress, and shows the other ranks that this one is alive.
 private final class TickingProgress: ProgressSink {
   private let inner: ProgressSink
   private let cluster: any Communicator
@@ -27,7 +27,7 @@ private final class TickingProgress: ProgressSink {
   func say(_ line: String) { inner.say(line) }
 }
 
-/// The stages of a recipe, in order. Each is skipped when its output is up to date, and says what it did.
+/// The stages of a recipe, in order. Each is skipped if its output is up to date, and reports its result.
 ///
 /// From `Examples/TrainHead`, which writes the recipe in code:
 /// ```swift
@@ -37,14 +37,14 @@ private final class TickingProgress: ProgressSink {
 /// A recipe in a file is read by `Recipe.load(path:overrides:)`, and `MPICommunicator.start()` of EagleMPI joins the
 /// ranks of `mpirun`.
 public final class RecipeRun {
-  /// Every setting, with paths on this machine where the recipe has names.
+  /// Every setting, with names of models replaced by paths on this machine.
   public let recipe: Recipe
-  /// The same with the names of a target and a head as they were given.
+  /// The same with the original names of the target and the head.
   let named: Recipe
   package let folder: RunFolder
   /// The ranks of the run.
   public let cluster: any Communicator
-  /// The text side of the target.
+  /// The tokenizer and the chat template of the target.
   let format: ChatFormat
   /// The target with its weights; nil until a stage needs them.
   private var loaded: ChatModel?
@@ -53,20 +53,19 @@ public final class RecipeRun {
   let stop: StopRequest
   private let lock: FolderLock?
 
-  /// Loads the target on every rank, and begins to watch the ranks. Where a server writes the conversations of the
+  /// Loads the target on every rank, and starts to monitor the ranks. If a server generates the conversations of the
   /// recipe, the target's weights are loaded by the first stage that needs them.
   ///
-  /// `stop` is looked at between small tasks; what is finished by then stays.
+  /// `stop` is checked between small tasks; finished parts are kept.
   ///
   /// - Parameters:
   ///   - recipe: every setting
-  ///   - located: the same with places on this machine for what the recipe names; the recipe itself when nil
+  ///   - located: the same with local paths instead of names of models; nil for the recipe itself
   ///   - cluster: the ranks
-  ///   - progress: what people see
+  ///   - progress: the output of progress
   ///   - stop: the request to end early
-  ///   - apiKey: what a server that writes conversations gets as the bearer token
-  /// - Throws: when ranks disagree about the recipe, the target cannot be loaded, or another process works on the
-  ///   output
+  ///   - apiKey: the bearer token for a server that generates conversations
+  /// - Throws: when ranks have different recipes, the target cannot be loaded, or another process has locked the output
   public init(
     _ recipe: Recipe, located: Recipe? = nil, cluster: any Communicator, progress: ProgressSink,
     stop: StopRequest = StopRequest(),
@@ -81,7 +80,7 @@ public final class RecipeRun {
     folder = RunFolder(recipe.output)
     try cluster.agree(on: try recipe.canonicalText, about: "the recipe")
     lock = try cluster.isRoot ? FolderLock(recipe.output) : nil
-    // Before the ranks are watched: making communicators, a rank sends no signs of life.
+    // Before the ranks are monitored, because a rank sends no heartbeat while it creates communicators.
     let earlier = RunFolder(recipe.output).averaging
     if let line = try recipe.cluster.averaging.apply(
       to: cluster, wire: recipe.cluster.gradients, earlier: earlier)
@@ -123,7 +122,7 @@ public final class RecipeRun {
     server.isUsed ? .server(AnswerServer(server, key: apiKey)) : .target(try model.target)
   }
 
-  /// The model, the ranks with their threads, and the kind of matrix products, as one line for people.
+  /// The model, the ranks with their threads, and the GEMM implementation, as one readable line.
   public var description: String {
     let shape = format.shape
     let threads = "\(Format.count(cluster.size, "rank")) x \(Format.count(Parallel.threadCount, "thread"))"
@@ -134,8 +133,7 @@ public final class RecipeRun {
   /// Shows a line between those of the stages.
   public func say(_ line: String) { progress.say(line) }
 
-  /// Lets the target answer the questions of `regenerate.input`, on all ranks. Those that a server failed to answer are
-  /// tried again.
+  /// Regenerates the answers to `regenerate.input` on all ranks. Prompts that a server failed to answer are retried.
   public func regenerate() throws { try regenerate(retriesFailed: true) }
 
   private func regenerate(retriesFailed: Bool) throws {
@@ -148,7 +146,7 @@ public final class RecipeRun {
     ).run(retriesFailed: retriesFailed)
   }
 
-  /// Lets the target write synthetic conversations, on all ranks.
+  /// Generates synthetic conversations on all ranks.
   public func synthesize() throws {
     guard recipe.synthesize.conversations > 0 else {
       throw RecipeError(at: "synthesize.conversations", "is 0: say how many conversations to make")
@@ -159,14 +157,15 @@ public final class RecipeRun {
     ).run()
   }
 
-  /// Turns conversations into ids and loss masks, after those that the recipe generates. Rank 0 works, the others wait
-  /// for the result.
+  /// Converts conversations to token ids and loss masks, after the generation of those that the recipe generates. Rank
+  /// 0 does the work; the other ranks wait for the result.
   @discardableResult
   public func prepare() throws -> PreparedData {
-    _ = try model  // Before rank 0 uses it alone.
+    _ = try model  // Collective, and therefore before rank 0 uses it alone.
     try checkSizes()
+    warnOfUnreadKeys()
     warnOfUnusedOutputs()
-    // More answers would be other data, which a run that has begun to train refuses.
+    // Failed prompts are not retried: more answers would change the data, which a run with checkpoints rejects.
     if !recipe.regenerate.input.isEmpty { try regenerate(retriesFailed: false) }
     if recipe.synthesize.conversations > 0 { try synthesize() }
     let threads = Parallel.threadCount
@@ -179,7 +178,7 @@ public final class RecipeRun {
         stop: stop)
       do {
         _ = try preparation.run(folder: folder.prepared, check: refuseOtherData)
-      } catch is StoppedRun {}  // for all ranks to hear of, below
+      } catch is StoppedRun {}  // reported to all ranks below
     }
     try stop.throwIfAnyRankStops(cluster, during: "prepare")
     if recipe.capture.store == .node { try shareWithNodes(folder.prepared) }
@@ -189,7 +188,15 @@ public final class RecipeRun {
     return data
   }
 
-  /// Says which generated files `data.train` does not name: nothing of them is trained on.
+  /// Warns of settings that have no effect on a head of this architecture.
+  private func warnOfUnreadKeys() {
+    guard !recipe.unreadKeys.isEmpty else { return }
+    progress.say(
+      "warning: \(recipe.unreadKeys.joined(separator: ", ")) has no effect on a head of the architecture "
+        + recipe.draft.architecture.rawValue)
+  }
+
+  /// Warns of generated files that `data.train` does not name and that are therefore not trained.
   private func warnOfUnusedOutputs() {
     func absolute(_ path: String) -> String { URL(fileURLWithPath: path).standardizedFileURL.path }
     var outputs: [(key: String, path: String)] = []
@@ -201,16 +208,16 @@ public final class RecipeRun {
     }
   }
 
-  /// Threads that the ranks of this node have together, as far as there are cores for them. Collective.
+  /// The total number of threads of the ranks of this node, limited by its cores. Collective.
   private func threadsOfNode() throws -> Int {
-    let counts = try cluster.gather(Data("\(Parallel.threadCount)".utf8)).map {
+    let counts = try cluster.allGather(Data("\(Parallel.threadCount)".utf8)).map {
       Int(String(decoding: $0, as: UTF8.self))!
     }
     let sum = counts.indices.reduce(0) { $0 + (cluster.nodes[$1] == cluster.nodes[cluster.rank] ? counts[$1] : 0) }
     return max(Parallel.threadCount, min(sum, CoreSet.ofThisProcess.count))
   }
 
-  /// Copies a folder of rank 0 to the nodes that have none, or another one.
+  /// Copies a folder of rank 0 to the nodes on which it is missing or different.
   private func shareWithNodes(_ path: String) throws {
     let digest = try cluster.broadcast(
       data: cluster.isRoot ? Data(try FolderCopy.digest(of: path, each: cluster.tick).utf8) : Data())
@@ -222,17 +229,17 @@ public final class RecipeRun {
     try FolderCopy.broadcast(path, receives: isMissing, cluster: cluster)
   }
 
-  /// Throws when a rank does not see a folder that rank 0 has written, though the recipe says that ranks share a disk.
+  /// Throws if a rank does not see a folder that rank 0 has written.
   private func requireSight(of path: String) throws {
     let sees = FileManager.default.fileExists(atPath: path)
-    let all = try cluster.gather(Data([sees ? 1 : 0]))
+    let all = try cluster.allGather(Data([sees ? 1 : 0]))
     guard let blind = all.firstIndex(where: { $0.first == 0 }) else { return }
     throw LocatedError(
       path: path, problem: "rank \(blind) does not see what rank 0 has written",
       advice: "put the output on a disk that all nodes share, or set capture.store to node")
   }
 
-  /// Makes or completes the capture store of the prepared data, on all ranks.
+  /// Creates or completes the capture store of the prepared data, on all ranks.
   @discardableResult
   public func capture(_ data: PreparedData) throws -> CaptureStore {
     guard recipe.capture.mode == .store else {
@@ -245,13 +252,13 @@ public final class RecipeRun {
     ).run(folder: folder.capture)
   }
 
-  /// Writes a draft head where servers and `eagle-run` find it.
+  /// Writes a draft head to the export folder, where servers and `eagle-run` find it.
   func export(_ draft: DraftModel) throws {
     if cluster.isRoot { try writeHead(draft) }
     try cluster.barrier()
   }
 
-  /// A file that somebody has put into the folder since the start does not end the run: the head is in its checkpoint.
+  /// Writes the head. A foreign file in the folder does not end the run, because the head is also in its checkpoint.
   func writeHead(_ draft: DraftModel) throws {
     do {
       try DraftFolder.requireReplaceable(folder.export)

@@ -1,3 +1,5 @@
+import Foundation
+
 /// The layout of a run's output folder; checkpoints/README.md says what each part holds.
 package struct RunFolder: Sendable {
   package let path: String
@@ -22,6 +24,13 @@ package struct RunFolder: Sendable {
   package var report: String { "\(path)/report.html" }
   /// Text that names the best checkpoint.
   package var best: String { "\(path)/best" }
+
+  /// Removes evaluations and changes of settings, which a new run in the same folder would take for its own.
+  package func removeRecordsOfEarlierRun() throws {
+    for path in [evaluation, changes] where FileManager.default.fileExists(atPath: path) {
+      try FileManager.default.removeItem(atPath: path)
+    }
+  }
 
   /// What a checkpoint says of its run.
   package func checkpointInfo(_ name: String) -> String { "\(path)/\(name)/info.json" }

@@ -77,7 +77,7 @@ private final class Talk {
     messages = opening
   }
 
-  /// Does what a line says. False ends the program.
+  /// Executes a line of input. False ends the program.
   func take(_ line: String) throws -> Bool {
     switch line {
     case "": break
@@ -94,9 +94,9 @@ private final class Talk {
     return true
   }
 
-  /// Answers a line. An answer that Ctrl-C stops stays in the conversation as far as it came.
+  /// Answers a line. An answer that Ctrl-C stops stays in the conversation up to that point.
   ///
-  /// - Throws: `OutputError`; other errors are reported, and the conversation goes on without the line
+  /// - Throws: `OutputError`; other errors are reported, and the conversation continues without the line
   private func answer(_ line: String) throws {
     messages.append(ChatMessage(role: .user, content: line))
     do {
@@ -119,7 +119,7 @@ private final class Talk {
 
   /// Prints the answer to a prompt while it is generated, until its end or Ctrl-C.
   private func generate(_ prompt: [Int32]) throws -> (text: String, generation: Generation) {
-    var stream = AnswerStream(model.tokenizer, stops: stops)
+    var stream = StreamingDetokenizer(model.tokenizer, stops: stops)
     let printer = AnswerPrinter()
     let tokens = try session.tokens(prompt, try limited(options, prompt: prompt))
     tokens.prefill { !Interrupt.isPending }

@@ -45,7 +45,7 @@ struct Generate: ParsableCommand {
     let options = DecodingOptions(
       maxNewTokens: maxTokens, stopIDs: model.stopIDs, plan: try plan.plan(models, model, draft),
       sampling: try sampling.options(model))
-    var stream = AnswerStream(model.tokenizer, stops: stop)
+    var stream = StreamingDetokenizer(model.tokenizer, stops: stop)
     let printer = AnswerPrinter(isSilent: json)
     let tokens = try DecodingSession(target: model.target, draft: draft).tokens(ids, options)
     while let token = try tokens.next() {
@@ -85,23 +85,23 @@ struct Generate: ParsableCommand {
 }
 
 extension ChatMessage {
-  /// A user's message behind a system turn, where there is one.
+  /// A user's message after the system message, if there is one.
   static func turn(system: String?, user: String) -> [ChatMessage] {
     (system.map { [ChatMessage(role: .system, content: $0)] } ?? []) + [ChatMessage(role: .user, content: user)]
   }
 }
 
-/// A text that goes to standard output as it is generated.
+/// Writes a text to standard output as it is generated.
 final class AnswerPrinter {
   /// The text so far.
   private(set) var text = ""
   private let isSilent: Bool
   private var failure: (any Error)?
 
-  /// - Parameter isSilent: only collects the text
+  /// - Parameter isSilent: whether the text is only collected
   init(isSilent: Bool = false) { self.isSilent = isSilent }
 
-  /// Writes more of the text. False once that has failed; nothing is written after that.
+  /// Writes more of the text. False after a failed write; nothing more is written then.
   @discardableResult
   func append(_ delta: String) -> Bool {
     text += delta

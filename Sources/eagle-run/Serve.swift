@@ -5,6 +5,8 @@ import EagleCore
 import EagleServer
 import Foundation
 
+private let defaults = ServerConfig(modelName: "")
+
 struct Serve: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Serve an OpenAI-compatible HTTP API, with a chat page at /.")
@@ -16,10 +18,10 @@ struct Serve: ParsableCommand {
       Address to listen on. If other machines can reach the address, set --api-key; otherwise any of them can use the \
       model.
       """)
-  var host = "127.0.0.1"
+  var host = defaults.host
 
   @Option(help: "Port to listen on; 0 chooses a free port.")
-  var port = 8080
+  var port = defaults.port
 
   @Option(help: "API key that clients must send as a bearer token. Prefer the environment variable EAGLE_API_KEY.")
   var apiKey: String?
@@ -47,13 +49,13 @@ struct Serve: ParsableCommand {
   var reasoningParser = ParserChoice<ReasoningStyle>.auto
 
   @Option(help: "Queue size: maximum number of waiting requests. Further requests are rejected with status 429.")
-  var queue = 32
+  var queue = defaults.queue
 
   @Option(
     help: """
       Batch size: maximum number of texts that are decoded together, at most 64. 1 decodes requests one after another.
       """)
-  var batch = 8
+  var batch = defaults.batch
 
   @Option(
     help: """
@@ -63,19 +65,19 @@ struct Serve: ParsableCommand {
   var cacheMemory: ByteCount?
 
   @Option(help: "Finished conversations whose KV caches stay in memory for the next turn (prefix caching).")
-  var conversations = 4
+  var conversations = defaults.conversations
 
   @Option(
     help: """
       Seconds that accepted requests have to finish after SIGTERM or Ctrl-C. A second signal ends the server at once.
       """)
-  var stopSeconds = 30.0
+  var stopSeconds = defaults.stopSeconds
 
   @Option(help: "Idle timeout: close a connection on which no whole request comes for this many seconds.")
-  var idleSeconds = 60
+  var idleSeconds = defaults.idleSeconds
 
   @Option(help: "Write timeout: close a connection if the client reads nothing of its answer for this many seconds.")
-  var writeSeconds = 60
+  var writeSeconds = defaults.writeSeconds
 
   @Option(
     help: "Append finished answers to this file as tokens for training, except for requests with store: false.")
@@ -99,10 +101,10 @@ struct Serve: ParsableCommand {
   }
 
   func run() throws {
-    // While there is one thread: those that start later inherit that signals are blocked.
+    // While there is only one thread, because threads that start later inherit the blocked signals.
     let signals = StopSignals([SIGTERM, SIGINT])
     let record = try record.map { try AnswerRecord(path: $0, log: Output.note) }
-    // Before weights are in memory, which the limits subtract.
+    // Before the weights are loaded, because the limits subtract them.
     let available = SystemMemory.available
     let (model, draft) = try models.load()
     let config = try config(for: model, record)
@@ -160,7 +162,7 @@ extension ParserChoice: ExpressibleByArgument {
   package static var allValueStrings: [String] { names }
 }
 
-/// Runs asynchronous work from a command that is not, and hands on its error.
+/// Runs asynchronous work from a synchronous command, and rethrows its error.
 private func waitFor(_ work: @escaping @Sendable () async throws -> Void) throws {
   let done = DispatchSemaphore(value: 0)
   nonisolated(unsafe) var result: Result<Void, any Error> = .success(())
@@ -172,7 +174,7 @@ private func waitFor(_ work: @escaping @Sendable () async throws -> Void) throws
   try result.get()
 }
 
-/// A size as a flag spells it: `500MB`, `4GB`, `4GiB`, or bytes.
+/// A size in the syntax of a flag: `500MB`, `4GB`, `4GiB`, or bytes.
 struct ByteCount: ExpressibleByArgument {
   let bytes: Int
 

@@ -28,6 +28,13 @@ struct Export: ParsableCommand {
       """)
   var target: String?
 
+  @Option(
+    help: """
+      Positions of the target, as target.context of the recipe sets them. The default is what the checkpoint was \
+      trained for.
+      """)
+  var context: Int?
+
   @Option(help: "Type of the matrices in a .gguf file. The default is bf16.")
   var type: DraftGGUF.MatrixType?
 
@@ -59,6 +66,7 @@ struct Export: ParsableCommand {
     guard !isFile || (layout == nil && verifier == nil && !card) else {
       throw ValidationError("--layout, --verifier and --card are for a folder, and \(output) is a file")
     }
+    guard context ?? 1 > 0 else { throw ValidationError("--context must be above 0") }
     guard license == nil || card else { throw ValidationError("--license is for the model card (--card)") }
     let allowed = license?.utf8.allSatisfy { (0x21...0x7e).contains($0) } ?? true
     guard allowed else { throw ValidationError("--license must be one word, such as apache-2.0") }
@@ -90,29 +98,29 @@ struct Export: ParsableCommand {
     Output.note("exported \(source.name) to \(output)")
   }
 
-  /// The text of the page, where one is asked for.
+  /// The text of the model card, if it was requested.
   private func page(step: Int?) throws -> String? {
     guard card else { return nil }
     guard let step else {
       throw ValidationError("--card is for a checkpoint, and \(checkpoint) is an exported head without data of its run")
     }
     let run = URL(fileURLWithPath: checkpoint).standardizedFileURL.deletingLastPathComponent().path
-    // The name on a hub, or the last part of a path: where it lies here is nobody's business.
+    // The name on a hub, or the last component of a path, because local paths are private.
     let name = try verifier ?? target ?? ModelCard.target(ofRun: run) ?? "its target"
     let hub = HubName(name)
     let shown = hub?.description ?? URL(fileURLWithPath: name).lastPathComponent
     return try ModelCard(folder: run, step: step, license: license, target: shown, base: hub?.repository).text
   }
 
-  /// The head to write, its target, what it is called in messages, and the step of a checkpoint.
+  /// The head to write, its target, its name in messages, and the step of a checkpoint.
   private func source() throws -> (draft: DraftModel, model: TargetModel, name: String, step: Int?) {
     if DraftGGUF.isFile(checkpoint) || DraftFolder.isHead(checkpoint) {
       guard let target else {
         throw ValidationError("\(checkpoint) is an exported head, which does not name its target: add --target")
       }
-      let model = try TargetModel(folder: target)
+      let model = try TargetModel(folder: target, context: context)
       let head = try DraftFolder.read(checkpoint, target: model)
-      // Written again, its errors of quantisation would look like the head's own weights.
+      // An export would store its quantisation errors as the head's own weights.
       if let format = head.quantizedFormat {
         throw LocatedError(
           path: checkpoint, problem: "its weights are quantised (\(format))",
@@ -123,7 +131,7 @@ struct Export: ParsableCommand {
     let opened = try CheckpointFolder.open(checkpoint)
     let info = try TrainingCheckpoint.info(opened)
     let folder = target ?? info.targetPath
-    let model = try TargetModel(folder: folder)
+    let model = try TargetModel(folder: folder, context: context ?? info.targetContext)
     guard model.fingerprint == info.targetFingerprint else {
       throw LocatedError(
         path: folder, problem: "is not the target that \(checkpoint) was trained for",

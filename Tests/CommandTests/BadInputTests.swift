@@ -2,7 +2,7 @@ import EagleTensor
 import Foundation
 import Testing
 
-/// One clear error, status 1 (64 for wrong usage), and nothing half-written.
+/// One clear error, status 1 (64 for wrong usage), and no incomplete files.
 @Suite(.serialized) struct BadInputTests {
   private func fails(
     _ world: TinyWorld, _ arguments: [String], saying words: String..., program: String = "eagle-train",
@@ -14,7 +14,7 @@ import Testing
     for word in words { #expect(line.contains(word), "\(outcome.errors)", sourceLocation: location) }
   }
 
-  @Test func recipes() throws {
+  @Test("a missing or wrong recipe is refused, and no output folder is made") func recipes() throws {
     let world = try TinyWorld()
     try fails(world, ["prepare", "nothing.yaml"], saying: "nothing.yaml")
     try fails(world, ["prepare", "recipe.yaml", "--set", "train.epoch=3"], saying: "train.epoch", "train.epochs")
@@ -22,7 +22,7 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: world("out")))
   }
 
-  @Test func data() throws {
+  @Test("training data that are missing, broken or without answers are refused") func data() throws {
     let world = try TinyWorld()
     try fails(world, ["prepare", "recipe.yaml", "--set", "data.train=[missing.jsonl]"], saying: "missing.jsonl")
     try world.put("broken.jsonl", "{\"id\": \"a\"\n" + String(decoding: try world.read("data.jsonl"), as: UTF8.self))
@@ -32,7 +32,7 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: world("out/prepared")))
   }
 
-  @Test func targets() throws {
+  @Test("target files that are truncated or inconsistent are refused") func targets() throws {
     let world = try TinyWorld()
     let weights = try world.read("target/model.safetensors")
     try weights.prefix(weights.count / 2).write(to: URL(fileURLWithPath: world("target/model.safetensors")))
@@ -87,7 +87,7 @@ import Testing
     #expect(outcome.status == 1 && outcome.errors.contains("/dev/fd/63: is no regular file"), "\(outcome.errors)")
   }
 
-  @Test func aTokenizerOfAnotherModel() throws {
+  @Test("a tokenizer with more tokens than the target is refused") func aTokenizerOfAnotherModel() throws {
     let world = try TinyWorld()
     var tokenizer = try JSONSerialization.jsonObject(with: world.read("target/tokenizer.json")) as? [String: Any] ?? [:]
     var added = tokenizer["added_tokens"] as? [[String: Any]] ?? []
@@ -98,7 +98,7 @@ import Testing
     try fails(world, ["capture", "recipe.yaml"], saying: "tokenizer")
   }
 
-  @Test func stores() throws {
+  @Test("capture refuses layers that the target lacks, and settings that contradict its store") func stores() throws {
     let world = try TinyWorld()
     #expect(try Command.run("eagle-train", ["capture", "recipe.yaml"], in: world.path).status == 0)
     try fails(world, ["capture", "recipe.yaml", "--set", "capture.layers=[0, 2, 5]"], saying: "layers", "[0, 2, 5]")
@@ -112,7 +112,7 @@ import Testing
     }
   }
 
-  /// Each of these used to be found when capture was done.
+  /// Each of these errors was once detected only after capture.
   @Test("what cannot work is refused before anything is written")
   func foundBeforeTheFirstStage() throws {
     let world = try TinyWorld()
@@ -160,14 +160,14 @@ import Testing
         #expect(try files.map { try world.read("out/\($0)") } == before, "\(command) \(setting)")
       }
     }
-    // Neither decides a step.
+    // These settings do not affect the steps.
     for setting in ["capture.shard_tokens=2000", "capture.mode=online", "train.checkpoint_minutes=1"] {
       let outcome = try Command.run("eagle-train", ["run", "recipe.yaml", "--set", setting], in: world.path)
       #expect(outcome.status == 0, "\(setting): \(outcome.errors)")
     }
   }
 
-  @Test func ranksThatDisagree() throws {
+  @Test("ranks with different recipes end with an error") func ranksThatDisagree() throws {
     let world = try TinyWorld()
     try world.put(
       "rank.sh",
@@ -183,7 +183,7 @@ import Testing
     #expect(outcome.status != 0 && outcome.errors.contains("disagree about the recipe"), "\(outcome.errors)")
   }
 
-  @Test func runsThatExistAreNotOverwritten() throws {
+  @Test("train refuses to overwrite a run, and resumes it with --resume") func runsThatExistAreNotOverwritten() throws {
     let world = try TinyWorld(conversations: 20)
     let arguments = ["train", "recipe.yaml", "--set", "train.epochs=1"]
     #expect(try Command.run("eagle-train", arguments, in: world.path).status == 0)
@@ -191,7 +191,7 @@ import Testing
     #expect(try Command.run("eagle-train", arguments + ["--resume"], in: world.path).status == 0)
   }
 
-  @Test func headsOfAnotherTarget() throws {
+  @Test("a draft folder that is missing or holds no draft head is refused") func headsOfAnotherTarget() throws {
     let world = try TinyWorld()
     try fails(
       world, ["generate", "--target", "target", "--draft", "target", "--prompt", "x"], saying: "draft_vocab_size",
@@ -201,7 +201,7 @@ import Testing
       program: "eagle-run")
   }
 
-  @Test func wrongUsage() throws {
+  @Test("wrong usage exits with status 64") func wrongUsage() throws {
     let world = try TinyWorld()
     for (program, arguments) in [
       ("eagle-train", ["prepare"]), ("eagle-train", ["dance"]), ("eagle-run", ["generate", "--prompt", "x"]),

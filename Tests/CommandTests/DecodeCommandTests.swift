@@ -21,7 +21,7 @@ import Testing
     return try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any] ?? [:]
   }
 
-  @Test func promptsComeFromFlagFileAndStandardInput() throws {
+  @Test("a prompt comes from a flag, a file or standard input") func promptsComeFromFlagFileAndStandardInput() throws {
     let world = try TinyWorld()
     try world.put("prompt.txt", "hello")
     let expected = try generate(world, ["--prompt", "hello"])["tokens"] as? [Int]
@@ -46,7 +46,8 @@ import Testing
     #expect(String(decoding: try world.read("target/config.json"), as: UTF8.self).contains("40000000"))
   }
 
-  @Test func draftsOfEveryShapeGiveThePlainText() throws {
+  @Test("a head does not change greedy text, whatever the plan, precision or weights")
+  func draftsOfEveryShapeGiveThePlainText() throws {
     let world = try trained()
     let plain = try generate(world, ["--prompt", "cloud 7"])["text"] as? String
     for flags in [
@@ -57,14 +58,15 @@ import Testing
       let counts = answer["counts"] as? [String: Any]
       #expect((counts?["rounds"] as? Int ?? 0) > 0 && counts?["rounds"] as? Int == counts?["target_passes"] as? Int)
     }
-    // Another precision, or 8-bit weights, is another model, whose texts are alike with and without a head.
+    // Another precision, or 8-bit weights, gives another model, whose greedy output is equal with and without a head.
     for other in [["--precision", "fp32"], ["--weights", "q8_0"]] {
       let alone = try generate(world, ["--prompt", "cloud 7"] + other)["text"] as? String
       #expect(try generate(world, ["--prompt", "cloud 7"] + other + Self.head)["text"] as? String == alone)
     }
   }
 
-  @Test func stopStringsEndTheTextBeforeThem() throws {
+  @Test("a stop string ends the text before it, with and without a head")
+  func stopStringsEndTheTextBeforeThem() throws {
     let world = try trained()
     let whole = try #require(try generate(world, ["--prompt", "river 1"])["text"] as? String)
     let stop = String(whole.dropFirst(10).prefix(3))
@@ -75,7 +77,7 @@ import Testing
     }
   }
 
-  @Test func aSeedDecidesDrawnTexts() throws {
+  @Test("a seed determines sampled text") func aSeedDecidesDrawnTexts() throws {
     let world = try trained()
     func text(_ seed: Int, _ flags: [String]) throws -> String? {
       try generate(world, ["--prompt", "x", "--temperature", "1", "--seed", "\(seed)"] + flags)["text"] as? String
@@ -86,7 +88,7 @@ import Testing
     #expect(try text(1, []) != text(2, []))
   }
 
-  @Test func chatGoesOnFromItsCache() throws {
+  @Test("chat reuses its KV cache, and a head does not change its text") func chatGoesOnFromItsCache() throws {
     let world = try trained()
     let lines = Data("hello\n/stats\ngreen 3\n/stats\n/nonsense\n/reset\nhello\n/exit\nnever\n".utf8)
     func chat(_ flags: [String]) throws -> Outcome {
@@ -102,7 +104,8 @@ import Testing
     #expect(!cached[1].contains(" 0 of them in the cache"))
   }
 
-  @Test func aConversationThatIsTooLongIsRefusedAndCanBeReset() throws {
+  @Test("chat refuses a message that is too long, and answers the next one")
+  func aConversationThatIsTooLongIsRefusedAndCanBeReset() throws {
     let world = try TinyWorld()
     let long = String(repeating: "a", count: 600)
     let outcome = try Command.run(
@@ -111,15 +114,14 @@ import Testing
     #expect(outcome.status == 0 && outcome.errors.contains("/reset") && !outcome.output.isEmpty)
   }
 
-  /// Ctrl-C ends an answer or a line, and not the program.
-  @Test func ctrlCDoesNotEndAChat() throws {
+  @Test("Ctrl-C ends an answer or a line, and not the program") func ctrlCDoesNotEndAChat() throws {
     let world = try TinyWorld(endless: true)
     let chat = try Command.start(
       "eagle-run", ["chat", "--target", "target", "--max-tokens", "100000"], in: world.path, input: nil)
     func type(_ text: String) { chat.keyboard.fileHandleForWriting.write(Data(text.utf8)) }
     type("hello\n")
     while chat.output.isEmpty && chat.process.isRunning { usleep(1000) }
-    // One at a time: a second one that comes before the first is heard ends the program.
+    // One at a time, because a second one before the first was handled ends the program.
     kill(chat.process.processIdentifier, SIGINT)
     type("/stats\n")
     while !chat.errors.contains("last answer") && chat.process.isRunning { usleep(1000) }
@@ -133,7 +135,8 @@ import Testing
     #expect(outcome.status == 0 && outcome.errors.contains("last answer"), "\(outcome.errors)")
   }
 
-  @Test func benchAndTuneMeasureInTurn() throws {
+  @Test("bench compares with plain decoding, and tune writes a plan for its target")
+  func benchAndTuneMeasureInTurn() throws {
     let world = try trained()
     try world.put(
       "choice.csv", ",Question,A,B,C,D,Answer\n0,\"one, two?\",a,b,c,d,A\n1,three,\"x \"\"y\"\"\",b,c,d,B\n")
@@ -152,16 +155,16 @@ import Testing
     let file = try JSONSerialization.jsonObject(with: world.read("out/export/decoding.json")) as? [String: Any]
     let depth = (file?["plan"] as? [String: Any])?["depth"] as? Int
     #expect(depth == 2 || depth == 4)
-    // The plan is taken up where nothing else is asked for, and only for this target.
+    // The plan is used if no flag replaces it, and only for this target.
     _ = try generate(world, ["--prompt", "hello"] + Self.head)
     let other = try Command.run(
       "eagle-run", ["generate", "--target", "target", "--prompt", "x", "--weights", "q8_0"] + Self.head, in: world.path)
     #expect(other.status == 0 && other.errors.contains("decoding.json is for another"))
-    // A file of the time when there was no other precision than fp32.
+    // A file of a version without any precision except fp32.
     var old = try #require(file)
-    var place = try #require(old["place"] as? [String: Any])
-    #expect(place.removeValue(forKey: "precision") != nil)
-    old["place"] = place
+    var environment = try #require(old["environment"] as? [String: Any])
+    #expect(environment.removeValue(forKey: "precision") != nil)
+    old["environment"] = environment
     try JSONSerialization.data(withJSONObject: old).write(to: URL(fileURLWithPath: world("out/export/decoding.json")))
     let older = try Command.run(
       "eagle-run", ["generate", "--target", "target", "--precision", "fp32", "--prompt", "x"] + Self.head,
@@ -172,7 +175,7 @@ import Testing
   @Test("a decoding.json whose plan or costs cannot be drafted by is refused")
   func impossibleCosts() throws {
     let world = try trained()
-    let place = #"{"processor": "x", "threads": 1, "target": "x", "weights": "stored"}"#
+    let environment = #"{"processor": "x", "threads": 1, "target": "x", "weights": "stored"}"#
     for (plan, passes, complaint) in [
       ("[1, 1, 1]", "[]", "`target_pass` is empty"), ("[1, 1, 1]", "[0.2, 0.1]", "`target_pass` falls"),
       ("[1, 1, 1]", "[0, 1]", "must be seconds above 0"), ("[9, 9, 4611686018427387904]", "[1, 2]", "cannot be grown"),
@@ -180,7 +183,7 @@ import Testing
       let sizes = try #require(JSONSerialization.jsonObject(with: Data(plan.utf8)) as? [Int])
       try world.put(
         "out/export/decoding.json",
-        #"{"plan": {"depth": \#(sizes[0]), "width": \#(sizes[1]), "nodes": \#(sizes[2])}, "place": \#(place), "#
+        #"{"plan": {"depth": \#(sizes[0]), "width": \#(sizes[1]), "nodes": \#(sizes[2])}, "environment": \#(environment), "#
           + #""costs": {"target_pass": \#(passes), "draft_pass": 1}, "tokens_per_second": 1, "#
           + #""plain_tokens_per_second": 1}"#)
       let outcome = try Command.run(
@@ -189,7 +192,7 @@ import Testing
     }
   }
 
-  @Test func impossibleRequestsAreOneLine() throws {
+  @Test("requests that cannot be met end with one line or a usage error") func impossibleRequestsAreOneLine() throws {
     let world = try trained()
     try world.put("empty.txt", "  \n")
     try Data([0x68, 0xff, 0x69]).write(to: URL(fileURLWithPath: world("broken.txt")))

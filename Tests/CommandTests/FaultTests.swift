@@ -5,7 +5,7 @@ import EagleText
 import Foundation
 import Testing
 
-/// What a run must survive: kills, signals, dead and silent ranks, damaged files, full disks, a second program.
+/// Faults that a run must survive: kills, signals, dead and silent ranks, damaged files, full disks, a second program.
 ///
 /// `EAGLE_FAULT_KILLS` is the number of random kills; `make test-faults` asks for hundreds.
 @Suite(.serialized) struct FaultTests {
@@ -15,7 +15,7 @@ import Testing
     "--set", "capture.shard_tokens=300",
   ]
 
-  /// What an undisturbed run ends with, and the seconds that it takes.
+  /// The result of an undisturbed run, and its duration in seconds.
   private struct Reference {
     let weights: Data
     let head: Data
@@ -56,7 +56,8 @@ import Testing
     return try world.read("\(output)/\(name)/state.safetensors")
   }
 
-  /// The run in `out` is done and is what an undisturbed one is: bit by bit alone, to rounding with several ranks.
+  /// The run in `out` is finished and has the result of an undisturbed one: bit by bit on one rank, to rounding on
+  /// several.
   private func expectEqual(_ world: TinyWorld, _ expected: Reference, ranks: Int, _ comment: Comment) throws {
     let found = try results(world, "out")
     // Compared outside the macro, which would look for the shortest list of changes between them.
@@ -69,7 +70,8 @@ import Testing
   }
 
   /// SIGKILL at random instants, again and again, until the run gets through; then a new run.
-  @Test(arguments: [1, 2]) func randomKillsChangeNothing(ranks: Int) throws {
+  @Test("a run killed at random instants ends with the weights of an undisturbed one", arguments: [1, 2])
+  func randomKillsChangeNothing(ranks: Int) throws {
     let world = try TinyWorld()
     let expected = try reference(world)
     var random = RandomSource(seed: UInt64(ranks), purpose: "kills")
@@ -95,22 +97,23 @@ import Testing
     print("\(ranks) ranks: \(done) kills survived, \(runs) runs ended with the weights of an undisturbed one")
   }
 
-  @Test func aKilledExportLeavesNothingOrAll() throws {
+  @Test("a killed export leaves a complete head or none") func aKilledExportLeavesNothingOrAll() throws {
     let world = try TinyWorld()
-    let expected = try reference(world)
+    _ = try reference(world)
     let name = try #require(try CheckpointFolder.names(in: world("whole")).last)
     var random = RandomSource(seed: 3, purpose: "export kills")
     let command = ["export", "whole/\(name)", "--output", "head"]
     let begin = Date()
     try #require(try Command.run("eagle-train", command, in: world.path).status == 0)
     let seconds = Date().timeIntervalSince(begin)
+    let undisturbed = try world.read("head/model.safetensors")
     try FileManager.default.removeItem(atPath: world("head"))
     for _ in 0..<max(4, Self.kills / 4) {
       let running = try Command.start("eagle-train", command, in: world.path)
       if !running.wait(seconds: Double(random.uniform()) * seconds) { kill(running.process.processIdentifier, SIGKILL) }
       _ = try running.finish()
       if FileManager.default.fileExists(atPath: world("head")) {
-        #expect(try world.read("head/model.safetensors").count == expected.head.count)
+        #expect(try world.read("head/model.safetensors") == undisturbed)
         #expect(FileManager.default.fileExists(atPath: world("head/config.json")))
         try FileManager.default.removeItem(atPath: world("head"))
       }
@@ -118,9 +121,12 @@ import Testing
     #expect(try Command.run("eagle-train", command, in: world.path).status == 0)
   }
 
-  /// The first signal ends the run after the piece of work at hand, with status 130 and a checkpoint. One that comes
-  /// when the last piece is done changes nothing.
-  @Test(arguments: [SIGINT, SIGTERM, SIGUSR1]) func aSignalStopsTheRunInOrder(signal: Int32) throws {
+  /// The first signal ends the run after the current task, with status 130 and a checkpoint. A signal after the last
+  /// task changes nothing.
+  @Test(
+    "a signal ends a run with status 130, and resuming gives the same weights",
+    arguments: [SIGINT, SIGTERM, SIGUSR1])
+  func aSignalStopsTheRunInOrder(signal: Int32) throws {
     let world = try TinyWorld()
     let expected = try reference(world)
     var stops = 0
@@ -146,7 +152,7 @@ import Testing
     try expectEqual(world, expected, ranks: 1, "after signal \(signal)")
   }
 
-  @Test func aSecondSignalEndsAtOnce() throws {
+  @Test("a run that gets two signals exits with status 130 and can be resumed") func aSecondSignalEndsAtOnce() throws {
     let world = try TinyWorld()
     let running = try start(world)
     while !FileManager.default.fileExists(atPath: world("out/prepared")), running.process.isRunning { usleep(1000) }
@@ -158,8 +164,8 @@ import Testing
     #expect(try start(world).finish().status == 0)
   }
 
-  /// As mpirun passes SIGUSR1 on. (It starts here with signals blocked, as the threads of a test have them.)
-  @Test func ranksStopTogether() throws {
+  /// mpirun forwards SIGUSR1. (It starts here with blocked signals, because the threads of a test have blocked them.)
+  @Test("all ranks stop on SIGUSR1, and the run resumes to the same weights") func ranksStopTogether() throws {
     let world = try TinyWorld()
     let expected = try reference(world)
     let running = try start(world, ranks: 2)
@@ -171,8 +177,9 @@ import Testing
     try expectEqual(world, expected, ranks: 2, "after SIGUSR1")
   }
 
-  /// A rank that is stopped, as by a debugger or a swapped-out host, is named, and all end.
-  @Test(arguments: [0, 1]) func aSilentRankEndsTheRun(rank: Int) throws {
+  /// If a rank is stopped, as by a debugger or a swapped-out host, the error names it and all ranks end.
+  @Test("a rank that is silent too long is named, and the run ends", arguments: [0, 1])
+  func aSilentRankEndsTheRun(rank: Int) throws {
     let world = try TinyWorld()
     let expected = try reference(world)
     let running = try start(world, ranks: 2, ["--set", "cluster.rank_timeout=3"])
@@ -191,17 +198,18 @@ import Testing
   @Test("ranks that all compute for longer than cluster.stall_timeout are left alone")
   func busyRanksAreLeftAlone() throws {
     let world = try TinyWorld(endless: true)
-    // Equal prompts keep both ranks busy for as long.
+    // Equal prompts keep both ranks busy for the same time.
     try world.put("prompts.jsonl", #"{"id": "a", "prompt": "four"}"# + "\n" + #"{"id": "b", "prompt": "four"}"# + "\n")
     let run = ["run", "recipe.yaml", "--set", "train.epochs=1", "--set", "evaluate.benchmarks={}"]
     try #require(try Command.runRanks(2, run, in: world.path).status == 0)
-    // The limit holds while both decode, and not while one writes files.
+    // The timeout applies while both decode, and not while one writes files.
     let settings = ["--set", "evaluate.max_new_tokens=3000", "--set", "cluster.stall_timeout=2"]
     let outcome = try Command.runRanks(2, ["evaluate", "recipe.yaml"] + settings, in: world.path)
     #expect(outcome.status == 0, "\(outcome.errors)")
   }
 
-  @Test func aSecondProgramOnTheSameOutputIsRefused() throws {
+  @Test("a second program on the same output is refused and names the first")
+  func aSecondProgramOnTheSameOutputIsRefused() throws {
     let world = try TinyWorld()
     let first = try start(world)
     func isLocked() -> Bool { FileManager.default.contents(atPath: world("out/.lock"))?.isEmpty == false }
@@ -226,7 +234,7 @@ import Testing
     let oldest = try #require(try CheckpointFolder.names(in: world("out")).first)
     let info = try Data(contentsOf: URL(fileURLWithPath: world("out/\(oldest)/info.json")))
     let mount = try Mount(at: world("out/\(oldest)"), kilobytes: 64)
-    // With it the folder is a checkpoint of this program, which may be removed.
+    // With this file, the folder is a checkpoint of this program, which may be removed.
     try info.write(to: URL(fileURLWithPath: world("out/\(oldest)/info.json")))
     let outcome = try start(world).finish()
     #expect(outcome.status == 0, "\(outcome.errors)")
@@ -240,28 +248,33 @@ import Testing
     .enabled(if: Mount.isPossible, "a mount needs root"))
   func aFolderIsReplacedBesideWhatStays() throws {
     let world = try TinyWorld()
-    let expected = try reference(world)
+    _ = try reference(world)
     let names = try CheckpointFolder.names(in: world("whole"))
-    func export(_ name: String) throws -> Outcome {
-      try Command.run("eagle-train", ["export", "whole/\(name)", "--output", "head"], in: world.path)
+    func export(_ name: String, to output: String = "head") throws -> Outcome {
+      try Command.run("eagle-train", ["export", "whole/\(name)", "--output", output], in: world.path)
     }
     try #require(try export(try #require(names.first)).status == 0)
-    // As a killed write leaves it, which is the one thing that may lie in an export besides its files.
+    let last = try #require(names.last)
+    try #require(try export(last, to: "other").status == 0)
+    // A file of a killed write, the only kind of additional file that an export may contain.
     let leftover = ".config.json.tmp-1"
     try FileManager.default.createDirectory(atPath: world("head/\(leftover)"), withIntermediateDirectories: false)
     let mount = try Mount(at: world("head/\(leftover)"), kilobytes: 64)
-    let outcome = try export(try #require(names.last))
+    let outcome = try export(last)
     #expect(outcome.status == 0, "\(outcome.errors)")
-    #expect(try world.read("head/model.safetensors").count == expected.head.count)
+    #expect(try world.read("head/model.safetensors") == world.read("other/model.safetensors"))
     #expect(!FileManager.default.fileExists(atPath: world("head/\(leftover)")))
-    // The mount has gone aside with the folder that it is in.
+    // The mount was moved together with its folder.
     let entries = try FileManager.default.contentsOfDirectory(atPath: world.path)
     mount.path = world("\(try #require(entries.first { $0.hasPrefix(".head.old.tmp-") }))/\(leftover)")
   }
 
-  /// A disk that somebody else fills at different moments; what was written stays whole, and once there is space the
-  /// run goes on.
-  @Test(.enabled(if: Mount.isPossible, "a small file system needs root")) func aFullDiskLosesNothing() throws {
+  /// A disk that another program fills at different moments. Written files stay intact, and the run resumes once there
+  /// is space.
+  @Test(
+    "a full disk damages no checkpoint, and the run resumes once there is space",
+    .enabled(if: Mount.isPossible, "a small file system needs root"))
+  func aFullDiskLosesNothing() throws {
     let world = try TinyWorld()
     let expected = try reference(world)
     try FileManager.default.createDirectory(atPath: world("out"), withIntermediateDirectories: true)
@@ -271,7 +284,8 @@ import Testing
       let running = try start(world)
       let outcome = try running.finish()
       #expect(running.process.terminationReason == .exit && outcome.status == 1, "\(kilobytes) KB: \(outcome.errors)")
-      // Small ones cannot take the prepared data, larger ones are refused by what the run is going to write.
+      // A small disk is too small for the prepared data. A larger one is rejected for the files that the run has yet to
+      // write.
       let isFull = ["No space left on device", "has yet to write"].contains(where: outcome.errors.contains)
       #expect(isFull, "\(kilobytes) KB: \(outcome.errors)")
       #expect(!FileManager.default.fileExists(atPath: world("out/capture")), "\(kilobytes) KB")
@@ -291,7 +305,7 @@ import Testing
       #expect(running.process.terminationReason == .exit, "\(file): \(outcome.errors)")
       if outcome.status == 0 { continue }
       refused += 1
-      // Where the disk is full before capture looks at it, that is what says so.
+      // If the disk is full before capture checks its space, the error is that of this check.
       let isSaid = ["No space left on device", "has yet to write"].contains(where: outcome.errors.contains)
       #expect(isSaid, "\(file): \(outcome.errors)")
       for name in try CheckpointFolder.names(in: world("out")) {
@@ -316,7 +330,7 @@ private final class Mount {
     return (try? Mount(at: folder, kilobytes: 64)) != nil
   }
 
-  /// Where it is, to be told when a folder above it is renamed.
+  /// Its path, which must be updated when a folder above it is renamed.
   var path: String
 
   init(at path: String, kilobytes: Int) throws {
@@ -328,7 +342,7 @@ private final class Mount {
 
   func resize(kilobytes: Int) throws { try Self.run("mount", ["-o", "remount,size=\(kilobytes)k", path]) }
 
-  /// Writes a file that takes all the space that is left.
+  /// Writes a file that fills the disk.
   func fill(file: String) throws {
     let descriptor = open(file, O_CREAT | O_WRONLY | O_TRUNC, 0o600)
     try #require(descriptor >= 0)
@@ -347,8 +361,8 @@ private final class Mount {
 
 // MARK: - Damaged files
 
-/// A file cut to nothing, cut in half, or with one bit changed: the run goes on to the same weights, or refuses with
-/// the file's name.
+/// A file cut to nothing, cut in half, or with one bit changed: the run ends with the same weights, or rejects the file
+/// by name.
 extension FaultTests {
   private static let inputs = ["recipe.yaml", "data.jsonl", "prompts.jsonl"]
   private static let target = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map {
@@ -371,7 +385,7 @@ extension FaultTests {
     for file in files { try expectNoBelief(in: file, of: &run, "") }
   }
 
-  /// A bit of a large target's weights is noticed where the fingerprint samples them, and by nobody elsewhere.
+  /// A changed bit in a large target's weights is detected only if the fingerprint samples it.
   @Test("a run with a damaged large target ends with the same weights, or refuses the file by its name")
   func damagedFilesOfALargeTarget() throws {
     var run = try StoppedRun(self, isLarge: true)
@@ -381,13 +395,13 @@ extension FaultTests {
   /// A run that was stopped halfway, with its output in `half`.
   private struct StoppedRun {
     let world: TinyWorld
-    /// What the run would have ended with.
+    /// The result of an undisturbed run.
     let expected: Reference
     let fingerprint: String
     /// The newest checkpoint.
     let checkpoint: String
     var random = RandomSource(seed: 5, purpose: "damage")
-    /// There are many of these runs.
+    /// Short, because there are many of these runs.
     static let short = ["--set", "train.epochs=5"]
 
     init(_ tests: FaultTests, isLarge: Bool) throws {
@@ -403,7 +417,7 @@ extension FaultTests {
       checkpoint = try #require(try CheckpointFolder.names(in: world("half")).last)
     }
 
-    /// Whether somebody can notice that a damaged target is another one.
+    /// Whether the fingerprint of the damaged target differs.
     var isTargetSeen: Bool { (try? SafetensorsFolder.fingerprint(folder: world("target"))) != fingerprint }
   }
 
@@ -418,8 +432,8 @@ extension FaultTests {
       let outcome = try resume(run.world, "\(file), \(damage)")
       if !file.hasPrefix("out/") { try original.write(to: URL(fileURLWithPath: run.world(file))) }
       if outcome.status == 0 {
-        // The weights alone: a bit in a line of metrics.jsonl changes the log. Compared outside the macro, which would
-        // look for the shortest list of changes between them.
+        // Only the weights, because a bit in a line of metrics.jsonl changes the log. Compared outside the macro, which
+        // would look for the shortest list of changes between them.
         let isEqual = try weights(run.world, "out") == run.expected.weights
         #expect(isEqual || !isSeen, "\(file), \(damage): another result")
       } else {
@@ -430,7 +444,7 @@ extension FaultTests {
     }
   }
 
-  /// Lets the run go on, to an end of its own.
+  /// Resumes the run until it ends.
   private func resume(_ world: TinyWorld, _ what: String) throws -> Outcome {
     let running = try start(world, StoppedRun.short)
     #expect(running.wait(seconds: 120), "\(what) hangs")
@@ -442,7 +456,7 @@ extension FaultTests {
 
   private func expectNamed(_ file: String, in outcome: Outcome) {
     let name = URL(fileURLWithPath: file).lastPathComponent
-    // Weights of another target are noticed by what was captured from the first one.
+    // Weights of another target are detected by the states that were captured from the first one.
     let isNamed = [name, "another target model", "other data", "other settings", "target_fingerprint"].contains {
       outcome.errors.contains($0)
     }
@@ -453,7 +467,7 @@ extension FaultTests {
     case emptied, halved
     case flipped = "a bit flipped"
 
-    /// The damaged data; nil when nothing would change.
+    /// The damaged data; nil if nothing would change.
     func apply(to data: Data, random: inout RandomSource) -> Data? {
       guard !data.isEmpty else { return nil }
       switch self {

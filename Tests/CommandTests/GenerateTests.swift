@@ -34,7 +34,7 @@ import Testing
       : try Command.runRanks(ranks, arguments, in: world.path)
   }
 
-  /// Prompts, and conversations whose answers do not matter.
+  /// Writes prompts, and conversations whose answers do not matter.
   private func putQuestions(_ world: TinyWorld, count: Int = 9) throws {
     let questions = (0..<count).map { #"{"id": "q\#($0)", "turns": ["word \#($0)", "and \#($0)"]}"# }
     let conversation =
@@ -43,7 +43,8 @@ import Testing
     try world.put("questions.jsonl", (questions + [conversation]).joined(separator: "\n") + "\n")
   }
 
-  @Test func everyTurnIsAnsweredByTheTarget() throws {
+  @Test("regenerate answers every user turn as the target does, and marks cut answers")
+  func everyTurnIsAnsweredByTheTarget() throws {
     let world = try TinyWorld()
     try putQuestions(world)
     let outcome = try regenerate(world, "answers.jsonl")
@@ -52,7 +53,7 @@ import Testing
     #expect(answers.map(\.id) == (0..<9).map { "q\($0)" } + ["talk"])
     let talk = try #require(answers.last).conversations
     #expect(talk.map(\.role).prefix(3) == ["system", "user", "assistant"] && talk[0].content == "be kind")
-    // What the target says with a session of its own.
+    // The target's answer in a session of its own.
     let plain = try Command.run(
       "eagle-run",
       ["generate", "--target", "target", "--precision", "fp32", "--prompt", "word 3", "--max-tokens", "8", "--json"],
@@ -68,7 +69,8 @@ import Testing
     #expect(answers.contains { $0.conversations.last?.cut == true })
   }
 
-  @Test func aRunThatWasStoppedGoesOnAndRanksMakeNoDifference() throws {
+  @Test("regenerate writes the same file after a stop and on two ranks")
+  func aRunThatWasStoppedGoesOnAndRanksMakeNoDifference() throws {
     let world = try TinyWorld()
     try putQuestions(world, count: 30)
     let drawn = ["regenerate.temperature=1", "regenerate.seed=5"]
@@ -76,7 +78,7 @@ import Testing
     let whole = try world.read("whole.jsonl")
     let ranks = try regenerate(world, "ranks.jsonl", drawn[0], drawn[1], ranks: 2)
     #expect(try ranks.status == 0 && world.read("ranks.jsonl") == whole, "\(ranks.errors)")
-    // As if two ranks had been killed: finished conversations, and half a line.
+    // The files of two killed ranks: finished conversations, and half a line.
     try FileManager.default.createDirectory(atPath: world("cut.jsonl.parts"), withIntermediateDirectories: true)
     try FileManager.default.copyItem(atPath: world("whole.jsonl.made.json"), toPath: world("cut.jsonl.made.json"))
     let all = String(decoding: whole, as: UTF8.self).split(separator: "\n")
@@ -84,7 +86,7 @@ import Testing
     try world.put("cut.jsonl.parts/rank-5.jsonl", all[20] + "\n")
     let resumed = try regenerate(world, "cut.jsonl", drawn[0], drawn[1])
     #expect(try resumed.status == 0 && world.read("cut.jsonl") == whole, "\(resumed.errors)")
-    // All turns of the 24 that were missing, and of no other.
+    // All turns of the 24 missing conversations, and of no other.
     let answers = try lines(world, "whole.jsonl").map { line in line.conversations.count { $0.role == "assistant" } }
     let kept = Set([3, 4, 5, 6, 7, 8, 20])
     let missing = answers.indices.filter { !kept.contains($0) }.reduce(0) { $0 + answers[$1] }
@@ -94,7 +96,8 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: world("cut.jsonl.parts")))
   }
 
-  @Test func moreQuestionsAreAddedAndOtherSettingsRefused() throws {
+  @Test("regenerate adds answers to new questions, and refuses other settings and foreign files")
+  func moreQuestionsAreAddedAndOtherSettingsRefused() throws {
     let world = try TinyWorld()
     try putQuestions(world, count: 4)
     #expect(try regenerate(world, "answers.jsonl").status == 0)
@@ -111,8 +114,10 @@ import Testing
     #expect(try world.read("mine.jsonl") == Data("precious\n".utf8))
   }
 
-  /// A question is what it says, not its id: the same one is asked once, another one under its id again.
-  @Test func questionsAreToldApartByTheirText() throws {
+  /// A question is identified by its text, not by its id: a repeated text is asked once, and another text with the same
+  /// id is asked too.
+  @Test("regenerate tells questions apart by their text, not by their ids")
+  func questionsAreToldApartByTheirText() throws {
     let world = try TinyWorld()
     let first = #"{"id": "1", "prompt": "one"}"#
     try world.put(
@@ -121,15 +126,15 @@ import Testing
     let outcome = try regenerate(world, "answers.jsonl")
     #expect(outcome.status == 0 && outcome.errors.contains("1 repeated question, asked once"), "\(outcome.errors)")
     #expect(try lines(world, "answers.jsonl").map(\.conversations[0].content) == ["one", "two"])
-    // A line in front changes nothing about the others.
+    // A line before the others does not change them.
     try world.put("questions.jsonl", #"{"prompt": "zero"}"# + "\n" + first)
     let more = try regenerate(world, "answers.jsonl")
     #expect(more.status == 0 && more.errors.contains(": 1 new answers"), "\(more.errors)")
     #expect(try lines(world, "answers.jsonl").map(\.conversations[0].content) == ["zero", "one", "two"])
   }
 
-  /// One rank hears the signal, all end, and the same command goes on.
-  @Test func aStopReachesAllRanks() throws {
+  /// One rank receives the signal, all end, and the same command resumes.
+  @Test("a signal to one rank stops regenerate, and the same command completes it") func aStopReachesAllRanks() throws {
     let world = try TinyWorld()
     try putQuestions(world, count: 400)
     let arguments = [
@@ -148,7 +153,7 @@ import Testing
     #expect(rest.status == 0 && rest.errors.contains("401 conversations to 401"), "\(rest.errors)")
   }
 
-  @Test func twoProgramsOnOneFileAreRefused() throws {
+  @Test("regenerate refuses an output that another program writes") func twoProgramsOnOneFileAreRefused() throws {
     let world = try TinyWorld()
     try putQuestions(world)
     let lock = try FolderLock(world("answers.jsonl.parts"))
@@ -157,7 +162,8 @@ import Testing
     withExtendedLifetime(lock) {}
   }
 
-  @Test func questionsThatAreNoneAreCountedOrRefused() throws {
+  @Test("regenerate skips prompts that it cannot use, and refuses a file without any")
+  func questionsThatAreNoneAreCountedOrRefused() throws {
     let world = try TinyWorld()
     try world.put("questions.jsonl", "\n\n")
     let empty = try regenerate(world, "answers.jsonl")
@@ -229,7 +235,7 @@ import Testing
     #expect(second.status == 0 && second.errors.contains(upToDate), "\(second.errors)")
     #expect(try inode(world("few.jsonl")) == file && inode(world("few.jsonl.made.json")) == record)
     #expect(!FileManager.default.fileExists(atPath: world("few.jsonl.parts")))
-    // Where it fits, it is asked.
+    // With a larger limit it fits and is asked.
     let wider = try regenerate(world, "few.jsonl", "data.max_length=400", ranks: ranks)
     #expect(wider.status == 0 && wider.errors.contains("2 conversations to 2 questions"), "\(wider.errors)")
     #expect(try lines(world, "few.jsonl").map(\.id) == ["a", "b"])
@@ -281,7 +287,7 @@ import Testing
       ).run()
     }
     try regenerate("alone.jsonl", SoloCommunicator())
-    // As a kill in the middle of writing the questions leaves it, of a process that no machine has.
+    // A file of a kill during the write of the questions, by a process that does not exist.
     try FileManager.default.createDirectory(atPath: world("both.jsonl.parts"), withIntermediateDirectories: true)
     try world.put("both.jsonl.parts/.questions-1.tmp-999999999", "half")
     _ = try LoopbackCommunicator.run(size: 2) { cluster in
@@ -310,7 +316,8 @@ import Testing
       : try Command.runRanks(ranks, arguments, in: world.path)
   }
 
-  @Test func conversationsAreMadeUpTheSameOnAnyNumberOfRanks() throws {
+  @Test("synthetic conversations are the same on one and two ranks, and more extend them")
+  func conversationsAreMadeUpTheSameOnAnyNumberOfRanks() throws {
     let world = try TinyWorld()
     let alone = try synthesize(world, "alone.jsonl")
     #expect(alone.status == 0 && alone.errors.contains("dropped"), "\(alone.errors)")
@@ -325,7 +332,7 @@ import Testing
     #expect(try ranks.status == 0 && world.read("ranks.jsonl") == world.read("alone.jsonl"), "\(ranks.errors)")
     let again = try synthesize(world, "alone.jsonl")
     #expect(again.status == 0 && again.errors.contains("up to date"), "\(again.errors)")
-    // More of them: the first ones stay, and count from the beginning.
+    // More conversations: the first ones stay, and are counted from the beginning.
     let more = try synthesize(world, "alone.jsonl", "synthesize.conversations=20")
     let done = try #require(try #/synthesize: (\d+)\/20 /#.firstMatch(in: more.errors)).1
     #expect(Int(done)! >= 12, "\(more.errors)")
@@ -335,7 +342,7 @@ import Testing
     #expect(try other.status == 0 && world.read("other.jsonl") != world.read("alone.jsonl"))
   }
 
-  @Test func aTargetThatFinishesNothingIsRefused() throws {
+  @Test("synthesize ends with an error when no attempt succeeds") func aTargetThatFinishesNothingIsRefused() throws {
     let world = try TinyWorld()
     let outcome = try synthesize(world, "none.jsonl", "synthesize.question_tokens=1", "synthesize.conversations=60")
     #expect(outcome.status == 1 && outcome.errors.contains("of 83 attempts 0"), "\(outcome.errors)")

@@ -2,7 +2,7 @@ import EagleStorage
 import Foundation
 import Testing
 
-/// Heads as GGUF files: exported, decoded with, tuned, evaluated and refused.
+/// Heads as GGUF files: exported, decoded with, tuned, evaluated and rejected.
 @Suite(.serialized) struct HeadFileCommandTests {
   private func run(_ world: TinyWorld, _ program: String, _ arguments: [String]) throws -> Outcome {
     try Command.run(program, arguments, in: world.path)
@@ -51,6 +51,30 @@ import Testing
     try refuses(world)
   }
 
+  @Test("a checkpoint of a longer target.context is exported with that context, and its head with --context")
+  func contextOfTheCheckpoint() throws {
+    let world = try TinyWorld(conversations: 20)
+    let path = URL(fileURLWithPath: world("target/config.json"))
+    var config = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: path)) as? [String: Any])
+    config["rope_scaling"] = ["rope_type": "dynamic", "factor": 2.0] as [String: Any]
+    try JSONSerialization.data(withJSONObject: config).write(to: path)
+    let settings = ["target.context=1024", "draft.rope_scaling=target", "train.epochs=1", "evaluate.benchmarks={}"]
+    let trained = try run(world, "eagle-train", ["run", "recipe.yaml"] + settings.flatMap { ["--set", $0] })
+    try #require(trained.status == 0, "\(trained.errors)")
+    let checkpoints = try FileManager.default.contentsOfDirectory(atPath: world("out")).filter { $0.hasPrefix("step-") }
+    let step = "out/\(try #require(checkpoints.max()))"
+    let heads = [
+      ["export", step, "--output", "from-checkpoint"],
+      ["export", "out/export", "--target", "target", "--context", "1024", "--output", "from-head"],
+    ]
+    for arguments in heads {
+      let export = try run(world, "eagle-train", arguments)
+      #expect(export.status == 0, "\(export.errors)")
+      let written = try JSONSerialization.jsonObject(with: world.read("\(arguments.last!)/config.json"))
+      #expect((written as? [String: Any])?["max_position_embeddings"] as? Int == 1024)
+    }
+  }
+
   private func tunes(_ world: TinyWorld) throws {
     let tune = try run(
       world, "eagle-run",
@@ -75,7 +99,7 @@ import Testing
     #expect(inspected.output.hasPrefix("EAGLE-3 draft head: layers [") && inspected.output.contains("Q8_0"))
   }
 
-  /// A file is a head to fine-tune, as it is and quantised.
+  /// A file can be fine-tuned, in its original format and quantised.
   private func areTrained(_ world: TinyWorld) throws {
     for type in ["bf16", "q4_0"] {
       let settings = ["output=tuned-\(type)", "draft.init_from=head-\(type).gguf", "train.epochs=1"]

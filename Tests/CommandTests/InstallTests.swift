@@ -9,7 +9,8 @@ import Testing
       environment: ["DESTDIR": folder, "PREFIX": "/opt/eagle", "EAGLE_BUILT": Command.binaries])
   }
 
-  @Test func everythingHasItsPlaceAndGoesAgain() throws {
+  @Test("scripts/install installs programs, completions and manual pages, and removes them with --uninstall")
+  func everythingHasItsPlaceAndGoesAgain() throws {
     let folder = NSTemporaryDirectory() + "/eagle-install-" + UUID().uuidString
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let outcome = try install([], into: folder)
@@ -32,7 +33,7 @@ import Testing
     #expect(left.isEmpty, "\(left)")
   }
 
-  /// A page for each command; every line that begins with a point is a request that man(7) has.
+  /// A page for each command; every line that begins with a point must be a request of man(7).
   private func checkPages(_ folder: String) throws {
     let pages = try FileManager.default.contentsOfDirectory(atPath: folder)
     for page in ["eagle-train.1", "eagle-train-plan.1", "eagle-train-bench-gemm.1", "eagle-run.1", "eagle-run-chat.1"] {
@@ -53,7 +54,7 @@ import Testing
 
   private func text(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
 
-  @Test func missingProgramsAreNamed() throws {
+  @Test("scripts/install asks for a build when the programs are missing") func missingProgramsAreNamed() throws {
     let outcome = try Command.run(
       "\(Command.root)/scripts/install", [], environment: ["EAGLE_BUILT": "/nowhere", "DESTDIR": "/nowhere"])
     #expect(outcome.status == 1 && outcome.errors.contains("run make build first"))

@@ -16,8 +16,8 @@ import Testing
     return try JSONDecoder().decode(RunPlan.self, from: Data(outcome.output.utf8))
   }
 
-  @Test func smallFilesAreCountedAndNothingIsWritten() throws {
-    // Enough of them that the tables which HDF5 adds to a shard are small.
+  @Test("plan counts small files exactly and writes nothing") func smallFilesAreCountedAndNothingIsWritten() throws {
+    // Enough conversations that HDF5's own tables in a shard are small.
     let (world, oneShard) = (try TinyWorld(conversations: 1000), ["--set", "capture.shard_tokens=1000000"])
     let plan = try plan(world, oneShard)
     #expect(!FileManager.default.fileExists(atPath: world("out")))
@@ -65,7 +65,7 @@ import Testing
     #expect(served?.work == "1 answers of 256 tokens at most, by a server, whose time is left out")
   }
 
-  @Test func compressedFilesSayTheSame() throws {
+  @Test("plan gives the same counts for a compressed file") func compressedFilesSayTheSame() throws {
     let world = try TinyWorld()
     let plain = try plan(world)
     _ = try Command.run("/usr/bin/env", ["gzip", "data.jsonl"], in: world.path)
@@ -74,8 +74,9 @@ import Testing
     #expect(packed.corpus.stepsPerEpoch == plain.corpus.stepsPerEpoch)
   }
 
-  /// A share of a file stands for the rest of it, wherever the file is compressed or not.
-  @Test(arguments: [false, true]) func largeFilesAreEstimated(isCompressed: Bool) throws {
+  /// A part of a file represents the rest of it, both for compressed and for plain files.
+  @Test("a sample of a large file estimates its size within 5 %", arguments: [false, true])
+  func largeFilesAreEstimated(isCompressed: Bool) throws {
     let world = try TinyWorld(conversations: 3000)
     var data = DataConfig()
     data.train = [DataFile(path: world("data.jsonl"))]
@@ -93,17 +94,23 @@ import Testing
     #expect(abs(share.conversationCount / 3000 - 1) < 0.05)
   }
 
-  @Test func ranksAndNodesAreForecast() throws {
+  @Test("plan forecasts time, memory and efficiency for other numbers of nodes and ranks")
+  func ranksAndNodesAreForecast() throws {
     let world = try TinyWorld()
     let plan = try plan(world, ["--nodes", "1,8", "--ranks", "4", "--link", "1Gbit"], ranks: 2)
     #expect(plan.measured.hasPrefix("2 ranks x 1 thread, "))
     #expect(plan.nodes.map(\.nodes) == [1, 1, 8] && plan.nodes.map(\.ranksPerNode) == [2, 4, 4])
     #expect(plan.stages.allSatisfy { $0.seconds.count == 3 })
-    #expect(plan.nodes[2].exposed > 0 && plan.nodes[2].efficiency < 1)
+    let (exposed, efficiency) = (try #require(plan.nodes[2].exposed), try #require(plan.nodes[2].efficiency))
+    #expect(exposed > 0 && efficiency < 1)
+    var onNodes = plan
+    (onNodes.nodes[0].exposed, onNodes.nodes[0].efficiency) = (nil, nil)
+    #expect(onNodes.lines().filter { $0.contains("unknown") }.count == 2)
+    #expect(!plan.lines().contains { $0.contains("unknown") })
     #expect(plan.nodes[1].memory > plan.nodes[0].memory)
   }
 
-  @Test func generatedDataAreForeseen() throws {
+  @Test("plan predicts the regenerate stage and its conversations") func generatedDataAreForeseen() throws {
     let world = try TinyWorld()
     let plan = try plan(
       world,
@@ -115,12 +122,12 @@ import Testing
     #expect(plan.corpus.conversations == 3)  // turns of two prompts
   }
 
-  @Test func onlineRunsNeedNoStore() throws {
+  @Test("a plan with online capture has no capture store and no capture stage") func onlineRunsNeedNoStore() throws {
     let plan = try plan(try TinyWorld(), ["--set", "capture.mode=online"])
     #expect(!plan.disk.contains { $0.name == "capture store" } && !plan.stages.contains { $0.name == "capture" })
   }
 
-  @Test func whatWillNotFitIsSaid() throws {
+  @Test("plan says that a run will not fit, and which settings to change") func whatWillNotFitIsSaid() throws {
     let world = try TinyWorld()
     let outcome = try Command.run(
       "eagle-train", ["plan", "recipe.yaml", "--data-tokens", "1000000000000000"], in: world.path)
@@ -128,17 +135,19 @@ import Testing
     #expect(outcome.output.contains("set capture.states to int8, or set capture.mode to online"))
   }
 
-  @Test(arguments: [
-    (["--link", "fast"], 64, "--link is a rate"), (["--nodes", "1,x"], 64, "--nodes is a list"),
-    (["--nodes", "0"], 64, "--nodes is a list"), (["--nodes", "8,"], 64, "--nodes is a list"),
-    (["--ranks", "0"], 64, "--ranks must be"), (["--imbalance", "-1"], 64, "--imbalance"),
-    (["--set", "data.train=[nowhere.jsonl]"], 1, "nowhere.jsonl: cannot be opened"),
-    (["--set", "target.path=nowhere"], 1, "nowhere"),
-    (["--link-file", "prompts.jsonl"], 1, "is not what `bench ranks`"),
-    (["--link-file", "nowhere.json"], 1, "nowhere.json: cannot be read"),
-    (["--set", "evaluate.benchmarks={few: nowhere.jsonl}"], 1, "nowhere.jsonl"),
-    (["--set", "draft.vocabulary_size=100000"], 1, "draft.vocabulary_size"),
-  ])
+  @Test(
+    "plan names a wrong flag, file or setting, and prints no forecast",
+    arguments: [
+      (["--link", "fast"], 64, "--link is a rate"), (["--nodes", "1,x"], 64, "--nodes is a list"),
+      (["--nodes", "0"], 64, "--nodes is a list"), (["--nodes", "8,"], 64, "--nodes is a list"),
+      (["--ranks", "0"], 64, "--ranks must be"), (["--imbalance", "-1"], 64, "--imbalance"),
+      (["--set", "data.train=[nowhere.jsonl]"], 1, "nowhere.jsonl: cannot be opened"),
+      (["--set", "target.path=nowhere"], 1, "nowhere"),
+      (["--link-file", "prompts.jsonl"], 1, "is not what `bench ranks`"),
+      (["--link-file", "nowhere.json"], 1, "nowhere.json: cannot be read"),
+      (["--set", "evaluate.benchmarks={few: nowhere.jsonl}"], 1, "nowhere.jsonl"),
+      (["--set", "draft.vocabulary_size=100000"], 1, "draft.vocabulary_size"),
+    ])
   func errorsSayWhatToDo(arguments: [String], status: Int, message: String) throws {
     let world = try TinyWorld()
     let outcome = try Command.run("eagle-train", ["plan", "recipe.yaml"] + arguments, in: world.path)
@@ -146,8 +155,8 @@ import Testing
     #expect(outcome.output.isEmpty)
   }
 
-  /// Ranks in two groups average in both ways, and each call is right in both.
-  @Test func twoLevelsAreMeasured() throws {
+  /// Ranks in two groups average with both algorithms, and each collective call is correct with both.
+  @Test("two-level averaging over two nodes sends a third of the bytes") func twoLevelsAreMeasured() throws {
     let world = try TinyWorld()
     let ranks = try Command.runRanks(
       4, ["bench", "ranks", "--megabytes", "1", "--repeat", "1", "--json"], in: world.path,
@@ -161,8 +170,8 @@ import Testing
     for (flat, two) in zip(sent(.flat), sent(.twoLevel)) { #expect(flat == 3 * two) }
   }
 
-  /// A measured link takes the place of a named one.
-  @Test func measuredLinksAreUsed() throws {
+  /// A measured link replaces a named one.
+  @Test("plan takes the latency between nodes from a bench ranks report") func measuredLinksAreUsed() throws {
     let world = try TinyWorld()
     let ranks = try Command.runRanks(
       2, ["bench", "ranks", "--megabytes", "1", "--repeat", "1", "--json"], in: world.path)

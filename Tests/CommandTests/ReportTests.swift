@@ -2,14 +2,15 @@ import EagleRunFiles
 import Foundation
 import Testing
 
-/// What people see of a run: the page, and the files that it and other programs read.
+/// The report of a run, and the files that the report and other programs read.
 @Suite(.serialized) struct ReportTests {
   /// The value of each `<data>` of a page.
   private func values(_ html: String) -> Set<String> {
     Set(html.matches(of: /<data value="([^"]*)">/).map { String($0.output.1) })
   }
 
-  @Test func aRunOfTwoRanksLeavesAPageAndItsFiles() throws {
+  @Test("a run of two ranks writes its report, and eagle-train report reproduces it")
+  func aRunOfTwoRanksLeavesAPageAndItsFiles() throws {
     let world = try TinyWorld()
     let arguments = ["run", "recipe.yaml", "--set", "train.tensorboard=true"]
     let outcome = try Command.runRanks(2, arguments, in: world.path)
@@ -27,7 +28,7 @@ import Testing
     for part in timing.parts {
       #expect(part.phases.count == 2)
       for (rank, phases) in part.phases.enumerated() {
-        // Rank 1 waits for rank 0, whose seconds these are, from before they begin.
+        // Rank 1 waits for rank 0, and its wait begins before the seconds of rank 0, which these are.
         let own = phases.filter { rank == 0 || $0.key != "communication" }
         // because: phases follow each other on one thread, and both clocks are read at slightly other times
         #expect(own.values.reduce(0, +) < part.seconds * 1.01 && phases["backward"] ?? 0 > 0)
@@ -36,7 +37,7 @@ import Testing
     #expect(html.contains("rank 1") && html.contains(timing.starts[0].ranks[0].host))
     let examples = ExamplesFile.read(world("out/examples.json"))
     #expect(examples.map(\.epoch) == [0, 1, 2] && examples.allSatisfy { $0.texts.map(\.benchmark) == ["few"] })
-    // The shortest prompt of the file, and a text of at most the recipe's length.
+    // The shortest prompt of the file, and an answer of at most the recipe's length.
     #expect(examples[0].texts[0].prompt == "four" && (1...12).contains(examples[0].texts[0].tokens.count))
     #expect(try FileManager.default.contentsOfDirectory(atPath: world("out/tensorboard")).count == 1)
 
@@ -48,8 +49,8 @@ import Testing
     #expect(try world.read("other.html") == world.read("out/report.html"))
   }
 
-  /// A run that is killed and goes on counts each step once, in time as in metrics.
-  @Test func aResumedRunHasEachStepOnce() throws {
+  /// A killed and resumed run counts each step once, both in timing and in metrics.
+  @Test("a resumed run has each step once in timing.json") func aResumedRunHasEachStepOnce() throws {
     let world = try TinyWorld()
     let settings = ["run", "recipe.yaml", "--set", "train.epochs=1", "--set", "evaluate.limit=1"]
     #expect(try Command.run("eagle-train", settings, in: world.path).status == 0)
@@ -64,8 +65,8 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: world("out/tensorboard")))
   }
 
-  /// The page is not worth a run.
-  @Test func aPageThatCannotBeWrittenEndsNothing() throws {
+  /// A failed write of the page does not end the run.
+  @Test("a report that cannot be written does not end the run") func aPageThatCannotBeWrittenEndsNothing() throws {
     let world = try TinyWorld(conversations: 20)
     try FileManager.default.createDirectory(atPath: world("out/report.html/x"), withIntermediateDirectories: true)
     let outcome = try Command.run("eagle-train", ["run", "recipe.yaml", "--set", "train.epochs=1"], in: world.path)
@@ -73,7 +74,7 @@ import Testing
     #expect(FileManager.default.fileExists(atPath: world("out/export/config.json")))
   }
 
-  @Test func noRunNoPage() throws {
+  @Test("report refuses a folder without a run") func noRunNoPage() throws {
     let world = try TinyWorld(conversations: 1)
     let outcome = try Command.run("eagle-train", ["report", "nothing"], in: world.path)
     #expect(outcome.status == 1 && outcome.errors.contains("no run in this folder"), "\(outcome.errors)")

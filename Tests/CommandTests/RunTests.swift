@@ -26,11 +26,12 @@ import Testing
     try Command.run("eagle-train", ["run", "recipe.yaml"] + arguments, in: world.path)
   }
 
-  @Test func everythingFromConversationsToText() throws {
+  @Test("a run exports a head that keeps greedy text, and repeats no finished stage")
+  func everythingFromConversationsToText() throws {
     let world = try TinyWorld()
     let first = try run(world)
     #expect(first.status == 0, "\(first.errors)")
-    // The head is as large as its target, and accepts little.
+    // The head is as large as its target, and its acceptance is low.
     #expect(first.errors.contains(/warning: a held-out acceptance length of 1\.\d\d predicts 0\.\d\d times the speed/))
     for file in [
       "prepared/tokens-00000.h5", "capture/manifest.json", "export/config.json", "evaluation.json", "latest", "best",
@@ -57,13 +58,17 @@ import Testing
     return answer?["tokens"] as? [Int] ?? []
   }
 
-  /// Every variant that a recipe can ask for goes the whole way, and leaves the text as it is.
-  @Test(arguments: [
-    ["draft.norm_before_fc=true", "draft.norm_output=true", "draft.start=fitted"],
-    ["draft.fc_norm=true", "draft.qk_norm=true", "draft.sliding_window=64", "train.feature_rates=by-size"],
-    ["draft.vocabulary_size=all", "draft.lm_head=target", "train.mean=conversations", "train.loss=kl-tv"],
-    ["draft.hidden_size=16", "draft.embedding=own", "draft.norm_before_residual=true", "capture.layers=[0, 2, 3, 4]"],
-  ])
+  /// Every variant that a recipe can select is trained and decoded with, and does not change the text.
+  @Test(
+    "variants of the draft head train on two ranks and keep greedy text",
+    arguments: [
+      ["draft.norm_before_fc=true", "draft.norm_output=true", "draft.start=fitted"],
+      ["draft.fc_norm=true", "draft.qk_norm=true", "draft.sliding_window=64", "train.feature_rates=by-size"],
+      ["draft.vocabulary_size=all", "draft.lm_head=target", "train.mean=conversations", "train.loss=kl-tv"],
+      [
+        "draft.hidden_size=16", "draft.embedding=own", "draft.norm_before_residual=true", "capture.layers=[0, 2, 3, 4]",
+      ],
+    ])
   func variants(settings: [String]) throws {
     let world = try TinyWorld()
     let all = (settings + ["train.epochs=1"]).flatMap { ["--set", $0] }
@@ -76,7 +81,7 @@ import Testing
     #expect(shown.output.hasPrefix("EAGLE-3 draft head in the layout ") && !shown.output.contains("no switches"))
   }
 
-  @Test func twoRanksGiveTheLossesOfOne() throws {
+  @Test("two ranks give the losses of one") func twoRanksGiveTheLossesOfOne() throws {
     let world = try TinyWorld()
     let alone = try run(world, "--set", "train.epochs=4")
     let ranks = try Command.runRanks(
@@ -108,7 +113,7 @@ import Testing
       }
     }
     #expect(try lastState(world, "two-a") == lastState(world, "two-b"))
-    // What auto has chosen holds when the run goes on.
+    // The choice of auto is kept when the run resumes.
     for choice in ["two-level", "flat"] {
       try FileManager.default.createDirectory(atPath: world("kept-\(choice)"), withIntermediateDirectories: true)
       try world.put("kept-\(choice)/averaging.json", #"{"levels": "\#(choice)", "nodes": [0, 0, 2, 2]}"#)
@@ -128,8 +133,8 @@ import Testing
     #expect(refused.status == 1 && refused.errors.contains("cluster.averaging: two levels need several nodes"))
   }
 
-  /// A fitted head foresees before it is trained, the same on any number of ranks, and learns on.
-  @Test func aFittedStartIsAheadOfARandomOne() throws {
+  /// A fitted head predicts before it is trained, equally on any number of ranks, and training improves it further.
+  @Test("a fitted start has a lower held-out loss than a random one") func aFittedStartIsAheadOfARandomOne() throws {
     func heldOut(_ world: TinyWorld, _ output: String) throws -> [(loss: Double, accuracy: Double)] {
       let records = try JSONSerialization.jsonObject(with: world.read("\(output)/evaluation.json")) as? [[String: Any]]
       return (records ?? []).compactMap { record in
@@ -160,8 +165,8 @@ import Testing
     #expect(again.status == 0 && again.errors.contains("resumed"), "\(again.errors)")
   }
 
-  /// States that live only as long as a micro-batch give the losses of stored ones.
-  @Test func onlineCaptureGivesTheLossesOfAStore() throws {
+  /// States that exist only during a micro-batch give the losses of stored ones.
+  @Test("online capture gives the losses of a capture store") func onlineCaptureGivesTheLossesOfAStore() throws {
     let world = try TinyWorld()
     #expect(try run(world).status == 0)
     for format in ["bf16", "int8"] {
@@ -185,8 +190,8 @@ import Testing
     #expect(none.status == 1 && none.errors.contains("capture.mode"), "\(none.errors)")
   }
 
-  /// The path of bf16 products, emulated where the processor has none: weights and activations are rounded, once each.
-  @Test func bfloat16LearnsAsFloat32Does() throws {
+  /// The path of bf16 GEMMs, emulated if the processor has none: weights and activations are rounded once each.
+  @Test("training in bf16 gives the losses of float32 within 1 %") func bfloat16LearnsAsFloat32Does() throws {
     let world = try TinyWorld()
     let plain = try run(world)
     let narrow = try Command.run(
@@ -201,7 +206,7 @@ import Testing
   }
 
   /// SIGKILL in the middle of training, then the same command again: bit-equal weights.
-  @Test func aKilledRunGoesOnToTheSameWeights() throws {
+  @Test("a killed run resumes to the same weights and losses") func aKilledRunGoesOnToTheSameWeights() throws {
     let world = try TinyWorld()
     let longer = ["--set", "train.epochs=30", "--set", "train.checkpoint_every=10", "--set", "evaluate.limit=1"]
     let whole = try Command.run("eagle-train", ["run", "recipe.yaml"] + longer, in: world.path)
@@ -220,7 +225,8 @@ import Testing
   }
 
   /// A run that starts from an exported head begins where the head's own run ended, up to bfloat16.
-  @Test func anExportedHeadIsTrainedFurther() throws {
+  @Test("fine-tuning an exported head starts at its held-out loss and lowers it")
+  func anExportedHeadIsTrainedFurther() throws {
     let world = try TinyWorld()
     func heldOutLosses(_ output: String) throws -> [Double] {
       let records = try JSONSerialization.jsonObject(with: world.read("\(output)/evaluation.json")) as? [[String: Any]]
@@ -236,8 +242,8 @@ import Testing
     #expect(abs(after[0] - before[1]) < 1e-2 * before[1])
   }
 
-  /// What has gone from a finished run is made again, and nothing else.
-  @Test func lostFilesComeBack() throws {
+  /// The missing files of a finished run are created again, and no others.
+  @Test("files that a finished run has lost are made again") func lostFilesComeBack() throws {
     let world = try TinyWorld(conversations: 20)
     #expect(try run(world, "--set", "train.epochs=1").status == 0)
     let (shard, head) = ("out/capture/shard-00000.h5", "out/export/model.safetensors")
@@ -271,7 +277,7 @@ import Testing
     #expect(try export("--card", "--verifier", "org/tiny").status == 0)
     #expect(String(decoding: try world.read("head/README.md"), as: UTF8.self).contains("\nbase_model: org/tiny\n"))
     #expect(try export("--card").status == 0 && export().status == 0)
-    // A page of ours that somebody has changed is theirs.
+    // A generated page that a user has changed is not replaced.
     #expect(try export("--card").status == 0)
     try world.put("head/README.md", String(decoding: try world.read("head/README.md"), as: UTF8.self) + "more\n")
     #expect(try export().status == 1)
@@ -304,7 +310,8 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: world("out/prepared")))
   }
 
-  @Test func checkpointsExportAndInspect() throws {
+  @Test("a checkpoint exports the head of the run, and inspect shows its files")
+  func checkpointsExportAndInspect() throws {
     let world = try TinyWorld(conversations: 20)
     #expect(try run(world, "--set", "train.epochs=1").status == 0)
     let name = try #require(try CheckpointFolder.names(in: world("out")).last)

@@ -2,7 +2,7 @@ import EagleCore
 import Foundation
 import Testing
 
-/// `eagle-run serve`, asked over bare connections.
+/// `eagle-run serve` over plain TCP connections.
 @Suite(.serialized) struct ServeCommandTests {
   private static let chat = "/v1/chat/completions"
 
@@ -18,7 +18,8 @@ import Testing
     return try #require(answer?["text"] as? String, "\(outcome.errors)")
   }
 
-  @Test func bothEndpointsAnswerAsGenerateDoes() throws {
+  @Test("both endpoints give the text of generate, whole and streamed")
+  func bothEndpointsAnswerAsGenerateDoes() throws {
     let world = try TinyWorld(conversations: 30)
     let run = try Command.run("eagle-train", ["run", "recipe.yaml", "--set", "train.epochs=1"], in: world.path)
     try #require(run.status == 0, "\(run.errors)")
@@ -53,11 +54,11 @@ import Testing
     #expect(!short.streamed.isEmpty && expected.hasPrefix(short.streamed))
   }
 
-  @Test func stopStringsAndSeedsAreHonoured() throws {
+  @Test("the server honours stop strings and seeds") func stopStringsAndSeedsAreHonoured() throws {
     let world = try TinyWorld()
     let served = try Served(world)
     let whole = try generate(world, "river 1")
-    // Every token is a byte, so that the stop string lies over several.
+    // Every token is a byte, so that the stop string spans several.
     let stop = String(whole.dropFirst(8).prefix(3))
     let expected = String(whole[..<whole.range(of: stop)!.lowerBound])
     let list = String(decoding: try JSONSerialization.data(withJSONObject: ["nowhere", stop]), as: UTF8.self)
@@ -74,7 +75,7 @@ import Testing
     #expect(try drawn(3) != drawn(4))
   }
 
-  @Test func whatIsWrongIsSaidInJSON() throws {
+  @Test("a bad HTTP request gets its status and a JSON error") func whatIsWrongIsSaidInJSON() throws {
     let served = try Served(try TinyWorld())
     let cases: [(String, String, String?, Int, String)] = [
       ("GET", "/nowhere", nil, 404, "/nowhere"), ("GET", Self.chat, nil, 405, "POST"),
@@ -109,7 +110,7 @@ import Testing
     let page = try served.ask("GET", "/")
     #expect(page.status == 200 && page.text.hasPrefix("<!doctype html>"))
     #expect(try served.ask("GET", "/metrics").text.contains(#"endpoint="/v1/completions",status="413"} 1"#))
-    // Headers that go on without end are none of the server's business.
+    // The server rejects endless headers.
     #expect(try served.ask("GET", "/health", headers: ["X": String(repeating: "x", count: 200_000)]).status != 200)
     #expect(try served.ask("GET", "/health").status == 200)
   }
@@ -134,7 +135,7 @@ import Testing
     #expect(served.running.errors.contains("ignored unknown fields: top_a, reasoning_effort"))
     let strict = try Served(world, ["--strict"])
     #expect(try strict.ask("POST", Self.chat, body: asked).error?["param"] as? String == "top_a")
-    // A variable that the model's template does not read is as unknown.
+    // A variable that the model's template does not read is unknown too.
     let variable = body("x", #""max_tokens": 2, "chat_template_kwargs": {"mood": "glad"}"#)
     #expect(try strict.ask("POST", Self.chat, body: variable).error?["param"] as? String == "mood")
   }
@@ -283,7 +284,7 @@ import Testing
     let stream = try served.ask("POST", Self.chat, body: body("river 1", fields + #", "stream": true"#))
     let pieces = stream.events.flatMap { content(($0["choices"] as? [[String: Any]])?.first) }
     #expect(pieces.map { $0["logprob"] as? Double } == tokens.map { $0["logprob"] as? Double })
-    // Two prompts of one request are written together.
+    // Two prompts of one request are decoded in one batch.
     let prompts =
       #"{"prompt": ["river", "cloud"], "max_tokens": 5, "temperature": 0, "logprobs": 1, "ignore_eos": true}"#
     let choices = try served.ask("POST", "/v1/completions", body: prompts).json["choices"] as? [[String: Any]] ?? []
@@ -307,7 +308,7 @@ import Testing
     let served = try Served(try TinyWorld(endless: true), ["--batch", "1"])
     let long = try served.send("POST", Self.chat, body: body("abc", #""stream": true, "max_tokens": 1500"#))
     #expect(long.read(until: "\"content\":\""))
-    // It waits in the queue, half closed, and then for its text.
+    // A half-closed client waits in the queue, and then for its answer.
     let whole = try served.send("POST", Self.chat, body: body("hello", #""max_tokens": 200"#))
     whole.closeSending()
     let stream = try served.send("POST", Self.chat, body: body("hello", #""max_tokens": 200, "stream": true"#))
@@ -319,12 +320,12 @@ import Testing
   @Test("a client that has closed its sending side gets all of an answer that fits no buffer")
   func halfClosedLongAnswer() throws {
     let served = try Served(try TinyWorld(endless: true))
-    // Log-probabilities make megabytes: the system holds less than three of them for a client that does not read.
+    // Log-probabilities give megabytes; the system buffers less than three of them for a client that does not read.
     let fields = #""max_tokens": 5000, "logprobs": true, "top_logprobs": 20"#
     let long = try served.send("POST", Self.chat, body: body("abc", fields))
     long.closeSending()
     #expect(long.read(until: "\"choices\":"))
-    // Time for the server to end the connection, were it not to wait.
+    // Long enough for the server to close the connection, if it did not wait.
     usleep(300_000)
     let answer = try long.answer()
     #expect(answer.status == 200 && answer.body.count > 4 << 20 && answer.content?.isEmpty == false)
@@ -347,7 +348,7 @@ import Testing
   @Test("a client that stops reading its stream is cut off")
   func slowReader() throws {
     let served = try Served(try TinyWorld(endless: true), ["--batch", "1", "--write-seconds", "1"])
-    // Large events: the system holds some megabytes before a write waits.
+    // Large events, because the system buffers some megabytes before a write blocks.
     let deaf = try served.send(
       "POST", Self.chat, body: body("abc", #""stream": true, "logprobs": true, "top_logprobs": 20"#),
       receiveBuffer: 4096)
@@ -366,7 +367,7 @@ import Testing
       let usage = try #require(answer.json["usage"] as? [String: Any], "\(answer.text)")
       return try #require(usage["prompt_tokens"] as? Int)
     }
-    // Every token is a byte. A turn that stays open adds its text alone to the header that any answer has.
+    // Every token is a byte. An open turn adds only its text to the header of an answer.
     let user = #"{"role": "user", "content": "river 1"}"#
     #expect(
       try promptTokens(user + #", {"role": "assistant", "content": "abc"}"#) == promptTokens(user) + 3)
@@ -402,7 +403,8 @@ import Testing
     #expect(try promptTokens(framed, Self.chat, chat) == chatTokens)
   }
 
-  @Test func aKeyIsAskedForWhereThereIsOne() throws {
+  @Test("with an API key set, requests without it are refused, except /health")
+  func aKeyIsAskedForWhereThereIsOne() throws {
     let served = try Served(try TinyWorld(), environment: ["EAGLE_API_KEY": "secret"])
     for path in ["/v1/models", "/metrics"] {
       let refused = try served.ask("GET", path)
@@ -417,7 +419,8 @@ import Testing
     #expect(try served.ask("POST", Self.chat, body: body("x", #""max_tokens": 1"#), headers: form).status == 200)
   }
 
-  @Test func aFullQueueTurnsAwayAndWhoGoesFreesThePlace() throws {
+  @Test("a full queue rejects with 429, and a closed connection frees its place")
+  func aFullQueueTurnsAwayAndWhoGoesFreesThePlace() throws {
     let served = try Served(try TinyWorld(endless: true), ["--queue", "1", "--batch", "1"])
     let long = body("abc", #""stream": true"#)
     let first = try served.send("POST", Self.chat, body: long)
@@ -428,10 +431,11 @@ import Testing
     let refused = try served.ask("POST", Self.chat, body: long)
     #expect(refused.status == 429 && refused.error?["code"] as? String == "queue_full")
     #expect(Int(refused.headers["retry-after"] ?? "") ?? 0 > 0)
-    // Nothing of its body is read: none is sent here.
+    // The body is not read; none is sent here.
     let unread = try served.send("POST", Self.chat, body: "", headers: ["Content-Length": "900000"])
     #expect(try unread.answer().status == 429)
-    // One who waits goes: the next may wait. One whose text is being written goes: the next is written.
+    // If a waiting client disconnects, the next one may wait. If the client of the running request disconnects, the
+    // next request runs.
     second.close()
     #expect(try served.wait(for: "eagle_queue_depth", 0))
     let third = try served.send("POST", Self.chat, body: body("hello", #""max_tokens": 5"#))
@@ -443,8 +447,9 @@ import Testing
     #expect(try served.metric("eagle_queue_seconds_count") == 1)
   }
 
-  /// Nobody waits for the end of a text that has none; each text is that of a request alone.
-  @Test func thoseWhoComeTogetherAreWrittenTogether() throws {
+  /// No request waits for the end of an endless answer; each answer equals that of a single request.
+  @Test("concurrent requests join the batch, and each text is that of generate")
+  func thoseWhoComeTogetherAreWrittenTogether() throws {
     let world = try TinyWorld(endless: true)
     let served = try Served(world, ["--batch", "4"])
     let prompts = ["hello", "green 3", "river", "paper 9", "x"]
@@ -462,7 +467,7 @@ import Testing
     #expect(again.content == expected[2])
   }
 
-  @Test func aSignalLetsRunningTextsFinish() throws {
+  @Test("SIGTERM lets a running sequence finish before the server ends") func aSignalLetsRunningTextsFinish() throws {
     let served = try Served(try TinyWorld(endless: true))
     let running = try served.send("POST", Self.chat, body: body("abc", #""max_tokens": 1500, "stream": true"#))
     #expect(running.read(until: "\"content\":\""))
@@ -472,7 +477,8 @@ import Testing
     #expect(try served.running.finish().status == 0)
   }
 
-  @Test func whenTheTimeIsOverTextsEndWithAnError() throws {
+  @Test("after --stop-seconds a running text ends with an error, a waiting request with 503")
+  func whenTheTimeIsOverTextsEndWithAnError() throws {
     let served = try Served(try TinyWorld(endless: true), ["--stop-seconds", "4", "--batch", "1"])
     let running = try served.send("POST", Self.chat, body: body("abc", #""stream": true"#))
     let waiting = try served.send("POST", Self.chat, body: body("abc"))
@@ -487,7 +493,7 @@ import Testing
     #expect(try served.running.finish().status == 0)
   }
 
-  @Test func whereItCannotListenItSaysSo() throws {
+  @Test("serve names the address or flag that it cannot use") func whereItCannotListenItSaysSo() throws {
     let world = try TinyWorld()
     let served = try Served(world)
     for (flags, status, complaint) in [

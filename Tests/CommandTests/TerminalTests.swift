@@ -2,7 +2,7 @@ import EagleCore
 import Foundation
 import Testing
 
-/// What people see while a run goes on: on a terminal, and where the output goes to a file.
+/// The output of a running command: on a terminal, and in a file.
 @Suite struct TerminalTests {
   private static let clear = "\r\u{1B}[K"
 
@@ -35,7 +35,7 @@ import Testing
       _ = ioctl(master.fileDescriptor, UInt(TIOCSWINSZ), &size)
     }
 
-    /// What comes until the program ends, or `isEnough` of all so far.
+    /// Reads until the program ends, or until `isEnough` is true for the text so far.
     func read(until isEnough: (String) -> Bool = { _ in false }) -> String {
       var bytes: [UInt8] = []
       var buffer = [UInt8](repeating: 0, count: 4096)
@@ -49,14 +49,14 @@ import Testing
     }
   }
 
-  /// Lines that were replaced, without what ends in a line feed.
+  /// Lines that were replaced, without those that end in a line feed.
   private func passing(_ text: String) -> [String] {
     text.components(separatedBy: Self.clear).dropFirst().filter { !$0.isEmpty && !$0.contains("\n") }
   }
 
   private let long = ["run", "recipe.yaml", "--set", "train.epochs=300", "--set", "evaluate.benchmarks={}"]
 
-  @Test func linesFitTheTerminalAndFollowItsSize() throws {
+  @Test("progress lines fit the terminal and follow its size") func linesFitTheTerminalAndFollowItsSize() throws {
     let world = try TinyWorld()
     let terminal = try Terminal(long, in: world.path, columns: 60, environment: [:])
     let wide = terminal.read { $0.contains("\(Self.clear)train: ") }
@@ -71,7 +71,8 @@ import Testing
     for text in [wide, narrow] { #expect(!text.replacingOccurrences(of: Self.clear, with: "").contains("\u{1B}")) }
   }
 
-  @Test(arguments: [["TERM": "dumb"], ["NO_COLOR": "1"]]) func simpleTerminalsGetNoColours(
+  @Test("a dumb terminal and NO_COLOR get no colours", arguments: [["TERM": "dumb"], ["NO_COLOR": "1"]])
+  func simpleTerminalsGetNoColours(
     environment: [String: String]
   ) throws {
     let world = try TinyWorld()
@@ -83,7 +84,7 @@ import Testing
     #expect(!plain.contains("\u{1B}"))
   }
 
-  @Test func redirectedOutputIsPlainLines() throws {
+  @Test("redirected output has plain lines without control codes") func redirectedOutputIsPlainLines() throws {
     let world = try TinyWorld()
     let outcome = try Command.run("eagle-train", ["run", "recipe.yaml"], in: world.path)
     #expect(outcome.status == 0 && !outcome.errors.contains("\u{1B}") && !outcome.errors.contains("\r"))

@@ -40,41 +40,48 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     return shapes.map { .normal($0, deviation: 1, using: &random) }
   }
 
-  @Test func linear() { check(normal([[3, 5], [4, 5]])) { $0.linear($1[0], $1[1]) } }
+  @Test("the gradient of linear agrees with central differences")
+  func linear() { check(normal([[3, 5], [4, 5]])) { $0.linear($1[0], $1[1]) } }
 
-  @Test func rmsNorm() { check(normal([[3, 6], [6]])) { $0.rmsNorm($1[0], $1[1], epsilon: 1e-5) } }
+  @Test("the gradient of RMS norm agrees with central differences")
+  func rmsNorm() { check(normal([[3, 6], [6]])) { $0.rmsNorm($1[0], $1[1], epsilon: 1e-5) } }
 
-  @Test func sideBySideNorms() {
+  @Test("the gradient of side-by-side norms agrees with central differences") func sideBySideNorms() {
     check(normal([[3, 6], [6], [3, 4], [4]])) {
       $0.sideBySideNorms([($1[0], $1[1]), ($1[2], $1[3])], epsilon: 1e-5)
     }
   }
 
-  @Test func linearAddedToAResidual() {
+  @Test("the gradient of linear added to a residual agrees with central differences") func linearAddedToAResidual() {
     check(normal([[3, 5], [4, 5], [3, 4]])) { $0.linear($1[0], $1[1], addedTo: $1[2]) }
   }
 
-  @Test func headNorm() { check(normal([[3, 8], [4]])) { $0.headNorm($1[0], $1[1], epsilon: 1e-5) } }
+  @Test("the gradient of head norm agrees with central differences")
+  func headNorm() { check(normal([[3, 8], [4]])) { $0.headNorm($1[0], $1[1], epsilon: 1e-5) } }
 
-  /// Ids repeat, and one is never looked up.
-  @Test func embedding() { check(normal([[4, 3]])) { $0.embedding($1[0], [2, 0, 2, 1, 2]) } }
+  /// Ids repeat, and one id does not occur.
+  @Test("the gradient of embedding agrees with central differences")
+  func embedding() { check(normal([[4, 3]])) { $0.embedding($1[0], [2, 0, 2, 1, 2]) } }
 
-  @Test func gather() { check(normal([[5, 3]])) { $0.gather($1[0], [4, 0, 2]) } }
+  @Test("the gradient of gather agrees with central differences")
+  func gather() { check(normal([[5, 3]])) { $0.gather($1[0], [4, 0, 2]) } }
 
-  @Test func add() { check(normal([[2, 3], [2, 3]])) { $0.add($1[0], $1[1]) } }
+  @Test("the gradient of add agrees with central differences")
+  func add() { check(normal([[2, 3], [2, 3]])) { $0.add($1[0], $1[1]) } }
 
-  @Test func swiglu() { check(normal([[4, 5], [4, 5]])) { $0.swiglu($1[0], $1[1]) } }
+  @Test("the gradient of SwiGLU agrees with central differences")
+  func swiglu() { check(normal([[4, 5], [4, 5]])) { $0.swiglu($1[0], $1[1]) } }
 
-  @Test func rotary() {
+  @Test("the gradient of rotary embedding agrees with central differences") func rotary() {
     let rotary = Rotary(headDimension: 4, theta: 100)
-    // It turns its argument in place, hence the copy.
+    // The operation works in place, hence the copy.
     check(normal([[3, 8]])) {
       $0.rotary($0.gather($1[0], [0, 1, 2]), rotary, rotary.table(positions: [0, 5, 11]))
     }
   }
 
   /// Rows that see a window of their conversation's keys, and a chain step.
-  @Test func attentionWithWindows() {
+  @Test("the gradient of attention with windows agrees with central differences") func attentionWithWindows() {
     let shape = AttentionShape(heads: 2, kvHeads: 1, headDimension: 4)
     let rows = [(0, 1), (0, 2), (1, 2), (2, 2), (4, 1), (4, 2), (5, 2)].map {
       AttentionRow(prefixStart: $0.0, prefixCount: $0.1)
@@ -86,7 +93,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
   }
 
   /// Blocks of two rows, each of which sees both rows of its block.
-  @Test func attentionInBlocks() {
+  @Test("the gradient of attention in blocks agrees with central differences") func attentionInBlocks() {
     let shape = AttentionShape(heads: 4, kvHeads: 2, headDimension: 4)
     let rows = [(0, 2), (0, 2), (3, 1), (3, 1)].map { AttentionRow(prefixStart: $0.0, prefixCount: $0.1) }
     check(normal([[4, 16], [5, 8], [5, 8], [4, 8], [4, 8]])) { tape, x in
@@ -97,7 +104,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
   }
 
   /// Two conversations of 3 and 2 keys; four query rows; two chain steps, the second with fewer rows.
-  @Test func attention() {
+  @Test("the gradient of attention with chain steps agrees with central differences") func attention() {
     let shape = AttentionShape(heads: 4, kvHeads: 2, headDimension: 4)
     let rows = [(0, 2), (0, 3), (3, 1), (3, 2)].map { AttentionRow(prefixStart: $0.0, prefixCount: $0.1) }
     check(normal([[4, 16], [5, 8], [5, 8], [6, 8], [6, 8], [4, 8], [4, 8]])) { tape, x in
@@ -109,10 +116,12 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     }
   }
 
-  @Test(arguments: [
-    SoftTargetLoss.crossEntropy, .acceptance, .mixed(decay: 3), .fixedMix(crossEntropy: 0.1),
-    .labelled(crossEntropy: 0.1, distance: 0.9),
-  ])
+  @Test(
+    "the soft-target loss agrees with its formula, and its gradient with central differences",
+    arguments: [
+      SoftTargetLoss.kl, .lkAlpha, .lkLambda(decay: 3), .klTV(crossEntropy: 0.1),
+      .labelled(crossEntropy: 0.1, distance: 0.9),
+    ])
   func softTargetLossAgreesWithDifferencesAndTheFormula(loss: SoftTargetLoss) {
     let (x, w, teacher) = { ($0[0], $0[1], $0[2]) }(normal([[5, 3], [6, 3], [4, 6]], seed: 4))
     for row in 0..<4 {
@@ -173,7 +182,7 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     }
   }
 
-  @Test func confidenceAgreesWithDifferences() {
+  @Test("the gradient of the confidence loss agrees with central differences") func confidenceAgreesWithDifferences() {
     let values = normal([[4, 3], [4, 2], [1, 5], [1]], seed: 9)
     let (targets, weights): ([Float], [Float]) = ([0.1, 0.9, 0.5, 1], [1, 0.5, 2, 0.1])
     func run(_ recording: Bool) -> (loss: Double, variables: [Variable]) {
@@ -209,13 +218,13 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
       let coverage = Double(targets.coverage[Int(targets.row[row])])
       let entropy = (0..<6).reduce(0.0) { $0 - q[$1] * (z[$1] - logSum) }
       let acceptance = (0..<6).reduce(0.0) { $0 + min(q[$1] * coverage, exp(z[$1] - logSum)) }
-      if case .mixed(let decay) = loss { shares.append(known?[row] ?? exp(-Double(decay) * acceptance)) }
+      if case .lkLambda(let decay) = loss { shares.append(known?[row] ?? exp(-Double(decay) * acceptance)) }
       let value =
         switch loss {
-        case .crossEntropy: entropy
-        case .acceptance: -log(acceptance)
-        case .mixed: shares[row] * entropy + (1 - shares[row]) * (1 - acceptance)
-        case .fixedMix(let share): Double(share) * entropy + Double(1 - share) * (1 - acceptance)
+        case .kl: entropy
+        case .lkAlpha: -log(acceptance)
+        case .lkLambda: shares[row] * entropy + (1 - shares[row]) * (1 - acceptance)
+        case .klTV(let share): Double(share) * entropy + Double(1 - share) * (1 - acceptance)
         case .labelled(let share, let distance):
           Double(share) * (targets.labels[row] < 0 ? 0 : logSum - z[Int(targets.labels[row])])
             + Double(distance) * (0..<6).reduce(0.0) { $0 + abs(exp(z[$1] - logSum) - q[$1]) }
@@ -227,12 +236,12 @@ private func check(_ inputs: [Tensor], tolerance: Double = 2e-3, _ op: (Tape, [V
     return (sums, shares)
   }
 
-  @Test func aValueUsedTwiceGetsBothGradients() {
+  @Test("a value that is used several times gets the sum of its gradients") func aValueUsedTwiceGetsBothGradients() {
     check(normal([[2, 3]])) { $0.add($1[0], $0.add($1[0], $1[0])) }
   }
 }
 
-/// The backward pass of attention over more keys than it takes at a time.
+/// The backward pass of attention over more keys than one block.
 @Suite struct LongAttentionTests {
   /// 2,500 keys of two conversations; heads with a key head of their own and in groups.
   @Test("gradients of many keys are those of the formula in double precision", arguments: [1, 2])

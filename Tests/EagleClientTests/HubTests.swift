@@ -50,7 +50,7 @@ import Testing
     let link = try FileManager.default.destinationOfSymbolicLink(atPath: "\(path)/config.json")
     #expect(link.hasPrefix("../../blobs/"))
     #expect(try bytes("\(cache.path)/models--org--tiny/refs/main") == Array(ScriptedHub.commit.utf8))
-    // The token is for the hub alone.
+    // The token is sent only to the hub.
     for request in server.requests {
       let isHub = request.headers["host"]?.hasPrefix("127.0.0.1") == true
       #expect(request.headers["authorization"] == (isHub ? "Bearer secret" : nil), "\(request.path)")
@@ -78,7 +78,7 @@ import Testing
     #expect(try hub(server.url).place(of: name()).path.hasSuffix(ScriptedHub.commit))
     let ranges = server.requests.filter { $0.path.hasSuffix("elsewhere/model.safetensors") }.map { $0.headers["range"] }
     #expect(ranges[0] == nil && ranges.dropFirst().allSatisfy { $0?.hasPrefix("bytes=") == true })
-    // Something came seven times, and nothing the eighth time.
+    // Seven attempts made progress, and the eighth made none.
     #expect(ranges.count == 9)
   }
 
@@ -93,7 +93,7 @@ import Testing
       try message { _ = try hub(wrong.url, offline: true).place(of: name()).path }.contains("not whole in the cache"))
     let blobs = "\(cache.path)/models--org--tiny/blobs"
     #expect(try FileTree.entries(of: blobs).allSatisfy { !$0.hasSuffix(".incomplete") })
-    // Half of something else, as an older version of the file would leave.
+    // Half of another content, as of an older version of the file.
     let server = try ScriptedHub("org/tiny", files: Self.files)
     let path = try hub(server.url).place(of: name()).path
     let blob = URL(fileURLWithPath: "\(path)/model.safetensors").resolvingSymlinksInPath().path
@@ -168,7 +168,7 @@ import Testing
     #expect(pinned.description == "org/tiny/gguf/tiny-BF16.gguf@\(ScriptedHub.commit)")
     #expect(try bytes(hub(server.url, offline: true).place(of: pinned).path) == Self.weights + [4])
     #expect(throws: LocatedError.self) { try hub(server.url, offline: true).place(of: name("org/tiny:F16")) }
-    // What other tools have left: the configuration alone, or one of two weight files.
+    // The files of other tools: only the configuration, or one of two weight files.
     try FileManager.default.removeItem(atPath: "\(place.path)/model-2.safetensors")
     #expect(
       try message { _ = try hub(server.url, offline: true).place(of: name()) }.contains("not whole in the cache"))
@@ -190,7 +190,7 @@ import Testing
     let snapshot = String(place.path.dropLast(parts[0].count))
     for part in parts { #expect(try bytes(snapshot + part) == files[part]) }
     #expect(try hub(server.url).place(of: name("org/split/\(parts[1])")) == place)
-    // A link whose blob has gone.
+    // A link to a removed blob.
     let blob = URL(fileURLWithPath: snapshot + parts[2]).resolvingSymlinksInPath().path
     try FileManager.default.removeItem(atPath: blob)
     #expect(
@@ -241,7 +241,9 @@ import Testing
     #expect(name.repository == repository && name.revision == revision)
   }
 
-  @Test(arguments: ["model", "./a/b", "/a/b", "~/a/b", "a//b", "a/..", "a/b/c", "a/b/c.bin", "a b/c", "tmp/../x", ""])
+  @Test(
+    "text that is not ORG/MODEL is no hub name",
+    arguments: ["model", "./a/b", "/a/b", "~/a/b", "a//b", "a/..", "a/b/c", "a/b/c.bin", "a b/c", "tmp/../x", ""])
   func paths(text: String) { #expect(HubName(text) == nil) }
 
   @Test("settings come from the environment of the hub's own tools") func environment() throws {

@@ -7,9 +7,10 @@ import Testing
     _ = try LoopbackCommunicator.run(size: ranks) { try ClusterCheck.run($0) }
   }
 
-  @Test func aloneEveryCallIsRight() throws { try ClusterCheck.run(SoloCommunicator()) }
+  @Test("every collective operation is right on a single rank")
+  func aloneEveryCallIsRight() throws { try ClusterCheck.run(SoloCommunicator()) }
 
-  @Test func slicesCoverTheBufferOnce() {
+  @Test("slices cover the buffer once, and differ by at most one element") func slicesCoverTheBufferOnce() {
     for (count, ranks) in [(0, 3), (2, 3), (10, 3), (64, 4)] {
       let slices = Slices(count: count, ranks: ranks)
       #expect((0..<ranks).flatMap { Array(slices[$0]) } == Array(0..<count))
@@ -18,7 +19,7 @@ import Testing
     }
   }
 
-  @Test func ranksKnowTheirNodes() throws {
+  @Test("ranks know their node, its first rank and its size") func ranksKnowTheirNodes() throws {
     let nodes = try LoopbackCommunicator.run(size: 5, ranksPerNode: 2) { ($0.nodes, $0.isFirstOfNode, $0.ranksOnNode) }
     #expect(nodes.allSatisfy { $0.0 == [0, 0, 2, 2, 4] })
     #expect(nodes.map(\.1) == [true, false, true, false, true] && nodes.map(\.2) == [2, 2, 2, 2, 1])

@@ -11,7 +11,7 @@ import Testing
     #expect(sums == Array(repeating: [0, 3], count: 3))
   }
 
-  @Test func sumsEveryNumberType() throws {
+  @Test("an all-reduce adds doubles and 64-bit integers") func sumsEveryNumberType() throws {
     let sums = try LoopbackCommunicator.run(size: 4) { communicator in
       let doubles = try communicator.allReduceSum([0.5, Double(communicator.rank)])
       let integers = try communicator.allReduceSum([Int64.max / 8, Int64(communicator.rank)])
@@ -23,7 +23,7 @@ import Testing
     }
   }
 
-  @Test func broadcastTakesTheLengthFromTheRoot() throws {
+  @Test("a broadcast takes its length from the root") func broadcastTakesTheLengthFromTheRoot() throws {
     let texts = try LoopbackCommunicator.run(size: 3) { communicator in
       try communicator.broadcast(data: Data(repeating: 65, count: communicator.rank * 2), root: 2)
     }
@@ -44,7 +44,7 @@ import Testing
   @Test("gathered data keep their ranks and lengths")
   func gatherKeepsRanksAndLengthsApart() throws {
     let gathered = try LoopbackCommunicator.run(size: 3) { communicator in
-      try communicator.gather(Data(repeating: UInt8(communicator.rank), count: communicator.rank))
+      try communicator.allGather(Data(repeating: UInt8(communicator.rank), count: communicator.rank))
     }
     #expect(gathered == Array(repeating: [Data(), Data([1]), Data([2, 2])], count: 3))
   }
@@ -67,7 +67,7 @@ import Testing
     #expect(answers == Array(repeating: [true, false], count: 3))
   }
 
-  @Test func agreementPassesOnEqualTexts() throws {
+  @Test("ranks with equal texts agree") func agreementPassesOnEqualTexts() throws {
     let passed = try LoopbackCommunicator.run(size: 3) { communicator in
       try communicator.agree(on: "a: 1\nb: 2", about: "the recipe")
       return true
@@ -75,7 +75,7 @@ import Testing
     #expect(passed == [true, true, true])
   }
 
-  @Test func disagreementNamesRanksAndLine() throws {
+  @Test("a disagreement names the ranks and the line that differ") func disagreementNamesRanksAndLine() throws {
     let messages = try LoopbackCommunicator.run(size: 4) { communicator in
       let epochs = communicator.rank % 2 == 0 ? 3 : 5
       do {
@@ -115,7 +115,8 @@ import Testing
     #expect(errors == [.aborted(rank: 1, code: 7), nil])
   }
 
-  @Test func buffersOfDifferentLengthAreAnError() throws {
+  @Test("an all-reduce of buffers with different lengths is an error")
+  func buffersOfDifferentLengthAreAnError() throws {
     #expect(throws: ClusterError.lengthMismatch(call: "allReduceSum", rank: 1, length: 8, expected: 4)) {
       try LoopbackCommunicator.run(size: 2) { try $0.allReduceSum([Float](repeating: 0, count: $0.rank + 1)) }
     }

@@ -22,14 +22,14 @@ import Testing
     #expect(threads("0") == 4)
   }
 
-  @Test func ranksOfOneProcessShareAllItsCores() throws {
+  @Test("ranks of one process share all its cores") func ranksOfOneProcessShareAllItsCores() throws {
     let cores = CoreSet.ofThisProcess.count
     let threads = try LoopbackCommunicator.run(size: 2) { try Cluster.defaultThreads(for: $0, environment: [:]) }
     #expect(threads == [max(1, cores / 2), max(1, cores / 2)])
     #expect(try Cluster.defaultThreads(for: SoloCommunicator(), environment: [:]) == cores)
   }
 
-  @Test func onlyTheSameCoresOfTheSameNodeAreShared() {
+  @Test("core sets overlap only in the same cores of the same node") func onlyTheSameCoresOfTheSameNodeAreShared() {
     let low = CoreSet(node: "a", cores: [0, 1])
     #expect(low.overlaps(CoreSet(node: "a", cores: [1, 2])))
     #expect(!low.overlaps(CoreSet(node: "a", cores: [2, 3])))
@@ -37,7 +37,7 @@ import Testing
     #expect(CoreSet(encoded: low.encoded) == low)
   }
 
-  @Test func listsOfCoresAreRead() {
+  @Test("lists of cores are read") func listsOfCoresAreRead() {
     #expect(CoreSet.parse(list: "0-3,8") == [0, 1, 2, 3, 8])
     #expect(CoreSet.parse(list: " 5\n") == [5])
     #expect(CoreSet.parse(list: "").isEmpty)

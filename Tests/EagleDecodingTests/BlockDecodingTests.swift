@@ -24,7 +24,7 @@ import Testing
     Kind(testDescription: "dflash from its anchor") { ($0.architecture, $0.sampleFromAnchor) = (.dflash, true) },
   ]
 
-  /// A head of random weights that is sure of itself, with norms that are not 1.
+  /// A head of random weights with peaked distributions, and with norms that are not 1.
   private func head(_ kind: Kind, of target: TargetModel, seed: UInt64 = 9) throws -> DraftModel {
     var config = DraftConfig()
     (config.architecture, config.vocabularySize, config.layers, config.blockSize) = (.dspark, 160, 2, 5)
@@ -58,7 +58,7 @@ import Testing
         options.plan = plan
         let drafted = try DecodingSession(target: target, draft: head).generate([7, 8, 9, 10], options)
         #expect(drafted.ids == plain.ids, "\(plan)")
-        // Costs may forbid what a random head proposes.
+        // Costs may prevent the drafts of a random head.
         #expect(drafted.statistics.draftedTokens > 0 || plan.costs != nil, "\(plan)")
       }
     }
@@ -98,7 +98,7 @@ import Testing
         Array(ids.dropLast()), segments: [Segment(rows: 0..<length)], captureLayers: [0, 2])
       let aux = try #require(states.auxHidden)
       let drafter = head.makeDrafter(target: target, capacity: 64)
-      // In two parts, as a prompt and a round come.
+      // In two parts, like a prompt and a round.
       drafter.extend(aux.slice(0..<1), nextTokens: [ids[1]], .prefill)
       if length > 1 { drafter.extend(aux.slice(1..<length), nextTokens: Array(ids.dropFirst(2)), .decode) }
       let proposal = try drafter.propose(
@@ -121,8 +121,8 @@ import Testing
     let ids: [Int32] = [7, 8, 9, 10]
     let states = target.prefill(ids, segments: [Segment(rows: 0..<4)], captureLayers: [0, 2])
     let aux = try #require(states.auxHidden)
-    // A row costs a tenth of a pass, and a token took 0.7 passes so far: a path pays while its probability is above 1 /
-    // 7.
+    // A row costs a tenth of a pass, and a token has cost 0.7 passes so far. A path is worth its cost while its
+    // probability is above 1 / 7.
     let costs = DecodingCosts(targetPass: (0..<12).map { 1 + 0.1 * Double($0) }, draftPass: 0.01)
     for (confidence, expected) in [(0.99, 5), (0.5, 2), (0.05, 0)] {
       bias.floats[0] = Float(log(confidence / (1 - confidence)))
@@ -176,8 +176,12 @@ import Testing
     #expect(try DecodingSession(target: target, draft: head).generate([7, 8, 9, 10], options).ids == plain.ids)
   }
 
-  @Test("a sampled chain leaves the target's distribution", arguments: [kinds[0], kinds[4]])
-  func sampled(kind: Kind) throws {
+  @Test(
+    "a sampled chain has the target's distribution, cut by costs or not", arguments: [kinds[0], kinds[4]],
+    [false, true])
+  func sampled(kind: Kind, isAdaptive: Bool) throws {
+    // A row costs a fifth of a pass, so that chains of several lengths are worth their costs.
+    let costs = isAdaptive ? DecodingCosts(targetPass: (0..<5).map { 1 + 0.2 * Double($0) }, draftPass: 0.01) : nil
     let target = Drafts.target(seed: 6)
     let head = try head(kind, of: target)
     var options = DecodingOptions(maxNewTokens: 3, stopIDs: [])
@@ -187,7 +191,7 @@ import Testing
     for seed in 0..<1500 {
       options.sampling.seed = UInt64(seed)
       for (index, session) in sessions.enumerated() {
-        options.plan = index == 0 ? .chain(0) : .chain(3)
+        options.plan = index == 0 ? .chain(0) : DraftPlan(depth: 3, width: 1, nodes: 3, costs: costs)
         counts[index][try session.generate([5, 6, 7], options).ids[2], default: 0] += 1
       }
     }

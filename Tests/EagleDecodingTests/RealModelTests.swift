@@ -8,7 +8,7 @@ import EagleText
 import Foundation
 import Testing
 
-/// Where `scripts/oracles` has put a target, prompts for it and a head; the tests run only then.
+/// The paths of a target, prompts for it and a head, from `scripts/oracles`; without them the tests are skipped.
 private let reference = ProcessInfo.processInfo.environment["EAGLE_TARGET_REFERENCE"]
 private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
 private let draftFolder = ProcessInfo.processInfo.environment["EAGLE_DRAFT"]
@@ -32,7 +32,7 @@ struct RealModelTests {
     prompts = try JSONDecoder().decode(Reference.self, from: data).prompts
   }
 
-  /// The second and third new token, drawn plainly with some seeds and speculatively with others: one distribution.
+  /// The second and third new token, sampled plainly with some seeds and speculatively with others: one distribution.
   @Test(
     "sampled tokens have the distribution of plain decoding",
     arguments: [DraftPlan.chain(3), DraftPlan(depth: 3, width: 3, nodes: 6)])
@@ -56,8 +56,8 @@ struct RealModelTests {
     #expect(statistics.accepted[0] > 20 && statistics.accepted[0] < statistics.proposed[0])
   }
 
-  /// What 8 bits a weight change along the texts of the stored weights, and what 8 bits an activation beside them
-  /// change in a decoding pass.
+  /// The effect of 8-bit weights on the logits along the texts of the stored weights, and of additional 8-bit
+  /// activations in a decoding pass.
   @Test("logits of 8-bit weights stay close to those of the stored weights, with activations in 8 bits too")
   func eightBitWeightsStayClose() throws {
     let exact = try TargetModel(folder: targetFolder!, format: .q8_0)
@@ -67,8 +67,9 @@ struct RealModelTests {
     #expect(both > 1.2 * weights && both < 0.05 && agreement > 0.95)
   }
 
-  /// What rows rounded to bfloat16 change in a decoding pass along the same texts, and what the products of prompts do.
+  /// The effect of rows rounded to bfloat16 in a decoding pass along the same texts, and that of the GEMMs of prefill.
   @Test(
+    "logits of activations rounded to bf16 stay close to the exact ones",
     .enabled(if: MatmulMode.batchInvariant(.bf16).roundsRows, "this processor rounds no rows"),
     arguments: [TargetModel.PassKind.decode, .prefill])
   func roundedRowsStayClose(kind: TargetModel.PassKind) throws {
@@ -77,7 +78,7 @@ struct RealModelTests {
     #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
   }
 
-  /// What rounded keys and values change in a decoding pass along the same texts, beside products in float32.
+  /// The effect of rounded keys and values in a decoding pass along the same texts, with GEMMs in float32.
   @Test("logits over rounded caches stay close", arguments: [CacheFormat.bf16, .q8_0])
   func roundedCachesStayClose(cache: CacheFormat) throws {
     let rounding = try TargetModel(folder: targetFolder!, cache: cache)
@@ -85,8 +86,8 @@ struct RealModelTests {
     #expect(error > 1e-4 && error < 0.02 && agreement > 0.95)
   }
 
-  /// How far the logits of the second are from those of the first along the texts, and in which share of the rows the
-  /// likeliest token is the same.
+  /// The difference between the logits of the two along the texts, and the share of rows with the same most likely
+  /// token.
   private func compare(
     _ first: (TargetModel, TargetModel.PassKind), _ second: (TargetModel, TargetModel.PassKind), _ name: String
   ) throws -> (error: Double, agreement: Double) {

@@ -7,11 +7,12 @@ import EagleText
 import Foundation
 import Testing
 
-/// Where `scripts/oracles` has put the target and what transformers computes for it; the test runs only then.
+/// The paths of the target and of the results of transformers, from `scripts/oracles`; without them the test is
+/// skipped.
 private let reference = ProcessInfo.processInfo.environment["EAGLE_TARGET_REFERENCE"]
 private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
 
-/// A real model in float32 against Hugging Face transformers (`Tools/oracles/target_reference.py`).
+/// Compares a real model in float32 with Hugging Face transformers (`Tools/oracles/target_reference.py`).
 @Suite(.enabled(if: reference != nil && targetFolder != nil)) struct TargetParityTests {
   private struct Reference: Decodable {
     struct Prompt: Decodable { let ids, greedy: [Int32] }
@@ -33,8 +34,8 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     states = try SafetensorsFile(path: "\(path).safetensors")
   }
 
-  /// Of each row, as a root mean square: the first token's state is twenty times as large as all others together, and
-  /// its error in bfloat16 that of one rounded number.
+  /// The root mean square of the errors of the rows. The first token's state is twenty times as large as all others
+  /// together, and its error in bfloat16 is that of one rounded number.
   private func rowError(_ values: [Float], _ reference: [Float]) -> Double {
     let hidden = model.shape.hiddenSize
     let errors = stride(from: 0, to: values.count, by: hidden).map {
@@ -70,20 +71,21 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     return worst
   }
 
-  @Test func capturedAndFinalStates() throws {
+  @Test("captured and final states in float32 agree with transformers") func capturedAndFinalStates() throws {
     let worst = try worstErrors(.fp32, relativeError)
     print("relative errors of the captured layers and the final state: \(worst)")
     #expect(!prompts.isEmpty && worst.allSatisfy { $0 < 1e-4 })
   }
 
   /// In bfloat16 no further from float32 than transformers' own bfloat16 is.
-  @Test(.enabled(if: Matmul.hasBFloat16Products)) func statesInBFloat16() throws {
+  @Test("states in bf16 are closer to float32 than those of transformers", .enabled(if: Matmul.hasBFloat16Products))
+  func statesInBFloat16() throws {
     let worst = try worstErrors(.bf16, rowError)
     print("relative errors in bfloat16: \(worst); transformers' own: \(spread)")
     #expect(!prompts.isEmpty && zip(worst, spread).allSatisfy { $0 < $1 })
   }
 
-  @Test func greedyTokens() throws {
+  @Test("greedy tokens are those of transformers") func greedyTokens() throws {
     var equal = 0
     for prompt in prompts {
       let options = DecodingOptions(maxNewTokens: prompt.greedy.count, stopIDs: [])

@@ -56,6 +56,41 @@ import Testing
     }
   }
 
+  /// DeepSpec's constructor asserts `num_anchors`, and its evaluator loads the folder without the target.
+  @Test("DeepSpec's layout has the keys and tables that its reader needs, and reads back as the target's")
+  func deepSpecFolder() throws {
+    for (change, name) in [
+      ({ _ in }, "Qwen3DSparkModel"),
+      ({ ($0.architecture, $0.markovRank, $0.sampleFromAnchor) = (.dflash, nil, true) }, "Qwen3DSparkModel"),
+      ({ ($0.architecture, $0.markovRank) = (.dflash, nil) }, "DFlashDraftModel"),
+    ] as [((inout DraftConfig) -> Void, String)] {
+      let path = try written(head(change))
+      let data = try Data(contentsOf: URL(fileURLWithPath: "\(path)/config.json"))
+      let config = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+      #expect(config["architectures"] as? [String] == [name])
+      #expect(config["num_target_layers"] as? Int == target.shape.layers)
+      let isAlone = name == "Qwen3DSparkModel"
+      #expect((config["num_anchors"] as? Int == 512) == isAlone)
+      let file = try SafetensorsFile(path: "\(path)/model.safetensors")
+      #expect(file.contains("embed_tokens.weight") == isAlone && file.contains("lm_head.weight") == isAlone)
+      if isAlone {
+        #expect(try file.tensor("embed_tokens.weight").float32().values == target.embedding.bfloat16().float32().values)
+      }
+      let read = try #require(try DraftFolder.read(path, target: target).shape as? BlockShape)
+      #expect(read.lmHead == .target && read.samplesFromAnchor == isAlone)
+    }
+  }
+
+  @Test("a target's own mask token does not stand twice in the head's GGUF file")
+  func maskTokenOfTheTarget() throws {
+    let path = "\(scratch.path)/mask.gguf"
+    let head = head()
+    try DraftGGUF.write(
+      head, target: target.shape, tokenizer: [.uint32("tokenizer.ggml.mask_token_id", 1)], type: .bf16,
+      tables: head.tables(of: target), to: path)
+    #expect(try GGUFFile(path: path).int("tokenizer.ggml.mask_token_id") == 5)
+  }
+
   @Test("a GGUF file has the names, keys and rows that llama.cpp reads")
   func gguf() throws {
     let head = head { $0.vocabularySize = 24 }
@@ -100,7 +135,7 @@ import Testing
     }
   }
 
-  /// The error of a written head whose config and tensors were changed; nil where it is read.
+  /// The error of a written head whose config and tensors were changed; nil if it can be read.
   private func refusal(
     _ layout: HeadLayout? = nil, _ edit: (inout [String: Any]) -> Void,
     tensors change: (inout [String: Tensor]) -> Void = { _ in }

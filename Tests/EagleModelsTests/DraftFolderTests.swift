@@ -54,7 +54,7 @@ import Testing
     let other = try config([1, 2, 3])
     #expect(other["eagle_aux_hidden_state_layer_ids"] as? [Int] == [2, 3, 4])
     #expect((other["eagle_config"] as? [String: Any])?["eagle_aux_hidden_state_layer_ids"] as? [Int] == [1, 2, 3])
-    // The default of four layers, [1, 1, 0], is no choice at all; that of eight is.
+    // The default of four layers, [1, 1, 0], is not usable; that of eight is.
     let deep = TargetShape(
       family: .llama, hiddenSize: target.hiddenSize, layers: 8, attention: target.attention,
       intermediateSize: target.intermediateSize, vocabularySize: target.vocabularySize, ropeTheta: 10000,
@@ -79,6 +79,21 @@ import Testing
     try DraftFolder.write(head, target: target, to: "\(scratch.path)/head")
     #expect(
       try DraftFolder.read("\(scratch.path)/head", target: model).eagle3?.shape.maxPositions == target.maxPositions)
+  }
+
+  /// With dynamic scaling the frequencies depend on both lengths: the original one, and that of the training.
+  @Test("a head with a scaled rotary embedding reads back with the frequencies of its training")
+  func scaledRotary() throws {
+    let scratch = try ModelScratch()
+    for scaling in [RotaryScaling.dynamic(factor: 2, originalLength: 32), .linear(factor: 4)] {
+      var shape = draft().eagle3!.shape
+      (shape.ropeScaling, shape.maxPositions) = (scaling, 64)
+      let tensors = Dictionary(uniqueKeysWithValues: draft().parameters.map { ($0.name, $0.variable.value) })
+      let head = DraftModel(shape: shape, vocabulary: draft().vocabulary, tensors: tensors, trainable: false)
+      try DraftFolder.write(head, target: target, to: "\(scratch.path)/head")
+      let read = try #require(try DraftFolder.read("\(scratch.path)/head", target: model).eagle3?.shape)
+      #expect(read.ropeScaling == scaling && read.maxPositions == 64)
+    }
   }
 
   private func edited(

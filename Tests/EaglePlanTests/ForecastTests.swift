@@ -20,7 +20,8 @@ import Testing
       target: target, draft: Eagle3Shape(of: target, config, captureLayers: [1, 3, 4]), targetBytes: 1000)
   }
 
-  @Test func parametersAndMomentsAreThoseOfTheOptimiser() {
+  @Test("forecast memory of weights, gradients and moments is that of the optimiser")
+  func parametersAndMomentsAreThoseOfTheOptimiser() {
     let sizes = sizes()
     let vocabulary = DraftVocabulary(targetIDs: (0..<50).map { Int32($0) }, targetSize: 300)
     let optimizer = AdamW(.random(shape: sizes.draft, vocabulary: vocabulary, seed: 1), config: TrainConfig())
@@ -49,7 +50,7 @@ import Testing
     #expect(share("a bucket of moments") == Double(min(16 << 20, optimizer.firstMoment.byteCount)))
   }
 
-  @Test func diskIsWorkedOutByHand() {
+  @Test("forecast disk space agrees with values computed by hand") func diskIsWorkedOutByHand() {
     let sizes = sizes()
     #expect(sizes.storedBytes(.bf16) == 4 * 96 * 2 + 13)
     // Two blocks of 64 numbers in a state of 96, a scale of two bytes each.
@@ -63,20 +64,21 @@ import Testing
       !sizes.disk(tokens: 1000, conversations: 10, capture: capture, keep: 3).contains { $0.name == "capture store" })
   }
 
-  @Test func cachesAreThoseThatDecodingMakes() {
+  @Test("the forecast KV cache is as large as the one of decoding") func cachesAreThoseThatDecodingMakes() {
     let cache = TargetModel(random: target, seed: 0).makeCache(capacity: 10)
     let layer = cache.entries(of: 0)
     #expect(sizes().cache(tokens: 10) == Double(8 * (layer.k.byteCount + layer.v.byteCount)))
   }
 
-  @Test func jobsGoToWhoeverIsFree() {
+  @Test("a job is assigned to the worker that is free first") func jobsGoToWhoeverIsFree() {
     #expect(RunPlan.makespan(jobs: [4, 3, 3], workers: 2) == 6)
     #expect(RunPlan.makespan(total: 10.5, job: 1, workers: 2) == 5.5)
     #expect(RunPlan.makespan(total: 3, job: 10, workers: 4) == 3)
     #expect(RunPlan.makespan(total: 3, job: 0, workers: 4) == 0)
   }
 
-  @Test func whatDoesNotFitIsSaidWithWhatToChange() {
+  @Test("memory and disk that do not suffice are reported with settings to change")
+  func whatDoesNotFitIsSaidWithWhatToChange() {
     let advice = RunPlan.Advice(
       capture: CaptureConfig(), train: TrainConfig(), ranksPerNode: 2, ranks: 2, nodes: 1)
     let problems = RunPlan.problems(memory: 3e9, of: 2e9, disk: 5e12, free: 1e12, config: advice)
@@ -92,18 +94,21 @@ import Testing
     #expect(!less.forDisk.contains { $0.contains("capture.") } && !less.forMemory.contains { $0.contains("ranks") })
   }
 
-  @Test(arguments: [("1Gbit", 1e8), ("10gbit", 1e9), ("500 Mbit", 5e7)])
+  @Test("link rates in Mbit and Gbit are read", arguments: [("1Gbit", 1e8), ("10gbit", 1e9), ("500 Mbit", 5e7)])
   func linksAreRead(text: String, bandwidth: Double) throws {
     let link = try #require(StepModel.Link(text))
     #expect(abs(link.bandwidth - bandwidth) < 1)
   }
 
-  @Test(arguments: ["", "fast", "-1Gbit", "0Gbit", "10", "Gbit", "nanGbit"]) func otherLinksAreNone(text: String) {
+  @Test(
+    "text without a positive rate and its unit is no link",
+    arguments: ["", "fast", "-1Gbit", "0Gbit", "10", "Gbit", "nanGbit"])
+  func otherLinksAreNone(text: String) {
     #expect(StepModel.Link(text) == nil)
   }
 
-  /// What was done before, and the first piece, do not count; nothing is said from less than three seconds.
-  @Test func timeLeftForgetsTheStart() {
+  /// Earlier work and the first task do not count; there is no estimate from less than three seconds.
+  @Test("the estimate of the time left ignores earlier work and the start") func timeLeftForgetsTheStart() {
     var left = TimeLeft()
     #expect(left.estimate(done: 500, total: 1000, at: 0) == nil)
     #expect(left.estimate(done: 501, total: 1000, at: 20) == nil)
@@ -113,7 +118,7 @@ import Testing
     #expect(left.estimate(done: 7, total: 0, at: 600) == nil)
   }
 
-  @Test func communicationIsMentionedWhereItMatters() {
+  @Test("waiting above 5 % and imbalance above 20 % are reported") func communicationIsMentionedWhereItMatters() {
     func complaints(_ exposed: Double, _ imbalance: Double) -> [String] {
       StepCommunication(seconds: 1, exposed: exposed, bytesSent: 1, imbalance: imbalance).complaints(stepSeconds: 2)
     }

@@ -16,11 +16,13 @@ import Testing
       imbalance: 0)
   }
 
-  /// By hand: 29 ms a token; two nodes with 1,024 tokens each, 200 M parameters of 4 bytes, half of them each way.
-  @Test func stepsAreThoseWorkedOutByHand() throws {
+  /// Computed by hand: 29 ms per token; two nodes with 1,024 tokens each, 200 M parameters of 4 bytes, half of them
+  /// each way.
+  @Test("forecast steps agree with values computed by hand") func stepsAreThoseWorkedOutByHand() throws {
     let fast = try model(bandwidth: 1e8).step(nodes: 2, batch: 2048)
     #expect(abs(fast.compute - (1024 * 0.029 + 1.5)) < 1e-9)
-    // The head's 3.2 s hide behind 10.24 s of the way back; of the rest's 4.8 s, 2.048 s behind the teacher.
+    // The LM head's 3.2 s overlap with 10.24 s of the backward pass; 2.048 s of the rest's 4.8 s overlap with the
+    // teacher.
     #expect(abs(fast.exposed - (4.8 - 2.048)) < 1e-9 && abs(fast.bytesSent - 8e8) < 1)
     let slow = try model(bandwidth: 1e7).step(nodes: 2, batch: 2048)
     #expect(abs(slow.exposed - (32 + 48 - 10.24 - 2.048)) < 1e-9)
@@ -39,7 +41,8 @@ import Testing
     #expect(model.step(nodes: 1, batch: 2048).exposed == 0)
   }
 
-  @Test func largerBatchesMakeSlowLinksEfficient() throws {
+  @Test("the batch for an efficiency reaches it, and half of it does not")
+  func largerBatchesMakeSlowLinksEfficient() throws {
     let model = try model(bandwidth: 1e7)
     let batch = try #require(model.batch(nodes: 8, efficiency: 0.9))
     #expect(model.step(nodes: 8, batch: batch).efficiency >= 0.9)

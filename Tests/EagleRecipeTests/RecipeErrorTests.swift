@@ -13,7 +13,7 @@ import Testing
     }
   }
 
-  @Test func anUnknownKeyNamesTheNearest() {
+  @Test("an unknown key names the nearest one, or the known ones") func anUnknownKeyNamesTheNearest() {
     #expect(message("train:\n  epoch: 3") == "r.yaml:6: unknown key train.epoch; did you mean train.epochs?")
     #expect(message("trian: {epochs: 3}") == "r.yaml:5: unknown key trian; did you mean train?")
     #expect(
@@ -71,11 +71,11 @@ import Testing
     }
   }
 
-  @Test func inheritanceIsUnknown() {
+  @Test("a YAML merge key is an unknown key") func inheritanceIsUnknown() {
     #expect(message("train: {<<: {epochs: 1}}").hasPrefix("r.yaml:5: unknown key train.<<"))
   }
 
-  @Test func aWrongTypeSaysWhatIsExpected() {
+  @Test("a value of the wrong type names the expected one") func aWrongTypeSaysWhatIsExpected() {
     #expect(message("train:\n  epochs: two") == "r.yaml:6: train.epochs must be a whole number, not 'two'")
     #expect(message("train: {epochs: 2.5}") == "r.yaml:5: train.epochs must be a whole number, not '2.5'")
     #expect(message("train: {seed: -1}") == "r.yaml:5: train.seed must be a whole number, 0 or more, not '-1'")
@@ -86,7 +86,7 @@ import Testing
     #expect(message("", overrides: ["data.train=a.jsonl"]).contains("data.train must be a list, not 'a.jsonl'"))
   }
 
-  @Test func namesThatAreNoChoiceListTheChoices() {
+  @Test("a value that is no choice lists the choices") func namesThatAreNoChoiceListTheChoices() {
     #expect(message("train: {precision: fp16}") == "r.yaml:5: train.precision must be bf16 or fp32, not 'fp16'")
     #expect(message("capture: {mode: ram}") == "r.yaml:5: capture.mode must be store or online, not 'ram'")
     #expect(
@@ -94,40 +94,42 @@ import Testing
     )
   }
 
-  @Test(arguments: [
-    ("train: {ttt_length: 0}", "train.ttt_length must be 1 or more, not 0"),
-    ("train: {epochs: 0}", "train.epochs must be 1 or more"),
-    ("train: {clip_norm: 0}", "train.clip_norm must be above 0"),
-    ("train: {step_decay: 1.5}", "train.step_decay must be above 0 and at most 1"),
-    ("train: {learning_rate: .nan}", "train.learning_rate must be above 0"),
-    ("train: {warmup_ratio: 2}", "train.warmup_ratio must be between 0 and 1"),
-    ("train: {weight_decay: -1}", "train.weight_decay must be 0 or more"),
-    ("train: {optimizer: sgd}", "train.optimizer must be adamw or muon, not 'sgd'"),
-    ("train: {state_noise: 2}", "train.state_noise must be between 0 and 1"),
-    ("train: {optimizer: muon, shard_optimizer: true}", "train.optimizer muon steps whole matrices"),
-    ("train: {beta2: 1}", "train.beta2 must be at least 0 and below 1"),
-    ("train: {tokens_per_batch: 0}", "train.tokens_per_batch must be 1 or more"),
-    ("train: {checkpoint_every: 0}", "train.checkpoint_every must be 1 or more"),
-    ("train: {keep_checkpoints: 0}", "train.keep_checkpoints must be 1 or more"),
-    ("evaluate: {draft_length: 0}", "evaluate.draft_length must be 1 or more"),
-    ("evaluate: {benchmarks: {math: \"\"}}", "evaluate.benchmarks.math has no path"),
-    ("evaluate: {limit: 0}", "evaluate.limit must be 1 or more"),
-    ("evaluate: {temperature: -1}", "evaluate.temperature must be 0, or 0.01 and more, not -1.0"),
-    ("evaluate: {reasoning: maybe}", "evaluate.reasoning must be auto or on or off, not 'maybe'"),
-    ("evaluate: {context_lengths: [0]}", "evaluate.context_lengths must be 1 or more, not 0"),
-    ("evaluate: {context_lengths: [64, 64]}", "evaluate.context_lengths must be ascending, not [64, 64]"),
-    ("evaluate: {validation: 1}", "evaluate.validation must be at least 0 and below 1, not 1.0"),
-    ("draft: {vocabulary_size: 0}", "draft.vocabulary_size must be 1 or more"),
-    ("draft: {rope_theta: -1}", "draft.rope_theta must be above 0"),
-    ("capture: {shard_tokens: 0}", "capture.shard_tokens must be 1 or more"),
-    ("capture: {layers: [2, 1, 3]}", "capture.layers must be one to eight increasing layer numbers, not [2, 1, 3]"),
-    ("capture: {layers: []}", "capture.layers must be one to eight increasing layer numbers"),
-  ])
+  @Test(
+    "a value out of range names its key and the range",
+    arguments: [
+      ("train: {ttt_length: 0}", "train.ttt_length must be 1 or more, not 0"),
+      ("train: {epochs: 0}", "train.epochs must be 1 or more"),
+      ("train: {clip_norm: 0}", "train.clip_norm must be above 0"),
+      ("train: {step_decay: 1.5}", "train.step_decay must be above 0 and at most 1"),
+      ("train: {learning_rate: .nan}", "train.learning_rate must be above 0"),
+      ("train: {warmup_ratio: 2}", "train.warmup_ratio must be between 0 and 1"),
+      ("train: {weight_decay: -1}", "train.weight_decay must be 0 or more"),
+      ("train: {optimizer: sgd}", "train.optimizer must be adamw or muon, not 'sgd'"),
+      ("train: {state_noise: 2}", "train.state_noise must be between 0 and 1"),
+      ("train: {optimizer: muon, shard_optimizer: true}", "train.optimizer muon steps whole matrices"),
+      ("train: {beta2: 1}", "train.beta2 must be at least 0 and below 1"),
+      ("train: {tokens_per_batch: 0}", "train.tokens_per_batch must be 1 or more"),
+      ("train: {checkpoint_every: 0}", "train.checkpoint_every must be 1 or more"),
+      ("train: {keep_checkpoints: 0}", "train.keep_checkpoints must be 1 or more"),
+      ("evaluate: {draft_length: 0}", "evaluate.draft_length must be 1 or more"),
+      ("evaluate: {benchmarks: {math: \"\"}}", "evaluate.benchmarks.math has no path"),
+      ("evaluate: {limit: 0}", "evaluate.limit must be 1 or more"),
+      ("evaluate: {temperature: -1}", "evaluate.temperature must be 0, or 0.01 and more, not -1.0"),
+      ("evaluate: {reasoning: maybe}", "evaluate.reasoning must be auto or on or off, not 'maybe'"),
+      ("evaluate: {context_lengths: [0]}", "evaluate.context_lengths must be 1 or more, not 0"),
+      ("evaluate: {context_lengths: [64, 64]}", "evaluate.context_lengths must be ascending, not [64, 64]"),
+      ("evaluate: {validation: 1}", "evaluate.validation must be at least 0 and below 1, not 1.0"),
+      ("draft: {vocabulary_size: 0}", "draft.vocabulary_size must be 1 or more"),
+      ("draft: {rope_theta: -1}", "draft.rope_theta must be above 0"),
+      ("capture: {shard_tokens: 0}", "capture.shard_tokens must be 1 or more"),
+      ("capture: {layers: [2, 1, 3]}", "capture.layers must be one to eight increasing layer numbers, not [2, 1, 3]"),
+      ("capture: {layers: []}", "capture.layers must be one to eight increasing layer numbers"),
+    ])
   func rangesAreChecked(yaml: String, expected: String) {
     #expect(message(yaml).hasPrefix("r.yaml:5: " + expected))
   }
 
-  @Test func whatMustBeSaidIsAskedFor() {
+  @Test("required settings that are missing, empty or invalid are errors") func whatMustBeSaidIsAskedFor() {
     func error(_ overrides: [String]) -> String { message("", overrides: overrides) }
     #expect(
       error(["target.path=''"])
@@ -138,21 +140,21 @@ import Testing
     #expect(throws: RecipeError.self) { try Recipe.parse("run: x", path: "r.yaml") }
   }
 
-  @Test func overridesThatCannotBeReadSaySo() {
+  @Test("overrides that cannot be read are errors") func overridesThatCannotBeReadSaySo() {
     #expect(message("", overrides: ["train.epochs"]).hasPrefix("--set train.epochs: expected key=value"))
     #expect(message("", overrides: ["train.epochs="]).hasPrefix("--set train.epochs=: has no value"))
     #expect(message("", overrides: ["train.epoch=1"]).contains("did you mean train.epochs?"))
     #expect(message("", overrides: ["capture.layers=[1, 2"]).contains("no valid YAML"))
   }
 
-  @Test func brokenYAMLNamesTheLine() {
-    // The end of the text is where the missing brace is noticed.
+  @Test("broken YAML and keys that occur twice are errors") func brokenYAMLNamesTheLine() {
+    // The missing brace is detected at the end of the text.
     #expect(message("train: {epochs: 1").hasPrefix("r.yaml:6: no valid YAML"))
     #expect(message("train:\n  epochs: 1\n  epochs: 2").contains("has a key twice: 'epochs'"))
     #expect(message("- a").contains("no valid YAML"))
   }
 
-  @Test func filesThatAreNoRecipeSaySo() throws {
+  @Test("files that are missing, empty or no recipe are errors") func filesThatAreNoRecipeSaySo() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("recipe-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -168,7 +170,7 @@ import Testing
     #expect(try error("list.yaml", Data("- a\n".utf8)).contains("a recipe must be a section"))
   }
 
-  @Test func editDistanceCountsSwapsAsOne() {
+  @Test("the edit distance counts a swap as one edit") func editDistanceCountsSwapsAsOne() {
     #expect(NearestKey.editDistance("train", "trian") == 1)
     #expect(NearestKey.editDistance("", "abc") == 3)
     #expect(NearestKey.editDistance("epoch", "epochs") == 1)

@@ -9,7 +9,7 @@ import Testing
     #expect(Thinning.buckets([]).isEmpty)
   }
 
-  /// Extremes survive, the mean of all is kept, and no bucket is empty.
+  /// Extremes and the mean are preserved, and no bucket is empty.
   @Test("long curves become buckets that cover all points", arguments: [1001, 4000, 12_345])
   func longCurvesBecomeBuckets(count: Int) {
     let points = (0..<count).map { Point(x: Double($0), y: Double($0 * 7919 % 1000)) }
@@ -31,7 +31,7 @@ import Testing
     #expect(Thinning.runningMean(points, window: 1) == points)
   }
 
-  @Test func marksAreRoundNumbers() {
+  @Test("marks of an axis are round numbers") func marksAreRoundNumbers() {
     #expect(Axis([8.67, 20.24]).ticks == [5, 10, 15, 20, 25])
     #expect(Axis([0, 1363], marks: 6, isTight: true).ticks == [0, 500, 1000])
     let shares = Axis([0.12, 0.49])
@@ -57,7 +57,7 @@ import Testing
     #expect(logarithmic.position(3).isFinite)
   }
 
-  @Test func textIsEscaped() {
+  @Test("text is escaped for HTML, and control characters are replaced") func textIsEscaped() {
     let escaped = HTML.escape("<a href=\"x\">'&'</a>\u{1}")
     #expect(escaped == "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;\u{fffd}")
     #expect(HTML.escape("日本語 é\n") == "日本語 é\n")

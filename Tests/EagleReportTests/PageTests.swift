@@ -47,12 +47,12 @@ private final class MadeRun {
 
   init() throws { run = try MadeRun() }
 
-  @Test func aFolderWithoutARunIsAnError() throws {
+  @Test("a folder without a run is an error that names it") func aFolderWithoutARunIsAnError() throws {
     let error = #expect(throws: (any Error).self) { try RunReport(folder: run.path) }
     #expect("\(error!)".contains(run.path) && "\(error!)".contains("output folder"))
   }
 
-  /// Metrics alone make a page, and each thing that is missing is one sentence.
+  /// A page needs only metrics, and has one sentence for each missing part.
   @Test("a report says what the run does not have")
   func whatIsMissingIsSaid() throws {
     try run.putMetrics(steps: 3, positions: 2)
@@ -64,7 +64,7 @@ private final class MadeRun {
     #expect(html.components(separatedBy: "class=\"missing\"").count == 7)
   }
 
-  /// Rounded for people, exact for programs.
+  /// Rounded for readers, exact for programs.
   @Test("the numbers of a report are those of the run's files")
   func numbersAreThoseOfTheFiles() throws {
     try run.putMetrics(steps: 7, positions: 3, more: #"{"step":8,"epoch":1,"skipped":"the loss is not a number","#)
@@ -96,7 +96,7 @@ private final class MadeRun {
     #expect(html.contains("c&lt;1&gt;"))
   }
 
-  /// Names of benchmarks, texts of models and recipes come from outside.
+  /// Names of benchmarks, texts of models and recipes are untrusted input.
   @Test("no text of a run becomes markup")
   func nothingFromOutsideIsMarkup() throws {
     let evil = "<script>alert(1)</script>"

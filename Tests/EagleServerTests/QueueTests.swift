@@ -42,7 +42,7 @@ import Testing
   {
     Job.make(
       id: id, prompt: [1], options: DecodingOptions(maxNewTokens: 100, stopIDs: []),
-      stream: AnswerStream(tokenizer, stops: stops), onEnd: ends.add)
+      stream: StreamingDetokenizer(tokenizer, stops: stops), onEnd: ends.add)
   }
 
   @Test("jobs are served first come, first served, and a full queue rejects more")
@@ -69,7 +69,8 @@ import Testing
   @Test("the token that ends a text is no part of it")
   func stopTokens() async {
     let (job, events) = Job.make(
-      id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]), stream: AnswerStream(tokenizer),
+      id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]),
+      stream: StreamingDetokenizer(tokenizer),
       onEnd: { _, _ in })
     for token in [65, 66] as [Int32] { _ = job.take(GeneratedToken(id: token)) }
     job.finish(.stop, DecodingStatistics())
@@ -81,7 +82,8 @@ import Testing
   @Test("drafted tokens that a round accepted behind the end of a text are not counted among its own")
   func draftsBehindTheEnd() async throws {
     let (job, events) = Job.make(
-      id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]), stream: AnswerStream(tokenizer),
+      id: 1, prompt: [1], options: DecodingOptions(maxNewTokens: 9, stopIDs: [66]),
+      stream: StreamingDetokenizer(tokenizer),
       onEnd: { _, _ in })
     for token in [65, 66] as [Int32] { _ = job.take(GeneratedToken(id: token, isDrafted: true)) }
     var statistics = DecodingStatistics()
@@ -145,7 +147,7 @@ import Testing
     #expect(await found.value == 7)
   }
 
-  /// A stop string over three tokens, and a beginning of one that leads nowhere.
+  /// A stop string over three tokens, and a prefix of one that is not continued.
   @Test("no part of a stop string is sent")
   func stopStringsNeverShow() async {
     let ends = Ends()
@@ -171,7 +173,7 @@ import Testing
       }
     }
     #expect(answer == "an EN, then " && finish == .stop)
-    // The three of END are never shown, and the drafted one among them is a token of the text.
+    // The three tokens of END are never shown, but the drafted one among them counts as a token of the answer.
     #expect(tokens == 12 && accepted == 6 && all == 7)
     #expect(ends.list.withLock { $0 } == ["1 finished stop"])
   }
@@ -202,7 +204,7 @@ import Testing
 
   @Test("a job whose events are dropped is cancelled")
   func aJobThatNobodyListensToIsCancelled() {
-    /// Its events end with the call.
+    /// A job whose event stream has no reader when the call returns.
     func deserted() -> Job {
       let (job, events) = job(3)
       withExtendedLifetime(events) { #expect(!job.isCancelled) }

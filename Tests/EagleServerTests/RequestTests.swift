@@ -21,7 +21,7 @@ import Testing
     try CompletionRequest(try RequestFields(Data(json.utf8)), rules, makeSeed: { 99 })
   }
 
-  /// The settings of a chat request with these fields beside its message.
+  /// The settings of a chat request with these fields in addition to its message.
   private func settings(_ fields: String) throws -> GenerationSettings {
     try chat("{\(Self.message), \(fields)}").settings
   }
@@ -201,46 +201,49 @@ import Testing
     #expect(IgnoredFields.list((0..<30).map { "\($0)" }).hasSuffix("19, ..."))
   }
 
-  /// Each names the field at fault and answers with the right status.
-  @Test(arguments: [
-    ("", nil, 400), ("nonsense", nil, 400), ("[1]", nil, 400), ("{}", "messages", 400),
-    (#"{"messages": []}"#, "messages", 400), (#"{"messages": "hello"}"#, "messages", 400),
-    (#"{"messages": [{"role": "tool", "content": "x"}]}"#, "messages[0].tool_call_id", 400),
-    (#"{"messages": [{"role": "user"}]}"#, "messages[0].content", 400),
-    (#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#, "messages[0].content[0]", 400),
-    (#"{"messages": [{"role": "assistant", "tool_calls": [{}]}]}"#, "messages[0].tool_calls[0]", 400),
-    // Calls without their results are no answer that could be continued.
-    (
-      #"{"messages": [{"role": "assistant", "content": "x", "tool_calls": [{"function": {"name": "a"}}]}]}"#,
-      "messages", 400
-    ),
-    (#"{"messages": [{"role": "function", "content": "x"}]}"#, "messages[0].role", 400),
-    (#"{"messages": [{"role": "user", "content": 5}]}"#, "messages[0].content", 400),
-    ("{MESSAGE, \"model\": \"large\"}", "model", 404), ("{MESSAGE, \"n\": 2}", "n", 400),
-    ("{MESSAGE, \"temperature\": 3}", "temperature", 400), ("{MESSAGE, \"temperature\": \"hot\"}", "temperature", 400),
-    ("{MESSAGE, \"temperature\": true}", "temperature", 400), ("{MESSAGE, \"top_p\": -0.1}", "top_p", 400),
-    ("{MESSAGE, \"max_tokens\": -2}", "max_tokens", 400), ("{MESSAGE, \"seed\": 18446744073709551616}", "seed", 400),
-    ("{MESSAGE, \"seed\": 1.5}", "seed", 400), ("{MESSAGE, \"seed\": \"a\"}", "seed", 400),
-    ("{MESSAGE, \"max_tokens\": 0}", "max_tokens", 400), ("{MESSAGE, \"max_tokens\": 1.5}", "max_tokens", 400),
-    ("{MESSAGE, \"stop\": [\(Array(repeating: "\"a\"", count: 17).joined(separator: ","))]}", "stop", 400),
-    ("{MESSAGE, \"stop\": \"\(String(repeating: "a", count: 1025))\"}", "stop", 400),
-    ("{MESSAGE, \"stop\": [1]}", "stop", 400), ("{MESSAGE, \"stream\": 1}", "stream", 400),
-    ("{MESSAGE, \"stream_options\": {}}", "stream_options", 400),
-    ("{MESSAGE, \"stream\": true, \"stream_options\": {\"include_usage\": 1}}", "stream_options.include_usage", 400),
-    ("{MESSAGE, \"logprobs\": 3}", "logprobs", 400), ("{MESSAGE, \"top_logprobs\": 2}", "top_logprobs", 400),
-    ("{MESSAGE, \"logprobs\": true, \"top_logprobs\": 21}", "top_logprobs", 400),
-    ("{MESSAGE, \"tools\": [{}]}", "tools[0]", 400),
-    ("{MESSAGE, \"tool_choice\": \"required\"}", "tool_choice", 400),
-    ("{MESSAGE, \"presence_penalty\": 2.1}", "presence_penalty", 400),
-    ("{MESSAGE, \"logit_bias\": {\"1000\": 1}}", "logit_bias", 400),
-    ("{MESSAGE, \"logit_bias\": {\"the\": 1}}", "logit_bias", 400),
-    ("{MESSAGE, \"logit_bias\": {\"1\": 101}}", "logit_bias", 400),
-    ("{MESSAGE, \"logit_bias\": [1]}", "logit_bias", 400),
-    ("{MESSAGE, \"stop_token_ids\": [1000]}", "stop_token_ids", 400),
-    ("{MESSAGE, \"stop_token_ids\": 3}", "stop_token_ids", 400), ("{MESSAGE, \"ignore_eos\": 1}", "ignore_eos", 400),
-    ("{MESSAGE, \"response_format\": {\"type\": \"json_schema\"}}", "response_format", 400),
-    ("{MESSAGE, \"response_format\": {\"type\": \"json_object\"}}", "response_format", 400),
-  ])
+  /// Each error names the invalid field and has the right status.
+  @Test(
+    "an invalid chat request is answered with its status and field",
+    arguments: [
+      ("", nil, 400), ("nonsense", nil, 400), ("[1]", nil, 400), ("{}", "messages", 400),
+      (#"{"messages": []}"#, "messages", 400), (#"{"messages": "hello"}"#, "messages", 400),
+      (#"{"messages": [{"role": "tool", "content": "x"}]}"#, "messages[0].tool_call_id", 400),
+      (#"{"messages": [{"role": "user"}]}"#, "messages[0].content", 400),
+      (#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#, "messages[0].content[0]", 400),
+      (#"{"messages": [{"role": "assistant", "tool_calls": [{}]}]}"#, "messages[0].tool_calls[0]", 400),
+      // Calls without their results cannot be continued.
+      (
+        #"{"messages": [{"role": "assistant", "content": "x", "tool_calls": [{"function": {"name": "a"}}]}]}"#,
+        "messages", 400
+      ),
+      (#"{"messages": [{"role": "function", "content": "x"}]}"#, "messages[0].role", 400),
+      (#"{"messages": [{"role": "user", "content": 5}]}"#, "messages[0].content", 400),
+      ("{MESSAGE, \"model\": \"large\"}", "model", 404), ("{MESSAGE, \"n\": 2}", "n", 400),
+      ("{MESSAGE, \"temperature\": 3}", "temperature", 400),
+      ("{MESSAGE, \"temperature\": \"hot\"}", "temperature", 400),
+      ("{MESSAGE, \"temperature\": true}", "temperature", 400), ("{MESSAGE, \"top_p\": -0.1}", "top_p", 400),
+      ("{MESSAGE, \"max_tokens\": -2}", "max_tokens", 400), ("{MESSAGE, \"seed\": 18446744073709551616}", "seed", 400),
+      ("{MESSAGE, \"seed\": 1.5}", "seed", 400), ("{MESSAGE, \"seed\": \"a\"}", "seed", 400),
+      ("{MESSAGE, \"max_tokens\": 0}", "max_tokens", 400), ("{MESSAGE, \"max_tokens\": 1.5}", "max_tokens", 400),
+      ("{MESSAGE, \"stop\": [\(Array(repeating: "\"a\"", count: 17).joined(separator: ","))]}", "stop", 400),
+      ("{MESSAGE, \"stop\": \"\(String(repeating: "a", count: 1025))\"}", "stop", 400),
+      ("{MESSAGE, \"stop\": [1]}", "stop", 400), ("{MESSAGE, \"stream\": 1}", "stream", 400),
+      ("{MESSAGE, \"stream_options\": {}}", "stream_options", 400),
+      ("{MESSAGE, \"stream\": true, \"stream_options\": {\"include_usage\": 1}}", "stream_options.include_usage", 400),
+      ("{MESSAGE, \"logprobs\": 3}", "logprobs", 400), ("{MESSAGE, \"top_logprobs\": 2}", "top_logprobs", 400),
+      ("{MESSAGE, \"logprobs\": true, \"top_logprobs\": 21}", "top_logprobs", 400),
+      ("{MESSAGE, \"tools\": [{}]}", "tools[0]", 400),
+      ("{MESSAGE, \"tool_choice\": \"required\"}", "tool_choice", 400),
+      ("{MESSAGE, \"presence_penalty\": 2.1}", "presence_penalty", 400),
+      ("{MESSAGE, \"logit_bias\": {\"1000\": 1}}", "logit_bias", 400),
+      ("{MESSAGE, \"logit_bias\": {\"the\": 1}}", "logit_bias", 400),
+      ("{MESSAGE, \"logit_bias\": {\"1\": 101}}", "logit_bias", 400),
+      ("{MESSAGE, \"logit_bias\": [1]}", "logit_bias", 400),
+      ("{MESSAGE, \"stop_token_ids\": [1000]}", "stop_token_ids", 400),
+      ("{MESSAGE, \"stop_token_ids\": 3}", "stop_token_ids", 400), ("{MESSAGE, \"ignore_eos\": 1}", "ignore_eos", 400),
+      ("{MESSAGE, \"response_format\": {\"type\": \"json_schema\"}}", "response_format", 400),
+      ("{MESSAGE, \"response_format\": {\"type\": \"json_object\"}}", "response_format", 400),
+    ])
   func whatIsWrongIsNamed(body: String, param: String?, status: Int) throws {
     let error = try #require(throws: APIError.self) {
       try chat(body.replacingOccurrences(of: "MESSAGE", with: Self.message))
@@ -248,15 +251,17 @@ import Testing
     #expect(error.param == param && error.status == status && error.type == "invalid_request_error", "\(error)")
   }
 
-  @Test(arguments: [
-    ("{}", "prompt"), (#"{"prompt": ""}"#, "prompt"), (#"{"prompt": []}"#, "prompt"),
-    (#"{"prompt": ["a", "b", "c", "d"]}"#, "prompt"), (#"{"prompt": ["a", ""]}"#, "prompt"),
-    (#"{"prompt": [1, 1000]}"#, "prompt"), (#"{"prompt": [1, 99999999999]}"#, "prompt"),
-    (#"{"prompt": [1, "a"]}"#, "prompt"), (#"{"prompt": [[[1]]]}"#, "prompt"),
-    (#"{"prompt": {"a": 1}}"#, "prompt"), (#"{"prompt": "a", "echo": true}"#, "echo"),
-    (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "logprobs": 21}"#, "logprobs"),
-    (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"),
-  ])
+  @Test(
+    "an invalid completion request is answered with its field",
+    arguments: [
+      ("{}", "prompt"), (#"{"prompt": ""}"#, "prompt"), (#"{"prompt": []}"#, "prompt"),
+      (#"{"prompt": ["a", "b", "c", "d"]}"#, "prompt"), (#"{"prompt": ["a", ""]}"#, "prompt"),
+      (#"{"prompt": [1, 1000]}"#, "prompt"), (#"{"prompt": [1, 99999999999]}"#, "prompt"),
+      (#"{"prompt": [1, "a"]}"#, "prompt"), (#"{"prompt": [[[1]]]}"#, "prompt"),
+      (#"{"prompt": {"a": 1}}"#, "prompt"), (#"{"prompt": "a", "echo": true}"#, "echo"),
+      (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "logprobs": 21}"#, "logprobs"),
+      (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"),
+    ])
   func wrongCompletionsAreNamed(body: String, param: String) throws {
     let error = try #require(throws: APIError.self) { try completion(body) }
     #expect(error.param == param && error.status == 400, "\(error)")
@@ -271,7 +276,7 @@ import Testing
     let numbers = String(repeating: "1.5,", count: 250_000) + "1.5"
     let wide = String(repeating: "[", count: 60) + numbers + String(repeating: "]", count: 60)
     #expect(throws: APIError.self) { try chat("{\(Self.message), \"temperature\": \(wide)}") }
-    // A quarter of an hour with a decoder that tries one type after the other.
+    // It takes a quarter of an hour with a decoder that tries one type after the other.
     #expect(ContinuousClock.now - start < .seconds(3))
   }
 

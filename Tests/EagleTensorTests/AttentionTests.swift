@@ -15,7 +15,7 @@ import Testing
     self.rows = rows
   }
 
-  @Test func blocksOfRowsAgreeWithRowsAlone() {
+  @Test("attention over blocks of rows agrees with attention row by row") func blocksOfRowsAgreeWithRowsAlone() {
     var random = RandomSource(seed: 8)
     func normal(_ shape: [Int]) -> Tensor { .normal(shape, deviation: 1, using: &random) }
     let q = normal([rows.count, shape.queryWidth])
@@ -37,9 +37,11 @@ import Testing
     #expect(zip(sums[0].values, sums[1].values).allSatisfy { abs($0 - $1) < 2e-6 })
   }
 
-  /// Groups of up to nine heads, head widths that fill no vector, keys that fill no eight, rows with many and with few
-  /// keys: a head of a row has the same bits alone.
-  @Test(arguments: [(6, 2, 16), (9, 3, 64), (5, 1, 24), (9, 1, 80), (4, 4, 12), (8, 2, 128)])
+  /// Groups of up to nine heads, head widths that are no multiple of a vector, numbers of keys that are no multiple of
+  /// eight, rows with many and with few keys: a head of a row has the same bits as alone.
+  @Test(
+    "an attention head of a row has the same bits alone",
+    arguments: [(6, 2, 16), (9, 3, 64), (5, 1, 24), (9, 1, 80), (4, 4, 12), (8, 2, 128)])
   func aHeadDoesNotDependOnWhatIsBesideIt(heads: Int, kvHeads: Int, d: Int) {
     var random = RandomSource(seed: 9)
     let shape = AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: d)
@@ -50,7 +52,7 @@ import Testing
     let rows = [17, 4, 150, 33, 64, 65, 150, 149, 3, 32, 100].map { AttentionRow(prefixStart: 0, prefixCount: $0) }
     let q = Tensor.normal([rows.count, shape.queryWidth], deviation: 1, using: &random)
     let together = Attention.apply(q, k, v, rows: rows, shape: shape, .batchInvariant(.fp32)).values
-    // Within another loop one thread takes as many rows at a time as there can be.
+    // Within another loop, one thread computes the maximum number of rows at a time.
     let inner = Tensor(q.shape)
     Parallel.forEachRange(2, grain: 1, dynamic: true) { range in
       for index in range where index == 1 {
@@ -72,7 +74,7 @@ import Testing
         #expect(together[at..<at + d].elementsEqual(alone.values))
       }
     }
-    // A chain of single keys behind the prefix is the same sequence.
+    // A chain of single keys after the prefix is the same sequence.
     let paths = rows.map { row in Array(0..<Int(row.prefixCount) - 2) }
     #expect(Attention.tree(q, k, v, prefix: 2, paths: paths, shape: shape).values == together)
   }

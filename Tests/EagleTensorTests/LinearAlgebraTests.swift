@@ -7,7 +7,7 @@ import Testing
     return .normal(shape, deviation: 1, using: &random)
   }
 
-  @Test func systemsAreSolved() {
+  @Test("a linear system is solved, and a singular one refused") func systemsAreSolved() {
     let (features, wanted) = (normal([40, 12], seed: 1), normal([5, 12], seed: 2))
     let (g, c) = (Tensor.zeros([12, 12]), Tensor.zeros([5, 12]))
     Matmul.accumulateWeightGradient(features, features, into: g, .fp32)
@@ -22,8 +22,10 @@ import Testing
     #expect(!LinearAlgebra.solve(Tensor.zeros([3, 3]), Tensor.zeros([2, 3])))
   }
 
-  /// A matrix of rank 3 comes back from 3 dimensions, and in fewer the rest is what the singular values say.
-  @Test func lowRankIsTheBestOfItsRank() throws {
+  /// A matrix of rank 3 is reproduced from 3 dimensions. With fewer, the error is that of the remaining singular
+  /// values.
+  @Test("a low-rank approximation is exact at the rank of the matrix, worse below")
+  func lowRankIsTheBestOfItsRank() throws {
     let (left, right) = (normal([10, 3], seed: 3), normal([10, 3], seed: 4))
     let a = Matmul.forward(left, right, .fp32)  // left times right transposed
     func distance(_ rank: Int) throws -> Float {

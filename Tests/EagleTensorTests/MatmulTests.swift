@@ -2,7 +2,7 @@ import CEagleKernels
 import EagleTensor
 import Testing
 
-/// A matmul in the plainest form, in double precision.
+/// A plain matmul in double precision.
 private func reference(_ x: Tensor, _ w: Tensor) -> [Double] {
   let (rows, inputs, outputs) = (x.rows, x.columns, w.shape[0])
   let (a, b) = (x.float32().values, w.float32().values)
@@ -25,7 +25,9 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     )
   }
 
-  @Test(arguments: [(1, 16, 4), (3, 40, 7), (5, 129, 33), (64, 96, 200)])
+  @Test(
+    "matmuls agree with a reference in double precision",
+    arguments: [(1, 16, 4), (3, 40, 7), (5, 129, 33), (64, 96, 200)])
   func productsAgreeWithTheReference(rows: Int, inputs: Int, outputs: Int) {
     let (x, w) = operands(rows, inputs, outputs)
     let bias = (0..<outputs).map { Float($0) / 4 }
@@ -43,7 +45,9 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     #expect(largestError(rounded.values, biased(reference(operand, w.bfloat16()))) < 1e-6)
   }
 
-  @Test(.enabled(if: Processor.hasAVX512, "oneDNN computes bfloat16 on AVX-512 and newer"))
+  @Test(
+    "a bf16 matmul of oneDNN agrees with the reference, and can accumulate",
+    .enabled(if: Processor.hasAVX512, "oneDNN computes bfloat16 on AVX-512 and newer"))
   func bfloat16ProductRunsThroughOneDNN() throws {
     let (x, w) = operands(8, 64, 24)
     let (a, b) = (x.bfloat16(), w.bfloat16())
@@ -56,7 +60,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     #expect(largestError(y.values, reference(a, b).map { 2 * $0 }) < 1e-5)
   }
 
-  /// Rows that overlap make oneDNN refuse. Without `support` it is called itself.
+  /// Overlapping rows make oneDNN return an error. Without `support` it is called directly.
   private static func failingGemm(support: Matmul.BFloat16Support?) throws {
     let (x, w) = (Tensor.zeros([4, 8]).bfloat16(), Tensor.zeros([6, 8]).bfloat16())
     let y = Tensor.zeros([4, 6])
@@ -94,6 +98,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
   /// Every edge of the kernels' blocks: pairs of k, 12 rows by 32 columns in registers, 16 lines transposed at a time,
   /// 96 and 192 rows, 768 and 1024 columns, 384 and 576 of k.
   @Test(
+    "bf16 kernels agree with a float32 GEMM of the same operands",
     .enabled(if: Processor.hasAVX512, "our own bfloat16 GEMMs need AVX-512"),
     arguments: [
       (1, 1, 1), (12, 32, 16), (13, 33, 31), (11, 15, 34), (97, 40, 385), (193, 40, 577), (5, 790, 3), (5, 1030, 12),
@@ -130,8 +135,10 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     withExtendedLifetime((a, b, wideA, wideB, exactA, exactB)) {}
   }
 
-  /// Rounding as the kernels pack: ties go to the even neighbour, infinities stay, a NaN stays one.
-  @Test(.enabled(if: Processor.hasAVX512 && Matmul.bfloat16Support != .emulated, "our own GEMMs need AVX-512"))
+  /// Rounding in the kernels' packing: ties to even, infinities and NaNs are preserved.
+  @Test(
+    "kernels round operands to bf16 as tensors do",
+    .enabled(if: Processor.hasAVX512 && Matmul.bfloat16Support != .emulated, "our own GEMMs need AVX-512"))
   func roundingWhilePacking() {
     let values: [Float] = [
       1 + 0x1p-8, 1 + 0x3p-8, -1 - 0x1p-8, 1 + 0x1p-8 + 0x1p-20, 0x1.fep127, .greatestFiniteMagnitude, .infinity,
@@ -145,9 +152,9 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     }
   }
 
-  /// Every number of rows that a pass has, and those that take several, with vectors of both widths; short weights, and
-  /// long ones, which are prefetched in another way and leave less of the cache to rows.
-  @Test(arguments: 1...13, [200, 2100, 5003])
+  /// Every number of rows of a pass, and numbers that need several passes, with vectors of both widths; short weights,
+  /// and long ones, which are prefetched in another way and leave less of the cache for rows.
+  @Test("a row of a small-M GEMM has the same bits in any pass", arguments: 1...13, [200, 2100, 5003])
   func aRowDoesNotDependOnTheRowsBesideIt(rows: Int, inputs: Int) {
     let (x, w) = operands(rows, inputs, 67)
     for weight in [w, w.bfloat16(), halves(w)] {
@@ -167,7 +174,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
         }
       }
     }
-    // Rows rounded to bfloat16, on processors that have its products.
+    // Rows rounded to bfloat16, on processors with bf16 instructions.
     let rounded = Matmul.forward(x, w.bfloat16(), .batchInvariant(.bf16)).values
     let operand = MatmulMode.batchInvariant(.bf16).roundsRows ? x.bfloat16() : x
     #expect(largestError(rounded, reference(operand, w.bfloat16())) < 1e-6)
@@ -181,7 +188,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     #expect(Matmul.forward(x, w, .batchInvariant(.bf16)).values == Matmul.forward(x, w, .batchInvariant(.fp32)).values)
   }
 
-  @Test func prefetchingWeightsChangesNoResult() {
+  @Test("prefetching weights changes no result") func prefetchingWeightsChangesNoResult() {
     let (x, w) = operands(2, 64, 5000)
     let (first, second) = (w.slice(0..<100), w.slice(100..<5000))
     let expected = [
@@ -191,7 +198,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
       WeightGroup(weights.map { ($0, nil) }).prefetch()
     }
     for _ in 0..<200 {
-      // The second is expected whole and in two parts, the first never comes next.
+      // The second is predicted whole and in two parts; the first never follows.
       expect([second])
       #expect(Matmul.forward(x, first, .batchInvariant(.fp32)).values == expected[0])
       expect([second.slice(0..<10), second.slice(10..<4900), first])
@@ -230,7 +237,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     return y.values
   }
 
-  @Test func bothBackendsGiveTheSameProduct() {
+  @Test("all GEMM backends agree to rounding") func bothBackendsGiveTheSameProduct() {
     let (x, w) = operands(20, 50, 30)
     var results: [[Float]] = []
     for backend in Self.backends {
@@ -246,9 +253,11 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
 
   /// Every edge of the kernels' blocks. AVX2: 6 rows by 16 columns in registers, 96 rows, 3072 columns and 320 of k at a
   /// time; AVX-512: 12 by 32, 96, 768 and 384.
-  @Test(arguments: [
-    (1, 1, 1), (6, 16, 8), (7, 17, 9), (13, 33, 17), (97, 40, 385), (5, 3080, 12), (5, 790, 12), (200, 33, 700),
-  ])
+  @Test(
+    "float32 kernels agree with OpenBLAS at every edge of their blocks",
+    arguments: [
+      (1, 1, 1), (6, 16, 8), (7, 17, 9), (13, 33, 17), (97, 40, 385), (5, 3080, 12), (5, 790, 12), (200, 33, 700),
+    ])
   func ownKernelsAgreeWithOpenBLAS(m: Int, n: Int, k: Int) {
     var random = RandomSource(seed: 5)
     let (a, b) = (
@@ -278,8 +287,9 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     }
   }
 
-  @Test func aProductHasTheSameBitsOnAnyNumberOfThreads() async {
-    // In a process of its own: other tests compute meanwhile.
+  @Test("a matmul has the same bits on one, two and three threads")
+  func aProductHasTheSameBitsOnAnyNumberOfThreads() async {
+    // In a process of its own, because other tests compute meanwhile.
     await #expect(processExitsWith: .success) {
       var random = RandomSource(seed: 7)
       let x = Tensor.normal([150, 200], deviation: 1, using: &random)
@@ -297,7 +307,7 @@ private func largestError(_ y: [Float], _ expected: [Double]) -> Double {
     }
   }
 
-  @Test func biasIsAdded() {
+  @Test("the bias is added to each row") func biasIsAdded() {
     let (x, w) = operands(3, 8, 5)
     let bias = Tensor([1, 2, 3, 4, 5], [5])
     for mode in [MatmulMode.gemm(.fp32), .batchInvariant(.fp32)] {

@@ -4,11 +4,11 @@ import Foundation
 import Synchronization
 import Testing
 
-/// A test that changes the number of threads runs in a process of its own: other tests compare bits meanwhile, and some
-/// sums depend on that number.
+/// A test that changes the number of threads runs in a process of its own, because other tests compare bits meanwhile,
+/// and some sums depend on that number.
 @Suite(.serialized) struct ParallelTests {
-  /// Every index once, whichever thread takes it and however the range is cut.
-  @Test func everyIndexIsDoneOnce() {
+  /// Every index is computed once, on any thread and for any partition of the range.
+  @Test("each index of a loop is computed once, however the range is cut") func everyIndexIsDoneOnce() {
     for count in [1, 2, 7, 48, 1000, 4999] {
       for (grain, dynamic) in [(1, false), (1, true), (7, true), (64, false), (5000, true)] {
         #expect(isComplete(count, grain, dynamic), "\(count) in tasks of \(grain)")
@@ -16,8 +16,9 @@ import Testing
     }
   }
 
-  /// Guided self-scheduling: every index once, by threads whose numbers differ.
-  @Test func guidedTasksCoverEveryIndexOnce() async {
+  /// Guided self-scheduling: every index is computed once, on threads with different numbers.
+  @Test("guided self-scheduling computes each index once, on threads with different numbers")
+  func guidedTasksCoverEveryIndexOnce() async {
     await #expect(processExitsWith: .success) {
       for count in [2, 3, 5] {
         Parallel.threadCount = count
@@ -64,9 +65,8 @@ import Testing
     }
   }
 
-  /// A loop in a loop is done by the thread that meets it, and threads with a loop each do not take one another's
-  /// tasks.
-  @Test func loopsWithinLoopsAndBesideThem() {
+  /// A nested loop runs on the thread that reaches it, and concurrent loops do not take one another's tasks.
+  @Test("nested and concurrent loops compute each index once") func loopsWithinLoopsAndBesideThem() {
     let results = Mutex([Bool]())
     let threads = (0..<4).map { _ in
       let thread = Thread {
@@ -86,15 +86,15 @@ import Testing
     #expect(results.withLock { $0.count == 840 && $0.allSatisfy { $0 } })
   }
 
-  @Test func workersThatSleepAreWoken() {
+  @Test("a loop is complete when its workers were asleep") func workersThatSleepAreWoken() {
     for _ in 0..<20 {
       usleep(3000)  // longer than workers spin before they sleep
       #expect(isComplete(500, 1, true))
     }
   }
 
-  /// Workers take part, also after their number has been lowered and raised again.
-  @Test func otherThreadsTakeTasks() async {
+  /// Workers take tasks, also after their number was lowered and raised again.
+  @Test("workers take tasks, also after their number has changed") func otherThreadsTakeTasks() async {
     await #expect(processExitsWith: .success) {
       for count in [4, 2, 3] {
         Parallel.threadCount = count

@@ -2,26 +2,26 @@ import EagleTensor
 import Testing
 
 @Suite struct TensorTests {
-  @Test func bfloat16RoundsToNearestEven() {
-    // 1 + 2^-8 lies between two bfloat16 numbers and goes to the even one; 1 + 3·2^-8 goes up.
+  @Test("bf16 rounds to nearest even") func bfloat16RoundsToNearestEven() {
+    // 1 + 2^-8 is midway between two bfloat16 numbers and is rounded to the even one; 1 + 3·2^-8 is rounded up.
     let x = Tensor([1 + 0x1p-8, 1 + 0x1.8p-7, -0.5, .infinity], [4])
     #expect(x.bfloat16().float32().values == [1, 1 + 0x1p-6, -0.5, .infinity])
     #expect(Tensor([.nan], [1]).bfloat16().float32().values[0].isNaN)
   }
 
-  @Test func float16Widens() {
+  @Test("float16 values become the same float32 values") func float16Widens() {
     let x = Tensor([4], dtype: .float16)
     _ = x.buffer(UInt16.self).initialize(from: [0x3c00, 0xc000, 0x0001, 0x7c00])
     #expect(x.float32().values == [1, -2, 0x1p-24, .infinity])
   }
 
-  @Test func gatherCopiesRows() {
+  @Test("gather copies the rows that it is given") func gatherCopiesRows() {
     let x = Tensor([1, 2, 3, 4, 5, 6], [3, 2])
     #expect(Rows.gather(x, [2, 0]).values == [5, 6, 1, 2])
     #expect(Rows.gather(x.bfloat16(), [1]).values == [3, 4])
   }
 
-  @Test func rotaryTurnsAndTurnsBack() {
+  @Test("rotary embedding rotates pairs of values, and its inverse rotates back") func rotaryTurnsAndTurnsBack() {
     let rotary = Rotary(headDimension: 4, theta: 10)
     let table = rotary.table(positions: [3])
     let x = Tensor([1, 2, 3, 4], [1, 4])
@@ -33,7 +33,8 @@ import Testing
     for (a, b) in zip(x.values, [1, 2, 3, 4] as [Float]) { #expect(abs(a - b) < 1e-6) }
   }
 
-  @Test func randomNumbersAreRepeatableAndNormal() {
+  @Test("random numbers are repeatable, with the mean and variance asked for")
+  func randomNumbersAreRepeatableAndNormal() {
     var (a, b) = (RandomSource(seed: 3), RandomSource(seed: 3))
     #expect(a.next() == b.next())
     let sample = Tensor.normal([20_000], deviation: 2, using: &a).values.map(Double.init)
@@ -45,7 +46,7 @@ import Testing
     #expect(other.next() != b.next())
   }
 
-  @Test func poolReusesBlocks() {
+  @Test("the pool reuses a free block") func poolReusesBlocks() {
     var first: Tensor? = Tensor([1000])
     let address = first!.storage.base
     first = nil

@@ -3,8 +3,8 @@ import EagleText
 import Foundation
 import Testing
 
-/// Rendered conversations with their loss masks, as transformers gives them for a model's own tokenizer and template.
-/// Fixtures: Tools/oracles/chat_reference.py; each holds the part of the tokenizer that its texts need.
+/// Rendered conversations with their loss masks, from transformers with a model's own tokenizer and template. Fixtures:
+/// Tools/oracles/chat_reference.py; each holds the part of the tokenizer that its texts need.
 @Suite struct ChatReferenceTests {
   private struct Reference: Decodable {
     let chat_template: String
@@ -40,7 +40,10 @@ import Testing
     }
   }
 
-  @Test(arguments: ["qwen3-instruct", "smollm2"]) func conversationsAndMasksAgree(family: String) throws {
+  @Test(
+    "rendered conversations and their loss masks are those of transformers",
+    arguments: ["qwen3-instruct", "smollm2"])
+  func conversationsAndMasksAgree(family: String) throws {
     let (reference, tokenizer) = try load(family)
     let template = try load(reference.chat_template, tokenizer)
     var masks = 0
@@ -60,7 +63,8 @@ import Testing
     #expect(masks >= 20 && reference.conversations.count >= masks + 5)
   }
 
-  @Test(arguments: ["qwen3-instruct", "smollm2"]) func textsAgree(family: String) throws {
+  @Test("token ids and decoded texts are those of the reference", arguments: ["qwen3-instruct", "smollm2"])
+  func textsAgree(family: String) throws {
     let (reference, tokenizer) = try load(family)
     #expect(reference.texts.count > 200)
     for expected in reference.texts {

@@ -61,7 +61,7 @@ import Testing
     #expect(lastTrained == rendered.ids.count - 2, "only the line end follows")
   }
 
-  /// The line end of the header is merged with the first one of the content: their token counts as header.
+  /// The line end of the header is merged with the first one of the content, so their token belongs to the header.
   @Test("a token across the border of header and content carries no loss")
   func aTokenAcrossTheBorderBelongsToTheHeader() throws {
     let template = try loaded("chatml")
@@ -81,7 +81,7 @@ import Testing
     #expect(prompt.count { $0 == template.endOfTurn } == 1)
   }
 
-  @Test func promptsEndWithTheAssistantsHeader() throws {
+  @Test("a prompt ends with the assistant's header") func promptsEndWithTheAssistantsHeader() throws {
     let template = try loaded("chatml")
     let prompt = try template.prompt([ChatMessage(role: .user, content: "hello")], tokenizer: tokenizer)
     #expect(try prompt == tokenizer.encode("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"))
@@ -89,7 +89,7 @@ import Testing
     #expect(template.stopIDs == [small.firstControl, small.firstControl + 2])
   }
 
-  @Test func smolLMHasADefaultSystemMessage() throws {
+  @Test("the template of SmolLM2 has a default system message") func smolLMHasADefaultSystemMessage() throws {
     let template = try loaded("smollm2")
     let plain = try template.prompt([ChatMessage(role: .user, content: "hi")], tokenizer: tokenizer)
     let system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -123,7 +123,7 @@ import Testing
     #expect(trainedText(rendered) == "a<|im_end|>b<|im_end|>c<|im_end|>")
   }
 
-  /// What Qwen3 does with the reasoning of earlier turns.
+  /// A template that drops the reasoning of earlier turns, like Qwen3's.
   private let forgetful =
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.last and m.reasoning_content %}<think>{{ m.reasoning_content }}</think>"
     + "{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -148,7 +148,7 @@ import Testing
     #expect(whole.map(trainedText) == ["<think>r2</think>a2<|im_end|>"])
     let last = try template.rows(of: reasoned, tokenizer: tokenizer, rows: .last)
     #expect(last.map(\.answer) == [2] && last.map(trainedText) == ["<think>r2</think>a2<|im_end|>"])
-    // Nothing is forgotten where nothing was thought.
+    // Without reasoning, nothing is dropped.
     #expect(try row(template, reasoned.withoutReasoning()).lossMask.contains(1))
   }
 
@@ -162,7 +162,7 @@ import Testing
     #expect(trainedText(rendered) == "a<|im_end|>b<|im_end|>" && rendered.text.hasSuffix("<|endoftext|>"))
   }
 
-  /// What templates of DeepSeek-R1 do: the prompt opens the reasoning, and history has none.
+  /// Like the templates of DeepSeek-R1: the prompt opens the reasoning, and earlier turns have none.
   @Test("behind a prompt that opens <think> the model writes reasoning and answer")
   func openedReasoning() throws {
     let source =
@@ -235,20 +235,21 @@ import Testing
       [ChatMessage(role: .user, content: "u"), ChatMessage(role: .assistant, content: "hello wor")],
       tokenizer: tokenizer)
     #expect(try prompt == tokenizer.encode("<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\nhello wor"))
-    // Contents that the template's own <|im_end|> has in it.
+    // Contents that are parts of the template's own <|im_end|>.
     for content in ["|", "<", ">", "im", "d"] {
       let short = try template.prompt(
         [ChatMessage(role: .user, content: "u"), ChatMessage(role: .assistant, content: content)], tokenizer: tokenizer)
       #expect(try short == tokenizer.encode("<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\n" + content))
     }
-    // The default system message is for whoever speaks first.
+    // The default system message is added before the first message of any role.
     let small = try loaded("smollm2")
     let alone = try small.prompt([ChatMessage(role: .assistant, content: "hello")], tokenizer: tokenizer)
     let text = tokenizer.decode(alone, skipSpecial: false)
     #expect(text.hasPrefix("<|im_start|>system\nYou are") && text.hasSuffix("<|im_end|>\n<|im_start|>assistant\nhello"))
   }
 
-  @Test(.enabled(if: hasSmolLM)) func smolLM2RendersAsTransformersDoes() throws {
+  @Test("conversations for SmolLM2 render as in transformers", .enabled(if: hasSmolLM))
+  func smolLM2RendersAsTransformersDoes() throws {
     let model = try Tokenizer(folder: smolLMFolder.path)
     let template = try ChatTemplate.load(folder: smolLMFolder.path, tokenizer: model)
     let reference = try JSONDecoder().decode(ChatReference.self, from: fixture("tokenizer-smollm2.json"))
@@ -258,7 +259,7 @@ import Testing
     for entry in usable {
       let conversation = try entry.conversation()
       if entry.add_generation_prompt {
-        // A last answer is continued here and followed by another one there.
+        // A last answer is continued here, and followed by another one in transformers.
         if conversation.messages.last?.role == .assistant { continue }
         #expect(try template.prompt(conversation.messages, tokenizer: model) == entry.ids)
       } else if conversation.messages.contains(where: { $0.role == .assistant }) {

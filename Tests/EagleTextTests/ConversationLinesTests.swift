@@ -12,7 +12,7 @@ import Testing
     }
   }
 
-  /// Reads a file as a preparation does, with the tally of its lines.
+  /// Reads a file like a preparation, with the tally of its lines.
   @discardableResult
   private func read(path: String, each: (Conversation) throws -> Void = { _ in }) throws -> ReadReport {
     var (lines, report) = (try ConversationLines(path: path), ReadReport(path: path))
@@ -177,7 +177,7 @@ import Testing
     }
   }
 
-  @Test func lineEndsAndByteOrderMarksDoNotMatter() throws {
+  @Test("line ends and byte order marks do not matter") func lineEndsAndByteOrderMarksDoNotMatter() throws {
     let line = #"{"messages": [{"role": "user", "content": "q"}]}"#
     let (conversations, _) = try read("\u{FEFF}\(line)\r\n \t\r\n\(line)")
     #expect(conversations.map(\.id) == ["data.jsonl:1", "data.jsonl:3"])
@@ -202,20 +202,22 @@ import Testing
     #expect(report.skipped[0].reason.hasPrefix("not valid JSON at byte 22: expected "), "\(report.skipped)")
   }
 
-  @Test(arguments: [
-    (#"{"id": "x"}"#, "none of \"conversations\", \"messages\""),
-    (#"{"messages": []}"#, "\"messages\" is empty"),
-    (#"{"messages": "text"}"#, "messages"),
-    (#"{"messages": [{"content": "q"}]}"#, "message 1 has neither"),
-    (
-      #"{"messages": [{"role": "user", "content": "q"}, {"role": "narrator", "content": "r"}]}"#,
-      "message 2 has the unknown role \"narrator\""
-    ),
-    (#"{"messages": [{"role": "user", "content": null}]}"#, "message 1 has no text"),
-    (#"{"messages": [{"role": "user", "content": [1]}]}"#, "content"),
-    (#"{"id": [1], "messages": [{"role": "user", "content": "q"}]}"#, "the id"),
-    ("[1, 2]", "expected"),
-  ])
+  @Test(
+    "a line of a wrong shape is skipped with the reason",
+    arguments: [
+      (#"{"id": "x"}"#, "none of \"conversations\", \"messages\""),
+      (#"{"messages": []}"#, "\"messages\" is empty"),
+      (#"{"messages": "text"}"#, "messages"),
+      (#"{"messages": [{"content": "q"}]}"#, "message 1 has neither"),
+      (
+        #"{"messages": [{"role": "user", "content": "q"}, {"role": "narrator", "content": "r"}]}"#,
+        "message 2 has the unknown role \"narrator\""
+      ),
+      (#"{"messages": [{"role": "user", "content": null}]}"#, "message 1 has no text"),
+      (#"{"messages": [{"role": "user", "content": [1]}]}"#, "content"),
+      (#"{"id": [1], "messages": [{"role": "user", "content": "q"}]}"#, "the id"),
+      ("[1, 2]", "expected"),
+    ])
   func wrongShapesAreExplained(line: String, reason: String) throws {
     let (_, report) = try read(good(60) + line + "\n" + good(60))
     #expect(report.skippedCount == 1 && report.skipped.first?.line == 61)
@@ -248,7 +250,7 @@ import Testing
     #expect(report.skippedCount == 20 && report.skipped.count == 8)
   }
 
-  @Test func invalidUTF8IsASkippedLine() throws {
+  @Test("a line of invalid UTF-8 is skipped") func invalidUTF8IsASkippedLine() throws {
     let report = try withTemporaryFile(good(200)) { path in
       let line = Data(#"{"messages": [{"role": "user", "content": ""#.utf8) + Data([0xFF, 0xFE]) + Data("\"}]}\n".utf8)
       let handle = try #require(FileHandle(forWritingAtPath: path))
@@ -260,7 +262,7 @@ import Testing
     #expect(report.read == 200 && report.skipped.map(\.line) == [201])
   }
 
-  @Test func unreadablePathsAreNamed() throws {
+  @Test("a path that cannot be read is named, and an empty file is read") func unreadablePathsAreNamed() throws {
     let missing = errorText { try read(path: "/nowhere/x.jsonl") }
     #expect(missing.hasPrefix("/nowhere/x.jsonl: "))
     try withTemporaryFolder { folder in

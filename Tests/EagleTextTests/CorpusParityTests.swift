@@ -3,13 +3,13 @@ import EagleText
 import Foundation
 import Testing
 
-/// What `Tools/oracles/make_corpus.py` and `corpus_reference.py` wrote, and the tokenizer's folder; the test runs only
-/// when all three are named.
+/// The output of `Tools/oracles/make_corpus.py` and `corpus_reference.py`, and the tokenizer's folder; the test runs
+/// only if all three are set.
 private let corpus = ProcessInfo.processInfo.environment["EAGLE_CORPUS"]
 private let reference = ProcessInfo.processInfo.environment["EAGLE_CORPUS_REFERENCE"]
 private let folder = ProcessInfo.processInfo.environment["EAGLE_CORPUS_TOKENIZER"]
 
-/// Tens of megabytes of mixed text against Hugging Face tokenizers: the same ids, and the same text from ids.
+/// Compares tens of megabytes of mixed text with Hugging Face tokenizers: the same ids, and the same text from ids.
 @Suite(.enabled(if: corpus != nil && reference != nil && folder != nil)) struct CorpusParityTests {
   private struct Header: Decodable {
     let documents: Int
@@ -19,7 +19,7 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_CORPUS_TOKENIZER
     let sequences: Int
   }
 
-  /// Differences by what differs. The first ones are printed.
+  /// Counts of differences by kind. The first ones are printed.
   private struct Differences {
     var ids = 0
     var texts = 0
@@ -31,7 +31,7 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_CORPUS_TOKENIZER
     }
   }
 
-  @Test func idsAndTextsAgree() throws {
+  @Test("ids and decoded texts of a corpus are those of Hugging Face tokenizers") func idsAndTextsAgree() throws {
     let tokenizer = try Tokenizer(folder: try #require(folder))
     var documents = BinaryReader(try Data(contentsOf: URL(fileURLWithPath: try #require(corpus))))
     var expected = BinaryReader(try Data(contentsOf: URL(fileURLWithPath: try #require(reference))))
@@ -66,7 +66,7 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_CORPUS_TOKENIZER
         + "\(String(format: "%.2f", rate)) MB/s")
   }
 
-  /// Decoding at once and id by id; canonically equivalent texts are different ones.
+  /// Checks decoding at once and id by id; canonically equivalent texts count as different.
   private func checkDecoding(
     _ ids: [Int32], _ text: String, _ tokenizer: Tokenizer, _ place: String, skipSpecial: Bool,
     _ differences: inout Differences
@@ -86,7 +86,7 @@ private let folder = ProcessInfo.processInfo.environment["EAGLE_CORPUS_TOKENIZER
   }
 }
 
-/// Reads the oracles' binary files from the front: little-endian numbers, each list and text after its length.
+/// Reads the oracles' binary files: little-endian numbers, and each list and text after its length.
 private struct BinaryReader {
   private let bytes: [UInt8]
   private var position = 0
@@ -97,7 +97,7 @@ private struct BinaryReader {
 
   var isAtEnd: Bool { position == bytes.count }
 
-  /// The bytes up to a line end, which is passed over.
+  /// The bytes up to a line end, which is skipped.
   mutating func line() -> ArraySlice<UInt8> {
     let end = bytes[position...].firstIndex(of: 0x0A) ?? bytes.count
     defer { position = end + 1 }
@@ -111,7 +111,7 @@ private struct BinaryReader {
 
   mutating func text() -> String { text(length: number()) }
 
-  /// Nil where the writer says that the text is the one that was encoded.
+  /// Nil if the file says that the text equals the encoded one.
   mutating func textUnlessSame() -> String? {
     let length = number()
     return length == .max ? nil : text(length: length)

@@ -10,13 +10,13 @@ import Testing
     (0..<40).map { Self.words[($0 * 37 + seed * 11) % 10] + "\(($0 * 101 + seed * 53 + $0 * $0) % 89)" }
   }
 
-  /// Which texts are added, one after another.
+  /// Whether each text is added, one after another.
   private func added(_ texts: [String]) -> [Bool] {
     var known = NearDuplicates()
     return texts.map { known.insert($0) }
   }
 
-  @Test func nearlyEqualTextsAreFoundAndOthersNot() {
+  @Test("nearly equal texts are found, and others are not") func nearlyEqualTextsAreFoundAndOthersNot() {
     let texts = (0..<30).map(text)
     let changed = texts.map { words in (words[..<20] + ["changed"] + words[21...]).joined(separator: ", ").uppercased()
     }
@@ -39,7 +39,7 @@ import Testing
 }
 
 extension [String] {
-  /// Every second word first: hardly a run of three is left.
+  /// Every second word first, which leaves hardly a run of three words.
   fileprivate var everySecondFirst: [String] {
     enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
       + enumerated().filter { $0.offset % 2 == 0 }.map(\.element)

@@ -9,20 +9,20 @@ import Testing
     }
   }
 
-  @Test func matchesAreByteRanges() throws {
+  @Test("a match is a range of bytes") func matchesAreByteRanges() throws {
     #expect(try firstMatch(#"\p{L}+"#, "12 你好!") == 3..<9)
     #expect(try firstMatch("b", "abcb", from: 2) == 3..<4)
     #expect(try firstMatch("x", "abc") == nil)
     #expect(try firstMatch("x*", "") == 0..<0)
   }
 
-  @Test func mistakesAreExplained() {
+  @Test("a pattern that does not compile is explained with its byte") func mistakesAreExplained() {
     let message = errorText { _ = try CompiledPattern("a(b") }
     #expect(message == "the pattern a(b does not compile: missing closing parenthesis at byte 3")
   }
 
-  /// The JIT's stack is bounded; a match that needs more than it has is made all the same.
-  @Test func longMatchesDoNotFail() throws {
+  /// The JIT's stack is bounded; a match that needs a larger stack must succeed too.
+  @Test("a match of a megabyte does not fail") func longMatchesDoNotFail() throws {
     let text = String(repeating: "ab", count: 500_000)
     #expect(try firstMatch("(?:a(?:b|c))+", text) == 0..<1_000_000)
     #expect(try firstMatch("(?:(a)(b)|(c))+$", text) == 0..<1_000_000)

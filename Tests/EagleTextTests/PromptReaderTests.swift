@@ -79,13 +79,15 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    (#"{"body": "x"}"#, "none of"), (#"{"question": "q", "A": [], "B": "b"}"#, "at A"),
-    (#"{"question": "q", "choices": ["a"]}"#, "at choices"), (#"{"text": "x", "test_list": "t"}"#, "test_list"),
-    (#"{"turns": []}"#, "\"turns\" is empty"), (#"{"turns": [1]}"#, "turns"), (#"{"prompt": 3}"#, "prompt"),
-    (#"{"prompt": "x", "id": {}}"#, "the id"), ("{", "not valid JSON"),
-    ("3", "expected"),
-  ])
+  @Test(
+    "a wrong line is an error with its number",
+    arguments: [
+      (#"{"body": "x"}"#, "none of"), (#"{"question": "q", "A": [], "B": "b"}"#, "at A"),
+      (#"{"question": "q", "choices": ["a"]}"#, "at choices"), (#"{"text": "x", "test_list": "t"}"#, "test_list"),
+      (#"{"turns": []}"#, "\"turns\" is empty"), (#"{"turns": [1]}"#, "turns"), (#"{"prompt": 3}"#, "prompt"),
+      (#"{"prompt": "x", "id": {}}"#, "the id"), ("{", "not valid JSON"),
+      ("3", "expected"),
+    ])
   func aWrongLineIsAnErrorWithItsNumber(line: String, reason: String) throws {
     try withTemporaryFile("{\"prompt\": \"x\"}\n\n\(line)\n") { path in
       let message = errorText { _ = try PromptReader.read(path: path) }
@@ -97,7 +99,7 @@ import Testing
     try withTemporaryFile(content, name: "table.csv") { try PromptReader.read(path: $0) }
   }
 
-  @Test func tablesOfMultipleChoiceAreRead() throws {
+  @Test("multiple-choice tables of CMMLU and C-Eval are read") func tablesOfMultipleChoiceAreRead() throws {
     // CMMLU's columns, a quoted field with a comma, a line end and doubled quotes, CR LF, no line end at the end.
     let cmmlu = "\u{FEFF},Question,A,B,C,D,Answer\r\n7,\"净重,\n\"\"是\"\"指\",a,b,\"\",d,A\r\n8,二,1,2,3,4,B"
     let prompts = try readTable(cmmlu)
@@ -121,22 +123,24 @@ import Testing
   func quotesInsideFields() throws {
     let prompts = try readTable("Question,A,B,C,D\n5\" disk,\"a\"b,c\"\"d,\"\"\"e\"\"\",\"\"\n\nq,1,2,3,4\n")
     #expect(prompts.map(\.id) == ["2", "4"])
-    // As Python's csv.reader reads the same lines.
+    // The same result as Python's csv.reader.
     #expect(prompts[0].turns[0].hasPrefix("5\" disk\n\nA. ab\nB. c\"\"d\nC. \"e\"\nD. \n\n"))
   }
 
-  @Test(arguments: [
-    ("Question,A,B,C,D\nq,a,b,c\n", "line 2: 4 fields"),
-    ("Question,A,B,C,D\n\"q,a,b,c,d\n", "line 2: a quote is opened"),
-    ("q,a\n1,2\n", "line 1: the columns are q, a"), ("", "the file is empty"),
-    ("Question,A,B,C,D\n", "there is no prompt"),
-  ])
+  @Test(
+    "a wrong table is an error with its reason",
+    arguments: [
+      ("Question,A,B,C,D\nq,a,b,c\n", "line 2: 4 fields"),
+      ("Question,A,B,C,D\n\"q,a,b,c,d\n", "line 2: a quote is opened"),
+      ("q,a\n1,2\n", "line 1: the columns are q, a"), ("", "the file is empty"),
+      ("Question,A,B,C,D\n", "there is no prompt"),
+    ])
   func aWrongTableIsAnError(content: String, reason: String) {
     let message = errorText { _ = try readTable(content) }
     #expect(message.contains(reason), "\(message)")
   }
 
-  @Test func anEmptyFileIsAnError() {
+  @Test("a file without prompts and a missing file are errors") func anEmptyFileIsAnError() {
     #expect(errorText { _ = try read("\n\n") }.contains("there is no prompt"))
     #expect(errorText { _ = try PromptReader.read(path: "/nowhere/p.jsonl") }.hasPrefix("/nowhere/p.jsonl: "))
   }

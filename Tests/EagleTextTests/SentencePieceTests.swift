@@ -56,7 +56,7 @@ import Testing
     #expect(ids.map { decoder.append($0) } == ["", "", "", "😀", "", "", "\u{FFFD}hello"])
     #expect(tokenizer.decode(ids, skipSpecial: true) == "😀\u{FFFD}hello")
     #expect(tokenizer.bytes(of: pieces.id("<0x0A>")) == [0x0A])
-    var stream = AnswerStream(tokenizer, stops: ["\n"])
+    var stream = StreamingDetokenizer(tokenizer, stops: ["\n"])
     #expect(stream.append(pieces.id("▁hello")) == " hello")
     #expect(stream.append(pieces.id("<0x0A>")).isEmpty && stream.isStopped)
   }
@@ -125,7 +125,7 @@ import Testing
   }
 }
 
-/// What a hostile tokenizer.json may not do.
+/// Bounds against a malicious tokenizer.json.
 @Suite struct TokenizerBoundTests {
   private func refusal(_ old: String, _ new: String) throws -> String {
     let json = try SmallVocabulary().json(replacing: old, with: new)

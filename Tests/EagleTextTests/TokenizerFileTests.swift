@@ -4,14 +4,16 @@ import Foundation
 import Testing
 
 @Suite struct TokenizerFileTests {
-  @Test(arguments: [
-    ("gpt-2", "don't 123", ["don", "'t", " 123"]),
-    ("smollm", "ab12 3", ["ab", "1", "2", " ", "3"]),
-    ("qwen2", "DON'T 12\n\n x", ["DON", "'T", " ", "1", "2", "\n\n", " x"]),
-    ("llama-bpe", "12345 x", ["123", "45", " x"]),
-  ])
+  @Test(
+    "each style of pre-tokenizer splits text into its own words",
+    arguments: [
+      ("gpt-2", "don't 123", ["don", "'t", " 123"]),
+      ("smollm", "ab12 3", ["ab", "1", "2", " ", "3"]),
+      ("qwen2", "DON'T 12\n\n x", ["DON", "'T", " ", "1", "2", "\n\n", " x"]),
+      ("llama-bpe", "12345 x", ["123", "45", " x"]),
+    ])
   func eachStyleCutsItsOwnWords(style: String, text: String, words: [String]) throws {
-    // Every word is a token that its characters merge into from the left, so that the tokens show the words.
+    // Every word is one token, merged from its characters from the left, so that the tokens show the split into words.
     var merges: [(String, String)] = []
     for word in words.map(Array.init) {
       for end in 1..<max(1, word.count) {
@@ -61,7 +63,7 @@ import Testing
     #expect(tokenizer.vocabularySize == tokens.count)
   }
 
-  @Test func inconsistentVocabulariesAreRefused() {
+  @Test("inconsistent vocabularies are refused") func inconsistentVocabulariesAreRefused() {
     let small = SmallVocabulary()
     func message(
       tokens: [String]? = nil, merges: [String]? = nil, types: [Int32]? = nil, style: String = "gpt-2"
@@ -79,7 +81,8 @@ import Testing
     #expect(message(merges: ["a  b"]).contains("merge 0"))
   }
 
-  @Test func configurationsAreReadBack() throws {
+  @Test("tokenizer_config.json holds the chat template and the special tokens")
+  func configurationsAreReadBack() throws {
     let template = "{{ \"x\" }}\n\t\\ \u{1} é"
     let json = try TokenizerFile.config(chatTemplate: template, bos: "<s>", eos: "<|im_end|>", pad: nil)
     let fields = try #require(try JSONSerialization.jsonObject(with: json) as? [String: Any])

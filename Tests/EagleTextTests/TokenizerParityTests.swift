@@ -3,7 +3,7 @@ import EagleText
 import Foundation
 import Testing
 
-/// Ids as Hugging Face tokenizers gives them. Fixtures: Tools/fixtures/make_small_tokenizers.py,
+/// Compares ids with Hugging Face tokenizers. Fixtures: Tools/fixtures/make_small_tokenizers.py,
 /// make_tokenizer_kinds.py, tokenizer_reference.py.
 @Suite struct TokenizerParityTests {
   private struct SmallTokenizers: Decodable {
@@ -29,7 +29,8 @@ import Testing
     return try Tokenizer(json: file, path: "tokenizers-small.json:\(name)")
   }
 
-  @Test(arguments: names) func smallTokenizersAgree(name: String) throws {
+  @Test("small tokenizers give the ids and texts of Hugging Face tokenizers", arguments: names)
+  func smallTokenizersAgree(name: String) throws {
     let json = try fixture("tokenizers-small.json")
     let tokenizer = try tokenizer(name, in: json)
     let texts = try #require(try JSONDecoder().decode(SmallTokenizers.self, from: json).tokenizers[name]).texts
@@ -53,7 +54,8 @@ import Testing
     }
   }
 
-  @Test(.enabled(if: hasSmolLM)) func smolLM2Agrees() throws {
+  @Test("the tokenizer of SmolLM2 gives the ids and texts of Hugging Face tokenizers", .enabled(if: hasSmolLM))
+  func smolLM2Agrees() throws {
     struct Reference: Decodable {
       let texts: [EncodedText]
     }

@@ -71,14 +71,15 @@ import Testing
     #expect(try tokenizer.encode("\u{E9}") == [0xC3, 0xA9], "the composed letter")
   }
 
-  @Test func invalidBytesDecodeToReplacementCharacters() throws {
+  @Test("invalid bytes decode to replacement characters, and unknown ids to nothing")
+  func invalidBytesDecodeToReplacementCharacters() throws {
     let tokenizer = try SmallVocabulary().tokenizer()
     #expect(tokenizer.decode([0xE4, 0xBD, 0xA0], skipSpecial: false) == "你")
     #expect(tokenizer.decode([0xE4, 0xBD, 97, 0xFF, 0xFF], skipSpecial: false) == "\u{FFFD}a\u{FFFD}\u{FFFD}")
     #expect(tokenizer.decode([97, 99_999, -5, 98], skipSpecial: false) == "ab")
   }
 
-  @Test func manyThreadsMayEncodeAtOnce() async throws {
+  @Test("threads can encode concurrently") func manyThreadsMayEncodeAtOnce() async throws {
     let tokenizer = try SmallVocabulary().tokenizer()
     let text = String(repeating: "hello world, well well 123\n\n", count: 200)
     let expected = try tokenizer.encode(text)
@@ -115,7 +116,7 @@ import Testing
     #expect(decoder.finish().isEmpty)
   }
 
-  /// Runs of three bytes that are telling in UTF-8: all pieces together are what decoding at once gives.
+  /// Sequences of three bytes that cover the cases of UTF-8: all parts together equal the text that is decoded at once.
   @Test("the parts of a stream make up the decoded text")
   func piecesTogetherAreTheWholeText() throws {
     let tokenizer = try SmallVocabulary().tokenizer()
@@ -150,7 +151,7 @@ import Testing
     var stopped = 0
     for number in 0..<4096 {
       let text = (0..<6).map { ["a", "b", "你", "a\u{301}"][number >> (2 * $0) & 3] }.joined()
-      var stream = AnswerStream(tokenizer, stops: stops)
+      var stream = StreamingDetokenizer(tokenizer, stops: stops)
       let streamed = text.utf8.map { stream.append(Int32($0)) }.joined() + stream.finish()
       let bytes = Array(text.utf8)
       let end = bytes.indices.first { i in stops.contains { bytes[i...].starts(with: $0.utf8) } }
@@ -163,7 +164,7 @@ import Testing
 
   @Test("a stream holds text back only while it may begin a stop string")
   func textIsHeldBackOnlyWhileAStopStringMayFollow() throws {
-    var stream = AnswerStream(try SmallVocabulary().tokenizer(), stops: ["END"])
+    var stream = StreamingDetokenizer(try SmallVocabulary().tokenizer(), stops: ["END"])
     #expect("xEN".utf8.map { stream.append(Int32($0)) } == ["x", "", ""])
     #expect(stream.append(Int32(UInt8(ascii: "x"))) == "ENx")
     #expect("EN".utf8.map { stream.append(Int32($0)) } == ["", ""] && stream.finish() == "EN")
@@ -172,7 +173,7 @@ import Testing
   @Test("a long stop string that the text keeps beginning costs time that is linear in the text")
   func longStopStrings() throws {
     let stop = String(repeating: "a", count: 100_000) + "b"
-    var stream = AnswerStream(try SmallVocabulary().tokenizer(), stops: [stop])
+    var stream = StreamingDetokenizer(try SmallVocabulary().tokenizer(), stops: [stop])
     var count = 0
     // Quadratic time would be hours.
     for _ in 0..<400_000 { count += stream.append(97).utf8.count }

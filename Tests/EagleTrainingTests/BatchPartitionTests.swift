@@ -34,7 +34,7 @@ import Testing
 
   @Test("ranks have equal work, whatever the conversations", arguments: [(2, 1.02), (8, 1.07), (16, 1.11), (64, 1.53)])
   func sharesAreEqual(ranks: Int, bound: Double) {
-    // Nine conversations of a thousand rows: what a batch of the Qwen3-4B recipe holds.
+    // Nine conversations of about a thousand rows, like a batch of the Qwen3-4B recipe.
     let partition = partition(items([400, 2000, 700, 1300, 900, 600, 1100, 500, 1500]), ranks: ranks)
     #expect(partition.costs.max()! < 1.02 * partition.costs.reduce(0, +) / Double(ranks))
     // because: the context of a part is computed again, at a tenth of a row's cost here
@@ -52,13 +52,13 @@ import Testing
     #expect(partition.parts.map(\.count).sorted() == [0, 0, 0, 1])
   }
 
-  @Test func conversationsStayWholeWhereTheyMust() {
+  @Test("conversations that must stay whole are not cut") func conversationsStayWholeWhereTheyMust() {
     let partition = partition(items([1000, 10]), ranks: 3, isCut: false)
     #expect(partition.parts.map(\.count).sorted() == [0, 1, 1])
   }
 
-  /// A weight repeats conversations; copies in one batch are shared out like others.
-  @Test func copiesAreSharedOutLikeOthers() {
+  /// A weight repeats conversations; copies in one batch are partitioned like others.
+  @Test("copies of a conversation are distributed like others") func copiesAreSharedOutLikeOthers() {
     let work = ConversationWork(positions: [0..<100], perRow: 1, perKey: 0, perContextRow: 0)
     let copies = [BatchPartition.Item](repeating: .init(5, work, length: 100), count: 3)
     let partition = partition(copies, ranks: 2)

@@ -8,7 +8,7 @@ import EagleText
 import EagleTraining
 import Testing
 
-/// Long conversations in chunks of rows against the same conversations in one pass.
+/// Compares long conversations in chunks of rows with the same conversations in one pass.
 @Suite struct ChunkTests {
   private let fixture: DraftStepFixture
 
@@ -76,7 +76,7 @@ import Testing
       gradients: Dictionary(uniqueKeysWithValues: draft.parameters.map { ($0.name, $0.variable.gradient!.values) }))
   }
 
-  /// - Parameter tolerance: of a gradient's difference over its norm, and of losses
+  /// - Parameter tolerance: the tolerance of a gradient's difference relative to its norm, and of losses
   private func expectEqual(_ a: Result, _ b: Result, tolerance: Double) {
     #expect(a.sums.map(\.rows) == b.sums.map(\.rows))
     for (x, y) in zip(a.sums, b.sums) {
@@ -113,7 +113,7 @@ import Testing
     }
   }
 
-  @Test func aConversationWithoutTrainedRowsHasNoChunks() {
+  @Test("a conversation without trained rows has no chunks") func aConversationWithoutTrainedRowsHasNoChunks() {
     #expect(TrainedRows(mask: [0, 1, 0], depths: 2).chunks(of: 4).isEmpty)
   }
 
@@ -156,7 +156,7 @@ import Testing
 
   // MARK: parts
 
-  /// The conversation with the states that a part needs, and random numbers in their place behind them.
+  /// The conversation with the states that a part needs, and random values instead of the states after them.
   private func cut(_ all: CapturedConversation, to part: ConversationPart) -> CapturedConversation {
     let states = 0..<(part.states ?? all.ids.count)
     return CapturedConversation(

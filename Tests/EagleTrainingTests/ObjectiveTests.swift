@@ -29,7 +29,7 @@ import Testing
     return (difference / max(norm, 1e-30)).squareRoot()
   }
 
-  @Test func lossMetricsAndGradientsAgreeWithPyTorch() {
+  @Test("loss, metrics and gradients agree with PyTorch") func lossMetricsAndGradientsAgreeWithPyTorch() {
     let draft = fixture.draft()
     let sums = objective(draft).run(fixture.conversations(), globalRows: fixture.outputs.rows, recording: true)
     let weights = (0..<sums.count).map { k in (0..<k).reduce(1.0) { value, _ in value * fixture.config.step_decay } }
@@ -51,7 +51,7 @@ import Testing
   }
 
   /// Ten steps with clipping, weight decay, warm-up and cosine.
-  @Test func optimiserStepsAgreeWithPyTorch() {
+  @Test("optimiser steps agree with PyTorch") func optimiserStepsAgreeWithPyTorch() {
     var config = TrainConfig()
     config.clipNorm = fixture.config.max_grad_norm
     config.weightDecay = fixture.config.weight_decay
@@ -79,8 +79,7 @@ import Testing
     }
   }
 
-  /// The gradient of a batch does not depend on how it is cut.
-  @Test func partsAddUpToTheWhole() {
+  @Test("the gradient of a batch does not depend on how it is cut") func partsAddUpToTheWhole() {
     let (whole, parts) = (fixture.draft(), fixture.draft())
     let conversations = fixture.conversations()
     let rows = fixture.outputs.rows
@@ -92,7 +91,7 @@ import Testing
     }
   }
 
-  /// Conversations with fewer rows weigh as much as others, and those without rows nothing.
+  /// Conversations with fewer rows weigh as much as others, and those without rows have no weight.
   @Test("a mean over conversations is the mean of their own means, in one pass and in chunks of rows")
   func meanOverConversations() {
     let conversations = fixture.conversations()
@@ -119,7 +118,8 @@ import Testing
     }
   }
 
-  @Test func conversationsWithoutTrainedRowsCountNothing() {
+  @Test("conversations without trained rows add nothing to loss and gradients")
+  func conversationsWithoutTrainedRowsCountNothing() {
     let conversation = fixture.conversations()[0]
     let draft = fixture.draft()
     let silent = objective(draft).run(
@@ -132,7 +132,7 @@ import Testing
     #expect(draft.parameters.allSatisfy { $0.variable.gradient == nil })
   }
 
-  @Test func trainedRowsOfTheFixtureAgree() {
+  @Test("trained rows of each depth are those of the PyTorch reference") func trainedRowsOfTheFixtureAgree() {
     for (index, conversation) in fixture.conversations().enumerated() {
       let rows = TrainedRows(mask: conversation.lossMask, depths: fixture.config.ttt_length)
       for k in 0..<fixture.config.ttt_length { #expect(rows.rows(depth: k) == fixture.outputs.trained_rows[k][index]) }

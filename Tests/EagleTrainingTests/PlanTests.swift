@@ -4,7 +4,8 @@ import Testing
 @Suite struct PlanTests {
   private let lengths = (0..<50).map { 20 + ($0 * 37) % 90 }
 
-  @Test func everyConversationComesOnceAnEpochAndBatchesAreFull() {
+  @Test("an epoch has each conversation once, and full batches")
+  func everyConversationComesOnceAnEpochAndBatchesAreFull() {
     let plan = BatchPlan(
       conversations: Array(0..<50), lengths: lengths, epochs: 2, tokensPerBatch: 300, seed: 5)
     for epoch in plan.epochs {
@@ -15,7 +16,8 @@ import Testing
     #expect(plan.totalSteps == plan.lastStep(ofEpoch: 1) && plan.lastStep(ofEpoch: -1) == 0)
   }
 
-  @Test func ordersAreRepeatableAndDependOnTheSeed() {
+  @Test("the order of conversations is repeatable and depends on the seed")
+  func ordersAreRepeatableAndDependOnTheSeed() {
     func plan(_ seed: UInt64) -> [[[Int]]] {
       BatchPlan(conversations: Array(0..<50), lengths: lengths, epochs: 1, tokensPerBatch: 300, seed: seed).epochs
     }
@@ -23,7 +25,7 @@ import Testing
     #expect(plan(5) != plan(6))
   }
 
-  @Test func scheduleWarmsUpAndFallsToZero() {
+  @Test("the learning rate warms up and falls to almost zero") func scheduleWarmsUpAndFallsToZero() {
     let schedule = Schedule(peak: 2, warmupRatio: 0.1, totalSteps: 100)
     #expect(schedule.learningRate(step: 5) == 1)
     #expect(schedule.learningRate(step: 10) == 2)

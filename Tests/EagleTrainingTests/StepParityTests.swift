@@ -9,11 +9,11 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// Where `scripts/oracles` has put store, weights and what PyTorch computes from them; the test runs only then.
+/// The path of store, weights and PyTorch's results, from `scripts/oracles`; without it the test is skipped.
 private let reference = ProcessInfo.processInfo.environment["EAGLE_STEP_REFERENCE"]
 private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
 
-/// One training step on a real store in float32 against PyTorch (`Tools/oracles/draft_step.py`).
+/// Compares one training step on a real store in float32 with PyTorch (`Tools/oracles/draft_step.py`).
 @Suite(.enabled(if: reference != nil && targetFolder != nil)) struct StepParityTests {
   private struct Step: Decodable {
     let loss: Double
@@ -22,7 +22,7 @@ private let targetFolder = ProcessInfo.processInfo.environment["EAGLE_TARGET"]
     let step_decay: Double
   }
 
-  @Test func lossAndGradients() throws {
+  @Test("loss, metrics and gradients of a real step agree with PyTorch") func lossAndGradients() throws {
     let path = try #require(reference)
     let target = try TargetModel(folder: try #require(targetFolder))
     let expected = try JSONDecoder().decode(

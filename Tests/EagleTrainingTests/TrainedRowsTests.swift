@@ -3,7 +3,7 @@ import EagleText
 import EagleTraining
 import Testing
 
-/// Written by hand from the rule: row p at depth k is trained when x[p+1] … x[p+2+k] lie in one span.
+/// Written by hand from the rule: row p at depth k is trained when x[p+1] … x[p+2+k] are in one span.
 @Suite struct TrainedRowsTests {
   private func rows(_ mask: [UInt8], depths: Int) -> [[Int]] {
     let trained = TrainedRows(mask: mask, depths: depths)
@@ -12,28 +12,28 @@ import Testing
 
   @Test("the first trained row of a span is the one before it")
   func aSpanInTheMiddleStartsOneRowBeforeIt() {
-    // Span [2, 6): decoding starts at row 1, which takes x2 and predicts x3.
+    // Span [2, 6): decoding starts at row 1, which reads x2 and predicts x3.
     #expect(rows([0, 0, 1, 1, 1, 1, 0], depths: 4) == [[1, 2, 3], [1, 2], [1], []])
   }
 
-  @Test func aSpanAtTheStartHasNoRowBeforeIt() {
+  @Test("a span at the start has no row before it") func aSpanAtTheStartHasNoRowBeforeIt() {
     #expect(rows([1, 1, 1, 1, 0], depths: 3) == [[0, 1], [0], []])
   }
 
-  @Test func shortSpansHaveFewRows() {
+  @Test("a span of one token has no row, one of two tokens has one") func shortSpansHaveFewRows() {
     #expect(rows([0, 1, 0, 0], depths: 2) == [[], []])
     #expect(rows([0, 1, 1, 0], depths: 2) == [[0], []])
   }
 
-  @Test func aSpanMayEndTheConversation() {
+  @Test("a span can end the conversation") func aSpanMayEndTheConversation() {
     #expect(rows([0, 0, 1, 1, 1], depths: 2) == [[1, 2], [1]])
   }
 
-  @Test func rowsDoNotCrossFromOneSpanToTheNext() {
+  @Test("rows do not cross from one span to the next") func rowsDoNotCrossFromOneSpanToTheNext() {
     #expect(rows([0, 1, 1, 0, 1, 1, 1], depths: 2) == [[0, 3, 4], [3]])
   }
 
-  @Test func prefixAndTeacherCoverTheTrainedRows() {
+  @Test("prefix and teacher positions cover the trained rows") func prefixAndTeacherCoverTheTrainedRows() {
     let trained = TrainedRows(mask: [0, 0, 1, 1, 1, 1, 0, 0, 1, 1, 0], depths: 2)
     // Depth 0 rows are 1, 2, 3 and 7; their teachers and those of depth 1 are 2, 3, 4 and 8.
     #expect(trained.prefixCount == 8)

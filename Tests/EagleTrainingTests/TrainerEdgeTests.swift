@@ -10,13 +10,13 @@ import EagleTraining
 import Foundation
 import Testing
 
-/// What a run does with values that are not finite, with stops, and with what an earlier start has left.
+/// Runs with non-finite values, with stops, and with files of an earlier start.
 @Suite struct TrainerEdgeTests {
   private let run: SmallRun
 
   init() throws { run = try SmallRun() }
 
-  /// Lines that a run says.
+  /// The messages of a run.
   private final class Lines: ProgressSink, @unchecked Sendable {
     private let lock = NSLock()
     private var lines: [String] = []
@@ -30,6 +30,12 @@ import Testing
     let folder = "\(run.path)/poisoned-\(conversations.sorted())"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     return try SmallRun.write(to: folder, run.target, poisoned: conversations)
+  }
+
+  @Test("no loss takes held-out non-finite values for good drafts", arguments: TrainingLoss.allCases)
+  func heldOutWithoutNumbers(loss: TrainingLoss) throws {
+    let trainer = try run.trainer("held-\(loss.rawValue)", store: try poisoned([22])) { $0.loss = loss }
+    #expect(try #require(try trainer.heldOutMetrics()).leftOut == 1)
   }
 
   @Test("a held-out conversation with non-finite values is left out, counted and named", arguments: [1, 3])
@@ -46,7 +52,7 @@ import Testing
         lines.contains { $0.contains("1 conversation with non-finite values") && $0.contains("conversation 22") })
       _ = try JSONEncoder().encode(metrics)
     }
-    // The others count as they do without it.
+    // The other conversations count as without it.
     let others = try #require(try run.trainer("held-others", heldOut: [21, 23]).heldOutMetrics())
     #expect(others.leftOut == 0)
     // because: ranks add sums in another order
@@ -65,13 +71,13 @@ import Testing
     let whole = try #require(try trainer.heldOutMetrics())
     let journal = EvaluationJournal(output: "\(run.path)/journal", key: "a")
     #expect(try trainer.heldOutMetrics(journal: journal) == whole)
-    // Of states that give other numbers: only what is in the journal can give the same ones.
+    // A store with other states, so that only the journal can give the same values.
     let other = try run.trainer("journal", store: try poisoned([21, 22, 23])) { $0.tokensPerBatch = 20 }
     #expect(try other.heldOutMetrics(journal: journal) == whole)
     let otherKey = EvaluationJournal(output: "\(run.path)/journal", key: "b")
-    // All three have non-finite values: there is nothing to count.
+    // All three have non-finite values, so there is no result.
     #expect(try other.heldOutMetrics(journal: otherKey) == nil)
-    // A line that a kill has torn counts as absent.
+    // An incomplete line after a kill is ignored.
     let file = "\(run.path)/journal/evaluation.partial/held-out-a-0.jsonl"
     let text = try String(contentsOfFile: file, encoding: .utf8)
     try String(text.dropLast(10)).write(toFile: file, atomically: true, encoding: .utf8)
@@ -147,7 +153,7 @@ import Testing
     let first = try run.trainer("start") { $0.featureRates = .bySize }
     try first.begin()
     #expect(try CheckpointFolder.names(in: "\(run.path)/start") == ["step-00000000"])
-    // Feature sizes of a store that cannot be read any more.
+    // The feature sizes cannot be computed again, because the states of this store are not finite.
     let second = try run.trainer("start", store: try poisoned(Set(0..<24))) { $0.featureRates = .bySize }
     #expect(try second.resume())
     #expect(second.step == 0 && second.optimizer.weights.values == first.optimizer.weights.values)
@@ -184,14 +190,14 @@ import Testing
     let error = #expect(throws: LocatedError.self) { try first.train(epoch: 0) }
     #expect(error?.advice?.contains(#"set train.leave_out to ["conversation 4"]"#) == true, "\(error as Any)")
     let bad = try #require(first.plan.epochs[0].firstIndex { $0.contains(4) })
-    // The newest checkpoint is from before the step, though checkpoints come at each step.
+    // The newest checkpoint is from before the step, although checkpoints are written at each step.
     let second = try trainer([4])
     try second.resume()
     #expect(second.step == bad)
     for epoch in 0..<2 { try second.train(epoch: epoch) }
     let lines = try run.metrics("advice")
     #expect(lines.map(\.step) == Array(1...second.plan.lastStep(ofEpoch: 1)))
-    // Another rate is taken up as well, and recorded with the step that it holds from.
+    // Another rate is accepted too, and recorded with the step from which it applies.
     let third = try trainer([4], rate: 1e-3)
     try third.resume()
     try third.train(epoch: 2)
@@ -211,7 +217,7 @@ import Testing
 
   @Test("steps that are left out do not count in AdamW's bias correction")
   func skippedStepsDoNotCount() throws {
-    // With its own conversations alone in a batch the first steps are left out, then one is taken.
+    // With one conversation per batch, the first steps are skipped, and then one updates the weights.
     let first = try run.trainer("plain") { $0.tokensPerBatch = 1 }
     let order = first.plan.epochs[0].map { $0[0] }
     let store = try poisoned(Set(order[0..<3]))
@@ -240,7 +246,7 @@ import Testing
       return shared.parameters.map(\.variable.value.values) + [try #require(trainer.optimizer.featureRates).values]
     }
     let alone = try start(SoloCommunicator(), run.store, "sample-alone")
-    // Rank 0's node has the second shard only.
+    // Rank 0's node has only the second shard.
     let nodes = try LoopbackCommunicator.run(size: 2, ranksPerNode: 1) { cluster -> [[Float]] in
       let folder = "\(run.path)/sample-disk-\(cluster.rank)"
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -14,7 +14,7 @@ import Testing
 
   init() throws { run = try SmallRun() }
 
-  @Test func lossFallsAndHeldOutIsMeasured() throws {
+  @Test("training lowers the loss and the held-out loss") func lossFallsAndHeldOutIsMeasured() throws {
     let trainer = try run.trainer("a")
     let before = try #require(try trainer.heldOutMetrics())
     for epoch in 0..<4 { try trainer.train(epoch: epoch) }
@@ -22,10 +22,11 @@ import Testing
     #expect(lines.count == trainer.plan.totalSteps && lines.last!.step == lines.count)
     #expect(lines.last!.loss < lines.first!.loss)
     let after = try #require(try trainer.heldOutMetrics())
-    #expect(before.loss > 0 && after.loss != before.loss && after.accuracy.count == 3)
+    #expect(before.loss > after.loss && after.loss > 0 && after.accuracy.count == 3)
   }
 
-  @Test(arguments: [2, 3]) func ranksGiveTheLossesOfOneRank(ranks: Int) throws {
+  @Test("several ranks give the losses of one rank", arguments: [2, 3])
+  func ranksGiveTheLossesOfOneRank(ranks: Int) throws {
     let alone = try run.trainer("alone")
     for epoch in 0..<4 { try alone.train(epoch: epoch) }
     let run = run
@@ -42,7 +43,8 @@ import Testing
     }
   }
 
-  @Test func aStateThatIsTooLargeToCopyIsWrittenAsItIs() throws {
+  @Test("a state that is too large to copy is written with the same bytes")
+  func aStateThatIsTooLargeToCopyIsWrittenAsItIs() throws {
     let trainer = try run.trainer("whole")
     try trainer.train(epoch: 0)
     let optimizer = trainer.optimizer
@@ -59,8 +61,9 @@ import Testing
     #expect(isEqual && files[0].count > 12 * optimizer.weights.count)
   }
 
-  /// AdamW's first step is the learning rate for every weight; of features it becomes that by their size.
-  @Test func largeFeaturesTakeSmallerSteps() throws {
+  /// AdamW's first step is the learning rate for every weight; for features it is divided by their size.
+  @Test("by-size feature rates divide the steps of fc by the feature sizes")
+  func largeFeaturesTakeSmallerSteps() throws {
     let (equal, bySize) = (
       try run.firstStep("equal") { $0.featureRates = .equal },
       try run.firstStep("by-size") { $0.featureRates = .bySize }
@@ -81,8 +84,9 @@ import Testing
     }
   }
 
-  /// One trainer does the first epoch and another, which reads its checkpoint, the rest.
-  @Test(arguments: FeatureRates.allCases) func aResumedRunEndsWithTheSameBits(rates: FeatureRates) throws {
+  /// One trainer runs the first epoch, and another one reads its checkpoint and runs the rest.
+  @Test("a resumed run ends with the same bits", arguments: FeatureRates.allCases)
+  func aResumedRunEndsWithTheSameBits(rates: FeatureRates) throws {
     let whole = try run.trainer("whole") { $0.featureRates = rates }
     for epoch in 0..<4 { try whole.train(epoch: epoch) }
     let first = try run.trainer("cut") { $0.featureRates = rates }
@@ -97,14 +101,14 @@ import Testing
     #expect(a.map(\.loss) == b.map(\.loss) && a.map(\.step) == b.map(\.step))
   }
 
-  /// Every number of the metrics is in the events, each frame's checksums hold, and what a restart does again counts
-  /// once.
-  @Test func eventsHoldTheMetrics() throws {
+  /// Every number of the metrics is in the events, each frame's checksums hold, and a step that a restart repeats
+  /// counts once.
+  @Test("TensorBoard events hold the metrics, each step once") func eventsHoldTheMetrics() throws {
     #expect(EventReader.crc32c(Array("123456789".utf8)) == 0xe306_9283)
     let first = try run.trainer("events") { ($0.tensorboard, $0.keepCheckpoints) = (true, 9) }
     for epoch in 0..<2 { try first.train(epoch: epoch) }
     let end = first.plan.lastStep(ofEpoch: 0)
-    // As if the second epoch had been killed before its checkpoint.
+    // The state after a kill of the second epoch before its checkpoint.
     for name in try CheckpointFolder.names(in: "\(run.path)/events") where name > CheckpointFolder.name(step: end) {
       try FileManager.default.removeItem(atPath: "\(run.path)/events/\(name)")
     }
@@ -140,7 +144,9 @@ import Testing
   }
 
   /// Rank counts of the two parts of a run, the second with or without a sharded optimiser.
-  @Test(arguments: [(1, 3, true), (3, 1, false), (2, 3, true), (3, 2, false)])
+  @Test(
+    "a run resumes with another number of ranks",
+    arguments: [(1, 3, true), (3, 1, false), (2, 3, true), (3, 2, false)])
   func aRunGoesOnWithAnotherNumberOfRanks(first: Int, second: Int, isSharded: Bool) throws {
     let alone = try run.trainer("elastic-alone") { $0.featureRates = .bySize }
     for epoch in 0..<4 { try alone.train(epoch: epoch) }
@@ -166,8 +172,8 @@ import Testing
     for (a, b) in zip(a, b) { #expect(abs(a.loss - b.loss) < 1e-4, "step \(a.step)") }
   }
 
-  /// Whole or sharded, what one rank holds at the end is what all hold, to rounding.
-  @Test func aShardedOptimiserTakesTheSameSteps() throws {
+  /// With or without sharding, all ranks have the same weights at the end, to rounding.
+  @Test("a sharded optimiser gives the same weights to rounding") func aShardedOptimiserTakesTheSameSteps() throws {
     let run = run
     func weights(isSharded: Bool, _ wire: ComputePrecision = .fp32) throws -> [[Float]] {
       try LoopbackCommunicator.run(size: 3) { cluster in
@@ -188,8 +194,9 @@ import Testing
     #expect(narrow[0] == narrow[2] && difference(narrow[0]) > 0)
   }
 
-  /// Each rank is a node with a disk of its own that holds one of the shards, or both.
-  @Test(arguments: [[[0], [1]], [[0, 1], [1], [0]]]) func nodesWithoutASharedDiskTrainAlike(disks: [[Int]]) throws {
+  /// Each rank is a node with its own disk, which has one of the shards, or both.
+  @Test("nodes without a shared disk give the losses of one rank", arguments: [[[0], [1]], [[0, 1], [1], [0]]])
+  func nodesWithoutASharedDiskTrainAlike(disks: [[Int]]) throws {
     let alone = try run.trainer("disk-alone")
     for epoch in 0..<2 { try alone.train(epoch: epoch) }
     let heldOut = try #require(try alone.heldOutMetrics())
@@ -209,7 +216,7 @@ import Testing
     #expect(losses.allSatisfy { abs($0 - heldOut.loss) < 1e-4 })
   }
 
-  @Test func aShardThatNoNodeHasIsNamed() throws {
+  @Test("a shard that no node has is named") func aShardThatNoNodeHasIsNamed() throws {
     let run = run
     let error = #expect(throws: LocatedError.self) {
       _ = try LoopbackCommunicator.run(size: 2, ranksPerNode: 1) { cluster in
@@ -225,7 +232,7 @@ import Testing
     #expect(error?.description.contains("shard-00001.h5: no node has this shard") == true, "\(error as Any)")
   }
 
-  @Test func moreEpochsGoOnFromTheLastCheckpoint() throws {
+  @Test("more epochs resume from the last checkpoint") func moreEpochsGoOnFromTheLastCheckpoint() throws {
     let first = try run.trainer("more", epochs: 1)
     try first.train(epoch: 0)
     let second = try run.trainer("more", epochs: 3)
@@ -235,7 +242,8 @@ import Testing
     #expect(try run.metrics("more").map(\.step) == Array(1...second.plan.totalSteps))
   }
 
-  @Test(arguments: [1, 3]) func stepsWithoutUsableNumbersAreLeftOut(ranks: Int) throws {
+  @Test("a step with non-finite values is skipped, and its conversations are named", arguments: [1, 3])
+  func stepsWithoutUsableNumbersAreLeftOut(ranks: Int) throws {
     try FileManager.default.createDirectory(atPath: "\(run.path)/poisoned", withIntermediateDirectories: true)
     let store = try SmallRun.write(to: "\(run.path)/poisoned", run.target, poisoned: [4])
     let run = run
@@ -253,8 +261,8 @@ import Testing
     #expect(try lines.count == run.trainer("unused").plan.epochs[0].count)
   }
 
-  /// When every batch is bad the run ends, and its newest checkpoint is from before.
-  @Test func tooManySkippedStepsEndTheRun() throws {
+  /// If every batch is non-finite, the run ends, and its newest checkpoint is from before.
+  @Test("too many skipped steps end the run and keep the last checkpoint") func tooManySkippedStepsEndTheRun() throws {
     let folder = "\(run.path)/all-poisoned"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let first = try run.trainer("spoilt")
@@ -270,12 +278,13 @@ import Testing
     #expect(third.step == first.step && third.optimizer.weights.values == first.optimizer.weights.values)
   }
 
-  @Test func aWishToStopLeavesACheckpointOfTheStep() throws {
+  @Test("a stop request on one rank stops all ranks with a checkpoint")
+  func aWishToStopLeavesACheckpointOfTheStep() throws {
     let run = run
     let steps = try LoopbackCommunicator.run(size: 2) { cluster -> Int in
       let stop = StopRequest()
       let trainer = try run.trainer("stopped", cluster: cluster, stop: stop)
-      // One rank alone hears of it.
+      // Only one rank receives the stop.
       if cluster.rank == 1 { stop.make("SIGTERM") }
       #expect(throws: StoppedRun.self) { try trainer.train(epoch: 0) }
       return trainer.step
@@ -286,7 +295,8 @@ import Testing
     #expect(again.step == 1)
   }
 
-  @Test func aDamagedCheckpointIsPassedOverForTheOneBefore() throws {
+  @Test("a damaged checkpoint is skipped for the one before")
+  func aDamagedCheckpointIsPassedOverForTheOneBefore() throws {
     let first = try run.trainer("damaged")
     try first.train(epoch: 0)
     let names = try CheckpointFolder.names(in: "\(run.path)/damaged")
@@ -300,7 +310,7 @@ import Testing
     #expect(CheckpointFolder.name(step: second.step) == names[names.count - 2])
   }
 
-  @Test func aCheckpointOfAnotherRunIsRefused() throws {
+  @Test("a checkpoint of other settings is refused") func aCheckpointOfAnotherRunIsRefused() throws {
     let first = try run.trainer("other")
     try first.train(epoch: 0)
     let checkpoint = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/other") { _ in })
@@ -318,7 +328,7 @@ import Testing
       error?.description.contains("other settings: train.beta1 0.5, and now it is 0.9") == true, "\(error as Any)")
   }
 
-  @Test func aCheckpointExportsTheTrainedHead() throws {
+  @Test("a checkpoint gives the trained head") func aCheckpointExportsTheTrainedHead() throws {
     let trainer = try run.trainer("export")
     try trainer.train(epoch: 0)
     let checkpoint = try #require(try CheckpointFolder.newestValid(in: "\(run.path)/export") { _ in })

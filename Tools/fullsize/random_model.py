@@ -18,7 +18,7 @@ CONFIG = json.loads(LIST.read_text())["qwen3-4b"]["config"]
 H, LAYERS, HEADS, KV, D, M, V = (CONFIG[key] for key in (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
     "vocab_size"))
-SHARD_BYTES = 3_990_000_000  # cuts where the published shards are cut, to a tensor or two
+SHARD_BYTES = 3_990_000_000  # shard boundaries differ from the published ones by at most a tensor or two
 BLOCK = 1 << 24
 
 

@@ -12,7 +12,7 @@ import pathlib
 import re
 
 WIDTH, HEIGHT, MARGIN = 8.4, 18, 16  # of a character and a line, in pixels
-ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-JL-Za-z]|\][^\x07]*\x07|[()][A-Z0-9])")  # but for K, which clears a line
+ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-JL-Za-z]|\][^\x07]*\x07|[()][A-Z0-9])")  # except K, which clears a line
 CLEAR = re.compile(r"\x1b\[[0-2]?K")
 
 

@@ -49,7 +49,7 @@ class Browser:
                 if "error" in answer:
                     raise SystemExit(f"{method}: {answer['error']}")
                 return answer["result"]
-            # What the page complains about.
+            # Errors of the page.
             if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
                 self.messages.append(answer["params"])
 

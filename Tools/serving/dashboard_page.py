@@ -18,7 +18,7 @@ import urllib.request
 from browser import Browser, check, save
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Of the table "from metrics.jsonl".
+# Columns of the table "from metrics.jsonl".
 COLUMNS = ["step", "epoch", "loss", "lr", "grad_norm", "tokens_per_second"]
 ROWS = """[...document.querySelectorAll('table')].filter(t => t.textContent.includes('gradient norm')).flatMap(t =>
   [...t.querySelectorAll('tbody tr')].map(r => [...r.querySelectorAll('data')].map(d => Number(d.getAttribute('value')))))"""
@@ -107,7 +107,7 @@ def watch(page, run, picture):
 
 
 def token(run):
-    url = re.sub("//[^/]+:", "//127.0.0.1:", run.start("0.0.0.0:0"))  # it names the machine, which may not resolve
+    url = re.sub("//[^/]+:", "//127.0.0.1:", run.start("0.0.0.0:0"))  # the machine's name may not resolve
     check(re.search(r"\?token=[0-9a-f]{32}$", url) is not None, "a page for others has a token")
     check(urllib.request.urlopen(url).status == 200, "with the token the page comes")
     for wrong in [url.split("?")[0], url[:-1] + ("0" if url[-1] != "0" else "1"), url.split("?")[0] + "events"]:

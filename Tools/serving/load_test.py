@@ -157,7 +157,7 @@ def main():
     print(f"{options.clients} clients, {options.seconds:.0f} s:", dict(load.counts))
     if minutes:
         print("resident MB by minute:", [round(size / 1e6) for size in minutes])
-    # Caches take what the texts of the moment need, within their budget: the later half may need no more than the first.
+    # Caches take what the running sequences need, within their budget: the later half must need no more than the first.
     half = len(minutes) // 2
     if half > 1 and max(minutes[half:]) > 1.05 * max(minutes[:half]):
         load.problems.append(f"memory grew from {max(minutes[:half]) / 1e6:.0f} to {max(minutes[half:]) / 1e6:.0f} MB")

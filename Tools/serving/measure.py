@@ -44,14 +44,14 @@ async def speed(client, pairs, tokens):
 
 async def rounds(options, batched, sequential):
     table = {}
-    # No question twice: a server that still has a conversation's tokens would not compute them again.
+    # No question occurs twice, because a server with prefix caching would not compute its tokens again.
     questions = itertools.permutations(WORDS, 2)
     for number in range(options.rounds):
         for count in options.counts:
             pairs = list(itertools.islice(questions, count))
             if len(pairs) < count:
                 raise SystemExit("there are not so many different questions: ask for fewer --rounds or --counts")
-            # Neither is always the first to be asked.
+            # The order alternates, so that neither server is always first.
             for name, client in [("batched", batched), ("sequential", sequential)][::1 if number % 2 == 0 else -1]:
                 measured = await speed(client, pairs, options.tokens)
                 table.setdefault((count, name), []).append(measured)

@@ -16,12 +16,14 @@ package final class Evaluator {
   private let sets: [EvaluationSet]
   /// The conditions under which `run(_:)` measures.
   package let conditions: EvaluationConditions
-  /// A text of each benchmark from the last run, by name: that of its shortest prompt. Equal on all ranks.
+  /// An example answer of each benchmark from the last run, sorted by name: the answer to its shortest prompt. Equal on
+  /// all ranks.
   package private(set) var examples: [ExampleText] = []
 
-  /// Reads the prompt files, so that a missing one is found before anything is trained. Collective.
+  /// Reads the prompt files, so that a missing file is detected before training starts. Collective.
   ///
-  /// - Throws: when a file is missing or broken, ranks read different prompts, or one does not fit into the target
+  /// - Throws: when a file is missing or malformed, when ranks read different prompts, or when a prompt does not fit
+  ///   into the target's context
   package init(
     model: ChatModel, config: EvaluateConfig,
     cluster: any Communicator = SoloCommunicator(), progress: ProgressSink = SilentProgress(),
@@ -41,7 +43,7 @@ package final class Evaluator {
   ///
   /// - Parameters:
   ///   - journal: the finished prompts of this start and of earlier ones
-  ///   - choosesBest: whether the prompts that choose the best head are decoded as well
+  ///   - choosesBest: whether the prompts that select the best head are decoded too
   package func run(
     _ draft: DraftModel, journal: EvaluationJournal? = nil, choosesBest: Bool = true
   ) throws -> EvaluationResults {
@@ -50,7 +52,7 @@ package final class Evaluator {
   }
 
   /// Decodes every benchmark without the head and by each of several plans, interleaved prompt by prompt, so that a
-  /// slow moment of the machine falls on all alike. The results of a benchmark are in the order of the plans.
+  /// slow phase of the machine affects all equally. The results of a benchmark are in the order of the plans.
   package func run(_ draft: DraftModel, plans: [DraftPlan]) throws -> [String: [BenchmarkResult]] {
     let results = try run(draft, plans: plans, wanted: Array(sets.indices), journal: nil).map(\.benchmarks)
     let names = sets.map(\.benchmark)
@@ -62,7 +64,7 @@ package final class Evaluator {
     /// The set and the prompt, by index.
     var set: Int
     var prompt: Int
-    /// Counts by plan.
+    /// The counts of each plan.
     var counts: [BenchmarkCounts]
     var example: ExampleText?
   }
@@ -76,21 +78,22 @@ package final class Evaluator {
     var finished = cluster.isRoot ? before : []
     let measurement = PromptMeasurement(renderer, config, draft, plans: plans, stop: stop, tick: cluster.tick)
     let work = unfinished(wanted, before)
-    // A rank takes the next prompt when it is done with one, so that a slow node delays nobody.
+    // Each rank takes the next prompt when it has finished one, so that a slow node delays no other rank.
     let next = try cluster.tickets()
     while !stop.isMade {
       let ticket = try next()
-      // A prompt that a stop has broken off counts as not begun.
+      // A prompt that a stop has interrupted counts as not begun.
       guard ticket < work.count, let done = try measure(work[ticket], measurement) else { break }
       finished.append(done)
       try journal?.append(done, "prompts", rank: cluster.rank)
       progress.advance(
         "evaluate", done: ticket + 1, total: work.count, unit: "prompts", note: sets[done.set].benchmark)
     }
-    // A rank that is asked to stop leaves no ticket to the others, so that they stop behind the prompt at hand.
+    // A rank that is asked to stop takes all remaining tickets, so that the other ranks stop after their current
+    // prompt.
     if stop.isMade { while try next() < work.count {} }
     try stop.throwIfAnyRankStops(cluster, during: "evaluate")
-    let all = try cluster.gather(value: finished).flatMap(\.self)
+    let all = try cluster.allGather(value: finished).flatMap(\.self)
     return results(of: all.sorted { ($0.set, $0.prompt) < ($1.set, $1.prompt) }, wanted, plans)
   }
 
@@ -101,7 +104,7 @@ package final class Evaluator {
       .filter { !done.contains([$0.set, $0.prompt]) }
   }
 
-  /// Measures one prompt; nil when a stop has broken it off.
+  /// Measures one prompt; nil if a stop has interrupted it.
   private func measure(_ item: (set: Int, prompt: Int), _ measurement: PromptMeasurement) throws -> Finished? {
     let set = sets[item.set]
     let prompt = set.prompts[item.prompt]
@@ -114,18 +117,18 @@ package final class Evaluator {
     return done
   }
 
-  /// The prompts that an earlier start has finished, each once, from the disks of all nodes. Equal on all ranks.
-  /// Collective.
+  /// The prompts that earlier starts have finished, without duplicates, from the disks of all nodes. Equal on all
+  /// ranks. Collective.
   private func finishedBefore(_ journal: EvaluationJournal?) throws -> [Finished] {
     guard let journal else { return [] }
     let local = cluster.isFirstOfNode ? journal.read("prompts", Finished.self) : []
     var found: [[Int]: Finished] = [:]
-    for item in try cluster.gather(value: local).joined() { found[[item.set, item.prompt]] = item }
+    for item in try cluster.allGather(value: local).joined() { found[[item.set, item.prompt]] = item }
     return found.values.sorted { ($0.set, $0.prompt) < ($1.set, $1.prompt) }
   }
 
-  /// The results of each plan, from all prompts in order. Speeds of ranks that decode side by side are those of one
-  /// sequence on one rank.
+  /// The results of each plan, from all prompts in order. The speeds are those of one sequence on one rank, even if
+  /// several ranks decode concurrently.
   private func results(of all: [Finished], _ wanted: [Int], _ plans: [DraftPlan]) -> [EvaluationResults] {
     examples = all.compactMap(\.example).sorted { $0.benchmark < $1.benchmark }
     return plans.indices.map { plan in

@@ -6,9 +6,9 @@ extension ExampleText {
   private static let mostTokens = 80
   private static let mostCharacters = 400
 
-  /// The beginning of a text, token by token.
+  /// The beginning of an answer, token by token.
   init(benchmark: String, prompt: String, _ generation: Generation, _ model: ChatModel) {
-    var stream = AnswerStream(model.tokenizer)
+    var stream = StreamingDetokenizer(model.tokenizer)
     var (tokens, remaining) = ([Token](), generation.ids[...])
     for (number, pass) in generation.passes.enumerated() {
       for (index, id) in remaining.prefix(pass.tokens).enumerated() {

@@ -6,7 +6,8 @@ import EagleModels
 import EagleStorage
 import Foundation
 
-/// A stage that lets the target write conversations: its name, the author of the texts, and what the ranks share.
+/// A stage in which the target generates conversations: its name, the author of the text, and the state that the ranks
+/// share.
 struct GenerationStage {
   /// The command: `regenerate` or `synthesize`.
   let name: String
@@ -16,20 +17,20 @@ struct GenerationStage {
   let progress: any ProgressSink
   let stop: StopRequest
 
-  /// What a call of `generate` takes besides the source.
+  /// The arguments of a call of `generate` except the source.
   struct Work {
-    /// Conversations that a rank decodes together, where the local target writes.
+    /// The batch size of a rank, if the local target generates.
     let batch: Int
-    /// The file that the conversations go to, for stops that another rank has noted there.
+    /// The file to which the conversations are written; other ranks record stops there.
     let file: GeneratedFile
     /// Conversations that earlier runs have finished.
     let known: Int
     let meter: GenerationMeter
-    /// The server, where one writes.
+    /// The server, if one generates.
     let server: ServedModel?
   }
 
-  /// The value that `make` returns on rank 0, on every rank. `make` calls its argument often, which hears a stop.
+  /// Returns the value of `make` on rank 0 to every rank. `make` must call its argument often, which checks for a stop.
   /// Collective.
   ///
   /// - Throws: `StoppedRun` on all ranks when a stop of one of them was requested
@@ -49,15 +50,15 @@ struct GenerationStage {
     return made[0]
   }
 
-  /// The way to the server; nil where the local target writes. Collective. The caller closes it.
+  /// Connects to the server; nil if the local target generates. Collective. The caller closes the connection.
   func connect() throws -> ServedModel? {
     guard case .server(let server) = writer else { return nil }
     return try server.connect(name, cluster)
   }
 
-  /// Lets the target write what a source requests, until the source has no more or a stop is requested. Collective.
+  /// Generates the text for the requests of a source, until it has no more or a stop is requested. Collective.
   ///
-  /// - Throws: `StoppedRun` after a stop, on all ranks, and `LocatedError` for a server that answers nothing; the
+  /// - Throws: `StoppedRun` after a stop, on all ranks, and `LocatedError` for a server that answers no request; the
   ///   finished conversations are kept
   func generate(_ source: some DialogueSource, _ work: Work) throws {
     var failures = FailureTally()
@@ -75,7 +76,7 @@ struct GenerationStage {
     try report(failures, of: source, work)
   }
 
-  /// Batches of the local target.
+  /// Decodes batches with the local target.
   private func decode(_ source: some DialogueSource, _ target: TargetModel, _ work: Work) throws {
     var open: [Int: DialogueRequest] = [:]
     func decoding(_ request: DialogueRequest?) -> DecodingRequest? {
@@ -110,13 +111,13 @@ struct GenerationStage {
     try work.file.throwIfStopped(stop, during: name)
   }
 
-  /// Says why requests have no answer, of all ranks. Collective.
+  /// Reports the reasons for unanswered requests of all ranks. Collective.
   ///
-  /// - Throws: where there are such requests, no answer, and nothing from an earlier run
+  /// - Throws: if there are such requests, but no answer and no conversation of an earlier run
   private func report(_ own: FailureTally, of source: some DialogueSource, _ work: Work) throws {
     guard let server = work.server else { return }
     var failures = FailureTally()
-    for tally in try cluster.gather(value: own) { failures.add(tally) }
+    for tally in try cluster.allGather(value: own) { failures.add(tally) }
     guard failures.total > 0 else { return }
     let answers = try source.counts.sum(over: cluster).answers
     guard answers > 0 || work.known > 0 else {
@@ -127,13 +128,13 @@ struct GenerationStage {
     progress.say("\(Format.count(failures.total, "request")) of \(name) without an answer: \(failures.description)")
   }
 
-  /// The output of this stage, with the fingerprint of everything that its texts follow from.
+  /// The output of this stage, with the fingerprint of everything that determines its text.
   ///
   /// - Parameters:
   ///   - path: the file of conversations
-  ///   - version: the number of the way in which texts are made
-  ///   - config: the settings, without those that change no text
-  ///   - others: what texts follow from besides settings, target and template
+  ///   - version: the version of the generation algorithm
+  ///   - config: the settings that can change the text
+  ///   - others: what determines the text in addition to settings, target and template
   func output(_ path: String, version: Int, config: some Encodable, others: [String] = []) throws -> GeneratedOutput {
     let parts =
       ["\(name) \(version)", try JSONStyle.compactEscaped.text(config)] + author + others
@@ -141,7 +142,8 @@ struct GenerationStage {
     return GeneratedOutput(path: path, stage: name, fingerprint: fingerprint, origin: origin)
   }
 
-  /// What tells the author of texts from others. A server may move; the name of its model is in the output's origin.
+  /// The identity of the author in fingerprints. The URL of a server is left out because it may change; the name of its
+  /// model is in the output's origin.
   private var author: [String] {
     switch writer {
     case .target(let target): [target.fingerprint, format.template.identity, target.precision.rawValue]
@@ -156,14 +158,15 @@ struct GenerationStage {
     }
   }
 
-  /// Throws on all ranks when they have read different tokenizers or templates. Collective.
+  /// Throws on all ranks if they have read different tokenizers or templates. Collective.
   func agreeOnText() throws {
     try cluster.agree(on: format.textFingerprint(), about: "the tokenizer of \(format.path)")
   }
 }
 
 extension ChatFormat {
-  /// Everything beside the weights that prompts and the ends of answers follow from, to compare ranks by.
+  /// A digest of everything but the weights that determines prompts and the ends of answers, for a comparison between
+  /// ranks.
   fileprivate func textFingerprint() -> String {
     """
     tokenizer.json \(tokenizerDigest)

@@ -1,25 +1,11 @@
 import EagleChat
 import EagleCore
 import EagleDraft
+import EagleRunFiles
 import EagleStorage
 import EagleTensor
 import EagleText
 import Foundation
-
-/// The reason why a conversation is not trained on.
-package enum LeftOut: String, Codable, Sendable {
-  case refused = "messages that the chat template refuses"
-  case otherAnswer = "an answer that the template renders otherwise than the model writes it"
-  case unknownToken = "a token id that the target does not have"
-  case noAnswer = "no assistant turn"
-  case emptyAnswer = "an empty answer"
-  case cutAnswer = "an answer that was broken off"
-  case loopingAnswer = "an answer that ends in a loop"
-  case tooLong = "longer than max_length"
-  case nothingTrained = "no assistant token to train on within max_length"
-  case duplicate = "the same messages as an earlier one"
-  case notSampled = "not drawn by the file's weight"
-}
 
 /// The result of a line, before it is compared with other lines.
 package enum LineOutcome: Sendable {
@@ -38,16 +24,16 @@ extension ReadReport {
 /// A conversation as rows of tokens, with its statistics.
 package struct PreparedConversation: Sendable {
   package let id: String
-  /// One row for the whole, or one for each trained answer.
+  /// One row for the whole conversation, or one for each trained answer.
   package let rows: [Row]
   /// 128 bits of SHA-256 over roles and texts.
   package let digest: Digest
   package let language: Language
   package let turns: Int
 
-  /// A row of tokens that is trained by itself.
+  /// A row of tokens that is trained separately.
   package struct Row: Sendable {
-    /// The conversation's id, with the number of the answer where there is a row for each.
+    /// The conversation's id, with the number of the answer if each answer has a row.
     package let name: String
     package let ids: [Int32]
     package let mask: [UInt8]
@@ -66,7 +52,7 @@ package struct PreparedConversation: Sendable {
   }
 }
 
-/// Turns lines into conversations. Any number of threads may use one.
+/// Converts lines to conversations. Any number of threads may use one instance.
 package struct LineWork: Sendable {
   package let model: ChatModel
   package let data: DataConfig
@@ -130,7 +116,7 @@ package struct LineWork: Sendable {
       turns: messages.count { $0.role == .user })
   }
 
-  /// A row that is tokenised already. Its text is not looked at.
+  /// A row that is already tokenised. Its text is not checked.
   private func outcome(_ row: TokenRow) -> LineOutcome {
     guard row.ids.allSatisfy({ $0 < model.target.shape.vocabularySize }) else { return .leftOut(.unknownToken, row.id) }
     if data.loopingAnswers == .drop, Self.loops(row.ids, row.lossMask) { return .leftOut(.loopingAnswer, row.id) }
@@ -165,7 +151,7 @@ package struct LineWork: Sendable {
     return data.cutAnswers == .drop && answers.contains(where: \.isCut) ? .cutAnswer : nil
   }
 
-  /// Whether an answer ends in a loop; the end of its turn does not count.
+  /// Whether an answer ends in a loop, with or without its end-of-turn token.
   private static func loops(_ ids: [Int32], _ mask: [UInt8]) -> Bool {
     TrainedRows(mask: mask, depths: 1).spans.contains { span in
       Repetition.endsInLoop(ids[span]) || Repetition.endsInLoop(ids[span].dropLast())

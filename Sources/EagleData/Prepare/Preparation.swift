@@ -10,9 +10,9 @@ import Foundation
 
 /// The stage that turns conversations into token ids, loss masks, held-out split and draft vocabulary.
 ///
-/// Lines are read in chunks and turned into tokens on all threads; memory does not grow with the files, but for 16
-/// bytes a conversation, by which equal ones are found. What is done is kept file by file, and a stopped preparation
-/// goes on there.
+/// Lines are read in chunks and tokenised on all threads. Memory grows by at most 45 bytes per conversation, for the
+/// set of 16-byte digests that detects duplicates. Finished files are kept, and a stopped preparation resumes after
+/// them.
 package struct Preparation {
   private let data: DataConfig
   private let draft: DraftConfig
@@ -33,8 +33,8 @@ package struct Preparation {
   }
 
   /// - Parameters:
-  ///   - chunkBytes: bytes of the lines that are processed together, at least
-  ///   - fileTokens: tokens of one file, at least
+  ///   - chunkBytes: the minimum size in bytes of the lines that are processed together
+  ///   - fileTokens: the minimum number of tokens of one file
   package init(
     data: DataConfig, draft: DraftConfig, seed: UInt64, model: ChatModel, progress: ProgressSink, stop: StopRequest,
     chunkBytes: Int, fileTokens: Int
@@ -49,15 +49,14 @@ package struct Preparation {
     self.fileTokens = fileTokens
   }
 
-  /// Writes `folder`, whole or not at all; what is there and up to date stays. Unfinished work waits in
-  /// `<folder>.partial`.
+  /// Writes `folder` atomically; an up-to-date result is kept. Unfinished work is stored in `<folder>.partial`.
   ///
   /// - Parameters:
   ///   - folder: the folder of the result
-  ///   - check: called with the fingerprint of the result before anything is written; may throw
-  /// - Throws: for a folder that holds other files than prepared data, a draft vocabulary that the target does not
-  ///   have, unreadable files, more than 1 % broken lines, and when nothing is left to train on; `StoppedRun` when a
-  ///   stop was requested
+  ///   - check: called with the fingerprint of the result before anything is written; it may throw
+  /// - Throws: for a folder that holds other files than prepared data, a draft vocabulary with tokens that the target
+  ///   does not have, unreadable files, more than 1 % broken lines, and when nothing is left to train on; `StoppedRun`
+  ///   when a stop was requested
   package func run(folder: String, check: (String) throws -> Void = { _ in }) throws -> PreparedData {
     try Self.checkVocabulary(draft, target: model.target)
     let tokens = try tokensFingerprint()
@@ -71,7 +70,7 @@ package struct Preparation {
     for path in [folder, partial] { try PreparedData.requireReplaceable(path) }
     if !PreparationState.exists(partial), let done = try? PreparedData(folder: partial), done.fingerprint == fingerprint
     {
-      // A kill came between its end and its name.
+      // A kill interrupted an earlier start between its end and the renaming of the folder.
       return try install(partial, at: folder)
     }
     var writer = try PreparationWriter(
@@ -96,8 +95,8 @@ package struct Preparation {
     return prepared
   }
 
-  /// Throws when a head of these settings cannot be made for this target: cheap, and so worth calling
-  /// before anything else.
+  /// Throws if a head with these settings cannot be created for this target. The check is cheap, so it should come
+  /// before any other work.
   package static func checkVocabulary(_ draft: DraftConfig, target: TargetModel) throws {
     if let initFrom = draft.initFrom {
       _ = try DraftFolder.vocabulary(initFrom, target: target)
@@ -143,7 +142,8 @@ package struct Preparation {
     let statistics = state.statistics
     for (reason, count) in statistics.leftOut.sorted(by: { $0.key < $1.key }) {
       let example = statistics.leftOutExamples[reason] ?? ""
-      progress.say("left out \(Format.count(count, "conversation")) with \(reason); the first: \(example)")
+      progress.say(
+        "left out \(Format.count(count, "conversation")) with \(LeftOut.text(ofKey: reason)); the first: \(example)")
     }
     guard statistics.conversations > state.heldOut.count else {
       throw LocatedError(
@@ -154,7 +154,7 @@ package struct Preparation {
 
   // MARK: the result
 
-  /// The fingerprint of everything that ids and masks depend on.
+  /// The fingerprint of everything that determines ids and masks.
   private func tokensFingerprint() throws -> String {
     var parts = ["tokens 3", model.template.identity, "\(model.target.shape.vocabularySize)"]
     parts.append(model.format.tokenizerDigest)
@@ -162,7 +162,7 @@ package struct Preparation {
     var lasting = data
     (lasting.train, lasting.heldOut) = ([], 0)
     parts.append(try JSONStyle.compactEscaped.text(lasting))
-    // Weights below 1 leave conversations out, by seed and content.
+    // Weights below 1 leave conversations out, depending on the seed and their content.
     if data.train.contains(where: { $0.weight < 1 }) { parts.append("by content \(seed)") }
     return FileDigest.sha256(Data(parts.joined(separator: "\n").utf8))
   }

@@ -2,7 +2,7 @@ import EagleCore
 import EagleRunFiles
 import Foundation
 
-/// The statistics as a page for people: `prepared/statistics.md`.
+/// The statistics as a Markdown page: `prepared/statistics.md`.
 enum StatisticsPage {
   static func text(_ s: DataStatistics, run: String, vocabularySize: Int) -> String {
     var lines = ["# Data of \(run)", "", table(["", ""], rows(s))]
@@ -69,7 +69,12 @@ enum StatisticsPage {
 
   private static func leftOut(_ s: DataStatistics) -> [[String]] {
     s.leftOut.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-      .map { [$0.key, "\($0.value)", (s.leftOutExamples[$0.key] ?? "").replacingOccurrences(of: "|", with: "/")] }
+      .map {
+        [
+          LeftOut.text(ofKey: $0.key), "\($0.value)",
+          (s.leftOutExamples[$0.key] ?? "").replacingOccurrences(of: "|", with: "/"),
+        ]
+      }
   }
 
   private static func table(_ head: [String], _ rows: [[String]]) -> String {

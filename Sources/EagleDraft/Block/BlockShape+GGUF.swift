@@ -8,7 +8,7 @@ import EagleTensor
 extension BlockShape {
   package static var ggufArchitecture: String { "dflash" }
 
-  /// The file that llama.cpp loads beside a target (`--spec-type draft-dspark` or `draft-dflash`). Rows of q and k keep
+  /// The file that llama.cpp loads with a target (`--spec-type draft-dspark` or `draft-dflash`). Rows of q and k keep
   /// their order, unlike those of an EAGLE-3 head.
   package func file(target: TargetShape, type: DraftGGUF.MatrixType, path: String) throws -> HeadFile {
     if kind == .dflash, samplesFromAnchor {
@@ -35,7 +35,7 @@ extension BlockShape {
   private func fields(_ target: TargetShape) -> [GGUFField] {
     func key(_ name: String) -> String { "\(Self.ggufArchitecture).\(name)" }
     let sizes: [(String, Int)] = [
-      ("block_count", layers), ("context_length", target.maxPositions), ("embedding_length", hiddenSize),
+      ("block_count", layers), ("context_length", target.statedPositions), ("embedding_length", hiddenSize),
       ("feed_forward_length", intermediateSize), ("vocab_size", vocabularySize), ("block_size", blockSize),
       ("attention.head_count", attention.heads), ("attention.head_count_kv", attention.kvHeads),
       ("attention.key_length", attention.headDimension), ("attention.value_length", attention.headDimension),
@@ -44,7 +44,7 @@ extension BlockShape {
     var fields = sizes.map { GGUFField.uint32(key($0.0), $0.1) }
     fields += [
       .float32(key("attention.layer_norm_rms_epsilon"), normEpsilon), .float32(key("rope.freq_base"), Float(ropeTheta)),
-      // Layers are named by their inputs: that of layer i + 1 is the output of layer i.
+      // llama.cpp names layers by their inputs: the input of layer i + 1 is the output of layer i.
       .int32s(key("target_layers"), captureLayers.map { Int32($0 + 1) }),
     ]
     if kind == .dspark {

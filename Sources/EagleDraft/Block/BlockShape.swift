@@ -8,8 +8,8 @@ import EagleTensor
 
 /// Sizes and switches of a block drafter: DFlash, or DSpark, which is DFlash with a Markov and a confidence head.
 ///
-/// A block of B inputs, the newest token and B - 1 mask tokens, goes through L decoder layers once, and its rows
-/// propose the tokens that follow, one each.
+/// A block of B inputs, the newest token and B - 1 mask tokens, passes through L decoder layers once, and each of its
+/// rows proposes one of the tokens that follow.
 package struct BlockShape: DraftShape {
   package var kind: Kind
   package var hiddenSize: Int  // H
@@ -21,8 +21,8 @@ package struct BlockShape: DraftShape {
   /// r; 0 for no Markov head.
   package var markovRank: Int
   package var hasConfidence: Bool
-  /// Whether row 0, the newest token, proposes the token after it. Otherwise row i proposes the token at its own place,
-  /// and row 0 none.
+  /// Whether row 0, the newest token, proposes the token after it. Otherwise row i proposes the token at its own
+  /// position, and row 0 proposes none.
   package var samplesFromAnchor: Bool
   package var lmHead: DraftTable
   package var vocabularySize: Int  // V
@@ -32,15 +32,16 @@ package struct BlockShape: DraftShape {
   package var ropeScaling: RotaryScaling?
   package var maxPositions: Int
   package var captureLayers: [Int]
-  /// The factor of embeddings, the target's.
+  /// The factor of the target's embeddings.
   package var embeddingScale: Float
 
-  /// The most layers: five are usual.
+  /// The most layers of a head; five are usual.
   package static let mostLayers = 64
 
   package enum Kind: String, Sendable, Codable { case dflash, dspark }
 
-  /// The head of a target: its sizes, but for what the settings say. They fit the target (`DraftConfig.requireFit`).
+  /// The head of a target: the target's sizes, except those in the settings, which must fit it
+  /// (`DraftConfig.requireFit`).
   init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int], maskToken: Int32? = nil) {
     let block = config.block
     kind = config.architecture == .dspark ? .dspark : .dflash
@@ -109,7 +110,8 @@ extension BlockShape {
   package func draftPasses(length: Int) -> Int { length > 0 ? 1 : 0 }
   package var longestDraft: Int? { proposals }
 
-  /// Least squares over the captured states and the embedding, and over the context features and the embedding.
+  /// Two least-squares fits: over the captured states and the embedding, and over the context features and the
+  /// embedding.
   package func fittedStart(trainedTokens: Double) -> (rows: Double, operations: Double)? {
     let (h, f) = (Double(hiddenSize), Double(featureWidth + hiddenSize))
     let rows = min(Double(BlockFittedStart.mostRows), trainedTokens)
@@ -133,6 +135,7 @@ extension BlockShape {
 /// The names of a block drafter's tensors, those of DeepSpec's folders.
 enum BlockTensors {
   static let (fc, hiddenNorm, norm, lmHead) = ("fc.weight", "hidden_norm.weight", "norm.weight", "lm_head.weight")
+  static let embedding = "embed_tokens.weight"
   static let markovTable = "markov_head.markov_w1.weight"
   static let markovHead = "markov_head.markov_w2.weight"
   static let (confidence, confidenceBias) = ("confidence_head.proj.weight", "confidence_head.proj.bias")

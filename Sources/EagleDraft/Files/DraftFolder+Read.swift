@@ -13,7 +13,7 @@ extension DraftFolder {
   ///   or a weight that is NaN or infinite
   public static func read(_ path: String, target: TargetModel, trainable: Bool = false) throws -> DraftModel {
     let reader = try reader(path, target: target)
-    // First: a head without a draft vocabulary that has an LM head for one is refused for the size of that.
+    // Tensors first: a head without a draft vocabulary whose LM head has one is rejected for the size of the LM head.
     let tensors = try reader.tensors()
     let head = DraftModel(
       shape: reader.shape, vocabulary: try reader.vocabulary(), tensors: tensors, trainable: false)
@@ -34,7 +34,7 @@ extension DraftFolder {
     return try DraftArchitecture.ofFolder(path).reader(folder: path, target: target)
   }
 
-  /// A digest that identifies a head and does not depend on where it lies.
+  /// A digest that identifies a head and does not depend on its path.
   package static func fingerprint(_ path: String) throws -> String {
     DraftGGUF.isFile(path) ? try GGUFFile(path: path).fingerprint() : try SafetensorsFolder.fingerprint(folder: path)
   }
@@ -48,12 +48,14 @@ package protocol HeadReader {
   func vocabulary() throws -> DraftVocabulary
 }
 
-/// What a folder holds beside the tensors' values.
+/// The contents of a head's folder except the values of its tensors.
 package struct HeadFolder {
   /// `config.json`.
   package var config: Data
-  /// The name there of each of the head's tensors.
+  /// The name in the folder of each of the head's tensors.
   package var tensorName: (String) -> String
-  /// The name there of the rows of the target's LM head for the draft vocabulary, which readers need; nil for none.
+  /// The name in the folder of the rows of the target's LM head for the draft vocabulary, where readers need them.
   package var headRows: String?
+  /// The name in the folder of the target's embedding, where readers need it.
+  package var embedding: String?
 }

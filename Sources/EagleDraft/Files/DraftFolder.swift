@@ -12,14 +12,13 @@ public enum DraftFolder {
   /// are those of `target`.
   ///
   /// An earlier export at `path` is replaced. Its `decoding.json` stays: the plan there says for which machine, target
-  /// and formats it was measured, and with other weights of the head it costs speed at most, never text.
+  /// and formats it was measured. With other weights of the head it may cost speed, but never changes the output.
   ///
   /// - Parameters:
-  ///   - layout: whose keys and names the folder has; nil for the first of the architecture's own that can say what the
-  ///     head is
+  ///   - layout: whose keys and names the folder has; nil for the architecture's first one that can represent the head
   ///   - verifier: the target's name or path, which speculators' layout holds
-  ///   - tables: of the target, for a head that shares its LM head and has a draft vocabulary
-  /// - Throws: `LocatedError` for a layout that cannot say it, and a folder that holds anything else
+  ///   - tables: of the target, for a head that shares its LM head
+  /// - Throws: `LocatedError` for a layout that cannot represent the head, and a folder that holds anything else
   package static func write(
     _ model: DraftModel, target: TargetShape, layout: HeadLayout? = nil, verifier: String? = nil,
     tables: TargetTables? = nil, to path: String
@@ -29,9 +28,10 @@ public enum DraftFolder {
     var tensors = rounded.parameters.map {
       (name: folder.tensorName($0.name), tensor: $0.variable.value.bfloat16())
     }
-    if let name = folder.headRows {
-      guard let rows = tables?.lmHead else { preconditionFailure("\(name) of the target is not given") }
-      tensors.append((name: name, tensor: rows.value.float32().bfloat16()))
+    for (name, table) in [(folder.headRows, tables?.lmHead?.value), (folder.embedding, tables?.embedding)] {
+      guard let name else { continue }
+      guard let table else { preconditionFailure("\(name) of the target is not given") }
+      tensors.append((name: name, tensor: table.dtype == .bfloat16 ? table : table.float32().bfloat16()))
     }
     if !model.vocabulary.isWhole {
       tensors.append((name: "d2t", tensor: model.vocabulary.d2t))
@@ -68,7 +68,7 @@ public enum DraftFolder {
     return body + Data("\n<!-- eagle-train export, sha256 \(FileDigest.sha256(body)) -->\n".utf8)
   }
 
-  /// Whether a page is as an earlier export has written it; one that somebody has written or changed is left alone.
+  /// Whether a page is as an earlier export has written it; one that a person has written or changed is left alone.
   private static func isOwnCard(_ path: String) -> Bool {
     guard let page = FileManager.default.contents(atPath: path),
       let end = page.range(of: Data("\n<!-- eagle-train export".utf8), options: .backwards)

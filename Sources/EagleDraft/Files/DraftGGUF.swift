@@ -4,7 +4,7 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// Writes draft heads as GGUF files, which llama.cpp loads beside a target (`--spec-type draft-eagle3`).
+/// Writes draft heads as GGUF files, which llama.cpp loads with a target (`--spec-type draft-eagle3`).
 package enum DraftGGUF {
   /// The type of the matrices in a file.
   package enum MatrixType: String, Sendable, CaseIterable {
@@ -63,7 +63,11 @@ package enum DraftGGUF {
       .string("general.architecture", file.architecture), .string("general.type", "model"),
       .uint32("general.file_type", type.fileType), .uint32("general.quantization_version", 2),
     ]
-    try GGUFWriter.write(path: path, fields: general + file.fields + tokenizer + file.tokenizer, tensors: tensors)
+    // A target may have a mask token of its own.
+    let own = Set(file.tokenizer.map(\.key))
+    try GGUFWriter.write(
+      path: path, fields: general + file.fields + tokenizer.filter { !own.contains($0.key) } + file.tokenizer,
+      tensors: tensors)
     return wide
   }
 
@@ -107,7 +111,7 @@ package enum DraftGGUF {
   }
 }
 
-/// What a GGUF file holds beside the tensors' values.
+/// The contents of a head's GGUF file except the values of its tensors.
 package struct HeadFile {
   package var architecture: String
   /// Metadata under the architecture's name.
@@ -116,10 +120,10 @@ package struct HeadFile {
   package var tokenizer: [GGUFField] = []
   /// Tensors that are no parameters.
   package var tensors: [(name: String, tensor: Tensor)] = []
-  /// The name there of each of the head's tensors.
+  /// The name in the file of each of the head's tensors.
   package var tensorName: (String) -> String
   /// A tensor with its rows in the order of the file.
   package var rows: (String, Tensor) -> Tensor
-  /// The name there of the rows of the target's LM head for the draft vocabulary; nil for none.
+  /// The name in the file of the rows of the target's LM head for the draft vocabulary; nil for none.
   package var headRows: String?
 }

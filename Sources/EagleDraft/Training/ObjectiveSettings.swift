@@ -7,21 +7,24 @@ import EagleTensor
 
 /// How a head is trained, as far as its objective is concerned.
 package struct ObjectiveSettings: Sendable, Equatable {
-  /// K of EAGLE-3: the steps of its own drafting that a head is trained through.
+  /// K of EAGLE-3: the number of its own drafting steps through which a head is trained.
   package var tttLength = 7
   /// The share of the rows of a TTT step that an epoch takes to the next step.
   package var tttShare = 1.0
   /// Step k weighs `step_decay`^k in the loss.
   package var stepDecay = 0.8
-  /// Nil for that of the architecture.
+  /// The loss; nil for that of the architecture.
   package var loss: TrainingLoss?
   package var mean = LossMean.tokens
   /// The share of trained positions that an epoch takes as anchors of blocks, and the most of a conversation.
   package var anchorShare = 1.0
-  package var anchorLimit = Int.max
+  package var anchorLimit = deepSpecAnchors
   package var precision = ComputePrecision.bf16
   package var seed: UInt64 = 0
   package var chunking = Chunking.standard
+
+  /// `num_anchors` of DeepSpec: the most anchors of a conversation.
+  package static let deepSpecAnchors = 512
 
   package init() {}
 
@@ -34,13 +37,13 @@ package struct ObjectiveSettings: Sendable, Equatable {
     (self.precision, self.chunking) = (precision, chunking)
   }
 
-  /// How much is recorded at a time.
+  /// The sizes that bound what is recorded at a time.
   package struct Chunking: Sendable, Equatable {
     /// A trained row keeps 2.1 MB for its backward pass at Qwen3-4B's size and K 7: chunks of 512 rows need 1.4 GB with
     /// their temporary results, 1,024 rows 2.7 GB. On two cores with AVX512-BF16 chunks of 256, 512 and 1,024 rows are
     /// equally fast, to the noise of 5 %.
     package static let standard = Chunking(longestWhole: microBatchTokens, rows: 512)
-    /// Tokens that one rank runs through the head at a time, conversations that are longer aside.
+    /// The tokens that one rank runs through the head at a time, except for longer conversations.
     package static let microBatchTokens = 1024
 
     /// Prefix rows of the longest conversation that goes through one pass.
@@ -65,17 +68,17 @@ public enum TrainingLoss: String, Codable, CaseIterable, Sendable {
   /// The divergence at first, and more of one minus the acceptance as that grows.
   case lkLambda = "lk-lambda"
   /// A tenth of the divergence, and nine tenths of one minus the acceptance, which is the total variation.
-  case divergenceAndVariation = "kl-tv"
+  case klTV = "kl-tv"
 
   public init(from decoder: any Decoder) throws { self = try decodeChoice(from: decoder) }
 
   /// The paper's 3 for the decay of the divergence's weight.
   var kind: SoftTargetLoss {
     switch self {
-    case .kl: .crossEntropy
-    case .lkAlpha: .acceptance
-    case .lkLambda: .mixed(decay: 3)
-    case .divergenceAndVariation: .fixedMix(crossEntropy: 0.1)
+    case .kl: .kl
+    case .lkAlpha: .lkAlpha
+    case .lkLambda: .lkLambda(decay: 3)
+    case .klTV: .klTV(crossEntropy: 0.1)
     }
   }
 }

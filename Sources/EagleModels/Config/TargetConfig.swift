@@ -6,8 +6,8 @@ public struct TargetConfig: Config {
   public var path = ""
   /// The precision of the target's matrix products.
   public var precision = ComputePrecision.bf16
-  /// The longest text in tokens, by which models with a `longrope` or `dynamic` rotary embedding choose its scaling.
-  /// Nil takes the length of their first training, and all positions of other models.
+  /// The length of the longest sequence in tokens, by which models with a `longrope` or `dynamic` rotary embedding
+  /// choose its scaling. Nil takes the original training length of such models, and all positions of other models.
   public var context: Int?
 
   /// Creates the settings with all defaults.
@@ -17,5 +17,15 @@ public struct TargetConfig: Config {
   public func validate() throws {
     try require(!path.isEmpty, "path", "is missing: name the folder or the GGUF file of the target model")
     if let context { try requireCount(context, "context") }
+  }
+
+  private enum CodingKeys: String, CodingKey { case path, precision, context }
+
+  /// Writes every key, null where nothing is set: a recipe knows the keys that its defaults have.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(path, forKey: .path)
+    try container.encode(precision, forKey: .precision)
+    try container.encode(context, forKey: .context)
   }
 }

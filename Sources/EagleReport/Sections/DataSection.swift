@@ -79,7 +79,12 @@ struct DataSection {
   private func leftOut(_ s: DataStatistics) -> String {
     guard !s.leftOut.isEmpty else { return "" }
     let rows = s.leftOut.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-      .map { [HTML.escape($0.key), HTML.number($0.value), HTML.long(s.leftOutExamples[$0.key] ?? "")] }
+      .map {
+        [
+          HTML.escape(LeftOut.text(ofKey: $0.key)), HTML.number($0.value),
+          HTML.long(s.leftOutExamples[$0.key] ?? ""),
+        ]
+      }
     return HTML.table("left out", ["why", "conversations", "for example"], rows)
   }
 }

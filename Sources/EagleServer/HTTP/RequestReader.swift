@@ -6,7 +6,7 @@ import EagleJinja
 import EagleText
 import Foundation
 
-/// A request that was read: what to generate, and how its answer is to be written.
+/// A parsed request: what to generate, and how to write the response.
 struct ReadRequest: Sendable {
   struct Prompt: Sendable {
     let ids: [Int32]
@@ -15,20 +15,20 @@ struct ReadRequest: Sendable {
 
   let prompts: [Prompt]
   var settings: GenerationSettings
-  /// What finds reasoning and calls in each text; nil where all of it is content.
+  /// The parser of reasoning and calls for each answer; nil if all of its text is content.
   var parsers: [OutputParser?]
-  /// The decoder of each text, which copies share: the trie of many long stop strings takes time and memory.
-  let stream: AnswerStream
-  /// Fields of the request that its answer repeats.
+  /// The detokenizer of each answer. Copies share the trie of the stop strings, which takes time and memory to build.
+  let stream: StreamingDetokenizer
+  /// Fields of the request that its response repeats.
   var echo = JSON.Object()
 }
 
-/// From the body of a request to prompts as token ids, with the options of their decoding.
+/// Turns the body of a request into prompts as token ids and the options of their decoding.
 struct RequestReader: Sendable {
   let model: ChatModel
   let plan: DraftPlan
   let config: ServerConfig
-  /// The most tokens of a text, its prompt included.
+  /// The maximum number of tokens of a sequence, including its prompt.
   let context: Int
   private let format: OutputFormat
 
@@ -37,7 +37,7 @@ struct RequestReader: Sendable {
     format = OutputFormat(model, config)
   }
 
-  /// - Throws: `APIError` that names the field at fault
+  /// - Throws: `APIError` that names the invalid field
   func read(_ body: Data, _ endpoint: TextEndpoint) throws -> ReadRequest {
     let fields = try RequestFields(body)
     func makeSeed() -> UInt64 { .random(in: 0...(.max)) }
@@ -76,12 +76,12 @@ struct RequestReader: Sendable {
       prompts: prompts, settings: settings, parsers: prompts.map { _ in nil }, stream: stream(settings, shown: []))
   }
 
-  /// - Parameter shown: special tokens that are text, since parsers look for them
-  private func stream(_ settings: GenerationSettings, shown: Set<Int32>) -> AnswerStream {
-    AnswerStream(model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial, shown: shown)
+  /// - Parameter shown: special tokens that are kept in the text because parsers look for them
+  private func stream(_ settings: GenerationSettings, shown: Set<Int32>) -> StreamingDetokenizer {
+    StreamingDetokenizer(model.tokenizer, stops: settings.stops, skipSpecial: settings.skipsSpecial, shown: shown)
   }
 
-  /// The ids of a chat.
+  /// The token ids of a chat.
   private func prompt(_ request: ChatRequest, input: String) throws -> [Int32] {
     let tools = request.tools.definitions
     guard tools.isEmpty || model.template.references("tools") else {
@@ -96,7 +96,8 @@ struct RequestReader: Sendable {
     }
   }
 
-  /// The settings of a request, with the variables that the model's template does not read among what is ignored.
+  /// The settings of a request, with the template variables that the model's template does not read added to the
+  /// ignored fields.
   private func noting(_ request: ChatRequest) throws -> GenerationSettings {
     let unread = request.templateOptions.keys.filter { !model.template.references($0) }
     if config.isStrict, let name = unread.first {
@@ -115,7 +116,8 @@ struct RequestReader: Sendable {
     return rules
   }
 
-  /// A raw prompt may hold control tokens: it is not a turn of somebody else. It begins with the model's BOS, once.
+  /// A raw prompt may contain control tokens, because it is not a message of another party. It begins with exactly one
+  /// BOS token of the model.
   private func ids(_ prompt: CompletionRequest.Prompt) throws -> [Int32] {
     do {
       switch prompt {
@@ -127,7 +129,7 @@ struct RequestReader: Sendable {
     }
   }
 
-  /// - Parameter standardTokens: the most new tokens of a request that does not say it; nil for the rest of the context
+  /// - Parameter standardTokens: the default of the maximum number of new tokens; nil for the rest of the context
   private func options(
     _ settings: GenerationSettings, prompt: [Int32], standardTokens: Int?, input: String
   ) throws -> DecodingOptions {
@@ -144,8 +146,8 @@ struct RequestReader: Sendable {
       sampling: settings.sampling)
   }
 
-  /// A sampled text is drafted for as a tree, whose tokens are the target's own samples: so it does not depend on
-  /// whether it was written alone or together with others.
+  /// A sampled sequence is drafted as a tree, whose tokens are the target's own samples. Its tokens therefore do not
+  /// depend on whether other sequences are in the batch.
   private func plan(_ settings: GenerationSettings) -> DraftPlan {
     guard !settings.sampling.isGreedy, plan.isChain, plan.depth > 0 else { return plan }
     return DraftPlan(depth: min(plan.depth, 2), width: 2, nodes: min(plan.depth, 2) * 2, costs: plan.costs)

@@ -12,29 +12,29 @@ package enum JobEvent: Sendable, Equatable {
   case failed(APIError)
 }
 
-/// A text to be generated, from its arrival to its end. The engine's thread generates it; any thread may cancel it.
+/// A sequence to generate, from its arrival to its end. The engine's thread decodes it; any thread may cancel it.
 ///
-/// Its events are read from a stream of their own: when nobody holds that any more, the job is cancelled.
+/// Its events are in an `AsyncStream`. The job is cancelled when no reader holds the stream any more.
 package final class Job: @unchecked Sendable {
   package let id: Int
   package let prompt: [Int32]
   package let options: DecodingOptions
   package let arrival = ContinuousClock.now
 
-  /// The most tokens that it may come to have, its prompt included.
+  /// The maximum number of tokens, including its prompt.
   var maxTokens: Int { prompt.count + options.maxNewTokens }
 
   private let demand = Atomic(Demand.wanted)
   private let events: AsyncStream<JobEvent>.Continuation
   private let onEnd: @Sendable (Job, End) -> Void
 
-  // The engine's thread alone.
-  private var stream: AnswerStream
-  /// All tokens so far, the one that ends the text included.
+  // Only the engine's thread uses the following.
+  private var stream: StreamingDetokenizer
+  /// All generated tokens so far, including the one that ends the sequence.
   private(set) var answer: [Int32] = []
   /// Drafted tokens among them.
   private var accepted = 0
-  /// How many of both the events so far have reported.
+  /// How many of both were reported in events.
   private var reported = (tokens: 0, accepted: 0)
   private var logprobs: [TokenLogprobs] = []
   private(set) var start: ContinuousClock.Instant?
@@ -59,7 +59,7 @@ package final class Job: @unchecked Sendable {
   ///   - onEnd: called once, before the last event
   /// - Returns: the job, and the events that its client reads
   package static func make(
-    id: Int, prompt: [Int32], options: DecodingOptions, stream: AnswerStream,
+    id: Int, prompt: [Int32], options: DecodingOptions, stream: StreamingDetokenizer,
     onEnd: @escaping @Sendable (Job, End) -> Void
   ) -> (job: Job, events: AsyncStream<JobEvent>) {
     let (events, continuation) = AsyncStream<JobEvent>.makeStream()
@@ -71,7 +71,7 @@ package final class Job: @unchecked Sendable {
   }
 
   private init(
-    id: Int, prompt: [Int32], options: DecodingOptions, stream: AnswerStream,
+    id: Int, prompt: [Int32], options: DecodingOptions, stream: StreamingDetokenizer,
     events: AsyncStream<JobEvent>.Continuation, onEnd: @escaping @Sendable (Job, End) -> Void
   ) {
     (self.id, self.prompt, self.options) = (id, prompt, options)
@@ -88,7 +88,7 @@ package final class Job: @unchecked Sendable {
 
   // MARK: the engine's thread
 
-  /// Notes that its turn has come.
+  /// Records the time at which the job leaves the queue.
   package func begin() { start = .now }
 
   package var queueSeconds: Double { arrival.duration(to: start ?? .now).inSeconds }
@@ -98,7 +98,7 @@ package final class Job: @unchecked Sendable {
     if firstToken == nil { firstToken = .now }
     answer.append(token.id)
     if token.isDrafted { accepted += 1 }
-    // The token that ends a text is no part of it, whatever it would read.
+    // The token that ends a sequence contributes no text.
     if !options.stopIDs.contains(token.id) {
       if let logprobs = token.logprobs { self.logprobs.append(logprobs) }
       emit(stream.append(token.id))
@@ -130,9 +130,10 @@ package final class Job: @unchecked Sendable {
     events.finish()
   }
 
-  /// Tokens whose text is held back, as part of a character or of a stop string, count with the next text.
+  /// Sends new text with its tokens. Tokens whose text is held back, as part of a character or of a stop string, are
+  /// counted in the next event.
   ///
-  /// - Parameter isLast: whether no other text comes, so that log-probabilities of tokens without text are not lost
+  /// - Parameter isLast: whether no other event follows, so that the logprobs of tokens without text are sent too
   private func emit(_ text: String, isLast: Bool = false) {
     if text.isEmpty && !(isLast && !logprobs.isEmpty) { return }
     var delta = TextDelta(

@@ -13,13 +13,13 @@ import EagleTensor
 /// w = w (1 − lr · decay) − lr · 0.2 √max(O, I) · r ∘ NS(r ∘ u)
 ///
 /// NS(X) divides X by its norm and then computes, five times, A = X Xᵀ and X = a X + (b A + c A²) X: a Newton–Schulz
-/// iteration that brings singular values near 1. The factor 0.2 √max(O, I) gives a step the root mean square of
+/// iteration, after which singular values are near 1. The factor 0.2 √max(O, I) gives a step the root mean square of
 /// AdamW's, so that both use one learning rate (arXiv 2502.16982, section 2.2). r are the rates of the columns of the
-/// feature matrix, as AdamW has them, and 1 elsewhere: training on features of size 1.
+/// feature matrix, as in AdamW, and 1 elsewhere, which is equivalent to training on features of size 1.
 ///
-/// Norms, tables, the LM head and a confidence head stay with AdamW. m is kept as AdamW's first moment. The matrices
-/// have no second moment in memory, and one of zeros in checkpoints, which have one layout. Each matrix is stepped by
-/// one rank, which sends the others its weights: their bits are equal on unlike processors.
+/// AdamW updates norms, tables, the LM head and a confidence head. m is stored as AdamW's first moment. The matrices
+/// have no second moment in memory, and zeros in checkpoints, whose layout is the same for both optimisers. One rank
+/// updates each matrix and sends the weights to the others, so that their bits are equal on different processors.
 package struct Muon {
   static let momentum: Float = 0.95
   private static let coefficients: (a: Float, b: Float, c: Float) = (3.4445, -4.7750, 2.0315)
@@ -36,7 +36,7 @@ package struct Muon {
     let isRated: Bool
   }
 
-  /// Takes the matrices of the layers out of AdamW's hands.
+  /// Excludes the matrices of the layers from AdamW.
   init(_ optimizer: AdamW, cluster: any Communicator) {
     (self.optimizer, self.cluster) = (optimizer, cluster)
     let names = Set(optimizer.draft.shape.hiddenMatrices.map(\.name))
@@ -50,7 +50,7 @@ package struct Muon {
     optimizer.leaveOut(matrices.map(\.range))
   }
 
-  /// The rank that steps each matrix: the costliest first, each to the rank that has the least to do.
+  /// The rank that updates each matrix: in descending order of cost, each is assigned to the rank with the least work.
   package static func owners(_ shapes: [[Int]], ranks: Int) -> [Int] {
     let costs = shapes.map { shape in shape.min()! * shape.min()! * (2 * shape.max()! + shape.min()!) }
     var (owners, loads) = ([Int](repeating: 0, count: shapes.count), [Int](repeating: 0, count: ranks))
@@ -63,16 +63,16 @@ package struct Muon {
   }
 
   /// The bytes of temporaries for the largest of these matrices: the update, X, its operand and the next X, A, its
-  /// polynomial and a part of one of them.
+  /// polynomial and a part of a Gram matrix.
   package static func temporaryBytes(_ shapes: [[Int]]) -> Int {
     shapes.map { 14 * $0[0] * $0[1] + 12 * $0.min()! * $0.min()! }.max() ?? 0
   }
 
-  /// The part of a step that a rank computes by itself: momentum of all matrices, weights of its own.
+  /// The local part of a step: the momentum of all matrices, and the weights of this rank's own matrices.
   ///
   /// - Parameters:
-  ///   - learningRate: that of this step
-  ///   - scale: what gradients are multiplied by, to hold the clip norm
+  ///   - learningRate: the learning rate of this step
+  ///   - scale: the factor that limits gradients to the clip norm
   func apply(learningRate: Double, scale: Float) {
     for matrix in matrices {
       let (gradient, moment) = (optimizer.gradients.slice(matrix.range), optimizer.firstMoment.slice(matrix.range))
@@ -93,8 +93,8 @@ package struct Muon {
     }
   }
 
-  /// Sends the weights of each matrix from the rank that has stepped it. Collective.
-  func exchange() throws {
+  /// Broadcasts the weights of each matrix from the rank that has updated it. Collective.
+  func broadcastMatrices() throws {
     for matrix in matrices where cluster.size > 1 {
       try cluster.broadcast(optimizer.weights.slice(matrix.range).rawBytes, root: matrix.rank)
     }
@@ -109,13 +109,13 @@ package struct Muon {
     }
   }
 
-  /// U Vᵀ, nearly, of a matrix U S Vᵀ: [O, I]. Singular values above a hundredth of the norm come to lie between 0.68
-  /// and 1.2; smaller ones grow up to 485 times.
+  /// Approximately U Vᵀ of a matrix U S Vᵀ: [O, I]. Singular values above a hundredth of the norm are then between 0.68
+  /// and 1.2; smaller ones grow by a factor of up to 485.
   ///
-  /// - Parameter precision: the precision of the matrix products
+  /// - Parameter precision: the precision of the GEMMs
   package static func orthogonalized(_ matrix: Tensor, _ precision: ComputePrecision) -> Tensor {
     let (a, b, c) = coefficients
-    // A has the smaller side, and its rows are products of whole rows.
+    // A is a Gram matrix of the smaller side, so X is transposed if it is tall.
     let isTall = matrix.rows > matrix.columns
     let norm = eagle_sum_of_squares(matrix.floats, Int64(matrix.count)).squareRoot()
     var x = scaled(isTall ? Rows.transposed(matrix) : matrix, by: Float(1 / (norm + 1e-7)))
@@ -137,8 +137,8 @@ package struct Muon {
     return y
   }
 
-  /// X Xᵀ, [S, S] of [S, L]; for a symmetric X its square. It is symmetric, so blocks right of the diagonal are copied:
-  /// five eighths of the operations.
+  /// X Xᵀ, [S, S] of [S, L]; for a symmetric X its square. It is symmetric, so blocks right of the diagonal are copied,
+  /// which leaves five eighths of the operations.
   private static func selfProduct(_ x: Tensor, _ precision: ComputePrecision) -> Tensor {
     let side = x.rows
     let operand = Matmul.takesBFloat16(precision) ? x.bfloat16() : x

@@ -5,14 +5,14 @@ import EagleRunFiles
 import EagleStorage
 import Foundation
 
-/// Writes the state of a run into step folders, and says what training has waited for that.
+/// Writes the state of a run to step folders, and reports how long training has waited for it.
 final class CheckpointSaver: StepObserver {
   private(set) var schedule: CheckpointSchedule
   private let engine: StepEngine
   private let output: String
   private let progress: any ProgressSink
   private let writer: CheckpointWriter
-  /// Seconds of the last step that has changed the weights; nil before the first.
+  /// The duration of the last step that has changed the weights, in seconds; nil before the first.
   private var stepSeconds: Double?
   private var cluster: any Communicator { engine.cluster }
 
@@ -23,20 +23,20 @@ final class CheckpointSaver: StepObserver {
     writer = CheckpointWriter(parent: output, keep: config.keepCheckpoints) { progress.say($0) }
   }
 
-  /// Throws when the last write has failed.
+  /// Throws if the last write has failed.
   func didUpdate(_ metrics: StepMetrics) throws {
     try writer.check()
     stepSeconds = Double(metrics.tokens) / metrics.tokensPerSecond
   }
 
-  /// Notes that the run goes on from a checkpoint.
+  /// Records that the run has resumed from a checkpoint.
   func didResume(at step: Int) { schedule.note(step: step) }
 
-  /// Starts to write what a checkpoint holds. Collective.
+  /// Starts to write a checkpoint. Collective.
   ///
   /// - Parameters:
   ///   - step: the step whose state it is
-  ///   - skippedInARow: steps up to it that were skipped
+  ///   - skippedInARow: the number of consecutive skipped steps up to it
   func save(step: Int, skippedInARow: Int) throws {
     let clock = engine.clock
     let steps = schedule.steps(upTo: step)
@@ -47,8 +47,8 @@ final class CheckpointSaver: StepObserver {
     note(step: step, steps: steps, seconds: (clock.seconds[.checkpoint] ?? 0) - before)
   }
 
-  /// Starts to write; with a sharded optimiser ranks send their moments piece by piece, and it ends with the last.
-  /// Collective then.
+  /// Starts to write. With a sharded optimiser it is collective: the ranks send their moments in parts, and it returns
+  /// after the last.
   private func write(_ info: TrainingCheckpoint.Info) throws {
     let optimizer = engine.optimizer
     guard engine.inputs.config.shardOptimizer else {
@@ -65,7 +65,7 @@ final class CheckpointSaver: StepObserver {
     }
   }
 
-  /// What one thread hands to another and leaves alone until that is done.
+  /// A value that one thread passes to another and does not use until that thread is done.
   private struct UncheckedSendable<Value>: @unchecked Sendable {
     let value: Value
     init(_ value: Value) { self.value = value }
@@ -76,10 +76,11 @@ final class CheckpointSaver: StepObserver {
     return TrainingCheckpoint.Info(
       step: step, updates: engine.updates, skippedInARow: skippedInARow == 0 ? nil : skippedInARow,
       identity: inputs.identity, targetPath: inputs.target.path, targetFingerprint: inputs.target.fingerprint,
+      targetContext: inputs.target.shape.maxPositions,
       draftShape: DraftDescription(draft.shape), draftVocabulary: draft.vocabulary.targetIDs)
   }
 
-  /// Says what the copy, or the writing, and a wait for the checkpoint before have cost.
+  /// Reports the time of the copy or the write, and of the wait for the previous checkpoint.
   private func note(step: Int, steps: Int, seconds: Double) {
     guard let stepSeconds else { return }
     progress.say(
@@ -88,7 +89,7 @@ final class CheckpointSaver: StepObserver {
         100 * seconds / (stepSeconds * Double(steps)), steps))
   }
 
-  /// Leaves the state of a step as the newest checkpoint, though later steps were skipped. Collective.
+  /// Makes the state of a step the newest checkpoint, although later steps were skipped. Collective.
   func keep(step good: Int) throws {
     try wait()
     let folder = "\(output)/\(CheckpointFolder.name(step: good))"

@@ -25,19 +25,19 @@ package struct HeldOutEvaluation {
   /// Tokens of the held-out conversations.
   package var tokens: Int { inputs.heldOut.reduce(0) { $0 + inputs.states.lengths[$1] } }
 
-  /// A batch of held-out conversations that is done, the same on all ranks.
+  /// A measured batch of held-out conversations, the same on all ranks.
   private struct Batch: Codable {
     var batch: Int
     /// Sums over all ranks by group of conversations, by position.
     var groups: [Int: [PositionSums]]
-    /// Conversations with non-finite values, which count nowhere.
+    /// Conversations with non-finite values, which are excluded.
     var leftOut: [Int]
   }
 
-  /// Measures the head that the engine trains; nil without held-out conversations that count. Collective.
+  /// Measures the head that the engine trains; nil without held-out conversations that have finite values. Collective.
   ///
-  /// - Parameter journal: where batches that are done are kept, and those of an earlier start found
-  /// - Throws: `StoppedRun` when a stop was requested, behind the micro-batch at hand
+  /// - Parameter journal: stores measured batches, and provides those of earlier starts
+  /// - Throws: `StoppedRun` when a stop was requested, after the current micro-batch
   package func run(journal: EvaluationJournal? = nil) throws -> ObjectiveMetrics? {
     guard !inputs.heldOut.isEmpty else { return nil }
     var done = try earlier(journal)
@@ -53,7 +53,7 @@ package struct HeldOutEvaluation {
     return metrics(batches.indices.compactMap { done[$0] })
   }
 
-  /// The mean over all batches. Names conversations that are left out.
+  /// The mean over all batches. Reports the names of conversations that are left out.
   private func metrics(_ batches: [Batch]) -> ObjectiveMetrics? {
     let groups = batches.reduce(into: [Int: [PositionSums]]()) { Self.add($1.groups, to: &$0) }
       .sorted { $0.key < $1.key }.map(\.value)
@@ -77,7 +77,7 @@ package struct HeldOutEvaluation {
     all.merge(own) { zip($0, $1).map { $0 + $1 } }
   }
 
-  /// Of the numbers and lengths of conversations, and of the target.
+  /// A digest of the numbers and lengths of the conversations, and of the target.
   private var digest: String {
     let conversations = inputs.heldOut.map { "\($0) \(inputs.states.lengths[$0])" }
     let text = ([inputs.target.fingerprint] + conversations).joined(separator: "\n")
@@ -93,7 +93,7 @@ package struct HeldOutEvaluation {
 
   private var noSums: [PositionSums] { engine.objective.noSums }
 
-  /// Batches that rank 0 finds of an earlier start. Collective.
+  /// The batches of earlier starts, which rank 0 reads. Collective.
   private func earlier(_ journal: EvaluationJournal?) throws -> [Int: Batch] {
     guard let journal else { return [:] }
     let all = try cluster.fromRoot { journal.read("held-out", Batch.self) }
@@ -120,10 +120,10 @@ package struct HeldOutEvaluation {
     return result
   }
 
-  /// Sums and conversations of all ranks. Collective.
+  /// The sums and left-out conversations of all ranks. Collective.
   private func added(_ own: Batch) throws -> Batch {
     var all = Batch(batch: own.batch, groups: [:], leftOut: [])
-    for part in try cluster.gather(value: own) {
+    for part in try cluster.allGather(value: own) {
       Self.add(part.groups, to: &all.groups)
       all.leftOut += part.leftOut
     }

@@ -3,9 +3,10 @@ import EagleDraft
 import EagleModels
 import Foundation
 
-/// What decides the steps of a run: what a checkpoint says it was made with, and a start that goes on is held against.
+/// Everything that determines the steps of a run. A checkpoint records it, and a start that resumes is compared with
+/// it.
 ///
-/// Evaluations, the number of epochs and ranks, and where states and checkpoints are kept decide no step.
+/// Evaluations, the number of epochs and ranks, and the location of states and checkpoints do not affect the steps.
 package struct RunIdentity: Codable, Sendable, Equatable {
   /// Recipe keys, for example `train.ttt_length`, with their values as JSON.
   package var settings: [String: String]
@@ -25,21 +26,21 @@ package struct RunIdentity: Codable, Sendable, Equatable {
     case targetFingerprint = "target_fingerprint"
   }
 
-  /// Keys that a run may change on its way, so that it can get past steps that fail. Each change is recorded.
+  /// Keys that may change when a run resumes, so that it can get past failing steps. Each change is recorded.
   package static let changeable: Set<String> = ["train.learning_rate", "train.leave_out"]
 
-  /// Keys of `train` that decide no step.
+  /// Keys of `train` that do not affect the steps.
   private static let freeTrainKeys: Set<String> = [
     "epochs", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "shard_optimizer", "max_skipped_steps",
     "tensorboard",
   ]
-  /// Keys of `capture` that decide the states.
+  /// Keys of `capture` that affect the states.
   private static let captureKeys: Set<String> = ["layers", "states"]
 
   /// - Parameters:
   ///   - train, draft, capture: settings of the run
-  ///   - precision: the precision of the target's matrix products
-  ///   - layers: the captured layers, whatever way the recipe names them
+  ///   - precision: the precision of the target's GEMMs
+  ///   - layers: the captured layers, resolved to numbers
   ///   - data: fingerprint of the prepared data
   ///   - target: fingerprint of the target
   package init(
@@ -52,7 +53,7 @@ package struct RunIdentity: Codable, Sendable, Equatable {
     try add(draft, "draft") { _ in true }
     try add(capture, "capture") { Self.captureKeys.contains($0) }
     settings["capture.layers"] = "\(layers)"
-    // Checkpoints of versions that knew no default by architecture name the table and the loss.
+    // Checkpoints of versions without defaults by architecture contain the table and the loss explicitly.
     if draft.architecture == .eagle3, train.loss == nil { settings["train.loss"] = "\"\(TrainingLoss.kl.rawValue)\"" }
     settings["draft.lm_head"] = "\"\(draft.headTable.rawValue)\""
     settings["target.precision"] = precision.rawValue
@@ -73,7 +74,7 @@ package struct RunIdentity: Codable, Sendable, Equatable {
     return identity?.settings ?? [:]
   }
 
-  /// A setting that a run goes on with in place of another.
+  /// A setting whose value differs when a run resumes.
   struct Difference: Equatable {
     let key: String
     let from: String
@@ -82,20 +83,20 @@ package struct RunIdentity: Codable, Sendable, Equatable {
 
   /// Settings that differ from those of a checkpoint, sorted by key.
   ///
-  /// - Throws: when one of them, the data or the target may not change within a run
+  /// - Throws: if one of them must not change within a run, or if the data or the target has changed
   func changes(from earlier: RunIdentity, of checkpoint: String) throws -> [Difference] {
     try check(targetOf: earlier, checkpoint)
     try check(dataOf: earlier, checkpoint)
     return try settingChanges(from: earlier, of: checkpoint)
   }
 
-  /// What can be held against a checkpoint before the data is prepared.
+  /// Checks the settings that can be compared with a checkpoint before the data is prepared.
   package func check(settingsOf earlier: RunIdentity, _ checkpoint: String) throws {
     try check(targetOf: earlier, checkpoint)
     _ = try settingChanges(from: earlier, of: checkpoint)
   }
 
-  /// Throws when a checkpoint belongs to other data.
+  /// Throws if a checkpoint belongs to other data.
   package func check(dataOf earlier: RunIdentity, _ checkpoint: String) throws {
     guard earlier.dataFingerprint == dataFingerprint else {
       throw Self.refusal(
@@ -114,7 +115,7 @@ package struct RunIdentity: Codable, Sendable, Equatable {
     let keys = Set(settings.keys).union(earlier.settings.keys).sorted()
     let defaults = Self.defaults
     let differences = keys.compactMap { key -> Difference? in
-      // A key that is newer than the checkpoint had its default's effect.
+      // If the checkpoint is older than a key, the run behaved as with the key's default.
       let old = earlier.settings[key] ?? defaults[key] ?? "none"
       let new = settings[key] ?? "none"
       return old == new ? nil : Difference(key: key, from: old, to: new)
@@ -132,9 +133,9 @@ package struct RunIdentity: Codable, Sendable, Equatable {
   }
 }
 
-/// One line of `changes.jsonl`: a setting with which a run goes on from a step, in place of the one before.
+/// One line of `changes.jsonl`: a setting that has changed when a run resumed after a step.
 package struct RunChange: Codable, Sendable, Equatable {
-  /// Steps that were done with the old value.
+  /// The number of steps that were done with the old value.
   package var step: Int
   /// Seconds since 1970.
   package var time: Double
@@ -145,18 +146,13 @@ package struct RunChange: Codable, Sendable, Equatable {
 
 /// `changes.jsonl` of a run.
 enum RunChanges {
-  /// Removes what a run before this one has left.
-  static func forget(_ path: String) throws {
-    if FileManager.default.fileExists(atPath: path) { try FileManager.default.removeItem(atPath: path) }
-  }
-
   static func read(_ path: String) -> [RunChange] {
     let lines = FileManager.default.contents(atPath: path)?.split(separator: UInt8(ascii: "\n")) ?? []
     return lines.compactMap { try? JSONDecoder().decode(RunChange.self, from: Data($0)) }
   }
 
-  /// Takes down the settings with which a run goes on from a step, in place of what an earlier start from there or from
-  /// behind it had.
+  /// Records the settings that have changed when a run resumes after a step. They replace the records of earlier starts
+  /// from this step or a later one.
   static func set(_ differences: [RunIdentity.Difference], step: Int, in path: String) throws {
     let before = read(path)
     let changes = differences.map {

@@ -11,30 +11,30 @@ final class TimingRecorder {
   private let path: String
   private let cluster: any Communicator
   private let clock: PhaseClock
-  /// The content of the file, on rank 0; nil before the ranks have met.
+  /// The content of the file, on rank 0; nil before the first collective call.
   private var timing: RunTiming?
   private var hasBegun = false
-  /// When the part began, at which step, and what the clock showed.
+  /// The start of the current part: its time, its step, and the phase seconds at that time.
   private var opening: (time: ContinuousClock.Instant, step: Int, seconds: [Phase: Double])?
 
   init(path: String, cluster: any Communicator, clock: PhaseClock) {
     (self.path, self.cluster, self.clock) = (path, cluster, clock)
   }
 
-  /// A part of the training begins behind `step`. Collective.
+  /// Starts a part of the training after `step`. Collective.
   func open(after step: Int) throws {
     if !hasBegun { try begin(after: step) }
     hasBegun = true
     opening = (.now, step, clock.seconds)
   }
 
-  /// The part has ended with `step`. Collective.
+  /// Ends the part with `step`. Collective.
   func close(epoch: Int, step: Int) throws {
     guard let (time, first, before) = opening else { return }
     opening = nil
     let seconds = time.duration(to: .now).inSeconds
     let own = clock.seconds.map { ($0.key.rawValue, $0.value - before[$0.key, default: 0]) }.filter { $0.1 > 0 }
-    let all = try cluster.gather(value: Dictionary(uniqueKeysWithValues: own))
+    let all = try cluster.allGather(value: Dictionary(uniqueKeysWithValues: own))
     guard cluster.isRoot, step > first, let starts = timing?.starts.count else { return }
     timing?.parts.append(
       .init(start: starts - 1, epoch: epoch, firstStep: first + 1, lastStep: step, seconds: seconds, phases: all))
@@ -43,7 +43,7 @@ final class TimingRecorder {
 
   private func begin(after step: Int) throws {
     let own = RunTiming.Rank(host: HostName.own ?? "unknown", threads: Parallel.threadCount, processor: Processor.name)
-    let ranks = try cluster.gather(value: own)
+    let ranks = try cluster.allGather(value: own)
     guard cluster.isRoot else { return }
     var timing = (RunTiming.read(path) ?? RunTiming()).kept(after: step)
     timing.starts.append(

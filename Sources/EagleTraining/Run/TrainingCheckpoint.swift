@@ -6,20 +6,22 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// The content of a checkpoint: master weights and both moments, rates of features where they have their own, all
-/// float32, and where the run stands. It does not depend on the number of ranks that wrote it.
+/// The content of a checkpoint: master weights, both moments and feature rates, if there are any, all float32, and the
+/// progress of the run. It does not depend on the number of ranks that wrote it.
 package struct TrainingCheckpoint {
   /// `info.json` of a checkpoint.
   package struct Info: Codable, Sendable, Equatable {
     package var step: Int
-    /// Steps that have changed the weights; in files of older versions all of them.
+    /// Steps that have changed the weights; nil in files of older versions, in which all steps have.
     package var updates: Int?
-    /// Steps in a row, up to this one, that were left out; nil for none.
+    /// The number of consecutive skipped steps up to this one; nil for none.
     package var skippedInARow: Int?
-    /// What must not change between the parts of one run; files of older versions say it in another way.
+    /// The settings that must not change within a run; nil in files of older versions, which have another format.
     package var identity: RunIdentity?
     package var targetPath: String
     package var targetFingerprint: String
+    /// Positions of the target, which `target.context` can change; nil in files of older versions.
+    package var targetContext: Int?
     package var draftShape: DraftDescription
     package var draftVocabulary: [Int32]
 
@@ -28,11 +30,12 @@ package struct TrainingCheckpoint {
       case skippedInARow = "skipped_in_a_row"
       case targetPath = "target_path"
       case targetFingerprint = "target_fingerprint"
+      case targetContext = "target_context"
       case draftShape = "draft_shape"
       case draftVocabulary = "draft_vocabulary"
     }
 
-    /// - Throws: for a checkpoint of an older version, which can be exported and no more
+    /// - Throws: for a checkpoint of an older version, which can only be exported
     package func identity(of path: String) throws -> RunIdentity {
       if let identity { return identity }
       throw LocatedError(
@@ -43,20 +46,20 @@ package struct TrainingCheckpoint {
 
   private static let file = "state.safetensors"
 
-  /// What a checkpoint holds, a copy where it is small, under the names of its tensors: exported names of the weights,
-  /// and these with a prefix for the moments.
+  /// The tensors of a checkpoint by name, copied if they are small. Weights have their exported names, and moments
+  /// these names with a prefix.
   package struct State: Sendable {
     let tensors: [(name: String, tensor: Tensor)]
-    /// Whether the optimiser may go on while this is written.
+    /// Whether the optimiser may continue during the write.
     package let isCopy: Bool
 
-    /// Bytes up to which a copy is made. For a larger state the copy would be what a step needs of memory again, while
-    /// waiting for its disk is little beside the steps between two checkpoints.
+    /// The maximum size in bytes of a state that is copied. The copy of a larger state would double the memory of a
+    /// step, while the wait for the disk is short compared with the steps between two checkpoints.
     package static let copiedBytes = 512 << 20
 
     /// - Parameters:
     ///   - optimizer: one that owns all weights
-    ///   - limit: bytes up to which a copy is made
+    ///   - limit: the maximum size in bytes of a state that is copied
     package init(_ optimizer: AdamW, limit: Int = copiedBytes) {
       let isCopy = 3 * 4 * optimizer.weights.count <= limit
       self.isCopy = isCopy
@@ -83,7 +86,7 @@ package struct TrainingCheckpoint {
       self.tensors = tensors
     }
 
-    /// The moments, with zeros for those that the optimiser does not hold: slices of one tensor of zeros.
+    /// The moments, with zeros for those that the optimiser does not have: slices of one tensor of zeros.
     private static func filledUp(_ moments: [Tensor?], counts: [Int]) -> [Tensor] {
       let largest = zip(moments, counts).map { $0 == nil ? $1 : 0 }.max() ?? 0
       guard largest > 0 else { return moments.compactMap { $0 } }
@@ -99,9 +102,9 @@ package struct TrainingCheckpoint {
     try write(info, parent: parent) { try SafetensorsWriter.write(path: $0, tensors: state.tensors) }
   }
 
-  /// The same of moments that lie on many ranks: the file grows piece by piece as they send theirs.
+  /// The same for moments that are sharded over the ranks: the file is written in parts as the ranks send them.
   ///
-  /// - Parameter moments: all pieces of both moments, in the order of the file
+  /// - Parameter moments: all parts of both moments, in the order of the file
   static func write(_ weights: AdamW, moments: MomentBuckets, _ info: Info, parent: String) throws {
     var own: [(name: String, tensor: Tensor)] = weights.featureRates.map { [(rates, $0)] } ?? []
     own += weights.slices.map { ($0.name, weights.weights.slice($0.range).reshaped($0.variable.shape)) }
@@ -129,8 +132,8 @@ package struct TrainingCheckpoint {
     }
   }
 
-  /// Fills the optimiser of every rank with what the checkpoint holds. Rank 0 reads, whatever disks the others see, and
-  /// each keeps the moments that it owns. Collective.
+  /// Loads the checkpoint into the optimiser of every rank. Only rank 0 reads the file, and each rank keeps the moments
+  /// that it owns. Collective.
   ///
   /// - Parameter checkpoint: on rank 0; nil on the others
   static func load(_ checkpoint: Checkpoint?, into optimizer: AdamW, cluster: any Communicator) throws {
@@ -191,13 +194,13 @@ package struct TrainingCheckpoint {
     return DraftModel(shape: shape, vocabulary: vocabulary, tensors: tensors, trainable: false)
   }
 
-  /// What the newest checkpoint of a run says, whose weights nobody has read; nil when there is none.
+  /// The info of the newest checkpoint of a run, without a check of its weights; nil if there is none.
   package static func newestInfo(in parent: String) throws -> (path: String, info: Info)? {
     guard let (path, data) = try CheckpointFolder.newestInfo(in: parent) else { return nil }
     return (path, try decoded(data, path))
   }
 
-  /// What the checkpoint belongs to; throws when it is damaged.
+  /// The info of a checkpoint; throws if it is damaged.
   package static func info(_ checkpoint: Checkpoint) throws -> Info {
     try decoded(checkpoint.info, checkpoint.path)
   }

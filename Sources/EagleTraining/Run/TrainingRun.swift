@@ -8,7 +8,7 @@ import EagleStorage
 import EagleTensor
 import Foundation
 
-/// The training of a run, epoch by epoch: steps, checkpoints, and the files that tell of both.
+/// The training of a run, epoch by epoch: steps, checkpoints, and the files that record both.
 ///
 /// ```swift
 /// let training = try TrainingRun(inputs, start: draft, output: folder, cluster: cluster, progress: progress)
@@ -33,19 +33,19 @@ package final class TrainingRun {
   var inputs: TrainingInputs { engine.inputs }
   var cluster: any Communicator { engine.cluster }
 
-  /// Optimiser steps done, skipped ones included.
+  /// The number of optimiser steps so far, including skipped ones.
   package var step: Int { engine.step }
   package var optimizer: AdamW { engine.optimizer }
 
   /// Collective.
   ///
   /// - Parameters:
-  ///   - inputs: what to train on
+  ///   - inputs: the data and settings of training
   ///   - start: the head to train; its weights are copied
   ///   - output: the folder of the run
   ///   - cluster: the ranks that take part
-  ///   - progress: shows every step
-  ///   - stop: looked at in every step
+  ///   - progress: receives the progress of every step
+  ///   - stop: checked in every step
   /// - Throws: when no node has one of the store's shards
   package init(
     _ inputs: TrainingInputs, start: DraftModel, output: String, cluster: any Communicator,
@@ -62,10 +62,10 @@ package final class TrainingRun {
     nonFinite = NonFinitePolicy(inputs.config)
   }
 
-  /// Finds what the first step needs, and writes it and the start's weights as the checkpoint of step 0, so that a
-  /// restart finds nothing anew. Collective.
+  /// Computes the feature rates, and writes them and the first weights as the checkpoint of step 0, so that a restart
+  /// does not compute them again. Records of an earlier run in the folder are removed before. Collective.
   package func begin() throws {
-    if cluster.isRoot { try RunChanges.forget(RunFolder(output).changes) }
+    if cluster.isRoot { try RunFolder(output).removeRecordsOfEarlierRun() }
     try findFeatureRates()
     try checkpoints.save(step: 0, skippedInARow: nonFinite.skippedInARow)
     try checkpoints.wait()
@@ -79,9 +79,9 @@ package final class TrainingRun {
 
   /// Runs the rest of epoch `epoch` (from 0) and leaves a checkpoint at its end. Collective.
   ///
-  /// - Throws: `StoppedRun` when a stop was requested, after the step that is under way, with a checkpoint
+  /// - Throws: `StoppedRun` when a stop was requested, after the current step, with a checkpoint
   package func train(epoch: Int) throws {
-    Storage.releaseUnused()  // of the start, or of the evaluation before
+    Storage.releaseUnused()  // memory of the start, or of the last evaluation
     try findFeatureRates()
     let first = plan.lastStep(ofEpoch: epoch - 1)
     let batches = plan.epochs[epoch]
@@ -104,13 +104,13 @@ package final class TrainingRun {
     }
   }
 
-  /// What this rank requests behind the step at hand.
+  /// The requests of this rank after the current step.
   private var requests: StepRequests {
     StepRequests(
       isStopRequested: stop.isMade, isCheckpointRequested: cluster.isRoot && checkpoints.schedule.isDueByTime)
   }
 
-  /// Hands a step to the observers.
+  /// Passes a step to the observers.
   private func report(_ result: StepResult, epoch: Int) throws {
     switch result.outcome {
     case .updated(let update):
@@ -130,7 +130,7 @@ package final class TrainingRun {
     }
   }
 
-  /// Leaves a step out. Too many in a row end the run with a checkpoint from before them. Collective.
+  /// Skips a step. Too many in a row end the run with a checkpoint from before them. Collective.
   private func skip(_ skipped: SkippedStep) throws {
     for observer in observers { try observer.didSkip(skipped) }
     progress.say("step \(skipped.step) is left out: \(skipped.skipped); \(NonFinitePolicy.names(skipped))")
@@ -139,7 +139,7 @@ package final class TrainingRun {
     throw error(output)
   }
 
-  /// A step that is left out changes nothing that would be worth a checkpoint.
+  /// No checkpoint is due after a skipped step, which changes nothing.
   private func isCheckpointDue(_ result: StepResult) -> Bool {
     nonFinite.skippedInARow == 0
       && (result.requests.isCheckpointRequested || checkpoints.schedule.isDue(atStep: result.step))
@@ -150,14 +150,14 @@ package final class TrainingRun {
     try stop.throwIfMade(during: "training, after step \(step)")
   }
 
-  /// Loss and accuracy on the held-out conversations; nil when there are none. Collective.
+  /// Loss and accuracy on the held-out conversations; nil if there are none. Collective.
   ///
-  /// - Parameter journal: where batches that are done are kept, and those of an earlier start found
+  /// - Parameter journal: stores measured batches, and provides those of earlier starts
   package func heldOutMetrics(journal: EvaluationJournal? = nil) throws -> ObjectiveMetrics? {
     try HeldOutEvaluation(engine, progress: progress, stop: stop).run(journal: journal)
   }
 
-  /// Hands an evaluation of the run to the observers.
+  /// Passes an evaluation of the run to the observers.
   package func didEvaluate(_ record: EvaluationRecord) {
     for observer in observers { observer.didEvaluate(record) }
   }

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// What the documentation tells people to type.
+/// The commands in the documentation.
 @Suite struct DocumentedCommandTests {
   private static let pages = Page.texts { $0.hasSuffix(".md") || $0.hasSuffix(".yaml") }.map(\.path)
 
@@ -9,8 +9,8 @@ import Testing
     try String(contentsOfFile: "\(Command.root)/\(page)", encoding: .utf8)
   }
 
-  /// Each mention of a command with flags names a subcommand and flags that exist.
-  @Test(arguments: pages) func commandsExist(page: String) throws {
+  @Test("each mention of a command with flags names a subcommand and flags that exist", arguments: pages)
+  func commandsExist(page: String) throws {
     for mention in Mention.all(in: try Self.text(page)) {
       let help = try Help.text(of: mention.path)
       #expect(help != nil, "\(page): there is no `\(mention.path.joined(separator: " "))`")
@@ -20,7 +20,7 @@ import Testing
     }
   }
 
-  @Test func mentionsAreFound() throws {
+  @Test("mentions of commands are found with their subcommands and flags") func mentionsAreFound() throws {
     let text = """
       Run `mpirun -np 2 --bind-to none eagle-train run recipe.yaml --set a.b=1`, or
       `eagle-train bench train` and
@@ -56,15 +56,15 @@ import Testing
     }
   }
 
-  /// Every public declaration that says something about a parameter says it about all of them, and right.
-  @Test func pagesOfTheInterfaceAreMade() throws {
+  /// A public declaration that documents one parameter must document all of them, under their names.
+  @Test("scripts/docs succeeds and writes the reference of the library") func pagesOfTheInterfaceAreMade() throws {
     let outcome = try Command.run("\(Command.root)/scripts/docs", [])
     #expect(outcome.status == 0, "\(outcome.errors.suffix(4000))")
     #expect(FileManager.default.fileExists(atPath: "\(Command.root)/.build/documentation/index.html"))
   }
 }
 
-/// A command in a text, with the flags behind it in the same line or piece of code.
+/// A command in a text, with the flags after it in the same line or code span.
 private struct Mention {
   /// Program and subcommands.
   let path: [String]
@@ -84,7 +84,7 @@ private struct Mention {
   }
 }
 
-/// Help texts of the built programs, each asked for once.
+/// Help texts of the built programs, each requested once.
 private enum Help {
   private final class Known: @unchecked Sendable {
     private let lock = NSLock()
@@ -102,7 +102,7 @@ private enum Help {
 
   private static let known = Known()
 
-  /// nil where there is no such command.
+  /// The help text of a command; nil if there is no such command.
   static func text(of path: [String]) throws -> String? {
     try known.text(path) {
       let outcome = try Command.run(path[0], Array(path.dropFirst()) + ["--help"])

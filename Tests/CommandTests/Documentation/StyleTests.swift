@@ -1,6 +1,6 @@
 import Testing
 
-/// How the pages are written, as CONTRIBUTING.md asks for it.
+/// The style rules of CONTRIBUTING.md for pages and comments.
 @Suite struct StyleTests {
   @Test("prose has at most 100 columns, code 120", arguments: Page.all)
   func widths(page: Page) {
@@ -17,22 +17,27 @@ import Testing
     }
   }
 
-  /// Words that this project once had of its own, and the field's.
-  private static let privateWords: [(pattern: String, instead: String)] = [
-    (#"made[- ]up|makes? up"#, "synthetic"), (#"fore(see|tell|told|saw)\w*"#, "predict"),
-    (#"way back"#, "backward pass"), (#"in turn"#, "interleaved"), (#"ask(s|ed|ing)? for ahead"#, "prefetch"),
+  /// Words that this project once had of its own, and the field's. Neither pages nor comments use them.
+  static let privateWords: [(pattern: String, instead: String)] = [
+    (#"fore(see|tell|told|saw)\w*"#, "predict"), (#"way back"#, "backward pass"),
+    (#"in turn"#, "interleaved, alternately"), (#"ask(s|ed|ing)? for ahead"#, "prefetch"),
     (#"few-row"#, "small-M"), (#"(first|second) cache"#, "L1 or L2 cache"), (#"rooms?"#, "module, or scratch buffer"),
     (#"drawn"#, "sampled"), (#"whoever"#, "work stealing"), (#"surplus helper"#, "idle worker"),
-    (#"(go|goes|going|went) on"#, "resume"), (#"reckon\w*"#, "compute"),
+    (#"(go|goes|going|went) on"#, "continue, resume"), (#"reckon\w*"#, "compute"),
     (#"numbers that are none"#, "non-finite values"),
-    (#"beside"#, "next to, with"), (#"in place of"#, "instead of"), (#"from nothing|for nothing"#, "without data"),
+    (#"beside"#, "next to, with"), (#"from nothing|for nothing"#, "without data"),
     (#"nobody"#, "no process, no user"), (#"lies? (side|behind|in)"#, "is"), (#"stands? (in|at)"#, "is"),
+  ]
+
+  /// Words that comments use in their usual sense.
+  private static let wordsOfPages: [(pattern: String, instead: String)] = [
+    (#"made[- ]up|makes? up"#, "synthetic"), (#"in place of"#, "instead of"),
     (#"takes? in|taken in|taking in"#, "prepare"),
   ]
 
   @Test("the field's words are used", arguments: Page.english)
   func words(page: Page) throws {
-    for (pattern, instead) in Self.privateWords {
+    for (pattern, instead) in Self.privateWords + Self.wordsOfPages {
       let pattern = try Regex("\\b(?:\(pattern))\\b").ignoresCase()
       for paragraph in page.paragraphs {
         let found = paragraph.firstMatch(of: pattern).map { String(paragraph[$0.range]) }

@@ -5,7 +5,7 @@ import Foundation
 extension DraftConfigFile {
   /// Reads and checks the config of a head for `target`.
   ///
-  /// - Parameter tensors: the names of the head's tensors, those of the layer without its name
+  /// - Parameter tensors: the names of the head's tensors; the layer's tensors without its prefix
   /// - Throws: `LocatedError` for a folder that is no head, a head for another target, and by name for everything that
   ///   this program does not compute
   static func shape(folder: String, target: TargetShape, tensors: Set<String>) throws -> Eagle3Shape {
@@ -29,12 +29,13 @@ extension DraftConfigFile {
       ropeTheta: try file.headRopeTheta(),
       maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
       captureLayers: try captureLayers(config, target))
-    shape.ropeScaling = try file.rotaryTable().rotary(headDimension: attention.headDimension).scaling
+    shape.ropeScaling = try file.headRotaryTable().rotary(headDimension: attention.headDimension).scaling
     shape.variant = try config.variant(hidden: hidden, width: width, tensors: tensors)
     return shape
   }
 
-  /// The layers whose outputs the head reads, counted from 0: in `eagle_config` as they are, at the top level one more.
+  /// The layers whose outputs the head reads, 0-based: `eagle_config` holds these ids, the top level ids that are one
+  /// larger.
   private static func captureLayers(_ config: HeadConfig, _ target: TargetShape) throws -> [Int] {
     let file = config.file
     let after = try layers(file.table("eagle_config")?[layerIDs], "eagle_config.\(layerIDs)", file)
@@ -59,7 +60,7 @@ extension DraftConfigFile {
     return layers
   }
 
-  /// The layers of a list, nil where there is none. Ids are small, so that another one can be subtracted.
+  /// The layers of a list; nil where there is none. Ids are bounded, so that another one can be subtracted.
   static func layers(_ value: Any?, _ key: String, _ file: ConfigFile) throws -> [Int]? {
     guard let value, !(value is NSNull) else { return nil }
     guard let numbers = value as? [NSNumber] else {

@@ -21,7 +21,7 @@ struct DraftConfigFile {
     try JSONSerialization.data(withJSONObject: values, options: [.prettyPrinted, .sortedKeys])
   }
 
-  /// The keys of the EAGLE-3 release, and of switches those that vLLM, llama.cpp and SpecForge read.
+  /// The keys of the EAGLE-3 release, and for switches the keys that vLLM, llama.cpp and SpecForge read.
   private static func release(_ shape: Eagle3Shape, _ target: TargetShape) -> [String: Any] {
     var values = layer(shape, target)
     values["architectures"] = ["LlamaForCausalLMEagle3"]
@@ -38,8 +38,8 @@ struct DraftConfigFile {
     values["bos_token_id"] = target.bosToken.map { Int($0) }
     values["eos_token_id"] = target.eosTokens.count == 1 ? Int(target.eosTokens[0]) : target.eosTokens.map { Int($0) }
     values["pad_token_id"] = target.padToken.map { Int($0) }
-    // Always: a reader that falls back to other layers drafts badly and says nothing. Readers count
-    // layer outputs inside eagle_config, and layer inputs at the top level.
+    // Always written: a reader that falls back to other layers drafts badly without any error. Readers count layer
+    // outputs inside eagle_config, and layer inputs at the top level.
     values["eagle_config"] = [layerIDs: shape.captureLayers]
     values[layerIDs] = shape.captureLayers.map { $0 + 1 }
     if shape.captureLayers.count != 3 { values["num_aux_hidden_states"] = shape.captureLayers.count }
@@ -53,7 +53,7 @@ struct DraftConfigFile {
     var layer = layer(shape, target)
     layer["model_type"] = shape.variant.normsQueryKey ? "qwen3" : "llama"
     layer["tie_word_embeddings"] = false
-    // transformers drops the window of a Qwen3 layer without it.
+    // Without this key transformers drops the window of a Qwen3 layer.
     if shape.variant.window != nil, shape.variant.normsQueryKey { layer["use_sliding_window"] = true }
     if layer["rope_scaling"] == nil {
       layer["rope_parameters"] = ["rope_type": "default", "rope_theta": shape.ropeTheta] as [String: Any]
@@ -84,7 +84,8 @@ struct DraftConfigFile {
       "num_attention_heads": shape.attention.heads, "num_key_value_heads": shape.attention.kvHeads,
       "head_dim": shape.attention.headDimension, "num_hidden_layers": 1, "vocab_size": shape.vocabularySize,
       "rope_theta": shape.ropeTheta, "rms_norm_eps": shortest(shape.normEpsilon), "hidden_act": "silu",
-      "max_position_embeddings": target.maxPositions, "attention_bias": false,
+      "max_position_embeddings": shape.ropeScaling == nil ? target.statedPositions : shape.maxPositions,
+      "attention_bias": false,
     ]
     values["rope_scaling"] = shape.ropeScaling?.configValues
     if let window = shape.variant.window {

@@ -20,7 +20,8 @@ extension Eagle3Shape {
   private func fields(_ target: TargetShape) -> [GGUFField] {
     func key(_ name: String) -> String { "\(HeadNames.architecture).\(name)" }
     let sizes: [(String, Int)] = [
-      ("block_count", 1), ("context_length", target.maxPositions), ("embedding_length", hiddenSize),
+      ("block_count", 1), ("context_length", ropeScaling == nil ? target.statedPositions : maxPositions),
+      ("embedding_length", hiddenSize),
       ("feed_forward_length", intermediateSize), ("vocab_size", vocabularySize),
       ("target_hidden_size", target.hiddenSize), ("attention.head_count", attention.heads),
       ("attention.head_count_kv", attention.kvHeads), ("attention.key_length", attention.headDimension),
@@ -30,7 +31,7 @@ extension Eagle3Shape {
     return sizes.map { .uint32(key($0.0), $0.1) } + [
       .float32(key("attention.layer_norm_rms_epsilon"), normEpsilon),
       .float32(key("rope.freq_base"), Float(ropeTheta)),
-      // Layers are named by their inputs: that of layer i + 1 is the output of layer i.
+      // llama.cpp names layers by their inputs: the input of layer i + 1 is the output of layer i.
       .int32s(key("target_layers"), captureLayers.map { Int32($0 + 1) }),
       .bool(key("norm_before_residual"), variant.normsResidual),
       .bool(key("norm_before_fc"), variant.featureNorm == .joint),
@@ -122,7 +123,7 @@ extension Eagle3Shape {
     return AttentionShape(heads: heads, kvHeads: kvHeads, headDimension: dimension)
   }
 
-  /// The layers whose outputs the head reads, counted from 0: the file has those whose inputs these are.
+  /// The layers whose outputs the head reads, 0-based: the file has the layers whose inputs these outputs are.
   private static func layers(_ keys: HeadKeys, _ target: TargetShape) throws -> [Int] {
     let inputs = try keys.file.ints(keys.name("target_layers"))
     let layers = inputs.map { $0 &- 1 }

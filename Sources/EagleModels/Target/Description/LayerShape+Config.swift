@@ -19,8 +19,7 @@ extension ConfigFile {
     return try (0..<count).map { index in
       var layer = plain
       layer.window = windows[index]
-      layer.rotary = rotates[index] ? (windows[index] == nil ? full : windowed).value : nil
-      if rotates[index], layer.rotary == nil { throw (windows[index] == nil ? full : windowed).error! }
+      layer.rotary = rotates[index] ? try (windows[index] == nil ? full : windowed).get() : nil
       if isDense[index] {
         layer.feedForward.experts = nil
         layer.feedForward.intermediateSize = try integer("intermediate_size")
@@ -104,13 +103,10 @@ extension ConfigFile {
     return (0..<count).map { ($0 + 1) % interval != 0 }
   }
 
-  /// A rotary embedding, or why there is none: a config need not describe a type of layer that it does not have.
-  private struct MaybeRotary {
-    var value: RotaryShape?
-    var error: LocatedError?
-  }
-
-  private func rotary(_ facts: FamilyFacts, _ layer: LayerShape, hasWindow: Bool) throws -> MaybeRotary {
+  /// The rotary embedding of a type of layer, or why it has none: a config need not describe a type that no layer has.
+  private func rotary(
+    _ facts: FamilyFacts, _ layer: LayerShape, hasWindow: Bool
+  ) throws -> Result<RotaryShape, LocatedError> {
     do {
       let isNested = (values["rope_parameters"] as? [String: Any])?.values.contains { $0 is [String: Any] } ?? false
       var table = try rotaryTable(
@@ -119,9 +115,9 @@ extension ConfigFile {
       if facts.scalesByLongRoPEOnly { table = try table.namingLongRoPE() }
       var shape = try table.rotary(headDimension: layer.attention.headDimension)
       shape.isInterleaved = facts.hasInterleavedRotary
-      return MaybeRotary(value: shape)
+      return .success(shape)
     } catch let error as LocatedError {
-      return MaybeRotary(error: error)
+      return .failure(error)
     }
   }
 
@@ -160,7 +156,7 @@ extension ConfigFile {
     case .all, .allIfUsed: return [Bool](repeating: true, count: count)
     case .withoutRotary: return rotates.map { !$0 }
     case .fromMaxWindowLayers:
-      // 0 is allowed, and is no size.
+      // 0 is allowed here, and `integer` rejects it.
       let first = isAbsent("max_window_layers") ? 28 : try number("max_window_layers")
       return (0..<count).map { Double($0) >= first }
     case .allButEvery(let standard, let key):
@@ -189,7 +185,7 @@ extension ConfigFile {
     }
   }
 
-  /// The windows of a family without any, whose config must not ask for them.
+  /// The windows of a family without any, whose config must not have them.
   private func checkTypes(_ none: [Int?]) throws -> [Int?] {
     if !isAbsent("layer_types"), try layerTypes(none.count).contains("sliding_attention") {
       throw refuse("a sliding attention window (`layer_types`)")

@@ -29,7 +29,7 @@ extension RotaryScaling {
 }
 
 extension ConfigFile {
-  /// The keys of a config's rotary embedding: `rope_parameters`, or `rope_scaling` beside `rope_theta`.
+  /// The keys of a config's rotary embedding: `rope_parameters`, or `rope_scaling` and `rope_theta`.
   ///
   /// - Parameter layerType: the part of parameters that are given for each type of layer
   package func rotaryTable(layerType: String? = nil) throws -> ConfigFile {
@@ -47,7 +47,7 @@ extension ConfigFile {
         table = own
       }
       keys.merge(table.filter { !($0.value is NSNull) }) { $1 }
-      // As transformers has it: Phi-3's lies outside.
+      // As in transformers, a length at the top level has precedence: Phi-3 has it there.
       if !isAbsent(Self.originalLength) { keys[Self.originalLength] = values[Self.originalLength] }
     }
     return ConfigFile(path: path, values: keys)
@@ -71,6 +71,16 @@ extension ConfigFile {
   private static func nested(_ table: [String: Any]) -> [String: [String: Any]]? {
     let types = table.compactMapValues { $0 as? [String: Any] }
     return types.isEmpty ? nil : types
+  }
+
+  /// The keys of the rotary embedding of a head's config. With dynamic scaling its `max_position_embeddings` is the
+  /// context that the head was trained for, and `rope_scaling` names the original length; that of a target is the
+  /// original length itself.
+  package func headRotaryTable() throws -> ConfigFile {
+    let table = try rotaryTable()
+    guard try table.scalingType().name == "dynamic", let length = try table.integerIfPresent(Self.originalLength)
+    else { return table }
+    return ConfigFile(path: path, values: table.values.merging(["max_position_embeddings": length]) { $1 })
   }
 
   /// The rotary embedding that this table of keys describes.

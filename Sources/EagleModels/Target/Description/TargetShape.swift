@@ -9,7 +9,7 @@ public struct TargetShape: Sendable, Equatable {
   public let hiddenSize: Int  // H
   /// What each layer computes, [L].
   package var layerShapes: [LayerShape]
-  /// The heads, which all layers have.
+  /// The attention heads, the same in all layers.
   package let attention: AttentionShape
   /// The MLP width M of the config; layers with experts may have others.
   public let intermediateSize: Int
@@ -17,13 +17,15 @@ public struct TargetShape: Sendable, Equatable {
   public let vocabularySize: Int  // V
   /// The epsilon of RMSNorm.
   public let normEpsilon: Float
-  /// The longest text, in tokens.
+  /// The longest sequence, in tokens.
   public let maxPositions: Int
+  /// `max_position_embeddings` as the config states it, which `maxPositions` may be below.
+  package let statedPositions: Int
   /// Whether the LM head is the token embedding.
   public let tiedHead: Bool
-  /// The id that begins a text; nil for none.
+  /// The id that begins a sequence; nil for none.
   public let bosToken: Int32?
-  /// The ids that end a text.
+  /// The ids that end a generation.
   public let eosTokens: [Int32]
   /// The id of padding; nil for none.
   public let padToken: Int32?
@@ -40,13 +42,13 @@ public struct TargetShape: Sendable, Equatable {
   /// Tokens of the tokenizer that this model does not have, since its vocabulary ends before them.
   package var omittedTokens: Set<String> { family.facts.omittedTokens }
 
-  /// What a fingerprint gets where texts are so long that their rotary embedding is another one.
+  /// The suffix of a fingerprint where sequences are so long that their rotary embedding is another one.
   var stretchedSuffix: String {
     let short = layerShapes.compactMap { $0.rotary?.scaling?.shortLength }.min() ?? .max
     return maxPositions > short ? " for \(maxPositions) tokens" : ""
   }
 
-  /// The rotary embeddings of the layers, for texts of at most `maxPositions` tokens.
+  /// The rotary embeddings of the layers, for sequences of at most `maxPositions` tokens.
   var rotaries: [(shape: RotaryShape, rotary: Rotary)] {
     Set(layerShapes.compactMap(\.rotary)).map { ($0, $0.rotary(context: maxPositions)) }
   }
@@ -62,7 +64,7 @@ public struct TargetShape: Sendable, Equatable {
   /// The decoder layers captured for an EAGLE-3 head by default, 0-based: `[1, L/2 - 1, L - 4]`.
   public var defaultCaptureLayers: [Int] { [1, layers / 2 - 1, layers - 4] }
 
-  /// The most layers. Models of today have up to 126.
+  /// The most layers. Today's models have up to 126.
   static let mostLayers = 4096
 
   /// Checks captured layers; `path` names them in errors.
@@ -78,7 +80,7 @@ public struct TargetShape: Sendable, Equatable {
     }
   }
 
-  /// The scaling of the rotary embedding of layers that see the whole text; nil for none.
+  /// The scaling of the rotary embedding of layers without a window; nil for none.
   package var fullAttentionScaling: RotaryScaling? {
     layerShapes.first { $0.window == nil && $0.rotary != nil }?.rotary?.scaling
   }
@@ -87,7 +89,8 @@ public struct TargetShape: Sendable, Equatable {
   ///
   /// - Parameters:
   ///   - folder: the folder, or the file
-  ///   - context: the longest text, where the rotary embedding depends on it; nil for the length of the first training
+  ///   - context: the length of the longest sequence, where the rotary embedding depends on it; nil for the original
+  ///     training length
   /// - Throws: `LocatedError` for a missing key, and by name for everything that the code does not compute
   public init(folder: String, context: Int? = nil) throws {
     try self.init(ModelSource(path: folder), context: context)
@@ -97,7 +100,7 @@ public struct TargetShape: Sendable, Equatable {
     try self.init(ConfigFile("config.json", of: source.texts), context: context)
   }
 
-  /// A target that no folder holds, for measurements.
+  /// A target without files, for measurements.
   ///
   /// - Parameters:
   ///   - more: further keys of a `config.json`, as the family has them
@@ -139,6 +142,7 @@ public struct TargetShape: Sendable, Equatable {
     layerShapes = try file.layerShapes(facts, hiddenSize: hiddenSize)
     attention = layerShapes[0].attention
     maxPositions = try file.maxPositions(layerShapes, context: context)
+    statedPositions = try file.integer("max_position_embeddings")
     tiedHead = file.isAbsent("tie_word_embeddings") ? facts.isTiedByDefault : file.flag("tie_word_embeddings")
     bosToken = try file.tokenIDs("bos_token_id").first
     eosTokens = try file.tokenIDs("eos_token_id")

@@ -1,7 +1,7 @@
-/// A decoder of token ids that arrive one at a time, up to the first of some stop strings. What may be the beginning of
-/// one is held back until it is known not to be. Takes time linear in the text, however long and many the stop strings
-/// are.
-public struct AnswerStream: Sendable {
+/// Turns token ids that arrive one at a time into text, up to the first of some stop strings. What may be the beginning
+/// of a stop string is held back until it is known not to be. Takes time linear in the text, however long and many the
+/// stop strings are.
+public struct StreamingDetokenizer: Sendable {
   /// Whether a stop string has come. No text follows; the string itself is not part of it.
   public private(set) var isStopped = false
   private var decoder: StreamingDecoder
@@ -10,13 +10,13 @@ public struct AnswerStream: Sendable {
   private var held: [UInt8] = []
   private var released = 0
 
-  /// Creates a stream of one answer, which ends before the first of `stops`; empty stop strings are ignored.
+  /// Creates the detokenizer of one answer, which ends before the first of `stops`; empty stop strings are ignored.
   /// `skipSpecial` leaves control tokens out.
   public init(_ tokenizer: Tokenizer, stops: [String] = [], skipSpecial: Bool = true) {
     self.init(tokenizer, stops: stops, skipSpecial: skipSpecial, shown: [])
   }
 
-  /// A stream in which the special tokens of `shown` are text, whatever `skipSpecial` says of the others.
+  /// A detokenizer in which the special tokens of `shown` are text, whatever `skipSpecial` says of the others.
   package init(_ tokenizer: Tokenizer, stops: [String], skipSpecial: Bool, shown: Set<Int32>) {
     decoder = StreamingDecoder(tokenizer: tokenizer, skipSpecial: skipSpecial, startsText: false, shown: shown)
     self.stops = StopStrings(stops.map { Array($0.utf8) }.filter { !$0.isEmpty })
@@ -46,7 +46,7 @@ public struct AnswerStream: Sendable {
   }
 }
 
-extension AnswerStream {
+extension StreamingDetokenizer {
   /// Forgets bytes when there are as many of them as of those that stay, so that none is moved often.
   private mutating func drop(to end: Int) {
     released = end
