@@ -35,7 +35,7 @@ public struct TrainConfig: Config {
   /// The share of trained positions at which blocks begin, sampled anew in each epoch, in a block drafter.
   public var anchorShare = 1.0
   /// The maximum number of blocks of a conversation in one epoch.
-  public var anchorLimit = 512
+  public var anchorLimit = ObjectiveSettings.deepSpecAnchors
   /// The loss of a trained row; nil for `kl` in EAGLE-3, and for the loss of its paper in a block drafter.
   public var loss: TrainingLoss?
   /// The set over which the loss is averaged.
