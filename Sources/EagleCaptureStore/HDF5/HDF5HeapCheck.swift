@@ -1,4 +1,5 @@
 import EagleCore
+import EagleStorage
 import Foundation
 
 /// A check of the heap of a file's strings before the library reads it.
@@ -13,40 +14,19 @@ enum HDF5HeapCheck {
 
   /// Throws when a heap's objects do not fill it one after the other.
   static func check(_ path: String) throws {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
-    defer { close(descriptor) }
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw LocatedError.system(path: path, "read its size") }
-    let size = Int(status.st_size)
-    #if os(Linux)
-      // A shard is opened for a few of its rows: the system would read megabytes beyond what this check needs.
-      posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM)
-    #endif
-    let start = try bytes(0..<min(size, searchedBytes), of: descriptor, path)
+    // A shard is opened for a few of its rows: the system would read megabytes beyond what this check needs.
+    let file = try FileReader(path: path, isRandom: true)
+    let size = try file.size()
+    let start = try file.bytes(0..<min(size, searchedBytes))
     for offset in stride(from: 0, to: start.count - 16, by: 8) where word(start, offset) == signature {
       let length = Int(exactly: word(start, offset + 8)) ?? 0
       guard 16...largestHeap ~= length, length <= size - offset,
-        isSound(try bytes(offset..<offset + length, of: descriptor, path))
+        isSound(try file.bytes(offset..<offset + length))
       else {
         throw LocatedError(
           path: path, problem: "the heap of strings at byte \(offset) is damaged", advice: "make the file again")
       }
     }
-  }
-
-  private static func bytes(_ range: Range<Int>, of descriptor: Int32, _ path: String) throws -> [UInt8] {
-    var values = [UInt8](repeating: 0, count: range.count)
-    var done = 0
-    while done < values.count {
-      let count = values.withUnsafeMutableBytes {
-        pread(descriptor, $0.baseAddress! + done, $0.count - done, off_t(range.lowerBound + done))
-      }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw LocatedError.system(path: path, "read the file") }
-      done += count
-    }
-    return values
   }
 
   /// Layout of a heap: signature, 8 bytes size of the heap, then objects of 2 bytes index, 2 count, 4 unused, 8 size,

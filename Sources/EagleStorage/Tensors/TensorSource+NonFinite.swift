@@ -89,34 +89,3 @@ private final class ScanResults: @unchecked Sendable {
     return values
   }
 }
-
-/// A file of which any thread reads parts.
-private final class FileReader: Sendable {
-  private let path: String
-  private let descriptor: Int32
-
-  init(path: String) throws {
-    self.path = path
-    descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw LocatedError.system(path: path, "open the file") }
-  }
-
-  deinit { close(descriptor) }
-
-  /// Reads `range` of the file to the start of `buffer`.
-  func read(_ range: Range<Int>, into buffer: UnsafeMutableRawBufferPointer) throws -> UnsafeRawBufferPointer {
-    var done = 0
-    while done < range.count {
-      let count = pread(descriptor, buffer.baseAddress! + done, range.count - done, off_t(range.lowerBound + done))
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw LocatedError.system(path: path, "read the file") }
-      guard count > 0 else {
-        throw LocatedError(
-          path: path, problem: "ends before byte \(range.upperBound)",
-          advice: "it was cut after it was opened: copy it again")
-      }
-      done += count
-    }
-    return UnsafeRawBufferPointer(rebasing: buffer[..<range.count])
-  }
-}
