@@ -180,9 +180,9 @@ let package = Package(
     .executableTarget(
       name: "eagle-run",
       dependencies: [
-        "EagleCore", "EagleTensor", "EagleText", "EagleRunFiles", "EagleModels", "EagleDraft", "EagleDecoding",
-        "EagleChat",
-        "EagleClient", "EagleServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "EagleCore", "EagleTensor", "EagleText", "EagleCluster", "EagleRunFiles", "EagleModels", "EagleDraft",
+        "EagleDecoding", "EagleChat", "EagleClient", "EagleServer",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Generates manual pages from the commands' own help; make install runs it.
     .executableTarget(name: "eagle-manual", dependencies: ["EagleCore"]),

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EagleCluster
 import EagleCore
 import EagleTensor
 import EagleText
@@ -20,6 +21,7 @@ struct EagleRun: ParsableCommand {
 
   static func main() {
     Parallel.boundWaiting()
+    Parallel.threadCount = Cluster.defaultThreads()
     Program.run {
       var command = try parseAsRoot()
       try command.run()
