@@ -51,7 +51,7 @@ extension ActiveGeneration {
     for generation in batch {
       guard case .decoding(let newest) = generation.phase else { continue }
       do {
-        let proposal = try generation.propose(after: newest, BatchLoad(texts: batch.count, otherTokens: tokens - 1))
+        let proposal = try generation.propose(after: newest, BatchLoad(sequences: batch.count, otherTokens: tokens - 1))
         tokens += proposal.count
         drafted.append(generation)
         proposals.append(proposal)

@@ -130,7 +130,7 @@ import Testing
     #expect(drafted(100, &losing, kept: 1) >= 95)
     // In a batch, the costs alone decide.
     var crowded = DraftBudget(costs: DecodingCosts(targetPass: [1, 1, 1, 1, 3, 5, 7, 9], draftPass: 0.1))
-    crowded.batch = BatchLoad(texts: 4, otherTokens: 3)
+    crowded.batch = BatchLoad(sequences: 4, otherTokens: 3)
     #expect(drafted(300, &crowded, kept: 1) <= 16)
   }
 

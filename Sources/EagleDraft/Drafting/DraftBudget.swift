@@ -115,7 +115,7 @@ package struct DraftBudget {
   }
 
   /// The seconds per token of a pass that yields one token for each sequence.
-  private var plainSecondsPerToken: Double { costs.pass(tokens: batch.texts) / Double(batch.texts) }
+  private var plainSecondsPerToken: Double { costs.pass(tokens: batch.sequences) / Double(batch.sequences) }
 
   /// The seconds per token of this sequence with its drafts, but not more than without them.
   private var secondsPerToken: Double { plainSecondsPerToken * min(1, seconds / tokens / costs.pass(tokens: 1)) }
@@ -124,14 +124,16 @@ package struct DraftBudget {
 /// The size of the batch of a sequence's round.
 package struct BatchLoad: Sendable, Equatable {
   /// The sequences of the batch, this one included.
-  package var texts = 1
+  package var sequences = 1
   /// The tokens of the other sequences in the target's pass.
   package var otherTokens = 0
 
-  package init(texts: Int = 1, otherTokens: Int = 0) { (self.texts, self.otherTokens) = (texts, otherTokens) }
+  package init(sequences: Int = 1, otherTokens: Int = 0) {
+    (self.sequences, self.otherTokens) = (sequences, otherTokens)
+  }
 
   /// The most sequences that draft together. With more of them a drafted token costs as much as a token is worth.
-  package static let maxDraftingTexts = 4
+  package static let maxDraftingSequences = 4
 
-  package var allowsDrafts: Bool { texts <= Self.maxDraftingTexts }
+  package var allowsDrafts: Bool { sequences <= Self.maxDraftingSequences }
 }
