@@ -114,7 +114,7 @@ struct Forecast {
   private func needsOfRank(ranks: Int) -> [Need] {
     let costs = sizes.draft.costs(recipe.train.objective)
     let work = costs.largest(sample.microBatches(recipe.train, costs: costs, ranks: ranks))
-    var needs = sizes.training(recipe.train, work: work, ranks: ranks)
+    var needs = sizes.training(recipe.train, work: work, ranks: ranks, mode: recipe.capture.mode)
     if let longest = data.evaluation.ids.map(\.count).max() {
       let tokens = Double(longest + recipe.evaluate.maxNewTokens)
       needs.append(Need("key and value caches of an evaluation", sizes.evaluationCaches(tokens: tokens)))

@@ -70,7 +70,10 @@ package struct Sizes {
   /// - Parameters:
   ///   - work: the bytes of the largest micro-batch
   ///   - ranks: R, among which a sharded optimiser (ZeRO-1) partitions its moments
-  package func training(_ config: TrainConfig, work: ObjectiveBytes, ranks: Int) -> [Need] {
+  ///   - mode: of capture: states of a store are read ahead
+  package func training(
+    _ config: TrainConfig, work: ObjectiveBytes, ranks: Int, mode: CaptureMode = .store
+  ) -> [Need] {
     let p = Double(parameters)
     // Muon's matrices have no second moment.
     let moments = config.optimizer == .muon ? 8 * p - 4 * Double(muonElements) : 8 * p
@@ -92,8 +95,10 @@ package struct Sizes {
     if Matmul.takesBFloat16(config.precision) { needs.append(Need("weights in bf16", 2 * p)) }
     needs.append(Need("activations of a micro-batch", work.activations))
     needs.append(Need("states of its conversations, keys of a long one", work.conversations))
-    let ahead = Double(BatchPlan.microBatchTokens) * storedBytes(.bf16)
-    needs.append(Need("states that are read ahead", min(ahead, work.conversations)))
+    if mode == .store {
+      let ahead = Double(BatchPlan.microBatchTokens) * storedBytes(.bf16)
+      needs.append(Need("states that are read ahead", min(ahead, work.conversations)))
+    }
     needs.append(Need("the program and its libraries", Self.programBytes))
     return needs
   }
