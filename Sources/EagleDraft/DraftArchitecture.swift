@@ -3,7 +3,7 @@ import EagleStorage
 
 /// The architectures of draft heads.
 public enum DraftArchitecture: String, Codable, CaseIterable, Sendable {
-  /// One decoder layer that drafts token by token on its own states (EAGLE-3).
+  /// Usually one decoder layer, which drafts token by token on its own states (EAGLE-3).
   case eagle3
   /// Several layers that draft a block of tokens in one pass (DFlash).
   case dflash

@@ -41,7 +41,7 @@ public struct DraftConfig: Config {
   /// The LM head that turns states into logits: one of the head's own, which is trained, or the target's, frozen. Nil
   /// for its own in EAGLE-3, and the target's in a block drafter.
   public var lmHead: DraftTable?
-  /// The number of decoder layers of a block drafter; nil for 5.
+  /// The number of decoder layers; nil for 1 in EAGLE-3 and 5 in a block drafter.
   public var layers: Int?
   /// The number of inputs of a block; nil for 7 in DSpark and 8 in DFlash.
   public var blockSize: Int?
@@ -109,8 +109,9 @@ public struct DraftConfig: Config {
   private init(_ architecture: DraftArchitecture) { self.architecture = architecture }
 
   private func validateEagle3() throws {
+    if let layers { try validate(layers: layers) }
     for (key, isGiven) in [
-      ("layers", layers != nil), ("block_size", blockSize != nil), ("markov_rank", markovRank != nil),
+      ("block_size", blockSize != nil), ("markov_rank", markovRank != nil),
       ("confidence_head", confidenceHead != nil), ("sample_from_anchor", sampleFromAnchor != nil),
       ("mask_token_id", maskTokenID != nil),
     ] {
@@ -118,10 +119,14 @@ public struct DraftConfig: Config {
     }
   }
 
+  private func validate(layers count: Int) throws {
+    try requireCount(count, "layers")
+    try require(count <= DraftLayer.most, "layers", "must be at most \(DraftLayer.most), not \(count)")
+  }
+
   private func validateBlock() throws {
     let block = block
-    try requireCount(block.layers, "layers")
-    try require(block.layers <= BlockShape.mostLayers, "layers", "must be at most \(BlockShape.mostLayers)")
+    try validate(layers: block.layers)
     try require(
       maskTokenID.map { (0..<(1 << 30)).contains($0) } ?? true, "mask_token_id",
       "must be the id of a token, not \(maskTokenID ?? 0)")

@@ -108,12 +108,6 @@ package final class KVCache {
     do { try reserve(entries) } catch { preconditionFailure("\(error)") }
   }
 
-  /// Appends all rows of k and v [R, width] to a cache of one layer.
-  package func append(_ k: Tensor, _ v: Tensor) {
-    write(0, k, v, rows: 0..<k.rows)
-    advance(k.rows)
-  }
-
   /// The keys and values of a layer from entry `first` on, [entries, width] each: valid entries and reserved ones. A
   /// later write may move them to other addresses.
   package func entries(of layer: Int) -> (k: Tensor, v: Tensor, first: Int) {

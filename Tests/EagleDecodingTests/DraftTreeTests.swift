@@ -98,3 +98,11 @@ import Testing
     #expect((0..<5).map { v.values[2 * $0] } == [0, 10, 20, 40, 70])
   }
 }
+
+extension KVCache {
+  /// Appends all rows of k and v [R, width] to a cache of one layer.
+  fileprivate func append(_ k: Tensor, _ v: Tensor) {
+    write(0, k, v, rows: 0..<k.rows)
+    advance(k.rows)
+  }
+}

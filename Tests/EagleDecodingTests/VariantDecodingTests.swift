@@ -10,6 +10,7 @@ import Testing
 @Suite struct VariantDecodingTests {
   private static let names = [
     "norm_before_fc", "fc_norm", "norm_output", "norm_before_residual", "qk_norm", "window", "whole", "narrow",
+    "two layers", "three layers",
   ]
 
   private static func config(_ name: String) -> DraftConfig {
@@ -22,6 +23,8 @@ import Testing
     case "norm_before_residual": config.normBeforeResidual = true
     case "qk_norm": config.qkNorm = true
     case "window": config.slidingWindow = 64
+    case "two layers": config.layers = 2
+    case "three layers": (config.layers, config.slidingWindow, config.normOutput) = (3, 64, true)
     case "whole": (config.vocabularySize, config.lmHead) = (nil, .target)
     default: (config.hiddenSize, config.embedding, config.fcNorm, config.qkNorm) = (16, .own, true, true)
     }
@@ -61,22 +64,36 @@ import Testing
     let last = Int32(rows - 1)
     let states = network.project(tape, aux)
     let mixed = network.mix(tape, embedding: network.embeddings(tape, next, tables), hidden: states)
-    let prefix = network.keys(tape, mixed, network.rotary.table(positions: (0..<Int32(rows)).map { $0 }))
-    var (g, h) = (tape.gather(states, [last]), tape.gather(mixed, [last]))
-    var (chain, tokens): ([ChainLink], [Int32]) = ([], [])
+    let (table, top) = (network.rotary.table(positions: (0..<Int32(rows)).map { $0 }), network.shape.layers - 1)
+    /// The keys of the prefix that row p sees at a depth.
+    func seen(_ p: Int, depth: Int = 0) -> AttentionRow {
+      let first = network.shape.variant.window.map { max(0, p + 1 + depth - $0) } ?? 0
+      return AttentionRow(prefixStart: Int32(first), prefixCount: Int32(p + 1 - first))
+    }
+    var prefix: [(k: Variable, v: Variable)] = []
+    let inputs = network.inputs(tape, through: 0..<top, .init(x: states, h: mixed), table) { layer, h, q in
+      prefix.append(network.keys(tape, h, layer: layer, table))
+      return tape.attention(
+        q, prefix[layer].k, prefix[layer].v, rows: (0..<rows).map { seen($0) }, chain: [],
+        shape: network.shape.attention)
+    }
+    prefix.append(network.keys(tape, inputs.h, layer: top, table))
+    var (g, h) = (tape.gather(inputs.x, [last]), tape.gather(inputs.h, [last]))
+    var (chains, tokens) = ([[ChainLink]](repeating: [], count: top + 1), [Int32]())
     for depth in 0..<count {
       let table = network.rotary.table(positions: [last + Int32(depth)])
       if depth > 0 {
         h = network.mix(tape, embedding: network.embeddings(tape, [tokens[depth - 1]], tables), hidden: g)
-        let (k, v) = network.keys(tape, h, table)
-        chain.append(ChainLink(k: k, v: v, row: [0]))
       }
-      let first = network.shape.variant.window.map { max(0, rows + depth - $0) } ?? 0
-      let attended = tape.attention(
-        network.queries(tape, h, table), prefix.k, prefix.v,
-        rows: [AttentionRow(prefixStart: Int32(first), prefixCount: Int32(rows - first))], chain: chain,
-        shape: network.shape.attention)
-      g = network.finish(tape, hidden: g, attended: attended)
+      g = network.states(tape, from: depth == 0 ? top : 0, .init(x: g, h: h), table) { layer, h, q in
+        if depth > 0 {
+          let (k, v) = network.keys(tape, h, layer: layer, table)
+          chains[layer].append(ChainLink(k: k, v: v, row: [0]))
+        }
+        return tape.attention(
+          q, prefix[layer].k, prefix[layer].v, rows: [seen(rows - 1, depth: depth)], chain: chains[layer],
+          shape: network.shape.attention)
+      }
       let logits = tape.linear(network.normalized(tape, g), network.lmHead(tables)).value
       tokens.append(head.vocabulary.targetIDs[logits.argmax()[0]])
     }
@@ -108,12 +125,22 @@ import Testing
       let states = target.prefill(
         Array(ids.dropLast()), segments: [Segment(rows: 0..<length)], captureLayers: [0, 1, 2])
       let aux = try #require(states.auxHidden)
-      let drafter = head.makeDrafter(target: target, capacity: 64)
-      drafter.extend(aux, nextTokens: Array(ids.dropFirst()), .prefill)
-      let proposal = try drafter.propose(
-        after: ids[length], plan: .chain(4), sampler: Sampler(.greedy, prompt: []), budget: nil)
-      let expected = drafts(head, head.tables(of: target), aux, next: Array(ids.dropFirst()), count: 4)
-      #expect(Array(proposal.tokens.suffix(4)) == expected)
+      let next = Array(ids.dropFirst())
+      let expected = drafts(head, head.tables(of: target), aux, next: next, count: 4)
+      // All rows at once; or a part, two rows that are dropped again, and the rest row by row.
+      for isDivided in [false, true] {
+        let drafter = head.makeDrafter(target: target, capacity: 64)
+        let first = isDivided ? length / 2 : length
+        drafter.extend(aux.slice(0..<first), nextTokens: Array(next[..<first]), .prefill)
+        if isDivided {
+          drafter.extend(aux.slice(0..<2), nextTokens: [5, 6], .decode)
+          drafter.truncate(to: first)
+          for row in first..<length { drafter.extend(aux.slice(row..<row + 1), nextTokens: [next[row]], .decode) }
+        }
+        let proposal = try drafter.propose(
+          after: ids[length], plan: .chain(4), sampler: Sampler(.greedy, prompt: []), budget: nil)
+        #expect(Array(proposal.tokens.suffix(4)) == expected, "\(isDivided)")
+      }
       drafted += expected.count
       differing += Set(expected).count
     }

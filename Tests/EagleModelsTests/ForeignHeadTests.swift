@@ -136,12 +136,14 @@ import Testing
   func tensorsOfVariants() throws {
     for (name, word) in [
       ("midlayer.self_attn.k_norm.weight", "norms of q and k"), ("fc_norm.0.weight", "`fc_norm`"),
-      ("input_norm.weight", "`norm_before_fc`"), ("layers.1.mlp.up_proj.weight", "several layers"),
-      ("fc.bias", "biases"),
+      ("input_norm.weight", "`norm_before_fc`"), ("fc.bias", "biases"),
     ] {
       let message = refusal(of: try head.edited(scratch, tensors: { $0[name] = .zeros([4]) }))
       #expect(message?.contains("`\(name)` (\(word))") == true, "\(message ?? "read")")
     }
+    let deeper = refusal(of: try head.edited(scratch, tensors: { $0["layers.1.mlp.up_proj.weight"] = .zeros([4]) }))
+    #expect(
+      deeper?.contains("`num_hidden_layers` is 1, and there are tensors of 2 layers") == true, "\(deeper ?? "read")")
     let message = refusal(
       of: try head.edited(
         scratch,

@@ -40,7 +40,7 @@ import Testing
       expectSame(try DraftFolder.read(path, target: target), head)
       let config = try Data(contentsOf: URL(fileURLWithPath: "\(path)/config.json"))
       let isSpeculators = String(decoding: config, as: UTF8.self).contains("Eagle3Speculator")
-      #expect(isSpeculators == (layout == .speculators || (layout == nil && variant.needsSpeculators)))
+      #expect(isSpeculators == (layout == .speculators || (layout == nil && variant.prefersSpeculators)))
       #expect(DraftFolder.isHead(path))
     }
   }
@@ -136,6 +136,9 @@ import Testing
       (#"{"layer_types": ["sliding_attention"]}"#, "sliding_window"),
       (#"{"use_sliding_window": true}"#, "sliding_window"), (#"{"sliding_window": 128}"#, "`sliding_window` is 128"),
       (#"{"norm_output": true, "fc_norm": true}"#, "two meanings"),
+      (#"{"num_hidden_layers": 2}"#, "`num_hidden_layers` is 2, and there are tensors of 1 layer"),
+      (#"{"eagle_config": {"num_hidden_layers": 36}}"#, "`eagle_config.num_hidden_layers` is 36"),
+      (#"{"layer_types": ["full_attention", "full_attention"]}"#, "1 layer that are not"),
     ])
   func contradictions(json: String, word: String) throws {
     let changes = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])

@@ -21,6 +21,9 @@ struct HeadVariant: CustomStringConvertible, Sendable {
 
   var description: String { name }
 
+  /// Whether it is written in speculators' layout unless another one is asked for.
+  var prefersSpeculators: Bool { needsSpeculators || config.layers ?? 1 > 1 }
+
   var config: DraftConfig {
     var config = DraftConfig()
     config.vocabularySize = 24
@@ -46,6 +49,7 @@ struct HeadVariant: CustomStringConvertible, Sendable {
     HeadVariant("qk_norm", missingInGGUF: "qk_norm", needsSpeculators: true) { $0.qkNorm = true },
     HeadVariant("one layer", layers: [2], missingInGGUF: "1 captured layer") { _ in },
     HeadVariant("four layers", layers: [0, 1, 2, 3], missingInGGUF: "4 captured layers") { _ in },
+    HeadVariant("two layers in the head", missingInGGUF: "2 layers") { $0.layers = 2 },
     HeadVariant("window", missingInGGUF: "window") { $0.slidingWindow = 64 },
     HeadVariant("whole vocabulary") { $0.vocabularySize = nil },
     HeadVariant("the target's LM head") { ($0.vocabularySize, $0.lmHead) = (nil, .target) },
@@ -54,6 +58,7 @@ struct HeadVariant: CustomStringConvertible, Sendable {
     HeadVariant("all", layers: [0, 1, 2, 3], missingInGGUF: "fc_norm", needsSpeculators: true) {
       ($0.fcNorm, $0.normOutput, $0.normBeforeResidual, $0.qkNorm) = (true, true, true, true)
       ($0.slidingWindow, $0.hiddenSize, $0.embedding, $0.vocabularySize) = (70, 16, .own, nil)
+      $0.layers = 3
     },
   ]
 }

@@ -114,3 +114,11 @@ import Testing
     #expect(hasWindows ? cache.reserved < 1100 : cache.reserved == 2048)
   }
 }
+
+extension KVCache {
+  /// Appends all rows of k and v [R, width] to a cache of one layer.
+  fileprivate func append(_ k: Tensor, _ v: Tensor) {
+    write(0, k, v, rows: 0..<k.rows)
+    advance(k.rows)
+  }
+}

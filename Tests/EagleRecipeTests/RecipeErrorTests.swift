@@ -28,7 +28,9 @@ import Testing
 
   @Test("settings of one architecture are refused for another")
   func architectures() {
-    #expect(message("draft: {layers: 3}").contains("is for the architectures dflash and dspark"))
+    #expect(message("draft: {block_size: 3}").contains("is for the architectures dflash and dspark"))
+    #expect(message("draft: {layers: 65}").contains("draft.layers must be at most 64, not 65"))
+    #expect(message("draft: {layers: 0}").contains("draft.layers must be 1 or more, not 0"))
     #expect(message("draft: {architecture: dspark, qk_norm: true}").contains("is for EAGLE-3 heads"))
     #expect(message("draft: {architecture: dflash, markov_rank: 8}").contains("set it to dspark"))
     #expect(message("draft: {architecture: dspark, block_size: 100}").contains("at most 64"))

@@ -65,10 +65,24 @@ import Testing
     var gradients: [String: [Float]]
   }
 
+  /// A head of the fixture's sizes; with several layers, one with random weights.
+  private func draft(layers: Int) -> DraftModel {
+    guard layers > 1 else { return fixture.draft() }
+    var shape = fixture.shape
+    shape.layers = layers
+    let draft = DraftModel.random(shape: shape, vocabulary: fixture.vocabulary, seed: 8)
+    for parameter in draft.parameters where parameter.variable.value.shape.count > 1 {
+      let values = parameter.variable.value
+      for i in 0..<values.count { values.floats[i] *= 20 }
+    }
+    return draft
+  }
+
   private func run(
-    _ conversations: [CapturedConversation], longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32
+    _ conversations: [CapturedConversation], longestWhole: Int, rows: Int, _ precision: ComputePrecision = .fp32,
+    layers: Int = 1
   ) -> Result {
-    let draft = fixture.draft()
+    let draft = draft(layers: layers)
     let sums = objective(draft, longestWhole: longestWhole, rows: rows, precision).run(
       conversations, globalRows: globalRows(conversations), recording: true)
     return Result(
@@ -126,6 +140,14 @@ import Testing
     expectEqual(run([long], longestWhole: 10, rows: rows), whole, tolerance: 2e-6)
   }
 
+  @Test(
+    "the same with several layers, whose keys are computed a chunk of rows at a time", arguments: [1, 5, 40], [2, 3])
+  func chunksOfSeveralLayers(rows: Int, layers: Int) {
+    let whole = run([long], longestWhole: 1000, rows: 1000, layers: layers)
+    // because: float32 sums of some tens of rows in another order
+    expectEqual(run([long], longestWhole: 10, rows: rows, layers: layers), whole, tolerance: 1e-5)
+  }
+
   @Test("the same to the rounding of bfloat16 operands", arguments: [5, 16])
   func chunksGiveTheGradientOfOnePassInBFloat16(rows: Int) {
     let whole = run([long], longestWhole: 1000, rows: 1000, .bf16)
@@ -167,13 +189,16 @@ import Testing
 
   @Test(
     "parts of conversations have the loss and gradient of the whole", arguments: [1000, 10],
-    [(LossMean.tokens, 1.0), (.conversations, 1), (.tokens, 0.5), (.conversations, 0.3)])
-  func partsGiveTheGradientOfTheWhole(longestWhole: Int, setting: (mean: LossMean, share: Double)) {
-    let (mean, share) = setting
+    [(LossMean.tokens, 1.0, 1), (.conversations, 1, 1), (.tokens, 0.5, 1), (.conversations, 0.3, 1), (.tokens, 1, 2)])
+  func partsGiveTheGradientOfTheWhole(
+    longestWhole: Int, setting: (mean: LossMean, share: Double, layers: Int)
+  ) {
+    let (mean, share, layers) = setting
     let all = [long, conversation(60, [30..<60], seed: 7)]
-    let costs = fixture.draft().shape.costs(settings(longestWhole: longestWhole, rows: 9, mean: mean, share: share))
+    let costs = draft(layers: layers).shape.costs(
+      settings(longestWhole: longestWhole, rows: 9, mean: mean, share: share))
     func result(_ parts: [ConversationPart]) -> Result {
-      let draft = fixture.draft()
+      let draft = draft(layers: layers)
       let objective = objective(draft, longestWhole: longestWhole, rows: 9, mean: mean, share: share)
       let counts = all.indices.map { objective.rowCounts(conversation: $0, mask: all[$0].lossMask, epoch: 0) }
       let rows = (0..<depths).map { k in counts.reduce(0.0) { $0 + Double($1[k]) } }
@@ -198,11 +223,11 @@ import Testing
 
   // MARK: when gradients are final
 
-  @Test("each parameter is final once, after its last contribution", arguments: [7, 1000])
-  func parametersAreFinalOnce(rows: Int) {
+  @Test("each parameter is final once, after its last contribution", arguments: [7, 1000], [1, 3])
+  func parametersAreFinalOnce(rows: Int, layers: Int) {
     let all = [conversation(12, [3..<12], seed: 4), long, conversation(60, [30..<60], seed: 7)]
     for conversations in [all, all.reversed(), [long]] {
-      let draft = fixture.draft()
+      let draft = draft(layers: layers)
       let objective = objective(draft, longestWhole: 20, rows: rows)
       var told: [(variable: Variable, gradient: [Float])] = []
       let batch = objective.batch(conversations, epoch: nil)

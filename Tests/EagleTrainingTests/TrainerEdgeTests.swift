@@ -148,6 +148,33 @@ import Testing
     }
   }
 
+  @Test("a fitted start of two layers has the losses of one: the second layer passes states on")
+  func fittedLayers() throws {
+    func losses(layers: Int) throws -> [Double] {
+      var draft = DraftConfig()
+      (draft.vocabularySize, draft.layers) = (40, layers)
+      let head = try #require(
+        try DraftModel.fitted(
+          DraftModel.random(
+            shape: Eagle3Shape(of: run.target.shape, draft, captureLayers: [0, 1, 2]),
+            vocabulary: .mostFrequent(counts: [Int](repeating: 1, count: 64), size: 40, always: []), seed: 2),
+          target: run.target, states: .store(run.store), conversations: Array(0..<21), seed: 0,
+          cluster: SoloCommunicator()))
+      var settings = ObjectiveSettings()
+      settings.precision = .fp32
+      let objective = head.objective(
+        tables: head.tables(of: run.target),
+        teacher: Teacher(target: run.target, vocabulary: head.vocabulary, precision: .fp32), settings: settings)
+      let conversations = try (0..<8).map { try run.store.read(conversation: $0) }
+      let ones = [Double](repeating: 1, count: objective.positions)
+      return objective.run(conversations, globalRows: ones, recording: false).map(\.loss)
+    }
+    for (one, two) in zip(try losses(layers: 1), try losses(layers: 2)) {
+      // because: in two layers, the first one is computed for more rows, in blocks of other sizes
+      #expect(one > 0 && abs(one - two) < 1e-5 * one)
+    }
+  }
+
   @Test("the start is a checkpoint: another start of the program finds its weights and feature sizes there")
   func theStartIsKept() throws {
     let first = try run.trainer("start") { $0.featureRates = .bySize }

@@ -15,7 +15,8 @@ struct VariantFixture: Decodable {
 
   struct Variant: Decodable, Sendable, CustomTestStringConvertible {
     let name, feature_norm: String
-    let hidden, layers: Int
+    /// `layers` are the captured ones, `head_layers` those of the head.
+    let hidden, layers, head_layers: Int
     let qk_norm, own_embedding, own_head, whole_vocabulary, norm_output, norm_before_residual: Bool
     let window: Int?
     let rope_factor, loss: Double
@@ -60,6 +61,7 @@ struct VariantFixture: Decodable {
       draftVocabularySize: vocabulary(variant).size, normEpsilon: Float(config.eps), ropeTheta: config.rope_theta,
       maxPositions: 64, captureLayers: Array(0..<variant.layers))
     shape.ropeScaling = variant.rope_factor == 1 ? nil : .linear(factor: variant.rope_factor)
+    shape.layers = variant.head_layers
     shape.variant.featureNorm =
       switch variant.feature_norm {
       case "joint": .joint

@@ -26,13 +26,14 @@ import Testing
     Case(name: "eagle-3.1") { ($0.normBeforeFC, $0.normOutput) = (true, true) },
     Case(name: "norm_before_residual") { $0.normBeforeResidual = true }, Case(name: "qk_norm") { $0.qkNorm = true },
     Case(name: "one-layer", layers: [2]) { _ in }, Case(name: "four-layers", layers: [0, 1, 2, 3]) { _ in },
+    Case(name: "two-layers") { $0.layers = 2 },
     Case(name: "sliding_window") { $0.slidingWindow = 64 },
     Case(name: "whole-vocabulary") { ($0.vocabularySize, $0.lmHead) = (nil, .target) },
     Case(name: "own-embedding") { $0.embedding = .own },
     Case(name: "narrow") { ($0.hiddenSize, $0.embedding) = (16, .own) },
     Case(name: "all", layers: [0, 1, 2, 3]) {
       ($0.fcNorm, $0.normOutput, $0.normBeforeResidual, $0.qkNorm) = (true, true, true, true)
-      ($0.slidingWindow, $0.embedding) = (70, .own)
+      ($0.slidingWindow, $0.embedding, $0.layers) = (70, .own, 3)
     },
     Case(name: "dspark", layers: [0, 1, 2, 3]) {
       ($0.architecture, $0.layers, $0.blockSize, $0.markovRank) = (.dspark, 2, 4, 8)

@@ -14,6 +14,7 @@ import Testing
     let names = Set(variants.flatMap { Self.fixture!.shape($0).variant.names })
     #expect(names.count == 9, "\(names)")
     #expect(Set(variants.map(\.layers)) == [1, 3, 5] && variants.contains { $0.rope_factor != 1 })
+    #expect(Set(variants.map(\.head_layers)) == [1, 2, 3])
   }
 
   @Test(

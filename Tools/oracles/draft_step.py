@@ -11,6 +11,8 @@ T tokens of a conversation, H hidden size, V target vocabulary, D draft vocabula
     a       = g_k + o_proj(attention(q, k, v of h))        RoPE position p + k
     g_{k+1} = a + mlp(post_attention_layernorm(a))
     logits  = lm_head(norm(g_{k+1}))
+  with further layers (layers.1, layers.2, ...), x = a + mlp(...) of the layer before is no g_{k+1} yet:
+    a       = x + o_proj(attention(q, k, v of input_layernorm(x))),  x = a + mlp(post_attention_layernorm(a))
   attention of row p at step k: step-0 keys of rows <= p, and of each step 1..k the key of row p itself.
   Row p is trained at step k iff tokens p+1 .. p+2+k lie in one span (a maximal run of ones in the loss mask).
   Teacher: t = W z[p+1+k]. Loss target: softmax of t over the draft vocabulary; no loss where the argmax over the
@@ -115,12 +117,16 @@ def draft_forward(weights, shape, target, ids, aux, steps):
     rows = len(ids)
     row = torch.arange(rows)
     state = features(weights, shape, aux) @ weights["fc.weight"].T
-    keys, values, outputs = [], [], []
+    layers = 1 + max((int(name.split(".")[1]) for name in weights if name.startswith("layers.")), default=0)
+    keys, values, outputs = [[] for _ in range(layers)], [[] for _ in range(layers)], []
     embedding = weights.get("embed_tokens.weight", target.embedding)
     for step in range(steps):
         tokens = ids[(row + 1 + step).clamp(max=rows - 1)]  # past the end: never trained, value irrelevant
-        state, key, value = draft_layer(weights, shape, embedding[tokens], state, keys, values, row + step)
-        keys, values = [*keys, key], [*values, value]
+        for layer in range(layers):
+            embedded = embedding[tokens] if layer == 0 else None
+            state, key, value = draft_layer(
+                weights, shape, layer, embedded, state, keys[layer], values[layer], row + step)
+            keys[layer], values[layer] = [*keys[layer], key], [*values[layer], value]
         normed = rms_norm(state, weights["norm.weight"], shape.eps)
         outputs.append(normed)
         if shape.norm_output:
@@ -138,25 +144,32 @@ def features(weights, shape, aux):
     return torch.cat([rms_norm(x, norm, shape.eps) for x, norm in zip(aux.chunk(len(norms), -1), norms)], -1)
 
 
-def draft_layer(weights, shape, embedded, state, keys, values, positions):
+def draft_layer(weights, shape, layer, embedded, state, keys, values, positions):
+    """A layer's output, and its keys and values of this step. The first layer reads the embedding, too."""
+    prefix = "midlayer" if layer == 0 else f"layers.{layer}"
+
     def weight(name):
-        return weights[f"midlayer.{name}.weight"]
+        return weights[f"{prefix}.{name}.weight"]
 
     def heads(x, name, count):
         return (x @ weight(f"self_attn.{name}").T).reshape(len(x), count, shape.head_dim)
 
     def turned(x, norm):
-        if f"midlayer.self_attn.{norm}.weight" in weights:
+        if f"{prefix}.self_attn.{norm}.weight" in weights:
             x = rms_norm(x, weight(f"self_attn.{norm}"), shape.eps)
         return rotate_half(x, positions, shape.rope_theta, shape.rope_factor)
 
-    normed = rms_norm(state, weight("hidden_norm"), shape.eps)
-    h = torch.cat((rms_norm(embedded, weight("input_layernorm"), shape.eps), normed), -1)
+    if layer == 0:
+        normed = rms_norm(state, weight("hidden_norm"), shape.eps)
+        h = torch.cat((rms_norm(embedded, weight("input_layernorm"), shape.eps), normed), -1)
+        residual = normed if shape.norm_before_residual else state
+    else:
+        h, residual = rms_norm(state, weight("input_layernorm"), shape.eps), state
     query = turned(heads(h, "q_proj", shape.heads), "q_norm")
     key = turned(heads(h, "k_proj", shape.kv_heads), "k_norm")
     value = heads(h, "v_proj", shape.kv_heads)
     mixed = attention(query, [*keys, key], [*values, value], shape)
-    a = (normed if shape.norm_before_residual else state) + mixed @ weight("self_attn.o_proj").T
+    a = residual + mixed @ weight("self_attn.o_proj").T
     n = rms_norm(a, weight("post_attention_layernorm"), shape.eps)
     gated = F.silu(n @ weight("mlp.gate_proj").T) * (n @ weight("mlp.up_proj").T)
     return a + gated @ weight("mlp.down_proj").T, key, value

@@ -2,7 +2,7 @@
 
 What it proves: speculators loads a folder that EagleTrain wrote in its layout, without a converter, and computes the
 variant that EagleTrain means: norms before fc, the fed-back normed state, a normed residual, norms of q and k, any
-number of captured layers, windows, the whole vocabulary.
+number of captured layers and of decoder layers, windows, the whole vocabulary.
 
 Each folder in --heads is one head: head-speculators/ and capture/, as VariantRunTests leaves them with
 EAGLE_VARIANT_HEADS. Heads that speculators cannot hold are named and passed over: captured states of another width than

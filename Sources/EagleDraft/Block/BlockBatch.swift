@@ -101,7 +101,7 @@ struct BlockBatch: ObjectiveBatch {
     _ factor: Float, final: [Variable], _ isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {
     let states = objective.clock.measure(.draftForward) {
-      let x = network.layers(rows, keys, tape, objective.tables)
+      let x = network.outputs(rows, keys, tape, objective.tables)
       return network.normalized(tape, tape.gather(x, rows.counted))
     }
     let sums = objective.clock.measure(.headAndLoss) { losses(rows, targets, states, tape, factor) }
@@ -142,20 +142,20 @@ struct BlockBatch: ObjectiveBatch {
 
 extension BlockNetwork {
   /// The last layer's output of all block rows over the context's keys and values of each layer: [R, H].
-  func layers(
+  func outputs(
     _ rows: BlockRows, _ keys: (Int) -> (k: Variable, v: Variable), _ tape: Tape, _ tables: TargetTables
   ) -> Variable {
     let table = rotary.table(positions: rows.positions)
     let links = rows.blockRows(size: shape.blockSize)
     var x = inputs(rows.tokens, tables)
-    for layer in 0..<shape.layers {
-      let context = keys(layer)
-      let h = normed(tape, x, layer: layer)
-      let own = self.keys(tape, h, layer: layer, table)
+    for (index, layer) in layers.enumerated() {
+      let context = keys(index)
+      let h = layer.normed(tape, x)
+      let own = layer.keys(tape, h, table)
       let attended = tape.attention(
-        queries(tape, h, layer: layer, table), context.k, context.v, rows: rows.attention,
+        layer.queries(tape, h, table), context.k, context.v, rows: rows.attention,
         chain: links.map { ChainLink(k: own.k, v: own.v, row: $0) }, group: shape.blockSize, shape: shape.attention)
-      x = finish(tape, x, layer: layer, attended: attended)
+      x = layer.finish(tape, residual: x, attended: attended)
     }
     return x
   }
@@ -173,7 +173,7 @@ extension BlockNetwork {
       firstKey: 0, teacherRow: { _ in 0 })
     let c = context(tape, auxHidden)
     let table = rotary.table(positions: (0..<count).map(Int32.init))
-    let x = layers(rows, { self.keys(tape, c, layer: $0, table) }, tape, tables)
+    let x = outputs(rows, { self.layers[$0].keys(tape, c, table) }, tape, tables)
     return normalized(tape, x).value
   }
 }
@@ -200,7 +200,7 @@ struct BlockContext {
 
     /// Keys and values of a layer, [N, kv · d] each.
     func keys(_ tape: Tape, _ network: BlockNetwork, layer: Int) -> (k: Variable, v: Variable) {
-      network.keys(tape, c, layer: layer, table)
+      network.layers[layer].keys(tape, c, table)
     }
   }
 

@@ -74,8 +74,8 @@ struct BlockConfig {
       throw file.wrong("block_size", "must be from \(samplesFromAnchor ? 1 : 2) to 64")
     }
     let layerCount = try file.integer("num_hidden_layers")
-    guard layerCount <= BlockShape.mostLayers else {
-      throw file.wrong("num_hidden_layers", "must be at most \(BlockShape.mostLayers)")
+    guard layerCount <= DraftLayer.most else {
+      throw file.wrong("num_hidden_layers", "must be at most \(DraftLayer.most)")
     }
     let layers = try captureLayers(target)
     return BlockShape(

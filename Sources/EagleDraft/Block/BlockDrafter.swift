@@ -40,9 +40,9 @@ package final class BlockDrafter: Drafter {
     let c = network.context(tape, auxHidden)
     let rows = c.value.rows
     let table = network.rotary.table(positions: (0..<rows).map { Int32(cache.count + $0) })
-    for layer in 0..<network.shape.layers {
-      let (k, v) = network.keys(tape, c, layer: layer, table)
-      cache.write(layer, k.value, v.value, rows: 0..<rows)
+    for (index, layer) in network.layers.enumerated() {
+      let (k, v) = layer.keys(tape, c, table)
+      cache.write(index, k.value, v.value, rows: 0..<rows)
     }
     cache.advance(rows)
   }
@@ -76,15 +76,15 @@ package final class BlockDrafter: Drafter {
     let size = shape.blockSize
     let table = network.rotary.table(positions: (0..<size).map { Int32(first + $0) })
     var x = network.inputs([token] + [Int32](repeating: shape.maskToken, count: size - 1), tables)
-    for layer in 0..<shape.layers {
-      let h = network.normed(tape, x, layer: layer)
-      let (k, v) = network.keys(tape, h, layer: layer, table)
-      cache.write(layer, k.value, v.value, rows: 0..<size)
-      let (keys, values, _) = cache.entries(of: layer)
+    for (index, layer) in network.layers.enumerated() {
+      let h = layer.normed(tape, x)
+      let (k, v) = layer.keys(tape, h, table)
+      cache.write(index, k.value, v.value, rows: 0..<size)
+      let (keys, values, _) = cache.entries(of: index)
       let seen = [SeenKeys](repeating: SeenKeys(prefix: 0..<first + size, path: []), count: size)
-      let q = network.queries(tape, h, layer: layer, table)
+      let q = layer.queries(tape, h, table)
       let attended = Attention.tree(q.value, keys, values, keys: seen, shape: shape.attention)
-      x = network.finish(tape, x, layer: layer, attended: Variable(attended))
+      x = layer.finish(tape, residual: x, attended: Variable(attended))
     }
     return network.normalized(tape, x)
   }

@@ -24,10 +24,10 @@ package final class BlockNetwork: DraftNetwork {
 
   init(_ shape: BlockShape, _ parameters: [DraftModel.Parameter]) {
     self.shape = shape
-    weights = Weights(parameters, shape)
     rotary = RotaryShape(
       headDimension: shape.attention.headDimension, theta: shape.ropeTheta, scaling: shape.ropeScaling
     ).rotary(context: shape.maxPositions)
+    weights = Weights(parameters, shape, rotary)
   }
 
   package func makeDrafter(_ draft: DraftModel, target: TargetModel, capacity: Int) -> any Drafter {
@@ -70,34 +70,8 @@ package final class BlockNetwork: DraftNetwork {
     tape.rmsNorm(tape.linear(features(tape, auxHidden), weights.fc), weights.hiddenNorm, epsilon: shape.normEpsilon)
   }
 
-  /// A layer's normed input for block rows, [R, H], from which queries, keys and values are computed.
-  func normed(_ tape: Tape, _ x: Variable, layer: Int) -> Variable {
-    tape.rmsNorm(x, weights.layers[layer].inputNorm, epsilon: shape.normEpsilon)
-  }
-
-  /// Rotated keys and values of context or block rows, [R, kv · d] each.
-  func keys(_ tape: Tape, _ h: Variable, layer: Int, _ table: Rotary.Table) -> (k: Variable, v: Variable) {
-    let layer = weights.layers[layer]
-    return (rotated(tape, tape.linear(h, layer.key), layer.keyNorm, table), tape.linear(h, layer.value))
-  }
-
-  /// Rotated queries of block rows, [R, heads · d].
-  func queries(_ tape: Tape, _ h: Variable, layer: Int, _ table: Rotary.Table) -> Variable {
-    let layer = weights.layers[layer]
-    return rotated(tape, tape.linear(h, layer.query), layer.queryNorm, table)
-  }
-
-  private func rotated(_ tape: Tape, _ x: Variable, _ norm: Variable, _ table: Rotary.Table) -> Variable {
-    tape.rotary(tape.headNorm(x, norm, epsilon: shape.normEpsilon), rotary, table)
-  }
-
-  /// The layer's output from its input and the attention's result, [R, H].
-  func finish(_ tape: Tape, _ x: Variable, layer: Int, attended: Variable) -> Variable {
-    let layer = weights.layers[layer]
-    let a = tape.linear(attended, layer.output, addedTo: x)
-    let h = tape.rmsNorm(a, layer.postNorm, epsilon: shape.normEpsilon)
-    return tape.linear(tape.swiglu(tape.linear(h, layer.gate), tape.linear(h, layer.up)), layer.down, addedTo: a)
-  }
+  /// The layers' weights; all of them have norms of q and k.
+  var layers: [DraftLayer] { weights.layers }
 
   /// The states that the heads read, [R, H].
   func normalized(_ tape: Tape, _ x: Variable) -> Variable {
@@ -123,30 +97,21 @@ package final class BlockNetwork: DraftNetwork {
 
   /// The parameters between captured states and the keys and values of the context.
   var contextParameters: [Variable] {
-    [weights.fc, weights.hiddenNorm] + weights.layers.flatMap { [$0.key, $0.value, $0.keyNorm] }
-  }
-
-  private struct Layer {
-    let inputNorm, query, key, value, output, queryNorm, keyNorm, postNorm, gate, up, down: Variable
+    [weights.fc, weights.hiddenNorm] + weights.layers.flatMap(\.keyParameters)
   }
 
   private struct Weights {
     let fc, hiddenNorm, norm: Variable
-    let layers: [Layer]
+    let layers: [DraftLayer]
     let lmHead, markovTable, markovHead: Variable?
     let confidence: (w: Variable, b: Variable)?
 
-    init(_ parameters: [DraftModel.Parameter], _ shape: BlockShape) {
+    init(_ parameters: [DraftModel.Parameter], _ shape: BlockShape, _ rotary: Rotary) {
       let named = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0.variable) })
       (fc, hiddenNorm) = (named[BlockTensors.fc]!, named[BlockTensors.hiddenNorm]!)
       norm = named[BlockTensors.norm]!
       layers = (0..<shape.layers).map { index in
-        func part(_ name: String) -> Variable { named[BlockTensors.layer(index, name)]! }
-        return Layer(
-          inputNorm: part("input_layernorm"), query: part("self_attn.q_proj"), key: part("self_attn.k_proj"),
-          value: part("self_attn.v_proj"), output: part("self_attn.o_proj"), queryNorm: part("self_attn.q_norm"),
-          keyNorm: part("self_attn.k_norm"), postNorm: part("post_attention_layernorm"), gate: part("mlp.gate_proj"),
-          up: part("mlp.up_proj"), down: part("mlp.down_proj"))
+        DraftLayer(rotary, epsilon: shape.normEpsilon) { named[BlockTensors.layer(index, $0)] }
       }
       (lmHead, markovTable) = (named[BlockTensors.lmHead], named[BlockTensors.markovTable])
       markovHead = named[BlockTensors.markovHead]

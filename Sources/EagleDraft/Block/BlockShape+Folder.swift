@@ -101,7 +101,7 @@ extension BlockShape {
       "num_attention_heads": attention.heads, "num_key_value_heads": attention.kvHeads,
       "head_dim": attention.headDimension, "num_hidden_layers": layers, "vocab_size": vocabularySize,
       "rope_theta": ropeTheta, "rms_norm_eps": Double("\(normEpsilon)") ?? Double(normEpsilon), "hidden_act": "silu",
-      "max_position_embeddings": ropeScaling == nil ? target.statedPositions : maxPositions,
+      "max_position_embeddings": target.statedPositions(head: maxPositions, ropeScaling),
       "attention_bias": false, "tie_word_embeddings": false,
       "layer_types": [String](repeating: "full_attention", count: layers),
     ]

@@ -35,9 +35,6 @@ package struct BlockShape: DraftShape {
   /// The factor of the target's embeddings.
   package var embeddingScale: Float
 
-  /// The most layers of a head; five are usual.
-  package static let mostLayers = 64
-
   package enum Kind: String, Sendable, Codable { case dflash, dspark }
 
   /// The head of a target: the target's sizes, except those in the settings, which must fit it

@@ -17,6 +17,7 @@ import Foundation
 /// v, o     = the embedding's part, at the rank of the values, through heads that attend to their own token alone:
 ///            their queries are a large multiple of their keys, which are random projections of the embedding
 /// gate, up = random, down = fitted to the residual
+/// further layers: o = 0, down = 0, so that they pass states on until they are trained
 /// lm_head  = the target's own rows, norm = the scale with the smallest loss
 /// ```
 /// so that the logits of depth 0 are the target's LM head applied to the guess. Training starts from these weights as
@@ -55,38 +56,43 @@ struct Eagle3FittedStart {
     let (h, attention) = (shape.hiddenSize, shape.attention)
     guard let (guess, embedding) = try linear() else { return nil }
     var tensors = Dictionary(uniqueKeysWithValues: start.parameters.map { ($0.name, $0.variable.value) })
-    tensors["fc.weight"] = Rows.columns(guess, 0..<shape.featureWidth)
-    let (q, k) = (tensors["midlayer.self_attn.q_proj.weight"]!, tensors["midlayer.self_attn.k_proj.weight"]!)
+    tensors[Eagle3Tensors.fc] = Rows.columns(guess, 0..<shape.featureWidth)
+    func first(_ name: String) -> String { Eagle3Tensors.layer(0, name) }
+    let (q, k) = (tensors[first("self_attn.q_proj")]!, tensors[first("self_attn.k_proj")]!)
     let (v, o) = (Tensor.zeros([attention.keyWidth, 2 * h]), Tensor.zeros([h, attention.queryWidth]))
     for (index, group) in ownTokenGroups.enumerated() {
       seeOwnToken(q, k, group: group)
       let d = attention.headDimension
-      let (first, head) = (index * d, group * attention.groupSize)
+      let (at, head) = (index * d, group * attention.groupSize)
       for i in 0..<d {
-        (v.floats + (group * d + i) * 2 * h).update(from: embedding.right.floats + (first + i) * h, count: h)
+        (v.floats + (group * d + i) * 2 * h).update(from: embedding.right.floats + (at + i) * h, count: h)
         for row in 0..<h {
           o.floats[row * attention.queryWidth + head * d + i] =
-            embedding.left.floats[row * embedding.left.columns + first + i]
+            embedding.left.floats[row * embedding.left.columns + at + i]
         }
       }
     }
-    tensors["midlayer.self_attn.v_proj.weight"] = v
-    tensors["midlayer.self_attn.o_proj.weight"] = o
+    tensors[first("self_attn.v_proj")] = v
+    tensors[first("self_attn.o_proj")] = o
     let head = Rows.select(target.head, start.vocabulary.targetIDs).float32()
-    if shape.variant.lmHead == .own { tensors["lm_head.weight"] = head }
+    if shape.variant.lmHead == .own { tensors[Eagle3Tensors.lmHead] = head }
     if shape.variant.normsQueryKey {
       // The normed q and k of a row's own token have the dot product d; this weight restores the score of 16.
       let d = attention.headDimension
-      tensors["midlayer.self_attn.q_norm.weight"] = .filled([d], with: max(1, 16 / Float(d).squareRoot()))
+      tensors[first("self_attn.q_norm")] = .filled([d], with: max(1, 16 / Float(d).squareRoot()))
     }
     let gates = Self.gates(width: shape.intermediateSize, hiddenSize: h)
-    tensors["midlayer.mlp.gate_proj.weight"] = gates.gate
-    tensors["midlayer.mlp.up_proj.weight"] = gates.up
+    tensors[first("mlp.gate_proj")] = gates.gate
+    tensors[first("mlp.up_proj")] = gates.up
     guard let mlp = try residual(of: Self.joined(guess, embedding, features: shape.featureWidth), gates) else {
       return nil
     }
-    tensors["midlayer.mlp.down_proj.weight"] = mlp.down
-    tensors["norm.weight"] = .filled(
+    tensors[first("mlp.down_proj")] = mlp.down
+    for layer in 1..<shape.layers {
+      tensors[Eagle3Tensors.layer(layer, "self_attn.o_proj")] = .zeros([h, attention.queryWidth])
+      tensors[Eagle3Tensors.layer(layer, "mlp.down_proj")] = .zeros([h, shape.intermediateSize])
+    }
+    tensors[Eagle3Tensors.norm] = .filled(
       [h], with: Self.scale(mlp.sample.predicted, mlp.sample.states, head, epsilon: shape.normEpsilon))
     return DraftModel(shape: shape, vocabulary: start.vocabulary, tensors: tensors, trainable: true)
   }

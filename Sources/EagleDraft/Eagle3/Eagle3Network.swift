@@ -6,15 +6,16 @@ import EagleTensor
 // R batch rows · H hidden size of the head, H_t of the target · n captured layers · M MLP · D draft vocabulary ·
 // V target vocabulary · d head dimension.
 
-/// The computation of an EAGLE-3 head: one decoder layer over (token embedding, hidden state), and an LM head over the
-/// draft vocabulary.
+/// The computation of an EAGLE-3 head: a decoder layer over (token embedding, hidden state), in some heads further
+/// layers, and an LM head over the draft vocabulary.
 ///
 /// The parts of one step, which training and decoding combine, each with its own keys:
 /// ```
-/// h       = concat(inputNorm(embedding), hiddenNorm(g))
-/// a       = g + o(attention(q(h), keys, values))
-/// next g  = a + mlp(postNorm(a))
-/// logits  = lmHead(norm(next g))
+/// h       = concat(inputNorm(embedding), hiddenNorm(g))     x = g
+/// a       = x + o(attention(q(h), keys, values))
+/// x       = a + mlp(postNorm(a))
+/// each further layer: the same, from h = inputNorm(x)
+/// next g  = x,  logits = lmHead(norm(next g))
 /// ```
 /// `Eagle3Variant` has the switches that change one of these lines.
 package final class Eagle3Network: DraftNetwork {
@@ -24,10 +25,10 @@ package final class Eagle3Network: DraftNetwork {
 
   init(_ shape: Eagle3Shape, _ parameters: [DraftModel.Parameter]) {
     self.shape = shape
-    weights = Weights(parameters, shape)
     rotary = RotaryShape(
       headDimension: shape.attention.headDimension, theta: shape.ropeTheta, scaling: shape.ropeScaling
     ).rotary(context: shape.maxPositions)
+    weights = Weights(parameters, shape, rotary)
   }
 
   package func makeDrafter(_ draft: DraftModel, target: TargetModel, capacity: Int) -> any Drafter {
@@ -79,34 +80,64 @@ package final class Eagle3Network: DraftNetwork {
     weights.embedding.map { tape.embedding($0, tokens) } ?? Variable(Rows.gather(tables.embedding, tokens))
   }
 
-  /// concat(inputNorm(embedding), hiddenNorm(g)): the embedding first, [R, 2H].
+  /// The first layer's input concat(inputNorm(embedding), hiddenNorm(g)): the embedding first, [R, 2H].
   package func mix(_ tape: Tape, embedding: Variable, hidden g: Variable) -> Variable {
-    tape.sideBySideNorms([(embedding, weights.inputNorm), (g, weights.hiddenNorm)], epsilon: shape.normEpsilon)
+    tape.sideBySideNorms(
+      [(embedding, weights.layers[0].inputNorm), (g, weights.hiddenNorm)], epsilon: shape.normEpsilon)
   }
 
-  /// Rotated keys and values of the rows, [R, kvHeads · d] each.
-  package func keys(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> (k: Variable, v: Variable) {
-    (rotated(tape, tape.linear(h, weights.key), weights.keyNorm, table), tape.linear(h, weights.value))
+  /// Rotated keys and values of a layer's input h, [R, kvHeads · d] each.
+  package func keys(
+    _ tape: Tape, _ h: Variable, layer: Int, _ table: Rotary.Table
+  ) -> (k: Variable, v: Variable) {
+    weights.layers[layer].keys(tape, h, table)
   }
 
-  /// Rotated queries of the rows, [R, heads · d].
-  package func queries(_ tape: Tape, _ h: Variable, _ table: Rotary.Table) -> Variable {
-    rotated(tape, tape.linear(h, weights.query), weights.queryNorm, table)
+  /// Rows between two layers.
+  package struct LayerInput {
+    /// The residual, [R, H].
+    package let x: Variable
+    /// What queries, keys and values are computed from: [R, 2H] in the first layer, [R, H] in others.
+    package let h: Variable
+
+    package init(x: Variable, h: Variable) { (self.x, self.h) = (x, h) }
   }
 
-  private func rotated(_ tape: Tape, _ x: Variable, _ norm: Variable?, _ table: Rotary.Table) -> Variable {
-    tape.rotary(norm.map { tape.headNorm(x, $0, epsilon: shape.normEpsilon) } ?? x, rotary, table)
+  /// The inputs of layer `range.upperBound` from those of layer `range.lowerBound`.
+  ///
+  /// - Parameter attention: attention's result from a layer, its rows h and their rotated queries
+  package func inputs(
+    _ tape: Tape, through range: Range<Int>, _ input: LayerInput, _ table: Rotary.Table,
+    attention: (_ layer: Int, _ h: Variable, _ q: Variable) -> Variable
+  ) -> LayerInput {
+    range.reduce(input) { input, layer in
+      let x = output(tape, layer, input, table, attention: attention)
+      return LayerInput(x: x, h: weights.layers[layer + 1].normed(tape, x))
+    }
   }
 
-  /// g_{k+1} from g_k and the attention's result. The residual is g_k, or its norm where a switch says so.
-  package func finish(_ tape: Tape, hidden g: Variable, attended: Variable) -> Variable {
-    let residual =
-      shape.variant.normsResidual ? tape.rmsNorm(g, weights.hiddenNorm, epsilon: shape.normEpsilon) : g
-    let a = tape.linear(attended, weights.output, addedTo: residual)
-    let h = tape.rmsNorm(a, weights.postNorm, epsilon: shape.normEpsilon)
-    let activated = tape.swiglu(tape.linear(h, weights.gate), tape.linear(h, weights.up))
-    let next = tape.linear(activated, weights.down, addedTo: a)
+  /// g_{k+1} from the inputs of layer `first`, [R, H].
+  ///
+  /// - Parameter attention: as in `inputs`
+  package func states(
+    _ tape: Tape, from first: Int, _ input: LayerInput, _ table: Rotary.Table,
+    attention: (_ layer: Int, _ h: Variable, _ q: Variable) -> Variable
+  ) -> Variable {
+    let last = shape.layers - 1
+    let input = inputs(tape, through: first..<last, input, table, attention: attention)
+    let next = output(tape, last, input, table, attention: attention)
     return shape.variant.feedsNormedState ? tape.rmsNorm(next, weights.norm, epsilon: shape.normEpsilon) : next
+  }
+
+  /// A layer's output, [R, H]. The first residual is g_k, or its norm where a switch says so.
+  private func output(
+    _ tape: Tape, _ layer: Int, _ input: LayerInput, _ table: Rotary.Table,
+    attention: (_ layer: Int, _ h: Variable, _ q: Variable) -> Variable
+  ) -> Variable {
+    let attended = attention(layer, input.h, weights.layers[layer].queries(tape, input.h, table))
+    let isNormed = layer == 0 && shape.variant.normsResidual
+    let residual = isNormed ? tape.rmsNorm(input.x, weights.hiddenNorm, epsilon: shape.normEpsilon) : input.x
+    return weights.layers[layer].finish(tape, residual: residual, attended: attended)
   }
 
   /// The states that the LM head multiplies: norm(g), [R, H]; g where that is normed already.
@@ -114,10 +145,12 @@ package final class Eagle3Network: DraftNetwork {
     shape.variant.feedsNormedState ? g : tape.rmsNorm(g, weights.norm, epsilon: shape.normEpsilon)
   }
 
-  /// The parameters between captured states and the keys and values of step 0.
-  package var keyParameters: [Variable] {
-    weights.featureNorms + [weights.fc, weights.inputNorm, weights.hiddenNorm, weights.key, weights.value]
-      + [weights.keyNorm, weights.embedding].compactMap { $0 }
+  /// The parameters between the keys and values of the layer below, or the captured states, and the keys and values of
+  /// a layer at step 0.
+  package func keyParameters(layer: Int) -> [Variable] {
+    let own = [weights.layers[layer].inputNorm] + weights.layers[layer].keyParameters
+    guard layer == 0 else { return weights.layers[layer - 1].rowParameters + own }
+    return weights.featureNorms + [weights.fc, weights.hiddenNorm] + (weights.embedding.map { [$0] } ?? []) + own
   }
 
   /// The LM head, [D, H]: its own, or the target's.
@@ -130,21 +163,19 @@ package final class Eagle3Network: DraftNetwork {
   }
 
   private struct Weights {
-    let fc, inputNorm, hiddenNorm, query, key, value, output, postNorm, gate, up, down, norm: Variable
+    let fc, hiddenNorm, norm: Variable
+    let layers: [DraftLayer]
     let featureNorms: [Variable]
-    let queryNorm, keyNorm, embedding, lmHead: Variable?
+    let embedding, lmHead: Variable?
 
-    init(_ parameters: [DraftModel.Parameter], _ shape: Eagle3Shape) {
+    init(_ parameters: [DraftModel.Parameter], _ shape: Eagle3Shape, _ rotary: Rotary) {
       let named = Dictionary(uniqueKeysWithValues: parameters.map { ($0.name, $0.variable) })
-      func layer(_ name: String) -> Variable { named["midlayer.\(name).weight"]! }
-      fc = named[Eagle3Tensors.fc]!
-      (inputNorm, hiddenNorm) = (layer("input_layernorm"), layer("hidden_norm"))
-      (query, key) = (named[Eagle3Tensors.queries]!, named[Eagle3Tensors.keys]!)
-      (value, output) = (layer("self_attn.v_proj"), layer("self_attn.o_proj"))
-      (queryNorm, keyNorm) = (named[Eagle3Tensors.queryNorm], named[Eagle3Tensors.keyNorm])
-      postNorm = layer("post_attention_layernorm")
-      (gate, up, down) = (layer("mlp.gate_proj"), layer("mlp.up_proj"), layer("mlp.down_proj"))
-      norm = named["norm.weight"]!
+      (fc, hiddenNorm, norm) = (
+        named[Eagle3Tensors.fc]!, named[Eagle3Tensors.hiddenNorm]!, named[Eagle3Tensors.norm]!
+      )
+      layers = (0..<shape.layers).map { index in
+        DraftLayer(rotary, epsilon: shape.normEpsilon) { named[Eagle3Tensors.layer(index, $0)] }
+      }
       (embedding, lmHead) = (named[Eagle3Tensors.embedding], named[Eagle3Tensors.lmHead])
       featureNorms = Eagle3Tensors.featureNorms(shape).map { named[$0.name]! }
     }

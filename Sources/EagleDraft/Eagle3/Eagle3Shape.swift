@@ -18,6 +18,8 @@ package struct Eagle3Shape: DraftShape {
   package var maxPositions: Int
   /// 0-based target layers whose outputs the draft reads.
   package var captureLayers: [Int]
+  /// The decoder layers; the first one reads the embedding, too.
+  package var layers = 1
   /// The deviations from EAGLE-3.
   package var variant = Eagle3Variant()
 
@@ -39,8 +41,8 @@ package struct Eagle3Shape: DraftShape {
     self.captureLayers = captureLayers
   }
 
-  /// The draft of a target: the target's sizes, except those that the config sets, with one layer and a smaller
-  /// vocabulary. The config must fit the target (`DraftConfig.requireFit`).
+  /// The draft of a target: the target's sizes, except those that the config sets, with one layer by default and a
+  /// smaller vocabulary. The config must fit the target (`DraftConfig.requireFit`).
   package init(of target: TargetShape, _ config: DraftConfig, captureLayers: [Int]) {
     self.init(
       hiddenSize: config.hiddenSize ?? target.hiddenSize, attention: config.attention(target),
@@ -48,7 +50,7 @@ package struct Eagle3Shape: DraftShape {
       vocabularySize: target.vocabularySize, draftVocabularySize: config.vocabularySize ?? target.vocabularySize,
       normEpsilon: target.normEpsilon, ropeTheta: config.ropeTheta, maxPositions: target.maxPositions,
       captureLayers: captureLayers)
-    variant = config.variant
+    (layers, variant) = (config.layers ?? 1, config.variant)
     if hiddenSize != target.hiddenSize { variant.targetHiddenSize = target.hiddenSize }
     if config.ropeScaling == .target { ropeScaling = target.fullAttentionScaling }
   }
@@ -57,10 +59,10 @@ package struct Eagle3Shape: DraftShape {
 extension Eagle3Shape {
   private enum CodingKeys: String, CodingKey {
     case hiddenSize, attention, intermediateSize, vocabularySize, draftVocabularySize, normEpsilon, ropeTheta
-    case ropeScaling, maxPositions, captureLayers, variant
+    case ropeScaling, maxPositions, captureLayers, layers, variant
   }
 
-  /// A description without switches is one of plain EAGLE-3.
+  /// A description without layers and switches is one of plain EAGLE-3.
   package init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     self.init(
@@ -74,13 +76,17 @@ extension Eagle3Shape {
       maxPositions: try fields.decode(Int.self, forKey: .maxPositions),
       captureLayers: try fields.decode([Int].self, forKey: .captureLayers))
     ropeScaling = try fields.decodeIfPresent(RotaryScaling.self, forKey: .ropeScaling)
+    layers = try fields.decodeIfPresent(Int.self, forKey: .layers) ?? 1
+    guard (1...DraftLayer.most).contains(layers) else {
+      throw DecodingError.dataCorruptedError(forKey: .layers, in: fields, debugDescription: "\(layers) layers")
+    }
     variant = try fields.decodeIfPresent(Eagle3Variant.self, forKey: .variant) ?? Eagle3Variant()
   }
 }
 
 extension Eagle3Shape {
   package var architecture: String { DraftArchitecture.eagle3.rawValue }
-  package var details: [String] { variant.names }
+  package var details: [String] { (layers == 1 ? [] : ["\(layers) layers"]) + variant.names }
   package var lookUpTables: Set<String> { [Eagle3Tensors.embedding] }
   package var featureMatrix: String { Eagle3Tensors.fc }
   package var sharesLMHead: Bool { variant.lmHead == .target }
@@ -89,10 +95,11 @@ extension Eagle3Shape {
     variant.embedding == .own ? Eagle3Tensors.embedding : nil
   }
 
-  /// One layer. It keeps all keys, even if the head sees a window of them.
+  /// All layers keep all keys, even if the head sees a window of them.
   package func cacheLayers(_ format: CacheFormat) -> [KVCache.LayerShape] {
     let fitting = format.fits(attention.headDimension) ? format : .bf16
-    return [KVCache.LayerShape(width: attention.keyWidth, format: fitting)]
+    return [KVCache.LayerShape](
+      repeating: KVCache.LayerShape(width: attention.keyWidth, format: fitting), count: layers)
   }
 
   package var headDimension: Int { attention.headDimension }

@@ -5,7 +5,7 @@ import Foundation
 extension DraftConfigFile {
   /// Reads and checks the config of a head for `target`.
   ///
-  /// - Parameter tensors: the names of the head's tensors; the layer's tensors without its prefix
+  /// - Parameter tensors: the names of the head's tensors; those of the first layer without its prefix
   /// - Throws: `LocatedError` for a folder that is no head, a head for another target, and by name for everything that
   ///   this program does not compute
   static func shape(folder: String, target: TargetShape, tensors: Set<String>) throws -> Eagle3Shape {
@@ -30,6 +30,7 @@ extension DraftConfigFile {
       maxPositions: try file.integerIfPresent("max_position_embeddings") ?? target.maxPositions,
       captureLayers: try captureLayers(config, target))
     shape.ropeScaling = try file.headRotaryTable().rotary(headDimension: attention.headDimension).scaling
+    shape.layers = try config.layers(tensors: tensors)
     shape.variant = try config.variant(hidden: hidden, width: width, tensors: tensors)
     return shape
   }

@@ -77,19 +77,21 @@ struct DraftConfigFile {
     return values
   }
 
-  /// The keys of the decoder layer.
+  /// The keys of the decoder layers.
   private static func layer(_ shape: Eagle3Shape, _ target: TargetShape) -> [String: Any] {
     var values: [String: Any] = [
       "hidden_size": shape.hiddenSize, "intermediate_size": shape.intermediateSize,
       "num_attention_heads": shape.attention.heads, "num_key_value_heads": shape.attention.kvHeads,
-      "head_dim": shape.attention.headDimension, "num_hidden_layers": 1, "vocab_size": shape.vocabularySize,
+      "head_dim": shape.attention.headDimension, "num_hidden_layers": shape.layers, "vocab_size": shape.vocabularySize,
       "rope_theta": shape.ropeTheta, "rms_norm_eps": shortest(shape.normEpsilon), "hidden_act": "silu",
-      "max_position_embeddings": shape.ropeScaling == nil ? target.statedPositions : shape.maxPositions,
+      "max_position_embeddings": target.statedPositions(head: shape.maxPositions, shape.ropeScaling),
       "attention_bias": false,
     ]
     values["rope_scaling"] = shape.ropeScaling?.configValues
     if let window = shape.variant.window {
-      (values["sliding_window"], values["layer_types"]) = (window, ["sliding_attention"])
+      (values["sliding_window"], values["layer_types"]) = (
+        window, [String](repeating: "sliding_attention", count: shape.layers)
+      )
     }
     return values
   }

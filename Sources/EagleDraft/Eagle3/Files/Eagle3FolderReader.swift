@@ -10,6 +10,7 @@ struct Eagle3FolderReader: HeadReader {
   private let path: String
   private let folder: SafetensorsFolder
   private let reader: WeightReader
+  /// The name of the first layer.
   private let layer: String
 
   /// Tensors that follow from the config.
@@ -73,6 +74,6 @@ struct Eagle3FolderReader: HeadReader {
   private static let variants: [(part: String, variant: String)] = [
     ("k_norm.", "norms of q and k"), ("fc_norm.", "`fc_norm`"),
     ("input_norm.", "`norm_before_fc`"), ("output_norm.", "`norm_before_fc`"), (".bias", "biases"),
-    ("layers.1.", "several layers"), ("mask_hidden", "drafting several tokens in one pass"), ("experts.", "experts"),
+    ("mask_hidden", "drafting several tokens in one pass"), ("experts.", "experts"),
   ]
 }

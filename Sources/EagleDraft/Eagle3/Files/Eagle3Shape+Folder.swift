@@ -14,21 +14,22 @@ extension Eagle3Shape {
   }
 
   /// The layout to write. The layout of the EAGLE-3 release gives `norm_output` another meaning, and has no key for
-  /// norms of q and k.
+  /// norms of q and k. SGLang refuses several layers in it, so that they are written there only on request.
   private func checked(_ layout: HeadLayout?, path: String) throws -> HeadLayout {
-    let needsSpeculators = variant.feedsNormedState || variant.normsQueryKey
-    guard let layout else { return needsSpeculators ? .speculators : .eagle3 }
-    if layout == .deepspec {
+    let missing = variant.feedsNormedState ? "norm_output" : variant.normsQueryKey ? "qk_norm" : nil
+    switch layout {
+    case nil: return missing == nil && layers == 1 ? .eagle3 : .speculators
+    case .speculators: return .speculators
+    case .deepspec:
       throw LocatedError(
         path: path, problem: "DeepSpec's layout is for block drafters, and this is an EAGLE-3 head",
         advice: "write the layout eagle3 or speculators")
+    case .eagle3:
+      guard let missing else { return .eagle3 }
+      throw LocatedError(
+        path: path, problem: "the layout of the EAGLE-3 release has no key for \(missing)",
+        advice: "write the layout speculators")
     }
-    guard layout == .eagle3, needsSpeculators else { return layout }
-    throw LocatedError(
-      path: path,
-      problem:
-        "the layout of the EAGLE-3 release has no key for \(variant.feedsNormedState ? "norm_output" : "qk_norm")",
-      advice: "write the layout speculators")
   }
 
   package static func reader(folder path: String, target: TargetModel) throws -> any HeadReader {
@@ -47,7 +48,10 @@ extension Eagle3Shape {
     let hidden = try config.file.integer("hidden_size")
     let width = try config.file.integerIfPresent("target_hidden_size") ?? hidden
     let names = try SafetensorsFolder(path: path).names.map { $0.replacing(/^(midlayer|layers\.0)\./, with: "") }
-    let switches = try config.variant(hidden: hidden, width: width, tensors: Set(names)).names
+    let layers = try config.layers(tensors: Set(names))
+    let switches =
+      try (layers == 1 ? [] : ["\(layers) layers"])
+      + config.variant(hidden: hidden, width: width, tensors: Set(names)).names
     let vocabulary = try config.file.integer("vocab_size")
     let size = try config.file.integerIfPresent("draft_vocab_size") ?? vocabulary
     return

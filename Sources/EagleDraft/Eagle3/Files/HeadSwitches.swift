@@ -36,7 +36,6 @@ struct HeadSwitch: Sendable {
       flag("use_input_layernorm_in_first_layer", true, "an embedding without its norm"),
       flag("use_last_layernorm", true, "an LM head without its norm"),
       flag("use_mtp_layernorm", false, "norms of multi-token prediction"),
-      number("num_hidden_layers", 1, "another number of layers than one"),
       HeadSwitch(key: "model_type", variant: "a layer that is neither Llama's nor Qwen3's") { value, _ in
         ["llama", "qwen3"].contains(value as? String)
       },
@@ -71,7 +70,7 @@ extension HeadConfig {
   /// - Parameters:
   ///   - hidden: the head's hidden size
   ///   - width: that of the captured states
-  ///   - tensors: the names of the head's tensors, without the layer's prefix
+  ///   - tensors: the names of the head's tensors; those of the first layer without its prefix
   func variant(hidden: Int, width: Int, tensors: Set<String>) throws -> Eagle3Variant {
     var variant = Eagle3Variant()
     let (joint, perState) = (try flag("norm_before_fc"), try flag("fc_norm"))
@@ -86,11 +85,31 @@ extension HeadConfig {
     variant.normsQueryKey =
       try flag("use_qk_norm") || flag("qk_norm") || file.values["model_type"] as? String == "qwen3"
       || tensors.contains("self_attn.q_norm.weight")
-    variant.window = try window()
+    variant.window = try window(layers: layers(tensors: tensors))
     variant.embedding = try flag(HeadEmbedding.key) ? .own : .target
     variant.lmHead = try lmHead(tensors)
     if hidden != width { variant.targetHiddenSize = width }
     return variant
+  }
+
+  /// The number of decoder layers: those that the head has tensors of. The config must say the same, or nothing.
+  ///
+  /// - Parameter tensors: as in `variant`
+  func layers(tensors: Set<String>) throws -> Int {
+    guard
+      let count = (1...DraftLayer.most).first(where: { layer in !tensors.contains { $0.hasPrefix("layers.\(layer).") } }
+      )
+    else {
+      throw LocatedError(
+        path: file.path, problem: "the head has more than \(DraftLayer.most) layers",
+        advice: "use a head of at most \(DraftLayer.most) layers")
+    }
+    for (name, value) in stated("num_hidden_layers") where (value as? NSNumber)?.doubleValue != Double(count) {
+      throw LocatedError(
+        path: file.path, problem: "`\(name)` is \(value), and there are tensors of \(Format.count(count, "layer"))",
+        advice: "copy the head again, or ask its author for the number of its layers")
+    }
+    return count
   }
 
   /// A head over the whole vocabulary may leave its LM head to the target.
@@ -142,15 +161,19 @@ extension HeadConfig {
     return false
   }
 
-  /// The number of keys that a row sees; nil for all. The type of the layer decides or, without types, the flag
+  /// The number of keys that a row sees; nil for all. The types of the layers decide or, without types, the flag
   /// `use_sliding_window`; without that flag transformers also drops the window of a Qwen3 layer. A number alone may be
   /// a leftover of the target's config.
-  private func window() throws -> Int? {
+  private func window(layers: Int) throws -> Int? {
     let isQwen = file.values["model_type"] as? String == "qwen3"
     if let types = file.values["layer_types"], !(types is NSNull) {
-      switch types as? [String] {
-      case ["full_attention"]: return nil
-      case ["sliding_attention"]:
+      let named = types as? [String] ?? []
+      guard named.count == layers, let type = named.first, Set(named).count == 1 else {
+        throw refuse("layer_types", types, "\(Format.count(layers, "layer")) that are not all of one type")
+      }
+      switch type {
+      case "full_attention": return nil
+      case "sliding_attention":
         return isQwen && !file.flag("use_sliding_window") ? nil : try file.integer("sliding_window")
       default: throw refuse("layer_types", types, "a layer that is neither full nor sliding attention")
       }

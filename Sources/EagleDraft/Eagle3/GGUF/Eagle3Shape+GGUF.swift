@@ -20,7 +20,7 @@ extension Eagle3Shape {
   private func fields(_ target: TargetShape) -> [GGUFField] {
     func key(_ name: String) -> String { "\(HeadNames.architecture).\(name)" }
     let sizes: [(String, Int)] = [
-      ("block_count", 1), ("context_length", ropeScaling == nil ? target.statedPositions : maxPositions),
+      ("block_count", layers), ("context_length", target.statedPositions(head: maxPositions, ropeScaling)),
       ("embedding_length", hiddenSize),
       ("feed_forward_length", intermediateSize), ("vocab_size", vocabularySize),
       ("target_hidden_size", target.hiddenSize), ("attention.head_count", attention.heads),
@@ -43,6 +43,7 @@ extension Eagle3Shape {
     let unknown: [(Bool, String)] = [
       (variant.featureNorm == .perState, "fc_norm"), (variant.feedsNormedState, "norm_output"),
       (variant.normsQueryKey, "norms of q and k (qk_norm)"), (variant.window != nil, "a sliding window"),
+      (layers > 1, "\(layers) layers"),
       (captureLayers.count != 3, "\(captureLayers.count) captured layers in place of three"),
     ]
     guard let first = unknown.first(where: { $0.0 }) else { return }

@@ -160,10 +160,10 @@ struct Eagle3Objective: Objective {
   /// All depths of a micro-batch and their backward pass.
   ///
   /// - Parameters:
-  ///   - keys: depth-0 keys and values of the prefix, for a chunk; computed from the micro-batch when nil
+  ///   - keys: depth-0 keys and values of the prefix in each layer, for a chunk; computed from the micro-batch when nil
   ///   - backward: how losses are weighed, and whether gradients are wanted
   private func run(
-    _ labelled: LabelledBatch, keys: PrefixKeys?, _ backward: Backward, isFinal: (Variable) throws -> Void
+    _ labelled: LabelledBatch, keys: [PrefixKeys]?, _ backward: Backward, isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {
     let batch = labelled.rows
     var sums = noSums
@@ -188,14 +188,14 @@ struct Eagle3Objective: Objective {
   /// Computes a long conversation: the prefix's keys, then the chunks, then the backward pass of the prefix.
   ///
   /// The weights of keys and values, and the parameters below them, get their last contribution from the prefix; the
-  /// other parameters from the last chunk.
+  /// other parameters, those of the last layer's rows and of the LM head, from the last chunk.
   private func run(
     _ conversation: ChunkedConversation, _ first: FirstChunk, _ backward: Backward, isFinal: (Variable) throws -> Void
   ) rethrows -> [PositionSums] {
     var sums = noSums
     let prefix = conversation.prefix(of: network, tables, precision)
     let keys = clock.measure(.draftForward) { prefix.keys(wantingGradients: backward.isRecording) }
-    let below = network.keyParameters
+    let below = (0..<network.shape.layers).flatMap(network.keyParameters)
     let above = backward.final.filter { parameter in !below.contains { $0 === parameter } }
     for index in conversation.chunks.indices {
       let batch = first.take() ?? labelled(conversation.batch(index))
@@ -207,7 +207,7 @@ struct Eagle3Objective: Objective {
     }
     guard backward.isRecording else { return sums }
     try clock.measure(.backward) {
-      try prefix.backward(keys, telling: backward.final.isEmpty ? [] : below, isFinal: isFinal)
+      try prefix.backward(keys, tells: !backward.final.isEmpty, isFinal: isFinal)
     }
     return sums
   }

@@ -10,6 +10,13 @@ struct RowLayout {
   /// The keys that a row sees; nil for all.
   var window: Int?
   var mean = LossMean.tokens
+
+  /// The prefix keys of row p at depth k: those of rows up to p or, with a window of W, of the last W - k of them,
+  /// since the query is at position p + k and the k keys after p are those of its own chain.
+  func seen(row p: Int, depth k: Int, firstKey: Int) -> AttentionRow {
+    let first = window.map { max(0, p + k - $0 + 1) } ?? 0
+    return AttentionRow(prefixStart: Int32(firstKey + first), prefixCount: Int32(p + 1 - first))
+  }
 }
 
 /// Concatenated conversations, or a chunk of one, with the rows of every depth.
@@ -20,6 +27,8 @@ struct MicroBatch {
   let nextTokens: [Int32]
   /// Position of each prefix row in its conversation, [N].
   let positions: [Int32]
+  /// The keys that each prefix row attends to at depth 0, [N].
+  let attention: [AttentionRow]
   let teacher: TeacherRows
   let depths: [Depth]
 
@@ -61,7 +70,8 @@ struct MicroBatch {
   }
 
   private init(_ builder: Builder) {
-    (nextTokens, positions, depths) = (builder.nextTokens, builder.positions, builder.depths)
+    (nextTokens, positions, attention) = (builder.nextTokens, builder.positions, builder.attention)
+    depths = builder.depths
     auxHidden = Rows.stacked(builder.auxRows)
     teacher = builder.teacher
   }
@@ -72,6 +82,7 @@ private struct Builder {
   var auxRows: [(tensor: Tensor, rows: Range<Int>)] = []
   var nextTokens: [Int32] = []
   var positions: [Int32] = []
+  var attention: [AttentionRow] = []
   var teacher = TeacherRows()
   var depths: [MicroBatch.Depth]
   private let layout: RowLayout
@@ -87,7 +98,7 @@ private struct Builder {
     let rows = (0..<depths.count).map { trained.all.rows(depth: $0, in: trained.positions) }
     let needed = trained.all.teacherPositions(in: trained.positions)
     addSteps(conversation, trained.all, rows, firstKey: first, needed) { first + $0 }
-    addRows(conversation, [0..<prefix])
+    addRows(conversation, [0..<prefix], firstKey: first)
   }
 
   /// - Parameter trained: rows of the whole conversation
@@ -98,15 +109,16 @@ private struct Builder {
     addSteps(conversation, trained, rows, firstKey: 0, trained.teacherPositions(in: chunk.rows)) {
       rowIndex[$0 - chunk.rows.lowerBound]
     }
-    addRows(conversation, Rows.runs(rows[0]))
+    addRows(conversation, Rows.runs(rows[0]), firstKey: 0)
   }
 
   /// Lays out rows at these positions.
-  private mutating func addRows(_ conversation: CapturedConversation, _ runs: [Range<Int>]) {
+  private mutating func addRows(_ conversation: CapturedConversation, _ runs: [Range<Int>], firstKey: Int) {
     for run in runs {
       auxRows.append((conversation.auxHidden, run))
       nextTokens += conversation.ids[run.lowerBound + 1...run.upperBound]
       positions += run.map(Int32.init)
+      attention += run.map { layout.seen(row: $0, depth: 0, firstKey: firstKey) }
     }
   }
 
@@ -134,17 +146,10 @@ private struct Builder {
         depths[k].tokens.append(conversation.ids[p + 1 + k])
         depths[k].positions.append(Int32(p + k))
         depths[k].teacher.append(teacherRow(p + 1 + k))
-        depths[k].attention.append(seen(row: p, depth: k, firstKey: firstKey))
+        depths[k].attention.append(layout.seen(row: p, depth: k, firstKey: firstKey))
         extendChain(k, ownRow: Int32(own))
       }
     }
-  }
-
-  /// The prefix keys of row p at depth k: those of rows up to p or, with a window of W, of the last W - k of them,
-  /// since the query is at position p + k and the k keys after p are those of its own chain.
-  private func seen(row p: Int, depth k: Int, firstKey: Int) -> AttentionRow {
-    let first = layout.window.map { max(0, p + k - $0 + 1) } ?? 0
-    return AttentionRow(prefixStart: Int32(firstKey + first), prefixCount: Int32(p + 1 - first))
   }
 
   /// Row number at depth k - 1 by prefix row, of the conversation that starts at `first`.
