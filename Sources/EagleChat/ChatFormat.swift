@@ -57,9 +57,14 @@ package struct ChatFormat: Sendable {
   }
 
   /// Whether a prompt ends with an open `<think>`, so that the answer begins with reasoning.
-  package func opensReasoning(_ prompt: [Int32]) -> Bool {
+  package func opensReasoning(_ prompt: [Int32]) -> Bool { ends(prompt, with: "<think>") }
+
+  /// Whether a prompt ends with `</think>`, so that the answer has no reasoning.
+  package func closesReasoning(_ prompt: [Int32]) -> Bool { ends(prompt, with: "</think>") }
+
+  private func ends(_ prompt: [Int32], with tag: String) -> Bool {
     let tail = tokenizer.decode(Array(prompt.suffix(16)), skipSpecial: false)
-    return tail.reversed().drop(while: \.isWhitespace).starts(with: "<think>".reversed())
+    return tail.reversed().drop(while: \.isWhitespace).starts(with: tag.reversed())
   }
 
   /// The text of generated ids, without control tokens. The text follows a prompt, so a leading space is kept.

@@ -69,6 +69,9 @@ public struct ChatModel: Sendable {
   /// Whether a prompt ends with an open `<think>`, so that the answer begins with reasoning.
   package func opensReasoning(_ prompt: [Int32]) -> Bool { format.opensReasoning(prompt) }
 
+  /// Whether a prompt ends with `</think>`, so that the answer has no reasoning.
+  package func closesReasoning(_ prompt: [Int32]) -> Bool { format.closesReasoning(prompt) }
+
   /// The text of generated ids, without control tokens. The text follows a prompt, so a leading space is kept.
   public func text(_ ids: [Int32]) -> String { format.text(ids) }
 }

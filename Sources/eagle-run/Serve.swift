@@ -114,7 +114,9 @@ struct Serve: ParsableCommand {
     }
     let limits = try CacheLimits(config, target: model.target, draft: draft, availableBytes: available)
     Output.note(limits.description)
-    Output.note(OutputFormat(model, config).description)
+    let format = OutputFormat(model, config)
+    Output.note(format.description)
+    if let warning = format.warning { Output.note(warning) }
     let server = Server(
       model: model, draft: draft, plan: try plan.plan(models, model, draft), config: config, limits: limits,
       log: Output.note)

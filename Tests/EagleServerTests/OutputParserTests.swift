@@ -166,6 +166,12 @@ import Testing
     #expect(ToolSyntax(template: #"{"name": n, "parameters": d}"#, knows: { $0 == "<|python_tag|>" }) == .llama3)
     #expect(ToolSyntax(template: #"{"name": n, "parameters": d}"#, knows: { _ in false }) == nil)
     #expect(ToolSyntax(template: "", knows: { _ in true }) == nil)
+    for marker in ["<function=", "<arg_key>", "<|channel|>"] {
+      let template = "<tool_call>\n\(marker)"
+      #expect(ToolSyntax(template: template, knows: { _ in true }) == nil)
+      #expect(ToolSyntax.unknownMarker(template: template) == marker)
+    }
+    #expect(ToolSyntax.unknownMarker(template: "<tool_call>") == nil)
   }
 
   @Test("reasoning, content and calls come in their order, and those that are not wanted are left out")

@@ -1,3 +1,4 @@
+import EagleCore
 import EagleRunFiles
 import EagleServer
 import Foundation
@@ -27,6 +28,20 @@ import Testing
     written.pieces = []
     let plain = text(writer.answer([written]))
     #expect(plain.contains(#""message":{"content":"","refusal":null,"role":"assistant"}"#), "\(plain)")
+  }
+
+  @Test("no character of an answer ends a line of a stream, and an id of a call has at most 40 characters")
+  func portableEvents() throws {
+    let said = "a\u{2028}b\u{2029}c\u{85}d é € \u{2027}"
+    let event = text(writer.piece(.content(said)))
+    #expect(event.contains(#"a\u2028b\u2029c\u0085d é €"#), "\(event)")
+    #expect(event.split(whereSeparator: \.isNewline).count == 1)
+    let delta = try JSON.read(Data(event.dropFirst("data: ".count).utf8)).object?["choices"]?.array?[0].object?["delta"]
+    #expect(delta?.object?["content"]?.string == said)
+    let long = AnswerWriter(
+      endpoint: .chat, id: "chatcmpl-" + String(repeating: "a", count: 32), created: 5, model: "small")
+    let id = try #require(text(long.piece(.call(call, index: 127))).firstMatch(of: #/"id":"(call_[^"]*)"/#)?.output.1)
+    #expect(id == "call_aaaaaaaaaaaaaaaaaaaaaaaa_0_127" && id.count <= 40)
   }
 
   @Test("a stream sends a call's id and name before its arguments")

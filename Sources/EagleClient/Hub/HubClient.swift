@@ -121,7 +121,7 @@ struct HubClient: Sendable {
       do {
         response = try await http.execute(request, deadline: .now() + .hours(24))
       } catch {
-        throw Self.failure(error)
+        throw Self.failure(error, isOfConnection: true)
       }
       switch response.status.code {
       case 200, 206: return response
@@ -174,12 +174,16 @@ struct HubClient: Sendable {
   }
 
   /// A broken connection is a transient failure; an error of the local disk, or a stop, is not.
-  private static func failure(_ error: any Error) -> any Error {
+  ///
+  /// - Parameter isOfConnection: whether the error is of a request before its response, such as a TLS handshake that
+  ///   failed
+  private static func failure(_ error: any Error, isOfConnection: Bool = false) -> any Error {
     switch error {
+    case is CancellationError, is Failure: error
     case is NIOTooManyBytesError: Failure.odd("its response is too long")
     case is HTTPClientError, is NIOConnectionError, is IOError, is ChannelError, is HTTPParserError:
       Failure.passing(ConnectionWords.words(for: error, seconds: timeout))
-    default: error
+    default: isOfConnection ? Failure.passing(ConnectionWords.words(for: error, seconds: timeout)) : error
     }
   }
 }

@@ -94,6 +94,29 @@ extension APIError: Encodable {
   }
 }
 
+/// An event of a stream. Some clients end lines at U+0085, U+2028 and U+2029, too, which JSON allows in strings: they
+/// are escaped.
+///
+/// - Parameters:
+///   - json: a value in one line
+///   - type: the name of the event; nil for none
+func serverSentEvent(_ json: Data, type: String? = nil) -> Data {
+  var event = Data((type.map { "event: \($0)\n" } ?? "").utf8) + Data("data: ".utf8)
+  var rest = json[...]
+  while let first = rest.firstIndex(where: { $0 == 0xC2 || $0 == 0xE2 }) {
+    event += rest[..<first]
+    rest = rest[first...]
+    let known = lineEnds.first { rest.starts(with: $0.character.utf8) }
+    event += known.map { Data($0.escape.utf8) } ?? Data(rest.prefix(1))
+    rest = rest.dropFirst(known?.character.utf8.count ?? 1)
+  }
+  return event + rest + Data("\n\n".utf8)
+}
+
+private let lineEnds: [(character: String, escape: String)] = [
+  ("\u{85}", #"\u0085"#), ("\u{2028}", #"\u2028"#), ("\u{2029}", #"\u2029"#),
+]
+
 /// JSON in one line; property names are converted to snake case.
 func encodeJSON(_ value: some Encodable) -> Data {
   let encoder = JSONEncoder()

@@ -100,9 +100,9 @@ package struct AnswerWriter: AnswerWriting, Sendable {
     hasCalls && outcome.finish == .stop ? "tool_calls" : outcome.finish.rawValue
   }
 
-  /// The id of a call, unique among all responses.
+  /// The id of a call, unique among all responses. OpenAI takes at most 40 characters.
   private func callID(text: Int, call: Int) -> String {
-    "call_\(id.drop { $0 != "-" }.dropFirst())_\(text)_\(call)"
+    "call_\(id.drop { $0 != "-" }.dropFirst().prefix(24))_\(text)_\(call)"
   }
 
   // MARK: events of a stream
@@ -162,11 +162,9 @@ package struct AnswerWriter: AnswerWriting, Sendable {
   private func logprobs(_ runs: [LogprobRun]) -> Logprobs? { spelling.map { Logprobs(endpoint, runs, spelling: $0) } }
 
   /// An error, which ends the stream.
-  package func failure(_ error: APIError) -> Data { Data("data: ".utf8) + error.body + Data("\n\n".utf8) }
+  package func failure(_ error: APIError) -> Data { serverSentEvent(error.body) }
 
-  private static func event(_ value: some Encodable) -> Data {
-    Data("data: ".utf8) + encodeJSON(value) + Data("\n\n".utf8)
-  }
+  private static func event(_ value: some Encodable) -> Data { serverSentEvent(encodeJSON(value)) }
 
   private func event(_ choice: Choice, eagle: Extension? = nil) -> Data {
     Self.event(chunk([choice], eagle: eagle))

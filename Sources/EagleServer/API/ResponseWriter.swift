@@ -185,7 +185,7 @@ package struct ResponseWriter: AnswerWriting, Sendable {
   private mutating func event(_ type: String, _ fields: [(String, JSON)]) -> Data {
     defer { number += 1 }
     let value = JSON.Object([("type", .string(type)), ("sequence_number", JSON(number))] + fields)
-    return Data("event: \(type)\ndata: \(JSON.object(value).text())\n\n".utf8)
+    return serverSentEvent(Data(JSON.object(value).text().utf8), type: type)
   }
 
   private static func status(_ outcome: Outcome) -> Status { outcome.finish == .length ? .incomplete : .completed }

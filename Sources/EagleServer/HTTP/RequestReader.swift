@@ -57,10 +57,13 @@ struct RequestReader: Sendable {
     let settings = try noting(request)
     let prompt = try prompt(request, input: input)
     let options = try options(settings, prompt: prompt, standardTokens: nil, input: input)
-    let isReasoning = model.opensReasoning(prompt) || request.messages.last?.opensReasoning ?? false
+    let last = request.messages.last
+    let isReasoning = model.opensReasoning(prompt) || last?.opensReasoning ?? false
+    let hasReasoned =
+      model.closesReasoning(prompt) || (last?.role == .assistant && last?.content.contains("</think>") ?? false)
     return ReadRequest(
       prompts: [.init(ids: prompt, options: options)], settings: settings,
-      parsers: [format.parser(request, isReasoning: isReasoning)],
+      parsers: [format.parser(request, isReasoning: isReasoning, hasReasoned: hasReasoned)],
       stream: stream(settings, shown: format.markers(request)))
   }
 

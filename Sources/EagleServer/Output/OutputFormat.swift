@@ -7,6 +7,8 @@ package struct OutputFormat: Sendable {
   package let syntax: ToolSyntax?
   /// Nil if reasoning stays content.
   package let reasoning: ReasoningStyle?
+  /// What the server says of markup that it does not parse; nil if there is none.
+  package let warning: String?
   private let callMarkers: Set<Int32>
   private let reasoningMarkers: Set<Int32>
 
@@ -17,6 +19,10 @@ package struct OutputFormat: Sendable {
     syntax = config.toolParser.resolved(ToolSyntax(template: template, knows: knows))
     let marksReasoning = template.contains("<think>") || knows("<think>")
     reasoning = config.reasoningParser.resolved(marksReasoning ? .qwen3 : nil)
+    warning = ToolSyntax.unknownMarker(template: template).map {
+      "warning: the chat template uses the markup \($0), which this server does not parse: "
+        + "what a model writes in it stays in the content"
+    }
     callMarkers = Set((syntax?.markers ?? []).compactMap(model.tokenizer.id(of:)))
     reasoningMarkers = Set((reasoning == nil ? [] : ["<think>", "</think>"]).compactMap(model.tokenizer.id(of:)))
   }
@@ -33,11 +39,13 @@ package struct OutputFormat: Sendable {
 
   /// The parser of one answer; nil if all of it is content.
   ///
-  /// - Parameter isReasoning: whether the prompt ends within reasoning
-  package func parser(_ request: ChatRequest, isReasoning: Bool) -> OutputParser? {
+  /// - Parameters:
+  ///   - isReasoning: whether the prompt ends within reasoning
+  ///   - hasReasoned: whether the prompt has already closed the reasoning of the answer
+  package func parser(_ request: ChatRequest, isReasoning: Bool, hasReasoned: Bool) -> OutputParser? {
     let calls = request.tools.names.isEmpty ? nil : syntax.map { ToolCallParser($0, names: request.tools.names) }
     guard reasoning != nil || calls != nil else { return nil }
-    let reasoning = reasoning.map { ReasoningParser(isOpen: isReasoning, needsOpening: $0 == .qwen3) }
+    let reasoning = reasoning.map { ReasoningParser(isOpen: isReasoning, needsOpening: $0 == .qwen3 || hasReasoned) }
     var parser = OutputParser(reasoning: reasoning, calls: calls)
     (parser.includesReasoning, parser.isParallel) = (request.includesReasoning, request.tools.isParallel)
     return parser

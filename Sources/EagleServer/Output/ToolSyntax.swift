@@ -10,13 +10,15 @@ package enum ToolSyntax: String, Sendable, CaseIterable {
   /// `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral.
   case mistral
 
-  /// The syntax whose marker a chat template or a vocabulary holds; nil for a model without tool calls.
+  /// The syntax whose marker a chat template or a vocabulary holds; nil for a model without tool calls, and for one
+  /// whose calls are no JSON (`unknownMarker`).
   ///
   /// - Parameters:
   ///   - template: the text of the chat template, empty if there is none
   ///   - knows: whether a string is one token of the vocabulary
   package init?(template: String, knows: (String) -> Bool) {
     func holds(_ marker: String) -> Bool { template.contains(marker) }
+    if Self.unknownMarker(template: template) != nil { return nil }
     if holds("<tool_call>") {
       self = .hermes
     } else if holds("[TOOL_CALLS]") {
@@ -26,6 +28,12 @@ package enum ToolSyntax: String, Sendable, CaseIterable {
     } else {
       return nil
     }
+  }
+
+  /// The marker of a syntax that is not parsed; nil if the template has none: calls as XML (Qwen3-Coder, GLM), and the
+  /// channels of gpt-oss, which hold reasoning and calls.
+  package static func unknownMarker(template: String) -> String? {
+    ["<function=", "<arg_key>", "<|channel|>"].first { template.contains($0) }
   }
 
   /// The marker before a call. Its first byte occurs in it only once.
