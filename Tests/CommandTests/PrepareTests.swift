@@ -73,6 +73,22 @@ import Testing
     #expect((s["left_out"] as? [String: Int])?["nothing_trained"] == 1)
   }
 
+  @Test("time stamps and ids of calls make no other conversation")
+  func duplicatesWithMetadata() throws {
+    let world = try TinyWorld()
+    let lines = (0..<2).map { number in
+      let call: JSON = [
+        "id": .string("call_\(number)"), "type": "function", "function": ["name": "f", "arguments": "{}"],
+      ]
+      let question: JSON = ["role": "user", "content": "one", "timestamp": JSON(number)]
+      let answer: JSON = ["role": "assistant", "content": "two", "tool_calls": [call]]
+      return JSON.object(JSON.Object([("messages", .array([question, answer]))])).text()
+    }
+    try world.put("data.jsonl", (good(20) + lines).joined(separator: "\n"))
+    #expect(try prepare(world, "data.held_out=0", "data.duplicates=drop").status == 0)
+    #expect((try statistics(world)["left_out"] as? [String: Int])?["duplicate"] == 1)
+  }
+
   @Test("an answer that only calls tools is trained; one that says nothing is left out")
   func answersThatCallToolsAreTrained() throws {
     let world = try TinyWorld()

@@ -146,8 +146,9 @@ struct GenerationStage {
   /// model is in the output's origin.
   private var author: [String] {
     switch writer {
-    case .target(let target): [target.fingerprint, format.template.identity, target.precision.rawValue]
-    case .server: ["a server", format.template.identity]
+    case .target(let target):
+      [target.fingerprint, format.template.identity, format.tokenizerDigest, target.precision.rawValue]
+    case .server: ["a server", format.template.identity, format.tokenizerDigest]
     }
   }
 

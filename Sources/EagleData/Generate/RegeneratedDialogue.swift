@@ -48,6 +48,8 @@ final class RegenerationSource: DialogueSource {
   private var open: [Int: RegeneratedDialogue] = [:]
   private var begun = 0
   private(set) var counts = GenerationCounts()
+  /// The first prompt that the template refuses, and why.
+  private(set) var refusal: String?
 
   /// - Parameter maxLength: the maximum number of tokens of a prompt; a longer one ends its conversation
   init(
@@ -74,7 +76,15 @@ final class RegenerationSource: DialogueSource {
   /// The request for the next answer; nil if the dialogue has ended; it is then written.
   private func request(_ id: Int, _ dialogue: RegeneratedDialogue) throws -> DialogueRequest? {
     if let messages = dialogue.nextMessages {
-      let ids = try format.prompt(messages, tools: dialogue.prompt.tools)
+      let ids: [Int32]
+      do {
+        ids = try format.prompt(messages, tools: dialogue.prompt.tools)
+      } catch {
+        counts.refused += 1
+        refusal = refusal ?? "prompt \(dialogue.key): \(error)"
+        try end(dialogue)
+        return nil
+      }
       if ids.count <= maxLength {
         open[id] = dialogue
         return DialogueRequest(
@@ -96,8 +106,13 @@ final class RegenerationSource: DialogueSource {
 
   func take(_ text: GeneratedText, for request: DialogueRequest) throws -> DialogueRequest? {
     var dialogue = close(request)
-    dialogue.answers.append(text.message)
     counts.add(text)
+    guard !text.message.isEmpty || text.message.reasoning != nil || text.isCut else {
+      // An empty answer would make `prepare` leave out the answers before it, too.
+      try end(dialogue)
+      return nil
+    }
+    dialogue.answers.append(text.message)
     if text.isCut { counts.cut += 1 }
     if Repetition.endsInLoop(text.ids) { counts.looping += 1 }
     return try self.request(request.id, dialogue)

@@ -104,6 +104,9 @@ package struct Regeneration {
     let queue = try PromptQueue(prompts, cluster: cluster)
     let source = RegenerationSource(prompts: queue, work, format: stage.format, config: config, maxLength: maxLength)
     if prompts.unanswered > 0 { try stage.generate(source, work) }
+    if let refusal = source.refusal {
+      progress.say("the chat template refuses conversations, which end there; the first is \(refusal)")
+    }
     return try source.counts.sum(over: cluster)
   }
 
@@ -125,8 +128,10 @@ package struct Regeneration {
     guard let complete else { return }
     let (count, failed) = (complete.conversations, complete.failed ?? 0)
     let missing = complete.leftOut - failed
-    let reason = "of more than \(maxLength) tokens" + (config.server.isUsed ? " or refused by the server" : "")
-    let leftOut = missing == 0 ? "" : ", \(Format.count(missing, "question")) left out, \(reason)"
+    let reasons =
+      ["of more than \(maxLength) tokens", "without an answer", "refused by the template"]
+      + (config.server.isUsed ? ["refused by the server"] : [])
+    let leftOut = missing == 0 ? "" : ", \(Format.count(missing, "question")) left out, \(reasons.joined(separator: " or "))"
     let retry = failed == 0 ? "" : ", \(Format.count(failed, "question")) failed: `eagle-train regenerate` tries again"
     progress.finish(
       stage.name, "up to date: \(Format.count(count, "conversation")) in \(config.output)\(leftOut)\(retry)")

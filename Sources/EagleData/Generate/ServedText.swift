@@ -40,11 +40,13 @@ enum ServedText {
   }
 
   /// - Parameter isOpen: whether the prompt opens `<think>`; a server that keeps reasoning in the content then leaves
-  ///   out the opening tag
+  ///   out the opening tag. Content that closes no reasoning, and was not cut within it, is the answer of a server that
+  ///   has taken an empty reasoning away.
   private static func answer(_ choice: JSON.Object, isCut: Bool, isOpen: Bool) throws -> ChatMessage {
     guard let fields = choice["message"]?.object else { throw Fault(reason: "it has no choices[0].message") }
     let (reasoning, content) = (try reasoning(fields), try text(fields["content"] ?? .null, "content"))
-    let opening = isOpen && reasoning == nil && !content.hasPrefix("<think>") ? "<think>\n" : ""
+    let isWithin = isOpen && reasoning == nil && !content.hasPrefix("<think>")
+    let opening = isWithin && (isCut || content.contains("</think>")) ? "<think>\n" : ""
     var message = ChatMessage(role: .assistant, content: opening + content, isCut: isCut)
     if let reasoning { message.extra["reasoning_content"] = .string(reasoning) }
     let calls = try (fields["tool_calls"]?.array ?? []).map(GeneratedToolCall.init)

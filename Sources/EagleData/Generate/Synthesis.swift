@@ -38,6 +38,11 @@ package struct Synthesis {
     var output = try output()
     let finished = try cluster.isRoot && output.isFinished() ? output.keys(each: cluster.tick).count : 0
     if try cluster.anyTrue(finished >= config.conversations) {
+      if cluster.isRoot, finished > config.conversations {
+        stage.progress.say(
+          "warning: \(config.output) has \(Format.count(finished, "conversation")), more than the "
+            + "\(config.conversations) of synthesize.conversations; all of them are data")
+      }
       return stage.progress.finish(
         stage.name, "up to date: \(Format.count(finished, "conversation")) in \(config.output)")
     }
@@ -125,6 +130,7 @@ package struct Synthesis {
   private func output() throws -> GeneratedOutput {
     var lasting = config
     (lasting.output, lasting.batch, lasting.conversations) = ("", SynthesizeConfig().batch, 0)
-    return try stage.output(config.output, version: 2, config: lasting.texts)
+    return try stage.output(
+      config.output, version: 2, config: lasting.texts, others: ["\(stage.format.stopIDs.sorted())"])
   }
 }

@@ -163,11 +163,29 @@ package struct LineWork: Sendable {
     for message in conversation.messages {
       bytes.append(contentsOf: "\(message.role.rawValue) \(message.content.utf8.count) ".utf8)
       bytes.append(contentsOf: message.content.utf8)
-      if !message.extra.isEmpty { bytes.append(contentsOf: JSON.object(message.extra).text().utf8) }
+      for key in renderedFields {
+        guard let value = message.extra[key] else { continue }
+        bytes.append(contentsOf: "\(key) \(withoutIDs(value).text())".utf8)
+      }
     }
     if !conversation.tools.isEmpty { bytes.append(contentsOf: JSON.array(conversation.tools).text().utf8) }
     let words = FileDigest.short(bytes)
     return .init(high: words.high, low: words.low)
+  }
+
+  /// The fields of a message, in addition to role and content, that templates render. Time stamps and other fields do not make
+  /// another conversation.
+  private static let renderedFields = [
+    "function_call", "name", "reasoning", "reasoning_content", "thinking", "tool_calls",
+  ]
+
+  /// A list of tool calls without their random ids; other values as they are.
+  private static func withoutIDs(_ value: JSON) -> JSON {
+    guard let calls = value.array else { return value }
+    return .array(
+      calls.map { call in
+        call.object.map { .object(JSON.Object($0.entries.filter { $0.key != "id" })) } ?? call
+      })
   }
 
   private static func roleTokens(_ turns: [RenderedConversation.Turn], count: Int, length: Int) -> [Int] {
