@@ -51,7 +51,8 @@ package struct BenchmarkReport: Codable, Sendable {
     let head = String(
       format: "%@ %@: %.1f tokens/s, %.1f GFLOP/s of needed operations, %.0f %% of the %.1f that products reach",
       benchmark, shape.rawValue, tokensPerSecond, gflops, 100 * peakRatio, peakGflops)
-    let what = "\(conversations) conversations of \(tokens) tokens, \(ranks) x \(threads) threads, \(path)"
+    let what =
+      "\(Format.count(conversations, "conversation")) of \(tokens) tokens, \(ranks) x \(Format.count(threads, "thread")), \(path)"
     let parts = phases.sorted { $0.value > $1.value }.map { name, seconds in
       String(
         format: "  %@%8.3f s  %5.1f %%", name.padding(toLength: 16, withPad: " ", startingAt: 0), seconds,

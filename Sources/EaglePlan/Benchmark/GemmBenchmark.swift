@@ -37,7 +37,7 @@ package enum GemmBenchmark {
 
     /// The report as readable lines.
     package func lines() -> [String] {
-      let title = "gemm \(shape.rawValue): \(threads) threads, \(path)"
+      let title = "gemm \(shape.rawValue): \(Format.count(threads, "thread")), \(path)"
       let peak = "a product of [2048, 2048] with [2048, 2048] reaches \(format(peakGflops)) GFLOP/s"
       return [title, peak, "  weight              rows       [O, I]     forward   dx        dw"]
         + rows.map { row in

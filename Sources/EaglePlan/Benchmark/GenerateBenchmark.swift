@@ -69,7 +69,9 @@ package enum GenerateBenchmark {
 
 extension GenerateBenchmark.Report {
   package func lines() -> [String] {
-    ["\(shape.rawValue), prompts of \(promptTokens) tokens, \(newTokens) new ones, \(threads) threads, \(path)"]
+    [
+      "\(shape.rawValue), prompts of \(promptTokens) tokens, \(newTokens) new ones, \(Format.count(threads, "thread")), \(path)"
+    ]
       + batches.map {
         "batch \($0.batch): \(Int($0.tokensPerSecond.rounded())) tokens/s, peak memory \($0.peakRSS / 1_000_000) MB"
       }

@@ -70,7 +70,7 @@ extension PassBenchmark.Report {
   package func lines() -> [String] {
     let rate = Double(bytes) / readingSeconds / 1e9
     let head =
-      "passes of \(shape.rawValue), weights \(weights.rawValue), \(threads) threads, \(path): \(Self.figure(Double(bytes) / 1e9)) GB a token, "
+      "passes of \(shape.rawValue), weights \(weights.rawValue), \(Format.count(threads, "thread")), \(path): \(Self.figure(Double(bytes) / 1e9)) GB a token, "
       + "read plainly in \(Self.figure(readingSeconds * 1000)) ms (\(Self.figure(rate)) GB/s)"
     return [head]
       + passes.map {
