@@ -107,14 +107,15 @@ final class RegenerationSource: DialogueSource {
   func take(_ text: GeneratedText, for request: DialogueRequest) throws -> DialogueRequest? {
     var dialogue = close(request)
     counts.add(text)
-    guard !text.message.isEmpty || text.message.reasoning != nil || text.isCut else {
-      // An empty answer would make `prepare` leave out the answers before it, too.
+    if text.isCut { counts.cut += 1 }
+    if Repetition.endsInLoop(text.ids) { counts.looping += 1 }
+    let saysNothing = text.message.isEmpty && text.message.reasoning == nil && !text.isCut
+    // `prepare` leaves out a conversation with an empty answer: later turns are in vain, and earlier answers stay.
+    if !saysNothing || dialogue.answers.isEmpty { dialogue.answers.append(text.message) }
+    guard !saysNothing else {
       try end(dialogue)
       return nil
     }
-    dialogue.answers.append(text.message)
-    if text.isCut { counts.cut += 1 }
-    if Repetition.endsInLoop(text.ids) { counts.looping += 1 }
     return try self.request(request.id, dialogue)
   }
 

@@ -129,9 +129,10 @@ package struct Regeneration {
     let (count, failed) = (complete.conversations, complete.failed ?? 0)
     let missing = complete.leftOut - failed
     let reasons =
-      ["of more than \(maxLength) tokens", "without an answer", "refused by the template"]
+      ["of more than \(maxLength) tokens", "refused by the template"]
       + (config.server.isUsed ? ["refused by the server"] : [])
-    let leftOut = missing == 0 ? "" : ", \(Format.count(missing, "question")) left out, \(reasons.joined(separator: " or "))"
+    let leftOut =
+      missing == 0 ? "" : ", \(Format.count(missing, "question")) left out, \(reasons.joined(separator: " or "))"
     let retry = failed == 0 ? "" : ", \(Format.count(failed, "question")) failed: `eagle-train regenerate` tries again"
     progress.finish(
       stage.name, "up to date: \(Format.count(count, "conversation")) in \(config.output)\(leftOut)\(retry)")
