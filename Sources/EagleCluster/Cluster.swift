@@ -20,11 +20,6 @@ package enum Cluster {
       quota: cores.quota.map { $0.processors / max(1, sharing) })
   }
 
-  /// Threads of a process that shares its cores with no other rank.
-  package static func defaultThreads() -> Int {
-    defaultThreads(localSize: 1, quota: CPUQuota.ofThisProcess?.processors)
-  }
-
   /// `OMP_NUM_THREADS` when set, else an equal part of the cores but no more than the quota, and at least 1.
   ///
   /// - Parameters:

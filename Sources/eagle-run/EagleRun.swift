@@ -21,9 +21,9 @@ struct EagleRun: ParsableCommand {
 
   static func main() {
     Parallel.boundWaiting()
-    Parallel.threadCount = Cluster.defaultThreads()
     Program.run {
       var command = try parseAsRoot()
+      Parallel.threadCount = try Cluster.defaultThreads(for: SoloCommunicator())
       try command.run()
     } report: {
       (fullMessage(for: $0), exitCode(for: $0).rawValue)

@@ -181,9 +181,10 @@ struct HubClient: Sendable {
     switch error {
     case is CancellationError, is Failure: error
     case is NIOTooManyBytesError: Failure.odd("its response is too long")
-    case is HTTPClientError, is NIOConnectionError, is IOError, is ChannelError, is HTTPParserError:
+    case is HTTPClientError, is NIOConnectionError, is IOError, is ChannelError, is HTTPParserError,
+      _ where isOfConnection:
       Failure.passing(ConnectionWords.words(for: error, seconds: timeout))
-    default: isOfConnection ? Failure.passing(ConnectionWords.words(for: error, seconds: timeout)) : error
+    default: error
     }
   }
 }

@@ -175,9 +175,7 @@ package struct LineWork: Sendable {
 
   /// The fields of a message, in addition to role and content, that templates render. Time stamps and other fields do not make
   /// another conversation.
-  private static let renderedFields = [
-    "function_call", "name", "reasoning", "reasoning_content", "thinking", "tool_calls",
-  ]
+  private static let renderedFields = ["function_call", "name", "tool_calls"] + ChatMessage.reasoningFields
 
   /// A list of tool calls without their random ids; other values as they are.
   private static func withoutIDs(_ value: JSON) -> JSON {

@@ -51,7 +51,7 @@ public struct ChatMessage: Sendable, Equatable {
   }
 
   /// The names that servers and data sets give to reasoning.
-  private static let reasoningFields = ["reasoning_content", "reasoning", "thinking"]
+  package static let reasoningFields = ["reasoning_content", "reasoning", "thinking"]
 
   /// The two parts of a content that begins with `<think>`.
   private var thinking: (reasoning: String, answer: String)? {
